@@ -1,0 +1,183 @@
+"""What underway does, in a minute: a service becomes a release, moves, runs where nothing is installed, and answers.
+
+Builds examples/chat in a scratch directory, moves the release elsewhere, starts it in an empty environment, talks to
+it over HTTP and WebSocket, and stops it. Whatever goes wrong makes the exit status 1; nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import ProxyHandler, Request, build_opener
+
+from websockets.sync.client import connect
+
+CHAT = Path(__file__).resolve().parent / "chat"
+UNDERWAY = Path(sys.executable).with_name("underway")
+READY_WITHIN = 60.0
+STOPPED_WITHIN = 30.0
+ANSWER_WITHIN = 10.0
+
+
+class Failure(Exception):
+    """The demonstration did not show what it is there to show."""
+
+
+def main() -> int:
+    """Run the demonstration; 0 when all of it held."""
+    with tempfile.TemporaryDirectory(prefix="underway-demo-") as scratch:
+        try:
+            demonstrate(Path(scratch))
+        except (Failure, OSError, subprocess.SubprocessError) as error:
+            print(f"\ndemo: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def demonstrate(scratch: Path) -> None:
+    """The story, in order."""
+    project, home = scratch / "project", scratch / "elsewhere" / "chat"
+
+    heading("Build: the project, its locked dependencies and the interpreter become one directory")
+    shutil.copytree(CHAT, project, ignore=shutil.ignore_patterns("build", ".venv", "__pycache__", ".pytest_cache"))
+    show((project / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.underway]")[2], prefix="  | ")
+    run(UNDERWAY, "release", cwd=project)
+
+    heading("Move it: nothing in it is absolute")
+    home.parent.mkdir()
+    (project / "build/release/chat").rename(home)
+    shutil.rmtree(project)
+    print(f"  {home.relative_to(scratch)}: {describe(home)}")
+
+    heading("Start it, in an empty environment")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with started(home, port) as process:
+        await_health(url, process)
+
+        heading("Call it")
+        health = call(url, "/health")
+        expect("the process that answers", health["pid"], process.pid)
+        call(url, "/rooms/lobby/messages", {"name": "ann", "text": "is anybody there?"})
+        talk(port)
+        lobby = call(url, "/rooms/lobby")
+        expect("who spoke in the lobby", [message["name"] for message in lobby["messages"]], ["ann", "bob"])
+
+        heading("Stop it")
+        run(home / "bin/chat", "stop", env={})
+        expect("its exit status", process.wait(STOPPED_WITHIN), 0)
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            raise Failure(f"somebody still listens on port {port}")
+
+
+@contextlib.contextmanager
+def started(home: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """``bin/chat start`` for as long as the block lasts, whatever happens in it."""
+    command = [str(home / "bin/chat"), "start"]
+    environment = {"CHAT_LISTEN": f"tcp://127.0.0.1:{port}"}
+    print(f"  $ env -i CHAT_LISTEN={environment['CHAT_LISTEN']} bin/chat start", flush=True)
+    process = subprocess.Popen(command, env=environment, cwd="/", stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def await_health(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Return once the service answers. Raises Failure when it ends instead, or takes too long."""
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise Failure(f"bin/chat start ended with status {process.returncode} before it answered")
+        with contextlib.suppress(OSError):
+            request(f"{url}/health")
+            return
+        time.sleep(0.05)
+    raise Failure(f"the service did not answer within {READY_WITHIN:.0f} seconds")
+
+
+def talk(port: int) -> None:
+    """Join a room over a WebSocket, say something, hear it."""
+    address = f"ws://127.0.0.1:{port}/ws/lobby?name=bob"
+    print(f"  $ websocket {address}")
+    with connect(address, proxy=None, open_timeout=ANSWER_WITHIN) as bob:
+        events = [json.loads(bob.recv(timeout=ANSWER_WITHIN)) for _ in range(2)]
+        bob.send(json.dumps({"text": "bob is"}))
+        events.append(json.loads(bob.recv(timeout=ANSWER_WITHIN)))
+    for event in events:
+        print(f"    {json.dumps(event)}")
+    expect("what bob heard", [event["type"] for event in events], ["history", "joined", "message"])
+    expect("what was said before", [message["text"] for message in events[0]["messages"]], ["is anybody there?"])
+
+
+def call(url: str, path: str, body: dict[str, str] | None = None) -> Any:
+    """Call the service and show the answer."""
+    print(f"  $ curl {url}{path}" + (f" --json '{json.dumps(body)}'" if body else ""))
+    answer = request(url + path, body)
+    print(f"    {json.dumps(answer)}")
+    return answer
+
+
+def request(url: str, body: dict[str, str] | None = None) -> Any:
+    """The JSON that a URL answers with; a proxy of the environment's is not asked."""
+    data = json.dumps(body).encode() if body else None
+    with build_opener(ProxyHandler({})).open(
+        Request(url, data, {"Content-Type": "application/json"}), timeout=ANSWER_WITHIN
+    ) as answer:
+        return json.load(answer)
+
+
+def run(command: Path, *args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+    """Run a command that must succeed, its output shown."""
+    name = f"bin/{command.name}" if command != UNDERWAY else command.name
+    print(f"  $ {name} {' '.join(args)}", flush=True)
+    status = subprocess.run([command, *args], cwd=cwd, env=env, timeout=600, check=False).returncode
+    if status != 0:
+        raise Failure(f"{command.name} {' '.join(args)} ended with status {status}")
+
+
+def describe(root: Path) -> str:
+    """How large a directory is."""
+    files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+    return f"{len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.0f} MB"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def expect(what: str, got: object, wanted: object) -> None:
+    """Raises Failure when the two differ."""
+    if got != wanted:
+        raise Failure(f"{what}: {wanted!r} was expected, not {got!r}")
+
+
+def heading(text: str) -> None:
+    """Begin a chapter."""
+    print(f"\n{text}\n", flush=True)
+
+
+def show(text: str, prefix: str) -> None:
+    """The first paragraph of a text, indented."""
+    for line in ["[tool.underway]", *text.strip().split("\n\n")[0].splitlines()]:
+        print(prefix + line)
+
+
+if __name__ == "__main__":
+    os.environ.pop("VIRTUAL_ENV", None)
+    sys.exit(main())

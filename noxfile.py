@@ -1,0 +1,73 @@
+"""The tasks. Bare ``nox`` is the gate that ``make test`` and ``.ci/run`` run; all sessions share ``.venv``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.11"
+nox.options.sessions = ["lint", "types", "imports", "tests"]
+
+BIN = Path(sys.executable).parent
+TYPED = ["src", "runtime/src", "tests", "bench", "examples/demo.py", "noxfile.py"]
+
+
+def run(session: nox.Session, tool: str, *args: str, **env: str) -> None:
+    """Run a tool of ``.venv``, with ``.venv`` first on PATH, as if it were activated."""
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    session.run(str(BIN / tool), *args, env={"PATH": path, **env}, external=True)
+
+
+def shell_scripts() -> list[str]:
+    """All POSIX shell of ours; templates have no first line, so ShellCheck is told the dialect."""
+    places = ["src/underway/templates", "scripts", "examples", "tests"]
+    return sorted(str(path) for place in places for path in Path(place).rglob("*.sh"))
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Style and likely mistakes: Python by ruff, shell by ShellCheck."""
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
+    run(session, "shellcheck", "--shell=sh", *shell_scripts())
+    run(session, "shellcheck", ".ci/run")
+
+
+@nox.session(venv_backend="none")
+def types(session: nox.Session) -> None:
+    """The types hold, strictly."""
+    run(session, "mypy", *TYPED)
+
+
+@nox.session(venv_backend="none")
+def imports(session: nox.Session) -> None:
+    """Who may import whom: the contracts of [tool.importlinter] in pyproject.toml."""
+    run(session, "lint-imports", "--no-cache")
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """The promises, with every interpreter that is installed here."""
+    run(session, "pytest", "-n", "2", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def drills(session: nox.Session) -> None:
+    """The full counts of what the gate runs as a sample."""
+    run(session, "pytest", "-m", "drill", "-v", *session.posargs, UNDERWAY_DRILLS="1")
+
+
+@nox.session(venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Side-by-side measurements; each prints a ratio and draws a plot under build/bench."""
+    for script in sorted(Path("bench").glob("[!_]*.py")):
+        run(session, "python", str(script), *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def demo(session: nox.Session) -> None:
+    """Build examples/chat as a release, start it, call it, show the answers, stop it."""
+    run(session, "python", "examples/demo.py", *session.posargs)

@@ -1,0 +1,248 @@
+"""The application controller: obeys a boot script, and decides what the end of an application means.
+
+What happens when an application ends by itself, after OTP's application(3):
+
+=============  ==========================  ==========================
+mode           it ended normally           it failed
+=============  ==========================  ==========================
+``permanent``  the node stops, status 0    the node stops, status 1
+``transient``  the others go on            the node stops, status 1
+``temporary``  the others go on            the others go on
+=============  ==========================  ==========================
+
+An application that fails to start ends the boot; only a temporary one is reported and left out. Whenever the node
+stops, applications stop in the reverse of the order in which they started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..release.bootscript import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start, resolve
+from ..release.errors import BootError, DamagedRelease, UnderwayError, listing
+from .settings import START_TIMEOUT, STOP_TIMEOUT
+
+_KEPT_FOR_THE_REST = 0.1
+"""The part of the remaining time that an application must leave to those that stop after it."""
+
+
+class Stopping(SystemExit):
+    """The node stops: ends what the main thread is doing, so that its ``finally`` blocks run.
+
+    A SystemExit, because asyncio, thread pools and frameworks let only that and KeyboardInterrupt through.
+    """
+
+
+class Log(Protocol):
+    def __call__(self, message: str, error: BaseException | None = None) -> None:
+        """Tell the operator, with the traceback of `error`."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """An application that runs."""
+
+    subject: Any
+    """What the shell shows: the instance, the web application, the function."""
+    ended: asyncio.Future[None]
+    """Done when it ended by itself, with the exception if it failed."""
+    stop: Callable[[float], Awaitable[None]]
+    """Stops it; is told how many seconds it has. Called once, also when it has ended by itself."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why the node has to stop: this application ended."""
+
+    application: str
+    error: BaseException | None
+
+
+class Applications:
+    """The applications of one node: what is loaded, what runs. All but `obey` belongs to the node's loop."""
+
+    def __init__(
+        self,
+        lib: Path,
+        run: Callable[[Load], Awaitable[Service]],
+        log: Log,
+        *,
+        embedded: bool = True,
+        start_timeout: float = START_TIMEOUT,
+        stop_timeout: float = STOP_TIMEOUT,
+        load_module: Callable[[str], object] = import_module,
+    ) -> None:
+        self._lib = lib
+        self._run = run
+        self._log = log
+        self._embedded = embedded
+        self._start_timeout = start_timeout
+        self._stop_timeout = stop_timeout
+        self._load_module = load_module
+        self.loaded: dict[str, Load] = {}
+        self.running: dict[str, tuple[Mode, Service]] = {}
+        """In start order."""
+        self.ending: asyncio.Queue[Ending] = asyncio.Queue()
+        """Gets one entry for each application whose end means that the node has to stop."""
+        self.progress = ""
+        """The last landmark of the boot script."""
+        self.stopped_well = True
+        """Whether all that was stopped so far stopped without error and in time."""
+        self._served: set[str] = set()  # started at some time, and not failed
+        self._stopping = False
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def obey(self, instruction: Instruction) -> None:
+        """Obey an instruction other than a start.
+
+        Raises DamagedRelease listing the directories that are missing, and BootError listing the modules that can't be
+        imported.
+        """
+        match instruction:
+            case CodePath(directories):
+                check_code_path(directories, self._lib)
+            case Load(application):
+                self.loaded[application] = instruction
+            case PrimLoad() if self._embedded:
+                self._import_all(instruction)
+            case Progress(name):
+                self.progress = name
+
+    async def boot(self, instructions: Iterable[Instruction]) -> None:
+        """Obey all instructions, in order.
+
+        Raises what `obey` and `start` raise; what had started is stopped again, also when the boot is cancelled.
+        """
+        try:
+            for instruction in instructions:
+                if isinstance(instruction, Start):
+                    await self.start(instruction.application, instruction.mode)
+                else:
+                    self.obey(instruction)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def start(self, name: str, mode: Mode) -> None:
+        """Start one application.
+
+        Raises BootError when it is not loaded, runs already, requires one that has not started, fails or takes too long.
+        """
+        if name not in self.loaded:
+            raise BootError(f"the boot script starts {name}, which it does not load")
+        if name in self.running:
+            raise BootError(f"the boot script starts {name} twice")
+        load = self.loaded[name]
+        missing = [
+            required
+            for required in load.requires
+            if required in self.loaded and self.loaded[required].start is not None and required not in self._served
+        ]
+        if missing:
+            raise BootError(
+                f"{name} can't start: it requires {', '.join(missing)}, not started; the boot script must start"
+                f" {'them' if len(missing) > 1 else 'it'} before {name}"
+            )
+        if load.start is None:
+            return
+        try:
+            async with asyncio.timeout(self._start_timeout) as limit:
+                service = await self._run(load)
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            reason = describe(error)
+            if limit.expired():
+                reason = f"not ready within {self._start_timeout:g} s; start_timeout of underway_runtime gives it more"
+            self._log(f"{name} {load.version} could not start: {reason}", error)
+            if mode != "temporary":
+                raise BootError(f"{name} could not start: {reason}") from error
+            return
+        self.running[name] = (mode, service)
+        self._served.add(name)
+        service.ended.add_done_callback(partial(self._ended, name, mode))
+
+    async def stop(self) -> None:
+        """Stop all that runs, in the reverse of the start order, within the deadline."""
+        self._stopping = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._stop_timeout
+        while self.running:
+            name, (_, service) = self.running.popitem()
+            left = max(0.0, end - loop.time())
+            await self._stop_one(name, service, left * (1 - _KEPT_FOR_THE_REST) if self.running else left)
+        if self._retiring:
+            await asyncio.wait(self._retiring)  # each has its own deadline
+
+    def _import_all(self, instruction: PrimLoad) -> None:
+        problems = []
+        for module in instruction.modules:
+            try:
+                self._load_module(module)
+            except Stopping:
+                raise
+            except (Exception, SystemExit) as error:
+                self._log(f"{instruction.application}: {module} can't be imported", error)
+                problems.append(f"{module}: {describe(error)}")
+        if problems:
+            raise BootError(
+                listing(f"modules of {instruction.application} can't be imported:", problems)
+                + "\nRELEASE_MODE=interactive imports modules when they are used; a module that is never used here can be"
+                " listed under `lazy` in [tool.underway]"
+            )
+
+    def _ended(self, name: str, mode: Mode, ended: asyncio.Future[None]) -> None:
+        error = asyncio.CancelledError("it was cancelled") if ended.cancelled() else ended.exception()
+        if self._stopping or name not in self.running:
+            return
+        if error is None:
+            self._log(f"{name} ended")
+        else:
+            self._served.discard(name)
+            self._log(f"{name} failed: {describe(error)}", error)
+        if mode == "permanent" or (mode == "transient" and error is not None):
+            self.ending.put_nowait(Ending(name, error))
+        else:
+            _, service = self.running.pop(name)
+            retiring = asyncio.ensure_future(self._stop_one(name, service, self._stop_timeout))
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
+
+    async def _stop_one(self, name: str, service: Service, within: float) -> None:
+        async def stop() -> BaseException | None:
+            try:
+                await service.stop(within)
+            except BaseException as error:  # SystemExit in a task would end the loop
+                return error
+            return None
+
+        task = asyncio.ensure_future(stop())
+        await asyncio.wait({task}, timeout=within)
+        if not task.done():
+            task.cancel()  # and not awaited: it may not listen
+            self._log(f"{name} has not stopped within {within:.1f} s and is given up")
+            self.stopped_well = False
+        elif error := task.result():
+            self._log(f"{name} failed to stop: {describe(error)}", error)
+            self.stopped_well = False
+
+
+def check_code_path(directories: Iterable[str], lib: Path) -> None:
+    """Raises DamagedRelease listing the directories of a boot script that are missing."""
+    missing = [str(place) for entry in directories if not (place := resolve(entry, lib)).is_dir()]
+    if missing:
+        raise DamagedRelease(listing("applications are missing; restore them from the release's archive:", missing))
+
+
+def describe(error: BaseException) -> str:
+    """The cause in one line, or what an error of ours says."""
+    if isinstance(error, UnderwayError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

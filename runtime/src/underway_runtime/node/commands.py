@@ -1,0 +1,147 @@
+"""The commands of ``bin/NAME`` that need Python; each returns the exit status."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping, Sequence
+
+from ..release import bootscript
+from ..release.bootscript import CodePath
+from ..release.errors import UnderwayError, UsageError
+from . import lock
+from .settings import STOP_TIMEOUT, Settings, from_environ
+
+USAGE = "start [--shell] | eval CODE [ARGS...] | stop | pid"
+
+_MARGIN = 5.0
+"""Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Do what the command line asks for.
+
+    Raises UsageError for what it can't understand, and any UnderwayError that the user has to be told.
+    """
+    settings = from_environ(environ)
+    match list(arguments):
+        case ["start"]:
+            return start(settings, environ)
+        case ["start", "--shell"]:
+            return start(settings, environ, shell=True)
+        case ["eval", source, *rest]:
+            return evaluate(settings, source, rest)
+        case ["eval"]:
+            raise UsageError(f"eval needs code: {settings.prog} eval 'print(1 + 1)'")
+        case ["stop"]:
+            return stop(settings)
+        case ["pid"]:
+            return pid(settings)
+        case ["start" | "stop" | "pid" as command, *rest]:
+            raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {settings.prog} {USAGE}")
+        case []:
+            raise UsageError(f"no command; usage: {settings.prog} {USAGE}")
+        case [command, *_]:
+            raise UsageError(f"unknown command {command!r}; usage: {settings.prog} {USAGE}")
+        case _:
+            raise AssertionError(arguments)
+
+
+def start(settings: Settings, environ: Mapping[str, str], *, shell: bool = False) -> int:
+    """Run the node in this process until it stops."""
+    from .node import Node
+
+    return Node(settings, bootscript.read(settings.boot_script), environ, shell=shell).run()
+
+
+def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
+    """Run code in this process, with the release's code and configuration and without starting an application.
+
+    Obeys the clean boot script as far as that goes. Neither sees nor touches a running node.
+    """
+    from . import config, console
+    from .applications import check_code_path
+
+    script = bootscript.read(settings.boot_script_clean)
+    for instruction in script.instructions:
+        if isinstance(instruction, CodePath):
+            check_code_path(instruction.directories, settings.directory.lib)
+    config.install(config.load(settings.sys_config))
+    return console.evaluate(source, arguments)
+
+
+def pid(settings: Settings) -> int:
+    """Print the pid of the running node."""
+    print(_running(settings).pid)
+    return 0
+
+
+def stop(settings: Settings) -> int:
+    """Ask the running node to stop and return when it has.
+
+    It is never killed. Raises UnderwayError when it has not stopped within its deadline and a margin.
+    """
+    node = _running(settings)
+    within = (STOP_TIMEOUT if node.stop_timeout is None else node.stop_timeout) + _MARGIN
+    try:
+        stopped = _stop_by_pidfd(settings, node, within) if hasattr(os, "pidfd_open") else None
+        if stopped is None:
+            stopped = _stop_by_pid(settings, node, within)
+    except PermissionError:
+        owner = f"user {os.stat(f'/proc/{node.pid}').st_uid}" if os.path.exists("/proc/self") else "another user"
+        raise UnderwayError(
+            f"{settings.name} (pid {node.pid}) belongs to {owner}; stop it as that user or as root"
+        ) from None
+    if not stopped:
+        raise UnderwayError(
+            f"{settings.name} (pid {node.pid}) was asked to stop and has not within {within:g} s; its log says what it"
+            f" waits for; `kill -KILL {node.pid}` ends it without that"
+        )
+    return 0
+
+
+def _running(settings: Settings) -> lock.RunningNode:
+    node = lock.find(settings.tmp, settings.name)
+    if node is None:
+        raise UnderwayError(f"{settings.name} is not running")
+    return node
+
+
+def _stop_by_pidfd(settings: Settings, node: lock.RunningNode, within: float) -> bool | None:
+    """Whether it stopped; None where the system has no pidfd."""
+    try:
+        descriptor = os.pidfd_open(node.pid)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        raise
+    except OSError:
+        return None
+    try:
+        # From here on the descriptor means one process; is it still the node?
+        now = lock.find(settings.tmp, settings.name)
+        if now is None or now.pid != node.pid:
+            return True
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(within * 1000))
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _stop_by_pid(settings: Settings, node: lock.RunningNode, within: float) -> bool:
+    try:
+        os.kill(node.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return True
+    end = time.monotonic() + within
+    while (running := lock.find(settings.tmp, settings.name)) is not None and running.pid == node.pid:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.05)
+    return True

@@ -1,0 +1,304 @@
+"""The node: the process that runs a release's applications, from its lock to its exit status.
+
+::
+
+    lock, cookie, configuration     in the main thread; a signal ends it at once
+      └─ code path, modules         instructions before the first start; likewise
+           └─ starts                on the loop; a signal stops what has started
+                └─ running          until a signal, the shell, or the end of an application that matters
+                     └─ stop        applications in reverse order, within the deadline; another SIGINT forces
+
+The loop runs in the main thread. Where an application is a ``main`` function, that gets the main thread and the loop runs
+in another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
+from ..release.errors import EXIT_FAILED, BootError, ConfigError
+from . import config, cookie, lock
+from .applications import Applications, Ending, Stopping, check_code_path
+from .logs import log
+from .mainthread import MainThread
+from .servers import World
+from .servers import run as run_application
+from .settings import START_TIMEOUT, STOP_TIMEOUT, Settings
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_TO_END = 2.0
+"""Seconds that the process gets to end, when its applications have stopped."""
+
+
+class Node:
+    """One run of a node."""
+
+    def __init__(
+        self, settings: Settings, script: BootScript, environ: Mapping[str, str], *, shell: bool = False
+    ) -> None:
+        self._settings = settings
+        self._script = script
+        self._environ = environ
+        self._shell_wanted = shell
+        self._shell: Any = None
+        self._preparing = True
+        self._asked = False
+        self._asked_on_loop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main_thread = MainThread() if _has_main(script) else None
+        self._exit_error: BaseException | None = None
+
+    def run(self) -> int:
+        """Run until the node stops, and return the exit status. Called once, in the main thread.
+
+        Raises UnderwayError when it could not start.
+        """
+        self._lock = lock.acquire(self._settings.tmp, self._settings.name)
+        try:
+            inherited = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+            os.register_at_fork(after_in_child=partial(self._give_signals_back, inherited))
+            try:
+                start = self._prepare()
+                self._preparing = False
+            except Stopping:
+                log(f"{self._settings.name} was stopped before it had started")
+                return 0
+            return self._run_loop(start) if self._main_thread is None else self._run_both(start, self._main_thread)
+        finally:
+            if self._shell is not None:
+                self._shell.close()
+            self._lock.remove_pid()
+
+    def ask_to_stop(self) -> None:
+        """Make the node stop; from any thread, any number of times."""
+        self._asked = True
+        if self._loop is not None and self._asked_on_loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the node has stopped
+                self._loop.call_soon_threadsafe(self._asked_on_loop.set)
+
+    def _prepare(self) -> Callable[[], Awaitable[int]]:
+        """Do all that comes before the first start; returns what is left, to be called on the loop."""
+        settings = self._settings
+        self.cookie = cookie.obtain(settings, self._environ)
+        for instruction in self._script.instructions:
+            if isinstance(instruction, CodePath):
+                check_code_path(instruction.directories, settings.directory.lib)
+        config.install(config.load(settings.sys_config))
+        stop_timeout = _seconds("stop_timeout", STOP_TIMEOUT)
+        self._lock.announce(release=settings.name, version=settings.version, stop_timeout=stop_timeout)
+
+        world = World(config.config.get, log, self._main_thread)
+        self._stop_timeout = stop_timeout
+        self.applications = Applications(
+            settings.directory.lib,
+            partial(run_application, world=world),
+            log,
+            embedded=settings.mode == "embedded",
+            start_timeout=_seconds("start_timeout", START_TIMEOUT),
+            stop_timeout=stop_timeout,
+        )
+        instructions = list(self._script.instructions)
+        while instructions and not isinstance(instructions[0], Start):
+            self.applications.obey(instructions.pop(0))
+        return partial(self._live, instructions)
+
+    def _run_both(self, start: Callable[[], Awaitable[int]], main_thread: MainThread) -> int:
+        outcome: list[int | BaseException] = []
+
+        def run_loop() -> None:
+            try:
+                outcome.append(self._run_loop(start))
+            except BaseException as error:
+                outcome.append(error)
+            finally:
+                main_thread.take_back()
+
+        # When the function has its own handler, this is how the node learns of a signal.
+        awake, wake = socket.socketpair()
+        wake.setblocking(False)
+        awake.setblocking(False)
+        self._awake = awake
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        thread = threading.Thread(target=run_loop, name="node", daemon=True)
+        thread.start()
+        main_thread.lend()
+        thread.join()
+        signal.set_wakeup_fd(-1)
+        awake.close()
+        wake.close()
+        match outcome[0]:
+            case BaseException() as error:
+                raise error
+            case status:
+                return status
+
+    def _run_loop(self, start: Callable[[], Awaitable[int]]) -> int:
+        with asyncio.Runner(loop_factory=self._loop_factory()) as runner:
+            loop = runner.get_loop()
+            task = asyncio.ensure_future(start(), loop=loop)
+            while True:
+                try:
+                    return loop.run_until_complete(task)
+                except (SystemExit, KeyboardInterrupt) as error:
+                    if task.done():
+                        raise
+                    # sys.exit in some task means to end the process, and that is done in order.
+                    self._exit_error = error
+                    log(f"{type(error).__name__} in a task; {self._settings.name} stops", error)
+                    self.ask_to_stop()
+
+    async def _live(self, instructions: list[Instruction]) -> int:
+        self._asked_on_loop = asyncio.Event()
+        self._loop = loop = asyncio.get_running_loop()
+        if self._asked:
+            self._asked_on_loop.set()
+        if self._main_thread is not None:
+            loop.add_reader(self._awake, self._on_wakeup)
+        applications = self.applications
+        boot = asyncio.ensure_future(applications.boot(instructions))
+        asked = asyncio.ensure_future(self._asked_on_loop.wait())
+        ending = asyncio.ensure_future(applications.ending.get())
+        try:
+            await asyncio.wait({boot, asked, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if boot.done() and boot.exception() is None:
+                if self._shell_wanted:
+                    self._start_shell()
+                await asyncio.wait({asked, ending}, return_when=asyncio.FIRST_COMPLETED)
+            elif not boot.done():
+                boot.cancel()
+                await asyncio.wait({boot}, timeout=self._stop_timeout + 1)  # it stops what has started
+            self._asked = True
+            if boot.done() and not boot.cancelled() and (error := boot.exception()):
+                raise error
+            await applications.stop()
+            return self._status(ending.result() if ending.done() else None)
+        finally:
+            self._end_soon()
+            for task in (boot, asked, ending):
+                task.cancel()
+            if self._main_thread is not None:
+                loop.remove_reader(self._awake)
+
+    def _status(self, ending: Ending | None) -> int:
+        if ending is not None:
+            log(f"{self._settings.name} stopped, because {ending.application} {'failed' if ending.error else 'ended'}")
+        failed = ending is not None and ending.error is not None
+        if isinstance(self._exit_error, SystemExit):
+            failed = failed or self._exit_error.code not in (None, 0)
+        return EXIT_FAILED if failed or not self.applications.stopped_well else 0
+
+    def _loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
+        """uvloop's, where the release serves ASGI and has it, as uvicorn does."""
+        loaded = self.applications.loaded
+        starting = (i.application for i in self._script.instructions if isinstance(i, Start))
+        serves = any("asgi" in (loaded[name].start or {}) for name in starting if name in loaded)
+        if serves and importlib.util.find_spec("uvloop") is not None:
+            new_event_loop: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+            return new_event_loop
+        return None
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """In the main thread, between two instructions of whatever runs there."""
+        if self._preparing:
+            raise Stopping(0)
+        if self._main_thread is not None:
+            self._main_thread.on_signal()
+        if number == signal.SIGINT:
+            if self._asked:
+                self._end_now(f"{self._settings.name} is ended by force; what still ran has not stopped")
+            if self._shell is not None:
+                self._shell.interrupt()
+                return
+        self.ask_to_stop()
+
+    def _on_wakeup(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for number in set(_SIGNALS).intersection(self._awake.recv(4096)):
+                if signal.getsignal(number) != self._on_signal and self._main_thread is not None:
+                    self._main_thread.told()
+                    self.ask_to_stop()
+
+    def _give_signals_back(self, inherited: Mapping[signal.Signals, Any]) -> None:
+        """In a child made by fork, which is no node: signals do what they did before there was one."""
+        for number, handler in inherited.items():
+            if signal.getsignal(number) == self._on_signal:
+                signal.signal(number, handler)
+        if self._main_thread is not None:
+            signal.set_wakeup_fd(-1)
+
+    def _start_shell(self) -> None:
+        from .console import Shell
+
+        running = {name: service.subject for name, (_, service) in self.applications.running.items()}
+        assert self._loop is not None
+        self._shell = Shell(self._loop, {"config": config.config, **running}, self.ask_to_stop)
+        settings = self._settings
+        names = ", ".join(running) or "none"
+        self._shell.start(
+            f"{settings.name} {settings.version}, Python {sys.version.split()[0]}; running: {names}\n"
+            "`await` works at the prompt; Ctrl-D stops the node."
+        )
+
+    def _end_soon(self) -> None:
+        """See to it that the process ends: threads that applications left behind must not keep it."""
+
+        def end() -> None:
+            left = [t.name for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+            names = ", ".join(sorted(left)) or "main"
+            self._end_now(f"{self._settings.name} has stopped and its process has not ended; threads: {names}")
+
+        timer = threading.Timer(_TO_END, end)
+        timer.daemon = True
+        timer.start()
+
+    def _end_now(self, reason: str) -> None:
+        self._lock.remove_pid()
+        if self._shell is not None:
+            self._shell.close()
+
+        def say() -> None:
+            log(reason)
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+
+        # What keeps the process may be a full pipe, or this may have interrupted a write.
+        saying = threading.Thread(target=say, daemon=True)
+        saying.start()
+        saying.join(0.5)
+        os._exit(EXIT_FAILED)
+
+
+def _has_main(script: BootScript) -> bool:
+    starting = {i.application for i in script.instructions if isinstance(i, Start)}
+    mains = [
+        i.application
+        for i in script.instructions
+        if isinstance(i, Load) and i.application in starting and "main" in (i.start or {})
+    ]
+    if len(mains) > 1:
+        raise BootError(
+            f"{' and '.join(mains)} each start as a main function, and there is one main thread; give all but one of them"
+            " another start or the mode `load`"
+        )
+    return bool(mains)
+
+
+def _seconds(key: str, default: float) -> float:
+    value = config.config.get("underway_runtime", key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+        raise ConfigError(f"`{key}` of underway_runtime is a number of seconds, not {value!r}")
+    return float(value)

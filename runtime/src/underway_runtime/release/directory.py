@@ -1,0 +1,178 @@
+"""Where everything is in a release. These names are spelled here and nowhere else.
+
+::
+
+    hello/
+    ├── bin/
+    │   └── hello              finds the version to boot and execs releases/V/launcher; never goes stale
+    ├── python-3.11.7/         the interpreter
+    ├── lib/
+    │   └── hello-0.1.0/ ...   one directory per application: what its wheel holds, with dist-info
+    ├── releases/
+    │   ├── start.data         "INTERPRETER-VERSION RELEASE-VERSION": what a fresh copy boots
+    │   ├── hello-0.1.0.rel    copy of releases/0.1.0/hello.rel
+    │   └── 0.1.0/
+    │       ├── manifest.json  release id, target, each file with sha256
+    │       ├── code.index     top-level name -> its places in lib/: what the code server answers from
+    │       ├── pyvenv.cfg     makes releases/V the sys.prefix of every interpreter started as bin/python
+    │       ├── bin/python     relative link to the interpreter, beside the scripts of the wheels
+    │       ├── lib/pythonX.Y/site-packages/underway.pth   starts the code server in every process, children too
+    │       ├── share/ etc/    what wheels put into the prefix
+    │       ├── hello.rel      name, version, interpreter, applications and modes
+    │       ├── start.script  start_clean.script    boot scripts
+    │       ├── sys.config     configuration as built
+    │       ├── cookie.source  where the node takes its cookie from; never the cookie
+    │       └── launcher  env.sh  python.args  remote.python.args  runtime.py
+    └── var/                   all that changes; elsewhere with RELEASE_VAR
+        ├── start.data         written by commit; wins over releases/start.data
+        ├── COOKIE             0600; made or read on the node
+        ├── run/  log/         pid and lock of the node; logs
+        └── ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ReleaseDirectory:
+    """The paths of one release directory. Computes names only; touches no file."""
+
+    root: Path
+
+    @property
+    def bin(self) -> Path:
+        return self.root / "bin"
+
+    @property
+    def lib(self) -> Path:
+        return self.root / "lib"
+
+    @property
+    def releases(self) -> Path:
+        return self.root / "releases"
+
+    @property
+    def start_data(self) -> Path:
+        """What a fresh copy boots; ``var/start.data`` wins where there is one."""
+        return self.releases / "start.data"
+
+    def command(self, name: str) -> Path:
+        return self.bin / name
+
+    def interpreter(self, interpreter_version: str) -> Path:
+        return self.root / f"python-{interpreter_version}"
+
+    def application(self, name: str, version: str) -> Path:
+        return self.lib / application_directory(name, version)
+
+    def copied_rel(self, name: str, version: str) -> Path:
+        return self.releases / f"{name}-{version}.rel"
+
+    def version(self, version: str) -> VersionDirectory:
+        return VersionDirectory(self.releases / version)
+
+
+@dataclass(frozen=True)
+class VersionDirectory:
+    """The paths of one version, ``releases/V``; it is ``sys.prefix`` of all that runs from it."""
+
+    path: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def code_index(self) -> Path:
+        return self.path / "code.index"
+
+    @property
+    def pyvenv_cfg(self) -> Path:
+        return self.path / "pyvenv.cfg"
+
+    @property
+    def python(self) -> Path:
+        return self.path / "bin" / "python"
+
+    @property
+    def sys_config(self) -> Path:
+        return self.path / "sys.config"
+
+    @property
+    def cookie_source(self) -> Path:
+        return self.path / "cookie.source"
+
+    @property
+    def launcher(self) -> Path:
+        return self.path / "launcher"
+
+    @property
+    def env_sh(self) -> Path:
+        return self.path / "env.sh"
+
+    @property
+    def python_args(self) -> Path:
+        return self.path / "python.args"
+
+    @property
+    def remote_python_args(self) -> Path:
+        return self.path / "remote.python.args"
+
+    @property
+    def runtime_config(self) -> Path:
+        return self.path / "runtime.py"
+
+    def site_packages(self, interpreter_version: str) -> Path:
+        """The site-packages that the interpreter looks into by itself; holds the code server's ``.pth`` only."""
+        return self.path / "lib" / f"python{minor(interpreter_version)}" / "site-packages"
+
+    def rel(self, name: str) -> Path:
+        return self.path / f"{name}.rel"
+
+    def boot_script(self, name: str) -> Path:
+        return self.path / f"{name}.script"
+
+
+@dataclass(frozen=True)
+class VarDirectory:
+    """The paths of what changes: ``var/``, or ``RELEASE_VAR``."""
+
+    path: Path
+
+    @property
+    def start_data(self) -> Path:
+        return self.path / "start.data"
+
+    @property
+    def cookie(self) -> Path:
+        return self.path / "COOKIE"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log"
+
+    @property
+    def pid(self) -> Path:
+        return self.run / "pid"
+
+    @property
+    def lock(self) -> Path:
+        """Held with flock for as long as the node lives."""
+        return self.run / "lock"
+
+
+def application_directory(name: str, version: str) -> str:
+    """The name of an application's directory in ``lib``."""
+    return f"{name}-{version}"
+
+
+def minor(interpreter_version: str) -> str:
+    """'3.11' for '3.11.7'."""
+    return ".".join(interpreter_version.split(".")[:2])

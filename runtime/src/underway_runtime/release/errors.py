@@ -1,0 +1,53 @@
+"""What can go wrong, split by who must act; the exit codes are the documented ones (docs/reference/exit-codes.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CODE_RAISED = 7
+EXIT_BUSY = 75
+
+
+class UnderwayError(Exception):
+    """A failure that is told to the user as it is, without a traceback.
+
+    The message says what was found and what to do next.
+    """
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(UnderwayError):
+    """The command itself can't be understood."""
+
+    exit_code = EXIT_USAGE
+
+
+class BusyError(UnderwayError):
+    """Another process is doing what was asked for; try again when it is done."""
+
+    exit_code = EXIT_BUSY
+
+
+class DamagedRelease(UnderwayError):
+    """A file of the release is missing or is not what it should be."""
+
+
+class BootError(UnderwayError):
+    """The node could not start; what had started is stopped again."""
+
+
+class ConfigError(UnderwayError):
+    """The configuration does not hold."""
+
+
+def listing(heading: str, problems: Iterable[str]) -> str:
+    """One message for everything that is wrong: a heading and a line for each problem.
+
+    >>> print(listing("[tool.underway] does not describe a release:", ["unknown key 'nane'; did you mean 'name'?"]))
+    [tool.underway] does not describe a release:
+      - unknown key 'nane'; did you mean 'name'?
+    """
+    return "\n".join([heading, *(f"  - {problem}" for problem in problems)])

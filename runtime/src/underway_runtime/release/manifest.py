@@ -1,0 +1,134 @@
+"""manifest.json: each file of a release version with its digest; the release id is the digest of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import DamagedRelease
+
+FORMAT = 1
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file: its digest, size in bytes and whether it can be executed; or a link with its target."""
+
+    sha256: str = ""
+    size: int = 0
+    executable: bool = False
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one version of a release consists of. Paths are relative to the root, with ``/``."""
+
+    name: str
+    version: str
+    target: str
+    """The platform that it runs on: ``x86_64-linux-gnu``."""
+    interpreter: str
+    """The version of the interpreter."""
+    files: Mapping[str, Entry]
+
+    @property
+    def release_id(self) -> str:
+        """64 hexadecimal digits: the digest of everything in the manifest."""
+        return hashlib.sha256(json.dumps(_document(self), sort_keys=True).encode()).hexdigest()
+
+
+def survey(root: Path, paths: Iterable[str]) -> dict[str, Entry]:
+    """The entries of files below `root`, as they are on disk now, sorted by path.
+
+    Raises FileNotFoundError for a path that is not there.
+    """
+    return {path: _entry(os.path.join(root, path)) for path in sorted(paths)}
+
+
+def dump(manifest: Manifest) -> str:
+    """The text of ``manifest.json``; the same manifest gives the same text."""
+    return json.dumps({"release_id": manifest.release_id, **_document(manifest)}, indent=1) + "\n"
+
+
+def read(file: Path) -> Manifest:
+    """Read a ``manifest.json``. Raises DamagedRelease when it is missing, not one, or not what its id says."""
+    try:
+        return parse(file.read_bytes())
+    except FileNotFoundError:
+        raise DamagedRelease(f"the manifest {file} is missing; restore it from the release's archive") from None
+    except (OSError, ValueError) as error:
+        raise DamagedRelease(f"the manifest {file} can't be read: {error}") from None
+
+
+def parse(data: bytes) -> Manifest:
+    """The manifest in the bytes of a ``manifest.json``, which may come from anyone: every type is checked.
+
+    Whether its paths may be written to is not; `layout.problems` says that. Raises ValueError with what is wrong with it.
+    """
+    try:
+        document = json.loads(data.decode("utf-8"))
+        if document["format"] != FORMAT:
+            raise ValueError(f"its format is {document['format']!r}; this runtime reads format {FORMAT}")
+        manifest = Manifest(
+            **{field: _string(document, field) for field in ("name", "version", "target", "interpreter")},
+            files={path: _parsed_entry(path, fields) for path, fields in document["files"].items()},
+        )
+        if manifest.release_id != document["release_id"]:
+            raise ValueError("its release id does not fit its contents")
+    except KeyError as error:
+        raise ValueError(f"it has no {error}") from None
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"it is not a manifest: {error}") from None
+    return manifest
+
+
+def _string(document: Mapping[str, Any], field: str) -> str:
+    if not isinstance(value := document[field], str):
+        raise ValueError(f"its {field} is not a string")
+    return value
+
+
+def _parsed_entry(path: str, fields: Mapping[str, Any]) -> Entry:
+    match fields:
+        case {"link": str(link), **rest} if not rest:
+            return Entry(link=link)
+        case {"sha256": str(sha256), "size": int(size), **rest} if (
+            _SHA256.fullmatch(sha256) and type(size) is int and size >= 0 and rest in ({}, {"executable": True})
+        ):
+            return Entry(sha256, size, rest.get("executable") is True)
+    raise ValueError(f"its entry of {path!r} is neither a file nor a link")
+
+
+def _document(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "name": manifest.name,
+        "version": manifest.version,
+        "target": manifest.target,
+        "interpreter": manifest.interpreter,
+        "files": {path: _fields(entry) for path, entry in manifest.files.items()},
+    }
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    if entry.link is not None:
+        return {"link": entry.link}
+    return {"sha256": entry.sha256, "size": entry.size, **({"executable": True} if entry.executable else {})}
+
+
+def _entry(path: str) -> Entry:
+    if os.path.islink(path):
+        return Entry(link=os.readlink(path))
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        status = os.fstat(file.fileno())
+    return Entry(digest, status.st_size, bool(status.st_mode & 0o111))

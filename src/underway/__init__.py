@@ -1,0 +1,3 @@
+"""Releases for Python."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,336 @@
+"""From a project to a release in its place: what `underway release` does, in order.
+
+``plan`` looks and decides; it changes nothing. ``build`` carries the plan out beside the target and puts the result there
+when all of it held.
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from underway_runtime.release.directory import ReleaseDirectory
+
+from . import steps
+from .applications import application_name, boot_order, clean, mode_problems, owner_of, starting
+from .errors import BuildError, ProjectError, listing
+from .interpreters import Interpreter, find, markers, tags
+from .lock import Lock, Wanted, read_lock, workspace_members
+from .options import DEFAULTS, REFERENCE
+from .project import Definition, Project, definition, load_callable, member_start, read, version_problems
+from .release import Application, Release, Step
+from .stage import Stage, make_stage
+from .steps.manifest import seal
+from .steps.publish import check_target, keep_other_versions, publish, workspace
+
+PATHS = ("config-path", "overlays", "rel-templates-path", "runtime-config-path")
+"""Options that are paths below the project's root."""
+
+SERVERS = {"asgi": "uvicorn", "wsgi": "waitress"}
+"""What serves in the release; the project locks it, so that it chooses the version."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that can be known about a release before anything is installed."""
+
+    definition: Definition
+    interpreter: Interpreter
+    included: bool
+    """Whether the interpreter is copied into the release."""
+    lock: Lock
+    target: Path
+    overwrite: bool
+
+    @property
+    def version(self) -> str | None:
+        """None when an application says it, which is known once that is installed."""
+        return self.definition.version
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether this version is at the target already."""
+        return self.version is not None and ReleaseDirectory(self.target).version(self.version).path.exists()
+
+    def overwriting(self) -> Plan:
+        """The same plan, allowed to replace what is there."""
+        return replace(self, overwrite=True)
+
+    def summary(self) -> dict[str, Any]:
+        """The plan as plain data, for --dry-run."""
+        return {
+            "name": self.definition.name,
+            "version": self.version or f"that of {self.definition.version_from}",
+            "path": str(self.target),
+            "overwrites": self.overwrites,
+            "interpreter": f"{self.interpreter.version} ({self.interpreter.executable})",
+            "interpreter_included": self.included,
+            "lock": str(self.lock.path),
+            "applications": [f"{p.name} {p.version or '(built here)'}" for p in self.lock.packages],
+            "steps": list(self.definition.options["steps"]),
+        }
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came out."""
+
+    release: Release
+    """With its final path."""
+    release_id: str
+    archives: tuple[Path, ...]
+    notes: tuple[str, ...]
+    """What a person should know although nothing failed."""
+
+    def summary(self) -> dict[str, Any]:
+        """The outcome as plain data, for --json."""
+        release = self.release
+        return {
+            "name": release.name,
+            "version": release.version,
+            "release_id": self.release_id,
+            "path": str(release.path),
+            "archives": [str(archive) for archive in self.archives],
+            "interpreter": release.interpreter_version,
+            "applications": [
+                {"name": name, "version": release.applications[name].version, "mode": mode}
+                for name, mode in release.boot_scripts["start"]
+            ],
+            "notes": list(self.notes),
+        }
+
+
+def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str | None = None) -> Plan:
+    """Everything that can be checked before something is installed, for the release called `name`.
+
+    Raises an UnderwayError for whatever would stop the build already. Changes nothing.
+    """
+    if problem := _target_problem(target):
+        raise BuildError(problem)
+    project = read(root)
+    chosen = definition(project, name, overrides)
+    options = chosen.options
+    if missing := list(_missing_paths(chosen)):
+        raise ProjectError(listing("the release names what is not there:", missing))
+    steps.check_steps(tuple(options["steps"]), _resolver(project), assembled=False)
+
+    place = Path(root, options["path"] or Path("build", "release", chosen.name))
+    if chosen.version is not None:
+        check_target(place, chosen.version, overwrite=True)
+    included, request = _interpreter_request(chosen)
+    interpreter = find(request, root, project.requires_python)
+    lock = read_lock(root, chosen.name, _wanted(chosen, interpreter))
+    unknown = set(map(application_name, options["build-sdists"])) - {application_name(p.name) for p in lock.packages}
+    if unknown:
+        raise ProjectError(
+            f"build-sdists names {', '.join(map(repr, sorted(unknown)))}, which {lock.path} does not hold"
+        )
+    return Plan(chosen, interpreter, included, lock, place, bool(options["overwrite"]))
+
+
+def build(planned: Plan, report: Callable[[str], None] = lambda _: None) -> Built:
+    """Carry out a plan. The target is what it was before, or the whole new release.
+
+    `report` is told each thing that takes time. Raises an UnderwayError for whatever stops it; nothing is left behind then.
+    """
+    try:
+        if planned.version is not None:
+            check_target(planned.target, planned.version, planned.overwrite)
+        with workspace(planned.target) as place:
+            return _build(planned, place, report)
+    except OSError as error:
+        raise BuildError(_disk_problem(error, planned.target)) from error
+
+
+def _build(planned: Plan, place: Path, report: Callable[[str], None]) -> Built:
+    chosen, interpreter = planned.definition, planned.interpreter
+    environment = markers(interpreter)
+    prefer = chosen.options["prefer"]
+    stage = make_stage(planned.lock, place / "stage", interpreter.executable, environment, prefer, report)
+    release = _release(planned, stage, place)
+    check_target(planned.target, release.version, planned.overwrite)
+
+    report(f"assembling {release.name}-{release.version}")
+    release.path.mkdir()
+    release = steps.run(release, _resolver(chosen.project), lambda step: report(f"running {step}"))
+    sealed = seal(release)
+    lost = keep_other_versions(release.path, planned.target, release.version)
+
+    archives = [path for path in sorted(place.iterdir()) if path.is_file() and not path.name.endswith(".files")]
+    published = tuple(path.rename(planned.target.with_name(path.name)) for path in archives)
+    publish(release.path, planned.target)
+    final = replace(
+        release, path=planned.target, version_path=ReleaseDirectory(planned.target).version(release.version).path
+    )
+    notes = [f"version {version} could not be kept beside this one: its files would have changed" for version in lost]
+    return Built(final, sealed.release_id, published, tuple(notes))
+
+
+def _release(planned: Plan, stage: Stage, place: Path) -> Release:
+    """The release as a value: what was planned, with what is installed."""
+    chosen = planned.definition
+    starts = _starts(planned, stage.applications)
+    applications = starting(stage.applications, starts, chosen.options["lazy"])
+    if not any(application.start for application in applications.values()):
+        raise ProjectError(_nothing_starts(chosen))
+    _check_servers(applications)
+    if chosen.version is None and chosen.version_from not in applications:
+        raise ProjectError(f"the version is to come from {chosen.version_from!r}, which is not in the release")
+    version = chosen.version or applications[chosen.version_from].version
+    if problems := version_problems(version):
+        raise ProjectError(problems[0])
+
+    order = boot_order(applications, chosen.options["applications"], _own(planned))
+    if problems := mode_problems(applications, order, chosen.options["skip-mode-validation-for"]):
+        raise ProjectError(listing("the modes of the applications don't fit together:", problems))
+    path = place / planned.target.name
+    return Release(
+        name=chosen.name,
+        version=version,
+        path=path,
+        version_path=ReleaseDirectory(path).version(version).path,
+        applications=applications,
+        interpreter_source=planned.interpreter.executable if planned.included else None,
+        interpreter_version=planned.interpreter.version,
+        boot_scripts={"start": order, "start_clean": clean(order)},
+        config_providers=tuple(_provider(entry) for entry in chosen.options["config-providers"]),
+        options=_options(planned),
+        steps=tuple(chosen.options["steps"]),
+    )
+
+
+def _options(planned: Plan) -> dict[str, Any]:
+    """The options as steps see them: paths are absolute."""
+    chosen = planned.definition
+    options = dict(chosen.options)
+    for name in PATHS:
+        paths = [str(path) for path in chosen.paths(name)] if options[name] else []
+        options[name] = paths if name == "overlays" else next(iter(paths), None)
+    return {
+        **options,
+        "interpreter-path": str(planned.interpreter.executable),
+        "target": planned.interpreter.multiarch,
+    }
+
+
+def _starts(planned: Plan, applications: Mapping[str, Application]) -> dict[str, Mapping[str, Any]]:
+    """What the project and the members of its workspace say starts, by the application that holds the module."""
+    chosen = planned.definition
+    members = workspace_members(chosen.project.root) if chosen.project.umbrella else {}
+    given = [chosen.start, *(member_start(members[name]) for name in _members(chosen))]
+    starts: dict[str, Mapping[str, Any]] = {}
+    for start in filter(None, given):
+        by_default = start.get("by-default", False)
+        own = {key: value for key, value in start.items() if key != "by-default"}
+        module = str(next(own[kind] for kind in ("asgi", "wsgi", "main") if kind in own)).partition(":")[0]
+        owner = owner_of(applications, module)
+        if not (by_default and applications[owner].start):  # an Application class says more than a script
+            starts[owner] = own
+    return starts
+
+
+def _check_servers(applications: Mapping[str, Application]) -> None:
+    problems = [
+        f"{name} starts by {kind}, which {server} serves, and {server} is not in the lock: `uv add {server}`"
+        for name, application in applications.items()
+        for kind, server in SERVERS.items()
+        if application.start and kind in application.start and server not in applications
+    ]
+    if problems:
+        raise ProjectError(listing("what is to serve is missing:", problems))
+
+
+def _nothing_starts(chosen: Definition) -> str:
+    scripts = chosen.project.scripts
+    hint = (
+        f"; its scripts are {', '.join(f'{name} = {target!r}' for name, target in scripts.items())}" if scripts else ""
+    )
+    return (
+        f'nothing in this release starts{hint}; say what does: asgi = "module:app", wsgi = "module:app",'
+        ' main = "module:function" in [tool.underway], or an Application class in the entry point group underway.application'
+    )
+
+
+def _wanted(chosen: Definition, interpreter: Interpreter) -> Wanted:
+    return Wanted(
+        python=interpreter.executable,
+        environment=markers(interpreter),
+        tags=tags(interpreter),
+        groups=tuple(chosen.options["groups"]),
+        extras=tuple(chosen.options["extras"]),
+        build_sdists=tuple(chosen.options["build-sdists"]),
+        members=tuple(_members(chosen)),
+    )
+
+
+def _members(chosen: Definition) -> list[str]:
+    """The members of a workspace that the release lists."""
+    if not chosen.project.umbrella:
+        return []
+    listed = {application_name(name) for name in chosen.options["applications"]}
+    return [name for name in workspace_members(chosen.project.root) if application_name(name) in listed]
+
+
+def _own(planned: Plan) -> list[str]:
+    """The applications that the release is made of."""
+    return [package.name for package in planned.lock.packages if package.project == planned.definition.project.root]
+
+
+def _interpreter_request(chosen: Definition) -> tuple[bool, str | None]:
+    """Whether the interpreter is included, and which was asked for."""
+    wanted, request = chosen.options["include-interpreter"], chosen.options["python"]
+    if isinstance(wanted, str) and REFERENCE.fullmatch(wanted):
+        wanted = load_callable(wanted, chosen.project.root)()
+        if not isinstance(wanted, (bool, str, Path)):
+            raise ProjectError(
+                f"{chosen.options['include-interpreter']!r} returned {wanted!r}; it returns true, false or a path"
+            )
+    if isinstance(wanted, bool):
+        return wanted, request
+    return True, request or str(chosen.project.root / wanted)
+
+
+def _resolver(project: Project) -> Callable[[str], Step]:
+    def resolve(name: str) -> Step:
+        step: Step = load_callable(name, project.root)
+        return step
+
+    return resolve
+
+
+def _provider(entry: Any) -> tuple[str, Any]:
+    return (entry, None) if isinstance(entry, str) else (entry[0], entry[1])
+
+
+def _missing_paths(chosen: Definition) -> Iterator[str]:
+    for name in PATHS:
+        value = chosen.options[name]
+        if value and value != DEFAULTS[name]:
+            yield from (f"{name}: {path}" for path in chosen.paths(name) if not path.exists())
+
+
+def _target_problem(target: str | None) -> str | None:
+    here = f"{platform.machine()}-linux-gnu"
+    if target is None or target == here:
+        return None
+    return (
+        f"a release for {target!r} can't be built here: its interpreter and its binaries must run on the building machine,"
+        f" which is {here}; build on a machine of that kind"
+    )
+
+
+def _disk_problem(error: OSError, target: Path) -> str:
+    where = error.filename or target
+    hints = {
+        errno.ENOSPC: "free some space, or build elsewhere with --path",
+        errno.EDQUOT: "free some space, or build elsewhere with --path",
+        errno.EACCES: "build elsewhere with --path, or as a user who may write there",
+        errno.EPERM: "build elsewhere with --path, or as a user who may write there",
+        errno.EROFS: "build elsewhere with --path",
+    }
+    hint = hints.get(error.errno or 0)
+    return f"{where}: {error.strerror or error}{f'; {hint}' if hint else ''}; nothing was changed"

@@ -1,0 +1,41 @@
+"""The underway command. Each verb is one call; nothing else of the tool prints or exits."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from .. import __version__
+from ..errors import UnderwayError
+from .init import init
+from .release import release
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="underway")
+def underway() -> None:
+    """Releases for Python: a service, its locked dependencies and its interpreter in one movable directory."""
+
+
+underway.add_command(init)
+underway.add_command(release)
+
+
+def main() -> None:
+    """Run the command line and exit with its documented status; a user's mistake gets no traceback."""
+    os.umask(0o022)  # a release is read by others than the one who builds it
+    try:
+        underway.main(standalone_mode=False)
+    except UnderwayError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; what was there before is unchanged", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)

@@ -1,0 +1,111 @@
+"""underway release: from a project to a release."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from ..build import Built, Plan, build, plan
+from ..errors import BuildError
+
+
+@click.command(short_help="Make a release of the project in this directory.")
+@click.argument("name", required=False)
+@click.option("--path", type=click.Path(path_type=Path), help="Where to put it; default build/release/NAME.")
+@click.option("--version", help="The version of the release; default the project's.")
+@click.option("--overwrite", is_flag=True, help="Replace this version where it is there already.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
+@click.option("--dry-run", is_flag=True, help="Check everything that can be checked, show the plan, write nothing.")
+@click.option("--python", help="The interpreter to include, as uv names it: 3.12, a path.")
+@click.option("--target", help="The platform to build for; only this machine's can be built here.")
+def release(
+    name: str | None,
+    path: Path | None,
+    version: str | None,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+    dry_run: bool,
+    python: str | None,
+    target: str | None,
+) -> None:
+    """Make a release of the project in this directory.
+
+    NAME is one of [tool.underway.releases]; without one, the default release.
+    """
+    given = {"path": path and str(path.absolute()), "version": version, "python": python}
+    overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    overrides |= {key: True for key, value in (("overwrite", overwrite), ("quiet", quiet)) if value}
+    planned = plan(Path.cwd(), name, overrides, target)
+    quiet = quiet or bool(planned.definition.options["quiet"])
+    if dry_run:
+        _show_plan(planned, as_json)
+        return
+    planned = _ask_to_overwrite(planned, as_json)
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    with console.status("", spinner="line") as status:
+
+        def report(what: str) -> None:
+            status.update(what)
+            if not console.is_terminal:
+                console.print(f"* {what}", soft_wrap=True)
+
+        built = build(planned, report)
+    if as_json:
+        click.echo(json.dumps(built.summary(), indent=1))
+    elif not quiet:
+        _announce(built)
+
+
+def _ask_to_overwrite(planned: Plan, as_json: bool) -> Plan:
+    """On a terminal ask before a version is replaced, as Mix does; elsewhere the flag decides."""
+    if planned.overwrites and not planned.overwrite:
+        question = f"Release {planned.definition.name}-{planned.version} is already at {planned.target}. Overwrite?"
+        if as_json or not (os.isatty(0) and os.isatty(2)):
+            raise BuildError(
+                f"version {planned.version} is already at {planned.target}; use --overwrite to build it again"
+            )
+        click.confirm(question, default=True, abort=True, err=True)
+        return planned.overwriting()
+    return planned
+
+
+def _show_plan(planned: Plan, as_json: bool) -> None:
+    summary = planned.summary()
+    if as_json:
+        click.echo(json.dumps(summary, indent=1))
+        return
+    for key, value in summary.items():
+        click.echo(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+
+
+def _announce(built: Built) -> None:
+    """What to type next, as Mix says it."""
+    path = os.path.relpath(built.release.path)
+    command = os.path.join(path, "bin", built.release.name)
+    lines = [
+        "",
+        f"Release {built.release.name}-{built.release.version} created at {path}",
+        *(f"Archive at {os.path.relpath(archive)}" for archive in built.archives),
+        *(f"note: {note}" for note in built.notes),
+        "",
+        "    # To start your system",
+        f"    {command} start",
+        "",
+        "Once the release is running:",
+        "",
+        "    # To stop it gracefully (you may also send SIGINT/SIGTERM)",
+        f"    {command} stop",
+        "",
+        "To list all commands:",
+        "",
+        f"    {command}",
+        "",
+    ]
+    click.echo("\n".join(lines))

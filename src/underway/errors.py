@@ -1,0 +1,19 @@
+"""What can go wrong while building. It grows from the runtime's errors, so a user meets one family."""
+
+from __future__ import annotations
+
+from underway_runtime.release.errors import BusyError, UnderwayError, UsageError, listing
+
+__all__ = ["BuildError", "BusyError", "ProjectError", "StepError", "UnderwayError", "UsageError", "listing"]
+
+
+class ProjectError(UnderwayError):
+    """The project, its configuration or its lock does not describe a release: the developer must edit them."""
+
+
+class StepError(UnderwayError):
+    """A step broke its contract: the step's author must act."""
+
+
+class BuildError(UnderwayError):
+    """A release that is well described could not be built on this machine."""

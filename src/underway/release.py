@@ -1,0 +1,118 @@
+"""A release as a value, after Elixir's ``Mix.Release`` (hexdocs.pm/mix/Mix.Release.html). No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from underway_runtime.release.bootscript import Mode
+
+Step: TypeAlias = "Callable[[Release], Release]"
+
+READ_ONLY = ("name", "version", "path", "version_path", "applications", "interpreter_source", "interpreter_version")
+"""Fields that a step may read and must not change; Mix.Release draws the same line."""
+
+
+@dataclass(frozen=True)
+class Application:
+    """One locked distribution, as it was installed for this release."""
+
+    name: str
+    """Its normalized name with underscores: ``typing_extensions``."""
+    version: str
+    requires: tuple[str, ...] = ()
+    """Applications of this release that it depends on, sorted; environment markers are evaluated."""
+    source: Path = Path()
+    """The site-packages directory that it was installed into."""
+    dist_info: str = ""
+    """The name of its ``.dist-info`` directory below ``source``."""
+    modules: tuple[str, ...] = ()
+    """Dotted names of the modules to import before the start when code is preloaded; of what starts only."""
+    start: Mapping[str, Any] | None = None
+    """What starts it, in the form of ``underway_runtime.release.bootscript.Load``; None for a library."""
+    local: bool = False
+    """Built from source in this project or workspace, not downloaded."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is being released. Steps take one and return one.
+
+    The first group of fields is read-only for steps; the second may be changed as long as the types stay.
+    """
+
+    name: str
+    version: str
+    path: Path
+    """The root of the release while it is assembled. It is moved to its final place when every step has run,
+    so nothing inside may name it."""
+    version_path: Path
+    """``path/releases/version``."""
+    applications: Mapping[str, Application]
+    interpreter_source: Path | None
+    """The interpreter to copy, an executable; None when the release does not include one."""
+    interpreter_version: str
+
+    boot_scripts: Mapping[str, tuple[tuple[str, Mode], ...]]
+    """Boot script name -> applications with their modes, in start order."""
+    config_providers: tuple[tuple[str, Any], ...] = ()
+    """``("module:Class", argument)``, in the order in which they load at boot."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Every other option of the release, under its name in pyproject.toml, with the contents of
+    ``[tool.underway.releases.NAME.options]`` merged in for custom steps."""
+    overlays: tuple[str, ...] = ()
+    """Paths that steps added, relative to the root. Archive and manifest include these and nothing unlisted;
+    a directory stands for all that is in it."""
+    steps: tuple[str, ...] = ("underway.steps:assemble", "underway.steps:tar")
+    """The steps that are still to run, each ``"module:function"``; a step finds itself removed already and may
+    change what follows."""
+
+
+def type_problems(release: Release) -> list[str]:
+    """What is wrong with the types of the fields that steps may change; empty when all is well."""
+    problems = []
+    checks: dict[str, Callable[[Any], bool]] = {
+        "boot_scripts": _is_boot_scripts,
+        "config_providers": lambda v: isinstance(v, tuple) and all(_is_provider(p) for p in v),
+        "options": lambda v: isinstance(v, Mapping) and all(isinstance(k, str) for k in v),
+        "overlays": lambda v: isinstance(v, tuple) and all(isinstance(p, str) for p in v),
+        "steps": lambda v: isinstance(v, tuple) and all(isinstance(s, str) for s in v),
+    }
+    for name, holds in checks.items():
+        value = getattr(release, name)
+        if not holds(value):
+            problems.append(f"{name} must be {_WANTED[name]}, not {value!r}")
+    return problems
+
+
+def changed_read_only(before: Release, after: Release) -> list[str]:
+    """The names of read-only fields in which the two differ, in the order of the fields."""
+    return [
+        f.name for f in fields(Release) if f.name in READ_ONLY and getattr(before, f.name) != getattr(after, f.name)
+    ]
+
+
+_WANTED = {
+    "boot_scripts": 'a mapping of script name to a tuple of (application, mode), as in {"start": (("chat", "permanent"),)}',
+    "config_providers": 'a tuple of ("module:Class", argument)',
+    "options": "a mapping with string keys",
+    "overlays": "a tuple of paths relative to the root, as strings",
+    "steps": 'a tuple of "module:function"',
+}
+
+
+def _is_provider(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
+
+
+def _is_boot_scripts(value: Any) -> bool:
+    from underway_runtime.release.bootscript import MODES
+
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str)
+        and isinstance(entries, tuple)
+        and all(isinstance(entry, tuple) and len(entry) == 2 and entry[1] in MODES for entry in entries)
+        for name, entries in value.items()
+    )

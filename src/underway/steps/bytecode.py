@@ -1,0 +1,120 @@
+"""Compile modules so that the same source gives the same bytes; run by the release's interpreter, as a script.
+
+Takes from standard input, as JSON: ``root``, ``files`` relative to it, and ``docstrings``, whether they are kept. Imports the
+standard library only. Pycs are the unchecked, hash-based ones of PEP 552; a file that does not compile has none.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import marshal
+import os
+import sys
+import warnings
+from types import CodeType
+from typing import Any
+
+UNCHECKED = b"\x01\x00\x00\x00"
+"""The flags of a pyc that is never compared with its source."""
+
+
+def compile_file(root: str, file: str, docstrings: bool = True) -> bool:
+    """Write the pyc of ``root/file`` to its ``__pycache__``; False when the source does not compile.
+
+    The file is named in it as `file`; what imports it puts the place that it is in then.
+    """
+    path = os.path.join(root, file)
+    with open(path, "rb") as source_file:
+        source = source_file.read()
+    try:
+        # The first line of asserts and of tracebacks is that of the source: nothing moves, nothing is optimized away.
+        tree: Any = source if docstrings else without_docstrings(ast.parse(source))
+        code = settled(compile(tree, file, "exec", dont_inherit=True, optimize=0))
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
+        return False
+    pyc = importlib.util.cache_from_source(path)
+    os.makedirs(os.path.dirname(pyc), exist_ok=True)
+    content = importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code)
+    with open(pyc, "wb") as pyc_file:
+        pyc_file.write(content)
+    return True
+
+
+def settled(code: CodeType) -> CodeType:
+    """The same code, always with the same bytes.
+
+    Marshal writes what is one object once, and which equal strings of a module (a constant and a qualified name, say) are one
+    object depends on the strings that the process has interned before; so does which equal frozensets of strings are.
+    So here what is equal to a name is always the one interned string, equal frozensets are one, and every code object
+    is made anew, whether that changes it or not.
+    """
+    return _settled_code(code, _names(code), {})
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings. Asserts and line numbers stay, as under no level of ``python -O``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            # A string that comes second would be the docstring once the first is gone.
+            while node.body and _is_string(node.body[0]):
+                del node.body[0]
+            if first is not None and not node.body and not isinstance(node, ast.Module):
+                node.body.append(ast.copy_location(ast.Pass(), first))
+    return tree
+
+
+def _is_string(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _names(code: CodeType) -> set[str]:
+    names = {code.co_filename, code.co_name, code.co_qualname}
+    names.update(code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    return names.union(*(_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)))
+
+
+def _settled_code(code: CodeType, names: set[str], sets: dict[Any, Any]) -> CodeType:
+    return code.replace(
+        co_name=sys.intern(code.co_name),
+        co_qualname=sys.intern(code.co_qualname),
+        co_consts=tuple(_settled(constant, names, sets) for constant in code.co_consts),
+    )
+
+
+def _settled(value: Any, names: set[str], sets: dict[Any, Any]) -> Any:
+    if isinstance(value, CodeType):
+        return _settled_code(value, names, sets)
+    if isinstance(value, str) and value in names:
+        return sys.intern(value)
+    if isinstance(value, frozenset):
+        # By type and text: 1, 1.0 and True are equal, and so are 0.0 and -0.0, but not the same constant.
+        key = frozenset((type(item), repr(item)) for item in value)
+        return sets.setdefault(key, frozenset(_settled(item, names, sets) for item in value))
+    if isinstance(value, tuple) and _holds(value, names):
+        return tuple(_settled(item, names, sets) for item in value)
+    return value
+
+
+def _holds(value: Any, names: set[str]) -> bool:
+    """Whether a constant is to be made anew; the answer must not depend on what is interned already."""
+    if isinstance(value, tuple):
+        return any(_holds(item, names) for item in value)
+    return isinstance(value, frozenset) or (isinstance(value, str) and value in names)
+
+
+def _main() -> None:
+    warnings.simplefilter("ignore")
+    task = json.load(sys.stdin)
+    for file in task["files"]:
+        compile_file(task["root"], file, task["docstrings"])
+
+
+if __name__ == "__main__":
+    _main()

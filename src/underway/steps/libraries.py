@@ -1,0 +1,230 @@
+"""lib/NAME-VERSION for each application, as its wheel holds it: copied, stripped, compiled, and indexed.
+
+::
+
+    lib/flask-3.1.0/flask/ flask-3.1.0.dist-info/    what the wheel put into site-packages
+    releases/V/bin/flask                             what it put beside that, at the same place under the prefix
+    releases/V/code.index                            importable name -> places in lib/, for the code server
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from underway_runtime.release.directory import ReleaseDirectory, application_directory, minor
+
+from .. import records
+from ..errors import BuildError, listing
+from ..release import Application, Release
+from . import bytecode, stripping
+
+INDEX_FORMAT = 1
+COMPILERS = 2
+"""How many processes compile at a time."""
+
+COMPILE_TIMEOUT = 1800.0
+
+
+def copy_app(release: Release, name: str) -> bool:
+    """Copy an application: its code to ``lib/NAME-VERSION``, what it puts into the prefix to ``releases/V``.
+
+    What is at ``lib/NAME-VERSION`` goes first. RECORD there lists what is in that directory, as it is. Returns whether
+    there was something to copy. Raises BuildError when `name` is not in the release, when its RECORD names what may not be copied,
+    and when it would replace a file of the release itself or of another application.
+    """
+    application = _application(release, name)
+    target = ReleaseDirectory(release.path).application(name, application.version)
+    if target.exists():
+        shutil.rmtree(target)
+    copied = copy_code(release, name, target)
+    if copied:
+        _copy_beside(release, application)
+    return copied
+
+
+def copy_code(release: Release, name: str, target: Path) -> bool:
+    """Copy what an application has in site-packages to the directory `target`, honouring the option ``strip``.
+
+    RECORD is written anew, to list what is in `target`. Returns whether there was something to copy: an application that was not
+    installed from a distribution has nothing. Raises BuildError as `copy_app` does. After ``Mix.Release.copy_ebin/3``.
+    """
+    application = _application(release, name)
+    if not application.dist_info:
+        return False
+    entries = records.read(application.source, application.dist_info)
+    files = [entry.path for entry in entries if not entry.beside]
+    for file in files:
+        _place(application.source / file, target / file)
+    records.write(target, application.dist_info, files)
+    stripping.strip(target, release.options.get("strip", True))
+    return True
+
+
+def compile_applications(release: Release) -> None:
+    """Compile every module in ``lib`` with the release's interpreter; the same source gives the same bytes.
+
+    With the option ``strip = { docstrings = true }`` docstrings are left out of what is compiled; asserts and line numbers stay.
+    Files that do not compile are passed over: wheels hold templates, and code for other versions. Raises BuildError when
+    the interpreter fails.
+    """
+    strip = release.options.get("strip", True)
+    lib = ReleaseDirectory(release.path).lib
+    directories = [application_directory(app.name, app.version) for app in release.applications.values()]
+    files = sorted(
+        path.relative_to(release.path).as_posix()
+        for directory in directories
+        for path in (lib / directory).rglob("*.py")
+        if path.is_file()
+    )
+    docstrings = not (isinstance(strip, Mapping) and strip.get("docstrings"))
+    python = _compiler(release)
+
+    def compile_part(part: int) -> None:
+        task = {"root": str(release.path), "files": files[part::COMPILERS], "docstrings": docstrings}
+        done = subprocess.run(
+            [python, "-I", "-S", "-B", bytecode.__file__],
+            input=json.dumps(task),
+            capture_output=True,
+            text=True,
+            timeout=COMPILE_TIMEOUT,
+        )
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            raise BuildError(f"the modules of the release can't be compiled: {last}")
+
+    try:
+        with ThreadPoolExecutor(COMPILERS) as pool:
+            list(pool.map(compile_part, range(COMPILERS)))
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(f"the modules of the release can't be compiled: {error}") from None
+
+
+def write_code_index(release: Release) -> None:
+    """Write ``releases/V/code.index`` from what is in ``lib``."""
+    place = ReleaseDirectory(release.path).version(release.version).code_index
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(code_index(release), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def code_index(release: Release) -> dict[str, Any]:
+    """Where everything that can be imported is, as the code server reads it; directories are below ``lib``.
+
+    Of several places of one name the regular package comes first, then a module, then what only adds to a namespace; among
+    equals, by application.
+    """
+    lib = ReleaseDirectory(release.path).lib
+    top: dict[str, list[tuple[int, str]]] = {}
+    packages: dict[str, list[tuple[int, str]]] = {}
+    distributions: dict[str, str] = {}
+    pth: list[tuple[str, str]] = []
+    for application in sorted(release.applications.values(), key=lambda app: app.name):
+        home = application_directory(application.name, application.version)
+        if not (lib / home).is_dir():
+            continue
+        distributions[canonicalize_name(application.name)] = f"{home}/{application.dist_info}"
+        for entry in sorted(os.scandir(lib / home), key=lambda entry: entry.name):
+            if entry.is_dir():
+                if "." not in entry.name and entry.name != "__pycache__":
+                    top.setdefault(entry.name, []).append((_rank(Path(entry)), home))
+                    for dotted, rank in _packages(Path(entry), entry.name):
+                        packages.setdefault(dotted, []).append((rank, home))
+            elif (module := records.module_name(entry.name)) is not None:
+                top.setdefault(module, []).append((1, home))
+            elif entry.name.endswith(".pth") and not entry.name.startswith("."):
+                pth.append((entry.name, f"{home}/{entry.name}"))
+    return {
+        "format": INDEX_FORMAT,
+        "top": {name: _places(found) for name, found in top.items()},
+        "shared": {name: _places(found) for name, found in packages.items() if len(found) > 1},
+        "distributions": distributions,
+        "pth": [path for _, path in sorted(pth)],
+    }
+
+
+def _application(release: Release, name: str) -> Application:
+    if name not in release.applications:
+        raise BuildError(f"{name!r} is not in the release; it has {', '.join(sorted(release.applications))}")
+    return release.applications[name]
+
+
+def _copy_beside(release: Release, application: Application) -> None:
+    """Copy what a wheel put into the prefix, each file to the same place under ``releases/V``."""
+    entries = [entry for entry in records.read(application.source, application.dist_info) if entry.beside]
+    prefix = application.source.parents[records.DEPTH - 1]
+    home = application.source.relative_to(prefix)
+    ours = _reserved(release)
+    problems = []
+    for entry in entries:
+        path = os.path.normpath(home / entry.path)
+        target = release.version_path / path
+        if path in ours or ("/" not in path and path.endswith((".rel", ".script"))):
+            problems.append(f"{path} is a file of the release itself")
+            continue
+        _place(prefix / path, target)
+        stripping.strip(target, release.options.get("strip", True))
+    if problems:
+        raise BuildError(listing(f"{application.name} {application.version} can't be released:", problems))
+
+
+def _reserved(release: Release) -> set[str]:
+    """The paths below ``releases/V`` that no wheel may bring."""
+    place = ReleaseDirectory(release.path).version(release.version)
+    python = f"python{minor(release.interpreter_version)}"
+    own = (
+        *(place.manifest, place.code_index, place.pyvenv_cfg, place.sys_config, place.cookie_source, place.launcher),
+        *(place.env_sh, place.python_args, place.remote_python_args, place.runtime_config),
+        *(place.python, place.python.with_name("python3"), place.python.with_name(python)),
+    )
+    return {path.relative_to(place.path).as_posix() for path in own}
+
+
+def _place(source: Path, target: Path) -> None:
+    """Link a file of the stage, which is made for one build and goes after it; copy where that can't be."""
+    _make_directory(target.parent)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    target.chmod(0o755 if target.stat().st_mode & 0o100 else 0o644)  # other users must be able to read it
+
+
+def _make_directory(path: Path) -> None:
+    if not path.is_dir():
+        _make_directory(path.parent)
+        path.mkdir()
+        path.chmod(0o755)
+
+
+def _compiler(release: Release) -> Path:
+    """The interpreter of the release, or, where it has none of its own, the one that it was staged for."""
+    root = ReleaseDirectory(release.path).interpreter(release.interpreter_version)
+    python = root / "bin" / f"python{minor(release.interpreter_version)}"
+    sources = [application.source for application in release.applications.values()]
+    return python if python.exists() or not sources else sources[0].parents[records.DEPTH - 1] / "bin/python"
+
+
+def _packages(directory: Path, dotted: str) -> Iterable[tuple[str, int]]:
+    """The packages inside a directory, with the rank of each."""
+    for entry in os.scandir(directory):
+        if entry.is_dir() and entry.name.isidentifier() and entry.name != "__pycache__":
+            name = f"{dotted}.{entry.name}"
+            yield name, _rank(Path(entry))
+            yield from _packages(Path(entry), name)
+
+
+def _rank(directory: Path) -> int:
+    return 0 if any((directory / f"__init__{suffix}").exists() for suffix in (".py", ".pyc")) else 2
+
+
+def _places(found: Iterable[tuple[int, str]]) -> list[str]:
+    return list(dict.fromkeys(home for _, home in sorted(found, key=lambda item: item[0])))

@@ -1,0 +1,203 @@
+"""A release is assembled beside its target and exchanged into place: at any moment the target is the old or the new one.
+
+==============================  =======================  ================================================
+a build that dies               leaves at the target     and beside it
+==============================  =======================  ================================================
+before the exchange             what was there           ``.NAME.partial``, cleared by the next build
+between two renames, where      nothing                  the old release; the next build puts it back
+the file system can't exchange
+after it, before var/ moved     the new release          the old one with its var/; the next build moves it
+after it                        the new release          ``.NAME.partial``, cleared by the next build
+==============================  =======================  ================================================
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from underway_runtime.release import manifest
+from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
+from underway_runtime.release.errors import DamagedRelease
+
+from ..errors import BuildError, BusyError, listing
+
+
+@contextmanager
+def workspace(target: Path) -> Iterator[Path]:
+    """A directory beside `target` to build in, held by this process alone and gone afterwards.
+
+    Leftovers of a build that died are cleared. Directories made on the way to it are removed again when nothing was published.
+    Raises BusyError while another build holds it, BuildError when it can't be made.
+    """
+    place = target.with_name(f".{target.name}.partial")
+    made = _make_parents(target.parent)
+    try:
+        held = _hold(place, target)
+        try:
+            recover(place, target)
+            _clear(place)
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+            os.close(held)
+    finally:
+        for directory in reversed(made):
+            with suppress(OSError):
+                directory.rmdir()
+
+
+def check_target(target: Path, version: str, overwrite: bool) -> None:
+    """Raise BuildError when a release can't or may not be put at `target`; looks only."""
+    if not os.path.lexists(target):
+        return
+    if not target.is_dir() or (any(target.iterdir()) and not (target / "releases").is_dir()):
+        raise BuildError(f"{target} is there and is not a release; choose another place with --path")
+    if (pid := running(target)) is not None:
+        raise BuildError(
+            f"the release at {target} is running (pid {pid}); its code is not changed under it: stop it, or build"
+            " elsewhere with --path"
+        )
+    if ReleaseDirectory(target).version(version).path.exists() and not overwrite:
+        raise BuildError(f"version {version} is already at {target}; use --overwrite to build it again")
+
+
+def running(target: Path) -> str | None:
+    """The pid of the node that runs from the release at `target`, or None. A node elsewhere by RELEASE_VAR is not seen."""
+    var = VarDirectory(target / "var")
+    try:
+        with var.lock.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with suppress(OSError):
+            return var.pid.read_text(encoding="ascii").strip()
+        return "unknown"
+    except OSError:
+        pass
+    return None
+
+
+def keep_other_versions(tree: Path, target: Path, version: str) -> list[str]:
+    """Link the other versions of the release at `target` into the new `tree`; returns those that could not be kept.
+
+    A version shares its applications with others. One whose files differ from those of the same name in the new tree, or that is
+    damaged, can't be kept.
+    """
+    lost = []
+    for place in sorted((target / "releases").glob("*/manifest.json")):
+        other = place.parent.name
+        if other == version:
+            continue
+        try:
+            kept = manifest.read(place)
+            _link_version(kept, place, target, tree)
+        except (DamagedRelease, OSError, _Differs):
+            shutil.rmtree(tree / "releases" / other, ignore_errors=True)
+            lost.append(other)
+    return lost
+
+
+def publish(tree: Path, target: Path) -> None:
+    """Put `tree` at `target` in one act, with the var/ of what was there. What was there ends where `tree` was."""
+    if not target.exists():
+        os.rename(tree, target)
+        return
+    _exchange(tree, target)
+    if (tree / "var").is_dir():
+        os.rename(tree / "var", target / "var")
+
+
+def recover(place: Path, target: Path) -> None:
+    """Finish a publication that died between its renames."""
+    aside = place / f"{target.name}.old"
+    if aside.is_dir() and not os.path.lexists(target):
+        os.rename(aside, target)
+    left = place / target.name / "var"
+    if left.is_dir() and target.is_dir() and not (target / "var").exists():
+        os.rename(left, target / "var")
+
+
+class _Differs(Exception):
+    """A file of another version is not the one of the same name in the new tree."""
+
+
+def _link_version(kept: manifest.Manifest, place: Path, target: Path, tree: Path) -> None:
+    wanted = {**kept.files, place.relative_to(target).as_posix(): None}
+    there = [path for path in wanted if os.path.lexists(tree / path)]
+    own = manifest.survey(tree, there)
+    shared_names = {path for path in there if kept.files.get(path) != own[path]}
+    replaced = {path for path in shared_names if path == "releases/start.data" or path.startswith("bin/")}
+    if shared_names - replaced:
+        raise _Differs
+    for path in wanted.keys() - set(there):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        os.link(target / path, tree / path, follow_symlinks=False)
+
+
+def _make_parents(directory: Path) -> list[Path]:
+    missing = [d for d in (directory, *directory.parents) if not d.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"{directory} can't be made: {error.strerror}") from error
+    return missing[::-1]
+
+
+def _hold(place: Path, target: Path) -> int:
+    """Make the working directory and lock it. The lock is on the directory itself, so nothing is left to clean up."""
+    for _ in range(100):
+        try:
+            place.mkdir(exist_ok=True)
+            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue  # the build that held it has just removed it
+        except OSError as error:
+            raise BuildError(f"{place} can't be made: {error.strerror}; choose another place with --path") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(place)):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            break
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
+    raise BusyError(f"another build is making {target}; wait for it, or build elsewhere with --path")
+
+
+def _clear(place: Path) -> None:
+    problems = []
+    for entry in os.scandir(place):
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+        except OSError as error:
+            problems.append(f"{entry.path}: {error.strerror}")
+    if problems:
+        raise BuildError(listing(f"what a former build left in {place} can't be removed:", problems))
+
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Exchange two paths in one act, by Linux's renameat2(2); where the file system can't, by two renames."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(number, os.strerror(number), str(other))
+    aside = one.with_name(f"{one.name}.old")
+    os.rename(other, aside)
+    os.rename(one, other)
+    os.rename(aside, one)

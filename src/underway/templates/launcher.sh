@@ -1,0 +1,90 @@
+#!/bin/sh
+# The launcher of @RELEASE_NAME@ @RELEASE_VERSION@; bin/@RELEASE_NAME@ calls it and has set RELEASE_ROOT. Builtins only.
+set -e
+
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  exit "${2:-1}"
+}
+
+env_ended() {
+  status=$?
+  [ "$status" = 0 ] || fail "$here/env.sh ended with status $status" "$status"
+}
+
+usage() {
+  printf '%s' "Usage: $RELEASE_PROG COMMAND [ARGS]
+
+The known commands are:
+
+    start            Starts the release, in the foreground
+    start --shell    Starts the release with a Python shell in it
+    eval CODE        Runs Python code in a new process, with the applications loaded and not started
+    stop             Stops the running release, and waits until it has stopped
+    pid              Prints the process id of the running release
+    version          Prints the name and version of the release that would start
+" >&2
+}
+
+[ -n "$RELEASE_ROOT" ] || fail 'RELEASE_ROOT is not set; this file is called by bin/@RELEASE_NAME@'
+: "${RELEASE_NAME:=@RELEASE_NAME@}"
+: "${RELEASE_VSN:=@RELEASE_VERSION@}"
+: "${RELEASE_PROG:=$RELEASE_NAME}"
+: "${RELEASE_MODE:=embedded}"
+RELEASE_COMMAND=$1
+export RELEASE_ROOT RELEASE_NAME RELEASE_VSN RELEASE_PROG RELEASE_MODE RELEASE_COMMAND
+here=$RELEASE_ROOT/releases/$RELEASE_VSN
+
+[ -r "$here/env.sh" ] || fail "$here/env.sh is missing or can't be read; restore it from the release's archive"
+trap env_ended EXIT
+# shellcheck source=env.sh
+. "$here/env.sh"
+trap - EXIT
+
+: "${RELEASE_VAR:=$RELEASE_ROOT/var}"
+case $RELEASE_VAR in /*) ;; *) RELEASE_VAR=$PWD/$RELEASE_VAR ;; esac
+: "${RELEASE_TMP:=$RELEASE_VAR}"
+case $RELEASE_TMP in /*) ;; *) RELEASE_TMP=$PWD/$RELEASE_TMP ;; esac
+: "${RELEASE_NODE:=$RELEASE_NAME}"
+: "${RELEASE_DISTRIBUTION:=none}"
+: "${RELEASE_VM_ARGS:=$here/python.args}"
+: "${RELEASE_REMOTE_VM_ARGS:=$here/remote.python.args}"
+: "${RELEASE_BOOT_SCRIPT:=start}"
+: "${RELEASE_BOOT_SCRIPT_CLEAN:=start_clean}"
+: "${RELEASE_SYS_CONFIG:=$here/sys.config}"
+export RELEASE_VAR RELEASE_TMP RELEASE_NODE RELEASE_DISTRIBUTION RELEASE_VM_ARGS RELEASE_REMOTE_VM_ARGS
+export RELEASE_BOOT_SCRIPT RELEASE_BOOT_SCRIPT_CLEAN RELEASE_SYS_CONFIG
+[ -z "$RELEASE_COOKIE" ] || export RELEASE_COOKIE
+
+case $1 in
+  start | eval) args_file=$RELEASE_VM_ARGS ;;
+  stop | pid) args_file=$RELEASE_REMOTE_VM_ARGS ;;
+  version)
+    printf '%s %s\n' "$RELEASE_NAME" "$RELEASE_VSN"
+    exit
+    ;;
+  '' | help | -h | --help)
+    usage
+    exit
+    ;;
+  *)
+    usage
+    fail "unknown command $1" 2
+    ;;
+esac
+
+# Words, of which no quoting makes one; lines that begin with # are comments, as is what follows " #".
+[ -r "$args_file" ] || fail "$args_file is missing or can't be read; it holds the arguments for Python"
+unset IFS
+args=
+while read -r line || [ -n "$line" ]; do
+  case $line in '#'*) continue ;; esac
+  args="$args ${line%% #*}"
+done <"$args_file"
+
+[ -x "$here/bin/python" ] ||
+  fail "$here/bin/python can't be executed; the release is damaged or was built for another system"
+unset PYTHONHOME PYTHONPATH
+set -f
+# shellcheck disable=SC2086 # split into words on purpose
+exec "$here/bin/python" $args -m underway_runtime.boot "$@"

@@ -1,0 +1,221 @@
+"""Small real releases: interpreters laid out as in a release, distributions, and the index over them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[1]
+TEMPLATE = REPOSITORY / "src/underway/templates/underway.pth"
+RUNTIME = "underway_runtime-0.1.0"
+TIMEOUT = 60
+
+SCRIPT = """#!/bin/sh
+'''exec' "$(dirname -- "$(realpath -- "$0")")"/'python' "$0" "$@"
+' '''
+# -*- coding: utf-8 -*-
+"""
+"""How uv begins a script in a relocatable environment."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What a wheel holds."""
+
+    name: str
+    version: str = "1.0"
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    entry_points: str = ""
+
+    @property
+    def directory(self) -> str:
+        return f"{re.sub(r'[-_.]+', '_', self.name).lower()}-{self.version}"
+
+    @property
+    def dist_info(self) -> str:
+        return f"{re.sub(r'[-_.]+', '_', self.name)}-{self.version}.dist-info"
+
+    def install(self, directory: Path) -> None:
+        """Write the files with a true dist-info, as an installer does."""
+        contents = {
+            **self.files,
+            f"{self.dist_info}/METADATA": f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {self.version}\n",
+            f"{self.dist_info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        }
+        if self.entry_points:
+            contents[f"{self.dist_info}/entry_points.txt"] = self.entry_points
+        record = []
+        for path, content in contents.items():
+            data = content.encode() if isinstance(content, str) else content
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            (directory / path).write_bytes(data)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            record.append(f"{path},sha256={digest},{len(data)}\n")
+        record.append(f"{self.dist_info}/RECORD,,\n")
+        (directory / self.dist_info / "RECORD").write_text("".join(record))
+
+
+def directories_of(path: str) -> list[str]:
+    """The directories above a file: 'a', 'a/b' for 'a/b/c.py'."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def index_of(distributions: Iterable[Distribution]) -> dict[str, Any]:
+    """The code.index of these distributions, in their order."""
+    top: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
+    pth = []
+    for distribution in distributions:
+        names = []
+        for path in distribution.files:
+            directories = directories_of(path)
+            names += directories[:1] or [path.split(".")[0]]
+            pth += [f"{distribution.directory}/{path}"] if path.endswith(".pth") else []
+            for directory in directories[1:]:
+                here = places.setdefault(directory.replace("/", "."), [])
+                here += [] if distribution.directory in here else [distribution.directory]
+        for name in dict.fromkeys(name for name in names if name.isidentifier()):
+            top.setdefault(name, []).append(distribution.directory)
+    return {
+        "format": 1,
+        "top": top,
+        "shared": {name: where for name, where in places.items() if len(where) > 1},
+        "distributions": {
+            re.sub(r"[-_.]+", "-", d.name).lower(): f"{d.directory}/{d.dist_info}" for d in distributions
+        },
+        "pth": pth,
+    }
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """An interpreter laid out as ``python-X.Y.Z`` of a release, and the runtime compiled for it."""
+
+    directory: Path
+    version: str
+    runtime: Path
+
+    @property
+    def minor(self) -> str:
+        return ".".join(self.version.split(".")[:2])
+
+    @property
+    def executable(self) -> Path:
+        return self.directory / f"bin/python{self.minor}"
+
+    @property
+    def extension(self) -> Path:
+        """An extension module, ``_queue``, that has nothing to do with its directory."""
+        return next(self.directory.glob("lib/python3.*/lib-dynload/_queue.*.so"))
+
+
+def lay_out(executable: Path, directory: Path) -> Interpreter:
+    """Make a relocated interpreter: its own executable, over the standard library where that is installed."""
+    asked = subprocess.run(
+        [executable, "-I", "-S", "-c", "import os, sys; print(*sys.version_info[:3], os.path.dirname(os.__file__))"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT,
+    )
+    major, minor, micro, standard_library = asked.stdout.split()
+    version = f"{major}.{minor}.{micro}"
+    python = directory / f"python-{version}"
+    (python / "bin").mkdir(parents=True)
+    (python / "lib").mkdir()
+    shutil.copy(executable, python / f"bin/python{major}.{minor}")
+    (python / f"lib/python{major}.{minor}").symlink_to(standard_library)
+    runtime = directory / RUNTIME
+    shutil.copytree(
+        REPOSITORY / "runtime/src/underway_runtime",
+        runtime / "underway_runtime",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    interpreter = Interpreter(python, version, runtime)
+    subprocess.run(
+        [interpreter.executable, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", runtime],
+        check=True,
+        timeout=TIMEOUT,
+    )
+    return interpreter
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release directory with version 1 of something in it."""
+
+    root: Path
+
+    @property
+    def version(self) -> Path:
+        return self.root / "releases/1"
+
+    @property
+    def python(self) -> Path:
+        return self.version / "bin/python"
+
+    @property
+    def lib(self) -> Path:
+        return self.root / "lib"
+
+    def run(
+        self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, command: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the release's python (or ``command``) in an otherwise empty environment, anywhere but in the release."""
+        return subprocess.run(
+            [command or str(self.python), *arguments],
+            cwd=cwd or "/",
+            env={"PATH": os.defpath, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+
+    def output(self, *arguments: str, **how: Any) -> str:
+        """What that prints; it must succeed and have nothing to complain about. The root is written as ROOT."""
+        result = self.run(*arguments, **how)
+        assert (result.returncode, result.stderr) == (0, ""), result.stderr
+        return result.stdout.replace(str(self.root), "ROOT")
+
+    def told(self, code: str, *options: str, **how: Any) -> Any:
+        """The value of ``told`` after running code in the release's python."""
+        return json.loads(self.output(*options, "-c", f"{code}\nimport json; print(json.dumps(told))", **how))
+
+    def files(self) -> set[str]:
+        """Every file of the release."""
+        return {
+            os.path.join(place, name)
+            for top in ("lib", "releases")
+            for place, _, names in os.walk(self.root / top, followlinks=True)
+            for name in names
+        }
+
+
+def make_release(root: Path, interpreter: Interpreter, distributions: Iterable[Distribution]) -> Release:
+    """Lay the distributions out as a release."""
+    release = Release(root)
+    site_packages = release.version / f"lib/python{interpreter.minor}/site-packages"
+    site_packages.mkdir(parents=True)
+    (release.version / "bin").mkdir()
+    release.lib.mkdir()
+    (root / interpreter.directory.name).symlink_to(interpreter.directory)
+    release.python.symlink_to(f"../../../{interpreter.directory.name}/bin/python{interpreter.minor}")
+    (release.version / "pyvenv.cfg").write_text("include-system-site-packages = false\n")
+    (site_packages / "underway.pth").write_text(TEMPLATE.read_text().replace("@RUNTIME_DIRECTORY@", RUNTIME))
+    (release.lib / RUNTIME).symlink_to(interpreter.runtime)
+    for distribution in distributions:
+        distribution.install(release.lib / distribution.directory)
+    index = index_of(distributions)
+    index["top"]["underway_runtime"] = [RUNTIME]
+    (release.version / "code.index").write_text(json.dumps(index, indent=1))
+    return release

@@ -1,0 +1,59 @@
+"""What all tests share: tools of Debian's that may be missing, and how many examples a drill tries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pytest
+from hypothesis import settings
+
+NO_TOOL_SKIPS = os.environ.get("UNDERWAY_NO_TOOL_SKIPS") == "1"
+"""Set by .ci/run, which has installed the tools: a test that skips for want of one fails."""
+
+MISSING = "missing tool: "
+
+Count: TypeAlias = Callable[[int, int], int]
+
+settings.register_profile("gate", derandomize=True, deadline=None, max_examples=50)
+settings.register_profile("drills", deadline=None, max_examples=2_000)
+settings.load_profile("drills" if os.environ.get("UNDERWAY_DRILLS") == "1" else "gate")
+
+
+def find_tool(name: str) -> str | None:
+    """Where a command is; tools of the administrator may be off an ordinary PATH."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked ``needs_tool(name, package)`` where there is no such tool."""
+    missing = [
+        f"{name} (apt install {package})"
+        for name, package in (mark.args for mark in item.iter_markers("needs_tool"))
+        if find_tool(name) is None
+    ]
+    if missing:
+        reason = MISSING + ", ".join(missing)
+        if NO_TOOL_SKIPS:
+            pytest.fail(f"{reason}; .ci/run must install it", pytrace=False)
+        pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say by name which tools were missing, and what was not tested for want of them."""
+    skipped: dict[str, list[str]] = {}
+    for report in terminalreporter.getreports("skipped"):
+        if isinstance(report.longrepr, tuple) and MISSING in report.longrepr[2]:
+            skipped.setdefault(report.longrepr[2].split(MISSING, 1)[1], []).append(report.nodeid)
+    for tool, tests in sorted(skipped.items()):
+        terminalreporter.section(f"not tested, for want of {tool}", yellow=True)
+        for test in tests:
+            terminalreporter.line(test)
+
+
+@pytest.fixture
+def count() -> Count:
+    """``count(sample, full)``: the sample in the gate, the full count in ``make drills``."""
+    return lambda sample, full: full if os.environ.get("UNDERWAY_DRILLS") == "1" else sample

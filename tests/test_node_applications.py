@@ -1,0 +1,367 @@
+"""The application controller, with fakes for what it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from underway_runtime.node.applications import Applications, Ending, Service
+from underway_runtime.release.bootscript import (
+    STARTING_MODES,
+    CodePath,
+    Instruction,
+    Load,
+    Mode,
+    PrimLoad,
+    Progress,
+    Start,
+)
+from underway_runtime.release.errors import BootError, DamagedRelease
+
+
+@dataclass
+class World:
+    """Applications that only note what is done to them."""
+
+    failing_starts: frozenset[str] = frozenset()
+    failing_stops: frozenset[str] = frozenset()
+    hanging: frozenset[str] = frozenset()
+    started: list[str] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    ended: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    async def run(self, load: Load) -> Service:
+        name = load.application
+        self.tried.append(name)
+        await asyncio.sleep(0)
+        if name in self.failing_starts:
+            raise RuntimeError(f"{name} has no database")
+        self.started.append(name)
+        self.ended[name] = asyncio.get_running_loop().create_future()
+
+        async def stop(within: float) -> None:
+            self.stopped.append(name)
+            if name in self.hanging:
+                await asyncio.Event().wait()
+            if name in self.failing_stops:
+                raise RuntimeError(f"{name} can't let go")
+
+        return Service(name, self.ended[name], stop)
+
+    def log(self, message: str, error: BaseException | None = None) -> None:
+        self.said.append(message)
+
+    def controller(self, *, start_timeout: float = 10, stop_timeout: float = 10) -> Applications:
+        return Applications(Path("/lib"), self.run, self.log, start_timeout=start_timeout, stop_timeout=stop_timeout)
+
+
+def load(name: str, *requires: str, starts: bool = True) -> Load:
+    return Load(name, "1.0", requires, {"class": f"{name}:App"} if starts else None)
+
+
+async def boot_and_stop(world: World, instructions: Sequence[Instruction]) -> Applications:
+    applications = world.controller()
+    await applications.boot(instructions)
+    await applications.stop()
+    return applications
+
+
+def test_applications_start_in_script_order_and_stop_in_reverse() -> None:
+    """What starts first stops last."""
+    world = World()
+    script: list[Instruction] = [load("db"), load("cache"), load("web", "db", "cache")]
+
+    asyncio.run(boot_and_stop(world, [*script, *(Start(name, "permanent") for name in ("db", "cache", "web"))]))
+
+    assert world.started == ["db", "cache", "web"]
+    assert world.stopped == ["web", "cache", "db"]
+
+
+def test_a_failed_start_stops_what_had_started() -> None:
+    """A boot that fails names the application and the cause, and leaves nothing running."""
+    world = World(failing_starts=frozenset({"web"}))
+    loads = [load("db"), load("cache"), load("web"), load("late")]
+
+    with pytest.raises(BootError, match=re.escape("web could not start: RuntimeError: web has no database")):
+        asyncio.run(boot_and_stop(world, [*loads, *(Start(each.application, "permanent") for each in loads)]))
+
+    assert world.started == ["db", "cache"]
+    assert world.stopped == ["cache", "db"]
+
+
+def test_what_is_required_must_have_started() -> None:
+    """A script that starts an application before one that it requires is refused, with both names."""
+    world = World()
+    script: list[Instruction] = [load("db"), load("web", "db"), Start("web", "permanent"), Start("db", "permanent")]
+
+    with pytest.raises(BootError, match=r"web can't start: it requires db, not started"):
+        asyncio.run(boot_and_stop(world, script))
+
+    assert world.tried == []
+
+
+def test_a_required_library_need_not_start() -> None:
+    """What has nothing to start never stands in the way, in the script or not."""
+    world = World()
+    script: list[Instruction] = [load("lib", starts=False), load("web", "lib", "elsewhere"), Start("web", "permanent")]
+
+    asyncio.run(boot_and_stop(world, [*script, Start("lib", "permanent")]))
+
+    assert world.started == ["web"]
+
+
+@pytest.mark.parametrize(
+    ("instructions", "problem"),
+    [
+        ([Start("web", "permanent")], "the boot script starts web, which it does not load"),
+        ([load("web"), Start("web", "permanent"), Start("web", "permanent")], "the boot script starts web twice"),
+    ],
+)
+def test_a_script_that_makes_no_sense_is_refused(instructions: list[Instruction], problem: str) -> None:
+    """Mistakes of whoever edited the script are told as such."""
+    with pytest.raises(BootError, match=re.escape(problem)):
+        asyncio.run(boot_and_stop(World(), instructions))
+
+
+@pytest.mark.parametrize(
+    ("mode", "error", "stops_the_node"),
+    [
+        ("permanent", None, True),
+        ("permanent", RuntimeError("lost"), True),
+        ("transient", None, False),
+        ("transient", RuntimeError("lost"), True),
+        ("temporary", None, False),
+        ("temporary", RuntimeError("lost"), False),
+    ],
+)
+def test_the_mode_says_what_an_end_means(mode: Mode, error: Exception | None, stops_the_node: bool) -> None:
+    """The table in applications.py: an end stops the node, or that application alone is stopped."""
+    world = World()
+
+    async def live() -> tuple[list[Ending], list[str]]:
+        applications = world.controller()
+        await applications.boot([load("db"), load("web", "db"), Start("db", "permanent"), Start("web", mode)])
+        if error is None:
+            world.ended["web"].set_result(None)
+        else:
+            world.ended["web"].set_exception(error)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        stopped_alone = list(world.stopped)
+        endings = [applications.ending.get_nowait() for _ in range(applications.ending.qsize())]
+        await applications.stop()
+        return endings, stopped_alone
+
+    endings, stopped_alone = asyncio.run(live())
+
+    assert endings == ([Ending("web", error)] if stops_the_node else [])
+    assert stopped_alone == ([] if stops_the_node else ["web"])
+    assert world.stopped == ["web", "db"]
+
+
+def test_a_temporary_application_that_fails_to_start_is_left_out() -> None:
+    """It is reported, the others start, and what requires it does not."""
+    world = World(failing_starts=frozenset({"metrics"}))
+    script: list[Instruction] = [load("metrics"), load("web"), Start("metrics", "temporary"), Start("web", "permanent")]
+
+    asyncio.run(boot_and_stop(world, script))
+
+    assert world.started == ["web"]
+    assert world.said == ["metrics 1.0 could not start: RuntimeError: metrics has no database"]
+
+
+def test_a_transient_application_that_ended_well_counts_as_started() -> None:
+    """A job that runs before the others, and ends, does not keep them from starting."""
+    world = World()
+
+    async def live() -> None:
+        applications = world.controller()
+        await applications.boot([load("migrate"), load("web", "migrate"), Start("migrate", "transient")])
+        world.ended["migrate"].set_result(None)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await applications.start("web", "permanent")
+        await applications.stop()
+
+    asyncio.run(live())
+
+    assert world.started == ["migrate", "web"]
+
+
+def test_a_stop_that_hangs_is_given_up() -> None:
+    """One application that does not stop takes neither the others' stop nor the node's end."""
+    world = World(hanging=frozenset({"web"}))
+
+    async def live() -> bool:
+        applications = world.controller(stop_timeout=0.2)
+        await applications.boot([load("db"), load("web"), Start("db", "permanent"), Start("web", "permanent")])
+        await applications.stop()
+        return applications.stopped_well
+
+    assert asyncio.run(live()) is False
+    assert world.stopped == ["web", "db"]
+    assert [line for line in world.said if "given up" in line]
+
+
+def test_a_start_that_takes_too_long_is_ended() -> None:
+    """The start deadline ends the boot, and says what gives more time."""
+
+    async def run(load: Load) -> Service:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    world = World()
+    applications = Applications(Path("/lib"), run, world.log, start_timeout=0.05)
+
+    with pytest.raises(BootError, match=r"web could not start: not ready within 0\.05 s; start_timeout of"):
+        asyncio.run(applications.boot([load("web"), Start("web", "permanent")]))
+
+
+def test_sys_exit_in_a_start_is_a_failure_like_any_other() -> None:
+    """An application can't end the node from within its start or stop past the controller."""
+
+    async def run(load: Load) -> Service:
+        raise SystemExit(3)
+
+    applications = Applications(Path("/lib"), run, World().log)
+
+    with pytest.raises(BootError, match="web could not start: SystemExit: 3"):
+        asyncio.run(applications.boot([load("web"), Start("web", "permanent")]))
+
+
+def test_a_cancelled_boot_stops_what_had_started() -> None:
+    """A signal in the middle of the boot leaves nothing running."""
+    world = World()
+
+    async def live() -> None:
+        async def run(load: Load) -> Service:
+            if load.application == "web":
+                reached.set()
+                await asyncio.Event().wait()
+            return await world.run(load)
+
+        reached = asyncio.Event()
+        applications = Applications(Path("/lib"), run, world.log)
+        script: list[Instruction] = [load("db"), load("web"), Start("db", "permanent"), Start("web", "permanent")]
+        boot = asyncio.ensure_future(applications.boot(script))
+        await reached.wait()
+        boot.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await boot
+
+    asyncio.run(live())
+
+    assert world.stopped == ["db"]
+
+
+def test_missing_directories_are_listed_together(tmp_path: Path) -> None:
+    """A release that lost applications says which, all at once."""
+    (tmp_path / "web-1.0").mkdir()
+    applications = Applications(tmp_path, World().run, World().log)
+
+    with pytest.raises(DamagedRelease) as caught:
+        applications.obey(CodePath(("$RELEASE_LIB/db-1.0", "$RELEASE_LIB/web-1.0", "$RELEASE_LIB/zoo-2.0")))
+
+    assert str(caught.value).splitlines()[1:] == [f"  - {tmp_path}/db-1.0", f"  - {tmp_path}/zoo-2.0"]
+
+
+def broken(name: str) -> object:
+    if name != "web.fine":
+        raise ImportError(f"{name} wants a display")
+    return None
+
+
+def test_modules_that_fail_are_listed_with_the_two_ways_out() -> None:
+    """Preloading names application, modules and causes, and what to do."""
+    applications = Applications(Path("/lib"), World().run, World().log, load_module=broken)
+
+    with pytest.raises(BootError) as caught:
+        applications.obey(PrimLoad("web", ("web.gui", "web.fine", "web.tray")))
+
+    assert str(caught.value).splitlines()[:3] == [
+        "modules of web can't be imported:",
+        "  - web.gui: ImportError: web.gui wants a display",
+        "  - web.tray: ImportError: web.tray wants a display",
+    ]
+    assert "RELEASE_MODE=interactive" in str(caught.value)
+    assert "`lazy` in [tool.underway]" in str(caught.value)
+
+
+def test_interactive_mode_preloads_nothing() -> None:
+    """Without embedded mode a module is imported when it is used."""
+    applications = Applications(Path("/lib"), World().run, World().log, embedded=False, load_module=broken)
+
+    applications.obey(PrimLoad("web", ("web.gui",)))
+
+
+def test_landmarks_are_kept() -> None:
+    """The last landmark of the script can be asked for."""
+    applications = World().controller()
+
+    applications.obey(Progress("modules_loaded"))
+
+    assert applications.progress == "modules_loaded"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A boot script over a random graph of applications, and what goes wrong in it."""
+
+    loads: tuple[Load, ...]
+    starts: tuple[Start, ...]
+    failing_starts: frozenset[str]
+    failing_stops: frozenset[str]
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    names = [f"app{i}" for i in range(draw(st.integers(1, 7)))]
+    some = st.frozensets(st.sampled_from(names), max_size=2)
+    starting: list[dict[str, str] | None] = [None, {"class": "x:X"}, {"class": "x:X"}]
+    loads = []
+    for i, name in enumerate(names):
+        requires = draw(st.frozensets(st.sampled_from(names[:i]), max_size=3)) if i else frozenset()
+        loads.append(Load(name, "1.0", tuple(sorted(requires)), draw(st.sampled_from(starting))))
+    order = draw(st.one_of(st.just(names), st.permutations(names)))
+    starts = tuple(Start(name, draw(st.sampled_from(STARTING_MODES))) for name in order)
+    return Scenario(tuple(loads), starts, draw(some), draw(some))
+
+
+@given(scenarios())
+def test_starts_and_stops_of_any_graph_nest(scenario: Scenario) -> None:
+    """Whatever the graph, the order and the failures: nothing starts before what it requires, all that started stops
+    once, in reverse, and the boot fails only for a reason that it names."""
+    world = World(scenario.failing_starts, scenario.failing_stops)
+    loads = {each.application: each for each in scenario.loads}
+    modes = {each.application: each.mode for each in scenario.starts}
+    startable = {name for name, each in loads.items() if each.start is not None}
+    failure = ""
+    try:
+        applications = asyncio.run(boot_and_stop(world, [*scenario.loads, *scenario.starts]))
+    except BootError as error:
+        failure = str(error)
+
+    assert world.stopped == world.started[::-1]
+    for position, name in enumerate(world.tried):
+        assert startable.intersection(loads[name].requires) <= set(world.tried[:position]) - scenario.failing_starts
+    if not failure:
+        assert set(world.tried) == startable
+        assert {modes[name] for name in startable & scenario.failing_starts} <= {"temporary"}
+        assert applications.stopped_well == (not scenario.failing_stops.intersection(world.started))
+    elif match := re.fullmatch(r"(\w+) can't start: it requires ([\w, ]+), not started; .*", failure):
+        assert set(match[2].split(", ")) == startable.intersection(loads[match[1]].requires) - set(world.started)
+        assert match[2]
+    else:
+        culprit = failure.split()[0]
+        assert culprit == world.tried[-1]
+        assert culprit in scenario.failing_starts
+        assert modes[culprit] != "temporary"

@@ -1,0 +1,322 @@
+"""One node per var, its cookie, and its listening sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from underway_runtime.node import cookie, files, listen, lock
+from underway_runtime.node.settings import Settings, from_environ
+from underway_runtime.release.directory import VarDirectory
+from underway_runtime.release.errors import BootError, ConfigError, DamagedRelease, UnderwayError, UsageError
+
+HOLD = """
+import sys
+from pathlib import Path
+from underway_runtime.node.lock import acquire
+from underway_runtime.release.directory import VarDirectory
+lock = acquire(VarDirectory(Path(sys.argv[1])), "hello")
+lock.announce(stop_timeout=7)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> VarDirectory:
+    return VarDirectory(tmp_path / "var")
+
+
+@pytest.fixture
+def holder(place: VarDirectory) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(place.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_node_is_refused_with_the_pid_of_the_first(place: VarDirectory, holder: subprocess.Popen[str]) -> None:
+    """Two nodes never share a var."""
+    with pytest.raises(BootError, match=f"hello is running already, pid {holder.pid} .* another RELEASE_VAR"):
+        lock.acquire(place, "hello")
+
+    assert place.pid.read_text() == f"{holder.pid}\n"
+
+
+def test_a_node_is_found_by_its_lock(place: VarDirectory, holder: subprocess.Popen[str]) -> None:
+    """Who asks learns the pid and how long a stop may take."""
+    assert lock.find(place, "hello") == lock.RunningNode(holder.pid, 7.0)
+
+
+def test_a_killed_node_is_not_found_and_not_in_the_way(place: VarDirectory, holder: subprocess.Popen[str]) -> None:
+    """The lock goes with the process; the pid file that stays behind is not believed."""
+    holder.kill()
+    holder.wait(timeout=30)
+
+    assert place.pid.exists()
+    assert lock.find(place, "hello") is None
+    mine = lock.acquire(place, "hello")
+    assert place.pid.read_text() == f"{os.getpid()}\n"
+    mine.remove_pid()
+    mine.close()
+    assert not place.pid.exists()
+
+
+def test_a_stranger_is_never_taken_for_the_node(place: VarDirectory, holder: subprocess.Popen[str]) -> None:
+    """A pid that does not have the lock open is not the node, whatever the files say."""
+    place.lock.write_text(json.dumps({"pid": os.getppid()}))
+
+    with pytest.raises(UnderwayError, match=r"hello runs, as .* is held, but not where this command can see it"):
+        lock.find(place, "hello")
+
+
+def test_a_forked_child_does_not_hold_the_lock(place: VarDirectory) -> None:
+    """A worker made by fork that outlives its node does not keep the next one from starting."""
+    fork = HOLD.replace('print("held"', "import os\nif os.fork(): os._exit(0)\nprint('held'")
+    with subprocess.Popen(
+        [sys.executable, "-c", fork, str(place.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as node:
+        assert node.stdout is not None
+        assert node.stdout.readline() == "held\n"  # says the child
+        assert node.wait(timeout=30) == 0
+
+        lock.acquire(place, "hello").close()
+
+
+def test_nothing_runs_where_nothing_ever_ran(place: VarDirectory) -> None:
+    """Asking makes no files."""
+    assert lock.find(place, "hello") is None
+    assert not place.path.exists()
+
+
+def test_a_var_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    """The error names the directory, the reason and RELEASE_VAR."""
+    (tmp_path / "var").write_text("a file")
+
+    with pytest.raises(BootError, match=r"var/run can't be written: Not a directory; set RELEASE_VAR"):
+        lock.acquire(VarDirectory(tmp_path / "var"), "hello")
+
+
+def test_a_file_is_replaced_whole_and_with_its_mode(tmp_path: Path) -> None:
+    """No moment in which others could read a secret, and no temporary file afterwards."""
+    secret = tmp_path / "secret"
+    secret.write_text("old")
+    secret.chmod(0o644)
+
+    files.replace(secret, "new", 0o600)
+
+    assert (secret.read_text(), stat.S_IMODE(secret.stat().st_mode)) == ("new", 0o600)
+    assert list(tmp_path.iterdir()) == [secret]
+
+
+# --------------------------------------------------------------------------------------------------------- settings
+
+
+def settings(root: Path, **environ: str) -> Settings:
+    return from_environ({"RELEASE_ROOT": str(root), "RELEASE_NAME": "hello", "RELEASE_VSN": "1", **environ})
+
+
+def test_the_environment_is_read_with_defaults(tmp_path: Path) -> None:
+    """What the launcher may leave out has the launcher's default."""
+    found = settings(tmp_path)
+
+    assert found.var.path == found.tmp.path == tmp_path / "var"
+    assert found.mode == "embedded"
+    assert found.boot_script == tmp_path / "releases/1/start.script"
+    assert settings(tmp_path, RELEASE_TMP="/run/hello").tmp.run == Path("/run/hello/run")
+
+
+def test_a_process_that_no_launcher_started_is_refused() -> None:
+    """The error names the variables and what sets them."""
+    with pytest.raises(UsageError, match=r"RELEASE_ROOT, RELEASE_VSN not set; .* bin/NAME"):
+        from_environ({"RELEASE_NAME": "hello"})
+
+
+def test_bad_variables_are_listed_together(tmp_path: Path) -> None:
+    """One error for all of them."""
+    with pytest.raises(ConfigError) as caught:
+        settings(tmp_path, RELEASE_MODE="fast", RELEASE_DISTRIBUTION="name")
+
+    assert str(caught.value).splitlines()[1:] == [
+        "  - RELEASE_MODE is embedded or interactive, not 'fast'",
+        "  - RELEASE_DISTRIBUTION is none, not 'name'",
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------------- cookie
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "releases/1/cookie.source"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"from": "node"}')
+    return path
+
+
+def test_the_node_makes_its_cookie_once(tmp_path: Path, source: Path) -> None:
+    """256 bits, for the owner only, the same at the next boot."""
+    first = cookie.obtain(settings(tmp_path), {})
+
+    assert len(first) == 43
+    assert cookie.obtain(settings(tmp_path), {}) == first
+    assert stat.S_IMODE((tmp_path / "var/COOKIE").stat().st_mode) == 0o600
+
+
+def test_an_existing_cookie_is_kept(tmp_path: Path, source: Path) -> None:
+    """An operator may put the same cookie on several machines."""
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var/COOKIE").write_text("shared\n")
+    (tmp_path / "var/COOKIE").chmod(0o600)
+
+    assert cookie.obtain(settings(tmp_path), {}) == "shared"
+
+
+def test_a_cookie_that_others_can_read_is_refused(tmp_path: Path, source: Path) -> None:
+    """As in Erlang; the error says what to do and does not say the cookie."""
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var/COOKIE").write_text("hushhush\n")
+    (tmp_path / "var/COOKIE").chmod(0o644)
+
+    with pytest.raises(ConfigError, match=r"others can read .*COOKIE \(its mode is 0644\); chmod 600 it") as caught:
+        cookie.obtain(settings(tmp_path), {})
+
+    assert "hushhush" not in str(caught.value)
+
+
+def test_the_variable_release_cookie_wins(tmp_path: Path, source: Path) -> None:
+    """It is not written down, and not shown with the other settings."""
+    given = settings(tmp_path, RELEASE_COOKIE="hushhush")
+
+    assert cookie.obtain(given, {}) == "hushhush"
+    assert not (tmp_path / "var").exists()
+    assert "hushhush" not in repr(given)
+
+
+def test_a_cookie_may_come_from_a_file_or_a_variable(tmp_path: Path, source: Path) -> None:
+    """The release says where; a relative file is below its root."""
+    (tmp_path / "secret").write_text("of the file\n")
+
+    source.write_text('{"from": "file", "file": "secret"}')
+    assert cookie.obtain(settings(tmp_path), {}) == "of the file"
+    source.write_text('{"from": "variable", "variable": "CHAT_COOKIE"}')
+    assert cookie.obtain(settings(tmp_path), {"CHAT_COOKIE": "of the variable"}) == "of the variable"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "problem"),
+    [
+        ('{"from": "file", "file": "/nowhere"}', ConfigError, "is in /nowhere, which can't be read: No such file"),
+        ('{"from": "file", "file": "/dev/null"}', ConfigError, "is in /dev/null, which is empty"),
+        ('{"from": "variable", "variable": "NOWHERE"}', ConfigError, "the variable NOWHERE, which is not set"),
+        ('{"from": "moon"}', DamagedRelease, "does not say where the cookie is"),
+        ("{", DamagedRelease, "can't be read: .*; restore it"),
+    ],
+)
+def test_a_cookie_that_is_not_there_is_one_clear_error(
+    tmp_path: Path, source: Path, said: str, kind: type[Exception], problem: str
+) -> None:
+    """The error says where the cookie should have been."""
+    source.write_text(said)
+
+    with pytest.raises(kind, match=problem):
+        cookie.obtain(settings(tmp_path), {})
+
+
+# ---------------------------------------------------------------------------------------------------------- sockets
+
+
+def test_addresses_are_bound_and_shown_as_they_are_written(tmp_path: Path) -> None:
+    """Port 0 becomes the port that was free."""
+    listeners = listen.bind(["tcp://127.0.0.1:0", f"unix://{tmp_path}/s"])
+
+    port = listeners.sockets[0].getsockname()[1]
+    assert listeners.addresses == [f"tcp://127.0.0.1:{port}", f"unix://{tmp_path}/s"]
+    listeners.close()
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_ipv6_address_is_written_in_brackets() -> None:
+    """As in a URL."""
+    assert listen.host_and_port("tcp://[::1]:8000") == ("::1", 8000)
+
+
+def test_all_addresses_are_bound_or_none(tmp_path: Path) -> None:
+    """The error lists each that can't be, with its reason; the others are free again."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BootError) as caught:
+            listen.bind(
+                [f"unix://{tmp_path}/s", f"tcp://127.0.0.1:{port}", "http://localhost:80", "tcp://:80", "unix://s"]
+            )
+
+    rule = "an address is tcp://HOST:PORT, as in tcp://127.0.0.1:8000, or unix:///path"
+    assert str(caught.value).splitlines() == [
+        "can't listen:",
+        f"  - tcp://127.0.0.1:{port}: Address already in use",
+        f"  - http://localhost:80: {rule}",
+        f"  - tcp://:80: {rule}",
+        "  - unix://s: a socket file is unix:///its/absolute/path",
+    ]
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_socket_file_of_a_dead_process_is_replaced(tmp_path: Path) -> None:
+    """A crash leaves a file behind that nobody has to remove by hand."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+    listen.bind([f"unix://{path}"]).close()
+
+
+def test_the_socket_file_of_a_live_process_is_respected(tmp_path: Path) -> None:
+    """Nobody's clients are taken over."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as alive:
+        alive.bind(str(path))
+        alive.listen()
+
+        with pytest.raises(BootError, match="another process listens there"):
+            listen.bind([f"unix://{path}"])
+
+    assert path.exists()
+
+
+def test_a_file_that_is_no_socket_is_respected(tmp_path: Path) -> None:
+    """A wrong path in the configuration destroys nothing."""
+    path = tmp_path / "s"
+    path.write_text("precious")
+
+    with pytest.raises(BootError, match="is no socket; remove it, or choose another path"):
+        listen.bind([f"unix://{path}"])
+
+    assert path.read_text() == "precious"
+
+
+def test_closing_leaves_the_socket_file_of_a_successor(tmp_path: Path) -> None:
+    """What has been replaced since is not ours to remove."""
+    path = tmp_path / "s"
+    first = listen.bind([f"unix://{path}"])
+    path.unlink()
+    second = listen.bind([f"unix://{path}"])
+
+    first.close()
+
+    assert path.exists()
+    second.close()
