@@ -9,10 +9,13 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 TEMPLATE = REPOSITORY / "src/underway/templates/underway.pth"
@@ -62,6 +65,20 @@ class Distribution:
             record.append(f"{path},sha256={digest},{len(data)}\n")
         record.append(f"{self.dist_info}/RECORD,,\n")
         (directory / self.dist_info / "RECORD").write_text("".join(record))
+
+
+HELLO = Distribution(
+    "Hello.World",
+    "1.2",
+    {
+        "hello/__init__.py": "VERSION = '1.2'\n",
+        "hello/__main__.py": "import sys; print(__name__, __package__, sys.argv[1:])\n",
+        "hello/greet.py": "def greet():\n    return 'hello'\nif __name__ == '__main__':\n    print(greet())\n",
+        "hello/data/words.txt": "hello world",
+        "alone.py": "ALONE = True\n",
+    },
+    entry_points="[console_scripts]\nhello = hello.greet:greet\n[greeters]\nworld = hello.greet\n",
+)
 
 
 def directories_of(path: str) -> list[str]:
@@ -219,3 +236,39 @@ def make_release(root: Path, interpreter: Interpreter, distributions: Iterable[D
     index["top"]["underway_runtime"] = [RUNTIME]
     (release.version / "code.index").write_text(json.dumps(index, indent=1))
     return release
+
+
+def installed() -> Iterator[Any]:
+    """The interpreters to test with: the system's and pyenv's newest of each supported minor version."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for minor in ("3.11", "3.12", "3.13"):
+        system = Path(f"/usr/bin/python{minor}")
+        micros = [int(place.name.rpartition(".")[2]) for place in pyenv.glob(f"{minor}.*") if place.name[5:].isdigit()]
+        built = [pyenv / f"{minor}.{micro}/bin/python{minor}" for micro in sorted(micros)]
+        built = [executable for executable in built if executable.exists()]
+        found = [("system", system)] * system.exists() + [("pyenv", executable) for executable in built[-1:]]
+        for source, path in found:
+            yield pytest.param(path, id=f"{minor}-{source}")
+        if not found:
+            yield pytest.param(None, id=minor, marks=pytest.mark.skip(f"python{minor} is not installed here"))
+
+
+@cache
+def laid_out(executable: Path, directory: Path) -> Interpreter:
+    """The interpreter as in a release, made once in a process however many modules of tests ask for it."""
+    return lay_out(executable, directory / f"interpreter-{executable.parts[-3]}-{executable.name}")
+
+
+Make: TypeAlias = Callable[..., Release]
+
+
+@pytest.fixture(scope="session", params=installed())
+def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """Each interpreter that is installed here, in turn. A module of tests takes it by assignment."""
+    return laid_out(request.param, tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def make(interpreter: Interpreter, tmp_path: Path) -> Make:
+    """``make(*distributions)``: a release of them for that interpreter."""
+    return lambda *distributions: make_release(tmp_path / "hello", interpreter, distributions)

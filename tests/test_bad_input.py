@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from projects import UNDERWAY, run, underway, uv, write_project
+from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, run, underway, write_project
 
 MAIN = 'main = "hello:main"\n'
 
@@ -140,17 +141,46 @@ def test_a_place_that_may_not_be_written_is_told(tmp_path: Path) -> None:
     """No permission is one sentence with the path."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")
-    root = write_project(tmp_path / "project", lock=False)
-    uv("lock", "--quiet", cwd=root)
+    root = write_project(tmp_path / "project")
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o755)
     for directory in (tmp_path, *list(tmp_path.parents)[:3]):
         if directory.owner() == "root" and directory != Path("/tmp"):
             directory.chmod(directory.stat().st_mode | 0o055)
-    done = run(
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    os.chown(cache, 65534, 65534)
+    done = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", UNDERWAY, "release", "--path", locked / "x"],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path / "nohome")},
+        env={**ENVIRONMENT, "UV_CACHE_DIR": str(cache), "HOME": str(cache)},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
     )
 
     assert done.returncode == 1
+    assert f"{locked}/.x.partial can't be made: Permission denied; choose another place with --path" in done.stderr
     assert "Traceback" not in done.stderr
+    assert os.listdir(locked) == []
+
+
+@pytest.mark.needs_tool("mount", "mount")
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    """No space left is one sentence, and what was begun is gone."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small disk")
+    root = write_project(tmp_path / "project")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if run(["/bin/mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk]).returncode != 0:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        done = underway("release", "--path", disk / "deep/hello", cwd=root)
+
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert os.listdir(disk) == []
+    finally:
+        run(["/bin/umount", disk])

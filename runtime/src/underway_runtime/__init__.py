@@ -1,24 +1,25 @@
-"""What a release carries and an application imports. Importing it costs nothing: names are loaded when they are used."""
+"""What an application imports of underway: ``from underway_runtime import Application, config, env``.
 
-from __future__ import annotations
+Nothing is imported before it is asked for: this runs at the start of every process of a release, ``typing`` included.
+"""
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .application import Application
     from .node.config import config, env
 
-__version__ = "0.1.0"
 __all__ = ["Application", "__version__", "config", "env"]
 
+__version__ = "0.1.0"
 
-def __getattr__(name: str) -> Any:
-    if name == "Application":
-        from .application import Application
+_PLACES = {"Application": ".application", "config": ".node.config", "env": ".node.config"}
 
-        return Application
-    if name in {"config", "env"}:
-        from .node import config as configuration
 
-        return getattr(configuration, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> "Any":
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_PLACES[name], __name__), name)

@@ -1,0 +1,72 @@
+"""A build that is killed at any change of the disk leaves the old release whole, and can be run again."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from conftest import Count
+from dying import underway
+from projects import run, write_project
+from underway_runtime.release import manifest
+
+SEED = 20261120
+
+
+def whole(root: Path) -> str:
+    """The id of the release at `root`, every file of which is as its manifest says; and it runs."""
+    [file] = root.glob("releases/*/manifest.json")
+    sealed = manifest.read(file)
+    assert manifest.survey(root, sealed.files) == dict(sealed.files)
+    assert run([root / "bin/hello", "eval", "import hello; print(hello.WORD)"]).returncode == 0
+    return sealed.release_id
+
+
+def edit(root: Path, word: str) -> None:
+    (root / "src/hello/__init__.py").write_text(f"WORD = {word!r}\ndef main(): print(WORD)\n")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project without an interpreter of its own in the release, so that a build takes a second."""
+    tool = '[tool.underway]\nmain = "hello:main"\ninclude-interpreter = false\noverlays = "files"\n'
+    return write_project(tmp_path_factory.mktemp("hello"), tool, {"files/notes/read.me": "hello"})
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(600)
+def test_a_build_killed_at_any_change_leaves_the_old_release_whole(
+    project: Path, tmp_path: Path, count: Count
+) -> None:
+    """Die at each write, rename, link and removal in turn; the target is the old release or the new one, never a mixture."""
+    target = project / "build/release/hello"
+    edit(project, "old")
+    first = underway(["release", "--overwrite"], project, tmp_path)
+    assert first.status == 0, first.output
+    old = whole(target)
+    (target / "var").mkdir(exist_ok=True)
+    (target / "var/COOKIE").write_text("kept")
+    edit(project, "new")
+    total = underway(["release", "--overwrite", "--version", "0.1.0"], project, tmp_path)
+    assert total.status == 0, total.output
+    new = whole(target)
+    assert new != old
+
+    last = range(total.changes - 20, total.changes + 1)  # the exchange and what follows it
+    points = random.Random(SEED).sample(range(1, total.changes + 1), min(count(6, 100), total.changes))
+    for at in sorted({*points, *(last if count(0, 1) else random.Random(SEED).sample(last, 3))}):
+        edit(project, "old")
+        assert underway(["release", "--overwrite"], project, tmp_path).status == 0
+        edit(project, "new")
+
+        died = underway(["release", "--overwrite"], project, tmp_path, dies_at=at)
+
+        assert whole(target) in (old, new), f"killed at change {at} of {total.changes}: {died.output}"
+        again = underway(["release", "--overwrite"], project, tmp_path)
+        assert again.status == 0, f"after a death at change {at}: {again.output}"
+        assert whole(target) == new
+        assert (target / "var/COOKIE").read_text() == "kept"
+        assert sorted(os.listdir(target.parent)) == ["hello", "hello-0.1.0.tar.gz"]

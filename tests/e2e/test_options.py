@@ -1,0 +1,244 @@
+"""Each option of a release does what docs/reference/options.md says, in a release that was built and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from projects import build, free_port, get, run, started, underway, uv, write_project
+
+pytestmark = pytest.mark.e2e
+
+LIGHT = '[tool.underway]\nmain = "hello:main"\ninclude-interpreter = false\n'
+"""Without an interpreter of its own a release is made in a second."""
+
+
+def version_path(release: Path) -> Path:
+    [place] = (path for path in (release / "releases").iterdir() if path.is_dir())
+    return place
+
+
+def test_configuration_at_build_and_at_boot(tmp_path: Path) -> None:
+    """config/config.py is evaluated at build, config/runtime.py and providers at boot, in order; env is declared."""
+    files = {
+        "config/config.py": (
+            "from underway_runtime import config, env\nconfig('hello', a=1, b=1, region=env('REGION', 'eu'))\n"
+        ),
+        "config/runtime.py": "from underway_runtime import config, env\nconfig('hello', b=env('B', '2'))\n",
+        "src/hello/providers.py": (
+            "class Last:\n"
+            "    def init(self, argument): return {'given': argument}\n"
+            "    def load(self, values, argument):\n"
+            "        return {**values, 'hello': {**values['hello'], 'c': argument['given']}}\n"
+        ),
+    }
+    tool = LIGHT + 'build-env = ["REGION"]\nconfig-providers = [["hello.providers:Last", 3]]\n'
+    release = build(write_project(tmp_path, tool, files))
+    code = "from underway_runtime import config; print(config.application('hello'))"
+
+    done = run([release / "bin/hello", "eval", code], {"B": "from the node"})
+
+    assert done.stdout.strip() == str({"a": 1, "b": "from the node", "region": "eu", "c": 3}), done.stderr
+
+
+def test_no_configuration_when_it_is_turned_off(tmp_path: Path) -> None:
+    """config-path and runtime-config-path false leave the files alone."""
+    files = {"config/config.py": "1 / 0", "config/runtime.py": "1 / 0"}
+    release = build(write_project(tmp_path, LIGHT + "config-path = false\nruntime-config-path = false\n", files))
+
+    assert run([release / "bin/hello", "eval", "print(1)"]).stdout == "1\n"
+
+
+def test_an_undeclared_variable_at_build_is_refused(tmp_path: Path) -> None:
+    """What config/config.py reads of the environment would be frozen, so it is declared or refused."""
+    files = {"config/config.py": "from underway_runtime import config, env\nconfig('hello', home=env('HOME'))\n"}
+
+    done = underway("release", cwd=write_project(tmp_path, LIGHT, files))
+
+    assert done.returncode == 1
+    assert "the environment variable HOME would be frozen" in done.stderr
+
+
+def test_templates_of_the_project(tmp_path: Path) -> None:
+    """underway init writes the templates; the next release uses what the project made of them."""
+    root = write_project(tmp_path, LIGHT)
+    assert underway("init", cwd=root).returncode == 0
+    assert sorted(os.listdir(root / "rel")) == ["env.sh", "python.args", "remote.python.args"]
+    with (root / "rel/env.sh").open("a") as file:
+        file.write("export GREETING=hi\n")
+    with (root / "rel/python.args").open("a") as file:
+        file.write("-X utf8=1\n")
+
+    release = build(root)
+    done = run([release / "bin/hello", "eval", "import os, sys; print(os.environ['GREETING'], sys.flags.utf8_mode)"])
+
+    assert done.stdout == "hi 1\n", done.stderr
+    again = underway("init", cwd=root)
+    assert again.returncode == 1
+    assert "--force replaces them" in again.stderr
+
+
+def test_custom_steps_options_and_overlays(tmp_path: Path) -> None:
+    """A step of the project sees its options, adds files and steps; overlays are in tree, manifest and archive."""
+    files = {
+        "release_steps.py": (
+            "from dataclasses import replace\n"
+            "def note(release):\n"
+            "    (release.path / 'NOTE').write_text(release.options['colour'])\n"
+            "    (release.path / 'scratch').write_text('unlisted')\n"
+            "    return replace(release, overlays=(*release.overlays, 'NOTE'))\n"
+        ),
+        "files/share/motd": "hello",
+    }
+    tool = LIGHT + (
+        'overlays = "files"\n'
+        'steps = ["underway.steps:assemble", "release_steps:note", "underway.steps:tar"]\n'
+        "[tool.underway.releases.hello.options]\ncolour = 'red'\n"
+    )
+    root = write_project(tmp_path, tool, files)
+    release = build(root)
+    manifest = json.loads((version_path(release) / "manifest.json").read_text())
+    [archive] = (root / "build/release").glob("hello-0.1.0.tar.*")
+    listed = subprocess.run(["tar", "-tf", archive], capture_output=True, text=True, check=True, timeout=60).stdout
+
+    assert (release / "NOTE").read_text() == "red"
+    assert {"NOTE", "share/motd"} <= manifest["files"].keys()
+    assert {"NOTE", "share/motd"} <= set(listed.split())
+    assert "scratch" not in manifest["files"]
+    assert "scratch" not in listed.split()
+
+
+def test_several_releases_and_the_default(tmp_path: Path) -> None:
+    """default-release is what is built without a name; each has its own place."""
+    tool = (
+        LIGHT + 'default-release = "two"\n[tool.underway.releases.one]\n[tool.underway.releases.two]\nversion = "7"\n'
+    )
+    root = write_project(tmp_path, tool)
+
+    assert build(root) == root / "build/release/two"
+    assert run([root / "build/release/two/bin/two", "version"]).stdout == "two 7\n"
+    assert build(root, "one", "--version", "1.5") == root / "build/release/one"
+    assert run([root / "build/release/one/bin/one", "version"]).stdout == "one 1.5\n"
+
+
+def test_two_versions_side_by_side(tmp_path: Path) -> None:
+    """A newer version is built beside the older one, and RELEASE_VSN starts either."""
+    root = write_project(tmp_path, LIGHT)
+    build(root)
+    text = (root / "pyproject.toml").read_text()
+    (root / "pyproject.toml").write_text(text.replace('version = "0.1.0"', 'version = "0.2.0"'))
+    (root / "src/hello/__init__.py").write_text("WORD = 2\ndef main(): pass\n")
+    uv("lock", "--quiet", cwd=root)
+
+    release = build(root)
+
+    assert run([release / "bin/hello", "version"]).stdout == "hello 0.2.0\n"
+    old = run([release / "bin/hello", "eval", "import hello; print(hasattr(hello, 'WORD'))"], {"RELEASE_VSN": "0.1.0"})
+    assert old.stdout == "False\n", old.stderr
+
+
+def test_a_workspace_is_an_umbrella(tmp_path: Path) -> None:
+    """A release of a workspace ships the members that it lists, each started as it says itself."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.uv.workspace]\nmembers = ["one", "two", "three"]\n'
+        '[tool.underway.releases.both]\nversion = "1"\ninclude-interpreter = false\n'
+        'applications = { two = "load", one = "permanent" }\n'
+    )
+    for name in ("one", "two", "three"):
+        write_project(
+            tmp_path / name, f'[tool.underway]\nmain = "{name}:main"\n' if name == "one" else "", name=name, lock=False,
+            files={f"src/{name}/__init__.py": f"def main(): print('{name} runs', flush=True)\n"},
+        )  # fmt: skip
+    uv("lock", "--quiet", cwd=tmp_path)
+
+    release = build(tmp_path)
+
+    assert sorted(path.name.partition("-")[0] for path in (release / "lib").iterdir()) == [
+        "one",
+        "two",
+        "underway_runtime",
+    ]
+    started_ = run([release / "bin/both", "start"])
+    assert "one runs" in started_.stdout, started_.stderr
+    assert run([release / "bin/both", "eval", "import two; print(two.__name__)"]).stdout == "two\n"
+
+
+def test_dry_run_writes_nothing_and_json_is_data(tmp_path: Path) -> None:
+    """--dry-run says what would be done; --json is one document on standard output."""
+    root = write_project(tmp_path, LIGHT)
+
+    planned = underway("release", "--dry-run", "--json", cwd=root)
+    assert json.loads(planned.stdout)["version"] == "0.1.0"
+    assert not (root / "build").exists()
+
+    built = underway("release", "--json", cwd=root)
+    assert json.loads(built.stdout)["applications"][-1] == {"name": "hello", "version": "0.1.0", "mode": "permanent"}
+    quiet = underway("release", "--overwrite", "--quiet", cwd=root)
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("include", ["release_steps:interpreter", "path"])
+def test_the_interpreter_may_be_named(tmp_path: Path, include: str) -> None:
+    """include-interpreter takes a path, or a function that returns one."""
+    python = shutil.which("python3", path="/usr/bin")
+    if python is None:
+        pytest.skip("needs /usr/bin/python3, another interpreter than the project's")
+    value = python if include == "path" else include
+    files = {"release_steps.py": f"def interpreter(): return {python!r}\n"}
+    release = build(
+        write_project(tmp_path, f'[tool.underway]\nmain = "hello:main"\ninclude-interpreter = "{value}"\n', files)
+    )
+    version = subprocess.run(
+        [python, "-c", "import sys; print(sys.version)"], capture_output=True, text=True, check=True
+    )
+
+    assert run([release / "bin/hello", "eval", "import sys; print(sys.version)"]).stdout == version.stdout
+    assert list(release.glob("python-*"))
+
+
+def test_a_release_without_an_interpreter_uses_the_hosts(tmp_path: Path) -> None:
+    """include-interpreter false leaves python-V out; the release runs where it was built."""
+    release = build(write_project(tmp_path, LIGHT))
+
+    assert not list(release.glob("python-*"))
+    assert run([release / "bin/hello", "start"]).stdout.endswith("hello\n")
+
+
+def test_an_application_class_starts_by_its_entry_point(tmp_path: Path) -> None:
+    """The entry point group underway.application names what starts and stops; no configuration is needed."""
+    files = {
+        "src/hello/__init__.py": (
+            "from underway_runtime import Application\n"
+            "class Hello(Application):\n"
+            "    def start(self): print('started', self.config('word', 'nothing'), flush=True)\n"
+            "    def stop(self): print('stopped', flush=True)\n"
+        ),
+        "config/config.py": "from underway_runtime import config\nconfig('hello', word='yes')\n",
+    }
+    tool = '[tool.underway]\ninclude-interpreter = false\n[project.entry-points."underway.application"]\nhello = "hello:Hello"\n'
+    release = build(write_project(tmp_path, tool, files))
+    with started([release / "bin/hello", "start"]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started yes\n"
+        assert run([release / "bin/hello", "stop"]).returncode == 0
+        assert "stopped\n" in process.communicate(timeout=60)[0]
+
+
+def test_wsgi_is_served_by_the_locked_waitress(tmp_path: Path) -> None:
+    """wsgi = ... listens where it was told."""
+    port = free_port()
+    files = {
+        "src/hello/__init__.py": (
+            "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'wsgi says hello']\n"
+        )
+    }
+    tool = f'[tool.underway]\nwsgi = "hello:app"\nlisten = ["tcp://127.0.0.1:{port}"]\ninclude-interpreter = false\n'
+    release = build(write_project(tmp_path, tool, files, dependencies=["waitress"]))
+    with started([release / "bin/hello", "start"]) as process:
+        assert get(f"http://127.0.0.1:{port}/", process) == "wsgi says hello"
+        assert run([release / "bin/hello", "stop"]).returncode == 0
