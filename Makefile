@@ -31,6 +31,8 @@ lock:
 	@sh scripts/setup.sh "$(PYTHON)" boot
 	@.build/boot/bin/uv lock --python .build/boot/bin/python $(ARGS)
 	@.build/boot/bin/uv export --quiet --only-group boot --no-header --output-file requirements-bootstrap.txt
+	@.build/boot/bin/uv export --quiet --package underway-runtime --no-emit-workspace --no-default-groups --no-header \
+	  --output-file src/underway/runtime-requirements.txt
 
 hooks: setup
 	@.venv/bin/prek install

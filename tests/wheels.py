@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -29,16 +31,18 @@ def write_wheel(
     lines = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}"]
     lines += [f"Provides-Extra: {extra}" for extra in extras] + [f"Requires-Dist: {text}" for text in requires]
     content: dict[str, bytes] = {}
-    for path, text in files.items():
+    for path, given in files.items():
         place = f"{base}.data/{path}" if path.startswith(("data/", "scripts/")) else path
-        content[place] = text.encode() if isinstance(text, str) else text
+        content[place] = given.encode() if isinstance(given, str) else given
     content[f"{base}.dist-info/METADATA"] = ("\n".join(lines) + "\n").encode()
     content[f"{base}.dist-info/WHEEL"] = GENERATED["WHEEL"].encode()
     if entry_points:
         content[f"{base}.dist-info/entry_points.txt"] = entry_points.encode()
-    rows = [f"{path},{records.digest(data)},{len(data)}" for path, data in content.items()]
+    rows = [(path, records.digest(data), len(data)) for path, data in content.items()]
     record = f"{base}.dist-info/RECORD"
-    content[record] = ("\n".join([*rows, f"{record},,"]) + "\n").encode()
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([*rows, (record, "", "")])
+    content[record] = text.getvalue().encode()
 
     directory.mkdir(parents=True, exist_ok=True)
     wheel = directory / f"{base}-{tag}.whl"

@@ -130,6 +130,7 @@ OPTIONS: Mapping[str, Option] = {
     "start-distribution-during-config": Option("true or false", _truth, False),
     "steps": Option('a list of "module:function"', _references, ["underway.steps:assemble", "underway.steps:tar"]),
     "strip": Option("true, false, or { docstrings = true }", _strip, True),
+    "tar": Option('"zst", or "gz" for hosts that have nothing', lambda v: v in ("zst", "gz"), "zst"),
     "validate-compile-env": Option("true or false", _truth, True),
     "version": Option('a version, or { from-app = "NAME" }', _version),
     "options": Option("a table of anything, for custom steps", lambda v: isinstance(v, dict), {}),

@@ -161,7 +161,7 @@ def _validation_problem(table: Mapping[str, Any], error: PylockValidationError) 
 
 
 def _a(word: str) -> str:
-    return f"an {word}" if word.startswith(("a", "s")) and word != "source" else f"a {word}"
+    return f"an {word}" if word.startswith(("archive", "sdist")) else f"a {word}"
 
 
 def _unfit(package: Package, wanted: Wanted) -> str:

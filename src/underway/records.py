@@ -58,7 +58,7 @@ def read(site_packages: Path, dist_info: str) -> tuple[Entry, ...]:
             continue
         directory, name = posixpath.split(path)
         if directory not in real:
-            real[directory] = os.path.realpath(prefix / directory) == os.path.join(os.path.realpath(prefix), directory)
+            real[directory] = Path(os.path.realpath(prefix / directory)) == Path(os.path.realpath(prefix), directory)
         if not real[directory] or os.path.islink(prefix / path):
             problems.append(f"{written!r} is, or is reached by, a symbolic link")
             continue
@@ -95,6 +95,7 @@ def write(site_packages: Path, dist_info: str, files: Iterable[str]) -> None:
     target.unlink(missing_ok=True)  # it may be a hard link to somebody else's
     with target.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(sorted(lines))
+    target.chmod(0o644)
 
 
 def digest(content: bytes) -> str:

@@ -16,6 +16,8 @@ import importlib.metadata
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import as_file
+from importlib.resources import files as files_of
 from pathlib import Path
 
 import underway_runtime
@@ -29,6 +31,9 @@ from .release import Application
 from .words import likely
 
 RUNTIME = "underway-runtime"
+
+RUNTIME_NEEDS = "backports_zstd"
+"""The one application that the runtime needs, before Python 3.14; a lock that has it decides its version."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,9 @@ def make_stage(
         _check_runtime(lock, {RUNTIME: applications[name].version})
     else:
         add_runtime(site_packages)
+        if RUNTIME_NEEDS not in applications:
+            with as_file(files_of("underway") / "runtime-requirements.txt") as requirements:
+                uv.install_pinned(place, requirements, lock.root)
         applications = read()
 
     def again(name: str) -> None:

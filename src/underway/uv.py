@@ -79,6 +79,16 @@ def install_locked(environment: Path, pylock: Path, cwd: Path, *, build: bool) -
     )
 
 
+def install_pinned(environment: Path, requirements: Path, cwd: Path) -> None:
+    """Install what a requirements file pins by hash, without what it depends on; markers decide what applies."""
+    command = ["pip", "install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy"]
+    _do(
+        "uv can't install what the runtime needs",
+        [*command, "--no-compile-bytecode", "--python", str(environment / "bin/python"), "--requirements", str(requirements)],
+        cwd,
+    )
+
+
 def install_wheels(environment: Path, wheels: Sequence[Path], cwd: Path) -> None:
     """Install wheels that were built here, without what they depend on, in place of what is there of that name."""
     command = ["pip", "install", "--no-deps", "--no-index", "--link-mode", "copy", "--no-compile-bytecode"]

@@ -13,6 +13,7 @@ import marshal
 import os
 import sys
 import warnings
+from contextlib import suppress
 from types import CodeType
 from typing import Any
 
@@ -35,10 +36,14 @@ def compile_file(root: str, file: str, docstrings: bool = True) -> bool:
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
         return False
     pyc = importlib.util.cache_from_source(path)
-    os.makedirs(os.path.dirname(pyc), exist_ok=True)
+    directory = os.path.dirname(pyc)
+    with suppress(FileExistsError):  # another process may be compiling what is beside it
+        os.mkdir(directory)
+        os.chmod(directory, 0o755)  # other users must be able to read it
     content = importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code)
     with open(pyc, "wb") as pyc_file:
         pyc_file.write(content)
+    os.chmod(pyc, 0o644)
     return True
 
 

@@ -111,8 +111,9 @@ def compile_applications(release: Release) -> None:
 def write_code_index(release: Release) -> None:
     """Write ``releases/V/code.index`` from what is in ``lib``."""
     place = ReleaseDirectory(release.path).version(release.version).code_index
-    place.parent.mkdir(parents=True, exist_ok=True)
+    _make_directory(place.parent)
     place.write_text(json.dumps(code_index(release), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    place.chmod(0o644)
 
 
 def code_index(release: Release) -> dict[str, Any]:

@@ -58,9 +58,11 @@ def strip_file(path: Path) -> bool:
             capture_output=True,
             timeout=TIMEOUT,
         )
+        if done.returncode != 0:
+            return False
         before, after = path.read_bytes(), copy.read_bytes()
         loaded = _loaded(before)
-        if done.returncode != 0 or len(after) >= len(before) or loaded is None or loaded != _loaded(after):
+        if len(after) >= len(before) or loaded is None or loaded != _loaded(after):
             return False
         shutil.copymode(path, copy)
         copy.replace(path)
