@@ -16,9 +16,13 @@ TYPED = ["src", "runtime/src", "tests", "bench", "examples/demo.py", "noxfile.py
 
 
 def run(session: nox.Session, tool: str, *args: str, **env: str) -> None:
-    """Run a tool of ``.venv``, with ``.venv`` first on PATH, as if it were activated."""
+    """Run a tool of ``.venv``, with ``.venv`` first on PATH, as if it were activated.
+
+    What the caller's environment tells interpreters is not passed on: the gate finds the same everywhere.
+    """
     path = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    session.run(str(BIN / tool), *args, env={"PATH": path, **env}, external=True)
+    unset = dict.fromkeys(name for name in os.environ if name.startswith("PYTHON"))
+    session.run(str(BIN / tool), *args, env={**unset, "PATH": path, **env}, external=True)
 
 
 def shell_scripts() -> list[str]:
@@ -32,7 +36,7 @@ def lint(session: nox.Session) -> None:
     """Style and likely mistakes: Python by ruff, shell by ShellCheck."""
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
-    run(session, "shellcheck", "--shell=sh", *shell_scripts())
+    run(session, "shellcheck", "--shell=sh", "--external-sources", "--source-path=SCRIPTDIR", *shell_scripts())
     run(session, "shellcheck", ".ci/run")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from _measure import compare, free_port, make_release, make_venv, rounds, scratch_project, seconds_to_answer
 
@@ -23,7 +24,7 @@ def main() -> None:
             env = {"CHAT_LISTEN": f"tcp://127.0.0.1:{port}", "RELEASE_MODE": mode}
             return seconds_to_answer([release / "bin/chat", "start"], port, env)
 
-        ways = {
+        ways: dict[str, Callable[[], float]] = {
             "uvicorn in a venv": from_venv,
             "release, code preloaded": lambda: from_release("embedded"),
             "release, code on demand": lambda: from_release("interactive"),

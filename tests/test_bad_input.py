@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,8 @@ def test_a_place_that_may_not_be_written_is_told(tmp_path: Path) -> None:
     """No permission is one sentence with the path."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")
+    if not all(place.stat().st_mode & 0o001 for place in Path(sys.executable).resolve().parents):
+        pytest.skip("the interpreter of the tests is where another user may not look")
     root = write_project(tmp_path / "project")
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o755)
@@ -182,5 +185,25 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
         assert "No space left on device" in done.stderr
         assert "Traceback" not in done.stderr
         assert os.listdir(disk) == []
+    finally:
+        run(["/bin/umount", disk])
+
+
+@pytest.mark.needs_tool("mount", "mount")
+def test_a_disk_that_may_only_be_read_is_told(tmp_path: Path) -> None:
+    """A place that can't be written is one sentence, before anything is installed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a disk")
+    root = write_project(tmp_path / "project")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if run(["/bin/mount", "-t", "tmpfs", "-o", "ro", "tmpfs", disk]).returncode != 0:
+        pytest.skip("needs the right to mount a disk")
+    try:
+        done = underway("release", "--path", disk / "hello", cwd=root)
+
+        assert done.returncode == 1
+        assert f"{disk}/.hello.partial can't be made: Read-only file system" in done.stderr
+        assert "installing" not in done.stderr
     finally:
         run(["/bin/umount", disk])

@@ -388,7 +388,7 @@ def make_managed(source: Interpreter, root: Path) -> None:
     for path in [*stdlib.rglob("*.py"), *stdlib.rglob("*.pyc"), *dynload.glob("*.so")]:
         if os.path.realpath(path) not in few:
             path.unlink()
-    data = source.stdlib / next(stdlib.glob("_sysconfigdata__linux*.py")).name
+    data = source.stdlib / next(stdlib.glob("_sysconfigdata*.py")).name
     (stdlib / data.name).write_text(data.read_text().replace(str(source.base_prefix), "/install"))
     for extra in (
         *("lib/pkgconfig/python3.pc", "include/python3/Python.h", "share/terminfo/x/xterm", "bin/pip"),

@@ -84,7 +84,14 @@ def install_pinned(environment: Path, requirements: Path, cwd: Path) -> None:
     command = ["pip", "install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--link-mode", "copy"]
     _do(
         "uv can't install what the runtime needs",
-        [*command, "--no-compile-bytecode", "--python", str(environment / "bin/python"), "--requirements", str(requirements)],
+        [
+            *command,
+            "--no-compile-bytecode",
+            "--python",
+            str(environment / "bin/python"),
+            "--requirements",
+            str(requirements),
+        ],
         cwd,
     )
 

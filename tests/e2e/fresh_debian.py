@@ -35,8 +35,9 @@ OF_THE_NETWORK = (
 
 SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
-# Mounts of the command's own, over the tree: the kernel's files and this machine's devices.
-ENTER = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && root=$1 && shift && exec chroot "$root" "$@"'
+# Mounts of the command's own, over the tree: the kernel's files and this machine's devices. The shell stays, as the
+# first process of its namespace: it waits for whoever has lost a parent.
+ENTER = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && chroot "$@"; exit $?'
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ underway.add_command(release)
 def main() -> None:
     """Run the command line and exit with its documented status; a user's mistake gets no traceback."""
     os.umask(0o022)  # a release is read by others than the one who builds it
+    sys.dont_write_bytecode = True  # importing the project's own code leaves nothing in the project
     try:
         underway.main(standalone_mode=False)
     except UnderwayError as error:
