@@ -38,9 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
-def test_a_build_killed_at_any_change_leaves_the_old_release_whole(
-    project: Path, tmp_path: Path, count: Count
-) -> None:
+def test_a_build_killed_at_any_change_leaves_the_old_release_whole(project: Path, tmp_path: Path, count: Count) -> None:
     """Die at each write, rename, link and removal in turn; the target is the old release or the new one, never a mixture."""
     target = project / "build/release/hello"
     edit(project, "old")
