@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from code_server_helpers import Interpreter, lay_out
+from code_server_helpers import Interpreter, installed, laid_out
 from node_helpers import (
     TIMEOUT,
     App,
@@ -29,8 +29,9 @@ from underway_runtime.release.bootscript import Start
 
 
 @pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return lay_out(this_interpreter(), tmp_path_factory.mktemp("interpreter"))
+def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """The one that runs the tests, or one that a test is parametrized with."""
+    return laid_out(getattr(request, "param", this_interpreter()), tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
@@ -287,14 +288,16 @@ def test_ordinary_methods_run_in_a_thread_of_their_application(make: MakeNode) -
     assert terminate(process)[:2] == (0, "stop one one\n")
 
 
-@pytest.mark.parametrize(
-    "stop", ["time.sleep(1000)", "threading.Thread(target=time.sleep, args=(1000,), daemon=False).start()"]
-)
+LEFT_BEHIND = "threading.Thread(target=time.sleep, args=(1000,), daemon=False).start()"
+
+
+@pytest.mark.parametrize("interpreter", list(installed()), indirect=True)
+@pytest.mark.parametrize("stop", ["time.sleep(1000)", LEFT_BEHIND], ids=["blocks", "leaves a thread behind"])
 def test_threads_do_not_keep_the_node(make: MakeNode, stop: str) -> None:
     """Neither a blocking stop nor a thread that an application forgot makes `stop` wait for ever."""
     node = make(App("one", BLOCKS.format(stop=stop), {"class": "one:App"}))
     node.configure(underway_runtime={"stop_timeout": 0.5})
-    process = node.spawn("start")
+    process = node.spawn("start", "--shell", stdin=-1)
     read_until(process.stdout, "start one")
 
     assert node.run("stop").returncode == 0
@@ -302,6 +305,7 @@ def test_threads_do_not_keep_the_node(make: MakeNode, stop: str) -> None:
 
     assert status == 1
     assert "given up" in err or "its process has not ended; threads: Thread-" in err
+    assert not (node.var / "run/pid").exists()
 
 
 def test_stop_says_when_a_node_does_not_stop(make: MakeNode) -> None:
@@ -479,3 +483,15 @@ def test_a_wrong_command_line_is_status_2(make: MakeNode, arguments: tuple[str, 
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(problem)
+
+
+def test_importing_the_runtime_costs_nothing() -> None:
+    """An application that imports it gets names that are loaded when they are used."""
+    code = (
+        "import sys, underway_runtime as u; ours = lambda: sorted(n for n in sys.modules if n.startswith(u.__name__));"
+        " print(ours()); print(u.Application.__module__, u.config.get('a', 'b', 1), callable(u.env), hasattr(u, 'nothing'))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
+
+    assert done.stdout == "['underway_runtime']\nunderway_runtime.application 1 True False\n"

@@ -11,13 +11,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect, unix_connect
 
-from code_server_helpers import Interpreter, lay_out
+from code_server_helpers import Interpreter, laid_out
 from node_helpers import App, MakeNode, Node, Process, finish, nodes, read_until, recorder, terminate, this_interpreter
 
 
 @pytest.fixture(scope="module")
 def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return lay_out(this_interpreter(), tmp_path_factory.mktemp("interpreter"))
+    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
@@ -253,8 +253,8 @@ def test_wsgi_serves_over_tcp_and_a_socket_file(make: MakeNode, tmp_path: Path) 
 
     assert get(over(port), "/one") == "/one"
     assert get(Unix(path), "/two") == "/two"
-    status, out, err = terminate(process)
-    assert (status, out, err) == (0, "start db\nstop db\n", "")
+    status, out, _ = terminate(process)
+    assert (status, out) == (0, "start db\nstop db\n")
     assert not path.exists()
 
 
@@ -315,8 +315,8 @@ WAITS = """
 import sys, threading
 
 def main():
-    print(threading.current_thread() is threading.main_thread(), sys.argv, flush=True)
     try:
+        print(threading.current_thread() is threading.main_thread(), sys.argv, flush=True)
         threading.Event().wait()
     finally:
         print("finally", flush=True)
@@ -543,7 +543,7 @@ def test_a_forked_child_can_be_terminated(make: MakeNode) -> None:
 
     class App(Application):
         def start(self):
-            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,))
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
             child.start()
             child.terminate()
             child.join()

@@ -37,7 +37,7 @@ here=$RELEASE_ROOT/releases/$RELEASE_VSN
 
 [ -r "$here/env.sh" ] || fail "$here/env.sh is missing or can't be read; restore it from the release's archive"
 trap env_ended EXIT
-# shellcheck source=env.sh
+# shellcheck source=/dev/null # of the user
 . "$here/env.sh"
 trap - EXIT
 

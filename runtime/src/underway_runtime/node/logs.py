@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import select
 import sys
 import traceback
 from pathlib import Path
@@ -20,6 +22,19 @@ def log(message: str, error: BaseException | None = None) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):  # gone, or interrupted while writing
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+def last_words(message: str) -> None:
+    """Write a line before the process is ended at once.
+
+    At that time a write may just have been interrupted, another thread may be stuck in one, and no thread can be made;
+    so this uses the descriptor, and gives up when nobody reads.
+    """
+    with contextlib.suppress(OSError):
+        poll = select.poll()
+        poll.register(2, select.POLLOUT)
+        if poll.poll(500):
+            os.write(2, f"{message}\n".encode())
 
 
 def _without_ours(frames: TracebackType | None) -> TracebackType | None:

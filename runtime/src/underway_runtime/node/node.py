@@ -30,15 +30,13 @@ from typing import Any
 
 from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
-from . import config, cookie, lock
+from . import config, cookie, lock, signals
 from .applications import Applications, Ending, Stopping, check_code_path
-from .logs import log
+from .logs import last_words, log
 from .mainthread import MainThread
 from .servers import World
 from .servers import run as run_application
 from .settings import START_TIMEOUT, STOP_TIMEOUT, Settings
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _TO_END = 2.0
 """Seconds that the process gets to end, when its applications have stopped."""
@@ -69,8 +67,7 @@ class Node:
         """
         self._lock = lock.acquire(self._settings.tmp, self._settings.name)
         try:
-            inherited = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
-            os.register_at_fork(after_in_child=partial(self._give_signals_back, inherited))
+            signals.install(self._on_signal)
             try:
                 start = self._prepare()
                 self._preparing = False
@@ -81,6 +78,8 @@ class Node:
         finally:
             if self._shell is not None:
                 self._shell.close()
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                sys.stdout.flush()  # while `_end_soon` watches
             self._lock.remove_pid()
 
     def ask_to_stop(self) -> None:
@@ -227,18 +226,10 @@ class Node:
 
     def _on_wakeup(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            for number in set(_SIGNALS).intersection(self._awake.recv(4096)):
+            for number in set(signals.STOPPING).intersection(self._awake.recv(4096)):
                 if signal.getsignal(number) != self._on_signal and self._main_thread is not None:
                     self._main_thread.told()
                     self.ask_to_stop()
-
-    def _give_signals_back(self, inherited: Mapping[signal.Signals, Any]) -> None:
-        """In a child made by fork, which is no node: signals do what they did before there was one."""
-        for number, handler in inherited.items():
-            if signal.getsignal(number) == self._on_signal:
-                signal.signal(number, handler)
-        if self._main_thread is not None:
-            signal.set_wakeup_fd(-1)
 
     def _start_shell(self) -> None:
         from .console import Shell
@@ -270,15 +261,7 @@ class Node:
         if self._shell is not None:
             self._shell.close()
 
-        def say() -> None:
-            log(reason)
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-
-        # What keeps the process may be a full pipe, or this may have interrupted a write.
-        saying = threading.Thread(target=say, daemon=True)
-        saying.start()
-        saying.join(0.5)
+        last_words(reason)
         os._exit(EXIT_FAILED)
 
 

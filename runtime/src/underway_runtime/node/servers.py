@@ -183,11 +183,13 @@ async def _run_asgi(load: Load, reference: str, world: World) -> Service:
     listeners = world.bind(_listen(load, world))
     try:
         await server.startup(list(listeners.sockets))
+        if not server.started:
+            raise SystemExit  # newer versions of uvicorn do so themselves
     except BaseException as error:
         for listening in getattr(server, "servers", []):
             listening.close()
         listeners.close()
-        if isinstance(error, SystemExit):  # uvicorn's way of telling
+        if isinstance(error, SystemExit):
             raise BootError(f"its lifespan failed at startup: {_last_line(lifespan)}") from None
         if isinstance(error, OSError):
             await lifespan.shutdown()
@@ -263,6 +265,7 @@ class _Waitress:
         self._wasyncore = import_module("waitress.wasyncore")
         self._stop_within: float | None = None
         self._patience = 0.0
+        self._waking = threading.Lock()
 
     def add(self, server: Any) -> None:
         self._servers.append(server)
@@ -284,10 +287,11 @@ class _Waitress:
 
     def stop(self, within: float) -> None:
         """Accept nothing more, and end when the requests that are under way have their answers or after `within` seconds."""
-        self._stop_within = within
-        self._patience = within / 10
-        for each in self._objects("trigger"):
-            each.pull_trigger()
+        with self._waking:  # what is written to must not be closed meanwhile
+            self._stop_within = within
+            self._patience = within / 10
+            for each in self._objects("trigger"):
+                each.pull_trigger()
 
     def close(self) -> None:
         for server in self._servers:
@@ -306,7 +310,8 @@ class _Waitress:
             while self._busy() and (left := end - time.monotonic()) > 0:
                 turn(timeout=min(left, 0.1))
         finally:
-            self.close()
+            with self._waking:
+                self.close()
 
     def _busy(self) -> bool:
         channels = self._objects("requests")
