@@ -61,7 +61,7 @@ def run(python: Path, code: str) -> str:
 
 def test_the_stage_holds_what_the_lock_names_and_the_runtime(stage: Stage) -> None:
     """The dependencies, the project, the runtime of this tool; no pip, no group, no extra."""
-    assert list(stage.applications) == ["h11", "locked", "markupsafe", "typing_extensions", "underway_runtime"]
+    assert list(stage.applications) == ["backports_zstd", "h11", "locked", "markupsafe", "typing_extensions", "underway_runtime"]
     assert stage.applications["locked"].version == "1.2.0"
     assert [name for name, app in stage.applications.items() if app.local] == ["locked"]
 
@@ -194,7 +194,7 @@ def test_an_sdist_is_built_from_the_locked_hash_when_it_is_named(wanted: Wanted,
     named = replace(wanted, build_sdists=("store",))
     stage = stage_of(root, tmp_path / "stage", named)
 
-    assert list(stage.applications) == ["odd", "store", "underway_runtime"]
+    assert list(stage.applications) == ["backports_zstd", "odd", "store", "underway_runtime"]
     assert not stage.applications["store"].local
     with sdist.open("ab") as file:
         file.write(b"\0")
@@ -221,7 +221,7 @@ def test_a_workspace_is_built_member_by_member(wanted: Wanted, tmp_path: Path) -
     said: list[str] = []
     stage = make_stage(lock, tmp_path, wanted.python, wanted.environment, report=said.append)
 
-    assert list(stage.applications) == ["h11", "iniconfig", "store", "underway_runtime", "web"]
+    assert list(stage.applications) == ["backports_zstd", "h11", "iniconfig", "store", "underway_runtime", "web"]
     assert [name for name, app in stage.applications.items() if app.local] == ["store", "web"]
     assert stage.applications["web"].requires == ("store",)
     assert said == ["installing 2 wheels", "building store", "building web"]

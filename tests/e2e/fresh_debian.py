@@ -37,7 +37,9 @@ SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 # Mounts of the command's own, over the tree: the kernel's files and this machine's devices. The shell stays, as the
 # first process of its namespace: it waits for whoever has lost a parent.
-ENTER = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && chroot "$@"; exit $?'
+ENTER = (
+    'PATH=$PATH:/usr/sbin:/sbin; mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && chroot "$@"; exit $?'
+)
 
 
 @dataclass(frozen=True)
