@@ -288,6 +288,16 @@ def test_ordinary_methods_run_in_a_thread_of_their_application(make: MakeNode) -
     assert terminate(process)[:2] == (0, "stop one one\n")
 
 
+def test_what_was_just_starting_is_stopped_too(make: MakeNode) -> None:
+    """A signal while an ordinary start runs: it can't be cancelled, so it is waited for and its stop is called."""
+    source = BLOCKS.format(stop="pass").replace("flush=True)\n\n", "flush=True)\n        time.sleep(0.5)\n\n", 1)
+    node = make(App("one", source, {"class": "one:App"}))
+    process = node.spawn("start")
+    read_until(process.stdout, "start one one")
+
+    assert terminate(process)[:2] == (0, "stop one one\n")
+
+
 LEFT_BEHIND = "threading.Thread(target=time.sleep, args=(1000,), daemon=False).start()"
 
 

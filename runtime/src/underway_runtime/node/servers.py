@@ -75,6 +75,9 @@ def find(reference: str) -> Any:
 
 # ---------------------------------------------------------------------------------------------------------- class
 
+_TO_RETURN = 2.0
+"""Seconds that an ordinary start gets to return when the node is stopped meanwhile, and its stop after it."""
+
 
 async def _run_class(load: Load, reference: str, world: World) -> Service:
     kind = find(reference)
@@ -91,7 +94,9 @@ async def _run_class(load: Load, reference: str, world: World) -> Service:
         work = asyncio.wrap_future(returned) if isinstance(returned, concurrent.futures.Future) else returned
         if not (work is None or asyncio.isfuture(work)):
             raise BootError(f"{reference}.start returned {work!r}; it returns None or an asyncio.Task")
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            await thread.undo(instance.stop)
         thread.end()
         raise
 
@@ -116,6 +121,7 @@ class _OwnThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._jobs: SimpleQueue[Callable[[], None] | None] | None = None
+        self._last: concurrent.futures.Future[Any] | None = None
 
     async def call(self, method: Callable[[], Any]) -> Any:
         """Call an ordinary method in the thread, or await one that is ``async def`` here."""
@@ -136,9 +142,19 @@ class _OwnThread:
             else:
                 result.set_result(value)
 
+        self._last = result
         self._jobs.put(job)
-        value = await asyncio.wrap_future(result)
+        value = await asyncio.shield(asyncio.wrap_future(result))  # what runs in a thread can't be cancelled
         return await value if inspect.iscoroutine(value) else value
+
+    async def undo(self, stop: Callable[[], Any]) -> None:
+        """After `call(start)` was cancelled: where start ran in the thread and returns yet, call `stop` for it."""
+        if self._last is None:
+            return
+        started = asyncio.ensure_future(asyncio.wrap_future(self._last))
+        await asyncio.wait({started}, timeout=_TO_RETURN)
+        if started.done() and not started.cancelled() and started.exception() is None:
+            await asyncio.wait({asyncio.ensure_future(self.call(stop))}, timeout=_TO_RETURN)
 
     def end(self) -> None:
         if self._jobs is not None:
