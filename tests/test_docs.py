@@ -1,0 +1,28 @@
+"""The reference says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from underway.options import OPTIONS, TOP_ONLY
+
+REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
+
+
+def test_every_option_has_a_row_and_every_row_is_an_option() -> None:
+    """docs/reference/options.md names the options that there are, all and no others."""
+    rows = [
+        line.split("|")[1] for line in (REFERENCE / "options.md").read_text().splitlines() if line.startswith("| `")
+    ]
+    documented = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row)}
+
+    assert documented == (OPTIONS.keys() | TOP_ONLY.keys()) - {"releases"}
+
+
+def test_every_link_leads_somewhere() -> None:
+    """No page of the docs names a file that is not there."""
+    root = REFERENCE.parents[1]
+    for page in (*root.glob("*.md"), *root.glob("docs/**/*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.relative_to(root)} links to {target}"
