@@ -61,7 +61,14 @@ def run(python: Path, code: str) -> str:
 
 def test_the_stage_holds_what_the_lock_names_and_the_runtime(stage: Stage) -> None:
     """The dependencies, the project, the runtime of this tool; no pip, no group, no extra."""
-    assert list(stage.applications) == ["backports_zstd", "h11", "locked", "markupsafe", "typing_extensions", "underway_runtime"]
+    assert list(stage.applications) == [
+        "backports_zstd",
+        "h11",
+        "locked",
+        "markupsafe",
+        "typing_extensions",
+        "underway_runtime",
+    ]
     assert stage.applications["locked"].version == "1.2.0"
     assert [name for name, app in stage.applications.items() if app.local] == ["locked"]
 

@@ -27,7 +27,7 @@ from .stage import Stage, make_stage
 from .steps.manifest import seal
 from .steps.publish import check_target, keep_other_versions, publish, workspace
 
-PATHS = ("config-path", "overlays", "rel-templates-path", "runtime-config-path")
+PATHS = ("config-path", "overlays", "rel-templates-path", "runtime-config-path", "sign-key")
 """Options that are paths below the project's root."""
 
 SERVERS = {"asgi": "uvicorn", "wsgi": "waitress"}

@@ -126,6 +126,7 @@ OPTIONS: Mapping[str, Option] = {
     "reboot-system-after-config": Option("true or false", _truth, False),
     "rel-templates-path": Option("a path", _text, "rel"),
     "runtime-config-path": Option("a path, or false for none", lambda v: v is False or _text(v), "config/runtime.py"),
+    "sign-key": Option("the path of an SSH key, or of its public half where an agent holds it", _text),
     "skip-mode-validation-for": Option("a list of applications", _texts, []),
     "start-distribution-during-config": Option("true or false", _truth, False),
     "steps": Option('a list of "module:function"', _references, ["underway.steps:assemble", "underway.steps:tar"]),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Count
 from dying import underway
 from projects import run, write_project
 from underway_runtime.release import manifest
@@ -37,8 +36,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("anywhere", "at_the_end"),
+    [(6, 3), pytest.param(100, 20, marks=[pytest.mark.drill, pytest.mark.timeout(3000)])],
+    ids=["sample", "full"],
+)
 @pytest.mark.timeout(600)
-def test_a_build_killed_at_any_change_leaves_the_old_release_whole(project: Path, tmp_path: Path, count: Count) -> None:
+def test_a_build_killed_at_any_change_leaves_the_old_release_whole(
+    project: Path, tmp_path: Path, anywhere: int, at_the_end: int
+) -> None:
     """Die at each write, rename, link and removal in turn; the target is the old release or the new one, never a mixture."""
     target = project / "build/release/hello"
     edit(project, "old")
@@ -54,8 +60,8 @@ def test_a_build_killed_at_any_change_leaves_the_old_release_whole(project: Path
     assert new != old
 
     last = range(total.changes - 20, total.changes + 1)  # the exchange and what follows it
-    points = random.Random(SEED).sample(range(1, total.changes + 1), min(count(6, 100), total.changes))
-    for at in sorted({*points, *(last if count(0, 1) else random.Random(SEED).sample(last, 3))}):
+    points = random.Random(SEED).sample(range(1, total.changes + 1), min(anywhere, total.changes))
+    for at in sorted({*points, *random.Random(SEED).sample(last, at_the_end)}):
         edit(project, "old")
         assert underway(["release", "--overwrite"], project, tmp_path).status == 0
         edit(project, "new")
@@ -67,4 +73,4 @@ def test_a_build_killed_at_any_change_leaves_the_old_release_whole(project: Path
         assert again.status == 0, f"after a death at change {at}: {again.output}"
         assert whole(target) == new
         assert (target / "var/COOKIE").read_text() == "kept"
-        assert sorted(os.listdir(target.parent)) == ["hello", "hello-0.1.0.tar.gz"]
+        assert sorted(os.listdir(target.parent)) == ["hello", "hello-0.1.0.tar.zst"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from projects import build, free_port, get, run, started, underway, uv, write_project
+from underway_runtime.release import archive
 
 pytestmark = pytest.mark.e2e
 
@@ -103,14 +104,13 @@ def test_custom_steps_options_and_overlays(tmp_path: Path) -> None:
     root = write_project(tmp_path, tool, files)
     release = build(root)
     manifest = json.loads((version_path(release) / "manifest.json").read_text())
-    [archive] = (root / "build/release").glob("hello-0.1.0.tar.*")
-    listed = subprocess.run(["tar", "-tf", archive], capture_output=True, text=True, check=True, timeout=60).stdout
+    listed = archive.check(root / "build/release/hello-0.1.0.tar.zst").manifest.files
 
     assert (release / "NOTE").read_text() == "red"
     assert {"NOTE", "share/motd"} <= manifest["files"].keys()
-    assert {"NOTE", "share/motd"} <= set(listed.split())
+    assert {"NOTE", "share/motd"} <= listed.keys()
     assert "scratch" not in manifest["files"]
-    assert "scratch" not in listed.split()
+    assert "scratch" not in listed
 
 
 def test_several_releases_and_the_default(tmp_path: Path) -> None:
@@ -239,3 +239,62 @@ def test_wsgi_is_served_by_the_locked_waitress(tmp_path: Path) -> None:
     with started([release / "bin/hello", "start"]) as process:
         assert get(f"http://127.0.0.1:{port}/", process) == "wsgi says hello"
         assert run([release / "bin/hello", "stop"]).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["zst", "gz"])
+def test_the_archive_is_what_tar_says_and_can_be_verified(tmp_path: Path, kind: str) -> None:
+    """tar = "gz" packs for hosts that have nothing; underway verify accepts either, and notices one changed byte."""
+    root = write_project(tmp_path, LIGHT + f'tar = "{kind}"\n')
+    build(root)
+    file = root / f"build/release/hello-0.1.0.tar.{kind}"
+
+    assert underway("verify", file, cwd=root).returncode == 0
+    changed = bytearray(file.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    file.write_bytes(changed)
+    assert underway("verify", file, cwd=root).returncode == 1
+
+
+@pytest.mark.needs_tool("ssh-keygen", "openssh-client")
+def test_a_release_is_signed_and_its_signer_known(tmp_path: Path) -> None:
+    """--sign-key signs the archive; verify accepts allowed signers only."""
+    root = write_project(tmp_path / "project", LIGHT)
+    for name in ("mine", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True, timeout=60)
+        public = (tmp_path / f"{name}.pub").read_text()
+        (tmp_path / f"{name}.signers").write_text(f'me@example.org namespaces="underway-release" {public}')
+    build(root, "--sign-key", tmp_path / "mine")
+    file = root / "build/release/hello-0.1.0.tar.zst"
+
+    accepted = underway("verify", file, "--allowed-signers", tmp_path / "mine.signers", cwd=root)
+    assert (accepted.returncode, "me@example.org" in accepted.stdout) == (0, True), accepted.stderr
+    assert underway("verify", file, "--allowed-signers", tmp_path / "other.signers", cwd=root).returncode == 1
+
+
+def test_a_release_verifies_itself(tmp_path: Path) -> None:
+    """bin/NAME verify names the file that changed, in a release that was moved."""
+    release = build(write_project(tmp_path / "project", '[tool.underway]\nmain = "hello:main"\n'))
+    home = release.rename(tmp_path / "moved")
+
+    assert run([home / "bin/hello", "verify"]).returncode == 0
+    module = home / "lib/hello-0.1.0/hello/__init__.py"
+    text = module.read_text()
+    module.unlink()
+    module.write_text(text.replace("hello", "HELLO"))
+    done = run([home / "bin/hello", "verify"])
+    assert done.returncode == 1
+    assert "lib/hello-0.1.0/hello/__init__.py" in done.stdout + done.stderr
+
+
+def test_a_step_after_tar_may_not_change_what_is_packed(tmp_path: Path) -> None:
+    """The release and its archive are the same; a step that would part them is refused."""
+    files = {
+        "late.py": "def step(release):\n    (release.path / 'bin/hello').write_text('#!/bin/sh')\n    return release\n"
+    }
+    steps = '"underway.steps:assemble", "underway.steps:tar", "late:step"'
+
+    done = underway("release", cwd=write_project(tmp_path, LIGHT + f"steps = [{steps}]\n", files))
+
+    assert done.returncode == 1
+    assert "changed what is in the archive already" in done.stderr
+    assert not (tmp_path / "build").exists()

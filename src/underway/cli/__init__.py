@@ -9,8 +9,10 @@ import click
 
 from .. import __version__
 from ..errors import UnderwayError
+from .delta import delta
 from .init import init
 from .release import release
+from .verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,8 +21,8 @@ def underway() -> None:
     """Releases for Python: a service, its locked dependencies and its interpreter in one movable directory."""
 
 
-underway.add_command(init)
-underway.add_command(release)
+for command in (delta, init, release, verify):
+    underway.add_command(command)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from ..errors import BuildError
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
 @click.option("--dry-run", is_flag=True, help="Check everything that can be checked, show the plan, write nothing.")
 @click.option("--python", help="The interpreter to include, as uv names it: 3.12, a path.")
+@click.option("--sign-key", type=click.Path(path_type=Path), help="Sign the archive with this SSH key.")
 @click.option("--target", help="The platform to build for; only this machine's can be built here.")
 def release(
     name: str | None,
@@ -33,13 +34,19 @@ def release(
     as_json: bool,
     dry_run: bool,
     python: str | None,
+    sign_key: Path | None,
     target: str | None,
 ) -> None:
     """Make a release of the project in this directory.
 
     NAME is one of [tool.underway.releases]; without one, the default release.
     """
-    given = {"path": path and str(path.absolute()), "version": version, "python": python}
+    given = {
+        "path": path and str(path.absolute()),
+        "version": version,
+        "python": python,
+        "sign-key": sign_key and str(sign_key.absolute()),
+    }
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     overrides |= {key: True for key, value in (("overwrite", overwrite), ("quiet", quiet)) if value}
     planned = plan(Path.cwd(), name, overrides, target)

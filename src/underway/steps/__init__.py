@@ -33,18 +33,19 @@ def run(release: Release, resolve: Callable[[str], Step], report: Callable[[str]
     step before it runs. Raises StepError, naming the step, for one that breaks the contract or raises.
     """
     check_steps(release.steps, resolve, assembled=False)
-    assembled = False
+    assembled, packed = False, None
     while release.steps:
         name, rest = release.steps[0], release.steps[1:]
         report(name)
         if name == TAR:
-            seal(release)
+            packed = seal(release)
         before = replace(release, steps=rest)
         release = _checked(name, before, _call(name, _find(name, resolve), before))
         assembled = assembled or name == ASSEMBLE
         if release.steps != rest:
             check_steps(release.steps, resolve, assembled)
-    seal(release)
+    if packed not in (None, seal(release)):
+        raise StepError(f"a step after {TAR!r} changed what is in the archive already; list it before {TAR!r}")
     return release
 
 

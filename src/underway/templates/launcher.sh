@@ -22,6 +22,7 @@ The known commands are:
     eval CODE        Runs Python code in a new process, with the applications loaded and not started
     stop             Stops the running release, and waits until it has stopped
     pid              Prints the process id of the running release
+    verify           Compares every file of the release with its manifest
     version          Prints the name and version of the release that would start
 " >&2
 }
@@ -58,7 +59,7 @@ export RELEASE_BOOT_SCRIPT RELEASE_BOOT_SCRIPT_CLEAN RELEASE_SYS_CONFIG
 
 case $1 in
   start | eval) args_file=$RELEASE_VM_ARGS ;;
-  stop | pid) args_file=$RELEASE_REMOTE_VM_ARGS ;;
+  stop | pid | verify) args_file=$RELEASE_REMOTE_VM_ARGS ;;
   version)
     printf '%s %s\n' "$RELEASE_NAME" "$RELEASE_VSN"
     exit

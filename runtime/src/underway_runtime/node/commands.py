@@ -14,7 +14,7 @@ from ..release.errors import UnderwayError, UsageError
 from . import lock
 from .settings import STOP_TIMEOUT, Settings, from_environ
 
-USAGE = "start [--shell] | eval CODE [ARGS...] | stop | pid"
+USAGE = "start [--shell] | eval CODE [ARGS...] | stop | pid | verify [--json]"
 
 _MARGIN = 5.0
 """Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
@@ -39,7 +39,9 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             return stop(settings)
         case ["pid"]:
             return pid(settings)
-        case ["start" | "stop" | "pid" as command, *rest]:
+        case ["verify"] | ["verify", "--json"]:
+            return verify(settings, as_json="--json" in arguments)
+        case ["start" | "stop" | "pid" | "verify" as command, *rest]:
             raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {settings.prog} {USAGE}")
         case []:
             raise UsageError(f"no command; usage: {settings.prog} {USAGE}")
@@ -100,6 +102,13 @@ def stop(settings: Settings) -> int:
             f" waits for; `kill -KILL {node.pid}` ends it without that"
         )
     return 0
+
+
+def verify(settings: Settings, *, as_json: bool = False) -> int:
+    """Compare every file of this version with its manifest; 1 when something is wrong. No node need run."""
+    from ..release import verify
+
+    return verify.run(settings.root, settings.version, as_json=as_json)
 
 
 def _running(settings: Settings) -> lock.RunningNode:

@@ -1,0 +1,271 @@
+"""Who made an archive or delta: a signature by an SSH key, in ``ARCHIVE.sig`` beside it.
+
+::
+
+    {"format":1,"name":…,"release_id":…,"sha256":…,"target":…,"version":…}      the statement
+    -----BEGIN SSH SIGNATURE-----                                               by ``ssh-keygen -Y sign``
+    …
+
+What may be opened:
+
+=======================  ==============================  =======================================
+an archive that is       where signers are configured    where none are
+=======================  ==============================  =======================================
+signed by one of them    yes                             only with its digest
+signed otherwise         no                              only with its digest
+unsigned                 no                              only with its digest
+=======================  ==============================  =======================================
+
+A digest that is given must be right in any case. The allowed signers are a file of OpenSSH's own format, and are never
+inside a release: who could write that could name himself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import archive as archives
+from .errors import UnderwayError
+from .manifest import Manifest
+
+NAMESPACE = "underway-release"
+"""So that a signature that the same key made for something else is none."""
+
+FORMAT = 1
+
+_LONGEST = 64 << 10
+_SIGN_TIMEOUT, _VERIFY_TIMEOUT = 300.0, 30.0  # a person may have to type a passphrase or touch a token
+_SSH_SIGNATURE = re.compile(
+    r"-----BEGIN SSH SIGNATURE-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END SSH SIGNATURE-----\n", re.ASCII
+)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class SignatureRefused(UnderwayError):
+    """An archive is not from one who may say what runs here, or nothing proves that it is."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is signed."""
+
+    name: str
+    version: str
+    target: str
+    release_id: str
+    """Of the release that comes out: it covers every file."""
+    sha256: str
+    """Of the archive or delta itself."""
+
+    def dump(self) -> str:
+        """The one line that is signed."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":")) + "\n"
+
+
+@dataclass(frozen=True)
+class Admission:
+    """An archive may be opened; what it must turn out to be."""
+
+    sha256: str
+    signer: str | None
+    """The principal, as the allowed signers name it; None for an archive that came with a digest only."""
+    expected: Mapping[str, str]
+    """Of the fields of a statement."""
+
+    def accept(self, manifest: Manifest) -> None:
+        """For `archive.extract` and `delta.apply`. Raises SignatureRefused when the manifest is not the one that was signed."""
+        for field, wanted in self.expected.items():
+            if (found := getattr(manifest, field)) != wanted:
+                raise SignatureRefused(f"what is wanted has the {_said(field)} {wanted!r}; the archive holds {found!r}")
+
+
+def signature_path(archive: Path) -> Path:
+    """Where the signature of an archive is."""
+    return archive.with_name(f"{archive.name}.sig")
+
+
+def sign(archive: Path, manifest: Manifest, key: Path) -> Path:
+    """Sign an archive or delta with an SSH key, a private one or, with an agent, a public one; the signature's file.
+
+    `manifest` is that of the release that comes out of it. Raises SignatureRefused, with what ssh-keygen says, when it can't be.
+    """
+    statement = Statement(
+        manifest.name, manifest.version, manifest.target, manifest.release_id, _digest(archive)
+    ).dump()
+    done = _ssh_keygen(["sign", "-q", "-n", NAMESPACE, "-f", str(key)], statement, _SIGN_TIMEOUT, os.environ)
+    if done.returncode != 0 or not _SSH_SIGNATURE.fullmatch(done.stdout):
+        raise SignatureRefused(f"{archive} can't be signed with {key}: {_last_line(done.stderr)}")
+    place = signature_path(archive)
+    partial = place.with_name(f".{place.name}.partial")
+    try:
+        partial.write_text(statement + done.stdout, encoding="ascii")
+        os.rename(partial, place)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+    return place
+
+
+def admit(
+    archive: Path,
+    *,
+    allowed_signers: Path | None = None,
+    sha256: str | None = None,
+    root: Path | None = None,
+    name: str | None = None,
+    target: str | None = None,
+) -> Admission:
+    """Whether an archive or delta may be opened, by the table above; nothing of it is opened for that.
+
+    `root` is the release on this node, in which no signers file is believed; `name` and `target` are what is wanted here.
+    Hand what it returns on: ``extract(archive, into, accept=admission.accept, sha256=admission.sha256)``. Raises SignatureRefused.
+    """
+    if allowed_signers is None and sha256 is None:
+        raise SignatureRefused(
+            f"nothing says where {archive} is from; give its sha256, or the file of allowed signers that it is signed by"
+        )
+    found = _digest(archive)
+    if sha256 is not None and sha256.lower() != found:
+        raise SignatureRefused(f"the sha256 of {archive} is {found}, not {sha256}; get it again")
+    here = {field: value for field, value in (("name", name), ("target", target)) if value is not None}
+    if allowed_signers is None:
+        return Admission(found, None, here)
+
+    _check_signers_file(allowed_signers, root)
+    statement, signature = _read_signature(archive)
+    signer = _verify(archive, statement, signature, allowed_signers)
+    if statement.sha256 != found:
+        raise SignatureRefused(
+            f"the signature of {archive} is for another file: for the sha256 {statement.sha256}; this one has {found}"
+        )
+    for field, value in here.items():
+        if (signed := getattr(statement, field)) != value:
+            raise SignatureRefused(f"{archive} is signed as the {_said(field)} {signed!r}; here it is {value!r}")
+    expected = asdict(statement)
+    del expected["sha256"]
+    return Admission(found, signer, expected)
+
+
+def _verify(archive: Path, statement: Statement, signature: str, allowed_signers: Path) -> str:
+    """The principal. Raises SignatureRefused, in ssh-keygen's own words where it has some."""
+    with tempfile.TemporaryDirectory(prefix="underway-") as scratch:
+        file = Path(scratch, "signature")
+        file.write_text(signature, encoding="ascii")
+        common = ["-s", str(file), "-f", str(allowed_signers.absolute())]
+        environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+        done = _ssh_keygen(["find-principals", *common], "", _VERIFY_TIMEOUT, environ)
+        principals = done.stdout.splitlines()
+        if done.returncode == 0 and principals:
+            arguments = ["verify", *common, "-I", principals[0], "-n", NAMESPACE]
+            done = _ssh_keygen(arguments, statement.dump(), _VERIFY_TIMEOUT, environ)
+            if done.returncode == 0:
+                return principals[0]
+    raise SignatureRefused(f"{archive} is refused: {_reason(done.stderr, allowed_signers)}")
+
+
+_REASONS = (
+    ("key has expired", "the key that signed it has expired for {signers}"),
+    ("key is not yet valid", "the key that signed it is not yet valid for {signers}"),
+    ("not permitted for use in signature namespace", f"{{signers}} does not let its signer sign in {NAMESPACE!r}"),
+    ("namespace does not match", f"its signature is for another purpose than {NAMESPACE!r}"),
+    ("incorrect signature", "its signature does not fit what it states; one of the two was changed"),
+    ("revoked", "the key that signed it is revoked"),
+    ("No principal matched", "it is signed, but not by anyone in {signers}"),
+)
+
+
+def _reason(said: str, allowed_signers: Path) -> str:
+    for words, sentence in _REASONS:
+        if words in said:
+            return sentence.format(signers=allowed_signers)
+    return f"ssh-keygen does not verify its signature: {_last_line(said)}"
+
+
+def _read_signature(archive: Path) -> tuple[Statement, str]:
+    place = signature_path(archive)
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise SignatureRefused(f"{archive} is not signed: there is no {place.name} beside it") from None
+    except OSError as error:
+        raise SignatureRefused(f"{place} can't be read: {error.strerror}") from None
+    with open(descriptor, "rb") as file:
+        data = file.read(_LONGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    try:
+        line, _, signature = data.decode("ascii").partition("\n")
+        document: dict[str, Any] = json.loads(line)
+        if document.pop("format") != FORMAT or not all(isinstance(value, str) for value in document.values()):
+            raise ValueError
+        statement = Statement(**document)
+        if statement.dump() != f"{line}\n" or not _SSH_SIGNATURE.fullmatch(signature):
+            raise ValueError
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise SignatureRefused(f"{place} is not a signature that underway made") from None
+    return statement, signature
+
+
+def _check_signers_file(file: Path, root: Path | None) -> None:
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        raise SignatureRefused(f"the allowed signers {file} can't be read: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise SignatureRefused(f"the allowed signers {file} are not a file")
+    if status.st_mode & stat.S_IWOTH:
+        raise SignatureRefused(f"anyone may write to the allowed signers {file}; chmod o-w it")
+    # As it is named and as it is: who could change a link on the way could name himself too.
+    for place in (Path(os.path.abspath(file)), file.resolve()):
+        for above in place.parents:
+            ours = root is not None and above in (Path(os.path.abspath(root)), root.resolve())
+            if ours or next((above / "releases").glob("*/manifest.json"), None):
+                raise SignatureRefused(f"the allowed signers {file} are inside the release {above}; keep them outside")
+
+
+def _ssh_keygen(
+    arguments: list[str], text: str, timeout: float, environ: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    tool = shutil.which("ssh-keygen")
+    if tool is None:
+        raise SignatureRefused("ssh-keygen is not installed, and without it no signature is made or believed")
+    try:
+        return subprocess.run(
+            [tool, "-Y", *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            env=environ,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SignatureRefused(f"ssh-keygen has not answered within {timeout:g} s") from None
+    except OSError as error:
+        raise SignatureRefused(f"{tool} can't be run: {error.strerror}") from None
+
+
+def _digest(archive: Path) -> str:
+    """The sha256 of a file, which is read as it is and not opened."""
+    with archives.opened(archive) as file:
+        while file.read(1 << 20):
+            pass
+        return file.finish(None)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it says nothing"])[-1]
+
+
+def _said(field: str) -> str:
+    return field.replace("_", " ")

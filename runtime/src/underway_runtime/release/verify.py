@@ -1,0 +1,182 @@
+"""Is a release on disk still what its manifest says? Reads, and executes nothing of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from .directory import ReleaseDirectory
+from .errors import DamagedRelease
+from .manifest import Entry, Manifest, read
+
+_PIECE = 1 << 18
+
+
+def verify(root: Path, version: str) -> list[str]:
+    """What is wrong with a version of the release at `root`; empty when it is whole.
+
+    Every file of its manifest must be there with its digest, mode and link. Files in ``lib``, ``python-V`` and
+    ``releases/VERSION`` that are in no manifest of the release are named too, for code could be loaded from them. ``var`` is not
+    looked at. Of what several versions share by name, ``bin`` for one, any version's will do.
+    """
+    directory = ReleaseDirectory(root)
+    manifests, problems = _manifests(root)
+    own = manifests.get(version)
+    if own is None:
+        missing = not directory.version(version).manifest.is_file()
+        return [*([f"{directory.version(version).manifest} is missing"] if missing else []), *problems]
+    tops = [_relative(root, directory.lib), _relative(root, directory.version(version).path)]
+    tops += sorted(entry.name for entry in os.scandir(root) if entry.name.startswith("python-"))
+    problems += _file_problems(root, own, manifests)
+    problems += _extra(root, tops, manifests)
+    return problems
+
+
+def versions(root: Path) -> list[str]:
+    """The versions that a release holds, sorted. Raises DamagedRelease when there is none."""
+    found = sorted(place.parent.name for place in ReleaseDirectory(root).releases.glob("*/manifest.json"))
+    if not found:
+        raise DamagedRelease(f"{root} is not a release: there is no releases/VERSION/manifest.json")
+    return found
+
+
+def report(root: Path, version: str) -> dict[str, object]:
+    """The outcome as plain data, for ``--json``."""
+    problems = verify(root, version)
+    try:
+        manifest = read(ReleaseDirectory(root).version(version).manifest)
+    except DamagedRelease:
+        return {"version": version, "ok": False, "problems": problems}
+    return {
+        "name": manifest.name,
+        "version": version,
+        "target": manifest.target,
+        "release_id": manifest.release_id,
+        "files": len(manifest.files),
+        "ok": not problems,
+        "problems": problems,
+    }
+
+
+def lines(outcome: Mapping[str, object]) -> list[str]:
+    """The same for people."""
+    if outcome["ok"]:
+        return [
+            f"{outcome['name']}-{outcome['version']}: {outcome['files']} files, release id {outcome['release_id']}, ok"
+        ]
+    problems = outcome["problems"]
+    assert isinstance(problems, list)
+    heading = f"version {outcome['version']} is damaged; restore it from its archive:"
+    return [heading, *(f"  - {problem}" for problem in problems)]
+
+
+def run(root: Path, version: str, *, as_json: bool = False) -> int:
+    """``bin/NAME verify [--json]``: print the outcome; the exit status."""
+    outcome = report(root, version)
+    print(json.dumps(outcome, indent=1) if as_json else "\n".join(lines(outcome)))
+    return 0 if outcome["ok"] else 1
+
+
+def _manifests(root: Path) -> tuple[dict[str, Manifest], list[str]]:
+    """Of every version; those that can't be read are problems."""
+    manifests, problems = {}, []
+    for place in sorted(ReleaseDirectory(root).releases.glob("*/manifest.json")):
+        try:
+            manifests[place.parent.name] = read(place)
+        except DamagedRelease as error:
+            problems.append(str(error))
+    return manifests, problems
+
+
+def _file_problems(root: Path, own: Manifest, manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    parents: dict[str, str | None] = {"": None}
+    for path, entry in own.files.items():
+        if (problem := _parent_problem(root, os.path.dirname(path), parents)) is not None:
+            yield f"{path}: {problem}"
+            continue
+        accepted = [entry]
+        if not _is_of_one_version(path):
+            accepted += [other.files[path] for other in manifests.values() if path in other.files]
+        differences = [_difference(root / path, allowed) for allowed in dict.fromkeys(accepted)]
+        if all(differences):
+            yield f"{path} {differences[0]}"
+
+
+def _parent_problem(root: Path, directory: str, known: dict[str, str | None]) -> str | None:
+    """What is wrong with the directories on the way: a link among them leads elsewhere."""
+    if directory not in known:
+        above = _parent_problem(root, os.path.dirname(directory), known)
+        if above is None and (root / directory).is_symlink():
+            above = f"{directory} is a link and should be a directory"
+        known[directory] = above
+    return known[directory]
+
+
+def _is_of_one_version(path: str) -> bool:
+    """Whether a path belongs to one version or has the same bytes in each."""
+    top, _, rest = path.partition("/")
+    return top == "lib" or top.startswith("python-") or (top == "releases" and "/" in rest)
+
+
+def _difference(file: Path, entry: Entry) -> str | None:
+    try:
+        status = os.lstat(file)
+        if entry.link is not None:
+            if not stat.S_ISLNK(status.st_mode):
+                return f"should be a link to {entry.link}"
+            return None if os.readlink(file) == entry.link else f"is a link to {os.readlink(file)}, not to {entry.link}"
+        if not stat.S_ISREG(status.st_mode):
+            return "is not a regular file"
+        if status.st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWOTH):
+            return f"has the mode {stat.S_IMODE(status.st_mode):04o}"
+        if bool(status.st_mode & 0o111) != entry.executable:
+            return f"should {'' if entry.executable else 'not '}be executable"
+        if status.st_size != entry.size:
+            return f"has {status.st_size} bytes, not {entry.size}"
+        return None if _digest(file) == entry.sha256 else "has been changed: its sha256 is another"
+    except FileNotFoundError:
+        return "is missing"
+    except NotADirectoryError:
+        return "is missing: a file is in the place of its directory"
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        while piece := os.read(descriptor, _PIECE):
+            digest.update(piece)
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest()
+
+
+def _extra(root: Path, tops: Iterable[str], manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    listed = {path for manifest in manifests.values() for path in manifest.files}
+    listed |= {_relative(root, ReleaseDirectory(root).version(version).manifest) for version in manifests}
+    for top in tops:
+        if os.path.islink(root / top):
+            yield f"{top} is a link and should be a directory"
+            continue
+        for path in _files(root, top):
+            if path not in listed:
+                yield f"{path} is in no manifest; remove it"
+
+
+def _files(root: Path, top: str) -> Iterator[str]:
+    """Everything below a directory but directories; links are not followed."""
+    for directory, directories, names in os.walk(root / top):
+        directories.sort()
+        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
+        for name in sorted([*names, *links]):
+            yield os.path.relpath(os.path.join(directory, name), root)
+
+
+def _relative(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()

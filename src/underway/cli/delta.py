@@ -1,0 +1,90 @@
+"""underway delta: what leads from one release to another."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from underway_runtime.release import archive, layout, manifest, signature
+from underway_runtime.release import delta as deltas
+from underway_runtime.release.errors import UsageError
+from underway_runtime.release.manifest import Manifest
+
+from ..errors import BuildError
+
+_FILE = click.Path(path_type=Path, exists=True)
+
+
+@click.command(short_help="Write what leads from one release to another; a node that has FROM makes TO of it.")
+@click.argument("old", type=_FILE, metavar="FROM")
+@click.argument("new", type=_FILE, metavar="TO")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="The file to write; default NAME-FROM-TO.delta beside TO."
+)
+@click.option("--sign-key", type=_FILE, help="Sign it with this SSH key; the signature is OUTPUT.sig.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
+def delta(old: Path, new: Path, output: Path | None, sign_key: Path | None, as_json: bool) -> None:
+    """Write a delta. FROM and TO are archives, release directories, or releases/VERSION within one.
+
+    Archives are checked and unpacked into a temporary directory; nothing of either is executed.
+    """
+    with ExitStack() as cleanup:
+        one, other = (_open(path, cleanup) for path in (old, new))
+        name, versions = other.manifest.name, (one.manifest.version, other.manifest.version)
+        place = output or deltas.path(other.beside, name, *versions)
+        try:
+            header = deltas.create(place, (one.root, one.manifest), (other.root, other.manifest), other.date)
+        except OSError as error:
+            raise BuildError(f"{place} can't be written: {error.strerror}") from error
+        if sign_key is not None:
+            signature.sign(place, other.manifest, sign_key)
+    size = place.stat().st_size
+    if as_json:
+        outcome = {
+            "name": name,
+            "from": {"version": header.old_version, "release_id": header.old_id},
+            "to": {"version": header.new_version, "release_id": header.new_id},
+            "path": str(place),
+            "bytes": size,
+            "signed": sign_key is not None,
+        }
+        click.echo(json.dumps(outcome, indent=1))
+    else:
+        click.echo(f"Delta {name} {versions[0]} -> {versions[1]} at {os.path.relpath(place)}, {size / 1000:.1f} kB")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A release to read files of."""
+
+    root: Path
+    manifest: Manifest
+    date: int
+    beside: Path
+
+
+def _open(path: Path, cleanup: ExitStack) -> _Opened:
+    if path.is_file():
+        scratch = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="underway-")))
+        found = archive.extract(path, scratch / "release")
+        return _Opened(scratch / "release", found.manifest, found.date, path.absolute().parent)
+    path = path.resolve()
+    place = path if (path / "manifest.json").is_file() and path.parent.name == "releases" else _only_version(path)
+    root = place.parent.parent
+    return _Opened(root, manifest.read(place / "manifest.json"), layout.source_date(os.environ), root.parent)
+
+
+def _only_version(root: Path) -> Path:
+    places = sorted(file.parent for file in (root / "releases").glob("*/manifest.json"))
+    if not places:
+        raise UsageError(f"{root} is neither an archive nor a release")
+    if len(places) > 1:
+        example = os.path.relpath(places[-1])
+        raise UsageError(f"{root} holds {len(places)} versions; name the one that is meant, such as {example}")
+    return places[0]
