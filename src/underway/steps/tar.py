@@ -14,9 +14,9 @@ from ..release import Release
 def tar(release: Release) -> Release:
     """Pack the assembled release into ``NAME-VERSION.tar.zst`` beside it, or ``.tar.gz`` with the option ``tar = "gz"``.
 
-    The archive holds what ``manifest.json`` lists, and the manifest first, so that a reader can check the rest as it comes; the
-    same release and SOURCE_DATE_EPOCH give the same bytes. With the option sign-key it is signed too. Raises ArchiveRefused for what no node would unpack, and OSError when
-    it can't be written.
+    The archive holds what ``manifest.json`` lists, and the manifest first, so that a reader can check the rest as it
+    comes; the same release and SOURCE_DATE_EPOCH give the same bytes. With the option sign-key it is signed too. Raises
+    ArchiveRefused for what no node would unpack, and OSError when it can't be written.
     """
     sealed = manifest.read(ReleaseDirectory(release.path).version(release.version).manifest)
     archive.write(archive_path(release), release.path, sealed, layout.source_date(os.environ))

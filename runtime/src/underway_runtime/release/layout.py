@@ -92,6 +92,11 @@ def header(path: str, entry: Entry, date: int) -> bytes:
     return extended + records + padding(len(records)) + block
 
 
+_HOST_PYTHON = re.compile(r"releases/[^/]+/bin/python(3(\.[0-9]+)?)?")
+_HOSTS = re.compile(r"(/[^/]+)*/python3(\.[0-9]+)?")
+"""The one link out of a release: its interpreter, where it includes none. Nothing can be below it or replace it."""
+
+
 def padding(size: int) -> bytes:
     """The zeros that fill the last block of a content."""
     return bytes(-size % BLOCK)
@@ -147,6 +152,8 @@ def _entry_problem(path: str, entry: Entry) -> str | None:
         return f"{path!r} is a link to nothing"
     if problem := _text_problem(entry.link):
         return f"the target of {path!r}, {entry.link!r}, {problem}"
+    if _HOST_PYTHON.fullmatch(path) and _HOSTS.fullmatch(entry.link) and {".", ".."}.isdisjoint(entry.link.split("/")):
+        return None  # a release without an interpreter of its own names the host's
     # Up first and then down: a '..' after a name that is itself a link would go up from wherever that leads.
     target = entry.link.split("/")
     ups = next((i for i, part in enumerate(target) if part != ".."), len(target))
