@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -168,42 +170,39 @@ def test_a_place_that_may_not_be_written_is_told(tmp_path: Path) -> None:
     assert os.listdir(locked) == []
 
 
+@contextmanager
+def small_disk(place: Path, options: str) -> Iterator[Path]:
+    """A disk in memory for as long as the block lasts; skips where none may be mounted."""
+    place.mkdir()
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
+    if os.geteuid() != 0 or run(mount).returncode != 0:
+        pytest.skip("needs the right to mount a disk")
+    try:
+        yield place
+    finally:
+        run(["/bin/umount", place])
+
+
 @pytest.mark.needs_tool("mount", "mount")
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     """No space left is one sentence, and what was begun is gone."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a small disk")
     root = write_project(tmp_path / "project")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if run(["/bin/mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk]).returncode != 0:
-        pytest.skip("needs the right to mount a small disk")
-    try:
+    with small_disk(tmp_path / "disk", "size=12m") as disk:
         done = underway("release", "--path", disk / "deep/hello", cwd=root)
 
         assert done.returncode == 1
         assert "No space left on device" in done.stderr
         assert "Traceback" not in done.stderr
         assert os.listdir(disk) == []
-    finally:
-        run(["/bin/umount", disk])
 
 
 @pytest.mark.needs_tool("mount", "mount")
 def test_a_disk_that_may_only_be_read_is_told(tmp_path: Path) -> None:
     """A place that can't be written is one sentence, before anything is installed."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a disk")
     root = write_project(tmp_path / "project")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if run(["/bin/mount", "-t", "tmpfs", "-o", "ro", "tmpfs", disk]).returncode != 0:
-        pytest.skip("needs the right to mount a disk")
-    try:
+    with small_disk(tmp_path / "disk", "ro") as disk:
         done = underway("release", "--path", disk / "hello", cwd=root)
 
         assert done.returncode == 1
         assert f"{disk}/.hello.partial can't be made: Read-only file system" in done.stderr
         assert "installing" not in done.stderr
-    finally:
-        run(["/bin/umount", disk])
