@@ -174,7 +174,7 @@ def test_a_place_that_may_not_be_written_is_told(tmp_path: Path) -> None:
 def small_disk(place: Path, options: str) -> Iterator[Path]:
     """A disk in memory for as long as the block lasts; skips where none may be mounted."""
     place.mkdir()
-    mount = ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
+    mount: list[str | Path] = ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
     if os.geteuid() != 0 or run(mount).returncode != 0:
         pytest.skip("needs the right to mount a disk")
     try:
