@@ -476,7 +476,7 @@ def test_a_module_whose_library_is_missing_here_is_left_out(
     with caplog.at_level(logging.WARNING, "underway"):
         copy_interpreter(release_of(managed, tmp_path / "release"))
 
-    assert caplog.messages == ["the release goes without _uuid: this machine has no libnowhere.so.9"]
+    assert "the release goes without _uuid: this machine has no libnowhere.so.9" in caplog.messages
     assert not list((tmp_path / "release").rglob(module.name))
     assert module.exists()
 
