@@ -38,10 +38,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.e2e
 @pytest.mark.parametrize(
     ("anywhere", "at_the_end"),
-    [(6, 3), pytest.param(100, 20, marks=[pytest.mark.drill, pytest.mark.timeout(3000)])],
+    [
+        pytest.param(6, 3, marks=pytest.mark.timeout(600)),
+        pytest.param(100, 20, marks=[pytest.mark.drill, pytest.mark.timeout(3_600)]),
+    ],
     ids=["sample", "full"],
 )
-@pytest.mark.timeout(600)
 def test_a_build_killed_at_any_change_leaves_the_old_release_whole(
     project: Path, tmp_path: Path, anywhere: int, at_the_end: int
 ) -> None:
