@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 import shutil
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from underway.errors import BuildError
 from underway.steps import elf
@@ -73,16 +76,17 @@ def test_what_is_no_binary_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_library_names_itself_and_what_it_needs(libssl: Path) -> None:
-    """soname and needed are the names that the loader goes by."""
-    assert elf.soname(libssl) == re.sub(r"(\.so\.\d+).*", r"\1", libssl.name)
+    """soname and needed are the names that the loader goes by; both are of one machine."""
+    assert elf.read(libssl).soname == re.sub(r"(\.so\.\d+).*", r"\1", libssl.name)
     assert any(name.startswith("libcrypto.so") for name in elf.needed(libssl))
     assert elf.loader(libssl) is None
+    assert elf.read(libssl).machine == elf.read(Path(sys.executable)).machine
 
 
 def test_an_executable_has_a_loader_and_no_soname(python: Path, ld_so: Path) -> None:
     """loader is the path in the executable."""
     assert ld_so.is_absolute()
-    assert elf.soname(python) is None
+    assert elf.read(python).soname is None
     assert elf.is_glibc(ld_so)
 
 
@@ -101,12 +105,12 @@ def test_other_libraries_are_not_taken_for_glibc_s(name: str) -> None:
 
 
 def test_the_glibc_floor_is_the_highest_version_named(python: Path, libssl: Path) -> None:
-    """glibc_floor agrees with the version names in the file, and with the machine that runs it."""
+    """It agrees with the version names in the file, and with the machine that runs it."""
     for path in (python, libssl):
         named = re.findall(rb"\0GLIBC_(\d+\.\d+(?:\.\d+)?)(?=\0)", path.read_bytes())
-        assert elf.glibc_floor(path) == max(tuple(map(int, version.split(b"."))) for version in named)
+        assert elf.read(path).glibc == max(tuple(map(int, version.split(b"."))) for version in named)
     here = tuple(map(int, platform.libc_ver()[1].split(".")))
-    assert (elf.glibc_floor(python) or ()) <= here
+    assert (elf.read(python).glibc or ()) <= here
 
 
 def test_what_the_loader_finds_is_found_with_all_that_it_needs_in_turn(python: Path, ld_so: Path, libssl: Path) -> None:
@@ -125,6 +129,48 @@ def test_a_library_that_is_not_there_is_said_to_be_missing(patched: Path, ld_so:
 
     assert found["libnowhere.so.9"] is None
     assert len(found) > 1
+
+
+def test_a_process_finds_more_than_a_library_by_itself(python: Path, patched: Path) -> None:
+    """resolve_in asks the loader of a program that loads it: in an empty environment, in a place with a blank, by name too."""
+    subprocess.run([elf._patchelf(), "--add-needed", "libnowhere.so.9", patched], check=True, timeout=60)
+
+    found = elf.resolve_in(python, patched)
+
+    assert found["libnowhere.so.9"] is None
+    assert all(path is None or path.exists() for path in found.values())
+    assert elf.resolve_in(python, "libnowhere.so.9").get("libnowhere.so.9") is None
+    somewhere = elf.resolve_in(python, "libgcc_s.so.1")["libgcc_s.so.1"]
+    assert somewhere is not None
+    assert elf.is_elf(somewhere)
+
+
+def test_what_the_loader_cannot_load_is_told(python: Path, tmp_path: Path) -> None:
+    """resolve_in says what the loader says of a file that is no library."""
+    text = tmp_path / "text.so"
+    text.write_text("no library")
+
+    with pytest.raises(BuildError, match=r"text\.so.*cannot be preloaded"):
+        elf.resolve_in(python, text)
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_binary_is_read_or_refused(libssl: Path, tmp_path: Path, data: st.DataObject) -> None:
+    """Whatever bytes are in its tables: nothing but BuildError comes out, in bounded time."""
+    content = bytearray(libssl.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        # The headers and, as often, the dynamic section, wherever it is.
+        start = content.find(bytes([1, 0, 0, 0, 0, 0, 0, 0]), data.draw(st.integers(0, len(content) - 1)))
+        place = data.draw(st.integers(0, 1024)) + (max(start, 0) if data.draw(st.booleans()) else 0)
+        content[place % len(content)] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]))
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(4, len(content) - 1)) :]
+    damaged = tmp_path / "damaged.so"
+    damaged.write_bytes(content)
+
+    with contextlib.suppress(BuildError):
+        elf.read(damaged)
 
 
 def test_a_library_for_this_processor_only_is_not_taken(patched: Path, ld_so: Path, libssl: Path) -> None:
@@ -152,12 +198,12 @@ def test_the_places_that_a_binary_looks_in_are_set_and_removed(patched: Path) ->
 
 def test_the_environment_cannot_put_another_library_in_place(patched: Path, ld_so: Path) -> None:
     """The places are DT_RPATH, which the loader obeys before LD_LIBRARY_PATH."""
-    subprocess.run([elf._patchelf(), "--set-rpath", "/old", patched], check=True, timeout=60)
+    subprocess.run([elf._patchelf(), "--set-rpath", "/old:", patched], check=True, timeout=60)
+    assert elf.read(patched).runpath == ("/old", "")
 
     elf.set_rpath([patched], "$ORIGIN")
 
-    assert elf._dynamic(patched, "DT_RPATH") == ("$ORIGIN",)
-    assert elf._dynamic(patched, "DT_RUNPATH") == ()
+    assert (elf.read(patched).rpath, elf.read(patched).runpath) == (("$ORIGIN",), None)
 
 
 @pytest.mark.needs_tool("strip", "binutils")
@@ -166,7 +212,7 @@ def test_a_stripped_binary_still_says_what_it_needs(patched: Path, libssl: Path)
     assert elf.strip([patched])
 
     assert patched.stat().st_size <= libssl.stat().st_size
-    assert (elf.needed(patched), elf.soname(patched)) == (elf.needed(libssl), elf.soname(libssl))
+    assert elf.read(patched) == elf.read(libssl)
 
 
 def test_without_binutils_nothing_is_stripped(

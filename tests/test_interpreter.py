@@ -45,11 +45,12 @@ def say():
             failed[name] = str(error)
     with open("/proc/self/maps") as maps:
         mapped = {line.split(None, 5)[-1].rstrip() for line in maps if "/" in line}
+    import zoneinfo
     return {
         "executable": sys.executable, "prefix": sys.prefix, "base_prefix": sys.base_prefix, "path": sys.path,
         "failed": failed, "mapped": sorted(mapped),
         "paths": sysconfig.get_paths(), "vars": sysconfig.get_config_vars(),
-        "file": json.__file__, "code": json.loads.__code__.co_filename, "cached": json.__cached__,
+        "tzpath": zoneinfo.TZPATH, "file": json.__file__, "code": json.loads.__code__.co_filename, "cached": json.__cached__,
     }
 
 if __name__ == "__main__":
@@ -328,7 +329,7 @@ def test_every_library_that_a_binary_names_is_in_the_copy(copy: Copy) -> None:
         if names:
             (where,) = elf.rpath(binary)
             assert Path(where.replace("$ORIGIN", str(binary.parent))).resolve() == copy.python / "lib"
-    assert used == bundled
+    assert bundled - used == {"libgcc_s.so.1"}, "which glibc loads by itself"
 
 
 def test_the_original_is_only_read(copy: Copy) -> None:
@@ -339,11 +340,84 @@ def test_the_original_is_only_read(copy: Copy) -> None:
 @pytest.mark.needs_tool("strip", "binutils")
 def test_binaries_are_stripped(copy: Copy) -> None:
     """No debugging symbols are shipped."""
-    from elftools.elf.elffile import ELFFile
+    binaries = [path for path in copy.python.rglob("*") if path.is_file() and elf.is_elf(path)]
 
-    for binary in (path for path in copy.python.rglob("*") if path.is_file() and elf.is_elf(path)):
-        with binary.open("rb") as file:
-            assert ELFFile(file).get_section_by_name(".symtab") is None, binary
+    sections = subprocess.run(
+        ["readelf", "--sections", "--wide", *binaries], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert sections.count(" .dynsym ") == len(binaries)
+    assert " .symtab " not in sections
+
+
+AUTHORITY = """\
+-----BEGIN CERTIFICATE-----
+MIIBjTCCATOgAwIBAgIUZ1c2y30nUC6cVb+BftPzapnDTtYwCgYIKoZIzj0EAwIw
+GzEZMBcGA1UEAwwQdW5kZXJ3YXkgdGVzdCBDQTAgFw0yNjExMjAyMjU0MzFaGA8y
+MTI2MTAyNzIyNTQzMVowGzEZMBcGA1UEAwwQdW5kZXJ3YXkgdGVzdCBDQTBZMBMG
+ByqGSM49AgEGCCqGSM49AwEHA0IABCGhMFBQyq110fTx+5+3OmSivSKtiXUvTUz+
+jNRb8KNl62k11j6BP9kb2Yh778zBUY/QYxjg8hJOZPMgyrqwUJujUzBRMB0GA1Ud
+DgQWBBSWK7EbO43irKDWDHjxE9cPJSxy0zAfBgNVHSMEGDAWgBSWK7EbO43irKDW
+DHjxE9cPJSxy0zAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQDD
+hpalyige4SfS4mc0UD9wl61P5Xe6ytpnmEzMXsmLqAIgRQ/RXU0x3wb8jhZfMhiF
+pF8TxfHQXypscv+k2oUtSWM=
+-----END CERTIFICATE-----
+"""
+"""The certificate of an authority that nobody else knows."""
+
+ASK = """
+import _ssl, json, os, sys
+nowhere = ("SSL_CERT_FILE", "/nowhere/cert.pem", "SSL_CERT_DIR", "/nowhere/certs")
+_ssl.get_default_verify_paths = lambda: nowhere
+import ssl, _underway_authorities as authorities
+authorities.FILES, authorities.DIRECTORIES = sys.argv[1:2], sys.argv[2:3]
+sys.path += sys.argv[3:]
+before = dict(os.environ)
+paths = ssl.get_default_verify_paths()
+names = [cert["subject"] for cert in ssl.create_default_context().get_ca_certs()]
+assert dict(os.environ) == before
+print(json.dumps([paths.cafile, paths.capath, "underway test CA" in str(names)]))
+"""
+
+
+def test_tls_finds_the_authorities_of_any_host(copy: Copy, tmp_path: Path) -> None:
+    """First what the user says, then the host's file or directory, then certifi's; children see nothing of it.
+
+    The places that OpenSSL itself looks in are said to be others here, as on another distribution.
+    """
+    python = copy.release / "releases/1.0/bin/python"
+    store, empty = tmp_path / "ca-bundle.crt", tmp_path / "empty.pem"
+    store.write_text(AUTHORITY)
+    empty.touch()
+    (tmp_path / "certifi.py").write_text(f"def where(): return {str(store)!r}\n")
+
+    def ask(*arguments: Path | str, **environment: str) -> object:
+        return json.loads(run([python, "-BIc", ASK, *arguments], **environment))
+
+    assert ask(store, "") == [str(store), None, True]
+    assert ask("", tmp_path) == [None, str(tmp_path), False]  # a directory is read when it is used
+    assert ask("", "", tmp_path) == [str(store), None, True]
+    assert ask("", "") == [None, None, False]
+    assert ask(store, "", SSL_CERT_DIR=str(tmp_path)) == [None, str(tmp_path), False]
+    assert ask(empty, "", SSL_CERT_FILE=str(store)) == [str(store), None, True]
+
+
+def test_openssl_s_own_places_come_before_others(copy: Copy, tmp_path: Path) -> None:
+    """Where the host keeps them as the building machine does, nothing is read twice."""
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs/cert.pem").touch()
+    script = ASK.replace("/nowhere", str(tmp_path))
+
+    said = json.loads(run([copy.release / "releases/1.0/bin/python", "-BIc", script, "/proc/self/exe", ""]))
+
+    assert said == [None, f"{tmp_path}/certs", False]
+
+
+def test_time_zones_of_the_release_come_last(copy: Copy) -> None:
+    """The host's are kept up to date; the release's own are for hosts that have none."""
+    *others, own = copy.says["tzpath"]
+
+    assert others == ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"]
+    assert own == f"{copy.release}/releases/1.0/share/zoneinfo"
 
 
 FEW = """

@@ -26,6 +26,7 @@ from .release import Application, Release, Step
 from .stage import Stage, make_stage
 from .steps.manifest import seal
 from .steps.publish import check_target, keep_other_versions, publish, workspace
+from .steps.together import together
 
 PATHS = ("config-path", "overlays", "rel-templates-path", "runtime-config-path", "sign-key")
 """Options that are paths below the project's root."""
@@ -188,6 +189,8 @@ def _release(planned: Plan, stage: Stage, place: Path) -> Release:
     if problems := mode_problems(applications, order, chosen.options["skip-mode-validation-for"]):
         raise ProjectError(listing("the modes of the applications don't fit together:", problems))
     path = place / planned.target.name
+    homes = together(applications)
+    applications = {name: replace(app, home=homes.get(name, "")) for name, app in applications.items()}
     return Release(
         name=chosen.name,
         version=version,
@@ -213,6 +216,7 @@ def _options(planned: Plan) -> dict[str, Any]:
     return {
         **options,
         "interpreter-path": str(planned.interpreter.executable),
+        "project-path": str(chosen.project.root),
         "target": planned.interpreter.multiarch,
     }
 

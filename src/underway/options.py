@@ -105,6 +105,7 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "extras": Option("a list of the project's extras", _texts, []),
     "groups": Option("a list of dependency groups", _texts, []),
+    "host-libraries": Option("a list of libraries that the host has or nothing uses, * for any part", _texts, []),
     "include-executables-for": Option(
         '["unix"]; a release for windows can\'t be made', lambda v: v == ["unix"], ["unix"]
     ),

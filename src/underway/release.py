@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from underway_runtime.release.bootscript import Mode
+from underway_runtime.release.directory import application_directory
 
 Step: TypeAlias = "Callable[[Release], Release]"
 
@@ -34,6 +35,13 @@ class Application:
     """What starts it, in the form of ``underway_runtime.release.bootscript.Load``; None for a library."""
     local: bool = False
     """Built from source in this project or workspace, not downloaded."""
+    home: str = ""
+    """Its directory in ``lib`` where it shares that with others; empty where it has its own."""
+
+    @property
+    def directory(self) -> str:
+        """The name of its directory in ``lib``."""
+        return self.home or application_directory(self.name, self.version)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from underway_runtime.release.directory import ReleaseDirectory
 
 from ..release import Release
-from . import boot, configuration, interpreter, libraries
+from . import boot, closed, configuration, hostpaths, interpreter, libraries, timezones
 from .manifest import draft, list_files
 from .overlays import copy_overlays
 
@@ -27,6 +27,8 @@ def assemble(release: Release) -> Release:
     interpreter.link_interpreter(release)
     for name in release.applications:
         libraries.copy_app(release, name)
+    timezones.copy_time_zones(release)
+    closed.close(release)
     libraries.compile_applications(release)
     libraries.write_code_index(release)
 
@@ -43,5 +45,7 @@ def assemble(release: Release) -> Release:
     # releases/V/*.script, NAME.rel, releases/NAME-V.rel
     boot.write_boot_scripts(release)
 
-    draft(release, [path for path in list_files(release.path) if path not in before])
+    files = [path for path in list_files(release.path) if path not in before]
+    hostpaths.check_paths(release, files)
+    draft(release, files)
     return copy_overlays(release, [Path(path) for path in release.options.get("overlays", ())])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from underway_runtime.release import bootscript
 from underway_runtime.release.bootscript import STARTING_MODES, CodePath, Load, Mode, PrimLoad, Progress, Start
-from underway_runtime.release.directory import ReleaseDirectory, application_directory
+from underway_runtime.release.directory import ReleaseDirectory
 
 from ..errors import BuildError, listing
 from ..release import Release
@@ -43,7 +43,7 @@ def make_boot_script(
     if problems:
         raise BuildError(listing(f"the boot script {path.name!r} can't be made:", problems))
 
-    directories = [f"$RELEASE_LIB/{_directory(release, name)}" for name in names]
+    directories = dict.fromkeys(f"$RELEASE_LIB/{_directory(release, name)}" for name in names)
     loaded = [name for name, mode in modes if mode != "none"]
     starting = [(name, mode) for name, mode in modes if mode in STARTING_MODES]
     script = bootscript.BootScript(
@@ -150,7 +150,7 @@ def _load(release: Release, name: str, present: set[str]) -> Load:
 
 
 def _directory(release: Release, name: str) -> str:
-    return application_directory(name, release.applications[name].version)
+    return release.applications[name].directory
 
 
 def _rel_text(release: Release, modes: Sequence[tuple[str, Mode]]) -> str:

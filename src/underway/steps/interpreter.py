@@ -49,6 +49,14 @@ TESTS = (
 )
 """The interpreter's own tests, which go unless the option strip is false."""
 
+ZONES = "share/zoneinfo"
+"""Below the prefix: the time zones that a release brings, for hosts that have none."""
+
+TZPATH = "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo"
+"""Where Python looks for them by default."""
+
+UNWINDER = "libgcc_s.so.1"
+
 _TIMEOUT = 300
 
 
@@ -88,6 +96,7 @@ def copy_interpreter(release: Release) -> bool:
 
     for file in sorted(stdlib.glob("_sysconfigdata*.py")):
         _free_of_prefix(file, source)
+    _look_for_authorities(stdlib)
     _compile(executable, target)
     _check(executable, target)
     return True
@@ -180,6 +189,9 @@ def _copy_libraries(source: Interpreter, target: Path, executable: Path, modules
         for name, place in found.items():
             if place is not None:
                 places.setdefault(name, place)
+    # glibc itself loads it for pthread_exit, in which the threads of a Python that exits may end.
+    if ld_so is not None and (unwinder := elf.resolve_in(source.executable, UNWINDER).get(UNWINDER)):
+        places.setdefault(UNWINDER, unwinder)
     for name, place in sorted(places.items()):
         _copy_file(place, target / "lib" / name)
     return [target / "lib" / name for name in sorted(places)]
@@ -208,7 +220,7 @@ def _relocate(target: Path, executable: Path, libraries: list[Path], modules: li
         elf.set_rpath(binaries, directories)
 
 
-_SYSTEM_PREFIXES = ("/", "/usr", "/usr/local")
+SYSTEM_PREFIXES = ("/", "/usr", "/usr/local")
 
 _INSTALL_PATHS = re.compile(
     "BINDIR|BINLIBDEST|CONFINCLUDEDIR|CONFINCLUDEPY|DESTDIRS|DESTLIB|DESTSHARED|EXENAME|INCLDIRSTOMAKE|INCLUDEDIR"
@@ -224,7 +236,7 @@ build_time_vars = {values}
 
 for _name, _value in build_time_vars.items():
     if isinstance(_value, str):
-        build_time_vars[_name] = _value.replace("@base@", sys.base_prefix)
+        build_time_vars[_name] = _value.replace("@base@", sys.base_prefix).replace("@prefix@", sys.prefix)
 """
 
 
@@ -241,10 +253,21 @@ def _free_of_prefix(file: Path, source: Interpreter) -> None:
         # After -I and -L, or where a path begins; a prefix as common as /usr is only taken where it must be meant.
         begins = re.compile(rf"((?<=-[IL])|(?<![\w/-])){re.escape(prefix.rstrip('/'))}(?![\w.-])")
         for name, value in values.items():
-            if isinstance(value, str) and (prefix not in _SYSTEM_PREFIXES or _INSTALL_PATHS.fullmatch(name)):
+            if isinstance(value, str) and (prefix not in SYSTEM_PREFIXES or _INSTALL_PATHS.fullmatch(name)):
                 values[name] = begins.sub("@base@", value)
     values["LIBDIR"] = "@base@/lib"
+    # The host's time zones first, as ever, for they are kept up to date; then those that the release may bring.
+    values["TZPATH"] = f"{values.get('TZPATH') or TZPATH}:@prefix@/{ZONES}"
     file.write_text(_SYSCONFIG.format(values=pprint.pformat(values, width=120)), encoding="utf-8")
+
+
+def _look_for_authorities(stdlib: Path) -> None:
+    """Have ssl find the host's certificate authorities wherever that keeps them."""
+    module = stdlib / "ssl.py"
+    if module.exists() and not (stdlib / "_underway_authorities.py").exists():
+        _copy_file(Path(__file__).with_name("authorities.py"), stdlib / "_underway_authorities.py")
+        imports = "import _underway_authorities  # by underway: where the host of a release keeps them"
+        module.write_text(f"{module.read_text(encoding='utf-8')}\n{imports}\n", encoding="utf-8")
 
 
 def _compile(executable: Path, target: Path) -> None:

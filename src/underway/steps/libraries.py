@@ -20,7 +20,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from underway_runtime.release.directory import ReleaseDirectory, application_directory, minor
+from underway_runtime.release.directory import ReleaseDirectory, minor
 
 from .. import records
 from ..errors import BuildError, listing
@@ -42,8 +42,8 @@ def copy_app(release: Release, name: str) -> bool:
     and when it would replace a file of the release itself or of another application.
     """
     application = _application(release, name)
-    target = ReleaseDirectory(release.path).application(name, application.version)
-    if target.exists():
+    target = ReleaseDirectory(release.path).lib / application.directory
+    if target.exists() and not application.home:  # others have put theirs into a shared one
         shutil.rmtree(target)
     copied = copy_code(release, name, target)
     if copied:
@@ -65,7 +65,7 @@ def copy_code(release: Release, name: str, target: Path) -> bool:
     for file in files:
         _place(application.source / file, target / file)
     records.write(target, application.dist_info, files)
-    stripping.strip(target, release.options.get("strip", True))
+    stripping.strip(target, release.options.get("strip", True), [target / file for file in files])
     return True
 
 
@@ -78,7 +78,7 @@ def compile_applications(release: Release) -> None:
     """
     strip = release.options.get("strip", True)
     lib = ReleaseDirectory(release.path).lib
-    directories = [application_directory(app.name, app.version) for app in release.applications.values()]
+    directories = {application.directory for application in release.applications.values()}
     files = sorted(
         path.relative_to(release.path).as_posix()
         for directory in directories
@@ -128,7 +128,7 @@ def code_index(release: Release) -> dict[str, Any]:
     distributions: dict[str, str] = {}
     pth: list[tuple[str, str]] = []
     for application in sorted(release.applications.values(), key=lambda app: app.name):
-        home = application_directory(application.name, application.version)
+        home = application.directory
         if not (lib / home).is_dir():
             continue
         distributions[canonicalize_name(application.name)] = f"{home}/{application.dist_info}"
@@ -145,9 +145,9 @@ def code_index(release: Release) -> dict[str, Any]:
     return {
         "format": INDEX_FORMAT,
         "top": {name: _places(found) for name, found in top.items()},
-        "shared": {name: _places(found) for name, found in packages.items() if len(found) > 1},
+        "shared": {name: homes for name, found in packages.items() if len(homes := _places(found)) > 1},
         "distributions": distributions,
-        "pth": [path for _, path in sorted(pth)],
+        "pth": [path for _, path in sorted(set(pth))],
     }
 
 
@@ -182,7 +182,7 @@ def _reserved(release: Release) -> set[str]:
     python = f"python{minor(release.interpreter_version)}"
     own = (
         *(place.manifest, place.code_index, place.pyvenv_cfg, place.sys_config, place.cookie_source, place.launcher),
-        *(place.env_sh, place.python_args, place.remote_python_args, place.runtime_config),
+        *(place.glibc, place.env_sh, place.python_args, place.remote_python_args, place.runtime_config),
         *(place.python, place.python.with_name("python3"), place.python.with_name(python)),
     )
     return {path.relative_to(place.path).as_posix() for path in own}

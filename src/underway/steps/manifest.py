@@ -45,6 +45,7 @@ def seal(release: Release) -> manifest.Manifest:
         target=str(release.options.get("target", "")),
         interpreter=release.interpreter_version,
         files=manifest.survey(release.path, present),
+        glibc=place.glibc.read_text(encoding="utf-8").partition(" ")[0] if place.glibc.exists() else "",
     )
     place.manifest.write_text(manifest.dump(sealed), encoding="utf-8")
     return sealed

@@ -7,7 +7,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,8 +19,8 @@ PT_LOAD, PT_DYNAMIC = 1, 2
 WORKERS = 2
 
 
-def strip(path: Path, options: bool | Mapping[str, bool] = True) -> bool:
-    """Strip a file, or every file below a directory, as the option ``strip`` says; whether anything changed.
+def strip(path: Path, options: bool | Mapping[str, bool] = True, only: Iterable[Path] | None = None) -> bool:
+    """Strip a file, or every file below a directory (or `only` some), as the option ``strip`` says; whether anything changed.
 
     RECORDs of distributions in the directory are written anew when files of theirs changed. With ``{ docstrings = true }``
     binaries are stripped as with True; the docstrings are left out by `compile_applications`. False strips nothing.
@@ -29,7 +29,8 @@ def strip(path: Path, options: bool | Mapping[str, bool] = True) -> bool:
         return False
     if not path.is_dir():
         return strip_file(path)
-    files = [Path(directory, file) for directory, _, files in os.walk(path) for file in files]
+    below = (Path(directory, file) for directory, _, files in os.walk(path) for file in files)
+    files = list(below if only is None else only)
     with ThreadPoolExecutor(WORKERS) as pool:
         changed = {file for file, smaller in zip(files, pool.map(strip_file, files), strict=True) if smaller}
     for info in records.dist_infos(path) if changed else ():

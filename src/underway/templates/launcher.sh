@@ -85,6 +85,27 @@ done <"$args_file"
 
 [ -x "$here/bin/python" ] ||
   fail "$here/bin/python can't be executed; the release is damaged or was built for another system"
+
+# glibc is the host's. One that is too old would only name a symbol's version, and with another C library there is just
+# no such file. One of 2.32 or before can't be asked, so where that is enough nobody is.
+glibc='' loader=''
+[ ! -r "$here/glibc" ] || read -r glibc loader <"$here/glibc" || :
+[ -z "$loader" ] || [ -e "$loader" ] ||
+  fail "this release needs glibc $glibc or later, and this host has none for it: there is no $loader"
+case $RELEASE_COMMAND:$loader:$glibc in
+  *::* | *:2.[0-9] | *:2.[0-9].* | *:2.[12][0-9]* | *:2.3[0-2]*) ;;
+  start:* | eval:*)
+    if has=$("$loader" --version 2>/dev/null); then
+      has=${has#* version } has=${has%%.[!0-9]*} minor=${has#2.}
+    else
+      has='2.32 or older' minor=32
+    fi
+    minor=${minor%%[!0-9]*}
+    [ "${minor:-999}" -ge "${glibc#2.}" ] ||
+      fail "this release needs glibc $glibc or later, and this host has $has; build it on a system as old as this host"
+    ;;
+esac
+
 unset PYTHONHOME PYTHONPATH
 set -f
 # shellcheck disable=SC2086 # split into words on purpose

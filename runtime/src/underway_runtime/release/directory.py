@@ -14,6 +14,7 @@
     │   └── 0.1.0/
     │       ├── manifest.json  release id, target, each file with sha256
     │       ├── code.index     top-level name -> its places in lib/: what the code server answers from
+    │       ├── glibc          the oldest that it runs with, and the loader's path; the launcher compares
     │       ├── pyvenv.cfg     makes releases/V the sys.prefix of every interpreter started as bin/python
     │       ├── bin/python     relative link to the interpreter, beside the scripts of the wheels
     │       ├── lib/pythonX.Y/site-packages/underway.pth   starts the code server in every process, children too
@@ -120,6 +121,11 @@ class VersionDirectory:
     @property
     def remote_python_args(self) -> Path:
         return self.path / "remote.python.args"
+
+    @property
+    def glibc(self) -> Path:
+        """One line, "FLOOR LOADER": the oldest glibc that the version runs with, and the path of the loader that it names."""
+        return self.path / "glibc"
 
     @property
     def runtime_config(self) -> Path:

@@ -39,6 +39,8 @@ class Manifest:
     interpreter: str
     """The version of the interpreter."""
     files: Mapping[str, Entry]
+    glibc: str = ""
+    """The oldest glibc that it runs with, ``2.36``; empty for any."""
 
     @property
     def release_id(self) -> str:
@@ -79,7 +81,7 @@ def parse(data: bytes) -> Manifest:
         if document["format"] != FORMAT:
             raise ValueError(f"its format is {document['format']!r}; this runtime reads format {FORMAT}")
         manifest = Manifest(
-            **{field: _string(document, field) for field in ("name", "version", "target", "interpreter")},
+            **{field: _string(document, field) for field in ("name", "version", "target", "interpreter", "glibc")},
             files={path: _parsed_entry(path, fields) for path, fields in document["files"].items()},
         )
         if manifest.release_id != document["release_id"]:
@@ -115,6 +117,7 @@ def _document(manifest: Manifest) -> dict[str, Any]:
         "version": manifest.version,
         "target": manifest.target,
         "interpreter": manifest.interpreter,
+        "glibc": manifest.glibc,
         "files": {path: _fields(entry) for path, entry in manifest.files.items()},
     }
 

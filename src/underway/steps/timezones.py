@@ -1,0 +1,68 @@
+"""Time zones for hosts that have none: ``releases/V/share/zoneinfo``, which zoneinfo looks into last."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..release import Release
+from .interpreter import TZPATH, ZONES
+
+log = logging.getLogger("underway")
+
+PACKAGE = "tzdata"
+"""The application that zoneinfo falls back to by itself, where the lock has it."""
+
+LEFT_OUT = ("posix", "right", "localtime", "posixrules")
+"""Doubles of other zones, zones with leap seconds, which Python can't read, and what this machine's own zone is."""
+
+
+def copy_time_zones(release: Release, places: Sequence[str] = tuple(TZPATH.split(":"))) -> None:
+    """Copy this machine's time zones into the release, unless the lock has them as tzdata or there is no interpreter.
+
+    A zone that is the same as another is a link to it. They are in ``releases/V``, not beside the interpreter, because they
+    change more often than that and releases share it. Where this machine has none either, a word in the log says so.
+    """
+    if PACKAGE in release.applications or release.interpreter_source is None:
+        return
+    source = next((Path(place) for place in places if os.path.isdir(place)), None)
+    names = _zones(source) if source is not None else []
+    if source is None or not names:
+        log.warning("the release has no time zones, as this machine has none; for hosts without, `uv add tzdata`")
+        return
+    first: dict[str, Path] = {}
+    for name in names:
+        target = release.version_path / ZONES / name
+        _make_directory(target.parent)
+        digest = hashlib.sha256((source / name).read_bytes()).hexdigest()
+        if (same := first.setdefault(digest, target)) is target:
+            shutil.copyfile(source / name, target)
+            target.chmod(0o644)
+        else:
+            target.symlink_to(os.path.relpath(same, target.parent))
+
+
+def _zones(source: Path) -> list[str]:
+    found = []
+    for directory, directories, files in os.walk(source):
+        directories[:] = [name for name in directories if name not in LEFT_OUT]
+        found += [os.path.relpath(os.path.join(directory, name), source) for name in files if name not in LEFT_OUT]
+    return sorted(name for name in found if _is_zone(source / name))
+
+
+def _is_zone(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"TZif"
+
+
+def _make_directory(path: Path) -> None:
+    if not path.is_dir():
+        _make_directory(path.parent)
+        path.mkdir()
+        path.chmod(0o755)
