@@ -26,7 +26,7 @@ def rounds(default: int = 5) -> int:
     """How many rounds were asked for on the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=default)
-    return int(parser.parse_args().rounds)
+    return int(parser.parse_known_args()[0].rounds)  # other arguments are for other benches
 
 
 @contextmanager
