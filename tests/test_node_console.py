@@ -25,6 +25,7 @@ from node_helpers import (
     terminate,
     this_interpreter,
 )
+from underway_runtime.node.mainthread import MainThread
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,17 @@ def test_a_shell_works_beside_a_main(make: MakeNode) -> None:
     type_in(process, "tool.__name__\n")
 
     assert finish(process)[:2] == (0, "'main'\n")
+
+
+def test_a_main_that_is_to_stop_before_it_begins_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its signal may come when it is about to be called: then it is not, and the node does not wait for it."""
+    called: list[str] = []
+    main_thread = MainThread()
+    monkeypatch.setattr(signal, "pthread_kill", lambda ident, number: main_thread.on_signal())
+    main_thread._interrupt()
+
+    assert main_thread._call(lambda: called.append("main")) is None
+    assert called == []
 
 
 class Terminal:

@@ -112,6 +112,9 @@ class MainThread:
         try:
             try:
                 self._in_function = True
+                if self._unwind:  # it was to be unwound before it began, and that signal has come and gone
+                    self._unwind = False
+                    return None
                 value = function()
             finally:
                 self._in_function = False
