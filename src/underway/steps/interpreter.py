@@ -35,10 +35,12 @@ from . import elf
 log = logging.getLogger("underway")
 
 # Building extensions and installing packages end with the release; Tcl, for turtles too, is half a system of its own.
+# Python 3.13 has no nis, which alone needs Kerberos, no lib2to3 and no msilib. pydoc_data is the help on keywords at a prompt.
 NEVER = (
     *("*/__pycache__", "*/site-packages", "*/dist-packages", "*.pyc"),
     *("/sitecustomize.py", "/usercustomize.py", "/EXTERNALLY-MANAGED", "/config-*", "/ensurepip"),
     *("/idlelib", "/tkinter", "/turtle.py", "/turtledemo", "/lib-dynload/_tkinter.*"),
+    *("/lib-dynload/nis.*", "/lib2to3", "/msilib", "/pydoc_data"),
 )
 """What no copy holds; patterns of paths below the standard library."""
 
