@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -25,6 +26,14 @@ settings.load_profile("drills" if os.environ.get("UNDERWAY_DRILLS") == "1" else 
 def find_tool(name: str) -> str | None:
     """Where a command is; tools of the administrator may be off an ordinary PATH."""
     return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the run a cache of its own, shared by its workers: what a build finds there must not be of another day."""
+    if "UNDERWAY_TESTS" not in os.environ:
+        directory = tempfile.mkdtemp(prefix="underway-tests-")
+        os.environ |= {"UNDERWAY_TESTS": directory, "UNDERWAY_CACHE": f"{directory}/cache"}
+        config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

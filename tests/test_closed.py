@@ -14,7 +14,7 @@ from binaries import is_true, library, load, make_release, program, record, run
 from underway.errors import BuildError
 from underway.release import Release
 from underway.steps import closed, elf
-from underway.steps.closed import close, keep_inside
+from underway.steps.closed import close
 
 pytestmark = pytest.mark.needs_tool("gcc", "gcc")
 
@@ -307,18 +307,3 @@ def test_closing_again_changes_nothing(release: Release, here: Path) -> None:
 
     assert close(release).changed == frozenset()
     assert {path: path.stat().st_mtime_ns for path in before} == before
-
-
-def test_an_application_that_is_kept_elsewhere_is_closed_there(release: Release, here: Path, tmp_path: Path) -> None:
-    """What is made once and placed in many releases is only looked at when it is placed."""
-    far = library(here / "libfar.so.1")
-    kept = tmp_path / "kept/lib/python3.11/site-packages"
-    module = library(kept / "app/module.so", far, runpath="/opt:$ORIGIN/../app.libs:$ORIGIN/../..")
-    library(kept / "app/plain.so")
-
-    assert keep_inside(kept.rglob("*.so"), kept) == {module}
-    shutil.copytree(kept, home(release), dirs_exist_ok=True)
-    done = close(release)
-
-    assert elf.rpath(module) == ("$ORIGIN/../app.libs",)
-    assert done.changed == {f"python-{binaries.VERSION}/lib/libfar.so.1"}

@@ -95,8 +95,8 @@ def test_only_the_cli_prints_and_exits() -> None:
     assert found == []
 
 
-def test_only_project_and_lock_read_toml() -> None:
-    """TOML is read where it is validated: pyproject.toml in project.py, locks in lock.py."""
+def test_only_project_lock_and_sources_read_toml() -> None:
+    """TOML is read where it is validated: pyproject.toml in project.py, locks in lock.py, what builds in sources.py."""
     readers = {
         str(file.relative_to(TOOL))
         for file in modules(TOOL)
@@ -104,7 +104,7 @@ def test_only_project_and_lock_read_toml() -> None:
         if name in {"tomllib", "tomli", "tomlkit"}
     }
 
-    assert readers <= {"project.py", "lock.py"}
+    assert readers <= {"project.py", "lock.py", "sources.py"}
 
 
 def test_both_distributions_have_one_version() -> None:

@@ -18,15 +18,19 @@ from typing import Any
 import pytest
 
 from projects import TIMEOUT
+from stages import stage_of, wanted_of
 from test_applications import apps
 from underway import interpreters, records
+from underway.applications import read_applications
+from underway.environment import Order, install
 from underway.errors import BuildError
 from underway.interpreters import Interpreter
-from underway.lock import Wanted, read_lock
-from underway.release import Release
-from underway.stage import Stage, make_stage
+from underway.lock import Lock, read_lock
+from underway.release import Application, Release
 from underway.steps import bytecode, libraries, stripping
 from wheels import locked_project, write_wheel
+
+Stage = dict[str, Application]
 
 FIXTURES = Path(__file__).parent / "fixtures"
 needs_strip = pytest.mark.needs_tool("strip", "binutils")
@@ -38,7 +42,7 @@ def python() -> Interpreter:
 
 
 @pytest.fixture(scope="module")
-def stage(python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+def lock(python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Lock:
     """tests/fixtures/locked, the distributions that it depends on, and wheels that hold all that a wheel may."""
     root = tmp_path_factory.mktemp("project")
     wheels = [
@@ -80,12 +84,23 @@ def stage(python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Stag
     (root / "pylock.toml").write_text(
         text + f'[[packages]]\nname = "locked"\ndirectory = {{ path = "{FIXTURES / "locked"}" }}\n'
     )
-    environment = interpreters.markers(python)
-    wanted = Wanted(python.executable, environment, interpreters.tags(python))
-    real = read_lock(FIXTURES / "locked", "r", wanted)
-    mine = read_lock(root, "r", wanted)
-    both = replace(mine, packages=(*(p for p in real.packages if p.kind == "wheel"), *mine.packages))
-    return make_stage(both, tmp_path_factory.mktemp("stage"), python.executable, environment)
+    real = read_lock(FIXTURES / "locked", "r", wanted_of(python))
+    mine = read_lock(root, "r", wanted_of(python))
+    return replace(mine, packages=(*(p for p in real.packages if p.kind == "wheel"), *mine.packages))
+
+
+@pytest.fixture(scope="module")
+def stage(lock: Lock, python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """The finished applications of the lock."""
+    return stage_of(lock, tmp_path_factory.mktemp("stage"), python)
+
+
+@pytest.fixture(scope="module")
+def installed(lock: Lock, python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """The same, in an environment as uv leaves it."""
+    packages = [package for package in lock.packages if package.name in ("kit", "markupsafe", "locked")]
+    site_packages = install(tmp_path_factory.mktemp("installed") / "e", Order(packages), python.executable, lock.root)
+    return read_applications(site_packages, interpreters.markers(python))
 
 
 def make_release(root: Path, stage: Stage, python: Interpreter, **options: Any) -> Release:
@@ -94,7 +109,7 @@ def make_release(root: Path, stage: Stage, python: Interpreter, **options: Any) 
         version="1",
         path=root,
         version_path=root / "releases/1",
-        applications=stage.applications,
+        applications=stage,
         interpreter_source=None,
         interpreter_version=python.version,
         boot_scripts={},
@@ -153,10 +168,10 @@ def test_what_goes_into_the_prefix_is_below_the_version(release: Release) -> Non
     assert not os.access(release.version_path / "etc/kit.conf", os.X_OK)
 
 
-def test_a_script_runs_where_the_release_is_moved_to(release: Release, stage: Stage, tmp_path: Path) -> None:
+def test_a_script_runs_where_the_release_is_moved_to(release: Release, python: Interpreter, tmp_path: Path) -> None:
     """A wheel's script starts the interpreter beside it, whatever the path."""
     moved = shutil.copytree(release.version_path, tmp_path / "moved to")
-    (moved / "bin/python").symlink_to(stage.python)
+    (moved / "bin/python").symlink_to(python.executable)
     done = subprocess.run(
         [moved / "bin/kit"],
         env={"PYTHONPATH": str(lib(release, "kit")), "PATH": os.environ["PATH"]},
@@ -189,11 +204,12 @@ def listed_size(home: Path) -> str:
 
 
 def test_nothing_names_the_machine_that_built_it(release: Release, stage: Stage) -> None:
-    """No file of lib/ or releases/V holds the path of the stage, of the release or of the project."""
+    """No file of lib/ or releases/V holds the path of the cache, of the release or of the project."""
+    cache = stage["kit"].source.parents[5]
     for place in (release.path / "lib", release.version_path):
         for file in sorted(place.rglob("*")):
             content = file.read_bytes() if file.is_file() else b""
-            for path in (stage.path, release.path, FIXTURES):
+            for path in (cache, release.path, FIXTURES):
                 assert str(path).encode() not in content, file
 
 
@@ -256,7 +272,7 @@ def test_a_wheel_cannot_replace_a_file_of_the_release(python: Interpreter, tmp_p
     with (site_packages / "sly-1.0.dist-info/RECORD").open("a") as record:
         record.write(f"../../../{path},,\n")
     sly = replace(apps(sly=[])["sly"], source=site_packages, dist_info="sly-1.0.dist-info")
-    release = make_release(tmp_path / "r", Stage(tmp_path, tmp_path, site_packages, {"sly": sly}), python)
+    release = make_release(tmp_path / "r", {"sly": sly}, python)
 
     with pytest.raises(BuildError, match=f"sly 1 can't be released:\n  - {path} is a file of the release itself"):
         libraries.copy_app(release, "sly")
@@ -266,39 +282,58 @@ def test_a_wheel_cannot_replace_a_file_of_the_release(python: Interpreter, tmp_p
 
 
 @needs_strip
-def test_binaries_lose_their_symbols_and_still_import(release: Release, stage: Stage) -> None:
-    """A compiled module gets smaller and works; the file in the stage, a hard link of it before, keeps its bytes."""
+def test_binaries_lose_their_symbols_and_still_import(release: Release, installed: Stage, python: Interpreter) -> None:
+    """A compiled module gets smaller and works; the file that was installed keeps its bytes."""
     [binary] = lib(release, "markupsafe").rglob("*.so")
-    original = stage.site_packages / binary.relative_to(lib(release, "markupsafe"))
+    original = installed["markupsafe"].source / binary.relative_to(lib(release, "markupsafe"))
     code = f"import sys; sys.path.insert(0, {str(lib(release, 'markupsafe'))!r}); import markupsafe._speedups as s; print(s.__file__)"
-    done = subprocess.run([stage.python, "-I", "-c", code], capture_output=True, text=True, timeout=TIMEOUT, check=True)
+    command = [str(python.executable), "-I", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
 
     assert done.stdout.strip() == str(binary)
     assert binary.stat().st_size < original.stat().st_size
     [entry] = [
-        e
-        for e in records.read(stage.site_packages, stage.applications["markupsafe"].dist_info)
-        if e.path.endswith(".so")
+        entry
+        for entry in records.read(installed["markupsafe"].source, installed["markupsafe"].dist_info)
+        if entry.path.endswith(".so")
     ]
     assert records.digest(original.read_bytes()) == entry.digest
-    assert binary.stat().st_mode & 0o777 == 0o755 or binary.stat().st_mode & 0o777 == 0o644
+    assert binary.stat().st_mode & 0o777 in (0o755, 0o644)
 
 
-def test_with_strip_false_every_byte_is_the_wheels(stage: Stage, python: Interpreter, tmp_path: Path) -> None:
-    """strip = false copies, and nothing else; what can be shared with the stage is."""
-    release = make_release(tmp_path / "r", stage, python, strip=False)
-    libraries.copy_app(release, "markupsafe")
+def test_with_strip_false_every_byte_is_the_wheels(
+    lock: Lock, installed: Stage, python: Interpreter, tmp_path: Path
+) -> None:
+    """strip = false copies, and nothing else, whether the application was finished before or not."""
+    finished = stage_of(lock, tmp_path, python, strip=False)["markupsafe"]
+    for number, application in enumerate((finished, installed["markupsafe"])):
+        release = make_release(tmp_path / str(number), {"markupsafe": application}, python, strip=False)
+        libraries.copy_app(release, "markupsafe")
 
-    for entry in records.read(stage.site_packages, stage.applications["markupsafe"].dist_info):
-        source, target = stage.site_packages / entry.path, lib(release, "markupsafe") / entry.path
-        if not entry.path.endswith("RECORD"):
-            assert target.read_bytes() == source.read_bytes()
+        for entry in records.read(application.source, application.dist_info):
+            source, target = installed["markupsafe"].source / entry.path, lib(release, "markupsafe") / entry.path
+            if not entry.path.endswith("RECORD"):
+                assert target.read_bytes() == source.read_bytes()
+
+
+def test_what_was_only_installed_becomes_the_same(
+    release: Release, installed: Stage, python: Interpreter, tmp_path: Path
+) -> None:
+    """An application that a step brings in from any site-packages is copied, stripped and compiled as all others are."""
+    again = make_release(tmp_path / "r", {"kit": installed["kit"], "markupsafe": installed["markupsafe"]}, python)
+    assemble(again)
+
+    for name in ("kit", "markupsafe"):
+        assert contents(lib(again, name)) == contents(lib(release, name))
+    assert (again.version_path / "bin/kit").read_bytes() == (release.version_path / "bin/kit").read_bytes()
 
 
 @needs_strip
-def test_what_strip_damages_is_kept_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage) -> None:
+def test_what_strip_damages_is_kept_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: Stage
+) -> None:
     """A binary that would not load the same way afterwards, one of another machine, or a text, is left alone."""
-    [binary] = (stage.site_packages / "markupsafe").glob("*.so")
+    [binary] = (installed["markupsafe"].source / "markupsafe").glob("*.so")
     content = binary.read_bytes()
     (tmp_path / "bin").mkdir()
     fake = tmp_path / "bin/strip"
@@ -318,9 +353,11 @@ def test_what_strip_damages_is_kept_as_it_was(tmp_path: Path, monkeypatch: pytes
     assert {path.name for path in tmp_path.iterdir()} == {"bin", "foreign.so", "text.so", "damaged.so"}
 
 
-def test_without_binutils_nothing_is_stripped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage) -> None:
+def test_without_binutils_nothing_is_stripped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: Stage
+) -> None:
     """The tool is not required: then binaries ship as they are."""
-    [binary] = (stage.site_packages / "markupsafe").glob("*.so")
+    [binary] = (installed["markupsafe"].source / "markupsafe").glob("*.so")
     copy = Path(shutil.copy(binary, tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
 
@@ -329,11 +366,11 @@ def test_without_binutils_nothing_is_stripped(tmp_path: Path, monkeypatch: pytes
 
 
 @needs_strip
-def test_strip_can_be_called_on_any_directory(tmp_path: Path, stage: Stage) -> None:
+def test_strip_can_be_called_on_any_directory(tmp_path: Path, installed: Stage) -> None:
     """A step strips a directory or a file by itself; the RECORD there stays true, and False as option does nothing."""
-    info = stage.applications["markupsafe"].dist_info
+    info = installed["markupsafe"].dist_info
     for name in ("markupsafe", info):
-        shutil.copytree(stage.site_packages / name, tmp_path / "m" / name)
+        shutil.copytree(installed["markupsafe"].source / name, tmp_path / "m" / name)
 
     assert stripping.strip(tmp_path / "m", False) is False
     assert stripping.strip(tmp_path / "m", {"docstrings": True}) is True
@@ -398,11 +435,16 @@ def functions(source: Path) -> tuple[CodeType, dict[str, Any]]:
     return code, names
 
 
-def test_docstrings_go_when_asked_and_nothing_else_does(stage: Stage, python: Interpreter, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cached", [True, False])
+def test_docstrings_go_when_asked_and_nothing_else_does(
+    lock: Lock, installed: Stage, python: Interpreter, tmp_path: Path, cached: bool
+) -> None:
     """strip = { docstrings = true }: no docstring in the pyc, while asserts, lines and the source stay."""
-    release = make_release(tmp_path / "r", stage, python, strip={"docstrings": True})
+    strip = {"docstrings": True}
+    locked = stage_of(lock, tmp_path, python, strip=strip)["locked"] if cached else installed["locked"]
+    release = make_release(tmp_path / "r", {"locked": locked}, python, strip=strip)
     libraries.copy_app(release, "locked")
-    libraries.compile_applications(replace(release, applications={"locked": stage.applications["locked"]}))
+    libraries.compile_applications(release)
     code, names = functions(lib(release, "locked") / "locked/service.py")
 
     assert not any("docstring" in str(constant) for inner in nested(code) for constant in inner.co_consts)
@@ -475,16 +517,17 @@ def test_settled_code_is_the_same_code(release: Release) -> None:
     assert bytecode.settled(code) == code
 
 
-def test_an_interpreter_that_fails_is_told(release: Release, tmp_path: Path, python: Interpreter) -> None:
+def test_an_interpreter_that_fails_is_told(installed: Stage, tmp_path: Path, python: Interpreter) -> None:
     """A release whose interpreter does not run says so with its last line."""
-    broken = replace(release, path=tmp_path, version_path=tmp_path / "releases/1")
-    place = tmp_path / f"python-{python.version}/bin/python{python.minor}"
+    release = make_release(tmp_path / "r", {"kit": installed["kit"]}, python)
+    libraries.copy_app(release, "kit")
+    place = release.path / f"python-{python.version}/bin/python{python.minor}"
     place.parent.mkdir(parents=True)
     place.write_text("#!/bin/sh\necho out of order >&2\nexit 3\n")
     place.chmod(0o755)
 
     with pytest.raises(BuildError, match="can't be compiled: out of order"):
-        libraries.compile_applications(broken)
+        libraries.compile_applications(release)
 
 
 # the index
@@ -518,11 +561,12 @@ def test_the_index_says_where_everything_is(release: Release) -> None:
     assert "__pycache__" not in index["top"]
 
 
+def contents(root: Path) -> dict[str, bytes]:
+    return {file: (root / file).read_bytes() for file in files_of(root)}
+
+
 def test_two_builds_are_equal(stage: Stage, python: Interpreter, release: Release, tmp_path: Path) -> None:
     """The same stage gives the same files with the same bytes, wherever it is assembled."""
     again = assemble(make_release(tmp_path / "elsewhere" / "r", stage, python, strip=True))
-
-    def contents(root: Path) -> dict[str, bytes]:
-        return {file: (root / file).read_bytes() for file in files_of(root)}
 
     assert contents(again.path) == contents(release.path)

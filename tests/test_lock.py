@@ -75,8 +75,12 @@ def test_a_uv_lock_gives_what_the_project_depends_on_and_the_project_itself(want
         ("markupsafe", "wheel"),
         ("typing-extensions", "wheel"),
     ]
-    assert [p.project for p in lock.of_kind("local")] == [LOCKED]
-    assert all(len(p.entry["wheels"]) == 1 and p.entry["wheels"][0]["hashes"]["sha256"] for p in lock.of_kind("wheel"))
+    assert [p.project for p in lock.packages if p.kind == "local"] == [LOCKED]
+    assert all(
+        len(p.entry["wheels"]) == 1 and p.entry["wheels"][0]["hashes"]["sha256"]
+        for p in lock.packages
+        if p.kind == "wheel"
+    )
     assert lock.path == LOCKED / "uv.lock"
     assert lock.sha256 == hashlib.sha256((LOCKED / "uv.lock").read_bytes()).hexdigest()
     assert lock.requirements == ("locked",)
@@ -294,7 +298,7 @@ def test_a_member_of_a_workspace_uses_the_lock_of_the_workspace(wanted: Wanted) 
     lock = read_lock(WORKSPACE / "members/web", "web", wanted)
 
     assert lock.path == WORKSPACE / "uv.lock"
-    assert [(p.name, p.project) for p in lock.of_kind("local")] == [
+    assert [(p.name, p.project) for p in lock.packages if p.kind == "local"] == [
         ("store", WORKSPACE / "members/store"),
         ("web", WORKSPACE / "members/web"),
     ]

@@ -9,9 +9,9 @@ listed, each after all that it depends on.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from importlib.metadata import Distribution, EntryPoint
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
@@ -37,33 +37,68 @@ def application_name(name: str) -> str:
     return canonicalize_name(name).replace("-", "_")
 
 
+@dataclass(frozen=True)
+class About:
+    """What a dist-info says of a distribution."""
+
+    name: str
+    """As the application's."""
+    version: str
+    dist_info: str
+    requires: tuple[str, ...]
+    """Its requirements, with their markers."""
+    points: tuple[tuple[str, str], ...]
+    """Name and value of each of its entry points in our group."""
+
+
+def about(site_packages: Path, dist_info: str) -> About:
+    """Read a dist-info. Raises BuildError when it does not name its distribution."""
+    dist = Distribution.at(site_packages / dist_info)
+    metadata = dist.metadata  # read anew each time that it is asked for, and by much that is asked for
+    if not metadata["Name"]:
+        raise BuildError(f"{dist_info} has no METADATA that names its distribution")
+    points = ((point.name, point.value) for point in dist.entry_points if point.group == GROUP)
+    requires = tuple(metadata.get_all("Requires-Dist") or ())
+    return About(application_name(metadata["Name"]), metadata["Version"], dist_info, requires, tuple(points))
+
+
 def read_applications(
     site_packages: Path,
     environment: Mapping[str, str],
     requirements: Iterable[str] = (),
     local: Collection[str] = (),
 ) -> dict[str, Application]:
-    """The applications that are installed in a site-packages directory, by name, sorted.
+    """The applications that are installed in a site-packages directory; as `applications_of` what is read there."""
+    found = [about(site_packages, info) for info in records.dist_infos(site_packages)]
+    applications = applications_of(found, environment, requirements, local)
+    return {name: replace(app, source=site_packages) for name, app in applications.items()}
+
+
+def applications_of(
+    abouts: Iterable[About],
+    environment: Mapping[str, str],
+    requirements: Iterable[str] = (),
+    local: Collection[str] = (),
+) -> dict[str, Application]:
+    """Distributions as applications, by name, sorted; where the files of each are is not said.
 
     `environment` is the PEP 508 environment of the interpreter. `requirements` are what the release asks for itself, and
     decide with the distributions' own requirements which extras are in force. `local` names those that were built from
     source here. Raises ProjectError with every distribution that names no, or more than one, Application class.
     """
-    infos = {_name(site_packages, info): info for info in records.dist_infos(site_packages)}
-    found = {name: Distribution.at(site_packages / info) for name, info in infos.items()}
+    found = {one.name: one for one in abouts}
     requires = _requires(found, environment, requirements)
     built = {application_name(name) for name in local}
     problems: list[str] = []
     applications = {}
-    for name, dist in sorted(found.items()):
-        start, problem = _start(name, dist)
+    for name, one in sorted(found.items()):
+        start, problem = _start(one)
         problems += [problem] if problem else []
         applications[name] = Application(
             name=name,
-            version=dist.version,
+            version=one.version,
             requires=tuple(sorted(requires[name])),
-            source=site_packages,
-            dist_info=infos[name],
+            dist_info=one.dist_info,
             start=start,
             local=name in built,
         )
@@ -210,10 +245,10 @@ def mode_problems(
 
 
 def _requires(
-    found: Mapping[str, Distribution], environment: Mapping[str, str], requirements: Iterable[str]
+    found: Mapping[str, About], environment: Mapping[str, str], requirements: Iterable[str]
 ) -> dict[str, set[str]]:
     """Which applications each one requires, by the extras that somebody asks for."""
-    stated = {name: [_requirement(name, text) for text in dist.requires or ()] for name, dist in found.items()}
+    stated = {name: [_requirement(name, text) for text in one.requires] for name, one in found.items()}
     extras: dict[str, set[str]] = {name: {""} for name in found}
     requires: dict[str, set[str]] = {name: set() for name in found}
     for text in requirements:
@@ -245,24 +280,17 @@ def _requirement(whose: str, text: str) -> Requirement:
         raise BuildError(f"{whose} requires {text!r}, which can't be understood: {error}") from None
 
 
-def _name(site_packages: Path, dist_info: str) -> str:
-    name = Distribution.at(site_packages / dist_info).metadata["Name"]
-    if not name:
-        raise BuildError(f"{dist_info} has no METADATA that names its distribution")
-    return application_name(name)
-
-
-def _start(name: str, dist: Distribution) -> tuple[dict[str, Any] | None, str | None]:
+def _start(one: About) -> tuple[dict[str, Any] | None, str | None]:
     """What a distribution's entry point says starts, and what is wrong with it."""
-    points: list[EntryPoint] = [point for point in dist.entry_points if point.group == GROUP]
-    own = [point for point in points if application_name(point.name) == name]
-    if not points:
+    own = [point for point in one.points if application_name(point[0]) == one.name]
+    if not one.points:
         return None, None
-    if len(chosen := own or points) > 1:
-        return None, f"{name} names several: {', '.join(sorted(p.name for p in points))}; call one of them {name!r}"
-    value = chosen[0].value.partition("[")[0].strip()
+    if len(chosen := own or list(one.points)) > 1:
+        names = ", ".join(sorted(name for name, _ in one.points))
+        return None, f"{one.name} names several: {names}; call one of them {one.name!r}"
+    value = chosen[0][1].partition("[")[0].strip()
     if not all(value.partition(":")):
-        return None, f'{name} names {chosen[0].value!r}, which is not of the form "module:Class"'
+        return None, f'{one.name} names {chosen[0][1]!r}, which is not of the form "module:Class"'
     return {"class": value}, None
 
 

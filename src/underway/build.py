@@ -7,26 +7,32 @@ when all of it held.
 from __future__ import annotations
 
 import errno
+import glob
+import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from underway_runtime.release import manifest
 from underway_runtime.release.directory import ReleaseDirectory
 
-from . import steps
+from . import cache, steps
 from .applications import application_name, boot_order, clean, mode_problems, owner_of, starting
+from .cache import Cache
 from .errors import BuildError, ProjectError, listing
 from .interpreters import Interpreter, find, markers, tags
 from .lock import Lock, Wanted, read_lock, workspace_members
 from .options import DEFAULTS, REFERENCE
 from .project import Definition, Project, definition, load_callable, member_start, read, version_problems
 from .release import Application, Release, Step
-from .stage import Stage, make_stage
-from .steps.manifest import seal
+from .stage import make_stage
+from .steps import finished, outcomes
+from .steps import interpreter as copied
 from .steps.publish import check_target, keep_other_versions, publish, workspace
-from .steps.together import together
+from .trees import Entry
 
 PATHS = ("config-path", "overlays", "rel-templates-path", "runtime-config-path", "sign-key")
 """Options that are paths below the project's root."""
@@ -141,24 +147,33 @@ def build(planned: Plan, report: Callable[[str], None] = lambda _: None) -> Buil
     try:
         if planned.version is not None:
             check_target(planned.target, planned.version, planned.overwrite)
-        with workspace(planned.target) as place:
-            return _build(planned, place, report)
+        with workspace(planned.target) as place, cache.opened(place / "cache", os.environ) as kept:
+            return _build(planned, place, kept, report)
     except OSError as error:
         raise BuildError(_disk_problem(error, planned.target)) from error
 
 
-def _build(planned: Plan, place: Path, report: Callable[[str], None]) -> Built:
+def _build(planned: Plan, place: Path, kept: Cache, report: Callable[[str], None]) -> Built:
     chosen, interpreter = planned.definition, planned.interpreter
     environment = markers(interpreter)
+    finisher = finished.finisher(kept, interpreter, chosen.options["strip"], place)
+    out = _written(planned)
+
+    def meanwhile(found: Iterable[Entry]) -> None:
+        finisher.prepare(found, place / finished.READY)
+        if planned.included:
+            strip = chosen.options["strip"] is not False
+            copied.finished(kept, interpreter, strip).prepare(place / finished.READY)
+
     prefer = chosen.options["prefer"]
-    stage = make_stage(planned.lock, place / "stage", interpreter.executable, environment, prefer, report)
-    release = _release(planned, stage, place)
+    staged = make_stage(planned.lock, place / "stage", environment, finisher, prefer, report, out, meanwhile)
+    release = _release(planned, staged, place)
     check_target(planned.target, release.version, planned.overwrite)
 
     report(f"assembling {release.name}-{release.version}")
     release.path.mkdir()
     release = steps.run(release, _resolver(chosen.project), lambda step: report(f"running {step}"))
-    sealed = seal(release)
+    sealed = manifest.read(ReleaseDirectory(release.path).version(release.version).manifest)
     lost = keep_other_versions(release.path, planned.target, release.version)
 
     archives = [path for path in sorted(place.iterdir()) if path.is_file() and not path.name.endswith(".files")]
@@ -171,11 +186,18 @@ def _build(planned: Plan, place: Path, report: Callable[[str], None]) -> Built:
     return Built(final, sealed.release_id, published, tuple(notes))
 
 
-def _release(planned: Plan, stage: Stage, place: Path) -> Release:
+def _written(planned: Plan) -> list[Path]:
+    """What builds of this release write, which is no source of it though it may be below the project."""
+    target = planned.target
+    archives = target.parent.glob(f"{glob.escape(planned.definition.name)}-*.tar.*")
+    return [target, target.with_name(f".{target.name}.partial"), *archives]
+
+
+def _release(planned: Plan, staged: Mapping[str, Application], place: Path) -> Release:
     """The release as a value: what was planned, with what is installed."""
     chosen = planned.definition
-    starts = _starts(planned, stage.applications)
-    applications = starting(stage.applications, starts, chosen.options["lazy"])
+    starts = _starts(planned, staged)
+    applications = starting(staged, starts, chosen.options["lazy"])
     if not any(application.start for application in applications.values()):
         raise ProjectError(_nothing_starts(chosen))
     _check_servers(applications)
@@ -189,7 +211,7 @@ def _release(planned: Plan, stage: Stage, place: Path) -> Release:
     if problems := mode_problems(applications, order, chosen.options["skip-mode-validation-for"]):
         raise ProjectError(listing("the modes of the applications don't fit together:", problems))
     path = place / planned.target.name
-    homes = together(applications)
+    homes = outcomes.homes(applications)
     applications = {name: replace(app, home=homes.get(name, "")) for name, app in applications.items()}
     return Release(
         name=chosen.name,
@@ -218,7 +240,21 @@ def _options(planned: Plan) -> dict[str, Any]:
         "interpreter-path": str(planned.interpreter.executable),
         "project-path": str(chosen.project.root),
         "target": planned.interpreter.multiarch,
+        "artefacts": dict(_artefacts(planned)),
     }
+
+
+def _artefacts(planned: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of each application that is downloaded: where from, and what pins it."""
+    for package in planned.lock.packages:
+        entry = package.entry
+        artefact = entry.get("archive") or entry.get("sdist") or next(iter(entry.get("wheels", [])), None)
+        if artefact is not None:
+            url = urlsplit(artefact.get("url", ""))
+            public = (
+                {"url": url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()} if url.scheme == "https" else {}
+            )
+            yield application_name(package.name), {**public, "hashes": artefact["hashes"]}
 
 
 def _starts(planned: Plan, applications: Mapping[str, Application]) -> dict[str, Mapping[str, Any]]:

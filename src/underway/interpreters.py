@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import packaging
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -17,6 +20,7 @@ from packaging.tags import Tag
 from packaging.version import InvalidVersion, Version
 from uv import find_uv_bin
 
+from . import cache
 from .errors import BuildError, ProjectError, listing
 
 SUPPORTED = ("3.11", "3.12", "3.13")
@@ -77,10 +81,46 @@ class Interpreter:
 
 
 def describe(executable: Path) -> Interpreter:
-    """Ask an interpreter, or a virtual environment or shim of one, what its base is. Nothing is written.
+    """Ask an interpreter, or a virtual environment or shim of one, what its base is. Nothing but the cache is written.
 
     Raises BuildError when `executable` does not run or does not answer as a Python does.
     """
+    key = _question_key(executable)
+    remembered = cache.recall(key, os.environ) if key else None
+    if remembered and remembered["stamps"] == _stamps(remembered["answer"]):
+        return _interpreter(executable, remembered["answer"])
+    answer = _ask(executable)
+    if key:
+        cache.remember(key, {"answer": answer, "stamps": _stamps(answer)}, os.environ)
+    return _interpreter(executable, answer)
+
+
+def _question_key(executable: Path) -> str | None:
+    """Stands for all that the answer depends on, but for what it names; None for what is no binary: a shim asks the environment."""
+    try:
+        with executable.open("rb") as file:
+            if file.read(4) != b"\x7fELF":
+                return None
+    except OSError:
+        return None
+    environment = executable.absolute().parents[1] / "pyvenv.cfg"
+    real = executable.resolve()
+    machine = (platform.uname(), os.confstr("CS_GNU_LIBC_VERSION") if sys.platform == "linux" else "")
+    return cache.key(
+        "interpreter",
+        _QUESTIONS,
+        str(executable.absolute()),
+        version("packaging"),
+        machine,
+        *(cache.stamp(path) for path in (real, environment, packaging.__file__)),
+    )
+
+
+def _stamps(answer: dict[str, Any]) -> list[Any]:
+    return [cache.stamp(path) for path in (*answer["bases"], answer["libpython"], f"{answer['stdlib']}/os.py")]
+
+
+def _ask(executable: Path) -> dict[str, Any]:
     packages = str(Path(packaging.__file__).parents[1])
     command = [str(executable), "-I", "-S", "-B", "-c", _QUESTIONS, packages]
     try:
@@ -90,23 +130,29 @@ def describe(executable: Path) -> Interpreter:
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildError(f"the interpreter {executable} can't be run: {error}") from None
     try:
-        answer = json.loads(done.stdout)
-        base = next((Path(path) for path in answer.pop("bases") if os.access(path, os.X_OK)), None)
-        if base is None:
-            raise BuildError(
-                f"the base interpreter of {executable} is gone; make that virtual environment anew, or name another"
-                " interpreter with --python"
-            )
-        answer.update({key: answer[key] and Path(answer[key]).resolve() for key in _PATHS})
-        answer["libc"] = _libc(answer["libc"])
-        answer["environment"] = tuple(sorted(answer["environment"].items()))
-        answer["wheel_tags"] = tuple((tag[0], tag[1], tag[2]) for tag in answer["wheel_tags"])
-        return Interpreter(executable=base.resolve(), **answer)
+        answer: dict[str, Any] = json.loads(done.stdout)
+        _interpreter(executable, answer)
+        return answer
     except (ValueError, KeyError, TypeError, AttributeError):
         said = (done.stderr.strip().splitlines() or [f"it answered {done.stdout[:100]!r}"])[0][:200]
         raise BuildError(
             f"{executable} does not answer as a Python does (exit status {done.returncode}): {said}"
         ) from None
+
+
+def _interpreter(executable: Path, answer: Mapping[str, Any]) -> Interpreter:
+    fields = dict(answer)
+    base = next((Path(path) for path in fields.pop("bases") if os.access(path, os.X_OK)), None)
+    if base is None:
+        raise BuildError(
+            f"the base interpreter of {executable} is gone; make that virtual environment anew, or name another"
+            " interpreter with --python"
+        )
+    fields.update({key: fields[key] and Path(fields[key]).resolve() for key in _PATHS})
+    fields["libc"] = _libc(fields["libc"])
+    fields["environment"] = tuple(sorted(fields["environment"].items()))
+    fields["wheel_tags"] = tuple((tag[0], tag[1], tag[2]) for tag in fields["wheel_tags"])
+    return Interpreter(executable=base.resolve(), **fields)
 
 
 def find(request: str | None, project: Path, requires_python: str | None) -> Interpreter:

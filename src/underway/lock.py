@@ -12,9 +12,12 @@ The lock is the first of these that the project has:
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,9 @@ from packaging.dependency_groups import DependencyGroupResolver
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from . import uv
+from . import cache, sources, uv
 from .errors import ProjectError, listing
-from .pylock import Kind, Locked, Wanted, select
+from .pylock import Locked, Wanted, select
 from .words import likely
 
 __all__ = ["Lock", "Locked", "Wanted", "read_lock", "workspace_members"]
@@ -46,9 +49,6 @@ class Lock:
     """What the release asks for itself: the project with its extras, or, where that is nothing to install, what it
     depends on. It decides which extras of the distributions are in force."""
 
-    def of_kind(self, kind: Kind) -> tuple[Locked, ...]:
-        return tuple(package for package in self.packages if package.kind == kind)
-
 
 def read_lock(root: Path, release: str, wanted: Wanted) -> Lock:
     """Choose the lock of the project in `root` for a release, and check all of it. Downloads nothing.
@@ -65,15 +65,14 @@ def read_lock(root: Path, release: str, wanted: Wanted) -> Lock:
         )
 
     path = next((path for path in (root / f"pylock.{release}.toml", root / "pylock.toml") if path.is_file()), None)
-    if path is not None:
-        packages, problems = select(_parsed(path, _read(path)), root, wanted)
-    else:
-        path = _uv_lock(root)
-        text = uv.export(root, wanted.python, groups=wanted.groups, extras=wanted.extras, packages=wanted.members)
-        # What uv exports holds what the groups and extras add that were named; nothing is left to choose.
-        packages, problems = select(_parsed(path, text), root, replace(wanted, groups=(), extras=()))
-    if problems:
-        raise ProjectError(listing(f"{path} can't be installed as it is:", problems))
+    path = path or _uv_lock(root)
+    key = _key(path, root, wanted)
+    packages = _recalled(key)
+    if packages is None:
+        packages, problems = _select(path, root, wanted)
+        if problems:
+            raise ProjectError(listing(f"{path} can't be installed as it is:", problems))
+        _remember(key, packages)
 
     tops = [_top(members[name]) for name in wanted.members] or [_top(root)]
     there = {package.name for package in packages}
@@ -87,6 +86,52 @@ def read_lock(root: Path, release: str, wanted: Wanted) -> Lock:
         packages=tuple(sorted(packages, key=lambda package: package.name)),
         requirements=tuple(requirement for top in tops for requirement in top.requirements(wanted)),
     )
+
+
+def _select(path: Path, root: Path, wanted: Wanted) -> tuple[list[Locked], list[str]]:
+    if path.name != "uv.lock":
+        return select(_parsed(path, _read(path)), root, wanted)
+    text = uv.export(root, wanted.python, groups=wanted.groups, extras=wanted.extras, packages=wanted.members)
+    # What uv exports holds what the groups and extras add that were named; nothing is left to choose.
+    return select(_parsed(path, text), root, replace(wanted, groups=(), extras=()))
+
+
+_LOCAL = re.compile(r'^source = \{ (?:editable|directory|virtual|path) = "(.*)" \}$', re.MULTILINE)
+
+
+def _key(path: Path, root: Path, wanted: Wanted) -> str | None:
+    """Stands for all that is chosen from a lock, and that it is not stale; None where that can't be told."""
+    files = {path, root / "pyproject.toml"}
+    if path.name == "uv.lock":
+        projects = [path.parent / place for place in _LOCAL.findall(_read(path))]
+        files |= {project / "pyproject.toml" for project in projects if project.suffix not in (".whl", ".gz", ".zip")}
+        for file in files - {path}:
+            project = _toml_file(file).get("project")
+            if not isinstance(project, dict) or {*project.get("dynamic", [])} - {"version", "readme", "description"}:
+                return None  # what it requires is known to its build backend only
+        files |= {place / "uv.toml" for place in (root, *root.parents)} | {
+            place / "pyproject.toml" for place in root.parents
+        }
+        files |= {Path(place).expanduser() for place in sources.SETTINGS}
+    texts = {str(file): file.read_bytes().hex() if file.is_file() else None for file in files}
+    variables = {name: value for name, value in os.environ.items() if name.startswith(("UV_", "XDG_CONFIG_HOME"))}
+    chosen = (wanted.groups, wanted.extras, wanted.build_sdists, wanted.members)
+    tags = [str(tag) for tag in wanted.tags]
+    python = (str(wanted.python), dict(wanted.environment), tags)
+    return cache.key("lock", uv.VERSION, version("packaging"), str(root), texts, variables, chosen, python)
+
+
+def _recalled(key: str | None) -> list[Locked] | None:
+    remembered = cache.recall(key, os.environ) if key else None
+    return remembered and [
+        Locked(**{**fields, "project": fields["project"] and Path(fields["project"])}) for fields in remembered
+    ]
+
+
+def _remember(key: str | None, packages: list[Locked]) -> None:
+    if key:
+        fields = [{**vars(package), "project": package.project and str(package.project)} for package in packages]
+        cache.remember(key, fields, os.environ)
 
 
 def workspace_members(root: Path) -> dict[str, Path]:

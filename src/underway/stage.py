@@ -1,143 +1,132 @@
-"""The stage: an environment of uv's, made for one build, that holds all that a release ships and nothing else.
+"""The stage: all that a release ships, as finished applications: found where they were made before, else installed and made.
 
 ::
 
     stage/
-    ├── environment/                       virtual environment of the release's interpreter; scripts in it can be moved
-    │   ├── bin/ share/ ...                what wheels put into the prefix
-    │   └── lib/python3.11/site-packages/  every distribution with its dist-info
-    ├── pylock.wheels.toml pylock.sdists.toml    what uv installs, one artefact each
-    └── wheels/NAME/                       wheels of the projects that were built here
+    ├── environment/      for what has to be installed; not there when nothing changed since the last build
+    └── apart/NAME/       an environment for one application that would overwrite files of another
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import as_file
-from importlib.resources import files as files_of
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
-import underway_runtime
-
-from . import records, uv
-from .applications import application_name, read_applications, start_order
+from . import records, sources
+from .applications import About, about, application_name, applications_of, start_order
+from .cache import Cache
+from .environment import RUNTIME, Order, added_origins, builder, install
 from .errors import ProjectError, listing
 from .lock import Lock
-from .pylock import Kind, Locked, pylock_text
+from .pylock import Locked
 from .release import Application
+from .sources import Source
+from .trees import Entry
 from .words import likely
-
-RUNTIME = "underway-runtime"
-
-RUNTIME_NEEDS = "backports_zstd"
-"""The one application that the runtime needs, before Python 3.14; a lock that has it decides its version."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What was installed, and where."""
+class Installed:
+    """A distribution as an installer left it."""
 
-    path: Path
-    """The environment; the prefix of all that is in it."""
-    python: Path
+    about: About
     site_packages: Path
-    applications: Mapping[str, Application]
-    """By name, sorted; what starts them by their entry points only."""
+    origin: str
+    """Words that stand for its contents; empty where only its files tell."""
+
+
+class Finisher(Protocol):
+    """Makes finished applications and keeps them; the facts of each are ``about``, as of applications.About, and ``digests``, by file."""
+
+    @property
+    def cache(self) -> Cache:
+        """Where they are kept."""
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that they are for."""
+
+    @property
+    def home(self) -> str:
+        """Where site-packages is in their trees."""
+
+    def find(self, origin: str) -> Entry | None:
+        """What was made of this origin before; None when nothing was."""
+
+    def make(self, installed: Sequence[Installed]) -> list[Entry]:
+        """Finish distributions."""
+
+    def without(self, entry: Entry, lost: Iterable[str]) -> Entry:
+        """The same application without some of its files."""
 
 
 def make_stage(
     lock: Lock,
     directory: Path,
-    python: Path,
     environment: Mapping[str, str],
+    finisher: Finisher,
     prefer: Sequence[str] = (),
     report: Callable[[str], None] = lambda _: None,
-) -> Stage:
-    """Install a lock into a new environment below `directory`, with the runtime of this tool where the lock has none.
+    out: Collection[Path] = (),
+    meanwhile: Callable[[Iterable[Entry]], None] = lambda _: None,
+) -> dict[str, Application]:
+    """The finished applications of a lock, by name, sorted, with the runtime of this tool where the lock has none.
 
-    `python` is the release's interpreter and `environment` its PEP 508 environment. Where applications hold different bytes for the same
-    importable file, those named in `prefer` win. `report` is told what is being done. Raises ProjectError for a
-    runtime of another version, files that nobody wins, unknown names in `prefer`; BuildError for what uv can't do.
+    `directory` is for this build, and `environment` is the PEP 508 environment of the release's interpreter. The applications are started
+    by their entry points only. Where they hold different bytes for the same importable file, those named in `prefer`
+    win. `report` is told what is being done; `out` are paths that builds write, which are no source of a project;
+    `meanwhile` is given what was found, while other things are built.
+    Raises ProjectError for a runtime of another version, files that nobody wins, unknown names in `prefer`; BuildError for
+    what uv can't do.
     """
     _check_runtime(lock, {package.name: package.version for package in lock.packages})
-    directory.mkdir(parents=True, exist_ok=True)
-    place = directory / "environment"
-    uv.make_environment(place, python)
-    [site_packages] = place.glob("lib/python*/site-packages")
+    made_from = {
+        package.name: sources.read(package.project, out, os.environ)
+        for package in lock.packages
+        if package.project is not None
+    }
+    origins = {application_name(p.name): _origin(p, made_from.get(p.name)) for p in lock.packages}
+    added = added_origins(origins.keys())
+    origins |= added
+    found = {name: entry for name, origin in origins.items() if origin and (entry := finisher.find(origin))}
+    if missing := {name: origin for name, origin in origins.items() if name not in found}:
+        packages = [package for package in lock.packages if application_name(package.name) in missing]
+        order = Order(packages, added.keys() & missing, _builders(packages, made_from, finisher))
+        installed = _install(
+            order, directory, lock.root, finisher.python, missing, report, lambda: meanwhile(found.values())
+        )
+        for package in packages:
+            if (
+                package.project is not None
+                and sources.read(package.project, out, os.environ) != made_from[package.name]
+            ):
+                # It was edited while it was being built: of what was built nobody knows what it was made from.
+                name = application_name(package.name)
+                installed[name] = replace(installed[name], origin="")
+        found |= {entry.facts["about"]["name"]: entry for entry in finisher.make([*installed.values()])}
 
-    files: dict[Kind, Path] = {}
-    kinds: tuple[Kind, ...] = ("wheel", "sdist")
-    for kind in kinds:
-        if packages := lock.of_kind(kind):
-            report(f"installing {len(packages)} {kind}s" if kind == "wheel" else f"building {_names(packages)}")
-            files[kind] = directory / f"pylock.{kind}s.toml"
-            files[kind].write_text(pylock_text(packages), encoding="utf-8")
-            uv.install_locked(place, files[kind], lock.root, build=kind == "sdist")
-    wheels: dict[str, Path] = {}
-    for package in lock.of_kind("local"):
-        if package.project is not None:
-            report(f"building {package.name}")
-            wheels[package.name] = uv.build_wheel(package.project, directory / "wheels" / package.name, python)
-    if wheels:
-        uv.install_wheels(place, list(wheels.values()), lock.root)
-
-    def read() -> dict[str, Application]:
-        return read_applications(site_packages, environment, lock.requirements, list(wheels))
-
-    applications = read()
-    if (name := application_name(RUNTIME)) in applications:
-        _check_runtime(lock, {RUNTIME: applications[name].version})
-    else:
-        add_runtime(site_packages)
-        if RUNTIME_NEEDS not in applications:
-            with as_file(files_of("underway") / "runtime-requirements.txt") as requirements:
-                uv.install_pinned(place, requirements, lock.root)
-        applications = read()
-
-    def again(name: str) -> None:
-        """Put an application's own bytes where another's were."""
-        if name in wheels:
-            uv.install_wheels(place, [wheels[name]], lock.root)
-            return
-        for kind, file in files.items():
-            if any(package.name == name for package in lock.of_kind(kind)):
-                uv.uninstall(place, name, lock.root)
-                uv.install_locked(place, file, lock.root, build=kind == "sdist")
-                return
-        add_runtime(site_packages)
-
-    settle(applications, prefer, lambda name: again(name.replace("_", "-")))
-    return Stage(place, place / "bin/python", site_packages, applications)
+    local = [package.name for package in lock.packages if package.kind == "local"]
+    abouts = (About(**entry.facts["about"]) for entry in found.values())
+    applications = applications_of(abouts, environment, lock.requirements, local)
+    _check_runtime(lock, {RUNTIME: applications[application_name(RUNTIME)].version})
+    digests = {name: found[name].facts["digests"] for name in applications}
+    for name, lost in settle(applications, digests, prefer).items():
+        found[name] = finisher.without(found[name], lost)
+    return {name: replace(app, source=found[name].tree / finisher.home) for name, app in applications.items()}
 
 
-def add_runtime(site_packages: Path) -> None:
-    """Install the runtime that this tool runs with, as its wheel would: from a wheel or from a checkout alike."""
-    dist = importlib.metadata.distribution(RUNTIME)
-    name = application_name(RUNTIME)
-    package = Path(underway_runtime.__file__).parent
-    info = site_packages / f"{name}-{dist.version}.dist-info"
-    for place in (site_packages / name, info):
-        shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(package, site_packages / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    info.mkdir()
-    (info / "METADATA").write_text(dist.read_text("METADATA") or "", encoding="utf-8")
-    (info / "WHEEL").write_text(
-        f"Wheel-Version: 1.0\nGenerator: underway {dist.version}\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        encoding="utf-8",
-    )
-    files = [path for place in (site_packages / name, info) for path in place.rglob("*") if path.is_file()]
-    records.write(site_packages, info.name, [path.relative_to(site_packages).as_posix() for path in files])
+def settle(
+    applications: Mapping[str, Application], digests: Mapping[str, Mapping[str, str]], prefer: Sequence[str]
+) -> dict[str, set[str]]:
+    """Which files each application loses to another that has different bytes for them; `digests` are by application and file.
 
-
-def settle(applications: Mapping[str, Application], prefer: Sequence[str], again: Callable[[str], None]) -> None:
-    """Give each file that several applications brought with different bytes to one of them, in RECORD and on disk.
-
-    For what can be imported that is the first of them in `prefer`. For anything else, scripts mostly, it is that or the one
-    that depends on the others, as when each is installed after what it requires. `again` installs an application once more,
-    over the others. Raises ProjectError with every importable file that nobody wins.
+    One that can be imported goes to the first of its owners in `prefer`. Any other, scripts mostly, goes to that or to
+    the owner that depends on the others, as when each is installed after what it requires. Raises ProjectError with
+    every importable file that nobody wins.
     """
     preferred = [application_name(name) for name in prefer]
     if unknown := [name for name in preferred if name not in applications]:
@@ -147,44 +136,90 @@ def settle(applications: Mapping[str, Application], prefer: Sequence[str], again
                 (f"{name!r}{likely(name, applications)}" for name in unknown),
             )
         )
+    if not (contested := _contested(digests)):
+        return {}
     order = start_order(applications, [])
     rank = {
         name: (len(preferred) - preferred.index(name) if name in preferred else 0, order.index(name)) for name in order
     }
-    winners: dict[str, str] = {}
-    problems = []
-    contested = _contested(applications)
-    for path, owners in contested.items():
-        ranked = sorted(owners, key=lambda name: rank[name])
-        if records.module_name(path) and ranked[-1] not in preferred:
-            problems.append(f"{path} is not the same in {' and '.join(sorted(owners))}")
-        winners[path] = ranked[-1]
+    winners = {path: max(owners, key=lambda name: rank[name]) for path, owners in contested.items()}
+    problems = {
+        path: f"{path} is not the same in {' and '.join(sorted(owners))}"
+        for path, owners in contested.items()
+        if records.module_name(path) and winners[path] not in preferred
+    }
     if problems:
-        some = winners[next(path for path in contested if records.module_name(path))]
         raise ProjectError(
-            listing("applications differ in what is imported under one name:", problems)
-            + f'\nremove one of them, or say whose file is used, as in prefer = ["{some}"]'
+            listing("applications differ in what is imported under one name:", problems.values())
+            + f'\nremove one of them, or say whose file is used, as in prefer = ["{winners[next(iter(problems))]}"]'
         )
-    for name in sorted(set(winners.values()), key=lambda name: rank[name]):
-        again(name)
-    for name in sorted({owner for owners in contested.values() for owner in owners}):
-        application = applications[name]
-        lost = {path for path, owners in contested.items() if name in owners and owners[name] != owners[winners[path]]}
-        kept = [entry.path for entry in records.read(application.source, application.dist_info)]
-        records.write(application.source, application.dist_info, [path for path in kept if path not in lost])
+    lost: dict[str, set[str]] = {}
+    for path, owners in contested.items():
+        for name, digest in owners.items():
+            if digest != owners[winners[path]]:
+                lost.setdefault(name, set()).add(path)
+    return lost
 
 
-def _contested(applications: Mapping[str, Application]) -> dict[str, dict[str, str]]:
-    """The files that several applications list with different digests -> each one's digest, sorted by file."""
-    digests: dict[str, dict[str, str]] = {}
-    for name, application in applications.items():
-        for entry in records.read(application.source, application.dist_info):
-            digests.setdefault(entry.path, {})[name] = entry.digest
-    return {path: owners for path, owners in sorted(digests.items()) if len(set(owners.values())) > 1}
+def _contested(digests: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The files that several applications have with different digests -> each one's digest, sorted by file."""
+    found: dict[str, dict[str, str]] = {}
+    for name, files in digests.items():
+        for path, digest in files.items():
+            found.setdefault(path, {})[name] = digest
+    return {path: owners for path, owners in sorted(found.items()) if len(set(owners.values())) > 1}
+
+
+def _origin(package: Locked, source: Source | None) -> str:
+    """Words that stand for the contents of what is installed of a package; empty where there are none."""
+    if package.project is not None:
+        return f"project {package.name} {source.digest}" if source else ""
+    if package.kind == "sdist":
+        return ""  # what builds it is not locked
+    artefact = package.entry["archive"] if "archive" in package.entry else package.entry["wheels"][0]
+    algorithm, digest = min(artefact["hashes"].items(), key=lambda item: (item[0] != "sha256", item))
+    return f"wheel {package.name} {algorithm}:{digest}"
+
+
+def _builders(
+    packages: Iterable[Locked], made_from: Mapping[str, Source | None], finisher: Finisher
+) -> dict[str, Path]:
+    found = {}
+    for package in packages:
+        if package.project is not None and (source := made_from[package.name]) is not None:
+            found[package.name] = builder(finisher.cache, source, finisher.python, package.project)
+    return {name: python for name, python in found.items() if python is not None}
+
+
+def _install(
+    order: Order,
+    directory: Path,
+    root: Path,
+    python: Path,
+    origins: Mapping[str, str],
+    report: Callable[[str], None],
+    meanwhile: Callable[[], None],
+) -> dict[str, Installed]:
+    """Install what is ordered; each has its own bytes, whatever the others have."""
+    site_packages = install(directory / "environment", order, python, root, report, meanwhile)
+    installed = _read_installed(site_packages, origins)
+    digests = {
+        name: {entry.path: entry.digest for entry in records.read(site_packages, one.about.dist_info)}
+        for name, one in installed.items()
+    }
+    for name in sorted({name for owners in _contested(digests).values() for name in owners}):
+        apart = install(directory / "apart" / name, order.of(name), python, root)
+        installed[name] = _read_installed(apart, origins)[name]
+    return installed
+
+
+def _read_installed(site_packages: Path, origins: Mapping[str, str]) -> dict[str, Installed]:
+    found = [about(site_packages, info) for info in records.dist_infos(site_packages)]
+    return {one.name: Installed(one, site_packages, origins.get(one.name, "")) for one in found}
 
 
 def _check_runtime(lock: Lock, versions: Mapping[str, str | None]) -> None:
-    ours, theirs = importlib.metadata.version(RUNTIME), versions.get(RUNTIME)
+    ours, theirs = version(RUNTIME), versions.get(RUNTIME)
     if theirs is None or theirs == ours:
         return
     renew, go_back = f"uv lock --upgrade-package {RUNTIME}=={ours}", f"uvx underway=={theirs} release"
@@ -192,7 +227,3 @@ def _check_runtime(lock: Lock, versions: Mapping[str, str | None]) -> None:
     raise ProjectError(
         f"{lock.path} holds {RUNTIME} {theirs}, and this is underway {ours}; they must be of one version: `{command}`"
     )
-
-
-def _names(packages: Sequence[Locked]) -> str:
-    return ", ".join(package.name for package in packages)

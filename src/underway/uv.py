@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import select
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from uv import find_uv_bin
+
+from underway_runtime.release.layout import EARLIEST
 
 from .errors import BuildError, ProjectError
 
@@ -30,6 +34,9 @@ _OURS = (
 )
 """Variables that would decide what the lock and the options of the release decide. All others reach uv: indexes,
 credentials, proxies, certificates, its cache, UV_OFFLINE."""
+
+VERSION = importlib.metadata.version("uv")
+"""It decides what is installed of a wheel beside its files: scripts that start entry points."""
 
 _CHATTER = ("warning: The `--pylock` option is experimental", "Using Python ", "Using CPython ", "Resolved ")
 
@@ -106,23 +113,40 @@ def install_wheels(environment: Path, wheels: Sequence[Path], cwd: Path) -> None
     )
 
 
-def uninstall(environment: Path, name: str, cwd: Path) -> None:
-    """Remove a distribution's files."""
-    _do(f"uv can't uninstall {name}", ["pip", "uninstall", "--python", str(environment / "bin/python"), name], cwd)
+def install_builder(environment: Path, requirements: Sequence[str], cwd: Path) -> None:
+    """Install what builds a project, with all that it requires, compiled, into an environment that builds it again and again."""
+    command = ["pip", "install", "--link-mode", "copy", "--compile-bytecode"]
+    _do(
+        "uv can't install what builds",
+        [*command, "--python", str(environment / "bin/python"), "--", *requirements],
+        cwd,
+    )
 
 
-def build_wheel(project: Path, out: Path, python: Path) -> Path:
+def build_wheel(project: Path, out: Path, python: Path, *, isolated: bool = True) -> Path:
     """Build the wheel of a project with its own build backend into the new directory `out`, and return it.
 
-    Raises BuildError with the last lines of what the backend said.
+    What builds it is installed anew for it, or, with `isolated` false, is in the environment of `python`. Raises BuildError with the
+    last lines of what the backend said.
     """
-    _do(
-        f"{project} does not build",
-        ["build", "--wheel", "--out-dir", str(out), "--python", str(python), str(project)],
-        project,
-    )
-    [wheel] = out.glob("*.whl")
-    return wheel
+    with building(project, out, python, isolated=isolated) as wheel:
+        return wheel()
+
+
+@contextmanager
+def building(project: Path, out: Path, python: Path, *, isolated: bool = True) -> Iterator[Callable[[], Path]]:
+    """As `build_wheel`, while other things are done: gives what waits for the wheel. Ended with the block at the latest."""
+    command = ["build", "--wheel", "--out-dir", str(out), "--python", str(python), str(project)]
+    with _started([*command, *([] if isolated else ["--no-build-isolation"])], project) as end:
+
+        def wheel() -> Path:
+            _, said, status = end()
+            if status != 0:
+                raise BuildError(f"{project} does not build; uv said:\n{_last_lines(said)}")
+            [built] = out.glob("*.whl")
+            return built
+
+        yield wheel
 
 
 def _do(failure: str, arguments: Sequence[str], cwd: Path) -> None:
@@ -132,12 +156,21 @@ def _do(failure: str, arguments: Sequence[str], cwd: Path) -> None:
 
 
 def _run(arguments: Sequence[str], cwd: Path) -> tuple[str, str, int]:
-    """Run uv to its end: what it wrote to stdout, what it said on stderr, its exit status.
+    """Run uv to its end: what it wrote to stdout, what it said on stderr, its exit status."""
+    with _started(arguments, cwd) as end:
+        return end()
 
-    It runs in a process group of its own, and whatever is left of that is ended, also when we are interrupted.
+
+@contextmanager
+def _started(arguments: Sequence[str], cwd: Path) -> Iterator[Callable[[], tuple[str, str, int]]]:
+    """Start uv, and give what waits for its end and returns as `_run` does.
+
+    It runs in a process group of its own, and whatever is left of that is ended with the block, also when we are interrupted.
     """
     command = [find_uv_bin(), "--no-python-downloads", "--no-progress", "--color", "never", *arguments]
     environment = {name: value for name, value in os.environ.items() if name not in _OURS}
+    # What a build backend dates has the same date each time, though nobody asks for it.
+    environment.setdefault("SOURCE_DATE_EPOCH", str(EARLIEST))
     # Files, not pipes: a child of a build backend that lives on would hold a pipe open.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as said:
         try:
@@ -152,13 +185,35 @@ def _run(arguments: Sequence[str], cwd: Path) -> tuple[str, str, int]:
             )
         except OSError as error:
             raise BuildError(f"uv can't be run: {error}") from None
-        try:
-            status = process.wait(TIMEOUT)
-        except subprocess.TimeoutExpired:
-            raise BuildError(f"`uv {' '.join(arguments)}` was ended after {TIMEOUT:.0f} seconds") from None
-        finally:
+
+        def end() -> tuple[str, str, int]:
+            try:
+                status = _wait(process)
+            except subprocess.TimeoutExpired:
+                raise BuildError(f"`uv {' '.join(arguments)}` was ended after {TIMEOUT:.0f} seconds") from None
             _end(process)
-        return _text(output), _text(said), status
+            return _text(output), _text(said), status
+
+        try:
+            yield end
+        finally:
+            if process.returncode is None:
+                _end(process)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """The exit status; at once when the process has ended, where `Popen.wait` with a timeout looks every 50 ms."""
+    try:
+        ended = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        return process.wait(TIMEOUT)
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.poll(TIMEOUT * 1000)
+    finally:
+        os.close(ended)
+    return process.wait(0)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

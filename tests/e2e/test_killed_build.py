@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 
 from dying import underway
 from projects import run, write_project
+from stages import damaged
 from underway_runtime.release import manifest
 
 SEED = 20261120
@@ -45,9 +47,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["sample", "full"],
 )
 def test_a_build_killed_at_any_change_leaves_the_old_release_whole(
-    project: Path, tmp_path: Path, anywhere: int, at_the_end: int
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anywhere: int, at_the_end: int
 ) -> None:
-    """Die at each write, rename, link and removal in turn; the target is the old release or the new one, never a mixture."""
+    """Die at each write, rename, link and removal in turn; the target is the old release or the new one, never a mixture.
+
+    The build that dies begins with an empty cache, and the next one uses what it left there.
+    """
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("UNDERWAY_CACHE", str(cache))
     target = project / "build/release/hello"
     edit(project, "old")
     first = underway(["release", "--overwrite"], project, tmp_path)
@@ -56,6 +63,7 @@ def test_a_build_killed_at_any_change_leaves_the_old_release_whole(
     (target / "var").mkdir(exist_ok=True)
     (target / "var/COOKIE").write_text("kept")
     edit(project, "new")
+    shutil.rmtree(cache)
     total = underway(["release", "--overwrite", "--version", "0.1.0"], project, tmp_path)
     assert total.status == 0, total.output
     new = whole(target)
@@ -67,10 +75,12 @@ def test_a_build_killed_at_any_change_leaves_the_old_release_whole(
         edit(project, "old")
         assert underway(["release", "--overwrite"], project, tmp_path).status == 0
         edit(project, "new")
+        shutil.rmtree(cache)
 
         died = underway(["release", "--overwrite"], project, tmp_path, dies_at=at)
 
         assert whole(target) in (old, new), f"killed at change {at} of {total.changes}: {died.output}"
+        assert damaged(cache) == []
         again = underway(["release", "--overwrite"], project, tmp_path)
         assert again.status == 0, f"after a death at change {at}: {again.output}"
         assert whole(target) == new

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from ..build import Built, Plan, build, plan
 from ..errors import BuildError
@@ -55,19 +56,26 @@ def release(
         _show_plan(planned, as_json)
         return
     planned = _ask_to_overwrite(planned, as_json)
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    with console.status("", spinner="line") as status:
-
-        def report(what: str) -> None:
-            status.update(what)
-            if not console.is_terminal:
-                console.print(f"* {what}", soft_wrap=True)
-
+    with _reporting(quiet) as report:
         built = build(planned, report)
     if as_json:
         click.echo(json.dumps(built.summary(), indent=1))
     elif not quiet:
         _announce(built)
+
+
+@contextmanager
+def _reporting(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Tells what is being done: on a terminal on one line that goes, elsewhere on a line each."""
+    if quiet:
+        yield lambda _: None
+    elif not os.isatty(2):
+        yield lambda what: click.echo(f"* {what}", err=True)
+    else:
+        from rich.console import Console  # a tenth of the time that a rebuild takes, for a terminal only
+
+        with Console(stderr=True, highlight=False).status("", spinner="line") as status:
+            yield status.update
 
 
 def _ask_to_overwrite(planned: Plan, as_json: bool) -> Plan:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from underway_runtime.release.directory import ReleaseDirectory
 
+from .. import cache
 from ..release import Release
-from . import boot, closed, configuration, hostpaths, interpreter, libraries, timezones
+from . import boot, configuration, hostpaths, interpreter, libraries, outcomes
 from .manifest import draft, list_files
 from .overlays import copy_overlays
 
@@ -23,12 +25,13 @@ def assemble(release: Release) -> Release:
     place.path.mkdir(parents=True, exist_ok=True)
 
     # python-V/ and lib/NAME-V/, with releases/V/bin/python
-    interpreter.copy_interpreter(release)
+    placed = interpreter.place_interpreter(release) or {}
     interpreter.link_interpreter(release)
     for name in release.applications:
-        libraries.copy_app(release, name)
-    timezones.copy_time_zones(release)
-    closed.close(release)
+        placed |= libraries.place_app(release, name) or {}
+    with cache.here(release.path.parent / "cache", os.environ) as kept:
+        placed |= outcomes.copy_time_zones(release, kept)
+        placed |= outcomes.close(release, placed, kept)
     libraries.compile_applications(release)
     libraries.write_code_index(release)
 
@@ -46,6 +49,6 @@ def assemble(release: Release) -> Release:
     boot.write_boot_scripts(release)
 
     files = [path for path in list_files(release.path) if path not in before]
-    hostpaths.check_paths(release, files)
-    draft(release, files)
+    hostpaths.check_paths(release, [path for path in files if path not in placed or path.endswith(".pth")])
+    draft(release, files, placed)
     return copy_overlays(release, [Path(path) for path in release.options.get("overlays", ())])

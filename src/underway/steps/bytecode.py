@@ -1,7 +1,8 @@
 """Compile modules so that the same source gives the same bytes; run by the release's interpreter, as a script.
 
-Takes from standard input, as JSON: ``root``, ``files`` relative to it, and ``docstrings``, whether they are kept. Imports the
-standard library only. Pycs are the unchecked, hash-based ones of PEP 552; a file that does not compile has none.
+Takes from standard input, as JSON: ``root``, ``files`` relative to it, ``docstrings``, whether they are kept, and ``prefix``,
+what comes before a file's name in its pyc. Imports the standard library only. Pycs are the unchecked, hash-based ones of
+PEP 552; a file that does not compile has none.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ UNCHECKED = b"\x01\x00\x00\x00"
 """The flags of a pyc that is never compared with its source."""
 
 
-def compile_file(root: str, file: str, docstrings: bool = True) -> bool:
+def compile_file(root: str, file: str, docstrings: bool = True, prefix: str = "") -> bool:
     """Write the pyc of ``root/file`` to its ``__pycache__``; False when the source does not compile.
 
-    The file is named in it as `file`; what imports it puts the place that it is in then.
+    The file is named in it as `prefix` and `file`; what imports it puts the place that it is in then.
     """
     path = os.path.join(root, file)
+    name = prefix + file  # held until the end: marshal writes a string in another way that nothing else holds
     with open(path, "rb") as source_file:
         source = source_file.read()
     try:
         # The first line of asserts and of tracebacks is that of the source: nothing moves, nothing is optimized away.
         tree: Any = source if docstrings else without_docstrings(ast.parse(source))
-        code = settled(compile(tree, file, "exec", dont_inherit=True, optimize=0))
+        code = settled(compile(tree, name, "exec", dont_inherit=True, optimize=0))
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
         return False
     pyc = importlib.util.cache_from_source(path)
@@ -118,7 +120,7 @@ def _main() -> None:
     warnings.simplefilter("ignore")
     task = json.load(sys.stdin)
     for file in task["files"]:
-        compile_file(task["root"], file, task["docstrings"])
+        compile_file(task["root"], file, task["docstrings"], task.get("prefix", ""))
 
 
 if __name__ == "__main__":

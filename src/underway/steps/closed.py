@@ -22,7 +22,7 @@ import os
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -79,19 +79,6 @@ def close(release: Release) -> Closed:
         glibc=glibc,
         changed=frozenset(path.relative_to(release.path).as_posix() for path in changed),
     )
-
-
-def keep_inside(files: Iterable[Path], home: Path) -> set[Path]:
-    """Have the binaries of one application look for libraries in its directory only; returns those that were changed.
-
-    It is the first part of `close`, for a directory that is kept and placed in many releases; `close` finds it done. The RECORD is
-    left to the caller. Raises BuildError for a damaged binary.
-    """
-    binaries = {path: elf.read(path) for path in files if _may_be_binary(path)}
-    binaries = {path: binary for path, binary in binaries.items() if _is_ours(binary)}
-    wanted = {path: places for path, binary in binaries.items() for places in _kept(home, path, binary)}
-    _set_places(wanted)
-    return set(wanted)
 
 
 @dataclass(frozen=True)

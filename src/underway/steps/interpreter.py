@@ -21,16 +21,22 @@ import pprint
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from underway_runtime.release.directory import ReleaseDirectory, minor
 
+from .. import cache
+from ..cache import Cache
 from ..errors import BuildError, listing
 from ..interpreters import Interpreter, describe
 from ..release import Release
-from . import elf
+from ..trees import Entry, File
+from . import bytecode, elf
+from .finished import READY
 
 log = logging.getLogger("underway")
 
@@ -57,6 +63,8 @@ ZONES = "share/zoneinfo"
 TZPATH = "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo"
 """Where Python looks for them by default."""
 
+_AUTHORITIES = Path(__file__).with_name("authorities.py")
+
 UNWINDER = "libgcc_s.so.1"
 
 _TIMEOUT = 300
@@ -70,8 +78,16 @@ def copy_interpreter(release: Release) -> bool:
     latter need binutils, and stay with a word in the log where it is absent. Raises BuildError when the interpreter
     is not of the release's version, needs a library that this machine lacks, or loads one from outside the copy.
     """
+    return place_interpreter(release) is not None
+
+
+def place_interpreter(release: Release) -> dict[str, File] | None:
+    """As `copy_interpreter`; returns what is known of the files, by their path in the release.
+
+    The copy is made once, in the cache, and made anew when the source or this machine's libraries have changed.
+    """
     if release.interpreter_source is None:
-        return False
+        return None
     source = describe(release.interpreter_source)
     if source.version != release.interpreter_version:
         raise BuildError(
@@ -79,11 +95,23 @@ def copy_interpreter(release: Release) -> bool:
         )
     strip = release.options.get("strip", True) is not False
     target = ReleaseDirectory(release.path).interpreter(release.interpreter_version)
-    stdlib = target / source.platlibdir / source.stdlib.name
-    executable = target / "bin" / f"python{source.minor}"
     if target.exists():
         shutil.rmtree(target)
+    with cache.here(release.path.parent / "cache", os.environ) as kept:
+        files = finished(kept, source, strip).place(target, ready=release.path.parent / READY)
+    return {f"{target.name}/{path}": file for path, file in files.items()}
 
+
+def finished(kept: Cache, source: Interpreter, strip: bool) -> Entry:
+    """The copy of an interpreter in the cache, made where there is none."""
+    forbidden = [] if str(source.base_prefix) in SYSTEM_PREFIXES else [source.base_prefix]
+    return kept.get("interpreters", _key(source, strip), lambda tree: _make(source, tree, strip), forbidden)
+
+
+def _make(source: Interpreter, target: Path, strip: bool) -> dict[str, Any]:
+    """Make the copy in an empty directory."""
+    stdlib = target / source.platlibdir / source.stdlib.name
+    executable = target / "bin" / f"python{source.minor}"
     for directory in (target, executable.parent, target / "lib", stdlib.parent):
         _make_directory(directory)
     _copy_file(source.executable, executable)
@@ -101,7 +129,37 @@ def copy_interpreter(release: Release) -> bool:
     _look_for_authorities(stdlib)
     _compile(executable, target)
     _check(executable, target)
-    return True
+    return {"version": source.version}
+
+
+def _key(source: Interpreter, strip: bool) -> str:
+    """Stands for all that a copy is made of: the source, the libraries of this machine, what strips, this module."""
+    stdlib = [
+        stamp
+        for place in {source.stdlib, source.lib_dynload or source.stdlib}
+        for stamp in _listing(str(place), ("test", "tests", *_NEVER_LISTED) if strip else _NEVER_LISTED)
+    ]
+    return cache.key(
+        *(strip, cache.stamp(shutil.which("strip")), os.environ.get("LD_LIBRARY_PATH")),
+        *(cache.stamp(file) for file in (source.executable, source.libpython, "/etc/ld.so.cache")),
+        *(cache.stamp(module) for module in (__file__, elf.__file__, bytecode.__file__, _AUTHORITIES)),
+        sorted(stdlib),
+    )
+
+
+_NEVER_LISTED = ("__pycache__", "site-packages", "dist-packages", "idlelib")
+
+
+def _listing(directory: str, left_out: tuple[str, ...]) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name in left_out:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _listing(entry.path, left_out)
+            elif entry.is_file():
+                status = entry.stat()
+                yield entry.path, status.st_size, status.st_mtime_ns
 
 
 def link_interpreter(release: Release) -> None:
@@ -267,7 +325,7 @@ def _look_for_authorities(stdlib: Path) -> None:
     """Have ssl find the host's certificate authorities wherever that keeps them."""
     module = stdlib / "ssl.py"
     if module.exists() and not (stdlib / "_underway_authorities.py").exists():
-        _copy_file(Path(__file__).with_name("authorities.py"), stdlib / "_underway_authorities.py")
+        _copy_file(_AUTHORITIES, stdlib / "_underway_authorities.py")
         imports = "import _underway_authorities  # by underway: where the host of a release keeps them"
         module.write_text(f"{module.read_text(encoding='utf-8')}\n{imports}\n", encoding="utf-8")
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +23,11 @@ from underway_runtime.release.directory import ReleaseDirectory, minor
 from .. import records
 from ..errors import BuildError, listing
 from ..release import Application, Release
-from . import bytecode, stripping
+from ..trees import File
+from . import finished, stripping
+from .importable import importable
 
 INDEX_FORMAT = 1
-COMPILERS = 2
-"""How many processes compile at a time."""
-
-COMPILE_TIMEOUT = 1800.0
 
 
 def copy_app(release: Release, name: str) -> bool:
@@ -41,14 +37,25 @@ def copy_app(release: Release, name: str) -> bool:
     there was something to copy. Raises BuildError when `name` is not in the release, when its RECORD names what may not be copied,
     and when it would replace a file of the release itself or of another application.
     """
+    return place_app(release, name) is not None
+
+
+def place_app(release: Release, name: str) -> dict[str, File] | None:
+    """As `copy_app`; returns what is known of the files, by their path in the release: of one that was finished, all."""
     application = _application(release, name)
     target = ReleaseDirectory(release.path).lib / application.directory
     if target.exists() and not application.home:  # others have put theirs into a shared one
         shutil.rmtree(target)
-    copied = copy_code(release, name, target)
-    if copied:
-        _copy_beside(release, application)
-    return copied
+    if (entry := finished.entry_of(application)) is None:
+        copied = copy_code(release, name, target)
+        if copied:
+            _copy_beside(release, application)
+        return {} if copied else None
+    own, beside = finished.parts(entry)
+    _check_beside(release, application, beside)
+    ready = release.path.parent / finished.READY
+    known = _below(target.relative_to(release.path), entry.place(target, own, entry.facts["home"], ready))
+    return known | _below(release.version_path.relative_to(release.path), entry.place(release.version_path, beside))
 
 
 def copy_code(release: Release, name: str, target: Path) -> bool:
@@ -70,7 +77,7 @@ def copy_code(release: Release, name: str, target: Path) -> bool:
 
 
 def compile_applications(release: Release) -> None:
-    """Compile every module in ``lib`` with the release's interpreter; the same source gives the same bytes.
+    """Compile every module in ``lib`` that is not yet, with the release's interpreter; the same source gives the same bytes.
 
     With the option ``strip = { docstrings = true }`` docstrings are left out of what is compiled; asserts and line numbers stay.
     Files that do not compile are passed over: wheels hold templates, and code for other versions. Raises BuildError when
@@ -78,34 +85,15 @@ def compile_applications(release: Release) -> None:
     """
     strip = release.options.get("strip", True)
     lib = ReleaseDirectory(release.path).lib
-    directories = {application.directory for application in release.applications.values()}
     files = sorted(
         path.relative_to(release.path).as_posix()
-        for directory in directories
-        for path in (lib / directory).rglob("*.py")
+        for application in release.applications.values()
+        if finished.entry_of(application) is None
+        for path in (lib / application.directory).rglob("*.py")
         if path.is_file()
     )
     docstrings = not (isinstance(strip, Mapping) and strip.get("docstrings"))
-    python = _compiler(release)
-
-    def compile_part(part: int) -> None:
-        task = {"root": str(release.path), "files": files[part::COMPILERS], "docstrings": docstrings}
-        done = subprocess.run(
-            [python, "-I", "-S", "-B", bytecode.__file__],
-            input=json.dumps(task),
-            capture_output=True,
-            text=True,
-            timeout=COMPILE_TIMEOUT,
-        )
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise BuildError(f"the modules of the release can't be compiled: {last}")
-
-    try:
-        with ThreadPoolExecutor(COMPILERS) as pool:
-            list(pool.map(compile_part, range(COMPILERS)))
-    except (OSError, subprocess.SubprocessError) as error:
-        raise BuildError(f"the modules of the release can't be compiled: {error}") from None
+    finished.compile_modules(_compiler(release), release.path, files, docstrings)
 
 
 def write_code_index(release: Release) -> None:
@@ -132,20 +120,16 @@ def code_index(release: Release) -> dict[str, Any]:
         if not (lib / home).is_dir():
             continue
         distributions[canonicalize_name(application.name)] = f"{home}/{application.dist_info}"
-        for entry in sorted(os.scandir(lib / home), key=lambda entry: entry.name):
-            if entry.is_dir():
-                if "." not in entry.name and entry.name != "__pycache__":
-                    top.setdefault(entry.name, []).append((_rank(Path(entry)), home))
-                    for dotted, rank in _packages(Path(entry), entry.name):
-                        packages.setdefault(dotted, []).append((rank, home))
-            elif (module := records.module_name(entry.name)) is not None:
-                top.setdefault(module, []).append((1, home))
-            elif entry.name.endswith(".pth") and not entry.name.startswith("."):
-                pth.append((entry.name, f"{home}/{entry.name}"))
+        entry = finished.entry_of(application)
+        found = importable(lib / home) if entry is None else entry.facts["importable"]
+        for names, into in ((found["top"], top), (found["packages"], packages)):
+            for name, rank in names:
+                into.setdefault(name, []).append((rank, home))
+        pth += [(name, f"{home}/{name}") for name in found["pth"]]
     return {
         "format": INDEX_FORMAT,
-        "top": {name: _places(found) for name, found in top.items()},
-        "shared": {name: homes for name, found in packages.items() if len(homes := _places(found)) > 1},
+        "top": {name: _places(places) for name, places in top.items()},
+        "shared": {name: homes for name, places in packages.items() if len(homes := _places(places)) > 1},
         "distributions": distributions,
         "pth": [path for _, path in sorted(set(pth))],
     }
@@ -157,21 +141,32 @@ def _application(release: Release, name: str) -> Application:
     return release.applications[name]
 
 
+def _below(directory: Path, files: Mapping[str, File]) -> dict[str, File]:
+    return {f"{directory.as_posix()}/{path}": file for path, file in files.items()}
+
+
 def _copy_beside(release: Release, application: Application) -> None:
     """Copy what a wheel put into the prefix, each file to the same place under ``releases/V``."""
-    entries = [entry for entry in records.read(application.source, application.dist_info) if entry.beside]
     prefix = application.source.parents[records.DEPTH - 1]
     home = application.source.relative_to(prefix)
+    entries = records.read(application.source, application.dist_info)
+    paths = [os.path.normpath(home / entry.path) for entry in entries if entry.beside]
+    _check_beside(release, application, paths)
+    for path in paths:
+        _place(prefix / path, release.version_path / path)
+        stripping.strip(release.version_path / path, release.options.get("strip", True))
+
+
+def _check_beside(release: Release, application: Application, paths: Iterable[str]) -> None:
+    """Raise BuildError for paths below ``releases/V`` that are the release's own."""
+    if not (paths := list(paths)):
+        return
     ours = _reserved(release)
-    problems = []
-    for entry in entries:
-        path = os.path.normpath(home / entry.path)
-        target = release.version_path / path
-        if path in ours or ("/" not in path and path.endswith((".rel", ".script"))):
-            problems.append(f"{path} is a file of the release itself")
-            continue
-        _place(prefix / path, target)
-        stripping.strip(target, release.options.get("strip", True))
+    problems = [
+        f"{path} is a file of the release itself"
+        for path in paths
+        if path in ours or ("/" not in path and path.endswith((".rel", ".script")))
+    ]
     if problems:
         raise BuildError(listing(f"{application.name} {application.version} can't be released:", problems))
 
@@ -182,7 +177,13 @@ def _reserved(release: Release) -> set[str]:
     python = f"python{minor(release.interpreter_version)}"
     own = (
         *(place.manifest, place.code_index, place.pyvenv_cfg, place.sys_config, place.cookie_source, place.launcher),
-        *(place.glibc, place.env_sh, place.python_args, place.remote_python_args, place.runtime_config),
+        *(
+            place.glibc,
+            place.env_sh,
+            place.python_args,
+            place.remote_python_args,
+            place.runtime_config,
+        ),
         *(place.python, place.python.with_name("python3"), place.python.with_name(python)),
     )
     return {path.relative_to(place.path).as_posix() for path in own}
@@ -212,19 +213,6 @@ def _compiler(release: Release) -> Path:
     python = root / "bin" / f"python{minor(release.interpreter_version)}"
     sources = [application.source for application in release.applications.values()]
     return python if python.exists() or not sources else sources[0].parents[records.DEPTH - 1] / "bin/python"
-
-
-def _packages(directory: Path, dotted: str) -> Iterable[tuple[str, int]]:
-    """The packages inside a directory, with the rank of each."""
-    for entry in os.scandir(directory):
-        if entry.is_dir() and entry.name.isidentifier() and entry.name != "__pycache__":
-            name = f"{dotted}.{entry.name}"
-            yield name, _rank(Path(entry))
-            yield from _packages(Path(entry), name)
-
-
-def _rank(directory: Path) -> int:
-    return 0 if any((directory / f"__init__{suffix}").exists() for suffix in (".py", ".pyc")) else 2
 
 
 def _places(found: Iterable[tuple[int, str]]) -> list[str]:

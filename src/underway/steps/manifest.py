@@ -4,51 +4,88 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from underway_runtime.release import manifest
 from underway_runtime.release.directory import ReleaseDirectory
 
 from ..errors import StepError, listing
 from ..release import Release
+from ..trees import File
 
 
 def list_files(root: Path) -> list[str]:
     """Every file and link below `root`, relative to it with ``/``, sorted. Links are not followed."""
-    found = []
-    for directory, directories, files in os.walk(root):
-        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
-        found += [os.path.relpath(os.path.join(directory, name), root) for name in (*files, *links)]
-    return sorted(found)
+    return sorted(_files(str(root), "")) if root.is_dir() else []
 
 
-def draft(release: Release, files: list[str]) -> None:
-    """Write down which files the built-in steps made, for `seal` to complete once every step has run."""
-    _draft_file(release).write_text(json.dumps(files), encoding="utf-8")
+def _files(directory: str, below: str) -> Iterator[str]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path, f"{below}{entry.name}/")
+            else:
+                yield below + entry.name
+
+
+def draft(release: Release, files: list[str], placed: Mapping[str, File] = {}) -> None:
+    """Write down which files the built-in steps made, for `seal` to complete once every step has run.
+
+    `placed` says of some what they held when they were put there: as long as they are as they were, they are not read again.
+    """
+    known = {path: [*vars(file).values()] for path, file in placed.items()}
+    _draft_file(release).write_text(json.dumps({"files": files, "placed": known}), encoding="utf-8")
 
 
 def seal(release: Release) -> manifest.Manifest:
     """Write ``manifest.json`` from the draft and the overlays, as the files are now, and return it.
 
-    Raises StepError naming overlays that are not there or leave the release.
+    Raises StepError naming overlays that are not there or leave the release, and files that a step wrote into which other releases
+    share.
     """
     place = ReleaseDirectory(release.path).version(release.version)
-    own = json.loads(_draft_file(release).read_text(encoding="utf-8"))
+    drafted = json.loads(_draft_file(release).read_text(encoding="utf-8"))
+    own = drafted["files"]
     overlays, problems = _overlay_files(release)
     if problems:
         raise StepError(listing("overlays name what can't be packed:", problems))
     itself = place.manifest.relative_to(release.path).as_posix()
-    present = {path for path in {*own, *overlays} - {itself} if os.path.lexists(release.path / path)}
     sealed = manifest.Manifest(
         name=release.name,
         version=release.version,
         target=str(release.options.get("target", "")),
         interpreter=release.interpreter_version,
-        files=manifest.survey(release.path, present),
+        files=_survey(str(release.path), {*own, *overlays} - {itself}, drafted["placed"]),
         glibc=place.glibc.read_text(encoding="utf-8").partition(" ")[0] if place.glibc.exists() else "",
     )
     place.manifest.write_text(manifest.dump(sealed), encoding="utf-8")
     return sealed
+
+
+def _survey(root: str, paths: Iterable[str], placed: Mapping[str, list[Any]]) -> dict[str, manifest.Entry]:
+    """The entries of those of `paths` that are there; what is as it was placed is not read."""
+    entries, unknown, shared = {}, [], []
+    for path in paths:
+        try:
+            status = os.lstat(f"{root}/{path}")
+        except FileNotFoundError:
+            continue
+        if path in placed and (known := File(*placed[path])).is_still(status):
+            entries[path] = manifest.Entry(known.sha256, known.size, known.executable)
+        else:
+            unknown.append(path)
+            if path in placed and status.st_nlink > 1:
+                shared.append(path)
+    if shared:
+        raise StepError(
+            listing(
+                "a step changed files in place that are hard links, so that the cache has changed with them:", shared
+            )
+            + "\nwrite a new file and rename it to the place of the old one"
+        )
+    return dict(sorted({**entries, **manifest.survey(Path(root), unknown)}.items()))
 
 
 def _draft_file(release: Release) -> Path:

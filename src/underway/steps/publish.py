@@ -19,6 +19,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
 from underway_runtime.release.errors import DamagedRelease
 
 from ..errors import BuildError, BusyError, listing
+
+REMOVERS = 4
 
 
 @contextmanager
@@ -45,7 +48,7 @@ def workspace(target: Path) -> Iterator[Path]:
             _clear(place)
             yield place
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            _remove(place)
             os.close(held)
     finally:
         for directory in reversed(made):
@@ -138,6 +141,25 @@ def _link_version(kept: manifest.Manifest, place: Path, target: Path, tree: Path
     for path in wanted.keys() - set(there):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         os.link(target / path, tree / path, follow_symlinks=False)
+
+
+def _remove(place: Path) -> None:
+    """Remove a tree from several ends at once: most of it is waiting for the disk."""
+    with ThreadPoolExecutor(REMOVERS) as pool:
+        for _ in pool.map(lambda part: shutil.rmtree(part, ignore_errors=True), [*_below(str(place), 3)]):
+            pass
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _below(directory: str, depth: int) -> Iterator[str]:
+    """The directories that are so many levels below one."""
+    if depth == 0:
+        yield directory
+        return
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(entry.path, depth - 1)
 
 
 def _make_parents(directory: Path) -> list[Path]:
