@@ -9,7 +9,7 @@ from underway_runtime.release.directory import ReleaseDirectory
 
 from .. import cache
 from ..release import Release
-from . import boot, configuration, hostpaths, interpreter, libraries, outcomes
+from . import boot, configuration, hostpaths, interpreter, libraries, outcomes, sbom
 from .manifest import draft, list_files
 from .overlays import copy_overlays
 
@@ -47,6 +47,9 @@ def assemble(release: Release) -> Release:
 
     # releases/V/*.script, NAME.rel, releases/NAME-V.rel
     boot.write_boot_scripts(release)
+
+    # releases/V/sbom.cdx.json
+    sbom.write_sbom(release, placed)
 
     files = [path for path in list_files(release.path) if path not in before]
     hostpaths.check_paths(release, [path for path in files if path not in placed or path.endswith(".pth")])

@@ -178,6 +178,7 @@ def _reserved(release: Release) -> set[str]:
     own = (
         *(place.manifest, place.code_index, place.pyvenv_cfg, place.sys_config, place.cookie_source, place.launcher),
         *(
+            place.sbom,
             place.glibc,
             place.env_sh,
             place.python_args,

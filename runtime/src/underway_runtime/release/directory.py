@@ -13,6 +13,7 @@
     │   ├── hello-0.1.0.rel    copy of releases/0.1.0/hello.rel
     │   └── 0.1.0/
     │       ├── manifest.json  release id, target, each file with sha256
+    │       ├── sbom.cdx.json  what is in it, for scanners
     │       ├── code.index     top-level name -> its places in lib/: what the code server answers from
     │       ├── glibc          the oldest that it runs with, and the loader's path; the launcher compares
     │       ├── pyvenv.cfg     makes releases/V the sys.prefix of every interpreter started as bin/python
@@ -85,6 +86,10 @@ class VersionDirectory:
     @property
     def manifest(self) -> Path:
         return self.path / "manifest.json"
+
+    @property
+    def sbom(self) -> Path:
+        return self.path / "sbom.cdx.json"
 
     @property
     def code_index(self) -> Path:
