@@ -17,6 +17,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from underway.steps.modules import list_code
+
 REPOSITORY = Path(__file__).parents[1]
 TEMPLATE = REPOSITORY / "src/underway/templates/underway.pth"
 RUNTIME = "underway_runtime-0.1.0"
@@ -159,12 +161,17 @@ def lay_out(executable: Path, directory: Path) -> Interpreter:
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     interpreter = Interpreter(python, version, runtime)
+    compile_all(interpreter, runtime)
+    return interpreter
+
+
+def compile_all(interpreter: Interpreter, directory: Path) -> None:
+    """Compile what is in a directory, as a build does."""
     subprocess.run(
-        [interpreter.executable, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", runtime],
+        [interpreter.executable, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", directory],
         check=True,
         timeout=TIMEOUT,
     )
-    return interpreter
 
 
 @dataclass(frozen=True)
@@ -218,8 +225,10 @@ class Release:
         }
 
 
-def make_release(root: Path, interpreter: Interpreter, distributions: Iterable[Distribution]) -> Release:
-    """Lay the distributions out as a release."""
+def make_release(
+    root: Path, interpreter: Interpreter, distributions: Iterable[Distribution], *, listed: bool = False
+) -> Release:
+    """Lay the distributions out as a release; with `listed`, compiled, and the index lists what is in each directory."""
     release = Release(root)
     site_packages = release.version / f"lib/python{interpreter.minor}/site-packages"
     site_packages.mkdir(parents=True)
@@ -234,6 +243,9 @@ def make_release(root: Path, interpreter: Interpreter, distributions: Iterable[D
         distribution.install(release.lib / distribution.directory)
     index = index_of(distributions)
     index["top"]["underway_runtime"] = [RUNTIME]
+    if listed:
+        compile_all(interpreter, release.lib)
+        index["code"] = list_code(root, release.lib.iterdir(), f"cpython-{interpreter.minor.replace('.', '')}")
     (release.version / "code.index").write_text(json.dumps(index, indent=1))
     return release
 
@@ -268,7 +280,9 @@ def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     return laid_out(request.param, tmp_path_factory.getbasetemp())
 
 
-@pytest.fixture
-def make(interpreter: Interpreter, tmp_path: Path) -> Make:
-    """``make(*distributions)``: a release of them for that interpreter."""
-    return lambda *distributions: make_release(tmp_path / "hello", interpreter, distributions)
+@pytest.fixture(params=["searched", "listed"])
+def make(interpreter: Interpreter, tmp_path: Path, request: pytest.FixtureRequest) -> Make:
+    """``make(*distributions)``: a release of them for that interpreter, whose directories are searched or listed."""
+    return lambda *distributions: make_release(
+        tmp_path / "hello", interpreter, distributions, listed=request.param == "listed"
+    )

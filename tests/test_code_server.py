@@ -49,19 +49,24 @@ def test_starting_imports_next_to_nothing(make: Make) -> None:
         "underway_runtime",
         "underway_runtime.node",
         "underway_runtime.node.code",
+        "underway_runtime.node.modules",
         "_json",
     }
 
 
 def test_modules_have_the_ordinary_loader_file_and_pyc(make: Make) -> None:
-    """A module comes from its application's directory through importlib's own loader."""
+    """A module comes from its application's directory through importlib's own loader, or one of that class."""
     release = make(HELLO)
 
-    told = release.told("import hello.greet as m; told = [m.__file__, m.__cached__, type(m.__loader__).__name__]")
+    told = release.told("""
+import hello.greet as m, importlib.machinery as machinery
+told = [m.__file__, m.__cached__, isinstance(m.__loader__, machinery.SourceFileLoader), m.__loader__.path,
+        m.__spec__.origin, m.__spec__.has_location, m.__loader__.is_package("hello.greet"), m.__package__]
+""")
 
     assert told[0] == "ROOT/lib/hello_world-1.2/hello/greet.py"
     assert Path(told[1]).parent == Path("ROOT/lib/hello_world-1.2/hello/__pycache__")
-    assert told[2] == "SourceFileLoader"
+    assert told[2:] == [True, told[0], told[0], True, False, "hello"]
 
 
 def test_pycs_of_the_build_are_used(make: Make) -> None:

@@ -292,9 +292,11 @@ def probe(command: Path, site: Path, depth: int, names: list[str], *options: str
     return json.loads(result.stdout)
 
 
-def same_as_one_site_packages(interpreter: Interpreter, directory: Path, distributions: list[Distribution]) -> None:
+def same_as_one_site_packages(
+    interpreter: Interpreter, directory: Path, distributions: list[Distribution], listed: bool
+) -> None:
     """Compare what the code server gives with what one merged directory gives."""
-    release = make_release(directory / "hello", interpreter, distributions)
+    release = make_release(directory / "hello", interpreter, distributions, listed=listed)
     for distribution in distributions:
         distribution.install(directory / "merged")
     (directory / "merged").mkdir(exist_ok=True)
@@ -315,10 +317,10 @@ def same_as_one_site_packages(interpreter: Interpreter, directory: Path, distrib
 
 def check_examples(interpreter: Interpreter, factory: pytest.TempPathFactory, examples: int) -> None:
     @settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow], database=None)
-    @given(distributions().filter(lambda drawn: not is_refused(drawn)))
-    def check(drawn: list[Distribution]) -> None:
+    @given(distributions().filter(lambda drawn: not is_refused(drawn)), st.booleans())
+    def check(drawn: list[Distribution], listed: bool) -> None:
         directory = factory.mktemp("drawn")
-        same_as_one_site_packages(interpreter, directory, drawn)
+        same_as_one_site_packages(interpreter, directory, drawn, listed)
         shutil.rmtree(directory)
 
     check()
@@ -327,7 +329,7 @@ def check_examples(interpreter: Interpreter, factory: pytest.TempPathFactory, ex
 def test_any_distributions_import_as_from_one_site_packages(
     interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Modules, packages, namespaces, listings and data are those of one merged site-packages."""
+    """Modules, packages, namespaces, listings and data are those of one merged site-packages, listed by the index or not."""
     check_examples(interpreter, tmp_path_factory, examples=20)
 
 

@@ -210,24 +210,20 @@ def test_pth_files_are_processed(make: Make) -> None:
 def test_new_files_are_seen_after_invalidation(make: Make) -> None:
     """importlib.invalidate_caches makes every directory be looked at anew, those of several applications too."""
     release = make(
-        Distribution("a", files={"pkg/__init__.py": "", "alone.py": ""}), Distribution("b", files={"pkg/b.py": ""})
+        Distribution("a", files={"pkg/__init__.py": "", "own/__init__.py": "", "own/new.py.away": ""}),
+        Distribution("b", files={"pkg/b.py": "", "pkg/new.py.away": ""}),
     )
 
     told = release.told("""
-import importlib.util, os, sys
-lib = sys.path[-1]
-names = {"alone": "a-1.0/alone.py", "pkg.b": "b-1.0/pkg/b.py"}
+import importlib.util, os, sys, own, pkg
+places = ["a-1.0/own", "b-1.0/pkg"]
 def found():
-    return [importlib.util.find_spec(name) is not None for name in names]
-def move(ending, new_ending):
-    for path in names.values():
-        place = os.path.dirname(f"{lib}/{path}")
-        times = os.stat(place)
-        os.rename(f"{lib}/{path}{ending}", f"{lib}/{path}{new_ending}")
-        os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
-move("", ".away")
+    return [importlib.util.find_spec(name) is not None for name in ("own.new", "pkg.new")]
 told = [found()]
-move(".away", "")
+for place in (f"{sys.path[-1]}/{below}" for below in places):
+    times = os.stat(place)
+    os.rename(f"{place}/new.py.away", f"{place}/new.py")
+    os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
 told.append(found())
 importlib.invalidate_caches()
 told.append(found())

@@ -161,6 +161,17 @@ def test_the_node_and_its_children_map_nothing_from_outside(chat: Path) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.needs_tool("setpriv", "util-linux")
+def test_modules_are_found_through_the_listing(chat: Path) -> None:
+    """Applications and the standard library are imported from the pycs that the build listed."""
+    code = "import asyncio, chat.web, fastapi, json; print([type(m.__loader__).__name__ for m in (asyncio, chat.web, fastapi, json)])"
+
+    told = run(as_somebody_else(chat / "bin/chat", "eval", code))
+
+    assert (told.stdout, told.stderr) == (f"{['ListedLoader'] * 4}\n", "")
+
+
+@pytest.mark.e2e
+@pytest.mark.needs_tool("setpriv", "util-linux")
 def test_datasette_lists_its_plugin(datasette: tuple[str, int, Path]) -> None:
     """A plugin that is found by entry point is in the release; PyInstaller loses it silently."""
     url, pid, home = datasette

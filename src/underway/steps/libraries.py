@@ -24,7 +24,7 @@ from .. import records
 from ..errors import BuildError, listing
 from ..release import Application, Release
 from ..trees import File
-from . import finished, stripping
+from . import finished, modules, stripping
 from .importable import importable
 
 INDEX_FORMAT = 1
@@ -97,10 +97,11 @@ def compile_applications(release: Release) -> None:
 
 
 def write_code_index(release: Release) -> None:
-    """Write ``releases/V/code.index`` from what is in ``lib``."""
+    """Write ``releases/V/code.index`` from what is in ``lib`` and the interpreter, compiled."""
     place = ReleaseDirectory(release.path).version(release.version).code_index
     _make_directory(place.parent)
-    place.write_text(json.dumps(code_index(release), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    index = {**code_index(release), "code": modules.code_listing(release)}
+    place.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     place.chmod(0o644)
 
 

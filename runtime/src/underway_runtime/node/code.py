@@ -10,8 +10,9 @@ into which all applications had been installed, though each has a directory of i
 ``DistributionFinder``     on ``sys.meta_path`` after the path finder; answers importlib.metadata
 =========================  ==========================================================================================
 
-A directory itself is always searched by importlib's own ``FileFinder``, so loaders, ``__file__``, pycs and extension
-modules are the ordinary ones, and what is below a package that one application has alone never comes here.
+What is in a directory is in the index too; ``modules`` finds and loads that, of the standard library as well. In a
+directory that is not listed there importlib's own ``FileFinder`` looks. ``__file__``, pycs and extension modules are the
+ordinary ones either way, and loaders are of the ordinary classes.
 
 This runs at the start of every process, so it imports only what the interpreter has loaded already and the C half of
 json: ``import json`` alone doubles the time that an empty process takes, for the sake of ``re``.
@@ -20,20 +21,13 @@ json: ``import json`` alone doubles the time that an empty process takes, for th
 import os
 import sys
 from _frozen_importlib import ModuleSpec
-from _frozen_importlib_external import (  # importlib.machinery, without importlib
-    BYTECODE_SUFFIXES,
-    EXTENSION_SUFFIXES,
-    SOURCE_SUFFIXES,
-    ExtensionFileLoader,
-    FileFinder,
-    PathFinder,
-    SourceFileLoader,
-    SourcelessFileLoader,
-)
+from _frozen_importlib_external import FileFinder, PathFinder  # importlib.machinery, without importlib
+
+from . import modules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from importlib.metadata import DistributionFinder as MetadataFinder
     from importlib.metadata import PathDistribution
     from types import ModuleType
@@ -41,18 +35,13 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-_LOADERS: "tuple[tuple[type[Any], list[str]], ...]" = (
-    (ExtensionFileLoader, EXTENSION_SUFFIXES),
-    (SourceFileLoader, SOURCE_SUFFIXES),
-    (SourcelessFileLoader, BYTECODE_SUFFIXES),
-)
-_SUFFIXES = [*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES]
+_SUFFIXES = [suffix for _, suffixes in modules.LOADERS for suffix in suffixes]
 
 
 class Index:
     """What a ``code.index`` says. It does not change; another release has another."""
 
-    __slots__ = ("distributions", "pth", "several", "top")
+    __slots__ = ("_kinds", "code", "distributions", "pth", "several", "top")
 
     def __init__(self, document: "Any") -> None:
         """Take the parsed file; raises ValueError where it is not a code index."""
@@ -72,6 +61,16 @@ class Index:
             raise ValueError("'pth' is not what it should be")
         self.pth: list[str] = pth
         """``.pth`` files of distributions, below lib."""
+        self.code: dict[str, dict[str, str]] = _mapping({"code": {}, **document}, "code", _is_listing)
+        """Directory, below the root -> its modules, packages and extensions; each is names with spaces between them."""
+        self._kinds: dict[str, dict[str, str]] = {}
+
+    def kinds(self, directory: str) -> "Mapping[str, str]":
+        """Name -> kind, of what is in a directory as far as it is listed."""
+        try:
+            return self._kinds[directory]
+        except KeyError:
+            return self._kinds.setdefault(directory, modules.kinds(self.code.get(directory, {})))
 
 
 def read_index(path: str) -> Index:
@@ -100,6 +99,8 @@ class CodeServer:
         self.lib = lib
         self.index = index
         """All finders look here each time they are asked."""
+        self._root = lib.removesuffix("lib")
+        self._listed = modules.wanted()
         self._finders: dict[str, FileFinder] = {}
 
     def places(self, name: str, directories: "Iterable[str]") -> list[str]:
@@ -114,8 +115,8 @@ class CodeServer:
         has no loader: the path finder joins it with what other entries of ``sys.path`` have.
         """
         if len(places) == 1:
-            return self._finder(places[0]).find_spec(name)
-        found = [spec for place in places if (spec := self._finder(place).find_spec(name)) is not None]
+            return self.finder(places[0]).find_spec(name)
+        found = [spec for place in places if (spec := self.finder(place).find_spec(name)) is not None]
         if not found:
             return None
         loadable = [spec for spec in found if spec.loader is not None]
@@ -138,11 +139,21 @@ class CodeServer:
         for finder in list(self._finders.values()):
             finder.invalidate_caches()
 
-    def _finder(self, place: str) -> FileFinder:
+    def lists(self, path: str) -> bool:
+        """Whether the index says what is in this directory."""
+        return self._listed and path.startswith(self._root) and path[len(self._root) :] in self.index.code
+
+    def finder(self, path: str) -> FileFinder:
+        """The finder of a directory; the same each time."""
         try:
-            return self._finders[place]
+            return self._finders[path]
         except KeyError:
-            return self._finders.setdefault(place, FileFinder(place, *_LOADERS))
+            finder = self._listed_finder(path) if self.lists(path) else FileFinder(path, *modules.LOADERS)
+            return self._finders.setdefault(path, finder)
+
+    def _listed_finder(self, path: str) -> FileFinder:
+        directory = path[len(self._root) :]
+        return modules.ListedFinder(path, lambda: self.index.kinds(directory))
 
 
 class LibraryFinder:
@@ -267,13 +278,17 @@ def start(version_directory: str | None = None) -> CodeServer:
 def _install(server: CodeServer) -> None:
     library = LibraryFinder(server)
 
-    def code_server(entry: str) -> LibraryFinder:
-        if entry != server.lib:
-            raise ImportError("the code server answers for one directory only")
-        return library
+    def code_server(entry: str) -> LibraryFinder | FileFinder:
+        if entry == server.lib:
+            return library
+        if server.lists(entry):
+            return server.finder(entry)
+        raise ImportError("the code server answers for directories of this release")
 
     sys.path_hooks.insert(0, code_server)  # importlib's hook would take any directory
-    sys.path_importer_cache.pop(server.lib, None)
+    for entry in list(sys.path_importer_cache):
+        if entry == server.lib or server.lists(entry):
+            del sys.path_importer_cache[entry]
     meta_path: list[Any] = sys.meta_path
     before = meta_path.index(PathFinder) if PathFinder in meta_path else len(meta_path)
     meta_path.insert(before, SharedFinder(server))
@@ -344,6 +359,10 @@ def _mapping(document: "dict[str, Any]", key: str, is_value: "Any") -> "Any":
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
+
+
+def _is_listing(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
 
 
 def _is_directories(value: object) -> bool:

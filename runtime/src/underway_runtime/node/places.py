@@ -13,38 +13,47 @@ from importlib.resources.abc import Traversable, TraversableResources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from .modules import ListedLoader
+
 
 def loader(ordinary: Any, places: Sequence[str]) -> Any:
     """The loader for a package whose ``__init__`` has the ordinary one and whose ``__path__`` is ``places``."""
-    if type(ordinary) is SourceFileLoader:
-        return _SourceLoader(ordinary.name, ordinary.path, places)
-    if type(ordinary) is SourcelessFileLoader:
-        return _SourcelessLoader(ordinary.name, ordinary.path, places)
-    return ordinary  # an extension module as __init__ has no data of its own to lose
+    several: _Several
+    if type(ordinary) is ListedLoader:
+        several = _SeveralListed(ordinary.name, ordinary.path, ordinary.pyc)
+    elif type(ordinary) is SourceFileLoader:
+        several = _SeveralSource(ordinary.name, ordinary.path)
+    elif type(ordinary) is SourcelessFileLoader:
+        several = _SeveralSourceless(ordinary.name, ordinary.path)
+    else:
+        return ordinary  # an extension module as __init__ has no data of its own to lose
+    several.places = places
+    return several
 
 
-class _SourceLoader(SourceFileLoader):
-    def __init__(self, name: str, path: str, places: Sequence[str]) -> None:
-        super().__init__(name, path)
-        self.places = places
+class _Several:
+    """What a loader, the next class, does otherwise when its package is in several places."""
+
+    places: Sequence[str]
 
     def get_data(self, path: str) -> bytes:
-        return super().get_data(_existing(path, self.places))
+        data: bytes = super().get_data(_existing(path, self.places))  # type: ignore[misc]  # there is a next class
+        return data
 
     def get_resource_reader(self, name: str | None = None) -> Any:
         return _Resources(self.places)
 
 
-class _SourcelessLoader(SourcelessFileLoader):
-    def __init__(self, name: str, path: str, places: Sequence[str]) -> None:
-        super().__init__(name, path)
-        self.places = places
+class _SeveralListed(_Several, ListedLoader):  # type: ignore[misc]  # bases disagree in typeshed
+    pass
 
-    def get_data(self, path: str) -> bytes:
-        return super().get_data(_existing(path, self.places))
 
-    def get_resource_reader(self, name: str | None = None) -> Any:
-        return _Resources(self.places)
+class _SeveralSource(_Several, SourceFileLoader):  # type: ignore[misc]  # likewise
+    pass
+
+
+class _SeveralSourceless(_Several, SourcelessFileLoader):
+    pass
 
 
 def _existing(path: str, places: Sequence[str]) -> str:

@@ -14,7 +14,7 @@
     │   └── 0.1.0/
     │       ├── manifest.json  release id, target, each file with sha256
     │       ├── sbom.cdx.json  what is in it, for scanners
-    │       ├── code.index     top-level name -> its places in lib/: what the code server answers from
+    │       ├── code.index     top-level name -> its places in lib/; what is in each: the code server answers from it
     │       ├── glibc          the oldest that it runs with, and the loader's path; the launcher compares
     │       ├── pyvenv.cfg     makes releases/V the sys.prefix of every interpreter started as bin/python
     │       ├── bin/python     relative link to the interpreter, beside the scripts of the wheels
