@@ -447,6 +447,7 @@ def test_application_reads_its_own_name_version_and_configuration(make: MakeNode
 AS_NOBODY = """
 import os, sys
 from underway_runtime import boot
+from underway_runtime.node import commands  # while the interpreter can be read
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
-from .node import commands
-from .release.errors import UnderwayError
+from .node import collector
+from .node.stack import with_room
 
 
 def main() -> int:
     """Do what the command line asks for; the exit status of the process."""
+    if sys.argv[1:2] == ["start"]:
+        collector.postpone()
+    return with_room(_run)()
+
+
+def _run() -> int:
+    import os
+
+    from .node import commands  # after all of the above: this is the first import that takes time
+    from .release.errors import UnderwayError
+
     try:
         return commands.run(sys.argv[1:], os.environ)
     except UnderwayError as error:

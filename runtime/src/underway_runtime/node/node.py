@@ -30,7 +30,7 @@ from typing import Any
 
 from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
-from . import config, cookie, lock, signals
+from . import collector, config, cookie, lock, signals
 from .applications import Applications, Ending, Stopping, check_code_path
 from .logs import last_words, log
 from .mainthread import MainThread
@@ -38,6 +38,8 @@ from .servers import World
 from .servers import run as run_application
 from .settings import START_TIMEOUT, STOP_TIMEOUT, Settings
 
+_TO_BEGIN = 5.0
+"""Seconds until a main function is taken to have imported what it will, for the collector."""
 _TO_END = 2.0
 """Seconds that the process gets to end, when its applications have stopped."""
 
@@ -174,6 +176,7 @@ class Node:
         try:
             await asyncio.wait({boot, asked, ending}, return_when=asyncio.FIRST_COMPLETED)
             if boot.done() and boot.exception() is None:
+                loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
                 if self._shell_wanted:
                     self._start_shell()
                 await asyncio.wait({asked, ending}, return_when=asyncio.FIRST_COMPLETED)
