@@ -466,6 +466,7 @@ def make_managed(source: Interpreter, root: Path) -> None:
         if os.path.realpath(path) not in few:
             path.unlink()
     data = source.stdlib / next(stdlib.glob("_sysconfigdata*.py")).name
+    (stdlib / data.name).unlink()  # it is a hard link
     (stdlib / data.name).write_text(data.read_text().replace(str(source.base_prefix), "/install"))
     for extra in (
         *("lib/pkgconfig/python3.pc", "include/python3/Python.h", "share/terminfo/x/xterm", "bin/pip"),
