@@ -12,6 +12,21 @@ mode           it ended normally           it failed
 
 An application that fails to start ends the boot; only a temporary one is reported and left out. Whenever the node
 stops, applications stop in the reverse of the order in which they started.
+
+What happens when a node takes over from another, of which both have applications that run:
+
+==============================  ======================================================================================
+the new one                     the old one
+==============================  ======================================================================================
+``boot``, late: all start, but
+accept nothing; what must not
+run twice waits
+                                ``let_go``: what must not run twice stops
+``accept``                      (both accept)
+``take_over``: what waited
+starts
+                                ``drain``: accepts no more, finishes what is under way; then ``stop``
+==============================  ======================================================================================
 """
 
 from __future__ import annotations
@@ -26,7 +41,7 @@ from typing import Any, Protocol
 
 from ..release.bootscript import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start, resolve
 from ..release.errors import BootError, DamagedRelease, UnderwayError, listing
-from .settings import START_TIMEOUT, STOP_TIMEOUT
+from .settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
 
 _KEPT_FOR_THE_REST = 0.1
 """The part of the remaining time that an application must leave to those that stop after it."""
@@ -45,8 +60,31 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True)
+class CutOff:
+    """What was still under way when the time to drain was over, and was ended."""
+
+    requests: int = 0
+    """Also streams: events that a server sends, long downloads."""
+    websockets: int = 0
+    """They were closed with 1012, service restart."""
+    idle: int = 0
+    """Connections that were kept alive, or had sent a part of a request."""
+
+    def __str__(self) -> str:
+        return f"{self.requests} requests, {self.websockets} WebSockets, {self.idle} idle connections"
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _nothing_to_drain(within: float) -> CutOff:
+    return CutOff()
+
+
+@dataclass(frozen=True)
 class Service:
-    """An application that runs."""
+    """An application that runs: prepared at first, and accepting from when it is told to."""
 
     subject: Any
     """What the shell shows: the instance, the web application, the function."""
@@ -54,6 +92,11 @@ class Service:
     """Done when it ended by itself, with the exception if it failed."""
     stop: Callable[[float], Awaitable[None]]
     """Stops it; is told how many seconds it has. Called once, also when it has ended by itself."""
+    accept: Callable[[], Awaitable[None]] = _nothing
+    """Makes it accept what comes from outside. Called at most once."""
+    drain: Callable[[float], Awaitable[CutOff]] = _nothing_to_drain
+    """Makes it accept no more and waits, for so many seconds at most, until nothing is under way; what is then is ended.
+    Called at most once, before `stop`."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +119,29 @@ class Applications:
         embedded: bool = True,
         start_timeout: float = START_TIMEOUT,
         stop_timeout: float = STOP_TIMEOUT,
+        drain_timeout: Callable[[str], float] = lambda name: DRAIN_TIMEOUT,
+        overlaps: Callable[[Load], bool] = lambda load: True,
+        late: bool = False,
         load_module: Callable[[str], object] = import_module,
     ) -> None:
+        """`overlaps` says whether an application may run here and in the node that hands over, at once; `late` that this
+        node takes over from one.
+        """
         self._lib = lib
         self._run = run
         self._log = log
         self._embedded = embedded
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
+        self._drain_timeout = drain_timeout
+        self._overlaps = overlaps
+        self._late = late
         self._load_module = load_module
         self.loaded: dict[str, Load] = {}
         self.running: dict[str, tuple[Mode, Service]] = {}
         """In start order."""
+        self.waiting: dict[str, Mode] = {}
+        """What `take_over` will start, in that order."""
         self.ending: asyncio.Queue[Ending] = asyncio.Queue()
         """Gets one entry for each application whose end means that the node has to stop."""
         self.progress = ""
@@ -139,6 +193,9 @@ class Applications:
         if name in self.running:
             raise BootError(f"the boot script starts {name} twice")
         load = self.loaded[name]
+        if self._late and load.start is not None and not self._may_overlap(name):
+            self.waiting[name] = mode
+            return
         missing = [
             required
             for required in load.requires
@@ -154,6 +211,8 @@ class Applications:
         try:
             async with asyncio.timeout(self._start_timeout) as limit:
                 service = await self._run(load)
+                if not self._late:
+                    await self._accept(name, service)
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
@@ -169,6 +228,54 @@ class Applications:
         self._served.add(name)
         service.ended.add_done_callback(partial(self._ended, name, mode))
 
+    async def accept(self) -> None:
+        """Let what a late boot has prepared accept, in start order. Raises BootError when one can't."""
+        self._late = False
+        for name, (_, service) in list(self.running.items()):
+            try:
+                await self._accept(name, service)
+            except Exception as error:
+                self.running.pop(name)
+                raise BootError(f"{name} could not accept: {describe(error)}") from error
+
+    async def take_over(self) -> None:
+        """Start what waited, because the node that hands over has let it go. Raises what `start` raises."""
+        while self.waiting:
+            name = next(iter(self.waiting))
+            await self.start(name, self.waiting.pop(name))
+
+    async def let_go(self) -> dict[str, Mode]:
+        """Stop what must not run twice, and what requires it; returns what that was, in start order.
+
+        `start` starts each again, where the other node did not make it.
+        """
+        alone = {name: mode for name, (mode, _) in self.running.items() if not self._may_overlap(name)}
+        for name in reversed(alone):
+            _, service = self.running.pop(name)
+            self._served.discard(name)
+            await self._stop_one(name, service, self._stop_timeout)
+        return alone
+
+    async def drain(self) -> dict[str, CutOff]:
+        """Let all that runs finish what is under way, each within its own time; returns what had to be ended.
+
+        What an application requires goes on until that has drained.
+        """
+        self._stopping = True
+        tasks: dict[str, asyncio.Task[CutOff]] = {}
+
+        async def drain(name: str, service: Service, after: list[asyncio.Task[CutOff]]) -> CutOff:
+            if after:
+                await asyncio.wait(after)
+            return await self._drain_one(name, service, self._drain_timeout(name))
+
+        for name, (_, service) in reversed(self.running.items()):
+            after = [task for other, task in tasks.items() if name in self._needs(other)]
+            tasks[name] = asyncio.ensure_future(drain(name, service, after))
+        if tasks:
+            await asyncio.wait(tasks.values())
+        return {name: task.result() for name, task in tasks.items()}
+
     async def stop(self) -> None:
         """Stop all that runs, in the reverse of the start order, within the deadline."""
         self._stopping = True
@@ -180,6 +287,20 @@ class Applications:
             await self._stop_one(name, service, left * (1 - _KEPT_FOR_THE_REST) if self.running else left)
         if self._retiring:
             await asyncio.wait(self._retiring)  # each has its own deadline
+
+    def _needs(self, name: str) -> set[str]:
+        """All that an application requires, itself or through others."""
+        found: set[str] = set()
+        todo = [name]
+        while todo:
+            new = set(self.loaded[todo.pop()].requires).intersection(self.loaded) - found
+            found |= new
+            todo += new
+        return found
+
+    def _may_overlap(self, name: str) -> bool:
+        of_these = (self.loaded[each] for each in {name, *self._needs(name)})
+        return all(each.start is None or self._overlaps(each) for each in of_these)
 
     def _import_all(self, instruction: PrimLoad) -> None:
         problems = []
@@ -214,6 +335,23 @@ class Applications:
             retiring = asyncio.ensure_future(self._stop_one(name, service, self._stop_timeout))
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
+
+    async def _accept(self, name: str, service: Service) -> None:
+        try:
+            await service.accept()
+        except BaseException:
+            await self._stop_one(name, service, self._stop_timeout)
+            raise
+
+    async def _drain_one(self, name: str, service: Service, within: float) -> CutOff:
+        try:
+            cut_off = await service.drain(within)
+        except Exception as error:  # what can't drain is stopped all the same
+            self._log(f"{name} failed to drain: {describe(error)}", error)
+            return CutOff()
+        if cut_off != CutOff():
+            self._log(f"{name} has not drained within {within:g} s; ended: {cut_off}")
+        return cut_off
 
     async def _stop_one(self, name: str, service: Service, within: float) -> None:
         async def stop() -> BaseException | None:

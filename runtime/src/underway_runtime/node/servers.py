@@ -10,11 +10,11 @@ import asyncio
 import concurrent.futures
 import inspect
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from importlib import import_module
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -25,7 +25,7 @@ from .applications import Log, Service
 from .listen import Listeners, bind
 from .mainthread import MainThread
 
-_REQUESTS_SHARE = 0.8
+REQUESTS_SHARE = 0.8
 """The part of the time to stop that open requests get; the rest is for the application's own shutdown."""
 
 
@@ -37,6 +37,9 @@ class World:
     log: Log
     main_thread: MainThread | None = None
     bind: Callable[[Sequence[str]], Listeners] = bind
+    private: Path | None = None
+    """A directory for sockets that only this user can connect to: each web application is served there too, as soon as it
+    is prepared, so that gates can call it before it accepts."""
 
 
 async def run(load: Load, world: World) -> Service:
@@ -48,11 +51,15 @@ async def run(load: Load, world: World) -> Service:
         case {"class": str(reference)}:
             return await _run_class(load, reference, world)
         case {"asgi": str(reference)}:
-            return await _run_asgi(load, reference, world)
+            from . import asgi
+
+            return await asgi.run(load, reference, world)
         case {"wsgi": str(reference)}:
-            return await _run_wsgi(load, reference, world)
+            from . import wsgi
+
+            return await wsgi.run(load, reference, world)
         case {"main": str(reference)} if world.main_thread is not None:
-            arguments = _strings(load, "args", world)
+            arguments = strings(load, "args", world)
             world.log(f"{load.application} {load.version}: running {reference}")
             return await world.main_thread.run(partial(find, reference), [load.application, *arguments])
     raise DamagedRelease(f"the boot script does not say what starts {load.application}: {load.start!r}")
@@ -166,191 +173,27 @@ class _OwnThread:
             job()
 
 
-# ----------------------------------------------------------------------------------------------------------- asgi
-
-
-async def _run_asgi(load: Load, reference: str, world: World) -> Service:
-    try:
-        import uvicorn
-        from uvicorn.lifespan.on import LifespanOn
-    except ModuleNotFoundError as error:
-        raise _no_server(load, "an ASGI application", "uvicorn", error) from error
-
-    class Lifespan(LifespanOn):
-        cause = ""
-
-        async def send(self, message: Any) -> None:
-            if message["type"].endswith(".failed"):
-                self.cause = message.get("message", "")
-            await super().send(message)
-
-    application = find(reference)
-    options = {"log_config": None, **_server_options(load, world)}
-    graceful = options.pop("timeout_graceful_shutdown", None)
-    try:
-        config = uvicorn.Config(application, **options)
-    except TypeError as error:
-        raise _bad_option(load, "uvicorn", error) from None
-    config.load()
-    if issubclass(config.lifespan_class, LifespanOn):
-        config.lifespan_class = Lifespan
-    server = uvicorn.Server(config)
-    server.lifespan = lifespan = config.lifespan_class(config)
-    listeners = world.bind(_listen(load, world))
-    try:
-        await server.startup(list(listeners.sockets))
-        if not server.started:
-            raise SystemExit  # newer versions of uvicorn do so themselves
-    except BaseException as error:
-        for listening in getattr(server, "servers", []):
-            listening.close()
-        listeners.close()
-        if isinstance(error, SystemExit):
-            raise BootError(f"its lifespan failed at startup: {_last_line(lifespan)}") from None
-        if isinstance(error, OSError):
-            await lifespan.shutdown()
-        raise
-    world.log(f"{load.application} {load.version}: listening on {', '.join(listeners.addresses)}")
-    serving = asyncio.ensure_future(server.main_loop())
-
-    async def stop(within: float) -> None:
-        serving.cancel()
-        share = within * _REQUESTS_SHARE
-        config.timeout_graceful_shutdown = share if graceful is None else min(graceful, share)  # type: ignore[assignment]
-        try:
-            await server.shutdown(list(listeners.sockets))
-        finally:
-            listeners.close()
-        if getattr(lifespan, "shutdown_failed", False):
-            raise RuntimeError(f"its lifespan failed at shutdown: {_last_line(lifespan)}")
-
-    return Service(application, serving, stop)
-
-
-def _last_line(lifespan: Any) -> str:
-    """What a framework tells is a traceback; uvicorn has logged all of it."""
-    lines: list[str] = getattr(lifespan, "cause", "").strip().splitlines()
-    return lines[-1] if lines else "it gave no reason"
-
-
-# ----------------------------------------------------------------------------------------------------------- wsgi
-
-
-async def _run_wsgi(load: Load, reference: str, world: World) -> Service:
-    try:
-        create_server = import_module("waitress.server").create_server
-    except ModuleNotFoundError as error:
-        raise _no_server(load, "a WSGI application", "waitress", error) from error
-    options = {"asyncore_use_poll": True, **_server_options(load, world)}
-    application = find(reference)
-    listeners = world.bind(_listen(load, world))
-    serving = _Waitress(load.application)
-    try:
-        for family in dict.fromkeys(each.family for each in listeners.sockets):  # waitress doesn't mix them
-            sockets = [each for each in listeners.sockets if each.family == family]
-            serving.add(create_server(application, map=serving.map, sockets=sockets, **options))
-    except BaseException as error:
-        serving.close()
-        listeners.close()
-        if isinstance(error, ValueError):
-            raise _bad_option(load, "waitress", error) from None
-        raise
-    ended = serving.start(asyncio.get_running_loop())
-    world.log(f"{load.application} {load.version}: listening on {', '.join(listeners.addresses)}")
-
-    async def stop(within: float) -> None:
-        serving.stop(within * _REQUESTS_SHARE)
-        try:
-            await asyncio.wait({ended})
-        finally:
-            listeners.close()
-
-    return Service(application, ended, stop)
-
-
-class _Waitress:
-    """waitress servers that share one loop, in a thread of ours.
-
-    waitress has no way to finish what is under way and then stop, so the loop is turned from here.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.map: dict[int, Any] = {}
-        self._name = name
-        self._servers: list[Any] = []
-        self._wasyncore = import_module("waitress.wasyncore")
-        self._stop_within: float | None = None
-        self._patience = 0.0
-        self._waking = threading.Lock()
-
-    def add(self, server: Any) -> None:
-        self._servers.append(server)
-
-    def start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-        """Serve; the future is done when the thread has ended."""
-        ended: concurrent.futures.Future[None] = concurrent.futures.Future()
-
-        def work() -> None:
-            try:
-                self._serve()
-            except BaseException as error:
-                ended.set_exception(error)
-            else:
-                ended.set_result(None)
-
-        threading.Thread(target=work, name=f"{self._name}-waitress", daemon=True).start()
-        return asyncio.wrap_future(ended, loop=loop)
-
-    def stop(self, within: float) -> None:
-        """Accept nothing more, and end when the requests that are under way have their answers or after `within` seconds."""
-        with self._waking:  # what is written to must not be closed meanwhile
-            self._stop_within = within
-            self._patience = within / 10
-            for each in self._objects("trigger"):
-                each.pull_trigger()
-
-    def close(self) -> None:
-        for server in self._servers:
-            server.task_dispatcher.shutdown(timeout=self._patience)
-        self._wasyncore.close_all(self.map, ignore_all=True)
-
-    def _serve(self) -> None:
-        turn = partial(self._wasyncore.loop, map=self.map, use_poll=True, count=1)
-        try:
-            while self._stop_within is None:
-                turn(timeout=30)
-            end = time.monotonic() + self._stop_within
-            for each in self._objects("accepting"):
-                if each.accepting:
-                    self._wasyncore.dispatcher.close(each)  # the listening socket alone
-            while self._busy() and (left := end - time.monotonic()) > 0:
-                turn(timeout=min(left, 0.1))
-        finally:
-            with self._waking:
-                self.close()
-
-    def _busy(self) -> bool:
-        channels = self._objects("requests")
-        for channel in channels:
-            if not (channel.requests or channel.total_outbufs_len or channel.request):
-                channel.will_close = True  # kept alive, and idle
-        return bool(channels)
-
-    def _objects(self, attribute: str) -> list[Any]:
-        return [each for each in list(self.map.values()) if hasattr(each, attribute)]
-
-
 # ---------------------------------------------------------------------------------------------------------- shared
 
 
-def _listen(load: Load, world: World) -> Sequence[str]:
-    addresses = _strings(load, "listen", world)
+def private_socket(load: Load, world: World) -> Listeners:
+    """The socket that gates call an application over; none where none is wanted."""
+    if world.private is None:
+        return Listeners(())
+    private = bind([f"unix://{world.private / load.application}.sock"])
+    for path, _ in private.files:
+        path.chmod(0o600)  # nobody can connect before `listen`
+    return private
+
+
+def listen(load: Load, world: World) -> Sequence[str]:
+    addresses = strings(load, "listen", world)
     if not addresses:
         raise ConfigError(f"{load.application} has nowhere to listen: its `listen` is empty")
     return addresses
 
 
-def _strings(load: Load, key: str, world: World) -> list[str]:
+def strings(load: Load, key: str, world: World) -> list[str]:
     """A list in the application's configuration, or else in the boot script."""
     values = world.configured(load.application, key, (load.start or {}).get(key, []))
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
@@ -358,7 +201,7 @@ def _strings(load: Load, key: str, world: World) -> list[str]:
     return values
 
 
-def _server_options(load: Load, world: World) -> dict[str, Any]:
+def server_options(load: Load, world: World) -> dict[str, Any]:
     """What ``server`` in the application's configuration says to its web server."""
     options = world.configured(load.application, "server", {})
     if not isinstance(options, Mapping):
@@ -371,11 +214,11 @@ def _server_options(load: Load, world: World) -> dict[str, Any]:
 _OURS = {"app", "fd", "host", "listen", "port", "sockets", "uds", "unix_socket"}
 
 
-def _bad_option(load: Load, server: str, error: Exception) -> ConfigError:
+def bad_option(load: Load, server: str, error: Exception) -> ConfigError:
     return ConfigError(f"`server` of {load.application} is not what {server} takes: {error}")
 
 
-def _no_server(load: Load, what: str, server: str, error: ModuleNotFoundError) -> Exception:
+def no_server(load: Load, what: str, server: str, error: ModuleNotFoundError) -> Exception:
     if error.name is not None and error.name.partition(".")[0] != server:
         return error
     return BootError(

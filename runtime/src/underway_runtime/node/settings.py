@@ -16,6 +16,8 @@ START_TIMEOUT = 60.0
 """Seconds that one application may take to start."""
 STOP_TIMEOUT = 10.0
 """Seconds that all of them together may take to stop."""
+DRAIN_TIMEOUT = 30.0
+"""Seconds that each gets to finish what is under way, when another node takes over."""
 
 
 @dataclass(frozen=True)
