@@ -377,6 +377,14 @@ def test_http_1_0_is_answered_and_closed(place: Place, http: str) -> None:
     asyncio.run(asyncio.wait_for(scenario(), TIMEOUT))
 
 
+async def sends_after_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A client that has begun to send when it reads that the connection ends; raises when it is reset."""
+    assert await reader.read() == b""
+    own = writer.get_extra_info("socket")._sock
+    own.send(request())
+    own.send(request())
+
+
 @HTTP
 def test_the_deadline_ends_what_is_left_and_says_what_it_was(place: Place, http: str) -> None:
     """Streams end, connections that are kept alive are closed, not reset, and requests without an answer are cancelled."""
@@ -391,9 +399,10 @@ def test_the_deadline_ends_what_is_left_and_says_what_it_was(place: Place, http:
             events[1].write(request("/events"))
             await events[0].readuntil(b"data: 1")
             forever[1].write(request("/forever"))
+            closed_by_half = asyncio.create_task(sends_after_the_end(*idle))
             assert await old.drain(0.2) == CutOff(requests=2, idle=2)
 
-            assert await idle[0].read() == b""
+            await closed_by_half
             assert await half[0].read() == b""
             assert b"\r\n0\r\n\r\n" not in await events[0].read()
             await forever[0].read()
@@ -408,13 +417,13 @@ def test_the_deadline_ends_what_is_left_and_says_what_it_was(place: Place, http:
 def test_websockets_are_served_until_the_deadline(place: Place, ws: str) -> None:
     """Two hundred that talk all the time: each then gets 1012, service restart, and none is reset."""
 
-    async def talk(talking: asyncio.Event) -> int | None:
+    async def talk(said: list[int]) -> int | None:
         async with connect(f"ws://127.0.0.1:{place.port}/", compression=None) as websocket:
             try:
                 for number in range(1_000_000):
                     await websocket.send(str(number))
                     assert await websocket.recv() == str(number)
-                    talking.set()
+                    said.append(number)
                     await asyncio.sleep(0.01)
             except ConnectionClosed as closed:
                 return closed.rcvd.code if closed.rcvd else None
@@ -423,15 +432,14 @@ def test_websockets_are_served_until_the_deadline(place: Place, ws: str) -> None
     async def scenario() -> None:
         old = await place.running("old", {"ws": ws})
         async with stopping(old):
-            events = [asyncio.Event() for _ in range(200)]
-            talks = [asyncio.create_task(talk(each)) for each in events]
-            await asyncio.gather(*(each.wait() for each in events))
-            draining = asyncio.ensure_future(old.drain(1))
-            for each in events:
-                each.clear()
-            await asyncio.gather(*(each.wait() for each in events))
+            said: list[list[int]] = [[] for _ in range(200)]
+            talks = [asyncio.create_task(talk(each)) for each in said]
+            while not all(said):
+                await asyncio.sleep(0.01)
+            before = sum(map(len, said))
 
-            assert await draining == CutOff(websockets=200)
+            assert await old.drain(1) == CutOff(websockets=200)
             assert await asyncio.gather(*talks) == [1012] * 200
+            assert sum(map(len, said)) > before
 
     asyncio.run(asyncio.wait_for(scenario(), 2 * TIMEOUT))

@@ -121,12 +121,6 @@ async def _drain(server: Any, closing: _Closing, within: float) -> CutOff:
     end = loop.time() + within
     state = server.server_state
     for listening in server.servers:
-        for each in listening.sockets:
-            with contextlib.suppress(NotImplementedError, RuntimeError):
-                loop.remove_reader(each.fileno())
-    for _ in range(3):
-        await asyncio.sleep(0)  # asyncio sets up in two steps what it has accepted, and needs the server for it
-    for listening in server.servers:
         listening.close()
 
     async def until(end: float) -> None:
