@@ -8,8 +8,9 @@ import random
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,17 +20,15 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from conftest import Count
-from underway_runtime.node import asgi
 from underway_runtime.node.applications import CutOff, Service
 from underway_runtime.node.listen import Listeners
-from underway_runtime.node.servers import World
+from underway_runtime.node.servers import World, run
 from underway_runtime.release.bootscript import Load
 
 TIMEOUT = 30.0
 
-Configuration = Mapping[str, Any]
-
-HTTP = pytest.mark.parametrize("http", ["h11", "httptools"])
+ASGI = pytest.mark.parametrize("http", ["h11", "httptools"])
+EACH = pytest.mark.parametrize("http", ["h11", "httptools", "waitress"])
 
 
 @dataclass
@@ -44,20 +43,21 @@ class Place:
         port: int = self.listening.getsockname()[1]
         return port
 
-    async def prepare(self, name: str, server: Configuration | None = None) -> Service:
+    async def prepare(self, name: str, http: str = "h11", **server: Any) -> Service:
         """A service that has the socket and does not accept."""
-        configuration = {"server": {"access_log": False, **(server or {})}}
-        load = Load(name, "1.0", (), {"asgi": f"{name}:app", "listen": ["tcp://127.0.0.1:0"]})
+        options = {} if http == "waitress" else {"http": http, "access_log": False, "timeout_keep_alive": 60}
+        configuration = {"server": {**options, **server}}
+        start = {"wsgi": f"{name}:app.wsgi"} if http == "waitress" else {"asgi": f"{name}:app"}
         world = World(
             lambda _, key, default: configuration.get(key, default),
             lambda message, error=None: None,
             bind=lambda _: Listeners((self.listening.dup(),)),
             private=self.private,
         )
-        return await asgi.run(load, f"{name}:app", world)
+        return await run(Load(name, "1.0", (), {**start, "listen": ["tcp://127.0.0.1:0"]}), world)
 
-    async def running(self, name: str, server: Configuration | None = None) -> Service:
-        service = await self.prepare(name, server)
+    async def running(self, name: str, http: str = "h11", **server: Any) -> Service:
+        service = await self.prepare(name, http, **server)
         await service.accept()
         return service
 
@@ -79,6 +79,15 @@ class App:
     name: str
     lifespans: int = 0
     entered: int = 0
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def wsgi(self, environ: Any, start_response: Callable[..., Any]) -> list[bytes]:
+        self.entered += 1
+        size = len(environ["wsgi.input"].read())
+        if environ["PATH_INFO"] == "/forever":
+            self.released.wait()
+        start_response("200 OK", [])
+        return [f"{self.name} {size}".encode()]
 
     async def __call__(
         self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
@@ -173,11 +182,14 @@ async def ask(path: Path) -> Answer:
         writer.close()
 
 
-def test_a_prepared_service_answers_privately_and_accepts_when_told(place: Place, apps: dict[str, App]) -> None:
+@EACH
+def test_a_prepared_service_answers_privately_and_accepts_when_told(
+    place: Place, apps: dict[str, App], http: str
+) -> None:
     """Its lifespan has started, once, and gates can call it over a socket that only its user can open."""
 
     async def scenario() -> None:
-        service = await place.prepare("new")
+        service = await place.prepare("new", http)
         async with stopping(service):
             private = place.private / "new.sock"
             assert stat.S_IMODE(private.stat().st_mode) == 0o600
@@ -192,7 +204,7 @@ def test_a_prepared_service_answers_privately_and_accepts_when_told(place: Place
 
             assert (await read_answer(reader)).body == "new 0"
             assert (await ask(private)).body == "new 0"
-            assert apps["new"].lifespans == 1
+            assert apps["new"].lifespans == (http != "waitress")
             writer.close()
         assert not private.exists()
 
@@ -222,14 +234,13 @@ async def client(place: Place, seen: list[str], handed_over: asyncio.Event, long
         writer.close()
 
 
-@HTTP
+@EACH
 @pytest.mark.parametrize("longest", [0.2, pytest.param(5.0, marks=pytest.mark.drill)])
 def test_no_request_of_a_client_that_pauses_fails(place: Place, http: str, longest: float, count: Count) -> None:
     """Every client is told by an answer to come back, comes back to the new one, and the old one ends before its deadline."""
 
     async def scenario() -> None:
-        options = {"http": http, "timeout_keep_alive": 60}
-        old, new = await place.running("old", options), await place.prepare("new", options)
+        old, new = await place.running("old", http), await place.prepare("new", http)
         async with stopping(old, new):
             handed_over = asyncio.Event()
             seen: list[list[str]] = [[] for _ in range(count(40, 200))]
@@ -249,7 +260,7 @@ def test_no_request_of_a_client_that_pauses_fails(place: Place, http: str, longe
     asyncio.run(asyncio.wait_for(scenario(), 4 * TIMEOUT))
 
 
-@HTTP
+@EACH
 def test_no_new_connection_is_lost_while_the_old_one_stops_accepting(place: Place, http: str, count: Count) -> None:
     """A storm of connections that goes on while the listening socket changes hands."""
 
@@ -268,7 +279,7 @@ def test_no_new_connection_is_lost_while_the_old_one_stops_accepting(place: Plac
 
     async def scenario() -> None:
         for _ in range(count(3, 50)):
-            old, new = await place.running("old", {"http": http}), await place.prepare("new", {"http": http})
+            old, new = await place.running("old", http), await place.prepare("new", http)
             async with stopping(old, new):
                 stop = asyncio.Event()
                 storms = [asyncio.create_task(storm(stop)) for _ in range(20)]
@@ -282,27 +293,28 @@ def test_no_new_connection_is_lost_while_the_old_one_stops_accepting(place: Plac
     asyncio.run(asyncio.wait_for(scenario(), 4 * TIMEOUT))
 
 
-@HTTP
+@EACH
 def test_an_upload_under_way_is_received_to_its_end(place: Place, http: str) -> None:
-    """With a length or in chunks, and also where the application has answered early."""
+    """With a length or in chunks."""
 
     async def scenario() -> None:
-        old = await place.running("old", {"http": http})
+        old = await place.running("old", http)
         async with stopping(old):
-            length, chunked, early = [await place.open() for _ in range(3)]
-            length[1].write(request("/", method="PUT", headers="Content-Length: 300000\r\n") + bytes(100_000))
-            chunked[1].write(request("/", method="PUT", headers="Transfer-Encoding: chunked\r\n") + b"3\r\nabc\r\n")
-            early[1].write(request("/early", method="PUT", headers="Content-Length: 300000\r\n") + bytes(100_000))
-            assert (await read_answer(early[0])).body == "old 0"
+            length, chunked = [await place.open() for _ in range(2)]
+            expect = "Expect: 100-continue\r\n"
+            length[1].write(request("/", method="PUT", headers=f"Content-Length: 300000\r\n{expect}"))
+            chunked[1].write(request("/", method="PUT", headers=f"Transfer-Encoding: chunked\r\n{expect}"))
+            for reader, _ in (length, chunked):
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+            length[1].write(bytes(100_000))
+            chunked[1].write(b"3\r\nabc\r\n")
             draining = asyncio.ensure_future(old.drain(TIMEOUT))
             length[1].write(bytes(200_000))
             chunked[1].write(b"2\r\nde\r\n0\r\n\r\n")
-            early[1].write(bytes(200_000) + request("/again"))
 
             assert await read_answer(length[0]) == Answer("http/1.1 200 ok", True, "old 300000")
             assert await read_answer(chunked[0]) == Answer("http/1.1 200 ok", True, "old 5")
-            assert await read_answer(early[0]) == Answer("http/1.1 200 ok", True, "old 0")
-            for reader, writer in (length, chunked, early):
+            for reader, writer in (length, chunked):
                 assert await reader.read() == b""
                 writer.close()
             assert await draining == CutOff()
@@ -310,12 +322,12 @@ def test_an_upload_under_way_is_received_to_its_end(place: Place, http: str) -> 
     asyncio.run(asyncio.wait_for(scenario(), TIMEOUT))
 
 
-@HTTP
+@ASGI
 def test_an_answer_before_the_end_of_its_upload_keeps_the_connection(place: Place, http: str) -> None:
     """To close would reset a client that is still sending, and it would lose the answer."""
 
     async def scenario() -> None:
-        old = await place.running("old", {"http": http})
+        old = await place.running("old", http)
         async with stopping(old):
             reader, writer = await place.open()
             writer.write(request())
@@ -333,12 +345,12 @@ def test_an_answer_before_the_end_of_its_upload_keeps_the_connection(place: Plac
     asyncio.run(asyncio.wait_for(scenario(), TIMEOUT))
 
 
-@HTTP
+@EACH
 def test_pipelined_requests_are_all_answered(place: Place, http: str) -> None:
     """Only the last of what a client has sent closes its connection."""
 
     async def scenario() -> None:
-        old = await place.running("old", {"http": http})
+        old = await place.running("old", http)
         async with stopping(old):
             connections = [await place.open() for _ in range(2)]
             padded = request(headers=f"Cookie: {'x' * 200}\r\n")
@@ -358,14 +370,17 @@ def test_pipelined_requests_are_all_answered(place: Place, http: str) -> None:
     asyncio.run(asyncio.wait_for(scenario(), 2 * TIMEOUT))
 
 
-@HTTP
+@EACH
 def test_http_1_0_is_answered_and_closed(place: Place, http: str) -> None:
     """As it always is."""
 
     async def scenario() -> None:
-        old = await place.running("old", {"http": http})
+        old = await place.running("old", http)
         async with stopping(old):
             connections = [await place.open() for _ in range(2)]
+            for reader, writer in connections:
+                writer.write(request())
+                await read_answer(reader)
             draining = asyncio.ensure_future(old.drain(TIMEOUT))
             for (reader, writer), headers in zip(connections, ("", "Connection: keep-alive\r\n"), strict=True):
                 writer.write(request(version="1.0", headers=headers))
@@ -385,12 +400,12 @@ async def sends_after_the_end(reader: asyncio.StreamReader, writer: asyncio.Stre
     own.send(request())
 
 
-@HTTP
+@ASGI
 def test_the_deadline_ends_what_is_left_and_says_what_it_was(place: Place, http: str) -> None:
     """Streams end, connections that are kept alive are closed, not reset, and requests without an answer are cancelled."""
 
     async def scenario() -> None:
-        old = await place.running("old", {"http": http, "timeout_keep_alive": 60})
+        old = await place.running("old", http)
         async with stopping(old):
             idle, half, events, forever = [await place.open() for _ in range(4)]
             idle[1].write(request())
@@ -407,6 +422,32 @@ def test_the_deadline_ends_what_is_left_and_says_what_it_was(place: Place, http:
             assert b"\r\n0\r\n\r\n" not in await events[0].read()
             await forever[0].read()
             for _, writer in (idle, half, events, forever):
+                writer.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), TIMEOUT))
+
+
+def test_the_deadline_ends_what_waitress_still_does(place: Place, apps: dict[str, App]) -> None:
+    """Connections that are kept alive are closed, not reset; a request in a thread can only be reported."""
+
+    async def scenario() -> None:
+        old = await place.running("old", "waitress")
+        async with stopping(old):
+            idle, half, forever = [await place.open() for _ in range(3)]
+            idle[1].write(request())
+            await read_answer(idle[0])
+            half[1].write(request()[:10])
+            forever[1].write(request("/forever"))
+            while apps["old"].entered < 2:
+                await asyncio.sleep(0.01)
+            closed_by_half = asyncio.create_task(sends_after_the_end(*idle))
+            assert await old.drain(0.2) == CutOff(requests=1, idle=2)
+
+            await closed_by_half
+            assert await half[0].read() == b""
+            apps["old"].released.set()
+            assert await read_answer(forever[0]) == Answer("http/1.1 200 ok", True, "old 0")
+            for _, writer in (idle, half, forever):
                 writer.close()
 
     asyncio.run(asyncio.wait_for(scenario(), TIMEOUT))
@@ -430,7 +471,7 @@ def test_websockets_are_served_until_the_deadline(place: Place, ws: str) -> None
         return None
 
     async def scenario() -> None:
-        old = await place.running("old", {"ws": ws})
+        old = await place.running("old", ws=ws)
         async with stopping(old):
             said: list[list[int]] = [[] for _ in range(200)]
             talks = [asyncio.create_task(talk(each)) for each in said]

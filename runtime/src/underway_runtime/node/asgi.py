@@ -17,9 +17,6 @@ loses an answer that it has not read yet.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
-import termios
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -27,10 +24,18 @@ from ..release.bootscript import Load
 from ..release.errors import BootError
 from .applications import CutOff, Service
 from .listen import Listeners
-from .servers import REQUESTS_SHARE, World, bad_option, find, listen, no_server, private_socket, server_options
-
-_TO_END = 2.0
-"""Seconds that clients get to close what is closed by half, and applications to end what they still do, after the deadline."""
+from .servers import (
+    REQUESTS_SHARE,
+    TO_END,
+    World,
+    bad_option,
+    find,
+    listen,
+    no_server,
+    private_socket,
+    server_options,
+    unread,
+)
 
 
 async def run(load: Load, reference: str, world: World) -> Service:
@@ -129,6 +134,7 @@ async def _drain(server: Any, closing: _Closing, within: float) -> CutOff:
 
     await until(end)
     websockets = idle = 0
+    unanswered = []
     streams = sum(each.get_write_buffer_size() > 0 for each in closing.half_closed)  # to clients that read slowly
     for connection in list(state.connections):
         connection.transport = gentle = _Gentle(connection.transport, closing.half_closed)
@@ -142,10 +148,12 @@ async def _drain(server: Any, closing: _Closing, within: float) -> CutOff:
         elif cycle.response_started:
             streams += 1
             gentle.close()
-    await until(loop.time() + _TO_END)
+        else:
+            unanswered.append(cycle)
+    await until(loop.time() + TO_END)
     for task in state.tasks:
         task.cancel(msg="the time to drain is over")
-    return CutOff(streams + len(state.tasks), websockets, idle)
+    return CutOff(streams + sum(not cycle.response_complete for cycle in unanswered), websockets, idle)
 
 
 class _Closing:
@@ -180,12 +188,8 @@ def _more_to_come(cycle: Any) -> bool:
     """Whether the client has sent, or is sending, more than has been read of this request: closing would reset it."""
     protocol = cycle.transport.get_protocol()
     waiting = getattr(protocol, "pipeline", ()) or (getattr(protocol, "conn", None) and protocol.conn.trailing_data[0])
-    if cycle.more_body or waiting:
-        return True
-    with contextlib.suppress(OSError, AttributeError):
-        descriptor = cycle.transport.get_extra_info("socket").fileno()
-        return any(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))
-    return False
+    connection = cycle.transport.get_extra_info("socket")
+    return bool(cycle.more_body or waiting or (connection is not None and unread(connection)))
 
 
 class _Gentle:
@@ -215,7 +219,7 @@ class _Gentle:
         transport.set_protocol(_ToTheEnd(transport, self._half_closed))
         transport.resume_reading()
         transport.write_eof()
-        loop.call_later(_TO_END, transport.close)
+        loop.call_later(TO_END, transport.close)
 
 
 class _ToTheEnd(asyncio.Protocol):

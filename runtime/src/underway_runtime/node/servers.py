@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import fcntl
 import inspect
+import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +30,9 @@ from .mainthread import MainThread
 
 REQUESTS_SHARE = 0.8
 """The part of the time to stop that open requests get; the rest is for the application's own shutdown."""
+
+TO_END = 2.0
+"""Seconds after the time to drain in which clients may close what is closed by half, and applications end what they do."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,13 @@ def private_socket(load: Load, world: World) -> Listeners:
     for path, _ in private.files:
         path.chmod(0o600)  # nobody can connect before `listen`
     return private
+
+
+def unread(connection: Any) -> bool:
+    """Whether a client has sent what has not been read; to close the connection would reset it."""
+    with contextlib.suppress(OSError):
+        return any(fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)))
+    return False
 
 
 def listen(load: Load, world: World) -> Sequence[str]:

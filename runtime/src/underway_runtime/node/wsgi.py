@@ -7,15 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import socket
 import threading
 import time
-from functools import partial
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 from ..release.bootscript import Load
-from .applications import Service
-from .servers import REQUESTS_SHARE, World, bad_option, find, listen, no_server, server_options
+from .applications import CutOff, Service
+from .listen import Listeners
+from .servers import (
+    REQUESTS_SHARE,
+    TO_END,
+    World,
+    bad_option,
+    find,
+    listen,
+    no_server,
+    private_socket,
+    server_options,
+    unread,
+)
 
 
 async def run(load: Load, reference: str, world: World) -> Service:
@@ -26,20 +39,32 @@ async def run(load: Load, reference: str, world: World) -> Service:
         raise no_server(load, "a WSGI application", "waitress", error) from error
     options = {"asyncore_use_poll": True, **server_options(load, world)}
     application = find(reference)
-    listeners = world.bind(listen(load, world))
+    private = private_socket(load, world)
+    listeners = Listeners(())
     serving = _Waitress(load.application)
     try:
-        for family in dict.fromkeys(each.family for each in listeners.sockets):  # waitress doesn't mix them
-            sockets = [each for each in listeners.sockets if each.family == family]
-            serving.add(create_server(application, map=serving.map, sockets=sockets, **options))
+        listeners = world.bind(listen(load, world))
+        for sockets, start in ((private.sockets, True), (listeners.sockets, False)):
+            for family in dict.fromkeys(each.family for each in sockets):  # waitress doesn't mix them
+                of_family = [each for each in sockets if each.family == family]
+                serving.add(create_server(application, map=serving.map, _start=start, sockets=of_family, **options))
     except BaseException as error:
         serving.close()
         listeners.close()
+        private.close()
         if isinstance(error, ValueError):
             raise bad_option(load, "waitress", error) from None
         raise
     ended = serving.start(asyncio.get_running_loop())
-    world.log(f"{load.application} {load.version}: listening on {', '.join(listeners.addresses)}")
+
+    async def accept() -> None:
+        serving.accept()
+        world.log(f"{load.application} {load.version}: listening on {', '.join(listeners.addresses)}")
+
+    async def drain(within: float) -> CutOff:
+        nonlocal listeners
+        listeners = Listeners(listeners.sockets)  # their files are used by whom they are shared with
+        return await asyncio.wrap_future(serving.drain(within))
 
     async def stop(within: float) -> None:
         serving.stop(within * REQUESTS_SHARE)
@@ -47,8 +72,9 @@ async def run(load: Load, reference: str, world: World) -> Service:
             await asyncio.wait({ended})
         finally:
             listeners.close()
+            private.close()
 
-    return Service(application, ended, stop)
+    return Service(application, ended, stop, accept, drain)
 
 
 class _Waitress:
@@ -63,11 +89,17 @@ class _Waitress:
         self._servers: list[Any] = []
         self._wasyncore = import_module("waitress.wasyncore")
         self._stop_within: float | None = None
+        self._drain_within: float | None = None
+        self._drained: concurrent.futures.Future[CutOff] = concurrent.futures.Future()
         self._patience = 0.0
         self._waking = threading.Lock()
+        self._channel = _channel(self)
+        self.draining = False
 
     def add(self, server: Any) -> None:
         self._servers.append(server)
+        for each in self._objects("channel_class"):
+            each.channel_class = self._channel
 
     def start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Serve; the future is done when the thread has ended."""
@@ -84,33 +116,74 @@ class _Waitress:
         threading.Thread(target=work, name=f"{self._name}-waitress", daemon=True).start()
         return asyncio.wrap_future(ended, loop=loop)
 
+    def accept(self) -> None:
+        """Accept on all sockets."""
+        for each in self._objects("accept_connections"):
+            if not each.accepting:
+                each.accept_connections()
+        self._wake()
+
+    def drain(self, within: float) -> concurrent.futures.Future[CutOff]:
+        """Accept nothing more, and close each connection with an answer that says so or after `within` seconds."""
+        self._drain_within = within
+        self._wake()
+        return self._drained
+
     def stop(self, within: float) -> None:
         """Accept nothing more, and end when the requests that are under way have their answers or after `within` seconds."""
-        with self._waking:  # what is written to must not be closed meanwhile
-            self._stop_within = within
-            self._patience = within / 10
-            for each in self._objects("trigger"):
-                each.pull_trigger()
+        self._stop_within = within
+        self._patience = within / 10
+        self._wake()
 
     def close(self) -> None:
         for server in self._servers:
             server.task_dispatcher.shutdown(timeout=self._patience)
         self._wasyncore.close_all(self.map, ignore_all=True)
 
+    def _wake(self) -> None:
+        with self._waking:  # what is written to must not be closed meanwhile
+            for each in self._objects("trigger"):
+                each.pull_trigger()
+
     def _serve(self) -> None:
-        turn = partial(self._wasyncore.loop, map=self.map, use_poll=True, count=1)
         try:
             while self._stop_within is None:
-                turn(timeout=30)
-            end = time.monotonic() + self._stop_within
-            for each in self._objects("accepting"):
-                if each.accepting:
-                    self._wasyncore.dispatcher.close(each)  # the listening socket alone
-            while self._busy() and (left := end - time.monotonic()) > 0:
-                turn(timeout=min(left, 0.1))
+                self._turn(30)
+                if self._drain_within is not None and not self._drained.done():
+                    self._drained.set_result(self._drain(self._drain_within))
+            self._refuse()
+            self._turn_until(lambda: not self._busy(), self._stop_within)
         finally:
             with self._waking:
                 self.close()
+
+    def _drain(self, within: float) -> CutOff:
+        self.draining = True
+        self._refuse()
+        self._turn_until(lambda: self._stop_within is not None or not self._objects("requests"), within)
+        idle = [
+            each
+            for each in self._objects("requests")
+            if not (each.requests or each.total_outbufs_len or each.half_closed)
+        ]
+        for channel in idle:
+            channel.will_close = True
+        self._turn_until(lambda: not self._objects("requests"), TO_END)
+        left = [each for each in self._objects("requests") if each.requests or each.total_outbufs_len]
+        return CutOff(requests=len(left), idle=len(idle))
+
+    def _refuse(self) -> None:
+        for each in self._objects("accepting"):
+            if each.accepting:
+                self._wasyncore.dispatcher.close(each)  # the listening socket alone
+
+    def _turn(self, timeout: float) -> None:
+        self._wasyncore.loop(timeout=timeout, map=self.map, use_poll=True, count=1)
+
+    def _turn_until(self, done: Callable[[], bool], within: float) -> None:
+        end = time.monotonic() + within
+        while not done() and (left := end - time.monotonic()) > 0:
+            self._turn(min(left, 0.1))
 
     def _busy(self) -> bool:
         channels = self._objects("requests")
@@ -121,3 +194,41 @@ class _Waitress:
 
     def _objects(self, attribute: str) -> list[Any]:
         return [each for each in list(self.map.values()) if hasattr(each, attribute)]
+
+
+def _channel(serving: _Waitress) -> type[Any]:
+    """waitress's connection, which while `serving` is draining says that it closes, and closes by half first."""
+    channel: Any = import_module("waitress.channel").HTTPChannel
+    task: Any = import_module("waitress.task").WSGITask
+
+    class Task(task):  # type: ignore[misc]
+        def build_response_header(self) -> Any:
+            more = len(self.channel.requests) > 1 or self.channel.request is not None or unread(self.channel.socket)
+            if serving.draining and not more:
+                self.request.headers["CONNECTION"] = "close"  # as if the client had said so
+            return super().build_response_header()
+
+    class Channel(channel):  # type: ignore[misc]
+        task_class = Task
+        will_close: bool
+        half_closed = False
+
+        def readable(self) -> Any:
+            return self.half_closed or super().readable()
+
+        def received(self, data: bytes) -> Any:
+            return False if self.half_closed else super().received(data)
+
+        def handle_close(self) -> None:
+            by_us = self.will_close and self.connected and not self.half_closed
+            self.will_close = False
+            if not (serving.draining and by_us):
+                super().handle_close()
+                return
+            self.half_closed = True
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                super().handle_close()
+
+    return Channel
