@@ -245,19 +245,21 @@ def _start_problems(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"{' and '.join(kinds)} are given; a release starts by one of them"
     if "args" in given and "main" not in given and kinds:
         yield f"args go with main; {kinds[0]} takes none"
-    if "listen" in given and kinds == ["main"]:
-        yield "listen goes with asgi or wsgi; what main calls binds its own sockets"
     if kinds in (["asgi"], ["wsgi"]) and not given.get("listen"):
         yield f'{kinds[0]} needs an address, as in listen = ["tcp://127.0.0.1:8000"]'
 
 
 def _start(project: Project, given: Mapping[str, Any]) -> dict[str, Any]:
-    for kind, extra in (("asgi", "listen"), ("wsgi", "listen"), ("main", "args")):
+    listen = {"listen": list(given["listen"])} if given.get("listen") else {}
+    for kind in ("asgi", "wsgi"):
         if kind in given:
-            return {kind: given[kind], extra: list(given.get(extra, []))}
+            return {kind: given[kind], **listen}
+    args = {"args": list(given.get("args", [])), **listen}
+    if "main" in given:
+        return {"main": given["main"], **args}
     if len(project.scripts) == 1 and not project.umbrella:
         [target] = project.scripts.values()
-        return {"main": target, "args": list(given.get("args", [])), "by-default": True}
+        return {"main": target, **args, "by-default": True}
     return {}
 
 

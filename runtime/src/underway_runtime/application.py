@@ -34,6 +34,20 @@ class Application:
         application could not start: the boot ends, what had started is stopped, and the exception is shown.
         """
 
+    def accept(self) -> Any:
+        """Begin with what comes from outside; called once, after `start`.
+
+        Usually at once. A node that takes over from another calls it when this version has passed its gates: until then
+        `start` should have connected, loaded and warmed up, and taken nothing from a queue or a socket.
+        """
+
+    def drain(self, within: float) -> Any:
+        """Take nothing more from outside, and return when what is under way is done or after `within` seconds.
+
+        Called at most once, before `stop`, in a node that hands over to another; what does not return in time is stopped
+        all the same.
+        """
+
     def stop(self) -> Any:
         """Stop; called once, if `start` returned, before what this application requires is stopped, and also when it ended by itself.
 

@@ -34,7 +34,7 @@ class Listeners:
     @property
     def addresses(self) -> list[str]:
         """Where they are bound, in the form in which it is configured, with the ports that they got."""
-        return [_text(each) for each in self.sockets]
+        return [text(each) for each in self.sockets]
 
     def close(self) -> None:
         """Close the sockets and remove their files."""
@@ -157,7 +157,8 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns  # the number alone may be given out again at once
 
 
-def _text(each: socket.socket) -> str:
+def text(each: socket.socket) -> str:
+    """Where a socket is bound, in the form in which that is configured."""
     name = each.getsockname()
     if each.family == socket.AF_UNIX:
         return f"unix://{name}"

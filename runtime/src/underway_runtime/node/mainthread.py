@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from .applications import Service, Stopping
+from .applications import CutOff, Service, Stopping
 
 
 class EndedWith(Exception):
@@ -97,6 +97,12 @@ class MainThread:
             if error is not None and not isinstance(error, EndedWith):  # 143, say, is an answer to SIGTERM
                 raise error
 
+        async def drain(within: float) -> CutOff:
+            if not ended.done():
+                self._interrupt()
+                await asyncio.wait({ended}, timeout=within)
+            return CutOff()  # what it still does is its own, and is not seen here
+
         self._jobs.put(job)
         try:
             function = await found
@@ -106,7 +112,7 @@ class MainThread:
             if self._called:
                 await stop(0)
             raise
-        return Service(function, ended, stop)
+        return Service(function, ended, stop, drain=drain)
 
     def _call(self, function: Callable[[], Any]) -> BaseException | None:
         try:

@@ -31,6 +31,7 @@ from typing import Any
 from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
 from . import collector, config, cookie, lock, signals
+from .adopt import Adoption
 from .applications import Applications, Ending, Stopping, check_code_path
 from .logs import last_words, log
 from .mainthread import MainThread
@@ -102,7 +103,7 @@ class Node:
         stop_timeout = _seconds("stop_timeout", STOP_TIMEOUT)
         self._lock.announce(release=settings.name, version=settings.version, stop_timeout=stop_timeout)
 
-        world = World(config.config.get, log, self._main_thread)
+        world = World(config.config.get, log, self._main_thread, adoption=Adoption(log))
         self._stop_timeout = stop_timeout
         self.applications = Applications(
             settings.directory.lib,

@@ -11,10 +11,11 @@ import concurrent.futures
 import contextlib
 import fcntl
 import inspect
+import re
 import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +25,8 @@ from typing import Any
 from ..application import Application
 from ..release.bootscript import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease
-from .applications import Log, Service
+from .adopt import Adoption
+from .applications import CutOff, Log, Service
 from .listen import Listeners, bind
 from .mainthread import MainThread
 
@@ -46,6 +48,8 @@ class World:
     private: Path | None = None
     """A directory for sockets that only this user can connect to: each web application is served there too, as soon as it
     is prepared, so that gates can call it before it accepts."""
+    adoption: Adoption | None = None
+    """What sockets that an application binds by itself are handed over with."""
 
 
 async def run(load: Load, world: World) -> Service:
@@ -65,9 +69,7 @@ async def run(load: Load, world: World) -> Service:
 
             return await wsgi.run(load, reference, world)
         case {"main": str(reference)} if world.main_thread is not None:
-            arguments = strings(load, "args", world)
-            world.log(f"{load.application} {load.version}: running {reference}")
-            return await world.main_thread.run(partial(find, reference), [load.application, *arguments])
+            return await _run_main(load, reference, world, world.main_thread)
     raise DamagedRelease(f"the boot script does not say what starts {load.application}: {load.start!r}")
 
 
@@ -86,6 +88,56 @@ def find(reference: str) -> Any:
         raise BootError(f"{name} has no {path!r}, which {reference!r} names") from None
 
 
+# ----------------------------------------------------------------------------------------------------------- main
+
+
+async def _run_main(load: Load, reference: str, world: World, main_thread: MainThread) -> Service:
+    arguments = strings(load, "args", world)
+    listeners = _for_its_own_binds(strings(load, "listen", world), world, waits=True)
+    world.log(f"{load.application} {load.version}: running {reference}")
+    try:
+        service = await main_thread.run(partial(find, reference), [load.application, *arguments])
+    except BaseException:
+        _withdraw(listeners, world)
+        raise
+    try:
+        if listeners.sockets and world.adoption is not None and world.adoption.late:
+            arrival = asyncio.ensure_future(world.adoption.arrival())
+            await asyncio.wait({arrival, service.ended}, return_when=asyncio.FIRST_COMPLETED)
+            arrival.cancel()
+    except BaseException:
+        await service.stop(_TO_RETURN)
+        _withdraw(listeners, world)
+        raise
+
+    async def accept() -> None:
+        if world.adoption is not None:
+            world.adoption.accept()
+
+    async def stop(within: float) -> None:
+        try:
+            await service.stop(within)
+        finally:
+            _withdraw(listeners, world)
+
+    return replace(service, accept=accept, stop=stop)
+
+
+def _for_its_own_binds(addresses: Sequence[str], world: World, *, waits: bool) -> Listeners:
+    """Bind what an application says that it will bind, and give it that when it does."""
+    if not addresses or world.adoption is None:
+        return Listeners(())
+    listeners = world.bind(addresses)
+    world.adoption.declare(listeners.sockets, waits=waits)
+    return listeners
+
+
+def _withdraw(listeners: Listeners, world: World) -> None:
+    if world.adoption is not None:
+        world.adoption.withdraw(listeners.sockets)
+    listeners.close()
+
+
 # ---------------------------------------------------------------------------------------------------------- class
 
 _TO_RETURN = 2.0
@@ -102,6 +154,9 @@ async def _run_class(load: Load, reference: str, world: World) -> Service:
     thread = _OwnThread(load.application)
     loop = asyncio.get_running_loop()
     never: asyncio.Future[None] = loop.create_future()
+    addresses = world.configured(load.application, "listen", None)
+    own = isinstance(addresses, list) and all(re.match(r"(tcp|unix)://", str(each)) for each in addresses)
+    listeners = _for_its_own_binds(addresses if own else [], world, waits=False)
     try:
         returned = await thread.call(instance.start)
         work = asyncio.wrap_future(returned) if isinstance(returned, concurrent.futures.Future) else returned
@@ -111,7 +166,17 @@ async def _run_class(load: Load, reference: str, world: World) -> Service:
         if isinstance(error, asyncio.CancelledError):
             await thread.undo(instance.stop)
         thread.end()
+        _withdraw(listeners, world)
         raise
+
+    async def accept() -> None:
+        await thread.call(instance.accept)
+
+    async def drain(within: float) -> CutOff:
+        if kind.drain is not Application.drain:
+            async with asyncio.timeout(within):
+                await thread.call(partial(instance.drain, within))
+        return CutOff()
 
     async def stop(within: float) -> None:
         ended_before = work is None or work.done()
@@ -119,13 +184,14 @@ async def _run_class(load: Load, reference: str, world: World) -> Service:
             await thread.call(instance.stop)
         finally:
             thread.end()
+            _withdraw(listeners, world)
             if work is not None and not ended_before:
                 work.cancel()
                 await asyncio.wait({work})
                 if not work.cancelled() and (error := work.exception()):
                     raise error
 
-    return Service(instance, never if work is None else work, stop)
+    return Service(instance, never if work is None else work, stop, accept, drain)
 
 
 class _OwnThread:
@@ -138,7 +204,7 @@ class _OwnThread:
 
     async def call(self, method: Callable[[], Any]) -> Any:
         """Call an ordinary method in the thread, or await one that is ``async def`` here."""
-        if getattr(method, "__func__", None) in (Application.start, Application.stop):
+        if getattr(method, "__func__", None) in (Application.start, Application.stop, Application.accept):
             return None  # not overridden
         if inspect.iscoroutinefunction(method):
             return await method()
