@@ -12,8 +12,9 @@ from underway.errors import BuildError
 from underway.steps import boot
 from underway.steps.configuration import make_sys_config
 from underway_runtime.node.config import load
-from underway_runtime.release import bootscript
+from underway_runtime.release import bootscript, gates
 from underway_runtime.release.bootscript import CodePath, Load, PrimLoad, Start
+from underway_runtime.release.directory import ReleaseDirectory
 from underway_runtime.release.errors import DamagedRelease
 
 
@@ -123,6 +124,18 @@ def test_the_cookie_is_never_in_the_release(
 
     assert json.loads((tmp_path / "cookie.source").read_text()) == source
     assert "s3cret" not in (tmp_path / "cookie.source").read_text()
+
+
+def test_the_gates_of_a_release_travel_in_it(tmp_path: Path) -> None:
+    """As they were written; a release without gates has no such file."""
+    bare = make_release(tmp_path)
+    place = ReleaseDirectory(bare.path).version(bare.version)
+    boot.write_gates(bare)
+    assert not place.gates.exists()
+
+    boot.write_gates(make_release(tmp_path, options={"gates": [{"http": "/health"}]}))
+
+    assert gates.read(place.gates) == (gates.Gate(http="/health"),)
 
 
 def test_a_template_of_the_project_wins_over_ours(tmp_path: Path) -> None:

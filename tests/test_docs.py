@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from underway.options import OPTIONS, TOP_ONLY
+from underway_runtime.release.gates import Gate
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
 
@@ -18,6 +20,13 @@ def test_every_option_has_a_row_and_every_row_is_an_option() -> None:
     documented = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row)}
 
     assert documented == (OPTIONS.keys() | TOP_ONLY.keys()) - {"releases"}
+
+
+def test_every_key_of_a_gate_is_in_the_reference() -> None:
+    """docs/reference/gates.md names the keys that there are."""
+    documented = set(re.findall(r"`([a-z]+)`", (REFERENCE / "gates.md").read_text()))
+
+    assert {field.name for field in fields(Gate)} <= documented
 
 
 def test_every_link_leads_somewhere() -> None:

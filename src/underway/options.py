@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from underway_runtime.release import gates
 from underway_runtime.release.bootscript import MODES
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -84,6 +85,10 @@ def _provider(value: Any) -> bool:
     return _reference(value) or (isinstance(value, list) and len(value) == 2 and _reference(value[0]))
 
 
+def _gates(value: Any) -> bool:
+    return isinstance(value, list) and not any(map(gates.problems_of, value))
+
+
 OPTIONS: Mapping[str, Option] = {
     "asgi": Option('an ASGI application, "module:attribute"', _reference),
     "wsgi": Option('a WSGI application, "module:attribute"', _reference),
@@ -104,6 +109,7 @@ OPTIONS: Mapping[str, Option] = {
         _cookie,
     ),
     "extras": Option("a list of the project's extras", _texts, []),
+    "gates": Option("a list of gates, as docs/reference/gates.md has them", _gates, []),
     "groups": Option("a list of dependency groups", _texts, []),
     "host-libraries": Option("a list of libraries that the host has or nothing uses, * for any part", _texts, []),
     "include-executables-for": Option(
@@ -161,6 +167,8 @@ def problem_of(name: str, value: Any) -> str | None:
         return "; ".join(
             f"application {app!r} has mode {mode!r}; a mode is one of {', '.join(MODES)}" for app, mode in wrong.items()
         )
+    if name == "gates" and isinstance(value, list):
+        return "; ".join(problem for gate in value for problem in gates.problems_of(gate))
     if name == "cookie":
         return f"cookie must be {option.wanted}"  # what was given may be the secret itself
     return f"{name} is {value!r}; it must be {option.wanted}"

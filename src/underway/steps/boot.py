@@ -99,6 +99,13 @@ def make_cookie(release: Release, path: Path) -> None:
     path.write_text(json.dumps(source) + "\n", encoding="utf-8")
 
 
+def write_gates(release: Release) -> None:
+    """Write the gates of the release to ``releases/V``, where it has some."""
+    if gates := release.options.get("gates"):
+        place = ReleaseDirectory(release.path).version(release.version).gates
+        place.write_text(json.dumps(gates, indent=1) + "\n", encoding="utf-8")
+
+
 def rel_templates_path(release: Release, name: str) -> Path:
     """The template called `name`: the project's own below the option rel-templates-path, or the one that we ship."""
     own = Path(str(release.options.get("rel-templates-path", "rel")), name)

@@ -23,6 +23,7 @@
     │       ├── hello.rel      name, version, interpreter, applications and modes
     │       ├── start.script  start_clean.script    boot scripts
     │       ├── sys.config     configuration as built
+    │       ├── gates.json     what must hold for this version to stand; only where gates are set
     │       ├── cookie.source  where the node takes its cookie from; never the cookie
     │       └── launcher  env.sh  python.args  remote.python.args  runtime.py
     └── var/                   all that changes; elsewhere with RELEASE_VAR
@@ -106,6 +107,11 @@ class VersionDirectory:
     @property
     def sys_config(self) -> Path:
         return self.path / "sys.config"
+
+    @property
+    def gates(self) -> Path:
+        """Written where the release has some; read by `release.gates`."""
+        return self.path / "gates.json"
 
     @property
     def cookie_source(self) -> Path:
