@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underway_runtime.node.applications import Applications, Ending, Service
+from underway_runtime.node.applications import Applications, CutOff, Ending, Service
 from underway_runtime.release.bootscript import (
     STARTING_MODES,
     CodePath,
@@ -25,6 +25,8 @@ from underway_runtime.release.bootscript import (
 )
 from underway_runtime.release.errors import BootError, DamagedRelease
 
+NONE = CutOff()
+
 
 @dataclass
 class World:
@@ -36,6 +38,11 @@ class World:
     started: list[str] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+    drained: list[str] = field(default_factory=list)
+    alone: frozenset[str] = frozenset()
+    failing_accepts: frozenset[str] = frozenset()
+    cut_off: CutOff = NONE
     ended: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
@@ -55,13 +62,32 @@ class World:
             if name in self.failing_stops:
                 raise RuntimeError(f"{name} can't let go")
 
-        return Service(name, self.ended[name], stop)
+        async def accept() -> None:
+            if name in self.failing_accepts:
+                raise RuntimeError(f"{name} has no port")
+            self.accepted.append(name)
+
+        async def drain(within: float) -> CutOff:
+            self.drained.append(f"{name} begins")
+            await asyncio.sleep(0)
+            self.drained.append(f"{name} ends")
+            return self.cut_off
+
+        return Service(name, self.ended[name], stop, accept, drain)
 
     def log(self, message: str, error: BaseException | None = None) -> None:
         self.said.append(message)
 
-    def controller(self, *, start_timeout: float = 10, stop_timeout: float = 10) -> Applications:
-        return Applications(Path("/lib"), self.run, self.log, start_timeout=start_timeout, stop_timeout=stop_timeout)
+    def controller(self, *, start_timeout: float = 10, stop_timeout: float = 10, late: bool = False) -> Applications:
+        return Applications(
+            Path("/lib"),
+            self.run,
+            self.log,
+            start_timeout=start_timeout,
+            stop_timeout=stop_timeout,
+            overlaps=lambda load: load.application not in self.alone,
+            late=late,
+        )
 
 
 def load(name: str, *requires: str, starts: bool = True) -> Load:
@@ -117,6 +143,90 @@ def test_a_required_library_need_not_start() -> None:
     asyncio.run(boot_and_stop(world, [*script, Start("lib", "permanent")]))
 
     assert world.started == ["web"]
+
+
+HANDED_OVER: list[Instruction] = [
+    load("db"),
+    load("clock"),
+    load("web", "db"),
+    load("reports", "clock"),
+    *(Start(name, "permanent") for name in ("db", "clock", "web", "reports")),
+]
+
+
+def test_a_late_boot_prepares_and_accepts_when_told() -> None:
+    """What must not run twice, and what requires it, starts last of all, when the other node has let it go."""
+    world = World(alone=frozenset({"clock"}))
+
+    async def scenario() -> None:
+        new = world.controller(late=True)
+        await new.boot(HANDED_OVER)
+        assert (world.started, world.accepted) == (["db", "web"], [])
+        await new.accept()
+        assert (world.started, world.accepted) == (["db", "web"], ["db", "web"])
+
+        async def prepared(name: str, service: Service) -> None:
+            world.accepted.append(f"{name} before")
+
+        await new.take_over(prepared)
+        assert world.started == ["db", "web", "clock", "reports"]
+        assert world.accepted[2:] == ["clock before", "clock", "reports before", "reports"]
+        await new.stop()
+        assert world.stopped == ["reports", "clock", "web", "db"]
+
+    asyncio.run(scenario())
+
+
+def test_what_must_not_run_twice_is_let_go_and_can_come_back() -> None:
+    """The rest goes on; where the other node fails to start it, this one starts it again."""
+    world = World(alone=frozenset({"clock"}))
+
+    async def scenario() -> None:
+        old = world.controller()
+        await old.boot(HANDED_OVER)
+        gone = await old.let_go()
+        assert (gone, world.stopped) == ({"clock": "permanent", "reports": "permanent"}, ["reports", "clock"])
+        for name, mode in gone.items():
+            await old.start(name, mode)
+        assert list(old.running) == ["db", "web", "clock", "reports"]
+        await old.stop()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_required_drains_last() -> None:
+    """Others drain at once with each other; what was cut off is told."""
+    world = World(cut_off=CutOff(requests=1))
+
+    async def scenario() -> None:
+        old = world.controller()
+        await old.boot(HANDED_OVER)
+        assert await old.drain() == dict.fromkeys(("db", "clock", "web", "reports"), CutOff(requests=1))
+        assert world.drained[:2] == ["reports begins", "web begins"]
+        for first, then in (("web", "db"), ("reports", "clock")):
+            assert world.drained.index(f"{first} ends") < world.drained.index(f"{then} begins")
+        await old.stop()
+
+    asyncio.run(scenario())
+    assert "web has not drained within 30 s; ended: 1 requests, 0 WebSockets, 0 idle connections" in world.said
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_application_that_can_not_accept_is_named(late: bool) -> None:
+    """It is stopped, and so is all that had started."""
+    world = World(failing_accepts=frozenset({"web"}))
+
+    async def scenario() -> None:
+        new = world.controller(late=late)
+        await new.boot(HANDED_OVER)
+        try:
+            await new.accept()
+        finally:
+            await new.stop()
+
+    with pytest.raises(BootError, match=r"web could not (start|accept): RuntimeError: web has no port"):
+        asyncio.run(scenario())
+    assert sorted(world.stopped) == sorted(world.started)
 
 
 @pytest.mark.parametrize(

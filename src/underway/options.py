@@ -124,6 +124,7 @@ OPTIONS: Mapping[str, Option] = {
     "overlays": Option(
         "a path, or a list of paths, of directories to copy into the release", lambda v: _text(v) or _texts(v), []
     ),
+    "overlap": Option("true or false", _truth, True),
     "overwrite": Option("true or false", _truth, False),
     "path": Option("a path", _text),
     "prefer": Option("a list of applications", _texts, []),
@@ -151,7 +152,7 @@ TOP_ONLY: Mapping[str, Option] = {
 }
 """What only [tool.underway] may hold."""
 
-START = ("asgi", "wsgi", "main", "args", "listen")
+START = ("asgi", "wsgi", "main", "args", "listen", "overlap")
 """The options that say what starts; they travel with the application, not with the release."""
 
 DEFAULTS = {name: option.default for name, option in OPTIONS.items() if name not in (*START, "options", "version")}

@@ -250,11 +250,13 @@ def _start_problems(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _start(project: Project, given: Mapping[str, Any]) -> dict[str, Any]:
-    listen = {"listen": list(given["listen"])} if given.get("listen") else {}
+    shared: dict[str, Any] = {"listen": list(given["listen"])} if given.get("listen") else {}
+    if not given.get("overlap", True):
+        shared["overlap"] = False
     for kind in ("asgi", "wsgi"):
         if kind in given:
-            return {kind: given[kind], **listen}
-    args = {"args": list(given.get("args", [])), **listen}
+            return {kind: given[kind], **shared}
+    args = {"args": list(given.get("args", [])), **shared}
     if "main" in given:
         return {"main": given["main"], **args}
     if len(project.scripts) == 1 and not project.umbrella:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class Application:
@@ -23,6 +23,10 @@ class Application:
     """The application's name, as in the boot script; set before ``__init__`` runs, as is all else here."""
     version: str
     """The application's version."""
+    overlap: ClassVar[bool] = True
+    """Whether it may run in two nodes at once while one hands over to the other. With False the new one starts it, and
+    all that requires it, only after the old one has stopped it: right for a scheduler, a leader, the one consumer of a
+    queue. ``overlap`` in the application's configuration wins."""
     _configured: Callable[[str, str, Any], Any]
 
     def start(self) -> Any:
@@ -46,6 +50,26 @@ class Application:
 
         Called at most once, before `stop`, in a node that hands over to another; what does not return in time is stopped
         all the same.
+        """
+
+    def export_state(self) -> Any:
+        """What the node that takes over is to know: None, or plain data (what JSON can say).
+
+        Called once, after `drain` and before `stop`. To raise, to return anything else or too much, or to take too long
+        means that nothing is handed over, which is told; the hand-over goes on.
+        """
+
+    def import_state(self, state: Any, version: str) -> Any:
+        """Take what `export_state` of this application's `version` returned; `version` may be newer than this one.
+
+        Called once, after `start`, and only where there is something. What may overlap has begun to accept by then, so
+        what has come since is to be kept; for what may not, it comes before `accept`.
+        """
+
+    def config_change(self, changed: Mapping[str, Any], new: Mapping[str, Any], removed: Sequence[str]) -> Any:
+        """The application's own configuration has changed while it runs, after OTP's ``config_change/3``.
+
+        `changed` and `new` hold keys with their values as they are now, `removed` keys alone; at least one is not empty.
         """
 
     def stop(self) -> Any:

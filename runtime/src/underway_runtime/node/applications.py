@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ..release.bootscript import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start, resolve
 from ..release.errors import BootError, DamagedRelease, UnderwayError, listing
@@ -82,6 +82,10 @@ async def _nothing_to_drain(within: float) -> CutOff:
     return CutOff()
 
 
+async def _no_method(method: str, *arguments: Any) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Service:
     """An application that runs: prepared at first, and accepting from when it is told to."""
@@ -97,6 +101,11 @@ class Service:
     drain: Callable[[float], Awaitable[CutOff]] = _nothing_to_drain
     """Makes it accept no more and waits, for so many seconds at most, until nothing is under way; what is then is ended.
     Called at most once, before `stop`."""
+    call: Callable[..., Awaitable[Any]] = _no_method
+    """Calls a method of the application's class by its name, with arguments; None where it has no such."""
+
+
+Prepared: TypeAlias = Callable[[str, Service], Awaitable[object]]
 
 
 @dataclass(frozen=True)
@@ -183,8 +192,8 @@ class Applications:
             await self.stop()
             raise
 
-    async def start(self, name: str, mode: Mode) -> None:
-        """Start one application.
+    async def start(self, name: str, mode: Mode, prepared: Prepared | None = None) -> None:
+        """Start one application; `prepared` is called with it before it accepts.
 
         Raises BootError when it is not loaded, runs already, requires one that has not started, fails or takes too long.
         """
@@ -212,7 +221,7 @@ class Applications:
             async with asyncio.timeout(self._start_timeout) as limit:
                 service = await self._run(load)
                 if not self._late:
-                    await self._accept(name, service)
+                    await self._accept(name, service, prepared)
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
@@ -238,11 +247,11 @@ class Applications:
                 self.running.pop(name)
                 raise BootError(f"{name} could not accept: {describe(error)}") from error
 
-    async def take_over(self) -> None:
-        """Start what waited, because the node that hands over has let it go. Raises what `start` raises."""
+    async def take_over(self, prepared: Prepared | None = None) -> None:
+        """Start what waited, because the node that hands over has let it go; as `start`, and after `accept`."""
         while self.waiting:
             name = next(iter(self.waiting))
-            await self.start(name, self.waiting.pop(name))
+            await self.start(name, self.waiting.pop(name), prepared)
 
     async def let_go(self) -> dict[str, Mode]:
         """Stop what must not run twice, and what requires it; returns what that was, in start order.
@@ -336,8 +345,10 @@ class Applications:
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
 
-    async def _accept(self, name: str, service: Service) -> None:
+    async def _accept(self, name: str, service: Service, prepared: Prepared | None = None) -> None:
         try:
+            if prepared is not None:
+                await prepared(name, service)
             await service.accept()
         except BaseException:
             await self._stop_one(name, service, self._stop_timeout)

@@ -35,9 +35,9 @@ from .adopt import Adoption
 from .applications import Applications, Ending, Stopping, check_code_path
 from .logs import last_words, log
 from .mainthread import MainThread
-from .servers import World
+from .servers import World, overlaps
 from .servers import run as run_application
-from .settings import START_TIMEOUT, STOP_TIMEOUT, Settings
+from .settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
 
 _TO_BEGIN = 5.0
 """Seconds until a main function is taken to have imported what it will, for the collector."""
@@ -112,10 +112,14 @@ class Node:
             embedded=settings.mode == "embedded",
             start_timeout=_seconds("start_timeout", START_TIMEOUT),
             stop_timeout=stop_timeout,
+            drain_timeout=_drain_timeout,
+            overlaps=partial(overlaps, world=world),
         )
         instructions = list(self._script.instructions)
         while instructions and not isinstance(instructions[0], Start):
             self.applications.obey(instructions.pop(0))
+        for name in self.applications.loaded:
+            _drain_timeout(name)  # a wrong one is told now
         return partial(self._live, instructions)
 
     def _run_both(self, start: Callable[[], Awaitable[int]], main_thread: MainThread) -> int:
@@ -284,8 +288,12 @@ def _has_main(script: BootScript) -> bool:
     return bool(mains)
 
 
-def _seconds(key: str, default: float) -> float:
-    value = config.config.get("underway_runtime", key, default)
+def _drain_timeout(application: str) -> float:
+    return _seconds("drain_timeout", _seconds("drain_timeout", DRAIN_TIMEOUT), application)
+
+
+def _seconds(key: str, default: float, application: str = "underway_runtime") -> float:
+    value = config.config.get(application, key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise ConfigError(f"`{key}` of underway_runtime is a number of seconds, not {value!r}")
+        raise ConfigError(f"`{key}` of {application} is a number of seconds, not {value!r}")
     return float(value)

@@ -73,6 +73,16 @@ async def run(load: Load, world: World) -> Service:
     raise DamagedRelease(f"the boot script does not say what starts {load.application}: {load.start!r}")
 
 
+def overlaps(load: Load, world: World) -> bool:
+    """Whether an application may run in two nodes at once. Raises what `find` raises, and ConfigError."""
+    start = load.start or {}
+    by_itself = find(start["class"]).overlap if "class" in start else start.get("overlap", True)
+    value = world.configured(load.application, "overlap", by_itself)
+    if not isinstance(value, bool):
+        raise ConfigError(f"`overlap` of {load.application} is true or false, not {value!r}")
+    return value
+
+
 def find(reference: str) -> Any:
     """The object that ``module:name.name`` refers to. Raises BootError when there is none; what an import raises, as it is."""
     name, _, path = reference.partition(":")
@@ -169,13 +179,15 @@ async def _run_class(load: Load, reference: str, world: World) -> Service:
         _withdraw(listeners, world)
         raise
 
+    async def call(method: str, *arguments: Any) -> Any:
+        return await thread.call(getattr(instance, method), *arguments)
+
     async def accept() -> None:
         await thread.call(instance.accept)
 
     async def drain(within: float) -> CutOff:
-        if kind.drain is not Application.drain:
-            async with asyncio.timeout(within):
-                await thread.call(partial(instance.drain, within))
+        async with asyncio.timeout(within):
+            await thread.call(instance.drain, within)
         return CutOff()
 
     async def stop(within: float) -> None:
@@ -191,7 +203,7 @@ async def _run_class(load: Load, reference: str, world: World) -> Service:
                 if not work.cancelled() and (error := work.exception()):
                     raise error
 
-    return Service(instance, never if work is None else work, stop, accept, drain)
+    return Service(instance, never if work is None else work, stop, accept, drain, call)
 
 
 class _OwnThread:
@@ -202,12 +214,12 @@ class _OwnThread:
         self._jobs: SimpleQueue[Callable[[], None] | None] | None = None
         self._last: concurrent.futures.Future[Any] | None = None
 
-    async def call(self, method: Callable[[], Any]) -> Any:
+    async def call(self, method: Callable[..., Any], *arguments: Any) -> Any:
         """Call an ordinary method in the thread, or await one that is ``async def`` here."""
-        if getattr(method, "__func__", None) in (Application.start, Application.stop, Application.accept):
+        if getattr(method, "__func__", None) in vars(Application).values():
             return None  # not overridden
         if inspect.iscoroutinefunction(method):
-            return await method()
+            return await method(*arguments)
         if self._jobs is None:
             self._jobs = SimpleQueue()
             threading.Thread(target=self._work, args=(self._jobs,), name=self._name, daemon=True).start()
@@ -215,7 +227,7 @@ class _OwnThread:
 
         def job() -> None:
             try:
-                value = method()
+                value = method(*arguments)
             except BaseException as error:
                 result.set_exception(error)
             else:

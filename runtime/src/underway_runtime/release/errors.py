@@ -43,6 +43,10 @@ class ConfigError(UnderwayError):
     """The configuration does not hold."""
 
 
+class StateError(UnderwayError):
+    """What an application hands over to its successor can't be taken."""
+
+
 def listing(heading: str, problems: Iterable[str]) -> str:
     """One message for everything that is wrong: a heading and a line for each problem.
 
