@@ -7,15 +7,21 @@ import http.client
 import http.server
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from code_server_helpers import Interpreter, laid_out
 from node_helpers import App, MakeNode, eventually, nodes, read_until, terminate, this_interpreter
 from underway_runtime.node.adopt import Adoption, not_handed_over
+from underway_runtime.node.listen import Listeners
+from underway_runtime.node.mainthread import MainThread
+from underway_runtime.node.servers import World, run
+from underway_runtime.release.bootscript import Load
 
 TIMEOUT = 30.0
 
@@ -168,6 +174,60 @@ def test_what_comes_late_waits_in_listen(declared: socket.socket, late: Adoption
     thread.join()
     os.close(awake)
     os.close(wake)
+
+
+def test_a_main_function_is_prepared_when_it_waits_in_listen(
+    declared: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then its gates can be tried; it goes on when it may accept, and never notices."""
+    address = declared.getsockname()
+    main_thread = MainThread()
+    adoption = Adoption(lambda message, error=None: None, late=True)
+    tool = ModuleType("tool")
+
+    def main() -> None:
+        with socket.create_server(address) as own:
+            connection, _ = own.accept()
+            with connection:
+                connection.sendall(b"late")
+
+    tool.main = main  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tool", tool)
+    monkeypatch.setattr(sys, "argv", [])
+
+    async def scenario() -> bytes:
+        configuration = {"listen": ["tcp://127.0.0.1:0"]}
+        world = World(
+            lambda _, key, default: configuration.get(key, default),
+            lambda message, error=None: None,
+            main_thread,
+            bind=lambda _: Listeners((declared.dup(),)),
+            adoption=adoption,
+        )
+        reader, writer = await asyncio.open_connection(*address)
+        service = await run(Load("tool", "1.0", (), {"main": "tool:main"}), world)
+        assert not service.ended.done()
+        await service.accept()
+        answer = await reader.read()
+        writer.close()
+        await service.ended
+        await service.stop(1)
+        return answer
+
+    answers: list[bytes] = []
+
+    def loop() -> None:
+        try:
+            answers.append(asyncio.run(asyncio.wait_for(scenario(), TIMEOUT)))
+        finally:
+            main_thread.take_back()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    main_thread.lend()
+    thread.join()
+    adoption.close()
+    assert answers == [b"late"]
 
 
 def test_what_is_bound_below_is_named(declared: socket.socket, adoption: Adoption) -> None:

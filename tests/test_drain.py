@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 import stat
@@ -21,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 
 from conftest import Count
 from underway_runtime.node.applications import CutOff, Service
-from underway_runtime.node.listen import Listeners
+from underway_runtime.node.listen import Listeners, short
 from underway_runtime.node.servers import World, run
 from underway_runtime.release.bootscript import Load
 
@@ -69,7 +70,14 @@ class Place:
 def place(tmp_path: Path) -> Iterator[Place]:
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         listening.setblocking(False)
-        yield Place(listening, tmp_path)
+        yield Place(listening, deep(tmp_path))
+
+
+def deep(place: Path) -> Path:
+    """A directory with a name that is longer than that of a socket may be."""
+    made = place.joinpath(*["d" * 100] * 3)
+    made.mkdir(parents=True)
+    return made
 
 
 @dataclass
@@ -161,6 +169,11 @@ def request(path: str = "/", *, method: str = "GET", version: str = "1.1", heade
     return f"{method} {path} HTTP/{version}\r\nHost: here\r\n{headers}\r\n".encode()
 
 
+def own(writer: asyncio.StreamWriter) -> socket.socket:
+    """The connection itself, without a loop."""
+    return socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno()))
+
+
 @contextlib.asynccontextmanager
 async def stopping(*services: Service) -> AsyncIterator[None]:
     try:
@@ -174,7 +187,8 @@ async def stopping(*services: Service) -> AsyncIterator[None]:
 
 
 async def ask(path: Path) -> Answer:
-    reader, writer = await asyncio.open_unix_connection(str(path))
+    with short(path) as name:
+        reader, writer = await asyncio.open_unix_connection(name)
     writer.write(request())
     try:
         return await read_answer(reader)
@@ -196,8 +210,8 @@ def test_a_prepared_service_answers_privately_and_accepts_when_told(
             assert (await ask(private)).body == "new 0"
             reader, writer = await place.open()
             writer.write(request())
-            with pytest.raises(BlockingIOError):
-                writer.get_extra_info("socket")._sock.recv(1)
+            with own(writer) as connection, pytest.raises(BlockingIOError):
+                connection.recv(1)
             assert apps["new"].entered == 1
 
             await service.accept()
@@ -395,9 +409,9 @@ def test_http_1_0_is_answered_and_closed(place: Place, http: str) -> None:
 async def sends_after_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A client that has begun to send when it reads that the connection ends; raises when it is reset."""
     assert await reader.read() == b""
-    own = writer.get_extra_info("socket")._sock
-    own.send(request())
-    own.send(request())
+    with own(writer) as connection:
+        connection.send(request())
+        connection.send(request())
 
 
 @ASGI

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from ..release.errors import ConfigError, UnderwayError
 from ..release.gates import Gate
 from .applications import describe
+from .listen import short
 from .servers import find
 
 _LONGEST_ANSWER = 1_000_000
@@ -124,7 +125,8 @@ def _socket_of(gate: Gate, private: Path | None) -> Path:
 
 async def _connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if address.startswith("unix://"):
-        return await asyncio.open_unix_connection(address.removeprefix("unix://"))
+        with short(Path(address.removeprefix("unix://"))) as name:
+            return await asyncio.open_unix_connection(name)
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     return await asyncio.open_connection(host.strip("[]"), int(port))
 

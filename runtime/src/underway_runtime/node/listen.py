@@ -15,7 +15,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -65,6 +65,31 @@ def bind(addresses: Sequence[str]) -> Listeners:
         listeners.close()
         raise BootError(listing("can't listen:", problems))
     return listeners
+
+
+def bind_private(path: Path) -> Listeners:
+    """A socket file that only this user can connect to, in the place of any that is there."""
+    each = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        each.setblocking(False)
+        path.unlink(missing_ok=True)
+        with short(path) as name:
+            each.bind(name)
+        path.chmod(0o600)  # nobody can connect before `listen`
+    except BaseException:
+        each.close()
+        raise
+    return Listeners((each,), ((path, _identity(path)),))
+
+
+@contextlib.contextmanager
+def short(path: Path) -> Iterator[str]:
+    """A name for a socket file that is not too long for the system, which takes 107 bytes."""
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}" if os.path.isdir("/proc/self/fd") else os.fspath(path)
+    finally:
+        os.close(directory)
 
 
 def socket_file(address: str) -> Path | None:

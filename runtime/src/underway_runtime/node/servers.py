@@ -27,7 +27,7 @@ from ..release.bootscript import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease
 from .adopt import Adoption
 from .applications import CutOff, Log, Service
-from .listen import Listeners, bind
+from .listen import Listeners, bind, bind_private
 from .mainthread import MainThread
 
 REQUESTS_SHARE = 0.8
@@ -264,10 +264,7 @@ def private_socket(load: Load, world: World) -> Listeners:
     """The socket that gates call an application over; none where none is wanted."""
     if world.private is None:
         return Listeners(())
-    private = bind([f"unix://{world.private / load.application}.sock"])
-    for path, _ in private.files:
-        path.chmod(0o600)  # nobody can connect before `listen`
-    return private
+    return bind_private(world.private / f"{load.application}.sock")
 
 
 def unread(connection: Any) -> bool:
