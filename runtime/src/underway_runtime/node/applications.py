@@ -357,6 +357,9 @@ class Applications:
     async def _drain_one(self, name: str, service: Service, within: float) -> CutOff:
         try:
             cut_off = await service.drain(within)
+        except TimeoutError:
+            self._log(f"{name} has not drained within {within:g} s")
+            return CutOff()
         except Exception as error:  # what can't drain is stopped all the same
             self._log(f"{name} failed to drain: {describe(error)}", error)
             return CutOff()

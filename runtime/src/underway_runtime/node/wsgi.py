@@ -64,7 +64,7 @@ async def run(load: Load, reference: str, world: World) -> Service:
     async def drain(within: float) -> CutOff:
         nonlocal listeners
         listeners = Listeners(listeners.sockets)  # their files are used by whom they are shared with
-        return await asyncio.wrap_future(serving.drain(within))
+        return await asyncio.shield(asyncio.wrap_future(serving.drain(within)))
 
     async def stop(within: float) -> None:
         serving.stop(within * REQUESTS_SHARE)
@@ -156,6 +156,8 @@ class _Waitress:
         finally:
             with self._waking:
                 self.close()
+            if not self._drained.done():
+                self._drained.set_result(CutOff())  # whoever still waits
 
     def _drain(self, within: float) -> CutOff:
         self.draining = True
