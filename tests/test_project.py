@@ -41,6 +41,20 @@ def test_one_script_entry_point_needs_no_configuration(tmp_path: Path) -> None:
     assert found.start == {"main": "chat.cli:main", "args": [], "by-default": True}
 
 
+def test_a_main_may_say_what_it_binds_and_that_it_must_not_run_twice(tmp_path: Path) -> None:
+    """Both travel with what starts; an application that may overlap says nothing."""
+    listen = 'listen = ["tcp://127.0.0.1:8000"]\n'
+
+    found = define(tmp_path, MINIMAL + f'[tool.underway]\nmain = "chat.cli:main"\n{listen}overlap = false\n')
+
+    assert found.start == {
+        "main": "chat.cli:main",
+        "args": [],
+        "listen": ["tcp://127.0.0.1:8000"],
+        "overlap": False,
+    }
+
+
 def test_two_scripts_do_not_choose_themselves(tmp_path: Path) -> None:
     """Which of two scripts a release starts is never guessed."""
     assert define(tmp_path, MINIMAL + '[project.scripts]\na = "c:a"\nb = "c:b"\n').start == {}

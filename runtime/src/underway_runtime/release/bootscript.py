@@ -54,7 +54,8 @@ class Load:
     requires: tuple[str, ...] = ()
     start: Mapping[str, Any] | None = None
     """What starts it, exactly one of: ``{"class": "mod:Class"}``, ``{"asgi": "mod:app", "listen": [...]}``,
-    ``{"wsgi": "mod:app", "listen": [...]}``, ``{"main": "mod:func", "args": [...]}``; None for a library."""
+    ``{"wsgi": "mod:app", "listen": [...]}``, ``{"main": "mod:func", "args": [...]}``, which may have ``listen`` too; each but
+    a class may have ``"overlap": false``. None for a library."""
 
 
 @dataclass(frozen=True)
