@@ -483,7 +483,7 @@ def test_a_node_of_another_user_is_not_stopped(make: MakeNode) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("start", "--shel"), "error: start does not take '--shel'; usage: hello start [--shell] | eval CODE"),
+        (("start", "--shel"), "error: start does not take '--shel'; usage: hello start [--shell] | daemon | eval CODE"),
         (("pid", "now"), "error: pid does not take 'now'; usage: hello"),
         (("eval",), "error: eval needs code: hello eval 'print(1 + 1)'"),
     ],

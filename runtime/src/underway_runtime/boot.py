@@ -10,7 +10,7 @@ from .node.stack import with_room
 
 def main() -> int:
     """Do what the command line asks for; the exit status of the process."""
-    if sys.argv[1:2] == ["start"]:
+    if sys.argv[1:2] == ["node"]:
         collector.postpone()
     return with_room(_run)()
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from ..release import bootscript
 from ..release.bootscript import CodePath
 from ..release.errors import UnderwayError, UsageError
-from . import lock
+from . import keeping, lock
 from .settings import STOP_TIMEOUT, Settings, from_environ
 
-USAGE = "start [--shell] | eval CODE [ARGS...] | stop | pid | verify [--json]"
+USAGE = "start [--shell] | daemon | eval CODE [ARGS...] | stop | pid | verify [--json]"
 
 _MARGIN = 5.0
 """Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
@@ -27,10 +27,10 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     settings = from_environ(environ)
     match list(arguments):
-        case ["start"]:
-            return start(settings, environ)
-        case ["start", "--shell"]:
-            return start(settings, environ, shell=True)
+        case ["node", "start" | "daemon"]:
+            return node(settings)
+        case ["node", "start", "--shell"]:
+            return node(settings, shell=True)
         case ["eval", source, *rest]:
             return evaluate(settings, source, rest)
         case ["eval"]:
@@ -41,7 +41,9 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             return pid(settings)
         case ["verify"] | ["verify", "--json"]:
             return verify(settings, as_json="--json" in arguments)
-        case ["start" | "stop" | "pid" | "verify" as command, *rest]:
+        case ["node", command, *rest]:
+            raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {settings.prog} {USAGE}")
+        case ["stop" | "pid" | "verify" as command, *rest]:
             raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {settings.prog} {USAGE}")
         case []:
             raise UsageError(f"no command; usage: {settings.prog} {USAGE}")
@@ -51,11 +53,16 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             raise AssertionError(arguments)
 
 
-def start(settings: Settings, environ: Mapping[str, str], *, shell: bool = False) -> int:
-    """Run the node in this process until it stops."""
-    from .node import Node
+def node(settings: Settings, *, shell: bool = False) -> int:
+    """Run the node in this process until it stops; its keeper has started it."""
+    keeper = keeping.connect(os.environ)
+    try:
+        from .node import Node
 
-    return Node(settings, bootscript.read(settings.boot_script), environ, shell=shell).run()
+        return Node(settings, bootscript.read(settings.boot_script), os.environ, keeper, shell=shell).run()
+    except UnderwayError as error:
+        keeper.failed(str(error))
+        raise
 
 
 def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
@@ -75,7 +82,7 @@ def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
 
 
 def pid(settings: Settings) -> int:
-    """Print the pid of the running node."""
+    """Print the pid of the keeper of the running node, which stays the same for as long as it runs."""
     print(_running(settings).pid)
     return 0
 

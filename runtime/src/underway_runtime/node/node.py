@@ -2,7 +2,7 @@
 
 ::
 
-    lock, cookie, configuration     in the main thread; a signal ends it at once
+    lock, cookie, configuration     in the main thread; a signal ends it at once. The keeper has the lock
       └─ code path, modules         instructions before the first start; likewise
            └─ starts                on the loop; a signal stops what has started
                 └─ running          until a signal, the shell, or the end of an application that matters
@@ -30,8 +30,9 @@ from typing import Any
 
 from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
-from . import collector, config, cookie, lock, signals
+from . import collector, config, cookie, signals
 from .applications import Applications, Ending, Stopping, check_code_path
+from .keeping import Keeping
 from .logs import last_words, log
 from .mainthread import MainThread
 from .servers import World
@@ -48,11 +49,18 @@ class Node:
     """One run of a node."""
 
     def __init__(
-        self, settings: Settings, script: BootScript, environ: Mapping[str, str], *, shell: bool = False
+        self,
+        settings: Settings,
+        script: BootScript,
+        environ: Mapping[str, str],
+        keeper: Keeping,
+        *,
+        shell: bool = False,
     ) -> None:
         self._settings = settings
         self._script = script
         self._environ = environ
+        self._keeper = keeper
         self._shell_wanted = shell
         self._shell: Any = None
         self._preparing = True
@@ -67,10 +75,10 @@ class Node:
 
         Raises UnderwayError when it could not start.
         """
-        self._lock = lock.acquire(self._settings.tmp, self._settings.name)
         try:
             signals.install(self._on_signal)
             try:
+                self._keeper.hold(self._settings)
                 start = self._prepare()
                 self._preparing = False
             except Stopping:
@@ -82,7 +90,6 @@ class Node:
                 self._shell.close()
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()  # while `_end_soon` watches
-            self._lock.remove_pid()
 
     def ask_to_stop(self) -> None:
         """Make the node stop; from any thread, any number of times."""
@@ -100,9 +107,9 @@ class Node:
                 check_code_path(instruction.directories, settings.directory.lib)
         config.install(config.load(settings.sys_config))
         stop_timeout = _seconds("stop_timeout", STOP_TIMEOUT)
-        self._lock.announce(release=settings.name, version=settings.version, stop_timeout=stop_timeout)
+        self._keeper.about(settings, stop_timeout)
 
-        world = World(config.config.get, log, self._main_thread)
+        world = World(config.config.get, log, self._keeper.bind, self._main_thread)
         self._stop_timeout = stop_timeout
         self.applications = Applications(
             settings.directory.lib,
@@ -177,6 +184,7 @@ class Node:
             await asyncio.wait({boot, asked, ending}, return_when=asyncio.FIRST_COMPLETED)
             if boot.done() and boot.exception() is None:
                 loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
+                self._keeper.ready()
                 if self._shell_wanted:
                     self._start_shell()
                 await asyncio.wait({asked, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -186,6 +194,7 @@ class Node:
             self._asked = True
             if boot.done() and not boot.cancelled() and (error := boot.exception()):
                 raise error
+            self._keeper.stopping(asked=asked.done() and self._exit_error is None)
             await applications.stop()
             return self._status(ending.result() if ending.done() else None)
         finally:
@@ -260,7 +269,6 @@ class Node:
         timer.start()
 
     def _end_now(self, reason: str) -> None:
-        self._lock.remove_pid()
         if self._shell is not None:
             self._shell.close()
 

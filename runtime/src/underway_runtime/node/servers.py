@@ -22,7 +22,7 @@ from ..application import Application
 from ..release.bootscript import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease
 from .applications import Log, Service
-from .listen import Listeners, bind
+from .listen import Listeners
 from .mainthread import MainThread
 
 _REQUESTS_SHARE = 0.8
@@ -35,8 +35,8 @@ class World:
 
     configured: Callable[[str, str, Any], Any]
     log: Log
+    bind: Callable[[Sequence[str]], Listeners]
     main_thread: MainThread | None = None
-    bind: Callable[[Sequence[str]], Listeners] = bind
 
 
 async def run(load: Load, world: World) -> Service:

@@ -24,11 +24,14 @@
     │       ├── start.script  start_clean.script    boot scripts
     │       ├── sys.config     configuration as built
     │       ├── cookie.source  where the node takes its cookie from; never the cookie
+    │       ├── heart          how often a node that fails is started again; only where it is
+    │       ├── systemd.service  systemd.socket   what `bin/hello systemd` prints, but for what is known there only
     │       └── launcher  env.sh  python.args  remote.python.args  runtime.py
     └── var/                   all that changes; elsewhere with RELEASE_VAR
         ├── start.data         written by commit; wins over releases/start.data
         ├── COOKIE             0600; made or read on the node
-        ├── run/  log/         pid and lock of the node; logs
+        ├── run/               lock and pid of the keeper
+        ├── log/               hello.log.1 and so on, of a daemon
         └── ...
 """
 
@@ -112,6 +115,14 @@ class VersionDirectory:
         return self.path / "cookie.source"
 
     @property
+    def heart(self) -> Path:
+        return self.path / "heart"
+
+    def unit(self, kind: str) -> Path:
+        """A unit for systemd, as a template; `kind` is ``service`` or ``socket``."""
+        return self.path / f"systemd.{kind}"
+
+    @property
     def launcher(self) -> Path:
         return self.path / "launcher"
 
@@ -169,13 +180,17 @@ class VarDirectory:
     def log(self) -> Path:
         return self.path / "log"
 
+    def log_stem(self, name: str) -> Path:
+        """The logs of a daemon, but for their numbers."""
+        return self.log / f"{name}.log"
+
     @property
     def pid(self) -> Path:
         return self.run / "pid"
 
     @property
     def lock(self) -> Path:
-        """Held with flock for as long as the node lives."""
+        """Held with flock for as long as the keeper or the node lives."""
         return self.run / "lock"
 
 

@@ -1,0 +1,391 @@
+"""The keeper: it starts the node, holds what must outlive it, and decides what follows when it ends.
+
+=====================================================  =================================================================
+the node has ended, and                                then
+=====================================================  =================================================================
+the keeper was told to stop                            the keeper ends
+it had asked for another                               the permanent release is started, at once
+it was asked to stop, or ended with status 0           the keeper ends
+it failed, there is a heart, and one was ready before  the permanent release is started, after a pause, until the limit
+it failed otherwise                                    the keeper ends, with the node's status
+=====================================================  =================================================================
+"""
+
+from __future__ import annotations
+
+import _socket
+import fcntl
+import os
+import select
+import struct
+import time
+
+from ..release import channel
+from . import lock, signals, sockets
+from .heart import Heart
+from .logs import Log
+from .systemd import Systemd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable, Mapping, Sequence
+else:
+    import _signal
+
+_HIGH = 64
+"""The node's descriptor is not below this, where a shell script may use the numbers that it likes."""
+_MARGIN = 5.0
+"""Seconds beyond its own deadline after which a node is said not to stop."""
+
+
+class Keeper:
+    """One run of a keeper, from the first node to the end of the last."""
+
+    def __init__(
+        self,
+        command: str,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        systemd: Systemd,
+        log: Log | None,
+        started: Callable[[], None],
+    ) -> None:
+        """`log` takes the output of the nodes, which otherwise is left alone; `started` is called at the first ready."""
+        self._command = [command, "node", *arguments]
+        self._environ = dict(environ)
+        self._systemd = systemd
+        self._log = log
+        self._started = started
+        self._sockets = sockets.Sockets(systemd.descriptors)
+        self._poll = select.poll()
+        self._name = os.path.basename(command)
+        self._lock: lock.Lock | None = None
+        self._heart: Heart | None = None
+        self._heart_text = ""
+        self._channel: _socket.socket | None = None
+        self._output = -1
+        self._node = 0
+        self._ended: int | None = None
+        self._told = False
+        self._was_ready = False
+        self._timers: dict[str, float] = {}
+        self._stop_timeout = 60.0
+
+    def run(self) -> int:
+        """Keep a node running; the exit status. Called once."""
+        hangup = _signal.getsignal(_signal.SIGHUP)
+        self._hangup_ends = hangup != _signal.SIG_IGN  # as nohup leaves it
+        self._signals = signals.catch()
+        self._poll.register(self._signals, select.POLLIN)
+        status: int | None = self._spawn()
+        while status is None:
+            self._wait()
+            status = self._after_node()
+        self._sockets.close_all()
+        if self._lock is not None:
+            self._lock.close()
+        if self._log is not None:
+            self._log.close()
+        return status
+
+    # -------------------------------------------------------------------------------------------------- the node
+
+    def _spawn(self) -> int | None:
+        """Start a node; the exit status where that can't be done."""
+        self._ready = self._restart = self._stopping = self._asked = False
+        self._sockets.new_node()
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        number = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD, _HIGH)
+        actions: list[tuple[int, ...]] = []
+        writing = -1
+        if self._log is not None:
+            self._output, writing = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self._output, False)
+            actions = [(os.POSIX_SPAWN_DUP2, writing, 1), (os.POSIX_SPAWN_DUP2, writing, 2)]
+        try:
+            self._node = os.posix_spawn(
+                self._command[0],
+                self._command,
+                {**self._environ, channel.VARIABLE: str(number)},
+                file_actions=actions,
+                setsigmask=(),
+                setsigdef=(_signal.SIGPIPE, _signal.SIGXFSZ),
+            )
+        except OSError as error:
+            self._say(f"error: {self._command[0]} can't be executed: {error.strerror}")
+            ours.close()
+            return 1
+        finally:
+            os.close(number)
+            theirs.close()
+            if writing >= 0:
+                os.close(writing)
+        self._environ.pop("RELEASE_VSN", None)  # what is started later is the permanent release
+        self._channel = ours
+        self._poll.register(ours.fileno(), select.POLLIN)
+        if self._output >= 0:
+            self._poll.register(self._output, select.POLLIN)
+        if self._was_ready and self._systemd.watchdog:
+            self._timers["watchdog"] = time.monotonic()
+        return None
+
+    def _after_node(self) -> int | None:
+        """What follows when the node has ended: the exit status, or None to go on."""
+        if self._ended is None:
+            return None
+        died, self._ended = self._ended, None
+        self._read_channel()
+        self._read_output()
+        self._forget_node()
+        status = died if died >= 0 else 128 - died
+        if self._told:
+            return 0 if died == -_signal.SIGTERM else status
+        if self._restart:
+            self._say(f"{self._name} is started anew")
+            self._systemd.reloading()
+            return self._spawn()
+        if died < 0:
+            self._say(f"{self._name} was ended by signal {-died}")
+        if self._asked or died in (0, -_signal.SIGINT) or self._heart is None or not self._was_ready:
+            return status
+        pause = self._heart.pause(time.monotonic())
+        if pause is None:
+            self._say(
+                f"{self._name} ended with status {status}; it was started again {self._heart.restarts} times within"
+                f" {self._heart.within:g} s, which is the limit, and is not any more"
+            )
+            return 1
+        self._say(f"{self._name} ended with status {status} and is started again in {pause:g} s")
+        self._systemd.tell(f"STATUS=ended with status {status}; is started again")
+        self._timers["spawn"] = time.monotonic() + pause
+        return None
+
+    def _forget_node(self) -> None:
+        self._node = 0
+        self._timers.clear()
+        if self._channel is not None:
+            self._poll.unregister(self._channel.fileno())
+            self._channel.close()
+            self._channel = None
+        if self._output >= 0:  # what a child of the node writes now, nobody reads
+            self._poll.unregister(self._output)
+            os.close(self._output)
+            self._output = -1
+
+    # ------------------------------------------------------------------------------------------------ what happens
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        due = [*self._timers.values()]
+        if self._log is not None and (alive := self._log.due()) is not None:
+            due.append(alive)
+        for descriptor, _ in self._poll.poll(max(0.0, (min(due) - now) * 1000 + 1) if due else None):
+            if descriptor == self._signals:
+                for number, from_kernel in signals.caught(descriptor):
+                    self._on_signal(number, from_kernel)
+            elif descriptor == self._output:
+                self._read_output()
+            elif self._channel is not None and descriptor == self._channel.fileno():
+                self._read_channel()
+        now = time.monotonic()
+        if self._log is not None:
+            self._log.tick(now)
+        for name in [name for name, at in self._timers.items() if at <= now]:
+            del self._timers[name]
+            self._on_timer(name, now)
+
+    def _on_timer(self, name: str, now: float) -> None:
+        match name:
+            case "spawn":
+                self._ended = None if self._spawn() is None else 1
+            case "watchdog":
+                self._systemd.tell("WATCHDOG=1")
+                if not self._ready:
+                    self._timers["watchdog"] = now + self._systemd.watchdog / 2
+            case "beat":
+                self._say(f"{self._name} (pid {self._node}) gave no sign of life and is killed")
+                os.kill(self._node, _signal.SIGKILL)
+            case "stop":
+                self._say(
+                    f"{self._name} (pid {self._node}) was told to stop and has not within {self._stop_timeout:g} s"
+                )
+
+    def _on_signal(self, number: int, from_kernel: bool) -> None:
+        if number == _signal.SIGCHLD:
+            self._reap()
+        elif number == _signal.SIGHUP and not (from_kernel and self._hangup_ends):
+            self._systemd.reloading()
+            self._say("SIGHUP: there is nothing to reload")
+            self._systemd.tell("READY=1")
+        elif number in (_signal.SIGTERM, _signal.SIGHUP) or (number == _signal.SIGINT and not self._node):
+            self._told = True
+            self._systemd.tell("STOPPING=1")
+            if self._node:
+                os.kill(self._node, _signal.SIGTERM)
+                self._timers.setdefault("stop", time.monotonic() + self._stop_timeout + _MARGIN)
+            else:
+                self._ended = 0
+        elif self._node and not (from_kernel and number == _signal.SIGINT):  # that one it has had from the terminal
+            os.kill(self._node, number)
+
+    def _reap(self) -> None:
+        """All children: as the first process of a container this one has those of others too."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if pid == self._node:
+                self._ended = os.waitstatus_to_exitcode(status)
+
+    def _read_output(self) -> None:
+        assert self._log is not None or self._output < 0
+        while self._output >= 0 and self._log is not None:
+            try:
+                data = os.read(self._output, 65536)
+            except BlockingIOError:
+                return
+            if not data:
+                self._poll.unregister(self._output)
+                os.close(self._output)
+                self._output = -1
+                return
+            self._log.add(data, time.monotonic())
+            if self._node and self._ended is None:
+                return  # signals and messages have their turn
+
+    # ---------------------------------------------------------------------------------------------- what it is told
+
+    def _read_channel(self) -> None:
+        while self._channel is not None:
+            try:
+                message = self._channel.recv(channel.LIMIT)
+            except (BlockingIOError, ConnectionResetError):
+                return
+            if not message:
+                self._poll.unregister(self._channel.fileno())
+                self._channel.close()
+                self._channel = None
+                return
+            self._obey(*channel.decode(message))
+
+    def _obey(self, word: str, fields: list[str]) -> None:
+        match word, fields:
+            case "hello", [name, lock_path, pid_path, stem, generations, size, alive, heart]:
+                self._name = name
+                if heart != self._heart_text:
+                    self._heart_text, self._heart = heart, Heart.read(heart)
+                self._hello(lock_path, pid_path)
+                if self._log is not None and self._lock is not None:
+                    self._log.open(stem, int(generations), int(size), float(alive), time.monotonic())
+            case "about", [document, stop_timeout]:
+                self._stop_timeout = float(stop_timeout)
+                self._write_lock(document)
+                self._answer("noted")
+            case "bind", asked:
+                self._bind(asked)
+            case "closed", asked:
+                if not self._another_follows():
+                    self._sockets.close(asked)
+            case "ready", _:
+                self._on_ready()
+            case "beat", _ if self._ready:
+                self._on_beat()
+            case "status", [line]:
+                self._systemd.tell(f"STATUS={line.splitlines()[0] if line else ''}")
+            case "failed", [reason]:
+                self._systemd.tell(f"STATUS=failed: {reason.splitlines()[0] if reason else ''}")
+            case "restart", _:
+                self._restart = True
+            case "stopping", [why]:
+                self._stopping, self._asked = True, why == "asked"
+                self._timers.pop("beat", None)
+
+    def _another_follows(self) -> bool:
+        """Whether this node ends, and another may be started."""
+        if self._restart:
+            return True
+        failing = self._stopping or not self._ready
+        return failing and not self._asked and not self._told and self._heart is not None and self._was_ready
+
+    def _hello(self, path: str, pid_path: str) -> None:
+        if self._lock is None or self._lock.path != path:
+            try:
+                found = lock.acquire(path, pid_path)
+            except OSError as error:
+                self._answer("unwritable", error.strerror or str(error))
+                return
+            if isinstance(found, str):
+                self._answer("busy", found)
+                return
+            if self._lock is not None:
+                self._lock.close()
+            self._lock = found
+            try:
+                found.write_pid()
+            except OSError as error:
+                self._say(f"{pid_path} can't be written: {error.strerror}")
+        self._write_lock(f'{{"pid": {os.getpid()}, "node": {self._node}}}')
+        periods = [self._systemd.watchdog / 2, self._heart.beat / 3 if self._heart is not None else 0]
+        self._answer("held", str(min(filter(None, periods), default=0)), descriptors=[self._lock.descriptor])
+
+    def _write_lock(self, document: str) -> None:
+        assert self._lock is not None
+        try:
+            self._lock.write(document)
+        except OSError as error:
+            self._say(f"{self._lock.path} can't be written: {error.strerror}")
+
+    def _bind(self, asked: list[str]) -> None:
+        outcomes: list[str] = []
+        descriptors: list[int] = []
+        for text in asked:
+            try:
+                descriptors.append(self._sockets.give(text).fileno())
+                outcomes.append("")
+            except (OSError, ValueError) as error:
+                outcomes.append(sockets.reason(error))
+        self._answer("bound", *outcomes, descriptors=descriptors)
+
+    def _on_ready(self) -> None:
+        self._ready = True
+        self._timers.pop("watchdog", None)
+        for text in self._sockets.close_unasked():
+            self._say(f"{self._name} does not listen on {text.replace(' ', ':')} any more")
+        self._systemd.tell("READY=1", f"MAINPID={os.getpid()}")
+        if self._log is not None:
+            self._log.keeps_tail = False
+        if not self._was_ready:
+            self._was_ready = True
+            self._started()
+        self._on_beat()
+
+    def _on_beat(self) -> None:
+        if self._systemd.watchdog:
+            self._systemd.tell("WATCHDOG=1")
+        if self._heart is not None and self._heart.beat and not self._stopping:
+            self._timers["beat"] = time.monotonic() + self._heart.beat
+
+    # ------------------------------------------------------------------------------------------------ what it says
+
+    def _answer(self, word: str, *fields: str, descriptors: Sequence[int] = ()) -> None:
+        assert self._channel is not None
+        rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if descriptors else []
+        try:
+            self._channel.sendmsg([channel.encode(word, *fields)], ancillary)
+        except OSError:
+            pass  # it has gone meanwhile, which is known soon
+
+    def _say(self, line: str) -> None:
+        if self._log is not None:
+            self._log.add(f"{line}\n".encode(), time.monotonic())
+            return
+        try:
+            os.write(2, f"{line}\n".encode())
+        except OSError:
+            pass
