@@ -197,6 +197,8 @@ def make_node(root: Path, interpreter: Interpreter, apps: Sequence[App], librari
         ("env.sh", node.version / "env.sh"),
         ("python.args", node.version / "python.args"),
         ("remote.python.args", node.version / "remote.python.args"),
+        ("systemd.service", node.version / "systemd.service"),
+        ("systemd.socket", node.version / "systemd.socket"),
     ):
         text = (TEMPLATES / template).read_text(encoding="utf-8")
         for placeholder, value in (("NAME", "hello"), ("VERSION", "1")):

@@ -16,7 +16,7 @@ from ..errors import BuildError, listing
 from ..release import Release
 
 RUNTIME = "underway_runtime"
-USER_TEMPLATES = ("env.sh", "python.args", "remote.python.args")
+USER_TEMPLATES = ("env.sh", "python.args", "remote.python.args", "systemd.service", "systemd.socket")
 """Templates that a project may replace by files of the same name below rel-templates-path."""
 
 
@@ -99,6 +99,16 @@ def make_cookie(release: Release, path: Path) -> None:
     path.write_text(json.dumps(source) + "\n", encoding="utf-8")
 
 
+def write_heart(release: Release, path: Path) -> None:
+    """Write to `path` how often a node that fails is started again, where the option ``heart`` asks for that.
+
+    In Erlang this is a flag of the emulator and a command in the environment, and there is no limit.
+    """
+    option = release.options.get("heart", False)
+    if option is not False:
+        path.write_text(json.dumps(option if isinstance(option, dict) else {}) + "\n", encoding="utf-8")
+
+
 def rel_templates_path(release: Release, name: str) -> Path:
     """The template called `name`: the project's own below the option rel-templates-path, or the one that we ship."""
     own = Path(str(release.options.get("rel-templates-path", "rel")), name)
@@ -123,6 +133,8 @@ def write_launchers(release: Release) -> None:
         (place.env_sh, "env.sh"),
         (place.python_args, "python.args"),
         (place.remote_python_args, "remote.python.args"),
+        (place.unit("service"), "systemd.service"),
+        (place.unit("socket"), "systemd.socket"),
     ):
         target.write_text(fill(release, rel_templates_path(release, template).read_text(encoding="utf-8")), "utf-8")
     for executable in (command, place.launcher):

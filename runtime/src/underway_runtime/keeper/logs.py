@@ -82,22 +82,28 @@ class Log:
 
     def _write(self, data: bytes) -> None:
         try:
-            if self._file >= 0 and self._size and self._size + len(data) > self._limit:
-                self._close()
-                self._number = self._number % self._generations + 1
-                _remove(f"{self._stem}.{self._number}")
-            if self._file < 0:
-                self._begin()
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                try:
-                    self._put(b"===== %d bytes were lost here: the log could not be written\n" % lost)
-                except OSError:
-                    self._lost = lost
-                    raise
-            self._put(data)
+            while data:
+                if self._file < 0:
+                    self._begin()
+                if self._lost:
+                    self._put(b"===== %d bytes were lost here: the log could not be written\n" % self._lost)
+                    self._lost = 0
+                room = self._limit - self._size
+                end = len(data) if len(data) <= room else data.rfind(b"\n", 0, max(room, 0)) + 1
+                if end == 0 and self._size == 0:
+                    end = room  # a line longer than a file
+                self._put(data[:end])
+                data = data[end:]
+                if data:
+                    self._turn()
         except OSError:
             self._lost += len(data)
+
+    def _turn(self) -> None:
+        """Let the next file have its turn."""
+        self._close()
+        self._number = self._number % self._generations + 1
+        _remove(f"{self._stem}.{self._number}")
 
     def _put(self, data: bytes) -> None:
         while data:

@@ -14,7 +14,7 @@ from ..release.errors import UnderwayError, UsageError
 from . import keeping, lock
 from .settings import STOP_TIMEOUT, Settings, from_environ
 
-USAGE = "start [--shell] | daemon | eval CODE [ARGS...] | stop | pid | verify [--json]"
+USAGE = "start [--shell] | daemon | eval CODE [ARGS...] | stop | pid | systemd | verify [--json]"
 
 _MARGIN = 5.0
 """Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
@@ -39,6 +39,10 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             return stop(settings)
         case ["pid"]:
             return pid(settings)
+        case ["systemd", *rest]:
+            from . import systemd
+
+            return systemd.run(settings, rest)
         case ["verify"] | ["verify", "--json"]:
             return verify(settings, as_json="--json" in arguments)
         case ["node", command, *rest]:
