@@ -128,8 +128,21 @@ class Node:
         out, err = process.communicate(timeout=TIMEOUT)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
+    def running(self) -> list[int]:
+        """All processes that were started from this release: no other has its path in the command line."""
+        found = []
+        for place in Path("/proc").iterdir():
+            if place.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if f"{self.root}/".encode() in (place / "cmdline").read_bytes():
+                        found.append(int(place.name))
+        return found
+
     def close(self) -> None:
-        """End what the test left."""
+        """End what the test left, in the background too."""
+        for pid in self.running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for process in self.processes:
             if process.poll() is None:
                 process.kill()

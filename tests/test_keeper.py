@@ -44,28 +44,6 @@ def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
     with nodes(tmp_path, interpreter) as make:
         yield make
-        for place in tmp_path.iterdir():
-            if (place / "bin/hello").exists():
-                end_daemon(Node(place))
-
-
-def end_daemon(node: Node) -> None:
-    """End what a test has left in the background."""
-    for pid in running_of(node):
-        os.kill(pid, signal.SIGKILL)
-
-
-def running_of(node: Node) -> list[int]:
-    """All processes that were started from this release: no other has its path in the command line."""
-    found = []
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit() and int(place.name) != os.getpid():
-            try:
-                if str(node.root).encode() + b"/" in (place / "cmdline").read_bytes():
-                    found.append(int(place.name))
-            except OSError:
-                continue
-    return found
 
 
 def said_in(node: Node) -> dict[str, int]:
@@ -141,7 +119,7 @@ def test_the_keeper_is_small_and_its_pid_is_the_pid(make: MakeNode) -> None:
     assert resident is not None
     assert int(resident[1]) < 12_000
     assert node.run("stop").returncode == 0
-    assert running_of(node) == []
+    assert node.running() == []
 
 
 def test_daemon_returns_when_the_node_is_ready(make: MakeNode) -> None:
@@ -167,7 +145,7 @@ def test_a_daemon_that_can_not_start_says_why(make: MakeNode) -> None:
     assert done.stderr.endswith("error: two could not start: RuntimeError: no database\n")
     assert f'File "{node.root}/lib/two-1.0/two.py", line' in done.stderr
     assert node.run("pid").returncode == 1
-    assert running_of(node) == []
+    assert node.running() == []
 
 
 def test_a_daemon_whose_environment_fails_says_so(make: MakeNode) -> None:
@@ -217,7 +195,7 @@ def test_of_starts_at_once_exactly_one_runs(make: MakeNode, count: Count) -> Non
         assert sorted(status for status, _, _ in ends)[:2] == [0, 1]
         pid = node.run("pid").stdout.strip()
         assert all(f"running already, pid {pid} " in err for status, _, err in ends if status)
-        assert len(running_of(node)) == 2
+        assert len(node.running()) == 2
         assert node.run("stop").returncode == 0
 
 
@@ -390,7 +368,7 @@ def test_an_orphan_can_be_stopped(make: MakeNode) -> None:
     process.wait(timeout=TIMEOUT)
 
     assert node.run("stop").returncode == 0
-    assert running_of(node) == []
+    assert node.running() == []
 
 
 def test_workers_that_outlive_a_node_are_not_in_the_way(make: MakeNode) -> None:
@@ -536,3 +514,16 @@ def test_it_works_as_the_first_process_of_a_container(make: MakeNode) -> None:
     os.kill(int(keeper), signal.SIGTERM)
 
     assert finish(process)[0] == 0
+
+
+def test_a_hung_node_without_its_keeper_is_ended(make: MakeNode) -> None:
+    """One that can't stop would otherwise hold its lock for ever, and nobody would know of it."""
+    hang = "lambda: (print('hangs', flush=True), time.sleep(1000))"
+    node = make(recorder("one", start=f"asyncio.get_running_loop().call_later(0.05, {hang})"))
+    node.configure(underway_runtime={"stop_timeout": 0.1})
+    process = node.spawn("start")
+    read_until(process.stdout, "hangs")
+
+    process.kill()
+
+    assert finish(process)[2] == "the keeper is gone and this node has not stopped; it is ended by force\n"

@@ -69,7 +69,13 @@ def test_templates_of_the_project(tmp_path: Path) -> None:
     """underway init writes the templates; the next release uses what the project made of them."""
     root = write_project(tmp_path, LIGHT)
     assert underway("init", cwd=root).returncode == 0
-    assert sorted(os.listdir(root / "rel")) == ["env.sh", "python.args", "remote.python.args", "systemd.service", "systemd.socket"]
+    assert sorted(os.listdir(root / "rel")) == [
+        "env.sh",
+        "python.args",
+        "remote.python.args",
+        "systemd.service",
+        "systemd.socket",
+    ]
     with (root / "rel/env.sh").open("a") as file:
         file.write("export GREETING=hi\n")
     with (root / "rel/python.args").open("a") as file:

@@ -1,6 +1,7 @@
 """The node's end of the line to its keeper: ``release/channel.py`` says what goes over it.
 
-A thread reads. When the keeper is gone the node gets SIGTERM from itself, and so stops as it would for an operator.
+A thread reads. When the keeper is gone the node gets SIGTERM from itself, and so stops as it would for an operator; where
+it does not, nobody else would end it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from collections.abc import MutableMapping, Sequence
 from queue import Empty, SimpleQueue
 
 from ..release import channel
-from ..release.errors import BootError, UsageError
+from ..release.errors import EXIT_FAILED, BootError, UsageError
 from . import lock
 from .listen import Listeners
 from .listen import bind as bind_through
+from .logs import last_words
 from .settings import STOP_TIMEOUT, Settings
 from .settings import heart as heart_of
 
@@ -39,6 +41,7 @@ class Keeping:
         self._asking = threading.Lock()
         self._answers: SimpleQueue[tuple[str, list[str], list[int]] | None] = SimpleQueue()
         self._beat = 0.0
+        self._stop_timeout = STOP_TIMEOUT
         self._umask = os.umask(0o077)
         os.umask(self._umask)
         os.register_at_fork(after_in_child=self._let_go)  # a child would keep the lock of a node that is gone
@@ -93,6 +96,7 @@ class Keeping:
             "version": settings.version,
             "stop_timeout": stop_timeout,
         }
+        self._stop_timeout = stop_timeout
         self._ask("about", json.dumps(document), str(stop_timeout))
 
     def bind(self, addresses: Sequence[str]) -> Listeners:
@@ -165,6 +169,9 @@ class Keeping:
             self._answers.put((*channel.decode(message), list(descriptors)))
         self._answers.put(None)
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(self._stop_timeout + _MARGIN)
+        last_words("the keeper is gone and this node has not stopped; it is ended by force")
+        os._exit(EXIT_FAILED)
 
     def _let_go(self) -> None:
         self._line.close()

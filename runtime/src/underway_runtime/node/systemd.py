@@ -80,6 +80,7 @@ def _template(settings: Settings, kind: str) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """A word of a command line in a unit; see systemd.syntax(7)."""
-    text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{text}"'
+    """The command of a unit, whose path may hold spaces; see systemd.syntax(7). In this place ``$`` means itself."""
+    if wrong := sorted(set(str(path)) & {'"', "'", "\\", "\n"}):
+        raise UnderwayError(f"systemd takes no command with {' '.join(map(repr, wrong))} in its path; move {path}")
+    return f'"{str(path).replace("%", "%%")}"'
