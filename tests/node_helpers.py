@@ -128,6 +128,11 @@ class Node:
         out, err = process.communicate(timeout=TIMEOUT)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
+    def said(self) -> dict[str, Any]:
+        """What the lock file says of keeper and node."""
+        document: dict[str, Any] = json.loads((self.var / "run/lock").read_text())
+        return document
+
     def running(self) -> list[int]:
         """All processes that were started from this release: no other has its path in the command line."""
         found = []

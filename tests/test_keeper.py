@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -44,12 +45,6 @@ def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
     with nodes(tmp_path, interpreter) as make:
         yield make
-
-
-def said_in(node: Node) -> dict[str, int]:
-    """What the lock file says."""
-    document: dict[str, int] = json.loads((node.var / "run/lock").read_text())
-    return document
 
 
 def log_of(node: Node) -> str:
@@ -113,7 +108,7 @@ def test_the_keeper_is_small_and_its_pid_is_the_pid(make: MakeNode) -> None:
 
     pid, keeper = ask(port)
     assert node.run("pid").stdout == f"{keeper}\n" == (node.var / "run/pid").read_text()
-    assert said_in(node)["node"] == pid
+    assert node.said()["node"] == pid
     status = Path(f"/proc/{keeper}/status").read_text()
     resident = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert resident is not None
@@ -222,9 +217,9 @@ def test_a_crash_is_the_end_without_a_heart(make: MakeNode) -> None:
     node = make(recorder("one"))
     process = node.spawn("start")
     read_until(process.stdout, "start one")
-    eventually(lambda: "stop_timeout" in said_in(node), "the node has said who it is")
+    eventually(lambda: "stop_timeout" in node.said(), "the node has said who it is")
 
-    os.kill(said_in(node)["node"], signal.SIGKILL)
+    os.kill(node.said()["node"], signal.SIGKILL)
     status, _, err = finish(process)
 
     assert (status, err) == (137, "hello was ended by signal 9\n")
@@ -337,7 +332,7 @@ def test_a_crash_boots_the_permanent_release(make: MakeNode) -> None:
     assert node.run("daemon").returncode == 0
     assert log_of(node) == "start one\n2 yes\n"
 
-    os.kill(said_in(node)["node"], signal.SIGKILL)
+    os.kill(node.said()["node"], signal.SIGKILL)
 
     eventually(lambda: log_of(node).endswith("start one\n1 None\n"), "version 1 runs")
     assert node.run("stop").returncode == 0
@@ -527,3 +522,53 @@ def test_a_hung_node_without_its_keeper_is_ended(make: MakeNode) -> None:
     process.kill()
 
     assert finish(process)[2] == "the keeper is gone and this node has not stopped; it is ended by force\n"
+
+
+LISTENS = """
+import gc, os, threading
+from pathlib import Path
+from underway_runtime import Application
+
+class App(Application):
+    def start(self):
+        from underway_runtime.node.keeping import Keeping
+        [keeper] = [each for each in gc.get_objects() if isinstance(each, Keeping)]
+        self.listening = keeper.listen_on(Path("a #?%20 b").absolute())
+        self.listening.setblocking(True)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            connection, _ = self.listening.accept()
+            if connection.recv(5) == b"crash":
+                os._exit(9)
+            connection.sendall(b"%d" % os.getpid())
+            connection.close()
+"""
+
+
+def test_a_socket_file_of_the_node_itself_is_private_and_stays(make: MakeNode, tmp_path: Path) -> None:
+    """At any path, with a mode; a client that came while there was no node is served by the next."""
+    place = tmp_path / "s"
+    place.mkdir()
+    node = make(App("one", LISTENS, {"class": "one:App"}))
+    (node.version / "heart").write_text('{"delay": 0.2}')
+    assert node.run("daemon", cwd=place).returncode == 0
+    path = place / "a #?%20 b"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    def answer(text: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(TIMEOUT)
+            client.connect(str(path))
+            client.sendall(text)
+            return client.recv(100)
+
+    first = answer(b"hello")
+    with contextlib.suppress(ConnectionResetError):
+        assert answer(b"crash") == b""
+    second = answer(b"hello")
+
+    assert first != second
+    assert node.run("stop").returncode == 0
+    assert not path.exists()

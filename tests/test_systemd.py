@@ -159,7 +159,7 @@ def test_systemd_is_told_what_becomes_of_the_service(make: MakeNode, tmp_path: P
     node = make(recorder("one", start=SAYS_ENVIRONMENT))
     process = notify(node, tmp_path)
 
-    assert manager.told("READY=1") == f"READY=1\nMAINPID={process.pid}"
+    assert manager.told("READY=1") == f"READY=1\nMAINPID={process.pid}\nSTATUS=1, running one"
     process.send_signal(signal.SIGHUP)
     assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", manager.told("RELOADING"))
     manager.told("READY=1")
@@ -261,3 +261,16 @@ def test_variables_for_another_process_are_not_believed(make: MakeNode) -> None:
     read_until(process.stdout, "start one")
 
     assert terminate(process)[0] == 0
+
+
+def test_a_pause_before_a_restart_is_no_silence(make: MakeNode, tmp_path: Path, manager: Manager) -> None:
+    """While there is no node the keeper gives the signs of life, and says what it waits for."""
+    node = make(recorder("one", start="asyncio.get_running_loop().call_later(0.05, __import__('os')._exit, 9)"))
+    (node.version / "heart").write_text('{"delay": 1000, "within": 2000}')
+    process = notify(node, tmp_path, WATCHDOG_USEC="200000")
+    manager.told("STATUS=ended with status 9; is started again")
+    for _ in range(5):
+        manager.told("WATCHDOG=1")
+
+    assert terminate(process)[0] == 0
+    manager.told("STOPPING=1")

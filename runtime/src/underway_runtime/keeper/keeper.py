@@ -35,6 +35,8 @@ else:
 
 _HIGH = 64
 """The node's descriptor is not below this, where a shell script may use the numbers that it likes."""
+_LONGEST = 3600.0
+"""Seconds of one wait; poll takes no more than some weeks."""
 _MARGIN = 5.0
 """Seconds beyond its own deadline after which a node is said not to stop."""
 
@@ -127,15 +129,14 @@ class Keeper:
         self._poll.register(ours.fileno(), select.POLLIN)
         if self._output >= 0:
             self._poll.register(self._output, select.POLLIN)
-        if self._was_ready and self._systemd.watchdog:
-            self._timers["watchdog"] = time.monotonic()
+        self._speak_for_the_node()
         return None
 
     def _after_node(self) -> int | None:
         """What follows when the node has ended: the exit status, or None to go on."""
         if self._ended is None:
             return None
-        died, self._ended = self._ended, None
+        died = self._ended
         self._read_channel()
         self._read_output()
         self._forget_node()
@@ -160,10 +161,16 @@ class Keeper:
         self._say(f"{self._name} ended with status {status} and is started again in {pause:g} s")
         self._systemd.tell(f"STATUS=ended with status {status}; is started again")
         self._timers["spawn"] = time.monotonic() + pause
+        self._speak_for_the_node()
         return None
 
+    def _speak_for_the_node(self) -> None:
+        """Until the next one is ready, the keeper gives the signs of life that systemd has been promised."""
+        if self._was_ready and self._systemd.watchdog:
+            self._timers["watchdog"] = time.monotonic()
+
     def _forget_node(self) -> None:
-        self._node = 0
+        self._node, self._ended, self._ready = 0, None, False
         self._timers.clear()
         if self._channel is not None:
             self._poll.unregister(self._channel.fileno())
@@ -181,7 +188,8 @@ class Keeper:
         due = [*self._timers.values()]
         if self._log is not None and (alive := self._log.due()) is not None:
             due.append(alive)
-        for descriptor, _ in self._poll.poll(max(0.0, (min(due) - now) * 1000 + 1) if due else None):
+        timeout = min(max(0.0, min(due) - now), _LONGEST) * 1000 + 1 if due else None
+        for descriptor, _ in self._poll.poll(timeout):
             if descriptor == self._signals:
                 for number, from_kernel in signals.caught(descriptor):
                     self._on_signal(number, from_kernel)
@@ -202,8 +210,7 @@ class Keeper:
                 self._ended = None if self._spawn() is None else 1
             case "watchdog":
                 self._systemd.tell("WATCHDOG=1")
-                if not self._ready:
-                    self._timers["watchdog"] = now + self._systemd.watchdog / 2
+                self._timers["watchdog"] = now + self._systemd.watchdog / 2
             case "beat":
                 self._say(f"{self._name} (pid {self._node}) gave no sign of life and is killed")
                 os.kill(self._node, _signal.SIGKILL)
@@ -291,8 +298,8 @@ class Keeper:
             case "closed", asked:
                 if not self._another_follows():
                     self._sockets.close(asked)
-            case "ready", _:
-                self._on_ready()
+            case "ready", [line]:
+                self._on_ready(line)
             case "beat", _ if self._ready:
                 self._on_beat()
             case "status", [line]:
@@ -351,12 +358,12 @@ class Keeper:
                 outcomes.append(sockets.reason(error))
         self._answer("bound", *outcomes, descriptors=descriptors)
 
-    def _on_ready(self) -> None:
+    def _on_ready(self, line: str) -> None:
         self._ready = True
         self._timers.pop("watchdog", None)
         for text in self._sockets.close_unasked():
             self._say(f"{self._name} does not listen on {text.replace(' ', ':')} any more")
-        self._systemd.tell("READY=1", f"MAINPID={os.getpid()}")
+        self._systemd.tell("READY=1", f"MAINPID={os.getpid()}", f"STATUS={line}")
         if self._log is not None:
             self._log.keeps_tail = False
         if not self._was_ready:

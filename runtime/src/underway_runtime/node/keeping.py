@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import MutableMapping, Sequence
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from ..release import channel
@@ -103,9 +104,19 @@ class Keeping:
         """Sockets that listen at these addresses. Raises BootError when there is one that can't be had."""
         return bind_through(addresses, self._sockets, lambda asked: self._tell("closed", *asked), self._umask)
 
-    def ready(self) -> None:
-        """All applications have started. Called on the loop, whose life the keeper is told of from now on."""
-        self._tell("ready")
+    def listen_on(self, path: Path, mode: int = 0o600) -> socket.socket:
+        """A socket file of the node's own, with these permissions from its first moment on, at any path.
+
+        The next node finds it listening. Raises BootError.
+        """
+        [outcome] = self._sockets([f"unix {mode:o} {path}"])
+        if isinstance(outcome, str):
+            raise BootError(f"can't listen on {path}: {outcome.partition(' ')[2]}")
+        return outcome
+
+    def ready(self, line: str) -> None:
+        """All applications have started; `line` is for systemd. Called on the loop, whose life the keeper is told of."""
+        self._tell("ready", line)
         if self._beat:
             loop = asyncio.get_running_loop()
 

@@ -184,7 +184,7 @@ class Node:
             await asyncio.wait({boot, asked, ending}, return_when=asyncio.FIRST_COMPLETED)
             if boot.done() and boot.exception() is None:
                 loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
-                self._keeper.ready()
+                self._keeper.ready(f"{self._settings.version}, running {', '.join(applications.running)}")
                 if self._shell_wanted:
                     self._start_shell()
                 await asyncio.wait({asked, ending}, return_when=asyncio.FIRST_COMPLETED)

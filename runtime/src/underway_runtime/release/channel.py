@@ -12,7 +12,7 @@ about DOCUMENT STOP-TIMEOUT                            ``noted``: the document i
 bind SOCKET...                                         ``bound OUTCOME...``, with a descriptor for each that is empty;
                                                        the other outcomes are reasons
 closed SOCKET...                                       closes its own, unless another node is to follow
-ready                                                  ends the start
+ready LINE                                             ends the start, and tells systemd
 status LINE, failed REASON                             tells systemd
 beat                                                   counts it as a sign of life, at least each BEAT seconds
 restart                                                starts another node when this one has ended
