@@ -26,3 +26,16 @@ def test_every_link_leads_somewhere() -> None:
     for page in (*root.glob("*.md"), *root.glob("docs/**/*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.relative_to(root)} links to {target}"
+
+
+def test_every_variable_that_is_read_has_a_row() -> None:
+    """docs/reference/environment.md names the RELEASE_ variables of launcher and runtime, all and no others."""
+    root = REFERENCE.parents[1]
+    readers = [*root.glob("src/underway/templates/*.sh"), root / "runtime/src/underway_runtime/node/settings.py"]
+    placeholders = {"RELEASE_VERSION"}
+    read = {name for file in readers for name in re.findall(r"\bRELEASE_[A-Z_]+[A-Z]", file.read_text())}
+    rows = [
+        line.split("|")[1] for line in (REFERENCE / "environment.md").read_text().splitlines() if line.startswith("| `")
+    ]
+
+    assert {name for row in rows for name in re.findall(r"`(RELEASE_\w+)`", row)} == read - placeholders
