@@ -125,6 +125,20 @@ def test_the_cookie_is_never_in_the_release(
     assert "s3cret" not in (tmp_path / "cookie.source").read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "heart"),
+    [({}, None), ({"heart": False}, None), ({"heart": True}, {}), ({"heart": {"restarts": 3}}, {"restarts": 3})],
+)
+def test_a_heart_is_in_the_release_where_it_is_asked_for(
+    tmp_path: Path, options: dict[str, object], heart: dict[str, int] | None
+) -> None:
+    """The file holds what was given; the node knows the rest."""
+    boot.write_heart(make_release(tmp_path, options=options), tmp_path / "heart")
+
+    assert (json.loads((tmp_path / "heart").read_text()) if heart is not None else None) == heart
+    assert (tmp_path / "heart").exists() == (heart is not None)
+
+
 def test_a_template_of_the_project_wins_over_ours(tmp_path: Path) -> None:
     """rel_templates_path finds rel/env.sh of the project, else what we ship; the launcher is always ours."""
     own = tmp_path / "rel"

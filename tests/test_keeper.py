@@ -421,10 +421,10 @@ def test_a_node_may_ask_for_another(make: MakeNode, tmp_path: Path) -> None:
 
 def test_signals_reach_the_node(make: MakeNode) -> None:
     """The pid that an operator knows is the keeper's; what is sent to it is meant for the node."""
-    start = "__import__('signal').signal(__import__('signal').SIGUSR1, lambda *_: print('usr1', flush=True))"
-    node = make(recorder("one", start=start))
+    handle = "__import__('signal').signal(__import__('signal').SIGUSR1, lambda *_: print('usr1', flush=True))"
+    node = make(recorder("one", start=f"{handle}; print('armed', flush=True)"))
     process = node.spawn("start")
-    read_until(process.stdout, "start one")
+    read_until(process.stdout, "armed")
 
     process.send_signal(signal.SIGUSR1)
     read_until(process.stdout, "usr1")

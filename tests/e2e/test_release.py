@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from projects import build, free_port, get, run, started
+from projects import build, free_port, get, node_of, run, started
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
@@ -98,7 +98,7 @@ def datasette(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, i
     with started(as_somebody_else(home / "bin/datasette-service", "start")) as process:
         url = f"http://127.0.0.1:{port}"
         get(f"{url}/-/versions.json", process)
-        yield url, process.pid, home
+        yield url, node_of(process), home
 
 
 def chat_environment(port: int) -> dict[str, str]:
@@ -112,6 +112,7 @@ def test_chat_serves_from_elsewhere_as_somebody_else(chat: Path) -> None:
     port = free_port()
     with started(as_somebody_else(chat / "bin/chat", "start"), chat_environment(port)) as process:
         health = json.loads(get(f"http://127.0.0.1:{port}/health", process))
+        node = node_of(process)
         with connect(f"ws://127.0.0.1:{port}/ws/lobby?name=ann", proxy=None) as socket:
             socket.send(json.dumps({"text": "hello"}))
             received = [json.loads(socket.recv(timeout=30))]
@@ -120,7 +121,7 @@ def test_chat_serves_from_elsewhere_as_somebody_else(chat: Path) -> None:
         pid = run(as_somebody_else(chat / "bin/chat", "pid"))
         stopped = run(as_somebody_else(chat / "bin/chat", "stop"))
 
-        assert health["pid"] == process.pid
+        assert health["pid"] == node
         assert pid.stdout.strip() == str(process.pid)
         assert stopped.returncode == 0, stopped.stderr
         assert process.wait(30) == 0
@@ -143,6 +144,7 @@ def test_the_node_and_its_children_map_nothing_from_outside(chat: Path) -> None:
     with started(as_somebody_else(chat / "bin/chat", "start"), chat_environment(port)) as process:
         get(f"http://127.0.0.1:{port}/health", process)
 
+        assert mapped_outside(node_of(process), chat) == set()
         assert mapped_outside(process.pid, chat) == set()
 
     maps = run(as_somebody_else(chat / "bin/chat", "eval", code))

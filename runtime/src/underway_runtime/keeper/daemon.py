@@ -48,7 +48,13 @@ def _daemon(command: str, arguments: Sequence[str], environ: MutableMapping[str,
                 pass  # who waited for it has gone
             os.close(writing)
 
-    status = Keeper(command, arguments, environ, systemd, log, lambda: tell(_READY)).run()
+    try:
+        status = Keeper(command, arguments, environ, systemd, log, lambda: tell(_READY)).run()
+    except BaseException:
+        import traceback
+
+        log.add(traceback.format_exc().encode(), 0.0)
+        status = 1
     tell(b"%d\n%s" % (status, log.tail))
     os._exit(status)
 

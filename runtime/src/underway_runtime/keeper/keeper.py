@@ -13,15 +13,12 @@ it failed otherwise                                    the keeper ends, with the
 
 from __future__ import annotations
 
-import _socket
-import fcntl
 import os
 import select
-import struct
 import time
 
-from ..release import channel
 from . import lock, signals, sockets
+from .child import Child
 from .heart import Heart
 from .logs import Log
 from .systemd import Systemd
@@ -33,8 +30,8 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-_HIGH = 64
-"""The node's descriptor is not below this, where a shell script may use the numbers that it likes."""
+_CHUNKS = 16
+"""How much of its last words is read: all that a pipe holds, and not for ever what its children go on to print."""
 _LONGEST = 3600.0
 """Seconds of one wait; poll takes no more than some weeks."""
 _MARGIN = 5.0
@@ -60,15 +57,12 @@ class Keeper:
         self._log = log
         self._started = started
         self._sockets = sockets.Sockets(systemd.descriptors)
-        self._poll = select.poll()
         self._name = os.path.basename(command)
         self._lock: lock.Lock | None = None
         self._heart: Heart | None = None
         self._heart_text = ""
-        self._channel: _socket.socket | None = None
-        self._output = -1
-        self._node = 0
-        self._ended: int | None = None
+        self._node: Child | None = None
+        self._status: int | None = None
         self._told = False
         self._was_ready = False
         self._timers: dict[str, float] = {}
@@ -79,107 +73,72 @@ class Keeper:
         hangup = _signal.getsignal(_signal.SIGHUP)
         self._hangup_ends = hangup != _signal.SIG_IGN  # as nohup leaves it
         self._signals = signals.catch()
-        self._poll.register(self._signals, select.POLLIN)
-        status: int | None = self._spawn()
-        while status is None:
+        self._spawn()
+        while self._status is None:
             self._wait()
-            status = self._after_node()
+            if self._node is not None and self._node.ended is not None:
+                self._after_node(self._node, self._node.ended)
         self._sockets.close_all()
         if self._lock is not None:
             self._lock.close()
         if self._log is not None:
             self._log.close()
-        return status
+        return self._status
 
     # -------------------------------------------------------------------------------------------------- the node
 
-    def _spawn(self) -> int | None:
-        """Start a node; the exit status where that can't be done."""
+    def _spawn(self) -> None:
+        """Start a node."""
         self._ready = self._restart = self._stopping = self._asked = False
         self._sockets.new_node()
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        number = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD, _HIGH)
-        actions: list[tuple[int, ...]] = []
-        writing = -1
-        if self._log is not None:
-            self._output, writing = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(self._output, False)
-            actions = [(os.POSIX_SPAWN_DUP2, writing, 1), (os.POSIX_SPAWN_DUP2, writing, 2)]
         try:
-            self._node = os.posix_spawn(
-                self._command[0],
-                self._command,
-                {**self._environ, channel.VARIABLE: str(number)},
-                file_actions=actions,
-                setsigmask=(),
-                setsigdef=(_signal.SIGPIPE, _signal.SIGXFSZ),
-            )
+            self._node = Child(self._command, self._environ, piped=self._log is not None)
         except OSError as error:
             self._say(f"error: {self._command[0]} can't be executed: {error.strerror}")
-            ours.close()
-            return 1
-        finally:
-            os.close(number)
-            theirs.close()
-            if writing >= 0:
-                os.close(writing)
+            self._status = 1
         self._environ.pop("RELEASE_VSN", None)  # what is started later is the permanent release
-        self._channel = ours
-        self._poll.register(ours.fileno(), select.POLLIN)
-        if self._output >= 0:
-            self._poll.register(self._output, select.POLLIN)
         self._speak_for_the_node()
-        return None
 
-    def _after_node(self) -> int | None:
-        """What follows when the node has ended: the exit status, or None to go on."""
-        if self._ended is None:
-            return None
-        died = self._ended
-        self._read_channel()
-        self._read_output()
-        self._forget_node()
+    def _after_node(self, node: Child, died: int) -> None:
+        """What follows when the node has ended."""
+        self._listen_to(node)
+        for _ in range(_CHUNKS):
+            if data := node.output():
+                self._record(data)
+        node.close()
+        self._node, self._ready = None, False
+        self._timers.clear()
         status = died if died >= 0 else 128 - died
         if self._told:
-            return 0 if died == -_signal.SIGTERM else status
+            self._status = 0 if died == -_signal.SIGTERM else status
+            return
         if self._restart:
             self._say(f"{self._name} is started anew")
             self._systemd.reloading()
-            return self._spawn()
+            self._spawn()
+            return
         if died < 0:
             self._say(f"{self._name} was ended by signal {-died}")
         if self._asked or died in (0, -_signal.SIGINT) or self._heart is None or not self._was_ready:
-            return status
+            self._status = status
+            return
         pause = self._heart.pause(time.monotonic())
         if pause is None:
             self._say(
                 f"{self._name} ended with status {status}; it was started again {self._heart.restarts} times within"
                 f" {self._heart.within:g} s, which is the limit, and is not any more"
             )
-            return 1
+            self._status = 1
+            return
         self._say(f"{self._name} ended with status {status} and is started again in {pause:g} s")
         self._systemd.tell(f"STATUS=ended with status {status}; is started again")
         self._timers["spawn"] = time.monotonic() + pause
         self._speak_for_the_node()
-        return None
 
     def _speak_for_the_node(self) -> None:
         """Until the next one is ready, the keeper gives the signs of life that systemd has been promised."""
         if self._was_ready and self._systemd.watchdog:
             self._timers["watchdog"] = time.monotonic()
-
-    def _forget_node(self) -> None:
-        self._node, self._ended, self._ready = 0, None, False
-        self._timers.clear()
-        if self._channel is not None:
-            self._poll.unregister(self._channel.fileno())
-            self._channel.close()
-            self._channel = None
-        if self._output >= 0:  # what a child of the node writes now, nobody reads
-            self._poll.unregister(self._output)
-            os.close(self._output)
-            self._output = -1
 
     # ------------------------------------------------------------------------------------------------ what happens
 
@@ -189,14 +148,16 @@ class Keeper:
         if self._log is not None and (alive := self._log.due()) is not None:
             due.append(alive)
         timeout = min(max(0.0, min(due) - now), _LONGEST) * 1000 + 1 if due else None
-        for descriptor, _ in self._poll.poll(timeout):
-            if descriptor == self._signals:
-                for number, from_kernel in signals.caught(descriptor):
-                    self._on_signal(number, from_kernel)
-            elif descriptor == self._output:
-                self._read_output()
-            elif self._channel is not None and descriptor == self._channel.fileno():
-                self._read_channel()
+        poll = select.poll()
+        for descriptor in (self._signals, *(self._node.descriptors if self._node is not None else ())):
+            poll.register(descriptor, select.POLLIN)
+        poll.poll(timeout)
+        for number, from_kernel in signals.caught(self._signals):
+            self._on_signal(number, from_kernel)
+        if self._node is not None:
+            self._listen_to(self._node)
+            if data := self._node.output():
+                self._record(data)
         now = time.monotonic()
         if self._log is not None:
             self._log.tick(now)
@@ -207,16 +168,16 @@ class Keeper:
     def _on_timer(self, name: str, now: float) -> None:
         match name:
             case "spawn":
-                self._ended = None if self._spawn() is None else 1
+                self._spawn()
             case "watchdog":
                 self._systemd.tell("WATCHDOG=1")
                 self._timers["watchdog"] = now + self._systemd.watchdog / 2
-            case "beat":
-                self._say(f"{self._name} (pid {self._node}) gave no sign of life and is killed")
-                os.kill(self._node, _signal.SIGKILL)
-            case "stop":
+            case "beat" if self._node is not None:
+                self._say(f"{self._name} (pid {self._node.pid}) gave no sign of life and is killed")
+                self._node.kill(_signal.SIGKILL)
+            case "stop" if self._node is not None:
                 self._say(
-                    f"{self._name} (pid {self._node}) was told to stop and has not within {self._stop_timeout:g} s"
+                    f"{self._name} (pid {self._node.pid}) was told to stop and has not within {self._stop_timeout:g} s"
                 )
 
     def _on_signal(self, number: int, from_kernel: bool) -> None:
@@ -226,16 +187,16 @@ class Keeper:
             self._systemd.reloading()
             self._say("SIGHUP: there is nothing to reload")
             self._systemd.tell("READY=1")
-        elif number in (_signal.SIGTERM, _signal.SIGHUP) or (number == _signal.SIGINT and not self._node):
+        elif number in (_signal.SIGTERM, _signal.SIGHUP) or (number == _signal.SIGINT and self._node is None):
             self._told = True
             self._systemd.tell("STOPPING=1")
-            if self._node:
-                os.kill(self._node, _signal.SIGTERM)
-                self._timers.setdefault("stop", time.monotonic() + self._stop_timeout + _MARGIN)
-            else:
-                self._ended = 0
-        elif self._node and not (from_kernel and number == _signal.SIGINT):  # that one it has had from the terminal
-            os.kill(self._node, number)
+            if self._node is None:
+                self._status = 0
+                return
+            self._node.kill(_signal.SIGTERM)
+            self._timers.setdefault("stop", time.monotonic() + self._stop_timeout + _MARGIN)
+        elif self._node is not None and not (from_kernel and number == _signal.SIGINT):  # the terminal has told it too
+            self._node.kill(number)
 
     def _reap(self) -> None:
         """All children: as the first process of a container this one has those of others too."""
@@ -246,55 +207,37 @@ class Keeper:
                 return
             if not pid:
                 return
-            if pid == self._node:
-                self._ended = os.waitstatus_to_exitcode(status)
+            if self._node is not None and pid == self._node.pid:
+                self._node.ended = os.waitstatus_to_exitcode(status)
 
-    def _read_output(self) -> None:
-        assert self._log is not None or self._output < 0
-        while self._output >= 0 and self._log is not None:
-            try:
-                data = os.read(self._output, 65536)
-            except BlockingIOError:
-                return
-            if not data:
-                self._poll.unregister(self._output)
-                os.close(self._output)
-                self._output = -1
-                return
-            self._log.add(data, time.monotonic())
-            if self._node and self._ended is None:
-                return  # signals and messages have their turn
+    def _record(self, data: bytes) -> None:
+        assert self._log is not None
+        self._log.add(data, time.monotonic())
 
     # ---------------------------------------------------------------------------------------------- what it is told
 
-    def _read_channel(self) -> None:
-        while self._channel is not None:
+    def _listen_to(self, node: Child) -> None:
+        for word, fields in node.messages():
             try:
-                message = self._channel.recv(channel.LIMIT)
-            except (BlockingIOError, ConnectionResetError):
-                return
-            if not message:
-                self._poll.unregister(self._channel.fileno())
-                self._channel.close()
-                self._channel = None
-                return
-            self._obey(*channel.decode(message))
+                self._obey(node, word, fields)
+            except (ValueError, TypeError, OverflowError) as error:
+                self._say(f"{self._name} said {word!r}, which is not understood: {error}")
 
-    def _obey(self, word: str, fields: list[str]) -> None:
+    def _obey(self, node: Child, word: str, fields: list[str]) -> None:
         match word, fields:
             case "hello", [name, lock_path, pid_path, stem, generations, size, alive, heart]:
                 self._name = name
                 if heart != self._heart_text:
                     self._heart_text, self._heart = heart, Heart.read(heart)
-                self._hello(lock_path, pid_path)
+                self._hello(node, lock_path, pid_path)
                 if self._log is not None and self._lock is not None:
                     self._log.open(stem, int(generations), int(size), float(alive), time.monotonic())
             case "about", [document, stop_timeout]:
                 self._stop_timeout = float(stop_timeout)
                 self._write_lock(document)
-                self._answer("noted")
+                node.answer("noted")
             case "bind", asked:
-                self._bind(asked)
+                self._bind(node, asked)
             case "closed", asked:
                 if not self._another_follows():
                     self._sockets.close(asked)
@@ -319,15 +262,15 @@ class Keeper:
         failing = self._stopping or not self._ready
         return failing and not self._asked and not self._told and self._heart is not None and self._was_ready
 
-    def _hello(self, path: str, pid_path: str) -> None:
+    def _hello(self, node: Child, path: str, pid_path: str) -> None:
         if self._lock is None or self._lock.path != path:
             try:
                 found = lock.acquire(path, pid_path)
             except OSError as error:
-                self._answer("unwritable", error.strerror or str(error))
+                node.answer("unwritable", error.strerror or str(error))
                 return
             if isinstance(found, str):
-                self._answer("busy", found)
+                node.answer("busy", found)
                 return
             if self._lock is not None:
                 self._lock.close()
@@ -336,9 +279,9 @@ class Keeper:
                 found.write_pid()
             except OSError as error:
                 self._say(f"{pid_path} can't be written: {error.strerror}")
-        self._write_lock(f'{{"pid": {os.getpid()}, "node": {self._node}}}')
+        self._write_lock(f'{{"pid": {os.getpid()}, "node": {node.pid}}}')
         periods = [self._systemd.watchdog / 2, self._heart.beat / 3 if self._heart is not None else 0]
-        self._answer("held", str(min(filter(None, periods), default=0)), descriptors=[self._lock.descriptor])
+        node.answer("held", str(min(filter(None, periods), default=0)), descriptors=[self._lock.descriptor])
 
     def _write_lock(self, document: str) -> None:
         assert self._lock is not None
@@ -347,7 +290,7 @@ class Keeper:
         except OSError as error:
             self._say(f"{self._lock.path} can't be written: {error.strerror}")
 
-    def _bind(self, asked: list[str]) -> None:
+    def _bind(self, node: Child, asked: list[str]) -> None:
         outcomes: list[str] = []
         descriptors: list[int] = []
         for text in asked:
@@ -356,7 +299,7 @@ class Keeper:
                 outcomes.append("")
             except (OSError, ValueError) as error:
                 outcomes.append(sockets.reason(error))
-        self._answer("bound", *outcomes, descriptors=descriptors)
+        node.answer("bound", *outcomes, descriptors=descriptors)
 
     def _on_ready(self, line: str) -> None:
         self._ready = True
@@ -365,7 +308,7 @@ class Keeper:
             self._say(f"{self._name} does not listen on {text.replace(' ', ':')} any more")
         self._systemd.tell("READY=1", f"MAINPID={os.getpid()}", f"STATUS={line}")
         if self._log is not None:
-            self._log.keeps_tail = False
+            self._log.keeps_tail, self._log.tail = False, b""
         if not self._was_ready:
             self._was_ready = True
             self._started()
@@ -379,18 +322,9 @@ class Keeper:
 
     # ------------------------------------------------------------------------------------------------ what it says
 
-    def _answer(self, word: str, *fields: str, descriptors: Sequence[int] = ()) -> None:
-        assert self._channel is not None
-        rights = struct.pack(f"{len(descriptors)}i", *descriptors)
-        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if descriptors else []
-        try:
-            self._channel.sendmsg([channel.encode(word, *fields)], ancillary)
-        except OSError:
-            pass  # it has gone meanwhile, which is known soon
-
     def _say(self, line: str) -> None:
         if self._log is not None:
-            self._log.add(f"{line}\n".encode(), time.monotonic())
+            self._record(f"{line}\n".encode())
             return
         try:
             os.write(2, f"{line}\n".encode())

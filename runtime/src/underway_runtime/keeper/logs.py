@@ -17,7 +17,7 @@ class Log:
 
     def __init__(self) -> None:
         self.tail = b""
-        """The last of what the present node has said, while it starts; None of it afterwards."""
+        """The last of what was said before the first node was ready; what it needs no more is dropped."""
         self.keeps_tail = True
         self._early: list[bytes] = []
         self._stem = ""
