@@ -230,7 +230,7 @@ def test_a_crash_is_the_end_without_a_heart(make: MakeNode) -> None:
 def test_connections_wait_while_a_crashed_node_is_started_again(make: MakeNode, count: Count) -> None:
     """None is refused: a client that goes on through crashes has its answers, from other nodes of the same keeper."""
     port = free_port()
-    node = web(make, port, restarts=100, delay=0.3)
+    node = web(make, port, restarts=100, within=1, delay=0.3)
     assert node.run("daemon").returncode == 0
     first, keeper = ask(port)
     answers: list[list[int]] = []
@@ -414,6 +414,22 @@ def test_a_node_may_ask_for_another(make: MakeNode, tmp_path: Path) -> None:
     assert first != second
     status, _, err = terminate(process)
     assert (status, err) == (0, "hello is started anew\n")
+
+
+def test_a_start_in_the_foreground_leaves_the_output_alone(make: MakeNode) -> None:
+    """The node writes to what the keeper was given, not to a pipe of the keeper's."""
+    node = make(
+        recorder("one", start="print(os.readlink('/proc/self/fd/1'), os.readlink('/proc/self/fd/2'), flush=True)")
+    )
+    source = node.root / "lib/one-1.0/one.py"
+    source.write_text(source.read_text().replace("import asyncio", "import os, asyncio"))
+    process = node.spawn("start")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    ours = " ".join(os.readlink(f"/proc/self/fd/{stream.fileno()}") for stream in (process.stdout, process.stderr))
+
+    assert read_until(process.stdout, "pipe").string == f"{ours}\n"
+    assert terminate(process)[0] == 0
 
 
 # ---------------------------------------------------------------------------------------------------------- signals

@@ -204,19 +204,16 @@ def test_a_place_without_room_for_the_lock_is_told(make: MakeNode, tmp_path: Pat
 
 @pytest.mark.needs_tool("unshare", "util-linux")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a time namespace")
-@pytest.mark.parametrize("offset", ["1000000", "-0"])
-def test_clocks_that_differ_do_not_matter(make: MakeNode, offset: str) -> None:
-    """Pauses and limits are measured on the monotonic clock, wherever that begins."""
+def test_a_clock_that_is_elsewhere_does_not_matter(make: MakeNode) -> None:
+    """Pauses and limits are differences on the monotonic clock, which no one can set; here it begins 11 days later."""
     node = make(recorder("one", start="asyncio.get_running_loop().call_later(0.05, __import__('os')._exit, 9)"))
     (node.version / "heart").write_text('{"restarts": 2, "delay": 0.01}')
     done = subprocess.run(
-        ["unshare", "--time", "--monotonic", offset, "--fork", str(node.command), "start"],
+        ["unshare", "--time", "--monotonic", "1000000", "--fork", str(node.command), "start"],
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
     )
-    if "unshare" in done.stderr:
-        pytest.skip(done.stderr)
 
     assert (done.returncode, done.stdout) == (1, "start one\n" * 3)

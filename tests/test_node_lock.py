@@ -17,7 +17,7 @@ from underway_runtime.keeper.lock import Lock, acquire
 from underway_runtime.keeper.sockets import Sockets, reason
 from underway_runtime.node import cookie, files, listen, lock
 from underway_runtime.node.listen import Listeners
-from underway_runtime.node.settings import Settings, from_environ
+from underway_runtime.node.settings import Settings, from_environ, heart
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.release.errors import BootError, ConfigError, DamagedRelease, UnderwayError, UsageError
 
@@ -146,11 +146,21 @@ def test_a_process_that_no_launcher_started_is_refused() -> None:
 def test_bad_variables_are_listed_together(tmp_path: Path) -> None:
     """One error for all of them."""
     with pytest.raises(ConfigError) as caught:
-        settings(tmp_path, RELEASE_MODE="fast", RELEASE_DISTRIBUTION="name")
+        settings(
+            tmp_path,
+            RELEASE_MODE="fast",
+            RELEASE_DISTRIBUTION="name",
+            RELEASE_HEART="yes",
+            RELEASE_LOG_GENERATIONS="1",
+            RELEASE_LOG_SIZE="1e6",
+        )
 
     assert str(caught.value).splitlines()[1:] == [
         "  - RELEASE_MODE is embedded or interactive, not 'fast'",
         "  - RELEASE_DISTRIBUTION is none, not 'name'",
+        "  - RELEASE_HEART is true or false, not 'yes'",
+        "  - RELEASE_LOG_GENERATIONS is a number from 2 to 1000, not '1'",
+        "  - RELEASE_LOG_SIZE is a number from 1000 to 1073741824, not '1e6'",
     ]
 
 
@@ -266,6 +276,25 @@ def test_addresses_are_bound_and_shown_as_they_are_written(tmp_path: Path) -> No
 def test_an_ipv6_address_is_written_in_brackets() -> None:
     """As in a URL."""
     assert listen.host_and_port("tcp://[::1]:8000") == ("::1", 8000)
+
+
+def test_a_name_is_every_address_that_it_has() -> None:
+    """Those of a family that the machine does not have are left out."""
+    listeners = bind(["tcp://localhost:0"])
+
+    assert {address.rpartition(":")[0] for address in listeners.addresses} <= {"tcp://127.0.0.1", "tcp://[::1]"}
+    assert listeners.sockets
+    listeners.close()
+
+
+def test_a_damaged_heart_is_told(tmp_path: Path) -> None:
+    """With the file, and what to do."""
+    place = tmp_path / "releases/1"
+    place.mkdir(parents=True)
+    for content in ("{", '{"beats": 1}', "[]"):
+        (place / "heart").write_text(content)
+        with pytest.raises(DamagedRelease, match=r"releases/1/heart can't be read: .*; restore it"):
+            heart(settings(tmp_path))
 
 
 def test_all_addresses_are_bound_or_none(tmp_path: Path) -> None:

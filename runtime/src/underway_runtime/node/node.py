@@ -98,6 +98,11 @@ class Node:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the node has stopped
                 self._loop.call_soon_threadsafe(self._asked_on_loop.set)
 
+    def ask_to_restart(self) -> None:
+        """Make the node stop, and the keeper start the permanent release in its place; from any thread."""
+        self._keeper.restart()
+        self.ask_to_stop()
+
     def _prepare(self) -> Callable[[], Awaitable[int]]:
         """Do all that comes before the first start; returns what is left, to be called on the loop."""
         settings = self._settings
