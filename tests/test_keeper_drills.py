@@ -202,6 +202,24 @@ def test_a_place_without_room_for_the_lock_is_told(make: MakeNode, tmp_path: Pat
         assert node.running() == []
 
 
+@pytest.mark.needs_tool("mount", "mount")
+def test_a_release_that_may_only_be_read_runs(make: MakeNode, tmp_path: Path) -> None:
+    """All that changes is below RELEASE_VAR."""
+    made = make(recorder("one"), at="made")
+    with small_disk(tmp_path / "disk", "size=8m") as disk:
+        node = Node(disk / "hello", environ={"RELEASE_VAR": str(tmp_path / "var"), "RELEASE_HEART": "true"})
+        shutil.copytree(made.root, node.root, symlinks=True)
+        subprocess.run(["/bin/mount", "-o", "remount,ro", disk], check=True, timeout=TIMEOUT)
+        try:
+            assert node.run("daemon").returncode == 0
+            assert (tmp_path / "var/log/hello.log.1").read_text().endswith("start one\n")
+            assert node.run("stop").returncode == 0
+            del node.environ["RELEASE_VAR"]
+            assert "/var/run can't be written: Read-only file system; set RELEASE_VAR" in node.run("start").stderr
+        finally:
+            node.close()
+
+
 @pytest.mark.needs_tool("unshare", "util-linux")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a time namespace")
 def test_a_clock_that_is_elsewhere_does_not_matter(make: MakeNode) -> None:

@@ -64,7 +64,12 @@ def bind(addresses: Sequence[str], ask: Ask, release: Callable[[Sequence[str]], 
         fatal = [each for each in reasons if not each.startswith(_UNAVAILABLE)]
         if fatal or len(reasons) == len(outcomes):  # localhost may have an IPv6 address where the machine has no IPv6
             problems.append(f"{address}: {(fatal or reasons)[0].partition(' ')[2]}")
-    listeners = Listeners(tuple(sockets), tuple(names), lambda: release(asked))
+
+    def let_go() -> None:
+        release(tuple(asked))
+        asked.clear()  # another time it could be the socket of another
+
+    listeners = Listeners(tuple(sockets), tuple(names), let_go)
     if problems:
         listeners.close()
         raise BootError(listing("can't listen:", problems))
