@@ -213,6 +213,14 @@ def test_the_output_of_a_daemon_goes_round(make: MakeNode) -> None:
     assert "stop one\n" in log_of(node)
 
 
+def test_a_node_is_not_started_by_hand(make: MakeNode) -> None:
+    """It would have no lock, and nobody would know of it."""
+    done = make(recorder("one")).run("node", "start")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: a node is started by its keeper, and that by `start` or `daemon`\n"
+
+
 # ----------------------------------------------------------------------------------------------------------- deaths
 
 

@@ -72,6 +72,7 @@ def _outcome(reading: int, child: int) -> int:
         said += data
     if said == _READY:
         return 0
+    os.waitpid(child, 0)  # so that nothing is left of it when this returns
     status, _, text = said.partition(b"\n")
     os.write(2, text if status else b"error: the keeper ended without a word\n")
     return int(status) if status else 1

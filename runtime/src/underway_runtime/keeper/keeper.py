@@ -31,7 +31,7 @@ else:
     import _signal
 
 _CHUNKS = 16
-"""How much of its last words is read: all that a pipe holds, and not for ever what its children go on to print."""
+"""How much is read where all is wanted: what a pipe holds, and not for ever what is printed meanwhile."""
 _LONGEST = 3600.0
 """Seconds of one wait; poll takes no more than some weeks."""
 _MARGIN = 5.0
@@ -102,9 +102,7 @@ class Keeper:
     def _after_node(self, node: Child, died: int) -> None:
         """What follows when the node has ended."""
         self._listen_to(node)
-        for _ in range(_CHUNKS):
-            if data := node.output():
-                self._record(data)
+        self._read_output(node, _CHUNKS)
         node.close()
         self._node, self._ready = None, False
         self._timers.clear()
@@ -156,8 +154,7 @@ class Keeper:
             self._on_signal(number, from_kernel)
         if self._node is not None:
             self._listen_to(self._node)
-            if data := self._node.output():
-                self._record(data)
+            self._read_output(self._node, 1)
         now = time.monotonic()
         if self._log is not None:
             self._log.tick(now)
@@ -210,9 +207,10 @@ class Keeper:
             if self._node is not None and pid == self._node.pid:
                 self._node.ended = os.waitstatus_to_exitcode(status)
 
-    def _record(self, data: bytes) -> None:
-        assert self._log is not None
-        self._log.add(data, time.monotonic())
+    def _read_output(self, node: Child, chunks: int) -> None:
+        for _ in range(chunks):
+            if (data := node.output()) and self._log is not None:
+                self._log.add(data, time.monotonic())
 
     # ---------------------------------------------------------------------------------------------- what it is told
 
@@ -242,6 +240,7 @@ class Keeper:
                 if not self._another_follows():
                     self._sockets.close(asked)
             case "ready", [line]:
+                self._read_output(node, _CHUNKS)  # who waits for this finds in the log what came before
                 self._on_ready(line)
             case "beat", _ if self._ready:
                 self._on_beat()
@@ -324,7 +323,7 @@ class Keeper:
 
     def _say(self, line: str) -> None:
         if self._log is not None:
-            self._record(f"{line}\n".encode())
+            self._log.add(f"{line}\n".encode(), time.monotonic())
             return
         try:
             os.write(2, f"{line}\n".encode())
