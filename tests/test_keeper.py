@@ -55,7 +55,7 @@ def log_of(node: Node) -> str:
 
 
 WEB = """
-import gc, os, signal
+import os, signal, threading
 
 async def app(scope, receive, send):
     if scope["type"] != "http":
@@ -63,7 +63,7 @@ async def app(scope, receive, send):
     if scope["path"] == "/crash":
         os.kill(os.getpid(), signal.SIGKILL)
     if scope["path"] == "/restart":
-        [keeper] = [each for each in gc.get_objects() if type(each).__name__ == "Keeping"]
+        [keeper] = [each._target.__self__ for each in threading.enumerate() if each.name == "keeper"]
         keeper.restart()
         os.kill(os.getpid(), signal.SIGTERM)
     body = f"{os.getpid()} {os.getppid()}".encode()
@@ -402,16 +402,15 @@ def test_workers_that_outlive_a_node_are_not_in_the_way(make: MakeNode) -> None:
 
 
 RESTARTS = """
-import gc, os, signal
+import os, signal, threading
 from underway_runtime import Application
 
 class App(Application):
     def start(self):
-        from underway_runtime.node.keeping import Keeping
         print("start", os.getpid(), flush=True)
         if not os.path.exists("been here"):
             open("been here", "w").close()
-            [keeper] = [each for each in gc.get_objects() if isinstance(each, Keeping)]
+            [keeper] = [each._target.__self__ for each in threading.enumerate() if each.name == "keeper"]
             keeper.restart()
             os.kill(os.getpid(), signal.SIGTERM)
 """
@@ -450,7 +449,7 @@ def test_a_start_in_the_foreground_leaves_the_output_alone(make: MakeNode) -> No
 
 def test_signals_reach_the_node(make: MakeNode) -> None:
     """The pid that an operator knows is the keeper's; what is sent to it is meant for the node."""
-    handle = "__import__('signal').signal(__import__('signal').SIGUSR1, lambda *_: print('usr1', flush=True))"
+    handle = "asyncio.get_running_loop().add_signal_handler(10, lambda: print('usr1', flush=True))"
     node = make(recorder("one", start=f"{handle}; print('armed', flush=True)"))
     process = node.spawn("start")
     read_until(process.stdout, "armed")
@@ -554,14 +553,13 @@ def test_a_hung_node_without_its_keeper_is_ended(make: MakeNode) -> None:
 
 
 LISTENS = """
-import gc, os, threading
+import os, threading
 from pathlib import Path
 from underway_runtime import Application
 
 class App(Application):
     def start(self):
-        from underway_runtime.node.keeping import Keeping
-        [keeper] = [each for each in gc.get_objects() if isinstance(each, Keeping)]
+        [keeper] = [each._target.__self__ for each in threading.enumerate() if each.name == "keeper"]
         self.listening = keeper.listen_on(Path("a #?%20 b").absolute())
         self.listening.setblocking(True)
         threading.Thread(target=self.serve, daemon=True).start()
