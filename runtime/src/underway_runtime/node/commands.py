@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from ..release import bootscript
 from ..release.bootscript import CodePath
 from ..release.errors import UnderwayError, UsageError
-from . import keeping, lock
+from . import lock
 from .settings import STOP_TIMEOUT, Settings, from_environ
 
 USAGE = "start [--shell] | daemon | eval CODE [ARGS...] | stop | pid | systemd | verify [--json]"
@@ -59,6 +59,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def node(settings: Settings, *, shell: bool = False) -> int:
     """Run the node in this process until it stops; its keeper has started it."""
+    from . import keeping
+
     keeper = keeping.connect(os.environ)
     try:
         from .node import Node
