@@ -103,21 +103,26 @@ def ask(port: int, path: str = "/") -> list[int]:
 
 
 @pytest.mark.parametrize("interpreter", list(installed()), indirect=True)
-def test_the_keeper_is_small_and_its_pid_is_the_pid(make: MakeNode) -> None:
+@pytest.mark.parametrize("command", ["start", "daemon"])
+def test_the_keeper_is_small_and_its_pid_is_the_pid(make: MakeNode, command: str) -> None:
     """Below 12 MB with sockets, log and heart at work, on every interpreter; `pid` and the pid file name it."""
     port = free_port()
     node = web(make, port, beat=5)
-
-    assert node.run("daemon").returncode == 0
+    process = node.spawn(command)
+    if command == "start":
+        read_until(process.stderr, "listening")
+    else:
+        assert finish(process)[0] == 0
 
     pid, keeper = ask(port)
     assert node.run("pid").stdout == f"{keeper}\n" == (node.var / "run/pid").read_text()
     assert node.said()["node"] == pid
-    status = Path(f"/proc/{keeper}/status").read_text()
-    resident = re.search(r"VmRSS:\s+(\d+) kB", status)
+    resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{keeper}/status").read_text())
     assert resident is not None
     assert int(resident[1]) < 12_000
     assert node.run("stop").returncode == 0
+    if command == "start":
+        finish(process)
     assert node.running() == []
 
 
