@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from underway_runtime.node import config as configuration
-from underway_runtime.node.config import Values, config, env, evaluate, load, merge, not_plain
-from underway_runtime.release.errors import ConfigError, DamagedRelease
+from underway_runtime.node.config import Values, config, env, merge, not_plain
+from underway_runtime.node.evaluation import evaluate
+from underway_runtime.release.errors import ConfigError
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
@@ -111,66 +112,6 @@ def test_env_outside_of_a_file_reads_the_environment(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(os.environ, "UNDERWAY_TEST", "1")
 
     assert (env("UNDERWAY_TEST"), env("UNDERWAY_TEST_NOT", "2")) == ("1", "2")
-
-
-class Recorder:
-    """A provider that says in the configuration that it ran, and after whom."""
-
-    def init(self, argument: Any) -> Any:
-        return argument
-
-    def load(self, values: Values, argument: Any) -> Values:
-        ran = values.get("order", {}).get("ran", [])
-        return merge(values, {"order": {"ran": [*ran, argument]}})
-
-
-class Broken(Recorder):
-    def load(self, values: Values, argument: Any) -> Values:
-        returned: dict[str, Any] = {"raise": None, "list": [], "set": {"a": {"b": {1}}}}
-        if argument == "raise":
-            raise OSError("vault is down")
-        result: Values = returned[argument]
-        return result
-
-
-def sys_config(root: Path, **document: Any) -> Path:
-    (root / "sys.config").write_text(json.dumps({"format": 1, "config": {}, **document}))
-    return root / "sys.config"
-
-
-def test_providers_load_in_their_order(tmp_path: Path) -> None:
-    """Each provider sees what those before it loaded."""
-    name = f"{__name__}:Recorder"
-
-    assert load(sys_config(tmp_path, providers=[[name, "a"], [name, "b"]])) == {"order": {"ran": ["a", "b"]}}
-
-
-@pytest.mark.parametrize(
-    ("reference", "argument", "part"),
-    [
-        (f"{__name__}:Broken", "raise", "Broken failed: OSError: vault is down"),
-        (f"{__name__}:Broken", "list", "returned list, no configuration"),
-        (f"{__name__}:Broken", "set", "a.b is {1}"),
-        ("nowhere:Provider", None, "there is no configuration provider 'nowhere:Provider'"),
-        (f"{__name__}:values", None, "there is no configuration provider"),
-        ("builtins:dict", None, "it has no init and no load"),
-    ],
-)
-def test_a_provider_that_fails_stops_the_boot_by_name(tmp_path: Path, reference: str, argument: Any, part: str) -> None:
-    """What a provider raises or returns is told with its name."""
-    with pytest.raises(ConfigError) as refused:
-        load(sys_config(tmp_path, providers=[[reference, argument]]))
-
-    assert part in str(refused.value)
-
-
-@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"format": 9, "config": {}}', '{"format": 1, "config": []}'])
-def test_a_damaged_sys_config_is_named(tmp_path: Path, text: str | None) -> None:
-    """A missing, cut or foreign sys.config is one clear error."""
-    if text is not None:
-        (tmp_path / "sys.config").write_text(text)
-    with pytest.raises(DamagedRelease, match=r"sys\.config"):
-        load(tmp_path / "sys.config")
 
 
 @given(st.recursive(plain | st.floats() | st.binary() | st.sets(st.integers()), lambda s: st.lists(s, max_size=2)))

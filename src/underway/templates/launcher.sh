@@ -22,6 +22,7 @@ The known commands are:
     eval CODE        Runs Python code in a new process, with the applications loaded and not started
     stop             Stops the running release, and waits until it has stopped
     pid              Prints the process id of the running release
+    config           Prints the configuration and where it came from; --explain KEY says more of one
     verify           Compares every file of the release with its manifest
     version          Prints the name and version of the release that would start
 " >&2
@@ -58,7 +59,7 @@ export RELEASE_BOOT_SCRIPT RELEASE_BOOT_SCRIPT_CLEAN RELEASE_SYS_CONFIG
 [ -z "$RELEASE_COOKIE" ] || export RELEASE_COOKIE
 
 case $1 in
-  start | eval) args_file=$RELEASE_VM_ARGS ;;
+  start | eval | config) args_file=$RELEASE_VM_ARGS ;;
   stop | pid | verify) args_file=$RELEASE_REMOTE_VM_ARGS ;;
   version)
     printf '%s %s\n' "$RELEASE_NAME" "$RELEASE_VSN"
@@ -94,7 +95,7 @@ glibc='' loader=''
   fail "this release needs glibc $glibc or later, and this host has none for it: there is no $loader"
 case $RELEASE_COMMAND:$loader:$glibc in
   *::* | *:2.[0-9] | *:2.[0-9].* | *:2.[12][0-9]* | *:2.3[0-2]*) ;;
-  start:* | eval:*)
+  start:* | eval:* | config:*)
     if has=$("$loader" --version 2>/dev/null); then
       has=${has#* version } has=${has%%.[!0-9]*} minor=${has#2.}
     else
