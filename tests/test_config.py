@@ -89,8 +89,9 @@ def test_nothing_is_neutral_and_once_is_as_good_as_twice(a: Values, b: Values) -
 @given(st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from("ab"), st.sampled_from("cd"), st.integers())))
 def test_layers_may_be_merged_in_any_grouping(statements: list[tuple[str, str, str, int]]) -> None:
     """While a key stays a mapping, or stays none, only the order of the layers matters."""
-    layers = [{app: {key: {inner: value}}} for app, key, inner, value in statements]
-    from_left = reduce(merge, layers, {})
+    layers: list[Values] = [{app: {key: {inner: value}}} for app, key, inner, value in statements]
+    nothing: Values = {}
+    from_left = reduce(merge, layers, nothing)
     from_right: Values = {}
     for layer in reversed(layers):
         from_right = merge(layer, from_right)

@@ -40,7 +40,6 @@ T = TypeVar("T")
 
 REBOOT = "reboot-system-after-config"
 PRUNE = "prune-runtime-sys-config-after-boot"
-DISTRIBUTION = "start-distribution-during-config"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from ..release.bootscript import Instruction, Load, Start
 from ..release.errors import ConfigError, listing
 from .config import Values, merge, not_plain
 from .origins import Origins, Setting, leaves, shown
-from .servers import find
 
 READ_BY_THE_NODE = frozenset({"args", "listen", "server"})
 """Keys of any application that the node itself reads; a schema need not know them."""
@@ -56,6 +55,8 @@ def check(values: Values, origins: Origins, instructions: Iterable[Instruction])
 
 def _schema(load: Load, starting: set[str]) -> tuple[Any, str]:
     """The schema of an application, and its name; None where it has none."""
+    from .servers import find  # with all that serving takes, which only a release with schemas needs here
+
     if load.config_schema is not None:
         name, schema = load.config_schema, None
         try:
