@@ -110,7 +110,7 @@ def test_what_fits_passes_with_the_defaults_filled_in() -> None:
         "hosts": [],
         "weights": {},
         "limits": {"rooms": 5, "rate": 2},
-        "pool": {"rooms": 2},
+        "pool": {"rooms": 2, "rate": 1.0},
         "login": "",
         "extra": None,
         "size": 1,

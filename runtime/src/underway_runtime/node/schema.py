@@ -9,15 +9,15 @@ keys, and dataclasses within. A field with ``metadata={"secret": True}`` (in pyd
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..release.bootscript import Instruction, Load, Start
 from ..release.errors import ConfigError, listing
-from .config import Values, merge, not_plain
+from .config import Values, merge
+from .fields import defaults, fields, is_dataclass, is_model, secrets
 from .origins import Origins, Setting, leaves, shown
 
 READ_BY_THE_NODE = frozenset({"args", "listen", "server"})
@@ -42,12 +42,12 @@ def check(values: Values, origins: Origins, instructions: Iterable[Instruction])
         if schema is None:
             continue
         one = _Check(load.application, name, origins)
-        defaults = one.run(schema, values.get(load.application, {}))
+        filled_in = one.run(schema, values.get(load.application, {}))
         problems += one.problems
         origins.settings[:0] = [
-            Setting(path, value, f"the default of {name}") for path, value in leaves(defaults, (load.application,))
+            Setting(path, value, f"the default of {name}") for path, value in leaves(filled_in, (load.application,))
         ]
-        values = merge(values, {load.application: merge(defaults, values.get(load.application, {}))})
+        values = merge(values, {load.application: merge(filled_in, values.get(load.application, {}))})
     if problems:
         raise ConfigError(listing("the configuration is not what the applications ask for:", problems))
     return values
@@ -55,12 +55,10 @@ def check(values: Values, origins: Origins, instructions: Iterable[Instruction])
 
 def _schema(load: Load, starting: set[str]) -> tuple[Any, str]:
     """The schema of an application, and its name; None where it has none."""
-    from .servers import find  # with all that serving takes, which only a release with schemas needs here
-
     if load.config_schema is not None:
         name, schema = load.config_schema, None
         try:
-            schema = find(name)
+            schema = _find(name)
         except Exception as error:
             raise ConfigError(
                 f"the schema of {load.application} can't be loaded: {type(error).__name__}: {error}"
@@ -70,23 +68,21 @@ def _schema(load: Load, starting: set[str]) -> tuple[Any, str]:
         if not reference:
             return None, ""
         try:
-            schema = getattr(find(reference), "config_schema", None)
+            schema = getattr(_find(reference), "config_schema", None)
         except Exception:
             return None, ""  # the boot is about to import it, and says what is wrong with it
         name = (
             f"{schema.__module__}:{schema.__qualname__}" if isinstance(schema, type) else f"{reference}.config_schema"
         )
-    if schema is not None and not _is_dataclass(schema) and not _is_model(schema):
+    if schema is not None and not is_dataclass(schema) and not is_model(schema):
         raise ConfigError(f"the schema of {load.application}, {name}, is neither a dataclass nor a pydantic model")
     return schema, name
 
 
-def _is_dataclass(schema: Any) -> bool:
-    return isinstance(schema, type) and dataclasses.is_dataclass(schema)
+def _find(reference: str) -> Any:
+    from .servers import find  # with all that serving takes, which only a release with schemas needs here
 
-
-def _is_model(schema: Any) -> bool:
-    return isinstance(schema, type) and hasattr(schema, "model_validate") and hasattr(schema, "model_fields")
+    return find(reference)
 
 
 class _Check:
@@ -99,39 +95,34 @@ class _Check:
         self.problems: list[str] = []
 
     def run(self, schema: Any, values: dict[str, Any]) -> dict[str, Any]:
-        """Note what is wrong; returns the defaults of what is not configured."""
-        self._origins.secrets.update((*self._path, *path) for path in _secrets(schema, set()))
-        if _is_model(schema):
-            return self._model(schema, values)
-        known = {field.name for field in dataclasses.fields(schema)}
-        self._dataclass(
-            schema, {k: v for k, v in values.items() if k in known or k not in READ_BY_THE_NODE}, self._path
-        )
-        return _defaults(schema, values)
+        """Note what is wrong and what is secret; returns the defaults of what is not configured."""
+        self._origins.secrets.update((*self._path, *path) for path in secrets(schema))
+        known = fields(schema)
+        given = {key: value for key, value in values.items() if key in known or key not in READ_BY_THE_NODE}
+        if is_model(schema):
+            self._model(schema, given)
+        else:
+            self._dataclass(schema, given, self._path)
+        return defaults(schema, values)
 
     def _dataclass(self, schema: Any, values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
         """An instance, made so that ``__post_init__`` has its say; None where something is wrong."""
         before = len(self.problems)
-        hints = typing.get_type_hints(schema)
-        fields = {field.name: field for field in dataclasses.fields(schema) if field.init}
-        self._unknown(values, fields, path)
+        known = fields(schema)
+        self._unknown(values, known, path)
         arguments = {}
-        for name, field in fields.items():
+        for name, field in known.items():
             if name in values:
-                arguments[name] = self._value(values[name], hints[name], (*path, name))
-            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                self._missing((*path, name), _wanted(hints[name]))
+                arguments[name] = self._value(values[name], field.kind, (*path, name))
+            elif field.default is None:
+                self._missing((*path, name), _wanted(field.kind))
         if len(self.problems) > before:
             return None
         try:
             return schema(**arguments)
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
-            if any(
-                str(values[name]) in what
-                for name in fields
-                if name in values and self._origins.is_secret((*path, name))
-            ):
+            if any(str(values[name]) in what for name in values if self._origins.is_secret((*path, name))):
                 what = type(error).__name__
             self.problems.append(f"{'.'.join(path)}: {schema.__name__} refuses it: {what}")
             return None
@@ -143,7 +134,7 @@ class _Check:
                 return self._value(value, arms[0], path)
         elif origin is typing.Annotated:
             return self._value(value, arguments[0], path)
-        elif _is_dataclass(kind) and isinstance(value, Mapping):
+        elif is_dataclass(kind) and isinstance(value, Mapping):
             return self._dataclass(kind, value, path)
         elif origin is list and isinstance(value, list):
             return [self._value(each, arguments[0], (*path, str(i))) for i, each in enumerate(value)]
@@ -154,11 +145,10 @@ class _Check:
         self._wrong(path, value, _wanted(kind))
         return None
 
-    def _model(self, model: Any, values: dict[str, Any]) -> dict[str, Any]:
-        names = {field.alias or name: name for name, field in model.model_fields.items()}
-        given = {key: value for key, value in values.items() if key in names or key not in READ_BY_THE_NODE}
+    def _model(self, model: Any, given: dict[str, Any]) -> None:
+        known = fields(model)
         if model.model_config.get("extra") not in ("allow", "forbid"):
-            self._unknown(given, names, self._path)
+            self._unknown(given, known, self._path)
         try:
             model.model_validate(given)
         except Exception as error:
@@ -169,16 +159,10 @@ class _Check:
                 if problem["type"] == "missing":
                     self._missing(path, "a value")
                 elif problem["type"] == "extra_forbidden":
-                    self._unknown({path[-1]: None}, names, path[:-1])
+                    self._unknown({path[-1]: None}, known, path[:-1])
                 else:
                     said = problem["msg"] if not self._origins.is_secret(path) else "another value"
                     self._wrong(path, problem["input"], said)
-        filled = {name: f.get_default(call_default_factory=True) for name, f in model.model_fields.items()}
-        return {
-            k: v
-            for k, v in filled.items()
-            if k not in values and not model.model_fields[k].is_required() and not not_plain(v)
-        }
 
     def _unknown(self, values: Mapping[str, Any], known: Iterable[str], path: tuple[str, ...]) -> None:
         known = list(known)
@@ -205,42 +189,6 @@ class _Check:
         return f" ({where})" if where else ""
 
 
-def _secrets(schema: Any, seen: set[Any]) -> Iterator[tuple[str, ...]]:
-    """Where a schema has secrets: the path of each, or of the list or dict that it is somewhere in."""
-    if schema in seen:
-        return
-    if _is_model(schema):
-        fields = [
-            (
-                field.alias or name,
-                field.annotation,
-                isinstance(extra := field.json_schema_extra, Mapping) and extra.get("secret"),
-            )
-            for name, field in schema.model_fields.items()
-        ]
-    else:
-        hints = typing.get_type_hints(schema)
-        fields = [(field.name, hints[field.name], field.metadata.get("secret")) for field in dataclasses.fields(schema)]
-    for name, kind, secret in fields:
-        if secret:
-            yield (name,)
-        for inner, direct in _inner(kind):
-            if inner.__module__.startswith("pydantic") and inner.__name__.startswith("Secret"):
-                yield (name,)
-            elif _is_dataclass(inner) or _is_model(inner):
-                for path in _secrets(inner, {*seen, schema}):
-                    yield (name, *path) if direct else (name,)
-
-
-def _inner(kind: Any, *, direct: bool = True) -> Iterator[tuple[type, bool]]:
-    """The classes in an annotation, and whether a value of each is the value itself rather than a part of it."""
-    if isinstance(kind, type) and not typing.get_args(kind):
-        yield kind, direct
-    itself = typing.get_origin(kind) in (typing.Union, types.UnionType, typing.Annotated)
-    for argument in typing.get_args(kind):
-        yield from _inner(argument, direct=direct and itself)
-
-
 def _fits(value: Any, kind: Any) -> bool:
     """Whether a value is of a type as far as one look tells; what is inside is looked at afterwards."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -252,7 +200,7 @@ def _fits(value: Any, kind: Any) -> bool:
         return _fits(value, arguments[0])
     if origin is typing.Literal:
         return any(type(value) is type(each) and value == each for each in arguments)
-    if _is_dataclass(kind) or origin is dict or kind is dict:
+    if is_dataclass(kind) or origin is dict or kind is dict:
         return isinstance(value, Mapping)
     if kind is None or kind is types.NoneType:
         return value is None
@@ -276,25 +224,6 @@ def _wanted(kind: Any) -> str:
         return f"{origin.__name__}[{', '.join(map(_wanted, arguments))}]"
     if kind is types.NoneType:
         return "None"
-    if kind in (str, int, float, bool, list, dict, Any) or _is_dataclass(kind):
+    if kind in (str, int, float, bool, list, dict, Any) or is_dataclass(kind):
         return "anything" if kind is Any else kind.__name__
     return f"{kind}, which is no type of plain data and can't be checked"
-
-
-def _defaults(schema: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain defaults of the fields that `values` lacks."""
-    found = {}
-    for field in dataclasses.fields(schema):
-        if field.name in values or not field.init:
-            continue
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        elif field.default is not dataclasses.MISSING:
-            default = field.default
-        else:
-            continue
-        if dataclasses.is_dataclass(default) and not isinstance(default, type):
-            default = dataclasses.asdict(default)
-        if not not_plain(default):
-            found[field.name] = default
-    return found
