@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from underway_runtime.node import buildtime
 from underway_runtime.node import config as configuration
 from underway_runtime.node.config import Values, config, merge
-from underway_runtime.node.origins import Origins, Setting, note
-from underway_runtime.node.resolution import Resolved, load
+from underway_runtime.node.origins import Origins, Setting, leaves, note
+from underway_runtime.node.resolution import SysConfig, load, resolve
 from underway_runtime.release.errors import ConfigError, DamagedRelease
 
 
@@ -152,6 +152,39 @@ def test_a_provider_reads_what_is_configured_so_far(tmp_path: Path) -> None:
     assert load(place).values["chat"] == {"port": 1, "seen": 1, "built_for": "staging"}
 
 
+class Stating(Recorder):
+    """States values, and says so or leaves it to the boot to see."""
+
+    def load(self, values: Values, argument: Any) -> Values:
+        for application, keys in argument["values"].items() if argument["notes"] else ():
+            note(application, keys, "a note")
+        return merge(values, argument["values"])
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3),
+    lambda inner: st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=4,
+)
+layers = st.lists(
+    st.tuples(st.dictionaries(st.sampled_from("xy"), st.dictionaries(st.sampled_from("cd"), plain)), st.booleans()),
+    max_size=4,
+)
+
+
+@given(layers)
+def test_every_value_has_an_origin_that_set_it_so(stated: list[tuple[Values, bool]]) -> None:
+    """Whatever was set over what: the last setting of each value is the one that it has."""
+    providers = [(f"{__name__}:Stating", {"values": values, "notes": notes}) for values, notes in stated[1:]]
+    system = SysConfig(stated[0][0] if stated else {}, tuple(providers))
+
+    resolved = resolve(system)
+
+    for path, value in leaves(resolved.values):
+        [*_, last] = (setting for setting in resolved.origins.settings if setting.path == path)
+        assert (last.value, type(last.value)) == (value, type(value))
+
+
 def runtime_py(root: Path, text: str) -> list[Any]:
     """The provider of a configuration file with this text."""
     (root / "runtime.py").write_text("from underway_runtime import config, env\n" + text)
@@ -181,7 +214,7 @@ def test_each_value_says_where_it_was_set(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_origins_survive_a_file() -> None:
     """What is written down is what is read."""
-    origins = Origins([Setting(("a", "b"), [1], "x.py:1", secret=True)], {"A": "x.py:2"}, {("a", "c")})
+    origins = Origins([Setting(("a", "b"), [1], "x.py:1")], {"A": "x.py:2"}, {("a", "c")})
 
     assert Origins.from_json(json.loads(json.dumps(origins.to_json()))) == origins
 
@@ -205,6 +238,7 @@ def test_what_build_time_code_has_read_is_insisted_on(tmp_path: Path) -> None:
     )
     place = sys_config(tmp_path, **answer)
     assert load(place).values["chat"]["rooms"] == 5
+    assert load(sys_config(tmp_path, **answer, providers=[runtime_py(tmp_path, "config('chat', other=1)")]))
 
     text = "config('chat', rooms=6, password='y', extra=None, on=1, limits={'a': 1, 'b': 2})"
     with pytest.raises(ConfigError) as refused:
@@ -269,6 +303,6 @@ def test_what_goes_wrong_in_the_first_of_two_steps_is_told(tmp_path: Path, text:
 
 def test_notes_outside_of_a_boot_go_nowhere() -> None:
     """A provider may be called by hand."""
-    note("chat", {"port": 1}, "here")
+    note("chat", {"port": 1}, "here", secret=True)
 
-    assert isinstance(Resolved({}, Origins()).origins.settings, list)
+    assert resolve(SysConfig({})).origins == Origins()

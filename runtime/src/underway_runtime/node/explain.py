@@ -9,7 +9,7 @@ from typing import Any
 from ..release import bootscript
 from ..release.errors import UnderwayError
 from . import bootconfig, lock
-from .origins import REDACTED, leaves, without_passwords
+from .origins import REDACTED, Setting, leaves, without_passwords
 from .resolution import Resolved
 from .settings import Settings
 
@@ -58,6 +58,9 @@ def _configuration(settings: Settings) -> tuple[Resolved, str]:
 
 def _rows(resolved: Resolved, key: str | None) -> list[dict[str, Any]]:
     origins = resolved.origins
+    history: dict[tuple[str, ...], list[Setting]] = {}
+    for setting in origins.settings:
+        history.setdefault(setting.path, []).append(setting)
     rows = []
     names = []
     for path, value in sorted(leaves(resolved.values)):
@@ -66,18 +69,18 @@ def _rows(resolved: Resolved, key: str | None) -> list[dict[str, Any]]:
         if key is not None and name != key and not name.startswith(f"{key}."):
             continue
         secret = origins.is_secret(path)
-        history = [setting for setting in origins.settings if setting.path == path]
 
         def redacted(value: Any, secret: bool = secret) -> Any:
             return REDACTED if secret else without_passwords(value)
 
+        set_at = history.get(path, [])
         rows.append(
             {
                 "key": name,
                 "value": redacted(value),
                 "secret": secret,
-                "from": origins.where(path),
-                "before": [{"value": redacted(s.value), "from": s.where} for s in reversed(history[:-1])],
+                "from": set_at[-1].where if set_at else "",
+                "before": [{"value": redacted(each.value), "from": each.where} for each in reversed(set_at[:-1])],
             }
         )
     if key is not None and not rows:

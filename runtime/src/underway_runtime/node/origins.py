@@ -28,7 +28,6 @@ class Setting:
     value: Any
     where: str
     """``config/config.py:3``, a file, ``$NAME``, a provider, a default."""
-    secret: bool = False
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Origins:
     variables: dict[str, str] = field(default_factory=dict)
     """Environment variables that were read, and who read them; never their values."""
     secrets: set[Path] = field(default_factory=set)
-    """What schemas call secret."""
+    """What schemas and providers call secret."""
 
     def of(self, path: Path) -> list[Setting]:
         """The settings of one value, the last one last; where it has none, those of what it is in or of what is in it."""
@@ -58,15 +57,11 @@ class Origins:
 
         What was secret once stays so: what a later file puts there has the same purpose.
         """
-        return (
-            names_secret(".".join(path[1:]))
-            or any(path[:length] in self.secrets for length in range(len(path) + 1))
-            or any(setting.secret for setting in self.settings if setting.path == path[: len(setting.path)])
-        )
+        return names_secret(".".join(path[1:])) or any(path[:length] in self.secrets for length in range(len(path) + 1))
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "settings": [[list(s.path), s.value, s.where, s.secret] for s in self.settings],
+            "settings": [[list(s.path), s.value, s.where] for s in self.settings],
             "variables": self.variables,
             "secrets": sorted(map(list, self.secrets)),
         }
@@ -74,7 +69,7 @@ class Origins:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Origins:
         return cls(
-            [Setting(tuple(path), value, where, secret) for path, value, where, secret in document["settings"]],
+            [Setting(tuple(path), value, where) for path, value, where in document["settings"]],
             dict(document["variables"]),
             set(map(tuple, document["secrets"])),
         )
@@ -87,7 +82,9 @@ recording: ContextVar[Origins | None] = ContextVar("underway_origins", default=N
 def note(application: str, values: Mapping[str, Any], where: str, *, secret: bool = False) -> None:
     """For files and providers: say where these values of an application were set."""
     if (origins := recording.get()) is not None:
-        origins.settings += [Setting(path, value, where, secret) for path, value in leaves(values, (application,))]
+        set_here = [Setting(path, value, where) for path, value in leaves(values, (application,))]
+        origins.settings += set_here
+        origins.secrets.update(setting.path for setting in set_here if secret)
 
 
 def note_variable(name: str, where: str) -> None:

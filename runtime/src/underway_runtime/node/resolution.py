@@ -17,6 +17,7 @@ Nothing is written, and nothing starts.
 from __future__ import annotations
 
 import contextvars
+import copy
 import json
 import os
 import sys
@@ -109,7 +110,7 @@ def load(sys_config: Path) -> Resolved:
 
 def resolve(system: SysConfig) -> Resolved:
     """Run the providers, in this process and in order. Raises ConfigError naming the one that does not hold."""
-    origins = Origins(list(system.origins.settings), dict(system.origins.variables))
+    origins = copy.deepcopy(system.origins)
     noted = {setting.path for setting in origins.settings}
     origins.settings[:0] = [Setting(p, value, "sys.config") for p, value in leaves(system.values) if p not in noted]
     token = recording.set(origins)
@@ -123,7 +124,7 @@ def resolve(system: SysConfig) -> Resolved:
             origins.settings += [
                 Setting(path, value, reference)
                 for path, value in leaves(values)
-                if path not in noted and before.get(path, MISSING) != value
+                if path not in noted and not _same(before.get(path, MISSING), value)
             ]
     finally:
         recording.reset(token)
@@ -198,11 +199,18 @@ def _in_time(call: Callable[[], T], seconds: float, name: str) -> T:
     return result  # type: ignore[return-value]  # where there is no error it is what the call returned
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values, or MISSING, are the same in JSON, where true is not 1."""
+    if one is MISSING or other is MISSING:
+        return one is other
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def _compile_env_problems(system: SysConfig, resolved: Resolved) -> list[str]:
     problems = []
     for path, there, value in system.compile_env:
         now = lookup(resolved.values, path)
-        if now == (value if there else MISSING) and type(now) is type(value if there else MISSING):
+        if _same(now, value if there else MISSING):
             continue
         secret = resolved.origins.is_secret(path)
         was = shown(value, secret=secret) if there else "not set"
