@@ -153,6 +153,19 @@ def test_config_explains_one_key(make: MakeNode) -> None:
     assert node.run("config", "--explian", "x").returncode == 2
 
 
+def test_config_prints_what_a_terminal_would_not_obey(make: MakeNode) -> None:
+    """Whatever bytes a variable has, in its name too: one line each, escaped."""
+    node = make(recorder("one"))
+    configure(node, "import os\nconfig('one', **{os.environ['KEY']: os.environ['VALUE']})")
+    node.environ |= {"KEY": "a\x9b\udcff", "VALUE": "é\x1b[2J\n\udcfe"}
+
+    done = node.run("config")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith('"one.a\\u009b\\udcff" = "\\u00e9\\u001b[2J\\n\\udcfe"  (')
+    assert json.loads(node.run("config", "--json").stdout)["settings"][0]["key"] == "one.a\x9b\udcff"
+
+
 def test_nothing_is_kept_when_it_is_pruned(make: MakeNode) -> None:
     """With prune-runtime-sys-config-after-boot there is no file; `config` says that it shows something else."""
     node = make(recorder("one"))

@@ -64,6 +64,11 @@ class Deep:
     more: list[Deep] = field(default_factory=list)
 
 
+@dataclass
+class Torn:
+    port: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+
 class Chat(Application):
     config_schema = Settings
 
@@ -159,6 +164,7 @@ def test_all_applications_are_told_at_once() -> None:
         Load("web", "1.0", config_schema=f"{__name__}:Model"),
         Load("gone", "1.0", config_schema="nowhere:X"),
         Load("odd", "1.0", config_schema="builtins:dict"),
+        Load("torn", "1.0", config_schema=f"{__name__}:Torn"),
     ]
 
     found = problems({"chat": {}, "web": {"port": 0, "nmae": "y", "login": 5}}, *loads)
@@ -170,6 +176,7 @@ def test_all_applications_are_told_at_once() -> None:
         "web.login is int (config.py:4); Model wants another value",
         "the schema of gone can't be loaded: BootError: there is no module 'nowhere', which 'nowhere:X' names",
         "the schema of odd, builtins:dict, is neither a dataclass nor a pydantic model",
+        "the schema Torn of torn can't be used: NameError: name 'Nowhere' is not defined",
     ]
 
 

@@ -12,16 +12,14 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..release.bootscript import BootScript, Load
 from ..release.errors import BootError, UnderwayError
 from . import resolution, schema
-from .config import FORMAT, install, merge
+from .config import FORMAT, Values, install, merge
 from .files import replace
-from .origins import Origins, Setting
+from .origins import Origins, Setting, leaves
 from .resolution import PRUNE, Resolved
 from .settings import Settings
 
@@ -68,22 +66,17 @@ def resolve(settings: Settings, script: BootScript) -> Resolved:
 
 def with_boot_script(resolved: Resolved, script: BootScript) -> Resolved:
     """With what the node takes from the boot script where configuration says nothing, to be shown."""
-    stated = {
-        load.application: {key: load.start[key] for key in ("listen", "args") if load.start.get(key)}
-        for load in script.instructions
-        if isinstance(load, Load) and load.start is not None
-    }
-    settings = [
-        Setting((name, key), value, f"the boot script {script.name}")
-        for name, keys in stated.items()
-        for key, value in keys.items()
-    ]
+    stated: Values = {}
+    for load in script.instructions:
+        if isinstance(load, Load) and load.start is not None:
+            known = {key: load.start[key] for key in ("listen", "args") if load.start.get(key)}
+            stated |= {load.application: known} if known else {}
     origins = resolved.origins
-    known: Mapping[str, Any] = {name: keys for name, keys in stated.items() if keys}
-    return Resolved(
-        merge(dict(known), resolved.values),
-        Origins([*settings, *origins.settings], origins.variables, origins.secrets),
-        resolved.environment,
+    settings = [Setting(path, value, f"the boot script {script.name}") for path, value in leaves(stated)]
+    return dataclasses.replace(
+        resolved,
+        values=merge(stated, resolved.values),
+        origins=Origins([*settings, *origins.settings], origins.variables, origins.secrets),
     )
 
 

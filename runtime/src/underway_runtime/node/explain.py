@@ -9,7 +9,7 @@ from typing import Any
 from ..release import bootscript
 from ..release.errors import UnderwayError
 from . import bootconfig, lock
-from .origins import REDACTED, Setting, leaves, without_passwords
+from .origins import REDACTED, Setting, leaves, printable, without_passwords
 from .resolution import Resolved
 from .settings import Settings
 
@@ -29,14 +29,14 @@ def run(settings: Settings, key: str | None = None, *, as_json: bool = False) ->
             "settings": found,
             "variables": resolved.origins.variables,
         }
-        print(json.dumps(document, indent=1, ensure_ascii=False))
+        print(json.dumps(document, indent=1))
         return 0
     for row in found:
         where = f"  ({row['from']})" if row["from"] else ""
-        print(f"{row['key']} = {json.dumps(row['value'], ensure_ascii=False)}{where}")
+        print(f"{_name(row['key'])} = {printable(row['value'])}{where}")
         if key is not None:
             for before in row["before"]:
-                print(f"    before: {json.dumps(before['value'], ensure_ascii=False)}  ({before['from']})")
+                print(f"    before: {printable(before['value'])}  ({before['from']})")
     if key is None:
         for name, where in sorted(resolved.origins.variables.items()):
             print(f"# read from the environment: {name}  ({where})")
@@ -89,3 +89,7 @@ def _rows(resolved: Resolved, key: str | None) -> list[dict[str, Any]]:
         close = difflib.get_close_matches(key, names, n=1)
         raise UnderwayError(f"{key} is not configured" + (f"; did you mean {close[0]}?" if close else ""))
     return rows
+
+
+def _name(key: str) -> str:
+    return key if key.isprintable() else printable(key)

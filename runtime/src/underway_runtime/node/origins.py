@@ -113,7 +113,13 @@ def names_secret(path: str) -> bool:
 
 def shown(value: Any, *, secret: bool) -> str:
     """A value as JSON for people: nothing of a secret, and no password that is in a URL."""
-    return json.dumps(REDACTED if secret else without_passwords(value), ensure_ascii=False)
+    return printable(REDACTED if secret else without_passwords(value))
+
+
+def printable(value: Any) -> str:
+    """A value as JSON on one line, with nothing in it that a terminal would obey or can't encode."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)
 
 
 def without_passwords(value: Any) -> Any:

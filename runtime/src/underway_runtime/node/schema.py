@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..release.bootscript import Instruction, Load, Start
-from ..release.errors import ConfigError, listing
+from ..release.errors import BootError, ConfigError, listing
 from .config import Values, merge
 from .fields import defaults, fields, is_dataclass, is_model, secrets
 from .origins import Origins, Setting, leaves, shown
@@ -42,7 +42,11 @@ def check(values: Values, origins: Origins, instructions: Iterable[Instruction])
         if schema is None:
             continue
         one = _Check(load.application, name, origins)
-        filled_in = one.run(schema, values.get(load.application, {}))
+        try:
+            filled_in = one.run(schema, values.get(load.application, {}))
+        except Exception as error:
+            problems.append(f"the schema {name} of {load.application} can't be used: {type(error).__name__}: {error}")
+            continue
         problems += one.problems
         origins.settings[:0] = [
             Setting(path, value, f"the default of {name}") for path, value in leaves(filled_in, (load.application,))
@@ -80,9 +84,16 @@ def _schema(load: Load, starting: set[str]) -> tuple[Any, str]:
 
 
 def _find(reference: str) -> Any:
-    from .servers import find  # with all that serving takes, which only a release with schemas needs here
+    # With all that serving takes, which only a release with schemas needs here.
+    from .applications import Stopping
+    from .servers import find
 
-    return find(reference)
+    try:
+        return find(reference)
+    except Stopping:
+        raise
+    except SystemExit as error:
+        raise BootError(f"its module calls sys.exit({error})") from error
 
 
 class _Check:
@@ -122,7 +133,8 @@ class _Check:
             return schema(**arguments)
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
-            if any(str(values[name]) in what for name in values if self._origins.is_secret((*path, name))):
+            secret = [str(values[name]) for name in values if self._origins.is_secret((*path, name))]
+            if any(text and text in what for text in secret):
                 what = type(error).__name__
             self.problems.append(f"{'.'.join(path)}: {schema.__name__} refuses it: {what}")
             return None
