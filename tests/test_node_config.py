@@ -68,6 +68,48 @@ def test_each_boot_has_a_file_of_its_own(make: MakeNode) -> None:
     assert resolved(node) == []
 
 
+DIES = """
+import os, signal, sys
+left = int(env('DIES_AT', '0'))
+def hook(event, arguments):
+    global left
+    changes = event in ('os.chmod', 'os.remove', 'os.rename', 'os.mkdir')
+    if changes or (event == 'open' and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+config('one', port=1)
+"""
+"""Dies at the Nth change of the disk from here on."""
+
+
+def test_a_boot_killed_at_any_write_leaves_a_whole_file_or_none(make: MakeNode) -> None:
+    """And the next boot leaves nothing of it."""
+    node = make(recorder("one"))
+    configure(node, DIES)
+    died = 0
+    while True:
+        node.environ["DIES_AT"] = str(died + 1)
+        process = node.spawn("start")
+        if "start one" in (process.stdout.readline() if process.stdout else ""):
+            terminate(process)
+            break
+        finish(process)
+        died += 1
+        for file in resolved(node):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            if not file.name.startswith("."):
+                assert json.loads(file.read_text())["config"]["one"]["port"] == 1
+
+        node.environ["DIES_AT"] = "0"
+        process = node.spawn("start")
+        read_until(process.stdout, "start one")
+        assert len(resolved(node)) == 1
+        terminate(process)
+    assert died >= 3
+
+
 def test_two_boots_at_once_do_not_meet(make: MakeNode) -> None:
     """A second start is refused before it resolves anything, and the file of the first is as it was."""
     node = make(recorder("one"))
@@ -231,6 +273,37 @@ def test_everything_that_does_not_fit_is_told_before_anything_starts(make: MakeN
         f'  - two.port is "x", str ({runtime_py}:3); two:Settings wants int',
     ]
     assert node.run("config").stderr == done.stderr
+
+
+def test_a_pydantic_model_of_the_release_is_a_schema(make: MakeNode) -> None:
+    """The release's own pydantic checks; a SecretStr is not shown, and its defaults are configuration."""
+    source = """
+    from pydantic import BaseModel, SecretStr
+    from underway_runtime import Application, config
+
+    class Settings(BaseModel):
+        port: int
+        login: SecretStr = SecretStr("")
+        colour: str = "red"
+
+    class App(Application):
+        config_schema = Settings
+        def start(self):
+            print("colour", self.config("colour"), flush=True)
+    """
+    node = make(App("one", source, {"class": "one:App"}), libraries=("pydantic",))
+    configure(node, "config('one', port=[], login=5)")
+    assert node.run("start").stderr.splitlines()[1:] == [
+        f"  - one.port is [], list ({node.version}/runtime.py:2); one:Settings wants Input should be a valid integer",
+        f"  - one.login is int ({node.version}/runtime.py:2); one:Settings wants another value",
+    ]
+    configure(node, "config('one', port=1, login='hunter2')")
+
+    process = node.spawn("start")
+
+    read_until(process.stdout, "colour red")
+    assert 'one.login = "[redacted]"' in node.run("config").stdout
+    terminate(process)
 
 
 @pytest.mark.parametrize(
