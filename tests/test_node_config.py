@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from code_server_helpers import Interpreter, laid_out
+from code_server_helpers import Interpreter, installed, laid_out
 from disks import small_disk
 from node_helpers import App, MakeNode, Node, finish, nodes, read_until, recorder, terminate, this_interpreter
 
@@ -18,8 +18,9 @@ RUNTIME = "underway_runtime.providers:PythonFile"
 
 
 @pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
+def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """The one that runs the tests, or one that a test is parametrized with."""
+    return laid_out(getattr(request, "param", this_interpreter()), tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
@@ -222,6 +223,7 @@ def test_nothing_is_kept_when_it_is_pruned(make: MakeNode) -> None:
     assert shown.stdout.startswith("one.port = 1")
 
 
+@pytest.mark.parametrize("interpreter", list(installed()), indirect=True)
 def test_nothing_that_providers_import_stays_after_a_reboot(make: MakeNode) -> None:
     """With reboot-system-after-config the node's interpreter never ran a provider; without it, it has."""
     source = """

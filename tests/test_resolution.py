@@ -265,9 +265,8 @@ def test_compile_env_in_the_running_node_is_what_the_build_read() -> None:
         config.compile_env("chat", "limits", "users")
 
 
-def test_a_boot_in_two_steps_leaves_nothing_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_boot_in_two_steps_leaves_nothing_of_the_first(tmp_path: Path) -> None:
     """With reboot-system-after-config providers run in a process of their own, whose answer is the same."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     text = "import os, sys, calendar\nconfig('chat', pid=os.getpid(), port=int(env('UNDERWAY_TEST', '1')))\n"
     place = sys_config(
         tmp_path,
