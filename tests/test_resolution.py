@@ -136,6 +136,26 @@ def test_a_provider_that_hangs_is_given_up(tmp_path: Path) -> None:
         load(sys_config(tmp_path, config=short, providers=[[f"{__name__}:Broken", "hang"]]))
 
 
+class Careless(Recorder):
+    """Changes what it was given."""
+
+    def load(self, values: Values, argument: Any) -> Values:
+        values["chat"]["hosts"].append("b")
+        return values
+
+
+def test_a_provider_that_changes_what_it_was_given_is_seen(tmp_path: Path) -> None:
+    """Its change has its origin, and what was before is still known."""
+    name = f"{__name__}:Careless"
+
+    origins = load(sys_config(tmp_path, config={"chat": {"hosts": ["a"]}}, providers=[[name, 0]])).origins
+
+    assert origins.settings == [
+        Setting(("chat", "hosts"), ["a"], "sys.config"),
+        Setting(("chat", "hosts"), ["a", "b"], name),
+    ]
+
+
 class Curious(Recorder):
     """Reads what is configured so far as an application would."""
 

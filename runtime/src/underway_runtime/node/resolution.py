@@ -119,7 +119,7 @@ def resolve(system: SysConfig) -> Resolved:
         for reference, argument in system.providers:
             install(values, system.environment)
             before, count = dict(leaves(values)), len(origins.settings)
-            values = _provided(reference, argument, values)
+            values = _provided(reference, argument, copy.deepcopy(values))
             noted = {setting.path for setting in origins.settings[count:]}
             origins.settings += [
                 Setting(path, value, reference)
