@@ -389,3 +389,46 @@ def test_no_path_and_no_secret_of_the_building_machine_is_in_sys_config(tmp_path
 
     assert "config/config.py:2" in text
     assert str(tmp_path) not in text
+
+
+def test_the_layers_of_the_guide(tmp_path: Path) -> None:
+    """docs/how-to/configure.md: a file, variables with a prefix and secrets over what the build knew, and who set what."""
+    files = {
+        "config/config.py": (
+            "from underway_runtime import config\nconfig('hello', port=8000, limits={'rooms': 100, 'users': 1000})\n"
+        ),
+        "src/hello/settings.py": (
+            "from dataclasses import dataclass, field\n\n@dataclass\nclass Limits:\n    rooms: int\n    users: int\n\n"
+            "@dataclass\nclass Settings:\n    port: int\n    limits: Limits\n"
+            "    login: str = field(metadata={'secret': True})\n"
+        ),
+    }
+    etc = tmp_path / "etc"
+    tool = f"""
+config-schema = "hello.settings:Settings"
+config-providers = [
+    ["underway_runtime.providers:Toml", {{ path = "{etc}/hello.toml", optional = true }}],
+    ["underway_runtime.providers:Environment", "HELLO"],
+    ["underway_runtime.providers:Secrets", {{ application = "hello" }}],
+]
+"""
+    release = build(write_project(tmp_path / "project", LIGHT + tool, files))
+    (etc / "secrets").mkdir(parents=True)
+    (etc / "hello.toml").write_text("[hello]\nport = 9000\n")
+    (etc / "secrets/login").write_text("hunter2\n")
+    environ = {"HELLO__LIMITS__ROOMS": "5", "CREDENTIALS_DIRECTORY": str(etc / "secrets")}
+
+    done = run([release / "bin/hello", "config", "--explain", "hello"], environ)
+
+    assert done.stdout.splitlines() == [
+        "hello.limits.rooms = 5  ($HELLO__LIMITS__ROOMS)",
+        "    before: 100  (config/config.py:2)",
+        "hello.limits.users = 1000  (config/config.py:2)",
+        f'hello.login = "[redacted]"  ({etc}/secrets/login)',
+        f"hello.port = 9000  ({etc}/hello.toml)",
+        "    before: 8000  (config/config.py:2)",
+    ], done.stderr
+    refused = run([release / "bin/hello", "start"], environ | {"HELLO__LIMITS__ROOMS": "many", "HELLO__PROT": "1"})
+    assert refused.returncode == 1
+    assert 'hello.limits.rooms is "many", str ($HELLO__LIMITS__ROOMS)' in refused.stderr
+    assert "hello.prot ($HELLO__PROT) is not in hello.settings:Settings; did you mean 'port'?" in refused.stderr

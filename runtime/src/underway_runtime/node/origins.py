@@ -14,10 +14,9 @@ Path: TypeAlias = tuple[str, ...]
 
 REDACTED = "[redacted]"
 
-_SECRET = re.compile(
-    r"passw(or)?d|passphrase|secret|token|credential|cookie|api_?key|(^|[._-])(keys?|pwd|dsn)($|[._-])", re.IGNORECASE
-)
-_USER_INFO = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]+)(?=@)")
+# Texts, which `re` compiles when they are first used: a start uses neither.
+_SECRET = r"(?i)passw(or)?d|passphrase|secret|token|credential|cookie|api_?key|(^|[._-])(keys?|pwd|dsn)($|[._-])"
+_USER_INFO = r"(?<=://)([^/@\s:]*):([^/@\s]+)(?=@)"
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def names_secret(path: str) -> bool:
     >>> [names_secret(name) for name in ("db.password", "api_token", "tls.key", "monkeys", "keyboard")]
     [True, True, True, False, False]
     """
-    return bool(_SECRET.search(path))
+    return bool(re.search(_SECRET, path))
 
 
 def shown(value: Any, *, secret: bool) -> str:
@@ -129,7 +128,7 @@ def without_passwords(value: Any) -> Any:
     ['postgres://chat:[redacted]@db/chat', {'token': '[redacted]'}]
     """
     if isinstance(value, str):
-        return _USER_INFO.sub(rf"\1:{REDACTED}", value)
+        return re.sub(_USER_INFO, rf"\1:{REDACTED}", value)
     if isinstance(value, list):
         return [without_passwords(each) for each in value]
     if isinstance(value, Mapping):
