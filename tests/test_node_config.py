@@ -130,6 +130,27 @@ def test_two_boots_at_once_do_not_meet(make: MakeNode) -> None:
     assert file.read_bytes() == before
 
 
+def test_of_many_starts_and_evals_at_once_each_has_its_own_configuration(make: MakeNode) -> None:
+    """One start wins, and the one file is the winner's; each eval sees what its own caller configured."""
+    node = make(recorder("one", start="print('port', self.config('port'), flush=True)"))
+    configure(node, "config('one', port=int(env('PORT')))")
+    code = "from underway_runtime import config; print(config.get('one', 'port'))"
+    starts, evals = [], []
+    for port in range(1, 5):
+        node.environ["PORT"] = str(port)
+        starts.append(node.spawn("start"))
+        evals.append(node.spawn("eval", code))
+
+    assert [finish(process)[1] for process in evals] == ["1\n", "2\n", "3\n", "4\n"]
+    losers = [process for process in starts if "start one" not in (process.stdout.readline() if process.stdout else "")]
+    assert [finish(process)[0] for process in losers] == [1, 1, 1]
+    [winner] = set(starts) - set(losers)
+    port = int(read_until(winner.stdout, r"port (\d)")[1])
+    [file] = resolved(node)
+    assert json.loads(file.read_text())["config"]["one"]["port"] == port == starts.index(winner) + 1
+    terminate(winner)
+
+
 def test_eval_reads_the_configuration_and_writes_none(make: MakeNode) -> None:
     """Another environment of the caller's reaches eval, and never the running node or its file."""
     node = make(recorder("one"))
