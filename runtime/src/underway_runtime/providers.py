@@ -23,6 +23,8 @@ from .node.config import Values, merge, not_plain
 from .node.origins import names_secret, note, note_variable
 from .release.errors import ConfigError, listing
 
+__all__ = ["Environment", "Json", "Provider", "PythonFile", "Secrets", "Toml", "note"]
+
 _LARGEST = 1 << 20
 """Bytes of a secret; what is larger is no secret but a mistake."""
 
