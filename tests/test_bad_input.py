@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, small_disk, underway, write_project
+from disks import small_disk
+from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, underway, write_project
 
 MAIN = 'main = "hello:main"\n'
 

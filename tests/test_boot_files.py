@@ -11,7 +11,7 @@ from releases import make_release
 from underway.errors import BuildError
 from underway.steps import boot
 from underway.steps.configuration import make_sys_config
-from underway_runtime.node.config import load
+from underway_runtime.node.resolution import load, read
 from underway_runtime.release import bootscript
 from underway_runtime.release.bootscript import CodePath, Load, PrimLoad, Start
 from underway_runtime.release.errors import DamagedRelease
@@ -157,15 +157,17 @@ def test_sys_config_without_providers_is_what_was_stated(tmp_path: Path) -> None
     place = make_sys_config(make_release(tmp_path), {"chat": {"port": 1}})
 
     assert json.loads(place.read_text()) == {"format": 1, "config": {"chat": {"port": 1}}}
-    assert load(place) == {"chat": {"port": 1}}
+    assert load(place).values == {"chat": {"port": 1}}
 
 
 def test_sys_config_with_providers_holds_the_trigger(tmp_path: Path) -> None:
     """With providers it also holds what makes the boot run them, and the options that go with it."""
-    release = make_release(
-        tmp_path, config_providers=(("a:B", {"x": 1}),), options={"reboot-system-after-config": True}
-    )
-    document = json.loads(make_sys_config(release, {}).read_text())
+    options = {
+        "reboot-system-after-config": True,
+        "start-distribution-during-config": True,
+        "prune-runtime-sys-config-after-boot": False,
+    }
+    system = read(make_sys_config(make_release(tmp_path, config_providers=(("a:B", {"x": 1}),), options=options), {}))
 
-    assert document["providers"] == [["a:B", {"x": 1}]]
-    assert document["flags"]["reboot-system-after-config"] is True
+    assert system.providers == (("a:B", {"x": 1}),)
+    assert system.flags == {"reboot-system-after-config", "start-distribution-during-config"}

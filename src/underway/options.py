@@ -109,9 +109,19 @@ OPTIONS: Mapping[str, Option] = {
         lambda v: isinstance(v, list) and all(map(_provider, v)),
         [],
     ),
+    "config-schema": Option(
+        'a dataclass or pydantic model, "module:Class", or a list of them',
+        lambda v: _reference(v) or _references(v),
+        [],
+    ),
     "cookie": Option(
         '{ file = "/path" } or { variable = "NAME" }, read on the node; a literal would be in every copy',
         _cookie,
+    ),
+    "env": Option(
+        "the name of an environment, as in config/staging.py; not config or runtime",
+        lambda v: _text(v) and v.isidentifier() and v not in ("config", "runtime"),
+        "prod",
     ),
     "extras": Option("a list of the project's extras", _texts, []),
     "groups": Option("a list of dependency groups", _texts, []),

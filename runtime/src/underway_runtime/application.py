@@ -23,6 +23,8 @@ class Application:
     """The application's name, as in the boot script; set before ``__init__`` runs, as is all else here."""
     version: str
     """The application's version."""
+    config_schema: Any = None
+    """A dataclass, or a pydantic model, that this application's configuration has to fit: see docs/how-to/configure.md."""
     _configured: Callable[[str, str, Any], Any]
 
     def start(self) -> Any:

@@ -14,6 +14,7 @@ from underway_runtime.release.directory import ReleaseDirectory
 
 from ..errors import BuildError, listing
 from ..release import Release
+from . import configuration
 
 RUNTIME = "underway_runtime"
 USER_TEMPLATES = ("env.sh", "python.args", "remote.python.args", "systemd.service", "systemd.socket")
@@ -43,6 +44,7 @@ def make_boot_script(
     if problems:
         raise BuildError(listing(f"the boot script {path.name!r} can't be made:", problems))
 
+    schemas = configuration.schemas(release)
     directories = dict.fromkeys(f"$RELEASE_LIB/{_directory(release, name)}" for name in names)
     loaded = [name for name, mode in modes if mode != "none"]
     starting = [(name, mode) for name, mode in modes if mode in STARTING_MODES]
@@ -52,7 +54,7 @@ def make_boot_script(
         version=release.version,
         instructions=(
             CodePath((*prepend, *directories)),
-            *(_load(release, name, set(names)) for name in loaded),
+            *(_load(release, name, set(names), schemas.get(name)) for name in loaded),
             Progress("applications_loaded"),
             *(
                 PrimLoad(name, release.applications[name].modules)
@@ -155,10 +157,10 @@ def fill(release: Release, template: str) -> str:
     )
 
 
-def _load(release: Release, name: str, present: set[str]) -> Load:
+def _load(release: Release, name: str, present: set[str], schema: str | None) -> Load:
     application = release.applications[name]
     requires = tuple(sorted(set(application.requires) & present))
-    return Load(name, application.version, requires, application.start)
+    return Load(name, application.version, requires, application.start, schema)
 
 
 def _directory(release: Release, name: str) -> str:

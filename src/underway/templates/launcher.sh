@@ -27,7 +27,7 @@ The known commands are:
     restart          Restarts the running release, and waits until it is ready
     stop             Stops the running release, and waits until it has stopped
     pid              Prints the process id of the running release
-    config           Prints the configuration that a start would have now
+    config           Prints the configuration and where it came from; --explain KEY says more of one
     systemd          Prints a unit for systemd
     verify           Compares every file of the release with its manifest
     version          Prints the name and version of the release that would start
@@ -85,8 +85,8 @@ if [ "$role" != keeper ]; then
   [ -z "$RELEASE_COOKIE" ] || export RELEASE_COOKIE
 
   case $1 in
-    start | daemon | eval) read_arguments "$RELEASE_VM_ARGS" ;;
-    rpc | remote | status | restart | stop | pid | config | systemd | verify) read_arguments "$RELEASE_REMOTE_VM_ARGS" ;;
+    start | daemon | eval | config) read_arguments "$RELEASE_VM_ARGS" ;;
+    rpc | remote | status | restart | stop | pid | systemd | verify) read_arguments "$RELEASE_REMOTE_VM_ARGS" ;;
     version)
       printf '%s %s\n' "$RELEASE_NAME" "$RELEASE_VSN"
       exit
@@ -113,7 +113,7 @@ glibc='' loader=''
   fail "this release needs glibc $glibc or later, and this host has none for it: there is no $loader"
 case $RELEASE_COMMAND:$loader:$glibc in
   *::* | *:2.[0-9] | *:2.[0-9].* | *:2.[12][0-9]* | *:2.3[0-2]*) ;;
-  start:* | daemon:* | eval:*)
+  start:* | daemon:* | eval:* | config:*)
     if has=$("$loader" --version 2>/dev/null); then
       has=${has#* version } has=${has%%.[!0-9]*} minor=${has#2.}
     else

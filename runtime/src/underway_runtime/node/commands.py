@@ -14,7 +14,7 @@ from ..release.errors import UnderwayError, UsageError
 from . import lock
 from .settings import STOP_TIMEOUT, Settings, from_environ
 
-USAGE = "start [--shell] | daemon | eval CODE [ARGS...] | stop | pid | systemd | verify [--json]"
+USAGE = "start [--shell] | daemon | eval CODE [ARGS...] | stop | pid | config [--explain KEY] [--json] | systemd | verify [--json]"
 
 _MARGIN = 5.0
 """Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
@@ -43,6 +43,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from . import systemd
 
             return systemd.run(settings, rest)
+        case ["config", *rest]:
+            return configuration(settings, rest)
         case ["verify"] | ["verify", "--json"]:
             return verify(settings, as_json="--json" in arguments)
         case ["node", command, *rest]:
@@ -76,14 +78,15 @@ def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
 
     Obeys the clean boot script as far as that goes. Neither sees nor touches a running node.
     """
-    from . import config, console
+    from . import config, console, resolution
     from .applications import check_code_path
 
     script = bootscript.read(settings.boot_script_clean)
     for instruction in script.instructions:
         if isinstance(instruction, CodePath):
             check_code_path(instruction.directories, settings.directory.lib)
-    config.install(config.load(settings.sys_config))
+    resolved = resolution.load(settings.sys_config)
+    config.install(resolved.values, resolved.environment)
     return console.evaluate(source, arguments)
 
 
@@ -122,6 +125,17 @@ def verify(settings: Settings, *, as_json: bool = False) -> int:
     from ..release import verify
 
     return verify.run(settings.root, settings.version, as_json=as_json)
+
+
+def configuration(settings: Settings, arguments: Sequence[str]) -> int:
+    """Print what is configured, and where it came from."""
+    from . import explain
+
+    rest = [argument for argument in arguments if argument != "--json"]
+    match rest:
+        case [] | ["--explain", _]:
+            return explain.run(settings, *rest[1:], as_json=len(rest) < len(arguments))
+    raise UsageError(f"usage: {settings.prog} config [--explain KEY] [--json]")
 
 
 def _running(settings: Settings) -> lock.RunningNode:

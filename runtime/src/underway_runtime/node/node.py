@@ -30,7 +30,7 @@ from typing import Any
 
 from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
-from . import collector, config, cookie, signals
+from . import bootconfig, collector, config, cookie, signals
 from .applications import Applications, Ending, Stopping, check_code_path
 from .keeping import Keeping
 from .logs import last_words, log
@@ -110,7 +110,7 @@ class Node:
         for instruction in self._script.instructions:
             if isinstance(instruction, CodePath):
                 check_code_path(instruction.directories, settings.directory.lib)
-        config.install(config.load(settings.sys_config))
+        bootconfig.boot(settings, self._script)
         stop_timeout = _seconds("stop_timeout", STOP_TIMEOUT)
         self._keeper.about(settings, stop_timeout)
 

@@ -31,6 +31,7 @@
         ├── start.data         written by commit; wins over releases/start.data
         ├── COOKIE             0600; made or read on the node
         ├── run/               lock and pid of the keeper
+        │   └── hello-0.1.0-3f9c02d1.config    0600; what one boot was configured with, for people and `bin/hello config`
         ├── log/               hello.log.1 and so on, of a daemon
         └── ...
 """
@@ -187,6 +188,14 @@ class VarDirectory:
     @property
     def pid(self) -> Path:
         return self.run / "pid"
+
+    def resolved_config(self, name: str, version: str, boot: str) -> Path:
+        """What the boot called `boot` was configured with, 0600."""
+        return self.run / f"{name}-{version}-{boot}.config"
+
+    def resolved_configs(self) -> list[Path]:
+        """Those that there are, and what killed boots left of theirs while they wrote it."""
+        return [*self.run.glob("*.config"), *self.run.glob(".*.config.*")]
 
     @property
     def lock(self) -> Path:
