@@ -199,7 +199,9 @@ def make_node(root: Path, interpreter: Interpreter, apps: Sequence[App], librari
         ("remote.python.args", node.version / "remote.python.args"),
     ):
         text = (TEMPLATES / template).read_text(encoding="utf-8")
-        target.write_text(text.replace("@RELEASE_NAME@", "hello").replace("@RELEASE_VERSION@", "1"), encoding="utf-8")
+        for placeholder, value in (("NAME", "hello"), ("VERSION", "1")):
+            text = text.replace(f"@RELEASE_{placeholder}@", value)
+        target.write_text(text.replace("@RUNTIME_DIRECTORY@", RUNTIME), encoding="utf-8")
         target.chmod(0o755)
     (root / "releases/start.data").write_text(f"{interpreter.version} 1\n")
     (node.version / "cookie.source").write_text('{"from": "node"}\n')

@@ -20,6 +20,10 @@ The known commands are:
     start            Starts the release, in the foreground
     start --shell    Starts the release with a Python shell in it
     eval CODE        Runs Python code in a new process, with the applications loaded and not started
+    rpc CODE         Runs Python code in the running release
+    remote           Opens a Python shell in the running release
+    status [--json]  Says how the running release is
+    restart          Restarts the running release, and waits until it is ready
     stop             Stops the running release, and waits until it has stopped
     pid              Prints the process id of the running release
     verify           Compares every file of the release with its manifest
@@ -59,7 +63,7 @@ export RELEASE_BOOT_SCRIPT RELEASE_BOOT_SCRIPT_CLEAN RELEASE_SYS_CONFIG
 
 case $1 in
   start | eval) args_file=$RELEASE_VM_ARGS ;;
-  stop | pid | verify) args_file=$RELEASE_REMOTE_VM_ARGS ;;
+  stop | pid | verify | rpc | remote | status | restart) args_file=$RELEASE_REMOTE_VM_ARGS ;;
   version)
     printf '%s %s\n' "$RELEASE_NAME" "$RELEASE_VSN"
     exit
@@ -108,5 +112,12 @@ esac
 
 unset PYTHONHOME PYTHONPATH
 set -f
+# What asks a running node needs nothing but the standard library and ours, and starts faster without the rest.
+case $RELEASE_COMMAND in
+  rpc | remote | status | restart)
+    # shellcheck disable=SC2086 # split into words on purpose
+    exec "$here/bin/python" $args -S "$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/node/control/__main__.py" "$@"
+    ;;
+esac
 # shellcheck disable=SC2086 # split into words on purpose
 exec "$here/bin/python" $args -m underway_runtime.boot "$@"

@@ -30,10 +30,12 @@ from typing import Any
 
 from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
-from . import collector, config, cookie, lock, signals
-from .applications import Applications, Ending, Stopping, check_code_path
+from . import collector, config, cookie, lock, session, signals
+from .applications import Applications, Ending, Stopping, check_code_path, describe
+from .control.server import Server, open_control
 from .logs import last_words, log
 from .mainthread import MainThread
+from .report import Report
 from .servers import World
 from .servers import run as run_application
 from .settings import START_TIMEOUT, STOP_TIMEOUT, Settings
@@ -61,6 +63,10 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main_thread = MainThread() if _has_main(script) else None
         self._exit_error: BaseException | None = None
+        self._report = Report(settings, script)
+        self._control: Server | None = None
+        self.restart: Callable[[], str | None] = lambda: f"{settings.name} has no keeper that could start it again"
+        """Makes the node stop and start anew; returns why it can't, if so. Called in the control socket's thread."""
 
     def run(self) -> int:
         """Run until the node stops, and return the exit status. Called once, in the main thread.
@@ -76,10 +82,14 @@ class Node:
             except Stopping:
                 log(f"{self._settings.name} was stopped before it had started")
                 return 0
+            except BaseException as error:
+                self._settle(error)
+                raise
             return self._run_loop(start) if self._main_thread is None else self._run_both(start, self._main_thread)
         finally:
             if self._shell is not None:
                 self._shell.close()
+            self._close_control()
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()  # while `_end_soon` watches
             self._lock.remove_pid()
@@ -94,7 +104,8 @@ class Node:
     def _prepare(self) -> Callable[[], Awaitable[int]]:
         """Do all that comes before the first start; returns what is left, to be called on the loop."""
         settings = self._settings
-        self.cookie = cookie.obtain(settings, self._environ)
+        secret = cookie.obtain(settings, self._environ)
+        cookie.hide(os.environ, settings)
         for instruction in self._script.instructions:
             if isinstance(instruction, CodePath):
                 check_code_path(instruction.directories, settings.directory.lib)
@@ -111,7 +122,9 @@ class Node:
             embedded=settings.mode == "embedded",
             start_timeout=_seconds("start_timeout", START_TIMEOUT),
             stop_timeout=stop_timeout,
+            note=self._report.note,
         )
+        self._control = open_control(settings, secret, self._document, self.restart)
         instructions = list(self._script.instructions)
         while instructions and not isinstance(instructions[0], Start):
             self.applications.obey(instructions.pop(0))
@@ -170,6 +183,8 @@ class Node:
         if self._main_thread is not None:
             loop.add_reader(self._awake, self._on_wakeup)
         applications = self.applications
+        if self._control is not None:
+            self._control.desk.attach(loop, self._names)
         boot = asyncio.ensure_future(applications.boot(instructions))
         asked = asyncio.ensure_future(self._asked_on_loop.wait())
         ending = asyncio.ensure_future(applications.ending.get())
@@ -177,6 +192,7 @@ class Node:
             await asyncio.wait({boot, asked, ending}, return_when=asyncio.FIRST_COMPLETED)
             if boot.done() and boot.exception() is None:
                 loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
+                self._settle(None)
                 if self._shell_wanted:
                     self._start_shell()
                 await asyncio.wait({asked, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -184,7 +200,9 @@ class Node:
                 boot.cancel()
                 await asyncio.wait({boot}, timeout=self._stop_timeout + 1)  # it stops what has started
             self._asked = True
+            self._report.now("stopping")
             if boot.done() and not boot.cancelled() and (error := boot.exception()):
+                self._settle(error)
                 raise error
             await applications.stop()
             return self._status(ending.result() if ending.done() else None)
@@ -194,6 +212,27 @@ class Node:
                 task.cancel()
             if self._main_thread is not None:
                 loop.remove_reader(self._awake)
+
+    def _settle(self, error: BaseException | None) -> None:
+        """It is ready, or could not start."""
+        if error is None:
+            self._report.now("running")
+        if self._control is not None:
+            self._control.desk.settle(None if error is None else describe(error))
+
+    def _close_control(self) -> None:
+        if self._control is not None:
+            self._control.desk.settle(f"{self._settings.name} was stopped before it had started")
+            self._control.close()
+            self._settings.tmp.control.unlink(missing_ok=True)
+
+    def _document(self) -> dict[str, Any]:
+        return self._report.document(self.applications.states)
+
+    def _names(self) -> dict[str, Any]:
+        """What code finds that somebody runs in the node."""
+        running = self.applications.running.copy()
+        return {"config": config.config, **{name: service.subject for name, (_, service) in running.items()}}
 
     def _status(self, ending: Ending | None) -> int:
         if ending is not None:
@@ -215,6 +254,9 @@ class Node:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two instructions of whatever runs there."""
+        if number == session.INTERRUPT:
+            session.on_signal()
+            return
         if self._preparing:
             raise Stopping(0)
         if self._main_thread is not None:
@@ -237,11 +279,10 @@ class Node:
     def _start_shell(self) -> None:
         from .console import Shell
 
-        running = {name: service.subject for name, (_, service) in self.applications.running.items()}
         assert self._loop is not None
-        self._shell = Shell(self._loop, {"config": config.config, **running}, self.ask_to_stop)
+        self._shell = Shell(self._loop, self._names(), self.ask_to_stop)
         settings = self._settings
-        names = ", ".join(running) or "none"
+        names = ", ".join(self.applications.running) or "none"
         self._shell.start(
             f"{settings.name} {settings.version}, Python {sys.version.split()[0]}; running: {names}\n"
             "`await` works at the prompt; Ctrl-D stops the node."

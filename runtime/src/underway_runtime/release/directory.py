@@ -28,7 +28,8 @@
     └── var/                   all that changes; elsewhere with RELEASE_VAR
         ├── start.data         written by commit; wins over releases/start.data
         ├── COOKIE             0600; made or read on the node
-        ├── run/  log/         pid and lock of the node; logs
+        ├── run/  log/         control socket, pid and lock of the node; logs
+        ├── journal/           uses.jsonl: who ran which code in the node
         └── ...
 """
 
@@ -36,6 +37,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from . import names
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class VersionDirectory:
 
     @property
     def cookie_source(self) -> Path:
-        return self.path / "cookie.source"
+        return self.path / names.COOKIE_SOURCE
 
     @property
     def launcher(self) -> Path:
@@ -159,11 +162,11 @@ class VarDirectory:
 
     @property
     def cookie(self) -> Path:
-        return self.path / "COOKIE"
+        return self.path / names.COOKIE
 
     @property
     def run(self) -> Path:
-        return self.path / "run"
+        return self.path / names.RUN
 
     @property
     def log(self) -> Path:
@@ -172,6 +175,16 @@ class VarDirectory:
     @property
     def pid(self) -> Path:
         return self.run / "pid"
+
+    @property
+    def control(self) -> Path:
+        """The socket at which commands talk to the node."""
+        return self.run / names.CONTROL
+
+    @property
+    def uses(self) -> Path:
+        """The journal of code that was run by rpc, remote and eval."""
+        return self.path / "journal" / "uses.jsonl"
 
     @property
     def lock(self) -> Path:

@@ -1,0 +1,10 @@
+"""The commands that ask a node; the launcher runs this file by its path, as ``python -I -S``, which starts fast."""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
+    from underway_runtime.node.control.commands import main
+
+    sys.exit(main(sys.argv[1:], os.environ))

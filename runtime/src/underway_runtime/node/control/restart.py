@@ -1,0 +1,33 @@
+"""``restart``: make the node stop and start anew, and wait until it is ready."""
+
+from __future__ import annotations
+
+from ...release.errors import UnderwayError
+from .client import NotRunning, connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .client import Connection, Place
+
+
+def run(place: Place) -> int:
+    """Return 0 when the new node is ready. Raises UnderwayError when it did not become so."""
+    old = connect(place)
+    old.ask({"do": "restart"})
+    old.wait_for_end()
+    new = _next(place, old)
+    answer = new.ask({"do": "ready"})
+    if "failed" in answer:
+        raise UnderwayError(f"{place.name} has stopped, and could not start again: {answer['failed']}")
+    return 0
+
+
+def _next(place: Place, old: Connection) -> Connection:
+    """The node that comes after; its keeper holds the socket meanwhile, where we wait in the queue."""
+    try:
+        new = connect(place)
+    except NotRunning:
+        raise UnderwayError(f"{place.name} has stopped, and was not started again; its log says why") from None
+    if new.boot == old.boot:
+        raise UnderwayError(f"{place.name} was told to restart, and still runs")
+    return new

@@ -1,0 +1,90 @@
+"""What code prints that somebody runs in the node goes to that somebody; all other output of the node is not touched.
+
+While a session runs, ``sys.stdout``, ``sys.stderr`` and ``sys.displayhook`` look at a context variable: it is set in the
+tasks of the session and in what they start (tasks, ``to_thread``), and nowhere else. Threads that code makes itself, and
+handlers of logging, write where the node writes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Literal, TypeAlias
+
+Stream: TypeAlias = Literal["out", "err"]
+Write: TypeAlias = Callable[[Stream, str], None]
+
+here: ContextVar[Output | None] = ContextVar("underway_output", default=None)
+
+
+class Output:
+    """Where the output of one session goes. `write` is None for the streams of the process itself."""
+
+    def __init__(self, write: Write | None, namespace: dict[str, Any]) -> None:
+        self._write = write
+        self._namespace = namespace
+        self.open = True
+
+    def close(self) -> None:
+        """From now on what tasks of the session print goes where the node prints."""
+        self.open = False
+
+    def writes(self, stream: Stream, text: str) -> bool:
+        """Write it; False when it is for the stream of the process. Raises what `write` raises."""
+        if self._write is None or not self.open:
+            return False
+        self._write(stream, text)
+        return True
+
+    def display(self, value: object) -> None:
+        """As sys.displayhook does, but ``_`` is the session's own."""
+        if value is not None:
+            self._namespace["_"] = value
+            print(repr(value))
+
+
+def install() -> None:
+    """Make the streams of this process look at the context variable; for good, since others may hold them."""
+    if not isinstance(sys.displayhook, _Display):
+        sys.displayhook = _Display(sys.displayhook)
+    if not isinstance(sys.stdout, _Routed):
+        sys.stdout = _Routed(sys.stdout, "out")
+    if not isinstance(sys.stderr, _Routed):
+        sys.stderr = _Routed(sys.stderr, "err")
+
+
+class _Display:
+    def __init__(self, otherwise: Callable[[object], Any]) -> None:
+        self._otherwise = otherwise
+
+    def __call__(self, value: object) -> None:
+        output = here.get()
+        if output is None:
+            self._otherwise(value)
+        else:
+            output.display(value)
+
+
+class _Routed:
+    """A stream of the process, and in a session that of the session."""
+
+    def __init__(self, stream: Any, name: Stream) -> None:
+        self._stream = stream
+        self._name = name
+
+    def write(self, text: str) -> int:
+        output = here.get()
+        if output is not None and isinstance(text, str) and output.writes(self._name, text):
+            return len(text)
+        return len(text) if self._stream is None else int(self._stream.write(text))
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> Any:
+        return iter(self._stream)
