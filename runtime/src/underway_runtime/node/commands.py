@@ -61,9 +61,9 @@ def start(settings: Settings, environ: Mapping[str, str], *, shell: bool = False
 def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
     """Run code in this process, with the release's code and configuration and without starting an application.
 
-    Obeys the clean boot script as far as that goes. Neither sees nor touches a running node.
+    Obeys the clean boot script as far as that goes. Neither sees nor touches a running node; the use is journalled.
     """
-    from . import config, console
+    from . import config, console, journal
     from .applications import check_code_path
 
     script = bootscript.read(settings.boot_script_clean)
@@ -71,7 +71,20 @@ def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
         if isinstance(instruction, CodePath):
             check_code_path(instruction.directories, settings.directory.lib)
     config.install(config.load(settings.sys_config))
-    return console.evaluate(source, arguments)
+    ended = journal.begin(settings.var.uses, "eval", source, os.getuid(), os.getpid())
+    outcome = "refused"
+    try:
+        if not config.switch("eval"):
+            raise UnderwayError("eval is turned off in this release: `eval` of underway_runtime")
+        outcome = "exit"
+        status = console.evaluate(source, arguments)
+        outcome = "raised" if status else "done"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        ended(outcome)
+    return status
 
 
 def pid(settings: Settings) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 from ...release.errors import UnderwayError, UsageError
@@ -17,8 +16,6 @@ USAGE = "rpc CODE | remote | status [--json] | restart"
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what the command line asks for; the exit status of the process."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who reads no more, as `head`, ends the command
     try:
         return run(list(arguments), Place(environ))
     except UnderwayError as error:

@@ -272,7 +272,7 @@ def _may_connect(connected: socket.socket, group: int | None) -> bool:
 
 def _groups(connected: socket.socket) -> tuple[int, ...]:
     try:
-        data = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4096)
+        data = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
     except OSError:
         return ()
     return struct.unpack(f"{len(data) // 4}I", data)
