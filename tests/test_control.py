@@ -200,7 +200,13 @@ def test_output_without_end_ends_its_code_and_not_the_node(make: MakeNode) -> No
 
     assert status == 7
     assert len(out) >= 16 << 20
-    assert "TooMuchOutput" in err
+    assert [line for line in err.splitlines() if "^" not in line][:4] == [
+        "Traceback (most recent call last):",
+        '  File "<rpc>", line 3, in <module>',
+        "    print(line)",
+        err.splitlines()[-1],
+    ]
+    assert re.search(r"TooMuchOutput: \d+ characters wait to be taken by whoever runs this", err)
     assert terminate(process)[0] == 0
 
 
@@ -216,6 +222,57 @@ def test_a_large_report_arrives_whole(make: MakeNode) -> None:
         hashlib.sha256(done.stdout.encode()).digest()
         == hashlib.sha256(b"ab\xf0\x9f\x98\x80\n" * 2_500_000 + b"\n").digest()
     )
+    assert terminate(process)[0] == 0
+
+
+def test_code_of_an_rpc_has_no_input(make: MakeNode) -> None:
+    """It reads the end of it, and neither the node's nor its terminal; the node's own stays open."""
+    node = make(recorder("one", stop="print(sys.stdin.readline())"))
+    process = node.spawn("start", stdin=-1)
+    read_until(process.stdout, "start one")
+
+    done = node.run(
+        "rpc", "import sys\nprint(sys.stdin.read() == '', sys.stdin.isatty(), sys.stdout.isatty())\ninput()"
+    )
+    left = node.run("rpc", "exit(3)")
+
+    assert (done.returncode, done.stdout) == (7, "True False False\n")
+    assert done.stderr.endswith("EOFError: EOF when reading a line\n")
+    assert left.returncode == 3
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate("of the node\n", timeout=TIMEOUT)[0] == "stop one\nof the node\n\n"
+
+
+def test_what_an_rpc_leaves_running_prints_where_the_node_prints(make: MakeNode) -> None:
+    """The caller is gone; the task that its code started goes on."""
+    node = make(recorder("one"))
+    process = started(node)
+    code = """
+import asyncio
+async def later():
+    await one.go.wait()
+    print("later", flush=True)
+one.go = asyncio.Event()
+one.task = asyncio.create_task(later())
+"""
+    assert node.run("rpc", code).returncode == 0
+
+    assert node.run("rpc", "one.go.set()").returncode == 0
+
+    read_until(process.stdout, "later")
+    assert terminate(process)[0] == 0
+
+
+def test_a_name_that_does_not_fit_into_a_frame_is_refused(make: MakeNode) -> None:
+    """More than a mebibyte of code is one clear error."""
+    node = make(recorder("one"))
+    process = started(node)
+    asking = node.spawn("rpc", "-", stdin=-1)
+
+    out, err = asking.communicate("#" * (1 << 20), timeout=TIMEOUT)
+
+    assert (asking.returncode, out) == (1, "")
+    assert "that is too much for one request" in err
     assert terminate(process)[0] == 0
 
 
@@ -432,6 +489,21 @@ def test_the_journal_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert all(each.stat().st_size < 1400 for each in path.parent.iterdir())
     lines = [json.loads(line) for each in path.parent.iterdir() for line in each.read_text().splitlines()]
     assert hashlib.sha256(b"49").hexdigest() in {line["sha256"] for line in lines}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_a_journal_that_root_makes_belongs_to_the_owner_of_var(tmp_path: Path) -> None:
+    """An eval by root does not lock the node's own user out; and a link in its place is not followed."""
+    os.chown(tmp_path, 65534, 65534)
+    path = tmp_path / "journal/uses.jsonl"
+
+    journal.begin(path, "eval", "1", 0, 0)("done")
+
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in (path, path.parent)} == {(65534, 65534)}
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    journal.begin(path, "eval", "1", 0, 0)("done")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_use_that_cannot_be_journalled_is_told_to_the_operator(

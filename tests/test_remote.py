@@ -104,6 +104,16 @@ def test_a_shell_in_the_node_on_a_terminal(make: MakeNode, terminal: tuple[Termi
         ours.type("'still' + ' here'\r")
         ours.expect("'still here'")
         ours.expect(">>> ")
+        ours.type("(1 +\r\r2\r)\r")
+        ours.expect("\r\n3\r\n")
+        ours.expect(">>> ")
+        ours.type(
+            "try: print('wai' + 'ting'); await asyncio.Event().wait()\rexcept BaseException: print('cau' + 'ght')\r\r"
+        )
+        ours.expect("waiting\r\n")
+        ours.type("\x03")
+        ours.expect("caught")
+        ours.expect(">>> ")
         ours.type("\x04")
         assert shell.wait(TIMEOUT) == 0
 

@@ -14,6 +14,8 @@ from ..release.errors import ConfigError, DamagedRelease
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .settings import Settings
 
 _BYTES = 32
@@ -57,6 +59,25 @@ def hide(environ: dict[str, str] | os._Environ[str], settings: Settings) -> None
     source = _source(str(settings.place.cookie_source))
     if isinstance(source, dict) and source.get("from") == "variable":
         environ.pop(str(source.get("variable")), None)
+
+
+def share(path: Path, group: int | None) -> None:
+    """Let the members of this group read the cookie that the node made, and nobody else; None is for the owner only.
+
+    Raises ConfigError when that can't be.
+    """
+    try:
+        status = path.stat()
+        wanted = (0o600, status.st_gid) if group is None else (0o640, group)
+        if (status.st_mode & 0o777, status.st_gid) != wanted:
+            path.chmod(0o600)
+            os.chown(path, -1, wanted[1])
+            path.chmod(wanted[0])
+    except FileNotFoundError:
+        pass  # it comes from elsewhere
+    except OSError as error:
+        who = "its owner" if group is None else "its owner and the members of `control_group`"
+        raise ConfigError(f"the cookie in {path} is to be for {who} only: {error.strerror}") from None
 
 
 def _source(path: str) -> object:

@@ -32,7 +32,7 @@ def begin(path: Path, command: str, code: str | None, uid: int | None, pid: int 
     def write(outcome: str) -> None:
         line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **use, "outcome": outcome})
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_directory(path.parent)
             _append(path, f"{line}\n".encode())
         except OSError as error:
             log(f"{path} can't be written ({error.strerror}); it would say: {line}")
@@ -41,9 +41,34 @@ def begin(path: Path, command: str, code: str | None, uid: int | None, pid: int 
     return write
 
 
+def _make_directory(path: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o755)
+        _give(path, path.parent)
+
+
+def _give(made: Path | int, like: Path) -> None:
+    """What root makes belongs to the owner of the directory, who is to write there too."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(made, owner.st_uid, owner.st_gid)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, flags)
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            _give(descriptor, path.parent)
+            return descriptor
+
+
 def _append(path: Path, line: bytes) -> None:
     while True:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_size < LARGEST:
@@ -53,4 +78,5 @@ def _append(path: Path, line: bytes) -> None:
                 if os.path.samestat(os.fstat(descriptor), os.stat(path)):  # nobody else was faster
                     path.rename(f"{path}.1")
         finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # else a child that was just forked would keep it
             os.close(descriptor)

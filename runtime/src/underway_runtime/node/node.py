@@ -223,8 +223,9 @@ class Node:
     def _close_control(self) -> None:
         if self._control is not None:
             self._control.desk.settle(f"{self._settings.name} was stopped before it had started")
+            with contextlib.suppress(OSError):
+                self._settings.tmp.control.unlink()
             self._control.close()
-            self._settings.tmp.control.unlink(missing_ok=True)
 
     def _document(self) -> dict[str, Any]:
         return self._report.document(self.applications.states)

@@ -7,6 +7,7 @@ handlers of logging, write where the node writes.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -22,20 +23,12 @@ class Output:
     """Where the output of one session goes. `write` is None for the streams of the process itself."""
 
     def __init__(self, write: Write | None, namespace: dict[str, Any]) -> None:
-        self._write = write
+        self.write = write
         self._namespace = namespace
-        self.open = True
 
     def close(self) -> None:
         """From now on what tasks of the session print goes where the node prints."""
-        self.open = False
-
-    def writes(self, stream: Stream, text: str) -> bool:
-        """Write it; False when it is for the stream of the process. Raises what `write` raises."""
-        if self._write is None or not self.open:
-            return False
-        self._write(stream, text)
-        return True
+        self.write = None
 
     def display(self, value: object) -> None:
         """As sys.displayhook does, but ``_`` is the session's own."""
@@ -52,6 +45,13 @@ def install() -> None:
         sys.stdout = _Routed(sys.stdout, "out")
     if not isinstance(sys.stderr, _Routed):
         sys.stderr = _Routed(sys.stderr, "err")
+    if not isinstance(sys.stdin, _Input):
+        sys.stdin = _Input(sys.stdin)
+
+
+def _write() -> Write | None:
+    output = here.get()
+    return None if output is None else output.write
 
 
 class _Display:
@@ -74,8 +74,8 @@ class _Routed:
         self._name = name
 
     def write(self, text: str) -> int:
-        output = here.get()
-        if output is not None and isinstance(text, str) and output.writes(self._name, text):
+        if isinstance(text, str) and (write := _write()) is not None:
+            write(self._name, text)
             return len(text)
         return len(text) if self._stream is None else int(self._stream.write(text))
 
@@ -83,8 +83,43 @@ class _Routed:
         for line in lines:
             self.write(line)
 
+    def isatty(self) -> bool:
+        return _write() is None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        return _fileno(self._stream)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
+
+class _Input:
+    """Standard input of the process; for a session it is at its end."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> str:
+        return "" if _write() else self._stream.read(size)
+
+    def readline(self, size: int = -1) -> str:
+        return "" if _write() else self._stream.readline(size)
+
+    def isatty(self) -> bool:
+        return _write() is None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        return _fileno(self._stream)
+
     def __iter__(self) -> Any:
-        return iter(self._stream)
+        return iter(self.readline, "")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _fileno(stream: Any) -> int:
+    if _write():
+        raise io.UnsupportedOperation("a session has no file for this")
+    number: int = stream.fileno()
+    return number

@@ -18,13 +18,15 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from types import CodeType, FunctionType
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from . import output
 from .output import Output, Write
 
 MOST_MATCHES = 500
+_OURS = str(Path(__file__).parent)
 FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
@@ -52,8 +54,15 @@ class Session:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, filename: str, names: Mapping[str, Any], write: Write | None = None
     ) -> None:
-        self.namespace: dict[str, Any] = {"__name__": "__console__", "__builtins__": __builtins__, **names}
+        self.namespace: dict[str, Any] = {
+            "__name__": "__console__",
+            "__builtins__": __builtins__,
+            "exit": _leave,  # that of site closes the standard input
+            "quit": _leave,
+            **names,
+        }
         self.loop = loop
+        """Where its code runs."""
         self._filename = filename
         self._typed = line_compiler()
         self._output = Output(write, self.namespace)
@@ -175,6 +184,11 @@ class Session:
             output.here.reset(token)
 
 
+def _leave(status: object = None) -> NoReturn:
+    """Leave the shell, or end the code, with this status."""
+    raise SystemExit(status)
+
+
 def shown(error: BaseException, filename: str, source: str = "") -> str:
     """The traceback of what the user typed, without the frames that lead to it."""
     frames = error.__traceback__
@@ -182,7 +196,9 @@ def shown(error: BaseException, filename: str, source: str = "") -> str:
         frames = frames.tb_next
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     try:
-        return "".join(traceback.format_exception(type(error), error, frames))
+        report = traceback.TracebackException(type(error), error, frames)
+        report.stack[:] = [frame for frame in report.stack if not frame.filename.startswith(_OURS)]
+        return "".join(report.format())
     except Exception as failure:  # __str__ of the error is the user's as well
         return f"{type(error).__name__}, which can't be shown: {type(failure).__name__}\n"
     finally:

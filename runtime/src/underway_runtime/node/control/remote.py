@@ -35,6 +35,7 @@ def run(place: Place) -> int:
 def _converse(connection: Connection, read: Callable[[str], str]) -> int:
     lines: list[str] = []
     while True:
+        ended = False
         try:
             lines.append(read("... " if lines else ">>> "))
         except EOFError:
@@ -42,19 +43,20 @@ def _converse(connection: Connection, read: Callable[[str], str]) -> int:
                 print()
             if not lines:
                 return 0
-            lines.append("")
+            lines.append("")  # which ends the block that was begun
+            ended = True
         except KeyboardInterrupt:
             print("\nKeyboardInterrupt")
             lines.clear()
             continue
         connection.send({"push": "\n".join(lines)})
-        match until_answer(connection):
-            case {"more": True} if lines[-1] or len(lines) == 1:
-                pass
-            case {"more": _}:
-                lines.clear()
+        match until_answer(connection, interrupts=3):
             case {"status": int(status)}:
                 return status
+            case {"more": False}:
+                lines.clear()
+        if ended:
+            return 0
 
 
 def _line(line: str) -> str:

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...release.errors import BootError, ConfigError
-from .. import config
+from .. import config, cookie
 from ..logs import log
 from ..settings import Settings
 from . import handshake
@@ -76,26 +76,28 @@ def listen_on(path: Path, group: int | None = None) -> socket.socket:
 
 
 def open_control(
-    settings: Settings, cookie: str, report: Callable[[], Message], restart: Callable[[], str | None]
+    settings: Settings,
+    secret: str,
+    report: Callable[[], Message],
+    restart: Callable[[], str | None],
+    listen: Callable[[Path, int | None], socket.socket] = listen_on,
 ) -> Server:
     """Make the node of these settings, whose configuration is installed, answer at its control socket.
 
+    `secret` is the cookie, `report` and `restart` are those of the `Desk`, `listen` is as `listen_on`.
     Raises ConfigError for configuration that does not hold, and BootError when it can't listen.
     """
     allowed = {command: config.switch(command) for command in ("rpc", "remote")}
     group = _group()
+    cookie.share(settings.var.cookie, group)
     place = settings.tmp.control
     try:
-        listener = listen_on(place, group)
-        if settings.var.cookie.exists():
-            # Who may use the socket must be able to read the cookie that the node made, and nobody else.
-            os.chown(settings.var.cookie, -1, -1 if group is None else group)
-            settings.var.cookie.chmod(0o600 if group is None else 0o640)
+        listener = listen(place, group)
     except OSError as error:
         who = "" if group is None else "; the user who runs the node must be a member of `control_group`"
         raise BootError(f"can't listen at the control socket {place}: {error.strerror}{who}") from None
     desk = Desk(settings.name, settings.version, report, settings.var.uses, allowed, restart)
-    server = Server(listener, cookie, group, desk)
+    server = Server(listener, secret, group, desk)
     server.start()
     return server
 
@@ -103,10 +105,10 @@ def open_control(
 class Server:
     """The clients of one node."""
 
-    def __init__(self, listener: socket.socket, cookie: str, group: int | None, desk: Desk) -> None:
+    def __init__(self, listener: socket.socket, secret: str, group: int | None, desk: Desk) -> None:
         """`desk` answers what clients ask once they are known."""
         self._listener = listener
-        self._cookie = cookie
+        self._secret = secret
         self._group = group
         self.desk = desk
         self._boot = os.urandom(8).hex()
@@ -231,14 +233,14 @@ class Server:
             return False
         nonce = answer.get("nonce")
         if not isinstance(nonce, str) or not handshake.proves(
-            answer, handshake.proof(self._cookie, "client", greeting, nonce)
+            answer, handshake.proof(self._secret, "client", greeting, nonce)
         ):
             await wire.last_words("the cookie is not that of this node")
             return False
         if len(self._known) >= self._most_known:
             await wire.last_words(f"{self._most_known} clients talk to this node already; try again when one has left")
             return False
-        await wire.send({"proof": handshake.proof(self._cookie, "node", greeting, nonce)})
+        await wire.send({"proof": handshake.proof(self._secret, "node", greeting, nonce)})
         return True
 
     def _in_child(self) -> None:
@@ -279,7 +281,7 @@ def _groups(connected: socket.socket) -> tuple[int, ...]:
 
 
 def _credentials(connected: socket.socket) -> tuple[int, int, int]:
-    pid, uid, gid = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    pid, uid, gid = struct.unpack("iII", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, uid, gid
 
 

@@ -13,15 +13,18 @@ if TYPE_CHECKING:
     from .frames import Message
 
 
-def until_answer(connection: Connection) -> Message:
+def until_answer(connection: Connection, interrupts: int = 1) -> Message:
     """Write the output that comes to ours, until something else comes, and return that.
 
-    Ctrl-C interrupts the code in the node, once; the next one raises KeyboardInterrupt here. Raises UnderwayError when
+    Ctrl-C interrupts the code in the node, so many times; the next one raises KeyboardInterrupt here. Raises UnderwayError when
     the node is gone.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
+        nonlocal interrupts
+        interrupts -= 1
+        if interrupts <= 0:
+            signal.signal(signal.SIGINT, before)
         connection.send({"interrupt": True})
 
     before = signal.signal(signal.SIGINT, interrupt)
