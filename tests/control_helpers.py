@@ -30,7 +30,7 @@ class Stand:
     servers: list[Server] = field(default_factory=list)
 
     def serve(self, *, ready: bool = True) -> Server:
-        """Begin to serve at the socket, as another boot of the node."""
+        """Begin to serve at the socket, as another boot of the node; not ready is before its loop runs."""
         desk = Desk(
             "hello",
             "1",
@@ -42,8 +42,8 @@ class Stand:
         server = Server(self.listener.dup(), COOKIE, None, desk)
         self.servers.append(server)
         server.start()
-        desk.attach(self.loop, lambda: {"where": "here"})
         if ready:
+            desk.attach(self.loop, lambda: {"where": "here"})
             desk.settle()
         return server
 

@@ -173,6 +173,21 @@ def test_ctrl_c_ends_code_that_never_ends(make: MakeNode, code: str) -> None:
     assert terminate(process)[0] == 0
 
 
+def test_rpc_works_beside_a_main(make: MakeNode) -> None:
+    """The main function has the main thread; code runs on the loop, in another, and an await can be interrupted."""
+    source = "import threading\n\ndef main():\n    print('start one', flush=True)\n    threading.Event().wait()"
+    node = make(App("tool", source, {"main": "tool:main"}))
+    process = started(node)
+    asking = node.spawn("rpc", "import asyncio; print('in it'); await asyncio.Event().wait()")
+    read_until(asking.stdout, "in it")
+
+    asking.send_signal(signal.SIGINT)
+
+    assert finish(asking)[0] == 130
+    assert node.run("rpc", "tool.__name__").stdout == "'main'\n"
+    assert terminate(process)[0] == 0
+
+
 @pytest.mark.parametrize("code", ["await asyncio.Event().wait()", "\n    while True:\n        pass"])
 def test_a_caller_that_goes_away_takes_its_code_along(make: MakeNode, code: str) -> None:
     """The code is cancelled when its command is killed."""

@@ -244,6 +244,23 @@ def test_a_command_gives_its_code_to_no_other(says: bytes, problem: str, capsys:
     assert COOKIE.encode() not in b"".join(heard)
 
 
+def test_a_node_whose_loop_does_not_run_yet_says_so() -> None:
+    """It answers, and refuses to run code; who waits for it to be ready is told when it is."""
+    with tempfile.TemporaryDirectory() as short, stand(Path(short, "var")) as served:
+        server = served.serve(ready=False)
+        asks, waits = served.connect(), served.connect()
+        with pytest.raises(UnderwayError, match="hello is starting and can't run code yet"):
+            asks.ask({"do": "rpc", "code": "1"})
+        waits.send({"do": "ready"})
+        assert asks.ask({"do": "status"})["status"]["name"] == "hello"
+
+        server.desk.settle()
+
+        assert waits.receive() == {"ready": True}
+        asks.close()
+        waits.close()
+
+
 # ----------------------------------------------------------------------------------------------------------- limits
 
 
@@ -565,6 +582,18 @@ def test_restart_says_why_the_next_node_could_not_start(served: Stand) -> None:
 
     served.servers[0].desk.restart = restart
     assert run_restart(served) == (1, "error: hello has stopped, and could not start again: one could not start\n")
+
+
+def test_restart_does_not_wait_for_ever(served: Stand) -> None:
+    """A node that does not stop within its time is one clear error."""
+    desk = served.servers[0].desk
+    desk.restart = lambda: None
+    desk.stops_within = 0.1
+
+    status, said = run_restart(served)
+
+    assert status == 1
+    assert said.startswith("error: hello was told to restart, and has not stopped within 0.1 s")
 
 
 def test_restart_says_that_nothing_came_after(served: Stand) -> None:

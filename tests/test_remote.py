@@ -162,14 +162,16 @@ def test_several_shells_have_names_of_their_own(
     first.expect("waiting")
     second.type("x\r")
     second.expect("NameError")
+    second.expect(">>> ")
     second.type("one.shared = 'see' + 'n'\r")
+    second.expect(">>> ")
     first.type("\x03")
     first.expect("KeyboardInterrupt")
     first.expect(">>> ")
     first.type("one.shared\r")
     first.expect("'seen'")
+    first.expect(">>> ")
     for ours in first, second:
-        ours.expect(">>> ")
         ours.type("\x04")
 
     assert [shell.wait(TIMEOUT) for shell in shells] == [0, 0]

@@ -63,9 +63,10 @@ def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
 
     Obeys the clean boot script as far as that goes. Neither sees nor touches a running node; the use is journalled.
     """
-    from . import config, console, journal
+    from . import config, console, cookie, journal
     from .applications import check_code_path
 
+    cookie.hide(os.environ, settings)
     script = bootscript.read(settings.boot_script_clean)
     for instruction in script.instructions:
         if isinstance(instruction, CodePath):

@@ -15,6 +15,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from ..release.errors import EXIT_CODE_RAISED
+from .lines import editor
 from .logs import log
 from .session import FLAGS, Session, line_compiler, shown
 
@@ -91,10 +92,7 @@ class _Terminal:
         import termios
 
         self._restore = partial(termios.tcsetattr, 0, termios.TCSANOW, termios.tcgetattr(0))
-        with contextlib.suppress(ImportError):
-            import readline
-
-            readline.parse_and_bind("tab: complete")
+        editor()
 
     def read(self, prompt: str) -> str:
         return input(prompt)

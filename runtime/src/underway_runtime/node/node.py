@@ -46,6 +46,10 @@ _TO_END = 2.0
 """Seconds that the process gets to end, when its applications have stopped."""
 
 
+_MARGIN = 5.0
+"""Seconds beyond that after which who waits for the end is told."""
+
+
 class Node:
     """One run of a node."""
 
@@ -125,6 +129,7 @@ class Node:
             note=self._report.note,
         )
         self._control = open_control(settings, secret, self._document, self.restart)
+        self._control.desk.stops_within = stop_timeout + _TO_END + _MARGIN
         instructions = list(self._script.instructions)
         while instructions and not isinstance(instructions[0], Start):
             self.applications.obey(instructions.pop(0))

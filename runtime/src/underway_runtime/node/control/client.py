@@ -77,21 +77,25 @@ class Connection:
         self.send(request)
         return self.receive()
 
-    def wait_for_end(self) -> None:
-        """Return when the node has closed the connection, as it does at its end."""
+    def wait_for_end(self, within: float) -> bool:
+        """Whether the node has closed the connection, as it does at its end, within so many seconds."""
+        self._socket.settimeout(within)
         try:
             while self._socket.recv(65536):
                 pass
+        except TimeoutError:
+            return False
         except OSError:
             pass
+        return True
 
     def close(self) -> None:
         """End it; what it asked for and still runs is cancelled."""
         self._socket.close()
 
-    def agree(self, secret: str) -> None:
-        """The handshake."""
-        self._socket.settimeout(PATIENCE)
+    def agree(self, secret: str, patience: float) -> None:
+        """The handshake; `patience` is in seconds."""
+        self._socket.settimeout(patience)
         greeting = self.receive(frames.FIRST)
         if greeting.get("underway") != handshake.VERSION:
             raise UnderwayError(
@@ -120,8 +124,8 @@ class Connection:
         return UnderwayError(f"{self._name} is gone: {error.strerror or error}")
 
 
-def connect(place: Place) -> Connection:
-    """Connect to the node and do the handshake.
+def connect(place: Place, patience: float = PATIENCE) -> Connection:
+    """Connect to the node and do the handshake, in `patience` seconds.
 
     Raises NotRunning when there is none, and UnderwayError when it can't be asked, or is not what it should be.
     """
@@ -146,7 +150,7 @@ def connect(place: Place) -> Connection:
                 f"{place.name} runs, and its cookie is not in {place.var}; is RELEASE_VAR that of the node?"
             )
         connection = Connection(connected, place.name)
-        connection.agree(secret)
+        connection.agree(secret, patience)
         return connection
     except BaseException:
         connected.close()

@@ -5,7 +5,7 @@ request                         answer
 ==============================  ==================================================================================
 ``{"do": "status"}``            ``{"status": {…}}``
 ``{"do": "ready"}``             ``{"ready": true}`` or ``{"failed": text}``, as soon as either is so
-``{"do": "restart"}``           ``{"restarting": true}``; the connection ends with the process
+``{"do": "restart"}``           ``{"restarting": true, "within": seconds}``; the connection ends with the process
 ``{"do": "rpc", "code": …}``    ``{"out": text}``, ``{"err": text}``, …, ``{"end": how, "status": number}``
 ``{"do": "shell"}``             ``{"welcome": text}``; from then on:
 ``{"push": lines}``             output, then ``{"more": true}`` where the lines begin a statement, else ``{"more": false}``
@@ -59,6 +59,8 @@ class Desk:
     """Whether ``rpc`` and ``remote`` may be used."""
     restart: Callable[[], str | None]
     """Makes the node stop and start anew; returns why it can't, if so."""
+    stops_within: float = 60.0
+    """Seconds in which the node ends when it is told to stop."""
     pulse: Pulse = field(default_factory=Pulse)
     closing: bool = False
     settled: Future[str | None] = field(default_factory=Future)
@@ -117,7 +119,7 @@ class Conversation:
             case {"do": "restart"}:
                 if reason := self._desk.restart():
                     raise Refused(reason)
-                await self.wire.send({"restarting": True})
+                await self.wire.send({"restarting": True, "within": self._desk.stops_within})
             case {"do": "rpc", "code": str(code)}:
                 await self._rpc(code)
             case {"do": "shell"}:

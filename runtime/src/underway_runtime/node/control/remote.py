@@ -6,12 +6,13 @@ import contextlib
 import os
 import sys
 
+from ..lines import editor
 from .client import connect
 from .shown import until_answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .client import Connection, Place
 
@@ -66,11 +67,10 @@ def _line(line: str) -> str:
 
 
 @contextlib.contextmanager
-def _edited(connection: Connection, place: Place):  # type: ignore[no-untyped-def]  # Iterator needs an import
+def _edited(connection: Connection, place: Place) -> Iterator[None]:
     """Lines are edited by readline, completed by the node, and kept for the next time."""
-    try:
-        import readline
-    except ImportError:
+    readline = editor()
+    if readline is None:
         yield
         return
     matches: list[str] = []
@@ -87,7 +87,6 @@ def _edited(connection: Connection, place: Place):  # type: ignore[no-untyped-de
         readline.read_history_file(file)
     readline.set_history_length(_HISTORY)
     readline.set_completer(complete)
-    readline.parse_and_bind("tab: complete")
     try:
         yield
     finally:

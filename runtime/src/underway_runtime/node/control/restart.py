@@ -5,6 +5,9 @@ from __future__ import annotations
 from ...release.errors import UnderwayError
 from .client import NotRunning, connect
 
+TO_COME = 120.0
+"""Seconds that the new node has until it answers, which it does before its applications start."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .client import Connection, Place
@@ -13,8 +16,11 @@ if TYPE_CHECKING:
 def run(place: Place) -> int:
     """Return 0 when the new node is ready. Raises UnderwayError when it did not become so."""
     old = connect(place)
-    old.ask({"do": "restart"})
-    old.wait_for_end()
+    within = float(old.ask({"do": "restart"})["within"])
+    if not old.wait_for_end(within):
+        raise UnderwayError(
+            f"{place.name} was told to restart, and has not stopped within {within:g} s; its log says what it waits for"
+        )
     new = _next(place, old)
     answer = new.ask({"do": "ready"})
     if "failed" in answer:
@@ -25,7 +31,7 @@ def run(place: Place) -> int:
 def _next(place: Place, old: Connection) -> Connection:
     """The node that comes after; its keeper holds the socket meanwhile, where we wait in the queue."""
     try:
-        new = connect(place)
+        new = connect(place, TO_COME)
     except NotRunning:
         raise UnderwayError(f"{place.name} has stopped, and was not started again; its log says why") from None
     if new.boot == old.boot:
