@@ -173,6 +173,27 @@ def test_ctrl_c_ends_code_that_never_ends(make: MakeNode, code: str) -> None:
     assert terminate(process)[0] == 0
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import asyncio, time\ntry:\n    print('in it'); time.sleep(1000)\nexcept KeyboardInterrupt:\n    await asyncio.sleep(0.1)",
+        "import asyncio\ntry:\n    print('in it'); await asyncio.sleep(9**9)\nexcept BaseException:\n    await asyncio.sleep(0.1)",
+    ],
+    ids=["code", "await"],
+)
+def test_an_interruption_reaches_code_once(make: MakeNode, code: str) -> None:
+    """What it does to clean up, it can do."""
+    node = make(recorder("one"))
+    process = started(node)
+    asking = node.spawn("rpc", f"{code}\nprint('cleaned up')")
+    read_until(asking.stdout, "in it")
+
+    asking.send_signal(signal.SIGINT)
+
+    assert finish(asking)[:2] == (0, "cleaned up\n")
+    assert terminate(process)[0] == 0
+
+
 def test_rpc_works_beside_a_main(make: MakeNode) -> None:
     """The main function has the main thread; code runs on the loop, in another, and an await can be interrupted."""
     source = "import threading\n\ndef main():\n    print('start one', flush=True)\n    threading.Event().wait()"

@@ -8,6 +8,7 @@ handlers of logging, write where the node writes.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -70,14 +71,15 @@ class _Routed:
     """A stream of the process, and in a session that of the session."""
 
     def __init__(self, stream: Any, name: Stream) -> None:
-        self._stream = stream
+        self._stream = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # it stays
         self._name = name
 
     def write(self, text: str) -> int:
         if isinstance(text, str) and (write := _write()) is not None:
             write(self._name, text)
             return len(text)
-        return len(text) if self._stream is None else int(self._stream.write(text))
+        self._stream.write(text)
+        return len(text)
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
@@ -97,7 +99,7 @@ class _Input:
     """Standard input of the process; for a session it is at its end."""
 
     def __init__(self, stream: Any) -> None:
-        self._stream = stream
+        self._stream = stream or open(os.devnull, encoding="utf-8")  # noqa: SIM115  # it stays
 
     def read(self, size: int = -1) -> str:
         return "" if _write() else self._stream.read(size)

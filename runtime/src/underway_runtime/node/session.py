@@ -69,6 +69,8 @@ class Session:
         self._task: asyncio.Task[Outcome] | None = None
         self._inside = False
         self._interrupted = False
+        self._delivered = False
+        """An interruption reaches the code once: as KeyboardInterrupt where it runs, as cancellation where it awaits."""
 
     def compiled(self, source: str) -> list[CodeType]:
         """The code of a whole program whose last statement, if it is an expression, is shown. Raises what `compile` does."""
@@ -112,6 +114,7 @@ class Session:
 
     def interrupt(self) -> None:
         """Interrupt what runs, from any thread: an await at once; other code by a signal, where the loop is in the main thread."""
+        self._delivered = False
         self._interrupted = True  # before the task is looked at: `_run` does it the other way round
         task = self._task
         if task is None:
@@ -120,26 +123,32 @@ class Session:
             self.loop.call_soon_threadsafe(self._cancel, task)
         ident = threading.main_thread().ident
         if ident is not None and callable(signal.getsignal(INTERRUPT)):
-            _wanted.append(self)
+            _wanted.append((self, task))
             signal.pthread_kill(ident, INTERRUPT)
 
     def interrupt_here(self) -> bool:
-        """In a signal handler: raise KeyboardInterrupt in the session's code if that is what runs in this thread.
+        """Interrupt what runs, in a signal handler; raises KeyboardInterrupt if it runs in this thread, now.
 
-        Else cancels what it awaits. False when nothing of it runs.
+        False when nothing runs.
         """
+        self._delivered = False
+        self._interrupted = True
         task = self._task
         if task is None:
             return False
-        self._interrupted = True
-        if self._inside and _running_task(self.loop) is task:
-            self._inside = False
-            raise KeyboardInterrupt
+        self.raise_in(task)
         self.loop.call_soon_threadsafe(self._cancel, task)
         return True
 
+    def raise_in(self, task: asyncio.Task[Outcome]) -> None:
+        """In a signal handler: raise KeyboardInterrupt if this task of the session is what runs in this thread, now."""
+        if task is self._task and self._inside and not self._delivered and _running_task(self.loop) is task:
+            self._delivered = True
+            raise KeyboardInterrupt
+
     def _cancel(self, task: asyncio.Task[Outcome]) -> None:
-        if task is self._task:
+        if task is self._task and not self._delivered:
+            self._delivered = True
             task.cancel()
 
     async def _run(self, codes: Sequence[CodeType], source: str) -> Outcome:
@@ -164,6 +173,7 @@ class Session:
         except BaseException as error:
             return Outcome("raised", self.shown(error, source))
         finally:
+            self._inside = False
             self._task = None
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()  # who reads a pipe wants the answer now
@@ -221,15 +231,14 @@ def _without(name: str) -> Iterator[None]:
 INTERRUPT = signal.SIGURG
 """Sent by `interrupt` to the main thread, in which code may loop without end. Ignored by whoever does not expect it."""
 
-_wanted: list[Session] = []
+_wanted: list[tuple[Session, asyncio.Task[Outcome]]] = []
 
 
 def on_signal() -> None:
     """The handler of INTERRUPT: raises KeyboardInterrupt in the session that is to be interrupted, if that runs now."""
-    wanted = _wanted.copy()
-    _wanted.clear()
-    for session in wanted:
-        session.interrupt_here()  # where it raises, the others do not run and are cancelled already
+    while _wanted:
+        session, task = _wanted.pop()
+        session.raise_in(task)
 
 
 def _running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any] | None:
