@@ -433,8 +433,6 @@ def test_status_of_an_application_that_has_ended(make: MakeNode) -> None:
     from underway_runtime import Application
 
     class App(Application):
-        def start(self):
-            return self.run
         async def start(self):
             return asyncio.create_task(self.fail())
         async def fail(self):

@@ -21,8 +21,12 @@ def run(place: Place) -> int:
         raise UnderwayError(
             f"{place.name} was told to restart, and has not stopped within {within:g} s; its log says what it waits for"
         )
-    new = _next(place, old)
-    answer = new.ask({"do": "ready"})
+    try:
+        answer = _next(place, old).ask({"do": "ready"})
+    except NotRunning:
+        raise UnderwayError(f"{place.name} has stopped, and was not started again; its log says why") from None
+    except UnderwayError as error:
+        raise UnderwayError(f"{place.name} has stopped, and did not become ready again: {error}") from None
     if "failed" in answer:
         raise UnderwayError(f"{place.name} has stopped, and could not start again: {answer['failed']}")
     return 0
@@ -30,10 +34,7 @@ def run(place: Place) -> int:
 
 def _next(place: Place, old: Connection) -> Connection:
     """The node that comes after; its keeper holds the socket meanwhile, where we wait in the queue."""
-    try:
-        new = connect(place, TO_COME)
-    except NotRunning:
-        raise UnderwayError(f"{place.name} has stopped, and was not started again; its log says why") from None
+    new = connect(place, TO_COME)
     if new.boot == old.boot:
-        raise UnderwayError(f"{place.name} was told to restart, and still runs")
+        raise UnderwayError("the node that was told to stop still answers")
     return new
