@@ -20,6 +20,7 @@ from node_helpers import (
     MakeNode,
     Node,
     Process,
+    eventually,
     finish,
     nodes,
     read_until,
@@ -53,7 +54,8 @@ def started(node: Node) -> Process:
 
 
 def uses(node: Node) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (node.var / "journal/uses.jsonl").read_text().splitlines()]
+    journal = node.var / "journal/uses.jsonl"
+    return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
 
 
 # -------------------------------------------------------------------------------------------------------------- rpc
@@ -231,6 +233,7 @@ def test_output_without_end_ends_its_code_and_not_the_node(make: MakeNode) -> No
     node = make(recorder("one"))
     process = started(node)
     asking = node.spawn("rpc", "line = 'x' * 1023\nwhile True:\n    print(line)")
+    eventually(lambda: [use for use in uses(node) if use["outcome"] == "raised"], "the code ends, though nobody reads")
 
     status, out, err = finish(asking)
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, TypeVar
 
+from ...release.errors import EXIT_CODE_RAISED
 from .. import journal
 from ..session import Outcome, Session
 from .frames import BadFrame, Message
@@ -263,7 +264,7 @@ class Conversation:
             case Outcome("done"):
                 return 0
             case Outcome("raised"):
-                return 7
+                return EXIT_CODE_RAISED
             case Outcome("interrupted"):
                 return 130
             case Outcome(status=None):
