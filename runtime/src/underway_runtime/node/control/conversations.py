@@ -166,7 +166,7 @@ class Conversation:
         try:
             code = session.typed(source)
         except Exception as error:
-            self.wire.print("err", session.shown(error, source))
+            self._say(session.shown(error, source))
             await self.wire.send({"more": False})
             return False
         if code is None:
@@ -179,7 +179,7 @@ class Conversation:
             await self.wire.send({"end": "exit", "status": self._status(outcome)})
             return True
         if outcome.how == "interrupted":
-            self.wire.print("err", "KeyboardInterrupt\n")
+            self._say("KeyboardInterrupt\n")
         await self.wire.send({"more": False})
         return False
 
@@ -200,7 +200,7 @@ class Conversation:
                     raise
                 outcome = Outcome("interrupted")
         if outcome.shown:
-            self.wire.print("err", outcome.shown)
+            self._say(outcome.shown)
         return outcome
 
     async def _matches(self, session: Session, text: str) -> list[str]:
@@ -230,6 +230,9 @@ class Conversation:
         finally:
             if session is not None and not running.done():
                 session.interrupt()
+
+    def _say(self, text: str) -> None:
+        self.wire.print("err", text, in_any_case=True)
 
     def _listen(self) -> asyncio.Task[Message]:
         if self._listening is None:
@@ -271,7 +274,7 @@ class Conversation:
                 return 0
             case Outcome(status=int(status)):
                 return status & 0xFF
-        self.wire.print("err", f"{outcome.status}\n")
+        self._say(f"{outcome.status}\n")
         return 1
 
 

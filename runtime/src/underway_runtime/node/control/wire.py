@@ -67,10 +67,13 @@ class Wire:
         with contextlib.suppress(OSError):
             self._writer.write_eof()
 
-    def print(self, stream: str, text: str) -> None:
-        """Queue output; from any thread, and never waits. Raises TooMuchOutput when too much waits already."""
+    def print(self, stream: str, text: str, *, in_any_case: bool = False) -> None:
+        """Queue output; from any thread, and never waits.
+
+        Raises TooMuchOutput when too much waits already; not where it is ours, and comes `in_any_case`.
+        """
         with self._lock:
-            if self._waiting and self._waiting + len(text) > MOST_OUTPUT:
+            if self._waiting and not in_any_case and self._waiting + len(text) > MOST_OUTPUT:
                 raise TooMuchOutput(
                     f"{self._waiting} characters wait to be taken by whoever runs this, and no more are kept"
                 )
