@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from underway.options import OPTIONS, TOP_ONLY
+from underway_runtime.node.control import frames, server, wire
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
 
@@ -39,3 +40,15 @@ def test_every_variable_that_is_read_has_a_row() -> None:
     ]
 
     assert {name for row in rows for name in re.findall(r"`(RELEASE_\w+)`", row)} == read - placeholders
+
+
+def test_the_limits_of_the_control_socket_are_those_of_the_code() -> None:
+    """docs/reference/control.md names the numbers that hold."""
+    page = (REFERENCE / "control.md").read_text()
+
+    assert f"At most {frames.FIRST} bytes until the handshake is done,\n{frames.LARGEST} after it" in page
+    assert f"| connections | {server.MOST}, " in page
+    assert f"| known clients | {server.MOST_KNOWN} |" in page
+    assert f"| handshake | {server.DEADLINE:g} s |" in page
+    assert f"is let go after {wire.PATIENCE:g} s |" in page
+    assert f"most {wire.MOST_OUTPUT >> 20} Mi characters wait" in page

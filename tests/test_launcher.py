@@ -481,3 +481,13 @@ def test_the_shipped_env_sh_does_nothing() -> None:
     lines = (TEMPLATES / "env.sh").read_text(encoding="utf-8").splitlines()
 
     assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def test_commands_that_ask_a_node_start_without_site(release: Release) -> None:
+    """They need the standard library and the runtime only, and find that by its path."""
+    told = release.told("rpc", "1 + 1")
+
+    entry = f"{release.root}/lib/@RUNTIME_DIRECTORY@/underway_runtime/node/control/__main__.py"
+    assert [line for line in told.splitlines() if line.startswith("argument")] == [
+        f"argument <{word}>" for word in ("-I", "-B", "-S", entry, "rpc", "1 + 1")
+    ]

@@ -205,6 +205,21 @@ def test_a_cookie_that_others_can_read_is_refused(tmp_path: Path, source: Path) 
     assert "hushhush" not in str(caught.value)
 
 
+def test_the_cookie_is_shared_with_a_group_for_as_long_as_that_is_configured(tmp_path: Path, source: Path) -> None:
+    """Its mode follows the configuration, both ways; who may not see to that is told."""
+    path = tmp_path / "var/COOKIE"
+    cookie.obtain(settings(tmp_path), {})
+    group = os.getgid()
+
+    cookie.share(path, group)
+    shared = path.stat()
+    cookie.share(path, None)
+
+    assert (shared.st_mode & 0o777, shared.st_gid) == (0o640, group)
+    assert path.stat().st_mode & 0o777 == 0o600
+    cookie.share(tmp_path / "nowhere", group)
+
+
 def test_the_variable_release_cookie_wins(tmp_path: Path, source: Path) -> None:
     """It is not written down, and not shown with the other settings."""
     given = settings(tmp_path, RELEASE_COOKIE="hushhush")

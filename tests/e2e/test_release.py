@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,31 @@ def test_chat_serves_from_elsewhere_as_somebody_else(chat: Path) -> None:
         assert pid.stdout.strip() == str(process.pid)
         assert stopped.returncode == 0, stopped.stderr
         assert process.wait(30) == 0
+
+
+@pytest.mark.e2e
+@pytest.mark.needs_tool("setpriv", "util-linux")
+def test_a_release_that_serves_can_be_asked(chat: Path) -> None:
+    """rpc and status, with the release's own interpreter and the loop that it serves with; what loops is interrupted."""
+    port = free_port()
+    command = chat / "bin/chat"
+    with started(as_somebody_else(command, "start"), chat_environment(port)) as process:
+        get(f"http://127.0.0.1:{port}/health", process)
+
+        status = json.loads(run(as_somebody_else(command, "status", "--json")).stdout)
+        loop = run(as_somebody_else(command, "rpc", "import asyncio; type(asyncio.get_running_loop()).__module__"))
+        with started(as_somebody_else(command, "rpc", "print('in it')\nwhile True: pass")) as endless:
+            assert endless.stdout is not None
+            assert "in it" in str(endless.stdout.readline())
+            endless.send_signal(signal.SIGINT)
+            assert endless.wait(30) == 130
+        health = json.loads(get(f"http://127.0.0.1:{port}/health", process))
+
+        [manifest] = chat.glob("releases/*/manifest.json")
+        assert status["release_id"] == json.loads(manifest.read_text())["release_id"]
+        assert status["pid"] == health["pid"] == process.pid
+        assert {app["name"]: app["state"] for app in status["applications"]}["chat"] == "running"
+        assert loop.stdout == "'uvloop'\n", loop.stderr
 
 
 @pytest.mark.e2e

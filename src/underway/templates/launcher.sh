@@ -20,10 +20,11 @@ The known commands are:
     start            Starts the release, in the foreground
     start --shell    Starts the release with a Python shell in it
     daemon           Starts the release in the background, and waits until it is ready
+    daemon --shell   The same, and then connects a Python shell to it
     eval CODE        Runs Python code in a new process, with the applications loaded and not started
     rpc CODE         Runs Python code in the running release
-    remote           Connects a Python shell to the running release
-    status           Prints what the running release says of itself
+    remote           Opens a Python shell in the running release
+    status [--json]  Says how the running release is
     restart          Restarts the running release, and waits until it is ready
     stop             Stops the running release, and waits until it has stopped
     pid              Prints the process id of the running release
@@ -128,11 +129,22 @@ esac
 unset PYTHONHOME PYTHONPATH
 case $role in
   keeper)
+    if [ "$*" = 'daemon --shell' ]; then
+      "$RELEASE_ROOT/bin/@RELEASE_NAME@" daemon
+      exec "$RELEASE_ROOT/bin/@RELEASE_NAME@" remote
+    fi
     set -- "$RELEASE_ROOT/bin/@RELEASE_NAME@" "$@"
     exec "$here/bin/python" -I -S -B "$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/keeper/__main__.py" "$@"
     ;;
   node) set -- node "$@" ;;
 esac
 set -f
+# What asks a running node needs nothing but the standard library and ours, and starts faster without the rest.
+case $RELEASE_COMMAND in
+  rpc | remote | status | restart)
+    # shellcheck disable=SC2086 # split into words on purpose
+    exec "$here/bin/python" $args -S "$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/node/control/__main__.py" "$@"
+    ;;
+esac
 # shellcheck disable=SC2086 # split into words on purpose
 exec "$here/bin/python" $args -m underway_runtime.boot "$@"

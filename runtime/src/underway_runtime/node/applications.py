@@ -77,7 +77,9 @@ class Applications:
         start_timeout: float = START_TIMEOUT,
         stop_timeout: float = STOP_TIMEOUT,
         load_module: Callable[[str], object] = import_module,
+        note: Callable[[str], None] = lambda what: None,
     ) -> None:
+        """`note` is told what changes."""
         self._lib = lib
         self._run = run
         self._log = log
@@ -85,11 +87,14 @@ class Applications:
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
         self._load_module = load_module
+        self._note = note
         self.loaded: dict[str, Load] = {}
         self.running: dict[str, tuple[Mode, Service]] = {}
         """In start order."""
         self.ending: asyncio.Queue[Ending] = asyncio.Queue()
         """Gets one entry for each application whose end means that the node has to stop."""
+        self.states: dict[str, str] = {}
+        """What became of those that were to start: starting, running, ended, failed, stopped."""
         self.progress = ""
         """The last landmark of the boot script."""
         self.stopped_well = True
@@ -151,10 +156,12 @@ class Applications:
             )
         if load.start is None:
             return
+        self._now(name, "starting")
         try:
             async with asyncio.timeout(self._start_timeout) as limit:
                 service = await self._run(load)
         except BaseException as error:
+            self._now(name, "failed")
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
@@ -167,6 +174,7 @@ class Applications:
             return
         self.running[name] = (mode, service)
         self._served.add(name)
+        self._now(name, "running")
         service.ended.add_done_callback(partial(self._ended, name, mode))
 
     async def stop(self) -> None:
@@ -180,6 +188,10 @@ class Applications:
             await self._stop_one(name, service, left * (1 - _KEPT_FOR_THE_REST) if self.running else left)
         if self._retiring:
             await asyncio.wait(self._retiring)  # each has its own deadline
+
+    def _now(self, name: str, state: str) -> None:
+        self.states[name] = state
+        self._note(f"{name} {state}")
 
     def _import_all(self, instruction: PrimLoad) -> None:
         problems = []
@@ -202,6 +214,7 @@ class Applications:
         error = asyncio.CancelledError("it was cancelled") if ended.cancelled() else ended.exception()
         if self._stopping or name not in self.running:
             return
+        self._now(name, "failed" if error else "ended")
         if error is None:
             self._log(f"{name} ended")
         else:
@@ -229,7 +242,10 @@ class Applications:
             task.cancel()  # and not awaited: it may not listen
             self._log(f"{name} has not stopped within {within:.1f} s and is given up")
             self.stopped_well = False
-        elif error := task.result():
+            return
+        if self.states.get(name) == "running":
+            self._now(name, "stopped")
+        if error := task.result():
             self._log(f"{name} failed to stop: {describe(error)}", error)
             self.stopped_well = False
 

@@ -76,18 +76,32 @@ def node(settings: Settings, *, shell: bool = False) -> int:
 def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
     """Run code in this process, with the release's code and configuration and without starting an application.
 
-    Obeys the clean boot script as far as that goes. Neither sees nor touches a running node.
+    Obeys the clean boot script as far as that goes. Neither sees nor touches a running node; the use is journalled.
     """
-    from . import config, console, resolution
+    from . import config, console, cookie, journal, resolution
     from .applications import check_code_path
 
+    cookie.hide(os.environ, settings)
     script = bootscript.read(settings.boot_script_clean)
     for instruction in script.instructions:
         if isinstance(instruction, CodePath):
             check_code_path(instruction.directories, settings.directory.lib)
     resolved = resolution.load(settings.sys_config)
     config.install(resolved.values, resolved.environment)
-    return console.evaluate(source, arguments)
+    ended = journal.begin(settings.var.uses, "eval", source, os.getuid(), os.getpid())
+    outcome = "refused"
+    try:
+        if not config.switch("eval"):
+            raise UnderwayError("eval is turned off in this release: `eval` of underway_runtime")
+        outcome = "exit"
+        status = console.evaluate(source, arguments)
+        outcome = "raised" if status else "done"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        ended(outcome)
+    return status
 
 
 def pid(settings: Settings) -> int:

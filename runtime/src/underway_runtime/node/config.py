@@ -118,6 +118,17 @@ def env(name: str, default: str | None = None) -> str:
     return value
 
 
+def switch(key: str) -> bool:
+    """Whether a command may be used in this release: ``rpc``, ``remote`` and ``eval`` of underway_runtime, else True.
+
+    Raises ConfigError when it is neither true nor false.
+    """
+    value = config.get("underway_runtime", key, True)
+    if not isinstance(value, bool):
+        raise ConfigError(f"`{key}` of underway_runtime is true or false, not {value!r}")
+    return value
+
+
 def install(values: Values, environment: str | None = None) -> None:
     """Make `values` what `config.get` answers in this process."""
     config._values = values

@@ -30,9 +30,10 @@
     └── var/                   all that changes; elsewhere with RELEASE_VAR
         ├── start.data         written by commit; wins over releases/start.data
         ├── COOKIE             0600; made or read on the node
-        ├── run/               lock and pid of the keeper
+        ├── run/               lock and pid of the keeper, control socket of the node
         │   └── hello-0.1.0-3f9c02d1.config    0600; what one boot was configured with, for people and `bin/hello config`
         ├── log/               hello.log.1 and so on, of a daemon
+        ├── journal/           uses.jsonl: who ran which code in the node
         └── ...
 """
 
@@ -40,6 +41,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from . import names
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class VersionDirectory:
 
     @property
     def cookie_source(self) -> Path:
-        return self.path / "cookie.source"
+        return self.path / names.COOKIE_SOURCE
 
     @property
     def heart(self) -> Path:
@@ -171,11 +174,11 @@ class VarDirectory:
 
     @property
     def cookie(self) -> Path:
-        return self.path / "COOKIE"
+        return self.path / names.COOKIE
 
     @property
     def run(self) -> Path:
-        return self.path / "run"
+        return self.path / names.RUN
 
     @property
     def log(self) -> Path:
@@ -196,6 +199,16 @@ class VarDirectory:
     def resolved_configs(self) -> list[Path]:
         """Those that there are, and what killed boots left of theirs while they wrote it."""
         return [*self.run.glob("*.config"), *self.run.glob(".*.config.*")]
+
+    @property
+    def control(self) -> Path:
+        """The socket at which commands talk to the node."""
+        return self.run / names.CONTROL
+
+    @property
+    def uses(self) -> Path:
+        """The journal of code that was run by rpc, remote and eval."""
+        return self.path / "journal" / "uses.jsonl"
 
     @property
     def lock(self) -> Path:
