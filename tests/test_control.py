@@ -66,7 +66,7 @@ def test_rpc_runs_code_in_the_node(make: MakeNode) -> None:
     node = make(recorder("one"))
     process = started(node)
 
-    done = node.run("rpc", "import os, sys\nprint('out')\nprint('err', file=sys.stderr)\n(one.version, os.getpid())")
+    done = node.run("rpc", "import os, sys\nprint('out')\nprint('err', file=sys.stderr)\n(one.version, os.getppid())")
     nothing = node.run("rpc", "x = 1\nNone")
     awaited = node.run("rpc", "import asyncio\nawait asyncio.sleep(0, 'awaited')")
     from_input = node.spawn("rpc", "-", stdin=-1)
@@ -379,7 +379,8 @@ def test_status_comes_from_the_node(make: MakeNode) -> None:
     assert status["version"] == "1"
     assert status["release_id"] == manifest.release_id
     assert status["state"] in {"starting", "running"}
-    assert status["pid"] == process.pid
+    assert status["keeper"] == process.pid
+    assert int(Path(f"/proc/{status['pid']}/stat").read_text().rpartition(")")[2].split()[1]) == process.pid
     assert status["uptime"] > 0
     assert status["memory"] > 1_000_000
     assert status["loop"]["answers"] is True
@@ -387,7 +388,7 @@ def test_status_comes_from_the_node(make: MakeNode) -> None:
         "one": ("permanent", "running"),
         "two": ("load", "loaded"),
     }
-    assert re.match(rf"hello 1 is running, for .*; pid {process.pid}\n", shown.stdout)
+    assert re.match(rf"hello 1 is running, for .*; pid {status['pid']}, keeper {process.pid}\n", shown.stdout)
     assert re.search(r"^    one  1\.0  permanent  running$", shown.stdout, re.MULTILINE)
     assert terminate(process)[0] == 0
 

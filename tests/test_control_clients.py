@@ -411,7 +411,7 @@ def test_a_child_of_the_node_keeps_no_connection(make: MakeNode) -> None:
     connected.stdin.flush()
     child = int(read_until(connected.stdout, r"(\d+)")[1])
     try:
-        process.kill()
+        os.kill(json.loads(node.run("status", "--json").stdout)["pid"], 9)
         process.wait(TIMEOUT)
         with contextlib.suppress(BrokenPipeError):  # it has seen it already
             connected.stdin.write("1\n")
@@ -640,14 +640,19 @@ def test_restart_says_that_nothing_came_after(served: Stand) -> None:
     assert run_restart(served) == (1, "error: hello has stopped, and was not started again; its log says why\n")
 
 
-def test_restart_of_a_node_that_nobody_would_start_again_changes_nothing(make: MakeNode) -> None:
-    """It is refused, and the node runs on."""
+def test_restart_gives_another_node_under_the_same_keeper(make: MakeNode) -> None:
+    """It returns when that is ready; the pid of the service stays."""
     node = make(recorder("one"))
     process = node.spawn("start")
     read_until(process.stdout, "start one")
+    before = json.loads(node.run("status", "--json").stdout)
 
     done = node.run("restart")
 
-    assert (done.returncode, done.stderr) == (1, "error: hello has no keeper that could start it again\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    after = json.loads(node.run("status", "--json").stdout)
+    assert after["state"] == "running"
+    assert (before["keeper"], after["keeper"]) == (process.pid, process.pid)
+    assert before["pid"] != after["pid"]
     assert node.run("rpc", "one.name").stdout == "'one'\n"
     assert terminate(process)[0] == 0

@@ -113,7 +113,7 @@ def test_a_start_is_the_keepers(release: Release, command: str) -> None:
     (release.version / "env.sh").write_text("exit 3\n")
     root = release.root
 
-    told = release.told(command, "--shell", RELEASE_VM_ARGS="/nowhere")
+    told = release.told(command, "--now", RELEASE_VM_ARGS="/nowhere")
 
     assert [line for line in told.splitlines() if line.startswith("argument")] == [
         "argument <-I>",
@@ -122,7 +122,7 @@ def test_a_start_is_the_keepers(release: Release, command: str) -> None:
         f"argument <{root}/lib/runtime/underway_runtime/keeper/__main__.py>",
         f"argument <{root}/bin/hello>",
         f"argument <{command}>",
-        "argument <--shell>",
+        "argument <--now>",
     ]
     assert "RELEASE_SYS_CONFIG=\n" in told
 
@@ -452,12 +452,12 @@ def test_python_args_are_words_with_comments(release: Release) -> None:
     ]
 
 
-REMOTE = ("rpc", "remote", "status", "restart", "stop", "pid", "config", "systemd", "verify")
+REMOTE = ("rpc", "remote", "status", "restart", "stop", "pid", "systemd", "verify")
 
 
 @pytest.mark.parametrize(
     ("command", "file"),
-    [("eval", "VM_ARGS"), *((command, "REMOTE_VM_ARGS") for command in REMOTE)],
+    [("eval", "VM_ARGS"), ("config", "VM_ARGS"), *((command, "REMOTE_VM_ARGS") for command in REMOTE)],
 )
 def test_commands_that_talk_to_a_node_have_arguments_of_their_own(release: Release, command: str, file: str) -> None:
     """As in Mix: vm.args for what runs code, remote.vm.args for what reaches a running release."""
@@ -487,7 +487,7 @@ def test_commands_that_ask_a_node_start_without_site(release: Release) -> None:
     """They need the standard library and the runtime only, and find that by its path."""
     told = release.told("rpc", "1 + 1")
 
-    entry = f"{release.root}/lib/@RUNTIME_DIRECTORY@/underway_runtime/node/control/__main__.py"
+    entry = f"{release.root}/lib/runtime/underway_runtime/node/control/__main__.py"
     assert [line for line in told.splitlines() if line.startswith("argument")] == [
         f"argument <{word}>" for word in ("-I", "-B", "-S", entry, "rpc", "1 + 1")
     ]
