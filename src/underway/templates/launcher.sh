@@ -23,6 +23,12 @@ The known commands are:
     stop             Stops the running release, and waits until it has stopped
     pid              Prints the process id of the running release
     verify           Compares every file of the release with its manifest
+    releases         Lists the versions that are here, with their states
+    unpack V|FILE    Unpacks another version beside this one, from var/incoming or a file
+    commit [V]       Makes the version that runs the one that boots
+    rollback [V]     Goes back to the version before
+    remove V         Deletes a version that neither runs nor boots
+    create-releases  Makes the ledger of versions anew from what is here
     version          Prints the name and version of the release that would start
 " >&2
 }
@@ -59,7 +65,7 @@ export RELEASE_BOOT_SCRIPT RELEASE_BOOT_SCRIPT_CLEAN RELEASE_SYS_CONFIG
 
 case $1 in
   start | eval) args_file=$RELEASE_VM_ARGS ;;
-  stop | pid | verify) args_file=$RELEASE_REMOTE_VM_ARGS ;;
+  stop | pid | verify | releases | unpack | commit | rollback | remove | create-releases) args_file=$RELEASE_REMOTE_VM_ARGS ;;
   version)
     printf '%s %s\n' "$RELEASE_NAME" "$RELEASE_VSN"
     exit

@@ -3,6 +3,7 @@
 ::
 
     hello/
+    ├── .transaction/          of unpack and remove, while they are at it: what comes in, what goes out
     ├── bin/
     │   └── hello              finds the version to boot and execs releases/V/launcher; never goes stale
     ├── python-3.11.7/         the interpreter
@@ -26,7 +27,10 @@
     │       ├── cookie.source  where the node takes its cookie from; never the cookie
     │       └── launcher  env.sh  python.args  remote.python.args  runtime.py
     └── var/                   all that changes; elsewhere with RELEASE_VAR
+        ├── RELEASES           the ledger: version -> unpacked, permanent, old; failed versions are marked
         ├── start.data         written by commit; wins over releases/start.data
+        ├── transaction        held with flock by the one command that may change the releases; says which and whose
+        ├── incoming/          archives and deltas to unpack
         ├── COOKIE             0600; made or read on the node
         ├── run/  log/         pid and lock of the node; logs
         └── ...
@@ -60,6 +64,11 @@ class ReleaseDirectory:
     def start_data(self) -> Path:
         """What a fresh copy boots; ``var/start.data`` wins where there is one."""
         return self.releases / "start.data"
+
+    @property
+    def transaction(self) -> Path:
+        """Beside what it is renamed to; cleared by the next transaction when its own died."""
+        return self.root / ".transaction"
 
     def command(self, name: str) -> Path:
         return self.bin / name
@@ -156,6 +165,19 @@ class VarDirectory:
     @property
     def start_data(self) -> Path:
         return self.path / "start.data"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "RELEASES"
+
+    @property
+    def transaction(self) -> Path:
+        """Held with flock by the one command that may change the releases."""
+        return self.path / "transaction"
+
+    @property
+    def incoming(self) -> Path:
+        return self.path / "incoming"
 
     @property
     def cookie(self) -> Path:
