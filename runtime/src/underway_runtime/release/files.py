@@ -29,6 +29,12 @@ def replace(path: Path, text: str, mode: int) -> None:
     sync_directory(path.parent)
 
 
+def clear(path: Path) -> None:
+    """Remove what a `replace` of this file left beside it when it died. For the only one who writes it."""
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        temporary.unlink(missing_ok=True)
+
+
 def sync_directory(path: Path) -> None:
     """See that what was renamed, made or removed in a directory survives a power cut."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

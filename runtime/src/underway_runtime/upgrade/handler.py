@@ -13,13 +13,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..release import files, manifest
 from ..release import ledger as ledgers
-from ..release import manifest
 from ..release.directory import ReleaseDirectory, VarDirectory
 from ..release.errors import BusyError, UnderwayError
 from ..release.ledger import Record
 from . import tree
-from .transaction import transaction
+from .transaction import Transaction, transaction
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,13 @@ def rollback(handler: Handler, version: str | None = None, *, dry_run: bool = Fa
     What is left is marked as failed. Changes what boots; a node that runs goes on until it is told to change. Raises
     StateRefused when there is nothing to go back to.
     """
-    with changing(handler, f"rollback {version or ''}".rstrip(), dry_run):
-        # It died on the way back, after the last step that counts: the ledger still calls permanent what it has marked.
-        undone = any(
-            record.state == "permanent" and record.failed and name != ledgers.boots(handler.directory, handler.var)
-            for name, record in ledgers.recorded(handler.var).items()
-        )
-        ledger: dict[str, Record] = settle(handler, dry_run)
+    with changing(handler, f"rollback {version or ''}".rstrip(), dry_run) as act:
+        ledger = settle(handler, dry_run)
         permanent, running = ledgers.permanent(ledger), handler.running_version()
-        if undone and version in (None, permanent):
-            return {"version": permanent, "from": None, "changed": False}
-        uncommitted = running is not None and running != permanent
-        left = running if running is not None and uncommitted else permanent
-        target = version or (permanent if uncommitted else ledgers.previous(ledger))
+        if act.unfinished.get("to") == permanent and version in (None, permanent):
+            return {"version": permanent, "from": act.unfinished["from"], "changed": False}
+        left = running or permanent
+        target = version or (permanent if left != permanent else ledgers.previous(ledger))
         if target is None:
             raise ledgers.StateRefused(
                 f"there is no version before {permanent} to go back to, or all of them have failed"
@@ -98,6 +92,7 @@ def rollback(handler: Handler, version: str | None = None, *, dry_run: bool = Fa
         marked = _marked(ledger, left, f"rolled back to {target}")
         back = ledgers.after(marked, "rollback", target, handler.now()) if changes else marked
         if not dry_run:
+            act.announce(**{"to": target, "from": left})
             ledgers.write(handler.var, marked)
             if changes:
                 _boot_from_now_on(handler, target, back)
@@ -132,7 +127,7 @@ def create_releases(handler: Handler, permanent: str | None = None, *, dry_run: 
     return {"permanent": version, "releases": sorted(ledger)}
 
 
-def changing(handler: Handler, command: str, dry_run: bool) -> AbstractContextManager[None]:
+def changing(handler: Handler, command: str, dry_run: bool) -> AbstractContextManager[Transaction]:
     """The transaction in which the releases are changed; none for a dry run.
 
     Raises UnderwayError for others than the owner, and BusyError when it is entered while there is another.
@@ -146,6 +141,8 @@ def settle(handler: Handler, dry_run: bool = False) -> dict[str, Record]:
     ledger = ledgers.read(handler.directory, handler.var)
     if not dry_run:
         tree.clear(handler.directory)
+        for file in (handler.var.ledger, handler.var.start_data, handler.directory.start_data):
+            files.clear(file)
         if ledger != ledgers.recorded(handler.var):
             ledgers.write(handler.var, ledger)
     return ledger

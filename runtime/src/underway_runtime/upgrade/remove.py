@@ -30,12 +30,10 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
     Raises StateRefused for one that runs, boots or is not here, and DamagedRelease when it can't be said what is still in use.
     """
     directory = handler.directory
-    with changing(handler, f"remove {version}", dry_run):
-        place = directory.transaction / "gone"
-        interrupted = (place / "releases" / version).exists()
+    with changing(handler, f"remove {version}", dry_run) as act:
         known = settle(handler, dry_run)
         here = tree.known(directory)
-        if interrupted and version not in known:
+        if act.unfinished.get("removes") == version and version not in known:
             return {"version": version, "deleted": []}
         after = ledger.after(ledger.with_running(known, handler.running_version()), "remove", version, handler.now())
         if version == handler.own_version:
@@ -47,7 +45,9 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
         own = directory.version(version).path
         deleted = [] if gone is None else tree.only_of(gone, others)
         if not dry_run:
+            act.announce(removes=version)
             _name_permanent(directory, version, ledger.permanent(known))
+            place = directory.transaction / "gone"
             place.mkdir(mode=0o700, parents=True)
             tree.move(own, place / "releases" / version)
             sync_directory(directory.releases)
