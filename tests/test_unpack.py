@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from archive_helpers import File, look, write_archive
+from projects import small_disk
 from underway_runtime.release import ledger, signature
 from underway_runtime.release.archive import ArchiveRefused
 from underway_runtime.release.errors import BusyError, DamagedRelease, UnderwayError
@@ -324,3 +325,41 @@ def test_only_the_owner_of_the_tree_unpacks(host: Host) -> None:
     with pytest.raises(UnderwayError, match=r"belongs to nobody, who alone changes its releases; try `sudo -u nobody`"):
         host.unpack("1.1")
     assert ledger.recorded(host.var) == {}
+
+
+# What there is room for.
+
+
+@pytest.mark.needs_tool("mount", "mount")
+@pytest.mark.parametrize("pages", [-1, 0, 1, 2, 3, 4, 5, 6, 8])
+def test_a_full_disk_is_told_and_leaves_what_was(tmp_path: Path, pages: int) -> None:
+    """Room for some pages more than the release has: in, or not at all; once there is room, it comes in."""
+    archive = Host(tmp_path / "elsewhere").archive("1.1")
+    with small_disk(tmp_path / "disk", "size=1m") as disk:
+        host = make_host(disk)
+        room = os.statvfs(disk)
+        needed = sum(-(-entry.size // room.f_frsize) for entry in host.manifest("1.0").files.values())
+        filler = disk / "filler"
+        filler.write_bytes(bytes((os.statvfs(disk).f_bavail - needed - pages) * room.f_frsize))
+        before, told = look(host.root), ""
+        try:
+            host.unpack(str(archive), archive)
+        except (UnderwayError, OSError) as error:
+            told = str(error)
+        if told:
+            assert ("make room" if pages < 2 else "No space left on device") in told  # the lock and the ledger take two
+            assert {path: what for path, what in look(host.root).items() if path in before} == before
+            assert (host.boots, host.problems("1.0")) == ("1.0", [])
+            filler.unlink()
+            host.unpack(str(archive), archive)
+        assert host.problems("1.1") == []
+        assert host.states == {"1.0": "permanent", "1.1": "unpacked"}
+
+
+def test_a_disk_without_inodes_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is written."""
+    host.archive("1.1")
+    found = os.statvfs(host.root)
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((*found[:6], 3, 3, *found[8:])))
+
+    refused(host, "1.1", r"has 11 files, and .* has inodes for 3")
