@@ -244,6 +244,22 @@ def test_nothing_is_deleted_while_it_is_unknown_whose_it_is(host: Host) -> None:
     assert list(host.states) == ["1.0"]
 
 
+def test_what_stays_of_a_version_is_still_accounted_for(host: Host) -> None:
+    """bin/NAME and overlays stay as the first version has brought them; verify knows that when it is gone, and sees a change."""
+    contents = {**release_files("1.2"), "bin/hello": File(b"#!/bin/sh\n# newer\n", executable=True)}
+    host.archive("1.2", contents)
+    host.unpack("1.2")
+    host.runs = "1.2"
+    commit(host.handler)
+    remove(host.handler, "1.1")
+    remove(host.handler, "1.0")
+
+    assert (host.root / "bin/hello").read_bytes() == b"#!/bin/sh\n"
+    assert host.problems("1.2") == []
+    (host.root / "bin/hello").write_bytes(b"#!/bin/sh\nevil\n")
+    assert host.problems("1.2") == ["bin/hello has 15 bytes, not 18"]
+
+
 # create-releases
 
 

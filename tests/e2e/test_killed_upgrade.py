@@ -16,7 +16,7 @@ from archive_helpers import look
 from projects import build, run, underway, write_project
 from underway_runtime.release import ledger, verify
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
-from upgrade_helpers import make_host
+from upgrade_helpers import make_host, release_files, with_file
 
 SEED = 20261121
 LAST = 40
@@ -55,7 +55,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """So small that each change can be tried."""
     host = make_host(tmp_path_factory.mktemp("small"))
-    archive, delta = host.archive("1.1"), host.delta("1.1")
+    contents = with_file(release_files("1.1"), "bin/hello", b"#!/bin/sh\n# another\n")
+    archive, delta = host.archive("1.1", contents), host.delta("1.1", contents)
     place = host.var.path.rename(host.place / "var") / "incoming"
     return Built(host.root, place / archive.name, place / delta.name, runs=False)
 

@@ -12,6 +12,7 @@
     ├── releases/
     │   ├── start.data         "INTERPRETER-VERSION RELEASE-VERSION": what a fresh copy boots
     │   ├── hello-0.1.0.rel    copy of releases/0.1.0/hello.rel
+    │   ├── shared.json        a manifest of files that stayed when the version that had brought them was removed
     │   └── 0.1.0/
     │       ├── manifest.json  release id, target, each file with sha256
     │       ├── sbom.cdx.json  what is in it, for scanners
@@ -64,6 +65,11 @@ class ReleaseDirectory:
     def start_data(self) -> Path:
         """What a fresh copy boots; ``var/start.data`` wins where there is one."""
         return self.releases / "start.data"
+
+    @property
+    def shared(self) -> Path:
+        """What accounts for files like ``bin/NAME`` when the version that had brought them is gone."""
+        return self.releases / "shared.json"
 
     @property
     def transaction(self) -> Path:

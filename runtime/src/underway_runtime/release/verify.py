@@ -21,7 +21,7 @@ def verify(root: Path, version: str) -> list[str]:
 
     Every file of its manifest must be there with its digest, mode and link. Files in ``lib``, ``python-V`` and
     ``releases/VERSION`` that are in no manifest of the release are named too, for code could be loaded from them. ``var`` is not
-    looked at. Of what several versions share by name, ``bin`` for one, any version's will do.
+    looked at. Of what several versions share by name, ``bin`` for one, any version's will do, also one's that was removed.
     """
     directory = ReleaseDirectory(root)
     manifests, problems = _manifests(root)
@@ -31,7 +31,8 @@ def verify(root: Path, version: str) -> list[str]:
         return [*([f"{directory.version(version).manifest} is missing"] if missing else []), *problems]
     tops = [_relative(root, directory.lib), _relative(root, directory.version(version).path)]
     tops += sorted(entry.name for entry in os.scandir(root) if entry.name.startswith("python-"))
-    problems += _file_problems(root, own.files, manifests)
+    left = {"": read(directory.shared)} if directory.shared.exists() else {}
+    problems += _file_problems(root, own.files, manifests | left)
     problems += _extra(root, tops, manifests)
     return problems
 

@@ -141,7 +141,8 @@ def settle(handler: Handler, dry_run: bool = False) -> dict[str, Record]:
     ledger = ledgers.read(handler.directory, handler.var)
     if not dry_run:
         tree.clear(handler.directory)
-        for file in (handler.var.ledger, handler.var.start_data, handler.directory.start_data):
+        here, var = handler.directory, handler.var
+        for file in (var.ledger, var.start_data, here.start_data, here.shared):
             files.clear(file)
         if ledger != ledgers.recorded(handler.var):
             ledgers.write(handler.var, ledger)

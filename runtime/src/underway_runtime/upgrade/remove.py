@@ -4,7 +4,9 @@
 step                             a process that dies after it leaves
 ===============================  ===================================================================================
 ``releases/start.data`` names    nothing that differs
-what is permanent
+what is permanent;
+``releases/shared.json`` has
+what stays of it
 rename ``releases/V`` into       a version that is not here; the next transaction deletes the rest, by the manifest
 ``.transaction``                 in there
 write the ledger                 the same
@@ -14,12 +16,15 @@ delete what only it had          the same
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ..release import ledger, manifest
+from ..release import files, ledger, manifest, verify
 from ..release.directory import ReleaseDirectory
 from ..release.errors import DamagedRelease, listing
 from ..release.files import sync_directory
+from ..release.manifest import Manifest
 from . import tree
 from .handler import Handler, changing, settle
 
@@ -47,6 +52,8 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
         if not dry_run:
             act.announce(removes=version)
             _name_permanent(directory, version, ledger.permanent(known))
+            if gone is not None:
+                _account_for_what_stays(directory, gone, others)
             place = directory.transaction / "gone"
             place.mkdir(mode=0o700, parents=True)
             tree.move(own, place / "releases" / version)
@@ -61,3 +68,19 @@ def _name_permanent(directory: ReleaseDirectory, version: str, permanent: str) -
     if directory.start_data.read_text(encoding="utf-8").split()[1:] == [version]:
         interpreter = manifest.read(directory.version(permanent).manifest).interpreter
         ledger.write_start_data(directory.start_data, interpreter, permanent)
+
+
+def _account_for_what_stays(directory: ReleaseDirectory, gone: Manifest, others: Mapping[str, Manifest]) -> None:
+    """Files that others list too, with other contents, stay as this version has brought them; `verify` is to know them."""
+    staying = {name for other in others.values() for name in tree.shared_files(other)}
+    staying.discard(directory.start_data.relative_to(directory.root).as_posix())
+    left = {
+        path: gone.files[path]
+        for path in staying & gone.files.keys()
+        if gone.files[path] not in [other.files.get(path) for other in others.values()]
+        and not verify.verify_below(directory.root, path, gone)
+    }
+    if left:
+        before = manifest.read(directory.shared).files if directory.shared.exists() else {}
+        text = manifest.dump(replace(gone, files=dict(sorted({**before, **left}.items()))))
+        files.replace(directory.shared, text, 0o644)
