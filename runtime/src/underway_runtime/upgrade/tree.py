@@ -49,13 +49,13 @@ def known(directory: ReleaseDirectory) -> Known:
 
 def units(manifest: Manifest) -> list[str]:
     """The directories that a version shares with others as a whole, without ``releases/V``."""
-    return sorted({unit for path in manifest.files if (unit := _unit(path)) is not None})
+    return sorted({name for path in manifest.files if (name := unit(path)) is not None})
 
 
 def shared_files(manifest: Manifest) -> list[str]:
     """The files of a version that are in no unit and not in ``releases/V``."""
     own = f"{version_unit(manifest)}/"
-    return [path for path in manifest.files if _unit(path) is None and not path.startswith(own)]
+    return [path for path in manifest.files if unit(path) is None and not path.startswith(own)]
 
 
 def version_unit(manifest: Manifest) -> str:
@@ -63,7 +63,8 @@ def version_unit(manifest: Manifest) -> str:
     return os.path.dirname(layout.manifest_path(manifest.version))
 
 
-def _unit(path: str) -> str | None:
+def unit(path: str) -> str | None:
+    """The unit that a path is in; None for one that is in none."""
     top, *rest = path.split("/")
     if top == "lib" and rest:
         return f"{top}/{rest[0]}"

@@ -64,6 +64,17 @@ class Plan:
     keep: tuple[str, ...]
     """Units that another version has brought, and that are whole."""
 
+    @property
+    def files(self) -> dict[str, Entry]:
+        """What is extracted."""
+        own = f"{tree.version_unit(self.manifest)}/"
+        added = {*self.add}
+        return {
+            path: entry
+            for path, entry in self.manifest.files.items()
+            if path in added or path.startswith(own) or tree.unit(path) in added
+        }
+
 
 def unpack(handler: Handler, what: str, trust: Trust, *, again: bool = False, dry_run: bool = False) -> dict[str, Any]:
     """Unpack a version, or a file; a version that is here already is verified.
@@ -134,8 +145,9 @@ def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, know
         ]
     if problems:
         raise UnpackRefused(listing(f"{manifest.name}-{manifest.version} does not fit what is here:", problems))
-    _check_space(directory.root, manifest)
-    return Plan(manifest, (*add, *(unit for unit in leftover if unit != own)), tuple(leftover), tuple(keep))
+    made = Plan(manifest, (*add, *(unit for unit in leftover if unit != own)), tuple(leftover), tuple(keep))
+    _check_space(directory.root, made)
+    return made
 
 
 def _conflicts(unit: str, manifest: Manifest, owners: Mapping[str, Manifest]) -> Iterator[str]:
@@ -154,19 +166,16 @@ def _entries(unit: str, manifest: Manifest) -> dict[str, Entry]:
     return {path: entry for path, entry in manifest.files.items() if f"{path}/".startswith(f"{unit}/")}
 
 
-def _check_space(root: Path, manifest: Manifest) -> None:
-    room = os.statvfs(root)
-    blocks = sum(-(-entry.size // room.f_frsize) for entry in manifest.files.values())
+def _check_space(root: Path, made: Plan) -> None:
+    room, name = os.statvfs(root), f"{made.manifest.name}-{made.manifest.version}"
+    blocks = sum(-(-entry.size // room.f_frsize) for entry in made.files.values())
     if blocks > room.f_bavail:
         needed, free = (number * room.f_frsize / 1e6 for number in (blocks, room.f_bavail))
         raise UnpackRefused(
-            f"{manifest.name}-{manifest.version} takes {needed:.1f} MB, and {root} has {free:.1f} MB free: make room, or"
-            " remove an old version"
+            f"{name} takes {needed:.1f} MB, and {root} has {free:.1f} MB free: make room, or remove an old version"
         )
-    if room.f_files and len(manifest.files) > room.f_favail:
-        raise UnpackRefused(
-            f"{manifest.name}-{manifest.version} has {len(manifest.files)} files, and {root} has inodes for {room.f_favail}"
-        )
+    if room.f_files and len(made.files) > room.f_favail:
+        raise UnpackRefused(f"{name} has {len(made.files)} new files, and {root} has inodes for {room.f_favail}")
 
 
 def _admitted(handler: Handler, what: str, trust: Trust, here: tree.Known) -> tuple[Path, signature.Admission]:
@@ -212,7 +221,7 @@ def _bring_in(
     """Read the file, into its place unless it is a dry run. Raises _IsHere too."""
     directory, plans = handler.directory, []
 
-    def accept(found: Manifest) -> None:
+    def accept(found: Manifest) -> dict[str, Entry]:
         admission.accept(found)
         if not what.endswith(_SUFFIXES) and found.version != what:
             raise UnpackRefused(f"{file} holds version {found.version}, not {what}")
@@ -225,6 +234,7 @@ def _bring_in(
                 f" {found.release_id}: remove the one, or give the other a version of its own"
             )
         plans.append(plan(directory, found, here, known))
+        return plans[0].files
 
     is_delta = delta.is_delta(file)
     if dry_run and is_delta:
