@@ -258,6 +258,8 @@ def test_what_stays_of_a_version_is_still_accounted_for(host: Host) -> None:
     assert host.problems("1.2") == []
     (host.root / "bin/hello").write_bytes(b"#!/bin/sh\nevil\n")
     assert host.problems("1.2") == ["bin/hello has 15 bytes, not 18"]
+    host.directory.shared.write_text("{")
+    assert "shared.json can't be read" in host.problems("1.2")[0]
 
 
 # create-releases

@@ -31,8 +31,13 @@ def verify(root: Path, version: str) -> list[str]:
         return [*([f"{directory.version(version).manifest} is missing"] if missing else []), *problems]
     tops = [_relative(root, directory.lib), _relative(root, directory.version(version).path)]
     tops += sorted(entry.name for entry in os.scandir(root) if entry.name.startswith("python-"))
-    left = {"": read(directory.shared)} if directory.shared.exists() else {}
-    problems += _file_problems(root, own.files, manifests | left)
+    accounts = dict(manifests)
+    if directory.shared.exists():
+        try:
+            accounts[""] = read(directory.shared)
+        except DamagedRelease as error:
+            problems.append(str(error))
+    problems += _file_problems(root, own.files, accounts)
     problems += _extra(root, tops, manifests)
     return problems
 

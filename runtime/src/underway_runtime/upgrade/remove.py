@@ -40,7 +40,8 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
         here = tree.known(directory)
         if act.unfinished.get("removes") == version and version not in known:
             return {"version": version, "deleted": []}
-        after = ledger.after(ledger.with_running(known, handler.running_version()), "remove", version, handler.now())
+        running = ledger.with_running(known, handler.running_version())
+        ledger.transition({name: record.state for name, record in running.items()}, "remove", version)  # or raises
         if version == handler.own_version:
             raise ledger.StateRefused(f"remove {version} is refused: this command runs from it")
         if damaged := [why for name, why in here.damaged.items() if name != version]:
@@ -58,7 +59,7 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
             place.mkdir(mode=0o700, parents=True)
             tree.move(own, place / "releases" / version)
             sync_directory(directory.releases)
-            ledger.write(handler.var, after)
+            ledger.write(handler.var, {name: record for name, record in known.items() if name != version})
             tree.clear(directory)
     return {"version": version, "deleted": [*deleted, own.relative_to(directory.root).as_posix()]}
 
