@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import dying
+from underway_runtime import upgrade
 from underway_runtime.release import ledger
 from upgrade_helpers import Host, digest_of, make_host
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -36,6 +40,16 @@ def data(host: Host, *arguments: str) -> Any:
 
 def digest(host: Host) -> tuple[str, str]:
     return "--sha256", digest_of(host.var.incoming / "hello-1.1.tar.zst")
+
+
+@pytest.mark.parametrize("command", upgrade.COMMANDS)
+def test_every_command_is_called_and_explained(command: str) -> None:
+    """The launcher passes it on and lists it, and the reference has a row for it."""
+    launcher = (REPOSITORY / "src/underway/templates/launcher.sh").read_text()
+
+    assert re.search(rf"^  [a-z| -]*\b{command}( \||\)) .*args_file=\$RELEASE_REMOTE_VM_ARGS", launcher, re.MULTILINE)
+    assert f"\n    {command} " in launcher
+    assert f"| `{command}" in (REPOSITORY / "docs/reference/release-handler.md").read_text()
 
 
 def test_a_deploy_for_people(host: Host) -> None:

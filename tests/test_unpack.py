@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from archive_helpers import File, look, write_archive
+from archive_helpers import File, look, manifest_of, packed, save, tar_of, write_archive
 from projects import small_disk
 from underway_runtime.release import ledger, signature
 from underway_runtime.release.archive import ArchiveRefused
@@ -168,6 +168,20 @@ def test_a_broken_archive_is_refused_and_a_good_one_then_taken(host: Host, damag
     file.write_bytes(broken[damage] if damage in broken else data[: int(len(data) * float(damage) / 100)])
     refused(host, "1.1", "is refused, and nothing of it was unpacked", ArchiveRefused)
     file.write_bytes(data)
+
+    host.unpack("1.1")
+    assert host.problems("1.1") == []
+
+
+@pytest.mark.parametrize("content", [b"def hello():\n    return 'hellO'\n", b"def hello()", b""])
+def test_one_file_that_is_not_what_it_was_is_found(host: Host, content: bytes) -> None:
+    """In an archive that is otherwise sound; OTP installs one with a changed byte, and one with half a module kills the node."""
+    contents = release_files("1.1")
+    good = tar_of(contents, manifest_of(contents, "1.1"))
+    evil = {**contents, "lib/hello-1.1/hello/hello.py": File(content)}
+    save(host.var.incoming, packed(tar_of(evil, manifest_of(contents, "1.1"))), "hello-1.1.tar.zst")
+    refused(host, "1.1", "is refused, and nothing of it was unpacked", ArchiveRefused)
+    save(host.var.incoming, packed(good), "hello-1.1.tar.zst")
 
     host.unpack("1.1")
     assert host.problems("1.1") == []
@@ -365,3 +379,13 @@ def test_a_disk_without_inodes_is_told(host: Host, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((*found[:6], 3, 3, *found[8:])))
 
     refused(host, "1.1", r"has 5 new files, and .* has inodes for 3")
+
+
+def test_a_var_that_can_t_be_written_is_told(host: Host) -> None:
+    """Before anything is read of the archive."""
+    host.archive("1.1")
+    shutil.move(host.var.path, host.place / "var")
+    host.var.path.write_text("")
+
+    with pytest.raises(UnderwayError, match=r"var can't be written: File exists; RELEASE_VAR says where"):
+        host.unpack("1.1", host.place / "var/incoming/hello-1.1.tar.zst")

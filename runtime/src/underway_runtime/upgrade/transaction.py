@@ -52,7 +52,7 @@ def transaction(var: VarDirectory, command: str, *, pretend: bool = False) -> It
         var.path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(var.transaction, _FLAGS, 0o644)
     except OSError as error:
-        raise UnderwayError(f"{var.transaction} can't be written: {error.strerror}; RELEASE_VAR says where") from None
+        raise UnderwayError(f"{var.path} can't be written: {error.strerror}; RELEASE_VAR says where") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
