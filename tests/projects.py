@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-import pytest
 from uv import find_uv_bin
 
 TIMEOUT = 300.0
@@ -144,16 +143,3 @@ def get(url: str, process: subprocess.Popen[str] | None = None, within: float = 
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.05)  # until the server listens; there is no event to wait for from outside
-
-
-@contextmanager
-def small_disk(place: Path, options: str) -> Iterator[Path]:
-    """A disk in memory for as long as the block lasts; skips where none may be mounted."""
-    place.mkdir()
-    mount: list[str | Path] = ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
-    if os.geteuid() != 0 or run(mount).returncode != 0:
-        pytest.skip("needs the right to mount a disk")
-    try:
-        yield place
-    finally:
-        run(["/bin/umount", place])

@@ -32,7 +32,10 @@ def test_every_link_leads_somewhere() -> None:
 def test_every_variable_that_is_read_has_a_row() -> None:
     """docs/reference/environment.md names the RELEASE_ variables of launcher and runtime, all and no others."""
     root = REFERENCE.parents[1]
-    readers = [*root.glob("src/underway/templates/*.sh"), root / "runtime/src/underway_runtime/node/settings.py"]
+    readers = [
+        *root.glob("src/underway/templates/*.sh"),
+        *(root / "runtime/src/underway_runtime" / file for file in ("node/settings.py", "upgrade/commands.py")),
+    ]
     placeholders = {"RELEASE_VERSION"}
     read = {name for file in readers for name in re.findall(r"\bRELEASE_[A-Z_]+[A-Z]", file.read_text())}
     rows = [

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from code_server_helpers import RUNTIME, Interpreter, laid_out
+from disks import small_disk
 from node_helpers import (
     TIMEOUT,
     MakeNode,
@@ -24,7 +25,6 @@ from node_helpers import (
     terminate,
     this_interpreter,
 )
-from projects import small_disk
 
 DIES = """
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projects import small_disk
+from disks import small_disk
 from underway_runtime.keeper.heart import Heart
 from underway_runtime.keeper.logs import Log
 from underway_runtime.release import channel

@@ -31,6 +31,12 @@ The known commands are:
     config           Prints the configuration and where it came from; --explain KEY says more of one
     systemd          Prints a unit for systemd
     verify           Compares every file of the release with its manifest
+    releases         Lists the versions that are here, with their states
+    unpack V|FILE    Unpacks another version beside this one, from var/incoming or a file
+    commit [V]       Makes the version that runs the one that boots
+    rollback [V]     Goes back to the version before
+    remove V         Deletes a version that neither runs nor boots
+    create-releases  Makes the ledger of versions anew from what is here
     version          Prints the name and version of the release that would start
 " >&2
 }
@@ -87,7 +93,9 @@ if [ "$role" != keeper ]; then
 
   case $1 in
     start | daemon | eval | config) read_arguments "$RELEASE_VM_ARGS" ;;
-    rpc | remote | status | restart | stop | pid | systemd | verify) read_arguments "$RELEASE_REMOTE_VM_ARGS" ;;
+    rpc | remote | status | restart | stop | pid | systemd | verify | releases | unpack | commit | rollback | remove | create-releases)
+      read_arguments "$RELEASE_REMOTE_VM_ARGS"
+      ;;
     version)
       printf '%s %s\n' "$RELEASE_NAME" "$RELEASE_VSN"
       exit

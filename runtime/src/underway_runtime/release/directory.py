@@ -3,6 +3,7 @@
 ::
 
     hello/
+    ├── .transaction/          of unpack and remove, while they are at it: what comes in, what goes out
     ├── bin/
     │   └── hello              finds the version to boot and execs releases/V/launcher; never goes stale
     ├── python-3.11.7/         the interpreter
@@ -11,6 +12,7 @@
     ├── releases/
     │   ├── start.data         "INTERPRETER-VERSION RELEASE-VERSION": what a fresh copy boots
     │   ├── hello-0.1.0.rel    copy of releases/0.1.0/hello.rel
+    │   ├── shared.json        a manifest of files that stayed when the version that had brought them was removed
     │   └── 0.1.0/
     │       ├── manifest.json  release id, target, each file with sha256
     │       ├── sbom.cdx.json  what is in it, for scanners
@@ -28,7 +30,10 @@
     │       ├── systemd.service  systemd.socket   what `bin/hello systemd` prints, but for what is known there only
     │       └── launcher  env.sh  python.args  remote.python.args  runtime.py
     └── var/                   all that changes; elsewhere with RELEASE_VAR
+        ├── RELEASES           the ledger: version -> unpacked, permanent, old; failed versions are marked
         ├── start.data         written by commit; wins over releases/start.data
+        ├── transaction        held with flock by the one command that may change the releases; says which and whose
+        ├── incoming/          archives and deltas to unpack
         ├── COOKIE             0600; made or read on the node
         ├── run/               lock and pid of the keeper, control socket of the node
         │   └── hello-0.1.0-3f9c02d1.config    0600; what one boot was configured with, for people and `bin/hello config`
@@ -67,6 +72,16 @@ class ReleaseDirectory:
     def start_data(self) -> Path:
         """What a fresh copy boots; ``var/start.data`` wins where there is one."""
         return self.releases / "start.data"
+
+    @property
+    def shared(self) -> Path:
+        """What accounts for files like ``bin/NAME`` when the version that had brought them is gone."""
+        return self.releases / "shared.json"
+
+    @property
+    def transaction(self) -> Path:
+        """Beside what it is renamed to; cleared by the next transaction when its own died."""
+        return self.root / ".transaction"
 
     def command(self, name: str) -> Path:
         return self.bin / name
@@ -171,6 +186,19 @@ class VarDirectory:
     @property
     def start_data(self) -> Path:
         return self.path / "start.data"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "RELEASES"
+
+    @property
+    def transaction(self) -> Path:
+        """Held with flock by the one command that may change the releases."""
+        return self.path / "transaction"
+
+    @property
+    def incoming(self) -> Path:
+        return self.path / "incoming"
 
     @property
     def cookie(self) -> Path:
