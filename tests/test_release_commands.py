@@ -47,7 +47,8 @@ def test_every_command_is_called_and_explained(command: str) -> None:
     """The launcher passes it on and lists it, and the reference has a row for it."""
     launcher = (REPOSITORY / "src/underway/templates/launcher.sh").read_text()
 
-    assert re.search(rf"^  [a-z| -]*\b{command}( \||\)) .*args_file=\$RELEASE_REMOTE_VM_ARGS", launcher, re.MULTILINE)
+    row = rf"^    [a-z| -]*\b{command}( \||\))[a-z| )-]*\n? *read_arguments \"\$RELEASE_REMOTE_VM_ARGS\""
+    assert re.search(row, launcher, re.MULTILINE)
     assert f"\n    {command} " in launcher
     assert f"| `{command}" in (REPOSITORY / "docs/reference/release-handler.md").read_text()
 

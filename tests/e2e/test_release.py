@@ -148,7 +148,7 @@ def test_a_release_that_serves_can_be_asked(chat: Path) -> None:
 
         [manifest] = chat.glob("releases/*/manifest.json")
         assert status["release_id"] == json.loads(manifest.read_text())["release_id"]
-        assert status["pid"] == health["pid"] == process.pid
+        assert (status["pid"], status["keeper"]) == (health["pid"], process.pid)
         assert {app["name"]: app["state"] for app in status["applications"]}["chat"] == "running"
         assert loop.stdout == "'uvloop'\n", loop.stderr
 

@@ -2,7 +2,8 @@
 
 Each boot writes ``run/NAME-VERSION-BOOT.config``, 0600, where BOOT is its own; files of other boots are removed, since
 this one holds the lock and so they are dead. It goes when the node ends, unless that is killed. The node never reads its
-file again: it is what ``bin/NAME config`` shows. With ``prune-runtime-sys-config-after-boot`` there is none.
+file again: it is what ``bin/NAME config`` shows, and a full disk keeps no node from starting. With
+``prune-runtime-sys-config-after-boot`` there is none.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import os
 from pathlib import Path
 
 from ..release.bootscript import BootScript, Load
-from ..release.errors import BootError, UnderwayError
+from ..release.errors import UnderwayError
 from . import resolution, schema
 from .config import FORMAT, Values, install, merge
 from .files import replace
+from .logs import log
 from .origins import Origins, Setting, leaves
 from .resolution import PRUNE, Resolved
 from .settings import Settings
@@ -27,7 +29,7 @@ from .settings import Settings
 def boot(settings: Settings, script: BootScript) -> None:
     """Configure this process, which is the node that holds the lock.
 
-    Raises what `resolve` raises, and BootError when the file can't be written.
+    Raises what `resolve` raises.
     """
     for old in settings.tmp.resolved_configs():
         with contextlib.suppress(OSError):
@@ -46,9 +48,9 @@ def boot(settings: Settings, script: BootScript) -> None:
     try:
         replace(place, json.dumps(document) + "\n", 0o600)
     except OSError as error:
-        raise BootError(
-            f"{place} can't be written: {error.strerror}; make room there, or set RELEASE_TMP to another directory"
-        ) from None
+        log(
+            f"{place} can't be written: {error.strerror}; the node goes on, and `config` will show what a start would have"
+        )
     atexit.register(_remove, place, os.getpid())
 
 
