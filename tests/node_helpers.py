@@ -128,8 +128,26 @@ class Node:
         out, err = process.communicate(timeout=TIMEOUT)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
+    def said(self) -> dict[str, Any]:
+        """What the lock file says of keeper and node."""
+        document: dict[str, Any] = json.loads((self.var / "run/lock").read_text())
+        return document
+
+    def running(self) -> list[int]:
+        """All processes that were started from this release: no other has its path in the command line."""
+        found = []
+        for place in Path("/proc").iterdir():
+            if place.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if f"{self.root}/".encode() in (place / "cmdline").read_bytes():
+                        found.append(int(place.name))
+        return found
+
     def close(self) -> None:
-        """End what the test left."""
+        """End what the test left, in the background too."""
+        for pid in self.running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
@@ -197,9 +215,13 @@ def make_node(root: Path, interpreter: Interpreter, apps: Sequence[App], librari
         ("env.sh", node.version / "env.sh"),
         ("python.args", node.version / "python.args"),
         ("remote.python.args", node.version / "remote.python.args"),
+        ("systemd.service", node.version / "systemd.service"),
+        ("systemd.socket", node.version / "systemd.socket"),
     ):
         text = (TEMPLATES / template).read_text(encoding="utf-8")
-        target.write_text(text.replace("@RELEASE_NAME@", "hello").replace("@RELEASE_VERSION@", "1"), encoding="utf-8")
+        for placeholder, value in (("NAME", "hello"), ("VERSION", "1")):
+            text = text.replace(f"@RELEASE_{placeholder}@", value)
+        target.write_text(text.replace("@RUNTIME_DIRECTORY@", RUNTIME), encoding="utf-8")
         target.chmod(0o755)
     (root / "releases/start.data").write_text(f"{interpreter.version} 1\n")
     (node.version / "cookie.source").write_text('{"from": "node"}\n')

@@ -121,6 +121,12 @@ def started(command: Sequence[str | Path], env: Mapping[str, str] | None = None)
         process.communicate()
 
 
+def node_of(keeper: subprocess.Popen[str]) -> int:
+    """The pid of the node whose keeper this process is."""
+    [pid] = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()
+    return int(pid)
+
+
 def get(url: str, process: subprocess.Popen[str] | None = None, within: float = 60.0) -> str:
     """What a server answers, as soon as it listens; it has `within` seconds to, and its process must live."""
     opener = build_opener(ProxyHandler({}))

@@ -200,8 +200,8 @@ def test_a_main_function_is_prepared_when_it_waits_in_listen(
         world = World(
             lambda _, key, default: configuration.get(key, default),
             lambda message, error=None: None,
+            lambda _: Listeners((declared.dup(),)),
             main_thread,
-            bind=lambda _: Listeners((declared.dup(),)),
             adoption=adoption,
         )
         reader, writer = await asyncio.open_connection(*address)

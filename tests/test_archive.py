@@ -15,7 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive_helpers import DATE, File, Jail, files, look, make_tree, manifest_of, members, save, tar_of, write_archive
+from archive_helpers import (
+    DATE,
+    File,
+    Jail,
+    files,
+    look,
+    make_tree,
+    manifest_of,
+    members,
+    packed,
+    save,
+    tar_of,
+    write_archive,
+)
 from underway.release import Release
 from underway.steps.tar import tar
 from underway_runtime.release import archive, compression, layout
@@ -115,6 +128,21 @@ def test_whatever_may_be_packed_is_read_back(contents: dict[str, bytes]) -> None
     stream = compression.Stream(iter([tar_of(wanted, manifest)]))
 
     assert archive.read_tar(stream, None, archive.LIMITS, None) == (manifest, DATE)
+
+
+def test_only_what_is_wanted_is_written_and_all_is_compared(tmp_path: Path) -> None:
+    """A node that has most of a release writes the rest; damage in what it has is found all the same."""
+    wanted, other = "lib/data-3/data/data.bin", "lib/hello-1.0/hello/hello.py"
+    manifest = make_tree(tmp_path / "hello")
+    file = write_archive(tmp_path, tmp_path / "hello", manifest)
+
+    archive.extract(file, tmp_path / "out", accept=lambda manifest: {wanted})
+
+    written = [path for path, (_, what) in look(tmp_path / "out").items() if what != "directory"]
+    assert sorted(written) == [wanted, "releases/1.0/manifest.json"]
+    damaged = tar_of({**files(), other: File(b"def hello():\n    return 'hellO'\n")}, manifest)
+    with pytest.raises(ArchiveRefused, match=f"{other}' is not what the manifest says"):
+        archive.extract(save(tmp_path / "bad", packed(damaged)), tmp_path / "out2", accept=lambda manifest: {wanted})
 
 
 def release(root: Path, manifest: Manifest, **options: str) -> Release:

@@ -459,6 +459,8 @@ def of_paths(*paths: str) -> bytes:
         ("lib/\x85", "holds a backslash or a control character"),
         ("lib/\udcff", "is not UTF-8"),
         ("var/COOKIE", "is in var/, which belongs to the node"),
+        (".transaction/tree/x", "belongs to the node"),
+        ("releases/shared.json", "belongs to the node"),
         ("var", "is in var/"),
         ("VAR/start.data", "is in var/"),
         ("releases/0.9/start.script", "is of another version"),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, run, underway, write_project
+from disks import small_disk
+from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, underway, write_project
 
 MAIN = 'main = "hello:main"\n'
 
@@ -168,19 +167,6 @@ def test_a_place_that_may_not_be_written_is_told(tmp_path: Path) -> None:
     assert f"{locked}/.x.partial can't be made: Permission denied; choose another place with --path" in done.stderr
     assert "Traceback" not in done.stderr
     assert os.listdir(locked) == []
-
-
-@contextmanager
-def small_disk(place: Path, options: str) -> Iterator[Path]:
-    """A disk in memory for as long as the block lasts; skips where none may be mounted."""
-    place.mkdir()
-    mount: list[str | Path] = ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
-    if os.geteuid() != 0 or run(mount).returncode != 0:
-        pytest.skip("needs the right to mount a disk")
-    try:
-        yield place
-    finally:
-        run(["/bin/umount", place])
 
 
 @pytest.mark.needs_tool("mount", "mount")

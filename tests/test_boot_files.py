@@ -11,7 +11,7 @@ from releases import make_release
 from underway.errors import BuildError
 from underway.steps import boot
 from underway.steps.configuration import make_sys_config
-from underway_runtime.node.config import load
+from underway_runtime.node.resolution import load, read
 from underway_runtime.release import bootscript, gates
 from underway_runtime.release.bootscript import CodePath, Load, PrimLoad, Start
 from underway_runtime.release.directory import ReleaseDirectory
@@ -138,6 +138,20 @@ def test_the_gates_of_a_release_travel_in_it(tmp_path: Path) -> None:
     assert gates.read(place.gates) == (gates.Gate(http="/health"),)
 
 
+@pytest.mark.parametrize(
+    ("options", "heart"),
+    [({}, None), ({"heart": False}, None), ({"heart": True}, {}), ({"heart": {"restarts": 3}}, {"restarts": 3})],
+)
+def test_a_heart_is_in_the_release_where_it_is_asked_for(
+    tmp_path: Path, options: dict[str, object], heart: dict[str, int] | None
+) -> None:
+    """The file holds what was given; the node knows the rest."""
+    boot.write_heart(make_release(tmp_path, options=options), tmp_path / "heart")
+
+    assert (json.loads((tmp_path / "heart").read_text()) if heart is not None else None) == heart
+    assert (tmp_path / "heart").exists() == (heart is not None)
+
+
 def test_a_template_of_the_project_wins_over_ours(tmp_path: Path) -> None:
     """rel_templates_path finds rel/env.sh of the project, else what we ship; the launcher is always ours."""
     own = tmp_path / "rel"
@@ -156,15 +170,17 @@ def test_sys_config_without_providers_is_what_was_stated(tmp_path: Path) -> None
     place = make_sys_config(make_release(tmp_path), {"chat": {"port": 1}})
 
     assert json.loads(place.read_text()) == {"format": 1, "config": {"chat": {"port": 1}}}
-    assert load(place) == {"chat": {"port": 1}}
+    assert load(place).values == {"chat": {"port": 1}}
 
 
 def test_sys_config_with_providers_holds_the_trigger(tmp_path: Path) -> None:
     """With providers it also holds what makes the boot run them, and the options that go with it."""
-    release = make_release(
-        tmp_path, config_providers=(("a:B", {"x": 1}),), options={"reboot-system-after-config": True}
-    )
-    document = json.loads(make_sys_config(release, {}).read_text())
+    options = {
+        "reboot-system-after-config": True,
+        "start-distribution-during-config": True,
+        "prune-runtime-sys-config-after-boot": False,
+    }
+    system = read(make_sys_config(make_release(tmp_path, config_providers=(("a:B", {"x": 1}),), options=options), {}))
 
-    assert document["providers"] == [["a:B", {"x": 1}]]
-    assert document["flags"]["reboot-system-after-config"] is True
+    assert system.providers == (("a:B", {"x": 1}),)
+    assert system.flags == {"reboot-system-after-config", "start-distribution-during-config"}

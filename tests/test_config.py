@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from underway_runtime.node import config as configuration
-from underway_runtime.node.config import Values, config, env, evaluate, load, merge, not_plain
-from underway_runtime.release.errors import ConfigError, DamagedRelease
+from underway_runtime.node.config import Values, config, env, lookup, merge, not_plain
+from underway_runtime.node.evaluation import evaluate
+from underway_runtime.node.origins import leaves
+from underway_runtime.release.errors import ConfigError
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
@@ -35,18 +38,65 @@ def file(root: Path, text: str) -> Path:
     return root / "config.py"
 
 
+def as_elixir(left: list[tuple[str, Any]], right: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Keyword.merge(left, right, &deep_merge/3) of Elixir's Config.__merge__, where keyword lists are lists of pairs."""
+    of_right = dict(right)
+    kept = [(key, value) for key, value in left if key not in of_right]
+    merged = []
+    for key, value in right:
+        both = [each for name, each in left if name == key]
+        deep = both and isinstance(both[0], tuple) and isinstance(value, tuple)
+        merged.append((key, tuple(as_elixir(list(both[0]), list(value))) if deep else value))
+    return kept + merged
+
+
+def keywords(value: Any) -> Any:
+    """A mapping as a keyword list: a tuple of pairs, so that it is no list."""
+    return tuple((k, keywords(v)) for k, v in value.items()) if isinstance(value, dict) else value
+
+
+def mappings(value: Any) -> Any:
+    return {k: mappings(v) for k, v in value} if isinstance(value, tuple) else value
+
+
+@given(values, values)
+def test_mappings_merge_as_the_keyword_lists_of_elixir(a: Values, b: Values) -> None:
+    """The same result as Elixir's own rule, and neither side is changed."""
+    before = json.dumps([a, b])
+
+    assert merge(a, b) == mappings(tuple(as_elixir(list(keywords(a)), list(keywords(b)))))
+    assert json.dumps([a, b]) == before
+
+
 @given(values, values)
 def test_what_is_stated_last_wins_and_nothing_else_is_lost(a: Values, b: Values) -> None:
-    """Every plain value of the later configuration is there, and every key of both."""
-    before = json.dumps([a, b])
+    """Every value of the later one is there, save that an empty mapping empties nothing, and every key of both."""
     merged = merge(a, b)
 
-    assert json.dumps([a, b]) == before
     assert merged.keys() == a.keys() | b.keys()
-    for app, keys in b.items():
-        for key, value in keys.items():
-            if not isinstance(value, dict):
-                assert merged[app][key] == value
+    for path, value in leaves(b):
+        now = lookup(merged, path)
+        assert now == value or (value == {} and isinstance(now, dict))
+
+
+@given(values, values)
+def test_nothing_is_neutral_and_once_is_as_good_as_twice(a: Values, b: Values) -> None:
+    """What states nothing changes nothing, and to state the same again changes nothing either."""
+    assert merge(a, {}) == merge({}, a) == merge(a, a) == a
+    assert merge(merge(a, b), b) == merge(a, b)
+
+
+@given(st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from("ab"), st.sampled_from("cd"), st.integers())))
+def test_layers_may_be_merged_in_any_grouping(statements: list[tuple[str, str, str, int]]) -> None:
+    """While a key stays a mapping, or stays none, only the order of the layers matters."""
+    layers: list[Values] = [{app: {key: {inner: value}}} for app, key, inner, value in statements]
+    nothing: Values = {}
+    from_left = reduce(merge, layers, nothing)
+    from_right: Values = {}
+    for layer in reversed(layers):
+        from_right = merge(layer, from_right)
+
+    assert from_left == from_right
 
 
 def test_a_file_states_and_an_application_reads(tmp_path: Path) -> None:
@@ -106,71 +156,76 @@ def test_an_undeclared_variable_is_not_frozen_into_a_release(tmp_path: Path) -> 
         evaluate(file(tmp_path, "env('HOME', 'x')"), environ, frozenset({"REGION"}))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.environ['HOME']",
+        "os.environ.get('HOME', 'x')",
+        "os.environ.get('NO_SUCH')",
+        "'HOME' in os.environ",
+        "os.getenv('HOME')",
+        "os.environb[b'HOME']",
+        "os.getenvb(b'HOME')",
+        "os.path.expandvars('$HOME')",
+        "__import__('pathlib').Path.home()",
+        "(lambda: os.environ.pop('HOME'))()",
+        "from os import environ; environ.setdefault('HOME', 'x')",
+    ],
+)
+def test_no_way_around_the_declaration(tmp_path: Path, line: str) -> None:
+    """A file that reads a variable without env() reads it all the same."""
+    with pytest.raises(ConfigError, match=r"config.py, line 2: the environment variable \w+ would be frozen"):
+        evaluate(file(tmp_path, f"import os; {line}"), dict(os.environ), frozenset({"REGION"}))
+
+
+def test_a_module_that_the_file_calls_is_held_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the release that is frozen, whoever reads for it; afterwards the module may read what it likes."""
+    (tmp_path / "underway_test_helper.py").write_text(
+        "from os import environ\ndef home():\n    return environ.get('HOME')\ndef region():\n    return environ['REGION']\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("REGION", "eu")
+    monkeypatch.setenv("HOME", "/home/me")
+    read = "import underway_test_helper as h\nconfig('a', r=h.region(), h=h.home())"
+
+    with pytest.raises(ConfigError, match=r"config.py, line 3: the environment variable HOME would be frozen"):
+        evaluate(file(tmp_path, read), os.environ, frozenset({"REGION"}))
+
+    assert __import__("underway_test_helper").home() == "/home/me"
+
+
+def test_what_is_declared_can_be_read_in_every_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """os.environ holds what is declared and what the file itself sets; programs get the whole environment."""
+    monkeypatch.setenv("REGION", "eu")
+    monkeypatch.setenv("OTHER", "x")
+    monkeypatch.delenv("OWN", raising=False)
+    before = os.environ, os.environb
+    text = """import os, subprocess
+os.environ['OWN'] = 'set'
+config('a', all=sorted(os.environ), copy=sorted(os.environ.copy()), n=len(os.environ), own=os.environ['OWN'])
+config('a', both=sorted(os.environ | {'B': '1'}), region=os.getenv('REGION'))
+config('a', child=subprocess.run(['sh', '-c', 'echo $OTHER $OWN'], capture_output=True, text=True).stdout)
+del os.environ['OWN']
+"""
+    stated = evaluate(file(tmp_path, text), os.environ, frozenset({"REGION"}))["a"]
+
+    assert stated == {
+        "all": ["OWN", "REGION"],
+        "copy": ["OWN", "REGION"],
+        "n": 2,
+        "own": "set",
+        "both": ["B", "OWN", "REGION"],
+        "region": "eu",
+        "child": "x set\n",
+    }
+    assert (os.environ, os.environb) == before
+
+
 def test_env_outside_of_a_file_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """env() is usable anywhere, with a default."""
     monkeypatch.setitem(os.environ, "UNDERWAY_TEST", "1")
 
     assert (env("UNDERWAY_TEST"), env("UNDERWAY_TEST_NOT", "2")) == ("1", "2")
-
-
-class Recorder:
-    """A provider that says in the configuration that it ran, and after whom."""
-
-    def init(self, argument: Any) -> Any:
-        return argument
-
-    def load(self, values: Values, argument: Any) -> Values:
-        ran = values.get("order", {}).get("ran", [])
-        return merge(values, {"order": {"ran": [*ran, argument]}})
-
-
-class Broken(Recorder):
-    def load(self, values: Values, argument: Any) -> Values:
-        returned: dict[str, Any] = {"raise": None, "list": [], "set": {"a": {"b": {1}}}}
-        if argument == "raise":
-            raise OSError("vault is down")
-        result: Values = returned[argument]
-        return result
-
-
-def sys_config(root: Path, **document: Any) -> Path:
-    (root / "sys.config").write_text(json.dumps({"format": 1, "config": {}, **document}))
-    return root / "sys.config"
-
-
-def test_providers_load_in_their_order(tmp_path: Path) -> None:
-    """Each provider sees what those before it loaded."""
-    name = f"{__name__}:Recorder"
-
-    assert load(sys_config(tmp_path, providers=[[name, "a"], [name, "b"]])) == {"order": {"ran": ["a", "b"]}}
-
-
-@pytest.mark.parametrize(
-    ("reference", "argument", "part"),
-    [
-        (f"{__name__}:Broken", "raise", "Broken failed: OSError: vault is down"),
-        (f"{__name__}:Broken", "list", "returned list, no configuration"),
-        (f"{__name__}:Broken", "set", "a.b is {1}"),
-        ("nowhere:Provider", None, "there is no configuration provider 'nowhere:Provider'"),
-        (f"{__name__}:values", None, "there is no configuration provider"),
-        ("builtins:dict", None, "it has no init and no load"),
-    ],
-)
-def test_a_provider_that_fails_stops_the_boot_by_name(tmp_path: Path, reference: str, argument: Any, part: str) -> None:
-    """What a provider raises or returns is told with its name."""
-    with pytest.raises(ConfigError) as refused:
-        load(sys_config(tmp_path, providers=[[reference, argument]]))
-
-    assert part in str(refused.value)
-
-
-@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"format": 9, "config": {}}', '{"format": 1, "config": []}'])
-def test_a_damaged_sys_config_is_named(tmp_path: Path, text: str | None) -> None:
-    """A missing, cut or foreign sys.config is one clear error."""
-    if text is not None:
-        (tmp_path / "sys.config").write_text(text)
-    with pytest.raises(DamagedRelease, match=r"sys\.config"):
-        load(tmp_path / "sys.config")
 
 
 @given(st.recursive(plain | st.floats() | st.binary() | st.sets(st.integers()), lambda s: st.lists(s, max_size=2)))

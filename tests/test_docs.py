@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from underway.options import OPTIONS, TOP_ONLY
+from underway_runtime.node.control import frames, server, wire
 from underway_runtime.release.gates import Gate
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
@@ -35,3 +36,31 @@ def test_every_link_leads_somewhere() -> None:
     for page in (*root.glob("*.md"), *root.glob("docs/**/*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.relative_to(root)} links to {target}"
+
+
+def test_every_variable_that_is_read_has_a_row() -> None:
+    """docs/reference/environment.md names the RELEASE_ variables of launcher and runtime, all and no others."""
+    root = REFERENCE.parents[1]
+    readers = [
+        *root.glob("src/underway/templates/*.sh"),
+        *(root / "runtime/src/underway_runtime" / file for file in ("node/settings.py", "upgrade/commands.py")),
+    ]
+    placeholders = {"RELEASE_VERSION"}
+    read = {name for file in readers for name in re.findall(r"\bRELEASE_[A-Z_]+[A-Z]", file.read_text())}
+    rows = [
+        line.split("|")[1] for line in (REFERENCE / "environment.md").read_text().splitlines() if line.startswith("| `")
+    ]
+
+    assert {name for row in rows for name in re.findall(r"`(RELEASE_\w+)`", row)} == read - placeholders
+
+
+def test_the_limits_of_the_control_socket_are_those_of_the_code() -> None:
+    """docs/reference/control.md names the numbers that hold."""
+    page = (REFERENCE / "control.md").read_text()
+
+    assert f"At most {frames.FIRST} bytes until the handshake is done,\n{frames.LARGEST} after it" in page
+    assert f"| connections | {server.MOST}, " in page
+    assert f"| known clients | {server.MOST_KNOWN} |" in page
+    assert f"| handshake | {server.DEADLINE:g} s |" in page
+    assert f"is let go after {wire.PATIENCE:g} s |" in page
+    assert f"most {wire.MOST_OUTPUT >> 20} Mi characters wait" in page

@@ -52,7 +52,7 @@ class Place:
         world = World(
             lambda _, key, default: configuration.get(key, default),
             lambda message, error=None: None,
-            bind=lambda _: Listeners((self.listening.dup(),)),
+            lambda _: Listeners((self.listening.dup(),)),
             private=self.private,
         )
         return await run(Load(name, "1.0", (), {**start, "listen": ["tcp://127.0.0.1:0"]}), world)

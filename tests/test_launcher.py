@@ -74,7 +74,9 @@ def make_release(root: Path) -> Release:
         ("remote.python.args", release.version / "remote.python.args"),
     ):
         text = (TEMPLATES / template).read_text(encoding="utf-8")
-        target.write_text(text.replace("@RELEASE_NAME@", "hello").replace("@RELEASE_VERSION@", "1.0"), encoding="utf-8")
+        for name, value in (("RELEASE_NAME", "hello"), ("RELEASE_VERSION", "1.0"), ("RUNTIME_DIRECTORY", "runtime")):
+            text = text.replace(f"@{name}@", value)
+        target.write_text(text, encoding="utf-8")
         if "." not in target.name:
             target.chmod(0o755)
     python = release.version / "bin/python"
@@ -105,11 +107,41 @@ def test_python_is_called_with_the_arguments_of_the_file_and_the_command(release
     ]
 
 
+@pytest.mark.parametrize("command", ["start", "daemon"])
+def test_a_start_is_the_keepers(release: Release, command: str) -> None:
+    """It gets the command to call for a node, and what the user typed; env.sh is for the node."""
+    (release.version / "env.sh").write_text("exit 3\n")
+    root = release.root
+
+    told = release.told(command, "--now", RELEASE_VM_ARGS="/nowhere")
+
+    assert [line for line in told.splitlines() if line.startswith("argument")] == [
+        "argument <-I>",
+        "argument <-S>",
+        "argument <-B>",
+        f"argument <{root}/lib/runtime/underway_runtime/keeper/__main__.py>",
+        f"argument <{root}/bin/hello>",
+        f"argument <{command}>",
+        "argument <--now>",
+    ]
+    assert "RELEASE_SYS_CONFIG=\n" in told
+
+
+def test_the_keeper_calls_as_the_user_did(release: Release) -> None:
+    """What the user typed is what env.sh sees; the runtime is told that this is the node."""
+    (release.version / "env.sh").write_text('export RELEASE_NODE="$RELEASE_COMMAND:$*"\n')
+
+    told = release.told("node", "start", "--shell")
+
+    assert "RELEASE_NODE=start:start --shell\n" in told
+    assert "argument <underway_runtime.boot>\nargument <node>\nargument <start>\nargument <--shell>\n" in told
+
+
 def test_all_variables_are_set(release: Release) -> None:
     """Every process of a release finds the documented variables, with Mix's names."""
     root, version = release.root, release.version
 
-    told = release.told("start")
+    told = release.told("node", "start")
 
     assert [line for line in told.splitlines() if line.startswith("RELEASE_")] == [
         f"RELEASE_ROOT={root}",
@@ -151,14 +183,14 @@ def test_variables_of_the_caller_win(release: Release, variable: str) -> None:
     """All but the root and the command can be set from outside."""
     given: dict[str, Any] = {f"RELEASE_{variable}": "/of the caller"}
 
-    told = release.told("start", **given)
+    told = release.told("node", "start", **given)
 
     assert f"RELEASE_{variable}=/of the caller\n" in told
 
 
 def test_the_root_and_the_command_are_computed(release: Release) -> None:
     """A process started by another release is not confused with it."""
-    told = release.told("start", RELEASE_ROOT="/elsewhere", RELEASE_COMMAND="stop")
+    told = release.told("node", "start", RELEASE_ROOT="/elsewhere", RELEASE_COMMAND="stop")
 
     assert f"RELEASE_ROOT={release.root}\n" in told
     assert "RELEASE_COMMAND=start\n" in told
@@ -166,7 +198,7 @@ def test_the_root_and_the_command_are_computed(release: Release) -> None:
 
 def test_a_relative_var_becomes_absolute(release: Release, tmp_path: Path) -> None:
     """It means the same in every process, wherever that is."""
-    told = release.told("start", cwd=tmp_path, RELEASE_VAR="var of mine")
+    told = release.told("node", "start", cwd=tmp_path, RELEASE_VAR="var of mine")
 
     assert f"RELEASE_VAR={tmp_path}/var of mine\n" in told
     assert f"RELEASE_TMP={tmp_path}/var of mine\n" in told
@@ -174,7 +206,7 @@ def test_a_relative_var_becomes_absolute(release: Release, tmp_path: Path) -> No
 
 def test_python_variables_are_not_inherited(release: Release) -> None:
     """PYTHONHOME and PYTHONPATH would break Python, or its children, which do without -I."""
-    told = release.told("start", PYTHONHOME="/usr", PYTHONPATH="/usr/lib")
+    told = release.told("node", "start", PYTHONHOME="/usr", PYTHONPATH="/usr/lib")
 
     assert "python home <> path <>\n" in told
 
@@ -265,7 +297,7 @@ def test_start_data_without_a_version_is_told(release: Release, content: str) ->
     """The error names the file; nothing is guessed."""
     (release.root / "releases/start.data").write_text(content)
 
-    done = release.run("start")
+    done = release.run("node", "start")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
@@ -279,7 +311,7 @@ def test_empty_start_data_in_var_is_not_passed_over(release: Release) -> None:
     (release.root / "var").mkdir()
     (release.root / "var/start.data").touch()
 
-    done = release.run("start")
+    done = release.run("node", "start")
 
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {release.root}/var/start.data does not say what to boot")
@@ -289,7 +321,7 @@ def test_missing_start_data_is_told(release: Release) -> None:
     """The error names the file and the way around it."""
     (release.root / "releases/start.data").unlink()
 
-    done = release.run("start")
+    done = release.run("node", "start")
 
     assert done.returncode == 1
     assert done.stderr == (
@@ -359,7 +391,7 @@ def test_env_sh_can_set_what_has_a_default(release: Release) -> None:
     """What it sets wins over the default of the launcher."""
     (release.version / "env.sh").write_text("RELEASE_MODE=interactive\nRELEASE_VAR=/var/lib/hello\n")
 
-    told = release.told("start")
+    told = release.told("node", "start")
 
     assert "RELEASE_MODE=interactive\n" in told
     assert "RELEASE_VAR=/var/lib/hello\n" in told
@@ -371,7 +403,7 @@ def test_an_env_sh_that_fails_is_told(release: Release, ends: str) -> None:
     """A release does not start without what env.sh was to set up, and does not end without a word."""
     (release.version / "env.sh").write_text(f"{ends}\n")
 
-    done = release.run("start")
+    done = release.run("node", "start")
 
     status = 3 if "3" in ends else 1
     assert (done.returncode, done.stdout) == (status, "")
@@ -382,7 +414,7 @@ def test_an_env_sh_may_end_the_command(release: Release) -> None:
     """Status 0 is no failure."""
     (release.version / "env.sh").write_text("exit 0\n")
 
-    done = release.run("start")
+    done = release.run("node", "start")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -392,7 +424,7 @@ def test_a_missing_file_is_told(release: Release, name: str) -> None:
     """The error names it."""
     (release.version / name).unlink()
 
-    done = release.run("start")
+    done = release.run("node", "start")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {release.version}/{name} ")
@@ -405,7 +437,7 @@ def test_python_args_are_words_with_comments(release: Release) -> None:
     """One or several on a line, comments alone or after them, no globbing, and no newline needed at the end."""
     (release.version / "python.args").write_text("# all\n  # of these\n-I -B   # two\n\n-W  error::*\n\t-X dev#1\n-u")
 
-    told = release.told("start", cwd=release.root)
+    told = release.told("node", "start", cwd=release.root)
 
     assert [line for line in told.splitlines() if line.startswith("argument")][:9] == [
         "argument <-I>",
@@ -420,9 +452,12 @@ def test_python_args_are_words_with_comments(release: Release) -> None:
     ]
 
 
+REMOTE = ("rpc", "remote", "status", "restart", "stop", "pid", "systemd", "verify")
+
+
 @pytest.mark.parametrize(
     ("command", "file"),
-    [("start", "VM_ARGS"), ("eval", "VM_ARGS"), ("stop", "REMOTE_VM_ARGS"), ("pid", "REMOTE_VM_ARGS")],
+    [("eval", "VM_ARGS"), ("config", "VM_ARGS"), *((command, "REMOTE_VM_ARGS") for command in REMOTE)],
 )
 def test_commands_that_talk_to_a_node_have_arguments_of_their_own(release: Release, command: str, file: str) -> None:
     """As in Mix: vm.args for what runs code, remote.vm.args for what reaches a running release."""
@@ -446,3 +481,13 @@ def test_the_shipped_env_sh_does_nothing() -> None:
     lines = (TEMPLATES / "env.sh").read_text(encoding="utf-8").splitlines()
 
     assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def test_commands_that_ask_a_node_start_without_site(release: Release) -> None:
+    """They need the standard library and the runtime only, and find that by its path."""
+    told = release.told("rpc", "1 + 1")
+
+    entry = f"{release.root}/lib/runtime/underway_runtime/node/control/__main__.py"
+    assert [line for line in told.splitlines() if line.startswith("argument")] == [
+        f"argument <{word}>" for word in ("-I", "-B", "-S", entry, "rpc", "1 + 1")
+    ]

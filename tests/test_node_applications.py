@@ -475,3 +475,51 @@ def test_starts_and_stops_of_any_graph_nest(scenario: Scenario) -> None:
         assert culprit == world.tried[-1]
         assert culprit in scenario.failing_starts
         assert modes[culprit] != "temporary"
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[Scenario, list[tuple[str, bool]]]:
+    """A boot that holds, and applications that end afterwards, one after another, each well or with an error."""
+    scenario = draw(scenarios())
+    names = [each.application for each in scenario.loads]
+    inorder = tuple(sorted(scenario.starts, key=lambda each: names.index(each.application)))
+    ends = draw(st.lists(st.tuples(st.sampled_from(names), st.booleans()), unique_by=lambda end: end[0]))
+    return Scenario(scenario.loads, inorder, frozenset(), scenario.failing_stops), ends
+
+
+@given(lives())
+def test_any_order_of_endings_obeys_the_modes(life: tuple[Scenario, list[tuple[str, bool]]]) -> None:
+    """The first end that matters by its mode is the reason why the node stops; until then an application that ended is
+    stopped alone, and in the end each has stopped once, the rest in the reverse of the start order."""
+    scenario, ends = life
+    world = World(failing_stops=scenario.failing_stops)
+    modes = {each.application: each.mode for each in scenario.starts}
+
+    async def live() -> list[Ending]:
+        applications = world.controller()
+        await applications.boot([*scenario.loads, *scenario.starts])
+        for name, fails in ends:
+            if name not in world.ended:
+                continue
+            if fails:
+                world.ended[name].set_exception(RuntimeError(name))
+            else:
+                world.ended[name].set_result(None)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            if not applications.ending.empty():
+                break
+        await applications.stop()
+        return [applications.ending.get_nowait() for _ in range(applications.ending.qsize())]
+
+    endings = asyncio.run(live())
+
+    alone: list[str] = []
+    reason = []
+    for name, fails in ((name, fails) for name, fails in ends if name in world.started):
+        if modes[name] == "permanent" or (modes[name] == "transient" and fails):
+            reason = [(name, fails)]
+            break
+        alone.append(name)
+    assert [(each.application, each.error is not None) for each in endings] == reason
+    assert world.stopped == alone + [name for name in reversed(world.started) if name not in alone]

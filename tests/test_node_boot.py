@@ -483,7 +483,7 @@ def test_a_node_of_another_user_is_not_stopped(make: MakeNode) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("start", "--shel"), "error: start does not take '--shel'; usage: hello start [--shell] | eval CODE"),
+        (("start", "--shel"), "error: start does not take '--shel'; usage: hello start [--shell] | daemon | eval CODE"),
         (("pid", "now"), "error: pid does not take 'now'; usage: hello"),
         (("eval",), "error: eval needs code: hello eval 'print(1 + 1)'"),
     ],
@@ -506,3 +506,12 @@ def test_importing_the_runtime_costs_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
 
     assert done.stdout == "['underway_runtime']\nunderway_runtime.application 1 True False\n"
+
+
+def test_commands_that_only_ask_import_little() -> None:
+    """A `pid` or `stop` does not pay for the loop of a node."""
+    code = "import sys, underway_runtime.node.commands; print('asyncio' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
+
+    assert (done.stdout, done.stderr) == ("False\n", "")

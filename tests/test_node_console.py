@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
+import hashlib
+import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from node_helpers import (
     terminate,
     this_interpreter,
 )
+from terminals import Terminal, open_terminal
 from underway_runtime.node.mainthread import MainThread
 
 
@@ -131,32 +130,10 @@ def test_a_main_that_is_to_stop_before_it_begins_does_not_begin(monkeypatch: pyt
     assert called == []
 
 
-class Terminal:
-    """The other end of a terminal that a process runs on."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.seen = ""
-
-    def expect(self, text: str) -> None:
-        """Read until the text appears, and forget what came before it."""
-        end = time.monotonic() + TIMEOUT
-        while text not in self.seen:
-            ready, _, _ = select.select([self.descriptor], [], [], max(0.0, end - time.monotonic()))
-            assert ready, f"never {text!r}: {self.seen!r}"
-            self.seen += os.read(self.descriptor, 4096).decode(errors="replace")
-        self.seen = self.seen.split(text, 1)[1]
-
-    def type(self, text: str) -> None:
-        os.write(self.descriptor, text.encode())
-
-
 @pytest.fixture
 def terminal() -> Iterator[tuple[Terminal, int]]:
-    ours, theirs = pty.openpty()
-    yield Terminal(ours), theirs
-    os.close(ours)
-    os.close(theirs)
+    with open_terminal() as both:
+        yield both
 
 
 def test_a_shell_on_a_terminal(make: MakeNode, terminal: tuple[Terminal, int]) -> None:
@@ -191,7 +168,7 @@ def test_a_shell_on_a_terminal(make: MakeNode, terminal: tuple[Terminal, int]) -
 
 
 def test_eval_runs_code_of_the_release_without_starting_it(make: MakeNode) -> None:
-    """Modules and configuration are there; no application starts, and var is not made."""
+    """Modules and configuration are there; no application starts, and of var only the journal is made."""
     node = make(recorder("one"), App("lib", "VALUE = 42"))
     node.configure(one={"port": 8000})
 
@@ -200,7 +177,7 @@ def test_eval_runs_code_of_the_release_without_starting_it(make: MakeNode) -> No
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "42 8000\n", "")
-    assert not node.var.exists()
+    assert [path.name for path in node.var.rglob("*")] == ["journal", "uses.jsonl"]
 
 
 def test_eval_awaits_and_takes_arguments(make: MakeNode) -> None:
@@ -213,17 +190,20 @@ def test_eval_awaits_and_takes_arguments(make: MakeNode) -> None:
 
 
 def test_eval_touches_no_running_node(make: MakeNode) -> None:
-    """The node that runs keeps its pid, its lock and its files."""
+    """The node that runs keeps its pid, its lock and its files; the journal of uses is of both."""
     node = make(recorder("one"))
     process = node.spawn("start")
     read_until(process.stdout, "start one")
-    before = {path: path.stat().st_mtime_ns for path in node.var.rglob("*")}
+    node.run("rpc", "1")
+    journal = node.var / "journal/uses.jsonl"
+    before = {path: path.stat().st_mtime_ns for path in node.var.rglob("*") if path != journal}
 
     done = node.run("eval", "import os; print(os.getpid())")
 
     assert done.returncode == 0
     assert done.stdout != f"{process.pid}\n"
-    assert {path: path.stat().st_mtime_ns for path in node.var.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in node.var.rglob("*") if path != journal} == before
+    assert [json.loads(line)["command"] for line in journal.read_text().splitlines()] == ["rpc"] * 2 + ["eval"] * 2
     assert terminate(process)[0] == 0
 
 
@@ -269,3 +249,39 @@ def test_eval_with_a_damaged_release_is_status_1(make: MakeNode) -> None:
 
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: the boot script {node.version}/start_clean.script is missing")
+
+
+def test_eval_can_be_turned_off(make: MakeNode) -> None:
+    """The release refuses, says which key does it, and journals that somebody tried."""
+    node = make(recorder("one"))
+    node.configure(underway_runtime={"eval": False})
+
+    done = node.run("eval", "print('ran')")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: eval is turned off in this release: `eval` of underway_runtime\n"
+    uses = [json.loads(line) for line in (node.var / "journal/uses.jsonl").read_text().splitlines()]
+    assert [(use["command"], use["outcome"]) for use in uses] == [("eval", "began"), ("eval", "refused")]
+
+
+@pytest.mark.parametrize(("code", "outcome"), [("1", "done"), ("1/0", "raised"), ("raise SystemExit", "exit")])
+def test_eval_is_journalled(make: MakeNode, code: str, outcome: str) -> None:
+    """By digest and caller, with how it ended."""
+    node = make(recorder("one"))
+
+    node.run("eval", code)
+
+    uses = [json.loads(line) for line in (node.var / "journal/uses.jsonl").read_text().splitlines()]
+    assert [use["outcome"] for use in uses] == ["began", outcome]
+    assert uses[0]["sha256"] == hashlib.sha256(code.encode()).hexdigest()
+
+
+def test_eval_sees_the_environment_of_its_caller_and_loads_only_what_it_imports(make: MakeNode) -> None:
+    """Loaded means: code can be imported, metadata found, configuration read; no module of an application runs by itself."""
+    node = make(App("one", "print('imported')", {"class": "one:App"}))
+    node.environ["OF_THE_CALLER"] = "yes"
+    code = "import os, importlib.metadata as m; print(os.environ['OF_THE_CALLER'], m.version('one')); import one"
+
+    done = node.run("eval", code)
+
+    assert done.stdout == "yes 1.0\nimported\n"

@@ -8,23 +8,25 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from underway_runtime.keeper.lock import Lock, acquire
+from underway_runtime.keeper.sockets import Sockets, reason
 from underway_runtime.node import cookie, files, listen, lock
-from underway_runtime.node.settings import Settings, from_environ
+from underway_runtime.node.listen import Listeners
+from underway_runtime.node.settings import Settings, from_environ, heart
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.release.errors import BootError, ConfigError, DamagedRelease, UnderwayError, UsageError
 
 HOLD = """
-import sys
-from pathlib import Path
-from underway_runtime.node.lock import acquire
-from underway_runtime.release.directory import VarDirectory
-lock = acquire(VarDirectory(Path(sys.argv[1])), "hello")
-lock.announce(stop_timeout=7)
+import json, os, sys
+from underway_runtime.keeper.lock import acquire
+lock = acquire(sys.argv[1] + "/run/lock", sys.argv[1] + "/run/pid")
+lock.write_pid()
+lock.write(json.dumps({"pid": os.getpid(), "stop_timeout": 7}))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -52,9 +54,10 @@ def holder(place: VarDirectory) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_second_node_is_refused_with_the_pid_of_the_first(place: VarDirectory, holder: subprocess.Popen[str]) -> None:
     """Two nodes never share a var."""
-    with pytest.raises(BootError, match=f"hello is running already, pid {holder.pid} .* another RELEASE_VAR"):
-        lock.acquire(place, "hello")
+    document = acquire(str(place.lock), str(place.pid))
 
+    assert isinstance(document, str)
+    assert lock.read(document) == {"pid": holder.pid, "stop_timeout": 7}
     assert place.pid.read_text() == f"{holder.pid}\n"
 
 
@@ -70,9 +73,10 @@ def test_a_killed_node_is_not_found_and_not_in_the_way(place: VarDirectory, hold
 
     assert place.pid.exists()
     assert lock.find(place, "hello") is None
-    mine = lock.acquire(place, "hello")
+    mine = acquire(str(place.lock), str(place.pid))
+    assert isinstance(mine, Lock)
+    mine.write_pid()
     assert place.pid.read_text() == f"{os.getpid()}\n"
-    mine.remove_pid()
     mine.close()
     assert not place.pid.exists()
 
@@ -85,31 +89,23 @@ def test_a_stranger_is_never_taken_for_the_node(place: VarDirectory, holder: sub
         lock.find(place, "hello")
 
 
-def test_a_forked_child_does_not_hold_the_lock(place: VarDirectory) -> None:
-    """A worker made by fork that outlives its node does not keep the next one from starting."""
-    fork = HOLD.replace('print("held"', "import os\nif os.fork(): os._exit(0)\nprint('held'")
-    with subprocess.Popen(
-        [sys.executable, "-c", fork, str(place.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as node:
-        assert node.stdout is not None
-        assert node.stdout.readline() == "held\n"  # says the child
-        assert node.wait(timeout=30) == 0
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": "x"}', "\x00" * 5000])
+def test_a_damaged_lock_file_is_not_in_the_way(place: VarDirectory, content: str) -> None:
+    """What a full disk or a crash left in it is neither believed nor a reason not to start."""
+    place.run.mkdir(parents=True)
+    place.lock.write_text(content)
 
-        lock.acquire(place, "hello").close()
+    assert lock.find(place, "hello") is None
+    mine = acquire(str(place.lock), str(place.pid))
+    assert isinstance(mine, Lock)
+    assert lock.read(place.lock.read_bytes().rstrip(b"\0")) == {"pid": os.getpid()}
+    mine.close()
 
 
 def test_nothing_runs_where_nothing_ever_ran(place: VarDirectory) -> None:
     """Asking makes no files."""
     assert lock.find(place, "hello") is None
     assert not place.path.exists()
-
-
-def test_a_var_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
-    """The error names the directory, the reason and RELEASE_VAR."""
-    (tmp_path / "var").write_text("a file")
-
-    with pytest.raises(BootError, match=r"var/run can't be written: Not a directory; set RELEASE_VAR"):
-        lock.acquire(VarDirectory(tmp_path / "var"), "hello")
 
 
 def test_a_file_is_replaced_whole_and_with_its_mode(tmp_path: Path) -> None:
@@ -150,11 +146,21 @@ def test_a_process_that_no_launcher_started_is_refused() -> None:
 def test_bad_variables_are_listed_together(tmp_path: Path) -> None:
     """One error for all of them."""
     with pytest.raises(ConfigError) as caught:
-        settings(tmp_path, RELEASE_MODE="fast", RELEASE_DISTRIBUTION="name")
+        settings(
+            tmp_path,
+            RELEASE_MODE="fast",
+            RELEASE_DISTRIBUTION="name",
+            RELEASE_HEART="yes",
+            RELEASE_LOG_GENERATIONS="1",
+            RELEASE_LOG_SIZE="1e6",
+        )
 
     assert str(caught.value).splitlines()[1:] == [
         "  - RELEASE_MODE is embedded or interactive, not 'fast'",
         "  - RELEASE_DISTRIBUTION is none, not 'name'",
+        "  - RELEASE_HEART is true or false, not 'yes'",
+        "  - RELEASE_LOG_GENERATIONS is a number from 2 to 1000, not '1'",
+        "  - RELEASE_LOG_SIZE is a number from 1000 to 1073741824, not '1e6'",
     ]
 
 
@@ -199,6 +205,21 @@ def test_a_cookie_that_others_can_read_is_refused(tmp_path: Path, source: Path) 
     assert "hushhush" not in str(caught.value)
 
 
+def test_the_cookie_is_shared_with_a_group_for_as_long_as_that_is_configured(tmp_path: Path, source: Path) -> None:
+    """Its mode follows the configuration, both ways; who may not see to that is told."""
+    path = tmp_path / "var/COOKIE"
+    cookie.obtain(settings(tmp_path), {})
+    group = os.getgid()
+
+    cookie.share(path, group)
+    shared = path.stat()
+    cookie.share(path, None)
+
+    assert (shared.st_mode & 0o777, shared.st_gid) == (0o640, group)
+    assert path.stat().st_mode & 0o777 == 0o600
+    cookie.share(tmp_path / "nowhere", group)
+
+
 def test_the_variable_release_cookie_wins(tmp_path: Path, source: Path) -> None:
     """It is not written down, and not shown with the other settings."""
     given = settings(tmp_path, RELEASE_COOKIE="hushhush")
@@ -241,12 +262,28 @@ def test_a_cookie_that_is_not_there_is_one_clear_error(
 # ---------------------------------------------------------------------------------------------------------- sockets
 
 
+def bind(addresses: Sequence[str], held: Sockets | None = None, umask: int = 0o022) -> Listeners:
+    """What a node does, with the keeper's half in this process."""
+    held = held or Sockets()
+
+    def ask(wanted: Sequence[str]) -> list[socket.socket | str]:
+        outcomes: list[socket.socket | str] = []
+        for text in wanted:
+            try:
+                outcomes.append(socket.socket(fileno=os.dup(held.give(text).fileno())))
+            except (OSError, ValueError) as error:
+                outcomes.append(reason(error))
+        return outcomes
+
+    return listen.bind(addresses, ask, held.close, umask)
+
+
 def test_addresses_are_bound_and_shown_as_they_are_written(tmp_path: Path) -> None:
     """Port 0 becomes the port that was free."""
-    listeners = listen.bind(["tcp://127.0.0.1:0", f"unix://{tmp_path}/s"])
+    listeners = bind(["tcp://127.0.0.1:0", f"unix://{tmp_path}/s"])
 
     port = listeners.sockets[0].getsockname()[1]
-    assert listeners.addresses == [f"tcp://127.0.0.1:{port}", f"unix://{tmp_path}/s"]
+    assert listeners.addresses == (f"tcp://127.0.0.1:{port}", f"unix://{tmp_path}/s")
     listeners.close()
     assert not (tmp_path / "s").exists()
 
@@ -256,14 +293,31 @@ def test_an_ipv6_address_is_written_in_brackets() -> None:
     assert listen.host_and_port("tcp://[::1]:8000") == ("::1", 8000)
 
 
+def test_a_name_is_every_address_that_it_has() -> None:
+    """Those of a family that the machine does not have are left out."""
+    listeners = bind(["tcp://localhost:0"])
+
+    assert {address.rpartition(":")[0] for address in listeners.addresses} <= {"tcp://127.0.0.1", "tcp://[::1]"}
+    assert listeners.sockets
+    listeners.close()
+
+
+def test_a_damaged_heart_is_told(tmp_path: Path) -> None:
+    """With the file, and what to do."""
+    place = tmp_path / "releases/1"
+    place.mkdir(parents=True)
+    for content in ("{", '{"beats": 1}', "[]"):
+        (place / "heart").write_text(content)
+        with pytest.raises(DamagedRelease, match=r"releases/1/heart can't be read: .*; restore it"):
+            heart(settings(tmp_path))
+
+
 def test_all_addresses_are_bound_or_none(tmp_path: Path) -> None:
     """The error lists each that can't be, with its reason; the others are free again."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(BootError) as caught:
-            listen.bind(
-                [f"unix://{tmp_path}/s", f"tcp://127.0.0.1:{port}", "http://localhost:80", "tcp://:80", "unix://s"]
-            )
+            bind([f"unix://{tmp_path}/s", f"tcp://127.0.0.1:{port}", "http://localhost:80", "tcp://:80", "unix://s"])
 
     rule = "an address is tcp://HOST:PORT, as in tcp://127.0.0.1:8000, or unix:///path"
     assert str(caught.value).splitlines() == [
@@ -282,7 +336,7 @@ def test_the_socket_file_of_a_dead_process_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
 
-    listen.bind([f"unix://{path}"]).close()
+    bind([f"unix://{path}"]).close()
 
 
 def test_the_socket_file_of_a_live_process_is_respected(tmp_path: Path) -> None:
@@ -293,7 +347,7 @@ def test_the_socket_file_of_a_live_process_is_respected(tmp_path: Path) -> None:
         alive.listen()
 
         with pytest.raises(BootError, match="another process listens there"):
-            listen.bind([f"unix://{path}"])
+            bind([f"unix://{path}"])
 
     assert path.exists()
 
@@ -304,7 +358,7 @@ def test_a_file_that_is_no_socket_is_respected(tmp_path: Path) -> None:
     path.write_text("precious")
 
     with pytest.raises(BootError, match="is no socket; remove it, or choose another path"):
-        listen.bind([f"unix://{path}"])
+        bind([f"unix://{path}"])
 
     assert path.read_text() == "precious"
 
@@ -312,11 +366,62 @@ def test_a_file_that_is_no_socket_is_respected(tmp_path: Path) -> None:
 def test_closing_leaves_the_socket_file_of_a_successor(tmp_path: Path) -> None:
     """What has been replaced since is not ours to remove."""
     path = tmp_path / "s"
-    first = listen.bind([f"unix://{path}"])
+    first = bind([f"unix://{path}"])
     path.unlink()
-    second = listen.bind([f"unix://{path}"])
+    second = bind([f"unix://{path}"])
 
     first.close()
 
     assert path.exists()
     second.close()
+
+
+def test_the_same_address_is_the_same_socket_for_the_next_node(tmp_path: Path) -> None:
+    """Also where the port was 0; who asks twice has two, in the same order."""
+    held = Sockets()
+    addresses = [f"unix://{tmp_path}/s", "tcp://127.0.0.1:0", "tcp://127.0.0.1:0"]
+    first = bind(addresses, held)
+    waiting = socket.create_connection(first.sockets[1].getsockname())
+    for each in first.sockets:
+        each.close()
+
+    held.new_node()
+    second = bind(addresses, held)
+
+    assert second.addresses == first.addresses
+    assert len(set(second.addresses)) == 3
+    second.sockets[1].accept()[0].close()
+    waiting.close()
+    second.close()
+
+
+def test_what_the_next_node_does_not_ask_for_is_closed(tmp_path: Path) -> None:
+    """With its file; nobody waits at a door that nobody opens."""
+    held = Sockets()
+    first = bind([f"unix://{tmp_path}/old", f"unix://{tmp_path}/kept"], held)
+    held.new_node()
+    second = bind([f"unix://{tmp_path}/kept"], held)
+    for each in (*first.sockets, *second.sockets):
+        each.close()
+
+    assert held.close_unasked() == [f"unix {tmp_path}/old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    held.close_all()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_socket_file_may_be_anywhere_and_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
+    """A path of 300 bytes is no reason to move a release."""
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    path = deep / "socket"
+    assert len(str(path)) > 200
+
+    listeners = bind([f"unix://{path}"], umask=0o177)
+
+    assert listeners.addresses == (f"unix://{path}",)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(BootError, match="another process listens there"):
+        bind([f"unix://{path}"])
+    listeners.close()
+    assert not path.exists()

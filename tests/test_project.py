@@ -92,6 +92,17 @@ def test_an_unknown_key_comes_with_the_likely_one(tmp_path: Path) -> None:
     assert "unknown key 'step'; did you mean 'steps'?" in refusal(tmp_path, MINIMAL + "[tool.underway]\nstep = []\n")
 
 
+@pytest.mark.parametrize(
+    "heart",
+    ["1", '"yes"', "{ restart = 1 }", "{ restarts = 0 }", "{ restarts = 1.5 }", "{ within = 0 }", "{ delay = -1 }"],
+)
+def test_a_heart_is_a_truth_or_a_table_of_limits(tmp_path: Path, heart: str) -> None:
+    """A limit that is none, or a key that is not known, is refused."""
+    message = refusal(tmp_path, MINIMAL + f"[tool.underway]\nheart = {heart}\n")
+
+    assert "it must be true, false, or { restarts = 5, within = 60, delay = 1, beat = 0 }" in message
+
+
 @pytest.mark.parametrize("name", ["Chat", "1chat", "ch at", "ch/at", "..", ""], ids=repr)
 def test_a_name_that_cannot_name_a_command_is_refused(tmp_path: Path, name: str) -> None:
     """A release's name becomes a file and a directory, so it is plain."""

@@ -12,6 +12,7 @@ import pytest
 
 from underway_runtime import Application
 from underway_runtime.node.applications import Service
+from underway_runtime.node.listen import Listeners
 from underway_runtime.node.servers import World, overlaps, run
 from underway_runtime.node.state import State, config_change, difference, export_states, import_states
 from underway_runtime.release.bootscript import Load
@@ -37,7 +38,11 @@ class Chat(Application):
 
 
 def world(**configuration: Any) -> World:
-    return World(lambda _, key, default: configuration.get(key, default), lambda message, error=None: None)
+    return World(
+        lambda _, key, default: configuration.get(key, default),
+        lambda message, error=None: None,
+        lambda _: Listeners(()),
+    )
 
 
 @pytest.fixture

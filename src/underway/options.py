@@ -81,6 +81,16 @@ def _strip(value: Any) -> bool:
     )
 
 
+def _heart(value: Any) -> bool:
+    least = {"restarts": 1, "within": 0.001, "delay": 0, "beat": 0}
+    return _truth(value) or (
+        isinstance(value, dict)
+        and value.keys() <= least.keys()
+        and all(isinstance(v, (int, float)) and not _truth(v) and v >= least[k] for k, v in value.items())
+        and isinstance(value.get("restarts", 1), int)
+    )
+
+
 def _provider(value: Any) -> bool:
     return _reference(value) or (isinstance(value, list) and len(value) == 2 and _reference(value[0]))
 
@@ -104,13 +114,24 @@ OPTIONS: Mapping[str, Option] = {
         lambda v: isinstance(v, list) and all(map(_provider, v)),
         [],
     ),
+    "config-schema": Option(
+        'a dataclass or pydantic model, "module:Class", or a list of them',
+        lambda v: _reference(v) or _references(v),
+        [],
+    ),
     "cookie": Option(
         '{ file = "/path" } or { variable = "NAME" }, read on the node; a literal would be in every copy',
         _cookie,
     ),
+    "env": Option(
+        "the name of an environment, as in config/staging.py; not config or runtime",
+        lambda v: _text(v) and v.isidentifier() and v not in ("config", "runtime"),
+        "prod",
+    ),
     "extras": Option("a list of the project's extras", _texts, []),
     "gates": Option("a list of gates, as docs/reference/gates.md has them", _gates, []),
     "groups": Option("a list of dependency groups", _texts, []),
+    "heart": Option("true, false, or { restarts = 5, within = 60, delay = 1, beat = 0 } in seconds", _heart, False),
     "host-libraries": Option("a list of libraries that the host has or nothing uses, * for any part", _texts, []),
     "include-executables-for": Option(
         '["unix"]; a release for windows can\'t be made', lambda v: v == ["unix"], ["unix"]

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from bare_root import RELEASE, SBIN, USER, BareRoot, bare_root
 from binaries import library
-from projects import build, free_port, get, started
+from projects import build, free_port, get, node_of, started
 from wheels import locked_project, write_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,13 +110,14 @@ def test_chat_serves(bare: BareRoot) -> None:
             received = [json.loads(websocket.recv(timeout=30))]
             while received[-1].get("text") != "hello":
                 received.append(json.loads(websocket.recv(timeout=30)))
-        mapped = outside(process.pid)
-        owner = os.stat(f"/proc/{process.pid}").st_uid
+        node = node_of(process)
+        mapped = outside(node) | outside(process.pid)
+        owner = os.stat(f"/proc/{node}").st_uid
         stop = subprocess.run(bare.command(RELEASE / "bin/chat", "stop"), timeout=60, check=False)
 
         assert process.wait(30) == 0
         assert stop.returncode == 0
-    assert health["pid"] == process.pid
+    assert health["pid"] == node
     assert owner == USER
     assert {name.partition(".so")[0] for name in mapped} <= {
         "libc",
@@ -367,7 +368,7 @@ def test_science_serves(tmp_path: Path) -> None:
     with started(command) as process:
         means = json.loads(get(f"http://127.0.0.1:{port}/means", process))
         table = get(f"http://127.0.0.1:{port}/table", process)
-        mapped = outside(process.pid)
+        mapped = outside(node_of(process))
 
     assert means["means"].keys() == {"north", "south", "west"}
     assert means["blas"] == 450.0

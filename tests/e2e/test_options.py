@@ -69,7 +69,13 @@ def test_templates_of_the_project(tmp_path: Path) -> None:
     """underway init writes the templates; the next release uses what the project made of them."""
     root = write_project(tmp_path, LIGHT)
     assert underway("init", cwd=root).returncode == 0
-    assert sorted(os.listdir(root / "rel")) == ["env.sh", "python.args", "remote.python.args"]
+    assert sorted(os.listdir(root / "rel")) == [
+        "env.sh",
+        "python.args",
+        "remote.python.args",
+        "systemd.service",
+        "systemd.socket",
+    ]
     with (root / "rel/env.sh").open("a") as file:
         file.write("export GREETING=hi\n")
     with (root / "rel/python.args").open("a") as file:
@@ -298,3 +304,137 @@ def test_a_step_after_tar_may_not_change_what_is_packed(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "changed what is in the archive already" in done.stderr
     assert not (tmp_path / "build").exists()
+
+
+def test_an_environment_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """--env chooses config/ENV.py, over config.py; the default is prod's, where there is one; a file is asked for."""
+    files = {
+        "config/config.py": "from underway_runtime import config\nconfig('hello', a=1, limits={'x': 1, 'y': 1})\n",
+        "config/prod.py": "from underway_runtime import config\nconfig('hello', b='prod')\n",
+        "config/staging.py": (
+            "from underway_runtime import config\nconfig('hello', b=config.environment, limits={'y': 2})\n"
+        ),
+    }
+    root = write_project(tmp_path, LIGHT, files)
+    code = "from underway_runtime import config; print(config.application('hello'), config.environment)"
+
+    def configured(release: Path) -> str:
+        return run([release / "bin/hello", "eval", code]).stdout.strip()
+
+    assert configured(build(root)) == "{'a': 1, 'b': 'prod', 'limits': {'x': 1, 'y': 1}} prod"
+    release = build(root, "--env", "staging", "--overwrite")
+    assert configured(release) == "{'a': 1, 'b': 'staging', 'limits': {'x': 1, 'y': 2}} staging"
+    shown = run([release / "bin/hello", "config", "--explain", "hello.limits"]).stdout
+    assert shown == (
+        "hello.limits.x = 1  (config/config.py:2)\n"
+        "hello.limits.y = 2  (config/staging.py:2)\n    before: 1  (config/config.py:2)\n"
+    )
+    refused = underway("release", "--overwrite", cwd=root, env={"UNDERWAY_ENV": "stagin"})
+    assert refused.returncode == 1
+    assert f"the environment 'stagin' has no {root}/config/stagin.py" in refused.stderr
+
+
+def test_a_release_refuses_to_run_with_other_values_than_it_was_built_with(tmp_path: Path) -> None:
+    """What config.py and a step read with compile_env is compared at each boot, unless validate-compile-env is false."""
+    files = {
+        "config/config.py": (
+            "from underway_runtime import config\nconfig('hello', a=1, b=1)\nconfig.compile_env('hello', 'a')\n"
+        ),
+        "config/runtime.py": "from underway_runtime import config\nconfig('hello', a=2, b=2)\n",
+        "step.py": (
+            "from underway.steps.configuration import compile_env\n"
+            "def bake(release):\n"
+            "    assert compile_env(release, 'hello', 'b') == 1\n"
+            "    assert compile_env(release, 'hello', 'c', default='none') == 'none'\n"
+            "    return release\n"
+        ),
+    }
+    tool = LIGHT + 'steps = ["underway.steps:assemble", "step:bake"]\n'
+    root = write_project(tmp_path, tool, files)
+
+    done = run([build(root) / "bin/hello", "eval", "1"])
+
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if line.startswith("  - ")] == [
+        f"  - hello.{key} was 1 at build and is 2 now ({root}/build/release/hello/releases/0.1.0/runtime.py:2)"
+        for key in ("a", "b")
+    ]
+    text = (root / "pyproject.toml").read_text()
+    (root / "pyproject.toml").write_text(text + "validate-compile-env = false\n")
+    assert run([build(root, "--overwrite") / "bin/hello", "eval", "1"]).returncode == 0
+
+
+def test_the_schema_of_a_project_without_a_class(tmp_path: Path) -> None:
+    """config-schema travels in the boot script; a start tells all that is wrong, and one that nobody holds is refused."""
+    files = {
+        "src/hello/settings.py": (
+            "from dataclasses import dataclass\n@dataclass\nclass Settings:\n    port: int\n    colour: str = 'red'\n"
+        ),
+        "config/runtime.py": "from underway_runtime import config, env\nconfig('hello', port=env('PORT', 'x'))\n",
+    }
+    root = write_project(tmp_path, LIGHT + 'config-schema = "hello.settings:Settings"\n', files)
+    release = build(root)
+
+    done = run([release / "bin/hello", "start"])
+
+    assert done.returncode == 1
+    assert 'hello.port is "x", str' in done.stderr
+    assert "hello.settings:Settings wants int" in done.stderr
+    (root / "pyproject.toml").write_text(
+        (root / "pyproject.toml").read_text().replace("hello.settings", "helo.settings")
+    )
+    refused = underway("release", "--overwrite", cwd=root)
+    assert "no application of the release holds the module 'helo.settings'; did you mean" in refused.stderr
+
+
+def test_no_path_and_no_secret_of_the_building_machine_is_in_sys_config(tmp_path: Path) -> None:
+    """Where values come from is told relative to the project."""
+    files = {"config/config.py": "from underway_runtime import config\nconfig('hello', a=1)\n"}
+
+    text = (version_path(build(write_project(tmp_path, LIGHT, files))) / "sys.config").read_text()
+
+    assert "config/config.py:2" in text
+    assert str(tmp_path) not in text
+
+
+def test_the_layers_of_the_guide(tmp_path: Path) -> None:
+    """docs/how-to/configure.md: a file, variables with a prefix and secrets over what the build knew, and who set what."""
+    files = {
+        "config/config.py": (
+            "from underway_runtime import config\nconfig('hello', port=8000, limits={'rooms': 100, 'users': 1000})\n"
+        ),
+        "src/hello/settings.py": (
+            "from dataclasses import dataclass, field\n\n@dataclass\nclass Limits:\n    rooms: int\n    users: int\n\n"
+            "@dataclass\nclass Settings:\n    port: int\n    limits: Limits\n"
+            "    login: str = field(metadata={'secret': True})\n"
+        ),
+    }
+    etc = tmp_path / "etc"
+    tool = f"""
+config-schema = "hello.settings:Settings"
+config-providers = [
+    ["underway_runtime.providers:Toml", {{ path = "{etc}/hello.toml", optional = true }}],
+    ["underway_runtime.providers:Environment", "HELLO"],
+    ["underway_runtime.providers:Secrets", {{ application = "hello" }}],
+]
+"""
+    release = build(write_project(tmp_path / "project", LIGHT + tool, files))
+    (etc / "secrets").mkdir(parents=True)
+    (etc / "hello.toml").write_text("[hello]\nport = 9000\n")
+    (etc / "secrets/login").write_text("hunter2\n")
+    environ = {"HELLO__LIMITS__ROOMS": "5", "CREDENTIALS_DIRECTORY": str(etc / "secrets")}
+
+    done = run([release / "bin/hello", "config", "--explain", "hello"], environ)
+
+    assert done.stdout.splitlines() == [
+        "hello.limits.rooms = 5  ($HELLO__LIMITS__ROOMS)",
+        "    before: 100  (config/config.py:2)",
+        "hello.limits.users = 1000  (config/config.py:2)",
+        f'hello.login = "[redacted]"  ({etc}/secrets/login)',
+        f"hello.port = 9000  ({etc}/hello.toml)",
+        "    before: 8000  (config/config.py:2)",
+    ], done.stderr
+    refused = run([release / "bin/hello", "start"], environ | {"HELLO__LIMITS__ROOMS": "many", "HELLO__PROT": "1"})
+    assert refused.returncode == 1
+    assert 'hello.limits.rooms is "many", str ($HELLO__LIMITS__ROOMS)' in refused.stderr
+    assert "hello.prot ($HELLO__PROT) is not in hello.settings:Settings; did you mean 'port'?" in refused.stderr

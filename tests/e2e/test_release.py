@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from projects import build, free_port, get, run, started
+from projects import build, free_port, get, node_of, run, started
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
@@ -98,7 +99,7 @@ def datasette(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, i
     with started(as_somebody_else(home / "bin/datasette-service", "start")) as process:
         url = f"http://127.0.0.1:{port}"
         get(f"{url}/-/versions.json", process)
-        yield url, process.pid, home
+        yield url, node_of(process), home
 
 
 def chat_environment(port: int) -> dict[str, str]:
@@ -112,6 +113,7 @@ def test_chat_serves_from_elsewhere_as_somebody_else(chat: Path) -> None:
     port = free_port()
     with started(as_somebody_else(chat / "bin/chat", "start"), chat_environment(port)) as process:
         health = json.loads(get(f"http://127.0.0.1:{port}/health", process))
+        node = node_of(process)
         with connect(f"ws://127.0.0.1:{port}/ws/lobby?name=ann", proxy=None) as socket:
             socket.send(json.dumps({"text": "hello"}))
             received = [json.loads(socket.recv(timeout=30))]
@@ -120,10 +122,35 @@ def test_chat_serves_from_elsewhere_as_somebody_else(chat: Path) -> None:
         pid = run(as_somebody_else(chat / "bin/chat", "pid"))
         stopped = run(as_somebody_else(chat / "bin/chat", "stop"))
 
-        assert health["pid"] == process.pid
+        assert health["pid"] == node
         assert pid.stdout.strip() == str(process.pid)
         assert stopped.returncode == 0, stopped.stderr
         assert process.wait(30) == 0
+
+
+@pytest.mark.e2e
+@pytest.mark.needs_tool("setpriv", "util-linux")
+def test_a_release_that_serves_can_be_asked(chat: Path) -> None:
+    """rpc and status, with the release's own interpreter and the loop that it serves with; what loops is interrupted."""
+    port = free_port()
+    command = chat / "bin/chat"
+    with started(as_somebody_else(command, "start"), chat_environment(port)) as process:
+        get(f"http://127.0.0.1:{port}/health", process)
+
+        status = json.loads(run(as_somebody_else(command, "status", "--json")).stdout)
+        loop = run(as_somebody_else(command, "rpc", "import asyncio; type(asyncio.get_running_loop()).__module__"))
+        with started(as_somebody_else(command, "rpc", "print('in it')\nwhile True: pass")) as endless:
+            assert endless.stdout is not None
+            assert "in it" in str(endless.stdout.readline())
+            endless.send_signal(signal.SIGINT)
+            assert endless.wait(30) == 130
+        health = json.loads(get(f"http://127.0.0.1:{port}/health", process))
+
+        [manifest] = chat.glob("releases/*/manifest.json")
+        assert status["release_id"] == json.loads(manifest.read_text())["release_id"]
+        assert (status["pid"], status["keeper"]) == (health["pid"], process.pid)
+        assert {app["name"]: app["state"] for app in status["applications"]}["chat"] == "running"
+        assert loop.stdout == "'uvloop'\n", loop.stderr
 
 
 @pytest.mark.e2e
@@ -143,6 +170,7 @@ def test_the_node_and_its_children_map_nothing_from_outside(chat: Path) -> None:
     with started(as_somebody_else(chat / "bin/chat", "start"), chat_environment(port)) as process:
         get(f"http://127.0.0.1:{port}/health", process)
 
+        assert mapped_outside(node_of(process), chat) == set()
         assert mapped_outside(process.pid, chat) == set()
 
     maps = run(as_somebody_else(chat / "bin/chat", "eval", code))

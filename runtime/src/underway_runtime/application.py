@@ -27,6 +27,8 @@ class Application:
     """Whether it may run in two nodes at once while one hands over to the other. With False the new one starts it, and
     all that requires it, only after the old one has stopped it: right for a scheduler, a leader, the one consumer of a
     queue. ``overlap`` in the application's configuration wins."""
+    config_schema: Any = None
+    """A dataclass, or a pydantic model, that this application's configuration has to fit: see docs/how-to/configure.md."""
     _configured: Callable[[str, str, Any], Any]
 
     def start(self) -> Any:

@@ -10,7 +10,7 @@ from .node.stack import with_room
 
 def main() -> int:
     """Do what the command line asks for; the exit status of the process."""
-    if sys.argv[1:2] == ["start"]:
+    if sys.argv[1:2] == ["node"]:
         collector.postpone()
     return with_room(_run)()
 
@@ -18,10 +18,15 @@ def main() -> int:
 def _run() -> int:
     import os
 
+    from . import upgrade
     from .node import commands  # after all of the above: this is the first import that takes time
     from .release.errors import UnderwayError
 
     try:
+        if sys.argv[1:2] and sys.argv[1] in upgrade.COMMANDS:
+            from .upgrade import commands as releases
+
+            return releases.run(sys.argv[1:], os.environ)
         return commands.run(sys.argv[1:], os.environ)
     except UnderwayError as error:
         print(f"error: {error}", file=sys.stderr)

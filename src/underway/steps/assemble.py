@@ -40,6 +40,7 @@ def assemble(release: Release) -> Release:
     boot.make_start_data(release, directory.start_data)
     boot.make_cookie(release, place.cookie_source)
     boot.write_gates(release)
+    boot.write_heart(release, place.heart)
 
     # releases/V/sys.config, runtime.py
     release = configuration.add_runtime_config(release)

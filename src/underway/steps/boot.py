@@ -14,9 +14,10 @@ from underway_runtime.release.directory import ReleaseDirectory
 
 from ..errors import BuildError, listing
 from ..release import Release
+from . import configuration
 
 RUNTIME = "underway_runtime"
-USER_TEMPLATES = ("env.sh", "python.args", "remote.python.args")
+USER_TEMPLATES = ("env.sh", "python.args", "remote.python.args", "systemd.service", "systemd.socket")
 """Templates that a project may replace by files of the same name below rel-templates-path."""
 
 
@@ -43,6 +44,7 @@ def make_boot_script(
     if problems:
         raise BuildError(listing(f"the boot script {path.name!r} can't be made:", problems))
 
+    schemas = configuration.schemas(release)
     directories = dict.fromkeys(f"$RELEASE_LIB/{_directory(release, name)}" for name in names)
     loaded = [name for name, mode in modes if mode != "none"]
     starting = [(name, mode) for name, mode in modes if mode in STARTING_MODES]
@@ -52,7 +54,7 @@ def make_boot_script(
         version=release.version,
         instructions=(
             CodePath((*prepend, *directories)),
-            *(_load(release, name, set(names)) for name in loaded),
+            *(_load(release, name, set(names), schemas.get(name)) for name in loaded),
             Progress("applications_loaded"),
             *(
                 PrimLoad(name, release.applications[name].modules)
@@ -106,6 +108,16 @@ def write_gates(release: Release) -> None:
         place.write_text(json.dumps(gates, indent=1) + "\n", encoding="utf-8")
 
 
+def write_heart(release: Release, path: Path) -> None:
+    """Write to `path` how often a node that fails is started again, where the option ``heart`` asks for that.
+
+    In Erlang this is a flag of the emulator and a command in the environment, and there is no limit.
+    """
+    option = release.options.get("heart", False)
+    if option is not False:
+        path.write_text(json.dumps(option if isinstance(option, dict) else {}) + "\n", encoding="utf-8")
+
+
 def rel_templates_path(release: Release, name: str) -> Path:
     """The template called `name`: the project's own below the option rel-templates-path, or the one that we ship."""
     own = Path(str(release.options.get("rel-templates-path", "rel")), name)
@@ -130,6 +142,8 @@ def write_launchers(release: Release) -> None:
         (place.env_sh, "env.sh"),
         (place.python_args, "python.args"),
         (place.remote_python_args, "remote.python.args"),
+        (place.unit("service"), "systemd.service"),
+        (place.unit("socket"), "systemd.socket"),
     ):
         target.write_text(fill(release, rel_templates_path(release, template).read_text(encoding="utf-8")), "utf-8")
     for executable in (command, place.launcher):
@@ -150,10 +164,10 @@ def fill(release: Release, template: str) -> str:
     )
 
 
-def _load(release: Release, name: str, present: set[str]) -> Load:
+def _load(release: Release, name: str, present: set[str], schema: str | None) -> Load:
     application = release.applications[name]
     requires = tuple(sorted(set(application.requires) & present))
-    return Load(name, application.version, requires, application.start)
+    return Load(name, application.version, requires, application.start, schema)
 
 
 def _directory(release: Release, name: str) -> str:

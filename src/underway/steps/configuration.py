@@ -6,21 +6,33 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from underway_runtime.node.config import FORMAT, Values
+from underway_runtime.node.config import FORMAT, MISSING, Values, lookup
 from underway_runtime.release.directory import ReleaseDirectory
 
+from ..applications import owner_of
 from ..errors import ProjectError
 from ..release import Release
 
-RUNTIME_FILE = "underway_runtime.node.config:PythonFile"
+RUNTIME_FILE = "underway_runtime.providers:PythonFile"
 FLAGS = ("prune-runtime-sys-config-after-boot", "reboot-system-after-config", "start-distribution-during-config")
 TIMEOUT = 300.0
 """Seconds that the project's own configuration code may take at build."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What is known of a release's configuration at build."""
+
+    values: Values = field(default_factory=dict)
+    origins: Mapping[str, Any] = field(default_factory=dict)
+    """Where each value was set, as ``underway_runtime.node.origins`` has it; empty when nothing was."""
+    compile_env: Sequence[Any] = ()
+    """What build-time code has read of it: path, whether it was there, value."""
 
 
 def add_runtime_config(release: Release) -> Release:
@@ -33,42 +45,107 @@ def add_runtime_config(release: Release) -> Release:
     return replace(release, config_providers=((RUNTIME_FILE, place.name), *release.config_providers))
 
 
-def evaluate_config(release: Release) -> tuple[Release, Values]:
-    """Run ``config/config.py`` and each provider's ``init`` with the release's own interpreter and code.
+def evaluate_config(release: Release) -> tuple[Release, Evaluated]:
+    """Run ``config/config.py``, the environment's own file beside it, and each provider's ``init``, with the release's own
+    interpreter and code.
 
-    Returns the release with what each ``init`` returned in the place of its argument, and what the file states. Raises
-    ProjectError with what the project's code raised.
+    Returns the release with what each ``init`` returned in the place of its argument, and what the files state. Raises
+    ProjectError with what the project's code raised, and for an environment that has no file.
     """
-    file = release.options.get("config-path")
-    file = file if file and Path(file).is_file() else None
-    if not file and not release.config_providers:
-        return release, {}
+    files = _files(release)
+    if not files and not release.config_providers:
+        return release, Evaluated()
     answer = _in_release(
         release,
         {
-            "file": file and str(file),
+            "files": files,
+            "environment": release.options.get("env", "prod"),
             "may_read": list(release.options.get("build-env", [])),
             "providers": [list(provider) for provider in release.config_providers],
         },
     )
     providers = tuple((reference, argument) for reference, argument in answer["providers"])
-    return replace(release, config_providers=providers), answer["config"]
+    origins = answer["origins"] if any(answer["origins"].values()) else {}
+    return replace(release, config_providers=providers), Evaluated(answer["config"], origins, answer["compile_env"])
 
 
-def make_sys_config(release: Release, values: Mapping[str, Mapping[str, Any]]) -> Path:
+def make_sys_config(release: Release, configured: Evaluated | Values) -> Path:
     """Write ``releases/V/sys.config`` and return its path.
 
-    Without providers it holds `values` as they are. With them it also holds the trigger that makes the boot run them: their names, what
+    It holds the values as they are, where they were set, and what build-time code has read of them unless
+    validate-compile-env is false. With providers it also holds the trigger that makes the boot run them: their names, what
     their ``init`` returned, and the options reboot-system-after-config, start-distribution-during-config and
     prune-runtime-sys-config-after-boot. After ``Mix.Release.make_sys_config/3``.
     """
-    document: dict[str, Any] = {"format": FORMAT, "config": values}
+    known = configured if isinstance(configured, Evaluated) else Evaluated(configured)
+    document: dict[str, Any] = {"format": FORMAT, "config": known.values}
+    if (environment := release.options.get("env", "prod")) != "prod":
+        document["environment"] = environment
+    if known.origins:
+        document["origins"] = known.origins
+    if known.compile_env and release.options.get("validate-compile-env", True):
+        document["compile_env"] = list(known.compile_env)
     if release.config_providers:
         document["providers"] = [list(provider) for provider in release.config_providers]
-        document["flags"] = {flag: bool(release.options.get(flag, False)) for flag in FLAGS}
+    if flags := {flag: True for flag in FLAGS if release.options.get(flag)}:
+        document["flags"] = flags
     place = ReleaseDirectory(release.path).version(release.version).sys_config
-    place.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _write(place, document)
     return place
+
+
+def compile_env(release: Release, application: str, *path: str, default: Any = MISSING) -> Any:
+    """For steps after assemble: a value of the configuration as built, which the boot will insist on.
+
+    As ``config.compile_env`` in ``config/config.py``. Raises ProjectError when it is not configured and there is no default.
+    """
+    place = ReleaseDirectory(release.path).version(release.version).sys_config
+    document = json.loads(place.read_text(encoding="utf-8"))
+    keys = (application, *path)
+    value = lookup(document["config"], keys)
+    if release.options.get("validate-compile-env", True):
+        there = value is not MISSING
+        document.setdefault("compile_env", []).append([list(keys), there, value if there else None])
+        _write(place, document)
+    if value is MISSING and default is MISSING:
+        raise ProjectError(
+            f"a step reads {'.'.join(keys)}, which is not configured at build; state it in config/config.py"
+        )
+    return default if value is MISSING else value
+
+
+def schemas(release: Release) -> dict[str, str]:
+    """The schemas that the option config-schema names, by the application that holds them.
+
+    Raises ProjectError for one that no application holds, and for two of one application.
+    """
+    given = release.options.get("config-schema") or []
+    found: dict[str, str] = {}
+    for reference in [given] if isinstance(given, str) else given:
+        module = reference.partition(":")[0]
+        name = module.partition(".")[0]
+        owner = name if name in release.applications else owner_of(release.applications, module)
+        if owner in found:
+            raise ProjectError(f"config-schema names two schemas of {owner}: {found[owner]} and {reference}")
+        found[owner] = reference
+    return found
+
+
+def _files(release: Release) -> list[list[str]]:
+    """The build-time configuration files: path, and how they are called."""
+    given = release.options.get("config-path")
+    if not given:
+        return []
+    environment = release.options.get("env", "prod")
+    own = Path(given).with_name(f"{environment}.py")
+    if environment != "prod" and not own.is_file():
+        raise ProjectError(f"the environment {environment!r} has no {own}; make it, or build for another environment")
+    project = release.options.get("project-path") or Path(given).parent
+    return [[str(file), os.path.relpath(file, project)] for file in (Path(given), own) if file.is_file()]
+
+
+def _write(place: Path, document: Mapping[str, Any]) -> None:
+    place.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _in_release(release: Release, question: Mapping[str, Any]) -> dict[str, Any]:

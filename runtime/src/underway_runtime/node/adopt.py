@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .applications import Log
-from .listen import text
+from .listen import address_of
 
 
 class Adoption:
@@ -119,7 +119,7 @@ class Adoption:
             if match := next((each for each in same_port if each.getsockname()[0] in hosts), None):
                 return match
         self._log(
-            f"a bind to {host or '*'}, port {port}, is not handed over: `listen` says {', '.join(map(text, same_port))}"
+            f"a bind to {host or '*'}, port {port}, is not handed over: `listen` says {', '.join(map(address_of, same_port))}"
         )
         return None
 

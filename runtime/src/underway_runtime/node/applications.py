@@ -132,9 +132,10 @@ class Applications:
         overlaps: Callable[[Load], bool] = lambda load: True,
         late: bool = False,
         load_module: Callable[[str], object] = import_module,
+        note: Callable[[str], None] = lambda what: None,
     ) -> None:
         """`overlaps` says whether an application may run here and in the node that hands over, at once; `late` that this
-        node takes over from one.
+        node takes over from one; `note` is told what changes.
         """
         self._lib = lib
         self._run = run
@@ -146,6 +147,7 @@ class Applications:
         self._overlaps = overlaps
         self._late = late
         self._load_module = load_module
+        self._note = note
         self.loaded: dict[str, Load] = {}
         self.running: dict[str, tuple[Mode, Service]] = {}
         """In start order."""
@@ -153,6 +155,8 @@ class Applications:
         """What `take_over` will start, in that order."""
         self.ending: asyncio.Queue[Ending] = asyncio.Queue()
         """Gets one entry for each application whose end means that the node has to stop."""
+        self.states: dict[str, str] = {}
+        """What became of those that were to start: starting, running, ended, failed, stopped."""
         self.progress = ""
         """The last landmark of the boot script."""
         self.stopped_well = True
@@ -217,12 +221,14 @@ class Applications:
             )
         if load.start is None:
             return
+        self._now(name, "starting")
         try:
             async with asyncio.timeout(self._start_timeout) as limit:
                 service = await self._run(load)
                 if not self._late:
                     await self._accept(name, service, prepared)
         except BaseException as error:
+            self._now(name, "failed")
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
@@ -235,6 +241,7 @@ class Applications:
             return
         self.running[name] = (mode, service)
         self._served.add(name)
+        self._now(name, "running")
         service.ended.add_done_callback(partial(self._ended, name, mode))
 
     async def accept(self) -> None:
@@ -311,6 +318,10 @@ class Applications:
         of_these = (self.loaded[each] for each in {name, *self._needs(name)})
         return all(each.start is None or self._overlaps(each) for each in of_these)
 
+    def _now(self, name: str, state: str) -> None:
+        self.states[name] = state
+        self._note(f"{name} {state}")
+
     def _import_all(self, instruction: PrimLoad) -> None:
         problems = []
         for module in instruction.modules:
@@ -332,6 +343,7 @@ class Applications:
         error = asyncio.CancelledError("it was cancelled") if ended.cancelled() else ended.exception()
         if self._stopping or name not in self.running:
             return
+        self._now(name, "failed" if error else "ended")
         if error is None:
             self._log(f"{name} ended")
         else:
@@ -381,7 +393,10 @@ class Applications:
             task.cancel()  # and not awaited: it may not listen
             self._log(f"{name} has not stopped within {within:.1f} s and is given up")
             self.stopped_well = False
-        elif error := task.result():
+            return
+        if self.states.get(name) == "running":
+            self._now(name, "stopped")
+        if error := task.result():
             self._log(f"{name} failed to stop: {describe(error)}", error)
             self.stopped_well = False
 

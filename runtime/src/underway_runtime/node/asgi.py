@@ -96,7 +96,7 @@ async def run(load: Load, reference: str, world: World) -> Service:
 
     async def drain(within: float) -> CutOff:
         nonlocal listeners
-        listeners = Listeners(listeners.sockets)  # their files are used by whom they are shared with
+        listeners = listeners.shared
         closing.begun = True
         return await _drain(server, closing, within)
 

@@ -14,30 +14,54 @@ from typing import Any
 
 from ..release.errors import ConfigError, UnderwayError, listing
 from . import config
+from .evaluation import evaluate, watched
+from .origins import Origins, recording
+from .resolution import resolve_provider
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """Evaluate the build-time configuration file and initialise the providers.
+    """Evaluate the build-time configuration files, in order, and initialise the providers.
 
-    Takes ``file`` (a path or None), ``may_read`` (environment variables) and ``providers`` (pairs of reference and
-    argument); returns ``config`` and ``providers``, with what each ``init`` returned. Raises ConfigError.
+    Takes ``files`` (pairs of path and how it is called), ``environment`` (its name), ``may_read`` (variables) and
+    ``providers`` (pairs of reference and argument). Returns ``config``; ``origins``; ``compile_env``, what was asked of
+    `config.compile_env`; and ``providers``, with what each ``init`` returned. Raises ConfigError.
     """
-    file = question["file"]
-    stated = config.evaluate(Path(file), os.environ, frozenset(question["may_read"])) if file else {}
-    providers = [[reference, _initialised(reference, argument)] for reference, argument in question["providers"]]
-    return {"config": stated, "providers": providers}
+    origins = Origins()
+    recording.set(origins)
+    may_read = frozenset(question["may_read"])
+    asked = config.record_compile_env()
+    values: config.Values = {}
+    config.install(values, question["environment"])
+    for file, label in question["files"]:
+        values = config.merge(values, evaluate(Path(file), os.environ, may_read, label))
+        config.install(values)
+    providers = [
+        [reference, _initialised(reference, argument, may_read)] for reference, argument in question["providers"]
+    ]
+    read = {
+        path: [list(path), value is not config.MISSING, None if value is config.MISSING else value]
+        for path, value in asked
+    }
+    return {
+        "config": values,
+        "origins": origins.to_json(),
+        "compile_env": list(read.values()),
+        "providers": providers,
+    }
 
 
-def _initialised(reference: str, argument: Any) -> Any:
-    provider = config.resolve_provider(reference)
+def _initialised(reference: str, argument: Any, may_read: frozenset[str]) -> Any:
+    name = f"init of the configuration provider {reference}"
     try:
-        result = provider.init(argument)
+        provider = resolve_provider(reference)
+        with watched(os.environ, may_read, reference):
+            result = provider.init(argument)
+    except ConfigError as error:
+        raise ConfigError(f"{name} failed: {error}") from error
     except Exception as error:
-        raise ConfigError(
-            f"init of the configuration provider {reference} failed: {type(error).__name__}: {error}"
-        ) from error
+        raise ConfigError(f"{name} failed: {type(error).__name__}: {error}") from error
     if problems := config.not_plain(result, "its result"):
-        raise ConfigError(listing(f"init of the configuration provider {reference} must return plain data:", problems))
+        raise ConfigError(listing(f"{name} must return plain data:", problems))
     return result
 
 

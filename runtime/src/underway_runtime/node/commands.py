@@ -14,7 +14,7 @@ from ..release.errors import UnderwayError, UsageError
 from . import lock
 from .settings import STOP_TIMEOUT, Settings, from_environ
 
-USAGE = "start [--shell] | eval CODE [ARGS...] | stop | pid | verify [--json]"
+USAGE = "start [--shell] | daemon | eval CODE [ARGS...] | stop | pid | config [--explain KEY] [--json] | systemd | verify [--json]"
 
 _MARGIN = 5.0
 """Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
@@ -27,10 +27,10 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     settings = from_environ(environ)
     match list(arguments):
-        case ["start"]:
-            return start(settings, environ)
-        case ["start", "--shell"]:
-            return start(settings, environ, shell=True)
+        case ["node", "start" | "daemon"]:
+            return node(settings)
+        case ["node", "start", "--shell"]:
+            return node(settings, shell=True)
         case ["eval", source, *rest]:
             return evaluate(settings, source, rest)
         case ["eval"]:
@@ -39,9 +39,17 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             return stop(settings)
         case ["pid"]:
             return pid(settings)
+        case ["systemd", *rest]:
+            from . import systemd
+
+            return systemd.run(settings, rest)
+        case ["config", *rest]:
+            return configuration(settings, rest)
         case ["verify"] | ["verify", "--json"]:
             return verify(settings, as_json="--json" in arguments)
-        case ["start" | "stop" | "pid" | "verify" as command, *rest]:
+        case ["node", command, *rest]:
+            raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {settings.prog} {USAGE}")
+        case ["stop" | "pid" | "verify" as command, *rest]:
             raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {settings.prog} {USAGE}")
         case []:
             raise UsageError(f"no command; usage: {settings.prog} {USAGE}")
@@ -51,31 +59,53 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             raise AssertionError(arguments)
 
 
-def start(settings: Settings, environ: Mapping[str, str], *, shell: bool = False) -> int:
-    """Run the node in this process until it stops."""
-    from .node import Node
+def node(settings: Settings, *, shell: bool = False) -> int:
+    """Run the node in this process until it stops; its keeper has started it."""
+    from . import keeping
 
-    return Node(settings, bootscript.read(settings.boot_script), environ, shell=shell).run()
+    keeper = keeping.connect(os.environ)
+    try:
+        from .node import Node
+
+        return Node(settings, bootscript.read(settings.boot_script), os.environ, keeper, shell=shell).run()
+    except UnderwayError as error:
+        keeper.failed(str(error))
+        raise
 
 
 def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
     """Run code in this process, with the release's code and configuration and without starting an application.
 
-    Obeys the clean boot script as far as that goes. Neither sees nor touches a running node.
+    Obeys the clean boot script as far as that goes. Neither sees nor touches a running node; the use is journalled.
     """
-    from . import config, console
+    from . import config, console, cookie, journal, resolution
     from .applications import check_code_path
 
+    cookie.hide(os.environ, settings)
     script = bootscript.read(settings.boot_script_clean)
     for instruction in script.instructions:
         if isinstance(instruction, CodePath):
             check_code_path(instruction.directories, settings.directory.lib)
-    config.install(config.load(settings.sys_config))
-    return console.evaluate(source, arguments)
+    resolved = resolution.load(settings.sys_config)
+    config.install(resolved.values, resolved.environment)
+    ended = journal.begin(settings.var.uses, "eval", source, os.getuid(), os.getpid())
+    outcome = "refused"
+    try:
+        if not config.switch("eval"):
+            raise UnderwayError("eval is turned off in this release: `eval` of underway_runtime")
+        outcome = "exit"
+        status = console.evaluate(source, arguments)
+        outcome = "raised" if status else "done"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        ended(outcome)
+    return status
 
 
 def pid(settings: Settings) -> int:
-    """Print the pid of the running node."""
+    """Print the pid of the keeper of the running node, which stays the same for as long as it runs."""
     print(_running(settings).pid)
     return 0
 
@@ -109,6 +139,17 @@ def verify(settings: Settings, *, as_json: bool = False) -> int:
     from ..release import verify
 
     return verify.run(settings.root, settings.version, as_json=as_json)
+
+
+def configuration(settings: Settings, arguments: Sequence[str]) -> int:
+    """Print what is configured, and where it came from."""
+    from . import explain
+
+    rest = [argument for argument in arguments if argument != "--json"]
+    match rest:
+        case [] | ["--explain", _]:
+            return explain.run(settings, *rest[1:], as_json=len(rest) < len(arguments))
+    raise UsageError(f"usage: {settings.prog} config [--explain KEY] [--json]")
 
 
 def _running(settings: Settings) -> lock.RunningNode:

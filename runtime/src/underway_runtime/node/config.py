@@ -1,4 +1,4 @@
-"""Configuration: files that state it, providers that load it at boot, and what an application reads.
+"""Configuration as an application reads it and a configuration file states it.
 
 A configuration file is Python that calls :data:`config` and :data:`env`, at build (``config/config.py``) and at boot
 (``config/runtime.py``)::
@@ -8,95 +8,94 @@ A configuration file is Python that calls :data:`config` and :data:`env`, at bui
     config("chat", port=int(env("PORT", "8000")), limits={"rooms": 100})
 
 Values are plain data, as JSON has it: what a file states can be stored, shown and compared. Mappings merge deeply, all
-else is replaced, as in Elixir's Config (hexdocs.pm/elixir/Config.html).
-
-``sys.config`` is the JSON that a release carries: ``config`` holds what is known at build; ``providers``, where there are
-any, is the trigger that makes the boot load the rest.
+else is replaced. Every process that reads configuration imports this module, so it imports little; what runs the files
+is `evaluation`, what puts the configuration of a boot together `resolution`.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from importlib import import_module
-from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..release.errors import ConfigError, DamagedRelease, listing
+from ..release.errors import ConfigError, listing
+
+if TYPE_CHECKING:
+    from .evaluation import Evaluation
 
 FORMAT = 1
 
 Values: TypeAlias = dict[str, dict[str, Any]]
 """Application name -> key -> value."""
 
+MISSING: Any = object()
+"""What `lookup` finds where there is nothing; None is a value."""
 
-class Provider(Protocol):
-    """Where configuration comes from at boot, after Elixir's Config.Provider."""
-
-    def init(self, argument: Any) -> Any:
-        """Runs at build, once. Takes the argument of the release's definition; returns what `load` is to get, as
-        plain data. Raising refuses the release."""
-
-    def load(self, values: Values, argument: Any) -> Values:
-        """Runs at each boot, in the order of the providers, before any application is loaded. Takes what is configured
-        so far and what `init` returned; returns the whole configuration. Raising stops the boot."""
-
-
-@dataclass
-class _Evaluation:
-    """One configuration file while it runs."""
-
-    environ: Mapping[str, str]
-    may_read: frozenset[str] | None
-    stated: Values = field(default_factory=dict)
-
-
-_evaluation: ContextVar[_Evaluation | None] = ContextVar("underway_configuration", default=None)
-_MISSING: Any = object()
+evaluation: ContextVar[Evaluation | None] = ContextVar("underway_configuration", default=None)
+"""The configuration file that runs right now."""
 
 
 class Config:
     """The configuration of this process: states it in a configuration file, reads it anywhere else."""
 
+    environment = "prod"
+    """What the release was built for: the option ``env``."""
+
     def __init__(self) -> None:
         self._values: Values = {}
+        self._asked: list[tuple[tuple[str, ...], Any]] | None = None
 
     def __call__(self, application: str, /, **values: Any) -> None:
         """State values of an application; only in a configuration file.
 
         Raises ConfigError elsewhere, and for a value that is not plain data.
         """
-        evaluation = _evaluation.get()
-        if evaluation is None:
+        file = evaluation.get()
+        if file is None:
             raise ConfigError(
                 f"config({application!r}, ...) states configuration, which only a configuration file may do;"
                 f" to read a value use config.get({application!r}, KEY)"
             )
         if problems := not_plain({application: values}):
             raise ConfigError(listing("configuration is plain data:", problems))
-        evaluation.stated = merge(evaluation.stated, {application: values})
+        file.state(application, values)
 
-    def get(self, application: str, key: str, default: Any = _MISSING) -> Any:
+    def get(self, application: str, key: str, default: Any = MISSING) -> Any:
         """The value of a key of an application; `default` where it is not configured.
 
         Raises ConfigError when it is not configured and there is no default.
         """
-        value = self._values.get(application, {}).get(key, default)
-        if value is _MISSING:
-            raise ConfigError(
-                f"{key!r} of application {application!r} is not configured; state it in config/config.py or"
-                f" config/runtime.py: config({application!r}, {key}=...)"
-            )
-        return value
+        return self._found((application, key), default)
+
+    def compile_env(self, application: str, *path: str, default: Any = MISSING) -> Any:
+        """The value at a path of keys of an application, for code that the build runs and that keeps what it read.
+
+        What is read so at build is recorded in the release, and a boot that is configured otherwise is refused:
+        Elixir's ``Application.compile_env``. Raises ConfigError when it is not configured and there is no default.
+        """
+        if self._asked is not None:
+            self._asked.append(((application, *path), lookup(self._current(), (application, *path))))
+        return self._found((application, *path), default)
 
     def application(self, application: str) -> dict[str, Any]:
         """All that is configured for an application; a copy of the top level."""
-        return dict(self._values.get(application, {}))
+        return dict(self._current().get(application, {}))
+
+    def _found(self, path: tuple[str, ...], default: Any) -> Any:
+        value = lookup(self._current(), path)
+        if value is not MISSING:
+            return value
+        if default is MISSING:
+            raise ConfigError(
+                f"{'.'.join(path[1:])!r} of application {path[0]!r} is not configured; state it in config/config.py or"
+                f" config/runtime.py: config({path[0]!r}, {path[1]}=...)"
+            )
+        return default
+
+    def _current(self) -> Values:
+        file = evaluation.get()
+        return self._values if file is None else merge(self._values, file.stated)
 
     def __repr__(self) -> str:
         return (
@@ -113,26 +112,49 @@ def env(name: str, default: str | None = None) -> str:
     Raises ConfigError when it is not set and there is no default, and at build when the release does not declare the
     variable in ``build-env``: what is read at build is frozen into every copy.
     """
-    evaluation = _evaluation.get()
-    environ = os.environ if evaluation is None else evaluation.environ
-    if evaluation is not None and evaluation.may_read is not None and name not in evaluation.may_read:
-        raise ConfigError(
-            f"the environment variable {name} would be frozen into the release; read it in config/runtime.py, or declare"
-            f' it: build-env = ["{name}"]'
-        )
-    value = environ.get(name, default)
+    value = os.environ.get(name, default)  # which `evaluation` watches while a file runs
     if value is None:
         raise ConfigError(f"the environment variable {name} is not set and has no default")
     return value
 
 
-def install(values: Values) -> None:
+def switch(key: str) -> bool:
+    """Whether a command may be used in this release: ``rpc``, ``remote`` and ``eval`` of underway_runtime, else True.
+
+    Raises ConfigError when it is neither true nor false.
+    """
+    value = config.get("underway_runtime", key, True)
+    if not isinstance(value, bool):
+        raise ConfigError(f"`{key}` of underway_runtime is true or false, not {value!r}")
+    return value
+
+
+def install(values: Values, environment: str | None = None) -> None:
     """Make `values` what `config.get` answers in this process."""
     config._values = values
+    if environment is not None:
+        config.environment = environment
+
+
+def record_compile_env() -> list[tuple[tuple[str, ...], Any]]:
+    """From now on write down what `config.compile_env` is asked for: path, and value or MISSING. Returns that list."""
+    config._asked = []
+    return config._asked
+
+
+def lookup(values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """The value at a path, or MISSING."""
+    found: Any = values
+    for key in path:
+        found = found.get(key, MISSING) if isinstance(found, Mapping) else MISSING
+    return found
 
 
 def merge(left: Values, right: Mapping[str, Any]) -> Values:
     """`right` over `left`: mappings merge deeply, all else is replaced. Changes neither.
+
+    That is what Elixir's Config does with keyword lists; its maps are replaced as a whole (``Config.__merge__``). JSON
+    has one kind of mapping, and it is the one that merges.
 
     >>> merge({"chat": {"limits": {"rooms": 1, "users": 2}}}, {"chat": {"limits": {"rooms": 5}, "port": 80}})
     {'chat': {'limits': {'rooms': 5, 'users': 2}, 'port': 80}}
@@ -145,7 +167,10 @@ def merge(left: Values, right: Mapping[str, Any]) -> Values:
 
 
 def not_plain(values: Any, path: str = "") -> list[str]:
-    """What JSON can't hold in `values`, each with its place (``chat.limits.rooms``); empty when all is plain."""
+    """What JSON can't hold in `values`, each with its place (``chat.limits.rooms``); empty when all is plain.
+
+    The value itself is only shown where nothing in its place says that it is a secret.
+    """
     if isinstance(values, dict):
         problems = [
             f"{path or 'the top'} has the key {k!r}; a key is a string" for k in values if not isinstance(k, str)
@@ -157,101 +182,10 @@ def not_plain(values: Any, path: str = "") -> list[str]:
         return [p for i, value in enumerate(values) for p in not_plain(value, f"{path}[{i}]")]
     if values is None or (isinstance(values, (str, int, float)) and values == values and values not in _INFINITE):
         return []
-    return [f"{path} is {values!r}, a {type(values).__name__}; use strings, numbers, booleans, None, lists and dicts"]
+    from .origins import names_secret
+
+    what = "" if names_secret(path) else f"{values!r}, "
+    return [f"{path} is {what}a {type(values).__name__}; use strings, numbers, booleans, None, lists and dicts"]
 
 
 _INFINITE = (float("inf"), float("-inf"))
-
-
-def evaluate(file: Path, environ: Mapping[str, str], may_read: frozenset[str] | None = None) -> Values:
-    """Run one configuration file and return what it states.
-
-    `may_read` limits the variables that `env` may read; None allows all. Raises ConfigError naming the file and line for
-    whatever the file raises.
-    """
-    try:
-        code = compile(file.read_bytes(), str(file), "exec")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ConfigError(f"the configuration file {file} can't be read: {error}") from None
-    evaluation = _Evaluation(environ, may_read)
-    token = _evaluation.set(evaluation)
-    try:
-        exec(code, {"__name__": "__config__", "__file__": str(file)})
-    except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        where = f"{file}, line {lines[-1]}" if lines else str(file)
-        what = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-        raise ConfigError(f"{where}: {what}") from error
-    finally:
-        _evaluation.reset(token)
-    return evaluation.stated
-
-
-class PythonFile:
-    """The provider of ``config/runtime.py``. Its argument is a path, relative to ``releases/V`` or absolute."""
-
-    def init(self, argument: str) -> str:
-        return argument
-
-    def load(self, values: Values, argument: str) -> Values:
-        return merge(values, evaluate(Path(sys.prefix, argument), os.environ))
-
-
-def resolve_provider(reference: str) -> Provider:
-    """The provider named ``"module:Class"``, instantiated. Raises ConfigError when there is none of that name."""
-    module, _, name = reference.partition(":")
-    try:
-        provider = getattr(import_module(module), name)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"there is no configuration provider {reference!r}: {error}") from None
-    missing = [method for method in ("init", "load") if not callable(getattr(provider, method, None))]
-    if missing:
-        raise ConfigError(f"{reference!r} is no configuration provider: it has no {' and no '.join(missing)}")
-    return provider  # type: ignore[no-any-return]  # its two methods were just looked up
-
-
-def read(sys_config: Path) -> tuple[Values, list[tuple[str, Any]]]:
-    """What a ``sys.config`` holds: the values known at build, and the providers to run at boot.
-
-    Raises DamagedRelease when it is missing or not one.
-    """
-    try:
-        document = json.loads(sys_config.read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
-            raise ValueError(f"its format is {document['format']!r}; this runtime reads format {FORMAT}")
-        providers = [(str(reference), argument) for reference, argument in document.get("providers", [])]
-        values = document["config"]
-        if not isinstance(values, dict) or not all(isinstance(v, dict) for v in values.values()):
-            raise ValueError("'config' is not a mapping of applications")
-    except FileNotFoundError:
-        raise DamagedRelease(f"the configuration {sys_config} is missing; restore it from the archive") from None
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DamagedRelease(f"the configuration {sys_config} can't be read: {error}") from None
-    return values, providers
-
-
-def load(sys_config: Path) -> Values:
-    """The configuration of this boot: what ``sys.config`` holds, then each provider in order.
-
-    Raises DamagedRelease for the file and ConfigError, naming the provider, for what one raises or returns.
-    """
-    values, providers = read(sys_config)
-    for reference, argument in providers:
-        try:
-            loaded = resolve_provider(reference).load(values, argument)
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError(
-                f"the configuration provider {reference} failed: {type(error).__name__}: {error}"
-            ) from error
-        if not isinstance(loaded, dict) or not all(isinstance(v, dict) for v in loaded.values()):
-            raise ConfigError(
-                f"the configuration provider {reference} returned {type(loaded).__name__}, no configuration"
-            )
-        if problems := not_plain(loaded):
-            raise ConfigError(
-                listing(f"the configuration provider {reference} returned what is not plain data:", problems)
-            )
-        values = loaded
-    return values

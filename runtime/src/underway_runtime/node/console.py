@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import code
-import concurrent.futures
 import contextlib
 import inspect
-import linecache
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
 from ..release.errors import EXIT_CODE_RAISED
+from .lines import editor
 from .logs import log
+from .session import FLAGS, Session, line_compiler, shown
 
 _EVAL = "<eval>"
 _SHELL = "<console>"
@@ -31,10 +29,9 @@ def evaluate(source: str, arguments: Sequence[str]) -> int:
     What the code raises is printed, with the traceback of that code only. SystemExit goes through.
     """
     sys.argv = ["eval", *arguments]
-    linecache.cache[_EVAL] = (len(source), None, source.splitlines(keepends=True), _EVAL)
     namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
     try:
-        compiled = compile(source, _EVAL, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        compiled = compile(source, _EVAL, "exec", flags=FLAGS, dont_inherit=True)
         function = FunctionType(compiled, namespace)
         if inspect.iscoroutinefunction(function):
             asyncio.run(function())
@@ -42,7 +39,7 @@ def evaluate(source: str, arguments: Sequence[str]) -> int:
             function()
     except Exception as error:
         sys.stdout.flush()
-        sys.stderr.write(_shown(error, _EVAL))
+        sys.stderr.write(shown(error, _EVAL, source))
         return EXIT_CODE_RAISED
     return 0
 
@@ -52,13 +49,10 @@ class Shell(code.InteractiveConsole):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, names: Mapping[str, Any], leave: Callable[[], None]) -> None:
         """`names` is what the code finds; `leave` is called when the user does, with Ctrl-D or ``exit()``."""
-        self._names: dict[str, Any] = {"__name__": "__console__", **names}
-        super().__init__(self._names, filename=_SHELL)
-        self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        self._loop = loop
+        self._session = Session(loop, _SHELL, names)
+        super().__init__(self._session.namespace, filename=_SHELL)
+        self.compile = line_compiler()
         self._leave = leave
-        self._task: asyncio.Task[None] | None = None
-        self._executing = False
         self._input = _Terminal() if sys.stdin is not None and sys.stdin.isatty() else _Pipe()
 
     def start(self, banner: str) -> None:
@@ -67,11 +61,7 @@ class Shell(code.InteractiveConsole):
 
     def interrupt(self) -> None:
         """Ctrl-C: interrupt what runs, and not the node. Called in the main thread."""
-        if self._executing and self._loop_is_here():
-            raise KeyboardInterrupt
-        if (task := self._task) is not None:
-            self._loop.call_soon_threadsafe(task.cancel)
-        else:
+        if not self._session.interrupt_here():
             log("\n(Ctrl-D stops the node)")
 
     def close(self) -> None:
@@ -82,16 +72,10 @@ class Shell(code.InteractiveConsole):
         return self._input.read(prompt)
 
     def runcode(self, code: CodeType) -> None:
-        done: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._loop.call_soon_threadsafe(self._execute, code, done)
-        try:
-            done.result()
-        except SystemExit:
-            raise
-        except BaseException as error:
-            self.write("KeyboardInterrupt\n" if isinstance(error, KeyboardInterrupt) else _shown(error, _SHELL))
-        finally:
-            sys.stdout.flush()  # who reads a pipe wants the answer now
+        outcome = self._session.run([code]).result()
+        if outcome.how == "exit":
+            raise SystemExit(outcome.status)
+        self.write("KeyboardInterrupt\n" if outcome.how == "interrupted" else outcome.shown)
 
     def _run(self, banner: str) -> None:
         try:
@@ -99,41 +83,6 @@ class Shell(code.InteractiveConsole):
                 self.interact(banner, exitmsg="")
         finally:
             self._leave()
-
-    def _execute(self, code: CodeType, done: concurrent.futures.Future[None]) -> None:
-        """On the loop: run the code, or start the task that does."""
-        try:
-            self._executing = True
-            try:
-                started = FunctionType(code, self._names)()
-            finally:
-                self._executing = False
-        except BaseException as error:
-            done.set_exception(error)
-            return
-        if not inspect.iscoroutine(started):
-            done.set_result(None)
-            return
-
-        async def run() -> None:
-            try:
-                await started
-            except asyncio.CancelledError:
-                done.set_exception(KeyboardInterrupt())
-            except BaseException as error:  # SystemExit in a task would end the loop
-                done.set_exception(error)
-            else:
-                done.set_result(None)
-            finally:
-                self._task = None
-
-        self._task = self._loop.create_task(run())
-
-    def _loop_is_here(self) -> bool:
-        try:
-            return asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            return False
 
 
 class _Terminal:
@@ -143,10 +92,7 @@ class _Terminal:
         import termios
 
         self._restore = partial(termios.tcsetattr, 0, termios.TCSANOW, termios.tcgetattr(0))
-        with contextlib.suppress(ImportError):
-            import readline
-
-            readline.parse_and_bind("tab: complete")
+        editor()
 
     def read(self, prompt: str) -> str:
         return input(prompt)
@@ -178,11 +124,3 @@ class _Pipe:
 
     def close(self) -> None:
         pass
-
-
-def _shown(error: BaseException, filename: str) -> str:
-    """The traceback of what the user typed, without the frames that lead to it."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename != filename:
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))

@@ -1,75 +1,129 @@
-"""The cookie: the secret that the nodes of a release share. Never logged, never on a command line."""
+"""The cookie: the secret that the nodes of a release share. Never logged, never on a command line.
+
+Commands that talk to a node read it too, so this imports little.
+"""
 
 from __future__ import annotations
 
 import json
-import secrets
-import stat
+import os
 from collections.abc import Mapping
-from pathlib import Path
 
+from ..release import names
 from ..release.errors import ConfigError, DamagedRelease
-from .files import replace
-from .settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .settings import Settings
 
 _BYTES = 32
 
 
 def obtain(settings: Settings, environ: Mapping[str, str]) -> str:
-    """The cookie of this node.
+    """The cookie of this node; made, where the release leaves that to the node and there is none.
+
+    Raises ConfigError and DamagedRelease as `find` does, and ConfigError when it can't be written.
+    """
+    root, var = str(settings.root), str(settings.var.path)
+    return settings.cookie or find(root, settings.version, var, environ) or _make(settings)
+
+
+def find(root: str, version: str, var: str, environ: Mapping[str, str]) -> str | None:
+    """The cookie as it is now; None when the node is to make it and has not.
 
     ``RELEASE_COOKIE`` wins. Else ``releases/V/cookie.source`` says where it is: in a file, in a variable, or with the node,
     which makes it at its first boot and keeps it in ``var/COOKIE``, for the owner only. Raises ConfigError when it is
     not there or others can read the node's own, and DamagedRelease for the source.
     """
-    if settings.cookie:
-        return settings.cookie
-    match _source(settings.place.cookie_source):
+    if cookie := environ.get("RELEASE_COOKIE"):
+        return cookie
+    path = os.path.join(root, "releases", version, names.COOKIE_SOURCE)
+    match _source(path):
         case {"from": "node"}:
-            return _own(settings.var.cookie)
+            return _own(os.path.join(var, names.COOKIE))
         case {"from": "file", "file": str(file)}:
-            return _read(Path(settings.root, file))
+            return _read(os.path.join(root, file))
         case {"from": "variable", "variable": str(variable)}:
             if cookie := environ.get(variable):
                 return cookie
             raise ConfigError(f"the cookie of this release comes from the variable {variable}, which is not set")
         case other:
-            raise DamagedRelease(
-                f"{settings.place.cookie_source} does not say where the cookie is: {json.dumps(other)}"
-            )
+            raise DamagedRelease(f"{path} does not say where the cookie is: {json.dumps(other)}")
 
 
-def _source(path: Path) -> object:
+def hide(environ: dict[str, str] | os._Environ[str], settings: Settings) -> None:
+    """Take the cookie out of what the children of this process inherit."""
+    environ.pop("RELEASE_COOKIE", None)
+    source = _source(str(settings.place.cookie_source))
+    if isinstance(source, dict) and source.get("from") == "variable":
+        environ.pop(str(source.get("variable")), None)
+
+
+def share(path: Path, group: int | None) -> None:
+    """Let the members of this group read the cookie that the node made, and nobody else; None is for the owner only.
+
+    Raises ConfigError when that can't be.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        status = path.stat()
+        wanted = (0o600, status.st_gid) if group is None else (0o640, group)
+        if (status.st_mode & 0o777, status.st_gid) != wanted:
+            path.chmod(0o600)
+            os.chown(path, -1, wanted[1])
+            path.chmod(wanted[0])
+    except FileNotFoundError:
+        pass  # it comes from elsewhere
+    except OSError as error:
+        who = "its owner" if group is None else "its owner and the members of `control_group`"
+        raise ConfigError(f"the cookie in {path} is to be for {who} only: {error.strerror}") from None
+
+
+def _source(path: str) -> object:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
     except FileNotFoundError:
         return {"from": "node"}
     except (OSError, ValueError) as error:
         raise DamagedRelease(f"{path} can't be read: {error}; restore it from the release's archive") from None
 
 
-def _own(path: Path) -> str:
+def _own(path: str) -> str | None:
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        mode = os.stat(path).st_mode & 0o777
     except FileNotFoundError:
-        cookie = secrets.token_urlsafe(_BYTES)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, cookie + "\n", 0o600)
-        except OSError as error:
-            raise ConfigError(
-                f"the cookie can't be written to {path}: {error.strerror}; set RELEASE_VAR to a directory that belongs to"
-                " the user who runs the node"
-            ) from None
-        return cookie
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return None
+    except OSError:
+        mode = 0  # to read it says the same, and better
+    if mode & 0o037:
         raise ConfigError(f"others can read the cookie in {path} (its mode is {mode:04o}); chmod 600 it")
     return _read(path)
 
 
-def _read(path: Path) -> str:
+def _make(settings: Settings) -> str:
+    import secrets
+
+    from .files import replace
+
+    path = settings.var.cookie
+    cookie = secrets.token_urlsafe(_BYTES)
     try:
-        cookie = path.read_text(encoding="utf-8").strip()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, cookie + "\n", 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"the cookie can't be written to {path}: {error.strerror}; set RELEASE_VAR to a directory that belongs to"
+            " the user who runs the node"
+        ) from None
+    return cookie
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            cookie = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(f"the cookie of this release is in {path}, which can't be read: {reason}") from None

@@ -2,32 +2,4 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from pathlib import Path
-
-
-def replace(path: Path, text: str, mode: int) -> None:
-    """Put `text` in place of `path`, with these permissions from its first moment on: temporary file, fsync, rename.
-
-    Raises OSError; then what was there before is still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()  # of a process that had our pid and died
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, mode)  # whatever the umask
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+from ..release.files import replace as replace

@@ -1,4 +1,4 @@
-"""Listening sockets: addresses as configured, and the sockets bound to them.
+"""Listening sockets: addresses as configured, and the sockets for them, which the keeper binds and holds.
 
 =============================  ===========================================================================
 ``tcp://127.0.0.1:8000``       an address and port; port 0 takes a free one
@@ -11,56 +11,72 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
-import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from ..release.errors import BootError, listing
 
+Ask: TypeAlias = Callable[[Sequence[str]], "Sequence[socket.socket | str]"]
+"""Asks the keeper for sockets; for each there is one, or what was the matter. See ``release/channel.py``."""
+
+_UNAVAILABLE = "unavailable "
+
 
 @dataclass(frozen=True)
 class Listeners:
-    """Sockets bound by this process, and the socket files that came with them."""
+    """The node's descriptors of sockets that listen."""
 
     sockets: tuple[socket.socket, ...]
-    files: tuple[tuple[Path, tuple[int, int]], ...] = field(default=())
-    """With its identity: another process may have put its own in place since."""
+    addresses: tuple[str, ...] = ()
+    """Where they are bound, in the form in which it is configured, with the ports that they got."""
+    release: Callable[[], None] = lambda: None
+    """Tells the keeper that the node does without them."""
 
     @property
-    def addresses(self) -> list[str]:
-        """Where they are bound, in the form in which it is configured, with the ports that they got."""
-        return [text(each) for each in self.sockets]
+    def shared(self) -> Listeners:
+        """The same, of which `close` does not tell the keeper: another node has them as well."""
+        return Listeners(self.sockets, self.addresses)
 
     def close(self) -> None:
-        """Close the sockets and remove their files."""
+        """Close the sockets; so does the keeper, unless another node is to follow."""
         for each in self.sockets:
             each.close()
-        for path, identity in self.files:
-            with contextlib.suppress(OSError):
-                if _identity(path) == identity:
-                    path.unlink()
+        self.release()
 
 
-def bind(addresses: Sequence[str]) -> Listeners:
-    """Bind every address, or none: raises BootError listing those that can't be bound, each with its reason."""
+def bind(addresses: Sequence[str], ask: Ask, release: Callable[[Sequence[str]], None], umask: int) -> Listeners:
+    """Have every address, or none: raises BootError listing those that can't be bound, each with its reason."""
     sockets: list[socket.socket] = []
-    files: list[tuple[Path, tuple[int, int]]] = []
-    problems = []
+    names: list[str] = []
+    asked: list[str] = []
+    problems: list[str] = []
     for address in addresses:
         try:
-            if (path := socket_file(address)) is not None:
-                sockets.append(_bind_file(path))
-                files.append((path, _identity(path)))
-            else:
-                sockets += _bind_tcp(*host_and_port(address))
+            wanted = _wanted(address, umask)
         except (OSError, ValueError) as error:
             problems.append(f"{address}: {getattr(error, 'strerror', None) or error}")
-    listeners = Listeners(tuple(sockets), tuple(files))
+            continue
+        outcomes = ask(wanted)
+        for text, outcome in zip(wanted, outcomes, strict=True):
+            if isinstance(outcome, socket.socket):
+                sockets.append(outcome)
+                asked.append(text)
+                names.append(address if outcome.family == socket.AF_UNIX else address_of(outcome))
+        reasons = [each for each in outcomes if isinstance(each, str)]
+        fatal = [each for each in reasons if not each.startswith(_UNAVAILABLE)]
+        if fatal or len(reasons) == len(outcomes):  # localhost may have an IPv6 address where the machine has no IPv6
+            problems.append(f"{address}: {(fatal or reasons)[0].partition(' ')[2]}")
+
+    def let_go() -> None:
+        release(tuple(asked))
+        asked.clear()  # another time it could be the socket of another
+
+    listeners = Listeners(tuple(sockets), tuple(names), let_go)
     if problems:
         listeners.close()
         raise BootError(listing("can't listen:", problems))
@@ -68,7 +84,7 @@ def bind(addresses: Sequence[str]) -> Listeners:
 
 
 def bind_private(path: Path) -> Listeners:
-    """A socket file that only this user can connect to, in the place of any that is there."""
+    """A socket file that only this user can connect to, in the place of any that is there; no keeper holds it."""
     each = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         each.setblocking(False)
@@ -79,7 +95,14 @@ def bind_private(path: Path) -> Listeners:
     except BaseException:
         each.close()
         raise
-    return Listeners((each,), ((path, _identity(path)),))
+    made = _identity(path)
+
+    def remove() -> None:
+        with contextlib.suppress(OSError):
+            if _identity(path) == made:  # another node may have put its own in place since
+                path.unlink()
+
+    return Listeners((each,), (f"unix://{path}",), remove)
 
 
 @contextlib.contextmanager
@@ -90,6 +113,21 @@ def short(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{directory}/{path.name}" if os.path.isdir("/proc/self/fd") else os.fspath(path)
     finally:
         os.close(directory)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_ino, status.st_mtime_ns  # the number alone may be given out again at once
+
+
+def _wanted(address: str, umask: int) -> list[str]:
+    """What the keeper is asked for. Raises OSError when a name is not known, and ValueError."""
+    if (path := socket_file(address)) is not None:
+        return [f"unix {0o777 & ~umask:o} {path}"]
+    host, port = host_and_port(address)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    targets = dict.fromkeys((family, target) for family, _, _, _, target in found)
+    return [f"tcp{6 if family == socket.AF_INET6 else 4} {' '.join(map(str, target))}" for family, target in targets]
 
 
 def socket_file(address: str) -> Path | None:
@@ -117,75 +155,8 @@ def host_and_port(address: str) -> tuple[str, int]:
     return host, port
 
 
-def _bind_tcp(host: str, port: int) -> list[socket.socket]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    unavailable: OSError | None = None
-    try:
-        for family, kind, protocol, _, target in dict.fromkeys(found):
-            try:
-                each = socket.socket(family, kind, protocol)
-                sockets.append(each)
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # so that 0.0.0.0 and [::] go together
-                each.setblocking(False)
-                each.bind(target)
-            except OSError as error:
-                if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-                    raise
-                unavailable = error  # localhost has an IPv6 address where the machine has no IPv6
-                if sockets and sockets[-1].family == family:
-                    sockets.pop().close()
-        if unavailable is not None and not sockets:
-            raise unavailable
-    except BaseException:
-        for each in sockets:
-            each.close()
-        raise
-    return sockets
-
-
-def _bind_file(path: Path) -> socket.socket:
-    _remove_stale(path)
-    each = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        each.setblocking(False)
-        each.bind(os.fspath(path))
-    except BaseException:
-        each.close()
-        raise
-    return each
-
-
-def _remove_stale(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ValueError("this file is there already and is no socket; remove it, or choose another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(path))
-        except ConnectionRefusedError:
-            path.unlink()  # its process is gone
-            return
-        except BlockingIOError:
-            pass  # alive, with a full backlog
-    raise ValueError("another process listens there")
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.lstat()
-    return status.st_ino, status.st_mtime_ns  # the number alone may be given out again at once
-
-
-def text(each: socket.socket) -> str:
+def address_of(each: socket.socket) -> str:
     """Where a socket is bound, in the form in which that is configured."""
     name = each.getsockname()
-    if each.family == socket.AF_UNIX:
-        return f"unix://{name}"
     host = f"[{name[0]}]" if each.family == socket.AF_INET6 else name[0]
     return f"tcp://{host}:{name[1]}"

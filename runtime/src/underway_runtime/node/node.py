@@ -2,7 +2,7 @@
 
 ::
 
-    lock, cookie, configuration     in the main thread; a signal ends it at once
+    lock, cookie, configuration     in the main thread; a signal ends it at once. The keeper has the lock
       └─ code path, modules         instructions before the first start; likewise
            └─ starts                on the loop; a signal stops what has started
                 └─ running          until a signal, the shell, or the end of an application that matters
@@ -25,16 +25,20 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
-from . import collector, config, cookie, lock, signals
+from . import bootconfig, collector, config, cookie, resolution, session, signals
 from .adopt import Adoption
-from .applications import Applications, Ending, Stopping, check_code_path
+from .applications import Applications, Ending, Stopping, check_code_path, describe
+from .control.server import Server, open_control
+from .keeping import Keeping
 from .logs import last_words, log
 from .mainthread import MainThread
+from .report import Report
 from .servers import World, overlaps
 from .servers import run as run_application
 from .settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
@@ -45,15 +49,26 @@ _TO_END = 2.0
 """Seconds that the process gets to end, when its applications have stopped."""
 
 
+_MARGIN = 5.0
+"""Seconds beyond that after which who waits for the end is told."""
+
+
 class Node:
     """One run of a node."""
 
     def __init__(
-        self, settings: Settings, script: BootScript, environ: Mapping[str, str], *, shell: bool = False
+        self,
+        settings: Settings,
+        script: BootScript,
+        environ: Mapping[str, str],
+        keeper: Keeping,
+        *,
+        shell: bool = False,
     ) -> None:
         self._settings = settings
         self._script = script
         self._environ = environ
+        self._keeper = keeper
         self._shell_wanted = shell
         self._shell: Any = None
         self._preparing = True
@@ -62,28 +77,34 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main_thread = MainThread() if _has_main(script) else None
         self._exit_error: BaseException | None = None
+        self._report = Report(settings, script, os.getppid())
+        self._control: Server | None = None
+        self._states: Callable[[], Mapping[str, str]] = dict
 
     def run(self) -> int:
         """Run until the node stops, and return the exit status. Called once, in the main thread.
 
         Raises UnderwayError when it could not start.
         """
-        self._lock = lock.acquire(self._settings.tmp, self._settings.name)
         try:
             signals.install(self._on_signal)
             try:
+                self._keeper.hold(self._settings)
                 start = self._prepare()
                 self._preparing = False
             except Stopping:
                 log(f"{self._settings.name} was stopped before it had started")
                 return 0
+            except BaseException as error:
+                self._settle(error)
+                raise
             return self._run_loop(start) if self._main_thread is None else self._run_both(start, self._main_thread)
         finally:
             if self._shell is not None:
                 self._shell.close()
+            self._close_control()
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()  # while `_end_soon` watches
-            self._lock.remove_pid()
 
     def ask_to_stop(self) -> None:
         """Make the node stop; from any thread, any number of times."""
@@ -92,18 +113,40 @@ class Node:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the node has stopped
                 self._loop.call_soon_threadsafe(self._asked_on_loop.set)
 
+    def ask_to_restart(self) -> None:
+        """Make the node stop, and the keeper start the permanent release in its place; from any thread."""
+        self._keeper.restart()
+        self.ask_to_stop()
+
+    def _open_control(self, secret: str) -> None:
+        self._control = open_control(self._settings, secret, self._document, self.ask_to_restart, self._listen)
+
+    def _listen(self, path: Path, group: int | None) -> socket.socket:
+        """A socket file that the keeper holds, so that who asks between two nodes waits for the next."""
+        listener = self._keeper.listen_on(path, 0o600 if group is None else 0o660)
+        if group is not None:
+            os.chown(path, -1, group)
+        return listener
+
     def _prepare(self) -> Callable[[], Awaitable[int]]:
         """Do all that comes before the first start; returns what is left, to be called on the loop."""
         settings = self._settings
-        self.cookie = cookie.obtain(settings, self._environ)
+        secret = cookie.obtain(settings, self._environ)
+        cookie.hide(os.environ, settings)
         for instruction in self._script.instructions:
             if isinstance(instruction, CodePath):
                 check_code_path(instruction.directories, settings.directory.lib)
-        config.install(config.load(settings.sys_config))
+        built = resolution.read(settings.sys_config)
+        if early := "start-distribution-during-config" in built.flags:
+            config.install(built.values)
+            self._open_control(secret)
+        bootconfig.boot(settings, self._script)
+        if not early:
+            self._open_control(secret)
         stop_timeout = _seconds("stop_timeout", STOP_TIMEOUT)
-        self._lock.announce(release=settings.name, version=settings.version, stop_timeout=stop_timeout)
+        self._keeper.about(settings, stop_timeout)
 
-        world = World(config.config.get, log, self._main_thread, adoption=Adoption(log))
+        world = World(config.config.get, log, self._keeper.bind, self._main_thread, adoption=Adoption(log))
         self._stop_timeout = stop_timeout
         self.applications = Applications(
             settings.directory.lib,
@@ -114,7 +157,11 @@ class Node:
             stop_timeout=stop_timeout,
             drain_timeout=_drain_timeout,
             overlaps=partial(overlaps, world=world),
+            note=self._report.note,
         )
+        self._states = lambda: self.applications.states
+        if self._control is not None:
+            self._control.desk.stops_within = stop_timeout + _TO_END + _MARGIN
         instructions = list(self._script.instructions)
         while instructions and not isinstance(instructions[0], Start):
             self.applications.obey(instructions.pop(0))
@@ -175,6 +222,8 @@ class Node:
         if self._main_thread is not None:
             loop.add_reader(self._awake, self._on_wakeup)
         applications = self.applications
+        if self._control is not None:
+            self._control.desk.attach(loop, self._names)
         boot = asyncio.ensure_future(applications.boot(instructions))
         asked = asyncio.ensure_future(self._asked_on_loop.wait())
         ending = asyncio.ensure_future(applications.ending.get())
@@ -182,6 +231,8 @@ class Node:
             await asyncio.wait({boot, asked, ending}, return_when=asyncio.FIRST_COMPLETED)
             if boot.done() and boot.exception() is None:
                 loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
+                self._settle(None)
+                self._keeper.ready(f"{self._settings.version}, running {', '.join(applications.running)}")
                 if self._shell_wanted:
                     self._start_shell()
                 await asyncio.wait({asked, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -189,8 +240,11 @@ class Node:
                 boot.cancel()
                 await asyncio.wait({boot}, timeout=self._stop_timeout + 1)  # it stops what has started
             self._asked = True
+            self._report.now("stopping")
             if boot.done() and not boot.cancelled() and (error := boot.exception()):
+                self._settle(error)
                 raise error
+            self._keeper.stopping(asked=asked.done() and self._exit_error is None)
             await applications.stop()
             return self._status(ending.result() if ending.done() else None)
         finally:
@@ -199,6 +253,26 @@ class Node:
                 task.cancel()
             if self._main_thread is not None:
                 loop.remove_reader(self._awake)
+
+    def _settle(self, error: BaseException | None) -> None:
+        """It is ready, or could not start."""
+        if error is None:
+            self._report.now("running")
+        if self._control is not None:
+            self._control.desk.settle(None if error is None else describe(error))
+
+    def _close_control(self) -> None:
+        if self._control is not None:
+            self._control.desk.settle(f"{self._settings.name} was stopped before it had started")
+            self._control.close()
+
+    def _document(self) -> dict[str, Any]:
+        return self._report.document(self._states())
+
+    def _names(self) -> dict[str, Any]:
+        """What code finds that somebody runs in the node."""
+        running = self.applications.running.copy()
+        return {"config": config.config, **{name: service.subject for name, (_, service) in running.items()}}
 
     def _status(self, ending: Ending | None) -> int:
         if ending is not None:
@@ -220,6 +294,9 @@ class Node:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two instructions of whatever runs there."""
+        if number == session.INTERRUPT:
+            session.on_signal()
+            return
         if self._preparing:
             raise Stopping(0)
         if self._main_thread is not None:
@@ -242,11 +319,10 @@ class Node:
     def _start_shell(self) -> None:
         from .console import Shell
 
-        running = {name: service.subject for name, (_, service) in self.applications.running.items()}
         assert self._loop is not None
-        self._shell = Shell(self._loop, {"config": config.config, **running}, self.ask_to_stop)
+        self._shell = Shell(self._loop, self._names(), self.ask_to_stop)
         settings = self._settings
-        names = ", ".join(running) or "none"
+        names = ", ".join(self.applications.running) or "none"
         self._shell.start(
             f"{settings.name} {settings.version}, Python {sys.version.split()[0]}; running: {names}\n"
             "`await` works at the prompt; Ctrl-D stops the node."
@@ -265,7 +341,6 @@ class Node:
         timer.start()
 
     def _end_now(self, reason: str) -> None:
-        self._lock.remove_pid()
         if self._shell is not None:
             self._shell.close()
 

@@ -27,7 +27,7 @@ from ..release.bootscript import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease
 from .adopt import Adoption
 from .applications import CutOff, Log, Service
-from .listen import Listeners, bind, bind_private
+from .listen import Listeners, bind_private
 from .mainthread import MainThread
 
 REQUESTS_SHARE = 0.8
@@ -43,8 +43,8 @@ class World:
 
     configured: Callable[[str, str, Any], Any]
     log: Log
+    bind: Callable[[Sequence[str]], Listeners]
     main_thread: MainThread | None = None
-    bind: Callable[[Sequence[str]], Listeners] = bind
     private: Path | None = None
     """A directory for sockets that only this user can connect to: each web application is served there too, as soon as it
     is prepared, so that gates can call it before it accepts."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from ..release.directory import ReleaseDirectory, VarDirectory, VersionDirectory
-from ..release.errors import ConfigError, UsageError, listing
+from ..release.errors import ConfigError, DamagedRelease, UsageError, listing
 
 LoadingMode: TypeAlias = Literal["embedded", "interactive"]
 
@@ -18,6 +19,29 @@ STOP_TIMEOUT = 10.0
 """Seconds that all of them together may take to stop."""
 DRAIN_TIMEOUT = 30.0
 """Seconds that each gets to finish what is under way, when another node takes over."""
+
+
+@dataclass(frozen=True)
+class Heart:
+    """How often a node that fails is started again: at most `restarts` times `within` seconds; see keeper/heart.py."""
+
+    restarts: int = 5
+    within: float = 60.0
+    delay: float = 1.0
+    """Seconds before the first; each further pause is twice as long."""
+    beat: float = 0.0
+    """Seconds without a sign of life after which a node counts as dead; 0 for never."""
+
+
+@dataclass(frozen=True)
+class Logs:
+    """How the logs of a daemon take turns; run_erl's defaults."""
+
+    generations: int = 5
+    size: int = 100_000
+    """Bytes."""
+    alive: float = 900.0
+    """Seconds without output after which a line says that there is none; 0 for never."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +61,9 @@ class Settings:
     boot_script_clean: Path
     sys_config: Path
     cookie: str | None = field(default=None, repr=False)
+    heart_wanted: bool | None = None
+    """What RELEASE_HEART says."""
+    log: Logs = Logs()
 
     @property
     def directory(self) -> ReleaseDirectory:
@@ -63,6 +90,12 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         problems.append(f"RELEASE_MODE is embedded or interactive, not {mode!r}")
     if distribution != "none":
         problems.append(f"RELEASE_DISTRIBUTION is none, not {distribution!r}")
+    wanted = environ.get("RELEASE_HEART") or None
+    if wanted not in {None, "true", "false"}:
+        problems.append(f"RELEASE_HEART is true or false, not {wanted!r}")
+    generations = _number(environ, "RELEASE_LOG_GENERATIONS", 5, 2, 1000, problems)
+    size = _number(environ, "RELEASE_LOG_SIZE", 100_000, 1000, 2**30, problems)
+    minutes = _number(environ, "RELEASE_LOG_ALIVE_MINUTES", 15, 0, 2**30, problems)
     if problems:
         raise ConfigError(listing("the environment does not describe a node:", problems))
 
@@ -81,4 +114,27 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         boot_script_clean=place.boot_script(environ.get("RELEASE_BOOT_SCRIPT_CLEAN") or "start_clean"),
         sys_config=Path(environ.get("RELEASE_SYS_CONFIG") or place.sys_config),
         cookie=environ.get("RELEASE_COOKIE") or None,
+        heart_wanted=None if wanted is None else wanted == "true",
+        log=Logs(generations, size, minutes * 60.0),
     )
+
+
+def heart(settings: Settings) -> Heart | None:
+    """What the release says, unless RELEASE_HEART says otherwise. Raises DamagedRelease."""
+    if settings.heart_wanted is False:
+        return None
+    path = settings.place.heart
+    try:
+        return Heart(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Heart() if settings.heart_wanted else None
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedRelease(f"{path} can't be read: {error}; restore it from the release's archive") from None
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, least: int, most: int, problems: list[str]) -> int:
+    text = environ.get(name) or str(default)
+    if text.isdecimal() and least <= int(text) <= most:
+        return int(text)
+    problems.append(f"{name} is a number from {least} to {most}, not {text!r}")
+    return default

@@ -10,23 +10,26 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TypeAlias
 
+from .session import INTERRUPT
+
 Handler: TypeAlias = Callable[[int, FrameType | None], object]
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+_HANDLED = (*STOPPING, INTERRUPT)
 
 _held = threading.local()
 
 
 def install(handler: Handler) -> None:
-    """Make `handler` that of this process for the signals that stop it; called in the main thread.
+    """Make `handler` that of this process for the signals that stop it or interrupt code; called in the main thread.
 
     A forked child would else hand the signal that is to end it to a node that it isn't.
     """
-    inherited = {number: signal.signal(number, handler) for number in STOPPING}
+    inherited = {number: signal.signal(number, handler) for number in _HANDLED}
 
     # A signal that reaches the child before it has its handlers back waits until then.
     def hold() -> None:
-        _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
 
     def let_go() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)

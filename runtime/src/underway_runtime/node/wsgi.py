@@ -63,7 +63,7 @@ async def run(load: Load, reference: str, world: World) -> Service:
 
     async def drain(within: float) -> CutOff:
         nonlocal listeners
-        listeners = Listeners(listeners.sockets)  # their files are used by whom they are shared with
+        listeners = listeners.shared
         return await asyncio.shield(asyncio.wrap_future(serving.drain(within)))
 
     async def stop(within: float) -> None:

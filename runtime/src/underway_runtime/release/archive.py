@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +58,11 @@ class Contents:
     """Of the archive itself."""
 
 
-Accept = Callable[[Manifest], None]
-"""Looks at the manifest before anything else is read; raises an UnderwayError to refuse it."""
+Accept = Callable[[Manifest], Container[str] | None]
+"""Looks at the manifest before anything else is read; raises an UnderwayError to refuse it.
+
+Returns which of its files are to be written, beside the manifest; None for all. Those that are not are still compared.
+"""
 
 
 def path(place: Path, manifest_name: str, version: str, kind: str = "zst") -> Path:
@@ -174,11 +177,10 @@ def read_tar(stream: Stream, tree: Tree | None, limits: Limits, accept: Accept |
     Raises Corrupt for whatever differs from the one tar that its manifest allows, and what `accept` raises.
     """
     manifest, date, text = _read_manifest(stream, limits)
-    if accept is not None:
-        accept(manifest)
+    wanted = accept(manifest) if accept is not None else None
     itself = layout.manifest_path(manifest.version)
     if tree is not None:
-        tree.reserve(_total(manifest))
+        tree.reserve(sum(e.size for path, e in manifest.files.items() if wanted is None or path in wanted))
     for path in sorted([*manifest.files, itself]):
         if path == itself:  # it was read first, and is written in its turn
             if tree is not None:
@@ -189,10 +191,11 @@ def read_tar(stream: Stream, tree: Tree | None, limits: Limits, accept: Accept |
         expected = layout.header(path, entry, date)
         if (found := stream.read_exactly(len(expected))) != expected:
             raise Corrupt(_difference(found, path, manifest))
+        into = tree if wanted is None or path in wanted else None
         if entry.link is None:
-            _copy(stream, path, entry, tree)
-        elif tree is not None:
-            tree.link(path, entry.link)
+            _copy(stream, path, entry, into)
+        elif into is not None:
+            into.link(path, entry.link)
     if (found := stream.read_exactly(len(layout.END))) != layout.END:
         raise Corrupt(_difference(found, None, manifest))
     stream.finish()

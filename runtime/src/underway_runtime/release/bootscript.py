@@ -5,7 +5,7 @@ A JSON file of instructions, in order, after OTP's ``.script`` files (erlang/otp
 =================  =====================================================================================
 ``path``           directories of applications, each ``$RELEASE_LIB/NAME-VERSION``; all must exist
 ``prim_load``      import these modules now (only when ``RELEASE_MODE`` is ``embedded``)
-``load``           make an application known: its version, what it requires, what starts it, its default
+``load``           make an application known: its version, what it requires, what starts it, the schema of its
                    configuration
 ``start``          start a loaded application in a mode: permanent, transient or temporary
 ``progress``       a landmark, for logs
@@ -56,6 +56,8 @@ class Load:
     """What starts it, exactly one of: ``{"class": "mod:Class"}``, ``{"asgi": "mod:app", "listen": [...]}``,
     ``{"wsgi": "mod:app", "listen": [...]}``, ``{"main": "mod:func", "args": [...]}``, which may have ``listen`` too; each but
     a class may have ``"overlap": false``. None for a library."""
+    config_schema: str | None = None
+    """``mod:Class`` that its configuration has to fit; an Application class names its own."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,9 @@ def _to_json(instruction: Instruction) -> dict[str, Any]:
             return {"path": list(directories)}
         case PrimLoad(application, modules):
             return {"prim_load": application, "modules": list(modules)}
-        case Load(application, version, requires, start):
-            return {"load": application, "version": version, "requires": list(requires), "start": start}
+        case Load(application, version, requires, start, config_schema):
+            entry = {"load": application, "version": version, "requires": list(requires), "start": start}
+            return entry if config_schema is None else {**entry, "config_schema": config_schema}
         case Start(application, mode):
             return {"start": application, "mode": mode}
         case Progress(name):
@@ -151,7 +154,10 @@ def _from_json(entry: Any) -> Instruction:
         case {"load": application, "version": version, "requires": requires, "start": start}:
             if not (start is None or isinstance(start, dict)):
                 raise ValueError(f"what starts {application!r} is an object or null, not {start!r}")
-            return Load(_text(application), _text(version), _texts(requires), start)
+            schema = entry.get("config_schema")
+            return Load(
+                _text(application), _text(version), _texts(requires), start, None if schema is None else _text(schema)
+            )
         case {"start": application, "mode": mode}:
             if mode not in STARTING_MODES:
                 raise ValueError(f"{application!r} has mode {mode!r}; it can start as {', '.join(STARTING_MODES)}")

@@ -3,6 +3,7 @@
 ::
 
     hello/
+    ├── .transaction/          of unpack and remove, while they are at it: what comes in, what goes out
     ├── bin/
     │   └── hello              finds the version to boot and execs releases/V/launcher; never goes stale
     ├── python-3.11.7/         the interpreter
@@ -11,6 +12,7 @@
     ├── releases/
     │   ├── start.data         "INTERPRETER-VERSION RELEASE-VERSION": what a fresh copy boots
     │   ├── hello-0.1.0.rel    copy of releases/0.1.0/hello.rel
+    │   ├── shared.json        a manifest of files that stayed when the version that had brought them was removed
     │   └── 0.1.0/
     │       ├── manifest.json  release id, target, each file with sha256
     │       ├── sbom.cdx.json  what is in it, for scanners
@@ -25,11 +27,19 @@
     │       ├── sys.config     configuration as built
     │       ├── gates.json     what must hold for this version to stand; only where gates are set
     │       ├── cookie.source  where the node takes its cookie from; never the cookie
+    │       ├── heart          how often a node that fails is started again; only where it is
+    │       ├── systemd.service  systemd.socket   what `bin/hello systemd` prints, but for what is known there only
     │       └── launcher  env.sh  python.args  remote.python.args  runtime.py
     └── var/                   all that changes; elsewhere with RELEASE_VAR
+        ├── RELEASES           the ledger: version -> unpacked, permanent, old; failed versions are marked
         ├── start.data         written by commit; wins over releases/start.data
+        ├── transaction        held with flock by the one command that may change the releases; says which and whose
+        ├── incoming/          archives and deltas to unpack
         ├── COOKIE             0600; made or read on the node
-        ├── run/  log/         pid and lock of the node; logs
+        ├── run/               lock and pid of the keeper, control socket of the node
+        │   └── hello-0.1.0-3f9c02d1.config    0600; what one boot was configured with, for people and `bin/hello config`
+        ├── log/               hello.log.1 and so on, of a daemon
+        ├── journal/           uses.jsonl: who ran which code in the node
         └── ...
 """
 
@@ -37,6 +47,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from . import names
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,16 @@ class ReleaseDirectory:
     def start_data(self) -> Path:
         """What a fresh copy boots; ``var/start.data`` wins where there is one."""
         return self.releases / "start.data"
+
+    @property
+    def shared(self) -> Path:
+        """What accounts for files like ``bin/NAME`` when the version that had brought them is gone."""
+        return self.releases / "shared.json"
+
+    @property
+    def transaction(self) -> Path:
+        """Beside what it is renamed to; cleared by the next transaction when its own died."""
+        return self.root / ".transaction"
 
     def command(self, name: str) -> Path:
         return self.bin / name
@@ -115,7 +137,15 @@ class VersionDirectory:
 
     @property
     def cookie_source(self) -> Path:
-        return self.path / "cookie.source"
+        return self.path / names.COOKIE_SOURCE
+
+    @property
+    def heart(self) -> Path:
+        return self.path / "heart"
+
+    def unit(self, kind: str) -> Path:
+        """A unit for systemd, as a template; `kind` is ``service`` or ``socket``."""
+        return self.path / f"systemd.{kind}"
 
     @property
     def launcher(self) -> Path:
@@ -164,24 +194,59 @@ class VarDirectory:
         return self.path / "start.data"
 
     @property
+    def ledger(self) -> Path:
+        return self.path / "RELEASES"
+
+    @property
+    def transaction(self) -> Path:
+        """Held with flock by the one command that may change the releases."""
+        return self.path / "transaction"
+
+    @property
+    def incoming(self) -> Path:
+        return self.path / "incoming"
+
+    @property
     def cookie(self) -> Path:
-        return self.path / "COOKIE"
+        return self.path / names.COOKIE
 
     @property
     def run(self) -> Path:
-        return self.path / "run"
+        return self.path / names.RUN
 
     @property
     def log(self) -> Path:
         return self.path / "log"
 
+    def log_stem(self, name: str) -> Path:
+        """The logs of a daemon, but for their numbers."""
+        return self.log / f"{name}.log"
+
     @property
     def pid(self) -> Path:
         return self.run / "pid"
 
+    def resolved_config(self, name: str, version: str, boot: str) -> Path:
+        """What the boot called `boot` was configured with, 0600."""
+        return self.run / f"{name}-{version}-{boot}.config"
+
+    def resolved_configs(self) -> list[Path]:
+        """Those that there are, and what killed boots left of theirs while they wrote it."""
+        return [*self.run.glob("*.config"), *self.run.glob(".*.config.*")]
+
+    @property
+    def control(self) -> Path:
+        """The socket at which commands talk to the node."""
+        return self.run / names.CONTROL
+
+    @property
+    def uses(self) -> Path:
+        """The journal of code that was run by rpc, remote and eval."""
+        return self.path / "journal" / "uses.jsonl"
+
     @property
     def lock(self) -> Path:
-        """Held with flock for as long as the node lives."""
+        """Held with flock for as long as the keeper or the node lives."""
         return self.run / "lock"
 
 

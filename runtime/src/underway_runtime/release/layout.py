@@ -140,6 +140,8 @@ def _path_problem(path: str, version: str) -> str | None:
         return f"the path {path!r} has a part of more than 255 bytes"
     if _folded(parts[0]) == "var":
         return f"the path {path!r} is in var/, which belongs to the node"
+    if _folded(parts[0]) == ".transaction" or _folded(path) == "releases/shared.json":
+        return f"the path {path!r} belongs to the node"
     if _folded(parts[0]) == "releases" and len(parts) > 2 and parts[:2] != ["releases", version]:
         return f"the path {path!r} is of another version"
     return None

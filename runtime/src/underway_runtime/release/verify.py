@@ -21,7 +21,7 @@ def verify(root: Path, version: str) -> list[str]:
 
     Every file of its manifest must be there with its digest, mode and link. Files in ``lib``, ``python-V`` and
     ``releases/VERSION`` that are in no manifest of the release are named too, for code could be loaded from them. ``var`` is not
-    looked at. Of what several versions share by name, ``bin`` for one, any version's will do.
+    looked at. Of what several versions share by name, ``bin`` for one, any version's will do, also one's that was removed.
     """
     directory = ReleaseDirectory(root)
     manifests, problems = _manifests(root)
@@ -31,9 +31,21 @@ def verify(root: Path, version: str) -> list[str]:
         return [*([f"{directory.version(version).manifest} is missing"] if missing else []), *problems]
     tops = [_relative(root, directory.lib), _relative(root, directory.version(version).path)]
     tops += sorted(entry.name for entry in os.scandir(root) if entry.name.startswith("python-"))
-    problems += _file_problems(root, own, manifests)
+    accounts = dict(manifests)
+    if directory.shared.exists():
+        try:
+            accounts[""] = read(directory.shared)
+        except DamagedRelease as error:
+            problems.append(str(error))
+    problems += _file_problems(root, own.files, accounts)
     problems += _extra(root, tops, manifests)
     return problems
+
+
+def verify_below(root: Path, top: str, manifest: Manifest) -> list[str]:
+    """What is wrong with one directory of a version, ``lib/hello-0.1.0`` for one."""
+    files = {path: entry for path, entry in manifest.files.items() if f"{path}/".startswith(f"{top}/")}
+    return [*_file_problems(root, files, {}), *_extra(root, [top], {manifest.version: manifest})]
 
 
 def versions(root: Path) -> list[str]:
@@ -92,9 +104,9 @@ def _manifests(root: Path) -> tuple[dict[str, Manifest], list[str]]:
     return manifests, problems
 
 
-def _file_problems(root: Path, own: Manifest, manifests: Mapping[str, Manifest]) -> Iterator[str]:
+def _file_problems(root: Path, own: Mapping[str, Entry], manifests: Mapping[str, Manifest]) -> Iterator[str]:
     parents: dict[str, str | None] = {"": None}
-    for path, entry in own.files.items():
+    for path, entry in own.items():
         if (problem := _parent_problem(root, os.path.dirname(path), parents)) is not None:
             yield f"{path}: {problem}"
             continue

@@ -1,0 +1,102 @@
+"""The node as a process: started by ``bin/NAME``, with the line to it and, for a daemon, the pipe of its output."""
+
+from __future__ import annotations
+
+import _socket
+import fcntl
+import os
+import struct
+
+from ..release import channel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Iterator, Mapping, Sequence
+else:
+    import _signal
+
+_HIGH = 64
+"""The node's descriptor is not below this, where a shell script may use the numbers that it likes."""
+
+
+class Child:
+    """One node, from its start until it has been waited for."""
+
+    def __init__(self, command: list[str], environ: Mapping[str, str], *, piped: bool) -> None:
+        """Start it; where it is `piped` its output is to be read here. Raises OSError."""
+        self.ended: int | None = None
+        """Its exit status, or the negative number of the signal."""
+        self._line, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self._line.setblocking(False)
+        self._output, writing = os.pipe2(os.O_CLOEXEC) if piped else (-1, -1)
+        number = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD, _HIGH)
+        try:
+            self.pid = os.posix_spawn(
+                command[0],
+                command,
+                {**environ, channel.VARIABLE: str(number)},
+                file_actions=[(os.POSIX_SPAWN_DUP2, writing, target) for target in (1, 2) if piped],
+                setsigmask=(),
+                setsigdef=(_signal.SIGPIPE, _signal.SIGXFSZ),
+            )
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(number)
+            theirs.close()
+            if piped:
+                os.close(writing)
+                os.set_blocking(self._output, False)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What there may be something to read from, until it is at its end."""
+        return [number for number in (self._line.fileno(), self._output) if number >= 0]
+
+    def kill(self, number: int) -> None:
+        """Send it a signal; its pid is its own until it has been waited for."""
+        if self.ended is None:
+            os.kill(self.pid, number)
+
+    def messages(self) -> Iterator[tuple[str, list[str]]]:
+        """What it has said on the line."""
+        while self._line.fileno() >= 0:
+            try:
+                message = self._line.recv(channel.LIMIT)
+            except (BlockingIOError, ConnectionResetError):
+                return
+            if not message:
+                self._line.close()
+                return
+            yield channel.decode(message)
+
+    def output(self) -> bytes:
+        """Some of what it has printed; nothing when there is no more for now."""
+        if self._output < 0:
+            return b""
+        try:
+            data = os.read(self._output, 65536)
+        except BlockingIOError:
+            return b""
+        if not data:
+            os.close(self._output)
+            self._output = -1
+        return data
+
+    def answer(self, word: str, *fields: str, descriptors: Sequence[int] = ()) -> None:
+        """Say something to it. Never raises: where it has gone meanwhile, that is known soon."""
+        rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if descriptors else []
+        try:
+            self._line.sendmsg([channel.encode(word, *fields)], ancillary)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """The end of both; what a child of the node prints now, nobody reads."""
+        self._line.close()
+        if self._output >= 0:
+            os.close(self._output)
+            self._output = -1

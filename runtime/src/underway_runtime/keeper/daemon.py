@@ -1,0 +1,78 @@
+"""The keeper as a program: in the foreground, or in the background once the node is ready."""
+
+from __future__ import annotations
+
+import os
+
+from .keeper import Keeper
+from .logs import Log
+from .systemd import Systemd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping, Sequence
+
+_READY = b"ready"
+
+
+def main(command: str, arguments: Sequence[str], environ: MutableMapping[str, str]) -> int:
+    """Keep the node of ``command`` running; the exit status of this process. `arguments` begin with start or daemon."""
+    systemd = Systemd(environ)
+    if arguments[0] == "daemon":
+        return _daemon(command, arguments, environ, systemd)
+    return Keeper(command, arguments, environ, systemd, None, lambda: None).run()
+
+
+def _daemon(command: str, arguments: Sequence[str], environ: MutableMapping[str, str], systemd: Systemd) -> int:
+    """Let another process do it; return when the node is ready, or has failed, with what it said and its status."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child:
+        os.close(writing)
+        return _outcome(reading, child)
+    os.close(reading)
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    log = Log()
+    told = False
+
+    def tell(data: bytes) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            try:
+                os.write(writing, data)
+            except OSError:
+                pass  # who waited for it has gone
+            os.close(writing)
+
+    try:
+        status = Keeper(command, arguments, environ, systemd, log, lambda: tell(_READY)).run()
+    except BaseException:
+        import traceback
+
+        log.add(traceback.format_exc().encode(), 0.0)
+        status = 1
+    tell(b"%d\n%s" % (status, log.tail))
+    os._exit(status)
+
+
+def _outcome(reading: int, child: int) -> int:
+    said = b""
+    while True:
+        try:
+            data = os.read(reading, 65536)
+        except KeyboardInterrupt:
+            os.kill(child, 15)
+            continue
+        if not data:
+            break
+        said += data
+    if said == _READY:
+        return 0
+    os.waitpid(child, 0)  # so that nothing is left of it when this returns
+    status, _, text = said.partition(b"\n")
+    os.write(2, text if status else b"error: the keeper ended without a word\n")
+    return int(status) if status else 1

@@ -1,0 +1,65 @@
+"""The lock and the pid file of a running release; ``node/lock.py`` reads them, and says what they mean."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+_SIZE = 1024
+"""The document is padded to this, so that it is replaced by one write, which needs no new room on a full disk."""
+
+
+class Lock:
+    """A lock that this process holds, and shares with its node."""
+
+    def __init__(self, path: str, pid_path: str, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self._pid_path = pid_path
+
+    def write(self, document: str) -> None:
+        """Put a document into the lock file. Raises OSError."""
+        os.pwrite(self.descriptor, document.encode().ljust(_SIZE - 1) + b"\n", 0)
+
+    def write_pid(self) -> None:
+        """Write the pid file, as a whole. Raises OSError; then there is none, rather than that of another."""
+        temporary = f"{self._pid_path}.{os.getpid()}"
+        try:
+            with open(temporary, "wb", buffering=0) as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(b"%d\n" % os.getpid())
+            os.rename(temporary, self._pid_path)
+        except OSError:
+            _remove(temporary)
+            _remove(self._pid_path)
+            raise
+
+    def close(self) -> None:
+        """Remove the pid file and let go of the lock, which is free when the node has ended too."""
+        _remove(self._pid_path)
+        os.close(self.descriptor)
+
+
+def acquire(path: str, pid_path: str) -> Lock | str:
+    """Take the lock, or return the document of the one who has it. Raises OSError."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = Lock(path, pid_path, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.write(f'{{"pid": {os.getpid()}}}')
+    except BlockingIOError:
+        document = os.pread(descriptor, _SIZE, 0).decode(errors="replace")
+        os.close(descriptor)
+        return document
+    except OSError:
+        os.close(descriptor)
+        raise
+    return lock
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

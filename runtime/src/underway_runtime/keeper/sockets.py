@@ -1,0 +1,176 @@
+"""The listening sockets of a release. They outlive its nodes, so that connections wait while none lives.
+
+A socket is asked for by a text (see ``release/channel.py``), and the same text gets the same socket again in the next node.
+Where it is asked for twice by one node, as port 0 may be, the second is another socket.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_BACKLOG = 2048
+_PATH_LIMIT = 107
+
+
+class Held:
+    """One socket, and what is to be done with it."""
+
+    def __init__(self, key: str, socket: _socket.socket, *, path: str = "") -> None:
+        self.key = key
+        self.socket = socket
+        self.given = False
+        """Whether the present node has it."""
+        self._path = path
+        self._identity = _identity(path) if path else None
+
+    def close(self) -> None:
+        """Close it, and remove its file unless another process has put its own in place."""
+        self.socket.close()
+        try:
+            if self._path and _identity(self._path) == self._identity:
+                os.unlink(self._path)
+        except OSError:
+            pass
+
+
+class Sockets:
+    """All that this keeper holds."""
+
+    def __init__(self, inherited: Iterable[int] = ()) -> None:
+        """`inherited` are descriptors of sockets that systemd has bound; their files are its own."""
+        self._held: list[Held] = []
+        for descriptor in inherited:
+            socket = _socket.socket(fileno=descriptor)
+            socket.setblocking(False)
+            self._held.append(Held(_key_of(socket), socket))
+
+    def new_node(self) -> None:
+        """Another node is about to ask."""
+        for held in self._held:
+            held.given = False
+
+    def give(self, asked: str) -> _socket.socket:
+        """The socket for what a node asks for, which listens. Raises OSError, or ValueError with what is in the way."""
+        kind, _, rest = asked.partition(" ")
+        mode, path = 0, ""
+        if kind == "unix":
+            octal, _, path = rest.partition(" ")
+            mode = int(octal, 8)
+        key = f"unix {path}" if path else asked
+        held = next((held for held in self._held if held.key == key and not held.given), None)
+        if held is None:
+            socket = _bind_file(path, mode) if path else _bind_tcp(kind, rest.split())
+            held = Held(key, socket, path=path)
+            self._held.append(held)
+            socket.listen(_BACKLOG)
+        held.given = True
+        return held.socket
+
+    def close(self, asked: Iterable[str]) -> None:
+        """The node does without these."""
+        for text in asked:
+            kind, _, rest = text.partition(" ")
+            key = f"unix {rest.partition(' ')[2]}" if kind == "unix" else text
+            held = next((held for held in self._held if held.key == key and held.given), None)
+            if held is not None:
+                held.close()
+                self._held.remove(held)
+
+    def close_unasked(self) -> list[str]:
+        """Close what the present node has not asked for; these are what they were."""
+        left = [held for held in self._held if not held.given]
+        self._held = [held for held in self._held if held.given]
+        for held in left:
+            held.close()
+        return [held.key for held in left]
+
+    def close_all(self) -> None:
+        """The end."""
+        self.new_node()
+        self.close_unasked()
+
+
+def _bind_tcp(kind: str, target: list[str]) -> _socket.socket:
+    six = kind == "tcp6"
+    socket = _socket.socket(_socket.AF_INET6 if six else _socket.AF_INET, _socket.SOCK_STREAM)
+    try:
+        socket.setblocking(False)
+        socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        if six:
+            socket.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)  # so that 0.0.0.0 and [::] go together
+        host, *numbers = target
+        socket.bind((host, *map(int, numbers)))
+    except BaseException:
+        socket.close()
+        raise
+    return socket
+
+
+def _bind_file(path: str, mode: int) -> _socket.socket:
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    directory = -1
+    umask = os.umask(0o777 & ~mode)
+    try:
+        short = path
+        if len(os.fsencode(path)) > _PATH_LIMIT:
+            above, name = os.path.split(path)
+            directory = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            short = f"/proc/self/fd/{directory}/{name}"
+        _remove_stale(short)
+        socket.setblocking(False)
+        socket.bind(short)
+    except BaseException:
+        socket.close()
+        raise
+    finally:
+        os.umask(umask)
+        if directory >= 0:
+            os.close(directory)
+    return socket
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ValueError("this file is there already and is no socket; remove it, or choose another path")
+    probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        probe.setblocking(False)
+        probe.connect(path)
+    except ConnectionRefusedError:
+        os.unlink(path)  # its process is gone
+        return
+    except BlockingIOError:
+        pass  # alive, with a full backlog
+    finally:
+        probe.close()
+    raise ValueError("another process listens there")
+
+
+def reason(error: Exception) -> str:
+    """What to tell of a socket that can't be had."""
+    if isinstance(error, OSError) and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return f"unavailable {error.strerror}"  # a name may have another address
+    return f"failed {getattr(error, 'strerror', None) or error}"
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_ino, status.st_mtime_ns  # the number alone may be given out again at once
+
+
+def _key_of(socket: _socket.socket) -> str:
+    name = socket.getsockname()
+    if socket.family == _socket.AF_UNIX:
+        return f"unix {os.fsdecode(name)}"
+    return f"tcp{6 if socket.family == _socket.AF_INET6 else 4} {' '.join(map(str, name))}"

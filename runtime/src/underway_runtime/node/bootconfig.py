@@ -1,0 +1,106 @@
+"""The configuration of one boot: resolved, checked, installed, and written down for those who ask later.
+
+Each boot writes ``run/NAME-VERSION-BOOT.config``, 0600, where BOOT is its own; files of other boots are removed, since
+this one holds the lock and so they are dead. It goes when the node ends, unless that is killed. The node never reads its
+file again: it is what ``bin/NAME config`` shows, and a full disk keeps no node from starting. With
+``prune-runtime-sys-config-after-boot`` there is none.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from ..release.bootscript import BootScript, Load
+from ..release.errors import UnderwayError
+from . import resolution, schema
+from .config import FORMAT, Values, install, merge
+from .files import replace
+from .logs import log
+from .origins import Origins, Setting, leaves
+from .resolution import PRUNE, Resolved
+from .settings import Settings
+
+
+def boot(settings: Settings, script: BootScript) -> None:
+    """Configure this process, which is the node that holds the lock.
+
+    Raises what `resolve` raises.
+    """
+    for old in settings.tmp.resolved_configs():
+        with contextlib.suppress(OSError):
+            old.unlink()
+    resolved = resolve(settings, script)
+    if PRUNE in resolved.flags:
+        return
+    shown = with_boot_script(resolved, script)
+    place = settings.tmp.resolved_config(settings.name, settings.version, os.urandom(4).hex())
+    document = {
+        "format": FORMAT,
+        "environment": resolved.environment,
+        "config": shown.values,
+        "origins": shown.origins.to_json(),
+    }
+    try:
+        replace(place, json.dumps(document) + "\n", 0o600)
+    except OSError as error:
+        log(
+            f"{place} can't be written: {error.strerror}; the node goes on, and `config` will show what a start would have"
+        )
+    atexit.register(_remove, place, os.getpid())
+
+
+def resolve(settings: Settings, script: BootScript) -> Resolved:
+    """What a boot is configured with; also makes it what `config.get` answers. Writes nothing.
+
+    Raises what `resolution.load` raises, and ConfigError with all that does not fit the applications' schemas.
+    """
+    resolved = resolution.load(settings.sys_config)
+    install(resolved.values, resolved.environment)  # for schemas: their modules are the applications'
+    values = schema.check(resolved.values, resolved.origins, script.instructions)
+    install(values)
+    return dataclasses.replace(resolved, values=values)
+
+
+def with_boot_script(resolved: Resolved, script: BootScript) -> Resolved:
+    """With what the node takes from the boot script where configuration says nothing, to be shown."""
+    stated: Values = {}
+    for load in script.instructions:
+        if isinstance(load, Load) and load.start is not None:
+            known = {key: load.start[key] for key in ("listen", "args") if load.start.get(key)}
+            stated |= {load.application: known} if known else {}
+    origins = resolved.origins
+    settings = [Setting(path, value, f"the boot script {script.name}") for path, value in leaves(stated)]
+    return dataclasses.replace(
+        resolved,
+        values=merge(stated, resolved.values),
+        origins=Origins([*settings, *origins.settings], origins.variables, origins.secrets),
+    )
+
+
+def of_running_node(settings: Settings) -> Resolved | None:
+    """What the running node was configured with; None where it keeps no file, or has none yet.
+
+    Raises UnderwayError when the file can't be read: it belongs to the user who runs the node.
+    """
+    for file in (path for path in settings.tmp.resolved_configs() if not path.name.startswith(".")):
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+            return Resolved(document["config"], Origins.from_json(document["origins"]), document["environment"])
+        except FileNotFoundError:
+            continue
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            what = error.strerror if isinstance(error, OSError) else error
+            raise UnderwayError(f"{file} can't be read: {what}; ask as the user who runs the node") from None
+    return None
+
+
+def _remove(place: Path, pid: int) -> None:
+    """At the end of the process; not at that of a child made by fork."""
+    if os.getpid() == pid:
+        with contextlib.suppress(OSError):
+            place.unlink()

@@ -1,0 +1,178 @@
+"""The commands' end of the control socket. Imports little: a command that asks a node is to start as fast as Python does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+
+from ...release import names
+from ...release.errors import UnderwayError, UsageError
+from .. import cookie
+from . import frames, handshake
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .frames import Message
+
+PATIENCE = 5.0
+"""Seconds in which a node that lives has answered a handshake: its control socket has a thread for itself."""
+
+
+class NotRunning(UnderwayError):
+    """There is no node to ask."""
+
+
+class Place:
+    """Where the release of this command is, as the launcher says."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Raises UsageError when the process was not started by ``bin/NAME``."""
+        if missing := [name for name in ("RELEASE_ROOT", "RELEASE_NAME", "RELEASE_VSN") if not environ.get(name)]:
+            raise UsageError(f"{', '.join(missing)} not set; a release is started with bin/NAME, which sets them")
+        self.root, self.name, self.version = (environ[f"RELEASE_{what}"] for what in ("ROOT", "NAME", "VSN"))
+        self.prog = environ.get("RELEASE_PROG") or self.name
+        self.var = environ.get("RELEASE_VAR") or os.path.join(self.root, "var")
+        self.environ = environ
+        self.control = os.path.join(environ.get("RELEASE_TMP") or self.var, names.RUN, names.CONTROL)
+
+
+class Connection:
+    """A connection to a node that has proved to have the cookie, and to which we have."""
+
+    def __init__(self, connected: socket.socket, name: str) -> None:
+        self._socket = connected
+        self._name = name
+        self._received = b""
+        self.boot: object = None
+
+    def send(self, message: Message) -> None:
+        """Send one message. Raises UnderwayError when it is too large, or the node is gone."""
+        try:
+            self._socket.sendall(frames.encode(message), getattr(socket, "MSG_NOSIGNAL", 0))
+        except frames.BadFrame as error:
+            raise UnderwayError(f"that is too much for one request: {error}") from None
+        except OSError as error:
+            raise self._gone(error) from None
+
+    def receive(self, limit: int = frames.LARGEST) -> Message:
+        """The next message. Raises UnderwayError when there is none, or when it says that something is wrong."""
+        try:
+            message = frames.decode(self._read(frames.length(self._read(frames.HEADER), limit)))
+        except frames.BadFrame as error:
+            raise UnderwayError(f"what listens for {self._name} is no node of it: {error}") from None
+        except TimeoutError:
+            raise UnderwayError(f"{self._name} does not answer; is it being restarted?") from None
+        except OSError as error:
+            raise self._gone(error) from None
+        if "error" in message:
+            raise UnderwayError(str(message["error"]))
+        return message
+
+    def ask(self, request: Message) -> Message:
+        """Send a message and return the next."""
+        self.send(request)
+        return self.receive()
+
+    def wait_for_end(self, within: float) -> bool:
+        """Whether the node has closed the connection, as it does at its end, within so many seconds."""
+        self._socket.settimeout(within)
+        try:
+            while self._socket.recv(65536):
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def close(self) -> None:
+        """End it; what it asked for and still runs is cancelled."""
+        self._socket.close()
+
+    def agree(self, secret: str, patience: float) -> None:
+        """The handshake; `patience` is in seconds."""
+        self._socket.settimeout(patience)
+        greeting = self.receive(frames.FIRST)
+        if greeting.get("underway") != handshake.VERSION:
+            raise UnderwayError(
+                f"{self._name} runs another version of underway, with which this command can't talk"
+                f" ({greeting.get('underway')!r}, not {handshake.VERSION}); use the version of the release that runs:"
+                " RELEASE_VSN chooses it"
+            )
+        answer = handshake.answer(secret, greeting)
+        self.send(answer)
+        expected = handshake.proof(secret, "node", greeting, answer["nonce"])
+        if not handshake.proves(self.receive(frames.FIRST), expected):
+            raise UnderwayError(f"what listens for {self._name} does not have its cookie")
+        self.boot = greeting.get("boot")
+        self._socket.settimeout(None)
+
+    def _read(self, count: int) -> bytes:
+        while len(self._received) < count:
+            chunk = self._socket.recv(65536)
+            if not chunk:
+                raise ConnectionResetError(errno.ECONNRESET, "it has closed the connection")
+            self._received += chunk
+        wanted, self._received = self._received[:count], self._received[count:]
+        return wanted
+
+    def _gone(self, error: OSError) -> UnderwayError:
+        return UnderwayError(f"{self._name} is gone: {error.strerror or error}")
+
+
+def connect(place: Place, patience: float = PATIENCE) -> Connection:
+    """Connect to the node and do the handshake, in `patience` seconds.
+
+    Raises NotRunning when there is none, and UnderwayError when it can't be asked, or is not what it should be.
+    """
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connected.settimeout(PATIENCE)
+        try:
+            _connect(connected, place.control)
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            raise NotRunning(f"{place.name} is not running") from None
+        except PermissionError:
+            raise UnderwayError(
+                f"{place.control} can't be used by this user; ask as the user who runs {place.name}, or as root"
+            ) from None
+        except (TimeoutError, BlockingIOError):
+            raise UnderwayError(f"{place.name} does not answer: others wait before this command") from None
+        except OSError as error:
+            raise UnderwayError(f"{place.control} can't be used: {error.strerror or error}") from None
+        secret = cookie.find(place.root, place.version, place.var, place.environ)
+        if secret is None:
+            raise UnderwayError(
+                f"{place.name} runs, and its cookie is not in {place.var}; is RELEASE_VAR that of the node?"
+            )
+        connection = Connection(connected, place.name)
+        connection.agree(secret, patience)
+        return connection
+    except BaseException:
+        connected.close()
+        raise
+
+
+def _connect(connected: socket.socket, path: str) -> None:
+    """Connect by the directory, since the address of a socket file is at most 107 bytes."""
+    directory, name = os.path.split(path)
+    if not os.path.isdir("/proc/self/fd"):
+        connected.connect(path)
+        return
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    end = time.monotonic() + PATIENCE
+    try:
+        while True:
+            try:
+                connected.connect(f"/proc/self/fd/{descriptor}/{name}")
+                return
+            except BlockingIOError:  # the queue of those who connect is full
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.01)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,283 @@
+"""What a client of the control socket may ask for, once it is known.
+
+==============================  ==================================================================================
+request                         answer
+==============================  ==================================================================================
+``{"do": "status"}``            ``{"status": {…}}``
+``{"do": "ready"}``             ``{"ready": true}`` or ``{"failed": text}``, as soon as either is so
+``{"do": "restart"}``           ``{"restarting": true, "within": seconds}``; the connection ends with the process
+``{"do": "rpc", "code": …}``    ``{"out": text}``, ``{"err": text}``, …, ``{"end": how, "status": number}``
+``{"do": "shell"}``             ``{"welcome": text}``; from then on:
+``{"push": lines}``             output, then ``{"more": true}`` where the lines begin a statement, else ``{"more": false}``
+``{"complete": text}``          ``{"matches": […]}``
+==============================  ==================================================================================
+
+``{"interrupt": true}`` interrupts code that runs, as does the end of the connection. ``{"error": text}`` may be the answer
+to anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType
+from typing import Any, TypeVar
+
+from ...release.errors import EXIT_CODE_RAISED
+from .. import journal
+from ..session import Outcome, Session
+from .frames import BadFrame, Message
+from .pulse import Pulse
+from .wire import Gone, Wire
+
+T = TypeVar("T")
+
+_TO_COMPLETE = 1.0
+_TO_END = 2.0
+"""Seconds that code gets to end when it is interrupted because its client is gone; then it is left to itself."""
+
+
+class Refused(Exception):
+    """What is asked for can't be done; the message is for the client."""
+
+
+@dataclass
+class Desk:
+    """What the node puts at its clients' disposal. `attach` and `settle` are called in the node's threads, once each."""
+
+    name: str
+    version: str
+    report: Callable[[], Message]
+    """What `status` says, but for the loop; called in the server's thread."""
+    uses: Path
+    """Where code that is run is journalled."""
+    allowed: Mapping[str, bool]
+    """Whether ``rpc`` and ``remote`` may be used."""
+    restart: Callable[[], str | None]
+    """Makes the node stop and start anew; returns why it can't, if so."""
+    stops_within: float = 60.0
+    """Seconds in which the node ends when it is told to stop."""
+    pulse: Pulse = field(default_factory=Pulse)
+    closing: bool = False
+    settled: Future[str | None] = field(default_factory=Future)
+    _node: tuple[asyncio.AbstractEventLoop, Callable[[], Mapping[str, Any]]] | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop, names: Callable[[], Mapping[str, Any]]) -> None:
+        """The node's loop runs; `names` gives what code that is run there finds."""
+        self._node = loop, names
+        self.pulse.watch(loop)
+
+    def settle(self, failure: str | None = None) -> None:
+        """The node is ready, or has failed to become so; only the first time counts."""
+        if not self.settled.done():
+            self.settled.set_result(failure)
+
+    def session(self, command: str, filename: str, write: Callable[[str, str], None]) -> Session:
+        """A new session. Raises Refused when there can be none."""
+        if not self.allowed[command]:
+            raise Refused(f"{command} is turned off in this release: `{command}` of underway_runtime")
+        if self._node is None:
+            raise Refused(f"{self.name} is starting and can't run code yet; try again when it is ready")
+        loop, names = self._node
+        return Session(loop, filename, names(), write)
+
+
+class Conversation:
+    """One client, from the handshake to its end."""
+
+    def __init__(self, wire: Wire, desk: Desk, uid: int | None, pid: int | None) -> None:
+        self.wire = wire
+        self.idle = False
+        self._desk = desk
+        self._caller = uid, pid
+        self._listening: asyncio.Task[Message] | None = None
+
+    async def hold(self) -> None:
+        """Answer until the client leaves. Raises Gone, and BadFrame when it asks for what there is not."""
+        try:
+            while True:
+                request = await self._next()
+                try:
+                    await self._answer(request)
+                except Refused as refusal:
+                    await self.wire.send({"error": str(refusal)})
+        finally:
+            if self._listening is not None:
+                self._listening.cancel()
+
+    async def _answer(self, request: Message) -> None:
+        match request:
+            case {"do": "status"}:
+                await self.wire.send({"status": {**self._desk.report(), "loop": await self._desk.pulse.take()}})
+            case {"do": "ready"}:
+                failure = await self._attend(asyncio.shield(asyncio.wrap_future(self._desk.settled)))
+                await self.wire.send({"ready": True} if failure is None else {"failed": failure})
+            case {"do": "restart"}:
+                if reason := self._desk.restart():
+                    raise Refused(reason)
+                await self.wire.send({"restarting": True, "within": self._desk.stops_within})
+            case {"do": "rpc", "code": str(code)}:
+                await self._rpc(code)
+            case {"do": "shell"}:
+                await self._shell()
+            case {"interrupt": True}:
+                pass  # what it was for has ended meanwhile
+            case _:
+                raise BadFrame("a request that this node does not know")
+
+    async def _rpc(self, code: str) -> None:
+        with self._journalled("rpc", code) as use:
+            session = self._desk.session("rpc", "<rpc>", self.wire.print)
+            try:
+                outcome = await self._run(session, lambda: session.compiled(code), code)
+            finally:
+                session.close()
+            use.outcome = outcome.how
+        await self.wire.send({"end": outcome.how, "status": self._status(outcome)})
+
+    async def _shell(self) -> None:
+        with self._journalled("remote", None) as use:
+            session = self._desk.session("remote", "<console>", self.wire.print)
+            use.outcome = "done"
+            python = sys.version.split()[0]
+            await self.wire.send({"welcome": f"{self._desk.name} {self._desk.version}, Python {python}"})
+            try:
+                while True:
+                    match await self._next():
+                        case {"push": str(source)}:
+                            if await self._push(session, source):
+                                return
+                        case {"complete": str(text)}:
+                            await self.wire.send({"matches": await self._matches(session, text)})
+                        case {"interrupt": True}:
+                            pass
+                        case _:
+                            raise BadFrame("a request that a shell does not know")
+            finally:
+                session.close()
+
+    async def _push(self, session: Session, source: str) -> bool:
+        """Run what was typed; whether it ends the shell."""
+        try:
+            code = session.typed(source)
+        except Exception as error:
+            self._say(session.shown(error, source))
+            await self.wire.send({"more": False})
+            return False
+        if code is None:
+            await self.wire.send({"more": True})
+            return False
+        with self._journalled("remote", source) as use:
+            outcome = await self._run(session, lambda: [code], source)
+            use.outcome = outcome.how
+        if outcome.how == "exit":
+            await self.wire.send({"end": "exit", "status": self._status(outcome)})
+            return True
+        if outcome.how == "interrupted":
+            self._say("KeyboardInterrupt\n")
+        await self.wire.send({"more": False})
+        return False
+
+    async def _run(self, session: Session, compiled: Callable[[], Sequence[CodeType]], source: str) -> Outcome:
+        try:
+            codes = compiled()
+        except Exception as error:
+            outcome = Outcome("raised", session.shown(error, source))
+        else:
+            try:
+                running = session.run(codes, source)
+            except RuntimeError:
+                raise Refused(f"{self._desk.name} is stopping") from None
+            try:
+                outcome = await self._attend(asyncio.wrap_future(running), session)
+            except asyncio.CancelledError:
+                if not running.cancelled():
+                    raise
+                outcome = Outcome("interrupted")
+        if outcome.shown:
+            self._say(outcome.shown)
+        return outcome
+
+    async def _matches(self, session: Session, text: str) -> list[str]:
+        matches = asyncio.run_coroutine_threadsafe(session.matches(text), session.loop)
+        done, _ = await asyncio.wait({asyncio.wrap_future(matches)}, timeout=_TO_COMPLETE)
+        return matches.result() if done and not matches.cancelled() else []
+
+    async def _attend(self, running: asyncio.Future[T], session: Session | None = None) -> T:
+        """The result of this, while listening to the client, which may interrupt it or leave."""
+        try:
+            while True:
+                listening = self._listen()
+                waiting: set[asyncio.Future[Any]] = {running, listening}
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if running.done():
+                    return running.result()
+                self._listening = None
+                if listening.result() != {"interrupt": True}:
+                    raise BadFrame("a request before the answer to the last one")
+                if session is not None:
+                    session.interrupt()
+        except (Gone, BadFrame):
+            if session is not None:
+                session.interrupt()
+                await asyncio.wait({running}, timeout=_TO_END)
+            raise
+        finally:
+            if session is not None and not running.done():
+                session.interrupt()
+
+    def _say(self, text: str) -> None:
+        self.wire.print("err", text, in_any_case=True)
+
+    def _listen(self) -> asyncio.Task[Message]:
+        if self._listening is None:
+            self._listening = asyncio.ensure_future(self.wire.read())
+        return self._listening
+
+    async def _next(self) -> Message:
+        if self._desk.closing:
+            raise Gone
+        self.idle = True
+        try:
+            return await self._listen()
+        finally:
+            self.idle = False
+            self._listening = None
+
+    @contextlib.contextmanager
+    def _journalled(self, command: str, code: str | None) -> Any:
+        use = _Use()
+        ended = journal.begin(self._desk.uses, command, code, *self._caller)
+        try:
+            yield use
+        except Refused:
+            use.outcome = "refused"
+            raise
+        finally:
+            ended(use.outcome)
+
+    def _status(self, outcome: Outcome) -> int:
+        """The exit status that this asks for."""
+        match outcome:
+            case Outcome("done"):
+                return 0
+            case Outcome("raised"):
+                return EXIT_CODE_RAISED
+            case Outcome("interrupted"):
+                return 130
+            case Outcome(status=None):
+                return 0
+            case Outcome(status=int(status)):
+                return status & 0xFF
+        self._say(f"{outcome.status}\n")
+        return 1
+
+
+@dataclass
+class _Use:
+    outcome: str = "gone"

@@ -1,0 +1,74 @@
+"""``status``: what the node that runs says of itself, for people or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from ...release.errors import EXIT_FAILED
+from .client import NotRunning, connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .client import Place
+
+
+def run(place: Place, *, as_json: bool) -> int:
+    """Print it; 1 when no node runs, which is said as well. Raises UnderwayError when one runs that can't be asked."""
+    try:
+        connection = connect(place)
+    except NotRunning as error:
+        if not as_json:
+            raise
+        print(json.dumps({"name": place.name, "state": "not running"}))
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    status = connection.ask({"do": "status"})["status"]
+    connection.close()
+    print(json.dumps(status, indent=1) if as_json else text(status))
+    return 0
+
+
+def text(status: dict[str, Any]) -> str:
+    """For people."""
+    pids = [f"pid {status['pid']}"]
+    pids += [f"keeper {status['keeper']}"] if status["keeper"] else []
+    pids += [f"children {', '.join(map(str, status['children']))}"] if status["children"] else []
+    loop = status["loop"]
+    lines = [
+        f"{status['name']} {status['version']} is {status['state']}, for {_duration(status['uptime'])}; {', '.join(pids)}",
+        f"  release id   {status['release_id'] or 'unknown: it has no manifest'}",
+        f"  last change  {status['changed']['time']}, {status['changed']['what']}",
+        f"  memory       {_megabytes(status['memory'])}",
+        f"  loop         {_loop(loop['answers'], loop['seconds'])}",
+        "  applications",
+    ]
+    rows = [[app["name"], app["version"], app["mode"], app["state"]] for app in status["applications"]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines += ["    " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def _loop(answers: bool, seconds: float) -> str:
+    if answers:
+        return f"answers in {seconds * 1000:.1f} ms"
+    return f"has not answered for {seconds:.1f} s: something blocks it"
+
+
+def _megabytes(count: int | None) -> str:
+    return "unknown" if count is None else f"{count / 1e6:.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> [_duration(each) for each in (5.2, 3 * 3600 + 125, 86400 * 3 + 7200)]
+    ['5 s', '3 h 2 min', '3 d 2 h']
+    """
+    left, parts = int(seconds), list[str]()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])

@@ -1,0 +1,96 @@
+"""What a schema consists of, be it a dataclass or a pydantic model: its fields, what is secret in it, its defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from .config import not_plain
+
+
+@dataclass(frozen=True)
+class Field:
+    """One key that a schema knows."""
+
+    name: str
+    kind: Any
+    """The annotation."""
+    default: Callable[[], Any] | None
+    """Makes what stands where the key is not configured; None for a key that must be."""
+    secret: bool
+
+
+def is_dataclass(schema: Any) -> bool:
+    return isinstance(schema, type) and dataclasses.is_dataclass(schema)
+
+
+def is_model(schema: Any) -> bool:
+    """Whether it is a pydantic model; the runtime itself never imports pydantic."""
+    return isinstance(schema, type) and hasattr(schema, "model_validate") and hasattr(schema, "model_fields")
+
+
+def fields(schema: Any) -> dict[str, Field]:
+    """The fields of a schema, by the key that they have in the configuration."""
+    found = []
+    default: Callable[[], Any] | None
+    if is_model(schema):
+        for name, each in schema.model_fields.items():
+            default = None if each.is_required() else partial(each.get_default, call_default_factory=True)
+            extra = each.json_schema_extra
+            secret = isinstance(extra, Mapping) and bool(extra.get("secret"))
+            found.append(Field(each.alias or name, each.annotation, default, secret))
+    else:
+        hints = typing.get_type_hints(schema, include_extras=True)
+        for each in (each for each in dataclasses.fields(schema) if each.init):
+            default = None if each.default is dataclasses.MISSING else partial(copy, each.default)
+            if each.default_factory is not dataclasses.MISSING:
+                default = each.default_factory
+            found.append(Field(each.name, hints[each.name], default, bool(each.metadata.get("secret"))))
+    return {each.name: each for each in found}
+
+
+def secrets(schema: Any, seen: frozenset[Any] = frozenset()) -> Iterator[tuple[str, ...]]:
+    """Where a schema has secrets: the path of each, or of the list or dict that it is somewhere in."""
+    if schema in seen:
+        return
+    for field in fields(schema).values():
+        if field.secret:
+            yield (field.name,)
+        for kind, direct in _classes(field.kind):
+            if kind.__module__.startswith("pydantic") and kind.__name__.startswith("Secret"):
+                yield (field.name,)
+            elif is_dataclass(kind) or is_model(kind):
+                for path in secrets(kind, seen | {schema}):
+                    yield (field.name, *path) if direct else (field.name,)
+
+
+def defaults(schema: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain defaults of what `values` lacks, also within what it has of another schema."""
+    found: dict[str, Any] = {}
+    for field in fields(schema).values():
+        if field.name not in values:
+            value = field.default() if field.default else dataclasses.MISSING
+            if dataclasses.is_dataclass(value) and not isinstance(value, type):
+                value = dataclasses.asdict(value)
+            if not not_plain(value):
+                found[field.name] = value
+        elif isinstance(values[field.name], Mapping):
+            for kind, direct in _classes(field.kind):
+                if direct and (is_dataclass(kind) or is_model(kind)):
+                    found[field.name] = defaults(kind, values[field.name])
+    return {name: value for name, value in found.items() if value != {} or name not in values}
+
+
+def _classes(kind: Any, *, direct: bool = True) -> Iterator[tuple[type, bool]]:
+    """The classes in an annotation, and whether a value of each is the value itself rather than a part of it."""
+    if isinstance(kind, type) and not typing.get_args(kind):
+        yield kind, direct
+    itself = typing.get_origin(kind) in (typing.Union, types.UnionType, typing.Annotated)
+    for argument in typing.get_args(kind):
+        yield from _classes(argument, direct=direct and itself)

@@ -1,0 +1,204 @@
+"""The node's end of the line to its keeper: ``release/channel.py`` says what goes over it.
+
+A thread reads. When the keeper is gone the node gets SIGTERM from itself, and so stops as it would for an operator; where
+it does not, nobody else would end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import MutableMapping, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from ..release import channel
+from ..release.errors import EXIT_FAILED, BootError, UsageError
+from . import lock
+from .listen import Listeners
+from .listen import bind as bind_through
+from .logs import last_words
+from .settings import STOP_TIMEOUT, Settings
+from .settings import heart as heart_of
+
+_PATIENCE = 30.0
+"""Seconds for an answer of the keeper, which has little else to do."""
+_MARGIN = 5.0
+
+
+class Keeping:
+    """The keeper, as the node sees it. Any thread may call it."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._lock = -1
+        self._asking = threading.Lock()
+        self._answers: SimpleQueue[tuple[str, list[str], list[int]] | None] = SimpleQueue()
+        self._beat = 0.0
+        self._stop_timeout = STOP_TIMEOUT
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
+        os.register_at_fork(after_in_child=self._let_go)  # a child would keep the lock of a node that is gone
+        threading.Thread(target=self._read, name="keeper", daemon=True).start()
+
+    def hold(self, settings: Settings) -> None:
+        """Have the keeper take the lock, and share it.
+
+        A node that has lost its keeper is waited for. Raises BootError when another runs, naming its pid, or when
+        ``var/run`` can't be written.
+        """
+        place, name = settings.tmp, settings.name
+        log, heart = settings.log, heart_of(settings)
+        hello = (
+            name,
+            *(str(path) for path in (place.lock, place.pid, place.log_stem(name))),
+            *(str(number) for number in (log.generations, log.size, log.alive)),
+            "" if heart is None else f"{heart.restarts} {heart.within} {heart.delay} {heart.beat}",
+        )
+        end = None
+        for attempt in range(1_000_000):
+            word, fields, descriptors = self._ask("hello", *hello)
+            if word == "held":
+                [self._lock], [beat] = descriptors, fields
+                self._beat = float(beat)
+                return
+            if word == "unwritable":
+                raise BootError(
+                    f"{place.run} can't be written: {fields[0]}; set RELEASE_VAR to a directory that belongs to the user"
+                    " who runs the node"
+                )
+            time.sleep(lock.PAUSE)
+            if attempt < lock.TRIES:
+                continue
+            running = lock.find(place, name)
+            if running is None:
+                continue
+            within = (STOP_TIMEOUT if running.stop_timeout is None else running.stop_timeout) + _MARGIN
+            end = time.monotonic() + within if end is None else end
+            if not running.orphan or time.monotonic() > end:
+                raise BootError(
+                    f"{name} is running already, pid {running.pid} ({place.lock} is held); stop it first, or give this"
+                    " start another RELEASE_VAR"
+                )
+
+    def about(self, settings: Settings, stop_timeout: float) -> None:
+        """Say, through the lock file, what others need to know of this node."""
+        document = {
+            "pid": os.getppid(),
+            "node": os.getpid(),
+            "release": settings.name,
+            "version": settings.version,
+            "stop_timeout": stop_timeout,
+        }
+        self._stop_timeout = stop_timeout
+        self._ask("about", json.dumps(document), str(stop_timeout))
+
+    def bind(self, addresses: Sequence[str]) -> Listeners:
+        """Sockets that listen at these addresses. Raises BootError when there is one that can't be had."""
+        return bind_through(addresses, self._sockets, lambda asked: self._tell("closed", *asked), self._umask)
+
+    def listen_on(self, path: Path, mode: int = 0o600) -> socket.socket:
+        """A socket file of the node's own, with these permissions from its first moment on, at any path.
+
+        The next node finds it listening. Raises BootError.
+        """
+        [outcome] = self._sockets([f"unix {mode:o} {path}"])
+        if isinstance(outcome, str):
+            raise BootError(f"can't listen on {path}: {outcome.partition(' ')[2]}")
+        return outcome
+
+    def ready(self, line: str) -> None:
+        """All applications have started; `line` is for systemd. Called on the loop, whose life the keeper is told of."""
+        self._tell("ready", line)
+        if self._beat:
+            loop = asyncio.get_running_loop()
+
+            def beat() -> None:
+                self._tell("beat")
+                loop.call_later(self._beat, beat)
+
+            beat()
+
+    def status(self, line: str) -> None:
+        """What systemd shows of this service."""
+        self._tell("status", line)
+
+    def failed(self, reason: str) -> None:
+        """The node could not start."""
+        self._tell("failed", reason)
+
+    def stopping(self, *, asked: bool) -> None:
+        """The node is about to end: because someone wants it, or because of what happened in it."""
+        self._tell("stopping", "asked" if asked else "")
+
+    def restart(self) -> None:
+        """Have another node started when this one has ended."""
+        self._tell("restart")
+
+    def _sockets(self, wanted: Sequence[str]) -> list[socket.socket | str]:
+        found: list[socket.socket | str] = []
+        for start in range(0, len(wanted), channel.BATCH):
+            _, reasons, descriptors = self._ask("bind", *wanted[start : start + channel.BATCH])
+            given = iter(descriptors)
+            found += [reason or socket.socket(fileno=next(given)) for reason in reasons]
+        return found
+
+    def _tell(self, word: str, *fields: str) -> None:
+        with contextlib.suppress(OSError):  # it has gone, which the reader sees; or it sleeps, and misses a beat
+            self._line.send(channel.encode(word, *fields), socket.MSG_DONTWAIT)
+
+    def _ask(self, word: str, *fields: str) -> tuple[str, list[str], list[int]]:
+        with self._asking:
+            with contextlib.suppress(OSError):
+                self._line.send(channel.encode(word, *fields))
+            try:
+                answer = self._answers.get(timeout=_PATIENCE)
+            except Empty:
+                answer = None
+            if answer is None:
+                self._answers.put(None)
+                raise BootError("the keeper, the parent of this node, does not answer; start the release again")
+            return answer
+
+    def _read(self) -> None:
+        while True:
+            try:
+                message, descriptors, _, _ = socket.recv_fds(
+                    self._line, channel.LIMIT, channel.BATCH, socket.MSG_CMSG_CLOEXEC
+                )
+            except OSError:
+                message = b""
+            if not message:
+                break
+            self._answers.put((*channel.decode(message), list(descriptors)))
+        self._answers.put(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(self._stop_timeout + _MARGIN)
+        last_words("the keeper is gone and this node has not stopped; it is ended by force")
+        os._exit(EXIT_FAILED)
+
+    def _let_go(self) -> None:
+        self._line.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+
+
+def connect(environ: MutableMapping[str, str]) -> Keeping:
+    """The keeper that has started this process. Raises UsageError when none has.
+
+    The variable that says how to reach it is taken out of the environment: it is not for what the node starts.
+    """
+    number = environ.pop(channel.VARIABLE, "")
+    try:
+        line = socket.socket(fileno=int(number))
+        fcntl.fcntl(line, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    except (OSError, ValueError):
+        raise UsageError("a node is started by its keeper, and that by `start` or `daemon`") from None
+    return Keeping(line)

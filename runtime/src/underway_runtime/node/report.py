@@ -1,0 +1,88 @@
+"""What a node says of itself: the answer to ``status``, from the process and not from the disk's wish."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ..release.bootscript import BootScript, Load, Start
+from .settings import Settings
+
+State = Literal["starting", "running", "stopping"]
+
+
+class Report:
+    """What has become of a node so far. `note` and `now` are called in the node's threads, the document is made in any."""
+
+    def __init__(self, settings: Settings, script: BootScript, keeper: int | None = None) -> None:
+        """`keeper` is the pid of the process that keeps this one, if there is one."""
+        self._settings = settings
+        self._loads = {i.application: i for i in script.instructions if isinstance(i, Load)}
+        self._modes = {i.application: i.mode for i in script.instructions if isinstance(i, Start)}
+        self._keeper = keeper
+        self._began = time.monotonic()
+        self._state: State = "starting"
+        self._release_id: str | None = None
+        self.note("starting")
+
+    def now(self, state: State) -> None:
+        """The node is in another state."""
+        self._state = state
+        self.note(state)
+
+    def note(self, what: str) -> None:
+        """Something has changed."""
+        self._changed = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
+
+    def document(self, states: Mapping[str, str]) -> dict[str, Any]:
+        """All of it, given the states of the applications that have one; the others are loaded only."""
+        return {
+            "name": self._settings.name,
+            "version": self._settings.version,
+            "release_id": self._id(),
+            "state": self._state,
+            "uptime": round(time.monotonic() - self._began, 3),
+            "pid": os.getpid(),
+            "keeper": self._keeper,
+            "children": _children(),
+            "memory": _memory(),
+            "changed": self._changed,
+            "applications": [
+                {
+                    "name": name,
+                    "version": load.version,
+                    "mode": self._modes.get(name, "load"),
+                    "state": states.get(name, "loaded"),
+                }
+                for name, load in self._loads.items()
+            ],
+        }
+
+    def _id(self) -> str | None:
+        if self._release_id is None:
+            # Whether it fits the manifest's contents is for `verify`, which takes ten times as long.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                self._release_id = str(json.loads(self._settings.place.manifest.read_bytes())["release_id"])
+        return self._release_id
+
+
+def _memory() -> int | None:
+    """Bytes of this process in memory; None where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    return None
+
+
+def _children() -> list[int]:
+    """The pids of the processes that this one has started and that live."""
+    found = []
+    for task in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(pid) for pid in task.read_text().split()]
+    return sorted(found)

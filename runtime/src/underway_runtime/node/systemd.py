@@ -1,0 +1,86 @@
+"""``bin/NAME systemd``: units for this release at this place, from the templates that it holds."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..release import bootscript
+from ..release.bootscript import Load
+from ..release.errors import DamagedRelease, UnderwayError, UsageError, listing
+from .listen import host_and_port, socket_file
+from .settings import Settings
+
+USAGE = "systemd [--notify-reload] [--user USER] | systemd --socket"
+
+
+def run(settings: Settings, arguments: Sequence[str]) -> int:
+    """Print a unit. Raises UsageError, and UnderwayError when the release has nothing to print it from."""
+    notify_reload, socket, user = False, False, settings.name
+    rest = iter(arguments)
+    for argument in rest:
+        match argument:
+            case "--notify-reload":
+                notify_reload = True
+            case "--socket":
+                socket = True
+            case "--user" if user := next(rest, ""):
+                pass
+            case _:
+                raise UsageError(f"systemd does not take {argument!r}; usage: {settings.prog} {USAGE}")
+    print(_socket(settings) if socket else _service(settings, user, notify_reload), end="")
+    return 0
+
+
+def _service(settings: Settings, user: str, notify_reload: bool) -> str:
+    """`notify_reload` is for systemd 253 and later."""
+    command = settings.directory.command(settings.name)
+    return (
+        _template(settings, "service")
+        .replace("@COMMAND@", _quoted(command))
+        .replace("@USER@", user)
+        .replace("@TYPE@", "notify-reload" if notify_reload else "notify")
+        .replace("@RELOAD@\n", "" if notify_reload else "ExecReload=/bin/kill -HUP $MAINPID\n")
+    )
+
+
+def _socket(settings: Settings) -> str:
+    script = bootscript.read(settings.boot_script)
+    loads = [each for each in script.instructions if isinstance(each, Load)]
+    addresses = [address for load in loads for address in (load.start or {}).get("listen", ())]
+    if not addresses:
+        raise UnderwayError(f"{settings.name} was not built to listen anywhere; `listen` in [tool.underway] says where")
+    problems: list[str] = []
+    lines = [f"ListenStream={where}" for address in addresses for where in _stream(address, problems)]
+    if problems:
+        raise UnderwayError(listing("systemd can't listen there:", problems))
+    return _template(settings, "socket").replace("@LISTEN@", "\n".join(lines))
+
+
+def _stream(address: str, problems: list[str]) -> Iterator[str]:
+    if (path := socket_file(address)) is not None:
+        yield str(path).replace("%", "%%")
+        return
+    host, port = host_and_port(address)
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        problems.append(f"{address}: {host} is a name; systemd takes an IP address")
+        return
+    yield f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}"
+
+
+def _template(settings: Settings, kind: str) -> str:
+    path = settings.place.unit(kind)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DamagedRelease(f"{path} can't be read: {error.strerror}; restore it from the release's archive") from None
+
+
+def _quoted(path: Path) -> str:
+    """The command of a unit, whose path may hold spaces; see systemd.syntax(7). In this place ``$`` means itself."""
+    if wrong := sorted(set(str(path)) & {'"', "'", "\\", "\n"}):
+        raise UnderwayError(f"systemd takes no command with {' '.join(map(repr, wrong))} in its path; move {path}")
+    return f'"{str(path).replace("%", "%%")}"'

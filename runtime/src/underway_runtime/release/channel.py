@@ -1,0 +1,50 @@
+"""What a node and its keeper say to each other, over the pair of sockets that they share.
+
+Each message is one datagram of at most `LIMIT` bytes: a word and the fields that belong to it, separated by NUL. It is not
+JSON, because the keeper is to stay small.
+
+=====================================================  =================================================================
+the node says                                          the keeper answers, or does
+=====================================================  =================================================================
+hello NAME LOCK PID LOG GENERATIONS SIZE ALIVE HEART   ``held BEAT``, with the descriptor of the lock; ``busy DOCUMENT``,
+                                                       when another node has it; ``unwritable REASON``
+about DOCUMENT STOP-TIMEOUT                            ``noted``: the document is in the lock file
+bind SOCKET...                                         ``bound OUTCOME...``, with a descriptor for each that is empty;
+                                                       the other outcomes are reasons
+closed SOCKET...                                       closes its own, unless another node is to follow
+ready LINE                                             ends the start, and tells systemd
+status LINE, failed REASON                             tells systemd
+beat                                                   counts it as a sign of life, at least each BEAT seconds
+restart                                                starts another node when this one has ended
+stopping WHY                                           expects the end; WHY is ``asked`` or empty
+=====================================================  =================================================================
+
+A SOCKET is ``tcp4 HOST PORT``, ``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH``, the mode in octal. Who sees the end of
+the stream has lost the other.
+"""
+
+from __future__ import annotations
+
+LIMIT = 65536
+
+VARIABLE = "UNDERWAY_KEEPER"
+"""Holds, for a moment, the number of the node's descriptor."""
+
+BATCH = 64
+"""How many sockets go into one message; Linux takes 253 descriptors."""
+
+
+def encode(word: str, *fields: str) -> bytes:
+    """A message; what is beyond the limit is cut off."""
+    text = "\0".join((word, *(field.replace("\0", " ") for field in fields)))
+    return text.encode("utf-8", "surrogatepass")[:LIMIT]
+
+
+def decode(message: bytes) -> tuple[str, list[str]]:
+    """Its word and its fields, of any bytes; never raises."""
+    try:
+        text = message.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        text = message.decode("utf-8", "replace")
+    word, *fields = text.split("\0")
+    return word, fields

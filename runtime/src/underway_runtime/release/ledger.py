@@ -1,0 +1,266 @@
+"""The ledger ``var/RELEASES``: which versions are here, and what each of them is. The table is that of OTP's release_handler.
+
+=============  ==========  ===========  ============  ============  ==========  ========
+a version is   unpack      install      commit        rollback      restart     remove
+=============  ==========  ===========  ============  ============  ==========  ========
+not here       unpacked
+unpacked                   current                                  unpacked    not here
+current                    current      permanent                   unpacked
+permanent                  permanent    permanent                   permanent
+old                        current                    permanent     old         not here
+=============  ==========  ===========  ============  ============  ==========  ========
+
+An empty field is refused. To the others: install makes the one that is current ``old``; commit and rollback make the one that is
+permanent ``old``. So there is always one permanent version, and at most one current. OTP removes what is current too;
+we don't, for it runs.
+
+Each fact has one place that decides it, and the ledger adds what none of them knows: what is old, and what has failed.
+
+==============================  ==================================================================================
+whether a version is here       ``releases/V/manifest.json``, which comes last and goes first
+which one is permanent          ``var/start.data``, else ``releases/start.data``: what boots
+which one is current            the node that runs; never written, for after a restart it is unpacked again
+==============================  ==================================================================================
+
+So the rename of ``start.data`` is the whole of a commit. A ledger that a dead process left behind it says what was permanent
+before; `read` puts it right, and a release that has none is as its tree says. One that can't be read is an error: to forget
+the others silently would be to forget which of them failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+from . import files, manifest
+from .directory import ReleaseDirectory, VarDirectory
+from .errors import DamagedRelease, UnderwayError
+
+FORMAT = 1
+
+State: TypeAlias = Literal["unpacked", "current", "permanent", "old"]
+Event: TypeAlias = Literal["unpack", "install", "commit", "rollback", "restart", "remove"]
+States: TypeAlias = Mapping[str, State]
+
+_GONE = None
+_BECOMES: Mapping[tuple[State | None, Event], State | None] = {
+    (_GONE, "unpack"): "unpacked",
+    ("unpacked", "install"): "current",
+    ("unpacked", "remove"): _GONE,
+    ("current", "install"): "current",
+    ("current", "commit"): "permanent",
+    ("permanent", "install"): "permanent",
+    ("permanent", "commit"): "permanent",
+    ("old", "install"): "current",
+    ("old", "rollback"): "permanent",
+    ("old", "remove"): _GONE,
+}
+_LEAVES: Mapping[Event, State] = {"install": "current", "commit": "permanent", "rollback": "permanent"}
+"""The state that the version of an event takes from another, which becomes old."""
+
+_HINTS = {
+    (_GONE, "unpack"): "",
+    ("unpacked", "commit"): "it was unpacked and does not run; install it first",
+    ("old", "commit"): "it is old and does not run; install it first",
+    ("unpacked", "rollback"): "it was never committed; install it",
+    ("current", "rollback"): "it runs, and was never committed",
+    ("permanent", "rollback"): "it is the permanent one",
+    ("current", "remove"): "it runs; install another one first",
+    ("permanent", "remove"): "it is the permanent one, which boots; commit another one first",
+}
+
+
+class StateRefused(UnderwayError):
+    """A version is not in the state for what was asked."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a version."""
+
+    state: State
+    release_id: str
+    """Empty where its manifest can't be read."""
+    when: str
+    """Since when it is in this state."""
+    committed: bool = False
+    """Whether it has ever been permanent."""
+    failed: str | None = None
+    """Why it is not to be chosen again, unless it is asked for."""
+
+
+Ledger: TypeAlias = Mapping[str, Record]
+"""By version, the one that changed last at the end."""
+
+
+def transition(states: States, event: Event, version: str | None = None) -> dict[str, State]:
+    """The states after an event; of all events but ``restart`` of `version`. Raises StateRefused by the table above."""
+    if event == "restart":
+        return {name: "unpacked" if state == "current" else state for name, state in states.items()}
+    if version is None:
+        raise StateRefused(f"{event} needs a version")
+    before = states.get(version)
+    if (before, event) not in _BECOMES:
+        if before is None:
+            known = ", ".join(states) or "none"
+            raise StateRefused(f"there is no version {version} here to {event}; here are: {known}")
+        reason = _HINTS.get((before, event), f"it is {before}")
+        raise StateRefused(f"{event} {version} is refused: {reason}")
+    after = dict(states)
+    becomes = _BECOMES[before, event]
+    after.update({name: "old" for name, state in states.items() if state == _LEAVES.get(event) and name != version})
+    if becomes is None:
+        del after[version]
+    else:
+        after[version] = becomes
+    return after
+
+
+def after(ledger: Ledger, event: Event, version: str, now: str, release_id: str = "") -> dict[str, Record]:
+    """The ledger after an event of a version. Raises StateRefused."""
+    states = transition({name: record.state for name, record in ledger.items()}, event, version)
+    changed = {name: record for name, record in ledger.items() if states.get(name) == record.state}
+    for name in sorted(states.keys() - changed.keys(), key=lambda name: name == version):
+        record = ledger.get(name) or Record(states[name], release_id, now)
+        if states[name] == "permanent":
+            record = replace(record, committed=True, failed=None)
+        changed[name] = replace(record, state=states[name], when=now)
+    return changed
+
+
+def with_running(ledger: Ledger, version: str | None) -> dict[str, Record]:
+    """The ledger as it is while `version` runs: unless it is permanent, it is current."""
+    return {
+        name: replace(record, state="current") if name == version and record.state != "permanent" else record
+        for name, record in ledger.items()
+    }
+
+
+def permanent(ledger: Ledger) -> str:
+    """The version that boots."""
+    return next(name for name, record in ledger.items() if record.state == "permanent")
+
+
+def previous(ledger: Ledger) -> str | None:
+    """The version that was permanent before, without those that have failed."""
+    candidates = [
+        name for name, record in ledger.items() if record.state == "old" and record.committed and not record.failed
+    ]
+    return candidates[-1] if candidates else None
+
+
+def read(directory: ReleaseDirectory, var: VarDirectory) -> dict[str, Record]:
+    """The ledger, as the tree and the start data have it. Writes nothing.
+
+    Raises DamagedRelease when it can't be read or what boots is not here, saying how to make it anew.
+    """
+    return _settled(recorded(var), directory, boots(directory, var))
+
+
+def recorded(var: VarDirectory) -> dict[str, Record]:
+    """The ledger as it was written last, by itself; empty where there is none. Raises DamagedRelease as `read` does."""
+    try:
+        return _parse(var.ledger.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DamagedRelease(
+            f"the ledger {var.ledger} can't be read: {reason}; `create-releases` makes it anew from releases/*/manifest.json and"
+            " start.data, and then knows neither which versions are old nor which have failed"
+        ) from None
+
+
+def rebuilt(directory: ReleaseDirectory, version: str) -> dict[str, Record]:
+    """A ledger made of nothing but the tree, in which `version` boots. Raises DamagedRelease when that is not here."""
+    return _settled({}, directory, version)
+
+
+def write(var: VarDirectory, ledger: Ledger) -> None:
+    """Write the ledger; all of it or nothing. What is current is written as unpacked."""
+    releases = {name: _fields(record) for name, record in ledger.items()}
+    files.replace(var.ledger, json.dumps({"format": FORMAT, "releases": releases}, indent=1) + "\n", 0o644)
+
+
+def boots(directory: ReleaseDirectory, var: VarDirectory) -> str:
+    """The version that the start data names, as ``bin/NAME`` reads it. Raises DamagedRelease."""
+    file = var.start_data if var.start_data.exists() else directory.start_data
+    try:
+        words = file.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise DamagedRelease(f"{file} can't be read: {reason}; {_SAY_IT}") from None
+    if len(words) != 2:
+        raise DamagedRelease(f"{file} does not say which version boots; {_SAY_IT}")
+    return words[1]
+
+
+def write_start_data(file: Path, interpreter: str, version: str) -> None:
+    """Write ``var/start.data`` or ``releases/start.data``: from here on `version` boots."""
+    files.replace(file, f"{interpreter} {version}\n", 0o644)
+
+
+def now() -> str:
+    """The time as the ledger has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+_SAY_IT = "`RELEASE_VSN=V bin/NAME create-releases --permanent V` says it, V being the version that is to boot"
+
+
+def _settled(ledger: Ledger, directory: ReleaseDirectory, version: str) -> dict[str, Record]:
+    """The ledger of what is here, with `version` permanent."""
+    here = {file.parent.name: file for file in sorted(directory.releases.glob("*/manifest.json"))}
+    if version not in here:
+        raise DamagedRelease(
+            f"version {version} is to boot, and {directory.version(version).manifest} is missing; restore it from its"
+            f" archive, or choose another: {_SAY_IT}"
+        )
+    settled = {name: record for name, record in ledger.items() if name in here}
+    settled |= {name: _found(file) for name, file in here.items() if name not in settled}
+    for name, record in list(settled.items()):
+        if record.state == "permanent" and name != version:
+            settled[name] = replace(settled.pop(name), state="old")
+    if settled[version].state != "permanent":
+        settled[version] = replace(settled.pop(version), state="permanent", committed=True)
+    return settled
+
+
+def _found(file: Path) -> Record:
+    """Of a version that is here and in no ledger."""
+    when = datetime.fromtimestamp(int(os.stat(file).st_mtime), UTC).isoformat().replace("+00:00", "Z")
+    try:
+        return Record("unpacked", manifest.read(file).release_id, when)
+    except DamagedRelease as error:
+        return Record("unpacked", "", when, failed=str(error))
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    fields = asdict(replace(record, state="unpacked" if record.state == "current" else record.state))
+    return {name: value for name, value in fields.items() if value not in (None, False)}
+
+
+def _parse(data: bytes) -> dict[str, Record]:
+    try:
+        document = json.loads(data)
+        if document["format"] != FORMAT:
+            raise ValueError(f"its format is {document['format']!r}; this runtime reads format {FORMAT}")
+        ledger = {name: Record(**fields) for name, fields in document["releases"].items()}
+    except KeyError as error:
+        raise ValueError(f"it has no {error}") from None
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"it is not a ledger: {error}") from None
+    for name, record in ledger.items():
+        texts = (record.release_id, record.when, record.failed or "")
+        if record.state not in ("unpacked", "permanent", "old") or not all(map(_is_text, texts)):
+            raise ValueError(f"what it says of {name!r} is not a record")
+    return cast(dict[str, Record], ledger)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

@@ -1,0 +1,135 @@
+"""The commands of ``bin/NAME`` about releases: reads the command line, prints what was done, returns the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..node import lock
+from ..node.settings import Settings, from_environ
+from ..release.errors import BusyError, UnderwayError
+from . import handler as handlers
+from .handler import Handler
+from .remove import remove
+from .unpack import Trust, unpack
+
+ALLOWED_SIGNERS = Path("/etc/underway/allowed_signers")
+"""Believed where neither --allowed-signers nor RELEASE_ALLOWED_SIGNERS names another file, if it is there."""
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Do what the command line asks for; 0, or raises an UnderwayError. A command line that is none ends the process with 2."""
+    settings = from_environ(environ)
+    options = _parser(settings.prog).parse_args(arguments)
+    handler = Handler(settings.directory, settings.var, settings.version, lambda: running_version(settings))
+    try:
+        outcome = _do(handler, options, environ)
+    except OSError as error:
+        raise UnderwayError(
+            f"{options.command} could not go on: {error.strerror}: {error.filename}; what runs and what boots is as it was, and"
+            " the same command goes on when that is mended"
+        ) from error
+    if options.json:
+        print(json.dumps(outcome, indent=1))
+    else:
+        would = "would be " if getattr(options, "dry_run", False) else ""
+        print("\n".join(_lines(options.command, outcome, would)))
+    return 0
+
+
+def running_version(settings: Settings) -> str | None:
+    """The version that the node of this release runs, as itself says; None when none runs. Raises BusyError while it starts."""
+    if lock.find(settings.tmp, settings.name) is None:
+        return None
+    try:
+        version = json.loads(settings.tmp.lock.read_bytes())["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        version = None
+    if not isinstance(version, str):
+        raise BusyError(
+            f"{settings.name} is starting, and has not said yet which version it is; try again when it runs"
+        )
+    return version
+
+
+def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str]) -> Any:
+    match options.command:
+        case "releases":
+            return handlers.releases(handler)
+        case "unpack":
+            trust = Trust(_allowed_signers(options.allowed_signers, environ), options.sha256)
+            return unpack(handler, options.what, trust, again=options.again, dry_run=options.dry_run)
+        case "commit":
+            return handlers.commit(handler, options.version, dry_run=options.dry_run)
+        case "rollback":
+            return handlers.rollback(handler, options.version, dry_run=options.dry_run)
+        case "remove":
+            return remove(handler, options.version, dry_run=options.dry_run)
+        case "create-releases":
+            return handlers.create_releases(handler, options.permanent, dry_run=options.dry_run)
+    raise AssertionError(options.command)
+
+
+def _allowed_signers(given: Path | None, environ: Mapping[str, str]) -> Path | None:
+    named = given or (Path(environ["RELEASE_ALLOWED_SIGNERS"]) if environ.get("RELEASE_ALLOWED_SIGNERS") else None)
+    return named or (ALLOWED_SIGNERS if ALLOWED_SIGNERS.exists() else None)
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, text: str, *, changes: bool = True) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        made.add_argument("--json", action="store_true", help="print the outcome as JSON")
+        if changes:
+            made.add_argument("--dry-run", action="store_true", help="look only, and say what would be done")
+        return made
+
+    command("releases", "Lists the versions that are here, with their states", changes=False)
+    unpacking = command("unpack", "Unpacks a version from var/incoming, or a file, beside the others")
+    unpacking.add_argument("what", metavar="VERSION|FILE", help="a version, or an archive or delta")
+    unpacking.add_argument("--sha256", metavar="DIGEST", help="what its sha256 must be")
+    unpacking.add_argument("--allowed-signers", metavar="FILE", type=Path, help="by whom it must be signed")
+    unpacking.add_argument("--again", action="store_true", help="forget that it has failed")
+    commit = command("commit", "Makes the version that runs the one that boots")
+    commit.add_argument("version", nargs="?", metavar="VERSION")
+    rollback = command("rollback", "Goes back to the version before")
+    rollback.add_argument("version", nargs="?", metavar="VERSION")
+    command("remove", "Deletes a version, and what only it has").add_argument("version", metavar="VERSION")
+    creating = command("create-releases", "Makes the ledger of versions anew from what is here")
+    creating.add_argument("--permanent", metavar="VERSION", help="what is to boot, when start.data can't be understood")
+    return parser
+
+
+def _lines(command: str, outcome: Any, would: str) -> list[str]:
+    match command:
+        case "releases":
+            return [_release_line(release) for release in outcome]
+        case "unpack" if outcome["was_here"]:
+            failed = f"; it has failed: {outcome['failed']}" if outcome["failed"] else ""
+            return [f"{outcome['version']} is here already, whole, and {outcome['state']}{failed}"]
+        case "unpack":
+            by = f"signed by {outcome['signer']}" if outcome["signer"] else "with the digest that was given"
+            counts = f"{len(outcome['added'])} new, {len(outcome['kept'])} shared with others"
+            return [f"{outcome['version']} {would or 'is '}unpacked, {by}: {counts}"]
+        case "commit" if not outcome["changed"]:
+            return [f"{outcome['version']} is permanent already"]
+        case "commit":
+            return [f"{outcome['version']} {would or 'is '}permanent; {outcome['before']} {would or 'is '}old"]
+        case "rollback":
+            return [f"{outcome['version']} {would or 'is '}what boots, instead of {outcome['from']}"]
+        case "remove":
+            return [
+                f"{outcome['version']} {would or 'is '}removed, with {', '.join(outcome['deleted']) or 'nothing else'}"
+            ]
+    return [f"the ledger {would or 'is '}made anew: {', '.join(outcome['releases'])}; {outcome['permanent']} boots"]
+
+
+def _release_line(release: Mapping[str, Any]) -> str:
+    marks = [release["state"], *(["runs"] if release["running"] else [])]
+    marks += [f"failed: {release['failed']}"] if release["failed"] else []
+    return f"{release['version']}  {', '.join(marks)}, since {release['when']}"

@@ -1,0 +1,172 @@
+"""The releases on disk: what `releases`, `commit`, `rollback` and `create-releases` do, and what all changes begin with.
+
+Each function takes a Handler, does its one thing, and returns what it did as plain data. Whether a node is told of it,
+and what it then does, is not here.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..release import files, manifest
+from ..release import ledger as ledgers
+from ..release.directory import ReleaseDirectory, VarDirectory
+from ..release.errors import BusyError, UnderwayError
+from ..release.ledger import Record
+from . import tree
+from .transaction import Transaction, transaction
+
+
+@dataclass(frozen=True)
+class Handler:
+    """One release on this machine, and who runs it."""
+
+    directory: ReleaseDirectory
+    var: VarDirectory
+    own_version: str
+    """The version whose code does all this."""
+    running_version: Callable[[], str | None]
+    """The version that the node runs; None when there is no node. Asked of the process, never of the disk."""
+    now: Callable[[], str] = ledgers.now
+
+
+def releases(handler: Handler) -> list[dict[str, Any]]:
+    """Every version that is here, by version, with its state. Changes nothing, and waits for nobody."""
+    try:
+        running = handler.running_version()
+    except BusyError:
+        running = None
+    ledger = ledgers.with_running(ledgers.read(handler.directory, handler.var), running)
+    return [
+        {
+            "version": version,
+            "state": record.state,
+            "running": version == running,
+            "release_id": record.release_id,
+            "when": record.when,
+            "failed": record.failed,
+        }
+        for version, record in sorted(ledger.items())
+    ]
+
+
+def commit(handler: Handler, version: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+    """Make the version that runs the one that boots. Raises StateRefused when it is not current."""
+    with changing(handler, f"commit {version or ''}".rstrip(), dry_run):
+        running = handler.running_version()
+        ledger = ledgers.with_running(settle(handler, dry_run), running)
+        if running is None and version is None:
+            raise ledgers.StateRefused("no node runs, so there is nothing to commit; install a version first")
+        version = version or running
+        assert version is not None
+        committed = ledgers.after(ledger, "commit", version, handler.now())
+        changes = committed != ledger
+        if changes and not dry_run:
+            _boot_from_now_on(handler, version, committed)
+    return {"version": version, "state": "permanent", "changed": changes, "before": ledgers.permanent(ledger)}
+
+
+def rollback(handler: Handler, version: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+    """Go back: from a version that runs uncommitted to the permanent one, else from the permanent one to that before.
+
+    What is left is marked as failed. Changes what boots; a node that runs goes on until it is told to change. Raises
+    StateRefused when there is nothing to go back to.
+    """
+    with changing(handler, f"rollback {version or ''}".rstrip(), dry_run) as act:
+        ledger = settle(handler, dry_run)
+        permanent, running = ledgers.permanent(ledger), handler.running_version()
+        if act.unfinished.get("to") == permanent and version in (None, permanent):
+            return {"version": permanent, "from": act.unfinished["from"], "changed": False}
+        left = running or permanent
+        target = version or (permanent if left != permanent else ledgers.previous(ledger))
+        if target is None:
+            raise ledgers.StateRefused(
+                f"there is no version before {permanent} to go back to, or all of them have failed"
+            )
+        changes = target != permanent
+        marked = _marked(ledger, left, f"rolled back to {target}")
+        back = ledgers.after(marked, "rollback", target, handler.now()) if changes else marked
+        if not dry_run:
+            act.announce(**{"to": target, "from": left})
+            ledgers.write(handler.var, marked)
+            if changes:
+                _boot_from_now_on(handler, target, back)
+    return {"version": target, "from": left, "changed": changes}
+
+
+def mark_failed(handler: Handler, version: str, why: str | None) -> None:
+    """Remember why a version is not to be chosen again, or with None forget that. For use within a transaction."""
+    ledgers.write(handler.var, _marked(ledgers.read(handler.directory, handler.var), version, why))
+
+
+def create_releases(handler: Handler, permanent: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+    """Make the ledger anew from what is here. `permanent` says what boots, where the start data can't be understood.
+
+    Raises StateRefused when that is given and the start data says something else.
+    """
+    with changing(handler, "create-releases", dry_run):
+        try:
+            version = ledgers.boots(handler.directory, handler.var)
+            ledger = ledgers.rebuilt(handler.directory, version)
+        except UnderwayError:
+            if permanent is None:
+                raise
+            version = permanent
+            ledger = ledgers.rebuilt(handler.directory, permanent)
+            if not dry_run:
+                _boot_from_now_on(handler, permanent, ledger)
+        if permanent not in (None, version):
+            raise ledgers.StateRefused(f"version {version} boots, not {permanent}; commit or rollback change that")
+        if not dry_run:
+            ledgers.write(handler.var, ledger)
+    return {"permanent": version, "releases": sorted(ledger)}
+
+
+def changing(handler: Handler, command: str, dry_run: bool) -> AbstractContextManager[Transaction]:
+    """The transaction in which the releases are changed; none for a dry run.
+
+    Raises UnderwayError for others than the owner, and BusyError when it is entered while there is another.
+    """
+    check_owner(handler.directory)
+    return transaction(handler.var, command, pretend=dry_run)
+
+
+def settle(handler: Handler, dry_run: bool = False) -> dict[str, Record]:
+    """The ledger, with the tree and the ledger itself as they have to be after whatever died before. Within a transaction."""
+    ledger = ledgers.read(handler.directory, handler.var)
+    if not dry_run:
+        tree.clear(handler.directory)
+        here, var = handler.directory, handler.var
+        for file in (var.ledger, var.start_data, here.start_data, here.shared):
+            files.clear(file)
+        if ledger != ledgers.recorded(handler.var):
+            ledgers.write(handler.var, ledger)
+    return ledger
+
+
+def check_owner(directory: ReleaseDirectory) -> None:
+    """Raise UnderwayError for all but the owner of the tree, root too: what root left there the owner could not change."""
+    owner = os.stat(directory.root).st_uid
+    if owner == os.geteuid():
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise UnderwayError(f"{directory.root} belongs to {name}, who alone changes its releases; try `sudo -u {name}`")
+
+
+def _boot_from_now_on(handler: Handler, version: str, ledger: ledgers.Ledger) -> None:
+    """The first write is the act; the second one is made good by `settle` if it is missing."""
+    interpreter = manifest.read(handler.directory.version(version).manifest).interpreter
+    ledgers.write_start_data(handler.var.start_data, interpreter, version)
+    ledgers.write(handler.var, ledger)
+
+
+def _marked(ledger: ledgers.Ledger, version: str, why: str | None) -> dict[str, Record]:
+    return {name: replace(record, failed=why) if name == version else record for name, record in ledger.items()}

@@ -1,0 +1,87 @@
+"""remove: a version that neither runs nor boots, and the files that no other has.
+
+===============================  ===================================================================================
+step                             a process that dies after it leaves
+===============================  ===================================================================================
+``releases/start.data`` names    nothing that differs
+what is permanent;
+``releases/shared.json`` has
+what stays of it
+rename ``releases/V`` into       a version that is not here; the next transaction deletes the rest, by the manifest
+``.transaction``                 in there
+write the ledger                 the same
+delete what only it had          the same
+===============================  ===================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..release import files, ledger, manifest, verify
+from ..release.directory import ReleaseDirectory
+from ..release.errors import DamagedRelease, listing
+from ..release.files import sync_directory
+from ..release.manifest import Manifest
+from . import tree
+from .handler import Handler, changing, settle
+
+
+def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str, Any]:
+    """Delete a version and what only it has.
+
+    Raises StateRefused for one that runs, boots or is not here, and DamagedRelease when it can't be said what is still in use.
+    """
+    directory = handler.directory
+    with changing(handler, f"remove {version}", dry_run) as act:
+        known = settle(handler, dry_run)
+        here = tree.known(directory)
+        if act.unfinished.get("removes") == version and version not in known:
+            return {"version": version, "deleted": []}
+        running = ledger.with_running(known, handler.running_version())
+        ledger.transition({name: record.state for name, record in running.items()}, "remove", version)  # or raises
+        if version == handler.own_version:
+            raise ledger.StateRefused(f"remove {version} is refused: this command runs from it")
+        if damaged := [why for name, why in here.damaged.items() if name != version]:
+            raise DamagedRelease(listing("it can't be said which files are still in use:", damaged))
+        others = {name: other for name, other in here.manifests.items() if name != version}
+        gone = here.manifests.get(version)
+        own = directory.version(version).path
+        deleted = [] if gone is None else tree.only_of(gone, others)
+        if not dry_run:
+            act.announce(removes=version)
+            _name_permanent(directory, version, ledger.permanent(known))
+            if gone is not None:
+                _account_for_what_stays(directory, gone, others)
+            place = directory.transaction / "gone"
+            place.mkdir(mode=0o700, parents=True)
+            tree.move(own, place / "releases" / version)
+            sync_directory(directory.releases)
+            ledger.write(handler.var, {name: record for name, record in known.items() if name != version})
+            tree.clear(directory)
+    return {"version": version, "deleted": [*deleted, own.relative_to(directory.root).as_posix()]}
+
+
+def _name_permanent(directory: ReleaseDirectory, version: str, permanent: str) -> None:
+    """See that a copy of the tree without ``var`` still boots: something other than what goes."""
+    if directory.start_data.read_text(encoding="utf-8").split()[1:] == [version]:
+        interpreter = manifest.read(directory.version(permanent).manifest).interpreter
+        ledger.write_start_data(directory.start_data, interpreter, permanent)
+
+
+def _account_for_what_stays(directory: ReleaseDirectory, gone: Manifest, others: Mapping[str, Manifest]) -> None:
+    """Files that others list too, with other contents, stay as this version has brought them; `verify` is to know them."""
+    staying = {name for other in others.values() for name in tree.shared_files(other)}
+    staying.discard(directory.start_data.relative_to(directory.root).as_posix())
+    left = {
+        path: gone.files[path]
+        for path in staying & gone.files.keys()
+        if gone.files[path] not in [other.files.get(path) for other in others.values()]
+        and not verify.verify_below(directory.root, path, gone)
+    }
+    if left:
+        before = manifest.read(directory.shared).files if directory.shared.exists() else {}
+        text = manifest.dump(replace(gone, files=dict(sorted({**before, **left}.items()))))
+        files.replace(directory.shared, text, 0o644)

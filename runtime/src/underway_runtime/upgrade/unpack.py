@@ -1,0 +1,284 @@
+"""unpack: from an archive or delta to a version that could be installed; nothing of it is executed.
+
+===========================  =======================================================================================
+step                         a process that dies after it leaves
+===========================  =======================================================================================
+look: signature, digest,     nothing
+manifest, space, conflicts
+extract to ``.transaction``  that; the next transaction deletes it
+rename each new unit into    units that no version has; the next transaction deletes them, by the manifest in
+its place                    ``.transaction``
+rename ``releases/V``        the version, whole, with its manifest; it is unpacked
+write the ledger             the same
+===========================  =======================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..release import archive, delta, ledger, signature, verify
+from ..release.directory import ReleaseDirectory
+from ..release.errors import DamagedRelease, UnderwayError, listing
+from ..release.files import sync_tree
+from ..release.ledger import Record
+from ..release.manifest import Entry, Manifest
+from . import tree
+from .handler import Handler, changing, mark_failed, settle
+
+_SUFFIXES = (".tar.zst", ".tar.gz", ".delta")
+
+
+class UnpackRefused(UnderwayError):
+    """A version does not fit what is here."""
+
+
+class _IsHere(Exception):
+    """The very release is here already."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What an archive has to be; `release.signature` has the table."""
+
+    allowed_signers: Path | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What unpacking a release will do."""
+
+    manifest: Manifest
+    add: tuple[str, ...]
+    """Units and shared files, in order; ``releases/V`` comes after them."""
+    replace: tuple[str, ...]
+    """Those of them in whose place something is that no version has."""
+    keep: tuple[str, ...]
+    """Units that another version has brought, and that are whole."""
+
+    @property
+    def files(self) -> dict[str, Entry]:
+        """What is extracted."""
+        own = f"{tree.version_unit(self.manifest)}/"
+        added = {*self.add}
+        return {
+            path: entry
+            for path, entry in self.manifest.files.items()
+            if path in added or path.startswith(own) or tree.unit(path) in added
+        }
+
+
+def unpack(handler: Handler, what: str, trust: Trust, *, again: bool = False, dry_run: bool = False) -> dict[str, Any]:
+    """Unpack a version, or a file; a version that is here already is verified.
+
+    `again` forgets that it has failed. Raises what `signature.admit`, `archive.extract` and `delta.apply` raise, UnpackRefused with
+    everything that does not fit, DamagedRelease for what is here and damaged, and OSError.
+    """
+    with changing(handler, f"unpack {what}", dry_run):
+        known = settle(handler, dry_run)
+        here = tree.known(handler.directory)
+        try:
+            if what in here.manifests:
+                raise _IsHere(here.manifests[what])
+            file, admission = _admitted(handler, what, trust, here)
+            made = _bring_in(handler, what, file, admission, here, known, dry_run=dry_run)
+        except _IsHere as found:
+            return _verified(handler, found.manifest, known, forget=again and not dry_run)
+        version = made.manifest.version
+        if not dry_run:
+            before = {name: record for name, record in known.items() if name != version}
+            after = ledger.after(before, "unpack", version, handler.now(), made.manifest.release_id)
+            ledger.write(handler.var, after)
+    return {
+        "version": version,
+        "state": "unpacked",
+        "release_id": made.manifest.release_id,
+        "was_here": False,
+        "failed": None,
+        "signer": admission.signer,
+        "sha256": admission.sha256,
+        "added": list(made.add),
+        "replaced": list(made.replace),
+        "kept": list(made.keep),
+    }
+
+
+def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, known: Mapping[str, Record]) -> Plan:
+    """What is to do for a release. Raises UnpackRefused with all that does not fit what is here, and for want of space."""
+    problems: list[str] = []
+    add, leftover, keep = [], [], []
+    for unit in tree.units(manifest):
+        owners = {name: other for name, other in here.manifests.items() if unit in tree.units(other)}
+        if not os.path.lexists(directory.root / unit):
+            add.append(unit)
+        elif not owners:
+            leftover.append(unit)
+        elif conflicts := list(_conflicts(unit, manifest, owners)):
+            problems += conflicts
+        else:
+            problems += [f"{problem}, and is in use" for problem in verify.verify_below(directory.root, unit, manifest)]
+            keep.append(unit)
+    for path in tree.shared_files(manifest):
+        if not os.path.lexists(directory.root / path):
+            add.append(path)
+        elif not any(path in other.files for other in here.manifests.values()):
+            wrong = verify.verify_below(directory.root, path, manifest)
+            problems += [f"{problem}; it is of no release: move it away" for problem in wrong]
+    own = tree.version_unit(manifest)
+    if os.path.lexists(directory.root / own):
+        if (record := known.get(manifest.version)) is not None and record.state == "permanent":
+            problems.append(f"{own} is damaged, and boots; restore it from its archive by hand")
+        leftover.append(own)
+    if leftover:
+        problems += [
+            f"{why}: so it can't be said whose {leftover[0]} is; remove {version} first"
+            for version, why in here.damaged.items()
+            if version != manifest.version
+        ]
+    if problems:
+        raise UnpackRefused(listing(f"{manifest.name}-{manifest.version} does not fit what is here:", problems))
+    made = Plan(manifest, (*add, *(unit for unit in leftover if unit != own)), tuple(leftover), tuple(keep))
+    _check_space(directory.root, made)
+    return made
+
+
+def _conflicts(unit: str, manifest: Manifest, owners: Mapping[str, Manifest]) -> Iterator[str]:
+    mine = _entries(unit, manifest)
+    for version, other in owners.items():
+        theirs = _entries(unit, other)
+        if different := sorted(path for path in mine.keys() | theirs if mine.get(path) != theirs.get(path)):
+            count = f" and {len(different) - 1} more" if len(different) > 1 else ""
+            yield (
+                f"{unit} is in {version} too, with other contents ({different[0]}{count}); a changed application needs a"
+                " version of its own"
+            )
+
+
+def _entries(unit: str, manifest: Manifest) -> dict[str, Entry]:
+    return {path: entry for path, entry in manifest.files.items() if f"{path}/".startswith(f"{unit}/")}
+
+
+def _check_space(root: Path, made: Plan) -> None:
+    room, name = os.statvfs(root), f"{made.manifest.name}-{made.manifest.version}"
+    blocks = sum(-(-entry.size // room.f_frsize) for entry in made.files.values())
+    if blocks > room.f_bavail:
+        needed, free = (number * room.f_frsize / 1e6 for number in (blocks, room.f_bavail))
+        raise UnpackRefused(
+            f"{name} takes {needed:.1f} MB, and {root} has {free:.1f} MB free: make room, or remove an old version"
+        )
+    if room.f_files and len(made.files) > room.f_favail:
+        raise UnpackRefused(f"{name} has {len(made.files)} new files, and {root} has inodes for {room.f_favail}")
+
+
+def _admitted(handler: Handler, what: str, trust: Trust, here: tree.Known) -> tuple[Path, signature.Admission]:
+    """The file that is meant, once its signature or digest says that it may be opened."""
+    own = here.manifests.get(handler.own_version)
+    if own is None:
+        raise DamagedRelease(f"{handler.directory.version(handler.own_version).manifest} can't be read; restore it")
+    file = _find(handler.var.incoming, own.name, what, here.manifests)
+    return file, signature.admit(
+        file,
+        allowed_signers=trust.allowed_signers,
+        sha256=trust.sha256,
+        root=handler.directory.root,
+        name=own.name,
+        target=own.target,
+    )
+
+
+def _find(incoming: Path, name: str, what: str, versions: Iterable[str]) -> Path:
+    if "/" in what or what.endswith(_SUFFIXES):
+        file = Path(what).absolute()
+        return file if "/" in what or file.exists() else incoming / what
+    archives = [archive.path(incoming, name, what, kind) for kind in ("zst", "gz")]
+    candidates = [*archives, *(delta.path(incoming, name, version, what) for version in versions)]
+    for file in candidates:
+        if file.exists():
+            return file
+    raise UnpackRefused(
+        f"version {what} is neither here nor in {incoming}: there is no {candidates[0].name} and no delta to it"
+    )
+
+
+def _bring_in(
+    handler: Handler,
+    what: str,
+    file: Path,
+    admission: signature.Admission,
+    here: tree.Known,
+    known: Mapping[str, Record],
+    *,
+    dry_run: bool,
+) -> Plan:
+    """Read the file, into its place unless it is a dry run. Raises _IsHere too."""
+    directory, plans = handler.directory, []
+
+    def accept(found: Manifest) -> dict[str, Entry]:
+        admission.accept(found)
+        if not what.endswith(_SUFFIXES) and found.version != what:
+            raise UnpackRefused(f"{file} holds version {found.version}, not {what}")
+        other = here.manifests.get(found.version)
+        if other is not None and other.release_id == found.release_id:
+            raise _IsHere(other)
+        if other is not None:
+            raise UnpackRefused(
+                f"another {found.name}-{found.version} is here, with the release id {other.release_id}; that of {file} is"
+                f" {found.release_id}: remove the one, or give the other a version of its own"
+            )
+        plans.append(plan(directory, found, here, known))
+        return plans[0].files
+
+    is_delta = delta.is_delta(file)
+    if dry_run and is_delta:
+        delta.check(file, directory.root, accept=accept, sha256=admission.sha256)
+    elif dry_run:
+        archive.check(file, accept=accept, sha256=admission.sha256)
+    else:
+        into = directory.transaction / "tree"
+        try:
+            into.parent.mkdir(mode=0o700)
+            if is_delta:
+                delta.apply(file, directory.root, into, accept=accept, sha256=admission.sha256)
+            else:
+                archive.extract(file, into, accept=accept, sha256=admission.sha256)
+            _move_in(directory, into, plans[0])
+        finally:
+            tree.clear(directory)
+    return plans[0]
+
+
+def _move_in(directory: ReleaseDirectory, source: Path, made: Plan) -> None:
+    names = (*made.add, tree.version_unit(made.manifest))
+    for name in names:
+        sync_tree(source / name)  # what is renamed has its contents, also after a power cut
+    for number, name in enumerate(made.replace):
+        (directory.transaction / "old").mkdir(exist_ok=True)
+        os.rename(directory.root / name, directory.transaction / "old" / str(number))
+    for name in names:
+        tree.move(source / name, directory.root / name)
+
+
+def _verified(handler: Handler, found: Manifest, known: Mapping[str, Record], *, forget: bool) -> dict[str, Any]:
+    """The outcome for a version that is here. Raises DamagedRelease when it is not whole."""
+    if problems := verify.verify(handler.directory.root, found.version):
+        heading = f"version {found.version} is here already, and damaged; remove it and unpack it again:"
+        raise DamagedRelease(listing(heading, problems))
+    record = known[found.version]
+    if forget and record.failed:
+        mark_failed(handler, found.version, None)
+        record = replace(record, failed=None)
+    return {
+        "version": found.version,
+        "state": record.state,
+        "release_id": found.release_id,
+        "was_here": True,
+        "failed": record.failed,
+    }

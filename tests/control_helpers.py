@@ -1,0 +1,128 @@
+"""The control socket without a node behind it, and clients that do what no command does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from node_helpers import TIMEOUT
+from underway_runtime.node.control import client, frames, handshake
+from underway_runtime.node.control.conversations import Desk
+from underway_runtime.node.control.server import Server, listen_on
+
+COOKIE = "hushhush"
+
+
+@dataclass
+class Stand:
+    """A control server whose node is a loop in another thread of this process."""
+
+    directory: Path
+    listener: socket.socket
+    loop: asyncio.AbstractEventLoop
+    servers: list[Server] = field(default_factory=list)
+
+    def serve(self, *, ready: bool = True) -> Server:
+        """Begin to serve at the socket, as another boot of the node; not ready is before its loop runs."""
+        desk = Desk(
+            "hello",
+            "1",
+            lambda: {"name": "hello"},
+            self.directory / "uses.jsonl",
+            {"rpc": True, "remote": True},
+            lambda: "nobody would start it again",
+        )
+        server = Server(self.listener.dup(), COOKIE, None, desk)
+        self.servers.append(server)
+        server.start()
+        if ready:
+            desk.attach(self.loop, lambda: {"where": "here"})
+            desk.settle()
+        return server
+
+    @property
+    def path(self) -> Path:
+        return self.directory / "run/control"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """For commands that ask it."""
+        return {
+            "RELEASE_ROOT": str(self.directory),
+            "RELEASE_NAME": "hello",
+            "RELEASE_VSN": "1",
+            "RELEASE_VAR": str(self.directory),
+            "RELEASE_COOKIE": COOKIE,
+        }
+
+    def connect(self) -> client.Connection:
+        """A good client."""
+        return client.connect(client.Place(self.environ))
+
+
+@contextlib.contextmanager
+def stand(directory: Path) -> Iterator[Stand]:
+    """A stand with its loop, not serving yet."""
+    (directory / "run").mkdir(parents=True)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    made = Stand(directory, listen_on(directory / "run/control"), loop)
+    try:
+        yield made
+    finally:
+        for server in made.servers:
+            server.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(TIMEOUT)
+        loop.close()
+        made.listener.close()
+
+
+def raw(path: Path) -> socket.socket:
+    """A connection on which nothing was said; `path` must be short."""
+    connected = socket.socket(socket.AF_UNIX)
+    connected.settimeout(TIMEOUT)
+    connected.connect(str(path))
+    return connected
+
+
+def receive(connected: socket.socket) -> dict[str, Any]:
+    """One frame. Raises EOFError when the connection ends instead."""
+    size = int.from_bytes(_exactly(connected, 4), "big")
+    message: dict[str, Any] = json.loads(_exactly(connected, size))
+    return message
+
+
+def known(path: Path, cookie: str = COOKIE) -> socket.socket:
+    """A connection after a good handshake."""
+    connected = raw(path)
+    connected.sendall(frames.encode(handshake.answer(cookie, receive(connected))))
+    assert "proof" in receive(connected)
+    return connected
+
+
+def ended(connected: socket.socket) -> bool:
+    """Whether the other end closes it; what it says before is not looked at."""
+    try:
+        while connected.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+def _exactly(connected: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        if not (chunk := connected.recv(count - len(data))):
+            raise EOFError
+        data += chunk
+    return data
