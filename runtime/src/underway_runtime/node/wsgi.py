@@ -205,7 +205,9 @@ def _channel(serving: _Waitress) -> type[Any]:
 
     class Task(task):  # type: ignore[misc]
         def build_response_header(self) -> Any:
-            more = len(self.channel.requests) > 1 or self.channel.request is not None or unread(self.channel.socket)
+            received = self.channel.request  # this one itself still, where its thread is quick
+            part = received is not None and received is not self.request
+            more = part or len(self.channel.requests) > 1 or unread(self.channel.socket)
             if serving.draining and not more:
                 self.request.headers["CONNECTION"] = "close"  # as if the client had said so
             return super().build_response_header()
