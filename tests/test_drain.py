@@ -265,6 +265,7 @@ def test_no_request_of_a_client_that_pauses_fails(place: Place, http: str, longe
 
             await new.accept()
             draining = asyncio.ensure_future(old.drain(TIMEOUT))
+            await asyncio.sleep(0)  # it has begun
             handed_over.set()
             await asyncio.gather(*clients)
 
@@ -324,6 +325,7 @@ def test_an_upload_under_way_is_received_to_its_end(place: Place, http: str) -> 
             length[1].write(bytes(100_000))
             chunked[1].write(b"3\r\nabc\r\n")
             draining = asyncio.ensure_future(old.drain(TIMEOUT))
+            await asyncio.sleep(0)  # it has begun
             length[1].write(bytes(200_000))
             chunked[1].write(b"2\r\nde\r\n0\r\n\r\n")
 
@@ -348,6 +350,7 @@ def test_an_answer_before_the_end_of_its_upload_keeps_the_connection(place: Plac
             writer.write(request())
             assert not (await read_answer(reader)).close
             draining = asyncio.ensure_future(old.drain(TIMEOUT))
+            await asyncio.sleep(0)  # it has begun
             writer.write(request("/early", method="PUT", headers="Content-Length: 300000\r\n") + bytes(100_000))
             assert await read_answer(reader) == Answer("http/1.1 200 ok", False, "old 0")
             writer.write(bytes(200_000) + request("/again"))
@@ -372,6 +375,7 @@ def test_pipelined_requests_are_all_answered(place: Place, http: str) -> None:
                 writer.write(request())
                 await read_answer(reader)
             draining = asyncio.ensure_future(old.drain(TIMEOUT))
+            await asyncio.sleep(0)  # it has begun
             for _, writer in connections:
                 writer.write(request() * 200)  # little enough to be sent at once
             for reader, writer in connections:
@@ -396,6 +400,7 @@ def test_http_1_0_is_answered_and_closed(place: Place, http: str) -> None:
                 writer.write(request())
                 await read_answer(reader)
             draining = asyncio.ensure_future(old.drain(TIMEOUT))
+            await asyncio.sleep(0)  # it has begun
             for (reader, writer), headers in zip(connections, ("", "Connection: keep-alive\r\n"), strict=True):
                 writer.write(request(version="1.0", headers=headers))
                 assert (await read_answer(reader)).body == "old 0"

@@ -125,6 +125,7 @@ class _Waitress:
 
     def drain(self, within: float) -> concurrent.futures.Future[CutOff]:
         """Accept nothing more, and close each connection with an answer that says so or after `within` seconds."""
+        self.draining = True  # answers that are under way say so too
         self._drain_within = within
         self._wake()
         return self._drained
@@ -160,7 +161,6 @@ class _Waitress:
                 self._drained.set_result(CutOff())  # whoever still waits
 
     def _drain(self, within: float) -> CutOff:
-        self.draining = True
         self._refuse()
         self._turn_until(lambda: self._stop_within is not None or not self._objects("requests"), within)
         idle = [
