@@ -167,7 +167,12 @@ def _build(planned: Plan, place: Path, kept: Cache, report: Callable[[str], None
 
     prefer = chosen.options["prefer"]
     staged = make_stage(planned.lock, place / "stage", environment, finisher, prefer, report, out, meanwhile)
-    release = _release(planned, staged, place)
+    release = release_of(planned, staged, starts_of(planned, staged), place / planned.target.name)
+    homes = outcomes.homes(release.applications)
+    release = replace(
+        release,
+        applications={name: replace(app, home=homes.get(name, "")) for name, app in release.applications.items()},
+    )
     check_target(planned.target, release.version, planned.overwrite)
 
     report(f"assembling {release.name}-{release.version}")
@@ -193,10 +198,14 @@ def _written(planned: Plan) -> list[Path]:
     return [target, target.with_name(f".{target.name}.partial"), *archives]
 
 
-def _release(planned: Plan, staged: Mapping[str, Application], place: Path) -> Release:
-    """The release as a value: what was planned, with what is installed."""
+def release_of(
+    planned: Plan, staged: Mapping[str, Application], starts: Mapping[str, Mapping[str, Any]], path: Path
+) -> Release:
+    """The release as a value, to be assembled at `path`: what was planned, with what is installed and what starts it.
+
+    Raises ProjectError when nothing starts, a server is missing, or versions and modes don't fit.
+    """
     chosen = planned.definition
-    starts = _starts(planned, staged)
     applications = starting(staged, starts, chosen.options["lazy"])
     if not any(application.start for application in applications.values()):
         raise ProjectError(_nothing_starts(chosen))
@@ -210,9 +219,6 @@ def _release(planned: Plan, staged: Mapping[str, Application], place: Path) -> R
     order = boot_order(applications, chosen.options["applications"], _own(planned))
     if problems := mode_problems(applications, order, chosen.options["skip-mode-validation-for"]):
         raise ProjectError(listing("the modes of the applications don't fit together:", problems))
-    path = place / planned.target.name
-    homes = outcomes.homes(applications)
-    applications = {name: replace(app, home=homes.get(name, "")) for name, app in applications.items()}
     return Release(
         name=chosen.name,
         version=version,
@@ -257,7 +263,11 @@ def _artefacts(planned: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
             yield application_name(package.name), {**public, "hashes": artefact["hashes"]}
 
 
-def _starts(planned: Plan, applications: Mapping[str, Application]) -> dict[str, Mapping[str, Any]]:
+def starts_of(
+    planned: Plan,
+    applications: Mapping[str, Application],
+    owner: Callable[[Mapping[str, Application], str], str] = owner_of,
+) -> dict[str, Mapping[str, Any]]:
     """What the project and the members of its workspace say starts, by the application that holds the module."""
     chosen = planned.definition
     members = workspace_members(chosen.project.root) if chosen.project.umbrella else {}
@@ -267,9 +277,9 @@ def _starts(planned: Plan, applications: Mapping[str, Application]) -> dict[str,
         by_default = start.get("by-default", False)
         own = {key: value for key, value in start.items() if key != "by-default"}
         module = str(next(own[kind] for kind in ("asgi", "wsgi", "main") if kind in own)).partition(":")[0]
-        owner = owner_of(applications, module)
-        if not (by_default and applications[owner].start):  # an Application class says more than a script
-            starts[owner] = own
+        name = owner(applications, module)
+        if not (by_default and applications[name].start):  # an Application class says more than a script
+            starts[name] = own
     return starts
 
 

@@ -62,6 +62,20 @@ def export(
     return output
 
 
+def sync(project: Path, groups: Sequence[str], extras: Sequence[str]) -> None:
+    """Bring the project's own virtual environment up to date with its lock, with these groups and extras beside uv's defaults.
+
+    Raises BuildError with what uv said, also where the lock is out of date.
+    """
+    wanted = [word for group in groups for word in ("--group", group)]
+    wanted += [word for extra in extras for word in ("--extra", extra)]
+    _do(
+        f"the virtual environment of {project} can't be brought up to date",
+        ["sync", "--locked", "--inexact", *wanted],
+        project,
+    )
+
+
 def make_environment(directory: Path, python: Path) -> None:
     """Make an empty virtual environment of an interpreter; scripts that are installed there can be moved."""
     _do(

@@ -12,6 +12,7 @@ from ..errors import UnderwayError
 from .delta import delta
 from .init import init
 from .release import release
+from .run import run
 from .verify import verify
 
 
@@ -21,16 +22,16 @@ def underway() -> None:
     """Releases for Python: a service, its locked dependencies and its interpreter in one movable directory."""
 
 
-for command in (delta, init, release, verify):
+for command in (delta, init, release, run, verify):
     underway.add_command(command)
 
 
 def main() -> None:
     """Run the command line and exit with its documented status; a user's mistake gets no traceback."""
-    os.umask(0o022)  # a release is read by others than the one who builds it
+    umask = os.umask(0o022)  # a release is read by others than the one who builds it
     sys.dont_write_bytecode = True  # importing the project's own code leaves nothing in the project
     try:
-        underway.main(standalone_mode=False)
+        underway.main(standalone_mode=False, obj=umask)
     except UnderwayError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

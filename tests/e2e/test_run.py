@@ -1,0 +1,150 @@
+"""`underway run`: the project from its virtual environment, as its release would run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, free_port, get, underway, write_project
+
+WEB = """\
+import socket
+from underway_runtime import config
+
+ANSWER = "one"
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    said = f"{ANSWER} {config.get('web', 'greeting')}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(said))]})
+    await send({"type": "http.response.body", "body": said})
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> tuple[Path, int]:
+    """A web service, locked and not installed, and its port."""
+    port = free_port()
+    tool = f'[tool.underway]\nasgi = "web:app"\nlisten = ["tcp://127.0.0.1:{port}"]\n'
+    files = {
+        "src/web/__init__.py": WEB,
+        "config/config.py": 'from underway_runtime import config\nconfig("web", greeting="hello")\n',
+    }
+    root = write_project(tmp_path / "web", tool, files, name="web", dependencies=["uvicorn"])
+    return root, port
+
+
+@contextmanager
+def running(root: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`underway run`, ended with all that it started when the block is left."""
+    process = subprocess.Popen(
+        [UNDERWAY, "run", *arguments],
+        cwd=root,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+
+
+def said_until(process: subprocess.Popen[str], words: str) -> str:
+    """What the process says up to the line with these words."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if words in line:
+            return "".join(lines)
+    raise AssertionError(f"it ended without saying {words!r}:\n{''.join(lines)}")
+
+
+def test_it_serves_from_the_virtual_environment_with_the_configuration_of_the_release(
+    project: tuple[Path, int],
+) -> None:
+    """The project answers at its address, with its configuration, from its source and not from a copy."""
+    root, port = project
+    with running(root) as process:
+        assert get(f"http://127.0.0.1:{port}/", process) == "one hello"
+        where = subprocess.run(
+            [root / "build/run/web/bin/web", "eval", "import web; print(web.__file__)"],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        assert where.stdout.strip() == str(root / "src/web/__init__.py")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+
+
+def test_reload_shows_what_was_edited_and_outlives_code_that_cannot_start(project: tuple[Path, int]) -> None:
+    """An edit is served; a syntax error is told and does not end the command; the next good edit is served again."""
+    root, port = project
+    source = root / "src/web/__init__.py"
+    with running(root, "--reload") as process:
+        assert get(f"http://127.0.0.1:{port}/", process) == "one hello"
+        source.write_text(WEB.replace('"one"', '"two"'), encoding="utf-8")
+        said_until(process, "listening on")
+        said_until(process, "listening on")
+        assert get(f"http://127.0.0.1:{port}/", process) == "two hello"
+
+        source.write_text("def broken(:\n", encoding="utf-8")
+        said_until(process, "SyntaxError")
+        said_until(process, "starts again")
+        source.write_text(WEB.replace('"one"', '"three"'), encoding="utf-8")
+        assert get(f"http://127.0.0.1:{port}/", process) == "three hello"
+
+        (root / "config/config.py").write_text(
+            'from underway_runtime import config\nconfig("web", greeting="good day")\n', encoding="utf-8"
+        )
+        said_until(process, "changed: config.py")
+        said_until(process, "listening on")
+        assert get(f"http://127.0.0.1:{port}/", process) == "three good day"
+
+
+def test_a_second_one_is_refused_by_name_and_pid(project: tuple[Path, int]) -> None:
+    """What runs already is not prepared anew under itself."""
+    root, port = project
+    with running(root) as process:
+        get(f"http://127.0.0.1:{port}/", process)
+        second = underway("run", cwd=root)
+        assert second.returncode == 1
+        assert "is running (pid" in second.stderr
+
+
+def test_a_stale_lock_and_a_missing_environment_are_refused_with_the_next_command(project: tuple[Path, int]) -> None:
+    """Nothing is made, and the message says what to type."""
+    root, _ = project
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    (root / "pyproject.toml").write_text(text.replace("['uvicorn']", "['uvicorn', 'click']"), encoding="utf-8")
+    stale = underway("run", cwd=root)
+    assert stale.returncode == 1
+    assert "uv lock" in stale.stderr or "needs to be updated" in stale.stderr
+    assert not (root / "build").exists()
+
+    (root / "pyproject.toml").write_text(text, encoding="utf-8")
+    missing = underway("run", "--no-sync", cwd=root)
+    assert missing.returncode == 1
+    assert "uv sync" in missing.stderr
+    assert not os.path.lexists(root / "build")
