@@ -18,6 +18,9 @@ from contextlib import suppress
 from types import CodeType
 from typing import Any
 
+EX_IOERR = 74
+"""The exit status when the disk is full or the like; number, words and file of the error are on standard output, as JSON."""
+
 UNCHECKED = b"\x01\x00\x00\x00"
 """The flags of a pyc that is never compared with its source."""
 
@@ -116,12 +119,17 @@ def _holds(value: Any, names: set[str]) -> bool:
     return isinstance(value, frozenset) or (isinstance(value, str) and value in names)
 
 
-def _main() -> None:
+def _main() -> int:
     warnings.simplefilter("ignore")
     task = json.load(sys.stdin)
-    for file in task["files"]:
-        compile_file(task["root"], file, task["docstrings"], task.get("prefix", ""))
+    try:
+        for file in task["files"]:
+            compile_file(task["root"], file, task["docstrings"], task.get("prefix", ""))
+    except OSError as error:
+        print(json.dumps([error.errno, error.strerror, error.filename or task["root"]]))
+        return EX_IOERR
+    return 0
 
 
 if __name__ == "__main__":
-    _main()
+    sys.exit(_main())

@@ -194,7 +194,8 @@ def parts(entry: Entry) -> tuple[list[str], list[str]]:
 def compile_modules(python: Path, root: Path, files: Sequence[str], docstrings: bool, prefix: str = "") -> None:
     """Compile modules below `root` with an interpreter; each is named in its pyc with `prefix` before its path.
 
-    Raises BuildError when the interpreter fails. What does not compile is passed over.
+    Raises BuildError when the interpreter fails, and OSError when the disk is full or the like. What does not compile is
+    passed over.
     """
     parts = WORKERS if len(files) >= LARGE else 1
 
@@ -207,6 +208,8 @@ def compile_modules(python: Path, root: Path, files: Sequence[str], docstrings: 
             text=True,
             timeout=COMPILE_TIMEOUT,
         )
+        if done.returncode == bytecode.EX_IOERR:
+            raise OSError(*json.loads(done.stdout))
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             raise BuildError(f"the modules of the release can't be compiled: {last}")
@@ -216,7 +219,7 @@ def compile_modules(python: Path, root: Path, files: Sequence[str], docstrings: 
     try:
         with ThreadPoolExecutor(parts) as pool:
             list(pool.map(compile_part, range(parts)))
-    except (OSError, subprocess.SubprocessError) as error:
+    except subprocess.SubprocessError as error:
         raise BuildError(f"the modules of the release can't be compiled: {error}") from None
 
 
