@@ -50,12 +50,12 @@ def other_terminal() -> Iterator[tuple[Terminal, int]]:
         yield both
 
 
-def remote(node: Node, theirs: int) -> Process:
-    """A shell whose terminal this is, and whose Ctrl-C it gets."""
+def remote(node: Node, theirs: int, *command: str) -> Process:
+    """A shell, by `remote` unless another command is said, whose terminal this is, and whose Ctrl-C it gets."""
     # The first terminal that the leader of a session opens becomes its own.
     opens = ["/bin/sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(theirs)]
     process = subprocess.Popen(
-        [*opens, str(node.command), "remote"], env=node.environ, start_new_session=True, text=True
+        [*opens, str(node.command), *(command or ("remote",))], env=node.environ, start_new_session=True, text=True
     )
     node.processes.append(process)
     return process
@@ -227,3 +227,48 @@ def test_a_node_that_stops_takes_its_shells_along(make: MakeNode, terminal: tupl
     ours.type("1\r")
     ours.expect("error: hello is gone")
     assert finish(shell)[0] == 1
+
+
+def test_a_daemon_with_a_shell(make: MakeNode, terminal: tuple[Terminal, int]) -> None:
+    """The shell opens when the node is ready; Ctrl-D leaves it, and the daemon runs on."""
+    ours, theirs = terminal
+    node = make(recorder("one"))
+    node.environ["TERM"] = "dumb"
+    shell = remote(node, theirs, "daemon", "--shell")
+    ours.expect("hello 1, Python 3.")
+    ours.expect(">>> ")
+    ours.type("one.name + ' runs'\r")
+    ours.expect("'one runs'")
+    ours.expect(">>> ")
+    ours.type("\x04")
+
+    assert shell.wait(TIMEOUT) == 0
+    assert node.run("rpc", "one.name").stdout == "'one'\n"
+    assert node.run("stop").returncode == 0
+
+
+@pytest.mark.parametrize(("breaks", "status"), [("raise RuntimeError('no')", 1), ("__import__('os')._exit(9)", 9)])
+def test_a_daemon_that_can_not_start_gets_no_shell(
+    make: MakeNode, terminal: tuple[Terminal, int], breaks: str, status: int
+) -> None:
+    """What it said is shown, and its status is that of the command."""
+    ours, theirs = terminal
+    node = make(recorder("one", start=breaks))
+    shell = remote(node, theirs, "daemon", "--shell")
+
+    assert shell.wait(TIMEOUT) == status
+    ours.expect("start one\r\n")
+    ours.type("\x04")
+    assert ">>>" not in ours.seen
+    assert node.running() == []
+
+
+def test_a_shell_is_not_opened_in_the_daemon_of_another_start(make: MakeNode, terminal: tuple[Terminal, int]) -> None:
+    """One that runs already is told, as ever; `remote` is the command for it."""
+    ours, theirs = terminal
+    node = make(recorder("one"))
+    assert node.run("daemon").returncode == 0
+
+    assert remote(node, theirs, "daemon", "--shell").wait(TIMEOUT) == 1
+    ours.expect("error: hello is running already, pid ")
+    assert node.run("stop").returncode == 0
