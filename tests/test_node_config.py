@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -364,6 +365,72 @@ def test_a_node_that_waits_for_a_provider_can_be_stopped(make: MakeNode, flags: 
 
     assert (status, out) == (0, "")
     assert err == "hello was stopped before it had started\n"
+
+
+EARLY = "start-distribution-during-config"
+
+
+@pytest.mark.parametrize(
+    "flags", [(EARLY,), (EARLY, "reboot-system-after-config")], ids=["in the node", "before a reboot"]
+)
+def test_a_node_may_answer_before_its_providers_have_loaded(
+    make: MakeNode, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """With start-distribution-during-config `status` says that it starts; code is refused until the loop runs."""
+    node = make(recorder("one"))
+    os.mkfifo(gate := tmp_path / "gate")
+    configure(node, f"print('loading', flush=True)\nopen({str(gate)!r}).read()\nconfig('one', colour='red')", *flags)
+    process = node.spawn("start")
+    read_until(process.stdout, "loading")
+
+    status, code = node.run("status", "--json"), node.run("rpc", "1")
+    gate.write_text("")
+    read_until(process.stdout, "start one")
+
+    assert json.loads(status.stdout)["state"] == "starting"
+    assert code.returncode == 1
+    assert code.stderr == "error: hello is starting and can't run code yet; try again when it is ready\n"
+    assert node.run("rpc", "config.get('one', 'colour')").stdout == "'red'\n"
+    assert terminate(process)[0] == 0
+
+
+def test_a_node_does_not_answer_before_its_providers_have_loaded(make: MakeNode, tmp_path: Path) -> None:
+    """Without the flag: what they configure decides who may ask."""
+    node = make(recorder("one"))
+    os.mkfifo(gate := tmp_path / "gate")
+    configure(node, f"print('loading', flush=True)\nopen({str(gate)!r}).read()")
+    process = node.spawn("start")
+    read_until(process.stdout, "loading")
+
+    status = node.run("status")
+    gate.write_text("")
+    read_until(process.stdout, "start one")
+
+    assert (status.returncode, status.stderr) == (1, "error: hello is not running\n")
+    assert node.run("status").returncode == 0
+    assert terminate(process)[0] == 0
+
+
+def test_what_providers_turn_off_is_off_though_the_node_answers_before(make: MakeNode) -> None:
+    """What was built in decides until they have loaded, and they do from then on."""
+    node = make(recorder("one"))
+    configure(node, "config('underway_runtime', rpc=False)", EARLY)
+    process = node.spawn("start")
+    read_until(process.stdout, "start one")
+
+    assert "rpc is turned off in this release" in node.run("rpc", "1").stderr
+    assert terminate(process)[0] == 0
+
+
+def test_a_group_that_comes_too_late_is_told(make: MakeNode) -> None:
+    """The socket has its permissions before a provider can say who may use it."""
+    node = make(recorder("one"))
+    configure(node, "config('underway_runtime', control_group='daemon')", EARLY)
+
+    done = node.run("start")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: `control_group` of underway_runtime comes too late: with start-distribution")
 
 
 @pytest.mark.parametrize("text", ["", '{"format": 1, "conf', "null"])

@@ -137,12 +137,14 @@ class Node:
             if isinstance(instruction, CodePath):
                 check_code_path(instruction.directories, settings.directory.lib)
         built = resolution.read(settings.sys_config)
-        if early := "start-distribution-during-config" in built.flags:
+        if "start-distribution-during-config" in built.flags:
             config.install(built.values)
             self._open_control(secret)
         bootconfig.boot(settings, self._script)
-        if not early:
+        if self._control is None:
             self._open_control(secret)
+        else:
+            self._control.configured()
         stop_timeout = _seconds("stop_timeout", STOP_TIMEOUT)
         self._keeper.about(settings, stop_timeout)
 

@@ -87,8 +87,7 @@ def open_control(
     `secret` is the cookie, `report` and `restart` are those of the `Desk`, `listen` is as `listen_on`.
     Raises ConfigError for configuration that does not hold, and BootError when it can't listen.
     """
-    allowed = {command: config.switch(command) for command in ("rpc", "remote")}
-    group = _group()
+    allowed, group = _allowed(), _group()
     cookie.share(settings.var.cookie, group)
     place = settings.tmp.control
     try:
@@ -129,6 +128,18 @@ class Server:
         self._listener.setblocking(False)
         self._thread.start()
         self._opened.wait()
+
+    def configured(self) -> None:
+        """Obey the configuration as it is now: it was opened with that of the build, and providers have loaded since.
+
+        Raises ConfigError for what comes too late, and for configuration that does not hold.
+        """
+        if _group() != self._group:
+            raise ConfigError(
+                "`control_group` of underway_runtime comes too late: with start-distribution-during-config the control"
+                " socket is opened before providers load; state it in config/config.py"
+            )
+        self.desk.allowed = _allowed()
 
     def close(self) -> None:
         """Take no more clients, let the last answers leave, and end the connections. From any thread, any number of times."""
@@ -248,6 +259,10 @@ class Server:
         self._listener.close()
         for wire in (*self._unknown, *(each.wire for each in self._known)):
             wire.drop()
+
+
+def _allowed() -> dict[str, bool]:
+    return {command: config.switch(command) for command in ("rpc", "remote")}
 
 
 def _group() -> int | None:
