@@ -226,6 +226,36 @@ def test_a_node_is_not_started_by_hand(make: MakeNode) -> None:
     assert done.stderr == "error: a node is started by its keeper, and that by `start` or `daemon`\n"
 
 
+@pytest.mark.parametrize("variable", ["", "RELEASE_VAR", "RELEASE_TMP"])
+def test_every_command_works_at_any_length_of_path(make: MakeNode, tmp_path: Path, variable: str) -> None:
+    """The release itself, or what changes, or sockets and logs: 300 bytes deep, where a socket's address ends at 107."""
+    deep = "/".join("d" * 60 for _ in range(5))
+    node = make(recorder("one"), at="hello" if variable else f"{deep}/hello")
+    place = tmp_path / deep if variable else node.var
+    node.environ |= {variable: str(place)} if variable else {}
+    assert len(str(place)) > 300
+
+    process = node.spawn("start")
+    read_until(process.stdout, "start one")
+    assert finish(node.spawn("stop"))[0] == finish(process)[0] == 0
+
+    assert node.run("daemon").returncode == 0
+    pid = node.run("pid").stdout
+    assert (place / "run/pid").read_text() == pid
+    assert "running already" in node.run("daemon").stderr
+    assert json.loads(node.run("status", "--json").stdout)["state"] == "running"
+    assert node.run("rpc", "one.name").stdout == "'one'\n"
+    shell = node.spawn("remote", stdin=subprocess.PIPE)
+    assert shell.communicate("40 + 2\n", timeout=TIMEOUT)[0] == "42\n"
+    assert node.run("config").returncode == 0
+    assert node.run("eval", "print(1)").stdout == "1\n"
+    assert node.run("restart").returncode == 0
+    assert node.run("pid").stdout == pid
+    assert node.run("stop").returncode == 0
+    assert (place / "log/hello.log.1").read_text().count("start one\n") == 2
+    assert node.running() == []
+
+
 # ----------------------------------------------------------------------------------------------------------- deaths
 
 
