@@ -484,7 +484,10 @@ def test_a_toggle_that_is_none_is_refused_at_boot(make: MakeNode) -> None:
 
     assert (done.returncode, done.stderr) == (
         1,
-        "error: `rpc` of underway_runtime is true or false, not 'off'\n",
+        (
+            "error: the configuration is not what the applications ask for:\n"
+            '  - underway_runtime.rpc is "off", str (sys.config); its schema wants bool\n'
+        ),
     )
 
 

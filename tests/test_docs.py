@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
 
 from underway.options import OPTIONS, TOP_ONLY
+from underway_runtime.node import schema
 from underway_runtime.node.control import frames, server, wire
+from underway_runtime.node.own import Runtime
 from underway_runtime.release.gates import Gate
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
@@ -64,3 +68,33 @@ def test_the_limits_of_the_control_socket_are_those_of_the_code() -> None:
     assert f"| handshake | {server.DEADLINE:g} s |" in page
     assert f"is let go after {wire.PATIENCE:g} s |" in page
     assert f"most {wire.MOST_OUTPUT >> 20} Mi characters wait" in page
+
+
+def test_every_key_that_underway_reads_has_a_row() -> None:
+    """docs/reference/commands.md names them, all and no others, with the defaults of `underway_runtime`."""
+    _, _, table = (REFERENCE / "commands.md").read_text().partition("## Configuration that underway reads")
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines() if line.startswith("| ")][2:]
+    own = {
+        key: default.strip("`")
+        for application, keys, default in rows
+        if "underway_runtime" in application
+        for key in re.findall(r"`(\w+)`", keys)
+    }
+    of_any = {
+        key for application, keys, _ in rows if application.startswith("any") for key in re.findall(r"`(\w+)`", keys)
+    }
+
+    assert own == {
+        field.name: "none" if field.default is None else json.dumps(field.default).removesuffix(".0")
+        for field in dataclasses.fields(Runtime)
+    }
+    assert of_any == schema.READ_BY_THE_NODE
+
+
+def test_every_key_of_the_runtime_is_read() -> None:
+    """What its schema knows is asked for somewhere in the code, and nothing else is."""
+    places = [*REFERENCE.parents[1].glob("runtime/src/underway_runtime/**/*.py")]
+    code = "".join(place.read_text() for place in places if place.name != "own.py")
+    asked = re.findall(r'(?:"underway_runtime", |_seconds\(|switch\()"(\w+)"', code)
+
+    assert {*asked, "rpc", "remote"} == {field.name for field in dataclasses.fields(Runtime)}

@@ -283,7 +283,7 @@ def test_everything_that_does_not_fit_is_told_before_anything_starts(make: MakeN
             print("started", flush=True)
     """
     node = make(App("one", source, {"class": "one:App"}), App("two", source, {"class": "two:App"}))
-    configure(node, "config('one', prot=1, password=5)\nconfig('two', port='x')")
+    configure(node, "config('one', prot=1, password=5)\nconfig('two', port='x')", underway_runtime={"stop_timeot": 5})
 
     done = node.run("start")
 
@@ -291,6 +291,7 @@ def test_everything_that_does_not_fit_is_told_before_anything_starts(make: MakeN
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "error: the configuration is not what the applications ask for:",
+        "  - underway_runtime.stop_timeot (sys.config) is not in its schema; did you mean 'stop_timeout'?",
         f"  - one.prot ({runtime_py}:2) is not in one:Settings; did you mean 'port'?",
         "  - one.port is missing; one:Settings wants int",
         f"  - one.password is int ({runtime_py}:2); one:Settings wants str",

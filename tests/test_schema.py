@@ -157,6 +157,28 @@ def test_all_that_is_wrong_is_told_with_where_it_was_set() -> None:
     ]  # fmt: skip
 
 
+def test_what_underway_itself_reads_is_checked_too() -> None:
+    """All of it, without a schema of anybody; its defaults are not put in."""
+    assert check({"underway_runtime": {"stop_timeout": 1}}, Origins(), []) == {"underway_runtime": {"stop_timeout": 1}}
+    with pytest.raises(ConfigError) as caught:
+        check(
+            {"underway_runtime": {"listen": [], "rpc": 0, "eval": "no", "control_group": 1, "strat_timeout": 5}},
+            Origins(),
+            [],
+        )
+    assert str(caught.value).splitlines()[1:] == [
+        "  - underway_runtime.listen is not in its schema",
+        "  - underway_runtime.strat_timeout is not in its schema; did you mean 'start_timeout'?",
+        "  - underway_runtime.rpc is 0, int; its schema wants bool",
+        '  - underway_runtime.eval is "no", str; its schema wants bool',
+        "  - underway_runtime.control_group is 1, int; its schema wants str or None",
+    ]
+    with pytest.raises(
+        ConfigError, match="a timeout is more than 0 seconds, and stop_timeout is 0, drain_timeout is -1"
+    ):
+        check({"underway_runtime": {"stop_timeout": 0, "drain_timeout": -1}}, Origins(), [])
+
+
 def test_all_applications_are_told_at_once() -> None:
     """One start shows every mistake, whichever application made it, and a schema that is not there."""
     loads = [

@@ -20,19 +20,22 @@ from .config import Values, merge
 from .fields import defaults, fields, is_dataclass, is_model, secrets
 from .origins import Origins, Setting, leaves, shown
 
-READ_BY_THE_NODE = frozenset({"args", "listen", "server"})
+RUNTIME = "underway_runtime"
+READ_BY_THE_NODE = frozenset({"args", "drain_timeout", "listen", "overlap", "server"})
 """Keys of any application that the node itself reads; a schema need not know them."""
 
 
 def check(values: Values, origins: Origins, instructions: Iterable[Instruction]) -> Values:
     """Check the configuration of every application that has a schema; returns it with the schemas' defaults filled in.
 
+    What is configured for underway itself is checked as well, and stays as it is.
+
     Notes in `origins` what is secret and where defaults come from. Raises ConfigError once, with everything that is
     wrong with any application.
     """
     instructions = list(instructions)
     starting = {each.application for each in instructions if isinstance(each, Start)}
-    problems: list[str] = []
+    problems = _own_problems(values, origins)
     for load in (each for each in instructions if isinstance(each, Load)):
         try:
             schema, name = _schema(load, starting)
@@ -55,6 +58,16 @@ def check(values: Values, origins: Origins, instructions: Iterable[Instruction])
     if problems:
         raise ConfigError(listing("the configuration is not what the applications ask for:", problems))
     return values
+
+
+def _own_problems(values: Values, origins: Origins) -> list[str]:
+    if RUNTIME not in values:
+        return []
+    from .own import Runtime
+
+    own = _Check(RUNTIME, "its schema", origins)
+    own._dataclass(Runtime, values[RUNTIME], (RUNTIME,))
+    return own.problems
 
 
 def _schema(load: Load, starting: set[str]) -> tuple[Any, str]:
