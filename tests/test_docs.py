@@ -98,3 +98,17 @@ def test_every_key_of_the_runtime_is_read() -> None:
     asked = re.findall(r'(?:"underway_runtime", |_seconds\(|switch\()"(\w+)"', code)
 
     assert {*asked, "rpc", "remote"} == {field.name for field in dataclasses.fields(Runtime)}
+
+
+def test_every_test_that_the_docs_name_is_there() -> None:
+    """docs/explanation/defects.md claims nothing without a test."""
+    tests = REFERENCE.parents[1] / "tests"
+    rows = [
+        row for row in (tests.parent / "docs/explanation/defects.md").read_text().splitlines() if row.startswith("| ")
+    ]
+    rows = [row for row in rows if not row.startswith(("| theirs", "| ---"))]
+    named = [re.findall(r"`([\w/]+\.py)::(\w+)`", row.split("|")[3]) for row in rows]
+
+    assert all(named)
+    for file, name in (each for row in named for each in row):
+        assert re.search(rf"^def {name}\(", (tests / file).read_text(), re.MULTILINE), f"{file}::{name}"

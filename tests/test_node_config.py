@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -366,6 +367,26 @@ def test_a_node_that_waits_for_a_provider_can_be_stopped(make: MakeNode, flags: 
 
     assert (status, out) == (0, "")
     assert err == "hello was stopped before it had started\n"
+
+
+def test_a_node_whose_configuration_is_pruned_can_be_restarted(make: MakeNode) -> None:
+    """And is configured as it is then, after a crash too."""
+    node = make(recorder("one", start="print('colour', config.get('one', 'colour'), flush=True)"))
+    source = node.root / "lib/one-1.0/one.py"
+    source.write_text(source.read_text().replace("import Application", "import Application, config"))
+    node.environ["RELEASE_HEART"] = "true"
+    configure(node, "config('one', colour='red')", "prune-runtime-sys-config-after-boot")
+    process = node.spawn("start")
+    read_until(process.stdout, "colour red")
+
+    configure(node, "config('one', colour='blue')", "prune-runtime-sys-config-after-boot")
+    assert node.run("restart").returncode == 0
+    read_until(process.stdout, "colour blue")
+    os.kill(node.said()["node"], signal.SIGKILL)
+    read_until(process.stdout, "colour blue")
+
+    assert resolved(node) == []
+    assert terminate(process)[0] == 0
 
 
 EARLY = "start-distribution-during-config"

@@ -207,6 +207,21 @@ def test_eval_touches_no_running_node(make: MakeNode) -> None:
     assert terminate(process)[0] == 0
 
 
+def test_eval_is_one_process_and_its_end_is_the_end(make: MakeNode) -> None:
+    """With a provider and a heart, too: no interpreter before it, none beside it, and none after it."""
+    node = make(recorder("one"))
+    (node.version / "runtime.py").write_text("import os\nprint(os.getpid(), flush=True)\n")
+    providers = [["underway_runtime.providers:PythonFile", {"path": "runtime.py"}]]
+    (node.version / "sys.config").write_text(json.dumps({"format": 1, "config": {}, "providers": providers}))
+    node.environ["RELEASE_HEART"] = "true"
+
+    process = node.spawn("eval", "import os; print(os.getpid(), flush=True); os.kill(os.getpid(), 9)")
+    status, out, _ = finish(process)
+
+    assert (status, out) == (-9, f"{process.pid}\n" * 2)
+    assert node.running() == []
+
+
 def test_eval_of_code_that_raises_is_status_7(make: MakeNode) -> None:
     """The traceback is of that code only."""
     code = "def f():\n    return 1/0\nprint('before')\nf()"

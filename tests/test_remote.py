@@ -16,6 +16,7 @@ from node_helpers import (
     MakeNode,
     Node,
     Process,
+    eventually,
     finish,
     nodes,
     read_until,
@@ -272,3 +273,34 @@ def test_a_shell_is_not_opened_in_the_daemon_of_another_start(make: MakeNode, te
     assert remote(node, theirs, "daemon", "--shell").wait(TIMEOUT) == 1
     ours.expect("error: hello is running already, pid ")
     assert node.run("stop").returncode == 0
+
+
+def test_a_terminal_that_is_held_holds_nothing_else(
+    make: MakeNode, terminal: tuple[Terminal, int], tmp_path: Path
+) -> None:
+    """Ctrl-S stops what is shown; the node, its clients and other commands go on; Ctrl-Q shows the rest."""
+    ours, theirs = terminal
+    os.mkfifo(gate := tmp_path / "gate")
+    node = make(web())
+    node.environ["TERM"] = "dumb"
+    process = node.spawn("start")
+    port = int(read_until(process.stdout, r"serving (\d+)")[1])
+    shell = remote(node, theirs)
+    ours.expect(">>> ")
+    waits = f"import asyncio; print('be' + 'gun'); await asyncio.to_thread(open({str(gate)!r}).read)"
+    ours.type(f"{waits}; print('x' * 200_000); print('en' + 'ded')\r")
+    ours.expect("begun\r\n")
+    ours.type("\x13")
+    gate.write_text("")
+    with asking(port) as asked:
+        eventually(lambda: asked.answered > 50, "answers")
+    assert asked.failures == []
+    assert node.run("rpc", "1").stdout == "1\n"
+    assert "ended" not in ours.seen
+
+    ours.type("\x11")
+    ours.expect("ended\r\n")
+    ours.expect(">>> ")
+    ours.type("\x04")
+    assert shell.wait(TIMEOUT) == 0
+    assert terminate(process)[0] == 0
