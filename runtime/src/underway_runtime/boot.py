@@ -27,6 +27,10 @@ def _run() -> int:
             from .upgrade import commands as releases
 
             return releases.run(sys.argv[1:], os.environ)
+        if sys.argv[1:2] == ["scratch"]:
+            from .upgrade import scratch
+
+            return scratch.run(sys.argv[2:], os.environ)
         return commands.run(sys.argv[1:], os.environ)
     except UnderwayError as error:
         print(f"error: {error}", file=sys.stderr)

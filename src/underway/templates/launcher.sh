@@ -33,6 +33,7 @@ The known commands are:
     verify           Compares every file of the release with its manifest
     releases         Lists the versions that are here, with their states
     unpack V|FILE    Unpacks another version beside this one, from var/incoming or a file
+    check V          Says what installing a version would do, and tries all that can be tried
     commit [V]       Makes the version that runs the one that boots
     rollback [V]     Goes back to the version before
     remove V         Deletes a version that neither runs nor boots
@@ -92,8 +93,8 @@ if [ "$role" != keeper ]; then
   [ -z "$RELEASE_COOKIE" ] || export RELEASE_COOKIE
 
   case $1 in
-    start | daemon | eval | config) read_arguments "$RELEASE_VM_ARGS" ;;
-    rpc | remote | status | restart | stop | pid | systemd | verify | releases | unpack | commit | rollback | remove | create-releases)
+    start | daemon | eval | config | scratch) read_arguments "$RELEASE_VM_ARGS" ;;
+    rpc | remote | status | restart | stop | pid | systemd | verify | releases | unpack | check | commit | rollback | remove | create-releases)
       read_arguments "$RELEASE_REMOTE_VM_ARGS"
       ;;
     version)
@@ -122,7 +123,7 @@ glibc='' loader=''
   fail "this release needs glibc $glibc or later, and this host has none for it: there is no $loader"
 case $RELEASE_COMMAND:$loader:$glibc in
   *::* | *:2.[0-9] | *:2.[0-9].* | *:2.[12][0-9]* | *:2.3[0-2]*) ;;
-  start:* | daemon:* | eval:* | config:*)
+  start:* | daemon:* | eval:* | config:* | scratch:*)
     if has=$("$loader" --version 2>/dev/null); then
       has=${has#* version } has=${has%%.[!0-9]*} minor=${has#2.}
     else

@@ -129,20 +129,25 @@ def not_handed_over(handed_over: Iterable[socket.socket]) -> list[str]:
 
     Read from ``/proc``; empty where there is none.
     """
+    known = {os.fstat(each.fileno()).st_ino for each in handed_over if each.fileno() >= 0}
+    return sorted(address for inode, address in listening("self").items() if inode not in known)
+
+
+def listening(pid: int | str) -> dict[int, str]:
+    """The TCP addresses where a process listens, by the inode of the socket; none where ``/proc`` does not say."""
     ours = set()
     with contextlib.suppress(OSError):
-        for entry in os.scandir("/proc/self/fd"):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 ours.add(os.stat(entry.path).st_ino)  # as lsof does: links to socket:[INODE]
-    known = {os.fstat(each.fileno()).st_ino for each in handed_over if each.fileno() >= 0}
-    found = []
+    found = {}
     for file, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         with contextlib.suppress(OSError):
-            for line in Path("/proc/self/net", file).read_text(encoding="ascii").splitlines()[1:]:
+            for line in Path(f"/proc/{pid}/net", file).read_text(encoding="ascii").splitlines()[1:]:
                 fields = line.split()
-                if fields[3] == _LISTENING and int(fields[9]) in ours - known:
-                    found.append(_address(fields[1], family))
-    return sorted(found)
+                if fields[3] == _LISTENING and int(fields[9]) in ours:
+                    found[int(fields[9])] = _address(fields[1], family)
+    return found
 
 
 _LISTENING = "0A"

@@ -54,14 +54,14 @@ def boot(settings: Settings, script: BootScript) -> None:
     atexit.register(_remove, place, os.getpid())
 
 
-def resolve(settings: Settings, script: BootScript) -> Resolved:
+def resolve(settings: Settings, script: BootScript, begin: resolution.Begin = resolution.unseen) -> Resolved:
     """What a boot is configured with; also makes it what `config.get` answers. Writes nothing.
 
     Raises what `resolution.load` raises, and ConfigError with all that does not fit the applications' schemas.
     """
-    resolved = resolution.load(settings.sys_config)
+    resolved = resolution.load(settings.sys_config, begin)
     install(resolved.values, resolved.environment)  # for schemas: their modules are the applications'
-    values = schema.check(resolved.values, resolved.origins, script.instructions)
+    values = schema.check(resolved.values, resolved.origins, script.instructions, begin)
     install(values)
     return dataclasses.replace(resolved, values=values)
 

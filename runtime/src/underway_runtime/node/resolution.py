@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..release.errors import ConfigError, DamagedRelease, UnderwayError, listing
 from .config import FORMAT, MISSING, Values, install, lookup, not_plain
@@ -38,9 +38,15 @@ if TYPE_CHECKING:
     from ..providers import Provider
 
 T = TypeVar("T")
+Begin: TypeAlias = Callable[[str], object]
+"""Told what is done next, so that who waits can say what hangs."""
 
 REBOOT = "reboot-system-after-config"
 PRUNE = "prune-runtime-sys-config-after-boot"
+
+
+def unseen(what: str) -> None:
+    """Nobody waits."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def read(sys_config: Path) -> SysConfig:
         ) from None
 
 
-def load(sys_config: Path) -> Resolved:
+def load(sys_config: Path, begin: Begin = unseen) -> Resolved:
     """The configuration of this boot: what ``sys.config`` holds, then each provider in order.
 
     With ``reboot-system-after-config`` the providers run in an interpreter of their own, so that nothing they imported
@@ -99,7 +105,11 @@ def load(sys_config: Path) -> Resolved:
     listing all of them, for values that build-time code has read and that are different now.
     """
     system = read(sys_config)
-    resolved = _elsewhere(sys_config) if REBOOT in system.flags and system.providers else resolve(system)
+    if REBOOT in system.flags and system.providers:
+        begin("the configuration providers")
+        resolved = _elsewhere(sys_config)
+    else:
+        resolved = resolve(system, begin)
     if problems := _compile_env_problems(system, resolved):
         raise ConfigError(
             listing("the release was built with other values than it is to run with:", problems)
@@ -108,7 +118,7 @@ def load(sys_config: Path) -> Resolved:
     return replace(resolved, flags=system.flags)
 
 
-def resolve(system: SysConfig) -> Resolved:
+def resolve(system: SysConfig, begin: Begin = unseen) -> Resolved:
     """Run the providers, in this process and in order. Raises ConfigError naming the one that does not hold."""
     origins = copy.deepcopy(system.origins)
     noted = {setting.path for setting in origins.settings}
@@ -118,6 +128,7 @@ def resolve(system: SysConfig) -> Resolved:
     try:
         for reference, argument in system.providers:
             install(values, system.environment)
+            begin(f"the configuration provider {reference}")
             before, count = dict(leaves(values)), len(origins.settings)
             values = _provided(reference, argument, copy.deepcopy(values))
             noted = {setting.path for setting in origins.settings[count:]}

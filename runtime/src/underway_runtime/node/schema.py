@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..release.bootscript import Instruction, Load, Start
@@ -25,18 +25,21 @@ READ_BY_THE_NODE = frozenset({"args", "drain_timeout", "listen", "overlap", "ser
 """Keys of any application that the node itself reads; a schema need not know them."""
 
 
-def check(values: Values, origins: Origins, instructions: Iterable[Instruction]) -> Values:
+def check(
+    values: Values, origins: Origins, instructions: Iterable[Instruction], begin: Callable[[str], object] = bool
+) -> Values:
     """Check the configuration of every application that has a schema; returns it with the schemas' defaults filled in.
 
     What is configured for underway itself is checked as well, and stays as it is.
 
-    Notes in `origins` what is secret and where defaults come from. Raises ConfigError once, with everything that is
-    wrong with any application.
+    `begin` is told whose turn it is. Notes in `origins` what is secret and where defaults come from. Raises ConfigError
+    once, with everything that is wrong with any application.
     """
     instructions = list(instructions)
     starting = {each.application for each in instructions if isinstance(each, Start)}
     problems = _own_problems(values, origins)
     for load in (each for each in instructions if isinstance(each, Load)):
+        begin(f"the import of {load.application}, for its schema")
         try:
             schema, name = _schema(load, starting)
         except ConfigError as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_REFUSED = 6
 EXIT_CODE_RAISED = 7
 EXIT_BUSY = 75
 

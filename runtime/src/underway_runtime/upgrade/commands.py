@@ -10,8 +10,9 @@ from typing import Any
 
 from ..node import lock
 from ..node.settings import Settings, from_environ
-from ..release.errors import BusyError, UnderwayError
+from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError
 from . import handler as handlers
+from .check import check, lines
 from .handler import Handler
 from .remove import remove
 from .unpack import Trust, unpack
@@ -21,7 +22,10 @@ ALLOWED_SIGNERS = Path("/etc/underway/allowed_signers")
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what the command line asks for; 0, or raises an UnderwayError. A command line that is none ends the process with 2."""
+    """Do what the command line asks for; 0, or 6 where check refuses, or raises an UnderwayError.
+
+    A command line that is none ends the process with 2.
+    """
     settings = from_environ(environ)
     options = _parser(settings.prog).parse_args(arguments)
     handler = Handler(settings.directory, settings.var, settings.version, lambda: running_version(settings))
@@ -37,7 +41,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     else:
         would = "would be " if getattr(options, "dry_run", False) else ""
         print("\n".join(_lines(options.command, outcome, would)))
-    return 0
+    return EXIT_REFUSED if options.command == "check" and outcome["outcome"] == "refused" else 0
 
 
 def running_version(settings: Settings) -> str | None:
@@ -62,6 +66,8 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
         case "unpack":
             trust = Trust(_allowed_signers(options.allowed_signers, environ), options.sha256)
             return unpack(handler, options.what, trust, again=options.again, dry_run=options.dry_run)
+        case "check":
+            return check(from_environ(environ), handler, options.version, again=options.again, within=options.within)
         case "commit":
             return handlers.commit(handler, options.version, dry_run=options.dry_run)
         case "rollback":
@@ -95,6 +101,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     unpacking.add_argument("--sha256", metavar="DIGEST", help="what its sha256 must be")
     unpacking.add_argument("--allowed-signers", metavar="FILE", type=Path, help="by whom it must be signed")
     unpacking.add_argument("--again", action="store_true", help="forget that it has failed")
+    checking = command("check", "Says what install would do, having tried all that can be tried", changes=False)
+    checking.add_argument("version", metavar="VERSION")
+    checking.add_argument("--again", action="store_true", help="even if it has failed")
+    checking.add_argument("--within", metavar="SECONDS", type=_seconds, default=60.0, help="what it may take (60)")
     commit = command("commit", "Makes the version that runs the one that boots")
     commit.add_argument("version", nargs="?", metavar="VERSION")
     rollback = command("rollback", "Goes back to the version before")
@@ -103,6 +113,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     creating = command("create-releases", "Makes the ledger of versions anew from what is here")
     creating.add_argument("--permanent", metavar="VERSION", help="what is to boot, when start.data can't be understood")
     return parser
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (seconds := float(text)) <= 86400:
+        raise ValueError
+    return seconds
 
 
 def _lines(command: str, outcome: Any, would: str) -> list[str]:
@@ -116,6 +132,8 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
             by = f"signed by {outcome['signer']}" if outcome["signer"] else "with the digest that was given"
             counts = f"{len(outcome['added'])} new, {len(outcome['kept'])} shared with others"
             return [f"{outcome['version']} {would or 'is '}unpacked, {by}: {counts}"]
+        case "check":
+            return lines(outcome)
         case "commit" if not outcome["changed"]:
             return [f"{outcome['version']} is permanent already"]
         case "commit":

@@ -1,0 +1,243 @@
+"""check: all that can be found out about a version before it is installed, and what installing it would do.
+
+What is on disk is compared first. What is damaged or does not fit this host is not executed; all else is tried in an
+interpreter of that version (`scratch`), with the environment of the running node's keeper, which a new node will have too.
+Nothing is asked of the node but its status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..node import lock
+from ..node.adopt import listening
+from ..node.control.client import Place, connect
+from ..node.origins import printable
+from ..node.settings import Settings
+from ..release import ledger as ledgers
+from ..release import verify
+from ..release.directory import VersionDirectory
+from ..release.errors import UnderwayError, listing
+from .handler import Handler
+
+_OF_THE_LAUNCHER = ("RELEASE_VM_ARGS", "RELEASE_REMOTE_VM_ARGS", "RELEASE_SYS_CONFIG")
+_OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+_LAST_WORDS = 2000
+"""Characters of what a trial printed that are shown when it died."""
+
+
+def check(
+    settings: Settings, handler: Handler, version: str, *, again: bool = False, within: float = 60.0
+) -> dict[str, Any]:
+    """What installing a version would do: ``outcome`` is handover, start (no node runs) or refused, with all ``reasons``.
+
+    Takes `within` seconds and those of reading the version's files. Raises StateRefused for a version that is not here.
+    """
+    running = handler.running_version()
+    ledger = ledgers.with_running(ledgers.read(handler.directory, handler.var), running)
+    ledgers.transition({name: record.state for name, record in ledger.items()}, "install", version)
+    status = _status(settings) if running is not None else {}
+    reasons, notes = [], []
+    if (failed := ledger[version].failed) is not None and not again:
+        reasons.append(f"it has failed before: {failed}; --again checks it all the same")
+    unfit = [*verify.verify(handler.directory.root, version), *host_problems(handler.directory.version(version))]
+    found: dict[str, Any] = {"problems": unfit, "notes": [], "configuration": None, "addresses": []}
+    if unfit:
+        notes.append("it was not tried, because it is damaged or does not fit this host")
+    else:
+        with _trial(settings, version, running, status, within) as tried:
+            found = tried
+    reasons += found["problems"]
+    memory = {"needs": status.get("memory"), "available": available_memory(status.get("pid"))}
+    if memory["needs"] and memory["available"] is not None and memory["available"] < memory["needs"]:
+        notes.append(
+            f"memory may not do for two nodes: {_megabytes(memory['available'])} are available, and the running one has"
+            f" {_megabytes(memory['needs'])}"
+        )
+    return {
+        "version": version,
+        "running": running,
+        "outcome": "refused" if reasons else "handover" if running is not None else "start",
+        "reasons": reasons,
+        "notes": [*notes, *found["notes"]],
+        "configuration": found["configuration"],
+        "addresses": found["addresses"],
+        "not_handed_over": _not_handed_over(status),
+        "memory": memory,
+    }
+
+
+def lines(outcome: Mapping[str, Any]) -> list[str]:
+    """The same for people."""
+    version, running = outcome["version"], outcome["running"]
+    stays = f"{running} goes on" if running else "nothing changes"
+    said = {
+        "handover": f"{version} would take over from {running} by handover",
+        "start": f"{version} would boot; no node runs now",
+        "refused": listing(f"{version} would be refused, and {stays}:", outcome["reasons"]),
+    }
+    found = [said[outcome["outcome"]]]
+    for row in outcome["configuration"] or ():
+        match row:
+            case {"before": before, "after": after}:
+                what = f"{printable(before)} becomes {printable(after)}"
+            case {"after": value} | {"before": value}:
+                what = printable(value)
+        found.append(f"  {row['change']:<8} {row['key']}: {what}")
+    closed = {"new": "would be bound for {}", "gone": "would be closed, of {}"}
+    found += [
+        f"  {row['change']:<8} {row['address']} {closed[row['change']].format(row['application'])}"
+        for row in outcome["addresses"]
+        if row["change"] != "same"
+    ]
+    notes = [f"{each} is not handed over: it would be closed for a moment" for each in outcome["not_handed_over"]]
+    return [*found, *(f"  note     {note}" for note in (*notes, *outcome["notes"]))]
+
+
+def host_problems(place: VersionDirectory) -> list[str]:
+    """Why this host's C library can't run a version; as the launcher finds out too."""
+    with contextlib.suppress(OSError, ValueError):
+        floor, loader = place.glibc.read_text(encoding="utf-8").split()
+        if not os.path.exists(loader):
+            return [f"it needs glibc {floor} or later, and this host has none for it: there is no {loader}"]
+        has = (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
+        if has and _numbers(has) < _numbers(floor):
+            return [
+                f"it needs glibc {floor} or later, and this host has {has}; build it on a system as old as this host"
+            ]
+    return []
+
+
+def available_memory(pid: int | None = None, root: Path = Path("/")) -> int | None:
+    """Bytes that another process beside `pid` may take: the least of what the host and its cgroups have left."""
+    left = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        text = (root / "proc/meminfo").read_text()
+        left.append(int(text.partition("MemAvailable:")[2].split()[0]) * 1024)
+    with contextlib.suppress(OSError):
+        for line in (root / f"proc/{pid or 'self'}/cgroup").read_text().splitlines():
+            if line.startswith("0::/"):
+                place = line.removeprefix("0::/")
+                for above in (Path(place), *Path(place).parents):
+                    left += _left_in(root / "sys/fs/cgroup" / above)
+    return min(left, default=None)
+
+
+def _left_in(cgroup: Path) -> list[int]:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        most, used = ((cgroup / f"memory.{what}").read_text().strip() for what in ("max", "current"))
+        cached = (cgroup / "memory.stat").read_text().partition("inactive_file ")[2].split()[0]
+        return [max(0, int(most) - int(used) + int(cached))] if most != "max" else []
+    return []
+
+
+@contextlib.contextmanager
+def _trial(
+    settings: Settings, version: str, running: str | None, status: Mapping[str, Any], within: float
+) -> Iterator[dict[str, Any]]:
+    """What `scratch` finds in an interpreter of that version. All that it starts ends with it."""
+    with tempfile.TemporaryDirectory(prefix="underway-check-") as place:
+        report, output = Path(place, "report"), Path(place, "output")
+        keeper = status.get("keeper")
+        command = [str(settings.directory.command(settings.name)), "scratch", str(report), str(int(within) + 1)]
+        command += [running] if running is not None else []
+        with output.open("wb") as stream:
+            process = subprocess.Popen(
+                command,
+                cwd=_working_directory(keeper),
+                env={**_environment(settings, keeper), "RELEASE_VSN": version, "TMPDIR": place},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+            try:
+                ended: int | None = process.wait(within)
+            except subprocess.TimeoutExpired:
+                ended = None
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        yield _found(report, output, ended, within)
+
+
+def _found(report: Path, output: Path, ended: int | None, within: float) -> dict[str, Any]:
+    doing = "its start"
+    with contextlib.suppress(OSError, ValueError):
+        for line in report.read_text(encoding="utf-8").splitlines():
+            match json.loads(line):
+                case {"found": dict(found)}:
+                    return found
+                case {"begin": str(doing)}:
+                    pass
+    if ended is None:
+        problem = f"{doing} has not come to an end within {within:g} s, and was killed"
+    else:
+        how = f"signal {-ended}" if ended < 0 else f"status {ended}"
+        said = output.read_text(encoding="utf-8", errors="replace")[-_LAST_WORDS:].strip()
+        problem = f"{doing} ended the process, with {how}" + (f"; it said: {said}" if said else "")
+    return {"problems": [problem], "notes": [], "configuration": None, "addresses": []}
+
+
+def _environment(settings: Settings, keeper: int | None) -> dict[str, str]:
+    """What the keeper was started with, and its next node will have; of another user's keeper this command's own."""
+    environ = dict(os.environ)
+    with contextlib.suppress(OSError, ValueError):
+        text = os.fsdecode(Path(f"/proc/{keeper}/environ").read_bytes())
+        environ = dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
+    own = f"{settings.place.path}/"
+    ours = [name for name in _OF_THE_LAUNCHER if environ.get(name, "").startswith(own)]
+    return {name: value for name, value in environ.items() if name not in (*ours, *_OF_SYSTEMD)}
+
+
+def _working_directory(keeper: int | None) -> str | None:
+    place = f"/proc/{keeper}/cwd"
+    return place if keeper is not None and os.access(place, os.X_OK) else None
+
+
+def _status(settings: Settings) -> dict[str, Any]:
+    """What the running node says of itself; only its keeper where it can't be asked."""
+    with contextlib.suppress(UnderwayError):
+        connection = connect(Place(_variables(settings)))
+        try:
+            status: dict[str, Any] = connection.ask({"do": "status"})["status"]
+        finally:
+            connection.close()
+        return status
+    keeper = lock.find(settings.tmp, settings.name)
+    return {} if keeper is None else {"keeper": keeper.pid}
+
+
+def _not_handed_over(status: Mapping[str, Any]) -> list[str]:
+    """Where the node and its children listen with sockets that the keeper does not have."""
+    kept = listening(status["keeper"]) if status.get("keeper") else {}
+    found: dict[int, str] = {}
+    for pid in (status.get("pid"), *status.get("children", ())):
+        found |= listening(pid) if pid else {}
+    return sorted({address for inode, address in found.items() if inode not in kept})
+
+
+def _variables(settings: Settings) -> Mapping[str, str]:
+    return {
+        **os.environ,
+        "RELEASE_ROOT": str(settings.root),
+        "RELEASE_NAME": settings.name,
+        "RELEASE_VSN": settings.version,
+    }
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.0f} MB"

@@ -1,0 +1,72 @@
+"""Small real releases of several versions that run, with their manifests: on top of `node_helpers`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import textwrap
+from pathlib import Path
+
+from code_server_helpers import RUNTIME, Distribution, index_of
+from node_helpers import App, Node
+from underway_runtime.release import manifest
+from underway_runtime.release.bootscript import CodePath, read
+from underway_runtime.release.directory import ReleaseDirectory
+from underway_runtime.release.manifest import Manifest
+
+
+def seal(node: Node, version: str = "1") -> None:
+    """Write the manifest of a version, of all that is there for it. The interpreter becomes the release's own."""
+    directory = ReleaseDirectory(node.root)
+    [python] = node.root.glob("python-*")
+    if python.is_symlink():
+        original = python.resolve()
+        python.unlink()
+        shutil.copytree(original, python, symlinks=True, copy_function=os.link)
+    script = read(directory.version(version).boot_script("start"))
+    paths = next(i.directories for i in script.instructions if isinstance(i, CodePath))
+    tops = [f"lib/{path.removeprefix('$RELEASE_LIB/')}" for path in paths] + [python.name, f"releases/{version}"]
+    place = directory.version(version).manifest
+    files = [path for top in tops for path in _files(node.root, top) if path != str(place.relative_to(node.root))]
+    made = Manifest(
+        "hello", version, "any", python.name.removeprefix("python-"), manifest.survey(node.root, files)
+    )
+    place.write_text(manifest.dump(made))
+
+
+def add(node: Node, version: str, *apps: App) -> Path:
+    """Another version beside the first, of these applications; returns releases/V. `seal` comes when it is as it should be."""
+    first, root = node.version, node.root
+    place = root / "releases" / version
+    shutil.copytree(first, place, symlinks=True)
+    (place / "manifest.json").unlink(missing_ok=True)
+    launcher = (place / "launcher").read_text()
+    (place / "launcher").write_text(launcher.replace('RELEASE_VSN:=1"', f'RELEASE_VSN:={version}"'))
+    distributions = [
+        Distribution(app.name, f"{version}.0", {f"{app.name}.py": textwrap.dedent(app.source)}) for app in apps
+    ]
+    for each in distributions:
+        each.install(root / "lib" / each.directory)
+    index = index_of(distributions)
+    index["top"]["underway_runtime"] = [RUNTIME]
+    (place / "code.index").write_text(json.dumps(index))
+    saved = {name: (first / name).read_text() for name in ("start.script", "start_clean.script")}
+    node.write_script(apps)
+    for name, text in saved.items():
+        written = (first / name).read_text().replace('"1"', f'"{version}"')
+        for app in apps:
+            written = written.replace(f"{app.name}-1.0", f"{app.name}-{version}.0")
+        (place / name).write_text(written.replace('"1.0"', f'"{version}.0"'))
+        (first / name).write_text(text)
+    return place
+
+
+def _files(root: Path, top: str) -> list[str]:
+    if (root / top).is_symlink():
+        return [top]
+    found = []
+    for directory, directories, names in os.walk(root / top):
+        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
+        found += [os.path.relpath(os.path.join(directory, name), root) for name in (*names, *links)]
+    return found
