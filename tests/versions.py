@@ -29,9 +29,7 @@ def seal(node: Node, version: str = "1") -> None:
     tops = [f"lib/{path.removeprefix('$RELEASE_LIB/')}" for path in paths] + [python.name, f"releases/{version}"]
     place = directory.version(version).manifest
     files = [path for top in tops for path in _files(node.root, top) if path != str(place.relative_to(node.root))]
-    made = Manifest(
-        "hello", version, "any", python.name.removeprefix("python-"), manifest.survey(node.root, files)
-    )
+    made = Manifest("hello", version, "any", python.name.removeprefix("python-"), manifest.survey(node.root, files))
     place.write_text(manifest.dump(made))
 
 

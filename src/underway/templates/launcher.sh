@@ -25,6 +25,7 @@ The known commands are:
     rpc CODE         Runs Python code in the running release
     remote           Opens a Python shell in the running release
     status [--json]  Says how the running release is
+    metrics          Prints figures of the running release, for Prometheus
     restart          Restarts the running release, and waits until it is ready
     stop             Stops the running release, and waits until it has stopped
     pid              Prints the process id of the running release
@@ -94,7 +95,7 @@ if [ "$role" != keeper ]; then
 
   case $1 in
     start | daemon | eval | config | scratch) read_arguments "$RELEASE_VM_ARGS" ;;
-    rpc | remote | status | restart | stop | pid | systemd | verify | releases | unpack | check | commit | rollback | remove | create-releases)
+    rpc | remote | status | metrics | restart | stop | pid | systemd | verify | releases | unpack | check | commit | rollback | remove | create-releases)
       read_arguments "$RELEASE_REMOTE_VM_ARGS"
       ;;
     version)
@@ -150,7 +151,7 @@ esac
 set -f
 # What asks a running node needs nothing but the standard library and ours, and starts faster without the rest.
 case $RELEASE_COMMAND in
-  rpc | remote | status | restart)
+  rpc | remote | status | metrics | restart)
     # shellcheck disable=SC2086 # split into words on purpose
     exec "$here/bin/python" $args -S "$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/node/control/__main__.py" "$@"
     ;;

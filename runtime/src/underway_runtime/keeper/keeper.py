@@ -91,6 +91,7 @@ class Keeper:
         """Start a node."""
         self._ready = self._restart = self._stopping = self._asked = False
         self._sockets.new_node()
+        self._environ["RELEASE_STARTS"] = str(int(self._environ.get("RELEASE_STARTS", 0)) + 1)  # told by its metrics
         try:
             self._node = Child(self._command, self._environ, piped=self._log is not None)
         except OSError as error:

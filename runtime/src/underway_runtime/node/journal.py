@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -30,15 +30,20 @@ def begin(path: Path, command: str, code: str | None, uid: int | None, pid: int 
     use = {"use": os.urandom(4).hex(), "command": command, "sha256": digest, "uid": uid, "pid": pid}
 
     def write(outcome: str) -> None:
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **use, "outcome": outcome})
-        try:
-            _make_directory(path.parent)
-            _append(path, f"{line}\n".encode())
-        except OSError as error:
-            log(f"{path} can't be written ({error.strerror}); it would say: {line}")
+        append(path, {**use, "outcome": outcome})
 
     write("began")
     return write
+
+
+def append(path: Path, fields: Mapping[str, object]) -> None:
+    """Add a line to a journal, with the time. Never raises: what can't be written is told to the operator."""
+    line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **fields})
+    try:
+        _make_directory(path.parent)
+        _append(path, f"{line}\n".encode())
+    except OSError as error:
+        log(f"{path} can't be written ({error.strerror}); it would say: {line}")
 
 
 def _make_directory(path: Path) -> None:

@@ -26,6 +26,7 @@ class Report:
         self._loads = {i.application: i for i in script.instructions if isinstance(i, Load)}
         self._modes = {i.application: i.mode for i in script.instructions if isinstance(i, Start)}
         self._keeper = keeper
+        self._starts = int(os.environ.pop("RELEASE_STARTS", 1))
         self._began = time.monotonic()
         self._state: State = "starting"
         self._release_id: str | None = None
@@ -50,6 +51,7 @@ class Report:
             "uptime": round(time.monotonic() - self._began, 3),
             "pid": os.getpid(),
             "keeper": self._keeper,
+            "starts": self._starts,
             "children": _children(),
             "memory": _memory(),
             "changed": self._changed,

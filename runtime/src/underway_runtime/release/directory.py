@@ -39,7 +39,7 @@
         ├── run/               lock and pid of the keeper, control socket of the node
         │   └── hello-0.1.0-3f9c02d1.config    0600; what one boot was configured with, for people and `bin/hello config`
         ├── log/               hello.log.1 and so on, of a daemon
-        ├── journal/           uses.jsonl: who ran which code in the node
+        ├── journal/           uses.jsonl: who ran which code in the node; upgrades.jsonl: what was installed, and how it went
         └── ...
 """
 
@@ -243,6 +243,11 @@ class VarDirectory:
     def uses(self) -> Path:
         """The journal of code that was run by rpc, remote and eval."""
         return self.path / "journal" / "uses.jsonl"
+
+    @property
+    def upgrades(self) -> Path:
+        """The journal of boots, installs and drains that belong to an upgrade."""
+        return self.path / "journal" / "upgrades.jsonl"
 
     @property
     def lock(self) -> Path:

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-USAGE = "rpc CODE | remote | status [--json] | restart"
+USAGE = "rpc CODE | remote | status [--json] | metrics | restart"
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -45,10 +45,14 @@ def run(arguments: list[str], place: Place) -> int:
             from . import status
 
             return status.run(place, as_json="--json" in arguments)
+        case ["metrics"]:
+            from . import status
+
+            return status.metrics(place)
         case ["restart"]:
             from . import restart
 
             return restart.run(place)
-        case ["remote" | "status" | "restart" as command, *rest]:
+        case ["remote" | "status" | "metrics" | "restart" as command, *rest]:
             raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {place.prog} {USAGE}")
     raise UsageError(f"unknown command {' '.join(arguments)!r}; usage: {place.prog} {USAGE}")

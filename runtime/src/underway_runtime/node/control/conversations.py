@@ -5,6 +5,7 @@ request                         answer
 ==============================  ==================================================================================
 ``{"do": "status"}``            ``{"status": {…}}``
 ``{"do": "ready"}``             ``{"ready": true}`` or ``{"failed": text}``, as soon as either is so
+``{"do": "metrics"}``           ``{"metrics": text}``, for Prometheus
 ``{"do": "restart"}``           ``{"restarting": true, "within": seconds}``; the connection ends with the process
 ``{"do": "rpc", "code": …}``    ``{"out": text}``, ``{"err": text}``, …, ``{"end": how, "status": number}``
 ``{"do": "shell"}``             ``{"welcome": text}``; from then on:
@@ -29,7 +30,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from ...release.errors import EXIT_CODE_RAISED
-from .. import journal
+from .. import events, journal, metrics
 from ..session import Outcome, Session
 from .frames import BadFrame, Message
 from .pulse import Pulse
@@ -63,6 +64,10 @@ class Desk:
     stops_within: float = 60.0
     """Seconds in which the node ends when it is told to stop."""
     pulse: Pulse = field(default_factory=Pulse)
+    upgrades: Path | None = None
+    """The journal of upgrades."""
+    clients: Callable[[], int] = int
+    """How many clients there are."""
     closing: bool = False
     settled: Future[str | None] = field(default_factory=Future)
     _node: tuple[asyncio.AbstractEventLoop, Callable[[], Mapping[str, Any]]] | None = None
@@ -76,6 +81,11 @@ class Desk:
         """The node is ready, or has failed to become so; only the first time counts."""
         if not self.settled.done():
             self.settled.set_result(failure)
+
+    async def metrics(self) -> str:
+        """What Prometheus reads; in the server's loop."""
+        upgrades = events.totals(self.upgrades) if self.upgrades is not None else events.Totals()
+        return metrics.text(self.report(), await self.pulse.take(), self.clients(), upgrades)
 
     def session(self, command: str, filename: str, write: Callable[[str, str], None]) -> Session:
         """A new session. Raises Refused when there can be none."""
@@ -114,6 +124,8 @@ class Conversation:
         match request:
             case {"do": "status"}:
                 await self.wire.send({"status": {**self._desk.report(), "loop": await self._desk.pulse.take()}})
+            case {"do": "metrics"}:
+                await self.wire.send({"metrics": await self._desk.metrics()})
             case {"do": "ready"}:
                 failure = await self._attend(asyncio.shield(asyncio.wrap_future(self._desk.settled)))
                 await self.wire.send({"ready": True} if failure is None else {"failed": failure})

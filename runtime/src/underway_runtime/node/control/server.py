@@ -96,6 +96,7 @@ def open_control(
         who = "" if group is None else "; the user who runs the node must be a member of `control_group`"
         raise BootError(f"can't listen at the control socket {place}: {error.strerror}{who}") from None
     desk = Desk(settings.name, settings.version, report, settings.var.uses, allowed, restart)
+    desk.upgrades = settings.var.upgrades
     server = Server(listener, secret, group, desk)
     server.start()
     return server
@@ -114,6 +115,7 @@ class Server:
         self._unknown: dict[Wire, float] = {}
         self._known: set[Conversation] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        desk.clients = lambda: len(self._known)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = MOST if files == resource.RLIM_INFINITY else min(MOST, files // 4)
         self._most_known = min(MOST_KNOWN, self._most // 2)

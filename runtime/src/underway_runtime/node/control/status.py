@@ -31,6 +31,14 @@ def run(place: Place, *, as_json: bool) -> int:
     return 0
 
 
+def metrics(place: Place) -> int:
+    """Print what Prometheus reads. Raises NotRunning, and UnderwayError when the node can't be asked."""
+    connection = connect(place)
+    sys.stdout.write(str(connection.ask({"do": "metrics"})["metrics"]))
+    connection.close()
+    return 0
+
+
 def text(status: dict[str, Any]) -> str:
     """For people."""
     pids = [f"pid {status['pid']}"]
