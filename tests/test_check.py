@@ -87,6 +87,21 @@ def test_a_version_that_is_good_would_take_over(node: Node) -> None:
     assert terminate(process) == (0, "stop one\n", "")
 
 
+def test_it_is_tried_in_the_environment_of_the_node(node: Node) -> None:
+    """That of the running node's keeper, not that of the command; without a node it is the command's own."""
+    configure(add(node, "2", recorder("one")), "config('one', port=int(env('PORT')))")
+    seal(node, "2")
+    assert "PORT" in check(node, status=6)["reasons"][0]
+    node.environ["PORT"] = "7"
+    process = node.spawn("start")
+    read_until(process.stdout, "start one")
+    del node.environ["PORT"]
+
+    outcome = check(node, status=0)
+    assert {"key": "one.port", "change": "changed", "before": 1, "after": 7} in outcome["configuration"]
+    terminate(process)
+
+
 def test_a_version_without_a_node_would_boot(node: Node) -> None:
     """There is nothing to compare with."""
     add(node, "2", recorder("one"))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from code_server_helpers import Interpreter, laid_out
-from node_helpers import MakeNode, Node, nodes, read_until, recorder, terminate, this_interpreter
+from node_helpers import TIMEOUT, MakeNode, Node, nodes, read_until, recorder, terminate, this_interpreter
 from underway_runtime.node import events, journal
 from underway_runtime.release.directory import VarDirectory
 
@@ -79,6 +81,54 @@ def test_a_node_that_was_started_again_says_so(make: MakeNode) -> None:
 
     assert samples(node)['underway_starts_total{release="hello"}'] == 2
     terminate(process)
+
+
+@pytest.mark.parametrize("loop", ["free", "blocked"])
+def test_figures_are_read_over_http_where_that_is_configured(make: MakeNode, loop: str) -> None:
+    """The same text, also while the node's loop is blocked; nothing else is there, and who says nonsense is let go."""
+    node = make(recorder("one"))
+    path = node.var / "metrics.sock"
+    node.var.mkdir()
+    node.configure(underway_runtime={"metrics": f"unix://{path}"})
+    process = node.spawn("start")
+    read_until(process.stdout, "start one")
+    if loop == "blocked":
+        blocking = node.spawn("rpc", "print('begins', flush=True); import time; time.sleep(600)")
+        read_until(blocking.stdout, "begins")
+
+    head, _, body = asked(path, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4")
+    assert f'underway_loop_answers{{release="hello"}} {int(loop == "free")}\n' in body
+    assert asked(path, b"GET / HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 404 ")
+    assert asked(path, b"POST /metrics HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 405 ")
+    assert asked(path, b"HEAD /metrics HTTP/1.1\r\n\r\n").endswith("\r\n\r\n")
+    assert asked(path, b"x" * 20000) == ""
+    if loop == "free":
+        assert terminate(process) == (0, "stop one\n", "")
+
+
+def asked(path: Path, request: bytes) -> str:
+    """What is answered, to the end of the connection."""
+    with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(ConnectionError):
+        client.settimeout(TIMEOUT)
+        client.connect(str(path))
+        client.sendall(request)
+        answer = b""
+        while more := client.recv(65536):
+            answer += more
+        return answer.decode()
+    return ""
+
+
+def test_an_address_for_metrics_that_is_none_stops_the_boot(make: MakeNode) -> None:
+    """With a sentence."""
+    node = make(recorder("one"))
+    for value, words in ((9100, "is an address, as tcp://127.0.0.1:9100, not 9100"), ("9100", "can't listen")):
+        node.configure(underway_runtime={"metrics": value})
+        done = node.run("start")
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_without_a_node_there_are_no_figures(make: MakeNode) -> None:

@@ -164,6 +164,7 @@ class Node:
         self._states = lambda: self.applications.states
         if self._control is not None:
             self._control.desk.stops_within = stop_timeout + _TO_END + _MARGIN
+            self._control.serve_metrics(self._keeper.bind)
         instructions = list(self._script.instructions)
         while instructions and not isinstance(instructions[0], Start):
             self.applications.obey(instructions.pop(0))

@@ -18,6 +18,7 @@ class Runtime:
     remote: bool = True
     eval: bool = True
     control_group: str | None = None
+    metrics: str | None = None
 
     def __post_init__(self) -> None:
         timeouts = ("start_timeout", "stop_timeout", "drain_timeout")

@@ -207,7 +207,7 @@ def _working_directory(keeper: int | None) -> str | None:
 def _status(settings: Settings) -> dict[str, Any]:
     """What the running node says of itself; only its keeper where it can't be asked."""
     with contextlib.suppress(UnderwayError):
-        connection = connect(Place(_variables(settings)))
+        connection = connect(Place(os.environ))
         try:
             status: dict[str, Any] = connection.ask({"do": "status"})["status"]
         finally:
@@ -224,15 +224,6 @@ def _not_handed_over(status: Mapping[str, Any]) -> list[str]:
     for pid in (status.get("pid"), *status.get("children", ())):
         found |= listening(pid) if pid else {}
     return sorted({address for inode, address in found.items() if inode not in kept})
-
-
-def _variables(settings: Settings) -> Mapping[str, str]:
-    return {
-        **os.environ,
-        "RELEASE_ROOT": str(settings.root),
-        "RELEASE_NAME": settings.name,
-        "RELEASE_VSN": settings.version,
-    }
 
 
 def _numbers(version: str) -> tuple[int, ...]:

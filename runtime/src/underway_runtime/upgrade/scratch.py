@@ -190,6 +190,8 @@ def _started(script: BootScript) -> list[Load]:
 def _listens(script: BootScript | None, values: Values) -> dict[str, str]:
     """By address, which application listens there."""
     found: dict[str, str] = {}
+    if isinstance(metrics := values.get("underway_runtime", {}).get("metrics"), str):
+        found[metrics] = "underway_runtime"
     for load in _started(script) if script is not None else ():
         listen = values.get(load.application, {}).get("listen")
         if isinstance(listen, list) and all(re.match(r"(tcp|unix)://", str(each)) for each in listen):

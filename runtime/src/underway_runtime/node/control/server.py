@@ -23,14 +23,15 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...release.errors import BootError, ConfigError
 from .. import config, cookie
+from ..listen import Listeners
 from ..logs import log
 from ..settings import Settings
-from . import handshake
+from . import handshake, scraping
 from .conversations import Conversation, Desk
 from .frames import FIRST, BadFrame, Message
 from .wire import Gone, Wire
@@ -115,6 +116,7 @@ class Server:
         self._unknown: dict[Wire, float] = {}
         self._known: set[Conversation] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._scraped: tuple[socket.socket, ...] = ()
         desk.clients = lambda: len(self._known)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = MOST if files == resource.RLIM_INFINITY else min(MOST, files // 4)
@@ -142,6 +144,15 @@ class Server:
                 " socket is opened before providers load; state it in config/config.py"
             )
         self.desk.allowed = _allowed()
+
+    def serve_metrics(self, bind: Callable[[Sequence[str]], Listeners]) -> None:
+        """Answer over HTTP too, where the configuration says so. Raises BootError where it can't be bound."""
+        address = config.config.get("underway_runtime", "metrics", None)
+        if address is None or self._loop is None:
+            return
+        self._scraped = bind([address]).sockets
+        for each in self._scraped:
+            asyncio.run_coroutine_threadsafe(scraping.serve(each, self.desk.metrics), self._loop)
 
     def close(self) -> None:
         """Take no more clients, let the last answers leave, and end the connections. From any thread, any number of times."""
@@ -258,7 +269,8 @@ class Server:
 
     def _in_child(self) -> None:
         """A fork of the node is not the node: it must hold no connection open."""
-        self._listener.close()
+        for each in (self._listener, *self._scraped):
+            each.close()
         for wire in (*self._unknown, *(each.wire for each in self._known)):
             wire.drop()
 
