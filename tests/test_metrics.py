@@ -123,7 +123,7 @@ def asked(path: Path, request: bytes) -> str:
 def test_an_address_for_metrics_that_is_none_stops_the_boot(make: MakeNode) -> None:
     """With a sentence."""
     node = make(recorder("one"))
-    for value, words in ((9100, "is an address, as tcp://127.0.0.1:9100, not 9100"), ("9100", "can't listen")):
+    for value, words in ((9100, "underway_runtime.metrics is 9100, int"), ("9100", "can't listen")):
         node.configure(underway_runtime={"metrics": value})
         done = node.run("start")
         assert done.returncode == 1
