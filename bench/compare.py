@@ -210,7 +210,7 @@ def _lines(path: str) -> list[str]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="how often to start, and to rebuild what is quick (3)")
-    parser.add_argument("--apps", type=_names([*APPS]), default=["chat", "datasette"], help="of chat,datasette,science")
+    parser.add_argument("--apps", type=_names([*APPS]), default=[*APPS], help="of chat,datasette,science")
     parser.add_argument(
         "--tools", type=_names([*ALL]), default=[*ALL], help=f"of {','.join(ALL)}; uv is always among them"
     )
