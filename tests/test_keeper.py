@@ -485,14 +485,15 @@ def test_a_start_in_the_foreground_leaves_the_output_alone(make: MakeNode) -> No
 def test_signals_reach_the_node(make: MakeNode) -> None:
     """The pid that an operator knows is the keeper's; what is sent to it is meant for the node."""
     handle = "asyncio.get_running_loop().add_signal_handler(10, lambda: print('usr1', flush=True))"
-    node = make(recorder("one", start=f"{handle}; print('armed', flush=True)"))
+    start = f"{handle}; print('armed', flush=True); await asyncio.sleep(1000)"
+    node = make(recorder("one", start=start))
     process = node.spawn("start")
     read_until(process.stdout, "armed")
 
     process.send_signal(signal.SIGUSR1)
     read_until(process.stdout, "usr1")
     process.send_signal(signal.SIGHUP)
-    assert read_until(process.stderr, ".").string == "SIGHUP: there is nothing to reload\n"
+    assert read_until(process.stderr, ".").string == "SIGHUP: hello can't hand over: it is starting, or stopping\n"
 
     assert terminate(process)[0] == 0
 

@@ -262,7 +262,7 @@ def test_a_cookie_that_is_not_there_is_one_clear_error(
 # ---------------------------------------------------------------------------------------------------------- sockets
 
 
-def bind(addresses: Sequence[str], held: Sockets | None = None, umask: int = 0o022) -> Listeners:
+def bind(addresses: Sequence[str], held: Sockets | None = None, umask: int = 0o022, node: int = 1) -> Listeners:
     """What a node does, with the keeper's half in this process."""
     held = held or Sockets()
 
@@ -270,12 +270,12 @@ def bind(addresses: Sequence[str], held: Sockets | None = None, umask: int = 0o0
         outcomes: list[socket.socket | str] = []
         for text in wanted:
             try:
-                outcomes.append(socket.socket(fileno=os.dup(held.give(text).fileno())))
+                outcomes.append(socket.socket(fileno=os.dup(held.give(text, node).fileno())))
             except (OSError, ValueError) as error:
                 outcomes.append(reason(error))
         return outcomes
 
-    return listen.bind(addresses, ask, held.close, umask)
+    return listen.bind(addresses, ask, lambda asked: held.close(asked, node, keep=False), umask)
 
 
 def test_addresses_are_bound_and_shown_as_they_are_written(tmp_path: Path) -> None:
@@ -385,8 +385,8 @@ def test_the_same_address_is_the_same_socket_for_the_next_node(tmp_path: Path) -
     for each in first.sockets:
         each.close()
 
-    held.new_node()
-    second = bind(addresses, held)
+    held.forget(1)
+    second = bind(addresses, held, node=2)
 
     assert second.addresses == first.addresses
     assert len(set(second.addresses)) == 3
@@ -399,12 +399,12 @@ def test_what_the_next_node_does_not_ask_for_is_closed(tmp_path: Path) -> None:
     """With its file; nobody waits at a door that nobody opens."""
     held = Sockets()
     first = bind([f"unix://{tmp_path}/old", f"unix://{tmp_path}/kept"], held)
-    held.new_node()
-    second = bind([f"unix://{tmp_path}/kept"], held)
+    held.forget(1)
+    second = bind([f"unix://{tmp_path}/kept"], held, node=2)
     for each in (*first.sockets, *second.sockets):
         each.close()
 
-    assert held.close_unasked() == [f"unix {tmp_path}/old"]
+    assert held.close_unasked(2) == [f"unix {tmp_path}/old"]
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     held.close_all()
     assert list(tmp_path.iterdir()) == []

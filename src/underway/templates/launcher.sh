@@ -26,7 +26,7 @@ The known commands are:
     remote           Opens a Python shell in the running release
     status [--json]  Says how the running release is
     metrics          Prints figures of the running release, for Prometheus
-    restart          Restarts the running release, and waits until it is ready
+    restart          Restarts the running release, and waits until it is ready; --graceful hands over to a new node
     stop             Stops the running release, and waits until it has stopped
     pid              Prints the process id of the running release
     config           Prints the configuration and where it came from; --explain KEY says more of one
@@ -35,6 +35,8 @@ The known commands are:
     releases         Lists the versions that are here, with their states
     unpack V|FILE    Unpacks another version beside this one, from var/incoming or a file
     check V          Says what installing a version would do, and tries all that can be tried
+    install V        Hands over to another version, until the next restart or a commit
+    upgrade V|FILE   Unpacks a version, hands over to it and makes it the one that boots
     commit [V]       Makes the version that runs the one that boots
     rollback [V]     Goes back to the version before
     remove V         Deletes a version that neither runs nor boots
@@ -95,7 +97,7 @@ if [ "$role" != keeper ]; then
 
   case $1 in
     start | daemon | eval | config | scratch) read_arguments "$RELEASE_VM_ARGS" ;;
-    rpc | remote | status | metrics | restart | stop | pid | systemd | verify | releases | unpack | check | commit | rollback | remove | create-releases)
+    rpc | remote | status | metrics | restart | stop | pid | systemd | verify | releases | unpack | check | install | upgrade | commit | rollback | remove | create-releases)
       read_arguments "$RELEASE_REMOTE_VM_ARGS"
       ;;
     version)

@@ -27,6 +27,11 @@ class Child:
         """Start it; where it is `piped` its output is to be read here. Raises OSError."""
         self.ended: int | None = None
         """Its exit status, or the negative number of the signal."""
+        self.hello: list[str] = []
+        self.about: list[str] = []
+        """What it said with these words."""
+        self.failure = ""
+        """What it said was the matter."""
         self._line, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
         self._output, writing = os.pipe2(os.O_CLOEXEC) if piped else (-1, -1)
@@ -60,17 +65,18 @@ class Child:
         if self.ended is None:
             os.kill(self.pid, number)
 
-    def messages(self) -> Iterator[tuple[str, list[str]]]:
-        """What it has said on the line."""
+    def messages(self) -> Iterator[tuple[str, list[str], list[int]]]:
+        """What it has said on the line, with the descriptors that came with it, which are the caller's."""
         while self._line.fileno() >= 0:
             try:
-                message = self._line.recv(channel.LIMIT)
+                message, ancillary, _, _ = self._line.recvmsg(channel.LIMIT, 64, _socket.MSG_CMSG_CLOEXEC)
             except (BlockingIOError, ConnectionResetError):
                 return
             if not message:
                 self._line.close()
                 return
-            yield channel.decode(message)
+            rights = b"".join(data[: len(data) & ~3] for _, kind, data in ancillary if kind == _socket.SCM_RIGHTS)
+            yield *channel.decode(message), [number for (number,) in struct.iter_unpack("i", rights)]
 
     def output(self) -> bytes:
         """Some of what it has printed; nothing when there is no more for now."""

@@ -25,8 +25,10 @@ class Held:
     def __init__(self, key: str, socket: _socket.socket, *, path: str = "") -> None:
         self.key = key
         self.socket = socket
-        self.given = False
-        """Whether the present node has it."""
+        self.given: set[int] = set()
+        """The pids of the nodes that have it."""
+        self.first = 0
+        """That of the node for which it was bound."""
         self._path = path
         self._identity = _identity(path) if path else None
 
@@ -51,12 +53,19 @@ class Sockets:
             socket.setblocking(False)
             self._held.append(Held(_key_of(socket), socket))
 
-    def new_node(self) -> None:
-        """Another node is about to ask."""
+    def forget(self, node: int) -> None:
+        """This node has ended."""
         for held in self._held:
-            held.given = False
+            held.given.discard(node)
 
-    def give(self, asked: str) -> _socket.socket:
+    def drop(self, node: int) -> None:
+        """This node has ended, and nobody is to follow it: what was bound for it alone goes."""
+        for held in [held for held in self._held if held.first == node and held.given <= {node}]:
+            held.close()
+            self._held.remove(held)
+        self.forget(node)
+
+    def give(self, asked: str, node: int) -> _socket.socket:
         """The socket for what a node asks for, which listens. Raises OSError, or ValueError with what is in the way."""
         kind, _, rest = asked.partition(" ")
         mode, path = 0, ""
@@ -64,37 +73,40 @@ class Sockets:
             octal, _, path = rest.partition(" ")
             mode = int(octal, 8)
         key = f"unix {path}" if path else asked
-        held = next((held for held in self._held if held.key == key and not held.given), None)
+        held = next((held for held in self._held if held.key == key and node not in held.given), None)
         if held is None:
             socket = _bind_file(path, mode) if path else _bind_tcp(kind, rest.split())
             held = Held(key, socket, path=path)
+            held.first = node
             self._held.append(held)
             socket.listen(_BACKLOG)
-        held.given = True
+        held.given.add(node)
         return held.socket
 
-    def close(self, asked: Iterable[str]) -> None:
-        """The node does without these."""
+    def close(self, asked: Iterable[str], node: int, *, keep: bool) -> None:
+        """The node does without these; what no other has is closed, unless it is to be kept for one."""
         for text in asked:
             kind, _, rest = text.partition(" ")
             key = f"unix {rest.partition(' ')[2]}" if kind == "unix" else text
-            held = next((held for held in self._held if held.key == key and held.given), None)
-            if held is not None:
+            held = next((held for held in self._held if held.key == key and node in held.given), None)
+            if held is None:
+                continue
+            held.given.discard(node)
+            if not held.given and not keep:
                 held.close()
                 self._held.remove(held)
 
-    def close_unasked(self) -> list[str]:
-        """Close what the present node has not asked for; these are what they were."""
-        left = [held for held in self._held if not held.given]
-        self._held = [held for held in self._held if held.given]
+    def close_unasked(self, node: int) -> list[str]:
+        """Close what this node has not asked for; these are what they were."""
+        left = [held for held in self._held if node not in held.given]
+        self._held = [held for held in self._held if node in held.given]
         for held in left:
             held.close()
         return [held.key for held in left]
 
     def close_all(self) -> None:
         """The end."""
-        self.new_node()
-        self.close_unasked()
+        self.close_unasked(0)
 
 
 def _bind_tcp(kind: str, target: list[str]) -> _socket.socket:

@@ -260,15 +260,18 @@ class Applications:
             name = next(iter(self.waiting))
             await self.start(name, self.waiting.pop(name), prepared)
 
-    async def let_go(self) -> dict[str, Mode]:
-        """Stop what must not run twice, and what requires it; returns what that was, in start order.
+    async def let_go(self, drained: Prepared | None = None) -> dict[str, Mode]:
+        """Drain and stop what must not run twice, and what requires it; returns what that was, in start order.
 
-        `start` starts each again, where the other node did not make it.
+        `drained` is called with each before it is stopped. `start` starts each again, where the other node did not make it.
         """
         alone = {name: mode for name, (mode, _) in self.running.items() if not self._may_overlap(name)}
         for name in reversed(alone):
             _, service = self.running.pop(name)
             self._served.discard(name)
+            await self._drain_one(name, service, self._drain_timeout(name))
+            if drained is not None:
+                await drained(name, service)
             await self._stop_one(name, service, self._stop_timeout)
         return alone
 

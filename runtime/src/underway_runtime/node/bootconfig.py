@@ -1,9 +1,9 @@
 """The configuration of one boot: resolved, checked, installed, and written down for those who ask later.
 
 Each boot writes ``run/NAME-VERSION-BOOT.config``, 0600, where BOOT is its own; files of other boots are removed, since
-this one holds the lock and so they are dead. It goes when the node ends, unless that is killed. The node never reads its
-file again: it is what ``bin/NAME config`` shows, and a full disk keeps no node from starting. With
-``prune-runtime-sys-config-after-boot`` there is none.
+this one is the node and so they are dead, or leave. A successor writes its own when it accepts. It goes when the node
+ends, unless that is killed. The node never reads its file again: it is what ``bin/NAME config`` shows, and a full disk
+keeps no node from starting. With ``prune-runtime-sys-config-after-boot`` there is none.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from .resolution import PRUNE, Resolved
 from .settings import Settings
 
 
-def boot(settings: Settings, script: BootScript) -> None:
-    """Configure this process, which is the node that holds the lock.
+def write_down(settings: Settings, script: BootScript, resolved: Resolved) -> None:
+    """Leave what this process is configured with for those who ask, in the place of what others have left.
 
-    Raises what `resolve` raises.
+    It is the node: it holds the lock, and others that do have handed over to it.
     """
     for old in settings.tmp.resolved_configs():
         with contextlib.suppress(OSError):
             old.unlink()
-    resolved = resolve(settings, script)
     if PRUNE in resolved.flags:
         return
     shown = with_boot_script(resolved, script)

@@ -15,7 +15,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -42,6 +42,10 @@ class Keeping:
         self._asking = threading.Lock()
         self._answers: SimpleQueue[tuple[str, list[str], list[int]] | None] = SimpleQueue()
         self._beat = 0.0
+        self._news: SimpleQueue[tuple[str, list[str], list[int]]] = SimpleQueue()
+        self._hear: Callable[[], object] = lambda: None
+        self.identity = ""
+        """Of the handover, where this node is the successor of one that runs."""
         self._stop_timeout = STOP_TIMEOUT
         self._umask = os.umask(0o077)
         os.umask(self._umask)
@@ -66,7 +70,7 @@ class Keeping:
         for attempt in range(1_000_000):
             word, fields, descriptors = self._ask("hello", *hello)
             if word == "held":
-                [self._lock], [beat] = descriptors, fields
+                [self._lock], [beat, self.identity] = descriptors, fields
                 self._beat = float(beat)
                 return
             if word == "unwritable":
@@ -114,9 +118,9 @@ class Keeping:
             raise BootError(f"can't listen on {path}: {outcome.partition(' ')[2]}")
         return outcome
 
-    def ready(self, line: str) -> None:
+    def ready(self, line: str, word: str = "ready") -> None:
         """All applications have started; `line` is for systemd. Called on the loop, whose life the keeper is told of."""
-        self._tell("ready", line)
+        self._tell(word, line)
         if self._beat:
             loop = asyncio.get_running_loop()
 
@@ -142,6 +146,50 @@ class Keeping:
         """Have another node started when this one has ended."""
         self._tell("restart")
 
+    def successor(self, version: str, identity: str, within: float, to_commit: float) -> None:
+        """Ask for a successor of a version, or of the permanent one; `hear` tells what becomes of it."""
+        self._tell("successor", version, identity, str(within), str(to_commit))
+
+    def prepared(self) -> None:
+        """This successor could accept."""
+        self._tell("prepared")
+
+    def go(self, states: bytes) -> None:
+        """The successor may accept; these are the states of what it is to start only then."""
+        self._tell("go", held=states)
+
+    def accepting(self, line: str) -> None:
+        """This successor accepts, and is the node; as `ready`."""
+        self.ready(line, "accepting")
+
+    def leaving(self, states: bytes) -> None:
+        """All is done here, and these are the states that are left."""
+        self._tell("leaving", held=states)
+
+    def committed(self) -> None:
+        """The version of this node is permanent."""
+        self._tell("committed")
+
+    def hear(self, loop: asyncio.AbstractEventLoop, handler: Callable[[str, list[str], bytes], object]) -> None:
+        """Call `handler` on the loop with all that the keeper says of a handover: word, fields, states."""
+
+        def handle() -> None:
+            while not self._news.empty():
+                word, fields, descriptors = self._news.get()
+                states = b""
+                for descriptor in descriptors:
+                    with open(descriptor, "rb") as file:
+                        file.seek(0)
+                        states = file.read()
+                handler(word, fields, states)
+
+        def hear() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(handle)
+
+        self._hear = hear
+        hear()
+
     def _sockets(self, wanted: Sequence[str]) -> list[socket.socket | str]:
         found: list[socket.socket | str] = []
         for start in range(0, len(wanted), channel.BATCH):
@@ -150,9 +198,16 @@ class Keeping:
             found += [reason or socket.socket(fileno=next(given)) for reason in reasons]
         return found
 
-    def _tell(self, word: str, *fields: str) -> None:
+    def _tell(self, word: str, *fields: str, held: bytes = b"") -> None:
         with contextlib.suppress(OSError):  # it has gone, which the reader sees; or it sleeps, and misses a beat
-            self._line.send(channel.encode(word, *fields), socket.MSG_DONTWAIT)
+            if not held:
+                self._line.send(channel.encode(word, *fields), socket.MSG_DONTWAIT)
+                return
+            with open(
+                os.memfd_create("states"), "w+b", buffering=0
+            ) as file:  # on no disk, and nobody's when both have gone
+                file.write(held)
+                socket.send_fds(self._line, [channel.encode(word, *fields)], [file.fileno()])
 
     def _ask(self, word: str, *fields: str) -> tuple[str, list[str], list[int]]:
         with self._asking:
@@ -177,7 +232,12 @@ class Keeping:
                 message = b""
             if not message:
                 break
-            self._answers.put((*channel.decode(message), list(descriptors)))
+            word, fields = channel.decode(message)
+            if word in channel.NEWS:
+                self._news.put((word, fields, list(descriptors)))
+                self._hear()
+            else:
+                self._answers.put((word, fields, list(descriptors)))
         self._answers.put(None)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(self._stop_timeout + _MARGIN)

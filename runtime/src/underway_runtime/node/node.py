@@ -19,29 +19,33 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ..release import gates
 from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
-from . import bootconfig, collector, config, cookie, resolution, session, signals
+from . import bootconfig, collector, config, cookie, resolution, session, signals, state
 from .adopt import Adoption
 from .applications import Applications, Ending, Stopping, check_code_path, describe
 from .control.server import Server, open_control
+from .handover import Handover, pass_gates, private_directory
 from .keeping import Keeping
 from .logs import last_words, log
 from .mainthread import MainThread
 from .report import Report
 from .servers import World, overlaps
 from .servers import run as run_application
-from .settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
+from .settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
 
 _TO_BEGIN = 5.0
 """Seconds until a main function is taken to have imported what it will, for the collector."""
@@ -79,6 +83,9 @@ class Node:
         self._exit_error: BaseException | None = None
         self._report = Report(settings, script, os.getppid())
         self._control: Server | None = None
+        self._handover: Handover | None = None
+        self._gates: tuple[gates.Gate, ...] = ()
+        self._private: Path | None = None
         self._states: Callable[[], Mapping[str, str]] = dict
 
     def run(self) -> int:
@@ -103,6 +110,7 @@ class Node:
             if self._shell is not None:
                 self._shell.close()
             self._close_control()
+            self._remove_private()
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()  # while `_end_soon` watches
 
@@ -119,7 +127,22 @@ class Node:
         self.ask_to_stop()
 
     def _open_control(self, secret: str) -> None:
-        self._control = open_control(self._settings, secret, self._document, self.ask_to_restart, self._listen)
+        self._control = open_control(
+            self._settings,
+            secret,
+            self._document,
+            self.ask_to_restart,
+            self._hand_over,
+            self._keeper.committed,
+            listen=self._listen,
+        )
+
+    def _hand_over(self, version: str, identity: str, to_commit: float) -> Future[dict[str, Any]]:
+        if self._handover is None:
+            outcome: Future[dict[str, Any]] = Future()
+            outcome.set_result({"busy": "it is starting"})
+            return outcome
+        return self._handover.begin(version, identity, to_commit)
 
     def _listen(self, path: Path, group: int | None) -> socket.socket:
         """A socket file that the keeper holds, so that who asks between two nodes waits for the next."""
@@ -137,18 +160,28 @@ class Node:
             if isinstance(instruction, CodePath):
                 check_code_path(instruction.directories, settings.directory.lib)
         built = resolution.read(settings.sys_config)
-        if "start-distribution-during-config" in built.flags:
+        succeeds = bool(self._keeper.identity)
+        if "start-distribution-during-config" in built.flags and not succeeds:
             config.install(built.values)
             self._open_control(secret)
-        bootconfig.boot(settings, self._script)
-        if self._control is None:
-            self._open_control(secret)
-        else:
+        self._resolved = bootconfig.resolve(settings, self._script)
+        if not succeeds:
+            bootconfig.write_down(settings, self._script, self._resolved)
+        if self._control is not None:
             self._control.configured()
+        elif not succeeds:
+            self._open_control(secret)
+        self._secret = secret
         stop_timeout = _seconds("stop_timeout", STOP_TIMEOUT)
         self._keeper.about(settings, stop_timeout)
 
-        world = World(config.config.get, log, self._keeper.bind, self._main_thread, adoption=Adoption(log))
+        self._within = _seconds("handover_timeout", HANDOVER_TIMEOUT)
+        if succeeds and (found := gates.read(settings.place.gates)):
+            self._gates = found
+            self._private = private_directory(settings.tmp.private(os.urandom(4).hex()), settings.tmp.privates())
+
+        adoption = Adoption(log, late=succeeds)
+        world = World(config.config.get, log, self._keeper.bind, self._main_thread, self._private, adoption)
         self._stop_timeout = stop_timeout
         self.applications = Applications(
             settings.directory.lib,
@@ -159,6 +192,7 @@ class Node:
             stop_timeout=stop_timeout,
             drain_timeout=_drain_timeout,
             overlaps=partial(overlaps, world=world),
+            late=succeeds,
             note=self._report.note,
         )
         self._states = lambda: self.applications.states
@@ -225,20 +259,39 @@ class Node:
         if self._main_thread is not None:
             loop.add_reader(self._awake, self._on_wakeup)
         applications = self.applications
+        self._handover = handover = Handover(self._keeper, applications, log, self._within)
+        succeeds = bool(self._keeper.identity)
         if self._control is not None:
             self._control.desk.attach(loop, self._names)
-        boot = asyncio.ensure_future(applications.boot(instructions))
+        boot = asyncio.ensure_future(
+            handover.succeed(instructions, self._pass_gates, self._open_as_successor)
+            if succeeds
+            else applications.boot(instructions)
+        )
+        listening = asyncio.ensure_future(handover.listen())
+        leaving = asyncio.ensure_future(handover.leaving.wait())
         asked = asyncio.ensure_future(self._asked_on_loop.wait())
         ending = asyncio.ensure_future(applications.ending.get())
         try:
             await asyncio.wait({boot, asked, ending}, return_when=asyncio.FIRST_COMPLETED)
             if boot.done() and boot.exception() is None:
                 loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
+                line = f"{self._settings.version}, running {', '.join(applications.running)}"
+                if succeeds:
+                    self._report.now("running")
+                    self._keeper.accepting(line)
+                    await asyncio.wait(
+                        {asyncio.ensure_future(handover.complete.wait()), asked, ending, leaving},
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                else:
+                    self._keeper.ready(line)
                 self._settle(None)
-                self._keeper.ready(f"{self._settings.version}, running {', '.join(applications.running)}")
                 if self._shell_wanted:
                     self._start_shell()
-                await asyncio.wait({asked, ending}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({asked, ending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if leaving.done() and not asked.done():
+                    await self._leave(handover, asked)
             elif not boot.done():
                 boot.cancel()
                 await asyncio.wait({boot}, timeout=self._stop_timeout + 1)  # it stops what has started
@@ -252,10 +305,44 @@ class Node:
             return self._status(ending.result() if ending.done() else None)
         finally:
             self._end_soon()
-            for task in (boot, asked, ending):
+            for task in (boot, asked, ending, leaving, listening):
                 task.cancel()
             if self._main_thread is not None:
                 loop.remove_reader(self._awake)
+
+    async def _pass_gates(self) -> None:
+        await pass_gates(self._gates, self._private, self._settings.root)
+        self._remove_private()
+
+    def _remove_private(self) -> None:
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+
+    def _open_as_successor(self) -> None:
+        """From now on commands ask this node, or the one that leaves, which takes no more when it knows that this accepts."""
+        assert self._loop is not None
+        bootconfig.write_down(self._settings, self._script, self._resolved)
+        self._open_control(self._secret)
+        if self._control is not None:
+            self._control.desk.stops_within = self._stop_timeout + _TO_END + _MARGIN
+            self._control.serve_metrics(self._keeper.bind)
+            self._control.desk.attach(self._loop, self._names)
+
+    async def _leave(self, handover: Handover, asked: asyncio.Future[Any]) -> None:
+        self._report.now("handing over")
+        if self._control is not None:
+            self._control.accept_no_more()
+        who = f"{self._settings.name} {self._settings.version} (pid {os.getpid()})"
+        log(f"{who} has handed over, and drains")
+        # Until it has left there can be no other handover, so something that blocks the loop must not keep it.
+        running = self.applications.running
+        within = sum(_drain_timeout(name) + state.WITHIN for name in running) + self._stop_timeout + _TO_END + _MARGIN
+        timer = threading.Timer(
+            within, self._end_now, [f"{who} has not left within {within:g} s and is ended by force"]
+        )
+        timer.daemon = True
+        timer.start()
+        await handover.leave(asked)
 
     def _settle(self, error: BaseException | None) -> None:
         """It is ready, or could not start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
+from .settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Runtime:
     start_timeout: float = START_TIMEOUT
     stop_timeout: float = STOP_TIMEOUT
     drain_timeout: float = DRAIN_TIMEOUT
+    handover_timeout: float = HANDOVER_TIMEOUT
     rpc: bool = True
     remote: bool = True
     eval: bool = True
@@ -21,6 +22,6 @@ class Runtime:
     metrics: str | None = None
 
     def __post_init__(self) -> None:
-        timeouts = ("start_timeout", "stop_timeout", "drain_timeout")
+        timeouts = ("start_timeout", "stop_timeout", "drain_timeout", "handover_timeout")
         if wrong := [f"{name} is {value:g}" for name in timeouts if (value := getattr(self, name)) <= 0]:
             raise ValueError(f"a timeout is more than 0 seconds, and {', '.join(wrong)}")

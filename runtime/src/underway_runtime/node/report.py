@@ -14,7 +14,7 @@ from typing import Any, Literal
 from ..release.bootscript import BootScript, Load, Start
 from .settings import Settings
 
-State = Literal["starting", "running", "stopping"]
+State = Literal["starting", "running", "handing over", "stopping"]
 
 
 class Report:

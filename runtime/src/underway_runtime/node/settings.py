@@ -17,6 +17,8 @@ START_TIMEOUT = 60.0
 """Seconds that one application may take to start."""
 STOP_TIMEOUT = 10.0
 """Seconds that all of them together may take to stop."""
+HANDOVER_TIMEOUT = 300.0
+"""Seconds that the next node gets until it accepts, when it takes over from one that runs; its gates are in it."""
 DRAIN_TIMEOUT = 30.0
 """Seconds that each gets to finish what is under way, when another node takes over."""
 

@@ -26,6 +26,16 @@ class State:
     """As JSON."""
 
 
+def pack(states: Mapping[str, State]) -> bytes:
+    """States as they travel."""
+    return json.dumps({name: [each.version, each.text] for name, each in states.items()}).encode()
+
+
+def unpack(data: bytes) -> dict[str, State]:
+    """What `pack` made; nothing of nothing."""
+    return {name: State(version, text) for name, (version, text) in json.loads(data or b"{}").items()}
+
+
 async def export_states(
     running: Mapping[str, tuple[str, Service]], log: Log, *, within: float = WITHIN, limit: int = LIMIT
 ) -> dict[str, State]:

@@ -6,7 +6,7 @@ JSON, because the keeper is to stay small.
 =====================================================  =================================================================
 the node says                                          the keeper answers, or does
 =====================================================  =================================================================
-hello NAME LOCK PID LOG GENERATIONS SIZE ALIVE HEART   ``held BEAT``, with the descriptor of the lock; ``busy DOCUMENT``,
+hello NAME LOCK PID LOG GENERATIONS SIZE ALIVE HEART   ``held BEAT ID``, with the descriptor of the lock; ``busy DOCUMENT``,
                                                        when another node has it; ``unwritable REASON``
 about DOCUMENT STOP-TIMEOUT                            ``noted``: the document is in the lock file
 bind SOCKET...                                         ``bound OUTCOME...``, with a descriptor for each that is empty;
@@ -19,6 +19,26 @@ restart                                                starts another node when 
 stopping WHY                                           expects the end; WHY is ``asked`` or empty
 =====================================================  =================================================================
 
+A handover, in this order. The old node may also be asked for one that it has not begun: by SIGHUP, or for want of a commit.
+
+=====================================================  =================================================================
+who says                                               what follows
+=====================================================  =================================================================
+old: successor VERSION ID WITHIN COMMIT                another node is started, of this version or, where it is empty, of the
+                                                       permanent one. It has WITHIN seconds until it accepts, and then
+                                                       COMMIT seconds until ``committed``, where that is not 0.
+                                                       ``successor busy REASON`` while there is another already
+keeper to the new: held BEAT ID                        it knows by the ID that it is a successor
+new: prepared                                          ``successor prepared`` to the old one
+old: go, with a descriptor                             ``accept`` to the new one, with it: the state of what it has let go
+new: accepting LINE                                    it is the node from here on; ``successor accepting`` to the old one
+old: leaving, with a descriptor                        ``state`` to the new one, with it: that of all the others
+the old one ends                                       ``left`` to the new one
+the new one fails, or takes too long, before it        it is killed; ``successor failed REASON`` to the old one
+accepts
+node: committed                                        it is not temporary any more
+=====================================================  =================================================================
+
 A SOCKET is ``tcp4 HOST PORT``, ``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH``, the mode in octal. Who sees the end of
 the stream has lost the other.
 """
@@ -29,6 +49,9 @@ LIMIT = 65536
 
 VARIABLE = "UNDERWAY_KEEPER"
 """Holds, for a moment, the number of the node's descriptor."""
+
+NEWS = ("successor", "accept", "state", "left")
+"""What the keeper says without having been asked."""
 
 BATCH = 64
 """How many sockets go into one message; Linux takes 253 descriptors."""

@@ -37,7 +37,8 @@
         ├── incoming/          archives and deltas to unpack
         ├── COOKIE             0600; made or read on the node
         ├── run/               lock and pid of the keeper, control socket of the node
-        │   └── hello-0.1.0-3f9c02d1.config    0600; what one boot was configured with, for people and `bin/hello config`
+        │   ├── hello-0.1.0-3f9c02d1.config    0600; what one boot was configured with, for people and `bin/hello config`
+        │   └── gates-3f9c02d1/    0700; sockets for the gates of a version that is about to take over
         ├── log/               hello.log.1 and so on, of a daemon
         ├── journal/           uses.jsonl: who ran which code in the node; upgrades.jsonl: what was installed, and how it went
         └── ...
@@ -233,6 +234,14 @@ class VarDirectory:
     def resolved_configs(self) -> list[Path]:
         """Those that there are, and what killed boots left of theirs while they wrote it."""
         return [*self.run.glob("*.config"), *self.run.glob(".*.config.*")]
+
+    def private(self, boot: str) -> Path:
+        """Sockets over which gates ask a node that does not accept yet, 0700."""
+        return self.run / f"gates-{boot}"
+
+    def privates(self) -> list[Path]:
+        """Those that there are."""
+        return [*self.run.glob("gates-*")]
 
     @property
     def control(self) -> Path:

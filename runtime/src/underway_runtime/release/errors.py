@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_UNDONE = 4
 EXIT_REFUSED = 6
 EXIT_CODE_RAISED = 7
 EXIT_BUSY = 75
@@ -24,6 +25,16 @@ class UsageError(UnderwayError):
     """The command itself can't be understood."""
 
     exit_code = EXIT_USAGE
+
+
+class UndoneError(UnderwayError):
+    """Something began, and all is as it was before. `reason` is the cause alone, in one line."""
+
+    exit_code = EXIT_UNDONE
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(f"{message}: {reason}")
+        self.reason = " ".join(reason.split())
 
 
 class BusyError(UnderwayError):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..node import lock
+from ..node.control.client import NotRunning, Place, connect
+from ..node.control.successor import hand_over
 from ..node.settings import Settings, from_environ
+from ..release import ledger
 from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError
 from . import handler as handlers
 from .check import check, lines
 from .handler import Handler
+from .install import install, stand
 from .remove import remove
 from .unpack import Trust, unpack
 
@@ -64,19 +70,55 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
         case "releases":
             return handlers.releases(handler)
         case "unpack":
-            trust = Trust(_allowed_signers(options.allowed_signers, environ), options.sha256)
-            return unpack(handler, options.what, trust, again=options.again, dry_run=options.dry_run)
+            return unpack(handler, options.what, _trust(options, environ), again=options.again, dry_run=options.dry_run)
         case "check":
             return check(from_environ(environ), handler, options.version, again=options.again, within=options.within)
+        case "install":
+            to_commit = options.commit_within or 0
+            return install(handler, Place(environ), options.version, again=options.again, to_commit=to_commit)
         case "commit":
-            return handlers.commit(handler, options.version, dry_run=options.dry_run)
+            return _commit(handler, Place(environ), options.version, dry_run=options.dry_run)
+        case "upgrade":
+            return _upgrade(handler, options, environ)
         case "rollback":
-            return handlers.rollback(handler, options.version, dry_run=options.dry_run)
+
+            def back(version: str) -> None:
+                with suppress(NotRunning):  # it has ended since
+                    hand_over(Place(environ), version, f"rollback-{os.urandom(4).hex()}", 0)
+
+            return handlers.rollback(handler, options.version, dry_run=options.dry_run, hand_over=back)
         case "remove":
             return remove(handler, options.version, dry_run=options.dry_run)
         case "create-releases":
             return handlers.create_releases(handler, options.permanent, dry_run=options.dry_run)
     raise AssertionError(options.command)
+
+
+def _trust(options: argparse.Namespace, environ: Mapping[str, str]) -> Trust:
+    return Trust(_allowed_signers(options.allowed_signers, environ), options.sha256)
+
+
+def _commit(handler: Handler, place: Place, version: str | None, *, dry_run: bool = False) -> dict[str, Any]:
+    outcome = handlers.commit(handler, version, dry_run=dry_run)
+    if not dry_run:
+        with suppress(UnderwayError):  # it is permanent, whether its keeper knows or not
+            connection = connect(place)
+            connection.ask({"do": "committed"})
+            connection.close()
+    return outcome
+
+
+def _upgrade(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+    version, place = options.what, Place(environ)
+    if version not in ledger.read(handler.directory, handler.var):
+        version = unpack(handler, version, _trust(options, environ), again=options.again)["version"]
+    checked = check(from_environ(environ), handler, version, again=options.again)
+    if checked["outcome"] == "refused":
+        raise UnderwayError("\n".join(lines(checked)))
+    outcome = install(handler, place, version, again=options.again)
+    stand(handler, place, version)
+    _commit(handler, place, version)
+    return {**outcome, "state": "permanent"}
 
 
 def _allowed_signers(given: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -88,23 +130,31 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(name: str, text: str, *, changes: bool = True) -> argparse.ArgumentParser:
+    def command(name: str, text: str, *, dry_run: bool = True) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.add_argument("--json", action="store_true", help="print the outcome as JSON")
-        if changes:
+        if dry_run:
             made.add_argument("--dry-run", action="store_true", help="look only, and say what would be done")
         return made
 
-    command("releases", "Lists the versions that are here, with their states", changes=False)
-    unpacking = command("unpack", "Unpacks a version from var/incoming, or a file, beside the others")
-    unpacking.add_argument("what", metavar="VERSION|FILE", help="a version, or an archive or delta")
-    unpacking.add_argument("--sha256", metavar="DIGEST", help="what its sha256 must be")
-    unpacking.add_argument("--allowed-signers", metavar="FILE", type=Path, help="by whom it must be signed")
-    unpacking.add_argument("--again", action="store_true", help="forget that it has failed")
-    checking = command("check", "Says what install would do, having tried all that can be tried", changes=False)
+    command("releases", "Lists the versions that are here, with their states", dry_run=False)
+    for made in (
+        command("unpack", "Unpacks a version from var/incoming, or a file, beside the others"),
+        command("upgrade", "Unpacks a version, hands over to it and makes it the one that boots", dry_run=False),
+    ):
+        made.add_argument("what", metavar="VERSION|FILE", help="a version, or an archive or delta")
+        made.add_argument("--sha256", metavar="DIGEST", help="what its sha256 must be")
+        made.add_argument("--allowed-signers", metavar="FILE", type=Path, help="by whom it must be signed")
+        made.add_argument("--again", action="store_true", help="forget that it has failed")
+    checking = command("check", "Says what install would do, having tried all that can be tried", dry_run=False)
     checking.add_argument("version", metavar="VERSION")
     checking.add_argument("--again", action="store_true", help="even if it has failed")
     checking.add_argument("--within", metavar="SECONDS", type=_seconds, default=60.0, help="what it may take (60)")
+    installing = command("install", "Hands over to another version, until the next restart or a commit", dry_run=False)
+    installing.add_argument("version", metavar="VERSION")
+    installing.add_argument("--again", action="store_true", help="although it has failed")
+    within = "hand over to the permanent version again when it is not committed in so many seconds"
+    installing.add_argument("--commit-within", metavar="SECONDS", type=_seconds, help=within)
     commit = command("commit", "Makes the version that runs the one that boots")
     commit.add_argument("version", nargs="?", metavar="VERSION")
     rollback = command("rollback", "Goes back to the version before")
@@ -134,6 +184,13 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
             return [f"{outcome['version']} {would or 'is '}unpacked, {by}: {counts}"]
         case "check":
             return lines(outcome)
+        case "install" | "upgrade" if not outcome["changed"]:
+            return [f"{outcome['version']} runs already"]
+        case "install":
+            kept = "" if outcome["state"] == "permanent" else "; `commit` makes it the one that boots"
+            return [f"{outcome['version']} runs (pid {outcome['pid']}), and {outcome['before']} has left{kept}"]
+        case "upgrade":
+            return [f"{outcome['version']} runs (pid {outcome['pid']}), and is permanent; {outcome['before']} has left"]
         case "commit" if not outcome["changed"]:
             return [f"{outcome['version']} is permanent already"]
         case "commit":

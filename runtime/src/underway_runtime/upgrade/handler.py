@@ -71,11 +71,17 @@ def commit(handler: Handler, version: str | None = None, *, dry_run: bool = Fals
     return {"version": version, "state": "permanent", "changed": changes, "before": ledgers.permanent(ledger)}
 
 
-def rollback(handler: Handler, version: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+def rollback(
+    handler: Handler,
+    version: str | None = None,
+    *,
+    dry_run: bool = False,
+    hand_over: Callable[[str], object] = lambda version: None,
+) -> dict[str, Any]:
     """Go back: from a version that runs uncommitted to the permanent one, else from the permanent one to that before.
 
-    What is left is marked as failed. Changes what boots; a node that runs goes on until it is told to change. Raises
-    StateRefused when there is nothing to go back to.
+    What is left is marked as failed. `hand_over` makes a node that runs another version change to this one, before
+    anything else. Raises StateRefused when there is nothing to go back to, and what `hand_over` raises.
     """
     with changing(handler, f"rollback {version or ''}".rstrip(), dry_run) as act:
         ledger = settle(handler, dry_run)
@@ -92,6 +98,8 @@ def rollback(handler: Handler, version: str | None = None, *, dry_run: bool = Fa
         marked = _marked(ledger, left, f"rolled back to {target}")
         back = ledgers.after(marked, "rollback", target, handler.now()) if changes else marked
         if not dry_run:
+            if running not in (None, target):
+                hand_over(target)
             act.announce(**{"to": target, "from": left})
             ledgers.write(handler.var, marked)
             if changes:

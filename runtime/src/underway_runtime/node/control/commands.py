@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-USAGE = "rpc CODE | remote | status [--json] | metrics | restart"
+USAGE = "rpc CODE | remote | status [--json] | metrics | restart [--graceful]"
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -49,10 +49,10 @@ def run(arguments: list[str], place: Place) -> int:
             from . import status
 
             return status.metrics(place)
-        case ["restart"]:
+        case ["restart"] | ["restart", "--graceful"]:
             from . import restart
 
-            return restart.run(place)
+            return restart.run(place, graceful="--graceful" in arguments)
         case ["remote" | "status" | "metrics" | "restart" as command, *rest]:
             raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {place.prog} {USAGE}")
     raise UsageError(f"unknown command {' '.join(arguments)!r}; usage: {place.prog} {USAGE}")

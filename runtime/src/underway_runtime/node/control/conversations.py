@@ -7,6 +7,10 @@ request                         answer
 ``{"do": "ready"}``             ``{"ready": true}`` or ``{"failed": text}``, as soon as either is so
 ``{"do": "metrics"}``           ``{"metrics": text}``, for Prometheus
 ``{"do": "restart"}``           ``{"restarting": true, "within": seconds}``; the connection ends with the process
+``{"do": "hand over",``         ``{"accepting": true}`` when the successor does; ``{"failed": text}``, ``{"busy": text}``
+``"version": …, "id": …,``
+``"to_commit": seconds}``
+``{"do": "committed"}``         ``{"noted": true}``
 ``{"do": "rpc", "code": …}``    ``{"out": text}``, ``{"err": text}``, …, ``{"end": how, "status": number}``
 ``{"do": "shell"}``             ``{"welcome": text}``; from then on:
 ``{"push": lines}``             output, then ``{"more": true}`` where the lines begin a statement, else ``{"more": false}``
@@ -27,7 +31,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ...release.errors import EXIT_CODE_RAISED
 from .. import events, journal, metrics
@@ -41,6 +45,10 @@ T = TypeVar("T")
 _TO_COMPLETE = 1.0
 _TO_END = 2.0
 """Seconds that code gets to end when it is interrupted because its client is gone; then it is left to itself."""
+
+
+HandOver: TypeAlias = Callable[[str, str, float], "Future[Message]"]
+"""Given version, id and the seconds until it has to be committed."""
 
 
 class Refused(Exception):
@@ -61,6 +69,10 @@ class Desk:
     """Whether ``rpc`` and ``remote`` may be used."""
     restart: Callable[[], str | None]
     """Makes the node stop and start anew; returns why it can't, if so."""
+    hand_over: HandOver | None = None
+    """Makes another node take over; the answer comes when it does, or has failed."""
+    committed: Callable[[], None] = lambda: None
+    """Tells the keeper that this version is permanent."""
     stops_within: float = 60.0
     """Seconds in which the node ends when it is told to stop."""
     pulse: Pulse = field(default_factory=Pulse)
@@ -133,6 +145,19 @@ class Conversation:
                 if reason := self._desk.restart():
                     raise Refused(reason)
                 await self.wire.send({"restarting": True, "within": self._desk.stops_within})
+            case {
+                "do": "hand over",
+                "version": str(version),
+                "id": str(identity),
+                "to_commit": int() | float() as within,
+            }:
+                if self._desk.hand_over is None:
+                    raise Refused(f"{self._desk.name} can't hand over")
+                outcome = self._desk.hand_over(version, identity, within)
+                await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(outcome))))
+            case {"do": "committed"}:
+                self._desk.committed()
+                await self.wire.send({"noted": True})
             case {"do": "rpc", "code": str(code)}:
                 await self._rpc(code)
             case {"do": "shell"}:

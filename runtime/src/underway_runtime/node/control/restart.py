@@ -1,6 +1,8 @@
-"""``restart``: make the node stop and start anew, and wait until it is ready."""
+"""``restart``: make the node stop and start anew, and wait until it is ready; ``--graceful``: let another take over."""
 
 from __future__ import annotations
+
+import os
 
 from ...release.errors import UnderwayError
 from .client import NotRunning, connect
@@ -13,8 +15,13 @@ if TYPE_CHECKING:
     from .client import Connection, Place
 
 
-def run(place: Place) -> int:
+def run(place: Place, *, graceful: bool = False) -> int:
     """Return 0 when the new node is ready. Raises UnderwayError when it did not become so."""
+    if graceful:
+        from .successor import hand_over
+
+        hand_over(place, "", f"restart-{os.getpid()}", 0)
+        return 0
     old = connect(place)
     within = float(old.ask({"do": "restart"})["within"])
     if not old.wait_for_end(within):

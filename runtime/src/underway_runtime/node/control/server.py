@@ -24,6 +24,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 from ...release.errors import BootError, ConfigError
@@ -32,7 +33,7 @@ from ..listen import Listeners
 from ..logs import log
 from ..settings import Settings
 from . import handshake, scraping
-from .conversations import Conversation, Desk
+from .conversations import Conversation, Desk, HandOver
 from .frames import FIRST, BadFrame, Message
 from .wire import Gone, Wire
 
@@ -81,11 +82,13 @@ def open_control(
     secret: str,
     report: Callable[[], Message],
     restart: Callable[[], str | None],
+    hand_over: HandOver | None = None,
+    committed: Callable[[], None] = lambda: None,
     listen: Callable[[Path, int | None], socket.socket] = listen_on,
 ) -> Server:
     """Make the node of these settings, whose configuration is installed, answer at its control socket.
 
-    `secret` is the cookie, `report` and `restart` are those of the `Desk`, `listen` is as `listen_on`.
+    `secret` is the cookie, `listen` is as `listen_on`; the others are those of the `Desk`.
     Raises ConfigError for configuration that does not hold, and BootError when it can't listen.
     """
     allowed, group = _allowed(), _group()
@@ -96,7 +99,7 @@ def open_control(
     except OSError as error:
         who = "" if group is None else "; the user who runs the node must be a member of `control_group`"
         raise BootError(f"can't listen at the control socket {place}: {error.strerror}{who}") from None
-    desk = Desk(settings.name, settings.version, report, settings.var.uses, allowed, restart)
+    desk = Desk(settings.name, settings.version, report, settings.var.uses, allowed, restart, hand_over, committed)
     desk.upgrades = settings.var.upgrades
     server = Server(listener, secret, group, desk)
     server.start()
@@ -117,11 +120,13 @@ class Server:
         self._known: set[Conversation] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._scraped: tuple[socket.socket, ...] = ()
+        self._scraping: list[Future[None]] = []
         desk.clients = lambda: len(self._known)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = MOST if files == resource.RLIM_INFINITY else min(MOST, files // 4)
         self._most_known = min(MOST_KNOWN, self._most // 2)
         self._closing: asyncio.Event | None = None
+        self._accepting: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -152,7 +157,15 @@ class Server:
             return
         self._scraped = bind([address]).sockets
         for each in self._scraped:
-            asyncio.run_coroutine_threadsafe(scraping.serve(each, self.desk.metrics), self._loop)
+            self._scraping.append(asyncio.run_coroutine_threadsafe(scraping.serve(each, self.desk.metrics), self._loop))
+
+    def accept_no_more(self) -> None:
+        """Leave new clients to the node that has the listening sockets too; those that are here stay. From any thread."""
+        for each in self._scraping:
+            each.cancel()
+        if self._loop is not None and self._accepting is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._accepting.cancel)
 
     def close(self) -> None:
         """Take no more clients, let the last answers leave, and end the connections. From any thread, any number of times."""
@@ -176,7 +189,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
         beating = asyncio.ensure_future(self.desk.pulse.beat())
-        accepting = asyncio.ensure_future(self._accept())
+        self._accepting = accepting = asyncio.ensure_future(self._accept())
         self._opened.set()
         await self._closing.wait()
         accepting.cancel()
@@ -194,8 +207,13 @@ class Server:
         loop = asyncio.get_running_loop()
         while True:
             await self._room()
+            await self._readable()
             try:
-                connected, _ = await loop.sock_accept(self._listener)
+                # With nothing to await in between, a cancel loses no client.
+                connected, _ = self._listener.accept()
+                connected.setblocking(False)
+            except BlockingIOError:  # taken by another node meanwhile
+                continue
             except OSError:  # no more files, or it was gone before it was taken
                 await asyncio.sleep(_MOMENT)
                 continue
@@ -205,6 +223,16 @@ class Server:
             task = loop.create_task(self._attend(connected))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _readable(self) -> None:
+        """Return when a client waits."""
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.Event()
+        loop.add_reader(self._listener, waiting.set)
+        try:
+            await waiting.wait()
+        finally:
+            loop.remove_reader(self._listener)
 
     async def _room(self) -> None:
         """Return when there is room for one more."""

@@ -1,0 +1,59 @@
+"""Asking the node to hand over to another, and hearing from that one that it has."""
+
+from __future__ import annotations
+
+import time
+
+from ...release.errors import BusyError, UnderwayError, UndoneError
+from .client import connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .client import Connection, Place
+
+_TO_ANSWER = 30.0
+"""Seconds in which a node that accepts, or is started again, is to be found at the control socket."""
+
+
+def hand_over(place: Place, version: str, identity: str, to_commit: float) -> dict[str, Any]:
+    """Make the node hand over to a version, or to the permanent one where that is empty.
+
+    Returns the status of the new one, from itself, when the old one has left. Raises BusyError, UndoneError with what was
+    the matter, and UnderwayError when the node can't be asked.
+    """
+    who = version or "the next node"
+    old = connect(place)
+    try:
+        answer = old.ask({"do": "hand over", "version": version, "id": identity, "to_commit": to_commit})
+    except UnderwayError:
+        answer = {"gone": True}  # it may have died after the other one accepted, or before
+    if "busy" in answer:
+        raise BusyError(f"{place.name} can't hand over now: {answer['busy']}; try again when that is done")
+    if "failed" in answer:
+        raise UndoneError(f"{who} has failed, and what ran before runs on", answer["failed"])
+    try:
+        new = _next(place, old)
+        ready = new.ask({"do": "ready"})
+        status: dict[str, Any] = new.ask({"do": "status"})["status"]
+    except UnderwayError as error:
+        if "gone" in answer:
+            raise UnderwayError(f"the node that ran has ended before {who} had taken over: {error}") from None
+        raise UndoneError(f"{who} took over, and ended", str(error)) from None
+    if "gone" in answer and version not in ("", status["version"]):
+        raise UnderwayError(f"the node that ran has ended before {who} had taken over; {status['version']} runs")
+    if "failed" in ready or status["state"] != "running" or version not in ("", status["version"]):
+        raise UndoneError(f"{who} took over, and ended", f"{status['version']} is {status['state']}")
+    return status
+
+
+def _next(place: Place, old: Connection) -> Connection:
+    """The node that is not the old one, which may still take clients for a moment."""
+    end = time.monotonic() + _TO_ANSWER
+    while (new := connect(place, _TO_ANSWER)).boot == old.boot:
+        new.close()
+        if time.monotonic() > end:
+            raise UnderwayError("the node before still answers")
+        time.sleep(0.02)
+    return new

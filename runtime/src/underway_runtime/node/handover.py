@@ -1,0 +1,179 @@
+"""A node's part in handovers: as the successor of another at first, and as the one that has a successor later.
+
+==============================================  =======================================================================
+the successor                                   the node that runs
+==============================================  =======================================================================
+boots late, passes the gates, says `prepared`
+                                                lets go of what must not run twice, exports its state, says `go`
+accepts, imports that state, starts what it
+waited for, answers commands, `accepting`
+                                                drains, exports the other states, says `leaving`, stops, ends
+imports them; it has taken over when the other
+has `left`
+fails, at any point before it accepts           starts again what it has let go, and goes on
+==============================================  =======================================================================
+
+The words go through the keeper; ``release/channel.py`` has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..release.bootscript import Instruction, Mode
+from ..release.errors import BootError, listing
+from ..release.gates import Gate
+from . import gates, state
+from .applications import Applications, Ending, Log, Service, describe
+from .keeping import Keeping
+
+
+class Handover:
+    """What belongs to handovers of one node. All but `begin` is on the node's loop."""
+
+    def __init__(self, keeper: Keeping, applications: Applications, log: Log, within: float) -> None:
+        """`within`: seconds that a successor gets until it accepts."""
+        self._keeper = keeper
+        self._applications = applications
+        self._log = log
+        self._within = within
+        self.leaving = asyncio.Event()
+        """A successor accepts."""
+        self.complete = asyncio.Event()
+        """There is no node before this one, or not any more."""
+        if not keeper.identity:
+            self.complete.set()
+        self._loop = asyncio.get_running_loop()
+        self._news: asyncio.Queue[tuple[str, list[str], bytes]] = asyncio.Queue()
+        self._may_accept: asyncio.Future[bytes] = self._loop.create_future()
+        self._outcome: Future[dict[str, Any]] | None = None
+        self._let_go: dict[str, Mode] = {}
+        self._handed: dict[str, state.State] = {}
+        keeper.hear(self._loop, lambda *news: self._news.put_nowait(news))
+
+    def begin(self, version: str, identity: str, to_commit: float) -> Future[dict[str, Any]]:
+        """Have a version take over, or the permanent one where that is empty; from any thread.
+
+        The result is ``{"accepting": True}``, or ``{"failed": reason}``, or ``{"busy": reason}``.
+        """
+        outcome: Future[dict[str, Any]] = Future()
+
+        def begin() -> None:
+            if self._outcome is not None:
+                outcome.set_result({"busy": "another version is about to take over"})
+                return
+            self._outcome = outcome
+            self._keeper.successor(version, identity, self._within, to_commit)
+
+        self._loop.call_soon_threadsafe(begin)
+        return outcome
+
+    async def listen(self) -> None:
+        """Do what the keeper says, until cancelled."""
+        while True:
+            word, fields, states = await self._news.get()
+            try:
+                await self._obey(word, fields, states)
+            except Exception as error:
+                self._log(f"the handover met an error of underway: {describe(error)}", error)
+
+    async def _obey(self, word: str, fields: Sequence[str], states: bytes) -> None:
+        match word, fields:
+            case "successor", ["prepared"]:
+                self._handed = {}
+
+                async def export(name: str, service: Service) -> None:
+                    self._handed.update(await self._export({name: service}))
+
+                self._let_go = await self._applications.let_go(export)
+                self._keeper.go(state.pack(self._handed))
+            case "successor", ["accepting"]:
+                self._settle({"accepting": True})
+                self.leaving.set()
+            case "successor", [("failed" | "busy") as how, reason]:
+                await self._start_again()
+                self._settle({how: reason})
+            case "accept", _ if not self._may_accept.done():
+                self._may_accept.set_result(states)
+            case "state", _:
+                running = {name: service for name, (_, service) in self._applications.running.items()}
+                await state.import_states(state.unpack(states), running, self._log)
+            case "left", _:
+                self.complete.set()
+
+    def _settle(self, outcome: dict[str, Any]) -> None:
+        if self._outcome is not None:
+            self._outcome.set_result(outcome)
+            self._outcome = None
+
+    async def _start_again(self) -> None:
+        for name, mode in self._let_go.items():
+            try:
+                await self._applications.start(name, mode, partial(self._take, self._handed))
+            except BootError as error:
+                self._applications.ending.put_nowait(Ending(name, error))
+        self._let_go = {}
+
+    async def _take(self, states: Mapping[str, state.State], name: str, service: Service) -> None:
+        if name in states:
+            await state.import_states({name: states[name]}, {name: service}, self._log)
+
+    async def _export(self, services: dict[str, Service]) -> dict[str, state.State]:
+        loaded = self._applications.loaded
+        return await state.export_states(
+            {name: (loaded[name].version, service) for name, service in services.items()}, self._log
+        )
+
+    async def succeed(
+        self,
+        instructions: Iterable[Instruction],
+        pass_gates: Callable[[], Awaitable[None]],
+        open_to_commands: Callable[[], None],
+    ) -> None:
+        """Boot as the successor of a node that runs, up to where this one accepts. Raises what is the matter; all is
+        stopped then."""
+        await self._applications.boot(instructions)
+        try:
+            await pass_gates()
+            self._keeper.prepared()
+            states = state.unpack(await self._may_accept)
+            await self._applications.accept()
+            await self._applications.take_over(partial(self._take, states))
+            open_to_commands()
+        except BaseException:
+            await self._applications.stop()
+            raise
+
+    async def leave(self, asked: asyncio.Future[Any]) -> None:
+        """Finish what is under way and hand over the state; at once when the node is asked to stop."""
+        draining = asyncio.ensure_future(self._applications.drain())
+        await asyncio.wait({draining, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            draining.cancel()
+            return
+        running = {name: service for name, (_, service) in self._applications.running.items()}
+        self._keeper.leaving(state.pack(await self._export(running)))
+
+
+async def pass_gates(wanted: Sequence[Gate], private: Path | None, root: Path) -> None:
+    """Try the gates of a release. Raises BootError listing those that do not hold, each with its attempts."""
+    results = await gates.run(wanted, private, root)
+    if failed := [f"{each.gate}: {'; '.join(each.attempts)}" for each in results if not each.passed]:
+        raise BootError(listing("gates do not hold:", failed))
+
+
+def private_directory(place: Path, others: Iterable[Path]) -> Path:
+    """A directory at `place` for sockets of gates, and none of those that dead nodes have left."""
+    for other in others:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(other)
+    os.mkdir(place, 0o700)
+    return place

@@ -1,0 +1,76 @@
+"""install: the node hands over to another version, which is current until it is committed.
+
+=========================================  ============================================================================
+what happens                               what follows
+=========================================  ============================================================================
+it does not boot, or pass its gates, or    it is killed, the old one was never stopped; marked as failed, 4
+is not ready in time
+it accepts, and is gone before it has      the keeper starts the permanent version; marked as failed, 4
+said so itself
+it says that it runs, and the old one      0
+has left
+=========================================  ============================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from ..node.control.client import Place, connect
+from ..node.control.successor import hand_over
+from ..release import gates
+from ..release import ledger as ledgers
+from ..release.errors import UndoneError
+from .handler import Handler, changing, mark_failed, settle
+
+
+def install(
+    handler: Handler, place: Place, version: str, *, again: bool = False, to_commit: float = 0
+) -> dict[str, Any]:
+    """Have a version take over from the one that runs. Without a commit in `to_commit` seconds the permanent one does, unless
+    that is 0.
+
+    Raises StateRefused before anything happens, BusyError, and UndoneError.
+    """
+    with changing(handler, f"install {version}", dry_run=False):
+        running = handler.running_version()
+        known = settle(handler)
+        states = ledgers.with_running(known, running)
+        installed = ledgers.after(states, "install", version, handler.now())
+        if running is None:
+            raise ledgers.StateRefused(
+                f"{place.name} does not run, so nothing can hand over; `RELEASE_VSN={version} {place.prog} start` tries it"
+            )
+        if (why := states[version].failed) and not again:
+            raise ledgers.StateRefused(f"{version} has failed: {why}; --again installs it all the same")
+        outcome = {"version": version, "before": running, "state": installed[version].state}
+        if version == running:
+            return {**outcome, "changed": False}
+        if why:
+            mark_failed(handler, version, None)
+        identity = f"{version}-{os.urandom(4).hex()}"
+        try:
+            status = hand_over(place, version, identity, to_commit)
+        except UndoneError as error:
+            mark_failed(handler, version, error.reason)
+            raise
+        ledgers.write(handler.var, {**installed, version: replace(installed[version], failed=None)})
+    return {**outcome, "changed": True, "id": identity, "pid": status["pid"]}
+
+
+def stand(handler: Handler, place: Place, version: str) -> None:
+    """Watch a version that was installed for as long as its gates soak. Raises UndoneError when it ends meanwhile."""
+    within = max((gate.soak for gate in gates.read(handler.directory.version(version).gates)), default=0.0)
+    if not within:
+        return
+    connection = connect(place)
+    runs = connection.ask({"do": "status"})["status"]["version"]
+    ended = runs != version or connection.wait_for_end(within)
+    connection.close()
+    if ended:
+        why = f"it ended within {within:g} s after it had taken over"
+        with changing(handler, f"upgrade {version}", dry_run=False):
+            mark_failed(handler, version, why)
+        raise UndoneError(f"{version} has failed, and the permanent version is started", why)

@@ -1,0 +1,148 @@
+"""Releases with two versions that run, and clients that go on while one hands over to the other."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import random
+import shutil
+import subprocess
+import textwrap
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from code_server_helpers import RUNTIME, Distribution
+from node_helpers import TEMPLATES, TIMEOUT, App, Node, Process, read_until
+from underway_runtime.release.manifest import Manifest, dump
+
+ASGI = """
+import os
+
+VERSION = "1"
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while (await receive())["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+    await send({"type": "http.response.body", "body": VERSION.encode()})
+"""
+
+
+def asgi(source: str = ASGI, **start: Any) -> App:
+    """A web application that answers with its version."""
+    return App("web", source, {"asgi": "web:app", "listen": ["tcp://127.0.0.1:0"], **start})
+
+
+def add_version(node: Node, version: str, *apps: App, gates: Sequence[Mapping[str, Any]] = (), **config: Any) -> None:
+    """Another version of the release beside the first, in which each of these applications is another one too."""
+    old, new = node.version, node.root / "releases" / version
+    if not (old / "manifest.json").exists():
+        _seal(node, "1")
+    shutil.copytree(old, new, symlinks=True)
+    text = (TEMPLATES / "launcher.sh").read_text(encoding="utf-8")
+    for placeholder, value in (("NAME", node.name), ("VERSION", version)):
+        text = text.replace(f"@RELEASE_{placeholder}@", value)
+    (new / "launcher").write_text(text.replace("@RUNTIME_DIRECTORY@", RUNTIME), encoding="utf-8")
+    before = {name: (old / name).read_text() for name in ("start.script", "start_clean.script")}
+    node.write_script(apps)
+    for app in apps:
+        made = Distribution(app.name, version, {f"{app.name}.py": textwrap.dedent(app.source)})
+        made.install(node.root / "lib" / made.directory)
+    for name in ("start.script", "start_clean.script", "code.index"):
+        text = ((node.version if name.endswith("script") else new) / name).read_text(encoding="utf-8")
+        for app in apps:
+            text = text.replace(f"{app.name}-1.0", f"{app.name}-{version}")
+        text = text.replace('"version": "1.0"', f'"version": "{version}"').replace(
+            '"version": "1"', f'"version": "{version}"'
+        )
+        (new / name).write_text(text, encoding="utf-8")
+    for name, text in before.items():
+        (old / name).write_text(text)
+    if gates:
+        (new / "gates.json").write_text(json.dumps(list(gates)))
+    if config:
+        (new / "sys.config").write_text(json.dumps({"format": 1, "config": config}))
+    _seal(node, version)
+
+
+def _seal(node: Node, version: str) -> None:
+    interpreter = (node.root / "releases/start.data").read_text().split()[0]
+    sealed = Manifest(node.name, version, "x86_64-linux-gnu", interpreter, {})
+    (node.root / "releases" / version / "manifest.json").write_text(dump(sealed), encoding="utf-8")
+
+
+def start(node: Node, said: str = r"listening on tcp://127\.0\.0\.1:(\d+)") -> tuple[Process, int]:
+    """Start the release in the foreground; the process of its keeper, and the port where it says that it listens."""
+    process = node.spawn("start", stdout=subprocess.DEVNULL)
+    port = int(read_until(process.stderr, said)[1])
+    threading.Thread(target=_drain, args=(process,), daemon=True).start()
+    return process, port
+
+
+def _drain(process: Process) -> None:
+    assert process.stderr is not None
+    lines = process.__dict__.setdefault("said", [])
+    with contextlib.suppress(ValueError):
+        lines.extend(process.stderr)
+
+
+def children(process: Process) -> list[str]:
+    """The pids of what a process has started and not waited for."""
+    return [
+        pid for each in Path(f"/proc/{process.pid}/task").iterdir() for pid in (each / "children").read_text().split()
+    ]
+
+
+def status(node: Node) -> dict[str, Any]:
+    """What the node says of itself."""
+    done = node.run("status", "--json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@dataclass
+class Served:
+    """What became of the requests of all clients."""
+
+    answers: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def clients(port: int, count: int = 4, seed: int = 0) -> Iterator[Served]:
+    """Clients that keep their connections, never retry, and pause for up to half a second between two requests."""
+    served, enough = Served(), threading.Event()
+
+    def ask(number: int) -> None:
+        pauses = random.Random(seed + number)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        while not enough.is_set():
+            try:
+                connection.request("GET", "/")
+                answer = connection.getresponse()
+                served.answers.append(answer.read().decode())
+                assert answer.status == 200
+            except (OSError, http.client.HTTPException, AssertionError) as error:
+                served.failures.append(repr(error))
+                connection.close()
+            enough.wait(pauses.choice((0, 0, 0.01, 0.1, 0.5)))
+        connection.close()
+
+    threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield served
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join(TIMEOUT)

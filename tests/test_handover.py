@@ -1,0 +1,396 @@
+"""One version takes over from another that runs: real nodes of a release with two versions, and clients that go on."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from code_server_helpers import Interpreter, laid_out
+from conftest import Count
+from handover_helpers import ASGI, add_version, asgi, children, clients, start, status
+from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, nodes, terminate, this_interpreter
+
+
+@pytest.fixture(scope="module")
+def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
+    with nodes(tmp_path, interpreter) as make:
+        yield make
+
+
+SECOND = ASGI.replace('VERSION = "1"', 'VERSION = "2"')
+
+
+def test_up_and_down_without_a_failed_request(make: MakeNode, count: Count) -> None:
+    """The next version answers, the pid of the service stays, and no client meets an error."""
+    node = make(asgi(), libraries=["uvicorn"])
+    node.configure(web={"server": {"timeout_keep_alive": 60}})
+    add_version(node, "2", asgi(SECOND))
+    keeper, port = start(node)
+
+    with clients(port) as served:
+        for number in range(count(2, 20)):
+            version = "21"[number % 2]
+            done = node.run("install", version)
+            assert done.returncode == 0, done.stderr + done.stdout
+            assert done.stdout.startswith(f"{version} runs (pid ")
+            assert status(node)["version"] == version
+
+    assert served.failures == []
+    assert {"1", "2"} <= set(served.answers)
+    assert node.said()["pid"] == keeper.pid
+    assert terminate(keeper)[0] == 0
+
+
+def served_by(port: int) -> str:
+    """Which version answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    connection.request("GET", "/")
+    answer = connection.getresponse().read().decode()
+    connection.close()
+    return answer
+
+
+HANGS = SECOND.replace('while (await receive())["type"]', 'while not __import__("time").sleep(1000)')
+CRASHES = SECOND + "\nos._exit(3)\n"
+RAISES = SECOND + "\nraise RuntimeError('no database')\n"
+
+
+@pytest.mark.parametrize(
+    ("app", "gates", "reason"),
+    [
+        (asgi(CRASHES), [], "it ended with status 3"),
+        (asgi(RAISES), [], "RuntimeError: no database"),
+        (asgi(HANGS), [], "it was not ready in time"),
+        (asgi(SECOND), [{"http": "/", "contains": "ok", "attempts": 1}], "http /: 'ok' is not in the answer"),
+        (asgi(SECOND, listen=["tcp://127.0.0.1:0", "tcp://203.0.113.1:80"]), [], "can't listen"),
+    ],
+    ids=["crashes", "raises", "hangs", "gate", "bind"],
+)
+def test_a_version_that_fails_never_stops_the_one_before(
+    make: MakeNode, app: App, gates: list[dict[str, object]], reason: str
+) -> None:
+    """It is killed and marked, the command says why and ends with 4, and the process that runs is the same."""
+    node = make(asgi(), libraries=["uvicorn"])
+    node.configure(underway_runtime={"handover_timeout": 3})
+    add_version(node, "2", app, gates=gates)
+    keeper, port = start(node)
+    before = status(node)
+
+    with clients(port) as served:
+        done = node.run("install", "2")
+        assert (done.returncode, done.stdout) == (4, "")
+        assert reason in done.stderr
+        assert node.run("install", "2").returncode == 1
+        assert node.run("install", "2", "--again").returncode == 4
+
+    after = status(node)
+    assert (after["pid"], after["state"], after["version"]) == (before["pid"], "running", "1")
+    assert (served.failures, set(served.answers)) == ([], {"1"})
+    assert "failed: " in node.run("releases").stdout
+    assert len(node.running()) == 2
+    assert terminate(keeper)[0] == 0
+
+
+def test_one_that_dies_after_it_has_taken_over_is_replaced_by_the_permanent_version(make: MakeNode) -> None:
+    """Uncommitted means temporary, with or without a heart; meanwhile connections wait."""
+    node = make(asgi(), libraries=["uvicorn"])
+    add_version(node, "2", asgi(SECOND))
+    keeper, port = start(node)
+    done = node.run("install", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert served_by(port) == "2"
+
+    os.kill(json.loads(done.stdout)["pid"], signal.SIGKILL)
+
+    assert served_by(port) == "1"
+    assert status(node)["version"] == "1"
+    assert terminate(keeper)[0] == 0
+
+
+def test_what_is_not_committed_in_time_hands_back(make: MakeNode) -> None:
+    """Without a failed request; what was committed stays."""
+    node = make(asgi(), libraries=["uvicorn"])
+    add_version(node, "2", asgi(SECOND))
+    keeper, port = start(node)
+
+    with clients(port) as served:
+        assert node.run("install", "2", "--commit-within", "0.1").returncode == 0
+        eventually(lambda: node.said()["version"] == "1" and served_by(port) == "1", "back to the permanent version")
+        eventually(lambda: len(node.running()) == 2, "the other leaves")
+        assert node.run("install", "2", "--commit-within", "3600").returncode == 0
+        assert node.run("commit").returncode == 0
+        assert node.run("restart", "--graceful").returncode == 0
+        assert status(node)["version"] == "2"
+        before = status(node)["pid"]
+        keeper.send_signal(signal.SIGHUP)
+        eventually(lambda: node.said()["node"] != before, "a handover to the same version")
+        eventually(lambda: len(node.running()) == 2, "the other leaves")
+        done = node.run("rollback")
+        assert (done.returncode, done.stdout) == (0, "1 is what boots, instead of 2\n"), done.stderr
+        assert status(node)["version"] == "1"
+        refused = node.run("upgrade", "2")
+        assert (refused.returncode, "rolled back" in refused.stderr) == (1, True)
+        assert node.run("install", "2", "--again").returncode == 0
+        assert node.run("commit").stdout == "2 is permanent; 1 is old\n"
+
+    assert served.failures == []
+    assert terminate(keeper)[0] == 0
+
+
+SLOW = ASGI.replace(
+    'await send({"type": "http.response.start"',
+    'await __import__("asyncio").sleep(float(scope["query_string"] or 0)); await send({"type": "http.response.start"',
+)
+
+
+def test_one_version_takes_over_at_a_time(make: MakeNode) -> None:
+    """While one is at it the next command ends with 75, and so does one that knows nothing of the first."""
+    node = make(asgi(SLOW), libraries=["uvicorn"])
+    add_version(node, "2", asgi(SECOND))
+    add_version(node, "3", asgi(HANGS))
+    keeper, port = start(node)
+    first = node.spawn("install", "3")
+    eventually(lambda: len(children(keeper)) == 2, "a successor")
+
+    assert node.run("install", "2").returncode == 75
+    assert node.run("restart", "--graceful").returncode == 75
+    keeper.send_signal(signal.SIGHUP)
+    eventually(lambda: any("can't hand over" in line for line in vars(keeper)["said"]), "SIGHUP is refused too")
+
+    assert served_by(port) == "1"
+    assert terminate(keeper)[0] == 0
+    assert finish(first)[0] == 1
+    assert node.running() == []
+
+
+def test_the_old_one_may_be_killed_while_it_drains(make: MakeNode) -> None:
+    """Only what was under way in it is lost."""
+    node = make(asgi(SLOW), libraries=["uvicorn"])
+    add_version(node, "2", asgi(SECOND))
+    keeper, port = start(node)
+    before = status(node)["pid"]
+    slow = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    slow.request("GET", "/?1000")
+
+    installing = node.spawn("install", "2")
+    eventually(lambda: node.said()["version"] == "2", "the new one has accepted")
+    os.kill(before, signal.SIGKILL)
+
+    assert finish(installing)[0] == 0
+    assert served_by(port) == "2"
+    slow.close()
+    assert terminate(keeper)[0] == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_killed_keeper_takes_both_with_it(make: MakeNode, when: str) -> None:
+    """And the next start is of the permanent version."""
+    node = make(asgi(SLOW), libraries=["uvicorn"])
+    add_version(node, "2", asgi(HANGS.replace("time", "asyncio") if when == "before" else SECOND))
+    keeper, port = start(node)
+    slow = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    slow.request("GET", "/?1000")
+    installing = node.spawn("install", "2")
+    if when == "before":
+        eventually(lambda: len(children(keeper)) == 2, "a successor")
+    else:
+        eventually(lambda: node.said()["version"] == "2", "the new one has accepted")
+
+    keeper.kill()
+
+    assert finish(installing)[0] != 0
+    slow.close()
+    eventually(lambda: node.running() == [], "both have ended")
+    keeper, port = start(node)
+    assert served_by(port) == "1"
+    assert terminate(keeper)[0] == 0
+
+
+def test_the_old_one_may_be_killed_before_the_new_one_accepts(make: MakeNode) -> None:
+    """Then the permanent version is started, as it would be without a handover, and the new one is dropped."""
+    node = make(asgi(), libraries=["uvicorn"])
+    (node.version / "heart").write_text('{"delay": 0.01}')
+    add_version(node, "2", asgi(HANGS))
+    keeper, port = start(node)
+    before = status(node)["pid"]
+    installing = node.spawn("install", "2")
+    eventually(lambda: len(children(keeper)) == 2, "a successor")
+
+    os.kill(before, signal.SIGKILL)
+
+    assert finish(installing)[0] == 1
+    assert served_by(port) == "1"
+    assert len(node.running()) == 2
+    assert terminate(keeper)[0] == 0
+
+
+NOTES = """
+import os
+from underway_runtime import Application
+
+class App(Application):
+    overlap = OVERLAP
+    known = ()
+
+    def note(self, what):
+        with open(self.config("notes"), "a") as file:
+            file.write(f"{self.version} {what}\\n")
+
+    def start(self):
+        FAILS
+        self.note("starts")
+
+    def accept(self):
+        self.note(f"accepts, knowing {list(self.known)}")
+
+    def drain(self, within):
+        self.note("drains")
+
+    def export_state(self):
+        return [*self.known, self.version]
+
+    def import_state(self, state, version):
+        self.known = state
+        self.note(f"takes {state} from {version}")
+
+    def stop(self):
+        self.note("stops")
+"""
+
+
+def noting(notes: Path, *, overlap: bool, fails: str = "pass") -> App:
+    """An application that writes down what it is told to do."""
+    source = NOTES.replace("OVERLAP", str(overlap)).replace("FAILS", fails)
+    return App("noting", source.replace('self.config("notes")', repr(str(notes))), {"class": "noting:App"})
+
+
+def install(node: Node, version: str, status: int = 0) -> None:
+    """Install a version; the command ends with this status."""
+    done = node.run("install", version)
+    assert done.returncode == status, done.stderr
+
+
+def test_state_is_carried_from_version_to_version(make: MakeNode, tmp_path: Path) -> None:
+    """What may overlap drains after the other has begun, and its last state follows."""
+    notes = tmp_path / "notes"
+    notes.touch()
+    node = make(asgi(), noting(notes, overlap=True), libraries=["uvicorn"])
+    add_version(node, "2", asgi(SECOND), noting(notes, overlap=True))
+    keeper, _ = start(node)
+    eventually(lambda: len(notes.read_text().splitlines()) == 2, "it accepts")
+    notes.unlink()
+
+    install(node, "2")
+    told = notes.read_text().splitlines()
+    assert told[:3] == ["2 starts", "2 accepts, knowing []", "1.0 drains"]
+    assert sorted(told[3:]) == ["1.0 stops", "2 takes ['1.0'] from 1.0"]
+    notes.unlink()
+    install(node, "1")
+    assert "1.0 takes ['1.0', '2'] from 2" in notes.read_text()
+    assert terminate(keeper)[0] == 0
+
+
+def test_what_must_not_run_twice_never_does(make: MakeNode, tmp_path: Path) -> None:
+    """The old one drains and stops before the new one starts, which has its state before it accepts."""
+    notes = tmp_path / "notes"
+    notes.touch()
+    node = make(asgi(), noting(notes, overlap=False), libraries=["uvicorn"])
+    add_version(node, "2", asgi(SECOND), noting(notes, overlap=False))
+    keeper, _ = start(node)
+    eventually(lambda: len(notes.read_text().splitlines()) == 2, "it accepts")
+    notes.unlink()
+
+    install(node, "2")
+
+    assert notes.read_text().splitlines() == [
+        "1.0 drains",
+        "1.0 stops",
+        "2 starts",
+        "2 takes ['1.0'] from 1.0",
+        "2 accepts, knowing ['1.0']",
+    ]
+    assert terminate(keeper)[0] == 0
+
+
+def test_what_was_let_go_starts_again_when_the_next_one_fails(make: MakeNode, tmp_path: Path) -> None:
+    """The old version goes on as a whole."""
+    notes = tmp_path / "notes"
+    notes.touch()
+    node = make(asgi(), noting(notes, overlap=False), libraries=["uvicorn"])
+    add_version(node, "2", asgi(SECOND), noting(notes, overlap=False, fails="raise RuntimeError('no lease')"))
+    keeper, port = start(node)
+    eventually(lambda: len(notes.read_text().splitlines()) == 2, "it accepts")
+    notes.unlink()
+
+    with clients(port) as served:
+        install(node, "2", 4)
+
+    assert notes.read_text().splitlines() == [
+        "1.0 drains",
+        "1.0 stops",
+        "1.0 starts",
+        "1.0 takes ['1.0'] from 1.0",
+        "1.0 accepts, knowing ['1.0']",
+    ]
+    assert served.failures == []
+    assert [app["state"] for app in status(node)["applications"]] == ["running", "running"]
+    assert served_by(port) == "1"
+    assert terminate(keeper)[0] == 0
+
+
+MAIN = """
+import http.server, signal, sys, threading
+
+VERSION = "1"
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "1")
+        self.end_headers()
+        self.wfile.write(VERSION.encode())
+
+    def log_message(self, *what):
+        pass
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = False
+
+def main():
+    server = Server(("127.0.0.1", PORT), Handler)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    print("listening on", PORT, file=sys.stderr, flush=True)
+    server.serve_forever(0.05)
+    server.server_close()
+"""
+
+
+def test_a_service_that_binds_by_itself_hands_over(make: MakeNode, count: Count) -> None:
+    """http.server, which knows nothing of us, without a failed request."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    first = MAIN.replace("PORT", str(port))
+    begins = {"main": "web:main", "listen": [f"tcp://127.0.0.1:{port}"]}
+    node = make(App("web", first, begins))
+    add_version(node, "2", App("web", first.replace('VERSION = "1"', 'VERSION = "2"'), begins))
+    keeper, _ = start(node, r"listening on (\d+)")
+
+    with clients(port) as served:
+        for number in range(count(2, 20)):
+            install(node, "21"[number % 2])
+            eventually(lambda version="21"[number % 2]: served.answers[-1:] == [version], "the other version")
+
+    assert served.failures == []
+    assert terminate(keeper)[0] == 0
