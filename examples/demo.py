@@ -1,12 +1,14 @@
 """What underway does, in a minute: a service becomes a release, moves, runs where nothing is installed, and answers.
 
 Builds examples/chat in a scratch directory, moves the release elsewhere, starts it in an empty environment, talks to
-it over HTTP and WebSocket, and stops it. Whatever goes wrong makes the exit status 1; nothing is left behind.
+it over HTTP and WebSocket, upgrades it while it is asked, lets an upgrade fail, rolls back and stops it. Whatever goes
+wrong makes the exit status 1; nothing is left behind.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +16,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +31,12 @@ UNDERWAY = Path(sys.executable).with_name("underway")
 READY_WITHIN = 60.0
 STOPPED_WITHIN = 30.0
 ANSWER_WITHIN = 10.0
+HOPELESS = """
+[[tool.underway.gates]]
+http = "/health"
+contains = "perfect"
+attempts = 1
+"""
 
 
 class Failure(Exception):
@@ -53,8 +63,17 @@ def demonstrate(scratch: Path) -> None:
     show((project / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.underway]")[2], prefix="  | ")
     run(UNDERWAY, "release", cwd=project)
 
+    heading("Build two more versions; the last one has a gate that it can't pass")
+    run(UNDERWAY, "release", "--version", "0.2.0", "--path", "build/0.2.0", "--quiet", cwd=project)
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(HOPELESS)
+    print(textwrap.indent(HOPELESS.strip(), "  | "))
+    run(UNDERWAY, "release", "--version", "0.3.0", "--path", "build/0.3.0", "--quiet", cwd=project)
+
     heading("Move it: nothing in it is absolute")
     home.parent.mkdir()
+    for archive in project.rglob("*.tar.zst"):
+        archive.rename(home.parent / archive.name)
     (project / "build/release/chat").rename(home)
     shutil.rmtree(project)
     print(f"  {home.relative_to(scratch)}: {describe(home)}")
@@ -72,6 +91,21 @@ def demonstrate(scratch: Path) -> None:
         talk(port)
         lobby = call(url, "/rooms/lobby")
         expect("who spoke in the lobby", [message["name"] for message in lobby["messages"]], ["ann", "bob"])
+
+        with asking(f"{url}/health") as failures:
+            heading("Upgrade it: the new version accepts, and only then the old one drains and leaves")
+            change(home, "upgrade", "0.2.0")
+            after = call(url, "/health")
+            expect("the parent of the process that answers now", parent_of(after["pid"]), process.pid)
+
+            heading("Upgrade it to the version that does not pass its gate: the old one is never stopped")
+            change(home, "upgrade", "0.3.0", status=4)
+            expect("the process that answers", call(url, "/health")["pid"], after["pid"])
+
+            heading("Roll back")
+            run(home / "bin/chat", "rollback", env={})
+            run(home / "bin/chat", "releases", env={})
+        expect("requests that failed meanwhile", failures, [])
 
         heading("Stop it")
         run(home / "bin/chat", "stop", env={})
@@ -139,13 +173,42 @@ def request(url: str, body: dict[str, str] | None = None) -> Any:
         return json.load(answer)
 
 
-def run(command: Path, *args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
-    """Run a command that must succeed, its output shown."""
+def run(command: Path, *args: str, cwd: Path | None = None, env: dict[str, str] | None = None, status: int = 0) -> None:
+    """Run a command that must end with this status, its output shown."""
     name = f"bin/{command.name}" if command != UNDERWAY else command.name
     print(f"  $ {name} {' '.join(args)}", flush=True)
-    status = subprocess.run([command, *args], cwd=cwd, env=env, timeout=600, check=False).returncode
-    if status != 0:
-        raise Failure(f"{command.name} {' '.join(args)} ended with status {status}")
+    ended = subprocess.run([command, *args], cwd=cwd, env=env, timeout=600, check=False).returncode
+    if ended != status:
+        raise Failure(f"{command.name} {' '.join(args)} ended with status {ended}")
+
+
+def change(home: Path, command: str, version: str, status: int = 0) -> None:
+    """Unpack a version from its archive and have it take over."""
+    archive = home.parent / f"chat-{version}.tar.zst"
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    run(home / "bin/chat", command, str(archive), "--sha256", digest, env={}, status=status)
+
+
+@contextlib.contextmanager
+def asking(url: str) -> Iterator[list[str]]:
+    """Somebody who asks all the time; what has failed."""
+    failures: list[str] = []
+    enough = threading.Event()
+
+    def ask() -> None:
+        while not enough.wait(0.01):
+            try:
+                request(url)
+            except OSError as error:
+                failures.append(repr(error))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield failures
+    finally:
+        enough.set()
+        thread.join(ANSWER_WITHIN)
 
 
 def parent_of(pid: int) -> int:
