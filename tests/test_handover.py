@@ -46,6 +46,9 @@ def test_up_and_down_without_a_failed_request(make: MakeNode, count: Count) -> N
             assert done.returncode == 0, done.stderr + done.stdout
             assert done.stdout.startswith(f"{version} runs (pid ")
             assert status(node)["version"] == version
+            told = [json.loads(line) for line in (node.var / "journal/upgrades.jsonl").read_text().splitlines()[-3:]]
+            assert sorted(event["event"] for event in told) == ["boot", "drain", "install"]
+            assert len({event["upgrade_id"] for event in told}) == 1
 
     assert served.failures == []
     assert {"1", "2"} <= set(served.answers)

@@ -56,6 +56,8 @@ class Handover:
         self._may_accept: asyncio.Future[bytes] = self._loop.create_future()
         self._outcome: Future[dict[str, Any]] | None = None
         self._let_go: dict[str, Mode] = {}
+        self.identity = ""
+        """Of the last handover that was begun from here."""
         self._handed: dict[str, state.State] = {}
         keeper.hear(self._loop, lambda *news: self._news.put_nowait(news))
 
@@ -70,7 +72,7 @@ class Handover:
             if self._outcome is not None:
                 outcome.set_result({"busy": "another version is about to take over"})
                 return
-            self._outcome = outcome
+            self._outcome, self.identity = outcome, identity
             self._keeper.successor(version, identity, self._within, to_commit)
 
         self._loop.call_soon_threadsafe(begin)

@@ -34,7 +34,7 @@ from typing import Any
 from ..release import gates
 from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
-from . import bootconfig, collector, config, cookie, resolution, session, signals, state
+from . import bootconfig, collector, config, cookie, events, resolution, session, signals, state
 from .adopt import Adoption
 from .applications import Applications, Ending, Stopping, check_code_path, describe
 from .control.server import Server, open_control
@@ -258,7 +258,7 @@ class Node:
             self._asked_on_loop.set()
         if self._main_thread is not None:
             loop.add_reader(self._awake, self._on_wakeup)
-        applications = self.applications
+        applications, settings = self.applications, self._settings
         self._handover = handover = Handover(self._keeper, applications, log, self._within)
         succeeds = bool(self._keeper.identity)
         if self._control is not None:
@@ -280,6 +280,7 @@ class Node:
                 if succeeds:
                     self._report.now("running")
                     self._keeper.accepting(line)
+                    events.note(settings.var.upgrades, "boot", "done", self._keeper.identity, version=settings.version)
                     await asyncio.wait(
                         {asyncio.ensure_future(handover.complete.wait()), asked, ending, leaving},
                         return_when=asyncio.FIRST_COMPLETED,
@@ -343,6 +344,11 @@ class Node:
         timer.daemon = True
         timer.start()
         await handover.leave(asked)
+        if handover.identity:
+            outcome = "asked to stop" if asked.done() else "done"
+            events.note(
+                self._settings.var.upgrades, "drain", outcome, handover.identity, version=self._settings.version
+            )
 
     def _settle(self, error: BaseException | None) -> None:
         """It is ready, or could not start."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..node import lock
+from ..node import events, lock
 from ..node.control.client import NotRunning, Place, connect
 from ..node.control.successor import hand_over
 from ..node.settings import Settings, from_environ
@@ -84,7 +83,7 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
 
             def back(version: str) -> None:
                 with suppress(NotRunning):  # it has ended since
-                    hand_over(Place(environ), version, f"rollback-{os.urandom(4).hex()}", 0)
+                    hand_over(Place(environ), version, events.new_id(), 0)
 
             return handlers.rollback(handler, options.version, dry_run=options.dry_run, hand_over=back)
         case "remove":
@@ -184,7 +183,9 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
             return [f"{outcome['version']} {would or 'is '}unpacked, {by}: {counts}"]
         case "check":
             return lines(outcome)
-        case "install" | "upgrade" if not outcome["changed"]:
+        case "upgrade" if not outcome["changed"]:
+            return [f"{outcome['version']} runs already, and is permanent"]
+        case "install" if not outcome["changed"]:
             return [f"{outcome['version']} runs already"]
         case "install":
             kept = "" if outcome["state"] == "permanent" else "; `commit` makes it the one that boots"

@@ -14,10 +14,11 @@ has left
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from ..node import events
 from ..node.control.client import Place, connect
 from ..node.control.successor import hand_over
 from ..release import gates
@@ -50,13 +51,18 @@ def install(
             return {**outcome, "changed": False}
         if why:
             mark_failed(handler, version, None)
-        identity = f"{version}-{os.urandom(4).hex()}"
+        identity = events.new_id()
+        told = partial(
+            events.note, handler.var.upgrades, "install", upgrade_id=identity, version=version, before=running
+        )
         try:
             status = hand_over(place, version, identity, to_commit)
         except UndoneError as error:
             mark_failed(handler, version, error.reason)
+            told("undone", reason=error.reason)
             raise
         ledgers.write(handler.var, {**installed, version: replace(installed[version], failed=None)})
+        told("done")
     return {**outcome, "changed": True, "id": identity, "pid": status["pid"]}
 
 
