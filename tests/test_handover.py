@@ -7,11 +7,13 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import versions
 from code_server_helpers import Interpreter, laid_out
 from conftest import Count
 from handover_helpers import ASGI, add_version, asgi, children, clients, start, status
@@ -397,3 +399,21 @@ def test_a_service_that_binds_by_itself_hands_over(make: MakeNode, count: Count)
 
     assert served.failures == []
     assert terminate(keeper)[0] == 0
+
+
+def test_an_upgrade_is_one_command(make: MakeNode, tmp_path: Path) -> None:
+    """What is here is checked, takes over, is watched while its gates soak, and is what boots."""
+    notes = tmp_path / "notes"
+    node = make(noting(notes, overlap=True))
+    place = versions.add(node, "2", noting(notes, overlap=True))
+    (place / "gates.json").write_text('[{"function": "noting:App", "soak": 0.2, "attempts": 2}]')
+    for version in "12":
+        versions.seal(node, version)
+    keeper = node.spawn("start", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    eventually(lambda: notes.exists() and len(notes.read_text().splitlines()) == 2, "it accepts")
+
+    done = node.run("upgrade", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("and is permanent; 1 has left\n")
+    assert terminate(keeper)[0] == 0
+    assert (node.var / "start.data").read_text().split()[1] == "2"
