@@ -90,7 +90,9 @@ def test_there_and_back_on_a_host(built: Path, tmp_path: Path) -> None:
         wait_ready(node)
         assert hello(root, "commit") == "1.1 is permanent; 1.0 is old\n"
         assert hello(root, "version") == "hello 1.1\n"
-        assert hello(root, "rollback") == "1.0 is what boots, instead of 1.1\n"
+        hello(root, "rollback")
+        assert hello(root, "commit") == "1.0 is permanent already\n"
+        hello(root, "install", "1.1", "--again")
         assert hello(root, "commit") == "1.1 is permanent; 1.0 is old\n"
         assert "removed" in hello(root, "remove", "1.0")
         assert hello(root, "eval", "import hello; print(hello.WORD)") == "1.1\n"

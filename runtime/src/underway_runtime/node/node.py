@@ -287,7 +287,8 @@ class Node:
                     )
                 else:
                     self._keeper.ready(line)
-                self._settle(None)
+                taken_over = not succeeds or handover.complete.is_set() or leaving.done()
+                self._settle(None if taken_over else BootError("it was told to stop, or failed, before it was alone"))
                 if self._shell_wanted:
                     self._start_shell()
                 await asyncio.wait({asked, ending, leaving}, return_when=asyncio.FIRST_COMPLETED)
