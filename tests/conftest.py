@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from hypothesis import settings
+
+from code_server_helpers import Interpreter, laid_out
+from node_helpers import MakeNode, nodes, this_interpreter
 
 NO_TOOL_SKIPS = os.environ.get("UNDERWAY_NO_TOOL_SKIPS") == "1"
 """Set by .ci/run, which has installed the tools: a test that skips for want of one fails."""
@@ -66,3 +70,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def count() -> Count:
     """``count(sample, full)``: the sample in the gate, the full count in ``make drills``."""
     return lambda sample, full: full if os.environ.get("UNDERWAY_DRILLS") == "1" else sample
+
+
+@pytest.fixture(scope="module")
+def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """The one that runs the tests, or one that a test is parametrized with."""
+    return laid_out(getattr(request, "param", this_interpreter()), tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
+    """Makes small releases that run; what was started from them ends with the test."""
+    with nodes(tmp_path, interpreter) as make:
+        yield make

@@ -10,13 +10,11 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from code_server_helpers import Interpreter, laid_out
-from node_helpers import App, MakeNode, eventually, nodes, read_until, terminate, this_interpreter
+from node_helpers import App, MakeNode, eventually, read_until, terminate
 from underway_runtime.node.adopt import Adoption, not_handed_over
 from underway_runtime.node.listen import Listeners
 from underway_runtime.node.mainthread import MainThread
@@ -239,17 +237,6 @@ def test_what_is_bound_below_is_named(declared: socket.socket, adoption: Adoptio
 
 
 # ---------------------------------------------------------------------------------------------------- in a real node
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 @pytest.fixture

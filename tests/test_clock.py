@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from code_server_helpers import Interpreter, laid_out
 from conftest import Count
 from control_helpers import raw, receive
-from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, nodes, recorder, this_interpreter
+from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, recorder
 from test_keeper import ask, free_port
 from underway_runtime.node.control import frames, handshake
 
@@ -66,17 +65,6 @@ class Clock:
         new = self._file.with_suffix(".new")
         new.write_text(f"{years * YEAR:+d}\n")
         new.replace(self._file)
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 @pytest.fixture

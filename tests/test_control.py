@@ -8,12 +8,10 @@ import os
 import re
 import signal
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from code_server_helpers import Interpreter, laid_out
 from node_helpers import (
     TIMEOUT,
     App,
@@ -22,28 +20,15 @@ from node_helpers import (
     Process,
     eventually,
     finish,
-    nodes,
     read_until,
     recorder,
     terminate,
-    this_interpreter,
 )
 from underway_runtime.node import journal
 from underway_runtime.release.manifest import Manifest, dump
 
 BLOCKS = "import threading; print('blocks', flush=True); threading.Event().wait()"
 """Code for rpc that blocks the node's loop."""
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 def started(node: Node) -> Process:

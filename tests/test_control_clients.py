@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from code_server_helpers import REPOSITORY, Interpreter, laid_out
+from code_server_helpers import REPOSITORY, Interpreter
 from control_helpers import COOKIE, Stand, ended, known, raw, receive, stand
 from node_helpers import (
     TIMEOUT,
@@ -37,17 +37,6 @@ from serving import asking, web
 from underway_runtime.node.control import commands, frames, handshake, wire
 from underway_runtime.node.control.frames import BadFrame
 from underway_runtime.release.errors import UnderwayError
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 @pytest.fixture

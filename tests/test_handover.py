@@ -8,28 +8,14 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import versions
-from code_server_helpers import Interpreter, laid_out
 from conftest import Count
 from handover_helpers import ASGI, add_version, asgi, children, clients, start, status
-from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, nodes, terminate, this_interpreter
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
-
+from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, terminate
 
 SECOND = ASGI.replace('VERSION = "1"', 'VERSION = "2"')
 

@@ -13,12 +13,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from code_server_helpers import Interpreter, installed, laid_out
+from code_server_helpers import installed
 from conftest import Count
 from node_helpers import (
     TIMEOUT,
@@ -27,24 +26,10 @@ from node_helpers import (
     Node,
     eventually,
     finish,
-    nodes,
     read_until,
     recorder,
     terminate,
-    this_interpreter,
 )
-
-
-@pytest.fixture(scope="module")
-def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """The one that runs the tests, or one that a test is parametrized with."""
-    return laid_out(getattr(request, "param", this_interpreter()), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 def log_of(node: Node) -> str:

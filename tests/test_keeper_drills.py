@@ -6,12 +6,11 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from code_server_helpers import RUNTIME, Interpreter, laid_out
+from code_server_helpers import RUNTIME, Interpreter
 from disks import small_disk
 from node_helpers import (
     TIMEOUT,
@@ -19,11 +18,9 @@ from node_helpers import (
     Node,
     eventually,
     finish,
-    nodes,
     read_until,
     recorder,
     terminate,
-    this_interpreter,
 )
 
 DIES = """
@@ -44,17 +41,6 @@ if _who == ("keeper" if "/keeper/" in _sys.argv[0] else "node"):
 """
 """Ends a process by SIGKILL before its Nth call of anything that is not Python: whatever changes files, sends, or starts
 a process is such a call."""
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 @pytest.fixture

@@ -5,28 +5,15 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from code_server_helpers import Interpreter, laid_out
-from node_helpers import TIMEOUT, MakeNode, Node, nodes, read_until, recorder, terminate, this_interpreter
+from node_helpers import TIMEOUT, MakeNode, Node, read_until, recorder, terminate
 from underway_runtime.node import events, journal
 from underway_runtime.release.directory import VarDirectory
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 def samples(node: Node) -> dict[str, float]:

@@ -8,36 +8,21 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from code_server_helpers import Interpreter, installed, laid_out
+from code_server_helpers import installed
 from node_helpers import (
     TIMEOUT,
     App,
     MakeNode,
     finish,
-    nodes,
     read_until,
     recorder,
     terminate,
-    this_interpreter,
 )
 from underway_runtime.release.bootscript import Start
-
-
-@pytest.fixture(scope="module")
-def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """The one that runs the tests, or one that a test is parametrized with."""
-    return laid_out(getattr(request, "param", this_interpreter()), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 def test_a_node_starts_in_order_and_stops_in_reverse(make: MakeNode) -> None:

@@ -6,29 +6,16 @@ import json
 import os
 import signal
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from code_server_helpers import Interpreter, installed, laid_out
+from code_server_helpers import installed
 from disks import small_disk
-from node_helpers import App, MakeNode, Node, finish, nodes, read_until, recorder, terminate, this_interpreter
+from node_helpers import App, MakeNode, Node, finish, read_until, recorder, terminate
 
 RUNTIME = "underway_runtime.providers:PythonFile"
-
-
-@pytest.fixture(scope="module")
-def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    """The one that runs the tests, or one that a test is parametrized with."""
-    return laid_out(getattr(request, "param", this_interpreter()), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 def configure(node: Node, runtime: str, *flags: str, **config: Any) -> None:

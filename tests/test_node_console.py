@@ -6,37 +6,21 @@ import hashlib
 import json
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from code_server_helpers import Interpreter, laid_out
 from node_helpers import (
     TIMEOUT,
     App,
     MakeNode,
     Process,
     finish,
-    nodes,
     read_until,
     recorder,
     terminate,
-    this_interpreter,
 )
 from terminals import Terminal, open_terminal
 from underway_runtime.node.mainthread import MainThread
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
-
 
 # ------------------------------------------------------------------------------------------------------------ shell
 

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect, unix_connect
 
-from code_server_helpers import Interpreter, laid_out
-from node_helpers import App, MakeNode, Node, Process, finish, nodes, read_until, recorder, terminate, this_interpreter
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
+from node_helpers import App, MakeNode, Node, Process, finish, read_until, recorder, terminate
 
 
 def port_of(process: Process) -> int:

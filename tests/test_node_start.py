@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from code_server_helpers import Interpreter, installed, laid_out
-from node_helpers import App, MakeNode, nodes, read_until, terminate
+from node_helpers import App, MakeNode, read_until, terminate
 from underway_runtime.node import collector
 from underway_runtime.node.stack import with_room
 
@@ -17,12 +16,6 @@ from underway_runtime.node.stack import with_room
 @pytest.fixture(scope="module", params=installed())
 def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
     return laid_out(request.param, tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 @pytest.fixture

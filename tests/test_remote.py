@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from code_server_helpers import Interpreter, laid_out
 from node_helpers import (
     TIMEOUT,
     MakeNode,
@@ -18,25 +17,12 @@ from node_helpers import (
     Process,
     eventually,
     finish,
-    nodes,
     read_until,
     recorder,
     terminate,
-    this_interpreter,
 )
 from serving import asking, web
 from terminals import Terminal, open_terminal
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
 
 
 @pytest.fixture

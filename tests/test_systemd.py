@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from code_server_helpers import Interpreter, laid_out
 from node_helpers import (
     TIMEOUT,
     App,
@@ -22,24 +21,10 @@ from node_helpers import (
     Node,
     Process,
     finish,
-    nodes,
     read_until,
     recorder,
     terminate,
-    this_interpreter,
 )
-
-
-@pytest.fixture(scope="module")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
-    return laid_out(this_interpreter(), tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture
-def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
-    with nodes(tmp_path, interpreter) as make:
-        yield make
-
 
 # ------------------------------------------------------------------------------------------------------------ units
 
