@@ -212,20 +212,9 @@ def test_a_main_function_is_prepared_when_it_waits_in_listen(
         await service.stop(1)
         return answer
 
-    answers: list[bytes] = []
-
-    def loop() -> None:
-        try:
-            answers.append(asyncio.run(asyncio.wait_for(scenario(), TIMEOUT)))
-        finally:
-            main_thread.take_back()
-
-    thread = threading.Thread(target=loop)
-    thread.start()
-    main_thread.lend()
-    thread.join()
+    answer = main_thread.lend_while(lambda: asyncio.run(asyncio.wait_for(scenario(), TIMEOUT)))
     adoption.close()
-    assert answers == [b"late"]
+    assert answer == b"late"
 
 
 def test_what_is_bound_below_is_named(declared: socket.socket, adoption: Adoption) -> None:

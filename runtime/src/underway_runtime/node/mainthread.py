@@ -12,16 +12,23 @@ it has none                     ``Stopping`` is raised in it, wherever it is, so
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
+from ..release.bootscript import BootScript, Load, Start
+from ..release.errors import BootError
 from .applications import CutOff, Service, Stopping
+from .signals import STOPPING, Handler
+
+T = TypeVar("T")
 
 
 class EndedWith(Exception):
@@ -29,7 +36,7 @@ class EndedWith(Exception):
 
 
 class MainThread:
-    """The main thread of this process, while a node runs. `lend` and `on_signal` are called in it."""
+    """The main thread of this process, while a node runs. `lend_while` and `on_signal` are called in it."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -41,24 +48,57 @@ class MainThread:
         self._unwind = False
         self._told = False
 
-    def lend(self) -> None:
-        """Do what is handed in, until `take_back`."""
+    def lend_while(self, run_loop: Callable[[], T]) -> T:
+        """Run the node's loop in another thread, and what is handed in here, until the loop has ended.
+
+        Returns what `run_loop` returns, and raises what it raises.
+        """
+        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(run_loop())
+            except BaseException as error:
+                outcome.set_exception(error)
+            finally:
+                self._jobs.put(None)
+
+        # When the function has its own handler, this is how the node learns of a signal.
+        self._awake, wake = socket.socketpair()
+        for end in (self._awake, wake):
+            end.setblocking(False)
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        thread = threading.Thread(target=run, name="node", daemon=True)
+        thread.start()
         while (job := self._jobs.get()) is not None:
             job()
+        thread.join()
+        signal.set_wakeup_fd(-1)
+        self._awake.close()
+        wake.close()
+        return outcome.result()
 
-    def take_back(self) -> None:
-        """Make `lend` return, once what it does is done."""
-        self._jobs.put(None)
+    def watch(self, loop: asyncio.AbstractEventLoop, ours: Handler, stop: Callable[[], object]) -> None:
+        """Call `stop` when a signal that means so has gone to another handler than `ours`: the function's own."""
+
+        def on_wakeup() -> None:
+            with contextlib.suppress(BlockingIOError):
+                for number in set(STOPPING).intersection(self._awake.recv(4096)):
+                    if signal.getsignal(number) != ours:
+                        self._told = True  # and needs no second one
+                        stop()
+
+        loop.add_reader(self._awake, on_wakeup)
+
+    def unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Undo `watch`."""
+        loop.remove_reader(self._awake)
 
     def on_signal(self) -> None:
         """Unwind the function if it is to be, once; called by the node's signal handler."""
         if self._unwind and self._in_function:
             self._unwind = False
             raise Stopping(0)
-
-    def told(self) -> None:
-        """The function's own handler has got a signal that means to stop; it needs no second one."""
-        self._told = True
 
     async def run(self, find: Callable[[], Callable[[], Any]], arguments: Sequence[str]) -> Service:
         """Call the function that `find` returns, with ``sys.argv``, in the main thread.
@@ -158,3 +198,19 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
         future.set_exception(error)
     else:
         future.set_exception(EndedWith(f"{type(error).__name__}: {error}"))
+
+
+def wanted(script: BootScript) -> bool:
+    """Whether a boot script starts a main function. Raises BootError when it starts more than one."""
+    starting = {each.application for each in script.instructions if isinstance(each, Start)}
+    mains = [
+        each.application
+        for each in script.instructions
+        if isinstance(each, Load) and each.application in starting and "main" in (each.start or {})
+    ]
+    if len(mains) > 1:
+        raise BootError(
+            f"{' and '.join(mains)} each start as a main function, and there is one main thread; give all but one of them"
+            " another start or the mode `load`"
+        )
+    return bool(mains)

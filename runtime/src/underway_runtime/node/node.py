@@ -21,7 +21,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,17 +31,16 @@ from types import FrameType
 from typing import Any
 
 from ..release import gates
-from ..release.bootscript import BootScript, CodePath, Instruction, Load, Start
+from ..release.bootscript import BootScript, CodePath, Instruction, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
 from . import bootconfig, collector, config, cookie, events, resolution, session, signals, state
 from .adopt import Adoption
-from .applications import Applications, Ending, Stopping, check_code_path, describe
-from .control.server import Server, open_control
+from .answering import Answering
+from .applications import Applications, Ending, Stopping, check_code_path
 from .handover import Handover, pass_gates, private_directory
 from .keeping import Keeping
 from .logs import last_words, log
-from .mainthread import MainThread
-from .report import Report
+from .mainthread import MainThread, wanted
 from .servers import World, overlaps
 from .servers import run as run_application
 from .settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
@@ -79,14 +77,12 @@ class Node:
         self._asked = False
         self._asked_on_loop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._main_thread = MainThread() if _has_main(script) else None
+        self._main_thread = MainThread() if wanted(script) else None
         self._exit_error: BaseException | None = None
-        self._report = Report(settings, script, os.getppid())
-        self._control: Server | None = None
+        self._answering = Answering(settings, script, keeper, self.ask_to_restart, self._hand_over)
         self._handover: Handover | None = None
         self._gates: tuple[gates.Gate, ...] = ()
         self._private: Path | None = None
-        self._states: Callable[[], Mapping[str, str]] = dict
 
     def run(self) -> int:
         """Run until the node stops, and return the exit status. Called once, in the main thread.
@@ -103,13 +99,15 @@ class Node:
                 log(f"{self._settings.name} was stopped before it had started")
                 return 0
             except BaseException as error:
-                self._settle(error)
+                self._answering.settle(error)
                 raise
-            return self._run_loop(start) if self._main_thread is None else self._run_both(start, self._main_thread)
+            if self._main_thread is None:
+                return self._run_loop(start)
+            return self._main_thread.lend_while(partial(self._run_loop, start))
         finally:
             if self._shell is not None:
                 self._shell.close()
-            self._close_control()
+            self._answering.close()
             self._remove_private()
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()  # while `_end_soon` watches
@@ -126,30 +124,12 @@ class Node:
         self._keeper.restart()
         self.ask_to_stop()
 
-    def _open_control(self, secret: str) -> None:
-        self._control = open_control(
-            self._settings,
-            secret,
-            self._document,
-            self.ask_to_restart,
-            self._hand_over,
-            self._keeper.committed,
-            listen=self._listen,
-        )
-
     def _hand_over(self, version: str, identity: str, to_commit: float) -> Future[dict[str, Any]]:
         if self._handover is None:
             outcome: Future[dict[str, Any]] = Future()
             outcome.set_result({"busy": "it is starting"})
             return outcome
         return self._handover.begin(version, identity, to_commit)
-
-    def _listen(self, path: Path, group: int | None) -> socket.socket:
-        """A socket file that the keeper holds, so that who asks between two nodes waits for the next."""
-        listener = self._keeper.listen_on(path, 0o600 if group is None else 0o660)
-        if group is not None:
-            os.chown(path, -1, group)
-        return listener
 
     def _prepare(self) -> Callable[[], Awaitable[int]]:
         """Do all that comes before the first start; returns what is left, to be called on the loop."""
@@ -163,14 +143,11 @@ class Node:
         succeeds = bool(self._keeper.identity)
         if "start-distribution-during-config" in built.flags and not succeeds:
             config.install(built.values)
-            self._open_control(secret)
+            self._answering.open(secret)
         self._resolved = bootconfig.resolve(settings, self._script)
         if not succeeds:
             bootconfig.write_down(settings, self._script, self._resolved)
-        if self._control is not None:
-            self._control.configured()
-        elif not succeeds:
-            self._open_control(secret)
+            self._answering.open(secret)
         self._secret = secret
         stop_timeout = _seconds("stop_timeout", STOP_TIMEOUT)
         self._keeper.about(settings, stop_timeout)
@@ -193,48 +170,15 @@ class Node:
             drain_timeout=_drain_timeout,
             overlaps=partial(overlaps, world=world),
             late=succeeds,
-            note=self._report.note,
+            note=self._answering.report.note,
         )
-        self._states = lambda: self.applications.states
-        if self._control is not None:
-            self._control.desk.stops_within = stop_timeout + _TO_END + _MARGIN
-            self._control.serve_metrics(self._keeper.bind)
+        self._answering.about(self.applications, stop_timeout + _TO_END + _MARGIN)
         instructions = list(self._script.instructions)
         while instructions and not isinstance(instructions[0], Start):
             self.applications.obey(instructions.pop(0))
         for name in self.applications.loaded:
             _drain_timeout(name)  # a wrong one is told now
         return partial(self._live, instructions)
-
-    def _run_both(self, start: Callable[[], Awaitable[int]], main_thread: MainThread) -> int:
-        outcome: list[int | BaseException] = []
-
-        def run_loop() -> None:
-            try:
-                outcome.append(self._run_loop(start))
-            except BaseException as error:
-                outcome.append(error)
-            finally:
-                main_thread.take_back()
-
-        # When the function has its own handler, this is how the node learns of a signal.
-        awake, wake = socket.socketpair()
-        wake.setblocking(False)
-        awake.setblocking(False)
-        self._awake = awake
-        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-        thread = threading.Thread(target=run_loop, name="node", daemon=True)
-        thread.start()
-        main_thread.lend()
-        thread.join()
-        signal.set_wakeup_fd(-1)
-        awake.close()
-        wake.close()
-        match outcome[0]:
-            case BaseException() as error:
-                raise error
-            case status:
-                return status
 
     def _run_loop(self, start: Callable[[], Awaitable[int]]) -> int:
         with asyncio.Runner(loop_factory=self._loop_factory()) as runner:
@@ -257,12 +201,11 @@ class Node:
         if self._asked:
             self._asked_on_loop.set()
         if self._main_thread is not None:
-            loop.add_reader(self._awake, self._on_wakeup)
+            self._main_thread.watch(loop, self._on_signal, self.ask_to_stop)
         applications, settings = self.applications, self._settings
         self._handover = handover = Handover(self._keeper, applications, log, self._within)
         succeeds = bool(self._keeper.identity)
-        if self._control is not None:
-            self._control.desk.attach(loop, self._names)
+        self._answering.attach(loop)
         boot = asyncio.ensure_future(
             handover.succeed(instructions, self._pass_gates, self._open_as_successor)
             if succeeds
@@ -278,7 +221,7 @@ class Node:
                 loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
                 line = f"{self._settings.version}, running {', '.join(applications.running)}"
                 if succeeds:
-                    self._report.now("running")
+                    self._answering.report.now("running")
                     self._keeper.accepting(line)
                     events.note(settings.var.upgrades, "boot", "done", self._keeper.identity, version=settings.version)
                     await asyncio.wait(
@@ -288,7 +231,9 @@ class Node:
                 else:
                     self._keeper.ready(line)
                 taken_over = not succeeds or handover.complete.is_set() or leaving.done()
-                self._settle(None if taken_over else BootError("it was told to stop, or failed, before it was alone"))
+                self._answering.settle(
+                    None if taken_over else BootError("it was told to stop, or failed, before it was alone")
+                )
                 if self._shell_wanted:
                     self._start_shell()
                 await asyncio.wait({asked, ending, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -298,9 +243,9 @@ class Node:
                 boot.cancel()
                 await asyncio.wait({boot}, timeout=self._stop_timeout + 1)  # it stops what has started
             self._asked = True
-            self._report.now("stopping")
+            self._answering.report.now("stopping")
             if boot.done() and not boot.cancelled() and (error := boot.exception()):
-                self._settle(error)
+                self._answering.settle(error)
                 raise error
             self._keeper.stopping(asked=asked.done() and self._exit_error is None)
             await applications.stop()
@@ -310,7 +255,7 @@ class Node:
             for task in (boot, asked, ending, leaving, listening):
                 task.cancel()
             if self._main_thread is not None:
-                loop.remove_reader(self._awake)
+                self._main_thread.unwatch(loop)
 
     async def _pass_gates(self) -> None:
         await pass_gates(self._gates, self._private, self._settings.root)
@@ -324,16 +269,13 @@ class Node:
         """From now on commands ask this node, or the one that leaves, which takes no more when it knows that this accepts."""
         assert self._loop is not None
         bootconfig.write_down(self._settings, self._script, self._resolved)
-        self._open_control(self._secret)
-        if self._control is not None:
-            self._control.desk.stops_within = self._stop_timeout + _TO_END + _MARGIN
-            self._control.serve_metrics(self._keeper.bind)
-            self._control.desk.attach(self._loop, self._names)
+        self._answering.open(self._secret)
+        self._answering.about(self.applications, self._stop_timeout + _TO_END + _MARGIN)
+        self._answering.attach(self._loop)
 
     async def _leave(self, handover: Handover, asked: asyncio.Future[Any]) -> None:
-        self._report.now("handing over")
-        if self._control is not None:
-            self._control.accept_no_more()
+        self._answering.report.now("handing over")
+        self._answering.accept_no_more()
         who = f"{self._settings.name} {self._settings.version} (pid {os.getpid()})"
         log(f"{who} has handed over, and drains")
         # Until it has left there can be no other handover, so something that blocks the loop must not keep it.
@@ -350,26 +292,6 @@ class Node:
             events.note(
                 self._settings.var.upgrades, "drain", outcome, handover.identity, version=self._settings.version
             )
-
-    def _settle(self, error: BaseException | None) -> None:
-        """It is ready, or could not start."""
-        if error is None:
-            self._report.now("running")
-        if self._control is not None:
-            self._control.desk.settle(None if error is None else describe(error))
-
-    def _close_control(self) -> None:
-        if self._control is not None:
-            self._control.desk.settle(f"{self._settings.name} was stopped before it had started")
-            self._control.close()
-
-    def _document(self) -> dict[str, Any]:
-        return self._report.document(self._states())
-
-    def _names(self) -> dict[str, Any]:
-        """What code finds that somebody runs in the node."""
-        running = self.applications.running.copy()
-        return {"config": config.config, **{name: service.subject for name, (_, service) in running.items()}}
 
     def _status(self, ending: Ending | None) -> int:
         if ending is not None:
@@ -406,18 +328,11 @@ class Node:
                 return
         self.ask_to_stop()
 
-    def _on_wakeup(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            for number in set(signals.STOPPING).intersection(self._awake.recv(4096)):
-                if signal.getsignal(number) != self._on_signal and self._main_thread is not None:
-                    self._main_thread.told()
-                    self.ask_to_stop()
-
     def _start_shell(self) -> None:
         from .console import Shell
 
         assert self._loop is not None
-        self._shell = Shell(self._loop, self._names(), self.ask_to_stop)
+        self._shell = Shell(self._loop, self._answering.names(), self.ask_to_stop)
         settings = self._settings
         names = ", ".join(self.applications.running) or "none"
         self._shell.start(
@@ -443,21 +358,6 @@ class Node:
 
         last_words(reason)
         os._exit(EXIT_FAILED)
-
-
-def _has_main(script: BootScript) -> bool:
-    starting = {i.application for i in script.instructions if isinstance(i, Start)}
-    mains = [
-        i.application
-        for i in script.instructions
-        if isinstance(i, Load) and i.application in starting and "main" in (i.start or {})
-    ]
-    if len(mains) > 1:
-        raise BootError(
-            f"{' and '.join(mains)} each start as a main function, and there is one main thread; give all but one of them"
-            " another start or the mode `load`"
-        )
-    return bool(mains)
 
 
 def _drain_timeout(application: str) -> float:

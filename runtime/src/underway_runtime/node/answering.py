@@ -1,0 +1,104 @@
+"""What a node says of itself, and what it can be asked for: the control socket, with its report, and its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..release.bootscript import BootScript
+from . import config
+from .applications import Applications, describe
+from .control.conversations import HandOver
+from .control.server import Server, open_control
+from .keeping import Keeping
+from .report import Report
+from .settings import Settings
+
+
+class Answering:
+    """One node, to those who ask. Before `open` nobody can."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        script: BootScript,
+        keeper: Keeping,
+        restart: Callable[[], str | None],
+        hand_over: HandOver,
+    ) -> None:
+        """`restart` and `hand_over` are those of the `Desk`."""
+        self._settings = settings
+        self._keeper = keeper
+        self._restart = restart
+        self._hand_over = hand_over
+        self._control: Server | None = None
+        self._applications: Applications | None = None
+        self.report = Report(settings, script, os.getppid())
+
+    def open(self, secret: str) -> None:
+        """Answer at the control socket, as configured now; `secret` is the cookie. Raises what `open_control` raises.
+
+        When it is open, obey what is configured since.
+        """
+        if self._control is not None:
+            self._control.configured()
+            return
+        self._control = open_control(
+            self._settings,
+            secret,
+            self._document,
+            self._restart,
+            self._hand_over,
+            self._keeper.committed,
+            listen=self._listen,
+        )
+
+    def about(self, applications: Applications, stops_within: float) -> None:
+        """These are the applications, and so many seconds the node takes to end. Answers over HTTP too, where that is
+        configured; raises BootError where it can't."""
+        self._applications = applications
+        if self._control is not None:
+            self._control.desk.stops_within = stops_within
+            self._control.serve_metrics(self._keeper.bind)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Code that somebody sends may run in this loop."""
+        if self._control is not None:
+            self._control.desk.attach(loop, self.names)
+
+    def settle(self, error: BaseException | None) -> None:
+        """It is ready, or could not start."""
+        if error is None:
+            self.report.now("running")
+        if self._control is not None:
+            self._control.desk.settle(None if error is None else describe(error))
+
+    def accept_no_more(self) -> None:
+        """Leave those who come from now on to the next node."""
+        if self._control is not None:
+            self._control.accept_no_more()
+
+    def close(self) -> None:
+        """From now on nobody is answered."""
+        if self._control is not None:
+            self._control.desk.settle(f"{self._settings.name} was stopped before it had started")
+            self._control.close()
+
+    def names(self) -> dict[str, Any]:
+        """What code finds that somebody runs in the node."""
+        running = {} if self._applications is None else self._applications.running.copy()
+        return {"config": config.config, **{name: service.subject for name, (_, service) in running.items()}}
+
+    def _document(self) -> dict[str, Any]:
+        return self.report.document({} if self._applications is None else self._applications.states)
+
+    def _listen(self, path: Path, group: int | None) -> socket.socket:
+        """A socket file that the keeper holds, so that who asks between two nodes waits for the next."""
+        listener = self._keeper.listen_on(path, 0o600 if group is None else 0o660)
+        if group is not None:
+            os.chown(path, -1, group)
+        return listener
