@@ -8,9 +8,13 @@ import os
 import signal
 import socket
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 import versions
 from conftest import Count
@@ -41,6 +45,57 @@ def test_up_and_down_without_a_failed_request(make: MakeNode, count: Count) -> N
     assert served.failures == []
     assert {"1", "2"} <= set(served.answers)
     assert node.said()["pid"] == keeper.pid
+    assert terminate(keeper)[0] == 0
+
+
+ECHO = ASGI.replace(
+    'if scope["type"] != "http":\n        return\n',
+    """if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": VERSION + message["text"]})
+        return
+""",
+)
+
+
+def test_websockets_are_served_until_the_deadline_and_then_told_to_come_back(make: MakeNode, count: Count) -> None:
+    """Each is closed with 1012 and by nothing else, however often the version changes, and is never refused."""
+    node = make(asgi(ECHO), libraries=["uvicorn", "websockets"])
+    node.configure(underway_runtime={"drain_timeout": 0.5})
+    add_version(node, "2", asgi(ECHO.replace('VERSION = "1"', 'VERSION = "2"')))
+    keeper, port = start(node)
+    upgrades = count(2, 20)
+    heard: list[list[str]] = [[] for _ in range(20)]
+    closed: list[list[int | None]] = [[] for _ in heard]
+
+    enough = threading.Event()
+
+    def talk(number: int) -> None:
+        while not enough.is_set():
+            with connect(f"ws://127.0.0.1:{port}/", proxy=None, open_timeout=TIMEOUT) as websocket:
+                try:
+                    while not enough.wait(0.01):
+                        websocket.send("!")
+                        heard[number].append(str(websocket.recv(timeout=TIMEOUT)))
+                except ConnectionClosed as end:
+                    closed[number].append(end.rcvd.code if end.rcvd else None)
+
+    with ThreadPoolExecutor(len(heard)) as talks:
+        ends = [talks.submit(talk, number) for number in range(len(heard))]
+        try:
+            for number in range(upgrades + 1):
+                if number:
+                    install(node, "12"[number % 2])
+                served = [f"{'12'[number % 2]}!"]
+                eventually(lambda served=served: all(each[-1:] == served for each in heard), "all are served")
+        finally:
+            enough.set()
+        for end in ends:
+            end.result(TIMEOUT)
+
+    assert closed == [[1012] * upgrades] * len(heard)
     assert terminate(keeper)[0] == 0
 
 

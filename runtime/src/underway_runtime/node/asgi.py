@@ -23,19 +23,7 @@ from typing import Any
 from ..release.bootscript import Load
 from ..release.errors import BootError
 from .applications import CutOff, Service
-from .listen import Listeners
-from .servers import (
-    REQUESTS_SHARE,
-    TO_END,
-    World,
-    bad_option,
-    find,
-    listen,
-    no_server,
-    private_socket,
-    server_options,
-    unread,
-)
+from .servers import REQUESTS_SHARE, TO_END, Sockets, World, bad_option, find, no_server, server_options, unread
 
 
 async def run(load: Load, reference: str, world: World) -> Service:
@@ -67,18 +55,16 @@ async def run(load: Load, reference: str, world: World) -> Service:
     config.loaded_app = closing = _Closing(config.loaded_app)
     server = uvicorn.Server(config)
     server.lifespan = lifespan = config.lifespan_class(config)
-    private = private_socket(load, world)
-    listeners = Listeners(())
+    sockets = Sockets(load, world)
     try:
-        listeners = world.bind(listen(load, world))
-        await server.startup(list(private.sockets))
+        sockets.bind()
+        await server.startup(sockets.private)
         if not server.started:
             raise SystemExit  # newer versions of uvicorn do so themselves
     except BaseException as error:
         for listening in getattr(server, "servers", []):
             listening.close()
-        listeners.close()
-        private.close()
+        sockets.close()
         if isinstance(error, SystemExit):
             raise BootError(f"its lifespan failed at startup: {_last_line(lifespan)}") from None
         raise
@@ -90,13 +76,12 @@ async def run(load: Load, reference: str, world: World) -> Service:
 
         lifespan.startup = has_started  # uvicorn's startup does both
         before = server.servers
-        await server.startup(list(listeners.sockets))
+        await server.startup(sockets.public)
         server.servers += before
-        world.log(f"{load.application} {load.version}: listening on {', '.join(listeners.addresses)}")
+        sockets.announce()
 
     async def drain(within: float) -> CutOff:
-        nonlocal listeners
-        listeners = listeners.shared
+        sockets.share()
         closing.begun = True
         return await _drain(server, closing, within)
 
@@ -105,10 +90,9 @@ async def run(load: Load, reference: str, world: World) -> Service:
         share = within * REQUESTS_SHARE
         config.timeout_graceful_shutdown = share if graceful is None else min(graceful, share)  # type: ignore[assignment]
         try:
-            await server.shutdown([*listeners.sockets, *private.sockets])
+            await server.shutdown([*sockets.public, *sockets.private])
         finally:
-            listeners.close()
-            private.close()
+            sockets.close()
         if getattr(lifespan, "shutdown_failed", False):
             raise RuntimeError(f"its lifespan failed at shutdown: {_last_line(lifespan)}")
 

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import inspect
 import re
+import socket
 import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -260,11 +261,44 @@ class _OwnThread:
 # ---------------------------------------------------------------------------------------------------------- shared
 
 
-def private_socket(load: Load, world: World) -> Listeners:
-    """The socket that gates call an application over; none where none is wanted."""
-    if world.private is None:
-        return Listeners(())
-    return bind_private(world.private / f"{load.application}.sock")
+class Sockets:
+    """Where a web application is served: over a private socket for gates, and where it listens once it accepts."""
+
+    def __init__(self, load: Load, world: World) -> None:
+        self._load = load
+        self._world = world
+        self._private = self._public = Listeners(())
+
+    def bind(self) -> None:
+        """Raises BootError and ConfigError; some may be bound then."""
+        load, world = self._load, self._world
+        if world.private is not None:
+            self._private = bind_private(world.private / f"{load.application}.sock")
+        if not (addresses := strings(load, "listen", world)):
+            raise ConfigError(f"{load.application} has nowhere to listen: its `listen` is empty")
+        self._public = world.bind(addresses)
+
+    @property
+    def private(self) -> list[socket.socket]:
+        """None where none is wanted."""
+        return list(self._private.sockets)
+
+    @property
+    def public(self) -> list[socket.socket]:
+        return list(self._public.sockets)
+
+    def announce(self) -> None:
+        """Tell where it listens."""
+        load = self._load
+        self._world.log(f"{load.application} {load.version}: listening on {', '.join(self._public.addresses)}")
+
+    def share(self) -> None:
+        """Another node has the public ones as well."""
+        self._public = self._public.shared
+
+    def close(self) -> None:
+        self._public.close()
+        self._private.close()
 
 
 def unread(connection: Any) -> bool:
@@ -272,13 +306,6 @@ def unread(connection: Any) -> bool:
     with contextlib.suppress(OSError):
         return any(fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)))
     return False
-
-
-def listen(load: Load, world: World) -> Sequence[str]:
-    addresses = strings(load, "listen", world)
-    if not addresses:
-        raise ConfigError(f"{load.application} has nowhere to listen: its `listen` is empty")
-    return addresses
 
 
 def strings(load: Load, key: str, world: World) -> list[str]:

@@ -16,19 +16,7 @@ from typing import Any
 
 from ..release.bootscript import Load
 from .applications import CutOff, Service
-from .listen import Listeners
-from .servers import (
-    REQUESTS_SHARE,
-    TO_END,
-    World,
-    bad_option,
-    find,
-    listen,
-    no_server,
-    private_socket,
-    server_options,
-    unread,
-)
+from .servers import REQUESTS_SHARE, TO_END, Sockets, World, bad_option, find, no_server, server_options, unread
 
 
 async def run(load: Load, reference: str, world: World) -> Service:
@@ -39,19 +27,17 @@ async def run(load: Load, reference: str, world: World) -> Service:
         raise no_server(load, "a WSGI application", "waitress", error) from error
     options = {"asyncore_use_poll": True, **server_options(load, world)}
     application = find(reference)
-    private = private_socket(load, world)
-    listeners = Listeners(())
+    sockets = Sockets(load, world)
     serving = _Waitress(load.application)
     try:
-        listeners = world.bind(listen(load, world))
-        for sockets, start in ((private.sockets, True), (listeners.sockets, False)):
-            for family in dict.fromkeys(each.family for each in sockets):  # waitress doesn't mix them
-                of_family = [each for each in sockets if each.family == family]
+        sockets.bind()
+        for some, start in ((sockets.private, True), (sockets.public, False)):
+            for family in dict.fromkeys(each.family for each in some):  # waitress doesn't mix them
+                of_family = [each for each in some if each.family == family]
                 serving.add(create_server(application, map=serving.map, _start=start, sockets=of_family, **options))
     except BaseException as error:
         serving.close()
-        listeners.close()
-        private.close()
+        sockets.close()
         if isinstance(error, ValueError):
             raise bad_option(load, "waitress", error) from None
         raise
@@ -59,11 +45,10 @@ async def run(load: Load, reference: str, world: World) -> Service:
 
     async def accept() -> None:
         serving.accept()
-        world.log(f"{load.application} {load.version}: listening on {', '.join(listeners.addresses)}")
+        sockets.announce()
 
     async def drain(within: float) -> CutOff:
-        nonlocal listeners
-        listeners = listeners.shared
+        sockets.share()
         return await asyncio.shield(asyncio.wrap_future(serving.drain(within)))
 
     async def stop(within: float) -> None:
@@ -71,8 +56,7 @@ async def run(load: Load, reference: str, world: World) -> Service:
         try:
             await asyncio.wait({ended})
         finally:
-            listeners.close()
-            private.close()
+            sockets.close()
 
     return Service(application, ended, stop, accept, drain)
 
