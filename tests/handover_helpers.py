@@ -6,18 +6,14 @@ import contextlib
 import http.client
 import json
 import random
-import shutil
 import subprocess
-import textwrap
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from code_server_helpers import RUNTIME, Distribution
-from node_helpers import TEMPLATES, TIMEOUT, App, Node, Process, read_until
-from underway_runtime.release.manifest import Manifest, dump
+from node_helpers import TIMEOUT, App, Node, Process, read_until
 
 ASGI = """
 import os
@@ -39,44 +35,6 @@ async def app(scope, receive, send):
 def asgi(source: str = ASGI, **start: Any) -> App:
     """A web application that answers with its version."""
     return App("web", source, {"asgi": "web:app", "listen": ["tcp://127.0.0.1:0"], **start})
-
-
-def add_version(node: Node, version: str, *apps: App, gates: Sequence[Mapping[str, Any]] = (), **config: Any) -> None:
-    """Another version of the release beside the first, in which each of these applications is another one too."""
-    old, new = node.version, node.root / "releases" / version
-    if not (old / "manifest.json").exists():
-        _seal(node, "1")
-    shutil.copytree(old, new, symlinks=True)
-    text = (TEMPLATES / "launcher.sh").read_text(encoding="utf-8")
-    for placeholder, value in (("NAME", node.name), ("VERSION", version)):
-        text = text.replace(f"@RELEASE_{placeholder}@", value)
-    (new / "launcher").write_text(text.replace("@RUNTIME_DIRECTORY@", RUNTIME), encoding="utf-8")
-    before = {name: (old / name).read_text() for name in ("start.script", "start_clean.script")}
-    node.write_script(apps)
-    for app in apps:
-        made = Distribution(app.name, version, {f"{app.name}.py": textwrap.dedent(app.source)})
-        made.install(node.root / "lib" / made.directory)
-    for name in ("start.script", "start_clean.script", "code.index"):
-        text = ((node.version if name.endswith("script") else new) / name).read_text(encoding="utf-8")
-        for app in apps:
-            text = text.replace(f"{app.name}-1.0", f"{app.name}-{version}")
-        text = text.replace('"version": "1.0"', f'"version": "{version}"').replace(
-            '"version": "1"', f'"version": "{version}"'
-        )
-        (new / name).write_text(text, encoding="utf-8")
-    for name, text in before.items():
-        (old / name).write_text(text)
-    if gates:
-        (new / "gates.json").write_text(json.dumps(list(gates)))
-    if config:
-        (new / "sys.config").write_text(json.dumps({"format": 1, "config": config}))
-    _seal(node, version)
-
-
-def _seal(node: Node, version: str) -> None:
-    interpreter = (node.root / "releases/start.data").read_text().split()[0]
-    sealed = Manifest(node.name, version, "x86_64-linux-gnu", interpreter, {})
-    (node.root / "releases" / version / "manifest.json").write_text(dump(sealed), encoding="utf-8")
 
 
 def start(node: Node, said: str = r"listening on tcp://127\.0\.0\.1:(\d+)") -> tuple[Process, int]:

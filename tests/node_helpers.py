@@ -24,6 +24,9 @@ TEMPLATES = REPOSITORY / "src/underway/templates"
 TIMEOUT = 30.0
 """Seconds for anything that a process of a test does."""
 
+INSTALLED = "installed-1.0"
+"""The directory of what is linked from the environment of the tests."""
+
 Process = subprocess.Popen[str]
 
 
@@ -233,7 +236,7 @@ def make_node(root: Path, interpreter: Interpreter, apps: Sequence[App], librari
 def _link_installed(root: Path, names: Sequence[str]) -> None:
     if not names:
         return
-    place = root / "lib/installed-1.0"
+    place = root / "lib" / INSTALLED
     place.mkdir()
     index_file = root / "releases/1/code.index"
     index = json.loads(index_file.read_text())
@@ -243,7 +246,7 @@ def _link_installed(root: Path, names: Sequence[str]) -> None:
             (place / top).symlink_to(str(distribution.locate_file(top)))
             name = top.split(".")[0]
             if name.isidentifier() and not top.endswith(".dist-info"):
-                index["top"].setdefault(name, ["installed-1.0"])
+                index["top"].setdefault(name, [INSTALLED])
     index_file.write_text(json.dumps(index))
 
 

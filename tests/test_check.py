@@ -316,3 +316,42 @@ def test_the_memory_that_is_left_is_the_least_of_all(tmp_path: Path) -> None:
         (cgroup / "memory.stat").write_text("anon 5\ninactive_file 500000\n")
 
     assert available_memory(root=tmp_path) == 1_500_000
+
+
+def test_what_a_handover_costs_is_told(node: Node) -> None:
+    """Providers and schemas, what stops for a moment, how long each may drain, and a Unix socket that nobody hands over."""
+    path = node.root / "var/own.sock"
+    path.parent.mkdir(exist_ok=True)
+    bind = f"import socket; self.own = socket.socket(socket.AF_UNIX); self.own.bind({str(path)!r}); self.own.listen()"
+    node.configure(one={"drain_timeout": 5})
+    app = recorder("one", start=bind)
+    (node.root / "lib/one-1.0/one.py").write_text(app.distribution.files["one.py"])  # type: ignore[arg-type]  # a text
+    seal(node)
+    alone = App("one", SCHEMA.replace("config_schema", "overlap = False\n    config_schema"), {"class": "one:App"})
+    configure(add(node, "2", alone), "config('one', port=80)")
+    seal(node, "2")
+    process = node.spawn("start")
+    read_until(process.stdout, "start one")
+    eventually(path.exists, "it listens")
+
+    outcome = check(node, status=0)
+
+    assert (outcome["outcome"], outcome["providers"], outcome["schemas"]) == (
+        "handover",
+        [PYTHON_FILE],
+        {"one": "one:Schema"},
+    )
+    assert (outcome["alone"], outcome["drains"]) == (["one"], {"one": 5.0})
+    assert outcome["not_handed_over"] == [f"unix://{path}"]
+    said = node.run("check", "2").stdout
+    for line in (
+        f"  provider {PYTHON_FILE}",
+        "  schema   one: one:Schema",
+        "  drains   one within 5 s",
+        f"  note     unix://{path} is not handed over: it would be closed for a moment",
+        "  note     one must not run twice: it would stop before the next one starts",
+    ):
+        assert f"{line}\n" in said
+    same = check(node, status=0, version="1")
+    assert (same["outcome"], same["alone"], same["drains"]) == ("nothing", [], {})
+    terminate(process)

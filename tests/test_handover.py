@@ -16,10 +16,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-import versions
 from conftest import Count
-from handover_helpers import ASGI, add_version, asgi, children, clients, start, status
+from handover_helpers import ASGI, asgi, children, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, terminate
+from versions import add_sealed
 
 SECOND = ASGI.replace('VERSION = "1"', 'VERSION = "2"')
 
@@ -28,7 +28,7 @@ def test_up_and_down_without_a_failed_request(make: MakeNode, count: Count) -> N
     """The next version answers, the pid of the service stays, and no client meets an error."""
     node = make(asgi(), libraries=["uvicorn"])
     node.configure(web={"server": {"timeout_keep_alive": 60}})
-    add_version(node, "2", asgi(SECOND))
+    add_sealed(node, "2", asgi(SECOND))
     keeper, port = start(node)
 
     with clients(port) as served:
@@ -64,7 +64,7 @@ def test_websockets_are_served_until_the_deadline_and_then_told_to_come_back(mak
     """Each is closed with 1012 and by nothing else, however often the version changes, and is never refused."""
     node = make(asgi(ECHO), libraries=["uvicorn", "websockets"])
     node.configure(underway_runtime={"drain_timeout": 0.5})
-    add_version(node, "2", asgi(ECHO.replace('VERSION = "1"', 'VERSION = "2"')))
+    add_sealed(node, "2", asgi(ECHO.replace('VERSION = "1"', 'VERSION = "2"')))
     keeper, port = start(node)
     upgrades = count(2, 20)
     heard: list[list[str]] = [[] for _ in range(20)]
@@ -130,7 +130,7 @@ def test_a_version_that_fails_never_stops_the_one_before(
     """It is killed and marked, the command says why and ends with 4, and the process that runs is the same."""
     node = make(asgi(), libraries=["uvicorn"])
     node.configure(underway_runtime={"handover_timeout": 3})
-    add_version(node, "2", app, gates=gates)
+    add_sealed(node, "2", app, gates=gates)
     keeper, port = start(node)
     before = status(node)
 
@@ -152,7 +152,7 @@ def test_a_version_that_fails_never_stops_the_one_before(
 def test_one_that_dies_after_it_has_taken_over_is_replaced_by_the_permanent_version(make: MakeNode) -> None:
     """Uncommitted means temporary, with or without a heart; meanwhile connections wait."""
     node = make(asgi(), libraries=["uvicorn"])
-    add_version(node, "2", asgi(SECOND))
+    add_sealed(node, "2", asgi(SECOND))
     keeper, port = start(node)
     done = node.run("install", "2", "--json")
     assert done.returncode == 0, done.stderr
@@ -168,7 +168,7 @@ def test_one_that_dies_after_it_has_taken_over_is_replaced_by_the_permanent_vers
 def test_what_is_not_committed_in_time_hands_back(make: MakeNode) -> None:
     """Without a failed request; what was committed stays."""
     node = make(asgi(), libraries=["uvicorn"])
-    add_version(node, "2", asgi(SECOND))
+    add_sealed(node, "2", asgi(SECOND))
     keeper, port = start(node)
 
     with clients(port) as served:
@@ -204,8 +204,8 @@ SLOW = ASGI.replace(
 def test_one_version_takes_over_at_a_time(make: MakeNode) -> None:
     """While one is at it the next command ends with 75, and so does one that knows nothing of the first."""
     node = make(asgi(SLOW), libraries=["uvicorn"])
-    add_version(node, "2", asgi(SECOND))
-    add_version(node, "3", asgi(HANGS))
+    add_sealed(node, "2", asgi(SECOND))
+    add_sealed(node, "3", asgi(HANGS))
     keeper, port = start(node)
     first = node.spawn("install", "3")
     eventually(lambda: len(children(keeper)) == 2, "a successor")
@@ -224,7 +224,7 @@ def test_one_version_takes_over_at_a_time(make: MakeNode) -> None:
 def test_the_old_one_may_be_killed_while_it_drains(make: MakeNode) -> None:
     """Only what was under way in it is lost."""
     node = make(asgi(SLOW), libraries=["uvicorn"])
-    add_version(node, "2", asgi(SECOND))
+    add_sealed(node, "2", asgi(SECOND))
     keeper, port = start(node)
     before = status(node)["pid"]
     slow = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
@@ -244,7 +244,7 @@ def test_the_old_one_may_be_killed_while_it_drains(make: MakeNode) -> None:
 def test_a_killed_keeper_takes_both_with_it(make: MakeNode, when: str) -> None:
     """And the next start is of the permanent version."""
     node = make(asgi(SLOW), libraries=["uvicorn"])
-    add_version(node, "2", asgi(HANGS.replace("time", "asyncio") if when == "before" else SECOND))
+    add_sealed(node, "2", asgi(HANGS.replace("time", "asyncio") if when == "before" else SECOND))
     keeper, port = start(node)
     slow = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     slow.request("GET", "/?1000")
@@ -268,7 +268,7 @@ def test_the_old_one_may_be_killed_before_the_new_one_accepts(make: MakeNode) ->
     """Then the permanent version is started, as it would be without a handover, and the new one is dropped."""
     node = make(asgi(), libraries=["uvicorn"])
     (node.version / "heart").write_text('{"delay": 0.01}')
-    add_version(node, "2", asgi(HANGS))
+    add_sealed(node, "2", asgi(HANGS))
     keeper, port = start(node)
     before = status(node)["pid"]
     installing = node.spawn("install", "2")
@@ -333,18 +333,18 @@ def test_state_is_carried_from_version_to_version(make: MakeNode, tmp_path: Path
     notes = tmp_path / "notes"
     notes.touch()
     node = make(asgi(), noting(notes, overlap=True), libraries=["uvicorn"])
-    add_version(node, "2", asgi(SECOND), noting(notes, overlap=True))
+    add_sealed(node, "2", asgi(SECOND), noting(notes, overlap=True))
     keeper, _ = start(node)
     eventually(lambda: len(notes.read_text().splitlines()) == 2, "it accepts")
     notes.unlink()
 
     install(node, "2")
     told = notes.read_text().splitlines()
-    assert told[:3] == ["2 starts", "2 accepts, knowing []", "1.0 drains"]
-    assert sorted(told[3:]) == ["1.0 stops", "2 takes ['1.0'] from 1.0"]
+    assert told[:3] == ["2.0 starts", "2.0 accepts, knowing []", "1.0 drains"]
+    assert sorted(told[3:]) == ["1.0 stops", "2.0 takes ['1.0'] from 1.0"]
     notes.unlink()
     install(node, "1")
-    assert "1.0 takes ['1.0', '2'] from 2" in notes.read_text()
+    assert "1.0 takes ['1.0', '2.0'] from 2.0" in notes.read_text()
     assert terminate(keeper)[0] == 0
 
 
@@ -353,7 +353,7 @@ def test_what_must_not_run_twice_never_does(make: MakeNode, tmp_path: Path) -> N
     notes = tmp_path / "notes"
     notes.touch()
     node = make(asgi(), noting(notes, overlap=False), libraries=["uvicorn"])
-    add_version(node, "2", asgi(SECOND), noting(notes, overlap=False))
+    add_sealed(node, "2", asgi(SECOND), noting(notes, overlap=False))
     keeper, _ = start(node)
     eventually(lambda: len(notes.read_text().splitlines()) == 2, "it accepts")
     notes.unlink()
@@ -363,9 +363,9 @@ def test_what_must_not_run_twice_never_does(make: MakeNode, tmp_path: Path) -> N
     assert notes.read_text().splitlines() == [
         "1.0 drains",
         "1.0 stops",
-        "2 starts",
-        "2 takes ['1.0'] from 1.0",
-        "2 accepts, knowing ['1.0']",
+        "2.0 starts",
+        "2.0 takes ['1.0'] from 1.0",
+        "2.0 accepts, knowing ['1.0']",
     ]
     assert terminate(keeper)[0] == 0
 
@@ -375,7 +375,7 @@ def test_what_was_let_go_starts_again_when_the_next_one_fails(make: MakeNode, tm
     notes = tmp_path / "notes"
     notes.touch()
     node = make(asgi(), noting(notes, overlap=False), libraries=["uvicorn"])
-    add_version(node, "2", asgi(SECOND), noting(notes, overlap=False, fails="raise RuntimeError('no lease')"))
+    add_sealed(node, "2", asgi(SECOND), noting(notes, overlap=False, fails="raise RuntimeError('no lease')"))
     keeper, port = start(node)
     eventually(lambda: len(notes.read_text().splitlines()) == 2, "it accepts")
     notes.unlink()
@@ -430,7 +430,7 @@ def test_a_service_that_binds_by_itself_hands_over(make: MakeNode, count: Count)
     first = MAIN.replace("PORT", str(port))
     begins = {"main": "web:main", "listen": [f"tcp://127.0.0.1:{port}"]}
     node = make(App("web", first, begins))
-    add_version(node, "2", App("web", first.replace('VERSION = "1"', 'VERSION = "2"'), begins))
+    add_sealed(node, "2", App("web", first.replace('VERSION = "1"', 'VERSION = "2"'), begins))
     keeper, _ = start(node, r"listening on (\d+)")
 
     with clients(port) as served:
@@ -446,10 +446,7 @@ def test_an_upgrade_is_one_command(make: MakeNode, tmp_path: Path) -> None:
     """What is here is checked, takes over, is watched while its gates soak, and is what boots."""
     notes = tmp_path / "notes"
     node = make(noting(notes, overlap=True))
-    place = versions.add(node, "2", noting(notes, overlap=True))
-    (place / "gates.json").write_text('[{"function": "noting:App", "soak": 0.2, "attempts": 2}]')
-    for version in "12":
-        versions.seal(node, version)
+    add_sealed(node, "2", noting(notes, overlap=True), gates=[{"function": "noting:App", "soak": 0.2, "attempts": 2}])
     keeper = node.spawn("start", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     eventually(lambda: notes.exists() and len(notes.read_text().splitlines()) == 2, "it accepts")
 

@@ -16,7 +16,7 @@ from underway_runtime.node.listen import Listeners
 from underway_runtime.node.servers import World, overlaps, run
 from underway_runtime.node.state import State, config_change, difference, export_states, import_states
 from underway_runtime.release.bootscript import Load
-from underway_runtime.release.errors import ConfigError
+from underway_runtime.release.errors import ConfigError, StateError
 
 CLASS = Load("chat", "1.0", (), {"class": "chat:App"})
 
@@ -33,7 +33,7 @@ class Chat(Application):
     async def import_state(self, state: Any, version: str) -> None:
         self.given = (state, version)
 
-    def config_change(self, changed: Mapping[str, Any], new: Mapping[str, Any], removed: Sequence[str]) -> None:
+    def config_change(self, changed: Mapping[str, Any], new: Mapping[str, Any], removed: Sequence[str]) -> Any:
         self.given = (changed, new, removed)
 
 
@@ -140,22 +140,25 @@ def test_a_state_that_takes_too_long_or_fails_is_told(monkeypatch: pytest.Monkey
     ]
 
 
-def test_a_change_of_configuration_is_told_to_whom_it_concerns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With OTP's arguments; an application whose configuration is the same hears nothing."""
-    before = {"chat": {"a": 1, "b": 2, "c": 3}}
-    given = []
+def test_a_change_of_configuration_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With OTP's arguments; what an application raises, or that it takes too long, is the reason."""
 
-    async def scenario(after: Mapping[str, Mapping[str, Any]]) -> None:
-        service = await started(Chat, monkeypatch)
-        assert await config_change(before, after, {"chat": service}, lambda text, error=None: None) == []
-        given.append(service.subject.given)
+    class Stuck(Chat):
+        async def config_change(self, changed: Any, new: Any, removed: Any) -> Any:
+            await asyncio.Event().wait()
+
+    async def scenario() -> Any:
+        service, stuck = await started(Chat, monkeypatch), await started(Stuck, monkeypatch)
+        await config_change(service, {"b": 5}, {"d": 4}, ["c"])
+        with pytest.raises(StateError, match="it took more than"):
+            await config_change(stuck, {"b": 5}, {}, [], within=0.01)
         await service.stop(1)
+        await stuck.stop(1)
+        return service.subject.given
 
-    asyncio.run(scenario({"chat": {"a": 1, "b": 5, "d": 4}}))
-    asyncio.run(scenario(before))
-
-    assert given == [({"b": 5}, {"d": 4}, ["c"]), None]
-    assert difference({}, {}) == ({}, {}, [])
+    assert asyncio.run(scenario()) == ({"b": 5}, {"d": 4}, ["c"])
+    assert difference({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 5, "d": 4}) == ({"b": 5}, {"d": 4}, ["c"])
+    assert difference({"a": 1}, {"a": True}) == ({"a": True}, {}, [])
 
 
 def test_whether_an_application_may_overlap(monkeypatch: pytest.MonkeyPatch) -> None:

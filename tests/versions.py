@@ -6,14 +6,19 @@ import json
 import os
 import shutil
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from code_server_helpers import RUNTIME, Distribution, index_of
-from node_helpers import App, Node
+from node_helpers import INSTALLED, App, Node
 from underway_runtime.release import manifest
 from underway_runtime.release.bootscript import CodePath, read
 from underway_runtime.release.directory import ReleaseDirectory
-from underway_runtime.release.manifest import Manifest
+from underway_runtime.release.manifest import Entry, Manifest
+
+_interpreters: dict[str, dict[str, Entry]] = {}
+"""By directory, what a manifest says of an interpreter: its files are the same in all releases of a run."""
 
 
 def seal(node: Node, version: str = "1") -> None:
@@ -24,17 +29,25 @@ def seal(node: Node, version: str = "1") -> None:
         original = python.resolve()
         python.unlink()
         shutil.copytree(original, python, symlinks=True, copy_function=os.link)
+    if python.name not in _interpreters:
+        _interpreters[python.name] = manifest.survey(node.root, _files(node.root, python.name))
     script = read(directory.version(version).boot_script("start"))
     paths = next(i.directories for i in script.instructions if isinstance(i, CodePath))
-    tops = [f"lib/{path.removeprefix('$RELEASE_LIB/')}" for path in paths] + [python.name, f"releases/{version}"]
+    tops = [f"lib/{path.removeprefix('$RELEASE_LIB/')}" for path in paths] + [f"releases/{version}"]
+    tops += [f"lib/{INSTALLED}"] if (directory.lib / INSTALLED).exists() else []
     place = directory.version(version).manifest
     files = [path for top in tops for path in _files(node.root, top) if path != str(place.relative_to(node.root))]
-    made = Manifest("hello", version, "any", python.name.removeprefix("python-"), manifest.survey(node.root, files))
+    entries = {**manifest.survey(node.root, files), **_interpreters[python.name]}
+    interpreter = python.name.removeprefix("python-")
+    made = Manifest(node.name, version, "any", interpreter, dict(sorted(entries.items())))
     place.write_text(manifest.dump(made))
 
 
-def add(node: Node, version: str, *apps: App) -> Path:
-    """Another version beside the first, of these applications; returns releases/V. `seal` comes when it is as it should be."""
+def add(node: Node, version: str, *apps: App, gates: Sequence[Mapping[str, Any]] = (), **config: Any) -> Path:
+    """Another version beside the first; returns releases/V. `seal` comes when it is as it should be.
+
+    Each of these applications is another version too; without any the code is that of the first.
+    """
     first, root = node.version, node.root
     place = root / "releases" / version
     shutil.copytree(first, place, symlinks=True)
@@ -46,17 +59,31 @@ def add(node: Node, version: str, *apps: App) -> Path:
     ]
     for each in distributions:
         each.install(root / "lib" / each.directory)
-    index = index_of(distributions)
-    index["top"]["underway_runtime"] = [RUNTIME]
-    (place / "code.index").write_text(json.dumps(index))
+    if apps:
+        index, before = index_of(distributions), json.loads((place / "code.index").read_text())
+        index["top"] |= {name: where for name, where in before["top"].items() if where[0] in (RUNTIME, INSTALLED)}
+        (place / "code.index").write_text(json.dumps(index))
     saved = {name: (first / name).read_text() for name in ("start.script", "start_clean.script")}
-    node.write_script(apps)
+    if apps:
+        node.write_script(apps)
     for name, text in saved.items():
         written = (first / name).read_text().replace('"1"', f'"{version}"')
         for app in apps:
             written = written.replace(f"{app.name}-1.0", f"{app.name}-{version}.0")
-        (place / name).write_text(written.replace('"1.0"', f'"{version}.0"'))
+        (place / name).write_text(written.replace('"1.0"', f'"{version}.0"') if apps else written)
         (first / name).write_text(text)
+    if gates:
+        (place / "gates.json").write_text(json.dumps(list(gates)))
+    if config:
+        (place / "sys.config").write_text(json.dumps({"format": 1, "config": config}))
+    return place
+
+
+def add_sealed(node: Node, version: str, *apps: App, **how: Any) -> Path:
+    """As `add`, and both versions are as they should be."""
+    place = add(node, version, *apps, **how)
+    for each in ("1", version):
+        seal(node, each)
     return place
 
 

@@ -74,7 +74,9 @@ def test_there_and_back_on_a_host(built: Path, tmp_path: Path) -> None:
         assert states(root) == {"1.0": "permanent"}
         assert "1.1 is unpacked" in hello(root, "unpack", "1.1", "--sha256", digest)
         assert states(root) == {"1.0": "permanent", "1.1": "unpacked"}
-        assert hello(root, "check", "1.1") == "1.1 would take over from 1.0 by handover\n"
+        assert hello(root, "check", "1.1") == (
+            "1.1 would take over from 1.0 by handover\n  drains   hello within 30 s\n"
+        )
         assert "install it first" in hello(root, "commit", "1.1", status=1)
         assert "it is the permanent one" in hello(root, "remove", "1.0", status=1)
         assert hello(root, "version") == "hello 1.0\n"

@@ -72,6 +72,8 @@ class Application:
         """The application's own configuration has changed while it runs, after OTP's ``config_change/3``.
 
         `changed` and `new` hold keys with their values as they are now, `removed` keys alone; at least one is not empty.
+        `config` answers accordingly. To raise, or to take more than 10 seconds, means that the version can't be installed so:
+        all that were told are called again with what was configured before, this one too.
         """
 
     def stop(self) -> Any:

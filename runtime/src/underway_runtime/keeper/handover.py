@@ -32,6 +32,7 @@ class Handover:
         self.leaving: Child | None = None
         self.temporary = False
         """Whether the node has taken over and is not committed."""
+        self._was_temporary = False
         self._id, self._version, self._to_commit = "", "", 0.0  # of the successor
 
     def begin(self, version: str, identity: str, within: float, to_commit: float) -> str:
@@ -108,6 +109,23 @@ class Handover:
         if self.successor is not None:
             self.successor.answer("accept", descriptors=descriptors)
 
+    def in_place(self, how: str, asked: list[str]) -> None:
+        """The node is about to become another version, has become it, or is what it was."""
+        keeper = self._keeper
+        match how, asked:
+            case "installing", _:
+                self._was_temporary, self.temporary = self.temporary, True
+            case "installed", [line, to_commit]:
+                self._await_commit(float(to_commit))
+                keeper.systemd.tell(f"STATUS={line}")
+            case "undone", _:
+                self.temporary = self._was_temporary
+
+    def _await_commit(self, within: float) -> None:
+        self._keeper.timers.pop("commit", None)
+        if within:
+            self._keeper.timers["commit"] = time.monotonic() + within
+
     def committed(self) -> None:
         """The node is permanent."""
         self.temporary = False
@@ -147,7 +165,6 @@ class Handover:
         self.successor, self.leaving = None, self._keeper.node
         self.temporary = bool(self._version)
         self._keeper.follow(new, line)
-        if self.temporary and self._to_commit:
-            self._keeper.timers["commit"] = time.monotonic() + self._to_commit
+        self._await_commit(self._to_commit if self.temporary else 0)
         if self.leaving is not None:
             self.leaving.answer("successor", "accepting")

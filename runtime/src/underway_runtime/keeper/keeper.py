@@ -306,6 +306,8 @@ class Keeper:
                     node.answer("successor", "busy", refused)
             case "go", _:
                 self.handover.go(descriptors)
+            case ("installing" | "installed" | "undone") as how, asked:
+                self.handover.in_place(how, asked)
             case "committed", _:
                 self.handover.committed()
             case "restart", _:

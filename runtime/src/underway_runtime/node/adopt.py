@@ -125,7 +125,7 @@ class Adoption:
 
 
 def not_handed_over(handed_over: Iterable[socket.socket]) -> list[str]:
-    """The TCP addresses where this process listens with sockets other than these, as in ``tcp://127.0.0.1:8000``.
+    """The addresses where this process listens with sockets other than these, as in ``tcp://127.0.0.1:8000``.
 
     Read from ``/proc``; empty where there is none.
     """
@@ -134,7 +134,10 @@ def not_handed_over(handed_over: Iterable[socket.socket]) -> list[str]:
 
 
 def listening(pid: int | str) -> dict[int, str]:
-    """The TCP addresses where a process listens, by the inode of the socket; none where ``/proc`` does not say."""
+    """The addresses where a process listens, by the inode of the socket; none where ``/proc`` does not say.
+
+    Without those that are named through a descriptor, as sockets for gates are.
+    """
     ours = set()
     with contextlib.suppress(OSError):
         for entry in os.scandir(f"/proc/{pid}/fd"):
@@ -147,10 +150,16 @@ def listening(pid: int | str) -> dict[int, str]:
                 fields = line.split()
                 if fields[3] == _LISTENING and int(fields[9]) in ours:
                     found[int(fields[9])] = _address(fields[1], family)
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
+            fields = line.split(maxsplit=7)
+            if fields[3] == _LISTENING_UNIX and int(fields[6]) in ours and not fields[-1].startswith("/proc/"):
+                found[int(fields[6])] = f"unix://{fields[7] if len(fields) > 7 else ''}"
     return found
 
 
 _LISTENING = "0A"
+_LISTENING_UNIX = "00010000"
 
 
 def _address(local: str, family: socket.AddressFamily) -> str:

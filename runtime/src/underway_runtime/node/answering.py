@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..release.bootscript import BootScript
 from . import config
 from .applications import Applications, describe
-from .control.conversations import HandOver
 from .control.server import Server, open_control
 from .keeping import Keeping
 from .report import Report
@@ -27,14 +25,12 @@ class Answering:
         settings: Settings,
         script: BootScript,
         keeper: Keeping,
-        restart: Callable[[], str | None],
-        hand_over: HandOver,
+        **asked: Any,
     ) -> None:
-        """`restart` and `hand_over` are those of the `Desk`."""
+        """`asked` is what the node does when it is asked to: fields of the `Desk`."""
         self._settings = settings
         self._keeper = keeper
-        self._restart = restart
-        self._hand_over = hand_over
+        self._asked = asked
         self._control: Server | None = None
         self._applications: Applications | None = None
         self.report = Report(settings, script, os.getppid())
@@ -48,13 +44,7 @@ class Answering:
             self._control.configured()
             return
         self._control = open_control(
-            self._settings,
-            secret,
-            self._document,
-            self._restart,
-            self._hand_over,
-            self._keeper.committed,
-            listen=self._listen,
+            self._settings, secret, self._document, listen=self._listen, committed=self._keeper.committed, **self._asked
         )
 
     def about(self, applications: Applications, stops_within: float) -> None:
@@ -64,6 +54,12 @@ class Answering:
         if self._control is not None:
             self._control.desk.stops_within = stops_within
             self._control.serve_metrics(self._keeper.bind)
+
+    def became(self, settings: Settings) -> None:
+        """It is another version from now on."""
+        self.report.became(settings)
+        if self._control is not None:
+            self._control.desk.version = settings.version
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Code that somebody sends may run in this loop."""

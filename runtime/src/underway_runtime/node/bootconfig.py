@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..release.bootscript import BootScript, Load
@@ -63,6 +64,15 @@ def resolve(settings: Settings, script: BootScript, begin: resolution.Begin = re
     values = schema.check(resolved.values, resolved.origins, script.instructions, begin)
     install(values)
     return dataclasses.replace(resolved, values=values)
+
+
+def of_other(settings: Settings, script: BootScript, environ: Mapping[str, str]) -> Resolved:
+    """What another version of the same code would be configured with in this process; changes nothing here.
+
+    `environ` is what its providers see. Raises what `resolve` raises.
+    """
+    resolved = resolution.load(settings.sys_config, other=(settings.place.python, environ))
+    return dataclasses.replace(resolved, values=schema.check(resolved.values, resolved.origins, script.instructions))
 
 
 def with_boot_script(resolved: Resolved, script: BootScript) -> Resolved:

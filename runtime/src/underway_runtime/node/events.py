@@ -1,4 +1,4 @@
-"""What happens in upgrades: installs, and the boots and drains that belong to them, in a journal that has an end.
+"""What happens in upgrades: installs, and the boots, drains and gates that belong to them, in a journal that has an end.
 
 ``var/journal/upgrades.jsonl`` has a line for each, with the same ``upgrade_id`` for all that belong together. It is bounded as
 the journal of uses is. Commands and nodes write to it, and `totals` reads it: a node has no memory of the ones before it.
@@ -33,7 +33,11 @@ def new_id() -> str:
 
 
 def note(
-    file: Path, event: Literal["install", "boot", "drain"], outcome: str, upgrade_id: str, **facts: object
+    file: Path,
+    event: Literal["install", "boot", "drain", "soak", "rollback"],
+    outcome: str,
+    upgrade_id: str,
+    **facts: object,
 ) -> None:
     """Write that something has ended, and how. Never raises: what can't be written is told to the operator."""
     journal.append(file, {"upgrade_id": upgrade_id, "event": event, "outcome": outcome, **facts})

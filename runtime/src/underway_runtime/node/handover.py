@@ -19,9 +19,6 @@ The words go through the keeper; ``release/channel.py`` has them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import shutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -51,6 +48,9 @@ class Handover:
         """There is no node before this one, or not any more."""
         if not keeper.identity:
             self.complete.set()
+        self.alone = asyncio.Lock()
+        """Held by what must not meet a handover."""
+        self._going = False
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Queue[tuple[str, list[str], bytes]] = asyncio.Queue()
         self._may_accept: asyncio.Future[bytes] = self._loop.create_future()
@@ -69,14 +69,23 @@ class Handover:
         outcome: Future[dict[str, Any]] = Future()
 
         def begin() -> None:
-            if self._outcome is not None:
-                outcome.set_result({"busy": "another version is about to take over"})
+            if reason := self.busy:
+                outcome.set_result({"busy": reason})
                 return
             self._outcome, self.identity = outcome, identity
             self._keeper.successor(version, identity, self._within, to_commit)
 
         self._loop.call_soon_threadsafe(begin)
         return outcome
+
+    @property
+    def busy(self) -> str:
+        """Why nothing can be installed now; empty where it can."""
+        if self.alone.locked():
+            return "another version is being installed"
+        if self._outcome is not None or self._going or self.leaving.is_set():
+            return "another version is about to take over"
+        return "" if self.complete.is_set() else "the version before has not left yet"
 
     async def listen(self) -> None:
         """Do what the keeper says, until cancelled."""
@@ -90,6 +99,8 @@ class Handover:
     async def _obey(self, word: str, fields: Sequence[str], states: bytes) -> None:
         match word, fields:
             case "successor", ["prepared"]:
+                async with self.alone:
+                    self._going = True
                 self._handed = {}
 
                 async def export(name: str, service: Service) -> None:
@@ -102,6 +113,7 @@ class Handover:
                 self.leaving.set()
             case "successor", [("failed" | "busy") as how, reason]:
                 await self._start_again()
+                self._going = False
                 self._settle({how: reason})
             case "accept", _ if not self._may_accept.done():
                 self._may_accept.set_result(states)
@@ -170,12 +182,3 @@ async def pass_gates(wanted: Sequence[Gate], private: Path | None, root: Path) -
     results = await gates.run(wanted, private, root)
     if failed := [f"{each.gate}: {'; '.join(each.attempts)}" for each in results if not each.passed]:
         raise BootError(listing("gates do not hold:", failed))
-
-
-def private_directory(place: Path, others: Iterable[Path]) -> Path:
-    """A directory at `place` for sockets of gates, and none of those that dead nodes have left."""
-    for other in others:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(other)
-    os.mkdir(place, 0o700)
-    return place

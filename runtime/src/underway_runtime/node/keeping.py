@@ -47,6 +47,7 @@ class Keeping:
         self.identity = ""
         """Of the handover, where this node is the successor of one that runs."""
         self._stop_timeout = STOP_TIMEOUT
+        self._document: dict[str, object] = {}
         self._umask = os.umask(0o077)
         os.umask(self._umask)
         os.register_at_fork(after_in_child=self._let_go)  # a child would keep the lock of a node that is gone
@@ -94,15 +95,22 @@ class Keeping:
 
     def about(self, settings: Settings, stop_timeout: float) -> None:
         """Say, through the lock file, what others need to know of this node."""
-        document = {
+        document: dict[str, object] = {
             "pid": os.getppid(),
             "node": os.getpid(),
             "release": settings.name,
             "version": settings.version,
+            "started_as": settings.version,
             "stop_timeout": stop_timeout,
         }
         self._stop_timeout = stop_timeout
+        self._document = document
         self._ask("about", json.dumps(document), str(stop_timeout))
+
+    def about_version(self, version: str) -> None:
+        """It is another version now, which has the code of the one that was started."""
+        self._document["version"] = version
+        self._ask("about", json.dumps(self._document), str(self._stop_timeout))
 
     def bind(self, addresses: Sequence[str]) -> Listeners:
         """Sockets that listen at these addresses. Raises BootError when there is one that can't be had."""
@@ -165,6 +173,18 @@ class Keeping:
     def leaving(self, states: bytes) -> None:
         """All is done here, and these are the states that are left."""
         self._tell("leaving", held=states)
+
+    def installing(self) -> None:
+        """A version is put in place in this process; should it end, the permanent one is to be started."""
+        self._tell("installing")
+
+    def installed(self, line: str, to_commit: float) -> None:
+        """It is in place, and is to be committed within so many seconds, unless that is 0; `line` is for systemd."""
+        self._tell("installed", line, str(to_commit))
+
+    def not_installed(self) -> None:
+        """All is as it was before `installing`."""
+        self._tell("undone")
 
     def committed(self) -> None:
         """The version of this node is permanent."""

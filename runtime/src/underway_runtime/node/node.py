@@ -23,8 +23,9 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -33,11 +34,12 @@ from typing import Any
 from ..release import gates
 from ..release.bootscript import BootScript, CodePath, Instruction, Start
 from ..release.errors import EXIT_FAILED, BootError, ConfigError
-from . import bootconfig, collector, config, cookie, events, resolution, session, signals, state
+from . import bootconfig, collector, config, cookie, events, inplace, resolution, session, signals, state
 from .adopt import Adoption
 from .answering import Answering
 from .applications import Applications, Ending, Stopping, check_code_path
-from .handover import Handover, pass_gates, private_directory
+from .gates import run as run_gates
+from .handover import Handover, pass_gates
 from .keeping import Keeping
 from .logs import last_words, log
 from .mainthread import MainThread, wanted
@@ -79,7 +81,15 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main_thread = MainThread() if wanted(script) else None
         self._exit_error: BaseException | None = None
-        self._answering = Answering(settings, script, keeper, self.ask_to_restart, self._hand_over)
+        self._answering = Answering(
+            settings,
+            script,
+            keeper,
+            restart=self.ask_to_restart,
+            hand_over=self._hand_over,
+            install=self._install,
+            gates=self._try_gates,
+        )
         self._handover: Handover | None = None
         self._gates: tuple[gates.Gate, ...] = ()
         self._private: Path | None = None
@@ -131,11 +141,52 @@ class Node:
             return outcome
         return self._handover.begin(version, identity, to_commit)
 
+    def _install(self, version: str, identity: str, to_commit: float) -> Future[dict[str, Any]]:
+        async def install() -> dict[str, Any]:
+            assert self._handover is not None
+            if reason := self._handover.busy:
+                return {"busy": reason}
+            async with self._handover.alone:
+                runs = inplace.Version(self._settings, self._script, self._resolved, self._gates)
+                outcome = await self._in_place.install(runs, version, self._private)
+                if "installed" in outcome:
+                    self._keeper.installed(self._line(), to_commit)
+                return outcome
+
+        return self._on_loop(install())
+
+    def _try_gates(self) -> Future[dict[str, Any]]:
+        async def tried() -> dict[str, Any]:
+            found = await run_gates(self._gates, self._private, self._settings.root)
+            return {"gates": [asdict(each) for each in found]}
+
+        return self._on_loop(tried())
+
+    def _on_loop(self, work: Coroutine[Any, Any, dict[str, Any]]) -> Future[dict[str, Any]]:
+        if self._loop is not None:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        outcome: Future[dict[str, Any]] = Future()
+        outcome.set_result({"busy": "it is starting"})
+        return outcome
+
+    def _became(self, version: inplace.Version) -> None:
+        os.environ.update(self._settings.variables_of(version.settings.version, os.environ))
+        self._settings, self._script = version.settings, version.script
+        self._resolved, self._gates = version.resolved, version.gates
+        bootconfig.write_down(self._settings, self._script, self._resolved)
+        self._answering.became(self._settings)
+
+    def _line(self) -> str:
+        """What systemd shows."""
+        return f"{self._settings.version}, running {', '.join(self.applications.running)}"
+
     def _prepare(self) -> Callable[[], Awaitable[int]]:
         """Do all that comes before the first start; returns what is left, to be called on the loop."""
         settings = self._settings
         secret = cookie.obtain(settings, self._environ)
         cookie.hide(os.environ, settings)
+        self._started_with = dict(os.environ)
         for instruction in self._script.instructions:
             if isinstance(instruction, CodePath):
                 check_code_path(instruction.directories, settings.directory.lib)
@@ -153,9 +204,12 @@ class Node:
         self._keeper.about(settings, stop_timeout)
 
         self._within = _seconds("handover_timeout", HANDOVER_TIMEOUT)
-        if succeeds and (found := gates.read(settings.place.gates)):
-            self._gates = found
-            self._private = private_directory(settings.tmp.private(os.urandom(4).hex()), settings.tmp.privates())
+        self._gates = gates.read(settings.place.gates)
+        if not succeeds:
+            self._remove_other_privates()
+        if self._gates:
+            self._private = settings.tmp.private(os.urandom(4).hex())
+            self._private.mkdir(0o700)
 
         adoption = Adoption(log, late=succeeds)
         world = World(config.config.get, log, self._keeper.bind, self._main_thread, self._private, adoption)
@@ -172,6 +226,7 @@ class Node:
             late=succeeds,
             note=self._answering.report.note,
         )
+        self._in_place = inplace.InPlace(self.applications, self._keeper, self._started_with, self._became, log)
         self._answering.about(self.applications, stop_timeout + _TO_END + _MARGIN)
         instructions = list(self._script.instructions)
         while instructions and not isinstance(instructions[0], Start):
@@ -219,17 +274,16 @@ class Node:
             await asyncio.wait({boot, asked, ending}, return_when=asyncio.FIRST_COMPLETED)
             if boot.done() and boot.exception() is None:
                 loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
-                line = f"{self._settings.version}, running {', '.join(applications.running)}"
                 if succeeds:
                     self._answering.report.now("running")
-                    self._keeper.accepting(line)
+                    self._keeper.accepting(self._line())
                     events.note(settings.var.upgrades, "boot", "done", self._keeper.identity, version=settings.version)
                     await asyncio.wait(
                         {asyncio.ensure_future(handover.complete.wait()), asked, ending, leaving},
                         return_when=asyncio.FIRST_COMPLETED,
                     )
                 else:
-                    self._keeper.ready(line)
+                    self._keeper.ready(self._line())
                 taken_over = not succeeds or handover.complete.is_set() or leaving.done()
                 self._answering.settle(
                     None if taken_over else BootError("it was told to stop, or failed, before it was alone")
@@ -259,7 +313,12 @@ class Node:
 
     async def _pass_gates(self) -> None:
         await pass_gates(self._gates, self._private, self._settings.root)
-        self._remove_private()
+
+    def _remove_other_privates(self) -> None:
+        """Those of nodes that are dead, or leave."""
+        for other in self._settings.tmp.privates():
+            if other != self._private:
+                shutil.rmtree(other, ignore_errors=True)
 
     def _remove_private(self) -> None:
         if self._private is not None:
@@ -268,6 +327,7 @@ class Node:
     def _open_as_successor(self) -> None:
         """From now on commands ask this node, or the one that leaves, which takes no more when it knows that this accepts."""
         assert self._loop is not None
+        self._remove_other_privates()
         bootconfig.write_down(self._settings, self._script, self._resolved)
         self._answering.open(self._secret)
         self._answering.about(self.applications, self._stop_timeout + _TO_END + _MARGIN)

@@ -32,6 +32,12 @@ class Report:
         self._release_id: str | None = None
         self.note("starting")
 
+    def became(self, settings: Settings) -> None:
+        """It is another version of the same code."""
+        self._settings = settings
+        self._release_id = None
+        self.note(f"became {settings.version}")
+
     def now(self, state: State) -> None:
         """The node is in another state."""
         self._state = state

@@ -22,7 +22,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -97,17 +97,18 @@ def read(sys_config: Path) -> SysConfig:
         ) from None
 
 
-def load(sys_config: Path, begin: Begin = unseen) -> Resolved:
+def load(sys_config: Path, begin: Begin = unseen, *, other: tuple[Path, Mapping[str, str]] | None = None) -> Resolved:
     """The configuration of this boot: what ``sys.config`` holds, then each provider in order.
 
     With ``reboot-system-after-config`` the providers run in an interpreter of their own, so that nothing they imported
-    stays in this one. Raises DamagedRelease for the file, and ConfigError for what a provider raises or returns and,
-    listing all of them, for values that build-time code has read and that are different now.
+    stays in this one; so do those of another version, with `other`: its interpreter, and the variables that they see.
+    Raises DamagedRelease for the file, and ConfigError for what a provider raises or returns and, listing all of them, for
+    values that build-time code has read and that are different now.
     """
     system = read(sys_config)
-    if REBOOT in system.flags and system.providers:
+    if system.providers and (other is not None or REBOOT in system.flags):
         begin("the configuration providers")
-        resolved = _elsewhere(sys_config)
+        resolved = _elsewhere(sys_config, *(other or (Path(sys.executable), os.environ)))
     else:
         resolved = resolve(system, begin)
     if problems := _compile_env_problems(system, resolved):
@@ -135,7 +136,7 @@ def resolve(system: SysConfig, begin: Begin = unseen) -> Resolved:
             origins.settings += [
                 Setting(path, value, reference)
                 for path, value in leaves(values)
-                if path not in noted and not _same(before.get(path, MISSING), value)
+                if path not in noted and not same(before.get(path, MISSING), value)
             ]
     finally:
         recording.reset(token)
@@ -210,7 +211,7 @@ def _in_time(call: Callable[[], T], seconds: float, name: str) -> T:
     return result  # type: ignore[return-value]  # where there is no error it is what the call returned
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Whether two values, or MISSING, are the same in JSON, where true is not 1."""
     if one is MISSING or other is MISSING:
         return one is other
@@ -221,7 +222,7 @@ def _compile_env_problems(system: SysConfig, resolved: Resolved) -> list[str]:
     problems = []
     for path, there, value in system.compile_env:
         now = lookup(resolved.values, path)
-        if _same(now, value if there else MISSING):
+        if same(now, value if there else MISSING):
             continue
         secret = resolved.origins.is_secret(path)
         was = shown(value, secret=secret) if there else "not set"
@@ -232,16 +233,16 @@ def _compile_env_problems(system: SysConfig, resolved: Resolved) -> list[str]:
     return problems
 
 
-def _elsewhere(sys_config: Path) -> Resolved:
+def _elsewhere(sys_config: Path, python: Path, environ: Mapping[str, str]) -> Resolved:
     """Resolve in a fresh interpreter, started as this one was, that ends when it has answered."""
     import subprocess
 
     options = sys.orig_argv[1 : sys.orig_argv.index("-m")] if "-m" in sys.orig_argv else []
     answers, theirs = os.pipe()
-    command = [sys.executable, *options, "-m", __name__, str(sys_config), str(theirs)]
+    command = [str(python), *options, "-m", __name__, str(sys_config), str(theirs)]
     with open(answers, "rb") as stream:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs])
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs], env=environ)
         finally:
             os.close(theirs)
         try:

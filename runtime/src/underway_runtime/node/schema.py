@@ -63,6 +63,14 @@ def check(
     return values
 
 
+def having(instructions: Iterable[Instruction]) -> dict[str, str]:
+    """The applications that have a schema, and its name. Raises ConfigError for one that can't be loaded."""
+    instructions = list(instructions)
+    starting = {each.application for each in instructions if isinstance(each, Start)}
+    named = {each.application: _schema(each, starting) for each in instructions if isinstance(each, Load)}
+    return {application: name for application, (schema, name) in named.items() if schema is not None}
+
+
 def _own_problems(values: Values, origins: Origins) -> list[str]:
     if RUNTIME not in values:
         return []

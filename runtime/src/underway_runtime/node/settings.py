@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
@@ -21,6 +21,9 @@ HANDOVER_TIMEOUT = 300.0
 """Seconds that the next node gets until it accepts, when it takes over from one that runs; its gates are in it."""
 DRAIN_TIMEOUT = 30.0
 """Seconds that each gets to finish what is under way, when another node takes over."""
+
+OF_A_VERSION = ("RELEASE_VM_ARGS", "RELEASE_REMOTE_VM_ARGS", "RELEASE_SYS_CONFIG")
+"""Variables that name files of the version, unless they were set to others."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,23 @@ class Settings:
     def place(self) -> VersionDirectory:
         """``releases/V``."""
         return self.directory.version(self.version)
+
+    def of(self, version: str) -> Settings:
+        """The same of another version of the release; what the environment names elsewhere stays."""
+        place = self.directory.version(version)
+        return replace(
+            self,
+            version=version,
+            boot_script=place.boot_script(self.boot_script.stem),
+            boot_script_clean=place.boot_script(self.boot_script_clean.stem),
+            sys_config=place.sys_config if self.sys_config == self.place.sys_config else self.sys_config,
+        )
+
+    def variables_of(self, version: str, environ: Mapping[str, str]) -> dict[str, str]:
+        """The variables of `environ` that are others for another version."""
+        old, new = f"{self.place.path}/", f"{self.directory.version(version).path}/"
+        moved = {name: environ[name] for name in OF_A_VERSION if environ.get(name, "").startswith(old)}
+        return {"RELEASE_VSN": version, **{name: new + value.removeprefix(old) for name, value in moved.items()}}
 
 
 def from_environ(environ: Mapping[str, str]) -> Settings:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..release.errors import StateError
 from .applications import Log, Service, describe
+from .resolution import same
 
 WITHIN = 10.0
 """Seconds that an application gets to export or to import its state."""
@@ -80,26 +81,19 @@ async def import_states(
 
 
 async def config_change(
-    before: Mapping[str, Mapping[str, Any]],
-    after: Mapping[str, Mapping[str, Any]],
-    running: Mapping[str, Service],
-    log: Log,
+    service: Service,
+    changed: Mapping[str, Any],
+    new: Mapping[str, Any],
+    removed: Sequence[str],
     *,
     within: float = WITHIN,
-) -> list[str]:
-    """Tell each application of which the configuration is not the same; returns those that failed, which is told."""
-    failed = []
-    for name, service in running.items():
-        changed, new, removed = difference(before.get(name, {}), after.get(name, {}))
-        if not (changed or new or removed):
-            continue
-        try:
-            async with asyncio.timeout(within):
-                await service.call("config_change", changed, new, removed)
-        except (Exception, SystemExit) as error:
-            log(f"{name} could not take its new configuration: {_told(error, within)}", error)
-            failed.append(name)
-    return failed
+) -> None:
+    """Tell an application that its configuration has changed. Raises StateError when it does not take that."""
+    try:
+        async with asyncio.timeout(within):
+            await service.call("config_change", changed, new, removed)
+    except (Exception, SystemExit) as error:
+        raise StateError(_told(error, within)) from error
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
@@ -108,7 +102,7 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dic
     >>> difference({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 5, "d": 4})
     ({'b': 5}, {'d': 4}, ['c'])
     """
-    changed = {key: value for key, value in after.items() if key in before and before[key] != value}
+    changed = {key: value for key, value in after.items() if key in before and not same(before[key], value)}
     new = {key: value for key, value in after.items() if key not in before}
     return changed, new, [key for key in before if key not in after]
 

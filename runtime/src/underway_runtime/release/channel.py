@@ -37,6 +37,10 @@ the old one ends                                       ``left`` to the new one
 the new one fails, or takes too long, before it        it is killed; ``successor failed REASON`` to the old one
 accepts
 node: committed                                        it is not temporary any more
+
+node: installing                                       it is temporary: it becomes another version
+node: installed LINE COMMIT                            it is that; COMMIT as above
+node: undone                                           as before ``installing``
 =====================================================  =================================================================
 
 A SOCKET is ``tcp4 HOST PORT``, ``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH``, the mode in octal. Who sees the end of

@@ -38,7 +38,7 @@
         ├── COOKIE             0600; made or read on the node
         ├── run/               lock and pid of the keeper, control socket of the node
         │   ├── hello-0.1.0-3f9c02d1.config    0600; what one boot was configured with, for people and `bin/hello config`
-        │   └── gates-3f9c02d1/    0700; sockets for the gates of a version that is about to take over
+        │   └── gates-3f9c02d1/    0700; sockets over which gates ask the node
         ├── log/               hello.log.1 and so on, of a daemon
         ├── journal/           uses.jsonl: who ran which code in the node; upgrades.jsonl: what was installed, and how it went
         └── ...

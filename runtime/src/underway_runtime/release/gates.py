@@ -4,7 +4,7 @@ A gate is a table with one of these keys, and those of `Gate` that say how often
 
 ==============================  =======================================================================================
 ``http = "/health"``            a request; also ``"http://127.0.0.1:8000/health"``. A path alone is asked of the
-                                application over the socket that gates have for themselves, before it accepts. With
+                                application over the socket that gates have for themselves. With
                                 ``method``, ``status`` (200) and ``contains``, a text
 ``tcp = "127.0.0.1:5432"``      a connection; also ``"unix:///path"``
 ``command = ["bin/smoke"]``     a process that ends with status 0

@@ -17,18 +17,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..node import lock
+from ..node import bootconfig, lock
 from ..node.adopt import listening
 from ..node.control.client import Place, connect
 from ..node.origins import printable
-from ..node.settings import Settings
+from ..node.settings import DRAIN_TIMEOUT, OF_A_VERSION, Settings
+from ..release import bootscript, verify
 from ..release import ledger as ledgers
-from ..release import verify
+from ..release.bootscript import Start
 from ..release.directory import VersionDirectory
 from ..release.errors import UnderwayError, listing
+from .change import differences
 from .handler import Handler
+from .scratch import nothing
 
-_OF_THE_LAUNCHER = ("RELEASE_VM_ARGS", "RELEASE_REMOTE_VM_ARGS", "RELEASE_SYS_CONFIG")
 _OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _LAST_WORDS = 2000
 """Characters of what a trial printed that are shown when it died."""
@@ -37,7 +39,8 @@ _LAST_WORDS = 2000
 def check(
     settings: Settings, handler: Handler, version: str, *, again: bool = False, within: float = 60.0
 ) -> dict[str, Any]:
-    """What installing a version would do: ``outcome`` is handover, start (no node runs) or refused, with all ``reasons``.
+    """What installing a version would do: ``outcome`` is nothing (it runs), configuration (in the process that runs), handover,
+    start (no node runs) or refused, with all ``reasons``.
 
     Takes `within` seconds and those of reading the version's files. Raises StateRefused for a version that is not here.
     """
@@ -49,15 +52,21 @@ def check(
     if (failed := ledger[version].failed) is not None and not again:
         reasons.append(f"it has failed before: {failed}; --again checks it all the same")
     unfit = [*verify.verify(handler.directory.root, version), *host_problems(handler.directory.version(version))]
-    found: dict[str, Any] = {"problems": unfit, "notes": [], "configuration": None, "addresses": []}
+    found: dict[str, Any] = {**nothing(), "problems": unfit}
     if unfit:
         notes.append("it was not tried, because it is damaged or does not fit this host")
     else:
         with _trial(settings, version, running, status, within) as tried:
             found = tried
     reasons += found["problems"]
+    how, why = _how(handler, running, version, found)
     memory = {"needs": status.get("memory"), "available": available_memory(status.get("pid"))}
-    if memory["needs"] and memory["available"] is not None and memory["available"] < memory["needs"]:
+    if (
+        how == "handover"
+        and memory["needs"]
+        and memory["available"] is not None
+        and memory["available"] < memory["needs"]
+    ):
         notes.append(
             f"memory may not do for two nodes: {_megabytes(memory['available'])} are available, and the running one has"
             f" {_megabytes(memory['needs'])}"
@@ -65,14 +74,42 @@ def check(
     return {
         "version": version,
         "running": running,
-        "outcome": "refused" if reasons else "handover" if running is not None else "start",
+        "outcome": "refused" if reasons else how,
         "reasons": reasons,
-        "notes": [*notes, *found["notes"]],
+        "notes": [*notes, *why, *found["notes"]],
         "configuration": found["configuration"],
+        "providers": found["providers"],
+        "schemas": found["schemas"],
         "addresses": found["addresses"],
-        "not_handed_over": _not_handed_over(status),
+        "not_handed_over": _not_handed_over(status) if how == "handover" else [],
+        "alone": found["alone"] if how == "handover" else [],
+        "drains": _drains(settings, running) if running is not None and how == "handover" and not reasons else {},
         "memory": memory,
     }
+
+
+def _how(handler: Handler, running: str | None, version: str, found: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The outcome where nothing speaks against it, and why it is not less."""
+    if running is None:
+        return "start", []
+    if running == version:
+        return "nothing", []
+    if differences(handler.directory, running, version) or found["untold"] is None:
+        return "handover", []
+    why = [f"a new interpreter is needed: {reason}" for reason in found["untold"]]
+    return ("handover", why) if why else ("configuration", [])
+
+
+def _drains(settings: Settings, running: str) -> dict[str, float]:
+    """By application that runs, how many seconds it gets to finish what is under way."""
+    with contextlib.suppress(UnderwayError):
+        place = settings.directory.version(running).boot_script(settings.boot_script.stem)
+        started = [each.application for each in bootscript.read(place).instructions if isinstance(each, Start)]
+        configured = bootconfig.of_running_node(settings)
+        values = {} if configured is None else configured.values
+        default = values.get("underway_runtime", {}).get("drain_timeout", DRAIN_TIMEOUT)
+        return {name: float(values.get(name, {}).get("drain_timeout") or default) for name in started}
+    return {}
 
 
 def lines(outcome: Mapping[str, Any]) -> list[str]:
@@ -81,6 +118,8 @@ def lines(outcome: Mapping[str, Any]) -> list[str]:
     stays = f"{running} goes on" if running else "nothing changes"
     said = {
         "handover": f"{version} would take over from {running} by handover",
+        "configuration": f"{version} would be configured in the process that runs {running}",
+        "nothing": f"{version} runs already",
         "start": f"{version} would boot; no node runs now",
         "refused": listing(f"{version} would be refused, and {stays}:", outcome["reasons"]),
     }
@@ -98,7 +137,12 @@ def lines(outcome: Mapping[str, Any]) -> list[str]:
         for row in outcome["addresses"]
         if row["change"] != "same"
     ]
+    found += [f"  provider {each}" for each in outcome["providers"]]
+    found += [f"  schema   {name}: {schema}" for name, schema in outcome["schemas"].items()]
+    if drains := [f"{name} within {seconds:g} s" for name, seconds in outcome["drains"].items()]:
+        found.append(f"  drains   {', '.join(drains)}")
     notes = [f"{each} is not handed over: it would be closed for a moment" for each in outcome["not_handed_over"]]
+    notes += [f"{each} must not run twice: it would stop before the next one starts" for each in outcome["alone"]]
     return [*found, *(f"  note     {note}" for note in (*notes, *outcome["notes"]))]
 
 
@@ -185,7 +229,7 @@ def _found(report: Path, output: Path, ended: int | None, within: float) -> dict
         how = f"signal {-ended}" if ended < 0 else f"status {ended}"
         said = output.read_text(encoding="utf-8", errors="replace")[-_LAST_WORDS:].strip()
         problem = f"{doing} ended the process, with {how}" + (f"; it said: {said}" if said else "")
-    return {"problems": [problem], "notes": [], "configuration": None, "addresses": []}
+    return {**nothing(), "problems": [problem]}
 
 
 def _environment(settings: Settings, keeper: int | None) -> dict[str, str]:
@@ -195,7 +239,7 @@ def _environment(settings: Settings, keeper: int | None) -> dict[str, str]:
         text = os.fsdecode(Path(f"/proc/{keeper}/environ").read_bytes())
         environ = dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
     own = f"{settings.place.path}/"
-    ours = [name for name in _OF_THE_LAUNCHER if environ.get(name, "").startswith(own)]
+    ours = [name for name in OF_A_VERSION if environ.get(name, "").startswith(own)]
     return {name: value for name, value in environ.items() if name not in (*ours, *_OF_SYSTEMD)}
 
 

@@ -14,12 +14,14 @@ from ..node.control.client import NotRunning, Place, connect
 from ..node.control.successor import hand_over
 from ..node.settings import Settings, from_environ
 from ..release import ledger
-from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError
+from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError
 from . import handler as handlers
+from .change import How, change
 from .check import check, lines
 from .handler import Handler
-from .install import install, stand
+from .install import install
 from .remove import remove
+from .soak import stand
 from .unpack import Trust, unpack
 
 ALLOWED_SIGNERS = Path("/etc/underway/allowed_signers")
@@ -33,7 +35,13 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     settings = from_environ(environ)
     options = _parser(settings.prog).parse_args(arguments)
-    handler = Handler(settings.directory, settings.var, settings.version, lambda: running_version(settings))
+    handler = Handler(
+        settings.directory,
+        settings.var,
+        settings.version,
+        lambda: running_version(settings),
+        started_as=lambda: started_as(settings),
+    )
     try:
         outcome = _do(handler, options, environ)
     except OSError as error:
@@ -53,15 +61,25 @@ def running_version(settings: Settings) -> str | None:
     """The version that the node of this release runs, as itself says; None when none runs. Raises BusyError while it starts."""
     if lock.find(settings.tmp, settings.name) is None:
         return None
-    try:
-        version = json.loads(settings.tmp.lock.read_bytes())["version"]
-    except (OSError, ValueError, KeyError, TypeError):
-        version = None
-    if not isinstance(version, str):
+    version = _said(settings, "version")
+    if version is None:
         raise BusyError(
             f"{settings.name} is starting, and has not said yet which version it is; try again when it runs"
         )
     return version
+
+
+def started_as(settings: Settings) -> str | None:
+    """The version whose files that node has; None when none runs."""
+    return None if lock.find(settings.tmp, settings.name) is None else _said(settings, "started_as")
+
+
+def _said(settings: Settings, key: str) -> str | None:
+    """What the node, or the one that was before it, says of itself."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if isinstance(value := json.loads(settings.tmp.lock.read_bytes())[key], str):
+            return value
+    return None
 
 
 def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str]) -> Any:
@@ -81,11 +99,11 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
             return _upgrade(handler, options, environ)
         case "rollback":
 
-            def back(version: str) -> None:
+            def back(running: str, version: str) -> None:
                 with suppress(NotRunning):  # it has ended since
-                    hand_over(Place(environ), version, events.new_id(), 0)
+                    _go_back(handler, Place(environ), running, version)
 
-            return handlers.rollback(handler, options.version, dry_run=options.dry_run, hand_over=back)
+            return handlers.rollback(handler, options.version, dry_run=options.dry_run, change=back)
         case "remove":
             return remove(handler, options.version, dry_run=options.dry_run)
         case "create-releases":
@@ -115,9 +133,21 @@ def _upgrade(handler: Handler, options: argparse.Namespace, environ: Mapping[str
     if checked["outcome"] == "refused":
         raise UnderwayError("\n".join(lines(checked)))
     outcome = install(handler, place, version, again=options.again)
-    stand(handler, place, version)
+    if outcome["changed"]:
+        stand(handler, place, outcome)
     _commit(handler, place, version)
     return {**outcome, "state": "permanent"}
+
+
+def _go_back(handler: Handler, place: Place, running: str, version: str) -> None:
+    how: How
+    identity = events.new_id()
+    try:
+        how, _ = change(handler.directory, place, running, version, identity, 0)
+    except UndoneError:  # a fresh interpreter has nothing of what is wrong with this one
+        how = "handover"
+        hand_over(place, version, identity, 0)
+    events.note(handler.var.upgrades, "rollback", "done", identity, version=version, before=running, how=how)
 
 
 def _allowed_signers(given: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -189,9 +219,9 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
             return [f"{outcome['version']} runs already"]
         case "install":
             kept = "" if outcome["state"] == "permanent" else "; `commit` makes it the one that boots"
-            return [f"{outcome['version']} runs (pid {outcome['pid']}), and {outcome['before']} has left{kept}"]
+            return [f"{outcome['version']} runs (pid {outcome['pid']}), and {_left(outcome)}{kept}"]
         case "upgrade":
-            return [f"{outcome['version']} runs (pid {outcome['pid']}), and is permanent; {outcome['before']} has left"]
+            return [f"{outcome['version']} runs (pid {outcome['pid']}), and is permanent; {_left(outcome)}"]
         case "commit" if not outcome["changed"]:
             return [f"{outcome['version']} is permanent already"]
         case "commit":
@@ -203,6 +233,11 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
                 f"{outcome['version']} {would or 'is '}removed, with {', '.join(outcome['deleted']) or 'nothing else'}"
             ]
     return [f"the ledger {would or 'is '}made anew: {', '.join(outcome['releases'])}; {outcome['permanent']} boots"]
+
+
+def _left(outcome: Mapping[str, Any]) -> str:
+    before = outcome["before"]
+    return f"{before} has left" if outcome["how"] == "handover" else f"is {before} with another configuration"
 
 
 def _release_line(release: Mapping[str, Any]) -> str:

@@ -33,6 +33,8 @@ class Handler:
     running_version: Callable[[], str | None]
     """The version that the node runs; None when there is no node. Asked of the process, never of the disk."""
     now: Callable[[], str] = ledgers.now
+    started_as: Callable[[], str | None] = lambda: None
+    """The version whose files the node has, where it has become another since."""
 
 
 def releases(handler: Handler) -> list[dict[str, Any]]:
@@ -76,12 +78,12 @@ def rollback(
     version: str | None = None,
     *,
     dry_run: bool = False,
-    hand_over: Callable[[str], object] = lambda version: None,
+    change: Callable[[str, str], object] = lambda running, version: None,
 ) -> dict[str, Any]:
     """Go back: from a version that runs uncommitted to the permanent one, else from the permanent one to that before.
 
-    What is left is marked as failed. `hand_over` makes a node that runs another version change to this one, before
-    anything else. Raises StateRefused when there is nothing to go back to, and what `hand_over` raises.
+    What is left is marked as failed. `change` makes a node that runs one version another, before anything else.
+    Raises StateRefused when there is nothing to go back to, and what `change` raises.
     """
     with changing(handler, f"rollback {version or ''}".rstrip(), dry_run) as act:
         ledger = settle(handler, dry_run)
@@ -98,8 +100,8 @@ def rollback(
         marked = _marked(ledger, left, f"rolled back to {target}")
         back = ledgers.after(marked, "rollback", target, handler.now()) if changes else marked
         if not dry_run:
-            if running not in (None, target):
-                hand_over(target)
+            if running is not None and running != target:
+                change(running, target)
             act.announce(**{"to": target, "from": left})
             ledgers.write(handler.var, marked)
             if changes:

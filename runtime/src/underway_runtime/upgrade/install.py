@@ -1,4 +1,4 @@
-"""install: the node hands over to another version, which is current until it is committed.
+"""install: the node becomes another version, which is current until it is committed; by handover, but see `change`.
 
 =========================================  ============================================================================
 what happens                               what follows
@@ -19,11 +19,10 @@ from functools import partial
 from typing import Any
 
 from ..node import events
-from ..node.control.client import Place, connect
-from ..node.control.successor import hand_over
-from ..release import gates
+from ..node.control.client import Place
 from ..release import ledger as ledgers
 from ..release.errors import UndoneError
+from .change import change
 from .handler import Handler, changing, mark_failed, settle
 
 
@@ -56,27 +55,11 @@ def install(
             events.note, handler.var.upgrades, "install", upgrade_id=identity, version=version, before=running
         )
         try:
-            status = hand_over(place, version, identity, to_commit)
+            how, status = change(handler.directory, place, running, version, identity, to_commit)
         except UndoneError as error:
             mark_failed(handler, version, error.reason)
             told("undone", reason=error.reason)
             raise
         ledgers.write(handler.var, {**installed, version: replace(installed[version], failed=None)})
-        told("done")
-    return {**outcome, "changed": True, "id": identity, "pid": status["pid"]}
-
-
-def stand(handler: Handler, place: Place, version: str) -> None:
-    """Watch a version that was installed for as long as its gates soak. Raises UndoneError when it ends meanwhile."""
-    within = max((gate.soak for gate in gates.read(handler.directory.version(version).gates)), default=0.0)
-    if not within:
-        return
-    connection = connect(place)
-    runs = connection.ask({"do": "status"})["status"]["version"]
-    ended = runs != version or connection.wait_for_end(within)
-    connection.close()
-    if ended:
-        why = f"it ended within {within:g} s after it had taken over"
-        with changing(handler, f"upgrade {version}", dry_run=False):
-            mark_failed(handler, version, why)
-        raise UndoneError(f"{version} has failed, and the permanent version is started", why)
+        told("done", how=how)
+    return {**outcome, "changed": True, "how": how, "id": identity, "pid": status["pid"]}

@@ -44,6 +44,8 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
         ledger.transition({name: record.state for name, record in running.items()}, "remove", version)  # or raises
         if version == handler.own_version:
             raise ledger.StateRefused(f"remove {version} is refused: this command runs from it")
+        if version == handler.started_as():
+            raise ledger.StateRefused(f"remove {version} is refused: the node was started from it; restart it first")
         if damaged := [why for name, why in here.damaged.items() if name != version]:
             raise DamagedRelease(listing("it can't be said which files are still in use:", damaged))
         others = {name: other for name, other in here.manifests.items() if name != version}

@@ -7,6 +7,7 @@ Nothing else is written, and no value that is secret leaves this process.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -21,13 +22,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..node import bootconfig, cookie
+from ..node import bootconfig, cookie, resolution, schema
 from ..node.applications import check_code_path, describe
-from ..node.config import MISSING, Values
-from ..node.listen import host_and_port, socket_file
+from ..node.config import MISSING, Values, config
+from ..node.inplace import untold
+from ..node.listen import Listeners, host_and_port, socket_file
+from ..node.logs import log
 from ..node.origins import REDACTED, leaves, without_passwords
 from ..node.resolution import Resolved
-from ..node.servers import find
+from ..node.servers import World, find, overlaps
 from ..node.settings import Settings, from_environ
 from ..release import bootscript, gates
 from ..release.bootscript import BootScript, CodePath, Load, PrimLoad, Start
@@ -61,12 +64,7 @@ class _Trial:
         """Modules that can't be imported, which is said once."""
 
     def run(self, running: str | None = None) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "problems": self._problems,
-            "notes": self._notes,
-            "configuration": None,
-            "addresses": [],
-        }
+        found: dict[str, Any] = {**nothing(), "problems": self._problems, "notes": self._notes}
         script = self._try("the boot script", lambda: bootscript.read(self._settings.boot_script))
         if script is None:
             return found
@@ -77,8 +75,31 @@ class _Trial:
             new = bootconfig.with_boot_script(resolved, script)
             old = self._running_configuration() if running else None
             found["configuration"] = None if old is None else changes(old, new)
+            found["untold"] = None if old is None else self._untold(script, old.values, new.values)
             found["addresses"] = self._addresses(script, new.values, running, old)
+            found["providers"] = [name for name, _ in resolution.read(self._settings.sys_config).providers]
+            found["schemas"] = self._try("the schemas", lambda: schema.having(script.instructions)) or {}
+            found["alone"] = self._alone(script)
         return found
+
+    def _untold(self, script: BootScript, old: Values, new: Values) -> list[str] | None:
+        """Why the change of configuration takes a new interpreter."""
+        kinds = {each.application: (each.start or {}).get("class") for each in _started(script)}
+        classes = {name: self._found(reference) for name, reference in kinds.items() if reference is not None}
+        return untold(old, new, classes)
+
+    def _alone(self, script: BootScript) -> list[str]:
+        """The applications that must not run in two nodes at once."""
+        world = World(config.get, log, lambda _: Listeners(()))
+        loads = [each for each in _started(script) if self._found((each.start or {}).get("class", "sys:path"))]
+        alone = (self._try(f"overlap of {each.application}", partial(overlaps, each, world)) for each in loads)
+        return [each.application for each, may in zip(loads, alone, strict=True) if may is False]
+
+    def _found(self, reference: str) -> Any:
+        """What a reference names; None where that has been told to be broken."""
+        with contextlib.suppress(Exception, SystemExit):
+            return find(reference)
+        return None
 
     def _begin(self, what: str) -> None:
         self._tell({"begin": what})
@@ -155,6 +176,20 @@ class _Trial:
                 self._problems.append(f"{application} is to listen on {address}, which can't be had: {problem}")
         gone = [(address, application) for address, application in before.items() if address not in after]
         return [*found, *({"address": a, "application": name, "change": "gone"} for a, name in gone)]
+
+
+def nothing() -> dict[str, Any]:
+    """What is found where nothing can be."""
+    return {
+        "problems": [],
+        "notes": [],
+        "configuration": None,
+        "untold": None,
+        "addresses": [],
+        "providers": [],
+        "schemas": {},
+        "alone": [],
+    }
 
 
 def changes(old: Resolved, new: Resolved) -> list[dict[str, Any]]:

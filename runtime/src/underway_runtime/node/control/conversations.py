@@ -10,6 +10,10 @@ request                         answer
 ``{"do": "hand over",``         ``{"accepting": true}`` when the successor does; ``{"failed": text}``, ``{"busy": text}``
 ``"version": …, "id": …,``
 ``"to_commit": seconds}``
+``{"do": "install",``           ``{"installed": true}`` in this process; ``{"unfit": text}`` where it takes a new one,
+``"version": …, "id": …,``      ``{"failed": text}`` when all is as it was, ``{"busy": text}``
+``"to_commit": seconds}``
+``{"do": "gates"}``             ``{"gates": [{"gate": text, "passed": …, "attempts": […]}, …]}``, when they have been tried
 ``{"do": "committed"}``         ``{"noted": true}``
 ``{"do": "rpc", "code": …}``    ``{"out": text}``, ``{"err": text}``, …, ``{"end": how, "status": number}``
 ``{"do": "shell"}``             ``{"welcome": text}``; from then on:
@@ -71,6 +75,10 @@ class Desk:
     """Makes the node stop and start anew; returns why it can't, if so."""
     hand_over: HandOver | None = None
     """Makes another node take over; the answer comes when it does, or has failed."""
+    install: HandOver | None = None
+    """Makes this process another version, with the same arguments."""
+    gates: Callable[[], Future[Message]] = Future
+    """Tries the gates of the version that runs."""
     committed: Callable[[], None] = lambda: None
     """Tells the keeper that this version is permanent."""
     stops_within: float = 60.0
@@ -146,15 +154,18 @@ class Conversation:
                     raise Refused(reason)
                 await self.wire.send({"restarting": True, "within": self._desk.stops_within})
             case {
-                "do": "hand over",
+                "do": "hand over" | "install" as how,
                 "version": str(version),
                 "id": str(identity),
                 "to_commit": int() | float() as within,
             }:
-                if self._desk.hand_over is None:
-                    raise Refused(f"{self._desk.name} can't hand over")
-                outcome = self._desk.hand_over(version, identity, within)
+                begin = self._desk.hand_over if how == "hand over" else self._desk.install
+                if begin is None:
+                    raise Refused(f"{self._desk.name} can't {how}")
+                outcome = begin(version, identity, within)
                 await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(outcome))))
+            case {"do": "gates"}:
+                await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(self._desk.gates()))))
             case {"do": "committed"}:
                 self._desk.committed()
                 await self.wire.send({"noted": True})

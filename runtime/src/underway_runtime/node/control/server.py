@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 from ...release.errors import BootError, ConfigError
 from .. import config, cookie
@@ -33,7 +34,7 @@ from ..listen import Listeners
 from ..logs import log
 from ..settings import Settings
 from . import handshake, scraping
-from .conversations import Conversation, Desk, HandOver
+from .conversations import Conversation, Desk
 from .frames import FIRST, BadFrame, Message
 from .wire import Gone, Wire
 
@@ -82,13 +83,12 @@ def open_control(
     secret: str,
     report: Callable[[], Message],
     restart: Callable[[], str | None],
-    hand_over: HandOver | None = None,
-    committed: Callable[[], None] = lambda: None,
     listen: Callable[[Path, int | None], socket.socket] = listen_on,
+    **asked: Any,
 ) -> Server:
     """Make the node of these settings, whose configuration is installed, answer at its control socket.
 
-    `secret` is the cookie, `listen` is as `listen_on`; the others are those of the `Desk`.
+    `secret` is the cookie, `listen` is as `listen_on`; the others are those of the `Desk`, as is all in `asked`.
     Raises ConfigError for configuration that does not hold, and BootError when it can't listen.
     """
     allowed, group = _allowed(), _group()
@@ -99,7 +99,7 @@ def open_control(
     except OSError as error:
         who = "" if group is None else "; the user who runs the node must be a member of `control_group`"
         raise BootError(f"can't listen at the control socket {place}: {error.strerror}{who}") from None
-    desk = Desk(settings.name, settings.version, report, settings.var.uses, allowed, restart, hand_over, committed)
+    desk = Desk(settings.name, settings.version, report, settings.var.uses, allowed, restart, **asked)
     desk.upgrades = settings.var.upgrades
     server = Server(listener, secret, group, desk)
     server.start()

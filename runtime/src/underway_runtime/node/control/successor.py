@@ -57,3 +57,24 @@ def _next(place: Place, old: Connection) -> Connection:
             raise UnderwayError("the node before still answers")
         time.sleep(0.02)
     return new
+
+
+def install(place: Place, version: str, identity: str, to_commit: float) -> dict[str, Any] | None:
+    """Make the process that runs another version; its status then, from itself. None where it takes a new one.
+
+    Raises BusyError, UndoneError with what was the matter, and UnderwayError when the node can't be asked.
+    """
+    node = connect(place)
+    try:
+        answer = node.ask({"do": "install", "version": version, "id": identity, "to_commit": to_commit})
+        status: dict[str, Any] = node.ask({"do": "status"})["status"]
+    except UnderwayError as error:
+        new = _next(place, node).ask({"do": "status"})["status"]  # or none has come back, which that raises
+        raise UndoneError(f"{version} ended the process, and {new['version']} is started", str(error)) from None
+    finally:
+        node.close()
+    if "busy" in answer:
+        raise BusyError(f"{place.name} can't change now: {answer['busy']}; try again when that is done")
+    if "failed" in answer:
+        raise UndoneError(f"{version} has failed, and what ran before runs on", answer["failed"])
+    return None if "unfit" in answer else status

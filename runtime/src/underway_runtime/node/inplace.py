@@ -1,0 +1,187 @@
+"""A version that is installed in the process that runs.
+
+===========  ==============================================================  ==========================================
+phase        what happens                                                    where it fails
+===========  ==============================================================  ==========================================
+``prepare``  all that can be found out beforehand                            nothing has changed
+``commit``   the version is put in place                                     ``undo``; where the process ends, the keeper
+                                                                             starts the permanent version
+gates        those of the version, as they are                               ``undo``
+settle       the keeper, and all who ask, are told of the version            ``undo``
+===========  ==============================================================  ==========================================
+
+What it takes to become that version is a `Change`: of configuration, here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..application import Application
+from ..release import bootscript, gates
+from ..release.bootscript import BootScript
+from ..release.errors import BootError, StateError, UnderwayError, listing
+from ..release.gates import Gate
+from . import bootconfig, config, state
+from .applications import Applications, Log, describe
+from .handover import pass_gates
+from .keeping import Keeping
+from .resolution import Resolved
+from .schema import READ_BY_THE_NODE
+from .settings import Settings
+
+
+class Unfit(UnderwayError):
+    """It takes a new interpreter."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version as a node runs it."""
+
+    settings: Settings
+    script: BootScript
+    resolved: Resolved
+    gates: tuple[Gate, ...] = ()
+
+
+class Change(Protocol):
+    """What makes another version of the one that runs. Each phase is called once at most, in the node's loop."""
+
+    async def prepare(self) -> Resolved:
+        """Find out all that can be, and change nothing; what is configured then. Raises Unfit, or what is the matter."""
+
+    async def commit(self) -> None:
+        """Put it in place. Raises what is the matter; `undo` follows."""
+
+    async def undo(self) -> None:
+        """Put everything back, from wherever `commit` has come to."""
+
+
+class InPlace:
+    """The installs in the process of one node, one at a time; on its loop."""
+
+    def __init__(
+        self,
+        applications: Applications,
+        keeper: Keeping,
+        environ: Mapping[str, str],
+        became: Callable[[Version], None],
+        log: Log,
+    ) -> None:
+        """`environ` is what the process was started with; `became` tells all others what it is now."""
+        self._applications = applications
+        self._keeper = keeper
+        self._environ = environ
+        self._became = became
+        self._log = log
+
+    async def install(self, runs: Version, version: str, private: Path | None) -> dict[str, Any]:
+        """``{"installed": True}``, ``{"unfit": reason}`` or ``{"failed": reason}``.
+
+        `runs` is what is installed now, `private` the directory of sockets for gates.
+        """
+        try:
+            settings = runs.settings.of(version)
+            script, wanted = bootscript.read(settings.boot_script), gates.read(settings.place.gates)
+            fits_gates(wanted, private is not None)
+            environ = {**self._environ, **runs.settings.variables_of(version, self._environ)}
+            change: Change = Configuration(runs, settings, script, environ, self._applications, self._log)
+            comes = Version(settings, script, await change.prepare(), wanted)
+        except Unfit as why:
+            return {"unfit": str(why)}
+        except Exception as error:
+            return {"failed": describe(error)}
+        self._keeper.installing()
+        try:
+            await change.commit()
+            await pass_gates(wanted, private, settings.root)
+            await asyncio.to_thread(self._keeper.about_version, version)
+        except Exception as error:
+            self._log(f"{version} is not installed: {describe(error)}", error)
+            await change.undo()
+            self._keeper.not_installed()
+            return {"failed": describe(error)}
+        self._became(comes)
+        return {"installed": True}
+
+
+class Configuration:
+    """The change to a version of the same code, which is configured otherwise."""
+
+    def __init__(
+        self,
+        runs: Version,
+        settings: Settings,
+        script: BootScript,
+        environ: Mapping[str, str],
+        applications: Applications,
+        log: Log,
+    ) -> None:
+        """`settings` and `script` are of the version that comes, `environ` is what its providers see."""
+        self._before = self._after = runs.resolved
+        self._settings, self._script = settings, script
+        self._environ = environ
+        self._running = {name: service for name, (_, service) in applications.running.items()}
+        self._log = log
+        self._told: list[str] = []
+
+    async def prepare(self) -> Resolved:
+        """Resolve its configuration, in a process of its own. Raises Unfit for what no application could be told."""
+        after = await asyncio.to_thread(bootconfig.of_other, self._settings, self._script, self._environ)
+        kinds = {name: type(service.subject) for name, service in self._running.items()}
+        if reasons := untold(self._before.values, after.values, kinds):
+            raise Unfit("; ".join(reasons))
+        self._after = after
+        return after
+
+    async def commit(self) -> None:
+        """Make it what `config.get` answers, and tell each application that it concerns, in start order."""
+        config.install(self._after.values, self._after.environment)
+        for name in self._running:
+            if any(self._difference(name)):
+                self._told.append(name)
+                try:
+                    await state.config_change(self._running[name], *self._difference(name))
+                except StateError as error:
+                    raise BootError(f"{name} could not take its configuration: {error}") from error.__cause__
+
+    async def undo(self) -> None:
+        """Put back what was configured, and tell that to whom the other was told, the last one first."""
+        config.install(self._before.values, self._before.environment)
+        self._after, self._before = self._before, self._after
+        for name in reversed(self._told):
+            try:
+                await state.config_change(self._running[name], *self._difference(name))
+            except StateError as error:
+                self._log(f"{name} could not take back its configuration: {error}", error.__cause__)
+
+    def _difference(self, name: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+        return state.difference(self._before.values.get(name, {}), self._after.values.get(name, {}))
+
+
+def untold(before: config.Values, after: config.Values, kinds: Mapping[str, Any]) -> list[str]:
+    """Why a node can't get from one configuration to another in its process; empty where it can.
+
+    `kinds` are the classes of the applications that run.
+    """
+    reasons = []
+    for name in sorted(before.keys() | after.keys()):
+        changed, new, removed = state.difference(before.get(name, {}), after.get(name, {}))
+        keys = {*changed, *new, *removed}
+        kind = kinds.get(name)
+        if read := sorted(keys & READ_BY_THE_NODE):
+            reasons.append(f"{', '.join(read)} of {name} is read when it starts")
+        elif keys and getattr(kind, "config_change", None) in (None, Application.config_change):
+            reasons.append(f"{name} has no config_change, and {', '.join(sorted(keys))} is changed")
+    return reasons
+
+
+def fits_gates(wanted: tuple[Gate, ...], private: bool) -> None:
+    """Raise Unfit for gates that need sockets of their own where the node has made none."""
+    if not private and (paths := [str(gate) for gate in wanted if gate.http.startswith("/")]):
+        raise Unfit(listing("gates need sockets that only a new node makes:", paths))
