@@ -112,3 +112,34 @@ def test_every_test_that_the_docs_name_is_there() -> None:
     assert all(named)
     for file, name in (each for row in named for each in row):
         assert re.search(rf"^def {name}\(", (tests / file).read_text(), re.MULTILINE), f"{file}::{name}"
+
+
+def test_every_function_of_otp_s_release_handler_has_a_row() -> None:
+    """docs/reference/release-handler.md says what ours is, or why there is none: the exports of OTP 25."""
+    _, _, table = (REFERENCE / "release-handler.md").read_text().partition("## From OTP's release_handler")
+    rows = {
+        name for line in table.splitlines() for name in re.findall(r"`(\w+)", line.split("|")[1] if "|" in line else "")
+    }
+
+    assert rows >= {
+        "check_install_release",
+        "create_RELEASES",
+        "install_file",
+        "install_release",
+        "make_permanent",
+        "reboot_old_release",
+        "remove_release",
+        "set_removed",
+        "set_unpacked",
+        "unpack_release",
+        "which_releases",
+        "upgrade_app",
+        "upgrade_script",
+        "downgrade_app",
+        "downgrade_script",
+        "eval_appup_script",
+        "error_action",
+        "code_change_timeout",
+        "suspend_timeout",
+        "update_paths",
+    }

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,6 +155,52 @@ def test_systemd_is_told_what_becomes_of_the_service(make: MakeNode, tmp_path: P
     assert status == 0
     assert "'NOTIFY_SOCKET'" not in out
     assert "'UNDERWAY_KEEPER'" not in out
+
+
+@pytest.mark.parametrize("act", ["SIGHUP", "restart --graceful", "ExecReload"])
+def test_a_reload_is_a_handover_however_it_is_asked_for(
+    make: MakeNode, tmp_path: Path, manager: Manager, act: str
+) -> None:
+    """systemd is told when it begins, by its own clock, and when it is done; the main process stays, and the node is another."""
+    node = make(recorder("one"))
+    process = notify(node, tmp_path)
+    ready = f"READY=1\nMAINPID={process.pid}\nSTATUS=1, running one"
+    assert manager.told("READY=1") == ready
+    before, earliest = node.said()["node"], time.monotonic_ns() // 1000
+
+    if act == "restart --graceful":
+        assert node.run("restart", "--graceful").returncode == 0
+    elif act == "SIGHUP":
+        process.send_signal(signal.SIGHUP)
+    else:
+        reload = next(line for line in node.run("systemd").stdout.splitlines() if line.startswith("ExecReload="))
+        command = reload.removeprefix("ExecReload=").replace("$MAINPID", str(process.pid))
+        subprocess.run(command.split(), check=True, timeout=TIMEOUT)
+
+    begun = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", manager.told("."))
+    assert begun is not None
+    assert earliest <= int(begun[1]) <= time.monotonic_ns() // 1000
+    assert manager.told(".") == ready
+    assert (node.said()["pid"], node.said()["node"] != before) == (process.pid, True)
+    assert terminate(process)[0] == 0
+    assert manager.told(".") == "STOPPING=1"
+
+
+def test_a_reload_that_fails_is_over_too(make: MakeNode, tmp_path: Path, manager: Manager) -> None:
+    """The node that runs goes on, and systemd is told that the service is ready."""
+    broken = tmp_path / "broken"
+    node = make(recorder("one", start=f"assert not __import__('os').path.exists({str(broken)!r})"))
+    process = notify(node, tmp_path)
+    manager.told("READY=1")
+    before = node.said()["node"]
+    broken.touch()
+
+    process.send_signal(signal.SIGHUP)
+
+    assert manager.told(".").startswith("RELOADING=1\n")
+    assert manager.told(".") == "READY=1"
+    assert node.said()["node"] == before
+    assert terminate(process)[0] == 0
 
 
 def test_the_watchdog_hears_of_the_loop(make: MakeNode, tmp_path: Path, manager: Manager) -> None:

@@ -49,14 +49,15 @@ class Handover:
             self.successor = keeper.start_second(version)
         except OSError as error:
             return f"{keeper.name} can't be executed: {error.strerror}"
+        keeper.systemd.reloading()
         keeper.timers["successor"] = time.monotonic() + within
         return ""
 
     def begin_unasked(self, identity: str, why: str) -> bool:
         """Have the permanent version take over, because the keeper wants it; whether that has begun."""
         keeper = self._keeper
-        keeper.systemd.reloading()
         if refused := self.begin("", identity, _TO_ACCEPT, 0):
+            keeper.systemd.reloading()
             keeper.say(f"{why}: {keeper.name} can't hand over: {refused}")
             keeper.systemd.tell("READY=1")
             return False
