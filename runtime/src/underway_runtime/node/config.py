@@ -129,6 +129,14 @@ def switch(key: str) -> bool:
     return value
 
 
+def seconds(key: str, default: float, application: str = "underway_runtime") -> float:
+    """What is configured as a number of seconds. Raises ConfigError when it is none, or not above 0."""
+    value = config.get(application, key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+        raise ConfigError(f"`{key}` of {application} is a number of seconds, not {value!r}")
+    return float(value)
+
+
 def install(values: Values, environment: str | None = None) -> None:
     """Make `values` what `config.get` answers in this process."""
     config._values = values

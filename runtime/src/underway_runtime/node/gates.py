@@ -7,14 +7,16 @@ import contextlib
 import inspect
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..release.errors import ConfigError, UnderwayError
+from ..release.directory import VarDirectory
+from ..release.errors import BootError, ConfigError, UnderwayError, listing
 from ..release.gates import Gate
 from .applications import describe
 from .listen import short
@@ -32,6 +34,46 @@ class Result:
     passed: bool
     attempts: tuple[str, ...]
     """Each in order: "ok", or the reason."""
+
+
+class Gates:
+    """The gates of the version that a node runs, and the sockets over which they ask it."""
+
+    def __init__(self, place: VarDirectory, root: Path) -> None:
+        """`place` is where the sockets are, `root` where commands run."""
+        self._place = place
+        self._root = root
+        self.wanted: tuple[Gate, ...] = ()
+        self.private: Path | None = None
+        """The directory of the sockets; None while nothing is to be asked there."""
+
+    def open(self, wanted: tuple[Gate, ...]) -> None:
+        """These are the gates. Makes the directory where there are any."""
+        self.wanted = wanted
+        if wanted:
+            self.private = self._place.private(os.urandom(4).hex())
+            self.private.mkdir(0o700)
+
+    async def hold(self, wanted: Sequence[Gate]) -> None:
+        """Try gates. Raises BootError listing those that do not hold, each with its attempts."""
+        results = await run(wanted, self.private, self._root)
+        if failed := [f"{each.gate}: {'; '.join(each.attempts)}" for each in results if not each.passed]:
+            raise BootError(listing("gates do not hold:", failed))
+
+    async def tried(self) -> list[dict[str, Any]]:
+        """What comes of those of the version now, as plain data."""
+        return [asdict(each) for each in await run(self.wanted, self.private, self._root)]
+
+    def close_others(self) -> None:
+        """Remove the sockets of nodes that are dead, or leave."""
+        for other in self._place.privates():
+            if other != self.private:
+                shutil.rmtree(other, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove the sockets of this one."""
+        if self.private is not None:
+            shutil.rmtree(self.private, ignore_errors=True)
 
 
 async def run(gates: Sequence[Gate], private: Path | None = None, root: Path | None = None) -> list[Result]:

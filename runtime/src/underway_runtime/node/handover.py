@@ -22,13 +22,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ..release.bootscript import Instruction, Mode
-from ..release.errors import BootError, listing
-from ..release.gates import Gate
-from . import gates, state
+from ..release.errors import BootError
+from . import state
 from .applications import Applications, Ending, Log, Service, describe
 from .keeping import Keeping
 
@@ -175,10 +173,3 @@ class Handover:
             return
         running = {name: service for name, (_, service) in self._applications.running.items()}
         self._keeper.leaving(state.pack(await self._export(running)))
-
-
-async def pass_gates(wanted: Sequence[Gate], private: Path | None, root: Path) -> None:
-    """Try the gates of a release. Raises BootError listing those that do not hold, each with its attempts."""
-    results = await gates.run(wanted, private, root)
-    if failed := [f"{each.gate}: {'; '.join(each.attempts)}" for each in results if not each.passed]:
-        raise BootError(listing("gates do not hold:", failed))

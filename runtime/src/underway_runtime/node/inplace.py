@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from ..application import Application
@@ -28,7 +27,7 @@ from ..release.errors import BootError, StateError, UnderwayError, listing
 from ..release.gates import Gate
 from . import bootconfig, config, state
 from .applications import Applications, Log, describe
-from .handover import pass_gates
+from .gates import Gates
 from .keeping import Keeping
 from .resolution import Resolved
 from .schema import READ_BY_THE_NODE
@@ -80,15 +79,15 @@ class InPlace:
         self._became = became
         self._log = log
 
-    async def install(self, runs: Version, version: str, private: Path | None) -> dict[str, Any]:
+    async def install(self, runs: Version, version: str, own: Gates) -> dict[str, Any]:
         """``{"installed": True}``, ``{"unfit": reason}`` or ``{"failed": reason}``.
 
-        `runs` is what is installed now, `private` the directory of sockets for gates.
+        `runs` is what is installed now, `own` are the gates of the node.
         """
         try:
             settings = runs.settings.of(version)
             script, wanted = bootscript.read(settings.boot_script), gates.read(settings.place.gates)
-            fits_gates(wanted, private is not None)
+            fits_gates(wanted, own.private is not None)
             environ = {**self._environ, **runs.settings.variables_of(version, self._environ)}
             change: Change = Configuration(runs, settings, script, environ, self._applications, self._log)
             comes = Version(settings, script, await change.prepare(), wanted)
@@ -99,7 +98,7 @@ class InPlace:
         self._keeper.installing()
         try:
             await change.commit()
-            await pass_gates(wanted, private, settings.root)
+            await own.hold(wanted)
             await asyncio.to_thread(self._keeper.about_version, version)
         except Exception as error:
             self._log(f"{version} is not installed: {describe(error)}", error)

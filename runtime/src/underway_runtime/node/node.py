@@ -19,27 +19,24 @@ import contextlib
 import importlib
 import importlib.util
 import os
-import shutil
 import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ..release import gates
 from ..release.bootscript import BootScript, CodePath, Instruction, Start
-from ..release.errors import EXIT_FAILED, BootError, ConfigError
+from ..release.errors import EXIT_FAILED, BootError
 from . import bootconfig, collector, config, cookie, events, inplace, resolution, session, signals, state
 from .adopt import Adoption
 from .answering import Answering
 from .applications import Applications, Ending, Stopping, check_code_path
-from .gates import run as run_gates
-from .handover import Handover, pass_gates
+from .gates import Gates
+from .handover import Handover
 from .keeping import Keeping
 from .logs import last_words, log
 from .mainthread import MainThread, wanted
@@ -91,8 +88,7 @@ class Node:
             gates=self._try_gates,
         )
         self._handover: Handover | None = None
-        self._gates: tuple[gates.Gate, ...] = ()
-        self._private: Path | None = None
+        self._gates = Gates(settings.tmp, settings.root)
 
     def run(self) -> int:
         """Run until the node stops, and return the exit status. Called once, in the main thread.
@@ -118,7 +114,7 @@ class Node:
             if self._shell is not None:
                 self._shell.close()
             self._answering.close()
-            self._remove_private()
+            self._gates.close()
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 sys.stdout.flush()  # while `_end_soon` watches
 
@@ -144,11 +140,13 @@ class Node:
     def _install(self, version: str, identity: str, to_commit: float) -> Future[dict[str, Any]]:
         async def install() -> dict[str, Any]:
             assert self._handover is not None
+            if (state := self._answering.report.state) != "running":
+                return {"busy": f"it is {state}"}
             if reason := self._handover.busy:
                 return {"busy": reason}
             async with self._handover.alone:
-                runs = inplace.Version(self._settings, self._script, self._resolved, self._gates)
-                outcome = await self._in_place.install(runs, version, self._private)
+                runs = inplace.Version(self._settings, self._script, self._resolved, self._gates.wanted)
+                outcome = await self._in_place.install(runs, version, self._gates)
                 if "installed" in outcome:
                     self._keeper.installed(self._line(), to_commit)
                 return outcome
@@ -157,8 +155,7 @@ class Node:
 
     def _try_gates(self) -> Future[dict[str, Any]]:
         async def tried() -> dict[str, Any]:
-            found = await run_gates(self._gates, self._private, self._settings.root)
-            return {"gates": [asdict(each) for each in found]}
+            return {"gates": await self._gates.tried()}
 
         return self._on_loop(tried())
 
@@ -173,7 +170,7 @@ class Node:
     def _became(self, version: inplace.Version) -> None:
         os.environ.update(self._settings.variables_of(version.settings.version, os.environ))
         self._settings, self._script = version.settings, version.script
-        self._resolved, self._gates = version.resolved, version.gates
+        self._resolved, self._gates.wanted = version.resolved, version.gates
         bootconfig.write_down(self._settings, self._script, self._resolved)
         self._answering.became(self._settings)
 
@@ -200,26 +197,23 @@ class Node:
             bootconfig.write_down(settings, self._script, self._resolved)
             self._answering.open(secret)
         self._secret = secret
-        stop_timeout = _seconds("stop_timeout", STOP_TIMEOUT)
+        stop_timeout = config.seconds("stop_timeout", STOP_TIMEOUT)
         self._keeper.about(settings, stop_timeout)
 
-        self._within = _seconds("handover_timeout", HANDOVER_TIMEOUT)
-        self._gates = gates.read(settings.place.gates)
+        self._within = config.seconds("handover_timeout", HANDOVER_TIMEOUT)
         if not succeeds:
-            self._remove_other_privates()
-        if self._gates:
-            self._private = settings.tmp.private(os.urandom(4).hex())
-            self._private.mkdir(0o700)
+            self._gates.close_others()
+        self._gates.open(gates.read(settings.place.gates))
 
         adoption = Adoption(log, late=succeeds)
-        world = World(config.config.get, log, self._keeper.bind, self._main_thread, self._private, adoption)
+        world = World(config.config.get, log, self._keeper.bind, self._main_thread, self._gates.private, adoption)
         self._stop_timeout = stop_timeout
         self.applications = Applications(
             settings.directory.lib,
             partial(run_application, world=world),
             log,
             embedded=settings.mode == "embedded",
-            start_timeout=_seconds("start_timeout", START_TIMEOUT),
+            start_timeout=config.seconds("start_timeout", START_TIMEOUT),
             stop_timeout=stop_timeout,
             drain_timeout=_drain_timeout,
             overlaps=partial(overlaps, world=world),
@@ -262,7 +256,7 @@ class Node:
         succeeds = bool(self._keeper.identity)
         self._answering.attach(loop)
         boot = asyncio.ensure_future(
-            handover.succeed(instructions, self._pass_gates, self._open_as_successor)
+            handover.succeed(instructions, partial(self._gates.hold, self._gates.wanted), self._open_as_successor)
             if succeeds
             else applications.boot(instructions)
         )
@@ -311,23 +305,10 @@ class Node:
             if self._main_thread is not None:
                 self._main_thread.unwatch(loop)
 
-    async def _pass_gates(self) -> None:
-        await pass_gates(self._gates, self._private, self._settings.root)
-
-    def _remove_other_privates(self) -> None:
-        """Those of nodes that are dead, or leave."""
-        for other in self._settings.tmp.privates():
-            if other != self._private:
-                shutil.rmtree(other, ignore_errors=True)
-
-    def _remove_private(self) -> None:
-        if self._private is not None:
-            shutil.rmtree(self._private, ignore_errors=True)
-
     def _open_as_successor(self) -> None:
         """From now on commands ask this node, or the one that leaves, which takes no more when it knows that this accepts."""
         assert self._loop is not None
-        self._remove_other_privates()
+        self._gates.close_others()
         bootconfig.write_down(self._settings, self._script, self._resolved)
         self._answering.open(self._secret)
         self._answering.about(self.applications, self._stop_timeout + _TO_END + _MARGIN)
@@ -421,11 +402,4 @@ class Node:
 
 
 def _drain_timeout(application: str) -> float:
-    return _seconds("drain_timeout", _seconds("drain_timeout", DRAIN_TIMEOUT), application)
-
-
-def _seconds(key: str, default: float, application: str = "underway_runtime") -> float:
-    value = config.config.get(application, key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise ConfigError(f"`{key}` of {application} is a number of seconds, not {value!r}")
-    return float(value)
+    return config.seconds("drain_timeout", config.seconds("drain_timeout", DRAIN_TIMEOUT), application)

@@ -28,7 +28,7 @@ class Report:
         self._keeper = keeper
         self._starts = int(os.environ.pop("RELEASE_STARTS", 1))
         self._began = time.monotonic()
-        self._state: State = "starting"
+        self.state: State = "starting"
         self._release_id: str | None = None
         self.note("starting")
 
@@ -40,7 +40,7 @@ class Report:
 
     def now(self, state: State) -> None:
         """The node is in another state."""
-        self._state = state
+        self.state = state
         self.note(state)
 
     def note(self, what: str) -> None:
@@ -53,7 +53,7 @@ class Report:
             "name": self._settings.name,
             "version": self._settings.version,
             "release_id": self._id(),
-            "state": self._state,
+            "state": self.state,
             "uptime": round(time.monotonic() - self._began, 3),
             "pid": os.getpid(),
             "keeper": self._keeper,
