@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from handover_helpers import ASGI, asgi, children, clients, start, status
-from node_helpers import App, MakeNode, Node, eventually, read_until, recorder, terminate
+from node_helpers import App, MakeNode, Node, eventually, finish, read_until, recorder, terminate
 from versions import add_sealed, seal
 
 SOURCE = """
@@ -167,20 +167,21 @@ def test_one_that_ends_the_process_is_undone_by_the_keeper(make: MakeNode) -> No
 
 
 @pytest.mark.parametrize(
-    ("app", "before", "after", "reason"),
+    ("app", "before", "after", "gates", "reason"),
     [
-        (recorder("one"), {"a": 1}, {"a": 2}, "one has no config_change, and a is changed"),
-        (told("one"), {"drain_timeout": 1}, {"drain_timeout": 2}, "drain_timeout of one is read when it starts"),
+        (recorder("one"), {"a": 1}, {"a": 2}, [], "one has no config_change, and a is changed"),
+        (told("one"), {"drain_timeout": 1}, {"drain_timeout": 2}, [], "drain_timeout of one is read when it starts"),
+        (asgi(), {}, {}, [{"http": "/"}], "http / asks for a path, for which the node that runs has no socket"),
     ],
-    ids=["no config_change", "read by the node"],
+    ids=["no config_change", "read by the node", "a gate"],
 )
 def test_what_nobody_could_be_told_takes_a_new_interpreter(
-    make: MakeNode, app: App, before: dict[str, Any], after: dict[str, Any], reason: str
+    make: MakeNode, app: App, before: dict[str, Any], after: dict[str, Any], gates: list[Any], reason: str
 ) -> None:
     """And check says so."""
-    node = make(app)
+    node = make(app, libraries=["uvicorn"])
     node.configure(one=before)
-    add_sealed(node, "2", one=after)
+    add_sealed(node, "2", gates=gates, one=after)
     process = node.spawn("start")
     pid = runs(node)["pid"]
 
@@ -281,3 +282,63 @@ def test_gates_soak_over_the_version_that_serves(make: MakeNode, tmp_path: Path)
 
     assert asked.read_text() == "xxxx"
     assert terminate(keeper)[0] == 0
+
+
+def held(file: Path, where: str) -> App:
+    """An application that starts, or takes its configuration, when a file has gone."""
+    wait = f"while os.path.exists({str(file)!r}): await asyncio.sleep(0.01)"
+    source = f"""
+    import asyncio, os
+    from underway_runtime import Application
+
+    class App(Application):
+        async def start(self):
+            {wait if where == "start" else "pass"}
+
+        async def config_change(self, changed, new, removed):
+            {wait if where == "config_change" else "pass"}
+    """
+    return App("one", source, {"class": "one:App"})
+
+
+def test_it_does_not_meet_a_handover(make: MakeNode, tmp_path: Path) -> None:
+    """While another node is about to take over nothing is put in place: 75."""
+    file = tmp_path / "file"
+    node = make(held(file, "start"))
+    node.configure(one={"a": 1})
+    add_sealed(node, "2", one={"a": 2})
+    process = node.spawn("start")
+    runs(node)
+    file.touch()
+    restarting = node.spawn("restart", "--graceful")
+    eventually(lambda: len(children(process)) == 2, "a successor")
+
+    assert "another version is about to take over" in run(node, "install", "2", status=75)
+    file.unlink()
+    assert finish(restarting)[0] == 0
+    run(node, "install", "2")
+    assert terminate(process)[0] == 0
+
+
+def test_a_handover_waits_for_it(make: MakeNode, tmp_path: Path) -> None:
+    """One that is asked for ends with 75; one that SIGHUP has begun takes over when the version is in place."""
+    file = tmp_path / "file"
+    node = make(held(file, "config_change"))
+    node.configure(one={"a": 1})
+    add_sealed(node, "2", one={"a": 2})
+    process = node.spawn("start")
+    before = runs(node)["pid"]
+    file.touch()
+    installing = node.spawn("install", "2")
+    eventually(lambda: node.run("rpc", "print(config.get('one', 'a'))").stdout == "2\n", "it is configured")
+
+    assert "another version is being installed" in run(node, "restart", "--graceful", status=75)
+    process.send_signal(signal.SIGHUP)
+    eventually(lambda: len(children(process)) == 2, "a successor")
+    assert node.said()["node"] == before
+    file.unlink()
+
+    assert finish(installing)[0] == 0
+    eventually(lambda: node.said()["node"] != before, "it takes over")
+    assert runs(node)["version"] == "1"
+    assert terminate(process)[0] == 0

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from ..application import Application
 from ..release import bootscript, gates
 from ..release.bootscript import BootScript
-from ..release.errors import BootError, StateError, UnderwayError, listing
+from ..release.errors import BootError, StateError, UnderwayError
 from ..release.gates import Gate
 from . import bootconfig, config, state
 from .applications import Applications, Log, describe
@@ -87,7 +87,8 @@ class InPlace:
         try:
             settings = runs.settings.of(version)
             script, wanted = bootscript.read(settings.boot_script), gates.read(settings.place.gates)
-            fits_gates(wanted, own.private is not None)
+            if reasons := unasked(wanted, own.private is not None):
+                raise Unfit("; ".join(reasons))
             environ = {**self._environ, **runs.settings.variables_of(version, self._environ)}
             change: Change = Configuration(runs, settings, script, environ, self._applications, self._log)
             comes = Version(settings, script, await change.prepare(), wanted)
@@ -180,7 +181,7 @@ def untold(before: config.Values, after: config.Values, kinds: Mapping[str, Any]
     return reasons
 
 
-def fits_gates(wanted: tuple[Gate, ...], private: bool) -> None:
-    """Raise Unfit for gates that need sockets of their own where the node has made none."""
-    if not private and (paths := [str(gate) for gate in wanted if gate.http.startswith("/")]):
-        raise Unfit(listing("gates need sockets that only a new node makes:", paths))
+def unasked(wanted: tuple[Gate, ...], sockets: bool) -> list[str]:
+    """The gates that a node can't try, each as a reason, where it has made no sockets for gates."""
+    paths = [] if sockets else [gate for gate in wanted if gate.http.startswith("/")]
+    return [f"{gate} asks for a path, for which the node that runs has no socket" for gate in paths]

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from ..node import bootconfig, cookie, resolution, schema
 from ..node.applications import check_code_path, describe
 from ..node.config import MISSING, Values, config
-from ..node.inplace import untold
+from ..node.inplace import unasked, untold
 from ..node.listen import Listeners, host_and_port, socket_file
 from ..node.logs import log
 from ..node.origins import REDACTED, leaves, without_passwords
@@ -75,18 +75,22 @@ class _Trial:
             new = bootconfig.with_boot_script(resolved, script)
             old = self._running_configuration() if running else None
             found["configuration"] = None if old is None else changes(old, new)
-            found["untold"] = None if old is None else self._untold(script, old.values, new.values)
+            found["untold"] = (
+                self._untold(script, old.values, new.values, running) if running and old is not None else None
+            )
             found["addresses"] = self._addresses(script, new.values, running, old)
             found["providers"] = [name for name, _ in resolution.read(self._settings.sys_config).providers]
             found["schemas"] = self._try("the schemas", lambda: schema.having(script.instructions)) or {}
             found["alone"] = self._alone(script)
         return found
 
-    def _untold(self, script: BootScript, old: Values, new: Values) -> list[str] | None:
+    def _untold(self, script: BootScript, old: Values, new: Values, running: str) -> list[str]:
         """Why the change of configuration takes a new interpreter."""
+        wanted = self._try("the gates", lambda: gates.read(self._settings.place.gates)) or ()
+        sockets = bool(self._settings.directory.version(running).gates.exists())
         kinds = {each.application: (each.start or {}).get("class") for each in _started(script)}
         classes = {name: self._found(reference) for name, reference in kinds.items() if reference is not None}
-        return untold(old, new, classes)
+        return [*untold(old, new, classes), *unasked(wanted, sockets)]
 
     def _alone(self, script: BootScript) -> list[str]:
         """The applications that must not run in two nodes at once."""
