@@ -24,12 +24,11 @@ from ..node.origins import printable
 from ..node.settings import DRAIN_TIMEOUT, OF_A_VERSION, Settings
 from ..release import bootscript, verify
 from ..release import ledger as ledgers
-from ..release.bootscript import Start
 from ..release.directory import VersionDirectory
 from ..release.errors import UnderwayError, listing
 from .change import differences
 from .handler import Handler
-from .scratch import nothing
+from .scratch import nothing, started
 
 _OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _LAST_WORDS = 2000
@@ -104,11 +103,11 @@ def _drains(settings: Settings, running: str) -> dict[str, float]:
     """By application that runs, how many seconds it gets to finish what is under way."""
     with contextlib.suppress(UnderwayError):
         place = settings.directory.version(running).boot_script(settings.boot_script.stem)
-        started = [each.application for each in bootscript.read(place).instructions if isinstance(each, Start)]
+        serving = [each.application for each in started(bootscript.read(place)) if each.start is not None]
         configured = bootconfig.of_running_node(settings)
         values = {} if configured is None else configured.values
         default = values.get("underway_runtime", {}).get("drain_timeout", DRAIN_TIMEOUT)
-        return {name: float(values.get(name, {}).get("drain_timeout") or default) for name in started}
+        return {name: float(values.get(name, {}).get("drain_timeout") or default) for name in serving}
     return {}
 
 

@@ -88,14 +88,14 @@ class _Trial:
         """Why the change of configuration takes a new interpreter."""
         wanted = self._try("the gates", lambda: gates.read(self._settings.place.gates)) or ()
         sockets = bool(self._settings.directory.version(running).gates.exists())
-        kinds = {each.application: (each.start or {}).get("class") for each in _started(script)}
+        kinds = {each.application: (each.start or {}).get("class") for each in started(script)}
         classes = {name: self._found(reference) for name, reference in kinds.items() if reference is not None}
         return [*untold(old, new, classes), *unasked(wanted, sockets)]
 
     def _alone(self, script: BootScript) -> list[str]:
         """The applications that must not run in two nodes at once."""
         world = World(config.get, log, lambda _: Listeners(()))
-        loads = [each for each in _started(script) if self._found((each.start or {}).get("class", "sys:path"))]
+        loads = [each for each in started(script) if self._found((each.start or {}).get("class", "sys:path"))]
         alone = (self._try(f"overlap of {each.application}", partial(overlaps, each, world)) for each in loads)
         return [each.application for each, may in zip(loads, alone, strict=True) if may is False]
 
@@ -126,7 +126,7 @@ class _Trial:
                 case PrimLoad(modules=modules) if self._settings.mode == "embedded":
                     for module in modules:
                         self._attempt(module, module, import_module)
-        for load in _started(script):
+        for load in started(script):
             for reference in ((load.start or {}).get(kind) for kind in _KINDS):
                 if reference is not None:
                     self._attempt(reference.partition(":")[0], reference, find)
@@ -144,7 +144,7 @@ class _Trial:
             self._problems.append(f"{module} can't be imported: {describe(error)}")
 
     def _gates(self, script: BootScript) -> None:
-        web = [each.application for each in _started(script) if {"asgi", "wsgi"}.intersection(each.start or {})]
+        web = [each.application for each in started(script) if {"asgi", "wsgi"}.intersection(each.start or {})]
         there = ", ".join(web) or "none"
         for gate in self._try("the gates", lambda: gates.read(self._settings.place.gates)) or ():
             if gate.function:
@@ -221,7 +221,8 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)  # where true is not 1
 
 
-def _started(script: BootScript) -> list[Load]:
+def started(script: BootScript) -> list[Load]:
+    """The applications that a boot script starts, libraries too."""
     names = {each.application for each in script.instructions if isinstance(each, Start)}
     return [each for each in script.instructions if isinstance(each, Load) and each.application in names]
 
@@ -231,7 +232,7 @@ def _listens(script: BootScript | None, values: Values) -> dict[str, str]:
     found: dict[str, str] = {}
     if isinstance(metrics := values.get("underway_runtime", {}).get("metrics"), str):
         found[metrics] = "underway_runtime"
-    for load in _started(script) if script is not None else ():
+    for load in started(script) if script is not None else ():
         listen = values.get(load.application, {}).get("listen")
         if isinstance(listen, list) and all(re.match(r"(tcp|unix)://", str(each)) for each in listen):
             found |= {str(each): load.application for each in listen}
