@@ -76,12 +76,19 @@ class Served:
 
 
 @contextlib.contextmanager
-def clients(port: int, count: int = 4, seed: int = 0) -> Iterator[Served]:
-    """Clients that keep their connections, never retry, and pause for up to half a second between two requests."""
+def clients(
+    port: int,
+    count: int = 4,
+    seed: int = 0,
+    *,
+    short: int = 0,
+    pauses: Sequence[float] = (0, 0, 0.01, 0.1, 0.5),
+) -> Iterator[Served]:
+    """Clients that never retry, and pause between two requests: `count` that keep their connections, `short` that do not."""
     served, enough = Served(), threading.Event()
 
     def ask(number: int) -> None:
-        pauses = random.Random(seed + number)
+        choice = random.Random(seed + number)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         while not enough.is_set():
             try:
@@ -89,13 +96,15 @@ def clients(port: int, count: int = 4, seed: int = 0) -> Iterator[Served]:
                 answer = connection.getresponse()
                 served.answers.append(answer.read().decode())
                 assert answer.status == 200
+                if number >= count:
+                    connection.close()
             except (OSError, http.client.HTTPException, AssertionError) as error:
                 served.failures.append(repr(error))
                 connection.close()
-            enough.wait(pauses.choice((0, 0, 0.01, 0.1, 0.5)))
+            enough.wait(choice.choice(pauses))
         connection.close()
 
-    threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(count)]
+    threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(count + short)]
     for thread in threads:
         thread.start()
     try:

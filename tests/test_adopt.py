@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import http.client
 import http.server
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from node_helpers import App, MakeNode, eventually, read_until, terminate
-from underway_runtime.node.adopt import Adoption, not_handed_over
-from underway_runtime.node.listen import Listeners
+from underway_runtime.node.adopt import Adoption
+from underway_runtime.node.listen import Listeners, bind_private
+from underway_runtime.node.listening import listening, not_handed_over
 from underway_runtime.node.mainthread import MainThread
 from underway_runtime.node.servers import World, run
 from underway_runtime.release.bootscript import Load
@@ -137,14 +141,40 @@ def test_another_address_is_bound_as_ever(declared: socket.socket, adoption: Ado
 
 def test_nothing_is_looked_at_any_more_once_it_is_closed(declared: socket.socket, adoption: Adoption) -> None:
     """socket.socket is as it was."""
+    accept = socket.socket.accept
     assert "bind" in vars(socket.socket)
     adoption.close()
 
-    assert {"bind", "listen"}.isdisjoint(vars(socket.socket))
+    assert "bind" not in vars(socket.socket)
+    assert socket.socket.accept is not accept
+    assert socket.socket.accept.__module__ == "socket"
     adoption.__init__(lambda message, error=None: None)  # type: ignore[misc]  # for its fixture
 
 
-def test_what_comes_late_waits_in_listen(declared: socket.socket, late: Adoption) -> None:
+def test_what_connections_inherit_is_carried_over(declared: socket.socket, adoption: Adoption) -> None:
+    """gunicorn sets TCP_NODELAY before it binds: without it an answer in two parts takes 40 ms more."""
+    with socket.socket() as own:
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        own.bind(declared.getsockname())
+        with socket.create_connection(own.getsockname(), timeout=TIMEOUT):
+            accepted, _ = own.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_an_address_that_is_taken_is_an_error_that_says_why(late: Adoption) -> None:
+    """It may be that of the version before, which goes on."""
+    why = "in use; where the version before has it, declare it in `listen`"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.socket() as own,
+        pytest.raises(OSError, match=why) as caught,
+    ):
+        own.bind(other.getsockname())
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_what_comes_late_waits_in_bind(declared: socket.socket, late: Adoption) -> None:
     """Until it may accept, which holds for a child made by fork as well; connections wait meanwhile."""
     awake, wake = os.pipe()
     address = declared.getsockname()
@@ -174,7 +204,7 @@ def test_what_comes_late_waits_in_listen(declared: socket.socket, late: Adoption
     os.close(wake)
 
 
-def test_a_main_function_is_prepared_when_it_waits_in_listen(
+def test_a_main_function_is_prepared_when_it_waits_in_bind(
     declared: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then its gates can be tried; it goes on when it may accept, and never notices."""
@@ -217,12 +247,101 @@ def test_a_main_function_is_prepared_when_it_waits_in_listen(
     assert answer == b"late"
 
 
-def test_what_is_bound_below_is_named(declared: socket.socket, adoption: Adoption) -> None:
-    """By looking at what this process really listens with, whoever bound it."""
-    with socket.create_server(("127.0.0.1", 0)) as own:
-        here = f"tcp://127.0.0.1:{own.getsockname()[1]}"
-        assert not_handed_over([declared]) == [here]
-        assert not_handed_over([declared, own]) == []
+@pytest.mark.parametrize("goes", [True, False])
+def test_what_refuses_ends_when_its_clients_have_gone(declared: socket.socket, adoption: Adoption, goes: bool) -> None:
+    """It accepts nothing more; who has not gone in time is answered what was asked until then."""
+
+    async def upper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line.upper())
+        writer.close()
+
+    async def scenario() -> None:
+        address = declared.getsockname()
+        server = await asyncio.start_server(upper, *address)
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"one\n")
+        assert await reader.readline() == b"ONE\n"
+        writer.write(b"two\n")
+        refusing = asyncio.ensure_future(adoption.refuse(TIMEOUT if goes else 0, TIMEOUT))
+        await asyncio.sleep(0)
+        _, for_another = await asyncio.open_connection(*address)
+        if goes:
+            assert await reader.readline() == b"TWO\n"
+            assert not refusing.done()
+            writer.close()
+        else:
+            assert await reader.read() == b"TWO\n"
+        assert await refusing == (0 if goes else 1, 0)
+        declared.setblocking(False)
+        accepted, _ = await asyncio.get_running_loop().sock_accept(declared)
+        for each in (accepted, for_another, writer, server):
+            each.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("timeout", [0, 0.01])
+def test_what_refuses_finds_nothing_to_accept(declared: socket.socket, adoption: Adoption, timeout: float) -> None:
+    """As if nobody connected: at once, or after its own time."""
+    with socket.socket() as own:
+        own.bind(declared.getsockname())
+        own.settimeout(timeout)
+        asyncio.run(adoption.refuse(0, 0))
+        with (
+            socket.create_connection(declared.getsockname(), timeout=TIMEOUT),
+            pytest.raises(BlockingIOError if timeout == 0 else TimeoutError),
+        ):
+            own.accept()
+
+
+def test_where_a_process_listens_is_named(tmp_path: Path) -> None:
+    """By looking at what it really listens with, whoever bound it: sockets and socket files."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as four,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as six,
+        socket.create_server(str(tmp_path / "a b.sock"), family=socket.AF_UNIX) as file,
+        socket.socket() as not_yet,
+    ):
+        not_yet.bind(("127.0.0.1", 0))
+        found = listening(os.getpid())
+        names = [
+            f"tcp://127.0.0.1:{four.getsockname()[1]}",
+            f"tcp://[::1]:{six.getsockname()[1]}",
+            f"unix://{tmp_path}/a b.sock",
+        ]
+        assert [found[os.fstat(each.fileno()).st_ino] for each in (four, six, file)] == names
+        assert os.fstat(not_yet.fileno()).st_ino not in found
+
+
+def test_what_a_parent_does_not_hold_is_not_handed_over(tmp_path: Path) -> None:
+    """What it has too is; and the sockets of gates are nobody's business."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        held.set_inheritable(True)
+        child = subprocess.Popen(
+            [sys.executable, "-c", LISTENS, str(held.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            close_fds=False,
+            text=True,
+        )
+        assert child.stdout is not None
+        port = child.stdout.readline().strip()
+        assert not_handed_over(os.getpid(), child.pid) == [f"tcp://127.0.0.1:{port}"]
+        child.communicate("", timeout=TIMEOUT)
+    private = bind_private(tmp_path / "web.sock")
+    private.sockets[0].listen()
+    assert any("web.sock" in each for each in listening(os.getpid()).values())
+    assert not any("web.sock" in each for each in not_handed_over(0, os.getpid()))
+    private.close()
+
+
+LISTENS = """
+import socket, sys
+with socket.socket(fileno=int(sys.argv[1])), socket.create_server(("127.0.0.1", 0)) as own:
+    print(own.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
 
 
 # ---------------------------------------------------------------------------------------------------- in a real node

@@ -5,7 +5,8 @@ runs in another. How it is told to stop depends on what it did with SIGTERM:
 
 ==============================  =====================================================================================
 it has a handler of its own     it gets the signal, and ends as it likes
-it has none                     ``Stopping`` is raised in it, wherever it is, so that its ``finally`` blocks run
+it has none                     ``Stopping`` is raised in it, wherever it is, so that its ``finally`` blocks run; where
+                                another node has taken over, only when its connections are closed
 ==============================  =====================================================================================
 """
 
@@ -47,6 +48,12 @@ class MainThread:
         self._in_function = False
         self._unwind = False
         self._told = False
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    @property
+    def stops_by_itself(self) -> bool:
+        """Whether the function has a handler of its own for SIGTERM."""
+        return signal.getsignal(signal.SIGTERM) != self._handler
 
     def lend_while(self, run_loop: Callable[[], T]) -> T:
         """Run the node's loop in another thread, and what is handed in here, until the loop has ended.
@@ -116,6 +123,8 @@ class MainThread:
 
         def job() -> None:
             sys.argv = list(arguments)
+            self._told = self._unwind = False
+            self._handler = signal.getsignal(signal.SIGTERM)
             try:
                 function = find()
             except BaseException as error:
@@ -164,6 +173,8 @@ class MainThread:
                 value = function()
             finally:
                 self._in_function = False
+                if os.getpid() == self._pid:
+                    signal.signal(signal.SIGTERM, self._handler)  # what it has set is for the time while it runs
         except Stopping:
             return None
         except SystemExit as error:

@@ -31,7 +31,7 @@ from typing import Any
 from ..release import gates
 from ..release.bootscript import BootScript, CodePath, Instruction, Start
 from ..release.errors import EXIT_FAILED, BootError
-from . import bootconfig, collector, config, cookie, events, inplace, resolution, session, signals, state
+from . import bootconfig, collector, config, cookie, events, inplace, listening, resolution, session, signals, state
 from .adopt import Adoption
 from .answering import Answering
 from .applications import Applications, Ending, Stopping, check_code_path
@@ -206,7 +206,15 @@ class Node:
         self._gates.open(gates.read(settings.place.gates))
 
         adoption = Adoption(log, late=succeeds)
-        world = World(config.config.get, log, self._keeper.bind, self._main_thread, self._gates.private, adoption)
+        world = World(
+            config.config.get,
+            log,
+            self._keeper.bind,
+            self._main_thread,
+            self._gates.private,
+            adoption,
+            self._not_handed_over,
+        )
         self._stop_timeout = stop_timeout
         self.applications = Applications(
             settings.directory.lib,
@@ -260,7 +268,7 @@ class Node:
             if succeeds
             else applications.boot(instructions)
         )
-        listening = asyncio.ensure_future(handover.listen())
+        hearing = asyncio.ensure_future(handover.listen())
         leaving = asyncio.ensure_future(handover.leaving.wait())
         asked = asyncio.ensure_future(self._asked_on_loop.wait())
         ending = asyncio.ensure_future(applications.ending.get())
@@ -300,10 +308,17 @@ class Node:
             return self._status(ending.result() if ending.done() else None)
         finally:
             self._end_soon()
-            for task in (boot, asked, ending, leaving, listening):
+            for task in (boot, asked, ending, leaving, hearing):
                 task.cancel()
             if self._main_thread is not None:
                 self._main_thread.unwatch(loop)
+
+    def _not_handed_over(self) -> list[str]:
+        """Where the node that hands over listens by itself: the keeper's other child, or this one later on."""
+        keeper, own = os.getppid(), os.getpid()
+        succeeds = bool(self._keeper.identity) and not (self._handover and self._handover.complete.is_set())
+        others = [pid for pid in listening.children(keeper) if pid != own] if succeeds else []
+        return [address for pid in others or [own] for address in listening.not_handed_over(keeper, pid)]
 
     def _open_as_successor(self) -> None:
         """From now on commands ask this node, or the one that leaves, which takes no more when it knows that this accepts."""

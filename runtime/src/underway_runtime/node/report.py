@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..release.bootscript import BootScript, Load, Start
+from .listening import children, not_handed_over
 from .settings import Settings
 
 State = Literal["starting", "running", "handing over", "stopping"]
@@ -58,7 +59,8 @@ class Report:
             "pid": os.getpid(),
             "keeper": self._keeper,
             "starts": self._starts,
-            "children": _children(),
+            "children": children(os.getpid()),
+            "not_handed_over": self._not_handed_over(),
             "memory": _memory(),
             "changed": self._changed,
             "applications": [
@@ -71,6 +73,9 @@ class Report:
                 for name, load in self._loads.items()
             ],
         }
+
+    def _not_handed_over(self) -> list[str]:
+        return [] if self._keeper is None else not_handed_over(self._keeper, os.getpid())
 
     def _id(self) -> str | None:
         if self._release_id is None:
@@ -85,12 +90,3 @@ def _memory() -> int | None:
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
     return None
-
-
-def _children() -> list[int]:
-    """The pids of the processes that this one has started and that live."""
-    found = []
-    for task in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(pid) for pid in task.read_text().split()]
-    return sorted(found)

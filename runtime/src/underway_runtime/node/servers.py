@@ -51,6 +51,8 @@ class World:
     is prepared, so that gates can call it before it accepts."""
     adoption: Adoption | None = None
     """What sockets that an application binds by itself are handed over with."""
+    not_handed_over: Callable[[], Sequence[str]] = tuple
+    """Where the node that is to hand over, this one or the one before, listens with sockets that it can't hand over."""
 
 
 async def run(load: Load, world: World) -> Service:
@@ -75,9 +77,15 @@ async def run(load: Load, world: World) -> Service:
 
 
 def overlaps(load: Load, world: World) -> bool:
-    """Whether an application may run in two nodes at once. Raises what `find` raises, and ConfigError."""
+    """Whether an application may run in two nodes at once. Raises what `find` raises, and ConfigError.
+
+    A main function that listens and declares nothing may not, unless that is configured: its address is free only when
+    the one before has stopped.
+    """
     start = load.start or {}
     by_itself = find(start["class"]).overlap if "class" in start else start.get("overlap", True)
+    if by_itself and "main" in start and not strings(load, "listen", world):
+        by_itself = not world.not_handed_over()
     value = world.configured(load.application, "overlap", by_itself)
     if not isinstance(value, bool):
         raise ConfigError(f"`overlap` of {load.application} is true or false, not {value!r}")
@@ -125,13 +133,21 @@ async def _run_main(load: Load, reference: str, world: World, main_thread: MainT
         if world.adoption is not None:
             world.adoption.accept()
 
+    async def drain(within: float) -> CutOff:
+        cut_off = CutOff()
+        if world.adoption is not None and not main_thread.stops_by_itself:
+            idle, requests = await world.adoption.refuse(within, TO_END)
+            cut_off = CutOff(requests, idle=idle - requests)
+        await service.drain(within)
+        return cut_off
+
     async def stop(within: float) -> None:
         try:
             await service.stop(within)
         finally:
             _withdraw(listeners, world)
 
-    return replace(service, accept=accept, stop=stop)
+    return replace(service, accept=accept, drain=drain, stop=stop)
 
 
 def _for_its_own_binds(addresses: Sequence[str], world: World, *, waits: bool) -> Listeners:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from ..node import bootconfig, lock
-from ..node.adopt import listening
 from ..node.control.client import Place, connect
 from ..node.origins import printable
 from ..node.settings import DRAIN_TIMEOUT, OF_A_VERSION, Settings
@@ -80,7 +79,7 @@ def check(
         "providers": found["providers"],
         "schemas": found["schemas"],
         "addresses": found["addresses"],
-        "not_handed_over": _not_handed_over(status) if how == "handover" else [],
+        "not_handed_over": status.get("not_handed_over", []) if how == "handover" else [],
         "alone": found["alone"] if how == "handover" else [],
         "drains": _drains(settings, running) if running is not None and how == "handover" and not reasons else {},
         "memory": memory,
@@ -258,15 +257,6 @@ def _status(settings: Settings) -> dict[str, Any]:
         return status
     keeper = lock.find(settings.tmp, settings.name)
     return {} if keeper is None else {"keeper": keeper.pid}
-
-
-def _not_handed_over(status: Mapping[str, Any]) -> list[str]:
-    """Where the node and its children listen with sockets that the keeper does not have."""
-    kept = listening(status["keeper"]) if status.get("keeper") else {}
-    found: dict[int, str] = {}
-    for pid in (status.get("pid"), *status.get("children", ())):
-        found |= listening(pid) if pid else {}
-    return sorted({address for inode, address in found.items() if inode not in kept})
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -53,6 +53,8 @@ def text(status: dict[str, Any]) -> str:
         f"  loop         {_loop(loop['answers'], loop['seconds'])}",
         "  applications",
     ]
+    if own := status.get("not_handed_over"):  # an older node does not say
+        lines.insert(-1, f"  listens      not handed over: {', '.join(own)}")
     rows = [[app["name"], app["version"], app["mode"], app["state"]] for app in status["applications"]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines += ["    " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -1,0 +1,67 @@
+"""Where processes listen, as the system says in ``/proc``; nothing where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from pathlib import Path
+
+_LISTENING = "0A"
+_ACCEPTS = 0x10000
+_OF_GATES = "unix:///proc/self/fd/"
+"""See `listen.short`: nobody else has sockets of such a name."""
+
+
+def not_handed_over(keeper: int, node: int) -> list[str]:
+    """Where a node and its children listen with sockets that its keeper does not hold, but for those of its gates."""
+    kept = listening(keeper)
+    found: dict[int, str] = {}
+    for pid in (node, *children(node)):
+        found |= listening(pid)
+    return sorted({each for inode, each in found.items() if inode not in kept and not each.startswith(_OF_GATES)})
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that live, sorted."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in task.read_text().split()]
+    return sorted(found)
+
+
+def listening(pid: int) -> dict[int, str]:
+    """Where a process listens, as in ``tcp://127.0.0.1:8000`` or ``unix:///run/chat.sock``, by the inode of the socket."""
+    ours = set()
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                ours.add(os.stat(entry.path).st_ino)  # as lsof does: links to socket:[INODE]
+    found = {}
+    for file, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for fields in _table(pid, file, 10):
+            if fields[3] == _LISTENING and int(fields[9]) in ours:
+                found[int(fields[9])] = _address(fields[1], family)
+    for fields in _table(pid, "unix", 7):
+        if len(fields) == 8 and int(fields[3], 16) & _ACCEPTS and int(fields[6]) in ours:
+            found[int(fields[6])] = f"unix://{fields[7]}"
+    return found
+
+
+def _table(pid: int, file: str, columns: int) -> list[list[str]]:
+    """The rows of a table in ``/proc/PID/net``, cut into so many columns and the rest."""
+    with contextlib.suppress(OSError):
+        text = os.fsdecode(Path(f"/proc/{pid}/net", file).read_bytes())
+        return [line.split(maxsplit=columns) for line in text.splitlines()[1:]]
+    return []
+
+
+def _address(local: str, family: socket.AddressFamily) -> str:
+    """``0100007F:1F40`` as ``tcp://127.0.0.1:8000``; words are in the machine's order."""
+    host, _, port = local.partition(":")
+    words = bytes.fromhex(host)
+    packed = b"".join(int.from_bytes(words[i : i + 4]).to_bytes(4, sys.byteorder) for i in range(0, len(words), 4))
+    name = socket.inet_ntop(family, packed)
+    return f"tcp://{f'[{name}]' if family == socket.AF_INET6 else name}:{int(port, 16)}"
