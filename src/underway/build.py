@@ -171,7 +171,10 @@ def _build(planned: Plan, place: Path, kept: Cache, report: Callable[[str], None
     homes = outcomes.homes(release.applications)
     release = replace(
         release,
-        applications={name: replace(app, home=homes.get(name, "")) for name, app in release.applications.items()},
+        applications={
+            name: replace(app, home=homes.get(name, ""), interpreter=release.interpreter_version)
+            for name, app in release.applications.items()
+        },
     )
     check_target(planned.target, release.version, planned.overwrite)
 

@@ -37,11 +37,14 @@ class Application:
     """Built from source in this project or workspace, not downloaded."""
     home: str = ""
     """Its directory in ``lib`` where it shares that with others; empty where it has its own."""
+    interpreter: str = ""
+    """The version of the interpreter that it is compiled for, where the release has that."""
 
     @property
     def directory(self) -> str:
-        """The name of its directory in ``lib``."""
-        return self.home or application_directory(self.name, self.version)
+        """The name of its directory in ``lib``. Of another interpreter it is another one: both may be in one tree."""
+        home = self.home or application_directory(self.name, self.version)
+        return f"{home}-py{self.interpreter}" if self.interpreter else home
 
 
 @dataclass(frozen=True)

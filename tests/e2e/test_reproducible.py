@@ -208,12 +208,13 @@ def test_after_one_line_only_what_must_differ_differs(first: Builder, release: P
     module.write_text(before.replace("'c'", "'d'"))
     try:
         changed = first.build()
-        tag = "cpython-" + "".join(next(changed.glob("python-*")).name.removeprefix("python-").split(".")[:2])
+        python = next(changed.glob("python-*")).name.removeprefix("python-")
+        tag, home = "cpython-" + "".join(python.split(".")[:2]), f"lib/hello-0.1.0-py{python}"
         assert different(release, changed) == [
             "archive",
-            "lib/hello-0.1.0/hello-0.1.0.dist-info/RECORD",
-            f"lib/hello-0.1.0/hello/__pycache__/other.{tag}.pyc",
-            "lib/hello-0.1.0/hello/other.py",
+            f"{home}/hello-0.1.0.dist-info/RECORD",
+            f"{home}/hello/__pycache__/other.{tag}.pyc",
+            f"{home}/hello/other.py",
             "releases/0.1.0/manifest.json",
         ]
     finally:

@@ -77,7 +77,7 @@ VARIANTS = (
 
 STEP = """\
 def work(release):
-    module = release.path / "lib/native-1.0/native/__init__.py"
+    [module] = release.path.glob("lib/native-1.0-py*/native/__init__.py")
     module.with_name("new").write_text("'''Changed.'''")
     module.with_name("new").replace(module)
     return release
@@ -116,9 +116,10 @@ def test_what_is_written_into_a_release_is_in_no_other(project: Path, tmp_path: 
     release, _ = build(project, tmp_path / "cache")
     before = whole(release)
     python = next(release.glob("python-*"))
+    native = f"lib/native-1.0-py{python.name.removeprefix('python-')}"
     changes: dict[str, Callable[[Path], object]] = {
-        "lib/native-1.0/native/__init__.py": overwrite,
-        "lib/native-1.0/native/module.so": append,
+        f"{native}/native/__init__.py": overwrite,
+        f"{native}/native/module.so": append,
         "releases/1/bin/native": lambda file: file.chmod(0o600),
         "releases/1/glibc": append,
         f"{python.name}/lib/libfar.so.1": append,

@@ -8,7 +8,7 @@
     │   └── hello              finds the version to boot and execs releases/V/launcher; never goes stale
     ├── python-3.11.7/         the interpreter
     ├── lib/
-    │   └── hello-0.1.0/ ...   one directory per application: what its wheel holds, with dist-info
+    │   └── hello-0.1.0-py3.11.7/ ...  one directory per application, for this interpreter: its wheel, with dist-info
     ├── releases/
     │   ├── start.data         "INTERPRETER-VERSION RELEASE-VERSION": what a fresh copy boots
     │   ├── hello-0.1.0.rel    copy of releases/0.1.0/hello.rel
