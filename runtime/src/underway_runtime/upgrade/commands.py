@@ -41,6 +41,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         settings.version,
         lambda: running_version(settings),
         started_as=lambda: started_as(settings),
+        keeper=lambda: keeper(settings),
     )
     try:
         outcome = _do(handler, options, environ)
@@ -55,6 +56,12 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         would = "would be " if getattr(options, "dry_run", False) else ""
         print("\n".join(_lines(options.command, outcome, would)))
     return EXIT_REFUSED if options.command == "check" and outcome["outcome"] == "refused" else 0
+
+
+def keeper(settings: Settings) -> int | None:
+    """The pid of the keeper; None when there is none."""
+    found = lock.find(settings.tmp, settings.name)
+    return None if found is None else found.pid
 
 
 def running_version(settings: Settings) -> str | None:

@@ -35,6 +35,8 @@ class Handler:
     now: Callable[[], str] = ledgers.now
     started_as: Callable[[], str | None] = lambda: None
     """The version whose files the node has, where it has become another since."""
+    keeper: Callable[[], int | None] = lambda: None
+    """The pid of the keeper; None when there is none."""
 
 
 def releases(handler: Handler) -> list[dict[str, Any]]:

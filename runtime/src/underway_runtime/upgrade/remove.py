@@ -16,8 +16,11 @@ delete what only it had          the same
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..release import files, ledger, manifest, verify
@@ -52,6 +55,11 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
         gone = here.manifests.get(version)
         own = directory.version(version).path
         deleted = [] if gone is None else tree.only_of(gone, others)
+        if used := [unit for unit in deleted if unit in _units_of(handler.keeper(), directory)]:
+            raise ledger.StateRefused(
+                f"remove {version} is refused: the keeper, which was started with it, runs from {' and '.join(used)}; stop"
+                " and start once"
+            )
         if not dry_run:
             act.announce(removes=version)
             _name_permanent(directory, version, ledger.permanent(known))
@@ -64,6 +72,16 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
             ledger.write(handler.var, {name: record for name, record in known.items() if name != version})
             tree.clear(directory)
     return {"version": version, "deleted": [*deleted, own.relative_to(directory.root).as_posix()]}
+
+
+def _units_of(pid: int | None, directory: ReleaseDirectory) -> set[str | None]:
+    """The units that a process was started from: its interpreter, and the files that its command line names."""
+    with suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        paths = [Path(os.path.realpath(os.fsdecode(word))) for word in words if word.startswith(b"/")]
+        root = directory.root.resolve()
+        return {tree.unit(str(path.relative_to(root))) for path in paths if path.is_relative_to(root)}
+    return set()
 
 
 def _name_permanent(directory: ReleaseDirectory, version: str, permanent: str) -> None:
