@@ -16,7 +16,6 @@ from node_helpers import App, Node, eventually, finish, nodes, read_until, recor
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
 from underway_runtime.release.ledger import Record, write
 from underway_runtime.release.manifest import read
-from underway_runtime.upgrade.check import available_memory
 from versions import add, seal
 
 PYTHON_FILE = "underway_runtime.providers:PythonFile"
@@ -300,22 +299,6 @@ def test_a_version_that_is_not_here_can_t_be_checked(node: Node) -> None:
 
     assert status == 1
     assert "there is no version 9 here to install; here are: 1" in said
-
-
-def test_the_memory_that_is_left_is_the_least_of_all(tmp_path: Path) -> None:
-    """Of the host, and of each control group above the process; files that can be forgotten do not count."""
-    (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    8000 kB\n")
-    assert available_memory(root=tmp_path) == 8000 * 1024
-    (tmp_path / "proc/self/cgroup").write_text("0::/a/b\n")
-    for place, most, used in (("a", "5000000", "4000000"), ("a/b", "max", "3000000")):
-        cgroup = tmp_path / "sys/fs/cgroup" / place
-        cgroup.mkdir(parents=True)
-        (cgroup / "memory.max").write_text(f"{most}\n")
-        (cgroup / "memory.current").write_text(f"{used}\n")
-        (cgroup / "memory.stat").write_text("anon 5\ninactive_file 500000\n")
-
-    assert available_memory(root=tmp_path) == 1_500_000
 
 
 def test_what_a_handover_costs_is_told(node: Node) -> None:

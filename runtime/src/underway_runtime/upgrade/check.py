@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import tempfile
@@ -27,6 +28,7 @@ from ..release.directory import VersionDirectory
 from ..release.errors import UnderwayError, listing
 from .change import differences
 from .handler import Handler
+from .memory import look
 from .scratch import nothing, started
 
 _OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
@@ -58,17 +60,10 @@ def check(
             found = tried
     reasons += found["problems"]
     how, why = _how(handler, running, version, found)
-    memory = {"needs": status.get("memory"), "available": available_memory(status.get("pid"))}
-    if (
-        how == "handover"
-        and memory["needs"]
-        and memory["available"] is not None
-        and memory["available"] < memory["needs"]
-    ):
-        notes.append(
-            f"memory may not do for two nodes: {_megabytes(memory['available'])} are available, and the running one has"
-            f" {_megabytes(memory['needs'])}"
-        )
+    memory = look(status, 0 if unfit else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+    if how == "handover":
+        reasons += memory.reasons
+        notes += memory.notes
     return {
         "version": version,
         "running": running,
@@ -82,7 +77,7 @@ def check(
         "not_handed_over": status.get("not_handed_over", []) if how == "handover" else [],
         "alone": found["alone"] if how == "handover" else [],
         "drains": _drains(settings, running) if running is not None and how == "handover" and not reasons else {},
-        "memory": memory,
+        "memory": {"needs": memory.needs, "available": memory.available},
     }
 
 
@@ -155,29 +150,6 @@ def host_problems(place: VersionDirectory) -> list[str]:
             return [
                 f"it needs glibc {floor} or later, and this host has {has}; build it on a system as old as this host"
             ]
-    return []
-
-
-def available_memory(pid: int | None = None, root: Path = Path("/")) -> int | None:
-    """Bytes that another process beside `pid` may take: the least of what the host and its cgroups have left."""
-    left = []
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        text = (root / "proc/meminfo").read_text()
-        left.append(int(text.partition("MemAvailable:")[2].split()[0]) * 1024)
-    with contextlib.suppress(OSError):
-        for line in (root / f"proc/{pid or 'self'}/cgroup").read_text().splitlines():
-            if line.startswith("0::/"):
-                place = line.removeprefix("0::/")
-                for above in (Path(place), *Path(place).parents):
-                    left += _left_in(root / "sys/fs/cgroup" / above)
-    return min(left, default=None)
-
-
-def _left_in(cgroup: Path) -> list[int]:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        most, used = ((cgroup / f"memory.{what}").read_text().strip() for what in ("max", "current"))
-        cached = (cgroup / "memory.stat").read_text().partition("inactive_file ")[2].split()[0]
-        return [max(0, int(most) - int(used) + int(cached))] if most != "max" else []
     return []
 
 
@@ -261,7 +233,3 @@ def _status(settings: Settings) -> dict[str, Any]:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:.0f} MB"

@@ -1,0 +1,90 @@
+"""Whether there is memory for two nodes, as there are while one hands over to the other.
+
+=================================================  =====================================================================
+left is                                            then
+=================================================  =====================================================================
+less than the running node has                     a note: what the new one will take is not known, and may be as much
+by a limit of a control group, less than the new   refused: it takes more than that before it is ready, and would be
+version has taken on trial                         ended then
+=================================================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_UNLIMITED = 1 << 60
+"""From here on a number of the first version of control groups means that there is no limit."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """In bytes; None where the system does not tell."""
+
+    needs: int | None
+    """What the running node has."""
+    tried: int
+    """What the new version has taken on trial; 0 where it was not tried."""
+    host: int | None
+    """What the host has left."""
+    limit: int | None
+    """What the control groups of the running node leave; None without a limit."""
+
+    @property
+    def available(self) -> int | None:
+        """What there is for a second node."""
+        return min((left for left in (self.host, self.limit) if left is not None), default=None)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it can't be done."""
+        if self.limit is None or self.limit >= self.tried:
+            return []
+        took, left = _megabytes(self.tried), _megabytes(self.limit)
+        return [f"memory does not do for two nodes: the limit leaves {left}, and the new version took {took} on trial"]
+
+    @property
+    def notes(self) -> list[str]:
+        """What may go wrong."""
+        if self.reasons or not self.needs or self.available is None or self.available >= self.needs:
+            return []
+        left, has = _megabytes(self.available), _megabytes(self.needs)
+        return [f"memory may not do for two nodes: {left} are available, and the running one has {has}"]
+
+
+def look(status: Mapping[str, Any], tried: int, root: Path = Path("/")) -> Memory:
+    """What there is beside the node that says this of itself; `tried` is in bytes."""
+    host = None
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        host = int((root / "proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) * 1024
+    limit = min(_left_by_limits(root, status.get("pid")), default=None)
+    return Memory(status.get("memory"), tried, host, limit)
+
+
+def _left_by_limits(root: Path, pid: int | None) -> Iterator[int]:
+    """Of each control group with a limit in which the process is; files that can be forgotten count as left."""
+    with contextlib.suppress(OSError):
+        for line in (root / f"proc/{pid or 'self'}/cgroup").read_text().splitlines():
+            match line.split(":", 2):
+                case ["0", "", place]:
+                    above, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file ")
+                case [_, "memory", place]:
+                    names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ")
+                    above = root / "sys/fs/cgroup/memory"
+                case _:
+                    continue
+            inner = Path(place.lstrip("/"))
+            for each in (inner, *inner.parents):
+                with contextlib.suppress(OSError, ValueError, IndexError):  # a word instead of a number: no limit
+                    most, used = (int((above / each / name).read_text()) for name in names[:2])
+                    cached = int((above / each / "memory.stat").read_text().partition(names[2])[2].split()[0])
+                    if most < _UNLIMITED:
+                        yield max(0, most - used + cached)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.0f} MB"
