@@ -37,9 +37,9 @@ def asgi(source: str = ASGI, **start: Any) -> App:
     return App("web", source, {"asgi": "web:app", "listen": ["tcp://127.0.0.1:0"], **start})
 
 
-def start(node: Node, said: str = r"listening on tcp://127\.0\.0\.1:(\d+)") -> tuple[Process, int]:
+def start(node: Node, said: str = r"listening on tcp://127\.0\.0\.1:(\d+)", **how: Any) -> tuple[Process, int]:
     """Start the release in the foreground; the process of its keeper, and the port where it says that it listens."""
-    process = node.spawn("start", stdout=subprocess.DEVNULL)
+    process = node.spawn("start", stdout=subprocess.DEVNULL, **how)
     port = int(read_until(process.stderr, said)[1])
     threading.Thread(target=_drain, args=(process,), daemon=True).start()
     return process, port

@@ -150,7 +150,7 @@ def test_a_version_that_fails_never_stops_the_one_before(
 
 
 def test_one_that_dies_after_it_has_taken_over_is_replaced_by_the_permanent_version(make: MakeNode) -> None:
-    """Uncommitted means temporary, with or without a heart; meanwhile connections wait."""
+    """Uncommitted means temporary, with or without a heart; meanwhile connections wait. It is not chosen again."""
     node = make(asgi(), libraries=["uvicorn"])
     add_sealed(node, "2", asgi(SECOND))
     keeper, port = start(node)
@@ -162,6 +162,12 @@ def test_one_that_dies_after_it_has_taken_over_is_replaced_by_the_permanent_vers
 
     assert served_by(port) == "1"
     assert status(node)["version"] == "1"
+    why = "it was ended by signal 9 before it was committed"
+    assert f"2  unpacked, failed: {why}, since" in node.run("releases").stdout
+    assert f"2 has failed: {why}; --again" in node.run("install", "2").stderr
+    assert node.run("install", "2", "--again").returncode == 0
+    assert "failed" not in node.run("releases").stdout
+    assert node.run("commit").returncode == 0
     assert terminate(keeper)[0] == 0
 
 
@@ -175,7 +181,8 @@ def test_what_is_not_committed_in_time_hands_back(make: MakeNode) -> None:
         assert node.run("install", "2", "--commit-within", "0.1").returncode == 0
         eventually(lambda: node.said()["version"] == "1" and served_by(port) == "1", "back to the permanent version")
         eventually(lambda: len(node.running()) == 2, "the other leaves")
-        assert node.run("install", "2", "--commit-within", "3600").returncode == 0
+        assert "2  unpacked, failed: it was not committed within 0.1 s" in node.run("releases").stdout
+        assert node.run("install", "2", "--again", "--commit-within", "3600").returncode == 0
         assert node.run("commit").returncode == 0
         assert node.run("restart", "--graceful").returncode == 0
         assert status(node)["version"] == "2"
@@ -265,7 +272,7 @@ def test_a_killed_keeper_takes_both_with_it(make: MakeNode, when: str) -> None:
 
 
 def test_the_old_one_may_be_killed_before_the_new_one_accepts(make: MakeNode) -> None:
-    """Then the permanent version is started, as it would be without a handover, and the new one is dropped."""
+    """Then the permanent version is started, as it would be without a handover; the new one is dropped, and not marked."""
     node = make(asgi(), libraries=["uvicorn"])
     (node.version / "heart").write_text('{"delay": 0.01}')
     add_sealed(node, "2", asgi(HANGS))
@@ -278,6 +285,7 @@ def test_the_old_one_may_be_killed_before_the_new_one_accepts(make: MakeNode) ->
 
     assert finish(installing)[0] == 1
     assert served_by(port) == "1"
+    assert "failed" not in node.run("releases").stdout
     assert len(node.running()) == 2
     assert terminate(keeper)[0] == 0
 

@@ -96,7 +96,7 @@ def test_only_configuration_changes_in_the_process(make: MakeNode) -> None:
 
 
 def test_without_a_commit_a_restart_boots_the_permanent_version(make: MakeNode) -> None:
-    """After a crash too; and where it is not committed in time, that takes over."""
+    """After a crash too; and where it is not committed in time, that takes over. Both are marked."""
     node = make(told("one"))
     node.configure(one={"a": 1})
     add_sealed(node, "2", one={"a": 2})
@@ -107,10 +107,12 @@ def test_without_a_commit_a_restart_boots_the_permanent_version(make: MakeNode) 
     os.kill(status(node)["pid"], signal.SIGKILL)
     assert runs(node)["version"] == "1"
 
-    run(node, "install", "2", "--commit-within", "0.1")
+    assert "it was ended by signal 9 before it was committed" in run(node, "install", "2", status=1)
+    run(node, "install", "2", "--again", "--commit-within", "0.1")
     eventually(lambda: node.said()["version"] == "1", "the permanent version takes over")
     eventually(lambda: len(children(process)) == 1, "the other leaves")
-    run(node, "install", "2")
+    assert "it was not committed within 0.1 s" in run(node, "install", "2", status=1)
+    run(node, "install", "2", "--again")
     run(node, "commit")
     run(node, "restart")
     assert status(node)["version"] == "2"

@@ -9,7 +9,7 @@ import pytest
 
 from archive_helpers import File
 from underway_runtime.release import ledger
-from underway_runtime.release.errors import BusyError, DamagedRelease, UnderwayError
+from underway_runtime.release.errors import BusyError, DamagedRelease, UnderwayError, UndoneError
 from underway_runtime.release.ledger import StateRefused
 from underway_runtime.upgrade.handler import Handler, commit, create_releases, mark_failed, releases, rollback
 from underway_runtime.upgrade.remove import remove
@@ -143,6 +143,79 @@ def test_rollback_of_what_was_not_committed_is_to_what_boots(host: Host) -> None
     assert rollback(host.handler) == {"version": "1.0", "from": "1.1", "changed": False}
     assert ledger.recorded(host.var)["1.1"].failed == "rolled back to 1.0"
     assert host.boots == "1.0"
+
+
+class Killed(BaseException):
+    """The end of a process, which nothing in it outlives."""
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_rollback_that_was_killed_goes_to_the_same_place(host: Host, committed: bool) -> None:
+    """After the node has handed over, and before anything else: what runs then would lead to another version."""
+    host.runs = "1.1"
+    if committed:
+        commit(host.handler)
+
+    def change(running: str, version: str) -> None:
+        host.runs = version
+        raise Killed
+
+    with pytest.raises(Killed):
+        rollback(host.handler, change=change)
+
+    assert host.runs == "1.0"
+    assert rollback(host.handler) == {"version": "1.0", "from": "1.1", "changed": committed}
+    assert host.boots == "1.0"
+    assert ledger.recorded(host.var)["1.1"].failed == "rolled back to 1.0"
+    with pytest.raises(StateRefused, match=r"no version before 1.0 to go back to"):
+        rollback(host.handler)
+
+
+def test_a_version_to_which_no_way_leads_back_is_marked(host: Host) -> None:
+    """The next rollback goes further back; one to what boots is tried again."""
+    host.runs = "1.1"
+    commit(host.handler)
+    host.upgrade("1.2")
+
+    def fail(running: str, version: str) -> None:
+        raise UndoneError(f"{version} has failed", "no database")
+
+    with pytest.raises(UndoneError):
+        rollback(host.handler, change=fail)
+    assert ledger.recorded(host.var)["1.1"].failed == "no database"
+    assert rollback(host.handler, dry_run=True)["version"] == "1.0"
+    host.archive("1.3")
+    host.unpack("1.3")
+    host.runs = "1.3"
+    for _ in range(2):
+        with pytest.raises(UndoneError, match=r"1\.2"):
+            rollback(host.handler, change=fail)
+
+
+# what the keeper notes
+
+
+@pytest.mark.parametrize(
+    ("noted", "failed"),
+    [
+        ("id-1 1.1 it ended with status 3\n", "it ended with status 3"),
+        ("id-0 1.1 of an install before\n", None),
+        ("id-1 1.7 of a version that is not here\n", None),
+        ("id-1", None),
+        ("", None),
+    ],
+)
+def test_what_the_keeper_has_replaced_is_marked(host: Host, noted: str, failed: str | None) -> None:
+    """Once, whoever reads it, and by the id of its install; a commit or another mark is newer."""
+    known = ledger.read(host.directory, host.var)
+    ledger.write(host.var, {**known, "1.1": replace(known["1.1"], installed="id-1")})
+    host.var.replaced.parent.mkdir(exist_ok=True)
+    host.var.replaced.write_text(noted)
+
+    assert {one["version"]: one["failed"] for one in releases(host.handler)} == {"1.0": None, "1.1": failed}
+    host.runs = "1.1"
+    commit(host.handler)
+    assert [one["failed"] for one in releases(host.handler)] == [None, None]
 
 
 def test_rollback_may_name_the_version(host: Host) -> None:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
+from . import lock
 from .child import Child
+from .heart import Heart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +21,16 @@ else:
     import _signal
 
 _AGAIN = 1.0
-"""Seconds until what is refused to the keeper itself is tried again."""
+"""Seconds until the permanent version is tried again where something is in its way."""
 _TO_ACCEPT = 300.0
 """Seconds for a successor that the node has not asked for."""
+
+
+class Asked:
+    """What was asked for: a version, or the permanent one where that is empty; and the seconds to its commit, or 0."""
+
+    def __init__(self, version: str, identity: str, to_commit: float) -> None:
+        self.version, self.identity, self.to_commit = version, identity, to_commit
 
 
 class Handover:
@@ -30,21 +40,21 @@ class Handover:
         self._keeper = keeper
         self.successor: Child | None = None
         self.leaving: Child | None = None
-        self.temporary = False
-        """Whether the node has taken over and is not committed."""
-        self._was_temporary = False
-        self._id, self._version, self._to_commit = "", "", 0.0  # of the successor
+        self.trial: Asked | None = None
+        """Of the node, where it has taken over and is not committed."""
+        self._before: Asked | None = None  # of the node before it became another version in place
+        self.replaced = ""
+        """The file that says why one was replaced."""
+        self._asked = Asked("", "", 0)  # of the successor
+        self._late = False  # the node was not committed in time
+        self._patience = _patience()  # with the permanent version, where it fails to take over for that
 
     def begin(self, version: str, identity: str, within: float, to_commit: float) -> str:
         """Start a successor; returns why not."""
         keeper = self._keeper
-        if self.successor is not None:
-            return "another version is about to take over"
-        if self.leaving is not None:
-            return f"the version before (pid {self.leaving.pid}) has not left yet"
-        if not keeper.serves:
-            return "it is starting, or stopping"
-        self._id, self._version, self._to_commit = identity, version, to_commit
+        if in_the_way := self._in_the_way():
+            return in_the_way
+        self._asked = Asked(version, identity, to_commit)
         try:
             self.successor = keeper.start_second(version)
         except OSError as error:
@@ -52,6 +62,13 @@ class Handover:
         keeper.systemd.reloading()
         keeper.timers["successor"] = time.monotonic() + within
         return ""
+
+    def _in_the_way(self) -> str:
+        if self.successor is not None:
+            return "another version is about to take over"
+        if self.leaving is not None:
+            return f"the version before (pid {self.leaving.pid}) has not left yet"
+        return "" if self._keeper.serves else "it is starting, or stopping"
 
     def begin_unasked(self, identity: str, why: str) -> bool:
         """Have the permanent version take over, because the keeper wants it; whether that has begun."""
@@ -68,8 +85,12 @@ class Handover:
         """A successor, or a commit, is late."""
         if name == "successor":
             self.give_up("it was not ready in time")
-        elif not self.begin_unasked("uncommitted", "not committed in time"):
-            self._keeper.timers["commit"] = now + _AGAIN
+        elif self.trial is not None:
+            self._late = True
+            if self._in_the_way():
+                self._keeper.timers["commit"] = now + _AGAIN
+            elif not self.begin_unasked(self.trial.identity, "not committed in time"):
+                self._try_again()
 
     def give_up(self, reason: str) -> None:
         """End a successor that has not accepted."""
@@ -88,7 +109,7 @@ class Handover:
         match word, fields:
             case "hello", [_, lock_path, *_]:
                 child.hello = fields
-                keeper.holdings.admit_second(child, lock_path, keeper.beat, self._id)
+                keeper.holdings.admit_second(child, lock_path, keeper.beat, self._asked.identity)
             case "about", [_, _]:
                 child.about = fields
                 child.answer("noted")
@@ -114,13 +135,16 @@ class Handover:
         """The node is about to become another version, has become it, or is what it was."""
         keeper = self._keeper
         match how, asked:
-            case "installing", _:
-                self._was_temporary, self.temporary = self.temporary, True
-            case "installed", [line, to_commit]:
-                self._await_commit(float(to_commit))
+            case "installing", [version, identity]:
+                self._before, self.trial = self.trial, Asked(version, identity, 0)
+            case "installed", [line, to_commit] if self.trial is not None:
+                trial = Asked(self.trial.version, self.trial.identity, float(to_commit))
+                self.committed()
+                self.trial = trial
+                self._await_commit(trial.to_commit)
                 keeper.systemd.tell(f"STATUS={line}")
             case "undone", _:
-                self.temporary = self._was_temporary
+                self.trial = self._before
 
     def _await_commit(self, within: float) -> None:
         self._keeper.timers.pop("commit", None)
@@ -128,9 +152,20 @@ class Handover:
             self._keeper.timers["commit"] = time.monotonic() + within
 
     def committed(self) -> None:
-        """The node is permanent."""
-        self.temporary = False
+        """The node is of the permanent version."""
+        if self._late and not self._asked.version:
+            self.give_up("what it was to follow was committed meanwhile")
+        self.trial, self._late, self._patience = None, False, _patience()
         self._keeper.timers.pop("commit", None)
+
+    def note(self, reason: str) -> None:
+        """Write down why the permanent version follows the one that was on trial: the ledger is not ours to write."""
+        if self.trial is not None:
+            try:
+                os.makedirs(os.path.dirname(self.replaced), exist_ok=True)
+                lock.replace(self.replaced, f"{self.trial.identity} {self.trial.version} {reason}\n")
+            except OSError as error:
+                self._keeper.say(f"{self.replaced} can't be written: {error.strerror}")
 
     def look(self) -> None:
         """What follows where one of them has ended."""
@@ -160,12 +195,30 @@ class Handover:
             keeper.say(f"the successor of {keeper.name} (pid {successor.pid}) has failed: {reason}")
             keeper.node.answer("successor", "failed", reason)
             keeper.systemd.tell("READY=1")
+            if self._late and not self._asked.version:
+                self._try_again()
+
+    def _try_again(self) -> None:
+        """The permanent version could not replace one that is late; that serves until it can."""
+        now = time.monotonic()
+        if (pause := self._patience.pause(now)) is not None:
+            self._keeper.timers["commit"] = now + pause
+        else:
+            self._keeper.say("the permanent version has failed too often, and is not tried again before a restart")
 
     def _accepting(self, new: Child, line: str) -> None:
         """The successor is the node from here on."""
-        self.successor, self.leaving = None, self._keeper.node
-        self.temporary = bool(self._version)
+        self.successor, self.leaving, asked = None, self._keeper.node, self._asked
+        if self.trial is not None and self._late and not asked.version:
+            self.note(f"it was not committed within {self.trial.to_commit:g} s")
+        self.committed()
+        self.trial = asked if asked.version else None
         self._keeper.follow(new, line)
-        self._await_commit(self._to_commit if self.temporary else 0)
+        self._await_commit(asked.to_commit if asked.version else 0)
         if self.leaving is not None:
             self.leaving.answer("successor", "accepting")
+
+
+def _patience() -> Heart:
+    """Eight tries, the first pause of 2 s and each twice as long as the last."""
+    return Heart(7, 3600, 2)

@@ -7,7 +7,7 @@ the keeper was told to stop                            the keeper ends
 it had asked for another                               the permanent release is started, at once
 it was asked to stop, or ended with status 0           the keeper ends
 it failed, there is a heart, and one was ready before  the permanent release is started, after a pause, until the limit
-it failed, and had taken over and was not committed    the permanent release is started, at once
+it failed, and had taken over and was not committed    the permanent release is started, at once, and why is noted
 it failed otherwise                                    the keeper ends, with the node's status
 =====================================================  =================================================================
 
@@ -97,7 +97,8 @@ class Keeper:
 
     def _spawn(self) -> None:
         """Start a node."""
-        self._ready = self._restart = self._stopping = self._asked = self.handover.temporary = False
+        self._ready = self._restart = self._stopping = self._asked = False
+        self.handover.committed()  # or about to be replaced by what is
         self._environ["RELEASE_STARTS"] = str(int(self._environ.get("RELEASE_STARTS", 0)) + 1)  # told by its metrics
         try:
             self.node = Child(self._command, self._environ, piped=self._log is not None)
@@ -148,8 +149,10 @@ class Keeper:
             return
         if died < 0:
             self.say(f"{self.name} was ended by signal {-died}")
-        if self.handover.temporary and status and not self._asked:
+        if self.handover.trial is not None and status and not self._asked:
             self.say(f"{self.name} ended with status {status} and was not committed; the permanent version is started")
+            how = f"was ended by signal {-died}" if died < 0 else f"ended with status {died}"
+            self.handover.note(f"it {how} before it was committed")
             self.systemd.reloading()
             self._spawn()
             return
@@ -279,8 +282,8 @@ class Keeper:
 
     def _obey(self, node: Child, word: str, fields: list[str], descriptors: list[int]) -> None:
         match word, fields:
-            case "hello", [name, lock_path, pid_path, stem, generations, size, alive, heart]:
-                self.name = name
+            case "hello", [name, lock_path, pid_path, replaced, stem, generations, size, alive, heart]:
+                self.name, self.handover.replaced = name, replaced
                 self._read_heart(heart)
                 if self.holdings.admit(node, lock_path, pid_path, self.beat) and self._log is not None:
                     self._log.open(stem, int(generations), int(size), float(alive), time.monotonic())

@@ -22,15 +22,10 @@ class Lock:
         os.pwrite(self.descriptor, document.encode().ljust(_SIZE - 1) + b"\n", 0)
 
     def write_pid(self) -> None:
-        """Write the pid file, as a whole. Raises OSError; then there is none, rather than that of another."""
-        temporary = f"{self._pid_path}.{os.getpid()}"
+        """Write the pid file. Raises OSError; then there is none, rather than that of another."""
         try:
-            with open(temporary, "wb", buffering=0) as file:
-                os.fchmod(file.fileno(), 0o644)
-                file.write(b"%d\n" % os.getpid())
-            os.rename(temporary, self._pid_path)
+            replace(self._pid_path, f"{os.getpid()}\n")
         except OSError:
-            _remove(temporary)
             _remove(self._pid_path)
             raise
 
@@ -56,6 +51,19 @@ def acquire(path: str, pid_path: str) -> Lock | str:
         os.close(descriptor)
         raise
     return lock
+
+
+def replace(path: str, text: str) -> None:
+    """Write a small file that others read, as a whole. Raises OSError. It waits for no disk: the service would wait too."""
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        with open(temporary, "wb", buffering=0) as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text.encode(errors="replace"))
+        os.rename(temporary, path)
+    except OSError:
+        _remove(temporary)
+        raise
 
 
 def _remove(path: str) -> None:

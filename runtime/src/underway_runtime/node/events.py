@@ -34,7 +34,7 @@ def new_id() -> str:
 
 def note(
     file: Path,
-    event: Literal["install", "boot", "drain", "soak", "rollback"],
+    event: Literal["install", "boot", "drain", "soak", "rollback", "return"],
     outcome: str,
     upgrade_id: str,
     **facts: object,

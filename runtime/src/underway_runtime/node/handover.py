@@ -34,12 +34,15 @@ from .keeping import Keeping
 class Handover:
     """What belongs to handovers of one node. All but `begin` is on the node's loop."""
 
-    def __init__(self, keeper: Keeping, applications: Applications, log: Log, within: float) -> None:
-        """`within`: seconds that a successor gets until it accepts."""
+    def __init__(
+        self, keeper: Keeping, applications: Applications, log: Log, within: float, note: Callable[[str], object]
+    ) -> None:
+        """`within`: seconds that a successor gets until it accepts; `note` takes why one has failed that nobody waits for."""
         self._keeper = keeper
         self._applications = applications
         self._log = log
         self._within = within
+        self._note = note
         self.leaving = asyncio.Event()
         """A successor accepts."""
         self.complete = asyncio.Event()
@@ -112,6 +115,8 @@ class Handover:
             case "successor", [("failed" | "busy") as how, reason]:
                 await self._start_again()
                 self._going = False
+                if self._outcome is None:
+                    self._note(reason)
                 self._settle({how: reason})
             case "accept", _ if not self._may_accept.done():
                 self._may_accept.set_result(states)

@@ -79,7 +79,7 @@ class InPlace:
         self._became = became
         self._log = log
 
-    async def install(self, runs: Version, version: str, own: Gates) -> dict[str, Any]:
+    async def install(self, runs: Version, version: str, identity: str, own: Gates) -> dict[str, Any]:
         """``{"installed": True}``, ``{"unfit": reason}`` or ``{"failed": reason}``.
 
         `runs` is what is installed now, `own` are the gates of the node.
@@ -96,7 +96,7 @@ class InPlace:
             return {"unfit": str(why)}
         except Exception as error:
             return {"failed": describe(error)}
-        self._keeper.installing()
+        self._keeper.installing(version, identity)
         try:
             await change.commit()
             await own.hold(wanted)

@@ -63,7 +63,7 @@ class Keeping:
         log, heart = settings.log, heart_of(settings)
         hello = (
             name,
-            *(str(path) for path in (place.lock, place.pid, place.log_stem(name))),
+            *(str(path) for path in (place.lock, place.pid, settings.var.replaced, place.log_stem(name))),
             *(str(number) for number in (log.generations, log.size, log.alive)),
             "" if heart is None else f"{heart.restarts} {heart.within} {heart.delay} {heart.beat}",
         )
@@ -174,9 +174,9 @@ class Keeping:
         """All is done here, and these are the states that are left."""
         self._tell("leaving", held=states)
 
-    def installing(self) -> None:
+    def installing(self, version: str, identity: str) -> None:
         """A version is put in place in this process; should it end, the permanent one is to be started."""
-        self._tell("installing")
+        self._tell("installing", version, identity)
 
     def installed(self, line: str, to_commit: float) -> None:
         """It is in place, and is to be committed within so many seconds, unless that is 0; `line` is for systemd."""

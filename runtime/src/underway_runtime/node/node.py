@@ -31,7 +31,7 @@ from typing import Any
 from ..release import gates
 from ..release.bootscript import BootScript, CodePath, Instruction, Start
 from ..release.errors import EXIT_FAILED, BootError
-from . import bootconfig, collector, config, cookie, events, inplace, listening, resolution, session, signals, state
+from . import bootconfig, collector, config, cookie, events, inplace, listening, oom, resolution, session, signals, state
 from .adopt import Adoption
 from .answering import Answering
 from .applications import Applications, Ending, Stopping, check_code_path
@@ -89,6 +89,7 @@ class Node:
         )
         self._handover: Handover | None = None
         self._gates = Gates(settings.tmp, settings.root)
+        self._stay: Callable[[], None] = lambda: None
 
     def run(self) -> int:
         """Run until the node stops, and return the exit status. Called once, in the main thread.
@@ -99,6 +100,8 @@ class Node:
             signals.install(self._on_signal)
             try:
                 self._keeper.hold(self._settings)
+                if self._keeper.identity:
+                    self._stay = oom.go_first()
                 start = self._prepare()
                 self._preparing = False
             except Stopping:
@@ -146,7 +149,7 @@ class Node:
                 return {"busy": reason}
             async with self._handover.alone:
                 runs = inplace.Version(self._settings, self._script, self._resolved, self._gates.wanted)
-                outcome = await self._in_place.install(runs, version, self._gates)
+                outcome = await self._in_place.install(runs, version, identity, self._gates)
                 if "installed" in outcome:
                     self._keeper.installed(self._line(), to_commit)
                 return outcome
@@ -260,7 +263,7 @@ class Node:
         if self._main_thread is not None:
             self._main_thread.watch(loop, self._on_signal, self.ask_to_stop)
         applications, settings = self.applications, self._settings
-        self._handover = handover = Handover(self._keeper, applications, log, self._within)
+        self._handover = handover = Handover(self._keeper, applications, log, self._within, self._note_failed)
         succeeds = bool(self._keeper.identity)
         self._answering.attach(loop)
         boot = asyncio.ensure_future(
@@ -279,6 +282,7 @@ class Node:
                 if succeeds:
                     self._answering.report.now("running")
                     self._keeper.accepting(self._line())
+                    self._stay()
                     events.note(settings.var.upgrades, "boot", "done", self._keeper.identity, version=settings.version)
                     await asyncio.wait(
                         {asyncio.ensure_future(handover.complete.wait()), asked, ending, leaving},
@@ -328,6 +332,11 @@ class Node:
         self._answering.open(self._secret)
         self._answering.about(self.applications, self._stop_timeout + _TO_END + _MARGIN)
         self._answering.attach(self._loop)
+
+    def _note_failed(self, reason: str) -> None:
+        """The permanent version was to take over again from this one, which had been installed."""
+        if self._keeper.identity:
+            events.note(self._settings.var.upgrades, "return", "failed", self._keeper.identity, reason=reason)
 
     async def _leave(self, handover: Handover, asked: asyncio.Future[Any]) -> None:
         self._answering.report.now("handing over")

@@ -6,8 +6,8 @@ JSON, because the keeper is to stay small.
 =====================================================  =================================================================
 the node says                                          the keeper answers, or does
 =====================================================  =================================================================
-hello NAME LOCK PID LOG GENERATIONS SIZE ALIVE HEART   ``held BEAT ID``, with the descriptor of the lock; ``busy DOCUMENT``,
-                                                       when another node has it; ``unwritable REASON``
+hello NAME LOCK PID REPLACED LOG GENERATIONS SIZE      ``held BEAT ID``, with the descriptor of the lock; ``busy DOCUMENT``,
+ALIVE HEART                                            when another node has it; ``unwritable REASON``
 about DOCUMENT STOP-TIMEOUT                            ``noted``: the document is in the lock file
 bind SOCKET...                                         ``bound OUTCOME...``, with a descriptor for each that is empty;
                                                        the other outcomes are reasons
@@ -37,8 +37,10 @@ the old one ends                                       ``left`` to the new one
 the new one fails, or takes too long, before it        it is killed; ``successor failed REASON`` to the old one
 accepts
 node: committed                                        it is not temporary any more
+a temporary one fails, or is not committed in COMMIT   the permanent one follows it, and the file REPLACED says why
+seconds
 
-node: installing                                       it is temporary: it becomes another version
+node: installing VERSION ID                            it is temporary: it becomes another version
 node: installed LINE COMMIT                            it is that; COMMIT as above
 node: undone                                           as before ``installing``
 =====================================================  =================================================================

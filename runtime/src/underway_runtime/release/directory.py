@@ -41,6 +41,7 @@
         │   └── gates-3f9c02d1/    0700; sockets over which gates ask the node
         ├── log/               hello.log.1 and so on, of a daemon
         ├── journal/           uses.jsonl: who ran which code in the node; upgrades.jsonl: what was installed, and how it went
+        │   └── replaced       "ID VERSION REASON": the last install that the keeper has undone, for the ledger
         └── ...
 """
 
@@ -257,6 +258,11 @@ class VarDirectory:
     def upgrades(self) -> Path:
         """The journal of boots, installs and drains that belong to an upgrade."""
         return self.path / "journal" / "upgrades.jsonl"
+
+    @property
+    def replaced(self) -> Path:
+        """Which install was undone by the keeper, and why; written by that, and read by `release.ledger`."""
+        return self.path / "journal" / "replaced"
 
     @property
     def lock(self) -> Path:

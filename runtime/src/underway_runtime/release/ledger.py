@@ -20,6 +20,7 @@ Each fact has one place that decides it, and the ledger adds what none of them k
 whether a version is here       ``releases/V/manifest.json``, which comes last and goes first
 which one is permanent          ``var/start.data``, else ``releases/start.data``: what boots
 which one is current            the node that runs; never written, for after a restart it is unpacked again
+whether it failed afterwards    ``var/journal/replaced``: the keeper, which has started the permanent one then
 ==============================  ==================================================================================
 
 So the rename of ``start.data`` is the whole of a commit. A ledger that a dead process left behind it says what was permanent
@@ -92,6 +93,8 @@ class Record:
     """Whether it has ever been permanent."""
     failed: str | None = None
     """Why it is not to be chosen again, unless it is asked for."""
+    installed: str | None = None
+    """The id of its last install, while that is not committed."""
 
 
 Ledger: TypeAlias = Mapping[str, Record]
@@ -128,7 +131,7 @@ def after(ledger: Ledger, event: Event, version: str, now: str, release_id: str 
     for name in sorted(states.keys() - changed.keys(), key=lambda name: name == version):
         record = ledger.get(name) or Record(states[name], release_id, now)
         if states[name] == "permanent":
-            record = replace(record, committed=True, failed=None)
+            record = replace(record, committed=True, failed=None, installed=None)
         changed[name] = replace(record, state=states[name], when=now)
     return changed
 
@@ -159,7 +162,7 @@ def read(directory: ReleaseDirectory, var: VarDirectory) -> dict[str, Record]:
 
     Raises DamagedRelease when it can't be read or what boots is not here, saying how to make it anew.
     """
-    return _settled(recorded(var), directory, boots(directory, var))
+    return _settled(_noted(recorded(var), var), directory, boots(directory, var))
 
 
 def recorded(var: VarDirectory) -> dict[str, Record]:
@@ -227,8 +230,20 @@ def _settled(ledger: Ledger, directory: ReleaseDirectory, version: str) -> dict[
         if record.state == "permanent" and name != version:
             settled[name] = replace(settled.pop(name), state="old")
     if settled[version].state != "permanent":
-        settled[version] = replace(settled.pop(version), state="permanent", committed=True)
+        settled[version] = replace(settled.pop(version), state="permanent", committed=True, installed=None)
     return settled
+
+
+def _noted(ledger: Ledger, var: VarDirectory) -> Ledger:
+    """The ledger, with what the keeper has written of the install that it has undone last."""
+    try:
+        identity, version, why = var.replaced.read_text(encoding="utf-8", errors="replace").split(maxsplit=2)
+    except (OSError, ValueError):
+        return ledger
+    record = ledger.get(version)
+    if record is None or record.installed != identity:
+        return ledger  # of an install that was settled since
+    return {**ledger, version: replace(record, failed=" ".join(why.split()), installed=None)}
 
 
 def _found(file: Path) -> Record:
@@ -256,7 +271,7 @@ def _parse(data: bytes) -> dict[str, Record]:
     except (TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is not a ledger: {error}") from None
     for name, record in ledger.items():
-        texts = (record.release_id, record.when, record.failed or "")
+        texts = (record.release_id, record.when, record.failed or "", record.installed or "")
         if record.state not in ("unpacked", "permanent", "old") or not all(map(_is_text, texts)):
             raise ValueError(f"what it says of {name!r} is not a record")
     return cast(dict[str, Record], ledger)

@@ -99,7 +99,10 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
             return check(from_environ(environ), handler, options.version, again=options.again, within=options.within)
         case "install":
             to_commit = options.commit_within or 0
-            return install(handler, Place(environ), options.version, again=options.again, to_commit=to_commit)
+            outcome = install(handler, Place(environ), options.version, again=options.again, to_commit=to_commit)
+            if outcome["state"] == "permanent":
+                _tell_keeper(Place(environ))
+            return outcome
         case "commit":
             return _commit(handler, Place(environ), options.version, dry_run=options.dry_run)
         case "upgrade":
@@ -110,7 +113,10 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
                 with suppress(NotRunning):  # it has ended since
                     _go_back(handler, Place(environ), running, version)
 
-            return handlers.rollback(handler, options.version, dry_run=options.dry_run, change=back)
+            outcome = handlers.rollback(handler, options.version, dry_run=options.dry_run, change=back)
+            if not options.dry_run:
+                _tell_keeper(Place(environ))
+            return outcome
         case "remove":
             return remove(handler, options.version, dry_run=options.dry_run)
         case "create-releases":
@@ -125,11 +131,16 @@ def _trust(options: argparse.Namespace, environ: Mapping[str, str]) -> Trust:
 def _commit(handler: Handler, place: Place, version: str | None, *, dry_run: bool = False) -> dict[str, Any]:
     outcome = handlers.commit(handler, version, dry_run=dry_run)
     if not dry_run:
-        with suppress(UnderwayError):  # it is permanent, whether its keeper knows or not
-            connection = connect(place)
-            connection.ask({"do": "committed"})
-            connection.close()
+        _tell_keeper(place)
     return outcome
+
+
+def _tell_keeper(place: Place) -> None:
+    """What runs is permanent, whether its keeper knows or not."""
+    with suppress(UnderwayError):
+        connection = connect(place)
+        connection.ask({"do": "committed"})
+        connection.close()
 
 
 def _upgrade(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from ..release import files, manifest
 from ..release import ledger as ledgers
 from ..release.directory import ReleaseDirectory, VarDirectory
-from ..release.errors import BusyError, UnderwayError
+from ..release.errors import BusyError, UnderwayError, UndoneError
 from ..release.ledger import Record
 from . import tree
 from .transaction import Transaction, transaction
@@ -84,16 +84,17 @@ def rollback(
 ) -> dict[str, Any]:
     """Go back: from a version that runs uncommitted to the permanent one, else from the permanent one to that before.
 
-    What is left is marked as failed. `change` makes a node that runs one version another, before anything else.
+    What is left is marked as failed. `change` makes a node that runs one version another. A rollback that
+    has not come to its end is taken up again, to the same version: what runs meanwhile does not say where it was to go.
     Raises StateRefused when there is nothing to go back to, and what `change` raises.
     """
     with changing(handler, f"rollback {version or ''}".rstrip(), dry_run) as act:
         ledger = settle(handler, dry_run)
         permanent, running = ledgers.permanent(ledger), handler.running_version()
-        if act.unfinished.get("to") == permanent and version in (None, permanent):
-            return {"version": permanent, "from": act.unfinished["from"], "changed": False}
-        left = running or permanent
-        target = version or (permanent if left != permanent else ledgers.previous(ledger))
+        begun = act.unfinished if _may_go_on(act.unfinished.get("to"), version, ledger) else {}
+        left = str(begun.get("from", running or permanent))
+        target = str(begun["to"]) if begun else version
+        target = target or (permanent if left != permanent else ledgers.previous(ledger))
         if target is None:
             raise ledgers.StateRefused(
                 f"there is no version before {permanent} to go back to, or all of them have failed"
@@ -102,13 +103,24 @@ def rollback(
         marked = _marked(ledger, left, f"rolled back to {target}")
         back = ledgers.after(marked, "rollback", target, handler.now()) if changes else marked
         if not dry_run:
-            if running is not None and running != target:
-                change(running, target)
             act.announce(**{"to": target, "from": left})
+            if running is not None and running != target:
+                try:
+                    change(running, target)
+                except UndoneError as error:
+                    if changes:
+                        ledgers.write(handler.var, _marked(ledger, target, error.reason))
+                    raise
             ledgers.write(handler.var, marked)
             if changes:
                 _boot_from_now_on(handler, target, back)
     return {"version": target, "from": left, "changed": changes}
+
+
+def _may_go_on(target: object, version: str | None, ledger: ledgers.Ledger) -> bool:
+    """Whether an unfinished rollback was to go there, and nothing speaks against it."""
+    record = ledger.get(str(target))
+    return record is not None and version in (None, target) and (record.state == "permanent" or not record.failed)
 
 
 def mark_failed(handler: Handler, version: str, why: str | None) -> None:
@@ -181,4 +193,7 @@ def _boot_from_now_on(handler: Handler, version: str, ledger: ledgers.Ledger) ->
 
 
 def _marked(ledger: ledgers.Ledger, version: str, why: str | None) -> dict[str, Record]:
-    return {name: replace(record, failed=why) if name == version else record for name, record in ledger.items()}
+    return {
+        name: replace(record, failed=why, installed=None) if name == version else record
+        for name, record in ledger.items()
+    }

@@ -1,5 +1,9 @@
 """install: the node becomes another version, which is current until it is committed; by handover, but see `change`.
 
+The ledger is written before: what runs is asked of the node, so nothing has to be added when it is done, and a command that
+is killed leaves nothing undone. The keeper knows the handover by an id that is in the ledger too, and notes under it why it has
+replaced the version before it was committed; whoever reads the ledger next finds it marked as failed.
+
 =========================================  ============================================================================
 what happens                               what follows
 =========================================  ============================================================================
@@ -7,6 +11,9 @@ it does not boot, or pass its gates, or    it is killed, the old one was never s
 is not ready in time
 it accepts, and is gone before it has      the keeper starts the permanent version; marked as failed, 4
 said so itself
+it is gone later, or not committed in      the keeper starts the permanent version; marked as failed
+time
+the old one is gone before it accepts      it is killed, the keeper starts the permanent version; not marked, 1
 it says that it runs, and the old one      0
 has left
 =========================================  ============================================================================
@@ -21,9 +28,9 @@ from typing import Any
 from ..node import events
 from ..node.control.client import Place
 from ..release import ledger as ledgers
-from ..release.errors import UndoneError
+from ..release.errors import UnderwayError, UndoneError
 from .change import change
-from .handler import Handler, changing, mark_failed, settle
+from .handler import Handler, changing, settle
 
 
 def install(
@@ -48,18 +55,21 @@ def install(
         outcome = {"version": version, "before": running, "state": installed[version].state}
         if version == running:
             return {**outcome, "changed": False}
-        if why:
-            mark_failed(handler, version, None)
         identity = events.new_id()
+        boots = installed[version].state == "permanent"
+        trial = replace(installed[version], failed=None, installed=None if boots else identity)
         told = partial(
             events.note, handler.var.upgrades, "install", upgrade_id=identity, version=version, before=running
         )
+        ledgers.write(handler.var, {**installed, version: trial})
         try:
-            how, status = change(handler.directory, place, running, version, identity, to_commit)
+            how, status = change(handler.directory, place, running, version, identity, 0 if boots else to_commit)
         except UndoneError as error:
-            mark_failed(handler, version, error.reason)
+            ledgers.write(handler.var, {**known, version: replace(known[version], failed=error.reason)})
             told("undone", reason=error.reason)
             raise
-        ledgers.write(handler.var, {**installed, version: replace(installed[version], failed=None)})
+        except UnderwayError:
+            ledgers.write(handler.var, known)
+            raise
         told("done", how=how)
     return {**outcome, "changed": True, "how": how, "id": identity, "pid": status["pid"]}
