@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TIMEOUT = 300.0
+ASKED = "?"
+"""For what runs: the node is asked, as ever."""
 
 _CHILD = """
 import os, signal, sys
@@ -55,7 +57,8 @@ from underway.cli import main
 _RELEASE = """
 from underway_runtime import boot
 from underway_runtime.upgrade import commands
-commands.running_version = lambda settings: runs
+if runs != "?":
+    commands.running_version = lambda settings: runs
 for name in ("write", "pwrite", "fsync"):
     setattr(os, name, dying(getattr(os, name)))
 def main():

@@ -87,7 +87,7 @@ def test_a_commit_is_in_time_until_the_permanent_version_accepts(make: MakeNode,
 
 
 def test_one_that_passes_its_gates_and_dies_a_second_later(make: MakeNode) -> None:
-    """`upgrade` tries the gates again where it serves, for as long as they soak: it is not committed, marked, and the permanent one runs."""
+    """`upgrade` tries the gates again where it serves, for as long as they soak: it is marked, and the permanent one runs."""
 
     def dying(dies: bool) -> App:
         return App("later", DIES_LATER.replace("DIES", str(dies)), {"class": "later:App"})
