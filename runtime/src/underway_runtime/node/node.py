@@ -31,7 +31,20 @@ from typing import Any
 from ..release import gates
 from ..release.bootscript import BootScript, CodePath, Instruction, Start
 from ..release.errors import EXIT_FAILED, BootError
-from . import bootconfig, collector, config, cookie, events, inplace, listening, oom, resolution, session, signals, state
+from . import (
+    bootconfig,
+    collector,
+    config,
+    cookie,
+    events,
+    inplace,
+    listening,
+    oom,
+    resolution,
+    session,
+    signals,
+    state,
+)
 from .adopt import Adoption
 from .answering import Answering
 from .applications import Applications, Ending, Stopping, check_code_path
