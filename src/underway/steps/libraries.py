@@ -178,7 +178,15 @@ def _reserved(release: Release) -> set[str]:
     python = f"python{minor(release.interpreter_version)}"
     own = (
         *(place.manifest, place.code_index, place.pyvenv_cfg, place.sys_config, place.cookie_source, place.launcher),
-        *(place.sbom, place.glibc, place.env_sh, place.python_args, place.remote_python_args, place.runtime_config),
+        *(
+            place.sbom,
+            place.glibc,
+            place.relup,
+            place.env_sh,
+            place.python_args,
+            place.remote_python_args,
+            place.runtime_config,
+        ),
         *(place.heart, place.unit("service"), place.unit("socket")),
         *(place.python, place.python.with_name("python3"), place.python.with_name(python)),
     )

@@ -26,6 +26,7 @@
     │       ├── start.script  start_clean.script    boot scripts
     │       ├── sys.config     configuration as built
     │       ├── gates.json     what must hold for this version to stand; only where gates are set
+    │       ├── relup          how to come here from other versions and go back; only where the project has one
     │       ├── cookie.source  where the node takes its cookie from; never the cookie
     │       ├── heart          how often a node that fails is started again; only where it is
     │       ├── systemd.service  systemd.socket   what `bin/hello systemd` prints, but for what is known there only
@@ -136,6 +137,11 @@ class VersionDirectory:
     def gates(self) -> Path:
         """Written where the release has some; read by `release.gates`."""
         return self.path / "gates.json"
+
+    @property
+    def relup(self) -> Path:
+        """Written where the project has one; read by `release.relup`."""
+        return self.path / "relup"
 
     @property
     def cookie_source(self) -> Path:

@@ -7,10 +7,11 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .directory import ReleaseDirectory
 from .errors import DamagedRelease
 
 FORMAT = 1
@@ -46,6 +47,12 @@ class Manifest:
     def release_id(self) -> str:
         """64 hexadecimal digits: the digest of everything in the manifest."""
         return hashlib.sha256(json.dumps(_document(self), sort_keys=True).encode()).hexdigest()
+
+
+def plan_id(manifest: Manifest) -> str:
+    """The release id that it had without its relup: what relups know a release by, so that one can hold its own."""
+    relup = ReleaseDirectory(Path()).version(manifest.version).relup.as_posix()
+    return replace(manifest, files={path: entry for path, entry in manifest.files.items() if path != relup}).release_id
 
 
 def survey(root: Path, paths: Iterable[str]) -> dict[str, Entry]:

@@ -1,0 +1,131 @@
+"""The definitions in a compiled module, and what tells whether two of them do the same.
+
+A definition is the code of a function: of a method, a lambda or a comprehension too, and of what is nested. Its path is
+its qualified name, ``Room.join`` or ``make.<locals>.inner``; the second of one name, such as the setter of a property, is
+``Room.size#2``, and what is nested in that begins so. The bodies of classes are no definitions, those within functions
+are part of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from opcode import opmap
+from types import CodeType
+from typing import Any
+
+CO_OPTIMIZED = 0x1
+"""Every function has this flag; modules and class bodies do not."""
+
+POSITIONS = ("__firstlineno__", "__static_attributes__")
+"""What the compiler adds to a class body since 3.13: where it is, and what its methods say already."""
+
+
+def tree(module: CodeType) -> Mapping[str, CodeType]:
+    """The definitions of a module's code by their paths, each before what is nested in it."""
+    found: dict[str, CodeType] = {}
+    seen: dict[str, int] = {}
+    _collect(module, "", found, seen)
+    return found
+
+
+def is_function(code: CodeType) -> bool:
+    """Whether this is the code of a function, not of a class body or a module."""
+    return bool(code.co_flags & CO_OPTIMIZED)
+
+
+def digest(code: CodeType) -> str:
+    """64 hexadecimal digits: equal where two definitions do the same, wherever they stand.
+
+    All of it counts, what is nested too, but for the name of the file and the lines. It is the same for the code in a pyc
+    and for that of a live function, and only comparable within one version of the interpreter.
+    """
+    sha256 = hashlib.sha256()
+    for part in _parts(code):
+        sha256.update(len(part).to_bytes(8, "little"))
+        sha256.update(part)
+    return sha256.hexdigest()
+
+
+def _collect(code: CodeType, prefix: str, found: dict[str, CodeType], seen: dict[str, int]) -> None:
+    for constant in code.co_consts:
+        if not isinstance(constant, CodeType):
+            continue
+        path = prefix + constant.co_name
+        seen[path] = seen.get(path, 0) + 1
+        if seen[path] > 1:
+            path = f"{path}#{seen[path]}"
+        if not is_function(constant):
+            _collect(constant, f"{path}.", found, seen)
+            continue
+        found[path] = constant
+        # The scope of type parameters has a code of its own, which is in no qualified name.
+        generic = constant.co_name.startswith("<generic parameters of ")
+        _collect(constant, prefix if generic else f"{path}.<locals>.", found, seen)
+
+
+def _parts(code: CodeType) -> Iterator[bytes]:
+    numbers = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags, code.co_stacksize)
+    yield repr(numbers).encode()
+    for names in (
+        (code.co_name, code.co_qualname),
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+    ):
+        yield from _constant(names)
+    yield code.co_code
+    yield code.co_exceptiontable
+    without = _positions(code)
+    for number, constant in enumerate(code.co_consts):
+        yield from _constant(None if number in without else constant)
+
+
+def _constant(value: Any) -> Iterator[bytes]:
+    """Bytes that stand for a constant, with its type: 1, 1.0 and True are equal, and not the same."""
+    yield type(value).__name__.encode()
+    match value:
+        case CodeType():
+            yield from _parts(value)
+        case str():
+            yield value.encode("utf-8", "surrogatepass")
+        case bytes():
+            yield value
+        case bool():
+            yield repr(value).encode()
+        case int():
+            yield hex(value).encode()
+        case tuple():
+            yield str(len(value)).encode()
+            for item in value:
+                yield from _constant(item)
+        case frozenset():
+            yield from sorted(_joined(item) for item in value)
+            yield str(len(value)).encode()
+        case slice():
+            yield from _constant((value.start, value.stop, value.step))
+        case _:
+            yield repr(value).encode()
+
+
+def _joined(value: Any) -> bytes:
+    return b"".join(len(part).to_bytes(8, "little") + part for part in _constant(value))
+
+
+def _positions(code: CodeType) -> set[int]:
+    """Which constants of a class body say nothing but where it is."""
+    if is_function(code) or not any(name in code.co_names for name in POSITIONS):
+        return set()
+    pairs = list(zip(code.co_code[::2], code.co_code[1::2], strict=True))
+    if any(op == opmap["EXTENDED_ARG"] for op, _ in pairs):
+        return set()  # so big that it is as well to call it another when it has moved
+    loaded = [arg for op, arg in pairs if op == opmap["LOAD_CONST"]]
+    return {
+        arg
+        for (op, arg), (then, name) in pairwise(pairs)
+        if (op, then) == (opmap["LOAD_CONST"], opmap["STORE_NAME"])
+        and code.co_names[name] in POSITIONS
+        and loaded.count(arg) == 1  # what else is the same number stays
+    }

@@ -1,0 +1,380 @@
+"""The low-level instructions of a relup, by OTP's names, as values and as JSON.
+
+In JSON each is an object whose first key names it: ``{"load_object_code": "chat", "version": "0.2.0", "modules": […]}``.
+docs/reference/relup.md says what each does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias
+
+from . import plain
+
+PurgeMethod: TypeAlias = Literal["soft", "brutal"]
+Timeout: TypeAlias = Literal["default", "infinity"] | float
+"""Seconds, or what the node says, or for ever."""
+
+GUARDS = ("no_closures", "no_holders", "no_instances", "plain_class")
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A definition whose code is another: digests of the code that is to be found, and that comes."""
+
+    was: str
+    now: str
+    contract: bool = False
+    """Whether its signature, or how it may be used, is another too."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What must hold in the live process, or nothing is done.
+
+    ================  ================================================================================
+    ``no_closures``   no live function has the code of this definition
+    ``no_holders``    nothing but the module, or the class, refers to what has this name
+    ``no_instances``  the class of this name has none, and no subclass
+    ``plain_class``   the class of this name is made by `type` or `abc.ABCMeta`
+    ================  ================================================================================
+    """
+
+    kind: str
+    of: str
+
+
+@dataclass(frozen=True)
+class LoadObjectCode:
+    """Read the modules of a version of an application into memory."""
+
+    application: str
+    version: str
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PointOfNoReturn:
+    """What comes before has changed nothing."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Make a module that is loaded the one of the new version. Names are ``NAME`` of the module or ``CLASS.MEMBER``."""
+
+    module: str
+    application: str
+    pre: PurgeMethod = "brutal"
+    post: PurgeMethod = "brutal"
+    fragment: bytes | None = None
+    """Marshalled code: the statements of the new module that must run; in it a class that is there already holds only the members
+    that are taken out of it."""
+    changed: Mapping[str, Changed] = field(default_factory=dict)
+    """Definitions, by their paths in `codetree`, whose code is replaced."""
+    refreshed: tuple[str, ...] = ()
+    """Functions that keep their identity and take defaults and annotations from the fragment."""
+    added: tuple[str, ...] = ()
+    """Names that are bound to what the fragment binds them to."""
+    removed: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Names whose plain value changes -> the value that is to be found; the new one comes from the fragment."""
+    rebind: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Names that were imported -> module and name that they are bound to anew."""
+    imports: tuple[str, ...] = ()
+    """Modules that the fragment imports for the first time."""
+    code_change: tuple[str, ...] = ()
+    """The classes, and ``""`` for the module, that define ``code_change`` in the newer version."""
+    caches: tuple[str, ...] = ()
+    """Functions whose ``cache_clear`` is called."""
+    guards: tuple[Guard, ...] = ()
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Forget a module, which the new version does not have."""
+
+    module: str
+    pre: PurgeMethod = "brutal"
+    post: PurgeMethod = "brutal"
+    guards: tuple[Guard, ...] = ()
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Let go of what is left of these modules' old code."""
+
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Suspend:
+    """Hold new work that enters these modules, and wait until none is inside: each module with its deadline."""
+
+    modules: tuple[tuple[str, Timeout], ...]
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Let work into these modules again."""
+
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CodeChange:
+    """Carry over the state that these modules define, each with what is handed to its ``code_change`` as `extra`."""
+
+    direction: Literal["up", "down"]
+    modules: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Stop the applications that these modules start."""
+
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start the applications that `Stop` has stopped."""
+
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SyncNodes:
+    """Wait until all these nodes are at the instruction with this id; a ``module:function`` may say which they are."""
+
+    id: str
+    nodes: tuple[str, ...] = ()
+    function: str | None = None
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Call a function of a module; `arguments` are plain data."""
+
+    module: str
+    function: str
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class ApplicationLoad:
+    """Make an application known as the boot script of the new version has it."""
+
+    application: str
+
+
+@dataclass(frozen=True)
+class ApplicationStart:
+    """Start an application that is loaded."""
+
+    application: str
+    mode: Literal["permanent", "transient", "temporary"] = "permanent"
+
+
+@dataclass(frozen=True)
+class ApplicationStop:
+    """Stop an application."""
+
+    application: str
+
+
+@dataclass(frozen=True)
+class ApplicationUnload:
+    """Forget an application that is stopped."""
+
+    application: str
+
+
+@dataclass(frozen=True)
+class RestartNewEmulator:
+    """The interpreter, or the runtime, is another: hand over to a fresh one before anything else."""
+
+
+@dataclass(frozen=True)
+class RestartEmulator:
+    """Hand over to a fresh interpreter of the new version."""
+
+
+Instruction: TypeAlias = (
+    LoadObjectCode | PointOfNoReturn | Load | Remove | Purge | Suspend | Resume | CodeChange | Stop | Start | SyncNodes
+    | Apply | ApplicationLoad | ApplicationStart | ApplicationStop | ApplicationUnload | RestartNewEmulator
+    | RestartEmulator
+)  # fmt: skip
+
+
+def to_json(instruction: Instruction) -> dict[str, Any]:
+    """An instruction as `json` writes it. Raises ValueError for values in it that are not plain."""
+    name, codecs = next((name, codecs) for name, (kind, codecs) in _FORMS.items() if type(instruction) is kind)
+    if not codecs:
+        return {name: True}
+    document = {}
+    for number, each in enumerate(fields(instruction)):
+        value = getattr(instruction, each.name)
+        document[name if number == 0 else each.name] = codecs[each.name].write(value)
+    return document
+
+
+def from_json(document: Any) -> Instruction:
+    """The instruction that `to_json` made this of. Raises ValueError when it made no such thing."""
+    if not isinstance(document, dict) or not document:
+        raise ValueError(f"an instruction is an object, not {document!r}")
+    name = next(iter(document))
+    if name not in _FORMS:
+        raise ValueError(f"unknown instruction {name!r}")
+    kind, codecs = _FORMS[name]
+    if not codecs:
+        return kind()  # type: ignore[no-any-return]
+    keys = [name, *list(codecs)[1:]]
+    if problems := [key for key in keys if key not in document] + [key for key in document if key not in keys]:
+        raise ValueError(f"an instruction {name!r} has {', '.join(keys)}; look at {', '.join(map(repr, problems))}")
+    try:
+        values = {field: codec.read(document[key]) for (field, codec), key in zip(codecs.items(), keys, strict=True)}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{name} {document[name]!r}: {error}") from None
+    return kind(**values)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Codec:
+    """How a field is written to JSON, and read; to read raises TypeError or ValueError."""
+
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+def _one_of(*choices: str) -> _Codec:
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+        return str(value)
+
+    return _Codec(str, read)
+
+
+def _maybe(codec: _Codec) -> _Codec:
+    return _Codec(
+        lambda value: None if value is None else codec.write(value),
+        lambda value: None if value is None else codec.read(value),
+    )
+
+
+def _list(codec: _Codec) -> _Codec:
+    def read(values: Any) -> tuple[Any, ...]:
+        if not isinstance(values, list):
+            raise TypeError(f"{values!r} is not a list")
+        return tuple(map(codec.read, values))
+
+    return _Codec(lambda values: [codec.write(value) for value in values], read)
+
+
+def _by_name(codec: _Codec) -> _Codec:
+    return _Codec(
+        lambda values: {name: codec.write(value) for name, value in values.items()},
+        lambda values: {_text(name): codec.read(value) for name, value in values.items()},
+    )
+
+
+def _pair(first: str, codec: _Codec, second: str = "module") -> _Codec:
+    return _Codec(
+        lambda pair: {second: pair[0], first: codec.write(pair[1])},
+        lambda entry: (_text(entry[second]), codec.read(entry[first])),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a string")
+    return value
+
+
+def _timeout(value: Any) -> Timeout:
+    if value in ("default", "infinity"):
+        return "infinity" if value == "infinity" else "default"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ValueError(f"{value!r} is no time to wait; it is a number of seconds, 'default' or 'infinity'")
+    return float(value)
+
+
+def _binding(value: Any) -> tuple[str, str]:
+    module, name = value
+    return _text(module), _text(name)
+
+
+def _fragment(value: Any) -> bytes:
+    try:
+        return base64.b64decode(_text(value), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"a fragment is base64: {error}") from None
+
+
+def _changed(value: Any) -> Changed:
+    if not isinstance(value["contract"], bool):
+        raise TypeError(f"{value['contract']!r} is neither true nor false")
+    return Changed(_text(value["was"]), _text(value["is"]), value["contract"])
+
+
+def _guard(value: Any) -> Guard:
+    [(kind, of)] = value.items()
+    if kind not in GUARDS:
+        raise ValueError(f"there is no guard {kind!r}")
+    return Guard(kind, _text(of))
+
+
+_TEXT = _Codec(lambda value: value, _text)
+_TEXTS = _list(_TEXT)
+_PURGE = _one_of("soft", "brutal")
+_PLAIN = _Codec(plain.encode, plain.decode)
+_VALUE = _Codec(lambda value: {"was": plain.encode(value)}, lambda entry: plain.decode(entry["was"]))
+_GUARDS = _list(_Codec(lambda guard: {guard.kind: guard.of}, _guard))
+_CHANGED = _Codec(lambda value: {"was": value.was, "is": value.now, "contract": value.contract}, _changed)
+_FRAGMENT = _Codec(lambda value: base64.b64encode(value).decode(), _fragment)
+
+_FORMS: Mapping[str, tuple[Any, Mapping[str, _Codec]]] = {
+    "load_object_code": (LoadObjectCode, {"application": _TEXT, "version": _TEXT, "modules": _TEXTS}),
+    "point_of_no_return": (PointOfNoReturn, {}),
+    "load": (
+        Load,
+        {
+            "module": _TEXT,
+            "application": _TEXT,
+            "pre": _PURGE,
+            "post": _PURGE,
+            "fragment": _maybe(_FRAGMENT),
+            "changed": _by_name(_CHANGED),
+            "refreshed": _TEXTS,
+            "added": _TEXTS,
+            "removed": _TEXTS,
+            "values": _by_name(_VALUE),
+            "rebind": _by_name(_Codec(list, _binding)),
+            "imports": _TEXTS,
+            "code_change": _TEXTS,
+            "caches": _TEXTS,
+            "guards": _GUARDS,
+        },
+    ),
+    "remove": (Remove, {"module": _TEXT, "pre": _PURGE, "post": _PURGE, "guards": _GUARDS}),
+    "purge": (Purge, {"modules": _TEXTS}),
+    "suspend": (Suspend, {"modules": _list(_pair("timeout", _Codec(lambda value: value, _timeout)))}),
+    "resume": (Resume, {"modules": _TEXTS}),
+    "code_change": (CodeChange, {"direction": _one_of("up", "down"), "modules": _list(_pair("extra", _PLAIN))}),
+    "stop": (Stop, {"modules": _TEXTS}),
+    "start": (Start, {"modules": _TEXTS}),
+    "sync_nodes": (SyncNodes, {"id": _TEXT, "nodes": _TEXTS, "function": _maybe(_TEXT)}),
+    "apply": (Apply, {"module": _TEXT, "function": _TEXT, "arguments": _list(_PLAIN)}),
+    "application_load": (ApplicationLoad, {"application": _TEXT}),
+    "application_start": (
+        ApplicationStart,
+        {"application": _TEXT, "mode": _one_of("permanent", "transient", "temporary")},
+    ),
+    "application_stop": (ApplicationStop, {"application": _TEXT}),
+    "application_unload": (ApplicationUnload, {"application": _TEXT}),
+    "restart_new_emulator": (RestartNewEmulator, {}),
+    "restart_emulator": (RestartEmulator, {}),
+}
