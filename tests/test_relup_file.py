@@ -88,6 +88,7 @@ loads = st.builds(
     tuples,
     tuples,
     tuples,
+    tuples,
     st.dictionaries(names, hashables, max_size=3),
     st.dictionaries(names, st.tuples(names, names), max_size=3),
     tuples,

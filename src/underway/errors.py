@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from underway_runtime.release.errors import BusyError, UnderwayError, UsageError, listing
+from underway_runtime.release.errors import EXIT_REFUSED, BusyError, UnderwayError, UsageError, listing
 
-__all__ = ["BuildError", "BusyError", "ProjectError", "StepError", "UnderwayError", "UsageError", "listing"]
+__all__ = [
+    "BuildError",
+    "BusyError",
+    "PlanRefused",
+    "ProjectError",
+    "StepError",
+    "UnderwayError",
+    "UsageError",
+    "listing",
+]
 
 
 class ProjectError(UnderwayError):
@@ -17,3 +26,9 @@ class StepError(UnderwayError):
 
 class BuildError(UnderwayError):
     """A release that is well described could not be built on this machine."""
+
+
+class PlanRefused(UnderwayError):
+    """A change between two releases is one that a person must decide on."""
+
+    exit_code = EXIT_REFUSED

@@ -12,6 +12,7 @@ from ..errors import UnderwayError
 from .delta import delta
 from .init import init
 from .release import release
+from .relup import relup
 from .run import run
 from .verify import verify
 
@@ -22,7 +23,7 @@ def underway() -> None:
     """Releases for Python: a service, its locked dependencies and its interpreter in one movable directory."""
 
 
-for command in (delta, init, release, run, verify):
+for command in (delta, init, release, relup, run, verify):
     underway.add_command(command)
 
 

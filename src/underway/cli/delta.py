@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from underway_runtime.release import archive, layout, manifest, signature
 from underway_runtime.release import delta as deltas
-from underway_runtime.release.errors import UsageError
-from underway_runtime.release.manifest import Manifest
+from underway_runtime.release import signature
 
 from ..errors import BuildError
+from ..upgrade.releases import open_release
 
 _FILE = click.Path(path_type=Path, exists=True)
 
@@ -35,7 +32,7 @@ def delta(old: Path, new: Path, output: Path | None, sign_key: Path | None, as_j
     Archives are checked and unpacked into a temporary directory; nothing of either is executed.
     """
     with ExitStack() as cleanup:
-        one, other = (_open(path, cleanup) for path in (old, new))
+        one, other = (open_release(path, cleanup) for path in (old, new))
         name, versions = other.manifest.name, (one.manifest.version, other.manifest.version)
         place = output or deltas.path(other.beside, name, *versions)
         try:
@@ -57,34 +54,3 @@ def delta(old: Path, new: Path, output: Path | None, sign_key: Path | None, as_j
         click.echo(json.dumps(outcome, indent=1))
     else:
         click.echo(f"Delta {name} {versions[0]} -> {versions[1]} at {os.path.relpath(place)}, {size / 1000:.1f} kB")
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A release to read files of."""
-
-    root: Path
-    manifest: Manifest
-    date: int
-    beside: Path
-
-
-def _open(path: Path, cleanup: ExitStack) -> _Opened:
-    if path.is_file():
-        scratch = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="underway-")))
-        found = archive.extract(path, scratch / "release")
-        return _Opened(scratch / "release", found.manifest, found.date, path.absolute().parent)
-    path = path.resolve()
-    place = path if (path / "manifest.json").is_file() and path.parent.name == "releases" else _only_version(path)
-    root = place.parent.parent
-    return _Opened(root, manifest.read(place / "manifest.json"), layout.source_date(os.environ), root.parent)
-
-
-def _only_version(root: Path) -> Path:
-    places = sorted(file.parent for file in (root / "releases").glob("*/manifest.json"))
-    if not places:
-        raise UsageError(f"{root} is neither an archive nor a release")
-    if len(places) > 1:
-        example = os.path.relpath(places[-1])
-        raise UsageError(f"{root} holds {len(places)} versions; name the one that is meant, such as {example}")
-    return places[0]

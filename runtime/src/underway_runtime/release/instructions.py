@@ -36,7 +36,7 @@ class Guard:
     """What must hold in the live process, or nothing is done.
 
     ================  ================================================================================
-    ``no_closures``   no live function has the code of this definition
+    ``no_closures``   no live function has the code of this definition, and no frame runs it
     ``no_holders``    nothing but the module, or the class, refers to what has this name
     ``no_instances``  the class of this name has none, and no subclass
     ``plain_class``   the class of this name is made by `type` or `abc.ABCMeta`
@@ -79,6 +79,8 @@ class Load:
     added: tuple[str, ...] = ()
     """Names that are bound to what the fragment binds them to."""
     removed: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    """Names that are there already, and are bound to what the fragment binds them to: at the swap, not before."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Names whose plain value changes -> the value that is to be found; the new one comes from the fragment."""
     rebind: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -351,6 +353,7 @@ _FORMS: Mapping[str, tuple[Any, Mapping[str, _Codec]]] = {
             "refreshed": _TEXTS,
             "added": _TEXTS,
             "removed": _TEXTS,
+            "replaced": _TEXTS,
             "values": _by_name(_VALUE),
             "rebind": _by_name(_Codec(list, _binding)),
             "imports": _TEXTS,

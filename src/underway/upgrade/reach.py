@@ -1,0 +1,204 @@
+"""What was computed when modules were imported, from something that changes: nothing would compute it anew.
+
+Which function a call ends in can't be told in general, so names are followed: what an expression mentions, what the functions of
+these names mention, and so on. That finds too much rather than too little.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+
+from .edit import Edit, World
+from .rules import decorators
+from .source import Function, Module, import_time, initialiser, names_bound
+from .values import NotPlain
+
+_KEEPERS = {
+    *("starlette.routing.Route", "starlette.routing.WebSocketRoute", "fastapi.routing.APIRoute"),
+    *("functools.partial", "typing.TypeVar", "typing.NewType", "typing.cast", "dataclasses.field"),
+}
+"""What keeps a function that it is given, and does not call it."""
+
+
+def check(world: World, edits: Mapping[str, Edit], modules: Iterable[Module]) -> None:
+    """Write RESTART rows for all that runs at import in these modules of the new release and reaches what changes."""
+    changed = {name: edit.new.name for edit in edits.values() for name in edit.own}
+    if not changed:
+        return
+    every = list(modules)
+    mentions = _mentions(every)
+    for module in every:
+        edit = edits.get(module.name)
+        for name, node in _import_time(world, module, edit):
+            made_anew = edit is not None and bool({name, name.partition(".")[0]} & {*edit.added, *edit.refreshed})
+            path = _path(_seeds(world, module, node, made_anew), changed, mentions)
+            if path and edit is not None:
+                what = f"computed by {path[0]}" if len(path) == 1 else f"computed by {path[0]}, which uses {path[-1]}"
+                reason = f"it was {what}, when the module was imported; {path[-1]} changes"
+                edit.restart(name, "reached", reason, node)
+
+
+def _import_time(world: World, module: Module, edit: Edit | None) -> Iterator[tuple[str, ast.AST]]:
+    """What runs when a module is imported, apart from what is replaced anyway: each with the name that it is for."""
+    replaced = {*edit.was, *edit.replaced} if edit else set()
+    for statement in module.body:
+        names = names_bound(statement)
+        name = names[0] if len(names) == 1 else ""
+        if (module.name, name) in world.kept | world.reset:
+            continue
+        match statement:
+            case ast.Import() | ast.ImportFrom():
+                continue
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield from ((name, each) for each in _calling(world, module, statement))
+                yield from (
+                    (name, each) for each in (*statement.args.defaults, *filter(None, statement.args.kw_defaults))
+                )
+            case ast.ClassDef():
+                yield from _of_class(world, module, statement, name, replaced)
+            case _ if initialiser(statement) is not None:
+                if name not in replaced and not _is_plain(world, module, name):
+                    yield name, statement
+            case _:
+                yield name, statement
+
+
+def _calling(world: World, module: Module, function: Function) -> list[ast.expr]:
+    """The decorators of a function that call something; a property and its setter do not."""
+    return [each for each in function.decorator_list if decorators.kinds(world.new, module, [each]) != {"neutral"}]
+
+
+def _of_class(
+    world: World, module: Module, node: ast.ClassDef, name: str, replaced: set[str]
+) -> Iterator[tuple[str, ast.AST]]:
+    yield from ((name, each) for each in (*node.decorator_list, *node.bases, *(each.value for each in node.keywords)))
+    for statement in node.body:
+        names = names_bound(statement)
+        if not any(f"{name}.{each}" in replaced for each in names):
+            if isinstance(statement, Function):
+                defaults = [*statement.args.defaults, *filter(None, statement.args.kw_defaults)]
+                yield from (
+                    (f"{name}.{statement.name}", each) for each in (*_calling(world, module, statement), *defaults)
+                )
+            else:
+                yield (f"{name}.{names[0]}" if names else name), statement
+
+
+def _is_plain(world: World, module: Module, name: str) -> bool:
+    try:
+        world.new.value((module.name, name))
+    except NotPlain:
+        return False
+    return True
+
+
+def _seeds(world: World, module: Module, node: ast.AST, made_anew: bool) -> list[str]:
+    """The names by which an expression may reach what it calls; and the values that it reads.
+
+    Where it is `made_anew`, in a fragment, it finds the new values in their places.
+    """
+    found: dict[str, None] = {}
+    for each in import_time(node, annotations=False):
+        if isinstance(each, ast.Name | ast.Attribute) and isinstance(getattr(each, "ctx", None), ast.Load):
+            origin = world.new.resolve(module, each)
+            if origin in world.reset or (origin in world.values and not made_anew):
+                found[origin[1] if origin else ""] = None
+        called: list[ast.expr] = []
+        match each:
+            case ast.Call(func, args, keywords):
+                called = [func]
+                if _dotted(world, module, func) not in _KEEPERS:
+                    called += [*args, *(keyword.value for keyword in keywords)]
+            case ast.BinOp() | ast.Compare() | ast.Subscript() | ast.UnaryOp() | ast.JoinedStr() | ast.Starred():
+                called = [inner for inner in ast.iter_child_nodes(each) if isinstance(inner, ast.Name | ast.Attribute)]
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp() | ast.For() | ast.With():
+                called = [inner for inner in ast.walk(each) if isinstance(inner, ast.Name | ast.Attribute)]
+        if each is node and isinstance(node, ast.Name | ast.Attribute):
+            called.append(node)  # a decorator or a base by itself is called too
+        for inner in called:
+            if not (made_anew and world.new.resolve(module, inner) in world.values):
+                found.update(dict.fromkeys(_names_of(world, module, inner)))
+    return list(found)
+
+
+def _names_of(world: World, module: Module, node: ast.expr) -> Iterator[str]:
+    """The names that a call of this, or with this, may end in; none for what comes from outside of the release's modules."""
+    match node:
+        case ast.Name(id=name):
+            origin = world.new.resolve(module, node)
+            if origin is None or origin[0] in world.compared:
+                yield name if origin is None or not origin[1] else origin[1]
+        case ast.Attribute(value=value, attr=attribute):
+            if not _is_foreign(world, module, value):
+                yield attribute
+            yield from _names_of(world, module, value)
+        case ast.Lambda(body=body):
+            yield from (each.id for each in ast.walk(body) if isinstance(each, ast.Name))
+            yield from (each.attr for each in ast.walk(body) if isinstance(each, ast.Attribute))
+        case ast.Constant():
+            return
+        case _:
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.expr):
+                    yield from _names_of(world, module, child)
+
+
+def _is_foreign(world: World, module: Module, node: ast.expr) -> bool:
+    """Whether an object surely is of a class from outside of the modules that are compared."""
+    if isinstance(node, ast.Constant | ast.JoinedStr):
+        return True
+    origin = decorators.origin(world.new, module, node) if isinstance(node, ast.Name | ast.Attribute) else None
+    if origin is None:
+        return False
+    known = world.new.modules.get(origin[0])
+    if known is None or origin[0] not in world.compared:
+        return True
+    made = known.globals.get(origin[1])
+    if made is None:
+        return False
+    return isinstance(made, ast.Constant) or (isinstance(made, ast.Call) and _is_foreign(world, known, made.func))
+
+
+def _dotted(world: World, module: Module, node: ast.expr) -> str:
+    return ".".join(decorators.origin(world.new, module, node) or ())
+
+
+def _mentions(modules: Iterable[Module]) -> dict[str, set[str]]:
+    """By the name of each function and class: what is mentioned in its body, or where it makes an instance."""
+    found: dict[str, set[str]] = {}
+    for module in modules:
+        for name, value in module.globals.items():  # an object is what its class makes it
+            calls = (each.func for each in ast.walk(value) if isinstance(each, ast.Call))
+            found.setdefault(name, set()).update(name for each in calls for name in _mentioned(each))
+        for statement in module.body:
+            for node in ast.walk(statement):
+                if isinstance(node, Function):
+                    found.setdefault(node.name, set()).update(_mentioned(node))
+                elif isinstance(node, ast.ClassDef):
+                    into = found.setdefault(node.name, set())
+                    into.update(name for base in node.bases for name in _mentioned(base))
+                    for each in node.body:
+                        if isinstance(each, Function) and each.name.startswith("__"):
+                            into.add(f"{node.name}.{each.name}")
+                            found.setdefault(f"{node.name}.{each.name}", set()).update(_mentioned(each))
+    return found
+
+
+def _mentioned(node: ast.AST) -> set[str]:
+    names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    return names | {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+
+
+def _path(seeds: Iterable[str], changed: Mapping[str, str], mentions: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """How one of these names leads to something that changes; empty when none does."""
+    ways: dict[str, tuple[str, ...]] = {seed: (seed,) for seed in seeds}
+    queue = list(ways)
+    for name in queue:
+        if name in changed:
+            return ways[name]
+        for further in sorted(mentions.get(name, ())):
+            if further not in ways:
+                ways[further] = (*ways[name], further)
+                queue.append(further)
+    return ()

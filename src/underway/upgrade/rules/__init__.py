@@ -1,0 +1,1 @@
+"""One change -> verdict and reason; a file per family. docs/explanation/upgrades.md has them as a table."""

@@ -1,0 +1,91 @@
+"""What decorators do to a function, as far as it is known: whether a new body, or a new signature, reaches who calls it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+from ..source import Module, Origin
+from ..values import Side
+
+Kind: TypeAlias = Literal["neutral", "holds", "caches", "routes", "unknown"]
+"""``neutral``: the class or module holds the function, or a plain descriptor of it; ``holds``: a wrapper calls it by
+reference, whatever it does; ``caches``: so, and remembers; ``routes``: a framework, or a dispatcher, holds it and has read
+its signature."""
+
+_NEUTRAL = {
+    *("builtins.property", "builtins.staticmethod", "builtins.classmethod", "abc.abstractmethod"),
+    *("typing.final", "typing.override", "typing.overload", "typing.no_type_check"),
+    *("typing_extensions.final", "typing_extensions.override", "typing_extensions.overload"),
+}
+_HOLDS = {"functools.wraps", "contextlib.contextmanager", "contextlib.asynccontextmanager", "functools.singledispatch"}
+_CACHES = {"functools.lru_cache", "functools.cache"}
+_PROPERTY = {"getter", "setter", "deleter"}
+_FRAMEWORKS = {
+    *("fastapi.FastAPI", "fastapi.APIRouter", "fastapi.applications.FastAPI", "fastapi.routing.APIRouter"),
+    *("starlette.applications.Starlette", "starlette.routing.Router"),
+    *("flask.Flask", "flask.Blueprint", "flask.app.Flask", "flask.blueprints.Blueprint"),
+}
+_ROUTES = {
+    *("get", "post", "put", "patch", "delete", "options", "head", "route", "websocket", "websocket_route", "api_route"),
+    *("exception_handler", "errorhandler", "middleware", "on_event", "before_request", "after_request"),
+}
+
+
+def kinds(side: Side, module: Module, decorators: Iterable[ast.expr]) -> set[Kind]:
+    """What the decorators of a function are; empty where it has none."""
+    return {_kind(side, module, decorator) for decorator in decorators}
+
+
+def origin(side: Side, module: Module, node: ast.expr) -> Origin | None:
+    """Where a decorator, or a base, comes from, called or subscripted or not; builtins included."""
+    while isinstance(node, ast.Call | ast.Subscript):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    if isinstance(node, ast.Name) and node.id not in module.stored:
+        return "builtins", node.id
+    return side.resolve(module, node)
+
+
+def is_framework(side: Side, found: Origin | None) -> bool:
+    """Whether a global is made by the class of a known framework."""
+    known = side.modules.get(found[0]) if found else None
+    made = known.globals.get(found[1]) if known and found else None
+    if not isinstance(made, ast.Call) or known is None:
+        return False
+    by = origin(side, known, made.func)
+    return by is not None and ".".join(by) in _FRAMEWORKS
+
+
+def _kind(side: Side, module: Module, decorator: ast.expr) -> Kind:
+    found = origin(side, module, decorator)
+    dotted = ".".join(found) if found else ""
+    if dotted in _NEUTRAL:
+        return "neutral"
+    if dotted in _HOLDS:
+        return "holds"
+    if dotted in _CACHES:
+        return "caches"
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    if isinstance(called, ast.Attribute):
+        if called.attr in _PROPERTY and isinstance(called.value, ast.Name) and not isinstance(decorator, ast.Call):
+            return "neutral"
+        if called.attr == "register" and _is_dispatch(side, module, called.value):
+            return "routes"
+        if called.attr in _ROUTES and is_framework(side, side.resolve(module, called.value)):
+            return "routes"
+    return "unknown"
+
+
+def _is_dispatch(side: Side, module: Module, node: ast.expr) -> bool:
+    found = side.resolve(module, node)
+    known = side.modules.get(found[0]) if found else None
+    function = known.functions.get(found[1]) if known and found else None
+    return (
+        function is not None
+        and known is not None
+        and any(
+            (of := origin(side, known, each)) is not None and ".".join(of) == "functools.singledispatch"
+            for each in function.decorator_list
+        )
+    )

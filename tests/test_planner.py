@@ -1,0 +1,472 @@
+"""The planner: two versions of a module -> what each change takes, and why."""
+
+from __future__ import annotations
+
+import ast
+import marshal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from plans import compare, load_of, verdicts
+from underway_runtime.release import codetree
+
+ROOM = """
+class Room:
+    def __init__(self, name):
+        self.name = name
+"""
+CHANGE = """
+    @staticmethod
+    def code_change(old, state, extra):
+        return state
+"""
+DATA = "from dataclasses import dataclass\n@dataclass\nclass Room:\n    name: str = ''\n"
+
+FUNCTIONS = [
+    ("a body", "def f(): return 1", "def f(): return 2", {"m:f": "HOT body"}),
+    ("only lines", "def f(): return 1", "\n\n# moved\ndef f():\n    return 1", {}),
+    ("a docstring", 'def f():\n    "a"', 'def f():\n    "b"', {"m:f": "HOT body"}),
+    ("a default", "def f(a=1): return a", "def f(a=2): return a", {"m:f": "HOT default"}),
+    ("a parameter", "def f(a): return a", "def f(a, b=2): return a", {"m:f": "HOT signature"}),
+    ("an annotation", "def f(a: int): return a", "def f(a: str): return a", {"m:f": "HOT annotation"}),
+    ("sync to async", "def f(): return 1", "async def f(): return 1", {"m:f": "RESTART kind"}),
+    ("to a generator", "def f(): return 1", "def f(): yield 1", {"m:f": "RESTART kind"}),
+    ("an async body", "async def f(): return 1", "async def f(): return 2", {"m:f": "HOT body"}),
+    ("added", "", "def f(): return 1", {"m:f": "HOT added"}),
+    ("removed", "def f(): return 1", "", {"m:f": "HOT removed"}),
+    (
+        "another decorator",
+        "import functools\ndef f(): return 1",
+        "import functools\n@functools.cache\ndef f(): return 1",
+        {"m:f": "RESTART decorator"},
+    ),
+    (
+        "an unknown decorator",
+        "import x\n@x.y\ndef f(): return 1",
+        "import x\n@x.y\ndef f(): return 2",
+        {"m:f": "RESTART body"},
+    ),
+    (
+        "a cached body",
+        "import functools\n@functools.cache\ndef f(): return 1",
+        "import functools\n@functools.cache\ndef f(): return 2",
+        {"m:f": "HOT body"},
+    ),
+    (
+        "a cached signature",
+        "import functools\n@functools.cache\ndef f(a): return 1",
+        "import functools\n@functools.cache\ndef f(a, b=1): return 1",
+        {"m:f": "RESTART signature"},
+    ),
+    (
+        "a route's body",
+        "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\nasync def f(): return 1",
+        "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\nasync def f(): return 2",
+        {"m:f": "HOT body"},
+    ),
+    (
+        "a route's signature",
+        "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\nasync def f(): return 1",
+        "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\nasync def f(a: int = 1): return 1",
+        {"m:f": "RESTART signature"},
+    ),
+    (
+        "a new route",
+        "from fastapi import FastAPI\napp = FastAPI()",
+        "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\nasync def f(): return 1",
+        {"m:f": "RESTART added"},
+    ),
+    (
+        "a method that comes to use super",
+        "class A:\n    def f(self): return 1",
+        "class A:\n    def f(self): return super()",
+        {"m:A.f": "RESTART closure"},
+    ),
+    (
+        "a nested body",
+        "def f():\n    def g(): return 1\n    return g",
+        "def f():\n    def g(): return 2\n    return g",
+        {"m:f": "HOT body"},
+    ),
+    (
+        "a nested class's attributes",
+        "def f():\n    class A:\n        x = 1\n    return A",
+        "def f():\n    class A:\n        x = 2\n    return A",
+        {"m:f": "RESTART body"},
+    ),
+    ("to a class", "def f(): return 1", "class f: pass", {"m:f": "RESTART kind"}),
+    ("bound twice", "def f(): return 1\nf = f", "def f(): return 2\nf = f", {"m:f": "RESTART value"}),
+]
+
+CLASSES = [
+    (
+        "a method's body",
+        "class A:\n    def f(self): return 1",
+        "class A:\n    def f(self): return 2",
+        {"m:A.f": "HOT body"},
+    ),
+    ("a method added", "class A: pass", "class A:\n    def f(self): return 2", {"m:A.f": "HOT added"}),
+    ("a method removed", "class A:\n    def f(self): return 1", "class A: pass", {"m:A.f": "HOT removed"}),
+    ("an attribute", "class A:\n    x = 1", "class A:\n    x = 2", {"m:A.x": "HOT value"}),
+    ("an attribute that is no value", "class A:\n    x = g()", "class A:\n    x = h()", {"m:A.x": "RESTART value"}),
+    ("bases", "class A: pass", "class A(Exception): pass", {"m:A": "RESTART bases"}),
+    (
+        "slots",
+        "class A:\n    __slots__ = ('a',)",
+        "class A:\n    __slots__ = ('b',)",
+        {"m:A.__slots__": "RESTART value"},
+    ),
+    ("__eq__ added", "class A: pass", "class A:\n    def __eq__(self, o): return 1", {"m:A.__eq__": "RESTART added"}),
+    (
+        "a property's setter",
+        "class A:\n    @property\n    def x(self): return 1\n    @x.setter\n    def x(self, v): self.y = v",
+        "class A:\n    @property\n    def x(self): return 1\n    @x.setter\n    def x(self, v): self.y = v + 1",
+        {"m:A.x": "HOT body"},
+    ),
+    (
+        "a cached_property's body",
+        "from functools import cached_property\nclass A:\n    @cached_property\n    def x(self): return 1",
+        "from functools import cached_property\nclass A:\n    @cached_property\n    def x(self): return 2",
+        {"m:A.x": "RESTART body"},
+    ),
+    ("a class added", "", "class A:\n    def f(self): return 1", {"m:A": "HOT added"}),
+    ("a class removed", "class A:\n    def f(self): return 1", "", {"m:A": "HOT removed"}),
+    (
+        "a class added to an unknown base",
+        "import x",
+        "import x\nclass A(x.Base): pass",
+        {"m:A": "RESTART added"},
+    ),
+    (
+        "an enum's member",
+        "from enum import Enum\nclass E(Enum):\n    A = 1",
+        "from enum import Enum\nclass E(Enum):\n    A = 1\n    B = 2",
+        {"m:E.B": "RESTART added"},
+    ),
+    (
+        "an enum's method",
+        "from enum import Enum\nclass E(Enum):\n    A = 1\n    def f(self): return 1",
+        "from enum import Enum\nclass E(Enum):\n    A = 1\n    def f(self): return 2",
+        {"m:E.f": "HOT body"},
+    ),
+    (
+        "a model's field",
+        "from pydantic import BaseModel\nclass A(BaseModel):\n    x: int",
+        "from pydantic import BaseModel\nclass A(BaseModel):\n    x: int\n    y: int = 0",
+        {"m:A": "RESTART field"},
+    ),
+    (
+        "a new attribute of instances",
+        ROOM,
+        ROOM + "        self.topic = ''\n",
+        {"m:Room.__init__": "HOT body", "m:Room": "RESTART state"},
+    ),
+    (
+        "a new attribute of instances, carried over",
+        ROOM,
+        ROOM + "        self.topic = ''\n" + CHANGE,
+        {"m:Room.__init__": "HOT body", "m:Room.code_change": "HOT added", "m:Room": "MIGRATE state"},
+    ),
+    (
+        "another kind of state",
+        ROOM + "        self.said = []\n",
+        ROOM + "        self.said = {}\n",
+        {"m:Room.__init__": "HOT body", "m:Room": "RESTART state"},
+    ),
+    (
+        "a check in __init__",
+        ROOM,
+        ROOM + "        if not name:\n            raise ValueError(name)\n",
+        {"m:Room.__init__": "HOT body"},
+    ),
+    ("a dataclass's field", DATA, DATA + "    size: int = 0\n", {"m:Room": "RESTART field"}),
+    (
+        "a dataclass's field, carried over",
+        DATA,
+        DATA + "    size: int = 0\n" + CHANGE,
+        {"m:Room.code_change": "HOT added", "m:Room": "MIGRATE field, MIGRATE state"},
+    ),
+    (
+        "a field of a dataclass that is frozen",
+        DATA.replace("@dataclass", "@dataclass(frozen=True)"),
+        DATA.replace("@dataclass", "@dataclass(frozen=True)") + "    size: int = 0\n" + CHANGE,
+        {"m:Room.code_change": "HOT added", "m:Room": "RESTART field, MIGRATE state"},
+    ),
+    (
+        "a dataclass's method",
+        DATA + "    def f(self): return 1",
+        DATA + "    def f(self): return 2",
+        {"m:Room.f": "HOT body"},
+    ),
+]
+
+GLOBALS = [
+    ("a constant", "X = 1", "X = 2", {"m:X": "HOT value"}),
+    ("the same in other words", "X = 60 * 60", "X = 3600", {}),
+    ("a dependant", "X = 1\nY = (X, 2)", "X = 2\nY = (X, 2)", {"m:X": "HOT value", "m:Y": "HOT value"}),
+    (
+        "a default that captured it",
+        "X = 1\ndef f(a=X): pass",
+        "X = 2\ndef f(a=X): pass",
+        {"m:X": "HOT value", "m:f": "HOT default"},
+    ),
+    (
+        "an attribute that captured it",
+        "X = 1\nclass A:\n    y = X",
+        "X = 2\nclass A:\n    y = X",
+        {"m:X": "HOT value", "m:A.y": "HOT value"},
+    ),
+    (
+        "an object made with it",
+        "import q\nX = 1\nY = q.Q(X)",
+        "import q\nX = 2\nY = q.Q(X)",
+        {"m:X": "HOT value", "m:Y": "RESTART reached"},
+    ),
+    (
+        "a decorator that reads it",
+        "import q\nX = 1\n@q.d(X)\ndef f(): pass",
+        "import q\nX = 2\n@q.d(X)\ndef f(): pass",
+        {"m:X": "HOT value", "m:f": "RESTART reached"},
+    ),
+    ("an object", "import q\nX = q.Q(1)", "import q\nX = q.Q(2)", {"m:X": "RESTART value"}),
+    (
+        "an object kept",
+        "import q\nX = q.Q(1)\ndef f(): return 1",
+        "import q\nX = q.Q(1)\ndef f(): return 2",
+        {"m:f": "HOT body"},
+    ),
+    (
+        "computed by what changes",
+        "def f(): return 1\nX = f()",
+        "def f(): return 2\nX = f()",
+        {"m:f": "HOT body", "m:X": "RESTART reached"},
+    ),
+    (
+        "computed by what uses what changes",
+        "def f(): return 1\ndef g(): return f()\nX = g()",
+        "def f(): return 2\ndef g(): return f()\nX = g()",
+        {"m:f": "HOT body", "m:X": "RESTART reached"},
+    ),
+    (
+        "an instance whose method changes",
+        ROOM + "    def f(self): return 1\nroom = Room('a')",
+        ROOM + "    def f(self): return 2\nroom = Room('a')",
+        {"m:Room.f": "HOT body"},
+    ),
+    ("a table of functions", "def f(): return 1\nT = {'f': f}", "def f(): return 2\nT = {'f': f}", {"m:f": "HOT body"}),
+    ("a value added", "", "X = [1]", {"m:X": "HOT added"}),
+    ("an object added", "import logging", "import logging\nlog = logging.getLogger()", {"m:log": "HOT added"}),
+    (
+        "an object added by one that is there",
+        "import q\na = q.Q()",
+        "import q\na = q.Q()\nb = a.child()",
+        {"m:b": "RESTART added"},
+    ),
+    ("a value removed", "X = 1", "", {"m:X": "HOT removed"}),
+    ("a value bound twice", "X = 1\nX = 2", "X = 1\nX = 3", {"m:X": "RESTART value"}),
+    ("an import added", "", "import json", {"m:json": "HOT import"}),
+    ("an import removed", "import json", "", {"m:json": "HOT removed"}),
+    ("an import of another thing", "from a import x", "from b import x", {"m:x": "RESTART import"}),
+    ("a call", "print(1)", "print(2)", {"m": "RESTART statement, RESTART statement"}),
+    ("a call added", "", "print(2)", {"m": "RESTART statement"}),
+    (
+        "what only type checkers see",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import b",
+        {},
+    ),
+    ("what only scripts do", "if __name__ == '__main__':\n    f()", "if __name__ == '__main__':\n    g()", {}),
+    (
+        "the version of the application",
+        "from importlib.metadata import version\nV = version('app')",
+        "from importlib.metadata import version\nV = version('app')",
+        {"m:V": "HOT value"},
+    ),
+    ("from __future__", "X = 1", "from __future__ import annotations\nX = 1", {"m": "RESTART future"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [pytest.param(*case[1:], id=case[0]) for case in (*FUNCTIONS, *CLASSES, *GLOBALS)],
+)
+def test_each_change_has_its_verdict(tmp_path: Path, old: str, new: str, expected: dict[str, str]) -> None:
+    """What no rule proves safe is RESTART; each change is named once, with the definition that it is in."""
+    answer = compare(tmp_path, {"m": old}, {"m": new})
+
+    assert verdicts(answer) == expected
+    assert all(row["reason"] and row["file"] for row in answer["changes"])
+
+
+def test_an_unchanged_module_takes_nothing_but_its_new_place(tmp_path: Path) -> None:
+    """It is in the plan, so that its code objects get the new file names; there is nothing to run, and nothing to swap."""
+    source = {"m": DATA + "X = [1]\ndef f(a=X): return lambda: a\n"}
+    answer = compare(tmp_path, source, source)
+
+    assert answer["changes"] == []
+    load = load_of(answer)
+    assert (load.fragment, load.changed, load.added, load.removed, load.guards) == (None, {}, (), (), ())
+
+
+def test_a_fragment_runs_what_is_new_and_no_more(tmp_path: Path) -> None:
+    """Run in the module of the old version, it makes what was added, and values by their new value wherever they are read."""
+    old = "import q_never\nX = 1\nclass A:\n    pass\nclass B:\n    y = X\n".replace("import q_never\n", "")
+    new = "X = 2\nclass A:\n    def f(self, n=X): return n + Y\nclass B:\n    y = X\nY = 3\nclass C(A):\n    z = [X]\n"
+    answer = compare(tmp_path, {"m": old}, {"m": new})
+    module: dict[str, Any] = {"__name__": "m"}
+    exec(old, module)
+    staged: dict[str, Any] = {}
+    module["Y"] = 3
+    exec(marshal.loads(load_of(answer).fragment or b""), module, staged)
+
+    assert set(staged) == {"X", "A", "B", "Y", "C"}
+    assert (staged["X"], staged["A"].f.__defaults__, staged["B"].y, staged["C"].z) == (2, (2,), 2, [2])
+    assert "f" not in vars(module["A"])
+    assert load_of(answer).values == {"X": 1, "B.y": 1}
+    assert load_of(answer).added == ("Y", "A.f", "C")
+
+
+def test_who_imported_a_constant_is_bound_anew(tmp_path: Path) -> None:
+    """Also through a module that passes it on; and what was computed from it there is computed anew."""
+    old = {"p": "from .a import X", "p.a": "X = 1", "p.b": "from p import X\nY = X + 1\nfrom . import a\nZ = a.X"}
+    answer = compare(tmp_path, old, {**old, "p.a": "X = 2"})
+
+    assert verdicts(answer) == {
+        "p:X": "HOT import",
+        "p.a:X": "HOT value",
+        "p.b:X": "HOT import",
+        "p.b:Y": "HOT value",
+        "p.b:Z": "HOT value",
+    }
+    assert load_of(answer, "p.b").rebind == {"X": ("p.a", "X")}
+    assert load_of(answer, "p.b").values == {"Y": 2, "Z": 1}
+
+
+def test_a_star_import_of_what_changes_takes_a_restart(tmp_path: Path) -> None:
+    """Nobody knows which names it has bound."""
+    old = {"a": "X = 1", "b": "from a import *"}
+
+    assert verdicts(compare(tmp_path, old, {**old, "a": "X = 2"}))["b"] == "RESTART import"
+
+
+def test_modules_come_and_go(tmp_path: Path) -> None:
+    """A new one is imported by the fragment of who asks for it; one that is gone is held by nobody, or it stays."""
+    answer = compare(tmp_path, {"m": "", "gone": "def f(): pass"}, {"m": "import n", "n": "X = 1"})
+
+    assert verdicts(answer) == {"m:n": "HOT import", "n": "HOT added", "gone": "HOT removed"}
+    assert load_of(answer).imports == ("n",)
+    assert answer["removes"]["gone"]["guards"] == [{"no_holders": "f"}]
+
+
+def test_a_new_module_that_computes_with_what_changes_takes_a_restart(tmp_path: Path) -> None:
+    """It would be imported before the swap, while the old value is in place; a plain import of the name is bound anew."""
+    computing = {"m": "X = 2\nimport n", "n": "import m, q\nY = q.Q(m.X)"}
+    importing = {"m": "X = 2\nimport n", "n": "from m import X"}
+
+    assert verdicts(compare(tmp_path, {"m": "X = 1"}, computing))["n:Y"] == "RESTART reached"
+    assert load_of(compare(tmp_path, {"m": "X = 1"}, importing), "n").rebind == {"X": ("m", "X")}
+
+
+def test_the_appup_decides_what_the_rules_do_not(tmp_path: Path) -> None:
+    """An object with an identity is kept or made anew by its say-so; a pinned module is never changed in place."""
+    old, new = {"m": "import q\nX = q.Q(1)"}, {"m": "import q\nX = q.Q(2)"}
+
+    assert verdicts(compare(tmp_path, old, new, kept=[["m", "X"]])) == {"m:X": "HOT value"}
+    assert load_of(compare(tmp_path, old, new, kept=[["m", "X"]])).fragment is None
+    assert load_of(compare(tmp_path, old, new, reset=[["m", "X"]])).replaced == ("X",)
+    assert verdicts(compare(tmp_path, {"m": "X = 1"}, {"m": "X = 2"}, pinned=["m"]))["m"] == "RESTART pinned"
+
+
+def test_the_way_down_needs_the_newer_code_change(tmp_path: Path) -> None:
+    """Where the newer version has none, there is no way back for state that changed."""
+    old, new = ROOM, ROOM + "        self.topic = ''\n"
+
+    assert verdicts(compare(tmp_path, {"m": new + CHANGE}, {"m": old}, up=False))["m:Room"] == "MIGRATE state"
+    assert verdicts(compare(tmp_path, {"m": new}, {"m": old}, up=False))["m:Room"] == "RESTART state"
+
+
+def test_live_closures_that_fit_no_new_definition_are_guarded(tmp_path: Path) -> None:
+    """One nested function that is there in both is swapped; what can't be told apart, or is gone, must not be live."""
+    old = "def f(a):\n    def g(): return a\n    def gone(): return 1\n    return [lambda: 1, lambda: 2, g, gone]\n"
+    new = "def f(a):\n    def g(): return a + 1\n    return [lambda: 3, lambda: 4, g]\n"
+    load = load_of(compare(tmp_path, {"m": old}, {"m": new}))
+
+    assert set(load.changed) == {"f", "f.<locals>.g"}
+    assert {guard.of for guard in load.guards if guard.kind == "no_closures"} == {
+        "f.<locals>.gone",
+        "f.<locals>.<lambda>",
+        "f.<locals>.<lambda>#2",
+    }
+
+
+names = st.sampled_from(["a", "b", "c"])
+expressions = st.sampled_from(
+    ["1", "2", "[1]", "a", "b()", "(a, b)", "{'k': c}", "q.Q(a)", "lambda: b", "[x for x in (1, 2)]"]
+)
+functions = st.builds(
+    lambda kind, decorator, name, default, body: f"{decorator}{kind} {name}(p={default}):\n    {body}\n",
+    st.sampled_from(["def", "async def"]),
+    st.sampled_from(["", "@q.d\n", "@functools.cache\n", "@staticmethod\n"]),
+    names,
+    expressions,
+    st.sampled_from(
+        [
+            "return p",
+            "yield p",
+            "return a",
+            "def g(): return p\n    return g",
+            "return lambda: p",
+            "global a\n    a = 1",
+        ]
+    ),
+)
+
+
+def in_class(body: list[str], name: str, base: str) -> str:
+    lines = "".join(f"    {line}\n" for each in body for line in each.splitlines())
+    return f"class {name}{base}:\n{lines or '    pass'}\n"
+
+
+assignments = st.builds("{} = {}".format, names, expressions)
+classes = st.builds(
+    in_class, st.lists(functions | assignments, max_size=3), names, st.sampled_from(["", "(a)", "(q.Q)", "(Exception)"])
+)
+statements = functions | assignments | classes | st.sampled_from(
+    ["import a", "from q import b", "from . import c", "try:\n    a = 1\nexcept Exception:\n    a = 2", "b()", "a: int", "del a", "a += 1"]
+)  # fmt: skip
+programs = st.lists(statements, max_size=6).map(lambda parts: "import functools, q\n" + "\n".join(parts))
+
+
+def is_program(source: str) -> bool:
+    try:
+        compile(source, "m.py", "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    return True
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(programs.filter(is_program), programs.filter(is_program))
+def test_whatever_is_edited_gets_an_answer(tmp_path: Path, old: str, new: str) -> None:
+    """Random programs never break the planner; a program that did not change has no changes, and digests come back on the way down."""
+    up = compare(tmp_path, {"m": old}, {"m": new})
+    down = compare(tmp_path, {"m": new}, {"m": old}, up=False)
+
+    assert compare(tmp_path, {"m": old}, {"m": old})["changes"] == []
+    if up["loads"] and down["loads"]:
+        one, other = load_of(up), load_of(down)
+        assert {path: (each.now, each.was) for path, each in other.changed.items()} == {
+            path: (each.was, each.now) for path, each in one.changed.items()
+        }
+        assert sorted(one.added) == sorted(other.removed)
+        fragment = marshal.loads(one.fragment) if one.fragment else None
+        known = {
+            codetree.digest(code) for code in codetree.tree(compile(new, "m.py", "exec", dont_inherit=True)).values()
+        }
+        for path, code in codetree.tree(fragment).items() if fragment else ():
+            assert codetree.digest(code) in known or "comp>" in path or "genexpr" in path
+    assert ast.parse(new)
