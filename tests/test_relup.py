@@ -11,6 +11,8 @@ import pytest
 from projects import build, underway, write_project
 from underway_runtime.release import instructions as i
 from underway_runtime.release import manifest, relup
+from underway_runtime.release.bootscript import CodePath, Start
+from underway_runtime.release.bootscript import read as read_script
 from underway_runtime.release.directory import ReleaseDirectory
 
 OLD = """\
@@ -161,3 +163,33 @@ def test_what_makes_no_sense_is_refused(project: Path) -> None:
 
         assert (done.returncode, done.stdout) == (status, "")
         assert said in done.stderr
+
+
+def test_a_release_holds_its_relup_and_no_stale_one(tmp_path: Path) -> None:
+    """Built once more, a release holds the relup that was made for it; with other contents or another version it is refused."""
+    root = write_project(tmp_path / "hello", files={"src/hello/__init__.py": OLD, "src/hello/limits.py": "LIMIT = 3\n"})
+    place = build(root) / "releases"
+    edit(root, "0.2.0", {"limits.py": "LIMIT = 4\n"})
+    build(root)
+    before = manifest.read(place / "0.2.0/manifest.json")
+    made = underway("relup", "--target", place / "0.2.0", "--fromto", place / "0.1.0", cwd=root)
+    assert made.returncode == 0, made.stderr
+
+    build(root, "--overwrite")
+
+    sealed = manifest.read(place / "0.2.0/manifest.json")
+    assert manifest.plan_id(sealed) == before.release_id != sealed.release_id
+    assert relup.read(place / "0.2.0/relup").target_id == before.release_id
+    assert (place / "0.2.0/build.config").read_bytes() == (place / "0.2.0/sys.config").read_bytes()
+    preboot = read_script(place / "0.2.0/preboot.script").instructions
+    assert [each for each in preboot if isinstance(each, Start)] == [Start("underway_runtime", "permanent")]
+    assert any("$RELEASE_LIB/hello-0.2.0" in each.directories for each in preboot if isinstance(each, CodePath))
+
+    for version, files in (("0.2.0", {"limits.py": "LIMIT = 5\n"}), ("0.3.0", {"limits.py": "LIMIT = 4\n"})):
+        edit(root, version, files)
+        done = underway("release", "--overwrite", cwd=root)
+
+        assert done.returncode == 1
+        assert "relup is for" in done.stderr
+        assert "Make it anew: `rm relup`" in done.stderr
+        assert manifest.read(place / "0.2.0/manifest.json") == sealed

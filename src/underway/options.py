@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from underway_runtime.release import gates
 from underway_runtime.release.bootscript import MODES
 
+from .release import STEPS
+
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -158,7 +160,7 @@ OPTIONS: Mapping[str, Option] = {
     "sign-key": Option("the path of an SSH key, or of its public half where an agent holds it", _text),
     "skip-mode-validation-for": Option("a list of applications", _texts, []),
     "start-distribution-during-config": Option("true or false", _truth, False),
-    "steps": Option('a list of "module:function"', _references, ["underway.steps:assemble", "underway.steps:tar"]),
+    "steps": Option('a list of "module:function"', _references, list(STEPS)),
     "strip": Option("true, false, or { docstrings = true }", _strip, True),
     "tar": Option('"zst", or "gz" for hosts that have nothing', lambda v: v in ("zst", "gz"), "zst"),
     "validate-compile-env": Option("true or false", _truth, True),

@@ -12,6 +12,9 @@ from underway_runtime.release.directory import application_directory
 
 Step: TypeAlias = "Callable[[Release], Release]"
 
+STEPS = tuple(f"underway.steps:{name}" for name in ("pre_assemble", "assemble", "post_assemble", "tar"))
+"""The steps of a release that names none."""
+
 READ_ONLY = ("name", "version", "path", "version_path", "applications", "interpreter_source", "interpreter_version")
 """Fields that a step may read and must not change; Mix.Release draws the same line."""
 
@@ -76,7 +79,7 @@ class Release:
     overlays: tuple[str, ...] = ()
     """Paths that steps added, relative to the root. Archive and manifest include these and nothing unlisted;
     a directory stands for all that is in it."""
-    steps: tuple[str, ...] = ("underway.steps:assemble", "underway.steps:tar")
+    steps: tuple[str, ...] = STEPS
     """The steps that are still to run, each ``"module:function"``; a step finds itself removed already and may
     change what follows."""
 

@@ -17,13 +17,19 @@ from ..release import Release, Step, changed_read_only, type_problems
 from .assemble import assemble
 from .manifest import seal
 from .tar import tar
+from .upgrade import post_assemble, pre_assemble
 
-__all__ = ["ASSEMBLE", "TAR", "assemble", "run", "step_problems", "tar"]
+__all__ = ["ASSEMBLE", "TAR", "assemble", "post_assemble", "pre_assemble", "run", "step_problems", "tar"]
 
 ASSEMBLE = "underway.steps:assemble"
 TAR = "underway.steps:tar"
 
-_BUILT_IN: dict[str, Step] = {ASSEMBLE: assemble, TAR: tar}
+_BUILT_IN: dict[str, Step] = {
+    "underway.steps:pre_assemble": pre_assemble,
+    ASSEMBLE: assemble,
+    "underway.steps:post_assemble": post_assemble,
+    TAR: tar,
+}
 
 
 def run(release: Release, resolve: Callable[[str], Step], report: Callable[[str], None] = lambda _: None) -> Release:

@@ -187,7 +187,7 @@ def _reserved(release: Release) -> set[str]:
             place.remote_python_args,
             place.runtime_config,
         ),
-        *(place.heart, place.unit("service"), place.unit("socket")),
+        *(place.heart, place.build_config, place.unit("service"), place.unit("socket")),
         *(place.python, place.python.with_name("python3"), place.python.with_name(python)),
     )
     return {path.relative_to(place.path).as_posix() for path in own}

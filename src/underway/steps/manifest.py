@@ -14,6 +14,7 @@ from underway_runtime.release.directory import ReleaseDirectory
 from ..errors import StepError, listing
 from ..release import Release
 from ..trees import File
+from .upgrade import check_relup
 
 
 def list_files(root: Path) -> list[str]:
@@ -43,7 +44,7 @@ def seal(release: Release) -> manifest.Manifest:
     """Write ``manifest.json`` from the draft and the overlays, as the files are now, and return it.
 
     Raises StepError naming overlays that are not there or leave the release, and files that a step wrote into which other releases
-    share.
+    share; ProjectError for a relup that is for another release.
     """
     place = ReleaseDirectory(release.path).version(release.version)
     drafted = json.loads(_draft_file(release).read_text(encoding="utf-8"))
@@ -60,6 +61,7 @@ def seal(release: Release) -> manifest.Manifest:
         files=_survey(str(release.path), {*own, *overlays} - {itself}, drafted["placed"]),
         glibc=place.glibc.read_text(encoding="utf-8").partition(" ")[0] if place.glibc.exists() else "",
     )
+    check_relup(sealed, place)
     place.manifest.write_text(manifest.dump(sealed), encoding="utf-8")
     return sealed
 

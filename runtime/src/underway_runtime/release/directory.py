@@ -23,8 +23,8 @@
     │       ├── lib/pythonX.Y/site-packages/underway.pth   starts the code server in every process, children too
     │       ├── share/ etc/    what wheels put into the prefix
     │       ├── hello.rel      name, version, interpreter, applications and modes
-    │       ├── start.script  start_clean.script    boot scripts
-    │       ├── sys.config     configuration as built
+    │       ├── start.script  start_clean.script  preboot.script   boot scripts
+    │       ├── sys.config  build.config    configuration as built, twice
     │       ├── gates.json     what must hold for this version to stand; only where gates are set
     │       ├── relup          how to come here from other versions and go back; only where the project has one
     │       ├── cookie.source  where the node takes its cookie from; never the cookie
@@ -132,6 +132,11 @@ class VersionDirectory:
     @property
     def sys_config(self) -> Path:
         return self.path / "sys.config"
+
+    @property
+    def build_config(self) -> Path:
+        """A copy of `sys_config`, which nothing writes again either; Castle's has this name."""
+        return self.path / "build.config"
 
     @property
     def gates(self) -> Path:
