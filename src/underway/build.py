@@ -34,7 +34,7 @@ from .steps import interpreter as copied
 from .steps.publish import check_target, keep_other_versions, publish, workspace
 from .trees import Entry
 
-PATHS = ("config-path", "overlays", "rel-templates-path", "runtime-config-path", "sign-key")
+PATHS = ("appup", "config-path", "overlays", "rel-templates-path", "runtime-config-path", "sign-key")
 """Options that are paths below the project's root."""
 
 SERVERS = {"asgi": "uvicorn", "wsgi": "waitress"}
@@ -246,6 +246,7 @@ def _options(planned: Plan) -> dict[str, Any]:
         options[name] = paths if name == "overlays" else next(iter(paths), None)
     return {
         **options,
+        "application": application_name(chosen.project.name),
         "interpreter-path": str(planned.interpreter.executable),
         "project-path": str(chosen.project.root),
         "target": planned.interpreter.multiarch,

@@ -108,6 +108,7 @@ OPTIONS: Mapping[str, Option] = {
     "args": Option("a list of strings", _texts, []),
     "listen": Option('a list of addresses, "tcp://127.0.0.1:8000" or "unix:///run/chat.sock"', _addresses, []),
     "applications": Option(f"a table of application = mode, each mode one of {', '.join(MODES)}", _modes, {}),
+    "appup": Option("the path of a Python file that makes an `appup`", _text),
     "build-env": Option("a list of environment variables that config/config.py may read", _texts, []),
     "build-sdists": Option("a list of distributions to build from their locked sdist", _texts, []),
     "config-path": Option("a path, or false for none", lambda v: v is False or _text(v), "config/config.py"),

@@ -13,15 +13,25 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 from .release import plain
+from .release.errors import UnderwayError, listing
 from .release.instructions import (
+    ApplicationLoad,
+    ApplicationStart,
+    ApplicationStop,
+    ApplicationUnload,
     Apply,
     CodeChange,
     Instruction,
+    Load,
     LoadObjectCode,
     PointOfNoReturn,
     Purge,
@@ -43,11 +53,16 @@ __all__ = [
     "AddApplication",
     "AddModule",
     "Advanced",
+    "ApplicationLoad",
+    "ApplicationStart",
+    "ApplicationStop",
+    "ApplicationUnload",
     "Apply",
     "Appup",
     "CodeChange",
     "DeleteModule",
     "Keep",
+    "Load",
     "LoadModule",
     "LoadObjectCode",
     "Pin",
@@ -188,6 +203,36 @@ class Appup:
             if given == version or (isinstance(given, re.Pattern) and given.fullmatch(version)):
                 return tuple(steps)
         return None
+
+
+def evaluate() -> None:
+    """Print the compiled appup that standard input names, as JSON: of a ``file``, or by its ``reference``, ``"module:attribute"``.
+
+    Run by the tool, with the interpreter and the code of the release that is built; ends with status 1 and what is wrong.
+    """
+    try:
+        sys.stdout.write(f"\n{json.dumps(dump(_made(json.load(sys.stdin))))}\n")
+    except UnderwayError as error:
+        sys.exit(str(error))
+
+
+def _made(question: Mapping[str, str]) -> Appup:
+    where = question.get("file") or question["reference"]
+    try:
+        if "file" in question:
+            found = runpy.run_path(where).get("appup")
+        else:
+            module, _, attribute = where.partition(":")
+            found = getattr(import_module(module), attribute)
+        made = found() if callable(found) else found
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((f", line {frame.lineno}" for frame in frames[::-1] if frame.filename == where), "")
+        raise UnderwayError(f"{where}{line} raised {type(error).__name__}: {error}") from None
+    if problems := problems_of(made):
+        raise UnderwayError(listing(f"{where} makes no appup:", problems))
+    assert isinstance(made, Appup)
+    return made
 
 
 def problems_of(appup: Any) -> list[str]:

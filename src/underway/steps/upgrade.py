@@ -17,6 +17,7 @@ from underway_runtime.release.directory import ReleaseDirectory, VersionDirector
 
 from ..errors import ProjectError
 from ..release import Release
+from .appups import write_appups
 from .boot import RUNTIME
 
 PREBOOT = "preboot"
@@ -28,13 +29,13 @@ def pre_assemble(release: Release) -> Release:
 
 
 def post_assemble(release: Release) -> Release:
-    """Copy ``sys.config`` to ``build.config``, and the project's ``relup`` to ``releases/V``, as overlays.
+    """Compile the appups, copy ``sys.config`` to ``build.config`` and the project's ``relup`` to ``releases/V``, as overlays.
 
     A relup that is for another release is refused, here or, when that is known, by `check_relup`. Raises ProjectError.
     """
     place = ReleaseDirectory(release.path).version(release.version)
     shutil.copyfile(place.sys_config, place.build_config)
-    made = [place.build_config]
+    made = [*write_appups(release), place.build_config]
     given = Path(str(release.options.get("project-path") or "."), place.relup.name)
     if given.is_file():
         found = relup.read(given)

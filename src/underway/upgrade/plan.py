@@ -18,7 +18,8 @@ from underway_runtime.release import manifest
 from underway_runtime.release.instructions import Load, Remove, from_json
 from underway_runtime.release.relup import Entry, Relup, Row, worst
 
-from ..errors import BuildError
+from ..errors import BuildError, listing
+from .appups import Said, completed, said
 from .diff import Difference, compared, difference
 from .releases import Opened
 from .script import Code, translate
@@ -69,20 +70,21 @@ def plan(target: Opened, up: Sequence[Opened], down: Sequence[Opened]) -> Relup:
 
 
 def _entry(old: Opened, new: Opened, other: Opened, *, up: bool) -> Entry:
-    found = difference(old, new)
-    modules = _compare(old, new, compared(old, new, found), up=up) if found.in_place else Compared((), {}, {}, {})
-    changes = (*found.rows, *modules.changes)
+    own = said(new if up else old, other, "up" if up else "down")
+    found = difference(old, new, own.kept)
+    modules = _compare(old, new, compared(old, new, found), own, up=up) if found.in_place else Compared((), {}, {}, {})
+    changes = (*found.rows, *modules.changes, *own.restarts())
     verdict = worst(row.verdict for row in changes)
     instructions: tuple[low.Instruction, ...]
     if verdict in ("RESTART", "REFUSE"):
         instructions = (low.RestartNewEmulator() if found.interpreter else low.RestartEmulator(),)
     else:
-        instructions = _instructions(old, new, found, modules, up=up)
+        instructions = _instructions(old, new, found, modules, own, up=up)
     return Entry(other.manifest.version, manifest.plan_id(other.manifest), "", verdict, changes, instructions)
 
 
 def _instructions(
-    old: Opened, new: Opened, found: Difference, modules: Compared, *, up: bool
+    old: Opened, new: Opened, found: Difference, modules: Compared, own: Said, *, up: bool
 ) -> tuple[low.Instruction, ...]:
     """Added applications, then changed ones in the order of their start, then removed ones: systools' order."""
     applications = {name: application for side in (old, new) for name, (application, _) in side.modules.items()}
@@ -90,7 +92,10 @@ def _instructions(
         *((name, [AddApplication(name, _mode(new, name))]) for name in found.added)
     ]
     named = dict.fromkeys((*found.changed, *(applications[name] for name in modules.loads)))
-    scripts += [(name, _generated(name, applications, modules)) for name in sorted(named, key=list(new.rel).index)]
+    scripts += [
+        (name, completed(own.steps.get(name, ()), modules.loads, _generated(name, applications, modules)))
+        for name in sorted(named, key=list(new.rel).index)
+    ]
     scripts += [(name, [RemoveApplication(name)]) for name in found.removed]
     return translate(
         scripts,
@@ -122,18 +127,25 @@ def _generated(name: str, applications: Mapping[str, str], modules: Compared) ->
     return [*steps, *(DeleteModule(module) for module in gone)]
 
 
-def _compare(old: Opened, new: Opened, names: list[str], *, up: bool) -> Compared:
+def _compare(old: Opened, new: Opened, names: list[str], own: Said, *, up: bool) -> Compared:
     """Compare modules with the interpreter of the new side, in a process that sees nothing of either release."""
     task = {
         "old": _side(old),
         "new": _side(new),
         "compared": names,
         "up": up,
-        "kept": [],
-        "reset": [],
-        "pinned": [],
+        "kept": sorted(own.kept),
+        "reset": sorted(own.reset),
+        "pinned": sorted(own.pinned),
     }
     answer = _answer(new, task)
+    files = {path for side in (old, new) for path in side.manifest.files}
+    if unknown := [
+        f"{module}:{name}"
+        for module, name in answer["unknown"]
+        if not any(path.endswith(f"/{module.replace('.', '/')}/{name}") for path in files)
+    ]:
+        raise BuildError(listing("an appup speaks of what neither version has:", unknown))
     return Compared(
         changes=tuple(Row(**row) for row in answer["changes"]),
         loads={name: _load(document) for name, document in answer["loads"].items()},

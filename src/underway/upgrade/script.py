@@ -135,6 +135,8 @@ def _module_problems(steps: Sequence[OfModule], code: Code) -> Iterator[str]:
                 yield f"delete_module {step.module}: it is not among the modules that are gone"
         elif step.module not in code.loads:
             yield f"{_name(step)} {step.module}: there is no such module in an application that changes"
+        elif isinstance(step, Update) and step.change != "soft" and not code.loads[step.module].code_change:
+            yield f"update {step.module}: nothing in it defines code_change, in the newer version"
         for dep in step.deps:
             if dep not in named:
                 yield f"{step.module} depends on {dep}, which no instruction is for"

@@ -64,7 +64,8 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
 
     The task has ``old`` and ``new``, each with ``root``, ``modules`` (name -> application and file) and ``versions``; ``compared``,
     names of modules; ``up``; and what the appup says: ``kept``, ``reset`` and ``pinned``. The answer has ``changes``, rows;
-    ``loads`` and ``removes``, instructions by module; ``requires``, which of the modules each imports.
+    ``loads`` and ``removes``, instructions by module; ``requires``, which of the modules each imports; ``unknown``, what the
+    appup speaks of and no module binds.
     """
     names = frozenset(task["compared"])
     kept = frozenset(tuple(each) for each in task["kept"])
@@ -101,6 +102,7 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
         "changes": [asdict(row) for row in sorted(rows, key=lambda row: (row.module, row.line, row.definition))],
         "loads": {name: to_json(load) for name, load in loads.items()},
         "removes": {name: to_json(remove) for name, remove in removes.items()},
+        "unknown": [[module, name] for module, name in sorted(kept | reset) if not _binds(edits.get(module), name)],
         "requires": {name: sorted(_imports(edit.new) & names) for name, edit in edits.items()},
     }
 
@@ -130,6 +132,10 @@ def _load(edit: Edit) -> Load | None:
     except (ValueError, SyntaxError, TypeError) as error:
         edit.restart("", "source", str(error), None)
         return None
+
+
+def _binds(edit: Edit | None, name: str) -> bool:
+    return edit is not None and (name in edit.new.stored or name in edit.old.stored)
 
 
 def _star_imports(edits: Mapping[str, Edit]) -> None:

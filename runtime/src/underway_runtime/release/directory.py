@@ -8,7 +8,7 @@
     │   └── hello              finds the version to boot and execs releases/V/launcher; never goes stale
     ├── python-3.11.7/         the interpreter
     ├── lib/
-    │   └── hello-0.1.0-py3.11.7/ ...  one directory per application, for this interpreter: its wheel, with dist-info
+    │   └── hello-0.1.0-py3.11.7/ ...  one directory per application, for this interpreter: its wheel, dist-info, its hello.appup
     ├── releases/
     │   ├── start.data         "INTERPRETER-VERSION RELEASE-VERSION": what a fresh copy boots
     │   ├── hello-0.1.0.rel    copy of releases/0.1.0/hello.rel
@@ -95,6 +95,10 @@ class ReleaseDirectory:
 
     def application(self, name: str, version: str) -> Path:
         return self.lib / application_directory(name, version)
+
+    def appup(self, home: str, application: str) -> Path:
+        """How an application comes from other versions and goes back to them, in its directory of ``lib``; where it says so."""
+        return self.lib / home / f"{application}.appup"
 
     def copied_rel(self, name: str, version: str) -> Path:
         return self.releases / f"{name}-{version}.rel"

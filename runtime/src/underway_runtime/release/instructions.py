@@ -66,7 +66,7 @@ class Load:
     """Make a module that is loaded the one of the new version. Names are ``NAME`` of the module or ``CLASS.MEMBER``."""
 
     module: str
-    application: str
+    application: str = ""
     pre: PurgeMethod = "brutal"
     post: PurgeMethod = "brutal"
     fragment: bytes | None = None

@@ -1,0 +1,85 @@
+"""Upgrade notes of applications: ``appup.py`` of the project, and those that libraries bring, compiled to ``lib/APP-V/APP.appup``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any
+
+from underway_runtime import appup
+from underway_runtime.release.directory import ReleaseDirectory
+
+from ..errors import ProjectError, listing
+from ..release import Release
+
+GROUP = "underway.appup"
+"""The entry point group by which a wheel names its notes, ``"module:attribute"``."""
+
+TIMEOUT = 300.0
+"""Seconds that making one may take."""
+
+_PROGRAM = "from underway_runtime.appup import evaluate; evaluate()"
+
+
+def write_appups(release: Release) -> list[Path]:
+    """Compile every appup, put it with its application's code, and return what was written.
+
+    Raises ProjectError with what is wrong with them: what raised, what makes no appup, one that is for another version.
+    """
+    directory = ReleaseDirectory(release.path)
+    written, problems = [], []
+    for name, question in _questions(release):
+        text = _compiled(release, question)
+        made, version = appup.parse(text), release.applications[name].version
+        if made.version != version:
+            where = os.path.relpath(question["file"]) if "file" in question else question["reference"]
+            problems.append(f"{where} is for {name} {made.version}, and the release has {version}")
+        place = directory.appup(release.applications[name].directory, name)
+        place.write_text(text, encoding="utf-8")
+        written.append(place)
+    if problems:
+        raise ProjectError(listing("upgrade notes are for other versions:", problems))
+    return written
+
+
+def _questions(release: Release) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each application that has notes, with where they are; the project's own file wins."""
+    own = str(release.options.get("application", ""))
+    if file := release.options.get("appup"):
+        if own not in release.applications:
+            raise ProjectError(
+                f"appup is {file!r}, and the project is no application of the release that it could be for"
+            )
+        yield own, {"file": str(file)}
+    lib = ReleaseDirectory(release.path).lib
+    for name, application in release.applications.items():
+        if not application.dist_info or (file and name == own):
+            continue
+        points = Distribution.at(lib / application.directory / application.dist_info).entry_points
+        for point in points.select(group=GROUP):
+            yield name, {"reference": point.value}
+
+
+def _compiled(release: Release, question: dict[str, str]) -> str:
+    where = question.get("file") or question["reference"]
+    try:
+        done = subprocess.run(
+            [ReleaseDirectory(release.path).version(release.version).python, "-I", "-B", "-c", _PROGRAM],
+            input=json.dumps(question),
+            capture_output=True,
+            text=True,
+            env={name: value for name, value in os.environ.items() if not name.startswith(("RELEASE_", "PYTHON"))},
+            cwd=str(release.options.get("project-path") or "."),
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ProjectError(f"{where} took more than {TIMEOUT:.0f} seconds") from None
+    if done.returncode != 0:
+        raise ProjectError(done.stderr.strip() or f"{where} could not be evaluated (status {done.returncode})")
+    text: Any = json.loads(done.stdout.strip().rpartition("\n")[2])
+    return str(text)
