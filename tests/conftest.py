@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from code_server_helpers import Interpreter, laid_out
 from node_helpers import MakeNode, nodes, this_interpreter
+from swap_helpers import Become, becoming
 
 NO_TOOL_SKIPS = os.environ.get("UNDERWAY_NO_TOOL_SKIPS") == "1"
 """Set by .ci/run, which has installed the tools: a test that skips for want of one fails."""
@@ -76,6 +77,12 @@ def count() -> Count:
 def interpreter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
     """The one that runs the tests, or one that a test is parametrized with."""
     return laid_out(getattr(request, "param", this_interpreter()), tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def become(tmp_path: Path, interpreter: Interpreter) -> Become:
+    """Makes two versions and runs a script in a process of the first."""
+    return becoming(tmp_path, interpreter)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What an application imports of underway: ``from underway_runtime import Application, config, env``.
+"""What an application imports of underway: ``from underway_runtime import Application, Down, config, env``.
 
 Nothing is imported before it is asked for: this runs at the start of every process of a release, ``typing`` included.
 """
@@ -7,14 +7,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .application import Application
+    from .application import Application, Down
     from .node.config import config, env
 
-__all__ = ["Application", "__version__", "config", "env"]
+__all__ = ["Application", "Down", "__version__", "config", "env"]
 
 __version__ = "0.1.0"
 
-_PLACES = {"Application": ".application", "config": ".node.config", "env": ".node.config"}
+_PLACES = {"Application": ".application", "Down": ".application", "config": ".node.config", "env": ".node.config"}
 
 
 def __getattr__(name: str) -> "Any":

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+
+class Down(NamedTuple):
+    """What `code_change` gets as the old version on the way down: the version that is gone back to."""
+
+    version: str
 
 
 class Application:

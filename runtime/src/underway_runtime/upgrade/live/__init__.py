@@ -1,0 +1,29 @@
+"""The live change: another version's code into this process, whose objects stay.
+
+=====================  ================================================================================================
+``versions``           what a version of the release says on disk, and which definition a live code object is
+``heap``, ``holders``  what is alive: functions, instances, frames, and who holds them
+``guards``             what must hold in this process, or nothing is done
+``act``                what is done in one call, and undone
+``imports``            the import system moves to the other version
+``stage``              what a module becomes: made beside what there is
+``migrate``            new states by ``code_change``
+``swap``               the phases, put together
+=====================  ================================================================================================
+
+Nothing here knows of the node; docs/explanation/swap.md says why it is done so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...release.errors import UnderwayError, listing
+
+
+class CannotSwap(UnderwayError):
+    """This process can't become the other version in place; all is as it was. `problems` says everything that is in the way."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(listing("the running code can't be replaced in place:", self.problems))

@@ -1,0 +1,188 @@
+"""What must hold in this process before it is changed; each function gives what is in the way, in words."""
+
+from __future__ import annotations
+
+import abc
+import gc
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property, partial, partialmethod
+from importlib.util import MAGIC_NUMBER
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
+from typing import Any
+
+from . import heap, holders
+
+_NAMED = 2
+"""References to what only a dict has: that one, and the argument of getrefcount."""
+
+TRIED = ((3, 11), (3, 13))
+"""The oldest and the newest minor version for which it was tried that one call of C is one step for all threads."""
+
+_hooks: list[Callable[..., object]] = []
+
+
+def watch_audit_hooks() -> None:
+    """Notice from now on when a hook is added with `sys.addaudithook`; nothing can list them afterwards.
+
+    A hook in Python runs within the acts of a swap, and lets other threads in.
+    """
+    real = sys.addaudithook
+    if getattr(real, "__module__", None) == __name__:
+        return
+
+    def addaudithook(hook: Callable[..., object]) -> None:
+        real(hook)
+        _hooks.append(hook)
+
+    sys.addaudithook = addaudithook
+
+
+def of_interpreter(magic: str | None = None) -> Iterator[str]:
+    """Whether this interpreter can do it at all; `magic`: of the bytecode that comes, hexadecimal."""
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        yield "this is a free-threaded build of Python, where no call is one step for other threads"
+    if not TRIED[0] <= sys.version_info[:2] <= TRIED[1]:
+        yield f"it was never tried with Python {sys.version_info[0]}.{sys.version_info[1]}"
+    if magic is not None and magic != MAGIC_NUMBER.hex():
+        yield f"the code that comes is for another Python: its magic number is {magic}, not {MAGIC_NUMBER.hex()}"
+    yield from (f"the audit hook {_name(hook)} would run in the middle" for hook in _hooks)
+
+
+def of_processes() -> Iterator[str]:
+    """Children that have this process's code, which is not the code of the next ones."""
+    process = sys.modules.get("multiprocessing.process")
+    for child in list(getattr(process, "_children", ())):
+        if child.is_alive():
+            yield f"the child process {child.name!r} (pid {child.pid}) runs the old code"
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    if getattr(server, "_forkserver_pid", None) is not None:
+        yield "multiprocessing's fork server has loaded the old code, and forks from it"
+
+
+def of_imports(modules: Iterable[ModuleType]) -> Iterator[str]:
+    """Modules that are being imported."""
+    for module in modules:
+        if getattr(module.__spec__, "_initializing", False):
+            yield f"{module.__name__} is being imported at the moment; try again"
+
+
+def same(found: object, wanted: object) -> bool:
+    """Whether two plain values are equal, of exactly the same types."""
+    if type(found) is not type(wanted):
+        return False
+    match found, wanted:
+        case ((list() | tuple()), (list() | tuple())):
+            return len(found) == len(wanted) and all(map(same, found, wanted))
+        case dict(), dict():
+            return same(list(found.items()), list(wanted.items()))
+        case ((set() | frozenset()), (set() | frozenset())):
+            return found == wanted and sorted(map(repr, found)) == sorted(map(repr, wanted))
+        case float(), float():
+            return found.hex() == wanted.hex()
+        case complex(), complex():
+            return same((found.real, found.imag), (wanted.real, wanted.imag))
+    return found == wanted
+
+
+def shared(names: Mapping[str, Any], name: str, besides: int = 0) -> Any:
+    """A list, dict or set in the value of this name that others refer to as well; `besides`: known references to the value."""
+    if isinstance(names[name], _MUTABLE) and sys.getrefcount(names[name]) > _NAMED + besides:
+        return names[name]
+    waiting = [names[name]]
+    for container in waiting:
+        for item in container.values() if isinstance(container, dict) else container if _holds(container) else ():
+            if isinstance(item, _MUTABLE) and sys.getrefcount(item) > _NAMED + 1:  # and `item`
+                return item
+            waiting.append(item)
+    return None
+
+
+_MUTABLE = (list, dict, set)
+
+
+def _holds(value: object) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset))
+
+
+def instances(cls: type) -> str | None:
+    """Which instances a class or its subclasses have, or why that can't be said; None for none."""
+    if not heap.is_tracked(cls):
+        return "its instances can't be found: the garbage collector does not know them"
+    found = heap.instances_of(cls)
+    return f"there are {len(found)} instances, one in {holders.holder(found[0], {id(found)})}" if found else None
+
+
+def is_plain(cls: type) -> bool:
+    """Whether members of a class can be set without its metaclass."""
+    return type(cls) in (type, abc.ABCMeta)
+
+
+def held(names: Mapping[str, Any], name: str) -> str | None:
+    """Who refers to a function, class or value besides the module, or class, whose names these are; None for nobody."""
+    own = {id(names), *(id(each) for each in gc.get_referrers(names) if isinstance(each, (ModuleType, type)))}
+    if not isinstance(names, dict):  # the mapping of a class's members, and the dict behind it
+        own |= set(map(id, gc.get_referents(names)))
+    if isinstance(names[name], type):
+        return _class_held(names[name], own)
+    if sys.getrefcount(names[name]) == _NAMED:
+        return None
+    if others := [other for other, value in names.items() if value is names[name] and other != name]:
+        return f"{others[0]} in the same place"
+    return holders.holder(names[name], direct=own)
+
+
+def _class_held(cls: type, own: set[int]) -> str | None:
+    subclasses: list[type] = type.__subclasses__(cls)
+    if subclasses:
+        return f"its subclass {subclasses[0].__module__}.{subclasses[0].__qualname__}"
+    cells = [
+        cell for value in vars(cls).values() for function in functions_in(value) for cell in function.__closure__ or ()
+    ]
+    own |= {id(cls.__mro__), *map(id, cells)}
+    own |= {id(each) for each in vars(cls).values() if isinstance(each, _DESCRIPTORS)}
+    own.add(id(sys._getframe()))
+    referrers = gc.get_referrers(cls)
+    own.add(id(referrers))
+    return holders.holder(cls, direct=own) if any(id(each) not in own for each in referrers) else None
+
+
+_DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType)
+
+
+def functions_in(value: Any) -> list[FunctionType]:
+    """The functions in a member of a class or in a global: itself, and what it wraps."""
+    found: list[FunctionType] = []
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or each is None or isinstance(each, type):
+            continue
+        seen.add(id(each))
+        match each:
+            case FunctionType():
+                found.append(each)
+                waiting.append(each.__dict__.get("__wrapped__"))
+            case staticmethod() | classmethod():
+                waiting.append(each.__func__)
+            case property():
+                waiting += [each.fget, each.fset, each.fdel]
+            case cached_property() | partialmethod() | partial():
+                waiting.append(each.func)
+            case _ if isinstance(names := _own_dict(each), dict):
+                waiting.append(names.get("__wrapped__"))
+    return found
+
+
+def _own_dict(value: Any) -> Any:
+    """An object's attributes, without asking it."""
+    try:
+        return object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+
+
+def _name(function: Callable[..., object]) -> str:
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', function)}"

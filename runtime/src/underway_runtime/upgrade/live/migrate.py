@@ -1,0 +1,236 @@
+"""New states for what is alive: ``code_change``, asked for all of them before one is put in place.
+
+A class, or a module, of the newer version may have ``code_change(old_version, state, extra)``, an ordinary function or a static
+method. It is given the attributes as a dict of its own, which may be changed, and returns those that there shall be. What
+it reads of its module is as in the new version. It must not change what the attributes refer to: that could not be undone.
+
+On the way down, `old_version` is ``Down(VERSION)``, the version that is gone back to, and the one that is called is the live
+one, of the version that is left.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from types import FunctionType, MemberDescriptorType, ModuleType
+from typing import Any
+
+from ...application import Down
+from . import heap
+from .act import Acts
+from .stage import member
+from .targets import Target
+
+Convert = Callable[[Any, Any, Any], Any]
+_MISSING = object()
+
+
+class Failed(Exception):
+    """A ``code_change`` did not do what it is for. The message says which and why."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What is to be carried over in one module."""
+
+    target: Target
+    old_version: str | Down
+    extra: Any
+
+    @property
+    def down(self) -> bool:
+        return isinstance(self.old_version, Down)
+
+
+@dataclass
+class _World:
+    """What ``code_change`` of a module sees as its module: on the way up a twin of it, as it will be."""
+
+    names: dict[str, Any]
+    twins: list[FunctionType] = field(default_factory=list)
+    functions: int = 0
+    """How many functions were made that have it as their globals."""
+
+
+def classes(migrations: Iterable[Migration]) -> list[type]:
+    """The classes whose instances are carried over, with their subclasses."""
+    own = [
+        cls for each in migrations for name in each.target.load.code_change if (cls := each.target.class_named(name))
+    ]
+    return list({id(each): each for cls in own for each in heap.with_subclasses(cls)}.values())
+
+
+def acts(migrations: Sequence[Migration], instances: Mapping[type, Sequence[Any]]) -> Acts:
+    """Ask for all new states; what puts them in place.
+
+    Raises Failed where ``code_change`` raises, or returns what can't be a state.
+    """
+    result = Acts()
+    converters: dict[int, tuple[Migration, Convert]] = {}
+    worlds: list[_World] = []
+    for each in migrations:
+        worlds.append(world := _world(each))
+        for name in each.target.load.code_change:
+            function = _converter(each, name, world)
+            if name:
+                cls = each.target.class_named(name)
+                if cls is None:
+                    raise Failed(f"{each.target.name}.{name} has code_change, and is no class of this module here")
+                converters[id(cls)] = (each, function)
+            else:
+                _module(result, each, function)
+    for cls, of_class in instances.items():
+        # From the base to the class itself: each sees what the one before has made.
+        chain = [converters[id(base)] for base in reversed(cls.__mro__) if id(base) in converters]
+        if of_class:
+            _instances(result, cls, of_class, chain)
+    _check_not_kept(worlds)
+    return result
+
+
+def _instances(result: Acts, cls: type, instances: Sequence[Any], chain: Sequence[tuple[Migration, Convert]]) -> None:
+    slots = _slots(cls)
+    has_dict = cls.__dictoffset__ != 0
+    in_dict = _shadowed(cls)
+    for instance in instances:
+        state: dict[str, Any] = dict(object.__getattribute__(instance, "__dict__")) if has_dict else {}
+        for name, slot in slots.items():
+            if (value := _slot(slot, instance)) is not _MISSING:
+                state[name] = value
+        after: Any = state.copy()
+        for migration, convert in chain:
+            after = _called(convert, migration, after, cls.__qualname__)
+        if not has_dict and not after.keys() <= slots.keys():
+            odd = ", ".join(sorted(after.keys() - slots.keys()))
+            raise Failed(f"code_change of {cls.__module__}.{cls.__qualname__}: it has slots, and none for {odd}")
+        for name, value in after.items():
+            before = state.get(name, _MISSING)
+            if before is not value:
+                _set(result, instance, name, value, before, in_dict)
+        for name in state.keys() - after.keys():
+            _set(result, instance, name, _MISSING, state[name], in_dict)
+
+
+def _set(result: Acts, instance: Any, name: str, value: Any, before: Any, in_dict: frozenset[str]) -> None:
+    if name in in_dict:
+        names = object.__getattribute__(instance, "__dict__")
+        if value is _MISSING:
+            result.no_item(names, name)
+        else:
+            result.item(names, name, value)
+        return
+    gone = partial(object.__delattr__, instance, name)
+    result.add(
+        gone if value is _MISSING else partial(object.__setattr__, instance, name, value),
+        gone if before is _MISSING else partial(object.__setattr__, instance, name, before),
+    )
+
+
+def _slots(cls: type) -> dict[str, MemberDescriptorType]:
+    found: dict[str, MemberDescriptorType] = {}
+    for base in cls.__mro__:
+        for name, value in vars(base).items():
+            if isinstance(value, MemberDescriptorType) and base.__flags__ & 1 << 9:  # Py_TPFLAGS_HEAPTYPE
+                found.setdefault(name, value)
+    return found
+
+
+def _slot(slot: MemberDescriptorType, instance: Any) -> Any:
+    try:
+        return slot.__get__(instance)
+    except AttributeError:
+        return _MISSING
+
+
+def _shadowed(cls: type) -> frozenset[str]:
+    """Names that only the instance's own dict gives access to: a property of that name would be asked otherwise."""
+    names = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
+    return frozenset(
+        name
+        for name, value in names.items()
+        if not isinstance(value, MemberDescriptorType)
+        and (hasattr(type(value), "__set__") or hasattr(type(value), "__delete__"))
+    )
+
+
+def _module(result: Acts, migration: Migration, convert: Convert) -> None:
+    target = migration.target
+    state = {name: value for name, value in target.names.items() if _is_state(target, name, value)}
+    state.update((name, target.staged[name]) for name in target.load.values if "." not in name and not migration.down)
+    after = _called(convert, migration, state.copy(), "")
+    for name, value in after.items():
+        if state.get(name, _MISSING) is not value:
+            result.item(target.names, name, value)
+    for name in state.keys() - after.keys():
+        result.no_item(target.names, name)
+
+
+def _is_state(target: Target, name: str, value: Any) -> bool:
+    if name.startswith("__") or isinstance(value, (ModuleType, FunctionType, type)):
+        return False
+    return name not in target.load.rebind and name not in target.load.removed
+
+
+def _called(convert: Convert, migration: Migration, state: dict[str, Any], of: str) -> dict[str, Any]:
+    name = f"{migration.target.name}{of and '.' + of}"
+    try:
+        after = convert(migration.old_version, state, migration.extra)
+    except Exception as error:
+        raise Failed(f"code_change of {name} raised {type(error).__name__}: {error}") from error
+    if not isinstance(after, Mapping) or not all(type(key) is str for key in after):
+        raise Failed(f"code_change of {name} returned {type(after).__name__}, and not a mapping of names to values")
+    return after if type(after) is dict else dict(after)
+
+
+def _world(migration: Migration) -> _World:
+    target, load = migration.target, migration.target.load
+    if migration.down:
+        return _World(target.names)
+    top = {name: target.staged[name] for name in (*load.added, *load.values, *load.rebind) if "." not in name}
+    world = _World({**target.names, **top})
+    for path, function in [(path, target.names.get(path)) for path in load.changed]:
+        if isinstance(function, FunctionType) and function.__globals__ is target.names and path not in top:
+            world.names[path] = twin = _twin(function, target, path, world)
+            world.twins.append(twin)
+    return world
+
+
+def _twin(function: FunctionType, target: Target, path: str, world: _World) -> FunctionType:
+    code = target.new.by_path[path]
+    twin = FunctionType(code, world.names, function.__name__, function.__defaults__, function.__closure__)
+    world.functions += 1
+    staged = target.staged.get(path) if path in target.load.refreshed else function
+    if isinstance(staged, FunctionType):
+        twin.__defaults__, twin.__kwdefaults__ = staged.__defaults__, staged.__kwdefaults__
+    return twin
+
+
+def _converter(migration: Migration, name: str, world: _World) -> Convert:
+    target, full = migration.target, f"{name}.code_change" if name else "code_change"
+    try:
+        is_added = full in target.load.added and not migration.down
+        value = member(target, full) if is_added else target.live(full)
+    except KeyError:
+        raise Failed(f"{target.name}.{full} is not there") from None
+    function = value.__func__ if isinstance(value, staticmethod) else value
+    if not isinstance(function, FunctionType) or (name and function is value):
+        raise Failed(f"{target.name}.{full} is not a {'static method' if name else 'function'}")
+    if migration.down:
+        return function
+    if full not in target.new.by_path:
+        raise Failed(f"{target.name}.{full} is not in the new version")
+    return _twin(function, target, full, world)
+
+
+def _check_not_kept(worlds: Sequence[_World]) -> None:
+    """A twin in a state would be called later, and see a module that nobody else sees."""
+    for world in worlds:
+        if not world.functions:
+            continue
+        kept = [world.twins[n].__qualname__ for n in range(len(world.twins)) if sys.getrefcount(world.twins[n]) > 3]
+        # The world, its functions and the argument refer to it; so does a function that was made in a function of it.
+        if kept or sys.getrefcount(world.names) > 2 + world.functions:
+            what = ", ".join(kept) or "a function that it made"
+            raise Failed(f"code_change of {world.names['__name__']} put {what} into a state; that must be plain data")

@@ -1,0 +1,281 @@
+"""What a module becomes: its fragment is run beside what there is, and out of that come the acts that put it in place.
+
+A fragment runs with the live module's globals, so that functions made in it are the module's, and binds its own names
+elsewhere. Names that the old version lacks are bound at once, in the order of the loads, for those that import them; no old
+code asks for them. Everything else waits for the swap.
+"""
+
+from __future__ import annotations
+
+import marshal
+from _imp import _fix_co_filename  # type: ignore[attr-defined]  # unknown to typeshed
+from abc import ABCMeta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from types import CodeType, FunctionType
+from typing import Any
+
+from . import guards, targets
+from .act import Acts, Journal
+from .heap import with_subclasses
+from .targets import Functions, Target
+from .versions import class_bodies, like, stored_constants
+
+_MISSING = object()
+CLASS_CONSTANTS = ("__doc__", "__firstlineno__", "__static_attributes__")
+
+
+class Stage:
+    """The fragments of all targets, each run once, after those that it takes something from."""
+
+    def __init__(self, loaded: Sequence[Target], journal: Journal) -> None:
+        self.targets = targets.by_name(loaded)
+        self._journal = journal
+        self._begun: set[str] = set()
+
+    def run(self) -> None:
+        """Run them all. Raises whatever they raise."""
+        for target in self.targets.values():
+            self._run(target)
+
+    def becomes(self, module: str, name: str) -> Any:
+        """What a name of a module will be bound to. Raises KeyError or ImportError."""
+        target = self.targets.get(module)
+        if target is None:
+            return vars(import_module(module))[name]
+        self._run(target)
+        if name in target.staged:
+            return target.staged[name]
+        if name in target.load.rebind or name in target.load.values:
+            raise ImportError(f"{module}.{name} and what it is made of need each other")
+        return target.names[name]
+
+    def _run(self, target: Target) -> None:
+        if target.name in self._begun:
+            return
+        self._begun.add(target.name)
+        staged = target.staged
+        bound = {name: self.becomes(*source) for name, source in target.load.rebind.items()}
+        staged.update(bound)
+        if target.load.fragment is not None:
+            code = marshal.loads(target.load.fragment)
+            _fix_co_filename(code, target.new.code.co_filename)
+            exec(code, target.names, staged)
+            staged.update(bound)
+        acts = Acts()
+        for name in target.load.added:
+            if "." not in name and name not in target.names:
+                acts.item(target.names, name, staged[name])
+        self._journal.perform(acts)
+
+
+def acts(loaded: Iterable[Target], found: Functions) -> Acts:
+    """What puts all of it in place. Raises KeyError for a name that its fragment does not bind."""
+    result = Acts()
+    docs: dict[int, tuple[object, object]] = {}
+    for _, function, code in found.of:
+        after = like(function.__code__, code)
+        result.attribute(function, "__code__", after)
+        before, now = _doc(function.__code__), _doc(after)
+        if before != now and function.__doc__ == before:
+            docs[id(function)] = (before, now)
+            result.attribute(function, "__doc__", now)
+    for target in loaded:
+        members: dict[int, tuple[type, dict[str, Any]]] = {}
+        for name, value in _bound(target, found):
+            cls, tail = target.split(name)
+            if cls is None:
+                result.item(target.names, name, value)
+            else:
+                members.setdefault(id(cls), (cls, {}))[1][tail] = value
+        for name in target.load.refreshed:
+            _refresh(result, target, name, found)
+        for name in target.load.removed:
+            cls, tail = target.split(name)
+            if cls is not None:
+                members.setdefault(id(cls), (cls, {}))[1][tail] = _MISSING
+            elif "." not in name:
+                result.no_item(target.names, name)
+        for cls, changes in members.values():
+            for tail, value in changes.items():
+                if value is _MISSING:
+                    result.no_member(cls, tail)
+                else:
+                    result.member(cls, tail, value)
+        _abstract(result, {key: changes for key, (_, changes) in members.items()}, [cls for cls, _ in members.values()])
+        _annotations(result, target)
+        _constants(result, target)
+        _wrapped_docs(result, target, docs)
+    return result
+
+
+def caches(loaded: Iterable[Target]) -> Acts:
+    """What clears the caches of functions that change; last of all, since it may run finalizers of what was cached."""
+    result = Acts()
+    for target in loaded:
+        for name in target.load.caches:
+            clear = target.live(name).cache_clear
+            result.add(clear, clear)
+    return result
+
+
+def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
+    """What names are bound to, in the module and in classes that stay."""
+    load = target.load
+    for name in (*load.added, *load.values):
+        cls, tail = target.split(name)
+        if cls is None and "." in name:
+            continue  # the class itself is added
+        value = member(target, name)
+        if cls is not None:
+            _own_class(value, cls)
+            if (set_name := getattr(type(value), "__set_name__", None)) is not None:
+                set_name(value, cls, tail)
+        yield name, value
+    for name in load.rebind:
+        if name not in load.added:
+            yield name, target.staged[name]
+    for name in load.refreshed:
+        before, staged = target.live(name), member(target, name)
+        if type(before) is not type(staged):
+            yield name, _around(staged, target, found)
+
+
+def member(target: Target, name: str) -> Any:
+    """What the fragment binds a name to. A class that is there already is a namespace in it, or a class that is thrown away."""
+    value: Any = target.staged
+    for part in name.split("."):
+        value = (value if isinstance(value, dict) else vars(value))[part]
+    return value
+
+
+def _own_class(value: Any, cls: type) -> None:
+    for function in guards.functions_in(value):
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            if name == "__class__":
+                cell.cell_contents = cls
+
+
+def _staged_functions(
+    target: Target, value: Any, found: Functions
+) -> Iterator[tuple[FunctionType, list[FunctionType]]]:
+    """The functions of the new version in a value of the fragment, each with the live ones of the same definition."""
+    for staged in guards.functions_in(value):
+        live = {
+            id(function): function
+            for path in target.new.paths(staged.__code__)
+            for function in found.by_path.get((target.name, path), ())
+            if function is not staged
+        }
+        if live:
+            yield staged, list(live.values())
+
+
+def _refresh(result: Acts, target: Target, name: str, found: Functions) -> None:
+    staged, before = member(target, name), target.live(name)
+    for function, live in _staged_functions(target, staged, found):
+        for each in live:
+            for attribute in ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__"):
+                if hasattr(function, attribute):
+                    result.attribute(each, attribute, getattr(function, attribute))
+    if type(before) is type(staged) and isinstance(before, (staticmethod, classmethod)):
+        result.attribute(before, "__annotations__", staged.__annotations__)  # it has a copy
+
+
+def _around(staged: Any, target: Target, found: Functions) -> Any:
+    """What the fragment has made, around the live function: as a static method that was an ordinary one before."""
+    live = {id(function): others[0] for function, others in _staged_functions(target, staged, found)}
+
+    def own(function: Any) -> Any:
+        return live.get(id(function), function)
+
+    if isinstance(staged, (staticmethod, classmethod)):
+        made = type(staged)(own(staged.__func__))
+        made.__dict__.update(staged.__dict__)
+        return made
+    if type(staged) is property:
+        return property(own(staged.fget), own(staged.fset), own(staged.fdel), staged.__doc__)
+    return own(staged)
+
+
+def _doc(code: CodeType) -> object:
+    first = code.co_consts[0] if code.co_consts else None
+    return first if isinstance(first, str) else None
+
+
+def _wrapped_docs(result: Acts, target: Target, docs: Mapping[int, tuple[object, object]]) -> None:
+    """Docstrings that a property or a decorator has copied from the function within it."""
+    if not docs:
+        return
+    for names in (target.names, *(vars(cls) for _, cls in _classes(target))):
+        for value in names.values():
+            within = [id(each) for each in guards.functions_in(value) if each is not value]
+            before, now = next((docs[each] for each in within if each in docs), (None, None))
+            if before != now and value.__doc__ == before:
+                result.attribute(value, "__doc__", now)
+
+
+def _annotations(result: Acts, target: Target) -> None:
+    for path, names in (("", target.names), *((path, vars(cls)) for path, cls in _classes(target))):
+        before = names.get("__annotations__")
+        try:
+            staged = member(target, f"{path}.__annotations__" if path else "__annotations__")
+        except KeyError:
+            staged = {}
+        gone = [name.rpartition(".")[2] for name in target.load.removed if name.rpartition(".")[0] == path]
+        if not isinstance(before, dict) or not (staged or any(name in before for name in gone)):
+            if before is not None or not staged:
+                continue
+            before = {}
+        after = {name: value for name, value in {**before, **staged}.items() if name not in gone}
+        cls = target.class_named(path) if path else None
+        if cls is not None:
+            result.member(cls, "__annotations__", after)
+        else:
+            result.item(target.names, "__annotations__", after)
+
+
+def _constants(result: Acts, target: Target) -> None:
+    """What the compiler says of module and classes: docstrings, and since 3.13 where a class is."""
+    before, now = (stored_constants(each.code, ("__doc__",)) for each in (target.old, target.new))
+    if before != now and target.names.get("__doc__") == before.get("__doc__"):
+        result.item(target.names, "__doc__", now.get("__doc__"))
+    old, new = class_bodies(target.old.code), class_bodies(target.new.code)
+    for path, cls in _classes(target):
+        if path in old and path in new:
+            before, now = (stored_constants(each[path], CLASS_CONSTANTS) for each in (old, new))
+            for name in CLASS_CONSTANTS:
+                if before.get(name) != now.get(name) and vars(cls).get(name) == before.get(name):
+                    result.member(cls, name, now.get(name))
+
+
+def _classes(target: Target) -> list[tuple[str, type]]:
+    """The module's classes that stay, by qualified name."""
+    paths = class_bodies(target.old.code)
+    return [(path, cls) for path in paths if (cls := target.class_named(path)) is not None]
+
+
+def _abstract(result: Acts, changes: Mapping[int, Mapping[str, Any]], classes: Iterable[type]) -> None:
+    """Keep ``__abstractmethods__`` of abstract classes and their subclasses what their members make them."""
+    known: dict[int, frozenset[str]] = {}
+
+    def members(cls: type) -> dict[str, Any]:
+        return {
+            name: value for name, value in {**vars(cls), **changes.get(id(cls), {})}.items() if value is not _MISSING
+        }
+
+    def abstract(cls: type) -> frozenset[str]:
+        if id(cls) not in known:
+            names = {name for base in cls.__bases__ if isinstance(base, ABCMeta) for name in abstract(base)}
+            names |= members(cls).keys()
+            found = {
+                name: next((own[name] for each in cls.__mro__ if name in (own := members(each))), None)
+                for name in names
+            }
+            known[id(cls)] = frozenset(n for n, value in found.items() if getattr(value, "__isabstractmethod__", False))
+        return known[id(cls)]
+
+    affected = {id(each): each for cls in classes if isinstance(cls, ABCMeta) for each in with_subclasses(cls)}
+    for each in affected.values():
+        if abstract(each) != getattr(each, "__abstractmethods__", frozenset()):
+            result.member(each, "__abstractmethods__", abstract(each))

@@ -1,0 +1,288 @@
+"""The phases of a swap, put together.
+
+====================  =====================================  ========================================================
+phase                 what it does                           what can go wrong
+====================  =====================================  ========================================================
+`prepare`             reads both versions, looks whether     `CannotSwap` with everything that is in the way; nothing
+                      this process is as the relup says      was changed
+`inside`              says whose frames are in definitions   (the caller waits, or gives up)
+                      that change
+`stage_and_migrate`   moves the import system, runs          `CannotSwap`, and all is undone
+                      fragments, asks for all new states
+`swap`                puts everything in place, at once      `CannotSwap`, and all is undone
+`survivors`           like `inside`; functions made from     (the caller undoes, or waits)
+                      old code meanwhile get the new one
+`undo`, or `forget`   puts back what was; or lets it go      after `forget` the way back is another swap
+====================  =====================================  ========================================================
+
+Between `inside` and `forget` no work should enter what changes: the caller sees to that. `stage_and_migrate` to `survivors`
+belong into one callback of the loop.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from ...application import Down
+from ...node import code
+from ...release.instructions import CodeChange, Guard, Instruction, Load, Remove
+from . import CannotSwap, act, guards, heap, holders, imports, migrate, stage, targets
+from .migrate import Migration
+from .targets import Target
+from .versions import Version, like
+
+
+class Prepared:
+    """A swap that can be done. Made by `prepare`."""
+
+    def __init__(
+        self, loaded: list[Target], removals: list[Remove], migrations: list[Migration], old: Version, new: Version
+    ) -> None:
+        self.targets = loaded
+        self._removals = removals
+        self._migrations = migrations
+        self._old = old
+        self._new = new
+        self._journal = act.Journal()
+        self._acts = act.Acts()
+        self._changed = targets.changed_definition(loaded)
+
+    def inside(self) -> list[heap.Survivor]:
+        """Frames in definitions that change or go away, with who holds them. One that a traceback keeps does not count."""
+        return [each for each in heap.survivors(heap.survey(), self._changed) if each.runs]
+
+    def stage_and_migrate(self) -> None:
+        """Make everything that is to be put in place. Raises CannotSwap, with all as it was."""
+        self._or_undo(self._stage_and_migrate)
+
+    def swap(self) -> None:
+        """Put it in place. Raises CannotSwap, with all as it was: when a value was changed meanwhile."""
+        self._or_undo(self._swap)
+
+    def survivors(self) -> list[heap.Survivor]:
+        """Frames of old code of what has changed, those that are only kept by tracebacks too.
+
+        Functions that were made from old code since get the new one. Raises CannotSwap, with all as it was.
+        """
+        found = heap.survey()
+        late = targets.functions(self.targets, found.functions)
+        if late.of:
+            acts = act.Acts()
+            for _, function, after in late.of:
+                acts.attribute(function, "__code__", like(function.__code__, after))
+            self._or_undo(partial(self._journal.perform, acts))
+        return heap.survivors(found, self._changed)
+
+    def undo(self) -> None:
+        """Everything as it was before `stage_and_migrate`."""
+        self._acts = act.Acts()
+        for target in self.targets:
+            target.staged = {}
+        self._journal.undo()
+
+    def forget(self) -> None:
+        """This version stands: let go of what would undo it."""
+        targets.remember(self.targets)
+        self._acts = act.Acts()
+        for target in self.targets:
+            target.staged = {}
+        self._journal.forget()
+
+    def _or_undo(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except CannotSwap:
+            self.undo()
+            raise
+        except BaseException as error:
+            self.undo()
+            if not isinstance(error, Exception):
+                raise
+            why = str(error) if isinstance(error, migrate.Failed) else f"{type(error).__name__}: {error}"
+            raise CannotSwap([why]) from error
+
+    def _stage_and_migrate(self) -> None:
+        server = code.running()
+        if server is None:
+            raise CannotSwap(["there is no code server in this process: it does not run from a release"])
+        _raise_for(_values(self.targets), _guarded(self.targets, self._removals))
+        before = [*sys.modules]
+        self._journal.note(partial(imports.forget_modules, before, self._old))
+        modules = [(target.module, target.spec) for target in self.targets]
+        self._journal.perform(imports.move(server, self._old, self._new, modules))
+        staged = stage.Stage(self.targets, self._journal)
+        staged.run()
+        alive = heap.survey(migrate.classes(self._migrations))
+        found = targets.functions(self.targets, alive.functions)
+        _raise_for(found.problems, _closures(self.targets, alive))
+        self._acts = acts = stage.acts(self.targets, found)
+        _remove_modules(acts, self._removals)
+        acts.extend(migrate.acts(self._migrations, alive.instances))
+        _raise_for(self._made_meanwhile(alive))
+        acts.extend(stage.caches(self.targets))
+        _try_on_twins(found)
+
+    def _swap(self) -> None:
+        _raise_for(_values(self.targets))
+        self._journal.perform(self._acts)
+
+    def _made_meanwhile(self, before: heap.Survey) -> Iterator[str]:
+        """Instances that ``code_change`` itself has made are of the old version, and would stay so."""
+        if not any(before.instances.values()):
+            return
+        for cls, instances in heap.survey(before.instances).instances.items():
+            if len(instances) > len(before.instances[cls]):
+                yield f"code_change has made an instance of {cls.__module__}.{cls.__qualname__}, which is carried over itself"
+
+
+def prepare(instructions: Iterable[Instruction], old: Version, new: Version, *, magic: str | None = None) -> Prepared:
+    """Read both versions and look at this process; of the instructions those count that load, remove and carry over.
+
+    Raises CannotSwap with everything that is in the way. Nothing is changed.
+    """
+    import importlib.metadata  # noqa: F401  # the import system asks for it when caches are cleared: not in the pause
+
+    instructions = list(instructions)
+    problems = [*guards.of_interpreter(magic), *guards.of_processes()]
+    loaded: list[Target] = []
+    for load in (each for each in instructions if isinstance(each, Load)):
+        try:
+            target = targets.read(load, old, new)
+        except (ImportError, OSError) as error:
+            problems.append(str(error))
+            continue
+        if target is not None:
+            loaded.append(target)
+            problems += targets.mismatches(target)
+    removals = [each for each in instructions if isinstance(each, Remove) and each.module in sys.modules]
+    migrations = list(_migrations(instructions, loaded, old, new))
+    problems += guards.of_imports(
+        sys.modules[name] for name in [*sys.modules] if getattr(sys.modules[name], "__spec__", None)
+    )
+    problems += _values(loaded)
+    problems += _guarded(loaded, removals)
+    alive = heap.survey()
+    problems += targets.functions(loaded, alive.functions).problems
+    problems += _closures(loaded, alive)
+    problems += _not_python(loaded, alive)
+    _raise_for(problems)
+    return Prepared(loaded, removals, migrations, old, new)
+
+
+def _migrations(
+    instructions: Sequence[Instruction], loaded: Iterable[Target], old: Version, new: Version
+) -> Iterator[Migration]:
+    known = targets.by_name(loaded)
+    for each in instructions:
+        if not isinstance(each, CodeChange):
+            continue
+        for module, extra in each.modules:
+            if (target := known.get(module)) is not None:
+                application = target.load.application
+                from_version: str | Down = old.applications[application]
+                if each.direction == "down":
+                    from_version = Down(new.applications[application])
+                yield Migration(target, from_version, extra)
+
+
+def _raise_for(*problems: Iterable[str]) -> None:
+    if found := list(dict.fromkeys(each for some in problems for each in some)):
+        raise CannotSwap(found)
+
+
+def _values(loaded: Sequence[Target]) -> Iterator[str]:
+    """Whether what changes its value has the one that the relup expects."""
+    for target in loaded:
+        for name, was in target.load.values.items():
+            cls, tail = target.split(name)
+            names: Any = target.names if cls is None else vars(cls)
+            if (cls is None and "." in name) or tail not in names:
+                yield f"{target.name}.{name} is not there"
+            elif not guards.same(names[tail], was):
+                yield f"{target.name}.{name} is {_shown(names[tail])}, and not {_shown(was)} as the module has made it"
+            elif guards.shared(names, tail, _rebound(loaded, target, name)) is not None:
+                yield f"{target.name}.{name} can be changed, and something refers to it that is not known"
+
+
+def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:
+    """How many other modules have a name for the same value, which is bound anew with it."""
+    return sum(
+        other.names.get(bound) is target.names.get(name)
+        for other in loaded
+        for bound, source in other.load.rebind.items()
+        if source == (target.name, name)
+    )
+
+
+def _guarded(loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[str]:
+    for target in loaded:
+        for guard in target.load.guards:
+            yield from _broken(target.name, target, guard)
+    for removal in removals:
+        for guard in removal.guards:
+            yield from _broken(removal.module, None, guard)
+
+
+def _broken(module: str, target: Target | None, guard: Guard) -> Iterator[str]:
+    where = f"{module}.{guard.of}"
+    owner, _, tail = guard.of.rpartition(".")
+    names: Any = vars(sys.modules[module])
+    for part in owner.split(".") if owner else ():
+        names = vars(names[part]) if isinstance(names.get(part), type) else {}
+    if guard.kind == "no_closures" or tail not in names:
+        return  # closures are looked for with all functions; and what is not there has no holder
+    if guard.kind == "no_holders" and (holder := guards.held(names, tail)) is not None:
+        yield f"{where} goes away, and {holder} refers to it"
+    elif guard.kind == "no_instances" and (why := guards.instances(names[tail])) is not None:
+        yield f"{where} goes away: {why}"
+    elif guard.kind == "plain_class" and not guards.is_plain(names[tail]):
+        made_by = type(names[tail])
+        yield f"members of {where} are up to its metaclass {made_by.__module__}.{made_by.__qualname__}"
+
+
+def _closures(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
+    for target in loaded:
+        for guard in target.load.guards:
+            found = targets.closures(alive, target, guard.of) if guard.kind == "no_closures" else ()
+            for function in found:
+                holder = holders.holder(function, {id(found), id(alive.functions)})
+                yield f"{target.name}:{guard.of} is alive, and can't become another: {holder} has it"
+
+
+def _not_python(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
+    """Definitions that change and that something else than a function of Python stands for: compiled, or replaced."""
+    found = targets.functions(loaded, alive.functions)
+    for target in loaded:
+        for path in target.load.changed:
+            if "<" in path or "#" in path or (target.name, path) in found.by_path:
+                continue
+            try:
+                value = target.live(path)
+            except KeyError:
+                continue
+            kind = type(value)
+            yield f"{target.name}.{path} is a {kind.__module__}.{kind.__qualname__} here, and no function of Python"
+
+
+def _remove_modules(acts: act.Acts, removals: Iterable[Remove]) -> None:
+    for removal in removals:
+        parent, _, tail = removal.module.rpartition(".")
+        acts.no_item(sys.modules, removal.module)
+        if parent in sys.modules and vars(sys.modules[parent]).get(tail) is sys.modules[removal.module]:
+            acts.no_item(vars(sys.modules[parent]), tail)
+
+
+def _try_on_twins(found: targets.Functions) -> None:
+    """Raises what putting the new code into a function like this one raises."""
+    for _, function, after in found.of:
+        names: dict[str, Any] = {}
+        twin = type(function)(function.__code__, names, closure=function.__closure__)
+        twin.__code__ = after
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."

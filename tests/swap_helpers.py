@@ -1,0 +1,77 @@
+"""Two versions of a small application in one release, and a process of the first that becomes the second."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from code_server_helpers import (
+    RUNTIME,
+    Distribution,
+    Interpreter,
+    Release,
+    compile_all,
+    index_of,
+    installed,
+    make_release,
+)
+from underway.steps.modules import list_code
+
+everywhere = pytest.mark.parametrize("interpreter", list(installed()), indirect=True)
+"""With each Python that is installed here."""
+
+TESTS = Path(__file__).parent
+
+Sources = Mapping[str, str]
+"""File -> text, in the version's one distribution."""
+
+
+class Become(Protocol):
+    def __call__(self, old: Sources | str, new: Sources | str, script: str, name: str = "shop") -> Any: ...
+
+
+def two_versions(root: Path, interpreter: Interpreter, versions: Mapping[str, Distribution]) -> Release:
+    """A release directory that has these versions of one distribution, as a build lays them out."""
+    first, *others = versions
+    release = make_release(root, interpreter, [versions[first]])
+    for number in others:
+        versions[number].install(release.lib / versions[number].directory)
+        shutil.copytree(release.version, root / "releases" / number, symlinks=True)
+    for number, distribution in versions.items():
+        directory = release.lib / distribution.directory
+        compile_all(interpreter, directory)
+        index = index_of([distribution])
+        index["top"]["underway_runtime"] = [RUNTIME]
+        index["code"] = list_code(root, [directory], f"cpython-{interpreter.minor.replace('.', '')}")
+        (root / "releases" / number / "code.index").write_text(json.dumps(index))
+    return release
+
+
+def becoming(place: Path, interpreter: Interpreter) -> Become:
+    """``become(old, new, script)``: run a script in a process of version 1; what it assigns to ``told``.
+
+    A version is one module, ``shop``, or files of the package ``shop``.
+    """
+
+    def become(old: Sources | str, new: Sources | str, script: str, name: str = "shop") -> Any:
+        distributions = {
+            number: Distribution(name, f"{number}.0", _files(sources, name))
+            for number, sources in (("1", old), ("2", new))
+        }
+        release = two_versions(place / "hello", interpreter, distributions)
+        code = f"import relups, {name}\nfrom relups import swap, done\n{textwrap.dedent(script)}"
+        return release.told(code, "-B", env={"PYTHONPATH": str(TESTS)})
+
+    return become
+
+
+def _files(sources: Sources | str, name: str) -> dict[str, str | bytes]:
+    if isinstance(sources, str):
+        return {f"{name}.py": textwrap.dedent(sources)}
+    return {path: textwrap.dedent(text) for path, text in sources.items()}
