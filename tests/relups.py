@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import ast
+import gc
 import marshal
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 from underway_runtime.node.code import read_index, running
@@ -28,8 +30,15 @@ def version(number: str) -> Version:
     return Version(number, path, index, applications)
 
 
-def load(module: str, old: Version, new: Version, run: Collection[str] = (), **fields: Any) -> Load:
-    """What a module becomes."""
+def load(
+    module: str,
+    old: Version,
+    new: Version,
+    run: Collection[str] = (),
+    literal: Mapping[str, Any] = MappingProxyType({}),
+    **fields: Any,
+) -> Load:
+    """What a module becomes; `literal`: values of names that the fragment reads and that change elsewhere."""
     (_, before), (spec, after) = old.code(module), new.code(module)
     was, now = tree(before), tree(after)
     changed = {
@@ -39,7 +48,7 @@ def load(module: str, old: Version, new: Version, run: Collection[str] = (), **f
     }
     fields["guards"] = tuple(Guard(*guard) for guard in fields.get("guards", ()))
     assert spec.origin is not None
-    made = fragment(Path(spec.origin).read_text(), run, spec.origin) if run else None
+    made = fragment(Path(spec.origin).read_text(), run, spec.origin, literal) if run else None
     return Load(module, module.partition(".")[0], fragment=made, changed=changed, **fields)
 
 
@@ -67,9 +76,25 @@ def done(**how: Any) -> Prepared:
     return prepared
 
 
-def fragment(source: str, run: Collection[str], file: str) -> bytes:
+class _Values(ast.NodeTransformer):
+    """Puts values in the place of names that a fragment would find the old ones for; not within functions."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.args = self.visit(node.args)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if isinstance(node.ctx, ast.Load) and node.id in self.values:
+            return ast.copy_location(ast.parse(repr(self.values[node.id]), mode="eval").body, node)
+        return node
+
+
+def fragment(source: str, run: Collection[str], file: str, literal: Mapping[str, Any]) -> bytes:
     """The statements that bind these names, compiled; of a class with a dot only those members."""
-    module = ast.parse(source)
+    module = _Values(literal).visit(ast.parse(source))
     kept: list[ast.stmt] = []
     for statement in module.body:
         future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
@@ -79,10 +104,11 @@ def fragment(source: str, run: Collection[str], file: str) -> bytes:
             members = {name.partition(".")[2] for name in run if name.startswith(f"{statement.name}.")}
             body = [each for each in statement.body if members & {*bound(each)}]
             if body:
-                statement.bases, statement.keywords, statement.decorator_list, statement.body = [], [], [], body
+                statement.bases, statement.decorator_list, statement.body = [], [], body
+                statement.keywords = []
                 kept.append(statement)
     module.body = kept
-    return marshal.dumps(compile(module, file, "exec", dont_inherit=True))
+    return marshal.dumps(compile(ast.fix_missing_locations(module), file, "exec", dont_inherit=True))
 
 
 def bound(statement: ast.stmt) -> Iterator[str]:
@@ -98,3 +124,9 @@ def bound(statement: ast.stmt) -> Iterator[str]:
                 for each in ast.walk(statement)
                 if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
             )
+
+
+def functions_of(name: str) -> list[FunctionType]:
+    """The live functions of a package and of its modules."""
+    names = {id(vars(module)) for key, module in sys.modules.items() if key.partition(".")[0] == name}
+    return [each for each in gc.get_objects() if type(each) is FunctionType and id(each.__globals__) in names]

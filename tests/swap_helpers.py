@@ -21,6 +21,7 @@ from code_server_helpers import (
     installed,
     make_release,
 )
+from fresh import differences
 from underway.steps.modules import list_code
 
 everywhere = pytest.mark.parametrize("interpreter", list(installed()), indirect=True)
@@ -69,6 +70,16 @@ def becoming(place: Path, interpreter: Interpreter) -> Become:
         return release.told(code, "-B", env={"PYTHONPATH": str(TESTS)})
 
     return become
+
+
+def unlike_fresh(interpreter: Interpreter, root: Path, number: str, told: Any, name: str = "shop") -> list[str]:
+    """Where what ``fresh.describe`` told differs from what it tells in a new process that imports the same modules."""
+    release = Release(root)
+    imports = f"import fresh, importlib, sys, json\nfor name in {[*told]!r}: importlib.import_module(name)\n"
+    code = f"{imports}print(json.dumps(fresh.describe({name!r})))"
+    python = root / "releases" / number / "bin/python"
+    output = release.output("-B", "-c", code, command=str(python), env={"PYTHONPATH": str(TESTS)})
+    return differences(told, json.loads(output))
 
 
 def _files(sources: Sources | str, name: str) -> dict[str, str | bytes]:

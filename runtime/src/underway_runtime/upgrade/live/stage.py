@@ -8,7 +8,7 @@ code asks for them. Everything else waits for the swap.
 from __future__ import annotations
 
 import marshal
-from _imp import _fix_co_filename  # type: ignore[attr-defined]  # unknown to typeshed
+from _imp import _fix_co_filename  # type: ignore[attr-defined]  # unknown to typeshed  # unknown to typeshed
 from abc import ABCMeta
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -54,19 +54,37 @@ class Stage:
         if target.name in self._begun:
             return
         self._begun.add(target.name)
-        staged = target.staged
-        bound = {name: self.becomes(*source) for name, source in target.load.rebind.items()}
-        staged.update(bound)
+        fixed = {name: self.becomes(*source) for name, source in target.load.rebind.items()}
+        target.staged = _Staged(target, fixed, self._journal)
         if target.load.fragment is not None:
             code = marshal.loads(target.load.fragment)
             _fix_co_filename(code, target.new.code.co_filename)
-            exec(code, target.names, staged)
-            staged.update(bound)
-        acts = Acts()
-        for name in target.load.added:
-            if "." not in name and name not in target.names:
-                acts.item(target.names, name, staged[name])
-        self._journal.perform(acts)
+            exec(code, target.names, target.staged)
+
+
+class _Staged(dict[str, Any]):
+    """The names that a fragment binds.
+
+    Those that the module lacks are bound in it as well: the body of a class, and what is nested, reads them there. Those that
+    come from other modules that change are as they will be, also when the fragment imports them once more.
+    """
+
+    def __init__(self, target: Target, fixed: Mapping[str, Any], journal: Journal) -> None:
+        super().__init__(fixed)
+        self._fixed = fixed
+        self._missing = {name for name in target.load.added if name not in target.names}
+        self._names = target.names
+        self._journal = journal
+        for name in self._missing & fixed.keys():
+            self[name] = fixed[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        value = self._fixed.get(name, value)
+        super().__setitem__(name, value)
+        if name in self._missing:
+            acts = Acts()
+            acts.item(self._names, name, value)
+            self._journal.perform(acts)
 
 
 def acts(loaded: Iterable[Target], found: Functions) -> Acts:
@@ -122,7 +140,7 @@ def caches(loaded: Iterable[Target]) -> Acts:
 def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
     """What names are bound to, in the module and in classes that stay."""
     load = target.load
-    for name in (*load.added, *load.values):
+    for name in (*load.added, *load.values, *load.replaced):
         cls, tail = target.split(name)
         if cls is None and "." in name:
             continue  # the class itself is added
@@ -142,10 +160,11 @@ def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
 
 
 def member(target: Target, name: str) -> Any:
-    """What the fragment binds a name to. A class that is there already is a namespace in it, or a class that is thrown away."""
-    value: Any = target.staged
-    for part in name.split("."):
-        value = (value if isinstance(value, dict) else vars(value))[part]
+    """What the fragment binds a name to. A class that is there already is one in it that is thrown away. Raises KeyError."""
+    first, *others = name.split(".")
+    value = target.staged[first]
+    for part in others:
+        value = vars(value)[part]
     return value
 
 

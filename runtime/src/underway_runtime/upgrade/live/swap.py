@@ -126,7 +126,7 @@ class Prepared:
         _try_on_twins(found)
 
     def _swap(self) -> None:
-        _raise_for(_values(self.targets))
+        _raise_for(_values(self.targets, ours=1))
         self._journal.perform(self._acts)
 
     def _made_meanwhile(self, before: heap.Survey) -> Iterator[str]:
@@ -193,8 +193,8 @@ def _raise_for(*problems: Iterable[str]) -> None:
         raise CannotSwap(found)
 
 
-def _values(loaded: Sequence[Target]) -> Iterator[str]:
-    """Whether what changes its value has the one that the relup expects."""
+def _values(loaded: Sequence[Target], ours: int = 0) -> Iterator[str]:
+    """Whether what changes its value has the one that the relup expects; `ours`: acts that refer to each for the undo."""
     for target in loaded:
         for name, was in target.load.values.items():
             cls, tail = target.split(name)
@@ -203,7 +203,7 @@ def _values(loaded: Sequence[Target]) -> Iterator[str]:
                 yield f"{target.name}.{name} is not there"
             elif not guards.same(names[tail], was):
                 yield f"{target.name}.{name} is {_shown(names[tail])}, and not {_shown(was)} as the module has made it"
-            elif guards.shared(names, tail, _rebound(loaded, target, name)) is not None:
+            elif guards.shared(names, tail, _rebound(loaded, target, name) * (1 + ours) + ours) is not None:
                 yield f"{target.name}.{name} can be changed, and something refers to it that is not known"
 
 
@@ -263,6 +263,8 @@ def _not_python(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
                 value = target.live(path)
             except KeyError:
                 continue
+            if guards.functions_in(value):
+                continue  # what is wrong with it is said elsewhere
             kind = type(value)
             yield f"{target.name}.{path} is a {kind.__module__}.{kind.__qualname__} here, and no function of Python"
 
