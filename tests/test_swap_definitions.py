@@ -213,7 +213,8 @@ def functions():
 def everything():
     gc.collect()
     modules = {name: shape(vars(module)) for name, module in sys.modules.items() if name.startswith("shop")}
-    return modules, functions(), str(sys.path), {key: id(value) for key, value in sys.path_importer_cache.items() if value}, sys.prefix, vars(room), kept
+    finders =  {key: id(value) for key, value in sys.path_importer_cache.items() if value}
+    return modules, functions(), str(sys.path), finders, sys.prefix, vars(room), kept
 import gc
 go()
 for f in relups.functions_of("shop"): f.__annotations__

@@ -107,9 +107,7 @@ def _holds(value: object) -> bool:
 
 
 def instances(cls: type) -> str | None:
-    """Which instances a class or its subclasses have, or why that can't be said; None for none."""
-    if not heap.is_tracked(cls):
-        return "its instances can't be found: the garbage collector does not know them"
+    """Which instances a class or its subclasses have; None for none."""
     found = heap.instances_of(cls)
     return f"there are {len(found)} instances, one in {holders.holder(found[0], {id(found)})}" if found else None
 
@@ -142,10 +140,7 @@ def _class_held(cls: type, own: set[int]) -> str | None:
     ]
     own |= {id(cls.__mro__), *map(id, cells)}
     own |= {id(each) for each in vars(cls).values() if isinstance(each, _DESCRIPTORS)}
-    own.add(id(sys._getframe()))
-    referrers = gc.get_referrers(cls)
-    own.add(id(referrers))
-    return holders.holder(cls, direct=own) if any(id(each) not in own for each in referrers) else None
+    return holders.seen_holder(cls, direct=own)
 
 
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType)

@@ -75,8 +75,10 @@ def survey(classes: Iterable[type] = ()) -> Survey:
     def of(types: Iterable[type]) -> list[Any]:
         return list(chain.from_iterable(found[id(kind)] for kind in types))
 
+    # A frame of our own would hold the survey that holds it.
+    frames = [each for each in of([FrameType]) if each.f_globals.get("__package__") != __package__]
     instances = {each: found[id(each)] for each in wanted}
-    return Survey(of([FunctionType]), of(SUSPENDED), of(tasks), of(greenlets), of([FrameType]), instances)
+    return Survey(of([FunctionType]), of(SUSPENDED), of(tasks), of(greenlets), frames, instances)
 
 
 def with_subclasses(cls: type) -> list[type]:
@@ -98,11 +100,6 @@ def instances_of(cls: type) -> list[Any]:
     return list(chain.from_iterable(survey(classes).instances.values()))
 
 
-def is_tracked(cls: type) -> bool:
-    """Whether the collector knows the instances of a class, so that all of them can be found."""
-    return bool(cls.__flags__ & 1 << 14)  # Py_TPFLAGS_HAVE_GC
-
-
 def survivors(found: Survey, definition: Callable[[CodeType], str | None]) -> list[Survivor]:
     """The frames in definitions for which `definition` has a name, with their holders."""
     result = [*_in_threads(definition)]
@@ -111,7 +108,7 @@ def survivors(found: Survey, definition: Callable[[CodeType], str | None]) -> li
     for task in found.tasks:
         for each in _awaited(task):
             of_task.setdefault(id(each), task)
-    own = {id(found.suspended), id(found.frames), id(found.__dict__)}
+    own = {id(found.suspended), id(found.frames), id(found.greenlets)}
     for each in found.suspended:
         kind, prefix = SUSPENDED[type(each)]
         name = definition(getattr(each, f"{prefix}_code"))
@@ -141,6 +138,7 @@ def _in_threads(definition: Callable[[CodeType], str | None]) -> Iterator[Surviv
         for frame in _up(stack):
             if (name := definition(frame.f_code)) is not None:
                 yield Survivor("frame", name, frame.f_lineno, f"thread {names.get(ident, ident)!r}")
+    del stack  # this frame itself, perhaps, which would hold itself and what called it
 
 
 def _up(frame: FrameType | None) -> Iterator[FrameType]:

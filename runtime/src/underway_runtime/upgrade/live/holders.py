@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Collection
 from types import (
@@ -23,6 +24,8 @@ DEPTH = 5
 
 UNKNOWN = "something that can't be seen from Python"
 
+_HERE = f"{os.path.dirname(__file__)}/"
+
 _FRAMES = {CoroutineType: "cr_code", GeneratorType: "gi_code", AsyncGeneratorType: "ag_code"}
 
 
@@ -31,14 +34,21 @@ def holder(held: Any, ignored: Collection[int] = (), direct: Collection[int] = (
 
     `ignored` are ids of objects that don't count, `direct` of those that don't count where they hold it themselves.
     """
-    frames = {id(sys._getframe()), id(sys._getframe(1))}
-    return _holder(held, {*ignored, *frames}, {*direct}, DEPTH) or UNKNOWN
+    return seen_holder(held, ignored, direct) or UNKNOWN
+
+
+def seen_holder(held: Any, ignored: Collection[int] = (), direct: Collection[int] = ()) -> str | None:
+    """The same; None where nobody is seen that holds it."""
+    return _holder(held, {*ignored}, {*direct}, DEPTH)
 
 
 def _holder(held: Any, ignored: set[int], direct: set[int], depth: int) -> str | None:
-    referrers = gc.get_referrers(held)
-    ignored |= {id(referrers), id(sys._getframe())}
-    others = [each for each in referrers if id(each) not in ignored and id(each) not in direct]
+    # The list of referrers has no name: the frame of this call may be in it, and would hold it for good.
+    others = [
+        each
+        for each in gc.get_referrers(held)
+        if id(each) not in ignored and id(each) not in direct and not _is_ours(each)
+    ]
     for each in others:
         if (text := _named(each, held)) is not None:
             return text
@@ -49,6 +59,16 @@ def _holder(held: Any, ignored: set[int], direct: set[int], depth: int) -> str |
             if (above := _holder(each, ignored, set(), depth - 1)) is not None:
                 return above if isinstance(each, (dict, CellType)) else f"{_kind(each)} in {above}"
     return f"a {_kind(others[0])}" if others else None
+
+
+def _is_ours(referrer: Any) -> bool:
+    """Whether this belongs to who asks: a frame, or what it has found."""
+    match referrer:
+        case FrameType():
+            return referrer.f_globals.get("__package__") == __package__
+        case GeneratorType():
+            return referrer.gi_code.co_filename.startswith(_HERE)
+    return type(referrer).__module__.startswith(f"{__package__}.")
 
 
 def _named(referrer: Any, held: Any) -> str | None:

@@ -1,0 +1,263 @@
+"""``code_change``: what is alive gets its new state, all of it or none."""
+
+from __future__ import annotations
+
+from swap_helpers import Become, everywhere
+
+OLD = """
+class Room:
+    made = 0
+    def __init__(self, name):
+        self.name, self.members, self.old = name, [name], 1
+    def show(self): return "A", self.name
+
+class Vip(Room):
+    def __init__(self, name):
+        super().__init__(name)
+        self.bonus = 5
+
+class Point:
+    __slots__ = ("x", "y", "__weakref__")
+    def __init__(self, x): self.x = x
+
+class Both(Point):
+    def __init__(self, x):
+        self.x, self.extra = x, "extra"
+
+STEP = 1
+total = 7
+rooms = [Room("a"), Vip("b")]
+points = [Point(1), Both(2)]
+def helper(state): return "A"
+"""
+
+NEW = """
+class Room:
+    made = 0
+    def __init__(self, name):
+        self.name, self.members, self.topic = name, [name], "none"
+    def show(self): return "B", self.name, self.topic
+    @staticmethod
+    def code_change(old_version, state, extra):
+        state.pop("old")
+        return {**state, "topic": (str(old_version), extra, STEP, helper(state)), "name": state["name"].upper()}
+
+class Vip(Room):
+    def __init__(self, name):
+        super().__init__(name)
+        self.bonus = 5
+    @staticmethod
+    def code_change(old_version, state, extra):
+        return {**state, "bonus": state["bonus"] * 2, "seen": state["name"]}
+
+class Point:
+    __slots__ = ("x", "y", "__weakref__")
+    def __init__(self, x): self.x = x
+    @staticmethod
+    def code_change(old_version, state, extra):
+        if state["x"] == FAIL: raise ValueError("no such point")
+        return {**state, "x": state["x"] + 10, "y": STEP}
+
+class Both(Point):
+    def __init__(self, x):
+        self.x, self.extra = x, "extra"
+
+STEP = 2
+FAIL = 99
+total = 7
+rooms = [Room("a"), Vip("b")]
+points = [Point(1), Both(2)]
+def helper(state): return "B " + ADDED
+ADDED = "added"
+
+def code_change(old_version, state, extra):
+    return {**state, "total": state["total"] + state["STEP"]}
+"""
+
+SWAP = """
+import gc, shop
+gc.freeze()
+room, vip = shop.rooms
+members = room.members
+fields = dict(run=["STEP", "FAIL", "ADDED", "code_change", "Room.code_change", "Vip.code_change", "Point.code_change"],
+              added=["FAIL", "ADDED", "code_change", "Room.code_change", "Vip.code_change", "Point.code_change"],
+              values=dict(STEP=1), code_change=["", "Room", "Vip", "Point"])
+def state():
+    return [vars(each).copy() for each in shop.rooms] + [
+        (each.x, getattr(each, "y", None), getattr(each, "extra", None)) for each in shop.points] + [shop.total, shop.STEP]
+"""
+
+
+@everywhere
+def test_code_change_gives_every_instance_its_new_state(become: Become) -> None:
+    """Attributes in dicts and slots, subclasses after their base, and the module; undone, they are what they were."""
+    told = become(
+        OLD,
+        NEW,
+        SWAP
+        + """
+before = state()
+swapped = swap(extra={"n": 1}, shop=fields)
+swapped.stage_and_migrate()
+assert state() == before
+swapped.swap()
+told = dict(after=state(), shown=[each.show() for each in shop.rooms], same=room.members is members)
+swapped.undo()
+told["undone"] = state() == before and room.show() == ("A", "a") and shop.points[0].x == 1
+""",
+    )
+
+    topic = ["1.0", {"n": 1}, 2, "B added"]
+    assert told["after"] == [
+        {"name": "A", "members": ["a"], "topic": topic},
+        {"name": "B", "members": ["b"], "topic": topic, "bonus": 10, "seen": "B"},
+        [11, 2, None],
+        [12, 2, "extra"],
+        9,
+        2,
+    ]
+    assert told["shown"] == [["B", "A", topic], ["B", "B", topic]]
+    assert (told["same"], told["undone"]) == (True, True)
+
+
+def test_a_code_change_that_raises_has_changed_nothing(become: Become) -> None:
+    """One of a thousand instances that can't be carried over leaves all of them, and all code, as they were."""
+    told = become(
+        OLD,
+        NEW,
+        SWAP
+        + """
+from underway_runtime.upgrade.live import CannotSwap
+many = [shop.Point(n) for n in range(90)] + [shop.Room(str(n)) for n in range(900)]
+before = state(), [each.x for each in many[:90]], [vars(each).copy() for each in many[90:]]
+def failing(prepared):
+    try:
+        prepared.stage_and_migrate()
+    except CannotSwap as error:
+        return list(error.problems)
+point = shop.Point(99)
+told = dict(raised=failing(swap(shop=fields)))
+del point
+after = state(), [each.x for each in many[:90]], [vars(each).copy() for each in many[90:]]
+told["same"] = before == after and room.show() == ("A", "a") and not hasattr(shop, "FAIL") and shop.__file__
+again = swap(shop=fields)
+again.stage_and_migrate(); again.swap()
+told["then"] = [room.show()[0], many[3].x]
+""",
+    )
+
+    assert told["raised"] == ["code_change of shop.Point raised ValueError: no such point"]
+    assert told["same"] == "ROOT/lib/shop-1.0/shop.py"
+    assert told["then"] == ["B", 13]
+
+
+def test_what_a_code_change_must_not_do_is_refused(become: Become) -> None:
+    """No mapping, attributes that there is no slot for, functions that change or instances of the class: refused by name."""
+    old = """
+    class Room:
+        def __init__(self): self.n = 1
+    class Point:
+        __slots__ = ("x",)
+    def helper(): return 1
+    room, point, mode = Room(), Point(), [""]
+    """
+    new = """
+    class Room:
+        def __init__(self): self.n = 2
+        @staticmethod
+        def code_change(old_version, state, extra):
+            return {"none": None, "names": {1: 2}, "helper": {"f": helper}, "made": {"f": lambda: state},
+                    "instance": {"r": Room()} if extra == "instance" else 0, "": {}}[extra]
+    class Point:
+        __slots__ = ("x",)
+        @staticmethod
+        def code_change(old_version, state, extra):
+            return {"z": 1}
+    def helper(): return 2
+    room, point, mode = Room(), Point(), [""]
+    """
+    told = become(
+        old,
+        new,
+        """
+        from underway_runtime.upgrade.live import CannotSwap
+        told = {}
+        fields = dict(run=["Room.code_change", "Point.code_change"], added=["Room.code_change", "Point.code_change"])
+        for extra in ("none", "names", "helper", "made", "instance", ""):
+            try:
+                classes = ["Room"] if extra else ["Room", "Point"]
+                swap(extra=extra, shop={**fields, "code_change": classes}).stage_and_migrate()
+            except CannotSwap as error:
+                told[extra] = list(error.problems)
+        """,
+    )
+
+    assert told == {
+        "none": ["code_change of shop.Room returned NoneType, and not a mapping of names to values"],
+        "names": ["code_change of shop.Room returned dict, and not a mapping of names to values"],
+        "helper": ["code_change of shop put helper into a state; that must be plain data"],
+        "made": ["code_change of shop put a function that it made into a state; that must be plain data"],
+        "instance": ["code_change has made an instance of shop.Room, which is carried over itself"],
+        "": ["code_change of shop.Point: it has slots, and none for z"],
+    }
+
+
+def test_on_the_way_down_the_newer_code_change_is_asked(become: Become) -> None:
+    """From the newer version to the older one, the live ``code_change`` gets `Down` with the version gone back to."""
+    told = become(
+        NEW.replace(
+            "        state.pop",
+            "        if isinstance(old_version, Down): return down(old_version, state)\n        state.pop",
+        )
+        + "from underway_runtime import Down\ndef down(old_version, state):\n    return {**state, 'topic': repr(old_version)}\n",
+        OLD,
+        """
+        import shop
+        room, vip = shop.rooms
+        swapped = done(direction="down", shop=dict(
+            removed=["FAIL", "ADDED", "code_change", "Room.code_change", "Vip.code_change", "Point.code_change", "Down", "down"],
+            run=["STEP"], values=dict(STEP=2), code_change=["Room"]))
+        swapped.forget()
+        told = dict(room=vars(room), vip=vars(vip), shown=room.show(), gone=hasattr(shop.Room, "code_change"))
+        """,
+    )
+
+    assert told["room"]["topic"] == told["vip"]["topic"] == "Down(version='2.0')"
+    assert (told["shown"], told["gone"]) == (["A", "a"], False)
+
+
+def test_frozen_instances_and_shadowed_names_are_carried_over(become: Become) -> None:
+    """A frozen dataclass, an attribute that a property hides, and an exception get their new state without asking them."""
+    old = """
+    import dataclasses
+    @dataclasses.dataclass(frozen=True)
+    class Frozen:
+        x: int = 1
+    class Shadowed:
+        def __init__(self): self.__dict__["size"] = 1
+        @property
+        def size(self): return self.__dict__["size"]
+        def __setattr__(self, name, value): raise RuntimeError
+    class Wrong(Exception):
+        def __init__(self): self.code = 1
+    """
+    change = "    @staticmethod\n        def code_change(_, state, extra): return {key: value + 1 for key, value in state.items()}"
+    new = old
+    for line in ("x: int = 1", 'return self.__dict__["size"]', "self.code = 1"):
+        new = new.replace(line, f"{line}\n    {change}")
+    told = become(
+        old,
+        new,
+        """
+        import shop
+        frozen, shadowed, wrong = shop.Frozen(), shop.Shadowed(), shop.Wrong()
+        names = ["Frozen", "Shadowed", "Wrong"]
+        changes = [f"{name}.code_change" for name in names]
+        swapped = done(shop=dict(run=changes, added=changes, code_change=names))
+        told = dict(after=[frozen.x, shadowed.size, wrong.code])
+        swapped.undo()
+        told["undone"] = [frozen.x, shadowed.size, wrong.code]
+        """,
+    )
+
+    assert told == {"after": [2, 2, 2], "undone": [1, 1, 1]}
