@@ -236,6 +236,8 @@ def _wrapped_docs(result: Acts, target: Target, docs: Mapping[int, tuple[object,
 
 def _annotations(result: Acts, target: Target) -> None:
     for path, names in (("", target.names), *((path, vars(cls)) for path, cls in _classes(target))):
+        if (f"{path}." if path else "") + "__annotations__" in target.load.replaced:
+            continue
         before = names.get("__annotations__")
         try:
             staged = member(target, f"{path}.__annotations__" if path else "__annotations__")
@@ -248,10 +250,14 @@ def _annotations(result: Acts, target: Target) -> None:
             before = {}
         after = {name: value for name, value in {**before, **staged}.items() if name not in gone}
         cls = target.class_named(path) if path else None
-        if cls is not None:
+        if cls is not None and after:
             result.member(cls, "__annotations__", after)
-        else:
+        elif cls is not None:
+            result.no_member(cls, "__annotations__")
+        elif after:
             result.item(target.names, "__annotations__", after)
+        else:
+            result.no_item(target.names, "__annotations__")
 
 
 def _constants(result: Acts, target: Target) -> None:
