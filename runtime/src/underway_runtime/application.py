@@ -60,6 +60,16 @@ class Application:
         all the same.
         """
 
+    def suspend(self, within: float) -> Any:
+        """Take up no new work until `resume`, because other code is about to be put in place; return within so many seconds.
+
+        Requests and messages of WebSockets wait by themselves. What is under way may go on: the install waits for what runs
+        in code that changes. To raise means that nothing is installed; `resume` follows in any case.
+        """
+
+    def resume(self) -> Any:
+        """Take up work again; called once after each `suspend`, whatever has become of the install."""
+
     def export_state(self) -> Any:
         """What the node that takes over is to know: None, or plain data (what JSON can say).
 

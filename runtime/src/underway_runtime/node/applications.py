@@ -295,6 +295,30 @@ class Applications:
             await asyncio.wait(tasks.values())
         return {name: task.result() for name, task in tasks.items()}
 
+    async def suspend(self, within: float) -> None:
+        """Have all that runs take up no new work, in the reverse of the start order, within so many seconds in all.
+
+        Raises BootError naming the application that can't; `resume` is called after it too.
+        """
+        end = asyncio.get_running_loop().time() + within
+        for name, (_, service) in reversed(self.running.items()):
+            left = max(0.0, end - asyncio.get_running_loop().time())
+            try:
+                async with asyncio.timeout(left):
+                    await service.call("suspend", left)
+            except TimeoutError:
+                raise BootError(f"{name} has not suspended within {within:g} s") from None
+            except Exception as error:
+                raise BootError(f"{name} could not suspend: {describe(error)}") from error
+
+    async def resume(self) -> None:
+        """Have all that runs take up work again, in start order. What fails to is told."""
+        for name, (_, service) in list(self.running.items()):
+            try:
+                await service.call("resume")
+            except Exception as error:
+                self._log(f"{name} failed to resume: {describe(error)}", error)
+
     async def stop(self) -> None:
         """Stop all that runs, in the reverse of the start order, within the deadline."""
         self._stopping = True

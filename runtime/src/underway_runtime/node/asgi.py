@@ -24,6 +24,7 @@ from ..release.bootscript import Load
 from ..release.errors import BootError
 from .applications import CutOff, Service
 from .servers import REQUESTS_SHARE, TO_END, Sockets, World, bad_option, find, no_server, server_options, unread
+from .suspension import HeldAsgi
 
 
 async def run(load: Load, reference: str, world: World) -> Service:
@@ -52,7 +53,7 @@ async def run(load: Load, reference: str, world: World) -> Service:
     config.load()
     if issubclass(config.lifespan_class, LifespanOn):
         config.lifespan_class = Lifespan
-    config.loaded_app = closing = _Closing(config.loaded_app)
+    config.loaded_app = closing = _Closing(HeldAsgi(config.loaded_app, world.suspension))
     server = uvicorn.Server(config)
     server.lifespan = lifespan = config.lifespan_class(config)
     sockets = Sockets(load, world)

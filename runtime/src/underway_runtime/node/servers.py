@@ -16,7 +16,7 @@ import socket
 import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +30,7 @@ from .adopt import Adoption
 from .applications import CutOff, Log, Service
 from .listen import Listeners, bind_private
 from .mainthread import MainThread
+from .suspension import Suspension
 
 REQUESTS_SHARE = 0.8
 """The part of the time to stop that open requests get; the rest is for the application's own shutdown."""
@@ -53,6 +54,8 @@ class World:
     """What sockets that an application binds by itself are handed over with."""
     not_handed_over: Callable[[], Sequence[str]] = tuple
     """Where the node that is to hand over, this one or the one before, listens with sockets that it can't hand over."""
+    suspension: Suspension = field(default_factory=Suspension)
+    """Holds requests and messages while other code is put in place."""
 
 
 async def run(load: Load, world: World) -> Service:

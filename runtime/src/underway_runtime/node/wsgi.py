@@ -17,6 +17,7 @@ from typing import Any
 from ..release.bootscript import Load
 from .applications import CutOff, Service
 from .servers import REQUESTS_SHARE, TO_END, Sockets, World, bad_option, find, no_server, server_options, unread
+from .suspension import held_wsgi
 
 
 async def run(load: Load, reference: str, world: World) -> Service:
@@ -27,6 +28,7 @@ async def run(load: Load, reference: str, world: World) -> Service:
         raise no_server(load, "a WSGI application", "waitress", error) from error
     options = {"asyncore_use_poll": True, **server_options(load, world)}
     application = find(reference)
+    held = held_wsgi(application, world.suspension)
     sockets = Sockets(load, world)
     serving = _Waitress(load.application)
     try:
@@ -34,7 +36,7 @@ async def run(load: Load, reference: str, world: World) -> Service:
         for some, start in ((sockets.private, True), (sockets.public, False)):
             for family in dict.fromkeys(each.family for each in some):  # waitress doesn't mix them
                 of_family = [each for each in some if each.family == family]
-                serving.add(create_server(application, map=serving.map, _start=start, sockets=of_family, **options))
+                serving.add(create_server(held, map=serving.map, _start=start, sockets=of_family, **options))
     except BaseException as error:
         serving.close()
         sockets.close()
