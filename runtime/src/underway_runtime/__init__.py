@@ -8,13 +8,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .application import Application, Down
+    from .looping import looping
     from .node.config import config, env
 
-__all__ = ["Application", "Down", "__version__", "config", "env"]
+__all__ = ["Application", "Down", "__version__", "config", "env", "looping"]
 
 __version__ = "0.1.0"
 
-_PLACES = {"Application": ".application", "Down": ".application", "config": ".node.config", "env": ".node.config"}
+_PLACES = {
+    "Application": ".application",
+    "Down": ".application",
+    "config": ".node.config",
+    "env": ".node.config",
+    "looping": ".looping",
+}
 
 
 def __getattr__(name: str) -> "Any":
