@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .application import Application, Down
-    from .looping import looping
+    from .loops import looping
     from .node.config import config, env
 
 __all__ = ["Application", "Down", "__version__", "config", "env", "looping"]
@@ -20,7 +20,7 @@ _PLACES = {
     "Down": ".application",
     "config": ".node.config",
     "env": ".node.config",
-    "looping": ".looping",
+    "looping": ".loops",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from .node import collector
 from .node.stack import with_room
@@ -31,12 +32,19 @@ def _run() -> int:
             from .upgrade import scratch
 
             return scratch.run(sys.argv[2:], os.environ)
-        return commands.run(sys.argv[1:], os.environ)
+        return commands.run(sys.argv[1:], os.environ, _change)
     except UnderwayError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+
+
+def _change(step: Any) -> Any:
+    """What makes a running node another version; imported when one is installed."""
+    from .upgrade.live import change
+
+    return change.to(step)
 
 
 if __name__ == "__main__":

@@ -32,13 +32,14 @@ starts
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from ..application import Application
 from ..release.bootscript import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start, resolve
 from ..release.errors import BootError, DamagedRelease, UnderwayError, listing
 from .settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
@@ -294,6 +295,29 @@ class Applications:
         if tasks:
             await asyncio.wait(tasks.values())
         return {name: task.result() for name, task in tasks.items()}
+
+    async def stop_one(self, name: str) -> Mode:
+        """Stop one that runs, within the deadline; its mode. `start` starts it again."""
+        mode, service = self.running.pop(name)
+        self._served.discard(name)
+        await self._stop_one(name, service, self._stop_timeout)
+        return mode
+
+    def become(self, loaded: Mapping[str, Load]) -> Callable[[], None]:
+        """What runs is of other versions from now on; the function that is returned takes that back."""
+        before, self.loaded = self.loaded, dict(loaded)
+
+        def tell() -> None:
+            for name, (_, service) in self.running.items():
+                if isinstance(service.subject, Application) and name in self.loaded:
+                    service.subject.version = self.loaded[name].version
+
+        def take_back() -> None:
+            self.loaded = before
+            tell()
+
+        tell()
+        return take_back
 
     async def suspend(self, within: float) -> None:
         """Have all that runs take up no new work, in the reverse of the start order, within so many seconds in all.

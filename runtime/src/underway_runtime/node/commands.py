@@ -6,7 +6,8 @@ import os
 import select
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ..release import bootscript
 from ..release.bootscript import CodePath
@@ -20,17 +21,17 @@ _MARGIN = 5.0
 """Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
 
 
-def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what the command line asks for.
+def run(arguments: Sequence[str], environ: Mapping[str, str], change: Callable[[Any], Any]) -> int:
+    """Do what the command line asks for; `change` is for `Node`.
 
     Raises UsageError for what it can't understand, and any UnderwayError that the user has to be told.
     """
     settings = from_environ(environ)
     match list(arguments):
         case ["node", "start" | "daemon"]:
-            return node(settings)
+            return node(settings, change)
         case ["node", "start", "--shell"]:
-            return node(settings, shell=True)
+            return node(settings, change, shell=True)
         case ["eval", source, *rest]:
             return evaluate(settings, source, rest)
         case ["eval"]:
@@ -59,7 +60,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             raise AssertionError(arguments)
 
 
-def node(settings: Settings, *, shell: bool = False) -> int:
+def node(settings: Settings, change: Callable[[Any], Any], *, shell: bool = False) -> int:
     """Run the node in this process until it stops; its keeper has started it."""
     from . import keeping
 
@@ -67,7 +68,7 @@ def node(settings: Settings, *, shell: bool = False) -> int:
     try:
         from .node import Node
 
-        return Node(settings, bootscript.read(settings.boot_script), os.environ, keeper, shell=shell).run()
+        return Node(settings, bootscript.read(settings.boot_script), os.environ, keeper, change, shell=shell).run()
     except UnderwayError as error:
         keeper.failed(str(error))
         raise

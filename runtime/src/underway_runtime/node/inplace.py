@@ -10,14 +10,14 @@ gates        those of the version, as they are                               ``u
 settle       the keeper, and all who ask, are told of the version            ``undo``
 ===========  ==============================================================  ==========================================
 
-What it takes to become that version is a `Change`: of configuration, here.
+What it takes to become that version is a `Change`: of configuration, here; of code too, in `underway_runtime.upgrade.live`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..application import Application
@@ -32,10 +32,15 @@ from .keeping import Keeping
 from .resolution import Resolved
 from .schema import READ_BY_THE_NODE
 from .settings import Settings
+from .suspension import Suspension
 
 
 class Unfit(UnderwayError):
     """It takes a new interpreter."""
+
+
+class OneWay(UnderwayError):
+    """This process can't go back: that takes a new interpreter."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,10 @@ class Version:
 class Change(Protocol):
     """What makes another version of the one that runs. Each phase is called once at most, in the node's loop."""
 
+    how: str
+    held: float
+    """Seconds for which new work had to wait, once it is done."""
+
     async def prepare(self) -> Resolved:
         """Find out all that can be, and change nothing; what is configured then. Raises Unfit, or what is the matter."""
 
@@ -58,7 +67,47 @@ class Change(Protocol):
         """Put it in place. Raises what is the matter; `undo` follows."""
 
     async def undo(self) -> None:
-        """Put everything back, from wherever `commit` has come to."""
+        """Put everything back, from wherever `commit` has come to. Raises OneWay where that can't be."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """From the version that a node runs to another, and what it is done to."""
+
+    runs: Version
+    settings: Settings
+    """Of the version that comes, as `script` is."""
+    script: BootScript
+    configuration: Change
+    """The part of it that concerns configuration."""
+    applications: Applications
+    suspension: Suspension
+
+    def reversed(self) -> Step:
+        """The step back, once this one was made."""
+        comes, back = self.runs, _Undone(self.configuration, self.runs.resolved)
+        runs = Version(self.settings, self.script, comes.resolved)
+        return replace(self, runs=runs, settings=comes.settings, script=comes.script, configuration=back)
+
+
+class _Undone:
+    """To undo a change, as a change."""
+
+    how = "undone"
+    held = 0.0
+
+    def __init__(self, change: Change, resolved: Resolved) -> None:
+        self._change = change
+        self._resolved = resolved
+
+    async def prepare(self) -> Resolved:
+        return self._resolved
+
+    async def commit(self) -> None:
+        await self._change.undo()
+
+    async def undo(self) -> None:
+        pass
 
 
 class InPlace:
@@ -71,8 +120,13 @@ class InPlace:
         environ: Mapping[str, str],
         became: Callable[[Version], None],
         log: Log,
+        suspension: Suspension,
+        change: Callable[[Step], Change],
     ) -> None:
-        """`environ` is what the process was started with; `became` tells all others what it is now."""
+        """`environ` is what the process was started with; `became` tells all others what it is now; `change` says what leads to a
+        version, and raises Unfit where nothing does."""
+        self._suspension = suspension
+        self._change = change
         self._applications = applications
         self._keeper = keeper
         self._environ = environ
@@ -80,7 +134,8 @@ class InPlace:
         self._log = log
 
     async def install(self, runs: Version, version: str, identity: str, own: Gates) -> dict[str, Any]:
-        """``{"installed": True}``, ``{"unfit": reason}`` or ``{"failed": reason}``.
+        """``{"installed": True}``, ``{"unfit": reason}`` or ``{"failed": reason}``, with ``"stays": reason`` where what has failed
+        runs on, since this process can't go back.
 
         `runs` is what is installed now, `own` are the gates of the node.
         """
@@ -90,7 +145,8 @@ class InPlace:
             if reasons := unasked(wanted, own.private is not None):
                 raise Unfit("; ".join(reasons))
             environ = {**self._environ, **runs.settings.variables_of(version, self._environ)}
-            change: Change = Configuration(runs, settings, script, environ, self._applications, self._log)
+            configuration = Configuration(runs, settings, script, environ, self._applications, self._log)
+            change = self._change(Step(runs, settings, script, configuration, self._applications, self._suspension))
             comes = Version(settings, script, await change.prepare(), wanted)
         except Unfit as why:
             return {"unfit": str(why)}
@@ -103,15 +159,22 @@ class InPlace:
             await asyncio.to_thread(self._keeper.about_version, version)
         except Exception as error:
             self._log(f"{version} is not installed: {describe(error)}", error)
-            await change.undo()
+            try:
+                await change.undo()
+            except OneWay as why:
+                self._became(comes)
+                return {"failed": describe(error), "stays": str(why)}
             self._keeper.not_installed()
             return {"failed": describe(error)}
         self._became(comes)
-        return {"installed": True}
+        return {"installed": True, "how": change.how, "held": change.held}
 
 
 class Configuration:
     """The change to a version of the same code, which is configured otherwise."""
+
+    how = "configuration"
+    held = 0.0
 
     def __init__(
         self,

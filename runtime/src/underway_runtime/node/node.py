@@ -50,12 +50,14 @@ from .answering import Answering
 from .applications import Applications, Ending, Stopping, check_code_path
 from .gates import Gates
 from .handover import Handover
+from .inplace import Change, Step
 from .keeping import Keeping
 from .logs import last_words, log
 from .mainthread import MainThread, wanted
 from .servers import World, overlaps
 from .servers import run as run_application
 from .settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
+from .suspension import Suspension
 
 _TO_BEGIN = 5.0
 """Seconds until a main function is taken to have imported what it will, for the collector."""
@@ -76,9 +78,12 @@ class Node:
         script: BootScript,
         environ: Mapping[str, str],
         keeper: Keeping,
+        change: Callable[[Step], Change],
         *,
         shell: bool = False,
     ) -> None:
+        """`change` says what makes this node another version, where a process can become that."""
+        self._change = change
         self._settings = settings
         self._script = script
         self._environ = environ
@@ -163,7 +168,7 @@ class Node:
             async with self._handover.alone:
                 runs = inplace.Version(self._settings, self._script, self._resolved, self._gates.wanted)
                 outcome = await self._in_place.install(runs, version, identity, self._gates)
-                if "installed" in outcome:
+                if "installed" in outcome or "stays" in outcome:
                     self._keeper.installed(self._line(), to_commit)
                 return outcome
 
@@ -222,6 +227,7 @@ class Node:
         self._gates.open(gates.read(settings.place.gates))
 
         adoption = Adoption(log, late=succeeds)
+        suspension = Suspension()
         world = World(
             config.config.get,
             log,
@@ -230,6 +236,7 @@ class Node:
             self._gates.private,
             adoption,
             self._not_handed_over,
+            suspension,
         )
         self._stop_timeout = stop_timeout
         self.applications = Applications(
@@ -244,7 +251,9 @@ class Node:
             late=succeeds,
             note=self._answering.report.note,
         )
-        self._in_place = inplace.InPlace(self.applications, self._keeper, self._started_with, self._became, log)
+        self._in_place = inplace.InPlace(
+            self.applications, self._keeper, self._started_with, self._became, log, suspension, self._change
+        )
         self._answering.about(self.applications, stop_timeout + _TO_END + _MARGIN)
         instructions = list(self._script.instructions)
         while instructions and not isinstance(instructions[0], Start):

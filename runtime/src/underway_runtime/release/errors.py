@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_RESTART = 3
 EXIT_UNDONE = 4
 EXIT_REFUSED = 6
 EXIT_CODE_RAISED = 7
@@ -25,6 +26,12 @@ class UsageError(UnderwayError):
     """The command itself can't be understood."""
 
     exit_code = EXIT_USAGE
+
+
+class RestartError(UnderwayError):
+    """It takes a new interpreter, and that was not allowed; nothing has changed."""
+
+    exit_code = EXIT_RESTART
 
 
 class UndoneError(UnderwayError):

@@ -1,7 +1,8 @@
-"""From the version that runs to another: in the process that runs where only configuration differs, else by handover."""
+"""From the version that runs to another: in the process that runs where that is known to be safe, else by handover."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from ..node.control import successor
@@ -9,11 +10,11 @@ from ..node.control.client import Place
 from ..release import bootscript
 from ..release import manifest as manifests
 from ..release.directory import ReleaseDirectory
-from ..release.errors import DamagedRelease
+from ..release.errors import DamagedRelease, RestartError, UndoneError
 from ..release.manifest import Entry, Manifest
 from . import tree
 
-How: TypeAlias = Literal["configuration", "handover"]
+How: TypeAlias = Literal["configuration", "hot", "handover"]
 
 _OTHERWISE = frozenset(
     {
@@ -21,6 +22,7 @@ _OTHERWISE = frozenset(
         "gates.json",
         "launcher",
         "manifest.json",
+        "relup",
         "remote.python.args",
         "runtime.py",
         "sbom.cdx.json",
@@ -32,18 +34,52 @@ _OTHERWISE = frozenset(
 """Files of ``releases/V`` that a process which runs has not read, or would read anew; boot scripts are compared by what they say."""
 
 
-def change(
-    directory: ReleaseDirectory, place: Place, running: str, version: str, identity: str, to_commit: float
-) -> tuple[How, dict[str, Any]]:
-    """Make the node another version; how it has become that, and its status, from itself. An empty version is the permanent one.
+@dataclass(frozen=True)
+class Changed:
+    """What the node has become, and how."""
 
-    Raises BusyError, UndoneError with what was the matter, and UnderwayError when the node can't be asked.
+    how: How
+    status: dict[str, Any]
+    """Of the node, from itself."""
+    held: float = 0.0
+    """Seconds for which new work had to wait."""
+    why: str = ""
+    """Why it took a new interpreter."""
+
+
+def change(
+    directory: ReleaseDirectory,
+    place: Place,
+    running: str,
+    version: str,
+    identity: str,
+    to_commit: float,
+    at_least: How = "handover",
+) -> Changed:
+    """Make the node another version; an empty one is the permanent one. `at_least` says how much of the process has to stay.
+
+    Raises BusyError, UndoneError with what was the matter, RestartError where it takes more than it may, and UnderwayError
+    when the node can't be asked.
     """
-    if version and not differences(directory, running, version):
-        status = successor.install(place, version, identity, to_commit)
-        if status is not None:
-            return "configuration", status
-    return "handover", successor.hand_over(place, version, identity, to_commit)
+    why = ""
+    if version and may_stay(directory, running, version):
+        try:
+            answer, status = successor.install(place, version, identity, to_commit)
+        except successor.StaysError as error:
+            successor.hand_over(place, running, identity, 0)
+            raise UndoneError(f"{version} has failed, and {running} has taken over again", error.reason) from None
+        if "unfit" not in answer:
+            return Changed(answer["how"], status, answer["held"])
+        why = answer["unfit"]
+    if at_least != "handover":
+        raise RestartError(f"{version} takes a new interpreter: {why or 'there is no relup'}; nothing has changed")
+    return Changed("handover", successor.hand_over(place, version, identity, to_commit), why=why)
+
+
+def may_stay(directory: ReleaseDirectory, running: str, version: str) -> bool:
+    """Whether the node is to be asked to become the version in its process; it says itself whether it can."""
+    relups = (directory.version(each).relup.exists() for each in (running, version))
+    return any(relups) or not differences(directory, running, version)
 
 
 def differences(directory: ReleaseDirectory, one: str, other: str) -> list[str]:

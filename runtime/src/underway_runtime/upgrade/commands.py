@@ -99,7 +99,14 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
             return check(from_environ(environ), handler, options.version, again=options.again, within=options.within)
         case "install":
             to_commit = options.commit_within or 0
-            outcome = install(handler, Place(environ), options.version, again=options.again, to_commit=to_commit)
+            outcome = install(
+                handler,
+                Place(environ),
+                options.version,
+                again=options.again,
+                to_commit=to_commit,
+                at_least=options.at_least,
+            )
             if outcome["state"] == "permanent":
                 _tell_keeper(Place(environ))
             return outcome
@@ -150,7 +157,7 @@ def _upgrade(handler: Handler, options: argparse.Namespace, environ: Mapping[str
     checked = check(from_environ(environ), handler, version, again=options.again)
     if checked["outcome"] == "refused":
         raise UnderwayError("\n".join(lines(checked)))
-    outcome = install(handler, place, version, again=options.again)
+    outcome = install(handler, place, version, again=options.again, at_least=options.at_least)
     if outcome["changed"]:
         stand(handler, place, outcome)
     _commit(handler, place, version)
@@ -161,7 +168,7 @@ def _go_back(handler: Handler, place: Place, running: str, version: str) -> None
     how: How
     identity = events.new_id()
     try:
-        how, _ = change(handler.directory, place, running, version, identity, 0)
+        how = change(handler.directory, place, running, version, identity, 0).how
     except UndoneError:  # a fresh interpreter has nothing of what is wrong with this one
         how = "handover"
         hand_over(place, version, identity, 0)
@@ -185,10 +192,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         return made
 
     command("releases", "Lists the versions that are here, with their states", dry_run=False)
-    for made in (
-        command("unpack", "Unpacks a version from var/incoming, or a file, beside the others"),
-        command("upgrade", "Unpacks a version, hands over to it and makes it the one that boots", dry_run=False),
-    ):
+    unpacking = command("unpack", "Unpacks a version from var/incoming, or a file, beside the others")
+    upgrading = command("upgrade", "Unpacks a version, installs it and makes it the one that boots", dry_run=False)
+    for made in (unpacking, upgrading):
         made.add_argument("what", metavar="VERSION|FILE", help="a version, or an archive or delta")
         made.add_argument("--sha256", metavar="DIGEST", help="what its sha256 must be")
         made.add_argument("--allowed-signers", metavar="FILE", type=Path, help="by whom it must be signed")
@@ -197,7 +203,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     checking.add_argument("version", metavar="VERSION")
     checking.add_argument("--again", action="store_true", help="even if it has failed")
     checking.add_argument("--within", metavar="SECONDS", type=_seconds, default=60.0, help="what it may take (60)")
-    installing = command("install", "Hands over to another version, until the next restart or a commit", dry_run=False)
+    installing = command("install", "Makes the node another version, until the next restart or a commit", dry_run=False)
+    least = "refuse, with status 3, what takes more: hot, new code in the process that runs; handover, a new interpreter (handover)"
+    for made in (installing, upgrading):
+        made.add_argument("--at-least", choices=("hot", "handover"), default="handover", help=least)
     installing.add_argument("version", metavar="VERSION")
     installing.add_argument("--again", action="store_true", help="although it has failed")
     within = "hand over to the permanent version again when it is not committed in so many seconds"
@@ -255,7 +264,12 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
 
 def _left(outcome: Mapping[str, Any]) -> str:
     before = outcome["before"]
-    return f"{before} has left" if outcome["how"] == "handover" else f"is {before} with another configuration"
+    match outcome["how"]:
+        case "hot":
+            return f"is the process that ran {before}; new work waited for {1000 * outcome['held']:.0f} ms"
+        case "configuration":
+            return f"is {before} with another configuration"
+    return f"{before} has left" + (f": {outcome['why']}" if outcome["why"] else "")
 
 
 def _release_line(release: Mapping[str, Any]) -> str:

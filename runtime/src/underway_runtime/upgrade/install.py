@@ -29,17 +29,23 @@ from ..node import events
 from ..node.control.client import Place
 from ..release import ledger as ledgers
 from ..release.errors import UnderwayError, UndoneError
-from .change import change
+from .change import How, change
 from .handler import Handler, changing, settle
 
 
 def install(
-    handler: Handler, place: Place, version: str, *, again: bool = False, to_commit: float = 0
+    handler: Handler,
+    place: Place,
+    version: str,
+    *,
+    again: bool = False,
+    to_commit: float = 0,
+    at_least: How = "handover",
 ) -> dict[str, Any]:
     """Have a version take over from the one that runs. Without a commit in `to_commit` seconds the permanent one does, unless
-    that is 0.
+    that is 0. `at_least` says how much of the process has to stay.
 
-    Raises StateRefused before anything happens, BusyError, and UndoneError.
+    Raises StateRefused before anything happens, BusyError, RestartError and UndoneError.
     """
     with changing(handler, f"install {version}", dry_run=False):
         running = handler.running_version()
@@ -63,7 +69,7 @@ def install(
         )
         ledgers.write(handler.var, {**installed, version: trial})
         try:
-            how, status = change(handler.directory, place, running, version, identity, 0 if boots else to_commit)
+            changed = change(handler.directory, place, running, version, identity, 0 if boots else to_commit, at_least)
         except UndoneError as error:
             ledgers.write(handler.var, {**known, version: replace(known[version], failed=error.reason)})
             told("undone", reason=error.reason)
@@ -71,5 +77,6 @@ def install(
         except UnderwayError:
             ledgers.write(handler.var, known)
             raise
-        told("done", how=how)
-    return {**outcome, "changed": True, "how": how, "id": identity, "pid": status["pid"]}
+        told("done", how=changed.how)
+    how = {"how": changed.how, "held": changed.held, "why": changed.why}
+    return {**outcome, "changed": True, **how, "id": identity, "pid": changed.status["pid"]}

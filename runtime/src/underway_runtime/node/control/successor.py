@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
     from .client import Connection, Place
 
+
+class StaysError(UndoneError):
+    """What has failed is still in the process, which can't go back by itself."""
+
+
 _TO_ANSWER = 30.0
 """Seconds in which a node that accepts, or is started again, is to be found at the control socket."""
 
@@ -59,10 +64,12 @@ def _next(place: Place, old: Connection) -> Connection:
     return new
 
 
-def install(place: Place, version: str, identity: str, to_commit: float) -> dict[str, Any] | None:
-    """Make the process that runs another version; its status then, from itself. None where it takes a new one.
+def install(place: Place, version: str, identity: str, to_commit: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Make the process that runs another version; the answer, and the process's status then, from itself.
 
-    Raises BusyError, UndoneError with what was the matter, and UnderwayError when the node can't be asked.
+    The answer has ``unfit`` with the reason where it takes a new interpreter, and nothing has changed; else ``how`` it was done, and
+    for how many seconds new work was ``held``. Raises BusyError, UndoneError with what was the matter, StaysError, and UnderwayError
+    when the node can't be asked.
     """
     node = connect(place)
     try:
@@ -75,6 +82,8 @@ def install(place: Place, version: str, identity: str, to_commit: float) -> dict
         node.close()
     if "busy" in answer:
         raise BusyError(f"{place.name} can't change now: {answer['busy']}; try again when that is done")
+    if "stays" in answer:
+        raise StaysError(f"{version} has failed, and runs on: {answer['stays']}", answer["failed"])
     if "failed" in answer:
         raise UndoneError(f"{version} has failed, and what ran before runs on", answer["failed"])
-    return None if "unfit" in answer else status
+    return answer, status

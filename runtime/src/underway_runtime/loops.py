@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
@@ -25,7 +25,7 @@ def looping(make: Callable[[], Coroutine[Any, Any, Any]], *, name: str | None = 
     return task
 
 
-def loops() -> list[Loop]:
+def running() -> list[Loop]:
     """All that run, of this process."""
     return [loop for loop in _loops if loop.runs]
 
@@ -70,11 +70,6 @@ class Loop:
         """Begin anew."""
         self._may_run.set()
 
-    def inside(self) -> Iterator[object]:
-        """The coroutines and generators that it is suspended in, outermost first."""
-        each: Any = self._work.get_coro() if isinstance(self._work, asyncio.Task) else None
-        while each is not None:
-            yield each
-            each = next(
-                (getattr(each, name) for name in ("cr_await", "ag_await", "gi_yieldfrom") if hasattr(each, name)), None
-            )
+    def owns(self, task: object) -> bool:
+        """Whether this is the task of what runs."""
+        return task is not None and task is self._work
