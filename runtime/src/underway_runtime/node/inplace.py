@@ -39,6 +39,10 @@ class Unfit(UnderwayError):
     """It takes a new interpreter."""
 
 
+class StillInside(UnderwayError):
+    """Somebody has not left what changes in time, so nothing was done; the version is not to blame."""
+
+
 class OneWay(UnderwayError):
     """This process can't go back: that takes a new interpreter."""
 
@@ -134,8 +138,8 @@ class InPlace:
         self._log = log
 
     async def install(self, runs: Version, version: str, identity: str, own: Gates) -> dict[str, Any]:
-        """``{"installed": True}``, ``{"unfit": reason}`` or ``{"failed": reason}``, with ``"stays": reason`` where what has failed
-        runs on, since this process can't go back.
+        """``{"installed": True}``, ``{"unfit": reason}``, ``{"inside": reason}`` or ``{"failed": reason}``; that with
+        ``"stays": reason`` where what has failed runs on, since this process can't go back.
 
         `runs` is what is installed now, `own` are the gates of the node.
         """
@@ -165,7 +169,7 @@ class InPlace:
                 self._became(comes)
                 return {"failed": describe(error), "stays": str(why)}
             self._keeper.not_installed()
-            return {"failed": describe(error)}
+            return {"inside" if isinstance(error, StillInside) else "failed": describe(error)}
         self._became(comes)
         return {"installed": True, "how": change.how, "held": change.held}
 

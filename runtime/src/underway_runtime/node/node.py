@@ -167,7 +167,11 @@ class Node:
                 return {"busy": reason}
             async with self._handover.alone:
                 runs = inplace.Version(self._settings, self._script, self._resolved, self._gates.wanted)
-                outcome = await self._in_place.install(runs, version, identity, self._gates)
+                self._answering.report.now("installing")
+                try:
+                    outcome = await self._in_place.install(runs, version, identity, self._gates)
+                finally:
+                    self._answering.report.now("running")
                 if "installed" in outcome or "stays" in outcome:
                     self._keeper.installed(self._line(), to_commit)
                 return outcome

@@ -15,7 +15,7 @@ from ..release.bootscript import BootScript, Load, Start
 from .listening import children, not_handed_over
 from .settings import Settings
 
-State = Literal["starting", "running", "handing over", "stopping"]
+State = Literal["starting", "running", "installing", "handing over", "stopping"]
 
 
 class Report:

@@ -35,12 +35,14 @@ class RestartError(UnderwayError):
 
 
 class UndoneError(UnderwayError):
-    """Something began, and all is as it was before. `reason` is the cause alone, in one line."""
+    """Something began, and all is as it was before. `reason` is the cause alone, in one line; `blamed` says that it is a fault of
+    the version."""
 
     exit_code = EXIT_UNDONE
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: str, *, blamed: bool = True) -> None:
         super().__init__(f"{message}: {reason}")
+        self.blamed = blamed
         self.reason = " ".join(reason.split())
 
 

@@ -71,12 +71,13 @@ def install(
         try:
             changed = change(handler.directory, place, running, version, identity, 0 if boots else to_commit, at_least)
         except UndoneError as error:
-            ledgers.write(handler.var, {**known, version: replace(known[version], failed=error.reason)})
+            failed = error.reason if error.blamed else known[version].failed
+            ledgers.write(handler.var, {**known, version: replace(known[version], failed=failed)})
             told("undone", reason=error.reason)
             raise
         except UnderwayError:
             ledgers.write(handler.var, known)
             raise
-        told("done", how=changed.how)
+        told("done", how=changed.how, why=changed.why)
     how = {"how": changed.how, "held": changed.held, "why": changed.why}
     return {**outcome, "changed": True, **how, "id": identity, "pid": changed.status["pid"]}

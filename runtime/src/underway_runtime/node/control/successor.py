@@ -82,6 +82,8 @@ def install(place: Place, version: str, identity: str, to_commit: float) -> tupl
         node.close()
     if "busy" in answer:
         raise BusyError(f"{place.name} can't change now: {answer['busy']}; try again when that is done")
+    if "inside" in answer:
+        raise UndoneError(f"{version} is not installed, and what ran before runs on", answer["inside"], blamed=False)
     if "stays" in answer:
         raise StaysError(f"{version} has failed, and runs on: {answer['stays']}", answer["failed"])
     if "failed" in answer:

@@ -15,6 +15,7 @@ What fails before `resume` is undone, and the version that ran goes on. After it
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import time
 from collections.abc import Callable, Iterable
@@ -23,11 +24,11 @@ from importlib import import_module
 from typing import Any
 
 from ... import loops
-from ...node.inplace import Change, OneWay, Step, Unfit
+from ...node.inplace import Change, OneWay, Step, StillInside, Unfit
 from ...node.resolution import Resolved
 from ...release import bootscript
 from ...release.bootscript import BootScript, Mode
-from ...release.errors import BootError, UnderwayError, listing
+from ...release.errors import UnderwayError, listing
 from ...release.instructions import (
     ApplicationLoad,
     ApplicationStart,
@@ -165,6 +166,8 @@ class Code:
     async def _swap(self, prepared: Prepared, paused: list[loops.Loop]) -> None:
         """In one callback, when nobody is inside; again when a thread was quicker, until the time is over."""
         end = time.monotonic() + self._script.within
+        if prepared.inside():
+            gc.collect()  # what was thrown away is inside for ever
         while True:
             while inside := prepared.inside():
                 for each in loops.running():
@@ -172,7 +175,7 @@ class Code:
                         paused.append(each)
                         await each.pause(max(0.0, end - time.monotonic()))
                 if time.monotonic() > end:
-                    raise BootError(
+                    raise StillInside(
                         listing(f"not left within {self._script.within:g} s, though it changes:", map(str, inside))
                     )
                 await asyncio.sleep(_LOOK)
@@ -183,7 +186,7 @@ class Code:
                 return
             prepared.undo()
             if time.monotonic() > end:
-                raise BootError(listing("threads enter what changes again and again:", map(str, left)))
+                raise StillInside(listing("threads enter what changes again and again:", map(str, left)))
             await asyncio.sleep(_LOOK)
 
 

@@ -21,8 +21,10 @@ belong into one callback of the loop.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -146,6 +148,13 @@ def prepare(instructions: Iterable[Instruction], old: Version, new: Version, *, 
     import importlib.metadata  # noqa: F401  # the import system asks for it when caches are cleared: not in the pause
 
     instructions = list(instructions)
+    with suppress(CannotSwap):
+        return _prepare(instructions, old, new, magic)
+    gc.collect()  # what holds something may be garbage, as what an earlier swap has made and thrown away
+    return _prepare(instructions, old, new, magic)
+
+
+def _prepare(instructions: Sequence[Instruction], old: Version, new: Version, magic: str | None) -> Prepared:
     problems = [*guards.of_interpreter(magic), *guards.of_processes()]
     loaded: list[Target] = []
     for load in (each for each in instructions if isinstance(each, Load)):
