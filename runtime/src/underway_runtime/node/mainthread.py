@@ -48,6 +48,7 @@ class MainThread:
         self._in_function = False
         self._unwind = False
         self._told = False
+        self._had_own = False
         self._handler = signal.getsignal(signal.SIGTERM)
 
     @property
@@ -94,6 +95,8 @@ class MainThread:
                     if signal.getsignal(number) != ours:
                         self._told = True  # and needs no second one
                         stop()
+                    elif self._had_own:
+                        stop()  # the function has ended since, and its handler with it
 
         loop.add_reader(self._awake, on_wakeup)
 
@@ -174,6 +177,7 @@ class MainThread:
             finally:
                 self._in_function = False
                 if os.getpid() == self._pid:
+                    self._had_own = self._had_own or self.stops_by_itself
                     signal.signal(signal.SIGTERM, self._handler)  # what it has set is for the time while it runs
         except Stopping:
             return None
