@@ -168,5 +168,5 @@ def test_a_wheel_may_bring_the_notes_of_its_library(project: Path) -> None:
         done = underway("release", "--overwrite", cwd=project)
 
         assert (done.returncode, said in done.stderr) == (1 if said else 0, True), done.stderr
-    [compiled] = (project / "build/release/hello/lib").glob("hello-0.2.0/hello.appup")
+    [compiled] = (project / "build/release/hello/lib").glob("hello-0.2.0-py*/hello.appup")
     assert a.parse(compiled.read_text()).steps("up", "0.1.0") == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from underway_runtime.release import manifest, relup
 from underway_runtime.release.bootscript import CodePath, Start
 from underway_runtime.release.bootscript import read as read_script
 from underway_runtime.release.directory import ReleaseDirectory
+
+TAG = f"py{platform.python_version()}"
 
 OLD = """\
 from .limits import LIMIT
@@ -87,7 +90,7 @@ def test_a_relup_leads_up_and_down(project: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert "hello 0.1.0 -> 0.2.0: MIGRATE, in place, and live state is carried over" in done.stdout
     assert "hello:Room.size" in done.stdout
-    assert "lib/hello-0.2.0/hello/__init__.py:9" in done.stdout
+    assert f"lib/hello-0.2.0-{TAG}/hello/__init__.py:9" in done.stdout
     made = relup.read(tmp_path / "relup")
     ids = {v: manifest.read(places / v / "manifest.json").release_id for v in ("0.1.0", "0.2.0")}
     assert (made.name, made.version, made.target_id) == ("hello", "0.2.0", ids["0.2.0"])
@@ -116,7 +119,7 @@ def test_what_cannot_be_swapped_takes_a_restart(project: Path) -> None:
     assert (entry.verdict, entry.instructions, made.down) == ("RESTART", (i.RestartEmulator(),), ())
     [row] = [row for row in entry.changes if row.verdict == "RESTART"]
     assert (row.module, row.definition, row.file, row.line) == (
-        *("hello.limits", "LIMIT", "lib/hello-0.3.0/hello/limits.py", 1),
+        *("hello.limits", "LIMIT", f"lib/hello-0.3.0-{TAG}/hello/limits.py", 1),
     )
     (project / "relup").unlink()
 
@@ -131,13 +134,16 @@ def test_an_application_of_one_version_with_two_contents_is_refused(project: Pat
                 shutil.rmtree(root / "releases" / other)
     place = ReleaseDirectory(new).version("0.2.0")
     index = json.loads(place.code_index.read_text())
-    index["distributions"]["hello"] = "hello-0.1.0/hello-0.1.0.dist-info"
+    index["distributions"]["hello"] = f"hello-0.1.0-{TAG}/hello-0.1.0.dist-info"
     place.code_index.write_text(json.dumps(index))
     rel = json.loads(place.rel("hello").read_text())
     rel["applications"] = [{**a, "version": "0.1.0"} if a["name"] == "hello" else a for a in rel["applications"]]
     place.rel("hello").write_text(json.dumps(rel))
     sealed = manifest.read(place.manifest)
-    renamed = {path.replace("lib/hello-0.2.0/", "lib/hello-0.1.0/"): entry for path, entry in sealed.files.items()}
+    renamed = {
+        path.replace(f"lib/hello-0.2.0-{TAG}/", f"lib/hello-0.1.0-{TAG}/"): entry
+        for path, entry in sealed.files.items()
+    }
     place.manifest.write_text(
         manifest.dump(
             manifest.Manifest(sealed.name, sealed.version, sealed.target, sealed.interpreter, renamed, sealed.glibc)
@@ -183,7 +189,7 @@ def test_a_release_holds_its_relup_and_no_stale_one(tmp_path: Path) -> None:
     assert (place / "0.2.0/build.config").read_bytes() == (place / "0.2.0/sys.config").read_bytes()
     preboot = read_script(place / "0.2.0/preboot.script").instructions
     assert [each for each in preboot if isinstance(each, Start)] == [Start("underway_runtime", "permanent")]
-    assert any("$RELEASE_LIB/hello-0.2.0" in each.directories for each in preboot if isinstance(each, CodePath))
+    assert any(f"$RELEASE_LIB/hello-0.2.0-{TAG}" in each.directories for each in preboot if isinstance(each, CodePath))
 
     for version, files in (("0.2.0", {"limits.py": "LIMIT = 5\n"}), ("0.3.0", {"limits.py": "LIMIT = 4\n"})):
         edit(root, version, files)
