@@ -59,7 +59,7 @@ def _seen(name: str) -> dict[str, Any]:
     for key, value in list(vars(sys.modules[name]).items()):
         if getattr(value, "__module__", None) == name:
             instance = value() if isinstance(value, type) else None
-            members = [each for each in vars(value) if each.startswith("m")] if isinstance(value, type) else []
+            members = sorted(each for each in vars(value) if each.startswith("m")) if isinstance(value, type) else []
             results = [getattr(instance, each) for each in members] if instance else [value]
             calls[key] = repr([result() if callable(result) else result for result in results])
     return {"described": described, "calls": calls}

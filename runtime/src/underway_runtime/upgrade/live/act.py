@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from operator import call, length_hint
 from typing import Any
@@ -99,14 +100,22 @@ class _Entry:
 
 
 def _at_once(calls: Any, entry: _Entry | None = None) -> None:
+    with no_collection():
+        try:
+            deque(map(call, calls), maxlen=0)
+        except BaseException:
+            if entry is not None:
+                entry.failed = True
+            raise
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Without the garbage collector, as far as it is on."""
     enabled = gc.isenabled()
     gc.disable()
     try:
-        deque(map(call, calls), maxlen=0)
-    except BaseException:
-        if entry is not None:
-            entry.failed = True
-        raise
+        yield
     finally:
         if enabled:
             gc.enable()

@@ -91,40 +91,59 @@ def acts(migrations: Sequence[Migration], instances: Mapping[type, Sequence[Any]
 
 
 def _instances(result: Acts, cls: type, instances: Sequence[Any], chain: Sequence[tuple[Migration, Convert]]) -> None:
-    slots = _slots(cls)
-    has_dict = cls.__dictoffset__ != 0
-    in_dict = _shadowed(cls)
+    # A hundred thousand times over: no calls that are not needed. Dicts and slots are set themselves, so that neither a property
+    # of that name nor a __setattr__ is asked.
+    slots, has_dict = _slots(cls), cls.__dictoffset__ != 0
+    read, set_item, pop, do, undo = object.__getattribute__, dict.__setitem__, dict.pop, result.do, result.undo
+    steps = [(convert, each.old_version, each.extra) for each, convert in chain]
+    known: set[str] = set()
+    title = f"{cls.__module__}.{cls.__qualname__}"
     for instance in instances:
-        state: dict[str, Any] = dict(object.__getattribute__(instance, "__dict__")) if has_dict else {}
-        for name, slot in slots.items():
-            if (value := _slot(slot, instance)) is not _MISSING:
-                state[name] = value
-        after: Any = state.copy()
-        for migration, convert in chain:
-            after = _called(convert, migration, after, cls.__qualname__)
-        if not has_dict and not after.keys() <= slots.keys():
-            odd = ", ".join(sorted(after.keys() - slots.keys()))
-            raise Failed(f"code_change of {cls.__module__}.{cls.__qualname__}: it has slots, and none for {odd}")
+        names: dict[str, Any] = read(instance, "__dict__") if has_dict else {}
+        before = {**names, **_slot_values(slots, instance)} if slots else names
+        after: Any = before.copy()
+        try:
+            for convert, old_version, extra in steps:
+                after = convert(old_version, after, extra)
+                if type(after) is not dict or not after.keys() <= known:
+                    after = _checked(after, title, None if has_dict else slots)
+                    known |= after.keys()
+        except Failed:
+            raise
+        except Exception as error:
+            raise Failed(f"code_change of {title} raised {type(error).__name__}: {error}") from error
         for name, value in after.items():
-            before = state.get(name, _MISSING)
-            if before is not value:
-                _set(result, instance, name, value, before, in_dict)
-        for name in state.keys() - after.keys():
-            _set(result, instance, name, _MISSING, state[name], in_dict)
+            if name in slots:
+                if before.get(name, _MISSING) is not value:
+                    _set_slot(result, slots[name], instance, value, before.get(name, _MISSING))
+            elif name not in names:
+                do.append(partial(set_item, names, name, value))
+                undo.append(partial(pop, names, name, None))
+            elif names[name] is not value:
+                do.append(partial(set_item, names, name, value))
+                undo.append(partial(set_item, names, name, names[name]))
+        if not before.keys() <= after.keys():
+            for name in before.keys() - after.keys():
+                if name in slots:
+                    _set_slot(result, slots[name], instance, _MISSING, before[name])
+                else:
+                    result.no_item(names, name)
 
 
-def _set(result: Acts, instance: Any, name: str, value: Any, before: Any, in_dict: frozenset[str]) -> None:
-    if name in in_dict:
-        names = object.__getattribute__(instance, "__dict__")
-        if value is _MISSING:
-            result.no_item(names, name)
-        else:
-            result.item(names, name, value)
-        return
-    gone = partial(object.__delattr__, instance, name)
+def _checked(after: Any, name: str, slots: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What ``code_change`` of `name` returned; `slots` where there is no place for anything else. Raises Failed."""
+    if not isinstance(after, Mapping) or not all(type(key) is str for key in after):
+        raise Failed(f"code_change of {name} returned {type(after).__name__}, and not a mapping of names to values")
+    if slots is not None and (odd := sorted(after.keys() - slots.keys())):
+        raise Failed(f"code_change of {name}: it has slots, and none for {', '.join(odd)}")
+    return after if type(after) is dict else dict(after)
+
+
+def _set_slot(result: Acts, slot: MemberDescriptorType, instance: Any, value: Any, before: Any) -> None:
+    gone = partial(slot.__delete__, instance)
     result.add(
-        gone if value is _MISSING else partial(object.__setattr__, instance, name, value),
-        gone if before is _MISSING else partial(object.__setattr__, instance, name, before),
+        gone if value is _MISSING else partial(slot.__set__, instance, value),
+        gone if before is _MISSING else partial(slot.__set__, instance, before),
     )
 
 
@@ -137,29 +156,25 @@ def _slots(cls: type) -> dict[str, MemberDescriptorType]:
     return found
 
 
-def _slot(slot: MemberDescriptorType, instance: Any) -> Any:
-    try:
-        return slot.__get__(instance)
-    except AttributeError:
-        return _MISSING
-
-
-def _shadowed(cls: type) -> frozenset[str]:
-    """Names that only the instance's own dict gives access to: a property of that name would be asked otherwise."""
-    names = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
-    return frozenset(
-        name
-        for name, value in names.items()
-        if not isinstance(value, MemberDescriptorType)
-        and (hasattr(type(value), "__set__") or hasattr(type(value), "__delete__"))
-    )
+def _slot_values(slots: Mapping[str, MemberDescriptorType], instance: Any) -> dict[str, Any]:
+    values = {}
+    for name, slot in slots.items():
+        try:
+            values[name] = slot.__get__(instance)
+        except AttributeError:
+            continue
+    return values
 
 
 def _module(result: Acts, migration: Migration, convert: Convert) -> None:
     target = migration.target
     state = {name: value for name, value in target.names.items() if _is_state(target, name, value)}
     state.update((name, target.staged[name]) for name in target.load.values if "." not in name and not migration.down)
-    after = _called(convert, migration, state.copy(), "")
+    try:
+        after = convert(migration.old_version, state.copy(), migration.extra)
+    except Exception as error:
+        raise Failed(f"code_change of {target.name} raised {type(error).__name__}: {error}") from error
+    after = _checked(after, target.name, None)
     for name, value in after.items():
         if state.get(name, _MISSING) is not value:
             result.item(target.names, name, value)
@@ -171,17 +186,6 @@ def _is_state(target: Target, name: str, value: Any) -> bool:
     if name.startswith("__") or isinstance(value, (ModuleType, FunctionType, type)):
         return False
     return name not in target.load.rebind and name not in target.load.removed
-
-
-def _called(convert: Convert, migration: Migration, state: dict[str, Any], of: str) -> dict[str, Any]:
-    name = f"{migration.target.name}{of and '.' + of}"
-    try:
-        after = convert(migration.old_version, state, migration.extra)
-    except Exception as error:
-        raise Failed(f"code_change of {name} raised {type(error).__name__}: {error}") from error
-    if not isinstance(after, Mapping) or not all(type(key) is str for key in after):
-        raise Failed(f"code_change of {name} returned {type(after).__name__}, and not a mapping of names to values")
-    return after if type(after) is dict else dict(after)
 
 
 def _world(migration: Migration) -> _World:

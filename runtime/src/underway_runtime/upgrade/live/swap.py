@@ -122,7 +122,8 @@ class Prepared:
         _raise_for(found.problems, _closures(self.targets, alive))
         self._acts = acts = stage.acts(self.targets, found)
         _remove_modules(acts, self._removals)
-        acts.extend(migrate.acts(self._migrations, alive.instances))
+        with act.no_collection():  # what is made here stays; to go over it time and again would take most of the time
+            acts.extend(migrate.acts(self._migrations, alive.instances))
         _raise_for(self._made_meanwhile(alive))
         acts.extend(stage.caches(self.targets))
         _try_on_twins(found)
