@@ -34,7 +34,7 @@ Sources = Mapping[str, str]
 
 
 class Become(Protocol):
-    def __call__(self, old: Sources | str, new: Sources | str, script: str, name: str = "shop") -> Any: ...
+    def __call__(self, old: Sources | str, new: Sources | str, script: str, *more: Sources | str) -> Any: ...
 
 
 def two_versions(root: Path, interpreter: Interpreter, versions: Mapping[str, Distribution]) -> Release:
@@ -57,16 +57,16 @@ def two_versions(root: Path, interpreter: Interpreter, versions: Mapping[str, Di
 def becoming(place: Path, interpreter: Interpreter) -> Become:
     """``become(old, new, script)``: run a script in a process of version 1; what it assigns to ``told``.
 
-    A version is one module, ``shop``, or files of the package ``shop``.
+    A version is one module, ``shop``, or files of the package ``shop``; `more` are versions 3 and on.
     """
 
-    def become(old: Sources | str, new: Sources | str, script: str, name: str = "shop") -> Any:
+    def become(old: Sources | str, new: Sources | str, script: str, *more: Sources | str) -> Any:
         distributions = {
-            number: Distribution(name, f"{number}.0", _files(sources, name))
-            for number, sources in (("1", old), ("2", new))
+            str(number): Distribution("shop", f"{number}.0", _files(sources))
+            for number, sources in enumerate((old, new, *more), 1)
         }
         release = two_versions(place / "hello", interpreter, distributions)
-        code = f"import relups, {name}\nfrom relups import swap, done\n{textwrap.dedent(script)}"
+        code = f"import relups, shop\nfrom relups import swap, done\n{textwrap.dedent(script)}"
         return release.told(code, "-B", env={"PYTHONPATH": str(TESTS)})
 
     return become
@@ -82,7 +82,7 @@ def unlike_fresh(interpreter: Interpreter, root: Path, number: str, told: Any, n
     return differences(told, json.loads(output))
 
 
-def _files(sources: Sources | str, name: str) -> dict[str, str | bytes]:
+def _files(sources: Sources | str) -> dict[str, str | bytes]:
     if isinstance(sources, str):
-        return {f"{name}.py": textwrap.dedent(sources)}
+        return {"shop.py": textwrap.dedent(sources)}
     return {path: textwrap.dedent(text) for path, text in sources.items()}

@@ -158,6 +158,26 @@ def test_what_is_imported_later_is_of_the_new_version(become: Become) -> None:
     assert (told["added"], told["gone"], told["gone_too"]) == ("added", False, "late A")
 
 
+def test_a_module_that_goes_away_is_forgotten(become: Become) -> None:
+    """It can't be imported afterwards; undone, it is the same module as before."""
+    told = become(
+        {"shop/__init__.py": "", "shop/gone.py": "def f(): return 1\n"},
+        {"shop/__init__.py": ""},
+        """
+        import importlib, shop.gone, sys
+        module = shop.gone
+        swapped = done(shop={}, removed=["shop.gone"])
+        told = [hasattr(shop, "gone"), "shop.gone" in sys.modules]
+        try: importlib.import_module("shop.gone")
+        except ModuleNotFoundError: told.append("gone")
+        swapped.undo()
+        told += [shop.gone is module, sys.modules["shop.gone"] is module]
+        """,
+    )
+
+    assert told == [False, False, "gone", True, True]
+
+
 def _as_version_2(state: dict[str, Any]) -> Any:
     text = json.dumps(state)
     for before, after in (

@@ -322,3 +322,50 @@ def test_a_value_that_is_set_after_the_look_undoes_the_swap(become: Become) -> N
         "A",
         "ROOT/lib/shop-1.0/shop.py",
     ]
+
+
+def test_code_of_two_versions_ago_is_not_forgotten(become: Become) -> None:
+    """What still runs code of the version before the last is found when the next one comes; what was the same is replaced."""
+    text = """
+    def numbers():
+        yield {a}
+        yield {a}
+    def make():
+        def inner(): return {b}
+        yield inner
+        yield inner
+    def outer():
+        while True:
+            def fresh(): return {c}
+            yield fresh
+    """
+    told = become(
+        text.format(a=1, b=1, c=1),
+        text.format(a=2, b=1, c=1),
+        """
+        import shop
+        old = shop.numbers(); next(old)
+        outer = shop.outer(); next(outer)
+        done(shop={}).forget()
+        late = next(outer)  # made by a frame of version 1
+        told = dict(file=late.__code__.co_filename)
+        prepared = swap(to="3", shop={})
+        told["inside"] = [str(each) for each in prepared.inside()]
+        old.close()
+        told["then"] = [str(each) for each in prepared.inside()]
+        outer.close()
+        prepared.stage_and_migrate(); prepared.swap(); prepared.forget()
+        told["after"] = [late(), late.__code__.co_filename]
+        """,
+        text.format(a=2, b=1, c=3),
+    )
+
+    assert told == {
+        "file": "ROOT/lib/shop-1.0/shop.py",
+        "inside": [
+            "shop:numbers, line 3: generator of __main__.old",
+            "shop:outer, line 12: generator of __main__.outer",
+        ],
+        "then": ["shop:outer, line 12: generator of __main__.outer"],
+        "after": [3, "ROOT/lib/shop-3.0/shop.py"],
+    }

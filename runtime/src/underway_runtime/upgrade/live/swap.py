@@ -29,7 +29,7 @@ from functools import partial
 from typing import Any
 
 from ...application import Down
-from ...node import code
+from ...node import code, collector
 from ...release.instructions import CodeChange, Guard, Instruction, Load, Remove
 from . import CannotSwap, act, guards, heap, holders, imports, migrate, stage, targets
 from .migrate import Migration
@@ -110,6 +110,7 @@ class Prepared:
         server = code.running()
         if server is None:
             raise CannotSwap(["there is no code server in this process: it does not run from a release"])
+        collector.thaw()
         _raise_for(_values(self.targets), _guarded(self.targets, self._removals))
         before = [*sys.modules]
         self._journal.note(partial(imports.forget_modules, before, self._old))
@@ -149,13 +150,7 @@ def prepare(instructions: Iterable[Instruction], old: Version, new: Version, *, 
     import importlib.metadata  # noqa: F401  # the import system asks for it when caches are cleared: not in the pause
 
     instructions = list(instructions)
-    with suppress(CannotSwap):
-        return _prepare(instructions, old, new, magic)
-    gc.collect()  # what holds something may be garbage, as what an earlier swap has made and thrown away
-    return _prepare(instructions, old, new, magic)
-
-
-def _prepare(instructions: Sequence[Instruction], old: Version, new: Version, magic: str | None) -> Prepared:
+    collector.thaw()
     problems = [*guards.of_interpreter(magic), *guards.of_processes()]
     loaded: list[Target] = []
     for load in (each for each in instructions if isinstance(each, Load)):
@@ -192,9 +187,9 @@ def _migrations(
         for module, extra in each.modules:
             if (target := known.get(module)) is not None:
                 application = target.load.application
-                from_version: str | Down = old.applications[application]
+                from_version: str | Down = old.applications.get(application, old.version)
                 if each.direction == "down":
-                    from_version = Down(new.applications[application])
+                    from_version = Down(new.applications.get(application, new.version))
                 yield Migration(target, from_version, extra)
 
 
