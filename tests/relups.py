@@ -17,7 +17,7 @@ from typing import Any
 
 from underway_runtime.node.code import read_index, running
 from underway_runtime.release.codetree import digest, tree
-from underway_runtime.release.instructions import Changed, CodeChange, Guard, Instruction, Load, Remove
+from underway_runtime.release.instructions import Changed, CodeChange, Guard, Instruction, Load, Remove, from_json
 from underway_runtime.upgrade.live.swap import Prepared, prepare
 from underway_runtime.upgrade.live.versions import Version
 
@@ -130,3 +130,39 @@ def functions_of(name: str) -> list[FunctionType]:
     """The live functions of a package and of its modules."""
     names = {id(vars(module)) for key, module in sys.modules.items() if key.partition(".")[0] == name}
     return [each for each in gc.get_objects() if type(each) is FunctionType and id(each.__globals__) in names]
+
+
+def planned(to: str = "2", extra: Any = None) -> tuple[list[str], Prepared]:
+    """The verdicts of `underway relup` for what changes in ``shop``, and a swap as it has planned it."""
+    from underway.upgrade.worker import compare
+
+    here, there = version(Path(sys.prefix).name), version(to)
+    up = here.version < to
+    plan = compare(
+        {
+            "old": _side(here),
+            "new": _side(there),
+            "compared": sorted(_side(here)["modules"].keys() | _side(there)["modules"].keys()),
+            "up": up,
+            "kept": [],
+            "reset": [],
+            "pinned": [],
+        }
+    )
+    instructions = [from_json(each) for each in (*plan["loads"].values(), *plan["removes"].values())]
+    migrated = [(each.module, extra) for each in instructions if isinstance(each, Load) and each.code_change]
+    instructions.append(CodeChange("up" if up else "down", tuple(migrated)))
+    rows = [f"{row['definition']} {row['verdict']}: {row['reason']}" for row in plan["changes"]]
+    if any(row["verdict"] in ("RESTART", "REFUSE") for row in plan["changes"]):
+        raise ValueError("\n".join(rows))
+    return rows, prepare(instructions, here, there)
+
+
+def _side(side: Version) -> dict[str, Any]:
+    directory = side.index.top["shop"][0]
+    files = {
+        file.relative_to(f"{side.lib}/{directory}").with_suffix(""): file.relative_to(side.path.parent.parent)
+        for file in Path(side.lib, directory).rglob("*.py")
+    }
+    modules = {".".join(path.parts).removesuffix(".__init__"): ("shop", str(file)) for path, file in files.items()}
+    return {"root": str(side.path.parent.parent), "modules": modules, "versions": dict(side.applications)}

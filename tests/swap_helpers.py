@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from code_server_helpers import (
+    REPOSITORY,
     RUNTIME,
     Distribution,
     Interpreter,
@@ -67,7 +68,7 @@ def becoming(place: Path, interpreter: Interpreter) -> Become:
         }
         release = two_versions(place / "hello", interpreter, distributions)
         code = f"import relups, shop\nfrom relups import swap, done\n{textwrap.dedent(script)}"
-        return release.told(code, "-B", env={"PYTHONPATH": str(TESTS)})
+        return release.told(code, "-B", env={"PYTHONPATH": f"{TESTS}:{REPOSITORY / 'src'}"})
 
     return become
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from swap_helpers import Become, everywhere
+from pathlib import Path
+
+from code_server_helpers import Interpreter
+from swap_helpers import Become, everywhere, unlike_fresh
 
 OLD = """
 class Room:
@@ -261,3 +264,92 @@ def test_frozen_instances_and_shadowed_names_are_carried_over(become: Become) ->
     )
 
     assert told == {"after": [2, 2, 2], "undone": [1, 1, 1]}
+
+
+@everywhere
+def test_what_relup_plans_is_what_is_done(become: Become, interpreter: Interpreter, tmp_path: Path) -> None:
+    """A dataclass and an ordinary class with new state, there and back, by the instructions of `underway relup`."""
+    old = """
+    import dataclasses
+    LIMIT = 10
+    @dataclasses.dataclass
+    class Member:
+        name: str
+        seen: int = LIMIT
+    class Room:
+        def __init__(self, name):
+            self.name, self.members = name, []
+        def join(self, who):
+            self.members.append(Member(who))
+            return len(self.members), LIMIT
+    ROOMS = {}
+    def lobby():
+        return ROOMS.setdefault("lobby", Room("lobby"))
+    """
+    new = """
+    import dataclasses
+    LIMIT = 20
+    @dataclasses.dataclass
+    class Member:
+        name: str
+        seen: int = LIMIT
+        tags: list = dataclasses.field(default_factory=list)
+        @staticmethod
+        def code_change(old_version, state, extra):
+            match old_version:
+                case Down():
+                    state.pop("tags")
+                    return state
+            return {**state, "tags": [old_version, extra]}
+    class Room:
+        def __init__(self, name):
+            self.name, self.members, self.topic = name, [], "none"
+        def join(self, who):
+            self.members.append(Member(who))
+            return len(self.members), LIMIT, self.topic, self.shout()
+        def shout(self):
+            return self.name.upper()
+        @staticmethod
+        def code_change(old_version, state, extra):
+            if isinstance(old_version, Down):
+                del state["topic"]
+                return state
+            return {**state, "topic": f"since {old_version}"}
+    ROOMS = {}
+    def lobby():
+        return ROOMS.setdefault("lobby", Room("lobby"))
+    from underway_runtime import Down
+    """
+    told = become(
+        old,
+        new,
+        """
+        import fresh, shop, sys
+        room = shop.lobby()
+        join, member = room.join, shop.Member("first")
+        told = dict(before=[join("a"), repr(member)])
+        rows, prepared = relups.planned(extra="x")
+        prepared.stage_and_migrate(); prepared.swap(); told["left"] = [str(each) for each in prepared.survivors()]
+        prepared.forget()
+        told["up"] = [join("b"), repr(member), repr(room.members[0]), repr(room.members[1]), shop.lobby() is room]
+        shop.ROOMS.clear()
+        told["new"] = fresh.describe("shop")
+        rows, prepared = relups.planned(to="1")
+        prepared.stage_and_migrate(); prepared.swap(); prepared.forget()
+        told["down"] = [join("c"), repr(member), sorted(vars(room)), sys.prefix]
+        told["old"] = fresh.describe("shop")
+        """,
+    )
+
+    assert told["before"] == [[1, 10], "Member(name='first', seen=10)"]
+    assert told["left"] == []
+    assert told["up"] == [
+        [2, 20, "since 1.0", "LOBBY"],
+        "Member(name='first', seen=10, tags=['1.0', 'x'])",
+        "Member(name='a', seen=10, tags=['1.0', 'x'])",
+        "Member(name='b', seen=20, tags=[])",
+        True,
+    ]
+    assert told["down"] == [[3, 10], "Member(name='first', seen=10)", ["members", "name"], "ROOT/releases/1"]
+    assert unlike_fresh(interpreter, tmp_path / "hello", "2", told["new"]) == []
+    assert unlike_fresh(interpreter, tmp_path / "hello", "1", told["old"]) == []

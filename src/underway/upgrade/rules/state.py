@@ -72,6 +72,8 @@ def fields(edit: Edit, name: str, old: ast.ClassDef, new: ast.ClassDef, *, datac
     was, now = ({key for key, each in of.items() if _on_the_class(each)} for of in (before, after))
     own = {each.name for each in new.body if isinstance(each, Function)}
     edit.replaced += [f"{name}.{each}" for each in (*_generated(new), "__dataclass_fields__") if each not in own]
+    if ast.get_docstring(new) is None:
+        edit.replaced.append(f"{name}.__doc__")  # the signature of __init__
     edit.replaced.append(f"{name}.__annotations__")  # as a whole: what is gone must not stay
     for key, node in {**before, **after}.items():
         attribute = f"{name}.{ast.unparse(node.target)}"

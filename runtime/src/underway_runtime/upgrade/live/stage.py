@@ -22,6 +22,9 @@ from .targets import Functions, Target
 from .versions import class_bodies, like, stored_constants
 
 _MISSING = object()
+Changes = Mapping[int, Mapping[str, Any]]
+"""By the id of a class, what its members become."""
+
 CLASS_CONSTANTS = ("__doc__", "__firstlineno__", "__static_attributes__")
 
 
@@ -280,27 +283,23 @@ def _classes(target: Target) -> list[tuple[str, type]]:
     return [(path, cls) for path in paths if (cls := target.class_named(path)) is not None]
 
 
-def _abstract(result: Acts, changes: Mapping[int, Mapping[str, Any]], classes: Iterable[type]) -> None:
+def _abstract(result: Acts, changes: Changes, classes: Iterable[type]) -> None:
     """Keep ``__abstractmethods__`` of abstract classes and their subclasses what their members make them."""
     known: dict[int, frozenset[str]] = {}
-
-    def members(cls: type) -> dict[str, Any]:
-        return {
-            name: value for name, value in {**vars(cls), **changes.get(id(cls), {})}.items() if value is not _MISSING
-        }
-
-    def abstract(cls: type) -> frozenset[str]:
-        if id(cls) not in known:
-            names = {name for base in cls.__bases__ if isinstance(base, ABCMeta) for name in abstract(base)}
-            names |= members(cls).keys()
-            found = {
-                name: next((own[name] for each in cls.__mro__ if name in (own := members(each))), None)
-                for name in names
-            }
-            known[id(cls)] = frozenset(n for n, value in found.items() if getattr(value, "__isabstractmethod__", False))
-        return known[id(cls)]
-
     affected = {id(each): each for cls in classes if isinstance(cls, ABCMeta) for each in with_subclasses(cls)}
     for each in affected.values():
-        if abstract(each) != getattr(each, "__abstractmethods__", frozenset()):
-            result.member(each, "__abstractmethods__", abstract(each))
+        if _abstract_names(each, changes, known) != getattr(each, "__abstractmethods__", frozenset()):
+            result.member(each, "__abstractmethods__", known[id(each)])
+
+
+def _abstract_names(cls: type, changes: Changes, known: dict[int, frozenset[str]]) -> frozenset[str]:
+    if id(cls) not in known:
+        bases = [base for base in cls.__bases__ if isinstance(base, ABCMeta)]
+        names = {name for base in bases for name in _abstract_names(base, changes, known)}
+        every = [{**vars(each), **changes.get(id(each), {})} for each in cls.__mro__]
+        names |= every[0].keys()
+        found = {
+            name: next((own[name] for own in every if own.get(name, _MISSING) is not _MISSING), None) for name in names
+        }
+        known[id(cls)] = frozenset(n for n, value in found.items() if getattr(value, "__isabstractmethod__", False))
+    return known[id(cls)]

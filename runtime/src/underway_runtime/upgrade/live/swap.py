@@ -111,7 +111,7 @@ class Prepared:
         if server is None:
             raise CannotSwap(["there is no code server in this process: it does not run from a release"])
         collector.thaw()
-        _raise_for(_values(self.targets), _guarded(self.targets, self._removals))
+        _raise_for(_or_collect(lambda: [*_values(self.targets), *_guarded(self.targets, self._removals)]))
         before = [*sys.modules]
         self._journal.note(partial(imports.forget_modules, before, self._old))
         modules = [(target.module, target.spec) for target in self.targets]
@@ -167,14 +167,25 @@ def prepare(instructions: Iterable[Instruction], old: Version, new: Version, *, 
     problems += guards.of_imports(
         sys.modules[name] for name in [*sys.modules] if getattr(sys.modules[name], "__spec__", None)
     )
-    problems += _values(loaded)
-    problems += _guarded(loaded, removals)
+    _raise_for([*problems, *_or_collect(partial(_in_the_way, loaded, removals))])
+    return Prepared(loaded, removals, migrations, old, new)
+
+
+def _in_the_way(loaded: Sequence[Target], removals: Sequence[Remove]) -> list[str]:
+    problems = [*_values(loaded), *_guarded(loaded, removals)]  # before a survey, which holds everything
     alive = heap.survey()
     problems += targets.functions(loaded, alive.functions).problems
     problems += _closures(loaded, alive)
     problems += _not_python(loaded, alive)
-    _raise_for(problems)
-    return Prepared(loaded, removals, migrations, old, new)
+    return problems
+
+
+def _or_collect(look: Callable[[], list[str]]) -> list[str]:
+    """What is in the way, without what only garbage is: cycles that nobody can reach refer to what is looked at."""
+    if not look():
+        return []
+    gc.collect()
+    return look()
 
 
 def _migrations(
