@@ -19,13 +19,11 @@ from . import guards, targets
 from .act import Acts, Journal
 from .heap import with_subclasses
 from .targets import Functions, Target
-from .versions import class_bodies, like, stored_constants
+from .versions import CLASS_CONSTANTS, like
 
 _MISSING = object()
 Changes = Mapping[int, Mapping[str, Any]]
 """By the id of a class, what its members become."""
-
-CLASS_CONSTANTS = ("__doc__", "__firstlineno__", "__static_attributes__")
 
 
 class Stage:
@@ -265,22 +263,19 @@ def _annotations(result: Acts, target: Target) -> None:
 
 def _constants(result: Acts, target: Target) -> None:
     """What the compiler says of module and classes: docstrings, and since 3.13 where a class is."""
-    before, now = (stored_constants(each.code, ("__doc__",)) for each in (target.old, target.new))
-    if before != now and target.names.get("__doc__") == before.get("__doc__"):
-        result.item(target.names, "__doc__", now.get("__doc__"))
-    old, new = class_bodies(target.old.code), class_bodies(target.new.code)
+    old, new = target.old.constants, target.new.constants
+    if old[""] != new[""] and target.names.get("__doc__") == old[""].get("__doc__"):
+        result.item(target.names, "__doc__", new[""].get("__doc__"))
     for path, cls in _classes(target):
-        if path in old and path in new:
-            before, now = (stored_constants(each[path], CLASS_CONSTANTS) for each in (old, new))
-            for name in CLASS_CONSTANTS:
-                if before.get(name) != now.get(name) and vars(cls).get(name) == before.get(name):
-                    result.member(cls, name, now.get(name))
+        for name in CLASS_CONSTANTS if path in new else ():
+            before, now = old[path].get(name), new[path].get(name)
+            if before != now and vars(cls).get(name) == before:
+                result.member(cls, name, now)
 
 
 def _classes(target: Target) -> list[tuple[str, type]]:
     """The module's classes that stay, by qualified name."""
-    paths = class_bodies(target.old.code)
-    return [(path, cls) for path in paths if (cls := target.class_named(path)) is not None]
+    return [(path, cls) for path in target.old.constants if path and (cls := target.class_named(path)) is not None]
 
 
 def _abstract(result: Acts, changes: Changes, classes: Iterable[type]) -> None:

@@ -15,6 +15,8 @@ from ...release import bootscript
 from ...release.codetree import digest, is_function, tree
 from ...release.directory import VersionDirectory
 
+CLASS_CONSTANTS = ("__doc__", "__firstlineno__", "__static_attributes__")
+
 _ITERABLE_COROUTINE = 0x100
 """What ``types.coroutine`` adds to the flags of a function's code."""
 
@@ -74,6 +76,8 @@ class Definitions:
     code: CodeType
     """Of the module."""
     by_path: Mapping[str, CodeType]
+    constants: Mapping[str, Mapping[str, Any]]
+    """What the compiler itself binds in the bodies of the classes, by their qualified names, and in the module's, by ``""``."""
     digests: dict[str, str] = field(default_factory=dict)
     """By path, as far as they were needed."""
     _by_place: dict[tuple[str, int], list[str]] = field(default_factory=dict)
@@ -111,12 +115,14 @@ class Definitions:
 
 def definitions(code: CodeType) -> Definitions:
     """The definitions of a module's code."""
-    return Definitions(code, tree(code))
+    constants = {path: stored_constants(body, CLASS_CONSTANTS) for path, body in class_bodies(code).items()}
+    return Definitions(code, tree(code), {**constants, "": stored_constants(code, ("__doc__",))})
 
 
 def like(old: CodeType, new: CodeType) -> CodeType:
     """The new code with what was added to the flags of the old one while the module ran."""
-    return new.replace(co_flags=new.co_flags | old.co_flags & _ITERABLE_COROUTINE)
+    added = old.co_flags & _ITERABLE_COROUTINE
+    return new.replace(co_flags=new.co_flags | added) if added else new
 
 
 def class_bodies(module: CodeType) -> dict[str, CodeType]:
