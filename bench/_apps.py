@@ -72,7 +72,7 @@ APPS = {
         args=("chat.web:app",),
         path="/health",
         check=("/health", '"status":"ok"'),
-        edit=("src/chat/rooms.py", "HISTORY = {}"),
+        edit=("src/chat/limits.py", "HISTORY = {}"),
         collect=("chat",),
         dependencies=("starlette", "uvloop"),
         variable="CHAT_LISTEN",

@@ -8,11 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-HISTORY = 100
-"""How many messages a room remembers."""
-
-BACKLOG = 100
-"""How many events may wait for a member; one who falls further behind is dropped."""
+from .limits import BACKLOG, HISTORY, SHOWN
 
 Event = dict[str, Any]
 
@@ -56,10 +52,14 @@ class Room:
     def join(self, name: str) -> Member:
         """Add a member. The first event is the history; the others see the newcomer."""
         member = Member(name)
-        member.events.put_nowait({"type": "history", "room": self.name, "messages": [asdict(m) for m in self.messages]})
+        member.events.put_nowait({"type": "history", "room": self.name, "messages": self.latest()})
         self.members.append(member)
         self.tell({"type": "joined", "name": name, "members": self.present})
         return member
+
+    def latest(self) -> list[Event]:
+        """The last messages, the oldest first."""
+        return [asdict(message) for message in list(self.messages)[-SHOWN:]]
 
     def leave(self, member: Member) -> None:
         """Remove a member, and say so; nothing happens if it has left already."""

@@ -57,7 +57,7 @@ async def show_room(name: RoomName) -> dict[str, Any]:
     room = rooms.rooms.get(name)
     if room is None:
         raise HTTPException(404, f"nobody has been in {name} yet")
-    return {"room": room.name, "members": room.present, "messages": list(room.messages)}
+    return {"room": room.name, "members": room.present, "messages": room.latest()}
 
 
 @app.post("/rooms/{name}/messages", status_code=201)

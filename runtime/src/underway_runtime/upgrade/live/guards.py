@@ -6,7 +6,7 @@ import abc
 import gc
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial, partialmethod
 from importlib.util import MAGIC_NUMBER
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
@@ -117,14 +117,21 @@ def is_plain(cls: type) -> bool:
     return type(cls) in (type, abc.ABCMeta)
 
 
-def held(names: Mapping[str, Any], name: str) -> str | None:
-    """Who refers to a function, class or value besides the module, or class, whose names these are; None for nobody."""
-    own = {id(names), *(id(each) for each in gc.get_referrers(names) if isinstance(each, (ModuleType, type)))}
+def held(names: Mapping[str, Any], name: str, leaving: Sequence[Mapping[str, Any]] = ()) -> str | None:
+    """Who refers to a function, class or value besides the module, or class, whose names these are; None for nobody.
+
+    `leaving` are the names of modules that let go of it too: one reference each.
+    """
+    own = {
+        id(names),
+        *map(id, leaving),
+        *(id(each) for each in gc.get_referrers(names) if isinstance(each, (ModuleType, type))),
+    }
     if not isinstance(names, dict):  # the mapping of a class's members, and the dict behind it
         own |= set(map(id, gc.get_referents(names)))
     if isinstance(names[name], type):
         return _class_held(names[name], own)
-    if sys.getrefcount(names[name]) == _NAMED:
+    if sys.getrefcount(names[name]) == _NAMED + len(leaving):
         return None
     if others := [other for other, value in names.items() if value is names[name] and other != name]:
         return f"{others[0]} in the same place"

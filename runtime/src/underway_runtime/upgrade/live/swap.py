@@ -232,16 +232,16 @@ def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:
     )
 
 
-def _guarded(loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[str]:
+def _guarded(loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[str]:
     for target in loaded:
         for guard in target.load.guards:
-            yield from _broken(target.name, target, guard)
+            yield from _broken(target.name, guard, loaded, removals)
     for removal in removals:
         for guard in removal.guards:
-            yield from _broken(removal.module, None, guard)
+            yield from _broken(removal.module, guard, loaded, removals)
 
 
-def _broken(module: str, target: Target | None, guard: Guard) -> Iterator[str]:
+def _broken(module: str, guard: Guard, loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[str]:
     where = f"{module}.{guard.of}"
     owner, _, tail = guard.of.rpartition(".")
     names: Any = vars(sys.modules[module])
@@ -249,13 +249,28 @@ def _broken(module: str, target: Target | None, guard: Guard) -> Iterator[str]:
         names = vars(names[part]) if isinstance(names.get(part), type) else {}
     if guard.kind == "no_closures" or tail not in names:
         return  # closures are looked for with all functions; and what is not there has no holder
-    if guard.kind == "no_holders" and (holder := guards.held(names, tail)) is not None:
-        yield f"{where} goes away, and {holder} refers to it"
+    if guard.kind == "no_holders":
+        leaving = [each for each in _leaving(names[tail], loaded, removals) if each is not names]
+        if (holder := guards.held(names, tail, leaving)) is not None:
+            yield f"{where} goes away, and {holder} refers to it"
     elif guard.kind == "no_instances" and (why := guards.instances(names[tail])) is not None:
         yield f"{where} goes away: {why}"
     elif guard.kind == "plain_class" and not guards.is_plain(names[tail]):
         made_by = type(names[tail])
         yield f"members of {where} are up to its metaclass {made_by.__module__}.{made_by.__qualname__}"
+
+
+def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[dict[str, Any]]:
+    """The names of modules that have this value under one name, which they lose or bind anew in the same swap."""
+    for target in loaded:
+        bound = [name for name, other in target.names.items() if other is value]
+        load = target.load
+        if len(bound) == 1 and bound[0] in {*load.removed, *load.rebind, *load.values, *load.replaced}:
+            yield target.names
+    for removal in removals:
+        names = vars(sys.modules[removal.module])
+        if sum(other is value for other in names.values()) == 1:
+            yield names
 
 
 def _closures(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
