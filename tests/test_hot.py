@@ -174,10 +174,12 @@ def test_an_open_connection_meets_new_code_and_its_room_is_carried_over(make: Ma
     with connect(f"ws://127.0.0.1:{port}/", proxy=None) as client, clients(port) as served:
         assert says(client) == "1 lobby 1 10"
 
+        assert run(node, "check", "2").startswith("2 would become the code of the process that runs 1\n")
+        assert says(client) == "1 lobby 2 10"
         said = run(node, "install", "2", "--at-least", "hot")
 
         assert said.startswith(f"2 runs (pid {before['pid']}), and is the process that ran 1; new work waited for ")
-        assert says(client) == "2 lobby 2 20 was 1.0"
+        assert says(client) == "2 lobby 3 20 was 1.0"
         after = status(node)
         assert (after["version"], after["pid"]) == ("2", before["pid"])
         place = run(node, "rpc", "import sys, web; print(sys.prefix, web.__file__)").split()
@@ -186,7 +188,7 @@ def test_an_open_connection_meets_new_code_and_its_room_is_carried_over(make: Ma
 
         assert run(node, "rollback").startswith("1 is what boots, instead of 2")
         assert status(node)["pid"] == before["pid"]
-        assert says(client) == "1 lobby 3 10"
+        assert says(client) == "1 lobby 4 10"
     assert not served.failures
     assert {*served.answers} == {"1", "2"}
     assert terminate(process)[0] == 0
@@ -286,6 +288,9 @@ def test_what_takes_a_new_interpreter_is_handed_over_unless_that_is_refused(make
     process, port = start(node)
     pid = status(node)["pid"]
 
+    checked = run(node, "check", "2")
+    assert checked.startswith("2 would take over from 1 by handover")
+    assert "a new interpreter is needed: the relup says RESTART: web:parked: " in checked
     said = run(node, "install", "2", "--at-least", "hot", status=3)
     assert "takes a new interpreter" in said
     assert "web:parked" in said

@@ -280,15 +280,15 @@ shop.__spec__._initializing = True
 
 
 def test_an_audit_hook_is_noticed_where_they_are_watched(become: Become) -> None:
-    """A hook that is added after `watch_audit_hooks` refuses the swap: it would let other threads in."""
+    """A hook that is added after `audit.watch` refuses the swap: it would let other threads in."""
     told = refused(
         become,
         "def f(): return 1",
         "def f(): return 2",
         """
 from underway_runtime.upgrade.live import guards
-guards.watch_audit_hooks()
-guards.watch_audit_hooks()
+audit.watch()
+audit.watch()
 told = []
 def hook(event, arguments): pass
 assert swap(shop={})

@@ -137,6 +137,24 @@ class InPlace:
         self._became = became
         self._log = log
 
+    async def consider(self, runs: Version, version: str, own: Gates) -> dict[str, Any]:
+        """``{"how": text}`` or ``{"unfit": reason}``: what `install` would begin with. Changes nothing."""
+        try:
+            change, _ = await self._prepared(runs, version, own)
+        except Exception as error:
+            return {"unfit": describe(error)}
+        return {"how": change.how}
+
+    async def _prepared(self, runs: Version, version: str, own: Gates) -> tuple[Change, Version]:
+        settings = runs.settings.of(version)
+        script, wanted = bootscript.read(settings.boot_script), gates.read(settings.place.gates)
+        if reasons := unasked(wanted, own.private is not None):
+            raise Unfit("; ".join(reasons))
+        environ = {**self._environ, **runs.settings.variables_of(version, self._environ)}
+        configuration = Configuration(runs, settings, script, environ, self._applications, self._log)
+        change = self._change(Step(runs, settings, script, configuration, self._applications, self._suspension))
+        return change, Version(settings, script, await change.prepare(), wanted)
+
     async def install(self, runs: Version, version: str, identity: str, own: Gates) -> dict[str, Any]:
         """``{"installed": True}``, ``{"unfit": reason}``, ``{"inside": reason}`` or ``{"failed": reason}``; that with
         ``"stays": reason`` where what has failed runs on, since this process can't go back.
@@ -144,14 +162,7 @@ class InPlace:
         `runs` is what is installed now, `own` are the gates of the node.
         """
         try:
-            settings = runs.settings.of(version)
-            script, wanted = bootscript.read(settings.boot_script), gates.read(settings.place.gates)
-            if reasons := unasked(wanted, own.private is not None):
-                raise Unfit("; ".join(reasons))
-            environ = {**self._environ, **runs.settings.variables_of(version, self._environ)}
-            configuration = Configuration(runs, settings, script, environ, self._applications, self._log)
-            change = self._change(Step(runs, settings, script, configuration, self._applications, self._suspension))
-            comes = Version(settings, script, await change.prepare(), wanted)
+            change, comes = await self._prepared(runs, version, own)
         except Unfit as why:
             return {"unfit": str(why)}
         except Exception as error:
@@ -159,7 +170,7 @@ class InPlace:
         self._keeper.installing(version, identity)
         try:
             await change.commit()
-            await own.hold(wanted)
+            await own.hold(comes.gates)
             await asyncio.to_thread(self._keeper.about_version, version)
         except Exception as error:
             self._log(f"{version} is not installed: {describe(error)}", error)

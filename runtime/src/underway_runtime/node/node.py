@@ -32,6 +32,7 @@ from ..release import gates
 from ..release.bootscript import BootScript, CodePath, Instruction, Start
 from ..release.errors import EXIT_FAILED, BootError
 from . import (
+    audit,
     bootconfig,
     collector,
     config,
@@ -104,6 +105,7 @@ class Node:
             hand_over=self._hand_over,
             install=self._install,
             gates=self._try_gates,
+            consider=self._consider,
         )
         self._handover: Handover | None = None
         self._gates = Gates(settings.tmp, settings.root)
@@ -178,6 +180,13 @@ class Node:
 
         return self._on_loop(install())
 
+    def _consider(self, version: str) -> Future[dict[str, Any]]:
+        async def considered() -> dict[str, Any]:
+            runs = inplace.Version(self._settings, self._script, self._resolved, self._gates.wanted)
+            return await self._in_place.consider(runs, version, self._gates)
+
+        return self._on_loop(considered())
+
     def _try_gates(self) -> Future[dict[str, Any]]:
         async def tried() -> dict[str, Any]:
             return {"gates": await self._gates.tried()}
@@ -206,6 +215,7 @@ class Node:
     def _prepare(self) -> Callable[[], Awaitable[int]]:
         """Do all that comes before the first start; returns what is left, to be called on the loop."""
         settings = self._settings
+        audit.watch()
         secret = cookie.obtain(settings, self._environ)
         cookie.hide(os.environ, settings)
         self._started_with = dict(os.environ)

@@ -2,7 +2,7 @@
 
 What is on disk is compared first. What is damaged or does not fit this host is not executed; all else is tried in an
 interpreter of that version (`scratch`), with the environment of the running node's keeper, which a new node will have too.
-Nothing is asked of the node but its status.
+Nothing is asked of the node but its status, and where a relup leads there, whether it could become the version as it is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..release import bootscript, verify
 from ..release import ledger as ledgers
 from ..release.directory import VersionDirectory
 from ..release.errors import UnderwayError, listing
-from .change import differences
+from .change import differences, may_stay
 from .handler import Handler
 from .memory import look
 from .scratch import nothing, started
@@ -39,7 +39,7 @@ _LAST_WORDS = 2000
 def check(
     settings: Settings, handler: Handler, version: str, *, again: bool = False, within: float = 60.0
 ) -> dict[str, Any]:
-    """What installing a version would do: ``outcome`` is nothing (it runs), configuration (in the process that runs), handover,
+    """What installing a version would do: ``outcome`` is nothing (it runs), configuration or hot (in the process that runs), handover,
     start (no node runs) or refused, with all ``reasons``.
 
     Takes `within` seconds and those of reading the version's files. Raises StateRefused for a version that is not here.
@@ -87,10 +87,27 @@ def _how(handler: Handler, running: str | None, version: str, found: Mapping[str
         return "start", []
     if running == version:
         return "nothing", []
-    if differences(handler.directory, running, version) or found["untold"] is None:
+    if differences(handler.directory, running, version):
+        answer = _considered(version) if may_stay(handler.directory, running, version) else {}
+        if "how" in answer:
+            return answer["how"], []
+        return "handover", [f"a new interpreter is needed: {answer['unfit']}"] if "unfit" in answer else []
+    if found["untold"] is None:
         return "handover", []
     why = [f"a new interpreter is needed: {reason}" for reason in found["untold"]]
     return ("handover", why) if why else ("configuration", [])
+
+
+def _considered(version: str) -> dict[str, Any]:
+    """What the node says, having looked at itself; nothing where it can't be asked."""
+    with contextlib.suppress(UnderwayError):
+        connection = connect(Place(os.environ))
+        try:
+            answer: dict[str, Any] = connection.ask({"do": "consider", "version": version})
+        finally:
+            connection.close()
+        return answer
+    return {}
 
 
 def _drains(settings: Settings, running: str) -> dict[str, float]:
@@ -111,6 +128,7 @@ def lines(outcome: Mapping[str, Any]) -> list[str]:
     stays = f"{running} goes on" if running else "nothing changes"
     said = {
         "handover": f"{version} would take over from {running} by handover",
+        "hot": f"{version} would become the code of the process that runs {running}",
         "configuration": f"{version} would be configured in the process that runs {running}",
         "nothing": f"{version} runs already",
         "start": f"{version} would boot; no node runs now",

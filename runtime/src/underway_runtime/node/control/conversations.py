@@ -13,6 +13,8 @@ request                         answer
 ``{"do": "install",``           ``{"installed": true}`` in this process; ``{"unfit": text}`` where it takes a new one,
 ``"version": …, "id": …,``      ``{"failed": text}`` when all is as it was, ``{"busy": text}``
 ``"to_commit": seconds}``
+``{"do": "consider",``          ``{"how": "hot"}`` or ``"configuration"``, or ``{"unfit": text}`` where that takes a new interpreter
+``"version": text}``
 ``{"do": "gates"}``             ``{"gates": [{"gate": text, "passed": …, "attempts": […]}, …]}``, when they have been tried
 ``{"do": "committed"}``         ``{"noted": true}``
 ``{"do": "rpc", "code": …}``    ``{"out": text}``, ``{"err": text}``, …, ``{"end": how, "status": number}``
@@ -77,6 +79,8 @@ class Desk:
     """Makes another node take over; the answer comes when it does, or has failed."""
     install: HandOver | None = None
     """Makes this process another version, with the same arguments."""
+    consider: Callable[[str], Future[Message]] | None = None
+    """Looks whether this process could become a version, and changes nothing."""
     gates: Callable[[], Future[Message]] = Future
     """Tries the gates of the version that runs."""
     committed: Callable[[], None] = lambda: None
@@ -163,6 +167,11 @@ class Conversation:
                 if begin is None:
                     raise Refused(f"{self._desk.name} can't {how}")
                 outcome = begin(version, identity, within)
+                await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(outcome))))
+            case {"do": "consider", "version": str(version)}:
+                if self._desk.consider is None:
+                    raise Refused(f"{self._desk.name} can't become another version")
+                outcome = self._desk.consider(version)
                 await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(outcome))))
             case {"do": "gates"}:
                 await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(self._desk.gates()))))

@@ -3,6 +3,7 @@
 ::
 
     prepare      configuration resolved; both versions read, this process looked at      nothing has changed
+    apply        functions that the relup calls before its point of no return
     hold         requests, messages and applications wait; who is inside what changes may leave; loops are paused
     stop         applications that the relup stops
     swap         fragments, code_change, and all of it in place at once, in one callback of the loop
@@ -96,8 +97,6 @@ class Code:
             self._prepared = await asyncio.to_thread(self._read)
         except CannotSwap as error:
             raise Unfit("; ".join(error.problems)) from error
-        for apply in self._script.before:
-            await _call(apply)
         return resolved
 
     def _read(self) -> Prepared:
@@ -109,6 +108,8 @@ class Code:
         assert self._prepared is not None
         prepared, suspension = self._prepared, self._step.suspension
         paused: list[loops.Loop] = []
+        for apply in self._script.before:
+            await _call(apply)
         began = time.monotonic()
         suspension.hold()
         try:

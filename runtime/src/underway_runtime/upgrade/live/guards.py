@@ -12,6 +12,7 @@ from importlib.util import MAGIC_NUMBER
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
+from ...node import audit
 from . import heap, holders
 
 _NAMED = 2
@@ -19,24 +20,6 @@ _NAMED = 2
 
 TRIED = ((3, 11), (3, 13))
 """The oldest and the newest minor version for which it was tried that one call of C is one step for all threads."""
-
-_hooks: list[Callable[..., object]] = []
-
-
-def watch_audit_hooks() -> None:
-    """Notice from now on when a hook is added with `sys.addaudithook`; nothing can list them afterwards.
-
-    A hook in Python runs within the acts of a swap, and lets other threads in.
-    """
-    real = sys.addaudithook
-    if getattr(real, "__module__", None) == __name__:
-        return
-
-    def addaudithook(hook: Callable[..., object]) -> None:
-        real(hook)
-        _hooks.append(hook)
-
-    sys.addaudithook = addaudithook
 
 
 def of_interpreter(magic: str | None = None) -> Iterator[str]:
@@ -47,7 +30,7 @@ def of_interpreter(magic: str | None = None) -> Iterator[str]:
         yield f"it was never tried with Python {sys.version_info[0]}.{sys.version_info[1]}"
     if magic is not None and magic != MAGIC_NUMBER.hex():
         yield f"the code that comes is for another Python: its magic number is {magic}, not {MAGIC_NUMBER.hex()}"
-    yield from (f"the audit hook {_name(hook)} would run in the middle" for hook in _hooks)
+    yield from (f"the audit hook {_name(hook)} would run in the middle" for hook in audit.hooks)
 
 
 def of_processes() -> Iterator[str]:
