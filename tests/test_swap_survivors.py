@@ -286,7 +286,7 @@ def test_an_audit_hook_is_noticed_where_they_are_watched(become: Become) -> None
         "def f(): return 1",
         "def f(): return 2",
         """
-from underway_runtime.upgrade.live import guards
+from underway_runtime.node import audit
 audit.watch()
 audit.watch()
 told = []

@@ -6,7 +6,7 @@ import abc
 import gc
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial, partialmethod
 from importlib.util import MAGIC_NUMBER
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
@@ -44,11 +44,11 @@ def of_processes() -> Iterator[str]:
         yield "multiprocessing's fork server has loaded the old code, and forks from it"
 
 
-def of_imports(modules: Iterable[ModuleType]) -> Iterator[str]:
-    """Modules that are being imported."""
-    for module in modules:
-        if getattr(module.__spec__, "_initializing", False):
-            yield f"{module.__name__} is being imported at the moment; try again"
+def of_imports() -> Iterator[str]:
+    """Modules that are being imported at the moment."""
+    for name, module in list(sys.modules.items()):
+        if getattr((_own_dict(module) or {}).get("__spec__"), "_initializing", False):
+            yield f"{name} is being imported at the moment; try again"
 
 
 def same(found: object, wanted: object) -> bool:

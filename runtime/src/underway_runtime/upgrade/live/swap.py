@@ -163,9 +163,7 @@ def prepare(instructions: Iterable[Instruction], old: Version, new: Version, *, 
             problems += targets.mismatches(target)
     removals = [each for each in instructions if isinstance(each, Remove) and each.module in sys.modules]
     migrations = list(_migrations(instructions, loaded, old, new))
-    problems += guards.of_imports(
-        sys.modules[name] for name in [*sys.modules] if getattr(sys.modules[name], "__spec__", None)
-    )
+    problems += guards.of_imports()
     _raise_for([*problems, *_or_collect(partial(_in_the_way, loaded, removals))])
     return Prepared(loaded, removals, migrations, old, new)
 
