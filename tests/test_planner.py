@@ -52,9 +52,21 @@ FUNCTIONS = [
     ),
     (
         "a cached body",
+        "import functools\n@functools.cache\ndef f(a): return 1",
+        "import functools\n@functools.cache\ndef f(a): return 2",
+        {"m:f": "HOT body"},
+    ),
+    (
+        "a cached function that makes the one object there is",
         "import functools\n@functools.cache\ndef f(): return 1",
         "import functools\n@functools.cache\ndef f(): return 2",
-        {"m:f": "HOT body"},
+        {"m:f": "RESTART body"},
+    ),
+    (
+        "an annotation beside a default that holds something",
+        "def f(a: int, seen={}): return a",
+        "def f(a: str, seen={}): return a",
+        {"m:f": "RESTART annotation"},
     ),
     (
         "a cached signature",
@@ -205,6 +217,66 @@ CLASSES = [
 ]
 
 GLOBALS = [
+    (
+        "an attribute of a class that was read at import",
+        "class A:\n    x = 1\nY = A.x\ndef f(a=A.x): pass\nclass B:\n    y = A.x\nclass C(A):\n    z = {A.x: 1}",
+        "class A:\n    x = 2\nY = A.x\ndef f(a=A.x): pass\nclass B:\n    y = A.x\nclass C(A):\n    z = {A.x: 1}",
+        {
+            "m:A.x": "HOT value",
+            "m:Y": "RESTART reached",
+            "m:f": "RESTART reached",
+            "m:B.y": "RESTART reached",
+            "m:C.z": "RESTART reached",
+        },
+    ),
+    (
+        "a member that was read in the same class",
+        "class A:\n    x = 1\n    y = x",
+        "class A:\n    x = 2\n    y = x",
+        {"m:A.x": "HOT value", "m:A.y": "RESTART reached"},
+    ),
+    (
+        "where the code is",
+        "from pathlib import Path\nHERE = Path(__file__).parent",
+        "from pathlib import Path\nHERE = Path(__file__).parent",
+        {"m:HERE": "RESTART reached"},
+    ),
+    (
+        "the version of the application, read with care",
+        "from importlib.metadata import version\ntry:\n    V = version('app')\nexcept Exception:\n    V = ''",
+        "from importlib.metadata import version\ntry:\n    V = version('app')\nexcept Exception:\n    V = ''",
+        {"m:V": "RESTART reached"},
+    ),
+    (
+        "two names of one object",
+        "A = B = [1]",
+        "A = B = [2]",
+        {"m": "RESTART statement, RESTART statement", "m:A": "RESTART value", "m:B": "RESTART value"},
+    ),
+    (
+        "a name within a value",
+        "A = (B := 1)",
+        "A = (B := 2)",
+        {"m": "RESTART statement, RESTART statement", "m:A": "RESTART value", "m:B": "RESTART value"},
+    ),
+    (
+        "a route that was made with a class's fields",
+        "from fastapi import FastAPI\napp = FastAPI()\n"
+        + DATA
+        + "@app.get('/')\nasync def f() -> list[Room]: return []",
+        "from fastapi import FastAPI\napp = FastAPI()\n"
+        + DATA
+        + "    size: int = 0\n"
+        + CHANGE
+        + "@app.get('/')\nasync def f() -> list[Room]: return []",
+        {"m:Room": "MIGRATE field, MIGRATE state", "m:Room.code_change": "HOT added", "m:f": "RESTART reached"},
+    ),
+    (
+        "a dataclass that takes over the fields of one that changes",
+        DATA + "@dataclass\nclass Hall(Room):\n    pass",
+        DATA + "    size: int = 0\n" + CHANGE + "@dataclass\nclass Hall(Room):\n    pass",
+        {"m:Room": "MIGRATE field, MIGRATE state", "m:Room.code_change": "HOT added", "m:Hall": "RESTART reached"},
+    ),
     ("a constant", "X = 1", "X = 2", {"m:X": "HOT value"}),
     ("the same in other words", "X = 60 * 60", "X = 3600", {}),
     ("a dependant", "X = 1\nY = (X, 2)", "X = 2\nY = (X, 2)", {"m:X": "HOT value", "m:Y": "HOT value"}),

@@ -74,6 +74,8 @@ class Edit:
     members: dict[str, list[ast.stmt]] = field(default_factory=dict)
     made: dict[str, list[ast.expr]] = field(default_factory=dict)
     """Classes that are made in the fragment with these decorators, of the members that it holds."""
+    shapes: set[str] = field(default_factory=set)
+    """Classes whose instances have another state."""
     own: set[str] = field(default_factory=set)
     """Bare names of definitions that do something else when they are called while a module is imported."""
 

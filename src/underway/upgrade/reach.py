@@ -7,11 +7,12 @@ these names mention, and so on. That finds too much rather than too little.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from .edit import Edit, World
-from .rules import decorators
-from .source import Function, Module, import_time, initialiser, names_bound
+from .rules import classes, decorators
+from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
 from .values import NotPlain
 
 _KEEPERS = {
@@ -20,23 +21,100 @@ _KEEPERS = {
 }
 """What keeps a function that it is given, and does not call it."""
 
+_PLACE = ("__file__", "__path__", "__spec__", "__cached__", "__loader__")
+_INSTALLED = (
+    "importlib.metadata.",
+    "importlib.resources.",
+    "importlib_metadata.",
+    "importlib_resources.",
+    "pkgutil.get_data",
+)
+"""What answers by where the code is."""
+
 
 def check(world: World, edits: Mapping[str, Edit], modules: Iterable[Module]) -> None:
     """Write RESTART rows for all that runs at import in these modules of the new release and reaches what changes."""
     changed = {name: edit.new.name for edit in edits.values() for name in edit.own}
+    every = list(modules)
+    for edit in edits.values():
+        _annotated(world, edit, {name for each in edits.values() for name in each.shapes})
+        if edit.old.file != edit.new.file:
+            _placed(world, edit)
     if not changed:
         return
-    every = list(modules)
+    members = {
+        name.rpartition(".")[2]
+        for edit in edits.values()
+        for name in (*edit.was, *edit.replaced, *edit.added, *edit.removed)
+        if "." in name
+    }
     mentions = _mentions(every)
     for module in every:
         edit = edits.get(module.name)
         for name, node in _import_time(world, module, edit):
             made_anew = edit is not None and bool({name, name.partition(".")[0]} & {*edit.added, *edit.refreshed})
-            path = _path(_seeds(world, module, node, made_anew), changed, mentions)
+            seeds = [*_seeds(world, module, node, made_anew), *_members_read(world, module, name, node, members)]
+            path = _path(seeds, changed, mentions)
             if path and edit is not None:
                 what = f"computed by {path[0]}" if len(path) == 1 else f"computed by {path[0]}, which uses {path[-1]}"
                 reason = f"it was {what}, when the module was imported; {path[-1]} changes"
                 edit.restart(name, "reached", reason, node)
+
+
+def _placed(world: World, edit: Edit) -> None:
+    """What was computed from where the code is, or from what is installed: both are others in another version."""
+    for name, node in _import_time(world, edit.new, edit):
+        if name in edit.added:
+            continue
+        for each in import_time(node, annotations=False):
+            found = ""
+            if isinstance(each, ast.Name) and each.id in _PLACE:
+                found = each.id
+            elif isinstance(each, ast.Name | ast.Attribute):
+                origin = world.new.resolve(edit.new, each)
+                found = ".".join(origin) if origin else ""
+                found = found if found.startswith(_INSTALLED) else ""
+            if found:
+                reason = f"it was computed with {found} when the module was imported, which says another thing now"
+                edit.restart(name, "reached", reason, each)
+                break
+
+
+def _annotated(world: World, edit: Edit, shapes: set[str]) -> None:
+    """Annotations that name a class whose fields change, where a framework has made something of them."""
+    for statement in edit.new.body:
+        read: list[ast.AST] = []
+        if isinstance(statement, Function) and _calling(world, edit.new, statement):
+            read = annotations_of(statement)
+        elif isinstance(statement, ast.ClassDef) and not classes.plain_bases(world, edit.new, statement):
+            read = [each.annotation for each in statement.body if isinstance(each, ast.AnnAssign)]
+        elif isinstance(statement, ast.ClassDef):
+            methods = [each for each in statement.body if isinstance(each, Function)]
+            read = [node for each in methods if _calling(world, edit.new, each) for node in annotations_of(each)]
+        if named := shapes & {name for node in read for name in _named(node)}:
+            which = ", ".join(sorted(named))
+            reason = f"it was made with what {which} was when the module was imported; that changes"
+            edit.restart(names_bound(statement)[0], "reached", reason, statement)
+
+
+def _named(node: ast.AST) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            yield each.id
+        elif isinstance(each, ast.Attribute):
+            yield each.attr
+        elif isinstance(each, ast.Constant) and isinstance(each.value, str):
+            yield from re.findall(r"\w+", each.value)
+
+
+def _members_read(world: World, module: Module, name: str, node: ast.AST, members: set[str]) -> Iterator[str]:
+    """Members of classes that are bound to something else, as an expression reads them."""
+    for each in import_time(node, annotations=False):
+        if isinstance(each, ast.Attribute) and each.attr in members and isinstance(each.ctx, ast.Load):
+            if not _is_foreign(world, module, each.value):
+                yield each.attr
+        elif isinstance(each, ast.Name) and "." in name and each.id in members and isinstance(each.ctx, ast.Load):
+            yield each.id
 
 
 def _import_time(world: World, module: Module, edit: Edit | None) -> Iterator[tuple[str, ast.AST]]:

@@ -115,11 +115,13 @@ def import_source(statement: ast.ImportFrom, module: str, package: bool) -> str:
 
 
 def initialiser(statement: ast.stmt) -> ast.expr | None:
-    """The value of an assignment to nothing but names; None for any other statement."""
+    """The value of an assignment to nothing but one name; None for any other statement."""
     match statement:
-        case ast.Assign(targets, value) if all(isinstance(target, ast.Name) for target in targets):
-            return value
-        case ast.AnnAssign(target=ast.Name(), value=value):
+        case ast.Assign([ast.Name()], value) if not any(isinstance(each, ast.NamedExpr) for each in ast.walk(value)):
+            return value  # of several names it would be one object
+        case ast.AnnAssign(target=ast.Name(), value=ast.expr() as value) if not any(
+            isinstance(each, ast.NamedExpr) for each in ast.walk(value)
+        ):
             return value
     return None
 

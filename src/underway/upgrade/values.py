@@ -14,6 +14,8 @@ from underway_runtime.release import plain
 
 from .source import Module, Origin
 
+_VERSION = "importlib.metadata.version"
+
 LARGEST = 100_000
 """Bits, characters or items of what is computed; nobody writes a larger constant by hand."""
 
@@ -135,9 +137,11 @@ class Side:
                 return _bounded(op, of(left), of(right))
             case ast.Call(ast.Name(name), args, []) if name in _MAKERS and name not in module.stored:
                 return _MAKERS[name](*map(of, args))
-            case ast.Call(func, [ast.Constant(str(name))], []):
-                if self.resolve(module, func) == ("importlib.metadata", "version") and name in self.versions:
+            case ast.Call(func, [argument], []) if ".".join(self.resolve(module, func) or ()) == _VERSION:
+                if (name := of(argument)) in self.versions:
                     return self.versions[name]
+            case ast.Name("__name__") if "__name__" not in module.stored:
+                return module.name
             case ast.Name() | ast.Attribute():
                 origin = self.resolve(module, node)
                 known = self.modules.get(origin[0]) if origin else None

@@ -368,6 +368,8 @@ def _migrate(edit: Edit, name: str, old: ast.ClassDef, new: ast.ClassDef, rows: 
     if has_code_change(new if edit.world.up else old):
         if len(edit.rows) > rows or needs:
             edit.code_change.append(name)
+            if needs:
+                edit.shapes.add(name.rpartition(".")[2])
             edit.changes(name)
             edit.row(name, "state", "MIGRATE", "its code_change carries the state of its instances over", new)
     elif needs:

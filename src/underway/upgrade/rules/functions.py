@@ -14,6 +14,7 @@ from underway_runtime.release.instructions import Changed
 
 from ..edit import Edit
 from ..source import Function, annotations_of, text
+from ..values import NotPlain
 from . import decorators
 
 KINDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
@@ -55,6 +56,12 @@ def compare(edit: Edit, name: str, path: str, old: Function, new: Function, owne
         return edit.restart(name, what, "it is one of several functions of this name", new)
     if (defaults or annotations) and _has_type_params(new):
         return edit.restart(name, what, "it has type parameters, which are made with the function", new)
+    if what != "body" and (made := _made_anew(edit, old, new)):
+        return edit.restart(name, what, f"its default `{made}` would be made anew, and lose what it holds", new)
+    if "caches" in kinds and not (new.args.args or new.args.posonlyargs or new.args.kwonlyargs or new.args.vararg):
+        return edit.restart(
+            name, what, "its cache holds the one object that it has made, and others may hold that", new
+        )
     if not _nested(edit, name, path, old, new):
         return None
     if body:
@@ -115,6 +122,22 @@ def _signature(function: Function) -> str:
 
 def _defaults(function: Function) -> str:
     return "|".join(map(text, [*function.args.defaults, *function.args.kw_defaults]))
+
+
+def _made_anew(edit: Edit, old: Function, new: Function) -> str:
+    """A default that stays as it is written, and that making the function once more would make anew; empty for none."""
+    before = [text(each) for each in (*old.args.defaults, *filter(None, old.args.kw_defaults))]
+    for each in (*new.args.defaults, *filter(None, new.args.kw_defaults)):
+        if (
+            text(each) in before
+            and not edit.reads(each)
+            and not isinstance(each, ast.Constant | ast.Name | ast.Attribute)
+        ):
+            try:
+                hash(edit.world.new.evaluate(edit.new, each))
+            except (NotPlain, TypeError):
+                return ast.unparse(each)
+    return ""
 
 
 def _decorated(kinds: set[decorators.Kind], what: str, docstring: bool) -> str:

@@ -64,6 +64,7 @@ def fields(edit: Edit, name: str, old: ast.ClassDef, new: ast.ClassDef, *, datac
         return edit.restart(name, "field", reason, new)
     edit.guard("plain_class", name)
     edit.made[name] = new.decorator_list
+    edit.shapes.add(name.rpartition(".")[2])
     before, after = (
         {text(each.target): each for each in node.body if isinstance(each, ast.AnnAssign)} for node in (old, new)
     )
