@@ -36,10 +36,11 @@ def check(world: World, edits: Mapping[str, Edit], modules: Iterable[Module]) ->
     """Write RESTART rows for all that runs at import in these modules of the new release and reaches what changes."""
     changed = {name: edit.new.name for edit in edits.values() for name in edit.own}
     every = list(modules)
-    for edit in edits.values():
-        _annotated(world, edit, {name for each in edits.values() for name in each.shapes})
-        if edit.old.file != edit.new.file:
-            _placed(world, edit)
+    shapes = {name for edit in edits.values() for name in edit.shapes}
+    for one in edits.values():
+        _annotated(world, one, shapes)
+        if one.old.file != one.new.file:
+            _placed(world, one)
     if not changed:
         return
     members = {
