@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import marshal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from code_server_helpers import REPOSITORY, installed
 from plans import compare, load_of, verdicts
 from underway_runtime.release import codetree
 
@@ -374,6 +377,34 @@ def test_each_change_has_its_verdict(tmp_path: Path, old: str, new: str, expecte
     assert all(row["reason"] and row["file"] for row in answer["changes"])
 
 
+PROGRAM = """
+import json, pathlib, sys, tempfile
+sys.path[:0] = json.loads(sys.argv[1])
+import plans
+print(json.dumps([plans.verdicts(plans.compare(pathlib.Path(tempfile.mkdtemp(dir=sys.argv[2])), {"m": old}, {"m": new}))
+                  for old, new in json.load(sys.stdin)]))
+"""
+
+
+@pytest.mark.parametrize("python", list(installed()))
+def test_verdicts_are_the_same_with_each_python(tmp_path: Path, python: Path) -> None:
+    """The table holds with the grammar and the byte code of every interpreter that is installed here."""
+    cases = [*FUNCTIONS, *CLASSES, *GLOBALS]
+    paths = [str(REPOSITORY / place) for place in ("src", "runtime/src", "tests")]
+    done = subprocess.run(
+        [python, "-I", "-S", "-B", "-c", PROGRAM, json.dumps(paths), str(tmp_path)],
+        input=json.dumps([case[1:3] for case in cases]),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    found = zip(cases, json.loads(done.stdout), strict=True)
+    assert {case[0]: verdict for case, verdict in found if verdict != case[3]} == {}
+
+
 def test_an_unchanged_module_takes_nothing_but_its_new_place(tmp_path: Path) -> None:
     """It is in the plan, so that its code objects get the new file names; there is nothing to run, and nothing to swap."""
     source = {"m": DATA + "X = [1]\ndef f(a=X): return lambda: a\n"}
@@ -431,6 +462,8 @@ def test_modules_come_and_go(tmp_path: Path) -> None:
 
     assert verdicts(answer) == {"m:n": "HOT import", "n": "HOT added", "gone": "HOT removed"}
     assert load_of(answer).imports == ("n",)
+    package = compare(tmp_path, {"p": "", "p.m": ""}, {"p": "", "p.m": "from . import n", "p.n": ""})
+    assert load_of(package, "p.m").imports == ("p.n",)
     assert answer["removes"]["gone"]["guards"] == [{"no_holders": "f"}]
 
 

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import underway_runtime
-from underway_runtime.appup import AddApplication, Advanced, DeleteModule, LoadModule, RemoveApplication, Step, Update
+from underway_runtime.appup import (
+    AddApplication,
+    AddModule,
+    Advanced,
+    DeleteModule,
+    LoadModule,
+    RemoveApplication,
+    Step,
+    Update,
+)
 from underway_runtime.release import instructions as low
 from underway_runtime.release import manifest
 from underway_runtime.release.instructions import Load, Remove, from_json
@@ -93,7 +102,7 @@ def _instructions(
     ]
     named = dict.fromkeys((*found.changed, *(applications[name] for name in modules.loads)))
     scripts += [
-        (name, completed(own.steps.get(name, ()), modules.loads, _generated(name, applications, modules)))
+        (name, completed(own.steps.get(name, ()), modules.loads, _generated(name, applications, modules, old)))
         for name in sorted(named, key=list(new.rel).index)
     ]
     scripts += [(name, [RemoveApplication(name)]) for name in found.removed]
@@ -110,7 +119,7 @@ def _instructions(
     )
 
 
-def _generated(name: str, applications: Mapping[str, str], modules: Compared) -> list[Step]:
+def _generated(name: str, applications: Mapping[str, str], modules: Compared, old: Opened) -> list[Step]:
     """Instructions for the modules of an application, as the rules make them."""
     own = [module for module in modules.loads if applications[module] == name]
     gone = [module for module in modules.removes if applications[module] == name]
@@ -118,7 +127,9 @@ def _generated(name: str, applications: Mapping[str, str], modules: Compared) ->
     for module in own:
         load = modules.loads[module]
         deps = tuple(each for each in modules.requires.get(module, ()) if each in modules.loads and each != module)
-        if load.code_change:
+        if module not in old.modules:
+            steps.append(AddModule(module, deps))
+        elif load.code_change:
             steps.append(Update(module, Advanced(), deps))
         elif load.changed or load.values or load.removed or load.replaced or load.rebind or load.refreshed:
             steps.append(Update(module, deps=deps))

@@ -57,7 +57,7 @@ def check(world: World, edits: Mapping[str, Edit], modules: Iterable[Module]) ->
             seeds = [*_seeds(world, module, node, made_anew), *_members_read(world, module, name, node, members)]
             path = _path(seeds, changed, mentions)
             if path and edit is not None:
-                what = f"computed by {path[0]}" if len(path) == 1 else f"computed by {path[0]}, which uses {path[-1]}"
+                what = f"made with {path[0]}" if len(path) == 1 else f"made with {path[0]}, which uses {path[-1]}"
                 reason = f"it was {what}, when the module was imported; {path[-1]} changes"
                 edit.restart(name, "reached", reason, node)
 
@@ -76,7 +76,7 @@ def _placed(world: World, edit: Edit) -> None:
                 found = ".".join(origin) if origin else ""
                 found = found if found.startswith(_INSTALLED) else ""
             if found:
-                reason = f"it was computed with {found} when the module was imported, which says another thing now"
+                reason = f"it was made with {found} when the module was imported, which says another thing now"
                 edit.restart(name, "reached", reason, each)
                 break
 

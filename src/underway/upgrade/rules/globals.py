@@ -125,7 +125,7 @@ def _imported(edit: Edit, name: str, module: str) -> None:
     if target in edit.world.values:
         edit.run(_assign(name, edit.world.values[target], statement))
     else:
-        edit.imports.append(module)
+        edit.imports.append(module if target[1] else target[0])
         edit.run(_only(statement, name))
     edit.row(name, "import", "HOT", "imported as well", statement)
 

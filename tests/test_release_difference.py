@@ -1,0 +1,126 @@
+"""Two releases: what is another between them besides their modules, and what that takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from underway.upgrade.diff import compared, difference
+from underway.upgrade.releases import Opened
+from underway_runtime.release import bootscript, manifest
+from underway_runtime.release.bootscript import BootScript, Load, Start
+
+FILES = {
+    "python-3.11.7/bin/python3.11": "python",
+    "lib/underway_runtime-1/underway_runtime/__init__.py": "",
+    "lib/chat-V/chat/__init__.py": "",
+    "lib/chat-V/chat/page.html": "page",
+    "lib/chat-V/chat/_fast.so": "elf",
+    "lib/chat-V/chat-V.dist-info/METADATA": "Version: V",
+    "lib/chat-V/chat-V.dist-info/entry_points.txt": "[console_scripts]",
+    "lib/store-7/store.py": "",
+    "lib/other-7/other.py": "import store",
+    "releases/V/python.args": "-B",
+    "releases/V/env.sh": "",
+    "releases/V/sys.config": "{}",
+}
+ASGI = {"asgi": "chat:app", "listen": ["tcp://127.0.0.1:80"]}
+
+
+def release(
+    root: Path,
+    version: str,
+    files: Mapping[str, str | None] = {},
+    starts: Mapping[str, Any] = {},
+    *,
+    interpreter: str = "3.11.7",
+    target: str = "here",
+    without: str = "",
+    store: str = "7",
+) -> Opened:
+    """A release of chat: `files` are put over those that it has, None for gone; `without` is an application less."""
+    versions = {"underway_runtime": "1", "store": store, "other": "7", "chat": version}
+    versions.pop(without, "")
+    place = root / version / "releases" / version
+    place.mkdir(parents=True)
+    entries = {}
+    for pattern, text in {**FILES, **files}.items():
+        path = pattern.replace("-V", f"-{version}").replace("/V/", f"/{version}/").replace("store-7", f"store-{store}")
+        if text is not None:
+            data = text.replace("V", version).encode()
+            (root / version / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / version / path).write_bytes(data)
+            entries[path] = manifest.Entry(hashlib.sha256(data).hexdigest(), len(data))
+    homes = {name: f"{name}-{number}/{name}-{number}.dist-info" for name, number in versions.items()}
+    (place / "code.index").write_text(
+        json.dumps({"distributions": {name.replace("_", "-"): home for name, home in homes.items()}})
+    )
+    rel = [
+        {"name": name, "version": number, "mode": starts.get("mode", "permanent")} for name, number in versions.items()
+    ]
+    (place / "chat.rel").write_text(json.dumps({"applications": rel}))
+    requires = {"chat": ("store",), "other": ("store",)}
+    started = {"chat": starts.get("chat", ASGI)}
+    loads = [Load(name, number, requires.get(name, ()), started.get(name)) for name, number in versions.items()]
+    script = BootScript("start", "chat", version, (*loads, *(Start(name, "permanent") for name in versions)))
+    (place / "start.script").write_text(bootscript.dump(script))
+    return Opened(root / version, manifest.Manifest("chat", version, target, interpreter, entries), 0, root)
+
+
+CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    ("nothing but the version", {}, {}),
+    ("the interpreter", {"interpreter": "3.12.1"}, {"interpreter": "RESTART"}),
+    ("a patched interpreter", {"files": {"python-3.11.7/bin/python3.11": "x"}}, {"interpreter": "RESTART"}),
+    ("the platform", {"target": "there"}, {"target": "REFUSE"}),
+    ("the runtime", {"files": {"lib/underway_runtime-1/underway_runtime/__init__.py": "1"}}, {"underway_runtime": "RESTART"}),
+    ("the arguments", {"files": {"releases/V/python.args": "-O"}}, {"python.args": "RESTART"}),
+    ("the environment", {"files": {"releases/V/env.sh": "A=1"}}, {"env.sh": "RESTART"}),
+    ("configuration", {"files": {"releases/V/sys.config": "1", "releases/V/runtime.py": "1"}}, {"sys.config": "HOT", "runtime.py": "HOT"}),
+    ("compiled code", {"files": {"lib/chat-V/chat/_fast.so": "1"}}, {"chat/_fast.so": "RESTART"}),
+    ("a file", {"files": {"lib/chat-V/chat/page.html": "1"}}, {"chat/page.html": "RESTART"}),
+    ("a new file", {"files": {"lib/chat-V/chat/new.html": "1"}}, {"chat/new.html": "HOT"}),
+    ("a file less", {"files": {"lib/chat-V/chat/page.html": None}}, {"chat/page.html": "RESTART"}),
+    ("a path file", {"files": {"lib/chat-V/chat.pth": "1"}}, {"chat.pth": "RESTART"}),
+    ("entry points", {"files": {"lib/chat-V/chat-V.dist-info/entry_points.txt": "1"}}, {"entry_points.txt": "RESTART"}),
+    ("an address", {"starts": {"chat": {**ASGI, "listen": ["tcp://127.0.0.1:81"]}}}, {"start": "RESTART"}),
+    ("an application less", {"without": "other"}, {"other": "HOT"}),
+    ("one version with two contents", {"files": {"lib/store-7/store.py": "X = 1"}}, {"store": "REFUSE"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "expected"), [pytest.param(*case[1:], id=case[0]) for case in CHANGES])
+def test_what_is_another_has_its_verdict(tmp_path: Path, change: dict[str, Any], expected: dict[str, str]) -> None:
+    """A process can't exchange what it was started with; what it may have read already takes a fresh one, or the appup's word."""
+    found = difference(release(tmp_path, "1"), release(tmp_path, "2", **change))
+
+    assert {row.definition: row.verdict for row in found.rows} == expected
+    assert all(row.reason for row in found.rows)
+    assert found.changed == ("chat",)
+
+
+def test_a_file_may_change_where_the_appup_says_so(tmp_path: Path) -> None:
+    """It is named as it is in its package."""
+    old, new = release(tmp_path, "1"), release(tmp_path, "2", {"lib/chat-V/chat/page.html": "2"})
+
+    assert difference(old, new, frozenset({("chat", "page.html")})).rows == ()
+
+
+def test_who_may_hold_what_changes_is_compared_too(tmp_path: Path) -> None:
+    """The modules of an application that changes, and those of others that require it and import of it."""
+    old, new = release(tmp_path, "1"), release(tmp_path, "2", store="8")
+
+    assert compared(old, new, difference(old, new)) == ["chat", "other", "store"]
+    assert compared(old, release(tmp_path, "3"), difference(old, release(tmp_path, "4"))) == ["chat"]
+
+
+def test_applications_come_and_go(tmp_path: Path) -> None:
+    """In the order of the start."""
+    old, new = release(tmp_path, "1", without="other"), release(tmp_path, "2", without="store")
+    found = difference(old, new)
+
+    assert (found.added, found.changed, found.removed) == (("other",), ("chat",), ("store",))
