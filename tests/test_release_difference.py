@@ -28,6 +28,8 @@ FILES = {
     "releases/V/python.args": "-B",
     "releases/V/env.sh": "",
     "releases/V/sys.config": "{}",
+    "releases/V/share/chat/a": "",
+    "data/list": "",
 }
 ASGI = {"asgi": "chat:app", "listen": ["tcp://127.0.0.1:80"]}
 
@@ -88,6 +90,9 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("a path file", {"files": {"lib/chat-V/chat.pth": "1"}}, {"chat.pth": "RESTART"}),
     ("entry points", {"files": {"lib/chat-V/chat-V.dist-info/entry_points.txt": "1"}}, {"entry_points.txt": "RESTART"}),
     ("an address", {"starts": {"chat": {**ASGI, "listen": ["tcp://127.0.0.1:81"]}}}, {"start": "RESTART"}),
+    ("a script that is no module", {"files": {"lib/chat-V/chat/01-first.py": "1"}}, {"chat/01-first.py": "HOT"}),
+    ("what a wheel put into the prefix", {"files": {"releases/V/share/chat/a": "1"}}, {"share/chat/a": "RESTART"}),
+    ("an overlay", {"files": {"data/list": "1"}}, {"data/list": "RESTART"}),
     ("an application less", {"without": "other"}, {"other": "HOT"}),
     ("one version with two contents", {"files": {"lib/store-7/store.py": "X = 1"}}, {"store": "REFUSE"}),
 ]  # fmt: skip

@@ -107,6 +107,20 @@ def test_a_relup_leads_up_and_down(project: Path, tmp_path: Path) -> None:
     assert next(each for each in down.instructions if isinstance(each, i.CodeChange)).direction == "down"
 
 
+def test_archives_give_the_same_relup_as_directories(project: Path, tmp_path: Path) -> None:
+    """They are checked and unpacked for as long as it takes."""
+    places, archives = releases(project), project / "build/release"
+    files = [archives / f"hello-{version}.tar.zst" for version in ("0.2.0", "0.1.0")]
+    made = []
+    for target, other in ((places / "0.2.0", places / "0.1.0"), files):
+        done = underway("relup", "--target", target, "--fromto", other, "--json", "--dry-run", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        made.append(done.stdout)
+
+    assert made[0] == made[1]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_swapped_takes_a_restart(project: Path) -> None:
     """The relup says so, names the definition, and holds the one instruction; it is written with status 0."""
     places = releases(project)

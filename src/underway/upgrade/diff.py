@@ -42,6 +42,7 @@ def difference(old: Opened, new: Opened, kept: frozenset[tuple[str, str]] = froz
     rows = [*_foundation(old, new), *_configuration(old, new)]
     interpreter = any(row.verdict == "RESTART" for row in rows)
     rows += _starts(old, new, both)
+    rows += _beside(old, new)
     same = (name for name in both if name not in changed and name != RUNTIME)
     rows += [row for name in same for row in _unversioned(old, new, name)]
     for name in changed:
@@ -52,7 +53,7 @@ def difference(old: Opened, new: Opened, kept: frozenset[tuple[str, str]] = froz
         _row(name, "added", "HOT", f"{name} {new.rel[name][0]} is loaded, and started if it starts") for name in added
     ]
     rows += [_row(name, "removed", "HOT", f"{name} {old.rel[name][0]} is stopped and unloaded") for name in removed]
-    return Difference(tuple(rows), tuple(added), tuple(changed), tuple(removed), interpreter)
+    return Difference(tuple(dict.fromkeys(rows)), tuple(added), tuple(changed), tuple(removed), interpreter)
 
 
 def _foundation(old: Opened, new: Opened) -> Iterator[Row]:
@@ -119,9 +120,9 @@ def _files(old: Opened, new: Opened, name: str, kept: frozenset[tuple[str, str]]
             yield _row(path, "binary", "RESTART", "compiled code can't be loaded twice", module=name, file=where)
         elif path.endswith(".pth"):
             yield _row(path, "path", "RESTART", "it is read when the interpreter starts", module=name, file=where)
-        elif not path.endswith(".py") and was is None:
+        elif was is None:
             yield _row(path, "file", "HOT", "new; nothing has read it", module=name, file=where)
-        elif not path.endswith(".py"):
+        else:
             reason = "it may have been read already; `Keep(package, file)` in the appup says that it is read each time"
             yield _row(path, "file", "RESTART", reason, module=name, file=where)
     points = [
@@ -136,15 +137,37 @@ def _files(old: Opened, new: Opened, name: str, kept: frozenset[tuple[str, str]]
         yield _row("entry_points.txt", "value", "RESTART", "entry points are read when frameworks start", module=name)
 
 
+def _beside(old: Opened, new: Opened) -> Iterator[Row]:
+    """Files that are no application's: what wheels have put into the prefix, and the project's overlays."""
+    before, after = (dict(_others(side)) for side in (old, new))
+    for path in {**before, **after}:
+        if path not in before:
+            yield _row(path, "file", "HOT", "new; nothing has read it", file=path)
+        elif _digest_of(before[path]) != _digest_of(after.get(path)):
+            yield _row(path, "file", "RESTART", "it may have been read already", file=path)
+
+
+def _others(side: Opened) -> Iterator[tuple[str, Entry]]:
+    own = f"{side.place.path.relative_to(side.root).as_posix()}/"
+    for path, entry in side.manifest.files.items():
+        if path.startswith(own):
+            below = path.removeprefix(own)
+            if below.startswith(("share/", "etc/")) and not below.startswith(("share/man/", "share/doc/")):
+                yield below, entry
+        elif not path.startswith(("lib/", "releases/", "bin/", "python-")):
+            yield path, entry
+
+
 def compared(old: Opened, new: Opened, found: Difference) -> list[str]:
     """The modules to compare: all of the applications that change, and all others that may hold what is theirs."""
     changed = set(found.changed)
+    homes = {side.homes.get(name) for side in (old, new) for name in changed}
     holders = {name for name in new.requires if name not in changed and _requires(new, name) & changed}
     names = {
         module
         for side in (old, new)
-        for module, (application, _) in side.modules.items()
-        if application in changed or (side is new and application in holders and _imports(new, module, changed))
+        for module, (application, file) in side.modules.items()
+        if file.split("/")[1] in homes or (side is new and application in holders and _imports(new, module, changed))
     }
     return sorted(names)
 
@@ -162,7 +185,8 @@ def _requires(side: Opened, name: str) -> set[str]:
 
 def _imports(side: Opened, module: str, changed: set[str]) -> bool:
     """Whether a module imports anything of these applications, by its text."""
-    tops = {name.partition(".")[0] for name, (application, _) in side.modules.items() if application in changed}
+    homes = {side.homes.get(name) for name in changed}
+    tops = {name.partition(".")[0] for name, (_, file) in side.modules.items() if file.split("/")[1] in homes}
     pattern = rf"^\s*(from|import)\s[^#\n]*\b({'|'.join(map(re.escape, sorted(tops)))})\b"
     source = (side.root / side.modules[module][1]).read_text(encoding="utf-8", errors="replace")
     return bool(tops) and re.search(pattern, source, re.MULTILINE) is not None
