@@ -151,6 +151,18 @@ CLASSES = [
     ("a class added", "", "class A:\n    def f(self): return 1", {"m:A": "HOT added"}),
     ("a class removed", "class A:\n    def f(self): return 1", "", {"m:A": "HOT removed"}),
     (
+        "another kind of value in a method",
+        "class A:\n    x = None\n    def f(self):\n        self.x = []",
+        "class A:\n    x = None\n    def f(self):\n        self.x = {}",
+        {"m:A.f": "HOT body", "m:A": "RESTART state"},
+    ),
+    (
+        "another value of the same kind",
+        "class A:\n    x = 0\n    def f(self):\n        self.x = 1",
+        "class A:\n    x = 0\n    def f(self):\n        self.x = 2",
+        {"m:A.f": "HOT body"},
+    ),
+    (
         "a class added to an unknown base",
         "import x",
         "import x\nclass A(x.Base): pass",
@@ -219,7 +231,26 @@ CLASSES = [
     ),
 ]
 
+DEPENDS = "from fastapi import Depends, FastAPI\napp = FastAPI()\ndef who({0}): return {1}\n@app.get('/')\nasync def f(a={2}): return a"
 GLOBALS = [
+    (
+        "a dependency's body",
+        DEPENDS.format("", 1, "Depends(who)"),
+        DEPENDS.format("", 2, "Depends(who)"),
+        {"m:who": "HOT body"},
+    ),
+    (
+        "a dependency's signature",
+        DEPENDS.format("", 1, "Depends(who)"),
+        DEPENDS.format("b=1", 1, "Depends(who)"),
+        {"m:who": "HOT signature", "m:f": "RESTART reached"},
+    ),
+    (
+        "another kind of value that a function binds",
+        "x = None\ndef f():\n    global x\n    x = A()",
+        "x = None\ndef f():\n    global x\n    x = B()",
+        {"m:f": "HOT body", "m:x": "RESTART state"},
+    ),
     (
         "an attribute of a class that was read at import",
         "class A:\n    x = 1\nY = A.x\ndef f(a=A.x): pass\nclass B:\n    y = A.x\nclass C(A):\n    z = {A.x: 1}",

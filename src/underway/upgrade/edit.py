@@ -75,7 +75,7 @@ class Edit:
     made: dict[str, list[ast.expr]] = field(default_factory=dict)
     """Classes that are made in the fragment with these decorators, of the members that it holds."""
     shapes: set[str] = field(default_factory=set)
-    """Classes whose instances have another state."""
+    """Classes whose instances have another state, and functions with another signature: what frameworks read at import."""
     own: set[str] = field(default_factory=set)
     """Bare names of definitions that do something else when they are called while a module is imported."""
 

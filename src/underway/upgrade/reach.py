@@ -15,12 +15,6 @@ from .rules import classes, decorators
 from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
 from .values import NotPlain
 
-_KEEPERS = {
-    *("starlette.routing.Route", "starlette.routing.WebSocketRoute", "fastapi.routing.APIRoute"),
-    *("functools.partial", "typing.TypeVar", "typing.NewType", "typing.cast", "dataclasses.field"),
-}
-"""What keeps a function that it is given, and does not call it."""
-
 _PLACE = ("__file__", "__path__", "__spec__", "__cached__", "__loader__")
 _INSTALLED = (
     "importlib.metadata.",
@@ -54,7 +48,10 @@ def check(world: World, edits: Mapping[str, Edit], modules: Iterable[Module]) ->
         edit = edits.get(module.name)
         for name, node in _import_time(world, module, edit):
             made_anew = edit is not None and bool({name, name.partition(".")[0]} & {*edit.added, *edit.refreshed})
-            seeds = [*_seeds(world, module, node, made_anew), *_members_read(world, module, name, node, members)]
+            seeds = [
+                *_seeds(world, module, node, made_anew, shapes),
+                *_members_read(world, module, name, node, members),
+            ]
             path = _path(seeds, changed, mentions)
             if path and edit is not None:
                 what = f"made with {path[0]}" if len(path) == 1 else f"made with {path[0]}, which uses {path[-1]}"
@@ -82,7 +79,7 @@ def _placed(world: World, edit: Edit) -> None:
 
 
 def _annotated(world: World, edit: Edit, shapes: set[str]) -> None:
-    """Annotations that name a class whose fields change, where a framework has made something of them."""
+    """Annotations that name what has another shape, where a framework has made something of them."""
     for statement in edit.new.body:
         read: list[ast.AST] = []
         if isinstance(statement, Function) and _calling(world, edit.new, statement):
@@ -172,10 +169,11 @@ def _is_plain(world: World, module: Module, name: str) -> bool:
     return True
 
 
-def _seeds(world: World, module: Module, node: ast.AST, made_anew: bool) -> list[str]:
+def _seeds(world: World, module: Module, node: ast.AST, made_anew: bool, shapes: set[str]) -> list[str]:
     """The names by which an expression may reach what it calls; and the values that it reads.
 
-    Where it is `made_anew`, in a fragment, it finds the new values in their places.
+    Where it is `made_anew`, in a fragment, it finds the new values in their places; `shapes` is what has another signature or
+    other fields.
     """
     found: dict[str, None] = {}
     for each in import_time(node, annotations=False):
@@ -186,9 +184,13 @@ def _seeds(world: World, module: Module, node: ast.AST, made_anew: bool) -> list
         called: list[ast.expr] = []
         match each:
             case ast.Call(func, args, keywords):
+                given = [*args, *(keyword.value for keyword in keywords)]
                 called = [func]
-                if _dotted(world, module, func) not in _KEEPERS:
-                    called += [*args, *(keyword.value for keyword in keywords)]
+                if not decorators.keeps(world.new, module, func):
+                    called += given
+                else:
+                    names = (name for inner in given for name in _names_of(world, module, inner))
+                    found.update(dict.fromkeys(name for name in names if name in shapes))
             case ast.BinOp() | ast.Compare() | ast.Subscript() | ast.UnaryOp() | ast.JoinedStr() | ast.Starred():
                 called = [inner for inner in ast.iter_child_nodes(each) if isinstance(inner, ast.Name | ast.Attribute)]
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp() | ast.For() | ast.With():
@@ -237,10 +239,6 @@ def _is_foreign(world: World, module: Module, node: ast.expr) -> bool:
     if made is None:
         return False
     return isinstance(made, ast.Constant) or (isinstance(made, ast.Call) and _is_foreign(world, known, made.func))
-
-
-def _dotted(world: World, module: Module, node: ast.expr) -> str:
-    return ".".join(decorators.origin(world.new, module, node) or ())
 
 
 def _mentions(modules: Iterable[Module]) -> dict[str, set[str]]:

@@ -33,6 +33,29 @@ _ROUTES = {
 }
 
 
+_REGISTERING = {
+    *("add_api_route", "add_api_websocket_route", "add_route", "add_websocket_route", "add_url_rule"),
+    *("add_event_handler", "add_exception_handler", "register_error_handler"),
+}
+_KEEPERS = {
+    *("starlette.routing.Route", "starlette.routing.WebSocketRoute", "fastapi.routing.APIRoute"),
+    *("fastapi.Depends", "fastapi.Security", "fastapi.param_functions.Depends", "fastapi.param_functions.Security"),
+    *("functools.partial", "typing.TypeVar", "typing.NewType", "typing.cast", "dataclasses.field"),
+    *("signal.signal", "atexit.register"),
+}
+
+
+def keeps(side: Side, module: Module, called: ast.expr) -> bool:
+    """Whether a call keeps a function that it is given, and does not call it; it may look at its signature."""
+    if ".".join(origin(side, module, called) or ()) in _KEEPERS:
+        return True
+    return (
+        isinstance(called, ast.Attribute)
+        and called.attr in _REGISTERING
+        and is_framework(side, side.resolve(module, called.value))
+    )
+
+
 def kinds(side: Side, module: Module, decorators: Iterable[ast.expr]) -> set[Kind]:
     """What the decorators of a function are; empty where it has none."""
     return {_kind(side, module, decorator) for decorator in decorators}

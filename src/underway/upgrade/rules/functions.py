@@ -16,6 +16,7 @@ from ..edit import Edit
 from ..source import Function, annotations_of, text
 from ..values import NotPlain
 from . import decorators
+from .state import MAKERS
 
 KINDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 _KIND_NAMES = {
@@ -71,6 +72,8 @@ def compare(edit: Edit, name: str, path: str, old: Function, new: Function, owne
             edit.changes(name)
     if defaults or annotations or signature:
         edit.changes(name)
+        parts = name.split(".")
+        edit.shapes.add(parts[-2] if parts[-1] in MAKERS and owner else parts[-1])
         edit.refreshed.append(name)
         edit.run(new, owner)
     if "caches" in kinds:

@@ -9,7 +9,7 @@ from underway_runtime.release.relup import Row
 
 from ..edit import Edit, World
 from ..source import Function, Module
-from . import classes, functions
+from . import classes, functions, state
 from . import globals as bindings
 
 
@@ -37,6 +37,7 @@ def compare(edit: Edit) -> None:
 
 def _compare(edit: Edit) -> None:
     bindings.compare(edit)
+    _global_state(edit)
     old, new = edit.old, edit.new
     for name in {**old.stored, **new.stored}:
         if (new.name, name) in edit.world.kept:
@@ -61,6 +62,16 @@ def _compare(edit: Edit) -> None:
                 classes.compare(edit, name, one, other)
             case _:
                 edit.restart(name, "kind", "it becomes something else, and the old one may be in use", after or before)
+
+
+def _global_state(edit: Edit) -> None:
+    """Globals that functions bind later on hold what the old functions made."""
+    before, after = (state.global_assignments(each.body) for each in (edit.old, edit.new))
+    newer = edit.new if edit.world.up else edit.old
+    name = state.lost_kinds(before, after)
+    if name and (edit.new.name, name) not in edit.world.kept and "code_change" not in newer.functions:
+        reason = "functions assign another kind of value to it than it may have, and no code_change carries that over"
+        edit.restart(name, "state", reason, after[name][0])
 
 
 def _definition(module: Module, name: str) -> Function | ast.ClassDef | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..edit import Edit
 from ..source import Function, text
@@ -19,6 +19,8 @@ def needs(old: ast.ClassDef, new: ast.ClassDef) -> tuple[str, ast.AST | None]:
     fresh = [name for name in after if name not in before and name not in there]
     if fresh:
         return f"instances get new attributes ({', '.join(fresh)})", after[fresh[0]]
+    if other := lost_kinds(_assignments(old), _assignments(new)):
+        return f"{other} is assigned another kind of value than instances have", after.get(other)
     was, now = makers(old), makers(new)
     for name, node in now.items():
         if name not in was:
@@ -30,6 +32,77 @@ def needs(old: ast.ClassDef, new: ast.ClassDef) -> tuple[str, ast.AST | None]:
     return "", None
 
 
+def lost_kinds(old: Mapping[str, list[ast.expr]], new: Mapping[str, list[ast.expr]]) -> str:
+    """A name to which something is assigned that the newer code never assigns to it: a list, where that makes dictionaries."""
+    for name, values in old.items():
+        kinds = {_kind(value) for value in new.get(name, ())}
+        if kinds and "" not in kinds and any(kind and kind not in kinds for kind in map(_kind, values)):
+            return name
+    return ""
+
+
+def _kind(value: ast.expr) -> str:
+    """What kind of object an expression makes; empty where that can't be told."""
+    match value:
+        case ast.Constant(value=constant):
+            return type(constant).__name__
+        case ast.List() | ast.ListComp():
+            return "list"
+        case ast.Dict() | ast.DictComp():
+            return "dict"
+        case ast.Set() | ast.SetComp():
+            return "set"
+        case ast.Tuple():
+            return "tuple"
+        case ast.JoinedStr():
+            return "str"
+        case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)) if name[:1].isupper():
+            return name
+        case ast.Call(func=ast.Name(id="list" | "dict" | "set" | "tuple" | "str" | "int" | "float" as name)):
+            return name
+    return ""
+
+
+def _assignments(node: ast.ClassDef) -> dict[str, list[ast.expr]]:
+    """What the methods of a class assign to the attributes of their instance."""
+    found: dict[str, list[ast.expr]] = {}
+    for method, me in _methods(node):
+        for inner in ast.walk(method):
+            match inner:
+                case ast.Assign(targets, value):
+                    of: list[ast.expr] = targets
+                case ast.AnnAssign(target, _, ast.expr() as value):
+                    of = [target]
+                case _:
+                    continue
+            for each in of:
+                if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == me:
+                    found.setdefault(each.attr, []).append(value)
+    return found
+
+
+def global_assignments(functions: Iterable[ast.AST]) -> dict[str, list[ast.expr]]:
+    """What functions assign to names that they declare ``global``."""
+    found: dict[str, list[ast.expr]] = {}
+    for function in functions:
+        names = {name for each in ast.walk(function) if isinstance(each, ast.Global) for name in each.names}
+        for inner in ast.walk(function):
+            if isinstance(inner, ast.Assign):
+                for target in inner.targets:
+                    if isinstance(target, ast.Name) and target.id in names:
+                        found.setdefault(target.id, []).append(inner.value)
+    return found
+
+
+def _methods(node: ast.ClassDef) -> Iterator[tuple[Function, str]]:
+    """The methods that have an instance, each with what it calls that."""
+    for method in node.body:
+        if not isinstance(method, Function) or any(map(_is_static, method.decorator_list)):
+            continue
+        if every := [*method.args.posonlyargs, *method.args.args]:
+            yield method, every[0].arg
+
+
 def makers(node: ast.ClassDef) -> dict[str, Function]:
     """The functions that make an instance."""
     return {each.name: each for each in node.body if isinstance(each, Function) and each.name in MAKERS}
@@ -38,13 +111,7 @@ def makers(node: ast.ClassDef) -> dict[str, Function]:
 def attributes(node: ast.ClassDef) -> dict[str, ast.AST]:
     """The attributes that the methods of a class assign to their instance, each with where."""
     found: dict[str, ast.AST] = {}
-    for method in node.body:
-        if not isinstance(method, Function) or any(_is_static(each) for each in method.decorator_list):
-            continue
-        every = [*method.args.posonlyargs, *method.args.args]
-        if not every:
-            continue
-        me = every[0].arg
+    for method, me in _methods(node):
         for inner in ast.walk(method):
             match inner:
                 case ast.Attribute(ast.Name(id), attribute, ast.Store()) if id == me:
