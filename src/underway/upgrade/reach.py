@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from .edit import Edit, World
-from .rules import classes, decorators
+from .rules import bases, decorators
 from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
 from .values import NotPlain
 
@@ -84,7 +84,7 @@ def _annotated(world: World, edit: Edit, shapes: set[str]) -> None:
         read: list[ast.AST] = []
         if isinstance(statement, Function) and _calling(world, edit.new, statement):
             read = annotations_of(statement)
-        elif isinstance(statement, ast.ClassDef) and not classes.plain_bases(world, edit.new, statement):
+        elif isinstance(statement, ast.ClassDef) and not bases.plain_bases(world, edit.new, statement):
             read = [each.annotation for each in statement.body if isinstance(each, ast.AnnAssign)]
         elif isinstance(statement, ast.ClassDef):
             methods = [each for each in statement.body if isinstance(each, Function)]
