@@ -246,7 +246,7 @@ def _options(planned: Plan) -> dict[str, Any]:
         options[name] = paths if name == "overlays" else next(iter(paths), None)
     return {
         **options,
-        "application": application_name(chosen.project.name),
+        "project-application": application_name(chosen.project.name),
         "interpreter-path": str(planned.interpreter.executable),
         "project-path": str(chosen.project.root),
         "target": planned.interpreter.multiarch,

@@ -48,7 +48,7 @@ def write_appups(release: Release) -> list[Path]:
 
 def _questions(release: Release) -> Iterator[tuple[str, dict[str, str]]]:
     """Each application that has notes, with where they are; the project's own file wins."""
-    own = str(release.options.get("application", ""))
+    own = str(release.options.get("project-application", ""))
     if file := release.options.get("appup"):
         if own not in release.applications:
             raise ProjectError(
