@@ -234,6 +234,12 @@ CLASSES = [
 DEPENDS = "from fastapi import Depends, FastAPI\napp = FastAPI()\ndef who({0}): return {1}\n@app.get('/')\nasync def f(a={2}): return a"
 GLOBALS = [
     (
+        "a string that is put together",
+        "N = 1\nA = f'v{N!r:>3}'\nB = 'v%d' % N\nC = '%99999999d' % N",
+        "N = 2\nA = f'v{N!r:>3}'\nB = 'v%d' % N\nC = '%99999999d' % N",
+        {"m:N": "HOT value", "m:A": "HOT value", "m:B": "HOT value", "m:C": "RESTART reached"},
+    ),
+    (
         "a dependency's body",
         DEPENDS.format("", 1, "Depends(who)"),
         DEPENDS.format("", 2, "Depends(who)"),

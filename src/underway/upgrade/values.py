@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +47,8 @@ _MAKERS: Mapping[str, Callable[..., Any]] = {
     "list": list,
     "dict": dict,
 }
+
+_CONVERSIONS: Mapping[int, Callable[[Any], Any]] = {-1: lambda value: value, 115: str, 114: repr, 97: ascii}
 
 
 class NotPlain(Exception):
@@ -140,6 +143,11 @@ class Side:
             case ast.Call(func, [argument], []) if ".".join(self.resolve(module, func) or ()) == _VERSION:
                 if (name := of(argument)) in self.versions:
                     return self.versions[name]
+            case ast.JoinedStr(parts):
+                return "".join(map(of, parts))
+            case ast.FormattedValue(inner, conversion, spec):
+                written = _spec("" if spec is None else of(spec))
+                return format(_CONVERSIONS[conversion](of(inner)), written)
             case ast.Name("__name__") if "__name__" not in module.stored:
                 return module.name
             case ast.Name() | ast.Attribute():
@@ -190,10 +198,19 @@ def _settled(value: Any) -> list[Any]:
     return sorted(value, key=lambda item: json.dumps(plain.encode(item)))
 
 
+def _spec(text: str) -> str:
+    """A format that makes nothing large; raises NotPlain for any that might."""
+    if re.search(r"\d{4}|\*", text):
+        raise NotPlain("it may be too large")
+    return text
+
+
 def _bounded(op: ast.operator, left: Any, right: Any) -> Any:
     def size(value: Any) -> int:
         return value.bit_length() if isinstance(value, int) else len(value) if hasattr(value, "__len__") else 1
 
+    if isinstance(op, ast.Mod) and isinstance(left, str | bytes):
+        _spec(left if isinstance(left, str) else left.decode("latin-1"))
     if isinstance(op, ast.Pow | ast.LShift | ast.Mult) and isinstance(right, int | str | bytes | tuple | list):
         count = abs(right) if isinstance(right, int) else len(right)
         if isinstance(op, ast.Mult) and isinstance(left, int) and not isinstance(right, int):
