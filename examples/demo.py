@@ -1,8 +1,9 @@
 """What underway does, in a minute: a service becomes a release, moves, runs where nothing is installed, and answers.
 
 Builds examples/chat in a scratch directory, moves the release elsewhere, starts it in an empty environment, talks to
-it over HTTP and WebSocket, upgrades it while it is asked, lets an upgrade fail, rolls back and stops it. Whatever goes
-wrong makes the exit status 1; nothing is left behind.
+it over HTTP and WebSocket, puts new code into the running process and takes it out again, upgrades it by a fresh
+interpreter while it is asked, lets upgrades fail, rolls back and stops it. Whatever goes wrong makes the exit status 1;
+nothing is left behind.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 CHAT = Path(__file__).resolve().parent / "chat"
+NEXT = CHAT.with_name("chat-0.2.0")
 UNDERWAY = Path(sys.executable).with_name("underway")
+MIGRATES = "        return {**state,"
+"""The line with which the rooms of the next version get their topic."""
 READY_WITHIN = 60.0
 STOPPED_WITHIN = 30.0
 ANSWER_WITHIN = 10.0
@@ -63,12 +67,24 @@ def demonstrate(scratch: Path) -> None:
     show((project / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.underway]")[2], prefix="  | ")
     run(UNDERWAY, "release", cwd=project)
 
-    heading("Build two more versions; the last one has a gate that it can't pass")
-    run(UNDERWAY, "release", "--version", "0.2.0", "--path", "build/0.2.0", "--quiet", cwd=project)
+    heading("Build the next version, and plan how a node that runs becomes it and goes back")
+    become(project, "0.2.0")
+    relup(project, "0.2.0")
+
+    heading("Build one whose code_change raises")
+    become(project, "0.3.0")
+    rooms = project / "src/chat/rooms.py"
+    rooms.write_text(rooms.read_text().replace(MIGRATES, f"        raise LookupError('no topic')\n{MIGRATES}"))
+    relup(project, "0.3.0", quiet=True)
+
+    heading("Build two without a plan; the last one has a gate that it can't pass")
+    become(project, "0.4.0")
+    run(UNDERWAY, "release", "--path", "build/0.4.0", "--quiet", cwd=project)
+    become(project, "0.5.0")
     with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write(HOPELESS)
     print(textwrap.indent(HOPELESS.strip(), "  | "))
-    run(UNDERWAY, "release", "--version", "0.3.0", "--path", "build/0.3.0", "--quiet", cwd=project)
+    run(UNDERWAY, "release", "--path", "build/0.5.0", "--quiet", cwd=project)
 
     heading("Move it: nothing in it is absolute")
     home.parent.mkdir()
@@ -93,13 +109,34 @@ def demonstrate(scratch: Path) -> None:
         expect("who spoke in the lobby", [message["name"] for message in lobby["messages"]], ["ann", "bob"])
 
         with asking(f"{url}/health") as failures:
-            heading("Upgrade it: the new version accepts, and only then the old one drains and leaves")
-            change(home, "upgrade", "0.2.0")
+            with joined(port) as bob:
+                heading("New code in the running process: bob stays connected, and the room gets a topic")
+                change(home, "upgrade", "0.2.0", "--at-least", "hot")
+                after = call(url, "/health")
+                expect("version and process", (after["version"], after["pid"]), ("0.2.0", health["pid"]))
+                expect("the topic of the room", call(url, "/rooms/lobby")["topic"], "bob is")
+                expect("what bob hears of another", hear(bob, "/topic tea")[0], {"type": "topic", "topic": "tea"})
+
+                heading("And back, in the same process")
+                run(home / "bin/chat", "rollback", env={})
+                after = call(url, "/health")
+                expect("version and process", (after["version"], after["pid"]), ("0.1.0", health["pid"]))
+                expect("what bob hears of that", [event["type"] for event in hear(bob, "/topic milk")], ["message"])
+
+                heading("A version whose code_change raises: all is as it was")
+                change(home, "upgrade", "0.3.0", "--at-least", "hot", status=4)
+                lobby = call(url, "/rooms/lobby")
+                expect("what was said last", lobby["messages"][-1]["text"], "/topic milk")
+                expect("who is there", lobby["members"], ["bob"])
+                expect("the process that answers", call(url, "/health")["pid"], health["pid"])
+
+            heading("A fresh interpreter: the new version accepts, and only then the old one drains and leaves")
+            change(home, "upgrade", "0.4.0")
             after = call(url, "/health")
             expect("the parent of the process that answers now", parent_of(after["pid"]), process.pid)
 
-            heading("Upgrade it to the version that does not pass its gate: the old one is never stopped")
-            change(home, "upgrade", "0.3.0", status=4)
+            heading("A version that does not pass its gate: the old one is never stopped")
+            change(home, "upgrade", "0.5.0", status=4)
             expect("the process that answers", call(url, "/health")["pid"], after["pid"])
 
             heading("Roll back")
@@ -156,6 +193,27 @@ def talk(port: int) -> None:
     expect("what was said before", [message["text"] for message in events[0]["messages"]], ["is anybody there?"])
 
 
+@contextlib.contextmanager
+def joined(port: int) -> Iterator[ClientConnection]:
+    """Bob, in the lobby for as long as the block lasts; he has heard what there was."""
+    address = f"ws://127.0.0.1:{port}/ws/lobby?name=bob"
+    print(f"  $ websocket {address}")
+    with connect(address, proxy=None, open_timeout=ANSWER_WITHIN) as bob:
+        for _ in ("history", "joined"):
+            bob.recv(timeout=ANSWER_WITHIN)
+        yield bob
+
+
+def hear(bob: ClientConnection, text: str) -> list[Any]:
+    """Say something over the connection that is open; all events up to what was said, shown."""
+    bob.send(json.dumps({"text": text}))
+    events: list[Any] = []
+    while not events or events[-1].get("text") != text:
+        events.append(json.loads(bob.recv(timeout=ANSWER_WITHIN)))
+        print(f"    {json.dumps(events[-1])}")
+    return events
+
+
 def call(url: str, path: str, body: dict[str, str] | None = None) -> Any:
     """Call the service and show the answer."""
     print(f"  $ curl {url}{path}" + (f" --json '{json.dumps(body)}'" if body else ""))
@@ -173,20 +231,50 @@ def request(url: str, body: dict[str, str] | None = None) -> Any:
         return json.load(answer)
 
 
-def run(command: Path, *args: str, cwd: Path | None = None, env: dict[str, str] | None = None, status: int = 0) -> None:
-    """Run a command that must end with this status, its output shown."""
+def run(
+    command: Path,
+    *args: str,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    status: int = 0,
+    quiet: bool = False,
+) -> None:
+    """Run a command that must end with this status, its output shown unless it is to be `quiet`."""
     name = f"bin/{command.name}" if command != UNDERWAY else command.name
     print(f"  $ {name} {' '.join(args)}", flush=True)
-    ended = subprocess.run([command, *args], cwd=cwd, env=env, timeout=600, check=False).returncode
+    out = subprocess.DEVNULL if quiet else None
+    ended = subprocess.run([command, *args], cwd=cwd, env=env, timeout=600, check=False, stdout=out).returncode
     if ended != status:
         raise Failure(f"{command.name} {' '.join(args)} ended with status {ended}")
 
 
-def change(home: Path, command: str, version: str, status: int = 0) -> None:
+def become(project: Path, version: str) -> None:
+    """Make the project its next version, under this number."""
+    shutil.copytree(NEXT, project, dirs_exist_ok=True)
+    (project / "relup").unlink(missing_ok=True)
+    text = (CHAT / "pyproject.toml").read_text(encoding="utf-8")
+    text = text.replace('version = "0.1.0"', f'version = "{version}"')
+    text = text.replace("[tool.underway]\n", '[tool.underway]\nappup = "appup.py"\n')
+    (project / "pyproject.toml").write_text(text, encoding="utf-8")
+    lock = (CHAT / "uv.lock").read_text(encoding="utf-8")
+    lock = lock.replace('name = "chat"\nversion = "0.1.0"', f'name = "chat"\nversion = "{version}"')
+    (project / "uv.lock").write_text(lock, encoding="utf-8")
+
+
+def relup(project: Path, version: str, *, quiet: bool = False) -> None:
+    """Build a version, plan the way to it from the first one and back, and build it with the plan in it."""
+    path = f"build/{version}"
+    run(UNDERWAY, "release", "--path", path, "--quiet", cwd=project)
+    plan = ("relup", "--target", path, "--fromto", "build/release/chat")
+    run(UNDERWAY, *plan, cwd=project, quiet=quiet)
+    run(UNDERWAY, "release", "--path", path, "--overwrite", "--quiet", cwd=project)
+
+
+def change(home: Path, command: str, version: str, *options: str, status: int = 0) -> None:
     """Unpack a version from its archive and have it take over."""
     archive = home.parent / f"chat-{version}.tar.zst"
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    run(home / "bin/chat", command, str(archive), "--sha256", digest, env={}, status=status)
+    run(home / "bin/chat", command, str(archive), "--sha256", digest, *options, env={}, status=status)
 
 
 @contextlib.contextmanager

@@ -460,6 +460,6 @@ def test_an_upgrade_is_one_command(make: MakeNode, tmp_path: Path) -> None:
 
     done = node.run("upgrade", "2")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("and is permanent; 1 has left\n")
+    assert done.stdout.endswith(", and 1 has left; it is permanent\n")
     assert terminate(keeper)[0] == 0
     assert (node.var / "start.data").read_text().split()[1] == "2"

@@ -178,7 +178,7 @@ def test_an_open_connection_meets_new_code_and_its_room_is_carried_over(make: Ma
         assert says(client) == "1 lobby 2 10"
         said = run(node, "install", "2", "--at-least", "hot")
 
-        assert said.startswith(f"2 runs (pid {before['pid']}), and is the process that ran 1; new work waited for ")
+        assert said.startswith(f"2 runs (pid {before['pid']}) in the process that ran 1; new work waited for ")
         assert says(client) == "2 lobby 3 20 was 1.0"
         after = status(node)
         assert (after["version"], after["pid"]) == ("2", before["pid"])

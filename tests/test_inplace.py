@@ -66,7 +66,7 @@ def test_only_configuration_changes_in_the_process(make: MakeNode) -> None:
     said = run(node, "install", "2")
 
     assert said == (
-        f"2 runs (pid {before['pid']}), and is 1 with another configuration; `commit` makes it the one that boots\n"
+        f"2 runs (pid {before['pid']}) in the process that ran 1, configured otherwise; `commit` makes it the one that boots\n"
     )
     assert (
         read_until(process.stdout, "changed").string
@@ -190,7 +190,7 @@ def test_what_nobody_could_be_told_takes_a_new_interpreter(
     said = run(node, "check", "2")
     assert said.startswith("2 would take over from 1 by handover\n")
     assert f"note     a new interpreter is needed: {reason}" in said
-    assert ", and 1 has left: " in run(node, "install", "2")
+    assert ", and 1 has left (" in run(node, "install", "2")
     assert status(node)["pid"] != pid
     assert journal(node)[-1]["how"] == "handover"
     assert terminate(process)[0] == 0
@@ -280,7 +280,7 @@ def test_gates_soak_over_the_version_that_serves(make: MakeNode, tmp_path: Path)
     add_sealed(node, "2", asgi(ASGI + notes), gates=gates)
     keeper, _ = start(node)
 
-    assert run(node, "upgrade", "2").endswith("and is permanent; 1 has left\n")
+    assert run(node, "upgrade", "2").endswith(", and 1 has left; it is permanent\n")
 
     assert asked.read_text() == "xxxx"
     assert terminate(keeper)[0] == 0

@@ -246,9 +246,9 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
             return [f"{outcome['version']} runs already"]
         case "install":
             kept = "" if outcome["state"] == "permanent" else "; `commit` makes it the one that boots"
-            return [f"{outcome['version']} runs (pid {outcome['pid']}), and {_left(outcome)}{kept}"]
+            return [f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}{kept}"]
         case "upgrade":
-            return [f"{outcome['version']} runs (pid {outcome['pid']}), and is permanent; {_left(outcome)}"]
+            return [f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}; it is permanent"]
         case "commit" if not outcome["changed"]:
             return [f"{outcome['version']} is permanent already"]
         case "commit":
@@ -262,14 +262,14 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
     return [f"the ledger {would or 'is '}made anew: {', '.join(outcome['releases'])}; {outcome['permanent']} boots"]
 
 
-def _left(outcome: Mapping[str, Any]) -> str:
+def _how(outcome: Mapping[str, Any]) -> str:
     before = outcome["before"]
     match outcome["how"]:
         case "hot":
-            return f"is the process that ran {before}; new work waited for {1000 * outcome['held']:.0f} ms"
+            return f" in the process that ran {before}; new work waited for {1000 * outcome['held']:.0f} ms"
         case "configuration":
-            return f"is {before} with another configuration"
-    return f"{before} has left" + (f": {outcome['why']}" if outcome["why"] else "")
+            return f" in the process that ran {before}, configured otherwise"
+    return f", and {before} has left" + (f" ({outcome['why']})" if outcome["why"] else "")
 
 
 def _release_line(release: Mapping[str, Any]) -> str:
