@@ -42,6 +42,8 @@ class World:
     drained: list[str] = field(default_factory=list)
     alone: frozenset[str] = frozenset()
     failing_accepts: frozenset[str] = frozenset()
+    failing_calls: frozenset[str] = frozenset()
+    called: list[str] = field(default_factory=list)
     cut_off: CutOff = NONE
     ended: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
@@ -73,7 +75,12 @@ class World:
             self.drained.append(f"{name} ends")
             return self.cut_off
 
-        return Service(name, self.ended[name], stop, accept, drain)
+        async def call(method: str, *arguments: object) -> None:
+            self.called.append(f"{name} {method} of {len(self.accepted)}")
+            if name in self.failing_calls:
+                raise RuntimeError(f"{name} misses the others")
+
+        return Service(name, self.ended[name], stop, accept, drain, call)
 
     def log(self, message: str, error: BaseException | None = None) -> None:
         self.said.append(message)
@@ -175,6 +182,33 @@ def test_a_late_boot_prepares_and_accepts_when_told() -> None:
         assert world.stopped == ["reports", "clock", "web", "db"]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_each_is_told_once_when_all_have_started(late: bool) -> None:
+    """In start order; when a node takes over, that is after what waited has started."""
+    world = World(alone=frozenset({"clock"}))
+
+    async def scenario() -> None:
+        new = world.controller(late=late)
+        await new.boot(HANDED_OVER)
+        if late:
+            await new.accept()
+            assert world.called == []
+            await new.take_over()
+        assert sorted(world.called) == [f"{name} booted of 4" for name in ("clock", "db", "reports", "web")]
+        await new.stop()
+
+    asyncio.run(scenario())
+
+
+def test_who_fails_when_all_have_started_ends_the_boot() -> None:
+    """All are stopped."""
+    world = World(failing_calls=frozenset({"web"}))
+
+    with pytest.raises(BootError, match="web failed when all had started: RuntimeError: web misses the others"):
+        asyncio.run(world.controller().boot(HANDED_OVER))
+    assert sorted(world.stopped) == sorted(world.started)
 
 
 def test_what_must_not_run_twice_is_let_go_and_can_come_back() -> None:

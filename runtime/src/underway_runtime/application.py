@@ -53,6 +53,12 @@ class Application:
         `start` should have connected, loaded and warmed up, and taken nothing from a queue or a socket.
         """
 
+    def booted(self) -> Any:
+        """All applications of this node have started and accept; called once, before the node says that it is ready.
+
+        To raise means that the node can't boot: all is stopped.
+        """
+
     def drain(self, within: float) -> Any:
         """Take nothing more from outside, and return when what is under way is done or after `within` seconds.
 

@@ -193,6 +193,8 @@ class Applications:
                     await self.start(instruction.application, instruction.mode)
                 else:
                     self.obey(instruction)
+            if not self._late:
+                await self._booted()
         except BaseException:
             await self.stop()
             raise
@@ -260,6 +262,7 @@ class Applications:
         while self.waiting:
             name = next(iter(self.waiting))
             await self.start(name, self.waiting.pop(name), prepared)
+        await self._booted()
 
     async def let_go(self, drained: Prepared | None = None) -> dict[str, Mode]:
         """Drain and stop what must not run twice, and what requires it; returns what that was, in start order.
@@ -354,6 +357,15 @@ class Applications:
             await self._stop_one(name, service, left * (1 - _KEPT_FOR_THE_REST) if self.running else left)
         if self._retiring:
             await asyncio.wait(self._retiring)  # each has its own deadline
+
+    async def _booted(self) -> None:
+        for name, (_, service) in list(self.running.items()):
+            try:
+                async with asyncio.timeout(self._start_timeout):
+                    await service.call("booted")
+            except Exception as error:
+                self._log(f"{name} failed when all had started: {describe(error)}", error)
+                raise BootError(f"{name} failed when all had started: {describe(error)}") from error
 
     def _needs(self, name: str) -> set[str]:
         """All that an application requires, itself or through others."""

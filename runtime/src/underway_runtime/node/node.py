@@ -30,7 +30,7 @@ from typing import Any
 
 from ..release import gates
 from ..release.bootscript import BootScript, CodePath, Instruction, Start
-from ..release.errors import EXIT_FAILED, BootError
+from ..release.errors import EXIT_FAILED, BootError, PeerLost
 from . import (
     audit,
     bootconfig,
@@ -343,9 +343,11 @@ class Node:
             if boot.done() and not boot.cancelled() and (error := boot.exception()):
                 self._answering.settle(error)
                 raise error
-            self._keeper.stopping(asked=asked.done() and self._exit_error is None)
+            last = ending.result() if ending.done() else None
+            on_purpose = last is not None and isinstance(last.error, PeerLost)
+            self._keeper.stopping(asked=(asked.done() and self._exit_error is None) or on_purpose)
             await applications.stop()
-            return self._status(ending.result() if ending.done() else None)
+            return self._status(last)
         finally:
             self._end_soon()
             for task in (boot, asked, ending, leaving, hearing):
@@ -397,6 +399,8 @@ class Node:
     def _status(self, ending: Ending | None) -> int:
         if ending is not None:
             log(f"{self._settings.name} stopped, because {ending.application} {'failed' if ending.error else 'ended'}")
+            if isinstance(ending.error, PeerLost):
+                return ending.error.exit_code
         failed = ending is not None and ending.error is not None
         if isinstance(self._exit_error, SystemExit):
             failed = failed or self._exit_error.code not in (None, 0)

@@ -39,6 +39,7 @@
         ├── COOKIE             0600; made or read on the node
         ├── run/               lock and pid of the keeper, control socket of the node
         │   ├── hello-0.1.0-3f9c02d1.config    0600; what one boot was configured with, for people and `bin/hello config`
+        │   ├── engine/        of the engine of a cluster, while its node runs
         │   └── gates-3f9c02d1/    0700; sockets over which gates ask the node
         ├── log/               hello.log.1 and so on, of a daemon
         ├── journal/           uses.jsonl: who ran which code in the node; upgrades.jsonl: what was installed, and how it went
@@ -258,6 +259,11 @@ class VarDirectory:
     def privates(self) -> list[Path]:
         """Those that there are."""
         return [*self.run.glob("gates-*")]
+
+    @property
+    def engine(self) -> Path:
+        """Where the engine of a cluster puts what it needs while the node runs."""
+        return self.run / "engine"
 
     @property
     def control(self) -> Path:

@@ -8,6 +8,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_RESTART = 3
 EXIT_UNDONE = 4
+EXIT_PEER_LOST = 4
 EXIT_REFUSED = 6
 EXIT_CODE_RAISED = 7
 EXIT_BUSY = 75
@@ -58,6 +59,12 @@ class DamagedRelease(UnderwayError):
 
 class BootError(UnderwayError):
     """The node could not start; what had started is stopped again."""
+
+
+class PeerLost(UnderwayError):
+    """A node of the cluster is gone without which this one is not to run: it stops, and is not started again."""
+
+    exit_code = EXIT_PEER_LOST
 
 
 class ConfigError(UnderwayError):

@@ -1,0 +1,118 @@
+"""Who may be connected with whom: certificates with a role and hosts, and the same release on both sides. Nothing of the engine.
+
+===================  =================================================================================================
+what                 where it is checked
+===================  =================================================================================================
+certificate of our   the TLS handshake, on both sides
+authority
+host                 the side that connects: the TLS handshake, what it dialled is in the certificate.
+                     The side that listens: `wrong_host`, the address it is called from is in the certificate, or is that
+                     of a name in it. A node connects from the address that it listens on
+role                 `wrong_role`, on both sides: who is dialled as the master has the master's certificate, and everybody
+                     says of itself what its certificate says
+release, engine      `differences`, on both sides, before the first message
+===================  =================================================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..release.errors import ConfigError, listing
+
+ROLES = ("master", "worker")
+ROLE = "underway:role:"
+"""What begins the URI in a certificate that says its role."""
+CA, CERTIFICATE, KEY = "ca.pem", "node.pem", "node.key"
+
+
+class Credentials:
+    """The certificate of a node, for both kinds of connections; what is put in its place is taken up by `refresh`."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises ConfigError listing what is wrong with the files."""
+        self.directory = directory
+        self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.server.verify_mode = ssl.CERT_REQUIRED
+        self.client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._seen: object = None
+        problems = []
+        for name in (CA, CERTIFICATE, KEY):
+            file = directory / name
+            if not file.is_file():
+                problems.append(f"{file} is missing")
+            elif name == KEY and file.stat().st_mode & 0o077:
+                problems.append(f"{file} can be read by others; chmod 600 it")
+        if problems:
+            raise ConfigError(listing("the certificate of this node can't be used:", problems))
+        for context in (self.server, self.client):
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+        try:
+            self.refresh()
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"the certificate in {directory} can't be used: {error}; deploy this host again"
+            ) from None
+
+    def refresh(self) -> bool:
+        """Read the files where they have changed, for connections from now on; whether they have. Raises OSError."""
+        seen = [(found.st_mtime_ns, found.st_ino) for found in (os.stat(self.directory / n) for n in (CA, CERTIFICATE))]
+        if seen == self._seen:
+            return False
+        for context in (self.server, self.client):
+            context.load_verify_locations(self.directory / CA)
+            context.load_cert_chain(self.directory / CERTIFICATE, self.directory / KEY)
+        self._seen = seen
+        return True
+
+
+def wrong_role(certificate: Mapping[str, Any], said: object = None, *, wanted: str | None = None) -> str | None:
+    """Why the role of a peer does not hold: `certificate` is what ssl says of it; `said` what it says of itself and
+    `wanted` what it has to be, where that is known. None where it does."""
+    names = certificate.get("subjectAltName", ())
+    roles = [value.removeprefix(ROLE) for kind, value in names if kind == "URI" and value.startswith(ROLE)]
+    shown = f"its certificate is for {' and '.join(roles) or 'no role'}"
+    if len(roles) != 1 or roles[0] not in ROLES:
+        return shown
+    if said not in (None, roles[0]):
+        return f"it says that it is a {said}, and {shown}"
+    return f"{shown} where a {wanted} has to be" if wanted not in (None, roles[0]) else None
+
+
+async def wrong_host(certificate: Mapping[str, Any], called_from: str) -> str | None:
+    """Why a peer may not call from this address; None where it may."""
+    address = ipaddress.ip_address(called_from)
+    hosts = []
+    for kind, value in certificate.get("subjectAltName", ()):
+        if kind == "IP Address" and ipaddress.ip_address(value) == address:
+            return None
+        if kind == "DNS":
+            with contextlib.suppress(OSError):
+                found = await asyncio.get_running_loop().getaddrinfo(value, None, type=socket.SOCK_STREAM)
+                if address in {ipaddress.ip_address(where[0]) for *_, where in found}:
+                    return None
+        if kind != "URI":
+            hosts.append(value)
+    return f"it calls from {called_from}, and its certificate is for {', '.join(hosts) or 'no host'}"
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
+    """What keeps two nodes apart, in one line; None where nothing does.
+
+    >>> differences({"engine": "Dask 1", "release": "hello 1.0 (ab)"}, {"engine": "Dask 1", "release": "hello 1.1 (cd)"})
+    'its release is hello 1.1 (cd) and ours is hello 1.0 (ab)'
+    """
+    found = [
+        f"its {what} is {theirs.get(what) or 'unknown'} and ours is {ours[what]}"
+        for what in ("release", "engine", "interpreter")
+        if what in ours and ours[what] != theirs.get(what)
+    ]
+    return "; ".join(found) or None

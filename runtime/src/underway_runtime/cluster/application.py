@@ -1,0 +1,261 @@
+"""The application that makes a node a part of a cluster; a release with the cluster step starts it as ``underway_runtime``.
+
+==========  ===================================================  =======================================================
+mode        it has started when                                  then
+==========  ===================================================  =======================================================
+``local``   its own worker has joined it                         nothing can be lost
+``master``  all `workers` have joined, within `join_timeout`     a worker is lost: it goes on; with
+                                                                 `shutdown_with_workers` the node stops, status 4
+``worker``  the address that it is to listen on is free; it      its master is lost: the node stops, status 4; without
+            joins when there is a master                         `shutdown_with_master` it joins again
+==========  ===================================================  =======================================================
+
+A node that stops with status 4 is not started again by its keeper. When all applications of the boot have started, the master,
+or the only node, evaluates `deploy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .. import cluster
+from ..application import Application
+from ..node.config import config
+from ..node.logs import log
+from ..node.own import Cluster as Section
+from ..node.settings import from_environ
+from ..release.errors import BootError, ConfigError, PeerLost, listing
+from . import certificates, place
+from .admission import Credentials
+from .expression import evaluate
+from .members import BEAT, Event, Members
+
+if TYPE_CHECKING:
+    from .engine import Backend, Work
+
+EXTRA = "underway-runtime[cluster]"
+RENEW = timedelta(days=14)
+"""Before its certificate ends, a node says so."""
+
+
+class Cluster(Application):
+    """This node's part of the cluster. What applications ask of it goes through the functions of the package."""
+
+    overlap: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._section = Section(**config.get("underway_runtime", "cluster", {}))
+        self._settings = from_environ(os.environ)
+        self._name = self._section.name or self._settings.node
+        self._directory = str(self._settings.tmp.engine)
+        self._work: Work | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stack = contextlib.AsyncExitStack()
+        self.local = self._section.mode == "local"
+        self.loop = asyncio.get_running_loop()
+        self.members = Members(lambda line: log(f"cluster: {line}") if self._section.log else None)
+
+    async def start(self) -> asyncio.Future[None]:
+        self._engine = _engine()
+        self._over = self.loop.create_future()
+        shutil.rmtree(self._directory, ignore_errors=True)  # of a node that was killed
+        starts = {"local": self._start_local, "master": self._start_master, "worker": self._start_worker}
+        try:
+            await starts[self._section.mode]()
+        except BaseException:
+            await self.stop()
+            raise
+        cluster.running = self
+        return self._over
+
+    async def stop(self) -> None:
+        if cluster.running is self:
+            cluster.running = None
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._stack.aclose()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    async def booted(self) -> None:
+        """Evaluate `deploy`. Raises BootError with what that raised."""
+        expression = self._section.deploy
+        if expression is None:
+            return
+        try:
+            await evaluate(expression)
+        except Exception as error:
+            raise BootError(f"the deployment {expression!r} failed: {type(error).__name__}: {error}") from error
+        self.members.tell(Event("deployed", self._name), f"deployed {expression}")
+
+    def work(self) -> Work:
+        """Raises NoCluster while there is no master."""
+        if self._work is None:
+            raise cluster.NoCluster(f"{self._name} has no master right now")
+        return self._work
+
+    # ------------------------------------------------------------------------------------------------------- modes
+
+    async def _start_local(self) -> None:
+        master = await self._open_master(protocol="inproc", port=0)
+        worker = self._engine.local_worker(master.scheduler, self._name, self._directory)
+        self._stack.push_async_callback(worker.close, timeout=1, executor_wait=False)
+        await worker
+        await self._open_work(master.scheduler.address)
+
+    async def _start_master(self) -> None:
+        host, port = place.listen(self._section.listen or "127.0.0.1:8786")
+        backend = self._backend(host, port, place.joined(host, port))
+        security = backend.open()
+        where = {"protocol": self._engine.SCHEME, "host": host, "port": port, "security": security}
+        master = await self._open_master(**where)
+        await self._open_work(f"{self._engine.SCHEME}://{backend.master}", security)
+        self._spawn(master.watch())
+        self._spawn(self._refresh(backend))
+        try:
+            async with asyncio.timeout(self._section.join_timeout):
+                await self.members.wait_for(self._section.workers)
+        except TimeoutError:
+            missing = [
+                f"{name}: {self.members.refused.get(name, 'it has not called')}"
+                for name in self._section.workers
+                if self.members.named(name) is None
+            ]
+            others = [
+                f"{who} is refused: {reason}"
+                for who, reason in self.members.refused.items()
+                if who not in self._section.workers
+            ]
+            heading = f"workers have not joined within {self._section.join_timeout:g} s:"
+            raise BootError(listing(heading, [*missing, *others])) from None
+        if self._section.shutdown_with_workers:
+            self._spawn(self._stop_with_workers())
+
+    async def _start_worker(self) -> None:
+        host, port = place.listen(self._section.listen or "127.0.0.1:0", any_port=True)
+        assert self._section.master is not None
+        backend = self._backend(host, port, self._section.master)
+        self._spawn(self._join(backend, host, port))
+        self._spawn(self._refresh(backend))
+
+    async def _join(self, backend: Backend, host: str, port: int) -> None:
+        """Be a worker, until the master is lost; where that is wanted, again."""
+        engine, security, said = self._engine, backend.open(), ""
+        where = {"protocol": engine.SCHEME, "host": host, "port": port, "security": security}
+        while True:
+            joined = None
+            try:
+                joined = engine.Joined(await engine.call(backend, security, self._name), self._name, self.members)
+                await joined.start(backend.master, self._section.tags, local_directory=self._directory, **where)
+                await self._open_work(f"{engine.SCHEME}://{backend.master}", security)
+                said = ""
+                await joined.beat()
+            except (OSError, TimeoutError, ValueError) as error:
+                reason = engine.reason(error)
+                if self._work is not None:
+                    log(f"cluster: the master {backend.master} is lost: {reason}")
+                    if self._section.shutdown_with_master:
+                        raise PeerLost(f"{self._name} has lost its master {backend.master}") from None
+                elif reason != said:
+                    said = reason
+                    log(f"cluster: {self._name} has not joined {backend.master} yet: {reason}")
+            finally:
+                await self._close_work()
+                if joined is not None:
+                    await joined.close()
+            await asyncio.sleep(BEAT / 2)
+
+    async def _stop_with_workers(self) -> None:
+        async for event in self.members.events():
+            if event.kind == "down":
+                raise PeerLost(f"{self._name} has lost its worker {event.member}")
+
+    # ------------------------------------------------------------------------------------------------------- parts
+
+    async def _open_master(self, **where: Any) -> Any:
+        master = self._engine.Master(self.members, **where)
+        self._stack.push_async_callback(master.close)
+        await master.start()
+        return master
+
+    async def _open_work(self, address: str, security: Any = None) -> None:
+        work = self._engine.Work(self.members, any_tag=self.local)
+        await work.open(address, security)
+        self._work = work
+        if self._section.mode != "worker":
+            self._stack.push_async_callback(self._close_work)
+
+    async def _close_work(self) -> None:
+        work, self._work = self._work, None
+        if work is not None:
+            await work.close()
+
+    async def _refresh(self, backend: Backend) -> None:
+        """Take up a new certificate, and say so while the old one is about to end."""
+        if backend.credentials is None:
+            return
+        told = 0.0
+        while True:
+            try:
+                if backend.credentials.refresh():
+                    log("cluster: the certificate was renewed")
+                left = certificates.expires(backend.credentials.directory) - datetime.now(UTC)
+                if left < RENEW and self.loop.time() > told:
+                    told = self.loop.time() + 86400
+                    log(f"cluster: the certificate ends in {left.days} days; a deploy renews it")
+            except (OSError, ValueError) as error:  # what is there now is not whole: the old one goes on
+                log(f"cluster: the certificate can't be renewed: {error}")
+            await asyncio.sleep(2 * BEAT)
+
+    def _backend(self, host: str, port: int, master: str) -> Backend:
+        section = self._section
+        credentials = None
+        if section.certificates is None:
+            place.refuse_plain(host, master)
+        else:
+            credentials = Credentials(Path(section.certificates))
+            if (role := certificates.role(credentials.directory)) != section.mode:
+                raise ConfigError(
+                    f"the certificate in {section.certificates} is for a {role}, and this is a {section.mode}"
+                )
+        place.refuse_taken(host, port)
+        facts = place.facts(self._settings, self._name, section.mode, self._engine.VERSION)
+        backend: Backend = self._engine.Backend(facts, host, master, credentials, self.members)
+        return backend
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.append(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None and not self._over.done():
+                self._over.set_exception(error)
+
+        task.add_done_callback(ended)
+
+
+def _engine() -> Any:
+    """The engine, imported where nothing that the user has configured for it counts: not even at its import."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("DASK_") or name == "HOME"}
+    try:
+        for name in kept:
+            del os.environ[name]
+        os.environ |= {"HOME": "/nonexistent", "DASK_ROOT_CONFIG": "/nonexistent"}
+        return importlib.import_module(".engine", __package__)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"this node is to be in a cluster, and the release has no {error.name}; add the engine to the project:"
+            f" uv add '{EXTRA}'"
+        ) from None
+    finally:
+        for name in ("HOME", "DASK_ROOT_CONFIG"):
+            os.environ.pop(name, None)
+        os.environ |= kept

@@ -1,0 +1,204 @@
+"""The private authority of a cluster, and the certificates of its nodes. Runs where a deployer is, and on its hosts.
+
+==============  ======================================  ==============================================================
+file            where                                   what
+==============  ======================================  ==============================================================
+``ca.key``      with the deployer, and nowhere else     signs; 0600
+``ca.pem``      with the deployer and on every host     what everybody is checked against
+``node.key``    on its host, where it was made; 0600    never leaves it
+``node.pem``    on its host                             says its hosts and its role, for `VALID`; a node takes up a newer
+                                                        one while it runs
+==============  ======================================  ==============================================================
+
+`cryptography` is in the extra ``underway-runtime[cluster]``, and is imported when something is to be made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..release.errors import ConfigError
+from ..release.files import replace
+from .admission import CA, CERTIFICATE, KEY, ROLE, ROLES
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+CA_KEY = "ca.key"
+VALID = timedelta(days=90)
+"""Of a node's certificate; every deploy makes a new one."""
+_AUTHORITY_VALID = timedelta(days=3650)
+_SLACK = timedelta(hours=1)
+"""What clocks may differ."""
+
+
+def make_authority(directory: Path, name: str) -> None:
+    """Make ``ca.key`` and ``ca.pem``; nothing where they are. Raises ConfigError where only one of them is."""
+    there = [each for each in (CA, CA_KEY) if (directory / each).exists()]
+    if len(there) == 2:
+        return
+    if there:
+        raise ConfigError(f"{directory} has {there[0]} alone; restore the other one, or remove it and deploy all hosts")
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = _new_key()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"cluster of {name}"[:64])])
+    usage = x509.KeyUsage(False, False, False, False, False, True, False, False, False)
+    certificate = (
+        _builder(subject, subject, key.public_key(), _AUTHORITY_VALID)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, _sha256())
+    )
+    _write_key(directory / CA_KEY, key)
+    _write(directory / CA, _pem(certificate), 0o644)
+
+
+def request(directory: Path, host: str) -> bytes:
+    """On a host: make ``node.key`` where there is none. Returns the request for its certificate, in PEM."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (directory / KEY).exists():
+        _write_key(directory / KEY, _new_key())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
+    return _pem(x509.CertificateSigningRequestBuilder().subject_name(subject).sign(_key(directory / KEY), _sha256()))
+
+
+def sign(directory: Path, request: bytes, *, hosts: Sequence[str], role: str, now: datetime | None = None) -> bytes:
+    """With the deployer, whose authority is in `directory`: the certificate for a request, in PEM.
+
+    `hosts` are all addresses and names by which the node is reached, and those it calls from; of the request only the key
+    is taken. Raises ConfigError for another role, for no host, and for a request that is not one.
+    """
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    if role not in ROLES or not hosts:
+        raise ConfigError(f"a certificate is for a host and is a master's or a worker's, not {role!r} of {list(hosts)}")
+    try:
+        asked = x509.load_pem_x509_csr(request)
+    except ValueError as error:
+        raise ConfigError(f"this is no request for a certificate: {error}") from None
+    if not asked.is_signature_valid:
+        raise ConfigError("the request for a certificate is not signed by its own key")
+    authority = x509.load_pem_x509_certificate((directory / CA).read_bytes())
+    key = _key(directory / CA_KEY)
+    names = [*map(_general_name, dict.fromkeys(hosts)), x509.UniformResourceIdentifier(f"{ROLE}{role}")]
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _pem(
+        _builder(asked.subject, authority.subject, asked.public_key(), VALID, now)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .sign(key, _sha256())
+    )
+
+
+def install(directory: Path, leaf: bytes, authority: bytes) -> None:
+    """On a host: put ``ca.pem`` and ``node.pem`` into their places. Raises ConfigError where they don't fit its key."""
+    from cryptography import x509
+
+    certificate, issuer = (x509.load_pem_x509_certificate(each) for each in (leaf, authority))
+    if certificate.public_key() != _key(directory / KEY).public_key():
+        raise ConfigError(f"the certificate is not for the key {directory / KEY}; ask for one anew")
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, _invalid_signature()):
+        raise ConfigError("the certificate is not signed by the authority that came with it") from None
+    _write(directory / CA, authority, 0o644)
+    _write(directory / CERTIFICATE, leaf, 0o644)
+
+
+def expires(directory: Path) -> datetime:
+    """When ``node.pem`` ends, in UTC. Raises OSError and ValueError."""
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate((directory / CERTIFICATE).read_bytes()).not_valid_after_utc
+
+
+def role(directory: Path) -> str:
+    """What ``node.pem`` makes of its node; empty where it says nothing. Raises OSError and ValueError."""
+    from cryptography import x509
+
+    certificate = x509.load_pem_x509_certificate((directory / CERTIFICATE).read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    said = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return " and ".join(each.removeprefix(ROLE) for each in said if each.startswith(ROLE))
+
+
+def _builder(subject: Any, issuer: Any, key: Any, valid: timedelta, now: datetime | None = None) -> Any:
+    from cryptography import x509
+
+    begin = now or datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin - _SLACK)
+        .not_valid_after(begin + valid)
+    )
+
+
+def _general_name(host: str) -> Any:
+    from cryptography import x509
+
+    with contextlib.suppress(ValueError):
+        return x509.IPAddress(ipaddress.ip_address(host))
+    return x509.DNSName(host)
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _key(file: Path) -> Any:
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        return serialization.load_pem_private_key(file.read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"the key {file} can't be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _write_key(file: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    from cryptography.hazmat.primitives import serialization as s
+
+    _write(file, key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()), 0o600)
+
+
+def _write(file: Path, content: bytes, mode: int) -> None:
+    replace(file, content.decode(), mode)
+
+
+def _pem(document: Any) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    pem: bytes = document.public_bytes(serialization.Encoding.PEM)
+    return pem
+
+
+def _sha256() -> Any:
+    from cryptography.hazmat.primitives import hashes
+
+    return hashes.SHA256()
+
+
+def _invalid_signature() -> type[Exception]:
+    from cryptography.exceptions import InvalidSignature
+
+    return InvalidSignature

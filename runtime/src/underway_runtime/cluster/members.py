@@ -1,0 +1,113 @@
+"""Who is in the cluster, as one node of it knows: the workers, and what happened to them. Knows nothing of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+SILENT = 5.0
+"""Seconds without a sign of life after which a node counts as lost."""
+BEAT = 1.0
+"""Seconds between two signs of life."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A node that takes work."""
+
+    name: str
+    tags: tuple[str, ...]
+    since: float
+    """When it joined, in seconds since 1970."""
+    address: str
+    """The engine's, for the engine."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to the cluster, after Skitter's telemetry."""
+
+    kind: Literal["up", "down", "deployed"]
+    member: str
+    """The name of the node; of the master where the kind is ``deployed``."""
+
+
+class Members:
+    """The workers of a cluster, by name."""
+
+    def __init__(self, log: Callable[[str], object]) -> None:
+        """`log` is told who comes and goes."""
+        self._log = log
+        self._all: dict[str, Member] = {}
+        self._changed = asyncio.Event()
+        self._listeners: set[asyncio.Queue[Event]] = set()
+        self._gone: dict[str, asyncio.Future[None]] = {}
+        self.refused: dict[str, str] = {}
+        """Who was refused last, by name or else by address, and why; until it joins."""
+
+    def all(self, tag: str | None = None) -> list[Member]:
+        """Those with a tag, or all, by name."""
+        return [each for _, each in sorted(self._all.items()) if tag is None or tag in each.tags]
+
+    def named(self, name: str) -> Member | None:
+        return self._all.get(name)
+
+    def update(self, now: Iterable[Member], *, told: bool = True) -> None:
+        """Take over who is there now; the log is told who has gone, unless it knows."""
+        found = {each.name: each for each in now}
+        for name in [name for name, each in self._all.items() if found.get(name) != each]:
+            gone = self._gone.pop(self._all.pop(name).address, None)
+            if gone is not None:
+                gone.set_result(None)
+            self.tell(Event("down", name), f"{name} is gone" if told else "")
+        for name, each in found.items():
+            if name not in self._all:
+                self._all[name] = each
+                self.refused.pop(name, None)
+                tags = f", with {', '.join(each.tags)}" if each.tags else ""
+                self.tell(Event("up", name), f"{name} has joined{tags}")
+
+    def refuse(self, who: str, reason: str) -> None:
+        """Remember, and say once, why somebody may not join."""
+        if self.refused.get(who) != reason:
+            self.refused[who] = reason
+            self._log(f"{who} is refused: {reason}")
+
+    def tell(self, event: Event, line: str) -> None:
+        """Let everybody know."""
+        if line:
+            self._log(line)
+        self._changed.set()
+        for queue in self._listeners:
+            queue.put_nowait(event)
+
+    def gone(self, address: str) -> asyncio.Future[None]:
+        """Done when the member at this address is gone; to be shielded where it is awaited."""
+        there = any(each.address == address for each in self._all.values())
+        future = self._gone.get(address)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            if there:
+                self._gone[address] = future
+            else:
+                future.set_result(None)
+        return future
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What happens from now on."""
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._listeners.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)
+
+    async def wait_for(self, names: Iterable[str]) -> None:
+        """Until all of these are there."""
+        wanted = set(names)
+        while not wanted <= self._all.keys():
+            self._changed.clear()
+            await self._changed.wait()

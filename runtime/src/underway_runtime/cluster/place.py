@@ -1,0 +1,82 @@
+"""Where a node of a cluster listens, and what it says of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import socket
+import sys
+from typing import Any
+
+from ..node.settings import Settings
+from ..release.errors import BootError, ConfigError
+
+
+def listen(stated: str, *, any_port: bool = False) -> tuple[str, int]:
+    """The address and the port of ``address:port``. Raises ConfigError for what is not one address of one host.
+
+    >>> listen("[::1]:8786")
+    ('::1', 8786)
+    """
+    host, _, port = stated.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ConfigError(f"`listen` is address:port, the address one of this host; not {stated!r}") from None
+    if address.is_unspecified:
+        raise ConfigError(f"`listen` is one address of this host; {host} is all, and others have to know where to call")
+    if not port.isdecimal() or not (any_port or int(port)) or int(port) > 65535:
+        raise ConfigError(f"`listen` ends with a port, not {port!r}")
+    return host, int(port)
+
+
+def joined(host: str, port: int) -> str:
+    """
+    >>> joined("::1", 8786)
+    '[::1]:8786'
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def refuse_taken(host: str, port: int) -> None:
+    """Raises BootError where nobody can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BootError(f"this node can't listen on {joined(host, port)}: {error.strerror}") from None
+
+
+def refuse_plain(host: str, master: str) -> None:
+    """Raises ConfigError where something would leave this machine in the clear, and from whomever."""
+    hosts = dict.fromkeys((host, master.rpartition(":")[0].strip("[]")))
+    if reachable := [each for each in hosts if not _is_loopback(each)]:
+        raise ConfigError(
+            f"there are no certificates, and {' and '.join(reachable)} can be reached from elsewhere; `bin/cluster deploy`"
+            " makes them, and `certificates` says where they are"
+        )
+
+
+def facts(settings: Settings, name: str, mode: str, engine: str) -> dict[str, Any]:
+    """What this node says of itself to others; what `admission.differences` compares is in it."""
+    identity = ""
+    with contextlib.suppress(OSError, ValueError, KeyError):  # under `underway run` there is no manifest
+        identity = f" ({json.loads(settings.place.manifest.read_bytes())['release_id']})"
+    return {
+        "name": name,
+        "mode": mode,
+        "release": f"{settings.name} {settings.version}{identity}",
+        "engine": engine,
+        "interpreter": f"Python {sys.version.split()[0]}",
+    }
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
