@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from node_helpers import App, MakeNode, Node, Process, eventually
+from code_server_helpers import REPOSITORY, Distribution
+from node_helpers import App, MakeNode, Node
 from projects import free_port
 from underway_runtime.cluster import certificates
 from underway_runtime.release import bootscript
 from underway_runtime.release.bootscript import Load, Start
 
 LIBRARIES = ("distributed", "cryptography")
+PATIENCE = 90.0
+"""Seconds for anything that a node does: on a machine that is busy with other things."""
 CLASS = "underway_runtime.cluster.application:Cluster"
 
 CREW = App(
@@ -25,7 +28,11 @@ CREW = App(
     """
     import os
     import time
-    from underway_runtime import cluster
+    from underway_runtime import Application, cluster
+
+    class Crew(Application):
+        async def booted(self):
+            print("crew is ready", flush=True)
 
     class Counter:
         def __init__(self, start=0):
@@ -51,10 +58,21 @@ CREW = App(
     async def deploy():
         print("deployed on", await cluster.run(pid), flush=True)
     """,
-    preload=False,
-    mode="load",
+    {"class": "crew:Crew"},
 )
 """What the nodes can be asked to do."""
+
+
+class Package(App):
+    """An application of several modules: those of an example."""
+
+    @property
+    def distribution(self) -> Distribution:
+        place = REPOSITORY / "examples" / self.name / "src"
+        return Distribution(self.name, "1.0", {str(f.relative_to(place)): f.read_text() for f in place.rglob("*.py")})
+
+
+WORDCOUNT = Package("wordcount", mode="load", preload=False)
 
 
 class Nodes:
@@ -104,55 +122,44 @@ class Member:
     """A node of a cluster that was started."""
 
     def __init__(self, release: Node, section: dict[str, Any], environ: dict[str, str]) -> None:
-        self._release = release
         self.name = str(section["name"])
         self.var = release.root.parent / "var" / self.name
-        self.log = self.var / "output"
+        self.log = self.var / f"output-{len(release.processes)}"
         self.var.mkdir(parents=True, exist_ok=True)
-        self.environ = {
+        variables = {
             "RELEASE_VAR": str(self.var),
             "UW__CLUSTER": json.dumps(section),
             "HOME": str(release.root.parent),
             **environ,
         }
-        self.process = self._spawn("start")
-
-    def _spawn(self, *arguments: str) -> Process:
-        release = replace(self._release, environ=self.environ)
+        self._release = replace(release, environ=variables)
         with self.log.open("ab") as output:
-            return release.spawn(*arguments, stdout=output, stderr=output)
+            self.process = self._release.spawn("start", stdout=output, stderr=output)
+        release.processes.append(self.process)
 
     def says(self, text: str) -> str:
         """Wait until it has said that; all that it has said."""
-
-        def said() -> str | None:
-            output = self.log.read_text()
-            if text not in output and self.process.poll() is not None:
-                raise AssertionError(f"{self.name} ended with {self.process.returncode} without {text!r}:\n{output}")
-            return output if text in output else None
-
-        output: str = eventually(said, f"{self.name} says {text!r}")
-        return output
+        return self._until(lambda: text in self.log.read_text(), f"{self.name} says {text!r}")
 
     def ready(self) -> Member:
-        """Wait until it runs."""
-
-        def runs() -> bool:
-            if self.process.poll() is not None:
-                raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text()}")
-            done = self._command("status", "--json")
-            return done.returncode == 0 and json.loads(done.stdout)["state"] == "running"
-
-        eventually(runs, f"{self.name} runs")
+        """Wait until all of it has started."""
+        self.says("crew is ready")
         return self
 
-    def _command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return replace(self._release, environ=self.environ).run(*arguments)
+    def _until(self, happened: Callable[[], bool], what: str) -> str:
+        end = time.monotonic() + PATIENCE
+        while not happened():
+            output = self.log.read_text()
+            if self.process.poll() is not None and not happened():
+                raise AssertionError(f"{self.name} ended with {self.process.returncode}, and never: {what}\n{output}")
+            assert time.monotonic() < end, f"never: {what}\n{output}"
+            time.sleep(0.05)  # a file has no event to wait for
+        return self.log.read_text()
 
     def rpc(self, code: str) -> str:
         """What a piece of code prints in the node; it may await, and knows `cluster` and `crew`."""
-        prelude = "import crew; from underway_runtime import cluster\n"
-        done = self._command("rpc", prelude + code)
+        prelude = "from underway_runtime import cluster; import crew\n"
+        done = self._release.run("rpc", prelude + code)
         assert done.returncode == 0, done.stderr + self.log.read_text()
         return done.stdout.strip()
 
@@ -168,7 +175,7 @@ class Member:
 
     def ends(self) -> int:
         """Wait for its end; the status."""
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE)
 
 
 def start_cluster(release: Node) -> None:

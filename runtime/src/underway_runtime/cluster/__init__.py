@@ -9,9 +9,10 @@ From a thread: ``asyncio.run_coroutine_threadsafe(cluster.submit(f), cluster.loo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ..release.errors import UnderwayError
 from .members import Event, Member
@@ -29,6 +30,7 @@ __all__ = [
     "NobodyThere",
     "actor",
     "events",
+    "local",
     "loop",
     "members",
     "run",
@@ -61,17 +63,43 @@ class Actor(Generic[T]):
     member: str
     """The name of the member."""
 
-    def call(self, method: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    @overload
+    def call(
+        self, method: Callable[Concatenate[T, P], Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]: ...
+
+    @overload
+    def call(
+        self, method: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]: ...
+
+    def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """What a method returns: ``await counts.call(Counts.add, words)``. Raises MemberLost, and what the method raises.
 
-        An ordinary method runs in a thread, one at a time on each member; an ``async def`` one on the loop of its node,
-        and then the result is what it returns when awaited.
+        An ordinary method runs in a thread, one at a time on each member; an ``async def`` one on the loop of its node.
         """
         return _cluster().work().tell(self.key, self.address, method.__name__, args, kwargs)
 
     def stop(self) -> None:
         """Let go of the object; where it was made."""
         _cluster().work().drop(self.key)
+
+
+@contextlib.asynccontextmanager
+async def local() -> AsyncIterator[None]:
+    """A cluster of this process alone, as in local mode: for tests and scripts of an application, outside of a release."""
+    import tempfile
+
+    from ..node.own import Cluster as Section
+    from .application import Cluster
+
+    with tempfile.TemporaryDirectory(prefix="underway-cluster-") as directory:
+        node = Cluster(Section(name="local", log=False), directory)
+        await node.start()
+        try:
+            yield
+        finally:
+            await node.stop()
 
 
 async def submit(f: Callable[..., Any], /, *args: Any, tag: str | None = None, **kwargs: Any) -> Any:

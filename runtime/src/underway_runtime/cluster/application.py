@@ -30,7 +30,7 @@ from ..application import Application
 from ..node.config import config
 from ..node.logs import log
 from ..node.own import Cluster as Section
-from ..node.settings import from_environ
+from ..node.settings import START_TIMEOUT, from_environ
 from ..release.errors import BootError, ConfigError, PeerLost, listing
 from . import certificates, place
 from .admission import Credentials
@@ -50,11 +50,11 @@ class Cluster(Application):
 
     overlap: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        self._section = Section(**config.get("underway_runtime", "cluster", {}))
-        self._settings = from_environ(os.environ)
-        self._name = self._section.name or self._settings.node
-        self._directory = str(self._settings.tmp.engine)
+    def __init__(self, section: Section | None = None, directory: str | None = None) -> None:
+        """Without a section, what the configuration says; `directory` is for the engine."""
+        self._section = section or Section(**config.get("underway_runtime", "cluster", {}))
+        self._name = self._section.name or from_environ(os.environ).node
+        self._directory = directory or str(from_environ(os.environ).tmp.engine)
         self._work: Work | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
@@ -120,22 +120,13 @@ class Cluster(Application):
         await self._open_work(f"{self._engine.SCHEME}://{backend.master}", security)
         self._spawn(master.watch())
         self._spawn(self._refresh(backend))
+        within = min(self._section.join_timeout, 0.9 * config.get("underway_runtime", "start_timeout", START_TIMEOUT))
         try:
-            async with asyncio.timeout(self._section.join_timeout):
+            async with asyncio.timeout(within):
                 await self.members.wait_for(self._section.workers)
         except TimeoutError:
-            missing = [
-                f"{name}: {self.members.refused.get(name, 'it has not called')}"
-                for name in self._section.workers
-                if self.members.named(name) is None
-            ]
-            others = [
-                f"{who} is refused: {reason}"
-                for who, reason in self.members.refused.items()
-                if who not in self._section.workers
-            ]
-            heading = f"workers have not joined within {self._section.join_timeout:g} s:"
-            raise BootError(listing(heading, [*missing, *others])) from None
+            heading = f"workers have not joined within {within:g} s:"
+            raise BootError(listing(heading, self.members.missing(self._section.workers))) from None
         if self._section.shutdown_with_workers:
             self._spawn(self._stop_with_workers())
 
@@ -151,16 +142,16 @@ class Cluster(Application):
         engine, security, said = self._engine, backend.open(), ""
         where = {"protocol": engine.SCHEME, "host": host, "port": port, "security": security}
         while True:
-            joined = None
+            joined, member = None, False
             try:
                 joined = engine.Joined(await engine.call(backend, security, self._name), self._name, self.members)
                 await joined.start(backend.master, self._section.tags, local_directory=self._directory, **where)
+                member, said = True, ""
                 await self._open_work(f"{engine.SCHEME}://{backend.master}", security)
-                said = ""
                 await joined.beat()
             except (OSError, TimeoutError, ValueError) as error:
                 reason = engine.reason(error)
-                if self._work is not None:
+                if member:
                     log(f"cluster: the master {backend.master} is lost: {reason}")
                     if self._section.shutdown_with_master:
                         raise PeerLost(f"{self._name} has lost its master {backend.master}") from None
@@ -227,7 +218,7 @@ class Cluster(Application):
                     f"the certificate in {section.certificates} is for a {role}, and this is a {section.mode}"
                 )
         place.refuse_taken(host, port)
-        facts = place.facts(self._settings, self._name, section.mode, self._engine.VERSION)
+        facts = place.facts(from_environ(os.environ), self._name, section.mode, self._engine.VERSION)
         backend: Backend = self._engine.Backend(facts, host, master, credentials, self.members)
         return backend
 

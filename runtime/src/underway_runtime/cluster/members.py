@@ -75,6 +75,12 @@ class Members:
             self.refused[who] = reason
             self._log(f"{who} is refused: {reason}")
 
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """A line for each of these that is not there, and for each other that was refused."""
+        wanted = list(names)
+        lines = [f"{n}: {self.refused.get(n, 'it has not called')}" for n in wanted if n not in self._all]
+        return [*lines, *(f"{who} is refused: {why}" for who, why in self.refused.items() if who not in wanted)]
+
     def tell(self, event: Event, line: str) -> None:
         """Let everybody know."""
         if line:
