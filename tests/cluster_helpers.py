@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from code_server_helpers import REPOSITORY, Distribution
-from node_helpers import App, MakeNode, Node
+from node_helpers import App, MakeNode, Node, closure
 from projects import free_port
 from underway_runtime.cluster import certificates
 from underway_runtime.release import bootscript
@@ -63,6 +65,14 @@ CREW = App(
 """What the nodes can be asked to do."""
 
 
+@cache
+def compile_libraries() -> None:
+    """Give the engine its byte code, as a release has it: else each node that is started compiles 300 modules anew."""
+    for distribution in closure(LIBRARIES):
+        for top in {file.parts[0] for file in distribution.files or () if file.parts[0].isidentifier()}:
+            compileall.compile_dir(str(distribution.locate_file(top)), quiet=2)
+
+
 class Package(App):
     """An application of several modules: those of an example."""
 
@@ -80,6 +90,7 @@ class Nodes:
 
     def __init__(self, make: MakeNode, *apps: App, at: str = "hello", libraries: Sequence[str] = LIBRARIES) -> None:
         self.release = make(*(apps or (CREW,)), libraries=libraries, at=at)
+        compile_libraries()
         self.port = free_port()
         self.secrets = self.release.root.parent / f"secrets-{at}"
         certificates.make_authority(self.secrets / "authority", "hello")

@@ -240,7 +240,7 @@ def _link_installed(root: Path, names: Sequence[str]) -> None:
     place.mkdir()
     index_file = root / "releases/1/code.index"
     index = json.loads(index_file.read_text())
-    for distribution in _closure(names):
+    for distribution in closure(names):
         tops = {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}
         for top in tops:
             (place / top).symlink_to(str(distribution.locate_file(top)))
@@ -250,7 +250,8 @@ def _link_installed(root: Path, names: Sequence[str]) -> None:
     index_file.write_text(json.dumps(index))
 
 
-def _closure(names: Sequence[str]) -> Iterator[importlib.metadata.Distribution]:
+def closure(names: Sequence[str]) -> Iterator[importlib.metadata.Distribution]:
+    """These installed distributions, and all that they require."""
     done: set[str] = set()
     todo = list(names)
     while todo:

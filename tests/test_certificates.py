@@ -44,7 +44,7 @@ def test_a_certificate_says_all_hosts_and_one_role(tmp_path: Path) -> None:
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
 
     assert [str(each.value) for each in names] == ["127.0.0.1", "beta.example", "::1", "underway:role:master"]
-    assert certificates.role(place) == "master"
+    assert Credentials(place).role == "master"
     assert timedelta(89) < certificates.expires(place) - datetime.now(UTC) <= certificates.VALID
 
 
@@ -59,7 +59,7 @@ def test_of_a_request_only_the_key_is_taken(tmp_path: Path) -> None:
     leaf = certificates.sign(tmp_path, asked, hosts=["127.0.0.2"], role="worker")
     certificates.install(tmp_path / "host", leaf, (tmp_path / "ca.pem").read_bytes())
 
-    assert certificates.role(tmp_path / "host") == "worker"
+    assert Credentials(tmp_path / "host").role == "worker"
 
 
 def test_what_does_not_fit_is_not_installed(tmp_path: Path) -> None:
@@ -109,6 +109,22 @@ def test_a_node_uses_no_key_that_others_can_read(tmp_path: Path) -> None:
     (place / "node.key").chmod(0o640)
 
     with pytest.raises(ConfigError, match=r"node\.key can be read by others"):
+        Credentials(place)
+
+
+def test_what_others_would_not_take_is_refused_at_home(tmp_path: Path) -> None:
+    """A certificate that has ended, or whose key is another, is told when the node starts."""
+    place = deployed(tmp_path, "127.0.0.1")
+    asked, long_ago = certificates.request(place, "127.0.0.1"), datetime.now(UTC) - 2 * certificates.VALID
+    (place / "node.pem").write_bytes(
+        certificates.sign(tmp_path / "authority", asked, hosts=["127.0.0.1"], role="worker", now=long_ago)
+    )
+    with pytest.raises(ConfigError, match="can't be used: certificate has expired; deploy this host again"):
+        Credentials(place)
+
+    other = deployed(tmp_path / "other", "127.0.0.1")
+    (place / "node.pem").write_bytes((other / "node.pem").read_bytes())
+    with pytest.raises(ConfigError, match=r"can't be used: .*key values mismatch"):
         Credentials(place)
 
 

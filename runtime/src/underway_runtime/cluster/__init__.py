@@ -108,7 +108,7 @@ async def submit(f: Callable[..., Any], /, *args: Any, tag: str | None = None, *
     An ordinary function runs in a thread, an ``async def`` one on the node's loop. When the member is lost meanwhile it is
     called again on another. Raises NobodyThere where nobody has the tag, and what the function raises.
     """
-    return await _cluster().work().submit(f, args, kwargs, _place(tag, None))
+    return await _cluster().work().submit(f, args, kwargs, await _place(tag, None))
 
 
 async def run(f: Callable[..., Any], /, *args: Any, tag: str | None = None, **kwargs: Any) -> dict[str, Any]:
@@ -116,7 +116,7 @@ async def run(f: Callable[..., Any], /, *args: Any, tag: str | None = None, **kw
 
     Raises NobodyThere where nobody has the tag, and an ExceptionGroup of what it raised on any.
     """
-    wanted = members(tag)
+    wanted = await _there(lambda: members(tag))
     if not wanted:
         raise _nobody(tag)
     results = await _cluster().work().run(f, args, kwargs, wanted)
@@ -133,7 +133,7 @@ async def actor(
 
     Raises NobodyThere, and what the class raises.
     """
-    place = _place(tag, member)
+    place = await _place(tag, member)
     key, address = await _cluster().work().make(kind, args, kwargs, place)
     return Actor(key, address, next((each.name for each in members() if each.address == address), ""))
 
@@ -141,7 +141,7 @@ async def actor(
 def members(tag: str | None = None) -> list[Member]:
     """Who takes work, by name: all workers, or those with a tag; in local mode this node, which has every tag."""
     cluster = _cluster()
-    return cluster.members.all(None if cluster.local else tag)
+    return cluster.members.all(None if cluster.mode == "local" else tag)
 
 
 def events() -> AsyncIterator[Event]:
@@ -162,17 +162,26 @@ def _cluster() -> Cluster:
     return running
 
 
-def _place(tag: str | None, member: str | None) -> dict[str, Any]:
-    cluster = _cluster()
+async def _place(tag: str | None, member: str | None) -> dict[str, Any]:
     if member is not None:
-        found = cluster.members.named(member)
-        if found is None:
+        found = await _there(lambda: [each for each in members() if each.name == member])
+        if not found:
             there = ", ".join(each.name for each in members()) or "nobody"
             raise NobodyThere(f"there is no member {member!r}; there is {there}")
-        return {"member": found}
-    if not members(tag):
+        return {"member": found[0]}
+    if not await _there(lambda: members(tag)):
         raise _nobody(tag)
     return {} if tag is None else {"tag": tag}
+
+
+async def _there(look: Callable[[], list[Member]]) -> list[Member]:
+    """Who is found; a worker, which knows with a delay of a beat, looks again before it says that it is nobody."""
+    cluster = _cluster()
+    for _ in range(2 if cluster.mode == "worker" else 0):
+        if look():
+            break
+        await cluster.members.news()
+    return look()
 
 
 def _nobody(tag: str | None) -> NobodyThere:

@@ -38,11 +38,13 @@ class Credentials:
     """The certificate of a node, for both kinds of connections; what is put in its place is taken up by `refresh`."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises ConfigError listing what is wrong with the files."""
+        """Raises ConfigError with what is wrong with the files."""
         self.directory = directory
         self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.server.verify_mode = ssl.CERT_REQUIRED
         self.client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.role = ""
+        self.ends = 0.0
+        """When it ends, in seconds since 1970."""
         self._seen: object = None
         problems = []
         for name in (CA, CERTIFICATE, KEY):
@@ -53,25 +55,50 @@ class Credentials:
                 problems.append(f"{file} can be read by others; chmod 600 it")
         if problems:
             raise ConfigError(listing("the certificate of this node can't be used:", problems))
-        for context in (self.server, self.client):
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
         try:
             self.refresh()
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"the certificate in {directory} can't be used: {error}; deploy this host again"
-            ) from None
+        except OSError as error:
+            why = getattr(error, "verify_message", None) or error
+            raise ConfigError(f"the certificate in {directory} can't be used: {why}; deploy this host again") from None
 
     def refresh(self) -> bool:
-        """Read the files where they have changed, for connections from now on; whether they have. Raises OSError."""
+        """Read the files where they have changed, for connections from now on; whether they have.
+
+        Raises OSError where they don't fit each other; what was read before goes on.
+        """
         seen = [(found.st_mtime_ns, found.st_ino) for found in (os.stat(self.directory / n) for n in (CA, CERTIFICATE))]
         if seen == self._seen:
             return False
-        for context in (self.server, self.client):
-            context.load_verify_locations(self.directory / CA)
-            context.load_cert_chain(self.directory / CERTIFICATE, self.directory / KEY)
         self._seen = seen
+        shown = self._shown()
+        for context in (self.server, self.client):
+            self._load(context)
+        said = [value for kind, value in shown.get("subjectAltName", ()) if kind == "URI" and value.startswith(ROLE)]
+        self.role = " and ".join(value.removeprefix(ROLE) for value in said)
+        self.ends = ssl.cert_time_to_seconds(shown["notAfter"])
         return True
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(self.directory / CA)
+        context.load_cert_chain(self.directory / CERTIFICATE, self.directory / KEY)
+
+    def _shown(self) -> dict[str, Any]:
+        """What others would see of this certificate, if they took it: a handshake with itself."""
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client, server = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        client.check_hostname = False
+        for context in (client, server):
+            self._load(context)
+        sides = [
+            client.wrap_bio(to_client, to_server),
+            server.wrap_bio(to_server, to_client, server_side=True),
+        ]
+        for side in sides * 2:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+        return sides[0].getpeercert() or {}
 
 
 def wrong_role(certificate: Mapping[str, Any], said: object = None, *, wanted: str | None = None) -> str | None:

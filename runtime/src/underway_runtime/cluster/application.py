@@ -21,18 +21,19 @@ import contextlib
 import importlib
 import os
 import shutil
-from datetime import UTC, datetime, timedelta
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import cluster
 from ..application import Application
+from ..node.applications import describe
 from ..node.config import config
 from ..node.logs import log
 from ..node.own import Cluster as Section
 from ..node.settings import START_TIMEOUT, from_environ
 from ..release.errors import BootError, ConfigError, PeerLost, listing
-from . import certificates, place
+from . import place
 from .admission import Credentials
 from .expression import evaluate
 from .members import BEAT, Event, Members
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
     from .engine import Backend, Work
 
 EXTRA = "underway-runtime[cluster]"
-RENEW = timedelta(days=14)
-"""Before its certificate ends, a node says so."""
+RENEW = 14
+"""Days before its certificate ends a node begins to say so."""
+_DAY = 86400.0
 
 
 class Cluster(Application):
@@ -58,7 +60,7 @@ class Cluster(Application):
         self._work: Work | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
-        self.local = self._section.mode == "local"
+        self.mode = self._section.mode
         self.loop = asyncio.get_running_loop()
         self.members = Members(lambda line: log(f"cluster: {line}") if self._section.log else None)
 
@@ -68,7 +70,7 @@ class Cluster(Application):
         shutil.rmtree(self._directory, ignore_errors=True)  # of a node that was killed
         starts = {"local": self._start_local, "master": self._start_master, "worker": self._start_worker}
         try:
-            await starts[self._section.mode]()
+            await starts[self.mode]()
         except BaseException:
             await self.stop()
             raise
@@ -93,7 +95,8 @@ class Cluster(Application):
         try:
             await evaluate(expression)
         except Exception as error:
-            raise BootError(f"the deployment {expression!r} failed: {type(error).__name__}: {error}") from error
+            log(f"cluster: the deployment {expression} failed", error)
+            raise BootError(f"the deployment {expression!r} failed: {describe(error)}") from None
         self.members.tell(Event("deployed", self._name), f"deployed {expression}")
 
     def work(self) -> Work:
@@ -119,7 +122,7 @@ class Cluster(Application):
         master = await self._open_master(**where)
         await self._open_work(f"{self._engine.SCHEME}://{backend.master}", security)
         self._spawn(master.watch())
-        self._spawn(self._refresh(backend))
+        self._spawn(self._refresh(backend.credentials))
         within = min(self._section.join_timeout, 0.9 * config.get("underway_runtime", "start_timeout", START_TIMEOUT))
         try:
             async with asyncio.timeout(within):
@@ -135,7 +138,7 @@ class Cluster(Application):
         assert self._section.master is not None
         backend = self._backend(host, port, self._section.master)
         self._spawn(self._join(backend, host, port))
-        self._spawn(self._refresh(backend))
+        self._spawn(self._refresh(backend.credentials))
 
     async def _join(self, backend: Backend, host: str, port: int) -> None:
         """Be a worker, until the master is lost; where that is wanted, again."""
@@ -178,10 +181,10 @@ class Cluster(Application):
         return master
 
     async def _open_work(self, address: str, security: Any = None) -> None:
-        work = self._engine.Work(self.members, any_tag=self.local)
+        work = self._engine.Work(self.members, any_tag=self.mode == "local")
         await work.open(address, security)
         self._work = work
-        if self._section.mode != "worker":
+        if self.mode != "worker":
             self._stack.push_async_callback(self._close_work)
 
     async def _close_work(self) -> None:
@@ -189,21 +192,19 @@ class Cluster(Application):
         if work is not None:
             await work.close()
 
-    async def _refresh(self, backend: Backend) -> None:
+    async def _refresh(self, credentials: Credentials | None) -> None:
         """Take up a new certificate, and say so while the old one is about to end."""
-        if backend.credentials is None:
-            return
         told = 0.0
-        while True:
+        while credentials is not None:
             try:
-                if backend.credentials.refresh():
+                if credentials.refresh():
                     log("cluster: the certificate was renewed")
-                left = certificates.expires(backend.credentials.directory) - datetime.now(UTC)
-                if left < RENEW and self.loop.time() > told:
-                    told = self.loop.time() + 86400
-                    log(f"cluster: the certificate ends in {left.days} days; a deploy renews it")
-            except (OSError, ValueError) as error:  # what is there now is not whole: the old one goes on
-                log(f"cluster: the certificate can't be renewed: {error}")
+            except OSError as error:
+                log(f"cluster: the certificate in {credentials.directory} can't be used, the old one goes on: {error}")
+            left = (credentials.ends - time.time()) / _DAY
+            if left < RENEW and self.loop.time() > told:
+                told = self.loop.time() + _DAY
+                log(f"cluster: the certificate ends in {left:.0f} days; a deploy renews it")
             await asyncio.sleep(2 * BEAT)
 
     def _backend(self, host: str, port: int, master: str) -> Backend:
@@ -213,7 +214,7 @@ class Cluster(Application):
             place.refuse_plain(host, master)
         else:
             credentials = Credentials(Path(section.certificates))
-            if (role := certificates.role(credentials.directory)) != section.mode:
+            if (role := credentials.role) != section.mode:
                 raise ConfigError(
                     f"the certificate in {section.certificates} is for a {role}, and this is a {section.mode}"
                 )

@@ -127,16 +127,6 @@ def expires(directory: Path) -> datetime:
     return x509.load_pem_x509_certificate((directory / CERTIFICATE).read_bytes()).not_valid_after_utc
 
 
-def role(directory: Path) -> str:
-    """What ``node.pem`` makes of its node; empty where it says nothing. Raises OSError and ValueError."""
-    from cryptography import x509
-
-    certificate = x509.load_pem_x509_certificate((directory / CERTIFICATE).read_bytes())
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    said = names.get_values_for_type(x509.UniformResourceIdentifier)
-    return " and ".join(each.removeprefix(ROLE) for each in said if each.startswith(ROLE))
-
-
 def _builder(subject: Any, issuer: Any, key: Any, valid: timedelta, now: datetime | None = None) -> Any:
     from cryptography import x509
 

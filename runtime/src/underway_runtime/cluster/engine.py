@@ -53,6 +53,9 @@ ENOUGH = 2**30
 TO_CLOSE = 2.0
 """Seconds that a part of the engine gets to end."""
 
+TOGETHER = 0.001
+"""Seconds that the engine collects what it sends; by itself it takes five to ten."""
+
 dask.config.refresh(paths=[], env={})
 dask.config.set(SETTINGS)
 for _name in ("distributed", "distributed.client"):  # what matters is told to who asked for it, or by `members`
@@ -272,6 +275,7 @@ class Master:
                         stream.abort()
 
     def _came(self, address: str) -> None:
+        self.scheduler.stream_comms[address].interval = TOGETHER
         worker = self.scheduler.workers[address]
         tags = sorted(tag.removeprefix("tag:") for tag in worker.resources if tag.startswith("tag:"))
         self._there[address] = Member(str(worker.name), tuple(tags), time.time(), address)
@@ -384,6 +388,7 @@ class Work:
         self._client = await Client(
             address, asynchronous=True, security=security, set_as_default=False, direct_to_workers=True
         )
+        self._client.scheduler_comm.interval = TOGETHER
 
     async def close(self) -> None:
         self._held.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -42,6 +43,7 @@ class Members:
         self._log = log
         self._all: dict[str, Member] = {}
         self._changed = asyncio.Event()
+        self._updated = asyncio.Event()
         self._listeners: set[asyncio.Queue[Event]] = set()
         self._gone: dict[str, asyncio.Future[None]] = {}
         self.refused: dict[str, str] = {}
@@ -68,6 +70,14 @@ class Members:
                 self.refused.pop(name, None)
                 tags = f", with {', '.join(each.tags)}" if each.tags else ""
                 self.tell(Event("up", name), f"{name} has joined{tags}")
+        self._updated.set()
+
+    async def news(self) -> None:
+        """Until it is known anew who is there, or for two beats."""
+        self._updated.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * BEAT):
+                await self._updated.wait()
 
     def refuse(self, who: str, reason: str) -> None:
         """Remember, and say once, why somebody may not join."""
@@ -90,16 +100,9 @@ class Members:
             queue.put_nowait(event)
 
     def gone(self, address: str) -> asyncio.Future[None]:
-        """Done when the member at this address is gone; to be shielded where it is awaited."""
-        there = any(each.address == address for each in self._all.values())
-        future = self._gone.get(address)
-        if future is None:
-            future = asyncio.get_running_loop().create_future()
-            if there:
-                self._gone[address] = future
-            else:
-                future.set_result(None)
-        return future
+        """Done when the member at this address is known to have gone, which it may not be known to have come yet; not to be
+        cancelled."""
+        return self._gone.setdefault(address, asyncio.get_running_loop().create_future())
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens from now on."""
