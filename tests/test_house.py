@@ -19,8 +19,15 @@ SERVERS = {"uvicorn", "waitress"}
 """What `node` may import of a release's own applications, lazily: the servers that it runs them with."""
 
 
-OF_THE_EXTRA = {"cluster/engine.py": {"dask", "distributed"}, "cluster/certificates.py": {"cryptography"}}
-"""What is in the extra `cluster`, by the one file that may import it; who imports the engine needs it."""
+ENGINE = RUNTIME / "cluster/engine"
+"""The one room that may import the engine of a cluster, which is in the extra `cluster`; who imports it needs that."""
+
+
+def of_the_extra(file: Path) -> set[str]:
+    """What a module may import of the extra."""
+    if file.parent == ENGINE:
+        return {"dask", "distributed"}
+    return {"cryptography"} if file == RUNTIME / "cluster/certificates.py" else set()
 
 
 def modules(package: Path) -> list[Path]:
@@ -50,7 +57,7 @@ def test_the_runtime_boots_with_nothing_but_the_standard_library() -> None:
     names = [
         ".".join(file.relative_to(RUNTIME.parent).with_suffix("").parts).removesuffix(".__init__")
         for file in modules(RUNTIME)
-        if file.stem != "__main__" and str(file.relative_to(RUNTIME)) != "cluster/engine.py"
+        if file.stem != "__main__" and file.parent != ENGINE
     ]
     program = f"""
 import sys
@@ -70,7 +77,7 @@ print(sorted({{name.partition(".")[0] for name in sys.modules}} - allowed))
 @pytest.mark.parametrize("file", modules(RUNTIME), ids=lambda file: str(file.relative_to(RUNTIME)))
 def test_the_runtime_imports_only_the_standard_library(file: Path) -> None:
     """No module of the runtime imports a dependency, not even lazily, save the servers that `node` runs and the cluster's."""
-    allowed = sys.stdlib_module_names | {"underway_runtime"} | OF_THE_EXTRA.get(str(file.relative_to(RUNTIME)), set())
+    allowed = sys.stdlib_module_names | {"underway_runtime"} | of_the_extra(file)
     if "node" in file.relative_to(RUNTIME).parts:
         allowed |= SERVERS
 

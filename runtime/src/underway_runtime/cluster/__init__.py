@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ..release.errors import UnderwayError
-from .members import Event, Member
+from .members import Event, Member, MemberLost
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,6 +26,7 @@ __all__ = [
     "Actor",
     "Event",
     "Member",
+    "MemberLost",
     "NoCluster",
     "NobodyThere",
     "actor",
@@ -106,7 +107,8 @@ async def submit(f: Callable[..., Any], /, *args: Any, tag: str | None = None, *
     """The result of a function that is called on one member, on one with that tag where there is one given.
 
     An ordinary function runs in a thread, an ``async def`` one on the node's loop. When the member is lost meanwhile it is
-    called again on another. Raises NobodyThere where nobody has the tag, and what the function raises.
+    called again on another. Raises NobodyThere where nobody has the tag, MemberLost where nobody is left who has, or three have
+    been lost at it, and what the function raises.
     """
     return await _cluster().work().submit(f, args, kwargs, await _place(tag, None))
 

@@ -8,10 +8,16 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ..release.errors import UnderwayError
+
 SILENT = 5.0
 """Seconds without a sign of life after which a node counts as lost."""
 BEAT = 1.0
 """Seconds between two signs of life."""
+
+
+class MemberLost(UnderwayError):
+    """The node that was to do something is gone; what it held is lost."""
 
 
 @dataclass(frozen=True)

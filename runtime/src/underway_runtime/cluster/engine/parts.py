@@ -1,0 +1,183 @@
+"""The scheduler and the workers, with signs of life in both directions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from distributed import Scheduler, Security, Worker
+from distributed.comm.core import Comm, CommClosedError, FatalCommClosedError, connect
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from ..members import BEAT, SILENT, Member, Members
+from .connections import SCHEME, Backend
+
+ENOUGH = 2**30
+"""How much of each tag a worker has; a task takes one."""
+TO_CLOSE = 2.0
+"""Seconds that a part of the engine gets to end."""
+TOGETHER = 0.001
+"""Seconds that the engine collects what it sends; by itself it takes five to ten."""
+
+
+class _NoHttp:
+    """Mixed into the engine's servers: what they would open a port for is not opened."""
+
+    def start_http_server(self, *arguments: Any, **options: Any) -> None:
+        pass
+
+    async def _stop_services(self) -> None:
+        pass  # there are none, which the engine would not expect
+
+
+class _Scheduler(_NoHttp, Scheduler):
+    pass
+
+
+class _Worker(_NoHttp, Worker):
+    pass
+
+
+class _Watch(SchedulerPlugin):
+    """Tells who has come and who has gone."""
+
+    def __init__(self, came: Callable[[str], None], went: Callable[[str], None]) -> None:
+        self._came = came
+        self._went = went
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        self._came(worker)
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
+        self._went(worker)
+
+
+class Master:
+    """The scheduler, in this process."""
+
+    def __init__(self, members: Members, **where: Any) -> None:
+        """`where` is what the engine takes to say where it listens."""
+        self._members = members
+        self._there: dict[str, Member] = {}
+        self._heard: dict[str, float] = {}
+        self.scheduler: Any = _Scheduler(dashboard=False, plugins=[_Watch(self._came, self._went)], **where)
+
+    async def start(self) -> None:
+        """Begin to listen. Raises OSError where that can't be."""
+        self.scheduler.handlers["underway_beat"] = self._on_beat
+        await self.scheduler
+
+    async def watch(self) -> None:
+        """Take out, until cancelled, who gives no sign of life."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(BEAT)
+            now = time.monotonic()
+            if now - before > SILENT / 2:  # it was this node that slept
+                self._heard.clear()
+            for address, member in list(self._there.items()):
+                if now - self._heard.setdefault(member.name, now) > SILENT:
+                    stream = self.scheduler.stream_comms.get(address)
+                    await self.scheduler.remove_worker(address, stimulus_id="underway-silent", close=False)
+                    if stream is not None:
+                        stream.abort()
+
+    def _came(self, address: str) -> None:
+        self.scheduler.stream_comms[address].interval = TOGETHER
+        worker = self.scheduler.workers[address]
+        tags = sorted(tag.removeprefix("tag:") for tag in worker.resources if tag.startswith("tag:"))
+        self._there[address] = Member(str(worker.name), tuple(tags), time.time(), address)
+        self._members.update(self._there.values())
+
+    def _went(self, address: str) -> None:
+        self._heard.pop(self._there.pop(address).name, None)
+        self._members.update(self._there.values())
+
+    async def _on_beat(self, name: str) -> list[list[Any]]:
+        self._heard[name] = time.monotonic()
+        return [[each.name, each.tags, each.since, each.address] for each in self._there.values()]
+
+    async def close(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TO_CLOSE):
+                await self.scheduler.close(reason="underway-stop")
+
+
+class Joined:
+    """One membership of a worker, from its first word with the master until one of them is gone."""
+
+    def __init__(self, comm: Comm, name: str, members: Members) -> None:
+        self._comm = comm
+        self._name = name
+        self._members = members
+        self.worker: Any = None
+
+    async def start(self, master: str, tags: Iterable[str], **where: Any) -> None:
+        """Become a worker. Raises OSError, TimeoutError and ValueError."""
+        self.worker = _worker(f"{SCHEME}://{master}", self._name, tags, death_timeout=2 * SILENT, **where)
+        await self.worker
+
+    async def beat(self) -> None:
+        """Give signs of life, and take those of the master, until there are none. Raises OSError or TimeoutError then."""
+        while True:
+            members = await _ask(self._comm, self._name)
+            self._members.update(members)
+            if self._members.named(self._name) is None:
+                raise TimeoutError("the master counts this node as lost")
+            await asyncio.sleep(BEAT)
+
+    async def close(self) -> None:
+        self._comm.abort()
+        self._members.update([], told=False)
+        if self.worker is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TO_CLOSE):
+                    await self.worker.close(timeout=TO_CLOSE / 2, executor_wait=False, reason="underway-stop")
+
+
+async def call(backend: Backend, security: Security, name: str) -> Comm:
+    """A connection to the master, which answers. Raises OSError or TimeoutError where there is none."""
+    async with asyncio.timeout(SILENT):
+        arguments = security.get_connection_args("worker")
+        comm = await connect(f"{SCHEME}://{backend.master}", timeout=2 * BEAT, **arguments)
+    try:
+        await _ask(comm, name)
+    except BaseException:
+        comm.abort()
+        raise
+    return comm
+
+
+async def _ask(comm: Comm, name: str) -> list[Member]:
+    async with asyncio.timeout(SILENT):
+        await comm.write({"op": "underway_beat", "name": name, "reply": True})
+        answer = await comm.read()
+    return [Member(name, tuple(tags), *rest) for name, tags, *rest in answer]
+
+
+def reason(error: Exception) -> str:
+    """Why there is no connection, or no more."""
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLError):
+        return f"its certificate does not hold: {getattr(cause, 'verify_message', None) or cause}"
+    if isinstance(error, FatalCommClosedError) or not isinstance(error, (CommClosedError, TimeoutError)):
+        return "nobody answers" if "Timed out" in str(error) else str(error)
+    if isinstance(error, TimeoutError):
+        return str(error) or f"it has not answered for {SILENT:g} s"
+    return "it has closed the connection; where it has refused this node, its log says why"
+
+
+def local_worker(scheduler: Scheduler, name: str, directory: str) -> Any:
+    """A worker in the process of its scheduler; to be awaited and closed."""
+    return _worker(scheduler.address, name, (), local_directory=directory)
+
+
+def _worker(master: str, name: str, tags: Iterable[str], **where: Any) -> Any:
+    cores = len(os.sched_getaffinity(0))
+    tagged = {f"tag:{tag}": ENOUGH for tag in tags}
+    return _Worker(master, nthreads=cores, name=name, resources=tagged, memory_limit=0, dashboard=False, **where)
