@@ -253,10 +253,12 @@ def test_a_lost_node_is_seen_within_ten_seconds() -> None:
 
 
 def test_a_worker_that_is_killed_is_gone_and_comes_back(make: MakeNode) -> None:
-    """Its master goes on without it, its actors are lost with an error, and a new one of its name joins."""
+    """Its master goes on without it, what only it could do is lost with an error, and a new one of its name joins."""
     nodes = Nodes(make)
-    worker = nodes.worker(1)
+    worker = nodes.worker(1, "left")
     master = nodes.master(["w1"]).ready()
+    wait = "import asyncio, time; crew.task = asyncio.ensure_future(cluster.submit(time.sleep, 60, tag='left'))"
+    master.rpc(wait)
     master.rpc("crew.counter = await cluster.actor(crew.Counter)\nprint(await crew.counter.call(crew.Counter.add, 1))")
     worker.signal(signal.SIGKILL)
     master.says("w1 is gone")
@@ -267,6 +269,8 @@ def test_a_worker_that_is_killed_is_gone_and_comes_back(make: MakeNode) -> None:
     again = nodes.worker(1).ready()
     eventually(lambda: master.log.read_text().count("w1 has joined") == 2, "w1 is back")
     assert master.rpc("print(await cluster.submit(crew.pid))") == str(again.node)
+    waited = "try:\n    await crew.task\nexcept cluster.MemberLost as error:\n    print(error)"
+    assert "nobody is left to do it" in master.rpc(waited)
 
 
 def test_a_frozen_worker_is_gone_for_its_master(make: MakeNode) -> None:
