@@ -170,9 +170,10 @@ class Member:
     def rpc(self, code: str) -> str:
         """What a piece of code prints in the node; it may await, and knows `cluster` and `crew`."""
         prelude = "from underway_runtime import cluster; import crew\n"
-        done = self._release.run("rpc", prelude + code)
-        assert done.returncode == 0, done.stderr + self.log.read_text()
-        return done.stdout.strip()
+        asking = self._release.spawn("rpc", prelude + code)
+        out, err = asking.communicate(timeout=PATIENCE)
+        assert asking.returncode == 0, err + self.log.read_text()
+        return out.strip()
 
     @property
     def node(self) -> int:

@@ -31,6 +31,7 @@ __all__ = [
     "NobodyThere",
     "actor",
     "events",
+    "here",
     "local",
     "loop",
     "members",
@@ -77,6 +78,7 @@ class Actor(Generic[T]):
     def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """What a method returns: ``await counts.call(Counts.add, words)``. Raises MemberLost, and what the method raises.
 
+        What goes to another node is copied; an actor on this one gets what it is given.
         An ordinary method runs in a thread, one at a time on each member; an ``async def`` one on the loop of its node.
         """
         return _cluster().work().tell(self.key, self.address, method.__name__, args, kwargs)
@@ -149,6 +151,11 @@ def members(tag: str | None = None) -> list[Member]:
 def events() -> AsyncIterator[Event]:
     """What happens from the first ``async for`` on: members come (up) and go (down), the master has deployed."""
     return _cluster().members.events()
+
+
+def here() -> str:
+    """The name of this node."""
+    return _cluster().node
 
 
 def loop() -> asyncio.AbstractEventLoop:

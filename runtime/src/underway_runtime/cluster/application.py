@@ -55,7 +55,7 @@ class Cluster(Application):
     def __init__(self, section: Section | None = None, directory: str | None = None) -> None:
         """Without a section, what the configuration says; `directory` is for the engine."""
         self._section = section or Section(**config.get("underway_runtime", "cluster", {}))
-        self._name = self._section.name or from_environ(os.environ).node
+        self.node = self._section.name or from_environ(os.environ).node
         self._directory = directory or str(from_environ(os.environ).tmp.engine)
         self._work: Work | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,22 +97,22 @@ class Cluster(Application):
         except Exception as error:
             log(f"cluster: the deployment {expression} failed", error)
             raise BootError(f"the deployment {expression!r} failed: {describe(error)}") from None
-        self.members.tell(Event("deployed", self._name), f"deployed {expression}")
+        self.members.tell(Event("deployed", self.node), f"deployed {expression}")
 
     def work(self) -> Work:
         """Raises NoCluster while there is no master."""
         if self._work is None:
-            raise cluster.NoCluster(f"{self._name} has no master right now")
+            raise cluster.NoCluster(f"{self.node} has no master right now")
         return self._work
 
     # ------------------------------------------------------------------------------------------------------- modes
 
     async def _start_local(self) -> None:
         master = await self._open_master(protocol="inproc", port=0)
-        worker = self._engine.local_worker(master.scheduler, self._name, self._directory)
+        worker = self._engine.local_worker(master.scheduler, self.node, self._directory)
         self._stack.push_async_callback(worker.close, timeout=1, executor_wait=False)
         await worker
-        await self._open_work(master.scheduler.address)
+        await self._open_work(master.scheduler.address, worker=worker)
 
     async def _start_master(self) -> None:
         host, port = place.listen(self._section.listen or "127.0.0.1:8786")
@@ -147,20 +147,20 @@ class Cluster(Application):
         while True:
             joined, member = None, False
             try:
-                joined = engine.Joined(await engine.call(backend, security, self._name), self._name, self.members)
+                joined = engine.Joined(await engine.call(backend, security, self.node), self.node, self.members)
                 await joined.start(backend.master, self._section.tags, local_directory=self._directory, **where)
                 member, said = True, ""
-                await self._open_work(f"{engine.SCHEME}://{backend.master}", security)
+                await self._open_work(f"{engine.SCHEME}://{backend.master}", security, joined.worker)
                 await joined.beat()
             except (OSError, TimeoutError, ValueError) as error:
                 reason = engine.reason(error)
                 if member:
                     log(f"cluster: the master {backend.master} is lost: {reason}")
                     if self._section.shutdown_with_master:
-                        raise PeerLost(f"{self._name} has lost its master {backend.master}") from None
+                        raise PeerLost(f"{self.node} has lost its master {backend.master}") from None
                 elif reason != said:
                     said = reason
-                    log(f"cluster: {self._name} has not joined {backend.master} yet: {reason}")
+                    log(f"cluster: {self.node} has not joined {backend.master} yet: {reason}")
             finally:
                 await self._close_work()
                 if joined is not None:
@@ -170,7 +170,7 @@ class Cluster(Application):
     async def _stop_with_workers(self) -> None:
         async for event in self.members.events():
             if event.kind == "down":
-                raise PeerLost(f"{self._name} has lost its worker {event.member}")
+                raise PeerLost(f"{self.node} has lost its worker {event.member}")
 
     # ------------------------------------------------------------------------------------------------------- parts
 
@@ -180,8 +180,8 @@ class Cluster(Application):
         await master.start()
         return master
 
-    async def _open_work(self, address: str, security: Any = None) -> None:
-        work = self._engine.Work(self.members, any_tag=self.mode == "local")
+    async def _open_work(self, address: str, security: Any = None, worker: Any = None) -> None:
+        work = self._engine.Work(self.members, self.mode == "local", worker)
         await work.open(address, security)
         self._work = work
         if self.mode != "worker":
@@ -219,7 +219,7 @@ class Cluster(Application):
                     f"the certificate in {section.certificates} is for a {role}, and this is a {section.mode}"
                 )
         place.refuse_taken(host, port)
-        facts = place.facts(from_environ(os.environ), self._name, section.mode, self._engine.VERSION)
+        facts = place.facts(from_environ(os.environ), self.node, section.mode, self._engine.VERSION)
         backend: Backend = self._engine.Backend(facts, host, master, credentials, self.members)
         return backend
 

@@ -18,8 +18,9 @@ from .parts import TOGETHER
 class Work:
     """What an application asks for, as the engine does it."""
 
-    def __init__(self, members: Members, any_tag: bool) -> None:
-        """With `any_tag`, the one member stands for all tags: local mode."""
+    def __init__(self, members: Members, any_tag: bool, worker: Any = None) -> None:
+        """With `any_tag`, the one member stands for all tags: local mode. `worker` is the one of this node, if it is one."""
+        self._worker = worker
         self._members = members
         self._any_tag = any_tag
         self._client: Any = None
@@ -67,6 +68,11 @@ class Work:
 
     async def tell(self, key: str, address: str, method: str, args: Any, kwargs: Any) -> Any:
         """What a method of such an object returns. Raises MemberLost, and what the method raises."""
+        if self._worker is not None and self._worker.address == address:  # no way around over the network
+            here = await self._worker.actor_execute(actor=key, function=method, args=args, kwargs=kwargs)
+            if here["status"] != "OK":
+                raise here["exception"].data
+            return here["result"].data
         asked = asyncio.ensure_future(
             self._client.rpc(address).actor_execute(
                 actor=key,
