@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("example", ["chat"])
+@pytest.mark.parametrize("example", ["chat", "wordcount"])
 def test_an_example_passes_its_own_tests(example: str, tmp_path: Path) -> None:
     """An example's tests pass with what it has locked, not with what we have."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
