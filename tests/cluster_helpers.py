@@ -57,6 +57,9 @@ CREW = App(
     def fail():
         raise ValueError("on purpose")
 
+    async def fail_together():
+        raise ExceptionGroup("some failed", [ExceptionGroup("inner", [ValueError("on purpose")])])
+
     async def deploy():
         print("deployed on", await cluster.run(pid), flush=True)
     """,

@@ -96,7 +96,10 @@ class Cluster(Application):
             await evaluate(expression)
         except Exception as error:
             log(f"cluster: the deployment {expression} failed", error)
-            raise BootError(f"the deployment {expression!r} failed: {describe(error)}") from None
+            cause = error
+            while isinstance(cause, ExceptionGroup):
+                cause = cause.exceptions[0]
+            raise BootError(f"the deployment {expression!r} failed: {describe(cause)}") from None
         self.members.tell(Event("deployed", self.node), f"deployed {expression}")
 
     def work(self) -> Work:
