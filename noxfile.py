@@ -27,7 +27,7 @@ def run(session: nox.Session, tool: str, *args: str, **env: str) -> None:
 
 def shell_scripts() -> list[str]:
     """All POSIX shell of ours; templates have no first line, so ShellCheck is told the dialect."""
-    places = ["src/underway/templates", "scripts", "examples", "tests"]
+    places = ["src/underway/templates", "runtime/src", "scripts", "examples", "tests"]
     return sorted(str(path) for place in places for path in Path(place).rglob("*.sh"))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from underway_runtime.cluster import hosts
 from underway_runtime.release import gates
 from underway_runtime.release.bootscript import MODES
 
@@ -111,6 +112,11 @@ OPTIONS: Mapping[str, Option] = {
     "appup": Option("the path of a Python file that makes an `appup`", _text),
     "build-env": Option("a list of environment variables that config/config.py may read", _texts, []),
     "build-sdists": Option("a list of distributions to build from their locked sdist", _texts, []),
+    "cluster": Option(
+        "a table of hosts, directory, listen, worker-port and limits, as docs/reference/cluster.md has it",
+        lambda v: not hosts.problems_of(v),
+        {},
+    ),
     "config-path": Option("a path, or false for none", lambda v: v is False or _text(v), "config/config.py"),
     "config-providers": Option(
         'a list of "module:Class" or ["module:Class", argument]',
@@ -194,6 +200,8 @@ def problem_of(name: str, value: Any) -> str | None:
         )
     if name == "gates" and isinstance(value, list):
         return "; ".join(problem for gate in value for problem in gates.problems_of(gate))
+    if name == "cluster":
+        return "; ".join(f"cluster: {problem}" for problem in hosts.problems_of(value))
     if name == "cookie":
         return f"cookie must be {option.wanted}"  # what was given may be the secret itself
     return f"{name} is {value!r}; it must be {option.wanted}"

@@ -167,7 +167,8 @@ def fill(release: Release, template: str) -> str:
 def _load(release: Release, name: str, present: set[str], schema: str | None) -> Load:
     application = release.applications[name]
     requires = tuple(sorted(set(application.requires) & present))
-    return Load(name, application.version, requires, application.start, schema)
+    start = release.options.get("start-runtime") if name == RUNTIME else application.start
+    return Load(name, application.version, requires, start, schema)
 
 
 def _directory(release: Release, name: str) -> str:

@@ -61,6 +61,7 @@ role='command'
 case $1 in
   node) role=node && shift ;;
   start | daemon) role=keeper ;;
+  cluster) role=cluster ;;
 esac
 
 [ -n "$RELEASE_ROOT" ] || fail 'RELEASE_ROOT is not set; this file is called by bin/@RELEASE_NAME@'
@@ -72,8 +73,8 @@ RELEASE_COMMAND=$1
 export RELEASE_ROOT RELEASE_NAME RELEASE_VSN RELEASE_PROG RELEASE_MODE RELEASE_COMMAND
 here=$RELEASE_ROOT/releases/$RELEASE_VSN
 
-# The keeper has no env.sh: what one version sets there is not to reach the nodes of the next.
-if [ "$role" != keeper ]; then
+# The keeper has no env.sh: what one version sets there is not to reach the nodes of the next. bin/cluster becomes one.
+if [ "$role" != keeper ] && [ "$role" != cluster ]; then
   [ -r "$here/env.sh" ] || fail "$here/env.sh is missing or can't be read; restore it from the release's archive"
   trap env_ended EXIT
   # shellcheck source=/dev/null # of the user
@@ -126,7 +127,7 @@ glibc='' loader=''
   fail "this release needs glibc $glibc or later, and this host has none for it: there is no $loader"
 case $RELEASE_COMMAND:$loader:$glibc in
   *::* | *:2.[0-9] | *:2.[0-9].* | *:2.[12][0-9]* | *:2.3[0-2]*) ;;
-  start:* | daemon:* | eval:* | config:* | scratch:*)
+  start:* | daemon:* | eval:* | config:* | scratch:* | cluster:*)
     if has=$("$loader" --version 2>/dev/null); then
       has=${has#* version } has=${has%%.[!0-9]*} minor=${has#2.}
     else
@@ -149,6 +150,7 @@ case $role in
     exec "$here/bin/python" -I -S -B "$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/keeper/__main__.py" "$@"
     ;;
   node) set -- node "$@" ;;
+  cluster) shift && exec "$here/bin/python" -I -B -m underway_runtime.cluster "$@" ;;
 esac
 set -f
 # What asks a running node needs nothing but the standard library and ours, and starts faster without the rest.

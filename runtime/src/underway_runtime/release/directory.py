@@ -5,7 +5,8 @@
     hello/
     ├── .transaction/          of unpack and remove, while they are at it: what comes in, what goes out
     ├── bin/
-    │   └── hello              finds the version to boot and execs releases/V/launcher; never goes stale
+    │   ├── hello              finds the version to boot and execs releases/V/launcher; never goes stale
+    │   └── cluster            hands over to the same launcher; only with the step for clusters
     ├── python-3.11.7/         the interpreter
     ├── lib/
     │   └── hello-0.1.0-py3.11.7/ ...  one directory per application, for this interpreter: its wheel, dist-info, its hello.appup
@@ -30,6 +31,7 @@
     │       ├── cookie.source  where the node takes its cookie from; never the cookie
     │       ├── heart          how often a node that fails is started again; only where it is
     │       ├── systemd.service  systemd.socket   what `bin/hello systemd` prints, but for what is known there only
+    │       ├── cluster.py     configures the node of a cluster from its environment; cluster.json: the hosts, as built
     │       └── launcher  env.sh  python.args  remote.python.args  runtime.py
     └── var/                   all that changes; elsewhere with RELEASE_VAR
         ├── RELEASES           the ledger: version -> unpacked, permanent, old; failed versions are marked
@@ -42,6 +44,9 @@
         │   ├── engine/        of the engine of a cluster, while its node runs
         │   └── gates-3f9c02d1/    0700; sockets over which gates ask the node
         ├── log/               hello.log.1 and so on, of a daemon
+        ├── cluster/           of bin/cluster only
+        │   ├── hello_worker@host1/    run/ and log/ of one node, and its certificates
+        │   └── authority/     0700; of who deploys: what signs the certificates of the nodes
         ├── journal/           uses.jsonl: who ran which code in the node; upgrades.jsonl: what was installed, and how it went
         │   └── replaced       "ID VERSION REASON": the last install that the keeper has undone, for the ledger
         └── ...
@@ -190,6 +195,16 @@ class VersionDirectory:
     def runtime_config(self) -> Path:
         return self.path / "runtime.py"
 
+    @property
+    def cluster_config(self) -> Path:
+        """Configures the node of a cluster; only with the step for clusters, as `cluster_hosts`."""
+        return self.path / "cluster.py"
+
+    @property
+    def cluster_hosts(self) -> Path:
+        """Hosts, tags, roles and limits, as the project states them."""
+        return self.path / "cluster.json"
+
     def site_packages(self, interpreter_version: str) -> Path:
         """The site-packages that the interpreter looks into by itself; holds the code server's ``.pth`` only."""
         return self.path / "lib" / f"python{minor(interpreter_version)}" / "site-packages"
@@ -279,6 +294,20 @@ class VarDirectory:
     def upgrades(self) -> Path:
         """The journal of boots, installs and drains that belong to an upgrade."""
         return self.path / "journal" / "upgrades.jsonl"
+
+    def cluster_node(self, node: str) -> VarDirectory:
+        """Where ``run`` and ``log`` of one node of a cluster are: several may run from one release."""
+        return VarDirectory(self.path / "cluster" / node)
+
+    @property
+    def certificates(self) -> Path:
+        """Of a node of a cluster: ``ca.pem``, ``node.pem`` and ``node.key``, 0600."""
+        return self.path / "certificates"
+
+    @property
+    def authority(self) -> Path:
+        """Of who deploys: ``ca.pem`` and ``ca.key``, 0600; what signs the certificates of the nodes."""
+        return self.path / "cluster" / "authority"
 
     @property
     def replaced(self) -> Path:

@@ -1,0 +1,17 @@
+"""``python -m underway_runtime.cluster``, as the launcher calls it for ``bin/cluster``."""
+
+import os
+import sys
+
+from ..release.errors import UnderwayError
+from .script import run
+
+if __name__ == "__main__":
+    try:
+        status = run(sys.argv[1:], os.environ)
+    except UnderwayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = error.exit_code
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)

@@ -1,0 +1,56 @@
+# What a host is like, one fact in each line: sh -s -- DIRECTORY LOADER. Changes nothing.
+set -u
+directory=$1 loader=$2
+case $directory in /*) ;; *) directory=$HOME/$directory ;; esac
+say() { printf '%s %s\n' "$1" "$2"; }
+
+say clock "$(date +%s)"
+say system "$(uname -s)"
+say machine "$(uname -m)"
+say directory "$directory"
+say connection "${SSH_CONNECTION:-}"
+for tool in tar gzip zstd; do
+  if command -v "$tool" >/dev/null 2>&1; then say tool "$tool"; fi
+done
+if [ -e "$loader" ]; then
+  say loader "$loader"
+  "$loader" --version 2>/dev/null | { read -r line && say glibc "$line"; }
+fi
+
+# Where it is, or would be made.
+place=$directory
+while [ ! -e "$place" ]; do place=${place%/*} place=${place:-/}; done
+if [ ! -d "$place" ]; then
+  say occupied "$place is not a directory"
+elif [ ! -w "$place" ]; then
+  say occupied "$place can't be written to by $(id -un)"
+elif [ "$place" = "$directory" ] && [ ! -d "$directory/releases" ]; then
+  for entry in "$directory"/* "$directory"/.[!.]*; do
+    if [ -e "$entry" ]; then say occupied "$directory holds ${entry##*/} and no releases" && break; fi
+  done
+fi
+df -Pk "$place" | while read -r line; do say space "$line"; done
+
+for file in "$directory"/releases/*/manifest.json; do
+  [ -r "$file" ] || continue
+  version=${file%/*} id=''
+  while read -r key value; do
+    case $key in '"release_id":') id=$value && break ;; esac
+  done <"$file"
+  say release "${version##*/} $id"
+done
+for file in "$directory"/var/cluster/*/run/pid; do
+  [ -r "$file" ] || continue
+  read -r pid <"$file" || :
+  if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q underway_runtime; then
+    node=${file%/run/pid}
+    say node "$pid ${node##*/}"
+  fi
+done
+for file in /proc/net/tcp /proc/net/tcp6; do
+  [ -r "$file" ] || continue
+  while read -r _ address _ state _; do
+    if [ "$state" = 0A ]; then say listening "${address##*:}"; fi
+  done <"$file"
+done
+say end .

@@ -1,0 +1,78 @@
+"""The step that makes a release run over a cluster, after ``Skitter.Release.step/1``; list it last before ``assemble``.
+
+It brings ``bin/cluster``, our ``env.sh`` and ``python.args``, ``releases/V/cluster.py``, which configures each node from
+the environment as the last provider, ``releases/V/cluster.json`` with what ``[tool.underway.cluster]`` says, and has the
+runtime start the engine first. What the project has set of these it refuses to overwrite, by name.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from underway_runtime.node.config import MISSING, lookup
+from underway_runtime.release.directory import ReleaseDirectory
+
+from ..errors import StepError, listing
+from ..release import Release
+from .boot import RUNTIME, USER_TEMPLATES, fill, shipped_template
+from .configuration import RUNTIME_FILE
+
+STEP = "underway.steps.cluster:step"
+CHECK = "underway.steps.cluster:check_configuration"
+ASSEMBLE = "underway.steps:assemble"
+ENGINE = "underway_runtime.cluster.application:Cluster"
+KEY = (RUNTIME, "cluster")
+
+
+def step(release: Release) -> Release:
+    """Make the release one for a cluster. Raises StepError with everything of the project's that it would overwrite."""
+    if problems := [*_problems(release)]:
+        raise StepError(listing(f"{STEP} can't go on:", problems))
+    directory = ReleaseDirectory(release.path)
+    place = directory.version(release.version)
+    for parent in (directory.bin, place.path):
+        parent.mkdir(parents=True, exist_ok=True)
+    command = directory.command("cluster")
+    command.write_text(fill(release, shipped_template("cluster/cluster.sh").read_text(encoding="utf-8")), "utf-8")
+    command.chmod(0o755)
+    shutil.copyfile(shipped_template("cluster/cluster.py"), place.cluster_config)
+    place.cluster_hosts.write_text(json.dumps(release.options.get("cluster") or {}, indent=1) + "\n", encoding="utf-8")
+    ours = {"include-executables-for": ["unix"], "rel-templates-path": str(shipped_template("cluster"))}
+    made = [path.relative_to(release.path).as_posix() for path in (command, place.cluster_config, place.cluster_hosts)]
+    return replace(
+        release,
+        options={**release.options, **ours, "start-runtime": {"class": ENGINE}},
+        config_providers=(*release.config_providers, (RUNTIME_FILE, {"path": place.cluster_config.name})),
+        overlays=(*release.overlays, *made),
+        steps=(ASSEMBLE, CHECK, *release.steps[1:]),
+    )
+
+
+def check_configuration(release: Release) -> Release:
+    """Refuse a release whose configuration states what each node is to be configured with from its environment."""
+    place = ReleaseDirectory(release.path).version(release.version).sys_config
+    if lookup(json.loads(place.read_text(encoding="utf-8"))["config"], KEY) is not MISSING:
+        raise StepError(
+            f"config/config.py states {'.'.join(KEY)}, which bin/cluster sets on each node; take it out, and state hosts, tags"
+            " and roles in [tool.underway.cluster]"
+        )
+    return release
+
+
+def _problems(release: Release) -> Iterator[str]:
+    if release.name == "cluster":
+        yield "the release is called cluster, and so would be both of its commands; call it otherwise"
+    if release.steps[:1] != (ASSEMBLE,):
+        yield f"it is not the last step before {ASSEMBLE!r}; what comes between could change what it sets"
+    if (executables := release.options.get("include-executables-for", ["unix"])) != ["unix"]:
+        yield f"include-executables-for is {executables!r}, and this is for Unix only; leave it out"
+    if given := release.options.get("rel-templates-path"):
+        project = Path(str(release.options.get("project-path", ".")))
+        if Path(given) != project / "rel":
+            yield f"rel-templates-path is {given!r}, and templates for a cluster would replace those; leave it out"
+        elif own := [name for name in USER_TEMPLATES if Path(given, name).exists()]:
+            yield f"{given} holds {', '.join(own)}, which templates for a cluster would replace; remove them"

@@ -1,0 +1,39 @@
+"""Configures this node of the cluster from its environment, before anything starts; bin/cluster sets these variables."""
+
+from underway_runtime import config, env
+from underway_runtime.release.errors import ConfigError
+
+if config.get("underway_runtime", "cluster", None) is not None:
+    raise ConfigError("underway_runtime.cluster is configured already; it comes from the variables CLUSTER_* alone")
+
+
+def given(name: str) -> str | None:
+    """The value of a variable; None where it is not set, or empty."""
+    return env(f"CLUSTER_{name}", "") or None
+
+
+def switch(name: str, default: bool) -> bool:
+    """A variable that is true or false."""
+    said = given(name)
+    if said not in {None, "true", "false"}:
+        raise ConfigError(f"CLUSTER_{name} is true or false, not {said!r}")
+    return default if said is None else said == "true"
+
+
+config(
+    "underway_runtime",
+    cluster={
+        "mode": given("MODE") or "local",
+        "name": env("RELEASE_NODE"),
+        "master": given("MASTER"),
+        "workers": (given("WORKERS") or "").split(),
+        "tags": (given("TAGS") or "").split(),
+        "listen": given("LISTEN"),
+        "certificates": given("CERTIFICATES"),
+        "deploy": given("DEPLOY"),
+        "shutdown_with_master": switch("SHUTDOWN_WITH_MASTER", True),
+        "shutdown_with_workers": switch("SHUTDOWN_WITH_WORKERS", False),
+        "log": switch("LOG", True),
+        "join_timeout": float(given("JOIN_TIMEOUT") or 60),
+    },
+)

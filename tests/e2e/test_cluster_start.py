@@ -1,0 +1,315 @@
+"""A cluster on hosts of its own: deployed, asked, stopped; and what is left when that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hosts import Network, Pretend, network
+from node_helpers import eventually
+from projects import build, write_project
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.needs_tool("ssh", "openssh-client"),
+    pytest.mark.needs_tool("sshd", "openssh-server"),
+    pytest.mark.needs_tool("ip", "iproute2"),
+    pytest.mark.needs_tool("unshare", "util-linux"),
+]
+
+TIMEOUT = 110.0
+PLACE = "/srv/crew"
+TOOL = """\
+[tool.underway]
+main = "crew:main"
+steps = ["underway.steps.cluster:step", "underway.steps:assemble", "underway.steps:tar"]
+
+[tool.underway.cluster]
+directory = "/srv/crew"
+hosts = ["host1:a", "host2:a,b", "second@host3:c"]
+limits = { connect = 3 }
+"""
+CREW = """\
+import os
+import threading
+
+
+def main():
+    threading.Event().wait()
+
+
+def host():
+    return os.uname().nodename
+
+
+async def deployed(what):
+    from underway_runtime import cluster
+
+    tags = {tag: sorted((await cluster.run(host, tag=tag)).values()) for tag in ("a", "b", "c")}
+    with open("deployed.txt", "w") as file:
+        file.write(f"{what}: {tags}")
+"""
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release with the engine, in two versions."""
+    root, needs = tmp_path_factory.mktemp("project") / "crew", ["distributed>=2026.3", "cryptography>=45"]
+    for version in ("0.1.0", "0.1.1"):
+        write_project(root, TOOL, {"src/crew/__init__.py": CREW}, name="crew", version=version, dependencies=needs)
+        built = build(root)
+    return built
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    with network(tmp_path_factory.mktemp("net"), 3) as made:
+        yield made
+
+
+class Cluster:
+    """The release at its three hosts, with the master here."""
+
+    def __init__(self, release: Path, net: Network, var: Path) -> None:
+        self.release = release
+        self.net = net
+        self.var = var
+        self.started: list[subprocess.Popen[str]] = []
+
+    def spawn(self, *words: str, version: str = "0.1.0") -> subprocess.Popen[str]:
+        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.net.base), "RELEASE_VSN": version}
+        process = subprocess.Popen(
+            [str(self.release / "bin/cluster"), *words],
+            env={**environ, "RELEASE_VAR": str(self.var)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.var.parent,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *words: str, version: str = "0.1.0") -> subprocess.CompletedProcess[str]:
+        process = self.spawn(*words, version=version)
+        out, err = process.communicate(timeout=TIMEOUT)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def deploy(self, *words: str, version: str = "0.1.0") -> subprocess.CompletedProcess[str]:
+        """``bin/cluster deploy`` to the hosts that the release was built with."""
+        return self.run("deploy", *words, "--ssh-config", str(self.net.ssh_config), version=version)
+
+    def nodes(self, host: Pretend) -> list[str]:
+        """The command lines of the keepers that run there."""
+        lines = self.net.ssh(
+            host, "sh", "-c", "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f; echo; done", check=False
+        )
+        return [line for line in lines.splitlines() if "keeper" in line]
+
+    def members(self) -> list[str]:
+        """Who the master says is there."""
+        code = "from underway_runtime import cluster; [each.name for each in cluster.members()]"
+        done = self.run("master", "run", "rpc", code)
+        assert done.returncode == 0, done.stderr
+        found: list[str] = eval(done.stdout)
+        return sorted(found)
+
+    def close(self) -> None:
+        self.run("master", "stop")
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        for host in self.net.hosts:
+            self.net.heal(host)
+            self.net.crash(host)
+            self.net.boot(host)
+
+
+@pytest.fixture
+def cluster(release: Path, hosts: Network, tmp_path: Path) -> Iterator[Cluster]:
+    (tmp_path / "var").mkdir()
+    made = Cluster(release, hosts, tmp_path / "var")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+EVERYBODY = ["crew_worker@host1", "crew_worker@host2", "second@host3"]
+
+
+def test_a_cluster_is_deployed_asked_and_stopped(cluster: Cluster, tmp_path: Path) -> None:
+    """Workers with their tags, a master that has waited for all, an expression with spaces; then nothing runs any more."""
+    done = cluster.deploy(
+        "-m", "daemon", "-d", "crew.deployed('it works, all of it')", "--working-dir", "/tmp", "--json"
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["started"] is True
+    where = {"a": ["host1", "host2"], "b": ["host2"], "c": ["host3"]}
+    assert Path("/tmp/deployed.txt").read_text() == f"it works, all of it: {where}"
+    assert cluster.members() == EVERYBODY
+    assert cluster.run("master", "pid").stdout.strip().isdigit()
+    for host in cluster.net.hosts:
+        keys = cluster.net.ssh(
+            host, "sh", "-c", f"stat -c %a {PLACE}/var/cluster/*/certificates/node.key; ls {PLACE}/var/cluster"
+        )
+        assert keys.split()[0] == "600"
+        assert "authority" not in keys
+        assert "crew is running" not in cluster.net.ssh(host, f"{PLACE}/bin/crew", "status", check=False)
+
+    again = cluster.deploy("-m", "daemon")
+    assert again.returncode == 1
+    for node in EVERYBODY:
+        assert f"{node} runs there already" in again.stderr
+    assert "crew_master@" in again.stderr
+
+    stopped = cluster.deploy("--stop")
+    assert (stopped.returncode, stopped.stderr) == (0, "")
+    assert [cluster.nodes(host) for host in cluster.net.hosts] == [[], [], []]
+    assert cluster.run("master", "pid").returncode == 1
+
+
+def test_when_one_worker_does_not_start_the_others_are_stopped(cluster: Cluster) -> None:
+    """With the host that failed by name, what it said, and the status of what was undone."""
+    assert cluster.deploy("--copy-only").returncode == 0
+    broken = cluster.net.hosts[1]
+    cluster.net.ssh(broken, "sh", "-c", f"echo 'echo on purpose >&2; exit 9' >>{PLACE}/releases/0.1.0/env.sh")
+    try:
+        done = cluster.deploy("-m", "daemon")
+    finally:
+        cluster.net.ssh(broken, "rm", "-r", PLACE)
+
+    assert done.returncode == 4
+    assert "the workers that were started are stopped again: workers could not be started:\n  - host2: " in done.stderr
+    assert "on purpose" in done.stderr
+    assert [cluster.nodes(host) for host in cluster.net.hosts] == [[], [], []]
+
+
+def test_when_the_master_does_not_start_the_workers_are_stopped(cluster: Cluster) -> None:
+    """Also when only what it was to evaluate failed; the original left them behind."""
+    done = cluster.deploy("-m", "daemon", "-d", "1 / 0")
+
+    assert done.returncode == 4
+    assert "ZeroDivisionError" in done.stderr
+    assert [cluster.nodes(host) for host in cluster.net.hosts] == [[], [], []]
+    assert cluster.run("master", "pid").returncode == 1
+
+
+def test_a_port_that_is_taken_is_seen_before_anything_is_started(cluster: Cluster, tmp_path: Path) -> None:
+    """On a host, and here."""
+    table = tmp_path / "cluster.toml"
+    table.write_text(
+        f'directory = "{PLACE}"\nworker-port = 4711\nhosts = ["host1", "host2", "host3"]\n[limits]\nconnect = 3\n'
+    )
+    code = "import socket,time; s=socket.create_server(('', 4711)); open('/run/ready','w'); time.sleep(100)"
+    cluster.net.ssh(cluster.net.hosts[1], "sh", "-c", f'/usr/bin/python3 -c "{code}" >/dev/null 2>&1 </dev/null &')
+    eventually(lambda: cluster.net.ssh(cluster.net.hosts[1], "ls", "/run/ready", check=False), "the port is taken")
+
+    done = cluster.deploy("-f", str(table), "-m", "daemon", "--listen", "192.0.2.1:9")
+
+    assert done.returncode == 1
+    assert "  - host2: port 4711 is taken, and the worker is to listen there" in done.stderr
+    assert "the master can't listen at 192.0.2.1:9 here: Cannot assign requested address" in done.stderr
+    assert done.stderr.count("  - ") == 2
+    assert [cluster.nodes(host) for host in cluster.net.hosts] == [[], [], []]
+
+
+def test_a_deploy_in_the_foreground_ends_with_its_master(cluster: Cluster) -> None:
+    """As the original's: Ctrl-C stops the master, and the workers go with it."""
+    process = cluster.spawn("deploy", "--ssh-config", str(cluster.net.ssh_config), "--quiet")
+    eventually(lambda: cluster.run("master", "status").returncode == 0, "the master is there")
+    eventually(lambda: cluster.members() == EVERYBODY, "all have joined")
+
+    [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in (process.pid, int(child)):
+        os.kill(pid, signal.SIGINT)  # as a terminal sends it, to both
+    _, err = process.communicate(timeout=TIMEOUT)
+
+    assert process.returncode == 0, err
+    eventually(lambda: not any(cluster.nodes(host) for host in cluster.net.hosts), "the workers are gone")
+
+
+def test_the_next_version_boots_when_all_of_it_runs(cluster: Cluster) -> None:
+    """It is sent as a difference and started uncommitted; what boots is changed when the master has all workers."""
+    assert cluster.deploy("-m", "daemon").returncode == 0
+    assert cluster.deploy("--stop").returncode == 0
+
+    failed = cluster.deploy("-m", "daemon", "-d", "1 / 0", version="0.1.1")
+    assert failed.returncode == 4
+    versions = [cluster.net.ssh(host, f"{PLACE}/bin/crew", "version") for host in cluster.net.hosts]
+    assert versions == ["crew 0.1.0\n"] * 3
+
+    done = cluster.deploy("-m", "daemon", "--json", version="0.1.1")
+    assert done.returncode == 0, done.stderr
+    assert {each["sent"] for each in json.loads(done.stdout)["hosts"]} == {0}
+    versions = [cluster.net.ssh(host, f"{PLACE}/bin/crew", "version") for host in cluster.net.hosts]
+    assert versions == ["crew 0.1.1\n"] * 3
+
+
+def test_a_dry_run_says_the_commands_and_starts_nothing(cluster: Cluster) -> None:
+    """Each as it would be run, here and there."""
+    assert cluster.deploy("--copy-only").returncode == 0
+    done = cluster.deploy("--dry-run", "-m", "daemon", "-d", "f(1, 'a b')", "--listen", f"{cluster.net.control}:9000")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f"worker daemon {cluster.net.control}:9000 --name ") == 3
+    assert f"{cluster.release}/bin/cluster master daemon {' '.join(EVERYBODY)} --name crew_master@" in done.stdout
+    assert [cluster.nodes(host) for host in cluster.net.hosts] == [[], [], []]
+
+
+def test_a_host_that_is_cut_off_while_nodes_are_stopped_is_named(cluster: Cluster) -> None:
+    """With the status for a part of the cluster; the original ended with 0."""
+    assert cluster.deploy("-m", "daemon", "--no-shutdown-with-master").returncode == 0
+    cluster.net.cut(cluster.net.hosts[2])
+
+    stopped = cluster.deploy("--stop")
+
+    assert stopped.returncode == 5
+    assert stopped.stderr.startswith("error: not every node could be stopped:\n  - host3: ")
+    assert [cluster.nodes(host) for host in cluster.net.hosts[:2]] == [[], []]
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(300)
+def test_a_cable_that_is_cut_for_20_s_is_noticed_and_healed(cluster: Cluster) -> None:
+    """Both sides see it within ten seconds of what they are allowed, and the worker joins again by itself."""
+    assert cluster.deploy("-m", "daemon", "--no-shutdown-with-master").returncode == 0
+    host = cluster.net.hosts[0]
+    cluster.net.cut(host)
+    began = time.monotonic()
+    eventually(lambda: cluster.members() == EVERYBODY[1:], "the master has noticed")
+    time.sleep(max(0.0, 20 - (time.monotonic() - began)))  # the cable is cut for so long
+    cluster.net.heal(host)
+
+    eventually(lambda: cluster.members() == EVERYBODY, "it has joined again")
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("who", ["worker", "master"])
+def test_who_is_killed_and_started_again_is_in_the_cluster_again(cluster: Cluster, who: str) -> None:
+    """A worker with all that it was; a master finds its workers, which have gone on without it."""
+    assert cluster.deploy("-m", "daemon", "--no-shutdown-with-master").returncode == 0
+    host = cluster.net.hosts[0]
+    if who == "worker":
+        cluster.net.crash(host)
+        eventually(lambda: cluster.members() == EVERYBODY[1:], "the master has noticed")
+        cluster.net.boot(host)
+        words: list[Any] = ["worker", "daemon", f"{cluster.net.control}:8786", "--name", EVERYBODY[0]]
+        cluster.net.ssh(host, f"{PLACE}/bin/cluster", *words, "--listen", f"{host.address}:0", "--tag", "a")
+    else:
+        cluster.run("master", "run", "rpc", "import os; os.kill(os.getppid(), 9); os.kill(os.getpid(), 9)")
+        again = cluster.run("master", "daemon", "--listen", f"{cluster.net.control}:8786", *EVERYBODY)
+        assert again.returncode == 0, again.stderr
+
+    eventually(lambda: cluster.members() == EVERYBODY, "all are there again")

@@ -1,0 +1,126 @@
+"""Which hosts a cluster has: from words, files and tables; all that is wrong is said at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from underway_runtime.cluster import hosts
+from underway_runtime.cluster.hosts import Fleet, Host, Limits
+from underway_runtime.release.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("word", "host"),
+    [
+        ("alpha", Host("alpha")),
+        ("alpha:", None),
+        ("alpha:mapper,ssd", Host("alpha", tags=("mapper", "ssd"))),
+        ("count@alpha.example.org:x", Host("alpha.example.org", "count", ("x",))),
+        ("10.0.0.7", Host("10.0.0.7")),
+        ("[fe80::1]:x", Host("[fe80::1]", tags=("x",))),
+        ("fe80::1", None),
+        ("", None),
+        ("@alpha", None),
+        ("a b", None),
+        ("alpha\n", None),
+        ("alpha:a,,b", None),
+        ("alpha;reboot", None),
+        ("$(reboot)", None),
+        ("../alpha", None),
+    ],
+)
+def test_a_host_is_a_name_with_its_node_and_tags(word: str, host: Host | None) -> None:
+    """[NAME@]HOST[:TAG,TAG], and nothing else."""
+    if host is None:
+        with pytest.raises(ValueError, match="is no "):
+            hosts.host(word)
+    else:
+        assert hosts.host(word) == host
+
+
+@pytest.mark.parametrize("word", ["-oProxyCommand=reboot", "--help", "x@-Fevil", "-", "a:-x"])
+def test_no_word_becomes_an_option_of_ssh(word: str) -> None:
+    """What begins with a dash is no host, no node and no tag; the original handed it to ssh."""
+    with pytest.raises(UsageError, match="is no "):
+        hosts.from_words([word])
+
+
+def test_a_file_has_comments_and_needs_no_newline_at_its_end() -> None:
+    """Comments are none of the hosts and the last line counts; in the original it was the other way round."""
+    text = "# the mappers\nalpha:mapper\n\n  beta:mapper  # fast\n#gamma\ncount@delta:reducer"
+
+    assert [host.host for host in hosts.from_text(text)] == ["alpha", "beta", "delta"]
+    assert hosts.from_text(text)[-1] == Host("delta", "count", ("reducer",))
+
+
+def test_everything_that_is_wrong_with_hosts_is_said_at_once() -> None:
+    """Two words that are no hosts, and one that is there twice."""
+    with pytest.raises(UsageError) as raised:
+        hosts.from_words(["--verbose", "alpha", "a lpha", "alpha", "b@alpha"])
+
+    lines = str(raised.value).splitlines()
+    assert [line.partition(" is ")[0] for line in lines[1:]] == ["  - '--verbose'", "  - 'a lpha'", "  - worker@alpha"]
+
+
+def test_a_table_says_hosts_roles_and_limits() -> None:
+    """[tool.underway.cluster], with hosts as words and as tables."""
+    table = {
+        "directory": "/srv/wc",
+        "listen": "10.0.0.1:9000",
+        "worker-port": 9001,
+        "hosts": ["alpha:x", {"host": "beta", "role": "master", "user": "deploy", "port": 2222}],
+        "limits": {"copy": 10, "parallel": 2},
+    }
+
+    assert hosts.from_table(table) == Fleet(
+        (Host("alpha", tags=("x",)), Host("beta", role="master", user="deploy", port=2222)),
+        directory="/srv/wc",
+        listen="10.0.0.1:9000",
+        worker_port=9001,
+        limits=Limits(copy=10, parallel=2),
+    )
+    assert hosts.from_table({}) == Fleet()
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ([], "it is a table"),
+        ({"host": "alpha"}, "it has no 'host'"),
+        ({"hosts": "alpha"}, "its hosts is 'alpha'"),
+        ({"hosts": ["-x"]}, "is no name of a host"),
+        ({"hosts": [{"host": "a", "roles": "x"}]}, "has 'roles'"),
+        ({"hosts": [{"host": "a", "role": "boss"}]}, "its role is 'boss'"),
+        ({"hosts": [{"host": "a", "user": "-l"}]}, "is no user"),
+        ({"hosts": [{"host": "a", "port": "22"}]}, "is no port"),
+        ({"hosts": [{"host": "a", "tags": "x"}]}, "its tags are"),
+        ({"hosts": [{"host": "a", "role": "master"}, {"host": "b", "role": "master"}]}, "a and b are masters"),
+        ({"hosts": ["a", "a"]}, "worker@a is there 2 times"),
+        ({"listen": "alpha"}, "its listen is 'alpha'"),
+        ({"limits": {"copy": 0}}, "the limit copy is 0"),
+        ({"limits": {"parallel": 1.5}}, "a whole number"),
+        ({"limits": {"speed": 1}}, "limits have no 'speed'"),
+        ({"directory": "a\nb"}, "its directory is"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(table: Any, problem: str) -> None:
+    """With what is wrong, by name."""
+    with pytest.raises(UsageError, match=problem):
+        hosts.from_table(table)
+
+
+def test_the_node_of_a_host_is_called_after_release_and_role() -> None:
+    """Unless it was given a name; the original gave that to ssh as a user."""
+    assert hosts.host("alpha").node("wc") == "wc_worker@alpha"
+    assert hosts.host("count@alpha").node("wc") == "count@alpha"
+
+
+@pytest.mark.parametrize("text", ["alpha", ":1", "alpha:70000", "-x:1", "a b:1", "[::1"])
+def test_an_address_has_a_host_and_a_port(text: str) -> None:
+    """What has not is refused; with a default the port may be missing."""
+    assert hosts.address("alpha", 8786) == ("alpha", 8786)
+    assert hosts.address("[::1]:1") == ("[::1]", 1)
+    with pytest.raises(UsageError):
+        hosts.address(text)
