@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..release import archive, delta, layout
+from ..release import archive, compression, delta, layout
 from ..release.directory import ReleaseDirectory
 from ..release.errors import UnderwayError
 from ..release.manifest import Manifest, read
@@ -90,10 +90,15 @@ class Store:
             return self._made[kind]
 
     def _archive(self, kind: str) -> Path:
-        beside = archive.path(self.root.parent, self.manifest.name, self.manifest.version, kind)
-        if _holds(beside) == self.manifest.release_id:
-            return beside
-        made = archive.path(self.scratch, self.manifest.name, self.manifest.version, kind)
+        """The archive that the build has left beside the release, also packed otherwise; else one of the tree."""
+        name, version = self.manifest.name, self.manifest.version
+        made = archive.path(self.scratch, name, version, kind)
+        for other in dict.fromkeys((kind, "zst", "gz")):
+            beside = archive.path(self.root.parent, name, version, other)
+            if _holds(beside) == self.manifest.release_id:
+                if other != kind:
+                    _repack(beside, made)
+                return beside if other == kind else made
         archive.write(made, self.root, self.manifest)
         return made
 
@@ -101,6 +106,15 @@ class Store:
         made = delta.path(self.scratch, self.manifest.name, old.version, self.manifest.version)
         delta.create(made, (self.root, old), (self.root, self.manifest), layout.EARLIEST)
         return made
+
+
+def _repack(source: Path, target: Path) -> None:
+    encoder = compression.encoder(target.suffix)
+    with archive.opened(source) as packed, target.open("wb") as file:
+        stream = compression.decompress(packed)
+        while piece := stream.read(1 << 18):
+            file.write(encoder.compress(piece))
+        file.write(encoder.flush())
 
 
 class _Seen(Exception):
