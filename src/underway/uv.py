@@ -62,6 +62,11 @@ def export(
     return output
 
 
+def lock(project: Path) -> None:
+    """Write the uv.lock of a project. Raises BuildError with what uv said."""
+    _do(f"the dependencies of {project.name} can't be locked", ["lock"], project)
+
+
 def sync(project: Path, groups: Sequence[str], extras: Sequence[str]) -> None:
     """Bring the project's own virtual environment up to date with its lock, with these groups and extras beside uv's defaults.
 

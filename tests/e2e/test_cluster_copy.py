@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def there(net: Network, host: Pretend) -> list[str]:
     return net.ssh(host, "ls", "-A", "/srv").split()
 
 
-def altered(release: Path, target: Path, **changes: str) -> Path:
+def altered(release: Path, target: Path, **changes: Any) -> Path:
     """A copy of the release with another manifest."""
     shutil.copytree(release, target, symlinks=True)
     place = target / "releases/0.1.0/manifest.json"

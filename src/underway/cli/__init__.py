@@ -11,6 +11,7 @@ from .. import __version__
 from ..errors import UnderwayError
 from .delta import delta
 from .init import init
+from .new import new
 from .release import release
 from .relup import relup
 from .run import run
@@ -23,7 +24,7 @@ def underway() -> None:
     """Releases for Python: a service, its locked dependencies and its interpreter in one movable directory."""
 
 
-for command in (delta, init, release, relup, run, verify):
+for command in (delta, init, new, release, relup, run, verify):
     underway.add_command(command)
 
 

@@ -1,0 +1,86 @@
+"""A new project from a template: a directory that is whole and locked, or not there."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from . import uv
+from .errors import BuildError, ProjectError, listing
+from .project import LONGEST_NAME, NAME
+
+TEMPLATES = ("service",)
+
+_MODULE = re.compile(r"[a-z][a-z0-9_]*")
+_TAKEN = frozenset({"tests", "config", "underway", "underway_runtime", "cluster"})
+"""What a module of a project can't be called: directories of the template, and what a release brings itself."""
+
+
+def make(path: Path, template: str, module: str | None = None, *, lock: bool = True) -> list[str]:
+    """Make a project at `path`, named after its last part, and return its files, sorted.
+
+    Raises ProjectError for a path that is there and for names that can't be used, with everything that is wrong, and BuildError
+    when uv can't lock it. Nothing is left then.
+    """
+    name = path.name
+    module = module if module is not None else name.replace("-", "_")
+    if problems := [*_problems(path, name, module, template)]:
+        raise ProjectError(listing(f"there can't be a new project at {path}:", problems))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=path.parent))
+    try:
+        made = scratch / name
+        with as_file(files("underway") / "templates" / "new" / template) as source:
+            _copy(source, made, _words(name, module))
+        if lock:
+            uv.lock(made)
+        os.rename(made, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+
+
+def _problems(path: Path, name: str, module: str, template: str) -> Iterator[str]:
+    if os.path.lexists(path):
+        yield "it is there already; say another path"
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        yield f"{name!r} can't name a project; use lower-case letters, digits, _ and -, beginning with a letter"
+    if not _MODULE.fullmatch(module) or keyword.iskeyword(module) or keyword.issoftkeyword(module):
+        yield f"{module!r} can't name a module; --module says another"
+    elif module in sys.stdlib_module_names or module in _TAKEN:
+        yield f"the module {module!r} would hide another of that name; --module says another"
+    if template == "stream" and name == "cluster":
+        yield "a release called cluster would have two commands of one name"
+
+
+def _words(name: str, module: str) -> dict[str, str]:
+    """The words of the templates, which are the names of a project that works as it is."""
+    application = name.replace("-", "_")
+    return {"app-name": name, "app_name": application, "APP_NAME": application.upper(), "app_module": module}
+
+
+def _copy(source: Path, target: Path, words: dict[str, str]) -> None:
+    for file in sorted(source.rglob("*")):
+        if file.is_dir() or "__pycache__" in file.parts:
+            continue
+        place = target / _filled(str(file.relative_to(source)), words)
+        if place.name == "gitignore":
+            place = place.with_name(".gitignore")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.write_text(_filled(file.read_text(encoding="utf-8"), words), encoding="utf-8")
+        except OSError as error:
+            raise BuildError(f"{place} can't be written: {error.strerror}") from error
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text

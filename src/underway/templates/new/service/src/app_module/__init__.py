@@ -1,0 +1,1 @@
+"""A service that counts its visitors."""

@@ -1,0 +1,109 @@
+"""A new project works straight away: it is released, started and tested as its README says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+from uv import find_uv_bin
+
+from projects import ENVIRONMENT, build, free_port, get, run, started, underway
+from underway.errors import BuildError, ProjectError
+from underway.projects import make
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("new")
+    done = underway("new", "hit-counter", "--module", "hits", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "cd hit-counter" in done.stdout
+    return place / "hit-counter"
+
+
+@pytest.mark.e2e
+def test_a_new_service_is_released_and_serves(service: Path) -> None:
+    """From `underway new` to an answer, with nothing in between but `underway release`."""
+    release, port = build(service), free_port()
+
+    with started([release / "bin/hit-counter", "start"], {"HIT_COUNTER_LISTEN": f"tcp://127.0.0.1:{port}"}) as process:
+        url = f"http://127.0.0.1:{port}"
+        assert json.loads(get(f"{url}/health", process))["version"] == "0.1.0"
+        with urlopen(Request(f"{url}/visit/ann", method="POST"), timeout=10) as answer:
+            assert json.load(answer) == {"name": "ann", "visits": 1}
+        assert run([release / "bin/hit-counter", "stop"]).returncode == 0
+
+
+@pytest.mark.e2e
+def test_a_new_project_passes_its_own_tests(service: Path, tmp_path: Path) -> None:
+    """With what it has locked."""
+    environment = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        [find_uv_bin(), "run", "--locked", "--python", sys.executable, "pytest", "-p", "no:cacheprovider"],
+        cwd=service,
+        env={**environment, "UV_PROJECT_ENVIRONMENT": str(tmp_path / "venv"), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.e2e
+def test_the_readme_of_a_new_project_explains_each_of_its_files(service: Path) -> None:
+    """By name; and no file has a word of the template left."""
+    readme = (service / "README.md").read_text()
+    for file in (path for path in service.rglob("*") if path.is_file() and "build" not in path.parts):
+        name = str(file.relative_to(service))
+        assert (
+            name in {".gitignore", "README.md"}
+            or name.endswith("__init__.py")
+            or any(f"`{part}`" in readme for part in (name, f"{Path(name).parts[0]}/"))
+        ), name
+        assert not {"app-name", "app_name", "app_module", "APP_NAME"} & {*file.read_text().split()}, name
+
+
+@pytest.mark.parametrize(
+    ("path", "module", "problem"),
+    [
+        ("there", None, "it is there already"),
+        ("Upper", None, "'Upper' can't name a project"),
+        ("-x", None, "can't name a project"),
+        ("a b", None, "can't name a project"),
+        ("json", None, "the module 'json' would hide another"),
+        ("class", None, "'class' can't name a module"),
+        ("fine", "9lives", "'9lives' can't name a module"),
+        ("fine", "tests", "would hide another"),
+        ("fine", "underway_runtime", "would hide another"),
+    ],
+)
+def test_what_can_be_no_project_is_refused(tmp_path: Path, path: str, module: str | None, problem: str) -> None:
+    """An existing path, and names that a project or module can't have; nothing is made."""
+    (tmp_path / "there").mkdir()
+
+    with pytest.raises(ProjectError, match=problem):
+        make(tmp_path / path, "service", module, lock=False)
+
+    assert os.listdir(tmp_path) == ["there"]
+
+
+def test_a_new_project_that_can_not_be_locked_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an index there is an error and no directory; --no-lock makes it all the same."""
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "work").mkdir()
+
+    with pytest.raises(BuildError, match="can't be locked"):
+        make(tmp_path / "work/hits", "service")
+    assert os.listdir(tmp_path / "work") == []
+
+    assert "pyproject.toml" in make(tmp_path / "work/hits", "service", lock=False)
