@@ -221,6 +221,9 @@ def _end(host: Pretend) -> None:
         with suppress(subprocess.TimeoutExpired):
             host.process.wait(TIMEOUT)
         host.process = None
+        deadline = time.monotonic() + TIMEOUT
+        while _run("ip", "netns", "pids", host.netns).strip() and time.monotonic() < deadline:
+            time.sleep(0.01)  # its children end after it; nothing tells us when
 
 
 def _clear(pid: int) -> None:
@@ -248,8 +251,8 @@ def _free_network() -> str:
     raise AssertionError
 
 
-def _run(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True, text=True, timeout=TIMEOUT)
+def _run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=TIMEOUT).stdout
 
 
 def _quietly(*words: str) -> None:

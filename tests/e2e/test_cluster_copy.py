@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.needs_tool("sshd", "openssh-server"),
     pytest.mark.needs_tool("ip", "iproute2"),
     pytest.mark.needs_tool("unshare", "util-linux"),
+    pytest.mark.timeout(300),
 ]
 
 TIMEOUT = 100.0

@@ -78,6 +78,11 @@ def stop(there: Installed, role: str, node: str) -> list[str]:
     return there.cluster(role, "stop", "--name", node)
 
 
+def status(there: Installed, role: str, node: str) -> list[str]:
+    """What a node says of itself, as JSON."""
+    return there.cluster(role, "status", "--json", "--name", node)
+
+
 def commit(there: Installed, role: str, node: str) -> list[str]:
     """Make the version that a node runs the one that boots there."""
     return there.cluster(role, "run", "--name", node, "commit")

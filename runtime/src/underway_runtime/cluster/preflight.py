@@ -94,11 +94,11 @@ def read(text: str, before: float, after: float) -> Facts:
 
 
 def problems(
-    facts: Facts, manifest: Manifest, host: Host, *, needed: int, ports: Mapping[int, str], starts: bool, limits: Limits
+    facts: Facts, manifest: Manifest, host: Host, *, needed: int, port: int, starts: bool, limits: Limits
 ) -> Iterator[str]:
     """All that speaks against this release on this host.
 
-    `needed` are bytes that it takes there; `ports` have to be free, each for something; with `starts` its node is to be started.
+    `needed` are bytes that it takes there; with `starts` its node is to be started, at `port` or at any that is free.
     """
     machine, _, _ = manifest.target.partition("-")
     if facts.system != "Linux" or facts.machine != machine:
@@ -124,12 +124,8 @@ def problems(
     node = host.node(manifest.name)
     if starts and node in facts.nodes:
         yield f"{node} runs there already (pid {facts.nodes[node]}); `deploy --stop` stops it"
-    elif starts:
-        yield from (
-            f"port {port} is taken, and {what} is to listen there"
-            for port, what in ports.items()
-            if port in facts.listening
-        )
+    elif starts and port in facts.listening:
+        yield f"port {port} is taken, and the {host.role} is to listen there"
 
 
 def size_of(manifest: Manifest, there: Manifest | None) -> int:

@@ -1,0 +1,108 @@
+"""The first step of a deploy: every host is asked what it is like, and everything that speaks against it is listed."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import time
+from pathlib import Path
+
+from ..release.errors import UnderwayError, listing
+from . import commands, preflight
+from .copying import Store
+from .hosts import PORT, Host, address
+from .plan import Look, Plan, everywhere, own_node, runs_here
+from .preflight import Facts
+from .transport import Ssh
+
+
+def look(plan: Plan, ssh: Ssh) -> Look:
+    """What every host is like. Raises UnderwayError with everything that speaks against this deploy, on any of them."""
+    facts, problems = ask(plan, ssh)
+    store = Store(Path(plan.here.directory), plan.manifest, Path())
+    port, speaks = 0, list[str]()
+    if plan.starts and facts:
+        try:
+            where = address(listening(plan, facts))
+            port, speaks = where[1], _here_problems(plan, where)
+        except UnderwayError as error:
+            speaks = [str(error)]
+    for host, each in facts.items():
+        there = plan.manifest.release_id in each.releases.values()
+        problems += [
+            f"{host.host}: {problem}"
+            for problem in preflight.problems(
+                each,
+                plan.manifest,
+                host,
+                needed=0 if there else preflight.size_of(plan.manifest, store.known(each)),
+                port=port if host.role == "master" else plan.fleet.worker_port,
+                starts=plan.starts,
+                limits=plan.fleet.limits,
+            )
+        ]
+    if problems or speaks:
+        raise UnderwayError(listing("nothing was changed, for this can't be deployed:", [*problems, *speaks]))
+    return facts
+
+
+def ask(plan: Plan, ssh: Ssh) -> tuple[dict[Host, Facts], list[str]]:
+    """What the hosts say of themselves, and those that say nothing."""
+    loader = preflight.loader_of(Path(plan.here.directory), plan.here.version)
+    command = commands.preflight(plan.fleet.directory or plan.here.name, loader)
+    script = preflight.SCRIPT.read_bytes()
+
+    def one(host: Host) -> Facts | str:
+        before = time.time()
+        answer = ssh.run(host, command, feed=script)
+        if answer.status:
+            return answer.reason
+        try:
+            return preflight.read(answer.output, before, time.time())
+        except ValueError as error:
+            return str(error)
+
+    said = everywhere(plan, plan.hosts, one)
+    facts = {host: each for host, each in said.items() if isinstance(each, Facts)}
+    return facts, [f"{host.host}: {each}" for host, each in said.items() if isinstance(each, str)]
+
+
+def listening(plan: Plan, facts: Look) -> str:
+    """Where the master listens. Raises UnderwayError when that has to be said."""
+    if plan.fleet.listen:
+        return plan.fleet.listen
+    if plan.master in facts:
+        assert plan.master is not None
+        return f"{bracketed(facts[plan.master].address or plan.master.host)}:{PORT}"
+    seen = {each.client for each in facts.values()}
+    if len(seen) != 1 or not all(seen):
+        raise UnderwayError(
+            f"the hosts see this machine at {' and '.join(sorted(seen)) or 'no address'}; say where the master listens: --listen"
+        )
+    return f"{bracketed(seen.pop())}:{PORT}"
+
+
+def bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _here_problems(plan: Plan, listen: tuple[str, int]) -> list[str]:
+    """What speaks against the master here, or against a cluster over the network at all."""
+    problems = []
+    host, port = listen[0].strip("[]"), listen[1]
+    if importlib.util.find_spec("cryptography") is None and not host.startswith("127."):
+        problems.append('certificates need `cryptography`; depend on "underway-runtime[cluster]"')
+    if plan.master is None:
+        if runs_here(plan):
+            problems.append(f"{own_node(plan)} runs here already; `deploy --stop` stops it")
+        else:
+            try:
+                family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+                with socket.socket(family, kind) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(place)
+            except OSError as error:
+                problems.append(
+                    f"the master can't listen at {host}:{port} here: {error.strerror}; --listen says where else"
+                )
+    return problems
