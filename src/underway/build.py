@@ -29,7 +29,7 @@ from .options import DEFAULTS, REFERENCE
 from .project import Definition, Project, definition, load_callable, member_start, read, version_problems
 from .release import Application, Release, Step
 from .stage import make_stage
-from .steps import finished, outcomes
+from .steps import cluster, finished, outcomes
 from .steps import interpreter as copied
 from .steps.publish import check_target, keep_other_versions, publish, workspace
 from .trees import Entry
@@ -210,7 +210,7 @@ def release_of(
     """
     chosen = planned.definition
     applications = starting(staged, starts, chosen.options["lazy"])
-    if not any(application.start for application in applications.values()):
+    if cluster.STEP not in chosen.options["steps"] and not any(app.start for app in applications.values()):
         raise ProjectError(_nothing_starts(chosen))
     _check_servers(applications)
     if chosen.version is None and chosen.version_from not in applications:

@@ -34,7 +34,7 @@ from .errors import BuildError, ProjectError
 from .interpreters import markers
 from .project import Definition, definition, read
 from .release import Application, Release
-from .steps import boot, configuration
+from .steps import ASSEMBLE, boot, cluster, configuration
 from .steps.publish import check_target, publish, workspace
 
 PLACE = Path("build", "run")
@@ -74,6 +74,8 @@ def prepare(root: Path, name: str | None, *, env: str | None = None, sync: bool 
     with workspace(target) as place:
         release = release_of(planned, applications, starts, place / chosen.name)
         check_target(target, release.version, overwrite=True)
+        if cluster.STEP in release.steps:
+            release = cluster.step(replace(release, steps=(ASSEMBLE,)))
         _write(release, planned, environment)
         publish(release.path, target)
     projects = {root, *(package.project for package in planned.lock.packages if package.project is not None)}

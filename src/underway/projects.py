@@ -16,22 +16,26 @@ from . import uv
 from .errors import BuildError, ProjectError, listing
 from .project import LONGEST_NAME, NAME
 
-TEMPLATES = ("service",)
+TEMPLATES = ("service", "stream")
 
 _MODULE = re.compile(r"[a-z][a-z0-9_]*")
 _TAKEN = frozenset({"tests", "config", "underway", "underway_runtime", "cluster"})
 """What a module of a project can't be called: directories of the template, and what a release brings itself."""
 
 
-def make(path: Path, template: str, module: str | None = None, *, lock: bool = True) -> list[str]:
+def make(
+    path: Path, template: str, module: str | None = None, *, develop: Path | None = None, lock: bool = True
+) -> list[str]:
     """Make a project at `path`, named after its last part, and return its files, sorted.
+
+    With `develop` it takes the runtime from that checkout of underway, where it depends on it.
 
     Raises ProjectError for a path that is there and for names that can't be used, with everything that is wrong, and BuildError
     when uv can't lock it. Nothing is left then.
     """
     name = path.name
     module = module if module is not None else name.replace("-", "_")
-    if problems := [*_problems(path, name, module, template)]:
+    if problems := [*_problems(path, name, module, template, develop)]:
         raise ProjectError(listing(f"there can't be a new project at {path}:", problems))
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=path.parent))
@@ -39,6 +43,10 @@ def make(path: Path, template: str, module: str | None = None, *, lock: bool = T
         made = scratch / name
         with as_file(files("underway") / "templates" / "new" / template) as source:
             _copy(source, made, _words(name, module))
+        if develop is not None:
+            origin = f'\n[tool.uv.sources]\nunderway-runtime = {{ path = "{develop}/runtime" }}\n'
+            with (made / "pyproject.toml").open("a", encoding="utf-8") as pyproject:
+                pyproject.write(origin)
         if lock:
             uv.lock(made)
         os.rename(made, path)
@@ -47,7 +55,7 @@ def make(path: Path, template: str, module: str | None = None, *, lock: bool = T
     return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
 
 
-def _problems(path: Path, name: str, module: str, template: str) -> Iterator[str]:
+def _problems(path: Path, name: str, module: str, template: str, develop: Path | None) -> Iterator[str]:
     if os.path.lexists(path):
         yield "it is there already; say another path"
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
@@ -56,6 +64,10 @@ def _problems(path: Path, name: str, module: str, template: str) -> Iterator[str
         yield f"{module!r} can't name a module; --module says another"
     elif module in sys.stdlib_module_names or module in _TAKEN:
         yield f"the module {module!r} would hide another of that name; --module says another"
+    if develop is not None and not (develop / "runtime/pyproject.toml").is_file():
+        yield f"{develop} is no checkout of underway: there is no runtime/pyproject.toml"
+    if develop is not None and template != "stream":
+        yield f"a {template} does not depend on the runtime; leave out --develop"
     if template == "stream" and name == "cluster":
         yield "a release called cluster would have two commands of one name"
 

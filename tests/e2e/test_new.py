@@ -12,9 +12,12 @@ from urllib.request import Request, urlopen
 import pytest
 from uv import find_uv_bin
 
+from node_helpers import read_until
 from projects import ENVIRONMENT, build, free_port, get, run, started, underway
 from underway.errors import BuildError, ProjectError
 from underway.projects import make
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +27,35 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert "cd hit-counter" in done.stdout
     return place / "hit-counter"
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("new")
+    done = underway("new", "word-count", "--template", "stream", "--develop", REPOSITORY, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place / "word-count"
+
+
+@pytest.fixture(params=["service", "stream"])
+def project(request: pytest.FixtureRequest) -> Path:
+    """Each template, as it was made."""
+    made: Path = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.mark.e2e
+def test_a_new_stream_runs_over_a_cluster_straight_away(stream: Path) -> None:
+    """From `underway new` to counted words, with nothing in between but `underway release` and `bin/cluster`."""
+    command = build(stream) / "bin/cluster"
+
+    with started([command, "local", "start", "--deploy", "word_count:deploy"]) as process:
+        assert process.stdout is not None
+        read_until(process.stdout, r"^rose \d+$")
+        asked = "import word_count; print((await word_count.feed(['rose'] * 100))['rose'] > 100)"
+        done = run([command, "local", "run", "rpc", asked])
+        assert done.stdout.splitlines()[0] == "True", done.stderr
+        assert run([command, "local", "stop"]).returncode == 0
 
 
 @pytest.mark.e2e
@@ -40,12 +72,12 @@ def test_a_new_service_is_released_and_serves(service: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_a_new_project_passes_its_own_tests(service: Path, tmp_path: Path) -> None:
+def test_a_new_project_passes_its_own_tests(project: Path, tmp_path: Path) -> None:
     """With what it has locked."""
     environment = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
         [find_uv_bin(), "run", "--locked", "--python", sys.executable, "pytest", "-p", "no:cacheprovider"],
-        cwd=service,
+        cwd=project,
         env={**environment, "UV_PROJECT_ENVIRONMENT": str(tmp_path / "venv"), "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -57,11 +89,11 @@ def test_a_new_project_passes_its_own_tests(service: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.e2e
-def test_the_readme_of_a_new_project_explains_each_of_its_files(service: Path) -> None:
+def test_the_readme_of_a_new_project_explains_each_of_its_files(project: Path) -> None:
     """By name; and no file has a word of the template left."""
-    readme = (service / "README.md").read_text()
-    for file in (path for path in service.rglob("*") if path.is_file() and "build" not in path.parts):
-        name = str(file.relative_to(service))
+    readme = (project / "README.md").read_text()
+    for file in (path for path in project.rglob("*") if path.is_file() and "build" not in path.parts):
+        name = str(file.relative_to(project))
         assert (
             name in {".gitignore", "README.md"}
             or name.endswith("__init__.py")
@@ -90,6 +122,8 @@ def test_what_can_be_no_project_is_refused(tmp_path: Path, path: str, module: st
 
     with pytest.raises(ProjectError, match=problem):
         make(tmp_path / path, "service", module, lock=False)
+    with pytest.raises(ProjectError, match="is no checkout of underway"):
+        make(tmp_path / "fine", "stream", develop=tmp_path, lock=False)
 
     assert os.listdir(tmp_path) == ["there"]
 
