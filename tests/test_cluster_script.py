@@ -122,6 +122,20 @@ def test_options_that_deploy_does_not_have_are_refused(line: str) -> None:
         script._deploy_parser().parse_args(words if mode in {"d", "deploy"} else ["--frobnicate"])
 
 
+def test_a_master_waits_for_the_workers_of_a_file(tmp_path: Path) -> None:
+    """A list, or a table, whose masters are no workers; what can't be understood is refused with the file's name."""
+    (tmp_path / "list").write_text("alpha:x # one\nb@beta")
+    (tmp_path / "table.toml").write_text('hosts = ["alpha", { host = "gamma", role = "master" }]')
+    (tmp_path / "wrong").write_text("--all")
+
+    assert asked(f"master daemon -f {tmp_path}/list").workers == ("wc_worker@alpha", "b@beta")
+    assert asked(f"master daemon delta -f {tmp_path}/table.toml").workers == ("wc_worker@delta", "wc_worker@alpha")
+    with pytest.raises(UsageError, match="wrong: the hosts can't be understood"):
+        asked(f"master daemon -f {tmp_path}/wrong")
+    with pytest.raises(UnderwayError, match="No such file"):
+        asked(f"master daemon -f {tmp_path}/none")
+
+
 def test_a_cookie_is_read_from_a_file_of_its_owner(tmp_path: Path) -> None:
     """And never from an argument; one that others can read, or that is none, is refused."""
     file = tmp_path / "cookie"
