@@ -23,6 +23,9 @@ import pytest
 
 TIMEOUT = 60.0
 
+_letters = itertools.cycle("abcdefghijklmnopqrstuvwyz")
+"""For the networks of this process; x stands in names already."""
+
 _INIT = """\
 set -e
 mkdir -p {disk}/upper {disk}/work {root}
@@ -136,7 +139,7 @@ def network(base: Path, count: int, disk: str = "512m") -> Iterator[Network]:
     if os.geteuid() != 0:
         pytest.skip("hosts of their own need root")
     sweep()
-    own = os.getpid()
+    own = f"{os.getpid()}{next(_letters)}"
     bridge = f"uwb{own}"
     net = _free_network()
     base.mkdir(parents=True, exist_ok=True)
@@ -168,11 +171,10 @@ def network(base: Path, count: int, disk: str = "512m") -> Iterator[Network]:
 def sweep() -> None:
     """Clear what sessions left that are no more."""
     there = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, timeout=TIMEOUT).stdout
-    names = _namespaces() + re.findall(r"^\d+: (uw[bv\d]\w*)", there, re.MULTILINE)
-    pids = {int(found[1]) for name in names if (found := re.match(r"uwb?(\d+)", name))}
-    for pid in pids:
+    names = _namespaces() + re.findall(r"^\d+: (uw\w+)", there, re.MULTILINE)
+    for own, pid in {(found[1], found[2]) for name in names if (found := re.match(r"uwb?((\d+)[a-z])", name))}:
         if not Path(f"/proc/{pid}").exists():
-            _clear(pid)
+            _clear(own)
 
 
 def _begin(bridge: str, control: str) -> None:
@@ -226,15 +228,15 @@ def _end(host: Pretend) -> None:
             time.sleep(0.01)  # its children end after it; nothing tells us when
 
 
-def _clear(pid: int) -> None:
+def _clear(own: str) -> None:
     for name in _namespaces():
-        if name.startswith(f"uw{pid}x"):
+        if name.startswith(f"uw{own}x"):
             for process in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split():
                 with suppress(ProcessLookupError):
                     os.kill(int(process), signal.SIGKILL)
             _quietly("ip", "link", "del", name.replace("x", "v"))
             _quietly("ip", "netns", "del", name)
-    _quietly("ip", "link", "del", f"uwb{pid}")
+    _quietly("ip", "link", "del", f"uwb{own}")
 
 
 def _namespaces() -> list[str]:

@@ -58,6 +58,42 @@ def net(tmp_path: Path) -> Iterator[Network]:
         yield made
 
 
+@pytest.mark.drill
+def test_eight_hosts_get_it_at_once_and_what_was_cut_off_is_made_good(releases: Path, tmp_path: Path) -> None:
+    """Two are cut off in the middle; the others are not held up by them, and then all have the same."""
+    with network(tmp_path / "net", 8) as net:
+        for slow in net.hosts[:2]:
+            net.rate(slow, 4)
+        with spawned(releases, net) as process:
+            assert process.stderr is not None
+            said = sorted(process.stderr.readline().partition(":")[0] for _ in range(6))
+            for slow in net.hosts[:2]:
+                net.cut(slow)
+            rest = process.communicate(timeout=TIMEOUT)[1]
+        assert said == net.names[2:]
+        assert process.returncode == 5
+        assert "could not be copied to 2 of 8 hosts" in rest
+        for slow in net.hosts[:2]:
+            net.heal(slow)
+            net.rate(slow, 0)
+
+        sent = copied(releases, net)
+        assert sorted(host for host, size in sent.items() if size) == net.names[:2]
+        changed = copied(releases, net, "0.1.1")
+        assert len(changed) == 8
+        assert 0 < max(changed.values()) < 100_000
+
+
+def spawned(release: Path, net: Network) -> subprocess.Popen[str]:
+    """``bin/cluster deploy --copy-only`` to all hosts."""
+    return subprocess.Popen(
+        [str(release / "bin/cluster"), "deploy", *net.names, "--ssh-config", str(net.ssh_config), "--copy-only"],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(net.base), "RELEASE_VSN": "0.1.0"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def deploy(
     release: Path, net: Network, *arguments: str, version: str = "0.1.0", hosts: list[Pretend] | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -154,12 +190,7 @@ def test_a_host_that_is_cut_off_while_it_is_copied_to_is_named(releases: Path, n
     """The others have it, and the same command goes on where this ended."""
     slow = net.hosts[1]
     net.rate(slow, 4)
-    with subprocess.Popen(
-        [releases / "bin/cluster", "deploy", *net.names, "--ssh-config", net.ssh_config, "--copy-only"],
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(net.base), "RELEASE_VSN": "0.1.0"},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with spawned(releases, net) as process:
         assert process.stderr is not None
         said = [process.stderr.readline(), process.stderr.readline()]
         net.cut(slow)

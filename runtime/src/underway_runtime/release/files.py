@@ -37,22 +37,26 @@ def clear(path: Path) -> None:
 
 def sync_directory(path: Path) -> None:
     """See that what was renamed, made or removed in a directory survives a power cut."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    _sync(str(path))
 
 
 def sync_tree(path: Path) -> None:
-    """The same for a file, or a directory with everything below it."""
-    if path.is_file() and not path.is_symlink():
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    elif path.is_dir() and not path.is_symlink():
-        for below in path.iterdir():
-            sync_tree(below)
-        sync_directory(path)
+    """The same for a file, or a directory with everything below it; links are none of it."""
+    if path.is_symlink():
+        return
+    if not path.is_dir():
+        _sync(str(path))
+        return
+    for directory, _, names in os.walk(path):
+        for name in names:
+            if not os.path.islink(file := f"{directory}/{name}"):
+                _sync(file)
+        _sync(directory)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Manifest:
     glibc: str = ""
     """The oldest glibc that it runs with, ``2.36``; empty for any."""
 
-    @property
+    @cached_property
     def release_id(self) -> str:
         """64 hexadecimal digits: the digest of everything in the manifest."""
         return hashlib.sha256(json.dumps(_document(self), sort_keys=True).encode()).hexdigest()
