@@ -1,6 +1,6 @@
 # Two commands on a fresh machine with python3, python3-venv and make: `make demo` and `make test`.
 #
-#   make demo     builds the example as a release, starts it, calls it, shows the answers, stops it
+#   make demo     builds the examples as releases, starts them, here and on hosts, shows the answers, stops them
 #   make test     the gate: lint, types, imports, tests
 #   make drills   the full counts of what the gate runs as a sample
 #   make bench    side-by-side measurements

@@ -12,7 +12,7 @@ nox.needs_version = ">=2025.11"
 nox.options.sessions = ["lint", "types", "imports", "tests"]
 
 BIN = Path(sys.executable).parent
-TYPED = ["src", "runtime/src", "tests", "bench", "examples/demo.py", "noxfile.py"]
+TYPED = ["src", "runtime/src", "tests", "bench", "examples/demo.py", "examples/demo_cluster.py", "noxfile.py"]
 
 
 def run(session: nox.Session, tool: str, *args: str, **env: str) -> None:
@@ -73,5 +73,6 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
-    """Build examples/chat as a release, start it, call it, show the answers, stop it."""
+    """Build examples/chat as a release, start it, call it, show the answers, stop it; then the word count on three hosts."""
     run(session, "python", "examples/demo.py", *session.posargs)
+    run(session, "python", "examples/demo_cluster.py", *session.posargs)

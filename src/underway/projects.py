@@ -44,7 +44,7 @@ def make(
         with as_file(files("underway") / "templates" / "new" / template) as source:
             _copy(source, made, _words(name, module))
         if develop is not None:
-            origin = f'\n[tool.uv.sources]\nunderway-runtime = {{ path = "{develop}/runtime" }}\n'
+            origin = f'\n[tool.uv.sources]\nunderway-runtime = {{ path = "{develop}/runtime", editable = true }}\n'
             with (made / "pyproject.toml").open("a", encoding="utf-8") as pyproject:
                 pyproject.write(origin)
         if lock:

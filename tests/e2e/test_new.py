@@ -141,3 +141,12 @@ def test_a_new_project_that_can_not_be_locked_is_not_left_behind(
     assert os.listdir(tmp_path / "work") == []
 
     assert "pyproject.toml" in make(tmp_path / "work/hits", "service", lock=False)
+
+
+def test_the_example_is_what_the_template_makes(tmp_path: Path) -> None:
+    """examples/wordcount has the code and the tests of a new stream, to the letter."""
+    make(tmp_path / "wordcount", "stream", lock=False)
+
+    for mine in (file for place in ("src", "tests") for file in (tmp_path / "wordcount" / place).rglob("*.py")):
+        name = str(mine.relative_to(tmp_path)).replace("test_stream", "test_wordcount")
+        assert (REPOSITORY / "examples" / name).read_text() == mine.read_text(), name

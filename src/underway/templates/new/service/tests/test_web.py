@@ -1,7 +1,8 @@
 """The service, asked as its users ask it."""
 
-from app_module.web import app
 from starlette.testclient import TestClient
+
+from app_module.web import app
 
 
 def test_it_says_how_it_is() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import app_module
 import pytest
 
+import app_module
 from underway_runtime import cluster
 
 
