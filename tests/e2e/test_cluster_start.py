@@ -183,6 +183,32 @@ def test_a_cluster_is_deployed_asked_and_stopped(cluster: Cluster, tmp_path: Pat
     assert cluster.run("master", "pid").returncode == 1
 
 
+def test_the_master_may_be_a_host_too_and_a_cookie_that_of_all(cluster: Cluster, tmp_path: Path) -> None:
+    """Where the table says so; the cookie goes there without being in any list of words, and nothing runs here."""
+    table, cookie = tmp_path / "cluster.toml", tmp_path / "cookie"
+    table.write_text(
+        f'directory = "{PLACE}"\nhosts = ["host1:a", "host2:b", {{ host = "host3", role = "master" }}]\n[limits]\nconnect = 3\n'
+    )
+    cookie.write_text("a secret of this test\n")
+    cookie.chmod(0o600)
+    host = cluster.net.hosts[2]
+    done = cluster.deploy("-f", str(table), "-m", "daemon", "--cookie-file", str(cookie))
+    assert done.returncode == 0, done.stderr
+
+    asked = f"{PLACE}/bin/cluster master run --name crew_master@host3"
+    code = "'from underway_runtime import cluster; len(cluster.members())'"
+    assert cluster.net.ssh(host, "sh", "-c", f"RELEASE_COOKIE='a secret of this test' {asked} rpc {code}") == "2\n"
+    assert cluster.net.ssh(host, "sh", "-c", f"RELEASE_COOKIE='another' {asked} rpc {code}", check=False) == ""
+    assert cluster.run("master", "pid").returncode == 1
+    for each in cluster.net.hosts:
+        lines = cluster.net.ssh(each, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+        assert "secret" not in lines
+
+    stopped = cluster.deploy("-f", str(table), "--stop")
+    assert stopped.returncode == 0, stopped.stderr
+    assert [cluster.nodes(each) for each in cluster.net.hosts] == [[], [], []]
+
+
 def test_when_one_worker_does_not_start_the_others_are_stopped(cluster: Cluster) -> None:
     """With the host that failed by name, what it said, and the status of what was undone."""
     assert cluster.deploy("--copy-only").returncode == 0
