@@ -108,10 +108,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+def started(
+    command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path = Path("/")
+) -> Iterator[subprocess.Popen[str]]:
     """A process that is ended, by SIGKILL if need be, when the block is left."""
     process = subprocess.Popen(
-        command, env=dict(env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
+        command, env=dict(env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd
     )
     try:
         yield process

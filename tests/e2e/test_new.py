@@ -12,8 +12,8 @@ from urllib.request import Request, urlopen
 import pytest
 from uv import find_uv_bin
 
-from node_helpers import read_until
-from projects import ENVIRONMENT, build, free_port, get, run, started, underway
+from node_helpers import eventually, read_until
+from projects import ENVIRONMENT, UNDERWAY, build, free_port, get, run, started, underway
 from underway.errors import BuildError, ProjectError
 from underway.projects import make
 
@@ -56,6 +56,19 @@ def test_a_new_stream_runs_over_a_cluster_straight_away(stream: Path) -> None:
         done = run([command, "local", "run", "rpc", asked])
         assert done.stdout.splitlines()[0] == "True", done.stderr
         assert run([command, "local", "stop"]).returncode == 0
+
+
+@pytest.mark.e2e
+def test_a_new_stream_runs_from_the_project(stream: Path) -> None:
+    """`underway run` is local mode, with the engine, and takes the commands of a release."""
+    command = stream / "build/run/word-count/bin/word-count"
+    with started([UNDERWAY, "run"], ENVIRONMENT, cwd=stream) as process:
+        assert process.stdout is not None
+        read_until(process.stdout, "has joined")
+        eventually(lambda: run([command, "status"]).returncode == 0, "it runs")
+        done = run([command, "rpc", "import word_count; print(await word_count.deploy(['a rose']))"])
+        assert done.stdout.splitlines()[0] == "{'a': 1, 'rose': 1}", done.stderr
+        assert run([command, "stop"]).returncode == 0
 
 
 @pytest.mark.e2e
