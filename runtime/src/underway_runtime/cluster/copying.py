@@ -17,6 +17,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from ..release import archive, compression, delta, layout
@@ -53,14 +54,9 @@ class Store:
     def known(self, facts: Facts) -> Manifest | None:
         """A version that the host has and that is here too, the very same; None where there is none."""
         for version, release_id in sorted(facts.releases.items(), reverse=True):
-            place = ReleaseDirectory(self.root).version(version).manifest
-            if version != self.manifest.version and place.is_file():
-                try:
-                    manifest = read(place)
-                except UnderwayError:
-                    continue
-                if manifest.release_id == release_id:
-                    return manifest
+            manifest = _here(self.root, version) if version != self.manifest.version else None
+            if manifest is not None and manifest.release_id == release_id:
+                return manifest
         return None
 
     def parcel(self, facts: Facts) -> Parcel | None:
@@ -106,6 +102,15 @@ class Store:
         made = delta.path(self.scratch, self.manifest.name, old.version, self.manifest.version)
         delta.create(made, (self.root, old), (self.root, self.manifest), layout.EARLIEST)
         return made
+
+
+@lru_cache
+def _here(root: Path, version: str) -> Manifest | None:
+    """Read once, however many hosts have it."""
+    try:
+        return read(ReleaseDirectory(root).version(version).manifest)
+    except UnderwayError:
+        return None
 
 
 def _repack(source: Path, target: Path) -> None:

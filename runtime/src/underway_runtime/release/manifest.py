@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,11 @@ def read(file: Path) -> Manifest:
         raise DamagedRelease(f"the manifest {file} can't be read: {error}") from None
 
 
+@lru_cache(maxsize=4)
 def parse(data: bytes) -> Manifest:
     """The manifest in the bytes of a ``manifest.json``, which may come from anyone: every type is checked.
+
+    One command meets the same manifest several times; with thousands of files that is felt.
 
     Whether its paths may be written to is not; `layout.problems` says that. Raises ValueError with what is wrong with it.
     """
