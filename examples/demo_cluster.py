@@ -66,11 +66,11 @@ def over_hosts(cluster: Path, net: Network) -> None:
         heading("Ask it")
         run(cluster, "master", "run", "rpc", COUNTS, env=environ)
         expect("how often rose has come", asked(cluster, "master"), "103")
-        heading("What the hosts have counted")
+        heading("What is in the logs of those who count and print")
         for host in net.hosts[1:]:
             log = net.ssh(host, "sh", "-c", "cat wordcount/var/cluster/*/log/*")
-            counted = dict(line.split() for line in log.splitlines() if line.count(" ") == 1 and line[-1].isdigit())
-            print(f"  {host.name}: {counted}")
+            said = [line for line in log.splitlines() if line[-1:].isdigit() and line.count(" ") == 1]
+            print(f"  {host.name}: {', '.join(said[:6])}, ...")
     finally:
         heading("Stop it")
         run(cluster, "deploy", "--stop", *hosts, *ssh, env=environ)
