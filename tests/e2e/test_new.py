@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,18 +102,18 @@ def test_a_new_project_passes_its_own_tests(project: Path, tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.e2e
-def test_the_readme_of_a_new_project_explains_each_of_its_files(project: Path) -> None:
+@pytest.mark.parametrize("template", ["service", "stream"])
+def test_the_readme_of_a_new_project_explains_each_of_its_files(template: str, tmp_path: Path) -> None:
     """By name; and no file has a word of the template left."""
-    readme = (project / "README.md").read_text()
-    for file in (path for path in project.rglob("*") if path.is_file() and "build" not in path.parts):
-        name = str(file.relative_to(project))
-        assert (
-            name in {".gitignore", "README.md"}
-            or name.endswith("__init__.py")
-            or any(f"`{part}`" in readme for part in (name, f"{Path(name).parts[0]}/"))
-        ), name
-        assert not {"app-name", "app_name", "app_module", "APP_NAME"} & {*file.read_text().split()}, name
+    root = tmp_path / "hit-counter"
+    made = make(root, template, "hits", lock=False)
+    readme = (root / "README.md").read_text()
+    explained = [name for name in made if name not in {".gitignore", "README.md"} and not name.endswith("__init__.py")]
+
+    for name in [*explained, "uv.lock"]:
+        assert any(f"`{part}`" in readme for part in (name, f"{Path(name).parts[0]}/")), name
+    for name in made:
+        assert not re.search(r"app[-_](name|module)", (root / name).read_text(), re.IGNORECASE), name
 
 
 @pytest.mark.parametrize(
