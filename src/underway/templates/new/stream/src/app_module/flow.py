@@ -91,16 +91,21 @@ class Next:
     keyed: bool = False
 
     async def put(self, batch: list[Any]) -> None:
-        """Share it out, by key or in turns, and wait until it has come through."""
+        """Share it out by key, or send it to the station on this node or else to one after the other; wait until it has come
+        through."""
         if not self.stations:
             return
-        shares: dict[int, list[Any]] = {}
-        for record in batch:
-            number = zlib.crc32(repr(record[0]).encode()) if self.keyed else next(_turns)
-            shares.setdefault(number % len(self.stations), []).append(record)
+        shares: dict[Actor[Any], list[Any]] = {}
+        if self.keyed:
+            for record in batch:
+                number = zlib.crc32(repr(record[0]).encode()) % len(self.stations)
+                shares.setdefault(self.stations[number], []).append(record)
+        else:
+            near = [station for station in self.stations if station.member == cluster.here()]
+            shares[(near or self.stations)[next(_turns) % len(near or self.stations)]] = batch
         async with asyncio.TaskGroup() as group:
-            for number, share in shares.items():
-                group.create_task(self.stations[number].call(Station.put, share))
+            for station, share in shares.items():
+                group.create_task(station.call(Station.put, share))
 
 
 _turns = count()
