@@ -228,9 +228,13 @@ def _end(host: Pretend) -> None:
         with suppress(subprocess.TimeoutExpired):
             host.process.wait(TIMEOUT)
         host.process = None
+        # Its children end after it, and a socket that listens even after its process; nothing tells us when.
         deadline = time.monotonic() + TIMEOUT
-        while _run("ip", "netns", "pids", host.netns).strip() and time.monotonic() < deadline:
-            time.sleep(0.01)  # its children end after it; nothing tells us when
+        sockets = ("ip", "netns", "exec", host.netns, "cat", "/proc/net/tcp")
+        while (
+            _run("ip", "netns", "pids", host.netns).strip() or " 0A " in _run(*sockets)
+        ) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def _clear(own: str) -> None:

@@ -55,7 +55,7 @@ def test_a_new_stream_runs_over_a_cluster_straight_away(stream: Path) -> None:
         read_until(process.stdout, r"^rose \d+$")
         asked = "import word_count; print((await word_count.feed(['rose'] * 100))['rose'] > 100)"
         done = run([command, "local", "run", "rpc", asked])
-        assert done.stdout.splitlines()[0] == "True", done.stderr
+        assert "True" in done.stdout.splitlines(), done.stderr
         assert run([command, "local", "stop"]).returncode == 0
 
 
@@ -68,7 +68,7 @@ def test_a_new_stream_runs_from_the_project(stream: Path) -> None:
         read_until(process.stdout, "has joined")
         eventually(lambda: run([command, "status"]).returncode == 0, "it runs")
         done = run([command, "rpc", "import word_count; print(await word_count.deploy(['a rose']))"])
-        assert done.stdout.splitlines()[0] == "{'a': 1, 'rose': 1}", done.stderr
+        assert "{'a': 1, 'rose': 1}" in done.stdout.splitlines(), done.stderr
         assert run([command, "stop"]).returncode == 0
 
 
