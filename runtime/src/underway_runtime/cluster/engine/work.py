@@ -31,7 +31,10 @@ class Work:
         self._client = await Client(
             address, asynchronous=True, security=security, set_as_default=False, direct_to_workers=True
         )
-        self._client.scheduler_comm.interval = TOGETHER
+        connection = self._client.scheduler_comm
+        if connection is None:
+            raise OSError("the master has closed the connection at once")
+        connection.interval = TOGETHER
 
     async def close(self) -> None:
         self._held.clear()
