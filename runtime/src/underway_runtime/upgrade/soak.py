@@ -12,6 +12,7 @@ its process ends                      the keeper starts the permanent version; m
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from ..node import events
@@ -24,13 +25,11 @@ from .handler import Handler, changing, mark_failed
 def stand(handler: Handler, place: Place, installed: dict[str, Any]) -> None:
     """Watch what `install` has installed. Raises UndoneError, and BusyError where there is to be another version meanwhile."""
     version, before = installed["version"], installed["before"]
-    connection = connect(place)
     try:
-        missed, ended = _missed(connection, version), False
+        with closing(connect(place)) as connection:
+            missed, ended = _missed(connection, version), False
     except UnderwayError as error:
         missed, ended = [f"it ended after it had taken over: {error}"], True
-    finally:
-        connection.close()
     if not missed:
         return
     why = "; ".join(missed)
