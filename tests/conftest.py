@@ -23,9 +23,11 @@ MISSING = "missing tool: "
 
 Count: TypeAlias = Callable[[int, int], int]
 
+DRILLS = os.environ.get("UNDERWAY_DRILLS") == "1"
+
 settings.register_profile("gate", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("drills", deadline=None, max_examples=2_000)
-settings.load_profile("drills" if os.environ.get("UNDERWAY_DRILLS") == "1" else "gate")
+settings.load_profile("drills" if DRILLS else "gate")
 
 
 def find_tool(name: str) -> str | None:
@@ -39,6 +41,17 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = tempfile.mkdtemp(prefix="underway-tests-")
         os.environ |= {"UNDERWAY_TESTS": directory, "UNDERWAY_CACHE": f"{directory}/cache"}
         config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In ``make drills`` what tries more there is a drill too, before those are selected; each has an hour, if not told."""
+    for item in items if DRILLS else []:
+        assert isinstance(item, pytest.Function)
+        if "count" in item.fixturenames or getattr(item.obj, "is_hypothesis_test", False):
+            item.add_marker("drill")
+        if item.get_closest_marker("drill") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3_600))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -70,7 +83,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def count() -> Count:
     """``count(sample, full)``: the sample in the gate, the full count in ``make drills``."""
-    return lambda sample, full: full if os.environ.get("UNDERWAY_DRILLS") == "1" else sample
+    return lambda sample, full: full if DRILLS else sample
 
 
 @pytest.fixture(scope="module")

@@ -88,9 +88,7 @@ def read_until_end_or(process: subprocess.Popen[str], text: str) -> None:
 
 KILLS = [pytest.param(who, "start", 23, 3, id=who) for who in ("keeper", "node")]
 ALL_KILLS = [
-    pytest.param(
-        who, command, 1, 10_000, id=f"{who}-{command}-all", marks=[pytest.mark.drill, pytest.mark.timeout(3000)]
-    )
+    pytest.param(who, command, 1, 10_000, id=f"{who}-{command}-all", marks=pytest.mark.drill)
     for who in ("keeper", "node")
     for command in ("start", "daemon")
 ]
