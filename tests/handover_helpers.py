@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import random
 import subprocess
 import threading
@@ -14,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from node_helpers import TIMEOUT, App, Node, Process, read_until
+
+PAUSES = (0, 0, 0.01, 0.1, 0.5)
+LONGER = (*PAUSES, 1.5, *([5] if os.environ.get("UNDERWAY_DRILLS") == "1" else []))
+"""Seconds between two requests of a client; the longer ones for a server that keeps idle connections for longer."""
 
 ASGI = """
 import os
@@ -82,7 +87,7 @@ def clients(
     seed: int = 0,
     *,
     short: int = 0,
-    pauses: Sequence[float] = (0, 0, 0.01, 0.1, 0.5),
+    pauses: Sequence[float] = PAUSES,
 ) -> Iterator[Served]:
     """Clients that never retry, and pause between two requests: `count` that keep their connections, `short` that do not."""
     served, enough = Served(), threading.Event()

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from conftest import Count
-from handover_helpers import ASGI, asgi, children, clients, start, status
+from handover_helpers import ASGI, LONGER, asgi, children, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, terminate
 from versions import add_sealed
 
@@ -31,7 +31,7 @@ def test_up_and_down_without_a_failed_request(make: MakeNode, count: Count) -> N
     add_sealed(node, "2", asgi(SECOND))
     keeper, port = start(node)
 
-    with clients(port) as served:
+    with clients(port, pauses=LONGER) as served:
         for number in range(count(2, 20)):
             version = "21"[number % 2]
             done = node.run("install", version)
@@ -441,7 +441,7 @@ def test_a_service_that_binds_by_itself_hands_over(make: MakeNode, count: Count)
     add_sealed(node, "2", App("web", first.replace('VERSION = "1"', 'VERSION = "2"'), begins))
     keeper, _ = start(node, r"listening on (\d+)")
 
-    with clients(port) as served:
+    with clients(port, pauses=LONGER) as served:
         for number in range(count(2, 20)):
             install(node, "21"[number % 2])
             eventually(lambda version="21"[number % 2]: served.answers[-1:] == [version], "the other version")
