@@ -68,6 +68,15 @@ def recorder(name: str, *, start: str = "pass", stop: str = "pass", requires: tu
     return App(name, source, {"class": f"{name}:App"}, requires, **how)
 
 
+def once_ready(act: str) -> str:
+    """What a recorder does at its start to do this, an expression, as soon as its keeper has been told that it is ready."""
+    ready = "from underway_runtime.node.keeping import Keeping; ready = Keeping.ready"
+    return f"{ready}; Keeping.ready = lambda *told: (ready(*told), {act})"
+
+
+DIES_AT_ONCE = once_ready("__import__('os')._exit(9)")
+
+
 @dataclass
 class Node:
     """A release directory, and the processes that were started from it."""

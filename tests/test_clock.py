@@ -13,7 +13,7 @@ import pytest
 
 from conftest import Count
 from control_helpers import raw, receive
-from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, recorder
+from node_helpers import DIES_AT_ONCE, TIMEOUT, App, MakeNode, Node, eventually, finish, recorder
 from test_keeper import ask, free_port
 from underway_runtime.node.control import frames, handshake
 
@@ -164,9 +164,8 @@ def test_a_clock_that_jumps_is_not_noticed(make: MakeNode, clock: Clock, tmp_pat
 @pytest.mark.needs_tool("faketime", "faketime")
 def test_a_clock_that_jumps_makes_no_storm(make: MakeNode, clock: Clock) -> None:
     """A node that always dies, and each time another year: the limit counts the starts of all of them."""
-    dies = "asyncio.get_running_loop().call_later(0.05, __import__('os')._exit, 9)"
     jumps = "file = __import__('pathlib').Path(__import__('os').environ['FAKETIME_TIMESTAMP_FILE'])"
-    node = make(recorder("one", start=f"{jumps}; file.write_text(f'{{-int(file.read_text()):+d}}'); {dies}"))
+    node = make(recorder("one", start=f"{jumps}; file.write_text(f'{{-int(file.read_text()):+d}}'); {DIES_AT_ONCE}"))
     (node.version / "heart").write_text('{"restarts": 3, "within": 3600, "delay": 0.01}')
     node.environ |= clock.environ
     clock.jump(1)

@@ -129,7 +129,8 @@ def test_a_version_that_fails_never_stops_the_one_before(
 ) -> None:
     """It is killed and marked, the command says why and ends with 4, and the process that runs is the same."""
     node = make(asgi(), libraries=["uvicorn"])
-    node.configure(underway_runtime={"handover_timeout": 3})
+    if reason == "it was not ready in time":
+        node.configure(underway_runtime={"handover_timeout": 3})
     add_sealed(node, "2", app, gates=gates)
     keeper, port = start(node)
     before = status(node)

@@ -20,12 +20,14 @@ import pytest
 from code_server_helpers import installed
 from conftest import Count
 from node_helpers import (
+    DIES_AT_ONCE,
     TIMEOUT,
     App,
     MakeNode,
     Node,
     eventually,
     finish,
+    once_ready,
     read_until,
     recorder,
     terminate,
@@ -92,7 +94,7 @@ def ask(port: int, path: str = "/") -> list[int]:
 def test_the_keeper_is_small_and_its_pid_is_the_pid(make: MakeNode, command: str) -> None:
     """Below 12 MB with sockets, log and heart at work, on every interpreter; `pid` and the pid file name it."""
     port = free_port()
-    node = web(make, port, beat=5)
+    node = web(make, port, beat=60)
     process = node.spawn(command)
     if command == "start":
         read_until(process.stderr, "listening")
@@ -297,7 +299,7 @@ def test_connections_wait_while_there_is_no_node(make: MakeNode, count: Count, p
 
 def test_a_node_that_always_dies_is_started_a_limited_number_of_times(make: MakeNode) -> None:
     """Never a storm: counted, it is the first start and as many as the limit says; then the keeper gives up."""
-    node = make(recorder("one", start="asyncio.get_running_loop().call_later(0.05, __import__('os')._exit, 9)"))
+    node = make(recorder("one", start=DIES_AT_ONCE))
     (node.version / "heart").write_text('{"restarts": 3, "delay": 0.01}')
 
     done = node.run("start")
@@ -324,7 +326,7 @@ def test_a_node_that_was_never_ready_is_not_started_again(make: MakeNode) -> Non
 @pytest.mark.parametrize(("said", "starts"), [("true", 2), ("false", 1)])
 def test_the_variable_release_heart_wins(make: MakeNode, said: str, starts: int) -> None:
     """Over what the release was built with, either way."""
-    node = make(recorder("one", start="asyncio.get_running_loop().call_later(0.05, __import__('os')._exit, 9)"))
+    node = make(recorder("one", start=DIES_AT_ONCE))
     (node.version / "heart").write_text('{"restarts": 1, "delay": 0.01}')
     node.environ["RELEASE_HEART"] = said
 
@@ -344,7 +346,7 @@ def test_a_node_that_ends_well_is_not_started_again(make: MakeNode) -> None:
 
 def test_a_hung_node_is_killed_and_started_again(make: MakeNode) -> None:
     """With `beat`, a node whose loop gives no sign of life counts as dead."""
-    node = make(recorder("one", start="asyncio.get_running_loop().call_later(0.05, time.sleep, 1000)"))
+    node = make(recorder("one", start=once_ready("time.sleep(1000)")))
     (node.version / "heart").write_text('{"restarts": 1, "delay": 0.01, "beat": 0.5}')
 
     done = node.run("start")
@@ -513,7 +515,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_node_once(make: MakeNode) -> None:
 
 def test_a_stop_during_the_pause_before_a_restart_ends_the_keeper(make: MakeNode) -> None:
     """There is no node to wait for."""
-    node = make(recorder("one", start="asyncio.get_running_loop().call_later(0.05, __import__('os')._exit, 9)"))
+    node = make(recorder("one", start=DIES_AT_ONCE))
     (node.version / "heart").write_text('{"delay": 1000, "within": 2000}')
     process = node.spawn("start")
     read_until(process.stderr, "is started again in 1000 s")
@@ -562,8 +564,7 @@ def test_it_works_as_the_first_process_of_a_container(make: MakeNode) -> None:
 
 def test_a_hung_node_without_its_keeper_is_ended(make: MakeNode) -> None:
     """One that can't stop would otherwise hold its lock for ever, and nobody would know of it."""
-    hang = "lambda: (print('hangs', flush=True), time.sleep(1000))"
-    node = make(recorder("one", start=f"asyncio.get_running_loop().call_later(0.05, {hang})"))
+    node = make(recorder("one", start=once_ready("(print('hangs', flush=True), time.sleep(1000))")))
     node.configure(underway_runtime={"stop_timeout": 0.1})
     process = node.spawn("start")
     read_until(process.stdout, "hangs")

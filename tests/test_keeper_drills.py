@@ -13,6 +13,7 @@ import pytest
 from code_server_helpers import RUNTIME, Interpreter
 from disks import small_disk
 from node_helpers import (
+    DIES_AT_ONCE,
     TIMEOUT,
     MakeNode,
     Node,
@@ -208,7 +209,7 @@ def test_a_release_that_may_only_be_read_runs(make: MakeNode, tmp_path: Path) ->
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a time namespace")
 def test_a_clock_that_is_elsewhere_does_not_matter(make: MakeNode) -> None:
     """Pauses and limits are differences on the monotonic clock, which no one can set; here it begins 11 days later."""
-    node = make(recorder("one", start="asyncio.get_running_loop().call_later(0.05, __import__('os')._exit, 9)"))
+    node = make(recorder("one", start=DIES_AT_ONCE))
     (node.version / "heart").write_text('{"restarts": 2, "delay": 0.01}')
     done = subprocess.run(
         ["unshare", "--time", "--monotonic", "1000000", "--fork", str(node.command), "start"],

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from node_helpers import (
+    DIES_AT_ONCE,
     TIMEOUT,
     App,
     MakeNode,
@@ -297,7 +298,7 @@ def test_variables_for_another_process_are_not_believed(make: MakeNode) -> None:
 
 def test_a_pause_before_a_restart_is_no_silence(make: MakeNode, tmp_path: Path, manager: Manager) -> None:
     """While there is no node the keeper gives the signs of life, and says what it waits for."""
-    node = make(recorder("one", start="asyncio.get_running_loop().call_later(0.05, __import__('os')._exit, 9)"))
+    node = make(recorder("one", start=DIES_AT_ONCE))
     (node.version / "heart").write_text('{"delay": 1000, "within": 2000}')
     process = notify(node, tmp_path, WATCHDOG_USEC="200000")
     manager.told("STATUS=ended with status 9; is started again")
