@@ -132,6 +132,7 @@ constants = st.recursive(
     | st.text(st.characters())
     | st.binary(),
     lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3),
+    max_leaves=20,
 )
 
 
