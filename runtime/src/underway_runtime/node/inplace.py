@@ -68,7 +68,7 @@ class Change(Protocol):
         """Find out all that can be, and change nothing; what is configured then. Raises Unfit, or what is the matter."""
 
     async def commit(self) -> None:
-        """Put it in place. Raises what is the matter; `undo` follows."""
+        """Put it in place. Raises what is the matter, Unfit where that is found out only now; `undo` follows."""
 
     async def undo(self) -> None:
         """Put everything back, from wherever `commit` has come to. Raises OneWay where that can't be."""
@@ -172,6 +172,10 @@ class InPlace:
             await change.commit()
             await own.hold(comes.gates)
             await asyncio.to_thread(self._keeper.about_version, version)
+        except Unfit as why:
+            await change.undo()
+            self._keeper.not_installed()
+            return {"unfit": str(why)}
         except Exception as error:
             self._log(f"{version} is not installed: {describe(error)}", error)
             try:

@@ -25,6 +25,10 @@ class Suspension:
 
     def __init__(self) -> None:
         self.held = False
+        self.connections: set[asyncio.Task[Any] | None] = set()
+        """The tasks of open WebSockets."""
+        self.reading: set[asyncio.Task[Any] | None] = set()
+        """Tasks that wait for a message of a WebSocket."""
         self._waiting: dict[asyncio.Future[None], None] = {}  # in the order in which they came
         self._released = threading.Event()
         self._released.set()
@@ -53,6 +57,11 @@ class Suspension:
             finally:
                 self._waiting.pop(released, None)
 
+    def keeps(self, task: object, *, late: bool) -> bool:
+        """Whether a task goes on from where it is only after `release`: it reads messages, or, where it had time to leave and is still
+        there, is of a WebSocket whose messages others read for it."""
+        return task is not None and (task in self.reading or (late and task in self.connections))
+
     def wait(self) -> None:
         """Return when nothing is held; in a thread."""
         self._released.wait()
@@ -74,12 +83,22 @@ class HeldAsgi:
             return
 
         async def receive_or_wait() -> Any:
-            message = await receive()
-            if suspension.held:
-                await suspension.over()
-            return message
+            reader = asyncio.current_task()
+            suspension.reading.add(reader)
+            try:
+                message = await receive()
+                if suspension.held:
+                    await suspension.over()
+                return message
+            finally:
+                suspension.reading.discard(reader)
 
-        await self._application(scope, receive_or_wait, send)
+        task = asyncio.current_task()
+        suspension.connections.add(task)
+        try:
+            await self._application(scope, receive_or_wait, send)
+        finally:
+            suspension.connections.discard(task)
 
 
 def held_wsgi(application: Any, suspension: Suspension) -> Callable[..., Any]:

@@ -8,9 +8,11 @@ from typing import Literal
 from ..node.inplace import Unfit
 from ..release import manifest as manifests
 from ..release import relup as relups
+from ..release import verify
 from ..release.directory import ReleaseDirectory
-from ..release.errors import DamagedRelease
+from ..release.errors import DamagedRelease, listing
 from ..release.relup import Entry, Relup
+from . import tree
 
 _SHOWN = 5
 """Changes that are named as reasons; `underway relup` shows them all."""
@@ -29,18 +31,36 @@ class Way:
 def find(directory: ReleaseDirectory, running: str, version: str) -> Way:
     """The way from one version to another: up by the relup of that one, or down by the relup of the one that runs.
 
-    Raises Unfit with what is in the way, and DamagedRelease.
+    Raises Unfit with what is in the way, and DamagedRelease where that is the fault of the version that comes.
     """
     for newer, other, direction in ((version, running, "up"), (running, version, "down")):
         place = directory.version(newer).relup
         if not place.exists():
             continue
-        relup = relups.read(place)
-        for entry in relup.up if direction == "up" else relup.down:
-            if entry.version == other:
-                _check(directory, relup, newer, entry)
-                return Way(entry, "up" if direction == "up" else "down", relup.magic)
+        try:
+            _raise_for_damage(directory, newer, [place.relative_to(directory.root).as_posix()])
+            relup = relups.read(place)
+            for entry in relup.up if direction == "up" else relup.down:
+                if entry.version == other:
+                    _check(directory, relup, newer, entry)
+                    return Way(entry, "up" if direction == "up" else "down", relup.magic)
+        except DamagedRelease as error:
+            if direction == "up":
+                raise
+            raise Unfit(str(error)) from error  # the version that comes is not to blame
     raise Unfit(f"no relup leads from {running} to {version}")
+
+
+def verify_code(directory: ReleaseDirectory, running: str, version: str) -> None:
+    """Raises DamagedRelease unless all that a version has and the one that runs has not is what its manifest says."""
+    one, other = (manifests.read(directory.version(each).manifest) for each in (running, version))
+    _raise_for_damage(directory, version, sorted({*tree.units(other)} - {*tree.units(one)}))
+
+
+def _raise_for_damage(directory: ReleaseDirectory, version: str, places: list[str]) -> None:
+    found = manifests.read(directory.version(version).manifest)
+    if problems := [line for place in places for line in verify.verify_below(directory.root, place, found)]:
+        raise DamagedRelease(listing(f"{version} is damaged; restore it from its archive:", problems))
 
 
 def _check(directory: ReleaseDirectory, relup: Relup, newer: str, entry: Entry) -> None:

@@ -100,7 +100,9 @@ class Code:
         return resolved
 
     def _read(self) -> Prepared:
-        old, new = (read_version(each.place) for each in (self._step.runs.settings, self._step.settings))
+        runs, comes = self._step.runs.settings, self._step.settings
+        ways.verify_code(comes.directory, runs.version, comes.version)
+        old, new = (read_version(each.place) for each in (runs, comes))
         return prepare_swap(self._way.entry.instructions, old, new, magic=self._way.magic)
 
     async def commit(self) -> None:
@@ -175,7 +177,15 @@ class Code:
                     if each not in paused and any(each.owns(survivor.task) for survivor in inside):
                         paused.append(each)
                         await each.pause(max(0.0, end - time.monotonic()))
-                if time.monotonic() > end:
+                late = time.monotonic() > end
+                if kept := [
+                    survivor
+                    for survivor in inside
+                    if self._step.suspension.keeps(survivor.task, late=late)
+                    and not any(each.owns(survivor.task) for each in paused)
+                ]:
+                    raise Unfit(listing("WebSockets stay in what changes while they are open:", map(str, kept)))
+                if late:
                     raise StillInside(
                         listing(f"not left within {self._script.within:g} s, though it changes:", map(str, inside))
                     )

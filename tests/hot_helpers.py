@@ -1,0 +1,205 @@
+"""Releases of a web application whose next version comes with a plan: what tests of hot upgrades share."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import py_compile
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection
+
+from handover_helpers import asgi
+from node_helpers import TIMEOUT, App, MakeNode, Node, eventually
+from underway.upgrade.plan import plan
+from underway.upgrade.releases import open_release
+from underway_runtime.release import bootscript, relup
+from underway_runtime.release.directory import ReleaseDirectory
+from versions import add, seal
+
+WEB = """
+import asyncio
+
+LIMIT = 10
+rooms = {}
+parked = asyncio.Event()
+
+
+class Room:
+    def __init__(self, name):
+        self.name = name
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+        return f"1 {self.name} {len(self.said)} {LIMIT}"
+
+
+async def park():
+    await parked.wait()
+    return "1"
+
+
+def answer():
+    return "1"
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while (await receive())["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+    elif scope["type"] == "websocket":
+        await talk(receive, send)
+    else:
+        body = await park() if scope["path"] == "/park" else answer()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+        await send({"type": "http.response.body", "body": body.encode()})
+
+
+async def talk(receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    room = rooms.setdefault("lobby", Room("lobby"))
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": room.say(message["text"])})
+"""
+
+ROOM_2 = """
+    def __init__(self, name):
+        self.name = name
+        self.said = []
+        self.topic = "none"
+
+    @staticmethod
+    def code_change(old_version, state, extra):
+        if not isinstance(old_version, str):
+            state.pop("topic")
+            return state
+        return {**state, "topic": f"was {old_version}"}
+
+    def say(self, text):
+        self.said.append(text)
+        return self.shown()
+
+    def shown(self):
+        return f"2 {self.name} {len(self.said)} {LIMIT} {self.topic}"
+"""
+
+
+def changed(*edits: tuple[str, str], source: str = WEB) -> str:
+    """The source, with each text replaced by another."""
+    for before, after in edits:
+        assert before in source, before
+        source = source.replace(before, after)
+    return source
+
+
+ROOM_1 = WEB[WEB.index("    def __init__") : WEB.index("\n\nasync def park")]
+BODY = ('def answer():\n    return "1"', 'def answer():\n    return "2"')
+SECOND = changed(BODY, ("LIMIT = 10", "LIMIT = 20"), (ROOM_1, ROOM_2))
+
+
+def planned(node: Node, source: str | App, version: str = "2", *, back: bool = True, **how: Any) -> relup.Relup:
+    """Another version of an application, of the web's where that is a text, with the plan that leads from the first there and back."""
+    app = asgi(source) if isinstance(source, str) else source
+    place = add(node, version, app, **how)
+    for each in ("1", version):
+        compiled(node, each, app.name)
+        write_rel(node, each)
+        seal(node, each)
+    with ExitStack() as cleanup:
+        old, new = (open_release(node.root / "releases" / each, cleanup) for each in ("1", version))
+        made = plan(new, [old], [old] if back else [])
+    (place / "relup").write_text(relup.dump(made))
+    seal(node, version)
+    return made
+
+
+def compiled(node: Node, version: str, name: str = "web") -> Path:
+    """The compiled code of an application, which a build makes once."""
+    source = node.root / "lib" / f"{name}-{version}.0" / f"{name}.py"
+    place = Path(importlib.util.cache_from_source(str(source)))
+    if not place.exists():
+        py_compile.compile(str(source), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    return place
+
+
+def write_rel(node: Node, version: str) -> None:
+    """NAME.rel, by which the planner knows a version."""
+    place = ReleaseDirectory(node.root).version(version)
+    place.rel(node.name).write_text(json.dumps(rel(node, version)))
+
+
+def rel(node: Node, version: str) -> dict[str, Any]:
+    """What the build writes into NAME.rel."""
+    instructions = bootscript.read(ReleaseDirectory(node.root).version(version).boot_script("start")).instructions
+    modes = {each.application: each.mode for each in instructions if isinstance(each, bootscript.Start)}
+    [python] = node.root.glob("python-*")
+    applications = [
+        {"name": each.application, "version": each.version, "mode": modes.get(each.application, "load")}
+        for each in instructions
+        if isinstance(each, bootscript.Load)
+    ]
+    interpreter = python.name.removeprefix("python-")
+    return {
+        "format": 1,
+        "name": node.name,
+        "version": version,
+        "interpreter": interpreter,
+        "applications": applications,
+    }
+
+
+def web(make: MakeNode) -> Node:
+    """The first version."""
+    return make(asgi(WEB), libraries=("uvicorn", "websockets"))
+
+
+def run(node: Node, *arguments: str, status: int = 0) -> str:
+    """What a command says; it ends with this status."""
+    done = node.run(*arguments)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def says(client: ClientConnection, text: str = "hello") -> str:
+    """What is answered to a message."""
+    client.send(text)
+    return str(client.recv(timeout=TIMEOUT))
+
+
+def state(node: Node) -> dict[str, Any] | None:
+    """What the node says of itself, once it runs."""
+    done = node.run("status", "--json")
+    found = json.loads(done.stdout) if done.returncode == 0 else {}
+    return found if found.get("state") == "running" else None
+
+
+def get(port: int, path: str = "/") -> str:
+    """What is answered to a request."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT) as answer:
+        return str(answer.read().decode())
+
+
+PARKED = changed(BODY, ('await parked.wait()\n    return "1"', 'await parked.wait()\n    return "2"'))
+"""Changes what a request is in, which `GO_ON` lets go."""
+INSIDE = "import web; print('park' if web.parked._waiters else '')"
+GO_ON = "import web; web.parked.set()"
+
+
+@contextlib.contextmanager
+def parked(node: Node, port: int) -> Iterator[list[str]]:
+    """A request is inside of what `PARKED` changes; the answer that it has in the end."""
+    answers: list[str] = []
+    asks = threading.Thread(target=lambda: answers.append(get(port, "/park")), daemon=True)
+    asks.start()
+    eventually(lambda: "park" in run(node, "rpc", INSIDE), "it is inside")
+    yield answers
+    asks.join(TIMEOUT)
