@@ -119,6 +119,7 @@ def test_an_endpoint_that_reads_messages_in_changed_code_takes_a_new_interpreter
     pid = status(node)["pid"]
     with connect(f"ws://127.0.0.1:{port}/", proxy=None) as client, clients(port) as served:
         assert says(client) == "1 lobby 1 10"
+        assert "WebSockets stay in what changes while they are open" in run(node, "check", "2")
 
         said = run(node, "install", "2", "--at-least", "hot", status=3)
 

@@ -51,6 +51,7 @@ from ...release.instructions import (
 from .. import ways
 from ..change import differences
 from . import CannotSwap
+from .heap import Survivor
 from .swap import Prepared
 from .swap import prepare as prepare_swap
 from .versions import read_version
@@ -97,6 +98,7 @@ class Code:
             self._prepared = await asyncio.to_thread(self._read)
         except CannotSwap as error:
             raise Unfit("; ".join(error.problems)) from error
+        self._raise_for_kept(self._prepared.inside())
         return resolved
 
     def _read(self) -> Prepared:
@@ -104,6 +106,17 @@ class Code:
         ways.verify_code(comes.directory, runs.version, comes.version)
         old, new = (read_version(each.place) for each in (runs, comes))
         return prepare_swap(self._way.entry.instructions, old, new, magic=self._way.magic)
+
+    def _raise_for_kept(self, inside: Iterable[Survivor], *, late: bool = False) -> None:
+        """Raises Unfit where somebody can't leave while new work is held: no use in waiting for that."""
+        suspension, again = self._step.suspension, loops.running()
+        kept = [
+            each
+            for each in inside
+            if suspension.keeps(each.task, late=late) and not any(loop.owns(each.task) for loop in again)
+        ]
+        if kept:
+            raise Unfit(listing("WebSockets stay in what changes while they are open:", map(str, kept)))
 
     async def commit(self) -> None:
         """Put it in place. Raises what is the matter, with all as it was."""
@@ -178,13 +191,7 @@ class Code:
                         paused.append(each)
                         await each.pause(max(0.0, end - time.monotonic()))
                 late = time.monotonic() > end
-                if kept := [
-                    survivor
-                    for survivor in inside
-                    if self._step.suspension.keeps(survivor.task, late=late)
-                    and not any(each.owns(survivor.task) for each in paused)
-                ]:
-                    raise Unfit(listing("WebSockets stay in what changes while they are open:", map(str, kept)))
+                self._raise_for_kept(inside, late=late)
                 if late:
                     raise StillInside(
                         listing(f"not left within {self._script.within:g} s, though it changes:", map(str, inside))
