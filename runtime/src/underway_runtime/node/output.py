@@ -28,8 +28,12 @@ class Output:
         self._namespace = namespace
 
     def close(self) -> None:
-        """From now on what tasks of the session print goes where the node prints."""
+        """From now on what tasks of the session print goes where the node prints.
+
+        Contexts may hold this for long; what the session has named is not held any more.
+        """
         self.write = None
+        self._namespace = {}
 
     def display(self, value: object) -> None:
         """As sys.displayhook does, but ``_`` is the session's own."""
