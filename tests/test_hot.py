@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from websockets.sync.client import connect
 
-from handover_helpers import clients, start, status
+from handover_helpers import asgi, clients, start, status
 from hot_helpers import SECOND, changed, planned, run, says, state, web
 from node_helpers import App, MakeNode, eventually, terminate
 
@@ -111,4 +111,26 @@ def test_an_application_that_must_be_told_is(make: MakeNode) -> None:
 
     assert status(node)["pid"] == pid
     assert run(node, "rpc", "print(worker.seen, worker.version, worker.task.get_name())") == "[1, 2] 2.0 poll\n"
+    assert terminate(process)[0] == 0
+
+
+def test_an_endpoint_with_a_restart_hook_is_begun_anew(make: MakeNode) -> None:
+    """It reads messages in a loop that may be: the connection stays, and the next one is read by the new code."""
+    loop = """
+    await looping(lambda: chat(receive, send, room))
+
+
+async def chat(receive, send, room):
+    while"""
+    imports = ("import asyncio", "import asyncio\nfrom underway_runtime import looping")
+    source = changed(imports, ("    while (message :=", loop[1:] + " (message :="))
+    node = make(asgi(source), libraries=("uvicorn", "websockets"))
+    planned(node, changed(("room.say(message", "'new ' + room.say(message"), source=source))
+    process, port = start(node)
+    with connect(f"ws://127.0.0.1:{port}/", proxy=None) as client:
+        assert says(client) == "1 lobby 1 10"
+        pid = status(node)["pid"]
+        run(node, "install", "2", "--at-least", "hot")
+        assert says(client) == "new 1 lobby 2 10"
+        assert status(node)["pid"] == pid
     assert terminate(process)[0] == 0

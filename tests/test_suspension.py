@@ -19,7 +19,7 @@ from underway_runtime import Application
 from underway_runtime.node.applications import Applications, Service
 from underway_runtime.node.listen import Listeners
 from underway_runtime.node.servers import World, run
-from underway_runtime.node.suspension import Suspension
+from underway_runtime.node.suspension import HeldAsgi, Suspension
 from underway_runtime.release.bootscript import Load
 from underway_runtime.release.errors import BootError
 
@@ -142,6 +142,35 @@ def test_messages_of_an_open_websocket_wait(app: App) -> None:
             await service.stop(5)
 
     asyncio.run(asyncio.wait_for(scenario(), WITHIN))
+
+
+def test_a_message_whose_reader_is_cancelled_while_it_waits_is_read_by_the_next() -> None:
+    """As a loop with a restart hook does."""
+
+    async def scenario() -> list[str]:
+        held, sent = Suspension(), iter(["one", "two"])
+        read: list[str] = []
+
+        async def message() -> str:
+            return next(sent)
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            held.hold()
+            first = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            assert held.keeps(first, late=False)
+            first.cancel()
+            await asyncio.wait([first])
+            held.release()
+            read.extend([await receive(), await receive()])
+
+        async def send(message: Any) -> None:
+            pass
+
+        await HeldAsgi(application, held)({"type": "websocket"}, message, send)
+        return read
+
+    assert asyncio.run(asyncio.wait_for(scenario(), WITHIN)) == ["one", "two"]
 
 
 async def get_through(client: Any) -> None:

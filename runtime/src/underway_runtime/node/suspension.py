@@ -82,13 +82,19 @@ class HeldAsgi:
             await self._application(scope, receive, send)
             return
 
+        unread: list[Any] = []
+
         async def receive_or_wait() -> Any:
             reader = asyncio.current_task()
             suspension.reading.add(reader)
             try:
-                message = await receive()
+                message = unread.pop(0) if unread else await receive()
                 if suspension.held:
-                    await suspension.over()
+                    try:
+                        await suspension.over()
+                    except asyncio.CancelledError:
+                        unread.append(message)  # a loop that is begun anew reads it then
+                        raise
                 return message
             finally:
                 suspension.reading.discard(reader)
