@@ -6,7 +6,7 @@ import pytest
 from websockets.sync.client import connect
 
 from handover_helpers import asgi, clients, start, status
-from hot_helpers import SECOND, changed, planned, run, says, state, web
+from hot_helpers import SECOND, changed, get, planned, run, says, state, web
 from node_helpers import App, MakeNode, eventually, terminate
 
 
@@ -133,4 +133,22 @@ async def chat(receive, send, room):
         run(node, "install", "2", "--at-least", "hot")
         assert says(client) == "new 1 lobby 2 10"
         assert status(node)["pid"] == pid
+    assert terminate(process)[0] == 0
+
+
+def test_what_keeps_old_code_is_named(make: MakeNode) -> None:
+    """A traceback that an error was stored with: it can't run any more, so it holds up nothing."""
+    fails = (
+        "    try:\n        1 / 0\n    except ZeroDivisionError as error:\n        rooms.setdefault('error', error)\n"
+    )
+    source = changed(("def answer():\n", f"def answer():\n{fails}"))
+    node = make(asgi(source), libraries=("uvicorn", "websockets"))
+    planned(node, source.replace('return "1"', 'return "2"'))
+    process, port = start(node)
+    assert get(port) == "1"
+
+    said = run(node, "install", "2", "--at-least", "hot")
+
+    assert "  note     of 1 there is still web:answer, line" in said
+    assert get(port) == "2"
     assert terminate(process)[0] == 0

@@ -16,7 +16,7 @@ What it takes to become that version is a `Change`: of configuration, here; of c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -63,6 +63,8 @@ class Change(Protocol):
     how: str
     held: float
     """Seconds for which new work had to wait, once it is done."""
+    old_code: Sequence[str]
+    """Frames of the version before that are kept though they have ended, with who keeps them."""
 
     async def prepare(self) -> Resolved:
         """Find out all that can be, and change nothing; what is configured then. Raises Unfit, or what is the matter."""
@@ -99,6 +101,7 @@ class _Undone:
 
     how = "undone"
     held = 0.0
+    old_code: Sequence[str] = ()
 
     def __init__(self, change: Change, resolved: Resolved) -> None:
         self._change = change
@@ -186,7 +189,7 @@ class InPlace:
             self._keeper.not_installed()
             return {"inside" if isinstance(error, StillInside) else "failed": describe(error)}
         self._became(comes)
-        return {"installed": True, "how": change.how, "held": change.held}
+        return {"installed": True, "how": change.how, "held": change.held, "old_code": [*change.old_code]}
 
 
 class Configuration:
@@ -194,6 +197,7 @@ class Configuration:
 
     how = "configuration"
     held = 0.0
+    old_code: Sequence[str] = ()
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -43,6 +44,8 @@ class Changed:
     """Of the node, from itself."""
     held: float = 0.0
     """Seconds for which new work had to wait."""
+    old_code: Sequence[str] = ()
+    """Frames of the version before that somebody keeps, though they have ended."""
     why: str = ""
     """Why it took a new interpreter."""
 
@@ -69,7 +72,7 @@ def change(
             successor.hand_over(place, running, identity, 0)
             raise UndoneError(f"{version} has failed, and {running} has taken over again", error.reason) from None
         if "unfit" not in answer:
-            return Changed(answer["how"], status, answer["held"])
+            return Changed(answer["how"], status, answer["held"], answer["old_code"])
         why = answer["unfit"]
     if at_least != "handover":
         raise RestartError(f"{version} takes a new interpreter: {why or 'there is no relup'}; nothing has changed")

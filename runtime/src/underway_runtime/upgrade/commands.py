@@ -246,9 +246,12 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
             return [f"{outcome['version']} runs already"]
         case "install":
             kept = "" if outcome["state"] == "permanent" else "; `commit` makes it the one that boots"
-            return [f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}{kept}"]
+            return [f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}{kept}", *_old_code(outcome)]
         case "upgrade":
-            return [f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}; it is permanent"]
+            return [
+                f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}; it is permanent",
+                *_old_code(outcome),
+            ]
         case "commit" if not outcome["changed"]:
             return [f"{outcome['version']} is permanent already"]
         case "commit":
@@ -270,6 +273,10 @@ def _how(outcome: Mapping[str, Any]) -> str:
         case "configuration":
             return f" in the process that ran {before}, configured otherwise"
     return f", and {before} has left" + (f" ({outcome['why']})" if outcome["why"] else "")
+
+
+def _old_code(outcome: Mapping[str, Any]) -> list[str]:
+    return [f"  note     of {outcome['before']} there is still {each}" for each in outcome["old_code"]]
 
 
 def _release_line(release: Mapping[str, Any]) -> str:

@@ -79,5 +79,5 @@ def install(
             ledgers.write(handler.var, known)
             raise
         told("done", how=changed.how, why=changed.why)
-    how = {"how": changed.how, "held": changed.held, "why": changed.why}
+    how = {"how": changed.how, "held": changed.held, "old_code": [*changed.old_code], "why": changed.why}
     return {**outcome, "changed": True, **how, "id": identity, "pid": changed.status["pid"]}

@@ -67,9 +67,9 @@ def _next(place: Place, old: Connection) -> Connection:
 def install(place: Place, version: str, identity: str, to_commit: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make the process that runs another version; the answer, and the process's status then, from itself.
 
-    The answer has ``unfit`` with the reason where it takes a new interpreter, and nothing has changed; else ``how`` it was done, and
-    for how many seconds new work was ``held``. Raises BusyError, UndoneError with what was the matter, StaysError, and UnderwayError
-    when the node can't be asked.
+    The answer has ``unfit`` with the reason where it takes a new interpreter, and nothing has changed; else ``how`` it was done, for
+    how many seconds new work was ``held``, and the ``old_code`` that somebody keeps. Raises BusyError, UndoneError with what was the
+    matter, StaysError, and UnderwayError when the node can't be asked.
     """
     node = connect(place)
     try:

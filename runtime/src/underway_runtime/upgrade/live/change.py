@@ -19,7 +19,7 @@ import asyncio
 import gc
 import inspect
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -87,6 +87,7 @@ class Code:
         self._prepared: Prepared | None = None
         self._in_place = False
         self.held = 0.0
+        self.old_code: Sequence[str] = ()
 
     async def prepare(self) -> Resolved:
         """Read and look at everything; nothing is changed. Raises Unfit with all that takes a new interpreter."""
@@ -199,8 +200,10 @@ class Code:
                 await asyncio.sleep(_LOOK)
             prepared.stage_and_migrate()
             prepared.swap()
-            left = [survivor for survivor in prepared.survivors() if survivor.runs]
+            survivors = prepared.survivors()
+            left = [survivor for survivor in survivors if survivor.runs]
             if not left:
+                self.old_code = [str(survivor) for survivor in survivors]
                 return
             prepared.undo()
             if time.monotonic() > end:
