@@ -309,6 +309,26 @@ def test_no_new_connection_is_lost_while_the_old_one_stops_accepting(place: Plac
     asyncio.run(asyncio.wait_for(scenario(), 4 * TIMEOUT))
 
 
+@ASGI
+@pytest.mark.parametrize("turns", range(4))
+def test_a_connection_that_has_just_been_accepted_has_its_answer(place: Place, http: str, turns: int) -> None:
+    """At whatever turn of the loop the drain begins."""
+
+    async def scenario() -> None:
+        old, new = await place.running("old", http), await place.prepare("new", http)
+        async with stopping(old, new):
+            with socket.create_connection(("127.0.0.1", place.port), TIMEOUT) as client:
+                client.sendall(request())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                draining = asyncio.ensure_future(old.drain(TIMEOUT))
+                await new.accept()
+                await draining
+                assert (await asyncio.to_thread(client.recv, 1000)).startswith(b"HTTP/1.1 200 ")
+
+    asyncio.run(asyncio.wait_for(scenario(), TIMEOUT))
+
+
 @EACH
 def test_an_upload_under_way_is_received_to_its_end(place: Place, http: str) -> None:
     """With a length or in chunks."""

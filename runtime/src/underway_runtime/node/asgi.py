@@ -111,6 +111,13 @@ async def _drain(server: Any, closing: _Closing, within: float) -> CutOff:
     end = loop.time() + within
     state = server.server_state
     for listening in server.servers:
+        for each in listening.sockets:
+            loop.remove_reader(each.fileno())
+    for _ in range(
+        2
+    ):  # asyncio needs the server open to make a transport of what it has accepted, and then to tell of it
+        await asyncio.sleep(0)
+    for listening in server.servers:
         listening.close()
 
     async def until(end: float) -> None:
