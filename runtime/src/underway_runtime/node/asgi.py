@@ -113,10 +113,9 @@ async def _drain(server: Any, closing: _Closing, within: float) -> CutOff:
     for listening in server.servers:
         for each in listening.sockets:
             loop.remove_reader(each.fileno())
-    for _ in range(
-        2
-    ):  # asyncio needs the server open to make a transport of what it has accepted, and then to tell of it
-        await asyncio.sleep(0)
+    # asyncio needs the server open for two more turns: to make a transport of what it has accepted, and to tell of it.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
     for listening in server.servers:
         listening.close()
 
