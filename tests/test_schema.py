@@ -162,12 +162,12 @@ def test_what_underway_itself_reads_is_checked_too() -> None:
     assert check({"underway_runtime": {"stop_timeout": 1}}, Origins(), []) == {"underway_runtime": {"stop_timeout": 1}}
     with pytest.raises(ConfigError) as caught:
         check(
-            {"underway_runtime": {"listen": [], "rpc": 0, "eval": "no", "control_group": 1, "strat_timeout": 5}},
+            {"underway_runtime": {"address": [], "rpc": 0, "eval": "no", "control_group": 1, "strat_timeout": 5}},
             Origins(),
             [],
         )
     assert str(caught.value).splitlines()[1:] == [
-        "  - underway_runtime.listen is not in its schema",
+        "  - underway_runtime.address is not in its schema",
         "  - underway_runtime.strat_timeout is not in its schema; did you mean 'start_timeout'?",
         "  - underway_runtime.rpc is 0, int; its schema wants bool",
         '  - underway_runtime.eval is "no", str; its schema wants bool',

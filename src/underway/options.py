@@ -200,7 +200,7 @@ def problem_of(name: str, value: Any) -> str | None:
         )
     if name == "gates" and isinstance(value, list):
         return "; ".join(problem for gate in value for problem in gates.problems_of(gate))
-    if name == "cluster":
+    if name == "cluster" and isinstance(value, dict):
         return "; ".join(f"cluster: {problem}" for problem in hosts.problems_of(value))
     if name == "cookie":
         return f"cookie must be {option.wanted}"  # what was given may be the secret itself

@@ -19,6 +19,7 @@ How: TypeAlias = Literal["configuration", "hot", "handover"]
 
 _OTHERWISE = frozenset(
     {
+        "build.config",
         "cookie.source",
         "gates.json",
         "launcher",
