@@ -146,9 +146,9 @@ class Member:
             "HOME": str(release.root.parent),
             **environ,
         }
-        self._release = replace(release, environ=variables)
+        self.release = replace(release, environ=variables)
         with self.log.open("ab") as output:
-            self.process = self._release.spawn("start", stdout=output, stderr=output)
+            self.process = self.release.spawn("start", stdout=output, stderr=output)
         release.processes.append(self.process)
 
     def says(self, text: str) -> str:
@@ -173,7 +173,7 @@ class Member:
     def rpc(self, code: str) -> str:
         """What a piece of code prints in the node; it may await, and knows `cluster` and `crew`."""
         prelude = "from underway_runtime import cluster; import crew\n"
-        asking = self._release.spawn("rpc", prelude + code)
+        asking = self.release.spawn("rpc", prelude + code)
         out, err = asking.communicate(timeout=PATIENCE)
         assert asking.returncode == 0, err + self.log.read_text()
         return out.strip()

@@ -32,7 +32,13 @@ PLACE = "/srv/crew"
 TOOL = """\
 [tool.underway]
 main = "crew:main"
-steps = ["underway.steps.cluster:step", "underway.steps:assemble", "underway.steps:tar"]
+steps = [
+    "underway.steps:pre_assemble",
+    "underway.steps.cluster:step",
+    "underway.steps:assemble",
+    "underway.steps:post_assemble",
+    "underway.steps:tar",
+]
 
 [tool.underway.cluster]
 directory = "/srv/crew"

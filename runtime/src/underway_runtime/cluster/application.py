@@ -58,6 +58,7 @@ class Cluster(Application):
         self.node = self._section.name or from_environ(os.environ).node
         self._directory = directory or str(from_environ(os.environ).tmp.engine)
         self._work: Work | None = None
+        self._said: tuple[str, dict[str, Any]] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
         self.mode = self._section.mode
@@ -222,9 +223,15 @@ class Cluster(Application):
                     f"the certificate in {section.certificates} is for a {role}, and this is a {section.mode}"
                 )
         place.refuse_taken(host, port)
-        facts = place.facts(from_environ(os.environ), self.node, section.mode, self._engine.VERSION)
-        backend: Backend = self._engine.Backend(facts, host, master, credentials, self.members)
+        backend: Backend = self._engine.Backend(self._facts, host, master, credentials, self.members)
         return backend
+
+    def _facts(self) -> dict[str, Any]:
+        """What this node says of itself now: it may have become another version since."""
+        settings = from_environ(os.environ)
+        if self._said is None or self._said[0] != settings.version:
+            self._said = settings.version, place.facts(settings, self.node, self._section.mode, self._engine.VERSION)
+        return self._said[1]
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
@@ -21,11 +21,16 @@ class Backend(tcp.TCPBackend):
     """The engine's connections over TCP, in TLS where there are credentials, to and from whom `admission` lets through."""
 
     def __init__(
-        self, facts: Mapping[str, Any], host: str, master: str, credentials: Credentials | None, members: Members
+        self,
+        facts: Callable[[], Mapping[str, Any]],
+        host: str,
+        master: str,
+        credentials: Credentials | None,
+        members: Members,
     ) -> None:
-        """`facts` are what this node says of itself; `host` is the address it listens on and connects from; `master` where
+        """`facts` gives what this node says of itself; `host` is the address it listens on and connects from; `master` where
         the master is, ``host:port``."""
-        self.facts = dict(facts)
+        self.facts = facts
         self.host = host
         self.master = master
         self.credentials = credentials
@@ -72,14 +77,14 @@ class _Comm(tcp.TCP):
         self.certificate: dict[str, Any] = (there and self.stream.socket.getpeercert()) or {}
 
     def handshake_info(self) -> dict[str, Any]:
-        return {**super().handshake_info(), "underway": self.backend.facts}
+        return {**super().handshake_info(), "underway": self.backend.facts()}
 
     def handshake_configuration(self, local: dict[str, Any], remote: dict[str, Any]) -> dict[str, Any]:
         """Called with what both have said. Raises FatalCommClosedError where the other side is not who it has to be."""
         said = remote.get("underway")
         self.theirs = said if isinstance(said, dict) else {}
         mode = self.theirs.get("mode")
-        reason = differences(self.backend.facts, self.theirs)
+        reason = differences(self.backend.facts(), self.theirs)
         if self.backend.credentials is not None:
             reason = wrong_role(self.certificate, mode, wanted=self.role) or reason
         elif self.role not in (None, mode):
