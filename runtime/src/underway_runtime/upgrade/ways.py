@@ -52,9 +52,16 @@ def find(directory: ReleaseDirectory, running: str, version: str) -> Way:
 
 
 def verify_code(directory: ReleaseDirectory, running: str, version: str) -> None:
-    """Raises DamagedRelease unless all that a version has and the one that runs has not is what its manifest says."""
+    """Hold all that only one of the two versions has against its manifest: both are read to compare the process with.
+
+    Raises DamagedRelease where it is the version that comes, and Unfit where it is the one that runs.
+    """
     one, other = (manifests.read(directory.version(each).manifest) for each in (running, version))
     _raise_for_damage(directory, version, sorted({*tree.units(other)} - {*tree.units(one)}))
+    try:
+        _raise_for_damage(directory, running, sorted({*tree.units(one)} - {*tree.units(other)}))
+    except DamagedRelease as error:
+        raise Unfit(str(error)) from error
 
 
 def _raise_for_damage(directory: ReleaseDirectory, version: str, places: list[str]) -> None:

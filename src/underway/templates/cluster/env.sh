@@ -6,7 +6,8 @@
 : "${RELEASE_NODE:=@RELEASE_NAME@_$CLUSTER_MODE}"
 export CLUSTER_MODE RELEASE_NODE
 
-# Each peer is a connection, and each connection a file.
+# Each peer is a connection, and each connection a file. A shell that does not know this keeps the limit that it has.
+# shellcheck disable=SC3045
 case $RELEASE_COMMAND in
   start | daemon) ulimit -n "$(ulimit -H -n)" 2>/dev/null || : ;;
 esac
