@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import archive, compression, layout
+from . import archive, compression, layout, names
 from .archive import LIMITS, Accept, Contents, Limits, Source
 from .compression import Corrupt, Stream
 from .directory import ReleaseDirectory
@@ -295,8 +295,7 @@ def _read_header(file: Source) -> Header:
             new_id=document["to"]["release_id"],
             **{field: document[field] for field in _NUMBERS},
         )
-        names = (header.name, header.old_version, header.new_version)
-        whole = all(isinstance(name, str) and layout.NAME.fullmatch(name) for name in names) and all(
+        whole = all(map(names.is_version, (header.name, header.old_version, header.new_version))) and all(
             type(number := getattr(header, field)) is int and 0 <= number <= layout.LARGEST for field in _NUMBERS
         )
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -20,6 +20,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from . import names
 from .errors import UsageError
 from .manifest import Entry, Manifest, dump
 
@@ -34,9 +35,6 @@ LARGEST = 8**11 - 1
 
 LONGEST = 1024
 """Bytes of the longest path or target of a link."""
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_-]{0,99}", re.ASCII)
-"""What names and versions of releases are made of."""
 
 _UNFIT = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
 
@@ -108,8 +106,8 @@ def problems(manifest: Manifest) -> Iterator[str]:
     The same on every file system: names that differ only in case are one name on some.
     """
     for field, value in (("name", manifest.name), ("version", manifest.version)):
-        if not NAME.fullmatch(value):
-            yield f"its {field} is {value!r}"
+        if not names.is_version(value):
+            yield f"its {field} is {names.shown(value)}"
     itself = manifest_path(manifest.version)
     seen = {_folded(itself): itself}
     for path, entry in manifest.files.items():
