@@ -12,7 +12,16 @@ nox.needs_version = ">=2025.11"
 nox.options.sessions = ["lint", "types", "imports", "tests"]
 
 BIN = Path(sys.executable).parent
-TYPED = ["src", "runtime/src", "tests", "bench", "examples/demo.py", "examples/demo_cluster.py", "noxfile.py"]
+TYPED = [
+    "src",
+    "runtime/src",
+    "tests/e2e",
+    "tests",
+    "bench",
+    "examples/demo.py",
+    "examples/demo_cluster.py",
+    "noxfile.py",
+]
 
 
 def run(session: nox.Session, tool: str, *args: str, **env: str) -> None:
