@@ -16,12 +16,12 @@ signed otherwise         no                              only with its digest
 unsigned                 no                              only with its digest
 =======================  ==============================  =======================================
 
-A digest that is given must be right in any case. The allowed signers are a file of OpenSSH's own format, and are never
-inside a release: who could write that could name himself.
+A digest that is given must be right in any case. Which file of signers is believed is in `signers`.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -29,6 +29,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -36,8 +37,9 @@ from pathlib import Path
 from typing import Any
 
 from . import archive as archives
-from .errors import UnderwayError
+from . import signers
 from .manifest import Manifest
+from .signers import SignatureRefused as SignatureRefused
 
 NAMESPACE = "underway-release"
 """So that a signature that the same key made for something else is none."""
@@ -50,10 +52,6 @@ _SSH_SIGNATURE = re.compile(
     r"-----BEGIN SSH SIGNATURE-----\n(?:[A-Za-z0-9+/=]{1,76}\n)+-----END SSH SIGNATURE-----\n", re.ASCII
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
-
-class SignatureRefused(UnderwayError):
-    """An archive is not from one who may say what runs here, or nothing proves that it is."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +140,9 @@ def admit(
     if allowed_signers is None:
         return Admission(found, None, here)
 
-    _check_signers_file(allowed_signers, root)
+    believed = signers.read(allowed_signers, root)
     statement, signature = _read_signature(archive)
-    signer = _verify(archive, statement, signature, allowed_signers)
+    signer = _verify(archive, statement, signature, allowed_signers, believed)
     if statement.sha256 != found:
         raise SignatureRefused(
             f"the signature of {archive} is for another file: for the sha256 {statement.sha256}; this one has {found}"
@@ -157,21 +155,43 @@ def admit(
     return Admission(found, signer, expected)
 
 
-def _verify(archive: Path, statement: Statement, signature: str, allowed_signers: Path) -> str:
-    """The principal. Raises SignatureRefused, in ssh-keygen's own words where it has some."""
+def _verify(archive: Path, statement: Statement, signature: str, file: Path, believed: list[bytes]) -> str:
+    """The principal. Raises SignatureRefused, in ssh-keygen's own words where it has some.
+
+    Each line for the key is asked by itself, and each principal of it: of several ssh-keygen would name the first line's only,
+    which may be for another purpose, or be over.
+    """
+    reasons = ["No principal matched"]
+    deadline = time.monotonic() + _VERIFY_TIMEOUT
     with tempfile.TemporaryDirectory(prefix="underway-") as scratch:
-        file = Path(scratch, "signature")
-        file.write_text(signature, encoding="ascii")
-        common = ["-s", str(file), "-f", str(allowed_signers.absolute())]
-        environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-        done = _ssh_keygen(["find-principals", *common], "", _VERIFY_TIMEOUT, environ)
-        principals = done.stdout.splitlines()
-        if done.returncode == 0 and principals:
-            arguments = ["verify", *common, "-I", principals[0], "-n", NAMESPACE]
-            done = _ssh_keygen(arguments, statement.dump(), _VERIFY_TIMEOUT, environ)
-            if done.returncode == 0:
-                return principals[0]
-    raise SignatureRefused(f"{archive} is refused: {_reason(done.stderr, allowed_signers)}")
+        signed, line = Path(scratch, "signature"), Path(scratch, "signers")
+        signed.write_text(signature, encoding="ascii")
+
+        def ask(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+            environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+            words = [arguments[0], "-s", str(signed), "-f", str(line), *arguments[1:]]
+            done = _ssh_keygen(words, text, max(0.0, deadline - time.monotonic()), environ)
+            if done.returncode != 0:
+                reasons.append(done.stderr.replace(str(line), str(file)))
+            return done
+
+        for one in signers.about(believed, _public_key(signature)):
+            line.write_bytes(one + b"\n")
+            found = ask("find-principals")
+            for principal in found.stdout.splitlines() if found.returncode == 0 else ():
+                if ask("verify", "-I", principal, "-n", NAMESPACE, text=statement.dump()).returncode == 0:
+                    return principal
+    said = dict.fromkeys(_reason(reason, file) for reason in reasons[1:] or reasons)
+    raise SignatureRefused(f"{archive} is refused: {'; '.join(said)}")
+
+
+def _public_key(signature: str) -> bytes:
+    """The key in an SSH signature, that of who has made it; empty where there is none."""
+    with suppress(ValueError):
+        blob = base64.b64decode("".join(signature.splitlines()[1:-1]), validate=True)
+        size = int.from_bytes(blob[10:14], "big")
+        return blob[14 : 14 + size] if blob.startswith(b"SSHSIG") else b""
+    return b""
 
 
 _REASONS = (
@@ -215,23 +235,6 @@ def _read_signature(archive: Path) -> tuple[Statement, str]:
     return statement, signature
 
 
-def _check_signers_file(file: Path, root: Path | None) -> None:
-    try:
-        status = os.stat(file)
-    except OSError as error:
-        raise SignatureRefused(f"the allowed signers {file} can't be read: {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise SignatureRefused(f"the allowed signers {file} are not a file")
-    if status.st_mode & stat.S_IWOTH:
-        raise SignatureRefused(f"anyone may write to the allowed signers {file}; chmod o-w it")
-    # As it is named and as it is: who could change a link on the way could name himself too.
-    for place in (Path(os.path.abspath(file)), file.resolve()):
-        for above in place.parents:
-            ours = root is not None and above in (Path(os.path.abspath(root)), root.resolve())
-            if ours or next((above / "releases").glob("*/manifest.json"), None):
-                raise SignatureRefused(f"the allowed signers {file} are inside the release {above}; keep them outside")
-
-
 def _ssh_keygen(
     arguments: list[str], text: str, timeout: float, environ: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
@@ -250,7 +253,7 @@ def _ssh_keygen(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise SignatureRefused(f"ssh-keygen has not answered within {timeout:g} s") from None
+        raise SignatureRefused(f"ssh-keygen has not answered within {timeout:.1f} s") from None
     except OSError as error:
         raise SignatureRefused(f"{tool} can't be run: {error.strerror}") from None
 

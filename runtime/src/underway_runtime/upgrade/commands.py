@@ -132,7 +132,7 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
 
 
 def _trust(options: argparse.Namespace, environ: Mapping[str, str]) -> Trust:
-    return Trust(_allowed_signers(options.allowed_signers, environ), options.sha256)
+    return Trust(_allowed_signers(options.allowed_signers, environ), options.sha256, options.allow_downgrade)
 
 
 def _commit(handler: Handler, place: Place, version: str | None, *, dry_run: bool = False) -> dict[str, Any]:
@@ -177,7 +177,18 @@ def _go_back(handler: Handler, place: Place, running: str, version: str) -> None
 
 def _allowed_signers(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = given or (Path(environ["RELEASE_ALLOWED_SIGNERS"]) if environ.get("RELEASE_ALLOWED_SIGNERS") else None)
-    return named or (ALLOWED_SIGNERS if ALLOWED_SIGNERS.exists() else None)
+    return named or (ALLOWED_SIGNERS if _is_there(ALLOWED_SIGNERS) else None)
+
+
+def _is_there(file: Path) -> bool:
+    """Also where it can't be looked at, or is a link to nowhere: only what is known to be missing sets no rule."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -198,6 +209,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         made.add_argument("what", metavar="VERSION|FILE", help="a version, or an archive or delta")
         made.add_argument("--sha256", metavar="DIGEST", help="what its sha256 must be")
         made.add_argument("--allowed-signers", metavar="FILE", type=Path, help="by whom it must be signed")
+        made.add_argument("--allow-downgrade", action="store_true", help="even if it is older than what boots or runs")
         made.add_argument("--again", action="store_true", help="forget that it has failed")
     checking = command("check", "Says what install would do, having tried all that can be tried", dry_run=False)
     checking.add_argument("version", metavar="VERSION")

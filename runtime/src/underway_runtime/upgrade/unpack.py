@@ -17,16 +17,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..release import archive, delta, ledger, signature, verify
 from ..release.directory import ReleaseDirectory
-from ..release.errors import DamagedRelease, UnderwayError, listing
+from ..release.errors import BusyError, DamagedRelease, UnderwayError, listing
 from ..release.files import sync_tree
 from ..release.ledger import Record
 from ..release.manifest import Entry, Manifest
+from ..release.precedence import is_older
 from . import tree
 from .handler import Handler, changing, mark_failed, settle
 
@@ -50,6 +52,8 @@ class Trust:
 
     allowed_signers: Path | None = None
     sha256: str | None = None
+    allow_downgrade: bool = False
+    """Take a signed version that is older than what boots or runs: whoever signed it once can't take that back."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def unpack(handler: Handler, what: str, trust: Trust, *, again: bool = False, dr
             if what in here.manifests:
                 raise _IsHere(here.manifests[what])
             file, admission = _admitted(handler, what, trust, here)
-            made = _bring_in(handler, what, file, admission, here, known, dry_run=dry_run)
+            oldest = None if trust.allow_downgrade or admission.signer is None else _newest(handler, known)
+            made = _bring_in(handler, what, file, admission, here, known, oldest, dry_run=dry_run)
         except _IsHere as found:
             return _verified(handler, found.manifest, known, forget=again and not dry_run)
         version = made.manifest.version
@@ -194,8 +199,22 @@ def _admitted(handler: Handler, what: str, trust: Trust, here: tree.Known) -> tu
     )
 
 
+def _newest(handler: Handler, known: Mapping[str, Record]) -> str:
+    """Of what boots and what runs, the later version: what is offered for the first time is not to be older."""
+    newest = ledger.permanent(known)
+    with suppress(BusyError):
+        running = handler.running_version()
+        newest = running if running is not None and is_older(newest, running) else newest
+    return newest
+
+
+def _names_file(what: str) -> bool:
+    """Whether a file is meant, and not a version: what has a ``/`` is a path, whatever it is called."""
+    return "/" in what or what.endswith(_SUFFIXES)
+
+
 def _find(incoming: Path, name: str, what: str, versions: Iterable[str]) -> Path:
-    if "/" in what or what.endswith(_SUFFIXES):
+    if _names_file(what):
         file = Path(what).absolute()
         return file if "/" in what or file.exists() else incoming / what
     archives = [archive.path(incoming, name, what, kind) for kind in ("zst", "gz")]
@@ -215,15 +234,16 @@ def _bring_in(
     admission: signature.Admission,
     here: tree.Known,
     known: Mapping[str, Record],
+    oldest: str | None,
     *,
     dry_run: bool,
 ) -> Plan:
-    """Read the file, into its place unless it is a dry run. Raises _IsHere too."""
+    """Read the file, into its place unless it is a dry run; no version that is older than `oldest`. Raises _IsHere too."""
     directory, plans = handler.directory, []
 
     def accept(found: Manifest) -> dict[str, Entry]:
         admission.accept(found)
-        if not what.endswith(_SUFFIXES) and found.version != what:
+        if not _names_file(what) and found.version != what:
             raise UnpackRefused(f"{file} holds version {found.version}, not {what}")
         other = here.manifests.get(found.version)
         if other is not None and other.release_id == found.release_id:
@@ -232,6 +252,11 @@ def _bring_in(
             raise UnpackRefused(
                 f"another {found.name}-{found.version} is here, with the release id {other.release_id}; that of {file} is"
                 f" {found.release_id}: remove the one, or give the other a version of its own"
+            )
+        if oldest is not None and is_older(found.version, oldest):
+            raise UnpackRefused(
+                f"{file} is signed, and older than {oldest}, which is in use here: {found.version}; --allow-downgrade takes it all"
+                " the same"
             )
         plans.append(plan(directory, found, here, known))
         return plans[0].files

@@ -1,0 +1,67 @@
+"""Which of two versions is the older one.
+
+===============================  ======================================================================================
+two versions                     are compared
+===============================  ======================================================================================
+both as PEP 440 has them         as PEP 440 does: ``1.0.dev1 < 1.0a1 < 1.0b2 < 1.0rc1 < 1.0 < 1.0+local < 1.0.post1 < 1.1``,
+                                 an epoch before all else (``2!0.1``); ``1.0``, ``v1`` and ``1.0.0`` are the same
+any others                       piece by piece, numbers as numbers and before words, words as text: ``build-9 < build-10``
+===============================  ======================================================================================
+
+The standard library only: this is in every release.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_PEP_440 = re.compile(
+    r"""v?(?:(?P<epoch>\d+)!)?(?P<release>\d+(?:\.\d+)*)
+    (?:[-_.]?(?P<pre>alpha|a|beta|b|preview|pre|c|rc)[-_.]?(?P<pre_number>\d*))?
+    (?P<post>-(?P<post_short>\d+)|[-_.]?(?:post|rev|r)[-_.]?(?P<post_number>\d*))?
+    (?P<dev>[-_.]?dev[-_.]?(?P<dev_number>\d*))?
+    (?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?""",
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
+_PRE = {"alpha": 0, "a": 0, "beta": 1, "b": 1, "c": 2, "rc": 2, "pre": 2, "preview": 2}
+_FINAL = 3
+
+
+def is_older(one: str, other: str) -> bool:
+    """Whether `one` precedes `other`.
+
+    >>> is_older("1.0rc1", "1.0"), is_older("1.10", "1.9"), is_older("build-9", "build-10")
+    (True, False, True)
+    """
+    keys = _pep_440(one), _pep_440(other)
+    if keys[0] is None or keys[1] is None:
+        return _pieces(one) < _pieces(other)
+    return bool(keys[0] < keys[1])
+
+
+def _pep_440(version: str) -> tuple[Any, ...] | None:
+    """What its order is by; None where PEP 440 knows no such version."""
+    found = _PEP_440.fullmatch(version)
+    if found is None:
+        return None
+    release = [_number(part) for part in found["release"].split(".")]
+    while len(release) > 1 and release[-1] == 0:
+        release.pop()
+    pre = (_PRE[found["pre"].lower()], _number(found["pre_number"])) if found["pre"] else (_FINAL, 0)
+    if not found["pre"] and not found["post"] and found["dev"]:
+        pre = (-1, 0)  # 1.0.dev1 is before 1.0a1
+    post = _number(found["post_short"] or found["post_number"]) if found["post"] else -1
+    dev = (0, _number(found["dev_number"])) if found["dev"] else (1, 0)
+    return _number(found["epoch"]), release, pre, post, dev, _pieces(found["local"] or "", local=True)
+
+
+def _pieces(text: str, *, local: bool = False) -> list[tuple[int, int, str]]:
+    """Numbers and words, for comparison; in a local version, as PEP 440 has it, words are before numbers."""
+    found = re.split(r"[-_.]", text) if local else re.findall(r"\d+|[A-Za-z]+", text)
+    number, word = (1, 0) if local else (0, 1)
+    return [(number, _number(p), "") if p.isdigit() else (word, 0, p.lower()) for p in found if p]
+
+
+def _number(digits: str | None) -> int:
+    return int(digits) if digits else 0
