@@ -13,11 +13,11 @@ import os
 import re
 import stat
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import compression, layout
+from . import compression, files, layout
 from .compression import Corrupt, Stream
 from .errors import DamagedRelease, UnderwayError, listing
 from .manifest import Entry, Manifest, dump, parse
@@ -79,16 +79,10 @@ def write(archive: Path, root: Path, manifest: Manifest, date: int = layout.EARL
     if problems := _manifest_problems(manifest, LIMITS):
         raise ArchiveRefused(listing(f"{archive} can't be made; no node would unpack it:", problems))
     encoder = compression.encoder(archive.suffix)
-    partial = archive.with_name(f".{archive.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            for piece in layout.tar(manifest, date, contents_of(root)):
-                file.write(encoder.compress(piece))
-            file.write(encoder.flush())
-        os.rename(partial, archive)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(partial)
+    with files.written(archive) as file:
+        for piece in layout.tar(manifest, date, contents_of(root)):
+            file.write(encoder.compress(piece))
+        file.write(encoder.flush())
 
 
 def check(archive: Path, limits: Limits = LIMITS, accept: Accept | None = None, sha256: str | None = None) -> Contents:

@@ -22,13 +22,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import archive, compression, layout, names
+from . import archive, compression, files, layout, names
 from .archive import LIMITS, Accept, Contents, Limits, Source
 from .compression import Corrupt, Stream
 from .directory import ReleaseDirectory
@@ -102,18 +101,12 @@ def create(
             f" {header.old_version} are gone, which is too much for a delta; send the archive"
         )
     encoder = compression.patch_encoder(_join(old_root, gone), header.body)
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(MAGIC + _dump(header) + packed)
-            for name, entry in new_files.items():
-                for piece in archive.read_file(new_root / name, entry):
-                    file.write(encoder.compress(piece))
-            file.write(encoder.flush())
-        os.rename(partial, output)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(partial)
+    with files.written(output) as file:
+        file.write(MAGIC + _dump(header) + packed)
+        for name, entry in new_files.items():
+            for piece in archive.read_file(new_root / name, entry):
+                file.write(encoder.compress(piece))
+        file.write(encoder.flush())
     return header
 
 

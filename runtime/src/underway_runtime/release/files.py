@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def replace(path: Path, text: str, mode: int) -> None:
@@ -27,6 +30,21 @@ def replace(path: Path, text: str, mode: int) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which is put in place of `path` at the end of the block; not if that raises.
+
+    Others may write in the directory: what they have put there, a link for one, is neither followed nor written. Raises OSError.
+    """
+    descriptor, partial = _partial(path)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def clear(path: Path) -> None:
@@ -52,6 +70,22 @@ def sync_tree(path: Path) -> None:
             if not os.path.islink(file := f"{directory}/{name}"):
                 _sync(file)
         _sync(directory)
+
+
+def _partial(path: Path) -> tuple[int, Path]:
+    """A new file beside another. It has the same name each time, so that a process that dies leaves one at most, but where something
+    is in the way that is not ours."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    partial = path.with_name(f".{path.name}.partial")
+    with contextlib.suppress(OSError):
+        status = partial.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+            partial.unlink()
+    try:
+        return os.open(partial, flags, 0o666), partial
+    except FileExistsError:
+        partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}.partial")
+        return os.open(partial, flags, 0o666), partial
 
 
 def _sync(path: str) -> None:

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from . import archive as archives
-from . import signers
+from . import files, signers
 from .manifest import Manifest
 from .signers import SignatureRefused as SignatureRefused
 
@@ -105,13 +105,8 @@ def sign(archive: Path, manifest: Manifest, key: Path) -> Path:
     if done.returncode != 0 or not _SSH_SIGNATURE.fullmatch(done.stdout):
         raise SignatureRefused(f"{archive} can't be signed with {key}: {_last_line(done.stderr)}")
     place = signature_path(archive)
-    partial = place.with_name(f".{place.name}.partial")
-    try:
-        partial.write_text(statement + done.stdout, encoding="ascii")
-        os.rename(partial, place)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(partial)
+    with files.written(place) as file:
+        file.write((statement + done.stdout).encode("ascii"))
     return place
 
 

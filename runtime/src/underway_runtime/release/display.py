@@ -1,0 +1,50 @@
+"""What others have written, as a person may read it on a terminal: it is shown, never obeyed.
+
+A reason in the ledger, a field of the status, the answer of a node or a host may hold what moves the cursor, changes a window's
+title or turns text around. Commands print such texts through these.
+"""
+
+from __future__ import annotations
+
+LINE = 1000
+"""Characters of a line that are shown."""
+LINES = 1000
+"""Lines that are shown."""
+
+
+def one_line(value: object, limit: int = LINE) -> str:
+    r"""A text on one line, with what is no character of writing escaped, and an end.
+
+    >>> one_line("gates failed\n\x1b]0;owned\x07\u202e")
+    'gates failed \\x1b]0;owned\\x07\\u202e'
+    >>> one_line("aaaaaaaa", limit=4)
+    'aaaa… (4 more characters)'
+    """
+    text = value if isinstance(value, str) else str(value)
+    more = ""
+    if len(text) > limit:
+        text, more = text[:limit], f"… ({len(text) - limit} more characters)"
+    text = text.replace("\r\n", " ").replace("\n", " ").replace("\t", " ")
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else _escaped(each) for each in text)
+    return text + more
+
+
+def many_lines(value: object, limit: int = LINES) -> str:
+    r"""The same for a text of several lines.
+
+    >>> many_lines("refused:\n  - \x1b[2Jit is\tdamaged")
+    'refused:\n  - \\x1b[2Jit is damaged'
+    """
+    lines = (value if isinstance(value, str) else str(value)).split("\n")
+    shown = [one_line(line) for line in lines[:limit]]
+    return "\n".join([*shown, f"… ({len(lines) - limit} more lines)"] if len(lines) > limit else shown)
+
+
+def _escaped(character: str) -> str:
+    r"""
+    >>> [_escaped(each) for each in "\x1b\x9b\u202e\ud800"]
+    ['\\x1b', '\\x9b', '\\u202e', '\\ud800']
+    """
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"
