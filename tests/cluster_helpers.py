@@ -6,6 +6,7 @@ import compileall
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -183,6 +184,30 @@ class Member:
         """The pid of the node."""
         pid: int = json.loads((self.var / "run/lock").read_text())["node"]
         return pid
+
+    def serving(self) -> Member:
+        """Wait until it says of itself that it runs: also where no application of it says so."""
+        self._until(lambda: self.asked("status", "--json").returncode == 0 and self.state == "running", "it runs")
+        return self
+
+    @property
+    def state(self) -> str:
+        """What it says of itself."""
+        done = self.asked("status", "--json")
+        assert done.returncode == 0, done.stderr + self.log.read_text()
+        state: str = json.loads(done.stdout)["state"]
+        return state
+
+    def asked(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of bin/NAME for this node, whatever comes of it."""
+        asking = self.release.spawn(*words)
+        out, err = asking.communicate(timeout=2 * PATIENCE)
+        return subprocess.CompletedProcess(asking.args, asking.returncode, out, err)
+
+    def gracefully(self) -> None:
+        """Hand over to another node of its version."""
+        done = self.asked("restart", "--graceful")
+        assert done.returncode == 0, done.stderr + self.log.read_text()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the node, not to its keeper."""

@@ -184,6 +184,49 @@ def test_a_late_boot_prepares_and_accepts_when_told() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    "loads",
+    [
+        [load("clock"), load("words", "clock", starts=False)],
+        [load("clock"), load("lib", "clock", starts=False), load("words", "lib", starts=False)],
+        [load("clock"), load("lib", "clock", starts=False), load("web", "lib"), load("words", "web", starts=False)],
+        [load("db"), load("clock", "db"), load("words", "db", "clock", starts=False), load("last", "words")],
+    ],
+)
+def test_what_has_no_start_of_its_own_waits_with_what_it_requires(loads: list[Load]) -> None:
+    """A node can take over from another whatever an application without a start requires, directly or through others."""
+    world = World(alone=frozenset({"clock"}))
+    starting = [each.application for each in loads if each.start is not None]
+
+    async def scenario() -> None:
+        new = world.controller(late=True)
+        await new.boot([*loads, *(Start(each.application, "permanent") for each in loads)])
+        assert "clock" not in world.started
+        await new.accept()
+        await new.take_over()
+        assert sorted(world.started) == sorted(starting)
+        assert set(new.running) == set(starting)
+        await new.stop()
+
+    asyncio.run(scenario())
+
+
+def test_what_has_no_start_of_its_own_still_needs_what_it_requires() -> None:
+    """A late boot in a wrong order is refused when what it requires is not there in the end."""
+    world = World(alone=frozenset({"clock"}), failing_starts=frozenset({"clock"}))
+    script: list[Instruction] = [load("clock"), load("words", "clock", starts=False)]
+
+    async def scenario() -> None:
+        new = world.controller(late=True)
+        await new.boot([*script, Start("clock", "temporary"), Start("words", "permanent")])
+        await new.accept()
+        with pytest.raises(BootError, match="words can't start: it requires clock, not started"):
+            await new.take_over()
+        await new.stop()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_each_is_told_once_when_all_have_started(late: bool) -> None:
     """In start order; when a node takes over, that is after what waited has started."""

@@ -209,8 +209,8 @@ class Applications:
         if name in self.running:
             raise BootError(f"the boot script starts {name} twice")
         load = self.loaded[name]
-        if self._late and load.start is not None and not self._may_overlap(name):
-            self.waiting[name] = mode
+        if self._late and not self._may_overlap(name):
+            self.waiting[name] = mode  # also what has no start of its own: what it requires waits, and is not missing
             return
         missing = [
             required
