@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from code_server_helpers import REPOSITORY, RUNTIME, Distribution, Interpreter, make_release
+from underway_runtime.release import command_table
 from underway_runtime.release.bootscript import BootScript, CodePath, Instruction, Load, Mode, PrimLoad, Start, dump
 
 TEMPLATES = REPOSITORY / "src/underway/templates"
@@ -233,6 +234,8 @@ def make_node(root: Path, interpreter: Interpreter, apps: Sequence[App], librari
         text = (TEMPLATES / template).read_text(encoding="utf-8")
         for placeholder, value in (("NAME", "hello"), ("VERSION", "1")):
             text = text.replace(f"@RELEASE_{placeholder}@", value)
+        for placeholder, value in command_table.placeholders().items():
+            text = text.replace(placeholder, value)
         target.write_text(text.replace("@RUNTIME_DIRECTORY@", RUNTIME), encoding="utf-8")
         target.chmod(0o755)
     (root / "releases/start.data").write_text(f"{interpreter.version} 1\n")

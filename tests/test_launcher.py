@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from underway_runtime.release import command_table
+
 TEMPLATES = Path(__file__).parents[1] / "src/underway/templates"
 TIMEOUT = 30
 NOTHING_ON_PATH = "/nowhere"
@@ -76,6 +78,8 @@ def make_release(root: Path) -> Release:
         text = (TEMPLATES / template).read_text(encoding="utf-8")
         for name, value in (("RELEASE_NAME", "hello"), ("RELEASE_VERSION", "1.0"), ("RUNTIME_DIRECTORY", "runtime")):
             text = text.replace(f"@{name}@", value)
+        for placeholder, value in command_table.placeholders().items():
+            text = text.replace(placeholder, value)
         target.write_text(text, encoding="utf-8")
         if "." not in target.name:
             target.chmod(0o755)
@@ -356,18 +360,52 @@ def test_without_a_command_the_usage_is_shown(release: Release, arguments: tuple
     """With status 0, as Mix does."""
     done = release.run(*arguments)
 
-    assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith("Usage: hello COMMAND [ARGS]\n")
-    assert all(f"    {command} " in done.stderr for command in ("start", "eval CODE", "stop", "pid", "version"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: hello COMMAND [ARGS]\n")
+    assert all(f"    {command} " in done.stdout for command in ("start", "eval CODE", "stop", "pid", "version"))
 
 
-def test_an_unknown_command_is_status_2(release: Release) -> None:
-    """With the usage, and the word that was not understood."""
-    done = release.run("restrat")
+@pytest.mark.parametrize(
+    ("words", "helped"),
+    [
+        (("eval", "--help"), "eval"),
+        (("eval", "print(1)", "--help"), "eval"),
+        (("rpc", "-h"), "rpc"),
+        (("rpc", "print(1)", "--help"), "rpc"),
+        (("start", "--help"), "start"),
+        (("start", "--shell", "--help"), "start"),
+        (("daemon", "-h"), "daemon"),
+        (("upgrade", "x.tar.zst", "--sha256", "00", "--help"), "upgrade"),
+        (("remove", "--help", "1.0"), "remove"),
+        (("version", "--help"), "version"),
+        (("stpo", "--help"), "stpo"),
+        (("help", "stop"), "stop"),
+    ],
+)
+def test_help_anywhere_is_help(release: Release, words: tuple[str, ...], helped: str) -> None:
+    """What asks for help gets it from a Python that is given nothing else of what was typed, and env.sh is not read."""
+    (release.version / "env.sh").write_text("exit 9\n")
 
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("Usage: hello COMMAND [ARGS]\n")
-    assert done.stderr.endswith("\nerror: unknown command restrat\n")
+    told = [line for line in release.told(*words).splitlines() if line.startswith("argument")]
+
+    assert told[-2:] == ["argument <help>", f"argument <{helped}>"]
+    assert told[:3] == ["argument <-I>", "argument <-S>", "argument <-B>"]
+    assert len(told) == 6
+
+
+@pytest.mark.parametrize("words", [("eval", "1", "--", "--help"), ("eval", "--", "-h")])
+def test_after_two_dashes_nothing_is_help(release: Release, words: tuple[str, ...]) -> None:
+    """It is handed on, to the code that is run."""
+    told = [line for line in release.told(*words).splitlines() if line.startswith("argument")]
+
+    assert told[-len(words) :] == [f"argument <{word}>" for word in words]
+
+
+def test_what_is_no_command_is_met_by_python(release: Release) -> None:
+    """Which knows what is like it; env.sh is not read for that."""
+    (release.version / "env.sh").write_text("exit 9\n")
+
+    assert "argument <restrat>\n" in release.told("restrat", "now")
 
 
 # ------------------------------------------------------------------------------------------------------------ env.sh

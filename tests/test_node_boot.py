@@ -468,9 +468,12 @@ def test_a_node_of_another_user_is_not_stopped(make: MakeNode) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("start", "--shel"), "error: start does not take '--shel'; usage: hello start [--shell] | daemon | eval CODE"),
-        (("pid", "now"), "error: pid does not take 'now'; usage: hello"),
-        (("eval",), "error: eval needs code: hello eval 'print(1 + 1)'"),
+        (
+            ("start", "--shel"),
+            "error: start does not take '--shel'; did you mean '--shell'?; usage: hello start [--shell]",
+        ),
+        (("pid", "now"), "error: pid does not take 'now'; usage: hello pid"),
+        (("eval",), "error: eval needs CODE; usage: hello eval CODE [ARGS...]"),
     ],
 )
 def test_a_wrong_command_line_is_status_2(make: MakeNode, arguments: tuple[str, ...], problem: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,7 @@ def digest(host: Host) -> tuple[str, str]:
 
 @pytest.mark.parametrize("command", upgrade.COMMANDS)
 def test_every_command_is_called_and_explained(command: str) -> None:
-    """The launcher passes it on and lists it, and the reference has a row for it."""
-    launcher = (REPOSITORY / "src/underway/templates/launcher.sh").read_text()
-
-    row = rf"^    [a-z| -]*\b{command}( \||\))[a-z| )-]*\n? *read_arguments \"\$RELEASE_REMOTE_VM_ARGS\""
-    assert re.search(row, launcher, re.MULTILINE)
-    assert f"\n    {command} " in launcher
+    """The reference has a row for it; the launcher is made from the table."""
     assert f"| `{command}" in (REPOSITORY / "docs/reference/release-handler.md").read_text()
 
 
@@ -103,11 +97,11 @@ def test_a_deploy_for_machines(host: Host) -> None:
         (["rollback"], 1, "error: there is no version before 1.0 to go back to"),
         (["remove", "1.0"], 1, "error: remove 1.0 is refused"),
         (["create-releases", "--permanent", "1.1"], 1, "error: version 1.0 boots, not 1.1"),
-        (["remove"], 2, "required: VERSION"),
-        (["unpack"], 2, "required: VERSION|FILE"),
-        (["commit", "1.0", "1.1"], 2, "unrecognized arguments: 1.1"),
-        (["releases", "--dry-run"], 2, "unrecognized arguments: --dry-run"),
-        (["remove", "1.0", "--dry"], 2, "unrecognized arguments: --dry"),
+        (["remove"], 2, "error: remove needs VERSION; usage: "),
+        (["unpack"], 2, "error: unpack needs VERSION or FILE; usage: "),
+        (["commit", "1.0", "1.1"], 2, "error: commit does not take '1.1'; usage: "),
+        (["releases", "--dry-run"], 2, "error: releases does not take '--dry-run'; usage: "),
+        (["remove", "1.0", "--dry"], 2, "error: remove does not take '--dry'; did you mean '--dry-run'?; usage: "),
     ],
 )
 def test_what_can_t_be_done_has_its_status(host: Host, arguments: list[str], status: int, words: str) -> None:

@@ -100,7 +100,7 @@ def test_a_wrong_option_is_status_2(make: MakeNode) -> None:
     done = make(recorder("one")).run("systemd", "--reload")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "usage: hello systemd [--notify-reload] [--user USER] | systemd --socket" in done.stderr
+    assert "usage: hello systemd [--notify-reload] [--user USER] [--socket]" in done.stderr
 
 
 # --------------------------------------------------------------------------------------------------------- messages

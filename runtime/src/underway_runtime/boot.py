@@ -28,7 +28,7 @@ def _run() -> int:
             from .upgrade import commands as releases
 
             return releases.run(sys.argv[1:], os.environ)
-        if sys.argv[1:2] == ["scratch"]:
+        if sys.argv[1:2] == ["scratch"] and len(sys.argv) > 3:  # by `check`
             from .upgrade import scratch
 
             return scratch.run(sys.argv[2:], os.environ)

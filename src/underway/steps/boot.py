@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from underway_runtime.release import bootscript
+from underway_runtime.release import bootscript, command_table
 from underway_runtime.release.bootscript import STARTING_MODES, CodePath, Load, Mode, PrimLoad, Progress, Start
 from underway_runtime.release.directory import ReleaseDirectory
 
@@ -157,11 +157,15 @@ def write_launchers(release: Release) -> None:
 def fill(release: Release, template: str) -> str:
     """A template with its placeholders filled in."""
     runtime = release.applications.get(RUNTIME)
-    return (
-        template.replace("@RELEASE_NAME@", release.name)
-        .replace("@RELEASE_VERSION@", release.version)
-        .replace("@RUNTIME_DIRECTORY@", _directory(release, RUNTIME) if runtime else RUNTIME)
-    )
+    values = {
+        "@RELEASE_NAME@": release.name,
+        "@RELEASE_VERSION@": release.version,
+        "@RUNTIME_DIRECTORY@": _directory(release, RUNTIME) if runtime else RUNTIME,
+        **command_table.placeholders(),
+    }
+    for placeholder, value in values.items():
+        template = template.replace(placeholder, value)
+    return template
 
 
 def _load(release: Release, name: str, present: set[str], schema: str | None) -> Load:

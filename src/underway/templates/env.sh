@@ -1,5 +1,5 @@
 # Read by the launcher before every command, as POSIX sh with `set -e`. "$@" is what bin/@RELEASE_NAME@ was called with,
-# RELEASE_COMMAND its first word. For start and daemon it is read whenever a node is started.
+# RELEASE_COMMAND its first word; help and mistakes do not read it. For start and daemon it is read whenever a node is started.
 
 # Where pid, logs and all else that changes are kept; by default in the release itself. It also decides which version
 # boots, so where several versions are installed set it for bin/@RELEASE_NAME@ as well, in a unit file for example.

@@ -13,36 +13,71 @@ env_ended() {
 }
 
 usage() {
-  printf '%s' "Usage: $RELEASE_PROG COMMAND [ARGS]
+  printf '%s\n' "Usage: $RELEASE_PROG COMMAND [ARGS]" '' 'The commands are:' '' '@COMMANDS@' '' \
+    "$RELEASE_PROG help COMMAND says what a command takes."
+}
 
-The known commands are:
+# Whether --help is among the words that are ours: what follows a program, or --, is not.
+wants_help() {
+  [ "$1" != run ] || [ "$2" = -m ] || set -- "$1" "$2"
+  [ "$1" != run ] || [ "$2" != -m ] || set -- "$1" "$3"
+  for word in "$@"; do
+    case $word in
+      --) return 1 ;;
+      -h | --help) return 0 ;;
+    esac
+  done
+  return 1
+}
 
-    start            Starts the release, in the foreground
-    start --shell    Starts the release with a Python shell in it
-    daemon           Starts the release in the background, and waits until it is ready
-    daemon --shell   The same, and then connects a Python shell to it
-    eval CODE        Runs Python code in a new process, with the applications loaded and not started
-    rpc CODE         Runs Python code in the running release
-    remote           Opens a Python shell in the running release
-    status [--json]  Says how the running release is
-    metrics          Prints figures of the running release, for Prometheus
-    restart          Restarts the running release, and waits until it is ready; --graceful hands over to a new node
-    stop             Stops the running release, and waits until it has stopped
-    pid              Prints the process id of the running release
-    config           Prints the configuration and where it came from; --explain KEY says more of one
-    systemd          Prints a unit for systemd
-    verify           Compares every file of the release with its manifest
-    releases         Lists the versions that are here, with their states
-    unpack V|FILE    Unpacks another version beside this one, from var/incoming or a file
-    check V          Says what installing a version would do, and tries all that can be tried
-    install V        Hands over to another version, until the next restart or a commit
-    upgrade V|FILE   Unpacks a version, hands over to it and makes it the one that boots
-    commit [V]       Makes the version that runs the one that boots
-    rollback [V]     Goes back to the version before
-    remove V         Deletes a version that neither runs nor boots
-    create-releases  Makes the ledger of versions anew from what is here
-    version          Prints the name and version of the release that would start
-" >&2
+# What $RELEASE_ENVIRONMENT_FILE says, as systemd reads such a file: NAME=VALUE in a line, the value in quotes or not. With
+# "unset" the variables are taken away instead: each node reads the file itself, and what is not in it any more is gone.
+read_environment() {
+  [ -e "$RELEASE_ENVIRONMENT_FILE" ] || return 0
+  if ! [ -r "$RELEASE_ENVIRONMENT_FILE" ]; then
+    [ "$1" = unset ] || warn "$RELEASE_ENVIRONMENT_FILE can't be read by this user, and is left out"
+    return 0
+  fi
+  while IFS= read -r line || [ -n "$line" ]; do
+    while case $line in *\\) ;; *) false ;; esac && IFS= read -r more; do line=${line%\\}$more; done
+    line=${line#"${line%%[! 	]*}"}
+    case $line in '' | '#'* | ';'*) continue ;; esac
+    name=${line%%=*}
+    case $name in
+      "$line" | '' | [0-9]* | *[!A-Za-z0-9_]*) warn "$RELEASE_ENVIRONMENT_FILE: '$name' is not understood" && continue ;;
+      RELEASE_ROOT | RELEASE_VSN | RELEASE_COMMAND) continue ;;
+    esac
+    if [ "$1" = unset ]; then
+      case $name in RELEASE_*) ;; *) unset "$name" ;; esac
+      continue
+    fi
+    value=${line#*=}
+    value=${value#"${value%%[! 	]*}"} value=${value%"${value##*[! 	]}"}
+    case $value in
+      \"*\") value=${value#?} value=${value%?} && unescape '["\\`$]' ;;
+      \'*\') value=${value#?} value=${value%?} ;;
+      \"* | \'*) warn "$RELEASE_ENVIRONMENT_FILE: the quoted value of $name does not end in its line" && continue ;;
+      *) unescape '?' ;;
+    esac
+    export "$name=$value"
+  done <"$RELEASE_ENVIRONMENT_FILE"
+}
+
+# Takes a backslash before what matches the pattern from $value.
+unescape() {
+  rest=$value value=
+  while case $rest in *\\*) ;; *) false ;; esac; do
+    value=$value${rest%%\\*} rest=${rest#*\\} char=
+    [ -z "$rest" ] || char=${rest%"${rest#?}"}
+    # shellcheck disable=SC2254 # a pattern
+    case $char in $1) ;; *) char=\\$char ;; esac
+    value=$value$char rest=${rest#?}
+  done
+  value=$value$rest
+}
+
+warn() {
+  printf 'warning: %s\n' "$1" >&2
 }
 
 # Arguments for Python: words, of which no quoting makes one; lines that begin with # are comments, as is what follows " #".
@@ -60,8 +95,17 @@ read_arguments() {
 role='command'
 case $1 in
   node) role=node && shift ;;
-  start | daemon) role=keeper ;;
   cluster) role=cluster ;;
+  '') set -- help ;;
+  *)
+    if wants_help "$@"; then
+      case $1 in -* | help) set -- help ;; *) set -- help "$1" ;; esac
+    fi
+    ;;
+esac
+case $role:$1 in
+  command:start | command:daemon) role=keeper ;;
+  command:*) case $1 in @CODE_COMMANDS@ | @REMOTE_COMMANDS@ | scratch | version) ;; *) role=help ;; esac ;;
 esac
 
 [ -n "$RELEASE_ROOT" ] || fail 'RELEASE_ROOT is not set; this file is called by bin/@RELEASE_NAME@'
@@ -72,49 +116,51 @@ esac
 RELEASE_COMMAND=$1
 export RELEASE_ROOT RELEASE_NAME RELEASE_VSN RELEASE_PROG RELEASE_MODE RELEASE_COMMAND
 here=$RELEASE_ROOT/releases/$RELEASE_VSN
+[ "$*" != help ] || { usage && exit; }
 
-# The keeper has no env.sh: what one version sets there is not to reach the nodes of the next. bin/cluster becomes one.
-if [ "$role" != keeper ] && [ "$role" != cluster ]; then
-  [ -r "$here/env.sh" ] || fail "$here/env.sh is missing or can't be read; restore it from the release's archive"
-  trap env_ended EXIT
-  # shellcheck source=/dev/null # of the user
-  . "$here/env.sh"
-  trap - EXIT
+# The keeper has no env.sh: what one version sets there is not to reach the nodes of the next. bin/cluster becomes one, and
+# help runs nothing of the release.
+case $role in
+  keeper) [ -z "$RELEASE_ENVIRONMENT_FILE" ] || read_environment unset ;;
+  command | node)
+    [ -z "$RELEASE_ENVIRONMENT_FILE" ] || read_environment
+    [ -r "$here/env.sh" ] || fail "$here/env.sh is missing or can't be read; restore it from the release's archive"
+    trap env_ended EXIT
+    # shellcheck source=/dev/null # of the user
+    . "$here/env.sh"
+    trap - EXIT
 
-  : "${RELEASE_VAR:=$RELEASE_ROOT/var}"
-  case $RELEASE_VAR in /*) ;; *) RELEASE_VAR=$PWD/$RELEASE_VAR ;; esac
-  : "${RELEASE_TMP:=$RELEASE_VAR}"
-  case $RELEASE_TMP in /*) ;; *) RELEASE_TMP=$PWD/$RELEASE_TMP ;; esac
-  : "${RELEASE_NODE:=$RELEASE_NAME}"
-  : "${RELEASE_DISTRIBUTION:=none}"
-  : "${RELEASE_VM_ARGS:=$here/python.args}"
-  : "${RELEASE_REMOTE_VM_ARGS:=$here/remote.python.args}"
-  : "${RELEASE_BOOT_SCRIPT:=start}"
-  : "${RELEASE_BOOT_SCRIPT_CLEAN:=start_clean}"
-  : "${RELEASE_SYS_CONFIG:=$here/sys.config}"
-  export RELEASE_VAR RELEASE_TMP RELEASE_NODE RELEASE_DISTRIBUTION RELEASE_VM_ARGS RELEASE_REMOTE_VM_ARGS
-  export RELEASE_BOOT_SCRIPT RELEASE_BOOT_SCRIPT_CLEAN RELEASE_SYS_CONFIG
-  [ -z "$RELEASE_COOKIE" ] || export RELEASE_COOKIE
+    : "${RELEASE_VAR:=$RELEASE_ROOT/var}"
+    case $RELEASE_VAR in /*) ;; *) RELEASE_VAR=$PWD/$RELEASE_VAR ;; esac
+    : "${RELEASE_TMP:=$RELEASE_VAR}"
+    case $RELEASE_TMP in /*) ;; *) RELEASE_TMP=$PWD/$RELEASE_TMP ;; esac
+    : "${RELEASE_NODE:=$RELEASE_NAME}"
+    : "${RELEASE_DISTRIBUTION:=none}"
+    : "${RELEASE_VM_ARGS:=$here/python.args}"
+    : "${RELEASE_REMOTE_VM_ARGS:=$here/remote.python.args}"
+    : "${RELEASE_BOOT_SCRIPT:=start}"
+    : "${RELEASE_BOOT_SCRIPT_CLEAN:=start_clean}"
+    : "${RELEASE_SYS_CONFIG:=$here/sys.config}"
+    export RELEASE_VAR RELEASE_TMP RELEASE_NODE RELEASE_DISTRIBUTION RELEASE_VM_ARGS RELEASE_REMOTE_VM_ARGS
+    export RELEASE_BOOT_SCRIPT RELEASE_BOOT_SCRIPT_CLEAN RELEASE_SYS_CONFIG
+    [ -z "$RELEASE_COOKIE" ] || export RELEASE_COOKIE
 
-  case $1 in
-    start | daemon | eval | config | scratch) read_arguments "$RELEASE_VM_ARGS" ;;
-    rpc | remote | status | metrics | restart | stop | pid | systemd | verify | releases | unpack | check | install | upgrade | commit | rollback | remove | create-releases)
-      read_arguments "$RELEASE_REMOTE_VM_ARGS"
-      ;;
-    version)
-      printf '%s %s\n' "$RELEASE_NAME" "$RELEASE_VSN"
-      exit
-      ;;
-    '' | help | -h | --help)
-      usage
-      exit
-      ;;
-    *)
-      usage
-      fail "unknown command $1" 2
-      ;;
-  esac
-fi
+    case $1 in
+      @CODE_COMMANDS@ | scratch)
+        read_arguments "$RELEASE_VM_ARGS"
+        case $PATH: in "$here/bin:"*) ;; *) PATH=$here/bin${PATH:+:$PATH} && export PATH ;; esac
+        ;;
+      @REMOTE_COMMANDS@)
+        read_arguments "$RELEASE_REMOTE_VM_ARGS"
+        ;;
+      version)
+        [ $# = 1 ] || fail "version does not take '$2'; usage: $RELEASE_PROG version" 2
+        printf '%s %s\n' "$RELEASE_NAME" "$RELEASE_VSN"
+        exit
+        ;;
+    esac
+    ;;
+esac
 
 [ -x "$here/bin/python" ] ||
   fail "$here/bin/python can't be executed; the release is damaged or was built for another system"
@@ -140,6 +186,7 @@ case $RELEASE_COMMAND:$loader:$glibc in
 esac
 
 unset PYTHONHOME PYTHONPATH
+control=$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/node/control/__main__.py
 case $role in
   keeper)
     if [ "$*" = 'daemon --shell' ]; then
@@ -151,13 +198,14 @@ case $role in
     ;;
   node) set -- node "$@" ;;
   cluster) shift && exec "$here/bin/python" -I -B -m underway_runtime.cluster "$@" ;;
+  help) exec "$here/bin/python" -I -S -B "$control" "$@" ;;
 esac
 set -f
 # What asks a running node needs nothing but the standard library and ours, and starts faster without the rest.
 case $RELEASE_COMMAND in
-  rpc | remote | status | metrics | restart)
+  @CONTROL_COMMANDS@)
     # shellcheck disable=SC2086 # split into words on purpose
-    exec "$here/bin/python" $args -S "$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/node/control/__main__.py" "$@"
+    exec "$here/bin/python" $args -S "$control" "$@"
     ;;
 esac
 # shellcheck disable=SC2086 # split into words on purpose

@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..release import bootscript
+from ..release import bootscript, command_line
 from ..release.bootscript import CodePath
+from ..release.command_table import COMMANDS
 from ..release.errors import UnderwayError, UsageError
 from . import lock
 from .settings import STOP_TIMEOUT, Settings, from_environ
-
-USAGE = "start [--shell] | daemon | eval CODE [ARGS...] | stop | pid | config [--explain KEY] [--json] | systemd | verify [--json]"
 
 _MARGIN = 5.0
 """Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
@@ -27,37 +26,31 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], change: Callable[[
     Raises UsageError for what it can't understand, and any UnderwayError that the user has to be told.
     """
     settings = from_environ(environ)
-    match list(arguments):
-        case ["node", "start" | "daemon"]:
-            return node(settings, change)
-        case ["node", "start", "--shell"]:
-            return node(settings, change, shell=True)
-        case ["eval", source, *rest]:
-            return evaluate(settings, source, rest)
-        case ["eval"]:
-            raise UsageError(f"eval needs code: {settings.prog} eval 'print(1 + 1)'")
-        case ["stop"]:
+    if not arguments:
+        raise UsageError(f"no command; `{settings.prog} help` lists them")
+    in_node = arguments[0] == "node"
+    command, *rest = arguments[1:] if in_node else arguments
+    if command not in COMMANDS:
+        raise command_line.unknown(command, settings.prog)
+    given = command_line.parse(command, rest, settings.prog)
+    match command:
+        case "start" | "daemon" if in_node:
+            return node(settings, change, shell=given["shell"] and command == "start")
+        case "eval":
+            return evaluate(settings, given["code"], given["args"])
+        case "stop":
             return stop(settings)
-        case ["pid"]:
+        case "pid":
             return pid(settings)
-        case ["systemd", *rest]:
+        case "systemd":
             from . import systemd
 
-            return systemd.run(settings, rest)
-        case ["config", *rest]:
-            return configuration(settings, rest)
-        case ["verify"] | ["verify", "--json"]:
-            return verify(settings, as_json="--json" in arguments)
-        case ["node", command, *rest]:
-            raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {settings.prog} {USAGE}")
-        case ["stop" | "pid" | "verify" as command, *rest]:
-            raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {settings.prog} {USAGE}")
-        case []:
-            raise UsageError(f"no command; usage: {settings.prog} {USAGE}")
-        case [command, *_]:
-            raise UsageError(f"unknown command {command!r}; usage: {settings.prog} {USAGE}")
-        case _:
-            raise AssertionError(arguments)
+            return systemd.run(settings, given["user"] or settings.name, given["notify_reload"], given["socket"])
+        case "config":
+            return configuration(settings, given["explain"], as_json=given["json"])
+        case "verify":
+            return verify(settings, as_json=given["json"])
+    raise UsageError(f"{command} is called by `{settings.prog} {command}` only")
 
 
 def node(settings: Settings, change: Callable[[Any], Any], *, shell: bool = False) -> int:
@@ -142,15 +135,11 @@ def verify(settings: Settings, *, as_json: bool = False) -> int:
     return verify.run(settings.root, settings.version, as_json=as_json)
 
 
-def configuration(settings: Settings, arguments: Sequence[str]) -> int:
-    """Print what is configured, and where it came from."""
+def configuration(settings: Settings, key: str | None, *, as_json: bool = False) -> int:
+    """Print what is configured, or one key of it, and where it came from."""
     from . import explain
 
-    rest = [argument for argument in arguments if argument != "--json"]
-    match rest:
-        case [] | ["--explain", _]:
-            return explain.run(settings, *rest[1:], as_json=len(rest) < len(arguments))
-    raise UsageError(f"usage: {settings.prog} config [--explain KEY] [--json]")
+    return explain.run(settings, *([] if key is None else [key]), as_json=as_json)
 
 
 def _running(settings: Settings) -> lock.RunningNode:

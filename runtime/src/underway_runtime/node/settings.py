@@ -94,6 +94,8 @@ class Settings:
         """The variables of `environ` that are others for another version."""
         old, new = f"{self.place.path}/", f"{self.directory.version(version).path}/"
         moved = {name: environ[name] for name in OF_A_VERSION if environ.get(name, "").startswith(old)}
+        if environ.get("PATH", "").startswith(f"{old}bin:"):
+            moved["PATH"] = environ["PATH"]
         return {"RELEASE_VSN": version, **{name: new + value.removeprefix(old) for name, value in moved.items()}}
 
 

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..release import bootscript
 from ..release.bootscript import Load
-from ..release.errors import DamagedRelease, UnderwayError, UsageError, listing
+from ..release.errors import DamagedRelease, UnderwayError, listing
 from .listen import host_and_port, socket_file
 from .settings import Settings
 
-USAGE = "systemd [--notify-reload] [--user USER] | systemd --socket"
 
-
-def run(settings: Settings, arguments: Sequence[str]) -> int:
-    """Print a unit. Raises UsageError, and UnderwayError when the release has nothing to print it from."""
-    notify_reload, socket, user = False, False, settings.name
-    rest = iter(arguments)
-    for argument in rest:
-        match argument:
-            case "--notify-reload":
-                notify_reload = True
-            case "--socket":
-                socket = True
-            case "--user" if user := next(rest, ""):
-                pass
-            case _:
-                raise UsageError(f"systemd does not take {argument!r}; usage: {settings.prog} {USAGE}")
+def run(settings: Settings, user: str, notify_reload: bool, socket: bool) -> int:
+    """Print a unit. Raises UnderwayError when the release has nothing to print it from."""
     print(_socket(settings) if socket else _service(settings, user, notify_reload), end="")
     return 0
 

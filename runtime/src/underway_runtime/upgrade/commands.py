@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from ..node import events, lock
 from ..node.control.client import NotRunning, Place, connect
 from ..node.control.successor import hand_over
 from ..node.settings import Settings, from_environ
-from ..release import ledger
-from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError
+from ..release import command_line, ledger
+from ..release.command_table import COMMANDS
+from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError, UsageError
 from . import handler as handlers
 from .change import How, change
 from .check import check, lines
@@ -24,17 +25,39 @@ from .remove import remove
 from .soak import stand
 from .unpack import Trust, unpack
 
+_CHECK_WITHIN = 60.0
+"""Seconds that a trial gets."""
+
 ALLOWED_SIGNERS = Path("/etc/underway/allowed_signers")
 """Believed where neither --allowed-signers nor RELEASE_ALLOWED_SIGNERS names another file, if it is there."""
 
 
-def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what the command line asks for; 0, or 6 where check refuses, or raises an UnderwayError.
+@dataclass(frozen=True)
+class Options:
+    """What a command line asks for."""
 
-    A command line that is none ends the process with 2.
-    """
+    command: str
+    json: bool
+    dry_run: bool
+    again: bool
+    what: str
+    """A version or a file."""
+    version: str
+    """Empty where none was named."""
+    sha256: str | None
+    allowed_signers: Path | None
+    allow_downgrade: bool
+    at_least: How
+    within: float
+    commit_within: float
+    """0 for never."""
+    permanent: str | None
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Do what the command line asks for; 0, or 6 where check refuses, or raises an UnderwayError: UsageError for one that is none."""
     settings = from_environ(environ)
-    options = _parser(settings.prog).parse_args(arguments)
+    options = _options(arguments, settings.prog)
     handler = Handler(
         settings.directory,
         settings.var,
@@ -53,7 +76,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if options.json:
         print(json.dumps(outcome, indent=1))
     else:
-        would = "would be " if getattr(options, "dry_run", False) else ""
+        would = "would be " if options.dry_run else ""
         print("\n".join(_lines(options.command, outcome, would)))
     return EXIT_REFUSED if options.command == "check" and outcome["outcome"] == "refused" else 0
 
@@ -89,7 +112,7 @@ def _said(settings: Settings, key: str) -> str | None:
     return None
 
 
-def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str]) -> Any:
+def _do(handler: Handler, options: Options, environ: Mapping[str, str]) -> Any:
     match options.command:
         case "releases":
             return handlers.releases(handler)
@@ -98,7 +121,7 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
         case "check":
             return check(from_environ(environ), handler, options.version, again=options.again, within=options.within)
         case "install":
-            to_commit = options.commit_within or 0
+            to_commit = options.commit_within
             outcome = install(
                 handler,
                 Place(environ),
@@ -111,7 +134,7 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
                 _tell_keeper(Place(environ))
             return outcome
         case "commit":
-            return _commit(handler, Place(environ), options.version, dry_run=options.dry_run)
+            return _commit(handler, Place(environ), options.version or None, dry_run=options.dry_run)
         case "upgrade":
             return _upgrade(handler, options, environ)
         case "rollback":
@@ -120,7 +143,7 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
                 with suppress(NotRunning):  # it has ended since
                     _go_back(handler, Place(environ), running, version)
 
-            outcome = handlers.rollback(handler, options.version, dry_run=options.dry_run, change=back)
+            outcome = handlers.rollback(handler, options.version or None, dry_run=options.dry_run, change=back)
             if not options.dry_run:
                 _tell_keeper(Place(environ))
             return outcome
@@ -131,7 +154,7 @@ def _do(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str
     raise AssertionError(options.command)
 
 
-def _trust(options: argparse.Namespace, environ: Mapping[str, str]) -> Trust:
+def _trust(options: Options, environ: Mapping[str, str]) -> Trust:
     return Trust(_allowed_signers(options.allowed_signers, environ), options.sha256, options.allow_downgrade)
 
 
@@ -150,7 +173,7 @@ def _tell_keeper(place: Place) -> None:
         connection.close()
 
 
-def _upgrade(handler: Handler, options: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+def _upgrade(handler: Handler, options: Options, environ: Mapping[str, str]) -> dict[str, Any]:
     version, place = options.what, Place(environ)
     if version not in ledger.read(handler.directory, handler.var):
         version = unpack(handler, version, _trust(options, environ), again=options.again)["version"]
@@ -191,51 +214,46 @@ def _is_there(file: Path) -> bool:
     return True
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    def command(name: str, text: str, *, dry_run: bool = True) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        made.add_argument("--json", action="store_true", help="print the outcome as JSON")
-        if dry_run:
-            made.add_argument("--dry-run", action="store_true", help="look only, and say what would be done")
-        return made
-
-    command("releases", "Lists the versions that are here, with their states", dry_run=False)
-    unpacking = command("unpack", "Unpacks a version from var/incoming, or a file, beside the others")
-    upgrading = command("upgrade", "Unpacks a version, installs it and makes it the one that boots", dry_run=False)
-    for made in (unpacking, upgrading):
-        made.add_argument("what", metavar="VERSION|FILE", help="a version, or an archive or delta")
-        made.add_argument("--sha256", metavar="DIGEST", help="what its sha256 must be")
-        made.add_argument("--allowed-signers", metavar="FILE", type=Path, help="by whom it must be signed")
-        made.add_argument("--allow-downgrade", action="store_true", help="even if it is older than what boots or runs")
-        made.add_argument("--again", action="store_true", help="forget that it has failed")
-    checking = command("check", "Says what install would do, having tried all that can be tried", dry_run=False)
-    checking.add_argument("version", metavar="VERSION")
-    checking.add_argument("--again", action="store_true", help="even if it has failed")
-    checking.add_argument("--within", metavar="SECONDS", type=_seconds, default=60.0, help="what it may take (60)")
-    installing = command("install", "Makes the node another version, until the next restart or a commit", dry_run=False)
-    least = "refuse, with status 3, what takes more: hot, new code in the process that runs; handover, a new interpreter (handover)"
-    for made in (installing, upgrading):
-        made.add_argument("--at-least", choices=("hot", "handover"), default="handover", help=least)
-    installing.add_argument("version", metavar="VERSION")
-    installing.add_argument("--again", action="store_true", help="although it has failed")
-    within = "hand over to the permanent version again when it is not committed in so many seconds"
-    installing.add_argument("--commit-within", metavar="SECONDS", type=_seconds, help=within)
-    commit = command("commit", "Makes the version that runs the one that boots")
-    commit.add_argument("version", nargs="?", metavar="VERSION")
-    rollback = command("rollback", "Goes back to the version before")
-    rollback.add_argument("version", nargs="?", metavar="VERSION")
-    command("remove", "Deletes a version, and what only it has").add_argument("version", metavar="VERSION")
-    creating = command("create-releases", "Makes the ledger of versions anew from what is here")
-    creating.add_argument("--permanent", metavar="VERSION", help="what is to boot, when start.data can't be understood")
-    return parser
+def _options(arguments: Sequence[str], prog: str) -> Options:
+    """What was asked for. Raises UsageError."""
+    command, *words = arguments
+    given = command_line.parse(command, words, prog)
+    usage = f"; usage: {prog} {COMMANDS[command].usage}"
+    at_least: How = "hot" if given.get("at_least") == "hot" else "handover"
+    if given.get("at_least") not in (None, at_least):
+        raise UsageError(f"--at-least is hot or handover, not {given['at_least']!r}{usage}")
+    try:
+        within, to_commit = (_seconds(given.get(name)) for name in ("within", "commit_within"))
+    except ValueError as error:
+        raise UsageError(f"{error} is not a number of seconds above 0 and up to a day{usage}") from None
+    signers = given.get("allowed_signers")
+    return Options(
+        command=command,
+        what=given.get("version_or_file") or "",
+        version=given.get("version") or "",
+        json=given["json"],
+        dry_run=given.get("dry_run", False),
+        again=given.get("again", False),
+        sha256=given.get("sha256"),
+        allowed_signers=Path(signers) if signers else None,
+        allow_downgrade=given.get("allow_downgrade", False),
+        at_least=at_least,
+        within=within or _CHECK_WITHIN,
+        commit_within=to_commit,
+        permanent=given.get("permanent"),
+    )
 
 
-def _seconds(text: str) -> float:
-    if not 0 < (seconds := float(text)) <= 86400:
-        raise ValueError
+def _seconds(text: str | None) -> float:
+    """0 where nothing is given. Raises ValueError with what is not a number of seconds."""
+    if text is None:
+        return 0.0
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86400:
+        raise ValueError(repr(text))
     return seconds
 
 

@@ -11,8 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-USAGE = "rpc CODE | remote | status [--json] | metrics | restart [--graceful]"
-
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what the command line asks for; the exit status of the process."""
@@ -29,14 +27,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 def run(arguments: list[str], place: Place) -> int:
     """Raises UsageError for what can't be understood, and any UnderwayError that the user has to be told."""
     match arguments:
-        case ["rpc", code]:
+        case ["rpc", code] if code == "-" or not code.startswith("--"):
             from . import rpc
 
             return rpc.run(place, code)
-        case ["rpc", *_]:
-            raise UsageError(
-                f"rpc needs code, as one argument: {place.prog} rpc 'print(1 + 1)'; `-` reads it from its input"
-            )
         case ["remote"]:
             from . import remote
 
@@ -53,6 +47,22 @@ def run(arguments: list[str], place: Place) -> int:
             from . import restart
 
             return restart.run(place, graceful="--graceful" in arguments)
-        case ["remote" | "status" | "metrics" | "restart" as command, *rest]:
-            raise UsageError(f"{command} does not take {' '.join(rest)!r}; usage: {place.prog} {USAGE}")
-    raise UsageError(f"unknown command {' '.join(arguments)!r}; usage: {place.prog} {USAGE}")
+    return _other(arguments, place)
+
+
+def _other(arguments: list[str], place: Place) -> int:
+    """Help, and what is wrong with all else. Raises UsageError."""
+    from ...release import command_line
+
+    match arguments:
+        case ["help", *names]:
+            print(command_line.help_text(" ".join(names), place.prog))
+            return 0
+        case [("rpc" | "remote" | "status" | "metrics" | "restart") as command, *rest]:
+            given = command_line.parse(command, rest, place.prog)
+            if command == "rpc" and given["code"]:
+                return run(["rpc", given["code"]], place)
+            return run([command, *(f"--{name}" for name, value in given.items() if value)], place)
+        case [command, *_]:
+            raise command_line.unknown(command, place.prog)
+    raise UsageError(f"no command; `{place.prog} help` lists them")

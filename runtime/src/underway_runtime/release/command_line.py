@@ -1,0 +1,96 @@
+"""The command line of a command of ``bin/NAME``, read by its row in the table; and its help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from .command_table import COMMANDS, Command, Option
+from .errors import UsageError
+
+_WIDTH = 28
+
+
+def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
+    """The options and arguments of a command, by name: ``{"dry_run": False, "version": "1.1"}``; None where one was not given.
+
+    Options may come before and after arguments, as ``--name value`` or ``--name=value``; after ``--`` all are arguments. Raises
+    UsageError with everything that is wrong.
+    """
+    command = COMMANDS[name]
+    given: dict[str, Any] = {key(option): None if option.metavar else False for option in command.options}
+    arguments: list[str] = []
+    problems: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            arguments += rest
+            break
+        if not word.startswith("--" if command.arguments[:1] == ("CODE",) else "-") or word == "-":
+            arguments.append(word)
+            if command.verbatim:
+                arguments += rest[1:] if rest[:1] == ["--"] else rest
+                break
+            continue
+        option_name, equals, value = word.partition("=")
+        option = next((each for each in command.options if each.name == option_name), None)
+        if option is None:
+            problems.append(
+                f"{name} does not take {word!r}{likely(option_name, [each.name for each in command.options])}"
+            )
+        elif not option.metavar:
+            given[key(option)] = True
+            problems += [f"{option.name} takes no value"] if equals else []
+        elif equals or rest:
+            given[key(option)] = value if equals else rest.pop(0)
+        else:
+            problems.append(f"{option.name} needs a value: {option.usage}")
+    problems += _fill(command, arguments, given)
+    if problems:
+        raise UsageError(f"{'; '.join(problems)}; usage: {prog} {command.usage}")
+    return given
+
+
+def _fill(command: Command, arguments: list[str], given: dict[str, Any]) -> list[str]:
+    """Give the arguments their names; what is missing, and what is too much."""
+    problems = []
+    for place in command.arguments:
+        name = place.strip("[].").lower().replace("|", "_or_")
+        if place.endswith("...]"):
+            given[name], arguments = arguments, []
+        elif arguments:
+            given[name], arguments = arguments[0], arguments[1:]
+        else:
+            given[name] = None
+            problems += [] if place.startswith("[") else [f"{command.name} needs {place.replace('|', ' or ')}"]
+    return problems + ([f"{command.name} does not take {' '.join(arguments)!r}"] if arguments else [])
+
+
+def key(option: Option) -> str:
+    """The name under which `parse` returns it."""
+    return option.name.lstrip("-").replace("-", "_")
+
+
+def likely(word: str, choices: Iterable[str]) -> str:
+    """``; did you mean 'status'?`` where a choice is close, else nothing."""
+    close = get_close_matches(word, list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(word: str, prog: str) -> UsageError:
+    """What to say of a word that is not a command."""
+    return UsageError(f"there is no command {word!r}{likely(word, COMMANDS)}; `{prog} help` lists them")
+
+
+def help_text(name: str, prog: str) -> str:
+    """What a command does and takes. Raises UsageError where there is none of that name."""
+    if name not in COMMANDS:
+        raise unknown(name, prog)
+    command = COMMANDS[name]
+    lines = [f"Usage: {prog} {command.usage}", "", f"{command.summary}."]
+    lines += [command.more] if command.more else []
+    if command.options:
+        lines += ["", *(f"    {option.usage:<{_WIDTH}}  {option.text}" for option in command.options)]
+    return "\n".join(lines)

@@ -1,0 +1,137 @@
+"""The command line of bin/NAME: its table, its help, and what is said of mistakes."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_helpers import MakeNode, recorder
+from underway_runtime.release.command_line import help_text, parse, unknown
+from underway_runtime.release.command_table import COMMANDS, overview, placeholders
+from underway_runtime.release.errors import UsageError
+
+REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
+
+
+def test_the_table_can_stand_in_the_launcher() -> None:
+    """Nothing in it ends the quotes that it stands in, and no placeholder is empty."""
+    assert not {*overview()} & {"'", "\\"}
+    assert all(placeholders().values())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_a_row(name: str) -> None:
+    """Help names each option and argument; the reference has a row."""
+    text = help_text(name, "hello")
+    pages = "".join((REFERENCE / page).read_text() for page in ("commands.md", "release-handler.md"))
+
+    assert text.startswith(f"Usage: hello {COMMANDS[name].usage}\n")
+    assert all(f"\n    {option.usage} " in text for option in COMMANDS[name].options)
+    assert re.search(rf"^\| [^|]*`{name}\b", pages, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["1.1"], {"json": False, "dry_run": False, "version": "1.1"}),
+        (["--json", "1.1", "--dry-run"], {"json": True, "dry_run": True, "version": "1.1"}),
+        (["--", "--json"], {"json": False, "dry_run": False, "version": "--json"}),
+    ],
+)
+def test_options_and_arguments_come_in_any_order(words: list[str], given: dict[str, Any]) -> None:
+    """Until two dashes, after which all are arguments."""
+    assert parse("remove", words, "hello") == given
+
+
+@pytest.mark.parametrize("words", [["a", "--x", "-1"], ["--", "a", "--x", "-1"], ["a", "--", "--x", "-1"]])
+def test_what_follows_code_is_the_code_s(words: list[str]) -> None:
+    """Options too."""
+    assert parse("eval", words, "hello") == {"code": "a", "args": ["--x", "-1"]}
+
+
+def test_code_may_begin_with_a_minus() -> None:
+    """It is the first argument all the same."""
+    assert parse("eval", ["-1"], "hello")["code"] == parse("rpc", ["-1"], "hello")["code"] == "-1"
+
+
+@pytest.mark.parametrize("words", [["--sha256", "00", "f"], ["--sha256=00", "f"], ["f", "--sha256", "00"]])
+def test_a_value_is_given_in_either_way(words: list[str]) -> None:
+    """After a space or an equals sign."""
+    assert (parse("unpack", words, "hello")["sha256"], parse("unpack", words, "hello")["version_or_file"]) == (
+        "00",
+        "f",
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "problems"),
+    [
+        ("upgrade", ["--sha", "1", "a"], ["upgrade does not take '--sha'; did you mean '--sha256'?"]),
+        ("upgrade", ["--sha256"], ["--sha256 needs a value: --sha256 DIGEST", "upgrade needs VERSION or FILE"]),
+        ("status", ["--json=yes"], ["--json takes no value"]),
+        ("rollback", ["1", "2", "3"], ["rollback does not take '2 3'"]),
+        ("stop", ["now", "-f"], ["stop does not take '-f'", "stop does not take 'now'"]),
+        ("systemd", ["--notify_reload"], ["did you mean '--notify-reload'?"]),
+    ],
+)
+def test_a_wrong_command_line_is_told_at_once(command: str, words: list[str], problems: list[str]) -> None:
+    """All that is wrong, what may have been meant, and how it is used."""
+    with pytest.raises(UsageError) as raised:
+        parse(command, words, "hello")
+
+    assert all(problem in str(raised.value) for problem in problems)
+    assert str(raised.value).endswith(f"; usage: hello {COMMANDS[command].usage}")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("stauts", "status"),
+        ("restrat", "restart"),
+        ("rollbak", "rollback"),
+        ("instal", "install"),
+        ("deamon", "daemon"),
+    ],
+)
+def test_a_typing_error_is_met_with_the_likely_command(word: str, meant: str) -> None:
+    """By its name; the list is one command away."""
+    assert (
+        str(unknown(word, "hello")) == f"there is no command {word!r}; did you mean {meant!r}?; `hello help` lists them"
+    )
+
+
+def test_what_is_like_nothing_is_not_guessed() -> None:
+    """Only the list is named."""
+    assert str(unknown("xyzzy", "hello")) == "there is no command 'xyzzy'; `hello help` lists them"
+
+
+def test_mistakes_and_help_of_a_release(make: MakeNode) -> None:
+    """One line on the error stream and status 2; help on the other, and nothing that was typed with it is run."""
+    node = make(recorder("one"))
+    witness = node.root / "was-run"
+    code = f"open({str(witness)!r}, 'w')"
+
+    mistakes = [node.run(*words) for words in (["stauts"], ["-x"], ["status", "--jsn"], ["help", "stpo"], ["scratch"])]
+    helps = [
+        node.run(*words) for words in (["eval", code, "--help"], ["rpc", "--help"], ["help", "upgrade"], ["--help"])
+    ]
+
+    assert [(done.returncode, done.stdout, done.stderr.count("\n")) for done in mistakes] == [(2, "", 1)] * 5
+    assert [(done.returncode, done.stdout[:12], done.stderr) for done in helps] == [(0, "Usage: hello", "")] * 4
+    assert not witness.exists()
+
+
+def test_programs_of_the_release_come_first_on_the_path(make: MakeNode) -> None:
+    """And what was on it follows, also what env.sh has added."""
+    node = make(recorder("one"))
+    with (node.version / "env.sh").open("a") as file:
+        file.write("export PATH=/opt/own:$PATH\n")
+    node.environ["PATH"] = os.defpath
+
+    done = node.run("eval", "import os; print(os.environ['PATH'])")
+
+    assert done.stdout == f"{node.version}/bin:/opt/own:{os.defpath}\n"
