@@ -9,6 +9,7 @@ are part of these.
 from __future__ import annotations
 
 import hashlib
+import types
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from opcode import opmap
@@ -83,9 +84,17 @@ def _parts(code: CodeType) -> Iterator[bytes]:
         yield from _constant(None if number in without else constant)
 
 
+_OF_THE_COMPILER = frozenset(
+    map(id, (CodeType, str, bytes, bool, int, float, complex, tuple, frozenset, slice, type(None), type(...)))
+)
+
+
 def _constant(value: Any) -> Iterator[bytes]:
     """Bytes that stand for a constant, with its type: 1, 1.0 and True are equal, and not the same."""
-    yield type(value).__name__.encode()
+    yield type.__dict__["__name__"].__get__(type(value)).encode()
+    if id(type(value)) not in _OF_THE_COMPILER:
+        yield object.__repr__(value).encode()  # something has put it there, whose own code is not to run here
+        return
     match value:
         case CodeType():
             yield from _parts(value)
@@ -106,8 +115,10 @@ def _constant(value: Any) -> Iterator[bytes]:
             yield str(len(value)).encode()
         case slice():
             yield from _constant((value.start, value.stop, value.step))
-        case _:
+        case None | float() | complex() | types.EllipsisType():
             yield repr(value).encode()
+        case _:  # of no compiler: something has put it there, whose own code is not to run here
+            yield object.__repr__(value).encode()
 
 
 def _joined(value: Any) -> bytes:

@@ -80,7 +80,7 @@ def _encoded(value: Any) -> Any:
         if all(type(key) is str and not key.startswith("$") for key, _ in pairs):
             return dict(pairs)
         return {"$dict": [list(pair) for pair in pairs]}
-    raise ValueError(f"{kind.__module__}.{kind.__qualname__} is not plain")
+    raise ValueError(f"{type.__repr__(kind)} is not plain")
 
 
 def _decoded(document: Any) -> Any:

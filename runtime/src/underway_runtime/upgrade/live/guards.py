@@ -8,12 +8,14 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial, partialmethod
+from importlib.machinery import ModuleSpec
 from importlib.util import MAGIC_NUMBER
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from ...node import audit
-from . import heap, holders
+from ...release import plain
+from . import heap, holders, objects
 
 _NAMED = 2
 """References to what only a dict has: that one, and the argument of getrefcount."""
@@ -47,13 +49,18 @@ def of_processes() -> Iterator[str]:
 def of_imports() -> Iterator[str]:
     """Modules that are being imported at the moment."""
     for name, module in list(sys.modules.items()):
-        if getattr((_own_dict(module) or {}).get("__spec__"), "_initializing", False):
+        spec = objects.names_of(module).get("__spec__")
+        if objects.is_a(spec, ModuleSpec) and objects.names_of(spec).get("_initializing") is True:
             yield f"{name} is being imported at the moment; try again"
 
 
 def same(found: object, wanted: object) -> bool:
-    """Whether two plain values are equal, of exactly the same types."""
+    """Whether two values are equal, of exactly the same types; what is not plain is equal to itself alone."""
     if type(found) is not type(wanted):
+        return False
+    if found is wanted:
+        return True
+    if not plain.is_plain(found):
         return False
     match found, wanted:
         case ((list() | tuple()), (list() | tuple())):
@@ -71,22 +78,20 @@ def same(found: object, wanted: object) -> bool:
 
 def shared(names: Mapping[str, Any], name: str, besides: int = 0) -> Any:
     """A list, dict or set in the value of this name that others refer to as well; `besides`: known references to the value."""
-    if isinstance(names[name], _MUTABLE) and sys.getrefcount(names[name]) > _NAMED + besides:
+    if type(names[name]) in _MUTABLE and sys.getrefcount(names[name]) > _NAMED + besides:
         return names[name]
     waiting = [names[name]]
     for container in waiting:
-        for item in container.values() if isinstance(container, dict) else container if _holds(container) else ():
-            if isinstance(item, _MUTABLE) and sys.getrefcount(item) > _NAMED + 1:  # and `item`
+        inner = container.values() if type(container) is dict else container if type(container) in _HOLDING else ()
+        for item in inner:
+            if type(item) in _MUTABLE and sys.getrefcount(item) > _NAMED + 1:  # and `item`
                 return item
             waiting.append(item)
     return None
 
 
 _MUTABLE = (list, dict, set)
-
-
-def _holds(value: object) -> bool:
-    return isinstance(value, (list, tuple, set, frozenset))
+_HOLDING = (list, tuple, set, frozenset)
 
 
 def instances(cls: type) -> str | None:
@@ -97,7 +102,7 @@ def instances(cls: type) -> str | None:
 
 def is_plain(cls: type) -> bool:
     """Whether members of a class can be set without its metaclass."""
-    return type(cls) in (type, abc.ABCMeta)
+    return type(cls) is type or type(cls) is abc.ABCMeta
 
 
 def held(names: Mapping[str, Any], name: str, leaving: Sequence[Mapping[str, Any]] = ()) -> str | None:
@@ -108,15 +113,15 @@ def held(names: Mapping[str, Any], name: str, leaving: Sequence[Mapping[str, Any
     own = {
         id(names),
         *map(id, leaving),
-        *(id(each) for each in gc.get_referrers(names) if isinstance(each, (ModuleType, type))),
+        *(id(each) for each in gc.get_referrers(names) if objects.is_a(each, (ModuleType, type))),
     }
-    if not isinstance(names, dict):  # the mapping of a class's members, and the dict behind it
+    if type(names) is not dict:  # the mapping of a class's members, and the dict behind it
         own |= set(map(id, gc.get_referents(names)))
-    if isinstance(names[name], type):
+    if objects.is_a(names[name], type):
         return _class_held(names[name], own)
     if sys.getrefcount(names[name]) == _NAMED + len(leaving):
         return None
-    if others := [other for other, value in names.items() if value is names[name] and other != name]:
+    if others := [other for other, value in list(names.items()) if value is names[name] and other != name]:
         return f"{others[0]} in the same place"
     return holders.holder(names[name], direct=own)
 
@@ -124,16 +129,26 @@ def held(names: Mapping[str, Any], name: str, leaving: Sequence[Mapping[str, Any
 def _class_held(cls: type, own: set[int]) -> str | None:
     subclasses: list[type] = type.__subclasses__(cls)
     if subclasses:
-        return f"its subclass {subclasses[0].__module__}.{subclasses[0].__qualname__}"
-    cells = [
-        cell for value in vars(cls).values() for function in functions_in(value) for cell in function.__closure__ or ()
-    ]
-    own |= {id(cls.__mro__), *map(id, cells)}
-    own |= {id(each) for each in vars(cls).values() if isinstance(each, _DESCRIPTORS)}
+        return f"its subclass {objects.name_of(subclasses[0])}"
+    values = list(objects.members(cls).values())
+    cells = [cell for value in values for function in functions_in(value) for cell in function.__closure__ or ()]
+    own |= {id(objects.mro(cls)), *map(id, cells)}
+    own |= {id(each) for each in values if objects.is_a(each, _DESCRIPTORS)}
     return holders.seen_holder(cls, direct=own)
 
 
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType)
+
+
+_PARTS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (staticmethod, ("__func__",)),
+    (classmethod, ("__func__",)),
+    (property, ("fget", "fset", "fdel")),
+    (partial, ("func",)),
+)
+"""Where Python's own wrappers keep what they wrap, each by a descriptor of their type."""
+_WRITTEN = (cached_property, partialmethod)
+"""Those that are written in Python, and keep it as the attribute ``func``."""
 
 
 def functions_in(value: Any) -> list[FunctionType]:
@@ -143,31 +158,26 @@ def functions_in(value: Any) -> list[FunctionType]:
     waiting = [value]
     while waiting:
         each = waiting.pop()
-        if id(each) in seen or each is None or isinstance(each, type):
+        if id(each) in seen or each is None or objects.is_a(each, type):
             continue
         seen.add(id(each))
-        match each:
-            case FunctionType():
-                found.append(each)
-                waiting.append(each.__dict__.get("__wrapped__"))
-            case staticmethod() | classmethod():
-                waiting.append(each.__func__)
-            case property():
-                waiting += [each.fget, each.fset, each.fdel]
-            case cached_property() | partialmethod() | partial():
-                waiting.append(each.func)
-            case _ if isinstance(names := _own_dict(each), dict):
-                waiting.append(names.get("__wrapped__"))
+        if type(each) is FunctionType:
+            found.append(each)
+        names = objects.names_of(each)
+        parts = [
+            part for kind, attributes in _PARTS if objects.is_a(each, kind) for part in _parts(each, kind, attributes)
+        ]
+        if not parts and objects.is_a(each, _WRITTEN):
+            parts.append(names.get("func"))
+        waiting += parts or [names.get("__wrapped__")]
     return found
 
 
-def _own_dict(value: Any) -> Any:
-    """An object's attributes, without asking it."""
-    try:
-        return object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return None
+def _parts(value: Any, kind: type, attributes: Sequence[str]) -> Iterator[Any]:
+    yield from (vars(kind)[attribute].__get__(value) for attribute in attributes)
 
 
 def _name(function: Callable[..., object]) -> str:
-    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', function)}"
+    if type(function) is FunctionType:
+        return f"{objects.text(function.__module__)}.{function.__qualname__}"
+    return objects.kind_of(function)

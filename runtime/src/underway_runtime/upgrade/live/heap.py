@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, compress
-from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType
+from types import (
+    AsyncGeneratorType,
+    CodeType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    GetSetDescriptorType,
+)
 from typing import Any
 
 from ...node import collector
-from . import holders
+from . import holders, objects
 
 SUSPENDED: dict[type, tuple[str, str]] = {
     CoroutineType: ("coroutine", "cr"),
@@ -37,8 +44,8 @@ class Survey:
     greenlets: list[Any]
     frames: list[FrameType]
     """Frames as objects: of tracebacks above all."""
-    instances: dict[type, list[Any]]
-    """Instances of the classes that were asked for, subclasses apart."""
+    instances: list[tuple[type, list[Any]]]
+    """Of each class that was asked for, its instances, subclasses apart; no dict, whose keys a metaclass might hash."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,8 @@ def survey(classes: Iterable[type] = ()) -> Survey:
         return list(chain.from_iterable(found[id(kind)] for kind in types))
 
     # A frame of our own would hold the survey that holds it.
-    frames = [each for each in of([FrameType]) if each.f_globals.get("__package__") != __package__]
-    instances = {each: found[id(each)] for each in wanted}
+    frames = [each for each in of([FrameType]) if not holders.is_own_frame(each)]
+    instances = [(each, found[id(each)]) for each in wanted]
     return Survey(of([FunctionType]), of(SUSPENDED), of(tasks), of(greenlets), frames, instances)
 
 
@@ -97,7 +104,7 @@ def with_subclasses(cls: type) -> list[type]:
 def instances_of(cls: type) -> list[Any]:
     """All instances of a class and of its subclasses."""
     classes = with_subclasses(cls)
-    return list(chain.from_iterable(survey(classes).instances.values()))
+    return [each for _, of_class in survey(classes).instances for each in of_class]
 
 
 def survivors(found: Survey, definition: Callable[[CodeType], str | None]) -> list[Survivor]:
@@ -118,10 +125,10 @@ def survivors(found: Survey, definition: Callable[[CodeType], str | None]) -> li
         active.add(id(frame))
         if name is not None and not getattr(each, f"{prefix}_running"):
             task = of_task.get(id(each))
-            holder = f"task {_task_name(task)}" if task is not None else holders.holder(each, own)
+            holder = f"task {_shown(task)}" if task is not None else holders.holder(each, own)
             result.append(Survivor(kind, name, frame.f_lineno, holder, task=task))
     for greenlet in found.greenlets:
-        for frame in _up(greenlet.gr_frame):
+        for frame in _up(_greenlet_frame(greenlet)):
             active.add(id(frame))
             if (name := definition(frame.f_code)) is not None:
                 result.append(Survivor("greenlet", name, frame.f_lineno, holders.holder(greenlet, own)))
@@ -133,11 +140,12 @@ def survivors(found: Survey, definition: Callable[[CodeType], str | None]) -> li
 
 
 def _in_threads(definition: Callable[[CodeType], str | None]) -> Iterator[Survivor]:
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    names = {ident: objects.names_of(thread).get("_name") for ident, thread in _threads().items()}
     for ident, stack in sys._current_frames().items():
         for frame in _up(stack):
             if (name := definition(frame.f_code)) is not None:
-                yield Survivor("frame", name, frame.f_lineno, f"thread {names.get(ident, ident)!r}")
+                thread = names.get(ident)
+                yield Survivor("frame", name, frame.f_lineno, f"thread {thread if type(thread) is str else ident!r}")
     del stack  # this frame itself, perhaps, which would hold itself and what called it
 
 
@@ -149,31 +157,51 @@ def _up(frame: FrameType | None) -> Iterator[FrameType]:
 
 def _awaited(task: Any) -> Iterator[Any]:
     """The coroutine of a task, what it awaits, and so on, up to a future."""
-    each = task.get_coro()
-    while each is not None:
+    each = objects.task_coroutine(task)
+    seen: set[int] = set()
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
         yield each
-        if type(each) in SUSPENDED:
-            _, prefix = SUSPENDED[type(each)]
-            each = each.gi_yieldfrom if prefix == "gi" else getattr(each, f"{prefix}_await")
-        else:  # what __await__ or asend() gave wraps it
-            each = next((inner for inner in gc.get_referents(each) if type(inner) in SUSPENDED), None)
+        match objects.suspendable(type(each)):
+            case "":  # what __await__ or asend() gave wraps it
+                each = objects.first_suspendable(gc.get_referents(each))
+            case prefix if getattr(each, f"{prefix}_frame") is None or getattr(each, f"{prefix}_running"):
+                return  # it has ended, or what it awaits runs too
+            case "gi":
+                each = each.gi_yieldfrom
+            case prefix:
+                each = getattr(each, f"{prefix}_await")
 
 
-def _task_name(task: Any) -> str:
-    coroutine = task.get_coro()
-    return f"{task.get_name()!r} ({getattr(coroutine, '__qualname__', coroutine)})"
+def _shown(task: Any) -> str:
+    coroutine = objects.task_coroutine(task)
+    is_known = bool(objects.suspendable(type(coroutine)))
+    return f"{objects.task_name(task)!r} ({coroutine.__qualname__ if is_known else objects.kind_of(coroutine)})"
 
 
 def _task_types() -> list[type]:
     """asyncio's, with subclasses, if asyncio is loaded."""
-    modules = [sys.modules.get("asyncio.tasks"), sys.modules.get("_asyncio")]
-    bases = [getattr(module, name, None) for module in modules for name in ("Task", "_PyTask")]
-    return _distinct(each for base in bases if base is not None for each in with_subclasses(base))
+    modules = [objects.module_names(name) for name in ("asyncio.tasks", "_asyncio")]
+    bases: list[Any] = [names.get(name) for names in modules for name in ("Task", "_PyTask")]
+    return _distinct(each for base in bases if objects.is_a(base, type) for each in with_subclasses(base))
 
 
 def _greenlet_types() -> list[type]:
-    base = getattr(sys.modules.get("greenlet"), "greenlet", None)
-    return with_subclasses(base) if isinstance(base, type) else []
+    base: Any = objects.module_names("greenlet").get("greenlet")
+    return with_subclasses(base) if objects.is_a(base, type) else []
+
+
+def _greenlet_frame(greenlet: Any) -> FrameType | None:
+    """Where a greenlet waits; None for one that runs, or has not begun."""
+    reads: Any = objects.members(objects.module_names("greenlet")["greenlet"]).get("gr_frame")
+    is_its_own = type(reads) is GetSetDescriptorType
+    frame = reads.__get__(greenlet) if is_its_own else objects.names_of(greenlet).get("gr_frame")
+    return frame if type(frame) is FrameType else None
+
+
+def _threads() -> dict[int, Any]:
+    """The threads that `threading` knows, by ident; what they say of themselves is up to their classes."""
+    return dict(objects.module_names("threading").get("_active", {}))
 
 
 def _distinct(types: Iterable[type]) -> list[type]:

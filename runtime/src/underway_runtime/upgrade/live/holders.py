@@ -6,18 +6,10 @@ import gc
 import os
 import sys
 from collections.abc import Collection
-from types import (
-    AsyncGeneratorType,
-    CellType,
-    CoroutineType,
-    FrameType,
-    FunctionType,
-    GeneratorType,
-    MethodType,
-    ModuleType,
-    TracebackType,
-)
+from types import CellType, FrameType, FunctionType, GeneratorType, MethodType, ModuleType, TracebackType
 from typing import Any
+
+from . import objects
 
 DEPTH = 5
 """How many containers are looked through."""
@@ -26,7 +18,9 @@ UNKNOWN = "something that can't be seen from Python"
 
 _HERE = f"{os.path.dirname(__file__)}/"
 
-_FRAMES = {CoroutineType: "cr_code", GeneratorType: "gi_code", AsyncGeneratorType: "ag_code"}
+_CONTAINERS = (list, tuple, set, frozenset, CellType, MethodType, TracebackType)
+_OF_PYTHON = ("builtins", "functools", "types", "collections", "weakref")
+"""Modules whose objects say nothing by their class."""
 
 
 def holder(held: Any, ignored: Collection[int] = (), direct: Collection[int] = ()) -> str:
@@ -57,49 +51,50 @@ def _holder(held: Any, ignored: set[int], direct: set[int], depth: int) -> str |
         for each in others:
             ignored.add(id(each))
             if (above := _holder(each, ignored, set(), depth - 1)) is not None:
-                return above if isinstance(each, (dict, CellType)) else f"{_kind(each)} in {above}"
-    return f"a {_kind(others[0])}" if others else None
+                return above if objects.is_a(each, (dict, CellType)) else f"{objects.kind_of(each)} in {above}"
+    return f"a {objects.kind_of(others[0])}" if others else None
+
+
+def is_own_frame(frame: FrameType) -> bool:
+    """Whether this is a frame of who asks, and so no part of what is looked at."""
+    package = dict.get(frame.f_globals, "__package__")
+    return type(package) is str and package == __package__
 
 
 def _is_ours(referrer: Any) -> bool:
     """Whether this belongs to who asks: a frame, or what it has found."""
-    match referrer:
-        case FrameType():
-            return referrer.f_globals.get("__package__") == __package__
-        case GeneratorType():
-            return referrer.gi_code.co_filename.startswith(_HERE)
-    return type(referrer).__module__.startswith(f"{__package__}.")
+    if type(referrer) is FrameType:
+        return is_own_frame(referrer)
+    if type(referrer) is GeneratorType:
+        return referrer.gi_code.co_filename.startswith(_HERE)
+    return objects.module_of(type(referrer)).startswith(f"{__package__}.")
 
 
 def _named(referrer: Any, held: Any) -> str | None:
     """A referrer that can be told by name."""
-    match referrer:
-        case dict():
-            name = referrer.get("__name__")
-            module = sys.modules.get(name) if isinstance(name, str) else None
-            key = next((key for key, value in referrer.items() if value is held), None)
-            if module is not None and vars(module) is referrer and key is not None:
-                return f"{name}.{key}"
-            return None
-        case FrameType():
-            return f"a local of {referrer.f_code.co_qualname}, {referrer.f_code.co_filename}:{referrer.f_lineno}"
-        case FunctionType():
-            return f"function {referrer.__module__}.{referrer.__qualname__}"
-        case type():
-            return f"class {referrer.__module__}.{referrer.__qualname__}"
-        case ModuleType():
-            return f"module {referrer.__name__}"
-        case CoroutineType() | GeneratorType() | AsyncGeneratorType():
-            code = getattr(referrer, _FRAMES[type(referrer)])
-            return f"a local of {code.co_qualname}, {code.co_filename}:{code.co_firstlineno}"
-        case list() | tuple() | set() | frozenset() | CellType() | MethodType() | TracebackType():
-            return None
     kind = type(referrer)
-    if kind.__module__ in ("builtins", "functools", "types", "collections", "weakref"):
+    if kind is dict:
+        return _name_in(referrer, held)
+    if kind is FrameType:
+        return f"a local of {referrer.f_code.co_qualname}, {referrer.f_code.co_filename}:{referrer.f_lineno}"
+    if kind is FunctionType:
+        return f"function {objects.text(referrer.__module__)}.{referrer.__qualname__}"
+    if issubclass(kind, type):
+        return f"class {objects.name_of(referrer)}"
+    if issubclass(kind, ModuleType):
+        return f"module {objects.text(objects.names_of(referrer).get('__name__'))}"
+    if prefix := objects.suspendable(kind):
+        code = getattr(referrer, f"{prefix}_code")
+        return f"a local of {code.co_qualname}, {code.co_filename}:{code.co_firstlineno}"
+    if issubclass(kind, (dict, *_CONTAINERS)) or objects.module_of(kind) in _OF_PYTHON:
         return None
-    return f"a {kind.__module__}.{kind.__qualname__}"
+    return f"a {objects.name_of(kind)}"
 
 
-def _kind(referrer: Any) -> str:
-    kind = type(referrer)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+def _name_in(names: dict[Any, Any], held: Any) -> str | None:
+    """``MODULE.NAME``, where the names are those of a module."""
+    name = names.get("__name__")
+    if type(name) is not str or objects.own_dict(sys.modules.get(name)) is not names:
+        return None
+    key = next((key for key, value in list(names.items()) if value is held and type(key) is str), None)
+    return None if key is None else f"{name}.{key}"

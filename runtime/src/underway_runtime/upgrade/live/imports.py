@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from ...node.code import CodeServer
+from . import objects
 from .act import Acts
 from .versions import Version
 
@@ -59,12 +60,14 @@ def forget_modules(before: Iterable[str], old: Version) -> None:
     known = {*before}
     theirs = {f"{old.lib}/{directory}/" for directories in old.index.top.values() for directory in directories}
     for name in [name for name in sys.modules if name not in known]:
-        spec = getattr(sys.modules[name], "__spec__", None)
-        places = [getattr(spec, "origin", None), *(getattr(spec, "submodule_search_locations", None) or ())]
+        spec: Any = objects.module_names(name).get("__spec__")
+        if not objects.is_a(spec, ModuleSpec):
+            continue
+        places = [spec.origin, *(spec.submodule_search_locations or ())]
         if any(_is_only_new(place, old.lib, theirs) for place in places if place):
             module = sys.modules.pop(name)
             parent, _, tail = name.rpartition(".")
-            names = getattr(sys.modules.get(parent), "__dict__", {})
+            names = objects.module_names(parent)
             if names.get(tail) is module:
                 del names[tail]
 

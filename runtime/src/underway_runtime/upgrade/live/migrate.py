@@ -18,11 +18,12 @@ from types import FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from ...application import Down
-from . import heap
+from . import heap, objects
 from .act import Acts
 from .stage import member
 from .targets import Target
 
+_OF_TYPES: Mapping[str, Any] = vars(type)
 Convert = Callable[[Any, Any, Any], Any]
 _MISSING = object()
 
@@ -62,7 +63,7 @@ def classes(migrations: Iterable[Migration]) -> list[type]:
     return list({id(each): each for cls in own for each in heap.with_subclasses(cls)}.values())
 
 
-def acts(migrations: Sequence[Migration], instances: Mapping[type, Sequence[Any]]) -> Acts:
+def acts(migrations: Sequence[Migration], instances: Iterable[tuple[type, Sequence[Any]]]) -> Acts:
     """Ask for all new states; what puts them in place.
 
     Raises Failed where ``code_change`` raises, or returns what can't be a state.
@@ -81,9 +82,9 @@ def acts(migrations: Sequence[Migration], instances: Mapping[type, Sequence[Any]
                 converters[id(cls)] = (each, function)
             else:
                 _module(result, each, function)
-    for cls, of_class in instances.items():
+    for cls, of_class in instances:
         # From the base to the class itself: each sees what the one before has made.
-        chain = [converters[id(base)] for base in reversed(cls.__mro__) if id(base) in converters]
+        chain = [converters[id(base)] for base in reversed(objects.mro(cls)) if id(base) in converters]
         if of_class:
             _instances(result, cls, of_class, chain)
     _check_not_kept(worlds)
@@ -93,13 +94,23 @@ def acts(migrations: Sequence[Migration], instances: Mapping[type, Sequence[Any]
 def _instances(result: Acts, cls: type, instances: Sequence[Any], chain: Sequence[tuple[Migration, Convert]]) -> None:
     # A hundred thousand times over: no calls that are not needed. Dicts and slots are set themselves, so that neither a property
     # of that name nor a __setattr__ is asked.
-    slots, has_dict = _slots(cls), cls.__dictoffset__ != 0
-    read, set_item, pop, do, undo = object.__getattribute__, dict.__setitem__, dict.pop, result.do, result.undo
+    title = objects.name_of(cls)
+    slots, has_dict, attributes = _slots(cls), _OF_TYPES["__dictoffset__"].__get__(cls) != 0, objects.attributes_of(cls)
+    if has_dict and attributes is None:
+        raise Failed(
+            f"code_change of {title}: the class has put something else in the place of its instances' __dict__"
+        )
+    read, set_item, pop, do, undo = (
+        (attributes.__get__ if has_dict else dict),
+        dict.__setitem__,
+        dict.pop,
+        result.do,
+        result.undo,
+    )
     steps = [(convert, each.old_version, each.extra) for each, convert in chain]
     known: set[str] = set()
-    title = f"{cls.__module__}.{cls.__qualname__}"
     for instance in instances:
-        names: dict[str, Any] = read(instance, "__dict__") if has_dict else {}
+        names: dict[str, Any] = read(instance) if has_dict else {}
         before = {**names, **_slot_values(slots, instance)} if slots else names
         after: Any = before.copy()
         try:
@@ -149,9 +160,11 @@ def _set_slot(result: Acts, slot: MemberDescriptorType, instance: Any, value: An
 
 def _slots(cls: type) -> dict[str, MemberDescriptorType]:
     found: dict[str, MemberDescriptorType] = {}
-    for base in cls.__mro__:
-        for name, value in vars(base).items():
-            if isinstance(value, MemberDescriptorType) and base.__flags__ & 1 << 9:  # Py_TPFLAGS_HEAPTYPE
+    for base in objects.mro(cls):
+        for name, value in list(objects.members(base).items()):
+            if (
+                type(value) is MemberDescriptorType and _OF_TYPES["__flags__"].__get__(base) & 1 << 9
+            ):  # Py_TPFLAGS_HEAPTYPE
                 found.setdefault(name, value)
     return found
 
@@ -183,7 +196,7 @@ def _module(result: Acts, migration: Migration, convert: Convert) -> None:
 
 
 def _is_state(target: Target, name: str, value: Any) -> bool:
-    if name.startswith("__") or isinstance(value, (ModuleType, FunctionType, type)):
+    if name.startswith("__") or objects.is_a(value, (ModuleType, FunctionType, type)):
         return False
     return name not in target.load.rebind and name not in target.load.removed
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from types import CodeType, FunctionType
 from typing import Any
 
-from . import guards, targets
+from . import guards, objects, targets
 from .act import Acts, Journal
 from .heap import with_subclasses
 from .targets import Functions, Target
@@ -43,7 +43,7 @@ class Stage:
         """What a name of a module will be bound to. Raises KeyError or ImportError."""
         target = self.targets.get(module)
         if target is None:
-            return vars(import_module(module))[name]
+            return objects.names_of(import_module(module))[name]
         self._run(target)
         if name in target.staged:
             return target.staged[name]
@@ -96,7 +96,7 @@ def acts(loaded: Iterable[Target], found: Functions) -> Acts:
         after = like(function.__code__, code)
         result.attribute(function, "__code__", after)
         before, now = _doc(function.__code__), _doc(after)
-        if before != now and function.__doc__ == before:
+        if before != now and guards.same(function.__doc__, before):
             docs[id(function)] = (before, now)
             result.attribute(function, "__doc__", now)
     for target in loaded:
@@ -165,7 +165,7 @@ def member(target: Target, name: str) -> Any:
     first, *others = name.split(".")
     value = target.staged[first]
     for part in others:
-        value = vars(value)[part]
+        value = objects.members(value)[part] if objects.is_a(value, type) else objects.names_of(value)[part]
     return value
 
 
@@ -227,16 +227,23 @@ def _wrapped_docs(result: Acts, target: Target, docs: Mapping[int, tuple[object,
     """Docstrings that a property or a decorator has copied from the function within it."""
     if not docs:
         return
-    for names in (target.names, *(vars(cls) for _, cls in _classes(target))):
-        for value in names.values():
+    for names in (target.names, *(objects.members(cls) for _, cls in _classes(target))):
+        for value in list(names.values()):
             within = [id(each) for each in guards.functions_in(value) if each is not value]
             before, now = next((docs[each] for each in within if each in docs), (None, None))
-            if before != now and value.__doc__ == before:
+            if before != now and guards.same(_doc_of(value), before):
                 result.attribute(value, "__doc__", now)
 
 
+def _doc_of(value: Any) -> object:
+    """The docstring that a wrapper has of its own; what a class of somebody else would give is not asked for."""
+    if any(type(value) is kind for kind in (property, staticmethod, classmethod)):
+        return value.__doc__
+    return objects.names_of(value).get("__doc__")
+
+
 def _annotations(result: Acts, target: Target) -> None:
-    for path, names in (("", target.names), *((path, vars(cls)) for path, cls in _classes(target))):
+    for path, names in (("", target.names), *((path, objects.members(cls)) for path, cls in _classes(target))):
         if (f"{path}." if path else "") + "__annotations__" in target.load.replaced:
             continue
         before = names.get("__annotations__")
@@ -245,7 +252,7 @@ def _annotations(result: Acts, target: Target) -> None:
         except KeyError:
             staged = {}
         gone = [name.rpartition(".")[2] for name in target.load.removed if name.rpartition(".")[0] == path]
-        if not isinstance(before, dict) or not (staged or any(name in before for name in gone)):
+        if type(before) is not dict or not (staged or any(name in before for name in gone)):
             if before is not None or not staged:
                 continue
             before = {}
@@ -264,12 +271,12 @@ def _annotations(result: Acts, target: Target) -> None:
 def _constants(result: Acts, target: Target) -> None:
     """What the compiler says of module and classes: docstrings, and since 3.13 where a class is."""
     old, new = target.old.constants, target.new.constants
-    if old[""] != new[""] and target.names.get("__doc__") == old[""].get("__doc__"):
+    if old[""] != new[""] and guards.same(target.names.get("__doc__"), old[""].get("__doc__")):
         result.item(target.names, "__doc__", new[""].get("__doc__"))
     for path, cls in _classes(target):
         for name in CLASS_CONSTANTS if path in new else ():
             before, now = old[path].get(name), new[path].get(name)
-            if before != now and vars(cls).get(name) == before:
+            if before != now and guards.same(objects.members(cls).get(name), before):
                 result.member(cls, name, now)
 
 
@@ -281,17 +288,17 @@ def _classes(target: Target) -> list[tuple[str, type]]:
 def _abstract(result: Acts, changes: Changes, classes: Iterable[type]) -> None:
     """Keep ``__abstractmethods__`` of abstract classes and their subclasses what their members make them."""
     known: dict[int, frozenset[str]] = {}
-    affected = {id(each): each for cls in classes if isinstance(cls, ABCMeta) for each in with_subclasses(cls)}
+    affected = {id(each): each for cls in classes if objects.is_a(cls, ABCMeta) for each in with_subclasses(cls)}
     for each in affected.values():
-        if _abstract_names(each, changes, known) != getattr(each, "__abstractmethods__", frozenset()):
+        if _abstract_names(each, changes, known) != objects.members(each).get("__abstractmethods__", frozenset()):
             result.member(each, "__abstractmethods__", known[id(each)])
 
 
 def _abstract_names(cls: type, changes: Changes, known: dict[int, frozenset[str]]) -> frozenset[str]:
     if id(cls) not in known:
-        bases = [base for base in cls.__bases__ if isinstance(base, ABCMeta)]
+        bases = [base for base in objects.bases(cls) if objects.is_a(base, ABCMeta)]
         names = {name for base in bases for name in _abstract_names(base, changes, known)}
-        every = [{**vars(each), **changes.get(id(each), {})} for each in cls.__mro__]
+        every = [{**objects.members(each), **changes.get(id(each), {})} for each in objects.mro(cls)]
         names |= every[0].keys()
         found = {
             name: next((own[name] for own in every if own.get(name, _MISSING) is not _MISSING), None) for name in names

@@ -24,13 +24,14 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from ...application import Down
 from ...node import code, collector
 from ...release.instructions import CodeChange, Guard, Instruction, Load, Remove
-from . import CannotSwap, act, guards, heap, holders, imports, migrate, stage, targets
+from . import CannotSwap, act, guards, heap, holders, imports, migrate, objects, stage, targets
 from .migrate import Migration
 from .targets import Target
 from .versions import Version, like
@@ -53,7 +54,8 @@ class Prepared:
 
     def inside(self) -> list[heap.Survivor]:
         """Frames in definitions that change or go away, with who holds them. One that a traceback keeps does not count."""
-        return [each for each in heap.survivors(heap.survey(), self._changed) if each.runs]
+        with _explained():
+            return [each for each in heap.survivors(heap.survey(), self._changed) if each.runs]
 
     def stage_and_migrate(self) -> None:
         """Make everything that is to be put in place. Raises CannotSwap, with all as it was."""
@@ -68,13 +70,18 @@ class Prepared:
 
         Functions that were made from old code since get the new one. Raises CannotSwap, with all as it was.
         """
+        found: list[heap.Survivor] = []
+        self._or_undo(lambda: found.extend(self._survivors()))
+        return found
+
+    def _survivors(self) -> list[heap.Survivor]:
         found = heap.survey()
         late = targets.functions(self.targets, found.functions)
         if late.of:
             acts = act.Acts()
             for _, function, after in late.of:
                 acts.attribute(function, "__code__", like(function.__code__, after))
-            self._or_undo(partial(self._journal.perform, acts))
+            self._journal.perform(acts)
         return heap.survivors(found, self._changed)
 
     def undo(self) -> None:
@@ -134,21 +141,26 @@ class Prepared:
 
     def _made_meanwhile(self, before: heap.Survey) -> Iterator[str]:
         """Instances that ``code_change`` itself has made are of the old version, and would stay so."""
-        if not any(before.instances.values()):
+        if not any(instances for _, instances in before.instances):
             return
-        for cls, instances in heap.survey(before.instances).instances.items():
-            if len(instances) > len(before.instances[cls]):
-                yield f"code_change has made an instance of {cls.__module__}.{cls.__qualname__}, which is carried over itself"
+        now = heap.survey([cls for cls, _ in before.instances]).instances
+        for (cls, instances), (_, more) in zip(before.instances, now, strict=True):
+            if len(more) > len(instances):
+                yield f"code_change has made an instance of {objects.name_of(cls)}, which is carried over itself"
 
 
 def prepare(instructions: Iterable[Instruction], old: Version, new: Version, *, magic: str | None = None) -> Prepared:
     """Read both versions and look at this process; of the instructions those count that load, remove and carry over.
 
-    Raises CannotSwap with everything that is in the way. Nothing is changed.
+    Raises CannotSwap with everything that is in the way, which is also what the look itself may meet. Nothing is changed.
     """
+    with _explained():
+        return _prepare(list(instructions), old, new, magic)
+
+
+def _prepare(instructions: list[Instruction], old: Version, new: Version, magic: str | None) -> Prepared:
     import importlib.metadata  # noqa: F401  # the import system asks for it when caches are cleared: not in the pause
 
-    instructions = list(instructions)
     collector.thaw()
     problems = [*guards.of_interpreter(magic), *guards.of_processes()]
     loaded: list[Target] = []
@@ -166,6 +178,17 @@ def prepare(instructions: Iterable[Instruction], old: Version, new: Version, *, 
     problems += guards.of_imports()
     _raise_for([*problems, *_or_collect(partial(_in_the_way, loaded, removals))])
     return Prepared(loaded, removals, migrations, old, new)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What a look at this process raises, as a reason to leave it as it is."""
+    try:
+        yield
+    except CannotSwap:
+        raise
+    except Exception as error:
+        raise CannotSwap([f"this process could not be looked at: {type(error).__name__}: {error}"]) from error
 
 
 def _in_the_way(loaded: Sequence[Target], removals: Sequence[Remove]) -> list[str]:
@@ -211,11 +234,11 @@ def _values(loaded: Sequence[Target], ours: int = 0) -> Iterator[str]:
     for target in loaded:
         for name, was in target.load.values.items():
             cls, tail = target.split(name)
-            names: Any = target.names if cls is None else vars(cls)
+            names: Any = target.names if cls is None else objects.members(cls)
             if (cls is None and "." in name) or tail not in names:
                 yield f"{target.name}.{name} is not there"
             elif not guards.same(names[tail], was):
-                yield f"{target.name}.{name} is {_shown(names[tail])}, and not {_shown(was)} as the module has made it"
+                yield f"{target.name}.{name} is {objects.shown(names[tail])}, and not {objects.shown(was)} as the module has made it"
             elif guards.shared(names, tail, _rebound(loaded, target, name) * (1 + ours) + ours) is not None:
                 yield f"{target.name}.{name} can be changed, and something refers to it that is not known"
 
@@ -242,9 +265,9 @@ def _guarded(loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[s
 def _broken(module: str, guard: Guard, loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[str]:
     where = f"{module}.{guard.of}"
     owner, _, tail = guard.of.rpartition(".")
-    names: Any = vars(sys.modules[module])
+    names: Any = objects.module_names(module)
     for part in owner.split(".") if owner else ():
-        names = vars(names[part]) if isinstance(names.get(part), type) else {}
+        names = objects.members(names[part]) if objects.is_a(names.get(part), type) else {}
     if guard.kind == "no_closures" or tail not in names:
         return  # closures are looked for with all functions; and what is not there has no holder
     if guard.kind == "no_holders":
@@ -254,20 +277,19 @@ def _broken(module: str, guard: Guard, loaded: Sequence[Target], removals: Seque
     elif guard.kind == "no_instances" and (why := guards.instances(names[tail])) is not None:
         yield f"{where} goes away: {why}"
     elif guard.kind == "plain_class" and not guards.is_plain(names[tail]):
-        made_by = type(names[tail])
-        yield f"members of {where} are up to its metaclass {made_by.__module__}.{made_by.__qualname__}"
+        yield f"members of {where} are up to its metaclass {objects.name_of(type(names[tail]))}"
 
 
 def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[dict[str, Any]]:
     """The names of modules that have this value under one name, which they lose or bind anew in the same swap."""
     for target in loaded:
-        bound = [name for name, other in target.names.items() if other is value]
+        bound = [name for name, other in list(target.names.items()) if other is value]
         load = target.load
         if len(bound) == 1 and bound[0] in {*load.removed, *load.rebind, *load.values, *load.replaced}:
             yield target.names
     for removal in removals:
-        names = vars(sys.modules[removal.module])
-        if sum(other is value for other in names.values()) == 1:
+        names = objects.module_names(removal.module)
+        if sum(other is value for other in list(names.values())) == 1:
             yield names
 
 
@@ -293,16 +315,16 @@ def _not_python(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
                 continue
             if guards.functions_in(value):
                 continue  # what is wrong with it is said elsewhere
-            kind = type(value)
-            yield f"{target.name}.{path} is a {kind.__module__}.{kind.__qualname__} here, and no function of Python"
+            yield f"{target.name}.{path} is a {objects.name_of(type(value))} here, and no function of Python"
 
 
 def _remove_modules(acts: act.Acts, removals: Iterable[Remove]) -> None:
     for removal in removals:
         parent, _, tail = removal.module.rpartition(".")
         acts.no_item(sys.modules, removal.module)
-        if parent in sys.modules and vars(sys.modules[parent]).get(tail) is sys.modules[removal.module]:
-            acts.no_item(vars(sys.modules[parent]), tail)
+        names = objects.module_names(parent)
+        if names.get(tail) is sys.modules[removal.module]:
+            acts.no_item(names, tail)
 
 
 def _try_on_twins(found: targets.Functions) -> None:
@@ -311,8 +333,3 @@ def _try_on_twins(found: targets.Functions) -> None:
         names: dict[str, Any] = {}
         twin = type(function)(function.__code__, names, closure=function.__closure__)
         twin.__code__ = after
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else f"{text[:57]}..."

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...release.codetree import is_function
 from ...release.instructions import Load
-from . import heap, holders
+from . import heap, holders, objects
 from .versions import Definitions, Version, definitions
 
 _files: dict[str, set[str]] = {}
@@ -39,17 +39,17 @@ class Target:
 
     @property
     def names(self) -> dict[str, Any]:
-        return vars(self.module)
+        return objects.names_of(self.module)
 
     def class_named(self, path: str) -> type | None:
         """The class of this qualified name, where it is in force and this module's own."""
         found: Any = self.names
         for part in path.split("."):
             found = found.get(part)
-            if not isinstance(found, type):
+            if not objects.is_a(found, type):
                 return None
-            cls, found = found, vars(found)
-        return cls if (cls.__module__, cls.__qualname__) == (self.name, path) else None
+            cls, found = found, objects.members(found)
+        return cls if objects.name_of(cls) == f"{self.name}.{path}" else None
 
     def split(self, name: str) -> tuple[type | None, str]:
         """The live class, or None for the module, and the name in it."""
@@ -61,17 +61,21 @@ class Target:
         cls, tail = self.split(name)
         if cls is None and "." in name:
             raise KeyError(name)
-        return (self.names if cls is None else vars(cls))[tail]
+        return (self.names if cls is None else objects.members(cls))[tail]
 
 
 def read(load: Load, old: Version, new: Version) -> Target | None:
     """Read both versions of a module that is loaded; None for one that is not, which will be imported as it comes.
 
-    Raises ImportError where there is no code.
+    Raises ImportError where there is no code, or something else than a module stands for it.
     """
     module = sys.modules.get(load.module)
     if module is None:
         return None
+    if not objects.is_a(module, ModuleType) or objects.own_dict(module) is None:
+        raise ImportError(
+            f"{load.module} is a {objects.kind_of(module)} in sys.modules, and not the module that was loaded"
+        )
     spec, code = new.code(load.module)
     _, before = old.code(load.module)
     files = {*_files.get(load.module, ()), before.co_filename}
@@ -118,7 +122,7 @@ def functions(targets: Iterable[Target], alive: list[FunctionType]) -> Functions
         target = by_names.get(id(function.__globals__))
         if target is None:
             if (other := by_file.get(code.co_filename)) is not None:
-                name = function.__globals__.get("__name__")
+                name = objects.text(dict.get(function.__globals__, "__name__"))
                 result.problems.append(
                     f"{other.name}:{code.co_qualname} is loaded twice, as a function of {name!r} too"
                 )
