@@ -133,6 +133,7 @@ def test_what_root_makes_is_the_owners(var: Path) -> None:
     """Files and directories that root makes in the service's directory belong to the service, with the modes that were asked for."""
     before = os.umask(0o077)
     try:
+        openat.made(var / "a/b").__exit__(None, None, None)
         with openat.directory(var) as opened, opened.directory("journal", make=0o755) as journal:
             journal.replace("uses.jsonl", b"{}\n", 0o644)
             os.close(journal.open("more", os.O_WRONLY | os.O_CREAT, 0o600))
@@ -141,9 +142,11 @@ def test_what_root_makes_is_the_owners(var: Path) -> None:
         os.umask(before)
     found = {path.name: path.stat() for path in var.rglob("*")}
     assert {name: (status.st_uid, status.st_mode & 0o777) for name, status in found.items()} == {
-        "journal": (SERVICE, 0o755),
+        "journal": (SERVICE, 0o700),
         "uses.jsonl": (SERVICE, 0o644),
         "more": (SERVICE, 0o600),
+        "a": (SERVICE, 0o700),
+        "b": (SERVICE, 0o700),
     }
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 
-from ..release import names
+from ..release import names, openat
 from ..release.errors import ConfigError, DamagedRelease
 
 TYPE_CHECKING = False
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _BYTES = 32
+_LARGEST = 1 << 16
+"""Bytes of a cookie that are read."""
 
 
 def obtain(settings: Settings, environ: Mapping[str, str]) -> str:
@@ -42,7 +45,7 @@ def find(root: str, version: str, var: str, environ: Mapping[str, str]) -> str |
     path = os.path.join(root, "releases", version, names.COOKIE_SOURCE)
     match _source(path):
         case {"from": "node"}:
-            return _own(os.path.join(var, names.COOKIE))
+            return _own(var)
         case {"from": "file", "file": str(file)}:
             return _read(os.path.join(root, file))
         case {"from": "variable", "variable": str(variable)}:
@@ -90,16 +93,20 @@ def _source(path: str) -> object:
         raise DamagedRelease(f"{path} can't be read: {error}; restore it from the release's archive") from None
 
 
-def _own(path: str) -> str | None:
+def _own(var: str) -> str | None:
+    """What the node has made, whoever asks: a file of the owner of `var`, and no link that leads to one of another."""
+    path = os.path.join(var, names.COOKIE)
     try:
-        mode = os.stat(path).st_mode & 0o777
+        with openat.directory(var) as place:
+            status = place.status(names.COOKIE)
+            if status is not None and stat.S_ISREG(status.st_mode) and status.st_mode & 0o037:
+                mode = f"{status.st_mode & 0o777:04o}"
+                raise ConfigError(f"others can read the cookie in {path} (its mode is {mode}); chmod 600 it")
+            return _text(place.read(names.COOKIE, _LARGEST, of_owner=True), path)
     except FileNotFoundError:
         return None
-    except OSError:
-        mode = 0  # to read it says the same, and better
-    if mode & 0o037:
-        raise ConfigError(f"others can read the cookie in {path} (its mode is {mode:04o}); chmod 600 it")
-    return _read(path)
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from None
 
 
 def _make(settings: Settings) -> str:
@@ -122,11 +129,21 @@ def _make(settings: Settings) -> str:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            cookie = file.read().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigError(f"the cookie of this release is in {path}, which can't be read: {reason}") from None
+        with open(path, "rb") as file:
+            return _text(file.read(_LARGEST), path)
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from None
+
+
+def _text(data: bytes, path: str) -> str:
+    try:
+        cookie = data.decode().strip()
+    except UnicodeDecodeError:
+        raise _unreadable(path, "it is not text") from None
     if not cookie:
         raise ConfigError(f"the cookie of this release is in {path}, which is empty")
     return cookie
+
+
+def _unreadable(path: str, reason: str | None) -> ConfigError:
+    return ConfigError(f"the cookie of this release is in {path}, which can't be read: {reason}")

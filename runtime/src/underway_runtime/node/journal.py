@@ -6,19 +6,24 @@ becomes ``uses.jsonl.1``, in the place of an older one. Several processes may wr
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+from ..release import openat
 from .logs import log
 
 LARGEST = 1 << 20
 """Bytes at which the file is put aside."""
+
+_TRIES, _PAUSE = 100, 0.01
+"""Others have the lock for as long as it takes to write a line; that is waited for, for a second."""
 
 
 def begin(path: Path, command: str, code: str | None, uid: int | None, pid: int | None) -> Callable[[str], None]:
@@ -40,48 +45,38 @@ def append(path: Path, fields: Mapping[str, object]) -> None:
     """Add a line to a journal, with the time. Never raises: what can't be written is told to the operator."""
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **fields})
     try:
-        _make_directory(path.parent)
-        _append(path, f"{line}\n".encode())
+        with openat.made(path.parent.parent) as var, var.directory(path.parent.name, make=0o755) as journal:
+            _append(journal, path.name, f"{line}\n".encode())
     except OSError as error:
         log(f"{path} can't be written ({error.strerror}); it would say: {line}")
 
 
-def _make_directory(path: Path) -> None:
-    with contextlib.suppress(FileExistsError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o755)
-        _give(path, path.parent)
-
-
-def _give(made: Path | int, like: Path) -> None:
-    """What root makes belongs to the owner of the directory, who is to write there too."""
-    if os.geteuid() == 0:
-        owner = like.stat()
-        os.chown(made, owner.st_uid, owner.st_gid)
-
-
-def _open(path: Path) -> int:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    while True:
-        with contextlib.suppress(FileNotFoundError):
-            return os.open(path, flags)
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-            _give(descriptor, path.parent)
-            return descriptor
-
-
-def _append(path: Path, line: bytes) -> None:
-    while True:
-        descriptor = _open(path)
+def _append(journal: openat.Directory, name: str, line: bytes) -> None:
+    """Write a line; by the descriptor of the directory, for a command of another user than the node's writes there too."""
+    for _ in range(_TRIES):
+        descriptor = journal.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        is_locked = False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_size < LARGEST:
+            is_locked = _lock(descriptor)
+            if os.fstat(descriptor).st_size < LARGEST or not is_locked:
                 os.write(descriptor, line)
                 return
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):  # nobody else was faster
-                    path.rename(f"{path}.1")
+            there = journal.status(name)
+            if there is not None and os.path.samestat(os.fstat(descriptor), there):  # nobody else was faster
+                journal.rename(name, f"{name}.1")
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # else a child that was just forked would keep it
+            if is_locked:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # else a child that was just forked would keep it
             os.close(descriptor)
+    raise OSError(errno.EAGAIN, "it is exchanged all the time", name)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether we have the lock, with which the file may be put aside; who keeps it for long keeps nobody from writing."""
+    for attempt in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_PAUSE if attempt else 0)
+    return False

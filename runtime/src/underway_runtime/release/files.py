@@ -26,6 +26,9 @@ def replace(path: Path, text: str, mode: int) -> None:
             file.flush()
             os.fsync(descriptor)
         temporary.rename(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

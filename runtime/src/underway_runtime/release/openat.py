@@ -36,6 +36,7 @@ _SEARCH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 _OPEN = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LINKS = 40
 """As many as Linux follows."""
+_TRIES = 100
 
 
 class Directory:
@@ -72,7 +73,7 @@ class Directory:
             raise self._explained(error, name) from None
         if made:
             try:
-                self._hand_over(found, make or 0)
+                self._hand_over(found)
             except BaseException:
                 os.close(found.descriptor)
                 raise
@@ -125,7 +126,10 @@ class Directory:
     def replace(self, name: str, data: bytes, mode: int) -> None:
         """Put a file in place of what has this name: temporary file, fsync, rename. Raises OSError; then that is still there."""
         temporary = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
-        descriptor = self._open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN, mode)
+        try:
+            descriptor = self._open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN, mode)
+        except OSError as error:
+            raise self._explained(error, name) from None
         try:
             try:
                 write(descriptor, data)
@@ -134,7 +138,10 @@ class Directory:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            os.rename(temporary, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+            self.rename(temporary, name)
+        except OSError as error:
+            self.remove(temporary)
+            raise OSError(error.errno, error.strerror, f"{self.path}/{name}") from None
         except BaseException:
             self.remove(temporary)
             raise
@@ -184,7 +191,7 @@ class Directory:
 
     def _open_or_make(self, name: str, flags: int, mode: int) -> int:
         """As O_CREAT does, and known whether it was made."""
-        while True:
+        for _ in range(_TRIES):
             try:
                 return self._open(name, flags & ~os.O_CREAT | _OPEN)
             except FileNotFoundError:
@@ -195,18 +202,17 @@ class Directory:
                 continue
             self._own(descriptor)
             return descriptor
+        raise OSError(errno.EAGAIN, "it is made and removed all the time", name)
 
     def _own(self, descriptor: int) -> None:
         if os.geteuid() == 0 and not self.is_ours:
             os.fchown(descriptor, self.uid, self.gid)
 
-    def _hand_over(self, made: Directory, mode: int) -> None:
+    def _hand_over(self, made: Directory) -> None:
         """Where it is ours and empty it is the one that was made, or one that does no harm."""
         if made.is_ours and not os.listdir(made.descriptor):
-            os.fchmod(made.descriptor, mode)  # whatever the umask
             self._own(made.descriptor)
-            made.uid, made.gid = self.uid, self.gid
-            made.is_ours = self.is_ours
+            made.uid, made.gid, made.is_ours = self.uid, self.gid, self.is_ours
 
     def _explained(self, error: OSError, name: str) -> OSError:
         """The same error, with the path, and a reason where the system's own would puzzle."""
@@ -234,6 +240,21 @@ def directory(path: Path, *parts: str) -> Directory:
             inner = found.directory(part)
         found = inner
     return found
+
+
+def made(path: Path) -> Directory:
+    """The same, with what is missing of it made, as ours or as the owner's of what it is in. Raises OSError."""
+    whole = os.path.abspath(path)
+    try:
+        return directory(whole)
+    except NotADirectoryError:
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), whole) from None  # as who makes one is told
+    except FileNotFoundError:
+        above, name = os.path.split(whole)
+        if not name:
+            raise
+    with made(above) as place:
+        return place.directory(name, make=0o755)
 
 
 def read(base: Path, path: Path, limit: int = LARGEST, *, of_owner: bool = False) -> bytes:

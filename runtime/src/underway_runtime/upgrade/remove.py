@@ -9,15 +9,19 @@ what is permanent;
 what stays of it
 rename ``releases/V`` into       a version that is not here; the next transaction deletes the rest, by the manifest
 ``.transaction``                 in there
-write the ledger                 the same
-delete what only it had          the same
+delete what only it had          the same, and a ledger that says more than is here, as whoever reads it knows
+write the ledger                 nothing
 ===============================  ===================================================================================
+
+On a full disk, which is what a version is removed for, what only it had in ``lib`` goes before all of that: who dies then leaves
+a version that is damaged and still here, which `remove` takes away. What is written to be remembered and finds no room is left out:
+the next command that changes the releases makes it good.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +34,7 @@ from ..release.files import sync_directory
 from ..release.manifest import Manifest
 from . import tree
 from .handler import Handler, changing, settle
+from .transaction import is_full, where_there_is_room
 
 
 def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str, Any]:
@@ -61,17 +66,40 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
                 " and start once"
             )
         if not dry_run:
-            act.announce(removes=version)
-            _name_permanent(directory, version, ledger.permanent(known))
-            if gone is not None:
-                _account_for_what_stays(directory, gone, others)
-            place = directory.transaction / "gone"
-            place.mkdir(mode=0o700, parents=True)
-            tree.move(own, place / "releases" / version)
+            with where_there_is_room():
+                act.announce(removes=version)
+
+            def take_out() -> None:
+                _name_permanent(directory, version, ledger.permanent(known))
+                if gone is not None:
+                    _account_for_what_stays(directory, gone, others)
+                place = directory.transaction / "gone"
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                tree.move(own, place / "releases" / version)
+
+            try:
+                take_out()
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                _make_room(directory, own, deleted)
+                take_out()
             sync_directory(directory.releases)
-            ledger.write(handler.var, {name: record for name, record in known.items() if name != version})
+            left = {name: record for name, record in known.items() if name != version}
             tree.clear(directory)
+            with where_there_is_room():
+                ledger.write(handler.var, left)
     return {"version": version, "deleted": [*deleted, own.relative_to(directory.root).as_posix()]}
+
+
+def _make_room(directory: ReleaseDirectory, own: Path, deleted: Sequence[str]) -> None:
+    """Delete what may go before the version itself does: what only it had, and in ``releases/V`` all but its manifest."""
+    for name in deleted:
+        if tree.unit(name) is not None:
+            tree.discard(directory.root / name)
+    for path in own.iterdir() if own.is_dir() else ():
+        if path != directory.version(own.name).manifest:
+            tree.discard(path)
 
 
 def _units_of(pid: int | None, directory: ReleaseDirectory) -> set[str | None]:

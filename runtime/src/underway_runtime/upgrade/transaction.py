@@ -1,11 +1,13 @@
 """One change of the releases at a time: the lock ``var/transaction``, for all processes that share a ``var``.
 
-The file says who holds it and what for, and is emptied when that is done. So what stands in it when the lock is free is
-what was begun and not ended.
+The file says who holds it and what for, and is blank when that is done. So what stands in it when the lock is free is
+what was begun and not ended. ``var`` may belong to another user, who runs the service: nothing there is believed to be more
+than a text.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,29 +15,45 @@ import pwd
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
-from ..release import ledger
+from ..release import ledger, openat
 from ..release.directory import VarDirectory
+from ..release.display import one_line
 from ..release.errors import BusyError, UnderwayError
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_INTENTS = ("to", "from", "removes")
+"""What is announced beside who it is: of a rollback, and of a remove."""
+_SIZE = 4096
+"""The document is padded to this, and stays so: it is replaced by one write, which needs no new room on a full disk."""
 
 
 class Transaction:
     """The one change that is under way."""
 
-    def __init__(self, descriptor: int | None, about: Mapping[str, object], unfinished: Mapping[str, object]) -> None:
-        self._descriptor, self._about = descriptor, about
+    def __init__(
+        self, path: Path, descriptor: int | None, about: Mapping[str, object], unfinished: Mapping[str, object]
+    ) -> None:
+        self._path, self._descriptor, self._about = path, descriptor, about
         self.unfinished = unfinished
         """What the one before had announced, when it did not end."""
 
     def announce(self, **intent: object) -> None:
-        """Write down what is about to be done, before it is."""
+        """Write down what is about to be done, before it is. Raises OSError."""
+        self._write(json.dumps({**self._about, **intent}))
+
+    def done(self) -> None:
+        """All of it is; nothing is under way any more."""
+        with where_there_is_room():
+            self._write("")
+
+    def _write(self, document: str) -> None:
         if self._descriptor is not None:
-            document = json.dumps({**self._about, **intent}).encode()
-            os.pwrite(self._descriptor, document, 0)
-            os.ftruncate(self._descriptor, len(document))
-            os.fsync(self._descriptor)
+            try:
+                os.pwrite(self._descriptor, document.encode().ljust(_SIZE - 1) + b"\n", 0)
+                os.fsync(self._descriptor)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
 @contextmanager
@@ -46,31 +64,49 @@ def transaction(var: VarDirectory, command: str, *, pretend: bool = False) -> It
     UnderwayError when `var` can't be written.
     """
     if pretend:
-        yield Transaction(None, {}, {})
+        yield Transaction(var.transaction, None, {}, {})
         return
     try:
-        var.path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(var.transaction, _FLAGS, 0o644)
+        with openat.made(var.path) as place:
+            descriptor = place.open(var.transaction.name, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UnderwayError(f"{var.path} can't be written: {error.strerror}; RELEASE_VAR says where") from None
+        at = f"{error.filename}: " if error.filename == str(var.transaction) else ""
+        raise UnderwayError(f"{var.path} can't be written: {at}{error.strerror}; RELEASE_VAR says where") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(f"{_holder(descriptor)}; try again when that is done") from None
-        unfinished = _announced(descriptor)
-        about = {**unfinished, "pid": os.getpid(), "command": command, "user": _user(), "since": ledger.now()}
-        act = Transaction(descriptor, about, unfinished)
-        act.announce()
+        unfinished = {key: value for key, value in _announced(descriptor).items() if len(str(value)) <= 200}
+        intent = {key: unfinished[key] for key in _INTENTS if key in unfinished}
+        about = {**intent, "pid": os.getpid(), "command": command[:200], "user": _user(), "since": ledger.now()}
+        act = Transaction(var.transaction, descriptor, about, unfinished)
+        with where_there_is_room():  # what makes room is not to need any
+            act.announce()
         yield act
-        os.ftruncate(descriptor, 0)
+        act.done()
     finally:
         os.close(descriptor)
 
 
+@contextmanager
+def where_there_is_room() -> Iterator[None]:
+    """For what is written to be remembered, and may be missing: that a disk is full is no error."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it is for want of room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _announced(descriptor: int) -> dict[str, object]:
-    with suppress(ValueError):
-        if isinstance(document := json.loads(os.pread(descriptor, 4096, 0)), dict):
+    with suppress(ValueError, RecursionError):
+        if isinstance(document := json.loads(os.pread(descriptor, _SIZE, 0)), dict):
             return document
     return {}
 
@@ -79,8 +115,9 @@ def _holder(descriptor: int) -> str:
     about = _announced(descriptor)
     try:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(str(about["since"]))).total_seconds()
-        return f"{about['command']!r} by {about['user']} (pid {about['pid']}) is at it, for {max(0, seconds):.0f} s now"
-    except (KeyError, ValueError):
+        command, user, pid = (one_line(about[key], 100) for key in ("command", "user", "pid"))
+        return f"'{command}' by {user} (pid {pid}) is at it, for {max(0, seconds):.0f} s now"
+    except (KeyError, ValueError, TypeError, OverflowError):
         return "another command that changes the releases is at it"  # it has not said yet who it is
 
 
