@@ -42,9 +42,10 @@ read_environment() {
     while case $line in *\\) ;; *) false ;; esac && IFS= read -r more; do line=${line%\\}$more; done
     line=${line#"${line%%[! 	]*}"}
     case $line in '' | '#'* | ';'*) continue ;; esac
-    name=${line%%=*}
+    case $line in *=*) name=${line%%=*} ;; *) name=\? ;; esac
+    name=${name%"${name##*[! 	]}"}
     case $name in
-      "$line" | '' | [0-9]* | *[!A-Za-z0-9_]*) warn "$RELEASE_ENVIRONMENT_FILE: '$name' is not understood" && continue ;;
+      '' | [0-9]* | *[!A-Za-z0-9_]*) warn "$RELEASE_ENVIRONMENT_FILE: '${line%%=*}' is not understood" && continue ;;
       RELEASE_ROOT | RELEASE_VSN | RELEASE_COMMAND) continue ;;
     esac
     if [ "$1" = unset ]; then

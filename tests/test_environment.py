@@ -1,0 +1,153 @@
+"""What a node's environment is made of, and what a restart takes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from node_helpers import MakeNode, Node, recorder, terminate
+from test_control import started
+from test_launcher import Release, make_release
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Release:
+    """A launcher with a stand-in for Python."""
+    return make_release(tmp_path / "hello")
+
+
+NAMES = ("OF_CALLER", "OF_FILE", "ADDED", "OF_ENV_SH", "RELEASE_VSN")
+
+
+def seen(node: Node) -> dict[str, str | None]:
+    """What the running node has."""
+    done = node.run("rpc", f"import json, os\nprint(json.dumps({{n: os.environ.get(n) for n in {NAMES!r}}}))")
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("how", [("restart",), ("restart", "--graceful")], ids=" ".join)
+def test_a_restart_takes_what_the_file_and_env_sh_say_now(make: MakeNode, tmp_path: Path, how: tuple[str, ...]) -> None:
+    """Changed, added and removed variables; those of whoever asks for it, and of the keeper, stay theirs."""
+    node, file = make(recorder("one")), tmp_path / "variables"
+    file.write_text("OF_FILE=1\nGONE=1\n")
+    (node.version / "env.sh").write_text("export OF_ENV_SH=1\n")
+    node.environ |= {"RELEASE_ENVIRONMENT_FILE": str(file), "OF_CALLER": "keeper", "OF_FILE": "of systemd", "GONE": "1"}
+    process = started(node)
+    first = seen(node)
+    file.write_text("OF_FILE=2\nADDED=2\n")
+    (node.version / "env.sh").write_text('export OF_ENV_SH="2, with $OF_FILE"\n')
+    node.environ["OF_CALLER"] = "who typed it"
+
+    assert (done := node.run(*how)).returncode == 0, done.stderr
+    second = seen(node)
+    gone = node.run("rpc", "'GONE' in __import__('os').environ").stdout
+
+    assert first == {"OF_CALLER": "keeper", "OF_FILE": "1", "ADDED": None, "OF_ENV_SH": "1", "RELEASE_VSN": "1"}
+    assert second == first | {"OF_FILE": "2", "ADDED": "2", "OF_ENV_SH": "2, with 2"}
+    assert gone == "False\n"
+    assert terminate(process)[0] == 0
+
+
+FILE = """\
+# a comment
+; another
+PLAIN=one two  three\t
+  INDENTED = spaced
+DOUBLE="a \\"quoted\\" \\\\ \\$HOME \\n 'x' "
+SINGLE='as it \\ is "x" '
+ESCAPED=a\\ b\\\\c
+CONTINUED=first \\
+second
+EMPTY=
+EQUALS=a=b=c
+COMMAND=$(touch was-run) `touch was-run`
+RELEASE_ROOT=/nowhere
+LAST=no newline"""
+
+
+def test_the_file_is_read_as_systemd_does(release: Release) -> None:
+    """Quotes, backslashes, comments and joined lines; nothing in it is run, and what the launcher computes stays."""
+    (release.root / "variables").write_text(FILE)
+    (release.version / "bin/python").write_text("#!/bin/sh\nexec /usr/bin/env -0\n")
+
+    done = release.run("eval", "1", cwd=release.root, RELEASE_ENVIRONMENT_FILE="variables")
+    got = dict(pair.split("=", 1) for pair in done.stdout.split("\0") if pair)
+
+    assert done.stderr == ""
+    assert {name: got[name] for name in got if name in FILE} == {
+        "PLAIN": "one two  three",
+        "INDENTED": "spaced",
+        "DOUBLE": "a \"quoted\" \\ $HOME \\n 'x' ",
+        "SINGLE": 'as it \\ is "x" ',
+        "ESCAPED": "a b\\c",
+        "CONTINUED": "first second",
+        "EMPTY": "",
+        "EQUALS": "a=b=c",
+        "COMMAND": "$(touch was-run) `touch was-run`",
+        "RELEASE_ROOT": str(release.root),
+        "LAST": "no newline",
+    }
+    assert not (release.root / "was-run").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("no equals sign", "'no equals sign' is not understood"),
+        ("1A=b", "'1A' is not understood"),
+        ("a-b=c", "'a-b' is not understood"),
+        ('A="open', "the quoted value of A does not end in its line"),
+    ],
+)
+def test_what_is_not_understood_is_told_and_left_out(release: Release, line: str, told: str) -> None:
+    """The rest holds, and the service starts."""
+    (release.root / "variables").write_text(f"{line}\nGOOD=1\n")
+    (release.version / "bin/python").write_text('#!/bin/sh\nprintf "%s" "$GOOD"\n')
+
+    done = release.run("eval", "1", RELEASE_ENVIRONMENT_FILE=str(release.root / "variables"))
+
+    assert (done.returncode, done.stdout) == (0, "1")
+    assert done.stderr == f"warning: {release.root}/variables: {told}\n"
+
+
+def test_a_file_that_is_not_there_says_nothing(release: Release) -> None:
+    """As with the - of EnvironmentFile=-."""
+    assert release.told("eval", "1", RELEASE_ENVIRONMENT_FILE="/nowhere/variables")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_file_of_root_s_alone_is_left_as_systemd_read_it() -> None:
+    """The user who runs the service can't read it: what the keeper was started with holds, and that is told."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        release, file = make_release(Path(place, "hello")), Path(place, "variables")
+        (release.version / "bin/python").write_text('#!/bin/sh\nprintf "%s" "$OF_FILE"\n')
+        file.write_text("OF_FILE=changed\n")
+        file.chmod(0o600)
+        environ = {"RELEASE_ENVIRONMENT_FILE": str(file), "OF_FILE": "of systemd"}
+        users = {"root": None, "service": 65534}
+
+        for command in ("start", "node start"):
+            done = {
+                name: subprocess.run(
+                    [release.command, *command.split()],
+                    env=environ,
+                    user=user,
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
+                )
+                for name, user in users.items()
+            }
+
+            assert done["service"].stdout == "of systemd"
+            assert done["root"].stdout == {"start": "", "node start": "changed"}[command]
+            assert done["service"].stderr == (
+                f"warning: {file} can't be read by this user, and is left out\n" if command == "node start" else ""
+            )
