@@ -12,7 +12,7 @@
 # export RELEASE_HEART=true
 
 # The log of a daemon: so many files of so many bytes.
-# export RELEASE_LOG_GENERATIONS=5 RELEASE_LOG_SIZE=100000
+# export RELEASE_LOG_GENERATIONS=10 RELEASE_LOG_SIZE=10000000
 
 # Only what the service itself needs, not what a person runs in it.
 # case $RELEASE_COMMAND in

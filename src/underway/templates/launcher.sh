@@ -174,7 +174,7 @@ glibc='' loader=''
   fail "this release needs glibc $glibc or later, and this host has none for it: there is no $loader"
 case $RELEASE_COMMAND:$loader:$glibc in
   *::* | *:2.[0-9] | *:2.[0-9].* | *:2.[12][0-9]* | *:2.3[0-2]*) ;;
-  start:* | daemon:* | eval:* | config:* | scratch:* | cluster:*)
+  start:* | daemon:* | eval:* | run:* | config:* | scratch:* | cluster:*)
     if has=$("$loader" --version 2>/dev/null); then
       has=${has#* version } has=${has%%.[!0-9]*} minor=${has#2.}
     else

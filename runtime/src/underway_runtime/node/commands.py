@@ -38,6 +38,14 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], change: Callable[[
             return node(settings, change, shell=given["shell"] and command == "start")
         case "eval":
             return evaluate(settings, given["code"], given["args"])
+        case "run":
+            from . import programs
+
+            return programs.run(settings, given["program"], given["args"], module=given["m"])
+        case "logs":
+            from . import log_files
+
+            return log_files.run(settings, given["lines"], follow=given["follow"])
         case "stop":
             return stop(settings)
         case "pid":

@@ -39,12 +39,17 @@ evaluation: ContextVar[Evaluation | None] = ContextVar("underway_configuration",
 class Config:
     """The configuration of this process: states it in a configuration file, reads it anywhere else."""
 
-    environment = "prod"
-    """What the release was built for: the option ``env``."""
-
     def __init__(self) -> None:
-        self._values: Values = {}
+        self._values: Values | None = None
+        """None until they are installed."""
+        self._environment = "prod"
         self._asked: list[tuple[tuple[str, ...], Any]] | None = None
+
+    @property
+    def environment(self) -> str:
+        """What the release was built for: the option ``env``."""
+        self._installed()
+        return self._environment
 
     def __call__(self, application: str, /, **values: Any) -> None:
         """State values of an application; only in a configuration file.
@@ -95,12 +100,17 @@ class Config:
 
     def _current(self) -> Values:
         file = evaluation.get()
-        return self._values if file is None else merge(self._values, file.stated)
+        return self._installed() if file is None else merge(self._installed(), file.stated)
+
+    def _installed(self) -> Values:
+        if self._values is None:
+            self._values = {}
+            if os.environ.get("RELEASE_COMMAND") == "run":
+                self._values, self._environment = of_program()
+        return self._values
 
     def __repr__(self) -> str:
-        return (
-            f"<config of {', '.join(sorted(self._values)) or 'nothing'}>"  # keys may name secrets; values are not shown
-        )
+        return f"<config of {', '.join(sorted(self._values or ())) or 'nothing'}>"  # keys may name secrets; values are not shown
 
 
 config = Config()
@@ -141,7 +151,26 @@ def install(values: Values, environment: str | None = None) -> None:
     """Make `values` what `config.get` answers in this process."""
     config._values = values
     if environment is not None:
-        config.environment = environment
+        config._environment = environment
+
+
+def forget() -> None:
+    """Nothing is installed in this process."""
+    config._values = None
+
+
+def of_program() -> tuple[Values, str]:
+    """The configuration and environment of an interpreter that ``bin/NAME run`` has become or started, resolved as a node's.
+
+    Providers run in a process of their own: a module that asks may just be imported. Raises what resolving raises.
+    """
+    from ..release import bootscript
+    from . import bootconfig
+    from .settings import from_environ
+
+    settings = from_environ(os.environ)
+    resolved = bootconfig.of_other(settings, bootscript.read(settings.boot_script), os.environ)
+    return resolved.values, resolved.environment
 
 
 def record_compile_env() -> list[tuple[tuple[str, ...], Any]]:

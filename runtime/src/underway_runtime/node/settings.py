@@ -40,10 +40,10 @@ class Heart:
 
 @dataclass(frozen=True)
 class Logs:
-    """How the logs of a daemon take turns; run_erl's defaults."""
+    """How the logs of a daemon take turns, as run_erl's do."""
 
-    generations: int = 5
-    size: int = 100_000
+    generations: int = 10
+    size: int = 10_000_000
     """Bytes."""
     alive: float = 900.0
     """Seconds without output after which a line says that there is none; 0 for never."""
@@ -117,8 +117,8 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     wanted = environ.get("RELEASE_HEART") or None
     if wanted not in {None, "true", "false"}:
         problems.append(f"RELEASE_HEART is true or false, not {wanted!r}")
-    generations = _number(environ, "RELEASE_LOG_GENERATIONS", 5, 2, 1000, problems)
-    size = _number(environ, "RELEASE_LOG_SIZE", 100_000, 1000, 2**30, problems)
+    generations = _number(environ, "RELEASE_LOG_GENERATIONS", 10, 2, 1000, problems)
+    size = _number(environ, "RELEASE_LOG_SIZE", 10_000_000, 1000, 2**30, problems)
     minutes = _number(environ, "RELEASE_LOG_ALIVE_MINUTES", 15, 0, 2**30, problems)
     if problems:
         raise ConfigError(listing("the environment does not describe a node:", problems))

@@ -35,7 +35,7 @@ def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
                 break
             continue
         option_name, equals, value = word.partition("=")
-        option = next((each for each in command.options if each.name == option_name), None)
+        option = next((each for each in command.options if option_name in (each.name, each.short)), None)
         if option is None:
             problems.append(
                 f"{name} does not take {word!r}{likely(option_name, [each.name for each in command.options])}"
@@ -92,5 +92,9 @@ def help_text(name: str, prog: str) -> str:
     lines = [f"Usage: {prog} {command.usage}", "", f"{command.summary}."]
     lines += [command.more] if command.more else []
     if command.options:
-        lines += ["", *(f"    {option.usage:<{_WIDTH}}  {option.text}" for option in command.options)]
+        lines += ["", *(f"    {_names(option):<{_WIDTH}}  {option.text}" for option in command.options)]
     return "\n".join(lines)
+
+
+def _names(option: Option) -> str:
+    return f"{f'{option.short}, ' if option.short else ''}{option.name} {option.metavar}".rstrip()

@@ -22,11 +22,13 @@ class Option:
     name: str
     text: str
     metavar: str = ""
+    short: str = ""
+    """The same with one letter."""
 
     @property
     def usage(self) -> str:
         """As it is written in a usage line."""
-        return f"{self.name} {self.metavar}".rstrip()
+        return f"{self.short or self.name} {self.metavar}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,15 @@ _ROWS = (
         more="ARGS are sys.argv[1:] of the code; after -- they may begin with -.",
     ),
     Command(
+        "run",
+        ("PROGRAM", "[ARGS...]"),
+        "Run a program of the release, with its environment and its configuration",
+        "node",
+        (Option("-m", "PROGRAM is a module, as with python -m"),),
+        runs_code=True,
+        more="Programs are those of releases/V/bin; what follows is theirs, --help too.",
+    ),
+    Command(
         "rpc",
         ("CODE",),
         "Run Python code in the running release",
@@ -105,6 +116,16 @@ _ROWS = (
         more="The node reads env.sh anew, and the file that RELEASE_ENVIRONMENT_FILE names.",
     ),
     Command("stop", (), "Stop the running release and wait until it has stopped", "node"),
+    Command(
+        "logs",
+        (),
+        "Show the log of a daemon, in order and across its files",
+        "node",
+        (
+            Option("--follow", "go on as it grows; begins with the last 10 lines", short="-f"),
+            Option("--lines", "the last N lines only", "N", short="-n"),
+        ),
+    ),
     Command("pid", (), "Print the process id of the running release", "node"),
     Command(
         "config",

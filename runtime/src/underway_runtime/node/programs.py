@@ -1,0 +1,146 @@
+"""``bin/NAME run``: a program of the release, in its environment and with its configuration.
+
+=============================  ===================================================================================
+a program is                   and is run
+=============================  ===================================================================================
+a script of a wheel in Python  in this process, as ``__main__``, with the configuration resolved as a node's
+``-m MODULE``                  the same
+anything else in ``bin``       in the place of this process
+=============================  ===================================================================================
+
+So signals and exit status are the program's own. Where it starts interpreters of the release, or is one, those resolve the
+configuration when they first ask for it (`config.of_program`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+from ..release import bootscript
+from ..release.bootscript import BootScript, CodePath
+from ..release.command_line import likely
+from ..release.errors import UnderwayError, UsageError
+from .settings import Settings
+
+_OURS = (str(Path(__file__).parent.parent), "<frozen runpy>", runpy.__file__)
+_LISTED = 40
+"""Programs that are named where there is none of the name that was typed."""
+
+
+def run(settings: Settings, program: str, arguments: Sequence[str], *, module: bool = False) -> int:
+    """Run a program of ``releases/V/bin``, or a module of the release; its exit status, where it returns.
+
+    Raises UsageError where there is none of that name, what resolving the configuration raises, and UnderwayError where ``eval``
+    is turned off. The use is journalled.
+    """
+    from . import bootconfig, config, cookie, journal
+    from .applications import check_code_path
+
+    script = bootscript.read(settings.boot_script)
+    for instruction in script.instructions:
+        if isinstance(instruction, CodePath):
+            check_code_path(instruction.directories, settings.directory.lib)
+    place = None if module else _find(settings.place.python.parent, program, settings.prog)
+    cookie.hide(os.environ, settings)
+    if place is not None and not _is_python(place):
+        _check_allowed(settings, script)
+        ended = journal.begin(settings.var.uses, "run", " ".join([program, *arguments]), os.getuid(), os.getpid())
+        ended("became it")
+        _become(place, arguments)
+    bootconfig.resolve(settings, script)
+    ended = journal.begin(settings.var.uses, "run", " ".join([program, *arguments]), os.getuid(), os.getpid())
+    outcome = "refused"
+    try:
+        if not config.switch("eval"):
+            raise UnderwayError("programs can't be run: `eval` of underway_runtime is turned off in this release")
+        call = (
+            _module(program, settings.prog)
+            if place is None
+            else partial(runpy.run_path, str(place), run_name="__main__")
+        )
+        sys.argv = [program if place is None else str(place), *arguments]
+        outcome = "exit"
+        status = _called(call)
+        outcome = "raised" if status else "done"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        ended(outcome)
+    return status
+
+
+def _check_allowed(settings: Settings, script: BootScript) -> None:
+    """As built: what becomes another program resolves no configuration of its own."""
+    from . import config, resolution
+
+    config.install(resolution.read(settings.sys_config).values)
+    allowed = config.switch("eval")
+    config.forget()
+    if not allowed:
+        raise UnderwayError("programs can't be run: `eval` of underway_runtime is turned off in this release")
+
+
+def _find(directory: Path, program: str, prog: str) -> Path:
+    try:
+        programs = sorted(file.name for file in directory.iterdir() if os.access(file, os.X_OK))
+    except OSError as error:
+        raise UnderwayError(f"{directory} can't be read: {error.strerror}") from None
+    if program in programs:
+        return directory / program
+    more = f" and {len(programs) - _LISTED} more" if len(programs) > _LISTED else ""
+    raise UsageError(
+        f"there is no program {program!r} in {directory}{likely(program, programs)}; there are {', '.join(programs[:_LISTED])}"
+        f"{more}, and `{prog} run -m MODULE` runs a module"
+    )
+
+
+def _is_python(program: Path) -> bool:
+    """Whether it is a script for Python, as wheels bring them: for the interpreter, or for sh and it."""
+    with program.open("rb") as file:
+        first, second = file.readline(256), file.readline(256)
+    return first.startswith(b"#!") and (b"python" in first or second.startswith(b"'''exec' "))
+
+
+def _become(program: Path, arguments: Sequence[str]) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execv(program, [str(program), *arguments])
+    except OSError as error:
+        raise UnderwayError(f"{program} can't be run: {error.strerror}") from None
+
+
+def _module(name: str, prog: str) -> Callable[[], object]:
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"module {name!r} can't be run: {error}") from None
+    if found is None:
+        raise UsageError(f"there is no module {name!r} in the release; `{prog} run PROGRAM` runs a program")
+    return partial(runpy.run_module, name, run_name="__main__", alter_sys=True)
+
+
+def _called(call: Callable[[], object]) -> int:
+    """What it raises is shown with the traceback of its own, as the interpreter would. SystemExit goes through."""
+    try:
+        call()
+    except Exception as error:
+        trace = _without_ours(error.__traceback__)
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        return 1
+    return 0
+
+
+def _without_ours(frames: TracebackType | None) -> TracebackType | None:
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
+        frames = frames.tb_next
+    return frames
