@@ -15,9 +15,10 @@ import pytest
 
 from underway_runtime.keeper.lock import Lock, acquire
 from underway_runtime.keeper.sockets import Sockets, reason
-from underway_runtime.node import cookie, files, listen, lock
+from underway_runtime.node import cookie, listen, lock
 from underway_runtime.node.listen import Listeners
 from underway_runtime.node.settings import Settings, from_environ, heart
+from underway_runtime.release import files
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.release.errors import BootError, ConfigError, DamagedRelease, UnderwayError, UsageError
 

@@ -43,16 +43,10 @@ from ..application import Application
 from ..release.bootscript import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start, resolve
 from ..release.errors import BootError, DamagedRelease, UnderwayError, listing
 from .settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
+from .signals import Stopping
 
 _KEPT_FOR_THE_REST = 0.1
 """The part of the remaining time that an application must leave to those that stop after it."""
-
-
-class Stopping(SystemExit):
-    """The node stops: ends what the main thread is doing, so that its ``finally`` blocks run.
-
-    A SystemExit, because asyncio, thread pools and frameworks let only that and KeyboardInterrupt through.
-    """
 
 
 class Log(Protocol):

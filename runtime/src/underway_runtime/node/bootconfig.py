@@ -18,9 +18,9 @@ from pathlib import Path
 
 from ..release.bootscript import BootScript, Load
 from ..release.errors import UnderwayError
+from ..release.files import replace
 from . import resolution, schema
 from .config import FORMAT, Values, install, merge
-from .files import replace
 from .logs import log
 from .origins import Origins, Setting, leaves
 from .resolution import PRUNE, Resolved

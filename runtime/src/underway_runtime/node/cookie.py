@@ -112,7 +112,7 @@ def _own(var: str) -> str | None:
 def _make(settings: Settings) -> str:
     import secrets
 
-    from .files import replace
+    from ..release.files import replace
 
     path = settings.var.cookie
     cookie = secrets.token_urlsafe(_BYTES)

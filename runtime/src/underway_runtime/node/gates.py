@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from ..release.directory import VarDirectory
 from ..release.errors import BootError, ConfigError, UnderwayError, listing
 from ..release.gates import Gate
+from ..release.references import find
 from .applications import describe
 from .listen import short
-from .servers import find
 
 _LONGEST_ANSWER = 1_000_000
 """Bytes of an answer that are looked at."""

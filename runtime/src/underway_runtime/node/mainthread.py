@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 
 from ..release.bootscript import BootScript, Load, Start
 from ..release.errors import BootError
-from .applications import CutOff, Service, Stopping
-from .signals import STOPPING, Handler
+from .applications import CutOff, Service
+from .signals import STOPPING, Handler, Stopping
 
 T = TypeVar("T")
 

@@ -48,7 +48,7 @@ from . import (
 )
 from .adopt import Adoption
 from .answering import Answering
-from .applications import Applications, Ending, Stopping, check_code_path
+from .applications import Applications, Ending, check_code_path
 from .gates import Gates
 from .handover import Handover
 from .inplace import Change, Step
@@ -124,7 +124,7 @@ class Node:
                     self._stay = oom.go_first()
                 start = self._prepare()
                 self._preparing = False
-            except Stopping:
+            except signals.Stopping:
                 log(f"{self._settings.name} was stopped before it had started")
                 return 0
             except BaseException as error:
@@ -418,11 +418,11 @@ class Node:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two instructions of whatever runs there."""
-        if number == session.INTERRUPT:
+        if number == signals.INTERRUPT:
             session.on_signal()
             return
         if self._preparing:
-            raise Stopping(0)
+            raise signals.Stopping(0)
         if self._main_thread is not None:
             self._main_thread.on_signal()
         if number == signal.SIGINT:

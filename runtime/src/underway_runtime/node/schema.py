@@ -16,9 +16,11 @@ from typing import Any
 
 from ..release.bootscript import Instruction, Load, Start
 from ..release.errors import BootError, ConfigError, listing
+from ..release.references import find
 from .config import Values, merge
 from .fields import defaults, fields, is_dataclass, is_model, secrets
 from .origins import Origins, Setting, leaves, shown
+from .signals import Stopping
 
 RUNTIME = "underway_runtime"
 READ_BY_THE_NODE = frozenset({"args", "drain_timeout", "listen", "overlap", "server"})
@@ -108,10 +110,6 @@ def _schema(load: Load, starting: set[str]) -> tuple[Any, str]:
 
 
 def _find(reference: str) -> Any:
-    # With all that serving takes, which only a release with schemas needs here.
-    from .applications import Stopping
-    from .servers import find
-
     try:
         return find(reference)
     except Stopping:

@@ -17,8 +17,7 @@ import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -26,6 +25,7 @@ from typing import Any
 from ..application import Application
 from ..release.bootscript import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease
+from ..release.references import find
 from .adopt import Adoption
 from .applications import CutOff, Log, Service
 from .listen import Listeners, bind_private
@@ -93,21 +93,6 @@ def overlaps(load: Load, world: World) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"`overlap` of {load.application} is true or false, not {value!r}")
     return value
-
-
-def find(reference: str) -> Any:
-    """The object that ``module:name.name`` refers to. Raises BootError when there is none; what an import raises, as it is."""
-    name, _, path = reference.partition(":")
-    try:
-        module = import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # something that it imports is missing
-        raise BootError(f"there is no module {name!r}, which {reference!r} names") from None
-    try:
-        return reduce(getattr, path.split("."), module)
-    except AttributeError:
-        raise BootError(f"{name} has no {path!r}, which {reference!r} names") from None
 
 
 # ----------------------------------------------------------------------------------------------------------- main

@@ -24,6 +24,7 @@ from typing import Any, Literal, NoReturn
 
 from . import output
 from .output import Output, Write
+from .signals import INTERRUPT
 
 MOST_MATCHES = 500
 _OURS = str(Path(__file__).parent)
@@ -227,9 +228,6 @@ def _without(name: str) -> Iterator[None]:
         if missing:
             del sys.modules[name]
 
-
-INTERRUPT = signal.SIGURG
-"""Sent by `interrupt` to the main thread, in which code may loop without end. Ignored by whoever does not expect it."""
 
 _wanted: list[tuple[Session, asyncio.Task[Outcome]]] = []
 

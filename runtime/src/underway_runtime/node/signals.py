@@ -10,14 +10,22 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TypeAlias
 
-from .session import INTERRUPT
-
 Handler: TypeAlias = Callable[[int, FrameType | None], object]
+
+INTERRUPT = signal.SIGURG
+"""Sent to the main thread to interrupt code of a session that may loop without end. Ignored by whoever does not expect it."""
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 _HANDLED = (*STOPPING, INTERRUPT)
 
 _held = threading.local()
+
+
+class Stopping(SystemExit):
+    """The node stops: ends what the main thread is doing, so that its ``finally`` blocks run.
+
+    A SystemExit, because asyncio, thread pools and frameworks let only that and KeyboardInterrupt through.
+    """
 
 
 def install(handler: Handler) -> None:

@@ -15,8 +15,9 @@ from importlib import import_module
 from typing import Any
 
 from ..release.bootscript import Load
+from ..release.references import find
 from .applications import CutOff, Service
-from .servers import REQUESTS_SHARE, TO_END, Sockets, World, bad_option, find, no_server, server_options, unread
+from .servers import REQUESTS_SHARE, TO_END, Sockets, World, bad_option, no_server, server_options, unread
 from .suspension import held_wsgi
 
 

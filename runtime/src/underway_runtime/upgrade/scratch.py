@@ -30,11 +30,12 @@ from ..node.listen import Listeners, host_and_port, socket_file
 from ..node.logs import log
 from ..node.origins import REDACTED, leaves, without_passwords
 from ..node.resolution import Resolved
-from ..node.servers import World, find, overlaps
+from ..node.servers import World, overlaps
 from ..node.settings import Settings, from_environ
 from ..release import bootscript, gates
 from ..release.bootscript import BootScript, CodePath, Load, PrimLoad, Start
 from ..release.errors import UnderwayError
+from ..release.references import find
 
 T = TypeVar("T")
 _KINDS = ("class", "asgi", "wsgi", "main")
