@@ -59,9 +59,11 @@ def _drain(process: Process) -> None:
 
 def children(process: Process) -> list[str]:
     """The pids of what a process has started and not waited for."""
-    return [
-        pid for each in Path(f"/proc/{process.pid}/task").iterdir() for pid in (each / "children").read_text().split()
-    ]
+    found = []
+    for task in Path(f"/proc/{process.pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            found += task.read_text().split()
+    return found
 
 
 def status(node: Node) -> dict[str, Any]:

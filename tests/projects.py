@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -124,9 +125,29 @@ def started(
 
 
 def node_of(keeper: subprocess.Popen[str]) -> int:
-    """The pid of the node whose keeper this process is."""
-    [pid] = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().split()
-    return int(pid)
+    """The pid of the node whose keeper this process is; one that has ended may still be waited for, beside it."""
+    deadline = time.monotonic() + TIMEOUT
+    while len(pids := living_children(keeper.pid)) != 1:
+        assert keeper.poll() is None, "the keeper has ended"
+        assert time.monotonic() < deadline, f"children of {keeper.pid}: {pids}"
+        time.sleep(0.01)  # until the keeper has started it, or has waited for the other; nothing tells from outside
+    return pids[0]
+
+
+def living_children(pid: int) -> list[int]:
+    """The processes that a process has started and that have not ended, sorted."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in task.read_text().split() if _lives(child)]
+    return sorted(found)
+
+
+def _lives(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def get(url: str, process: subprocess.Popen[str] | None = None, within: float = 60.0) -> str:

@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from stages import cache_in, damaged, stage_of
 from underway import cache, interpreters, records, sources
 from underway.cache import Cache
 from underway.interpreters import Interpreter
-from underway.trees import Entry
+from underway.trees import Entry, make_directory
 from wheels import locked_project, write_wheel
 
 
@@ -248,6 +251,65 @@ for number, entry in enumerate(entries):
 
     assert said == [""] * 4
     assert len(list((tmp_path / "target").glob("?/*/run"))) == 400
+    assert damaged(kept.root) == []
+
+
+def at_once(do: Callable[[int], object], rounds: int, workers: int = 4) -> None:
+    """Do something with each number in several threads at once; raises what one of them raises."""
+    barrier = threading.Barrier(workers)
+
+    def work(_: int) -> None:
+        for number in range(rounds):
+            barrier.wait(TIMEOUT)
+            try:
+                do(number)
+            except BaseException:
+                barrier.abort()
+                raise
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(workers)))
+
+
+def test_many_may_make_the_same_directory(tmp_path: Path) -> None:
+    """Who puts files beside another's meets no directory that was made meanwhile; only a file is in the way."""
+    at_once(lambda number: make_directory(tmp_path / f"{number}/of/several"), 200)
+    assert len(list(tmp_path.glob("*/of/several"))) == 200
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError):
+        make_directory(tmp_path / "file")
+    with pytest.raises(NotADirectoryError):
+        make_directory(tmp_path / "file/below")
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_many_may_place_the_same_files(kept: Cache, tmp_path: Path, copies: bool) -> None:
+    """Each finds a file or a link there, takes its place in one act, and leaves nothing beside it."""
+
+    def linked(tree: Path) -> Mapping[str, Any]:
+        (tree / "link").symlink_to("run")
+        return fill(tree)
+
+    entry = replace(kept.make("kind", "key", linked), copies=copies)
+
+    at_once(lambda number: entry.place(tmp_path / f"target/{number}"), 100)
+
+    for number in range(100):
+        target = tmp_path / f"target/{number}"
+        assert files_of(target) == {**MADE, "link": MADE["run"]}
+        assert sorted(os.listdir(target)) == ["link", "package", "run"]
+
+
+def test_what_is_damaged_where_an_entry_is_to_be_makes_way(kept: Cache) -> None:
+    """Also where it was damaged after it was looked for: what is made then takes its place."""
+    entry = kept.make("kind", "key", fill)
+    (entry.tree / "run").write_text("another\n")
+
+    made = kept.make("kind", "key", fill)
+
+    assert made.tree == entry.tree
+    assert files_of(made.tree) == MADE
     assert damaged(kept.root) == []
 
 

@@ -247,6 +247,24 @@ def test_a_release_may_be_made_behind_a_link(release: Release, here: Path) -> No
     load(release, home(release) / "module.so")
 
 
+@pytest.mark.parametrize("way", ["elsewhere/../a release", "link/../../a release"])
+def test_a_release_may_be_made_at_a_path_that_goes_up(release: Release, here: Path, way: str) -> None:
+    """What a binary says of its own application's directory is kept, however the way there is written."""
+    (release.path.parent / "elsewhere").mkdir()
+    (release.path.parent / "far/away").mkdir(parents=True)
+    (release.path.parent / "link").symlink_to("far/away")
+    near = library(home(release) / "app.libs/libnear.so.2")
+    library(home(release) / "app/module.so", near, runpath="$ORIGIN/../app.libs")
+    path = release.path.parent / way
+    written = replace(release, path=path, version_path=path / "releases/1.0")
+
+    outcome = close(written)
+
+    assert outcome.changed >= {"lib/app-1.0/app/module.so"}
+    release = moved(release, here)
+    assert f"{home(release)}/app.libs/libnear.so.2" in load(release, home(release) / "app/module.so")
+
+
 def test_what_no_process_of_the_release_loads_is_left_alone(release: Release, here: Path) -> None:
     """Binaries for other processors and for musl are cargo."""
     other = library(home(release) / "other.so", library(here / "libgone.so.1"), runpath="/opt")

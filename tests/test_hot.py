@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from websockets.sync.client import connect
 
@@ -29,16 +31,25 @@ def test_an_open_connection_meets_new_code_and_its_room_is_carried_over(make: Ma
         assert says(client) == "2 lobby 3 20 was 1.0"
         after = status(node)
         assert (after["version"], after["pid"]) == ("2", before["pid"])
+        assert (versions(before)["web"], versions(after)["web"]) == ("1.0", "2.0")
+        assert "web" in run(node, "status")
+        assert "2.0" in run(node, "status")
         place = run(node, "rpc", "import sys, web; print(sys.prefix, web.__file__)").split()
         assert place == [f"{node.root}/releases/2", f"{node.root}/lib/web-2.0/web.py"]
         run(node, "commit")
 
         assert run(node, "rollback").startswith("1 is what boots, instead of 2")
         assert status(node)["pid"] == before["pid"]
+        assert versions(status(node)) == versions(before)
         assert says(client) == "1 lobby 4 10"
     assert not served.failures
     assert {*served.answers} == {"1", "2"}
     assert terminate(process)[0] == 0
+
+
+def versions(said: dict[str, Any]) -> dict[str, str]:
+    """The versions of the applications, by what `status` says."""
+    return {each["name"]: each["version"] for each in said["applications"]}
 
 
 def test_what_takes_a_new_interpreter_is_handed_over_unless_that_is_refused(make: MakeNode) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,25 @@ def test_two_builds_at_once_do_not_meet(tmp_path: Path) -> None:
         publish(tree(place / "chat", "1"), tmp_path / "chat")
 
     assert os.listdir(tmp_path) == ["chat"]
+
+
+def test_builds_beside_each_other_do_not_take_the_directory_away_that_they_are_in(tmp_path: Path) -> None:
+    """One that fails removes the directories that it has made, and another that has just begun there makes them again."""
+    barrier = threading.Barrier(2)
+
+    def build(name: str) -> None:
+        for _ in range(300):
+            barrier.wait(30)
+            try:
+                with workspace(tmp_path / "build/release" / name) as place:
+                    assert place.is_dir()
+            except BaseException:
+                barrier.abort()
+                raise
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(build, name) for name in ("one", "other")]:
+            assert done.exception() is None
 
 
 def test_the_leftovers_of_a_killed_build_are_cleared(tmp_path: Path) -> None:

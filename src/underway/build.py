@@ -125,7 +125,7 @@ def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str
         raise ProjectError(listing("the release names what is not there:", missing))
     steps.check_steps(tuple(options["steps"]), _resolver(project), assembled=False)
 
-    place = Path(root, options["path"] or Path("build", "release", chosen.name))
+    place = _real(Path(root, options["path"] or Path("build", "release", chosen.name)))
     if chosen.version is not None:
         check_target(place, chosen.version, overwrite=True)
     included, request = _interpreter_request(chosen)
@@ -365,6 +365,11 @@ def _missing_paths(chosen: Definition) -> Iterator[str]:
         value = chosen.options[name]
         if value and value != DEFAULTS[name]:
             yield from (f"{name}: {path}" for path in chosen.paths(name) if not path.exists())
+
+
+def _real(path: Path) -> Path:
+    """The path of a directory without ``..`` and links on the way to it, as all that is compared with it is."""
+    return Path(os.path.realpath(path)) if path.name == ".." else Path(os.path.realpath(path.parent), path.name)
 
 
 def _target_problem(target: str | None) -> str | None:

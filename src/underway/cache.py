@@ -40,6 +40,9 @@ LIMIT = 4 << 30
 ANSWERS = 1000
 """How many answers are kept."""
 
+ATTEMPTS = 5
+"""How often an entry is put into its place before what is there in spite of it is an error."""
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -92,20 +95,30 @@ class Cache:
             files, links, bound = survey(tree, [] if places is None else [aside, *places])
             write_record(aside / "record", files, links, facts, bound)
             place = (self.scratch if bound else root) / kind / key
-            place.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.rename(aside, place)
-            except OSError as error:
-                if error.errno == errno.EXDEV:
-                    shutil.copytree(aside, place, symlinks=True)
-                elif error.errno in (errno.ENOTEMPTY, errno.EEXIST) and (theirs := self.find(kind, key)) is not None:
-                    return theirs  # another build was faster
-                else:
-                    raise
+            if (theirs := self._put(aside, place, kind, key)) is not None:
+                return theirs
             self.added.append(place)
             return Entry(place / "tree", files, facts, links, bound, self.copies)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def _put(self, aside: Path, place: Path, kind: str, key: str) -> Entry | None:
+        """Put what was made aside into its place; where another build was faster, the entry that it has put there."""
+        for attempt in range(ATTEMPTS):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.rename(aside, place)
+                return None
+            except OSError as error:
+                if error.errno == errno.EXDEV:
+                    near = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=place.parent))
+                    shutil.copytree(aside, near, symlinks=True, dirs_exist_ok=True)
+                    aside = near
+                elif error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or attempt == ATTEMPTS - 1:
+                    raise
+            if (theirs := self.find(kind, key)) is not None:  # or takes away, where it is damaged
+                return theirs
+        return None
 
     def get(
         self, kind: str, key: str, fill: Callable[[Path], Mapping[str, Any]], places: Iterable[Path] | None = None
@@ -205,7 +218,7 @@ def remember(key: str, answer: Any, environ: Mapping[str, str]) -> None:
 def place(environ: Mapping[str, str]) -> Path | None:
     """Where the cache is: UNDERWAY_CACHE, else below XDG_CACHE_HOME or ``~/.cache``; None for a user without a home."""
     if given := environ.get("UNDERWAY_CACHE"):
-        return Path(given).absolute()
+        return Path(os.path.realpath(given))
     homes = (environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache"))
     return next((Path(home, "underway") for home in homes if os.path.isabs(home)), None)
 

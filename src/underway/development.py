@@ -11,13 +11,14 @@
     │   └── lib/pythonX.Y/site-packages/underway.pth   adds the virtual environment's site-packages
     └── var/
 
-Nothing is copied or compiled, and code is imported when it is used: what was edited is what the next start runs.
+Nothing is copied, and of the project nothing is kept compiled; code is imported when it is used: what was edited is what the
+next start runs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -71,14 +72,14 @@ def prepare(root: Path, name: str | None, *, env: str | None = None, sync: bool 
     target = root / PLACE / chosen.name
     applications = _applications(planned, environment)
     starts = starts_of(planned, applications, partial(_owner, planned))
+    projects = {root, *(package.project for package in planned.lock.packages if package.project is not None)}
     with workspace(target) as place:
         release = release_of(planned, applications, starts, place / chosen.name)
         check_target(target, release.version, overwrite=True)
         if cluster.STEP in release.steps:
             release = cluster.step(replace(release, steps=(ASSEMBLE,)))
-        _write(release, planned, environment)
+        _write(release, planned, environment, sorted(projects))
         publish(release.path, target)
-    projects = {root, *(package.project for package in planned.lock.packages if package.project is not None)}
     return Prepared(ReleaseDirectory(target).command(chosen.name), tuple(sorted(projects)))
 
 
@@ -126,7 +127,7 @@ def _owner(planned: Plan, applications: Mapping[str, Application], module: str) 
         return own
 
 
-def _write(release: Release, planned: Plan, environment: Path) -> None:
+def _write(release: Release, planned: Plan, environment: Path, projects: Sequence[Path]) -> None:
     directory = ReleaseDirectory(release.path)
     place = directory.version(release.version)
     runtime = directory.application(RUNTIME, release.applications[RUNTIME].version)
@@ -149,7 +150,13 @@ def _write(release: Release, planned: Plan, environment: Path) -> None:
     boot.make_cookie(release, place.cookie_source)
     hook = place.site_packages(release.interpreter_version) / "underway.pth"
     link = os.path.relpath(runtime, hook.parent)
-    hook.write_text(f"{link}\nimport site; site.addsitedir({str(_site_packages(environment))!r})\n", encoding="utf-8")
+    edited = f"{RUNTIME}.node.edited"
+    hook.write_text(
+        f"{link}\n"
+        f"import {edited}; {edited}.compile_always({[*map(str, projects)]!r}, {str(environment)!r})\n"
+        f"import site; site.addsitedir({str(_site_packages(environment))!r})\n",
+        encoding="utf-8",
+    )
 
     release = configuration.add_runtime_config(release)
     release, values = configuration.evaluate_config(release)

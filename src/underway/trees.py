@@ -15,7 +15,8 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -81,7 +82,8 @@ class Entry:
             for to, path in chosen.items():
                 where = f"{target}/{to}"
                 if (parent := os.path.dirname(where)) not in made:
-                    _make_directories(parent, made)
+                    make_directory(parent)
+                    made.add(parent)
                 self._place(path, where)
         return {} if self.bound else {to: self.files[path] for to, path in chosen.items() if path in self.files}
 
@@ -93,7 +95,7 @@ class Entry:
         prepared = ready / self.tree.parent.name
         if not prepared.is_dir():
             return False
-        _make_directories(str(target.parent), set())
+        make_directory(target.parent)
         try:
             os.rename(prepared, target)
         except OSError:
@@ -103,22 +105,19 @@ class Entry:
     def _place(self, path: str, where: str) -> None:
         source = f"{self.tree}/{path}"
         if path in self.links:
-            os.symlink(self.links[path], where)
+            _put(where, lambda name: os.symlink(self.links[path], name))
             return
         try:
             if self.copies:
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-            try:
-                os.link(source, where)
-            except FileExistsError:
-                os.unlink(where)
-                os.link(source, where)
+            _put(where, lambda name: os.link(source, name))
         except OSError as error:
             if error.errno not in _UNLINKABLE:
                 raise
             _copy(source, where, self.files[path])
             if digest(where) != self.files[path].sha256:  # it has changed since it was found, or its bytes alone have
-                os.unlink(self.tree.parent / "record")  # so that it is made anew
+                with suppress(FileNotFoundError):  # another build has seen it too
+                    os.unlink(self.tree.parent / "record")  # so that it is made anew
                 raise OSError(errno.EIO, "the cached file is not as it was made; build again", source) from None
 
 
@@ -184,22 +183,51 @@ def digest(path: str) -> str:
 
 
 def _copy(source: str, target: str, file: File) -> None:
+    aside = _aside(target)
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(target)
-        shutil.copyfile(source, target)
-        os.chmod(target, 0o755 if file.executable else 0o644)
-        os.utime(target, ns=(file.mtime, file.mtime))
+        shutil.copyfile(source, aside)
+        os.chmod(aside, 0o755 if file.executable else 0o644)
+        os.utime(aside, ns=(file.mtime, file.mtime))
+        os.replace(aside, target)
     except OSError as error:
+        with suppress(OSError):
+            os.unlink(aside)
         error.filename = target  # not what is read, but what can't be written
         raise
 
 
-def _make_directories(path: str, made: set[str]) -> None:
-    if path in made:
+def make_directory(path: str | Path) -> None:
+    """Make a directory, and those that it is in, where they are not there; others may be making them at the same time.
+
+    New ones have the mode 0755, so that other users can read them, whatever the umask.
+    """
+    if os.path.isdir(path):
         return
-    if not os.path.isdir(path):
-        _make_directories(os.path.dirname(path), made)
+    try:
         os.mkdir(path)
-        os.chmod(path, 0o755)  # other users must be able to read it, whatever the umask
-    made.add(path)
+    except FileNotFoundError:
+        make_directory(os.path.dirname(path) or ".")
+        make_directory(path)
+        return
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+        return
+    os.chmod(path, 0o755)
+
+
+def _aside(path: str) -> str:
+    """A name beside a path that nobody else has."""
+    return os.path.join(os.path.dirname(path), f".{os.getpid()}.{threading.get_ident()}")
+
+
+def _put(where: str, make: Callable[[str], None]) -> None:
+    """Have `make` make a file of this name, in the place of one that is there."""
+    try:
+        make(where)
+    except FileExistsError:
+        aside = _aside(where)
+        make(aside)
+        os.replace(aside, where)
+        with suppress(FileNotFoundError):  # of two names of one file, neither is renamed
+            os.unlink(aside)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,6 +124,37 @@ def test_reload_shows_what_was_edited_and_outlives_code_that_cannot_start(projec
         said_until(process, "changed: config.py")
         said_until(process, "listening on")
         assert get(f"http://127.0.0.1:{port}/", process) == "three good day"
+
+
+def eventually_says(port: int, words: str) -> None:
+    """Wait until the project answers so."""
+    end = time.monotonic() + TIMEOUT
+    while (said := get(f"http://127.0.0.1:{port}/")) != words:
+        assert time.monotonic() < end, said
+        time.sleep(0.05)  # it is started anew; nothing tells from outside
+
+
+def test_reload_shows_an_edit_of_the_same_size_and_date(project: tuple[Path, int]) -> None:
+    """Of a package, of a module in it and of what was compiled before: no pyc stands for source that is being edited."""
+    root, port = project
+    package, module = root / "src/web/__init__.py", root / "src/web/words.py"
+    package.write_text(WEB.replace('ANSWER = "one"', "from .words import ANSWER"), encoding="utf-8")
+    module.write_text('ANSWER = "one"\n', encoding="utf-8")
+    date = module.stat().st_mtime_ns
+    cached = Path(importlib.util.cache_from_source(str(module)))
+    subprocess.run([sys.executable, "-m", "compileall", "-q", root / "src"], check=True, timeout=TIMEOUT)
+    with running(root, "--reload") as process:
+        assert get(f"http://127.0.0.1:{port}/", process) == "one hello"
+        for word in ("two", "six"):
+            module.write_text(f'ANSWER = "{word}"\n', encoding="utf-8")
+            os.utime(module, ns=(date, date))
+            eventually_says(port, f"{word} hello")
+
+        date = package.stat().st_mtime_ns
+        package.write_text(package.read_text().replace("{ANSWER} {", "{ANSWER}-{"), encoding="utf-8")
+        os.utime(package, ns=(date, date))
+        eventually_says(port, "six-hello")
+    assert cached.exists()
 
 
 def test_a_second_one_is_refused_by_name_and_pid(project: tuple[Path, int]) -> None:

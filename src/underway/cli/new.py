@@ -24,7 +24,7 @@ def new(path: Path, template: str, module: str | None, develop: Path | None, no_
     A service is an ASGI application. A stream counts words over a cluster: its release has bin/cluster.
     """
     try:
-        checkout = develop and develop.absolute()
+        checkout = develop and develop.resolve()
         made = make(Path(os.path.abspath(path)), template, module, develop=checkout, lock=not no_lock)
     except OSError as error:
         raise BuildError(f"{error.filename} can't be written: {error.strerror}") from error

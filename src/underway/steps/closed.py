@@ -33,6 +33,7 @@ from underway_runtime.release.directory import ReleaseDirectory, VersionDirector
 from .. import records
 from ..errors import BuildError, listing
 from ..release import Release
+from ..trees import make_directory
 from . import elf
 
 log = logging.getLogger("underway")
@@ -77,7 +78,7 @@ def close(release: Release) -> Closed:
     needs.chmod(0o644)
     return Closed(
         glibc=glibc,
-        changed=frozenset(path.relative_to(release.path).as_posix() for path in changed),
+        changed=frozenset(path.relative_to(world.root).as_posix() for path in changed),
     )
 
 
@@ -108,19 +109,20 @@ class _World:
 
 
 def _survey(release: Release) -> _World:
-    directory = ReleaseDirectory(release.path)
+    root = Path(os.path.realpath(release.path))  # entries are made normal before they are compared with places in it
+    directory = ReleaseDirectory(root)
     home = directory.interpreter(release.interpreter_version)
     executable = home / "bin" / f"python{minor(release.interpreter_version)}"
     own = executable if release.interpreter_source is not None else None
     shared = dict.fromkeys(directory.lib / app.directory for app in release.applications.values())
-    homes = (*shared, release.version_path, home)
+    homes = (*shared, Path(os.path.realpath(release.version_path)), home)
     found = {path: elf.read(path) for tree in homes for path in _binaries_in(tree)}
     binaries = {path: binary for path, binary in found.items() if _is_ours(binary)}
     left = {
         path: tuple(Path(entry) for entry in (*binary.rpath, *(binary.runpath or ())) if entry.startswith("/"))
         for path, binary in binaries.items()
     }
-    return _World(release.path, own, home / "lib", homes, binaries, left)
+    return _World(root, own, home / "lib", homes, binaries, left)
 
 
 def _binaries_in(tree: Path) -> Iterator[Path]:
@@ -279,9 +281,7 @@ def _find_here(world: _World, executable: Path, path: Path, name: str) -> Path |
 
 
 def _copy_library(world: _World, source: Path, target: Path, strip: bool) -> None:
-    if not target.parent.is_dir():
-        target.parent.mkdir()
-        target.parent.chmod(0o755)
+    make_directory(target.parent)
     shutil.copyfile(source, target)
     target.chmod(0o644)
     if strip:

@@ -32,7 +32,7 @@ from ..interpreters import Interpreter
 from ..release import Application
 from ..stage import Installed
 from ..trees import Entry
-from . import bytecode, stripping
+from . import bytecode, scripts, stripping
 from .importable import importable
 
 KIND = "applications"
@@ -147,6 +147,8 @@ class Finisher:
         files = [Path(os.path.normpath(home / path)) for path in new]
         for path, file in zip(new, files, strict=True):
             _take(Path(os.path.normpath(one.site_packages / path)), file)
+            if path.startswith("../"):
+                scripts.settle(file)
         if self.strip is not False:
             for file in files:
                 stripping.strip_file(file)
@@ -171,7 +173,10 @@ def finisher(kept: Cache, interpreter: Interpreter, strip: bool | Mapping[str, b
         *(version("underway"), uv.VERSION, strip, cache.stamp(command)),
         *(interpreter.implementation, interpreter.version, interpreter.platform),
         *(cache.stamp(interpreter.executable), cache.stamp(interpreter.libpython)),
-        *(cache.stamp(module) for module in (__file__, bytecode.__file__, stripping.__file__, records.__file__)),
+        *(
+            cache.stamp(module)
+            for module in (__file__, bytecode.__file__, scripts.__file__, stripping.__file__, records.__file__)
+        ),
     )
     return Finisher(kept, interpreter.executable, interpreter.version, strip, identity, scratch)
 

@@ -23,8 +23,8 @@ from underway_runtime.release.directory import ReleaseDirectory, minor
 from .. import records
 from ..errors import BuildError, listing
 from ..release import Application, Release
-from ..trees import File
-from . import finished, modules, stripping
+from ..trees import File, make_directory
+from . import finished, modules, scripts, stripping
 from .importable import importable
 
 INDEX_FORMAT = 1
@@ -99,7 +99,7 @@ def compile_applications(release: Release) -> None:
 def write_code_index(release: Release) -> None:
     """Write ``releases/V/code.index`` from what is in ``lib`` and the interpreter, compiled."""
     place = ReleaseDirectory(release.path).version(release.version).code_index
-    _make_directory(place.parent)
+    make_directory(place.parent)
     index = {**code_index(release), "code": modules.code_listing(release)}
     place.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     place.chmod(0o644)
@@ -155,6 +155,7 @@ def _copy_beside(release: Release, application: Application) -> None:
     _check_beside(release, application, paths)
     for path in paths:
         _place(prefix / path, release.version_path / path)
+        scripts.settle(release.version_path / path)
         stripping.strip(release.version_path / path, release.options.get("strip", True))
 
 
@@ -195,20 +196,13 @@ def _reserved(release: Release) -> set[str]:
 
 def _place(source: Path, target: Path) -> None:
     """Link a file of the stage, which is made for one build and goes after it; copy where that can't be."""
-    _make_directory(target.parent)
+    make_directory(target.parent)
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
     target.chmod(0o755 if target.stat().st_mode & 0o100 else 0o644)  # other users must be able to read it
-
-
-def _make_directory(path: Path) -> None:
-    if not path.is_dir():
-        _make_directory(path.parent)
-        path.mkdir()
-        path.chmod(0o755)
 
 
 def _compiler(release: Release) -> Path:

@@ -31,6 +31,9 @@ from ..errors import BuildError, BusyError, listing
 
 REMOVERS = 4
 
+ATTEMPTS = 100
+"""How often a directory is made that others remove."""
+
 
 @contextmanager
 def workspace(target: Path) -> Iterator[Path]:
@@ -40,9 +43,9 @@ def workspace(target: Path) -> Iterator[Path]:
     Raises BusyError while another build holds it, BuildError when it can't be made.
     """
     place = target.with_name(f".{target.name}.partial")
-    made = _make_parents(target.parent)
+    made: list[Path] = []
     try:
-        held = _hold(place, target)
+        held = _hold(place, target, made)
         try:
             recover(place, target)
             _clear(place)
@@ -51,7 +54,7 @@ def workspace(target: Path) -> Iterator[Path]:
             _remove(place)
             os.close(held)
     finally:
-        for directory in reversed(made):
+        for directory in reversed(dict.fromkeys(made)):
             with suppress(OSError):
                 directory.rmdir()
 
@@ -162,25 +165,28 @@ def _below(directory: str, depth: int) -> Iterator[str]:
                 yield from _below(entry.path, depth - 1)
 
 
-def _make_parents(directory: Path) -> list[Path]:
+def _make_parents(directory: Path, made: list[Path]) -> None:
     missing = [d for d in (directory, *directory.parents) if not d.exists()]
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BuildError(f"{directory} can't be made: {error.strerror}") from error
-    return missing[::-1]
+    made += missing[::-1]
+    directory.mkdir(parents=True, exist_ok=True)
 
 
-def _hold(place: Path, target: Path) -> int:
-    """Make the working directory and lock it. The lock is on the directory itself, so nothing is left to clean up."""
-    for _ in range(100):
+def _hold(place: Path, target: Path, made: list[Path]) -> int:
+    """Make the working directory and lock it; those that it is in and that were not there are added to `made`.
+
+    The lock is on the directory itself, so nothing is left to clean up.
+    """
+    for attempt in range(ATTEMPTS):
         try:
+            _make_parents(place.parent, made)
             place.mkdir(exist_ok=True)
             descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            continue  # the build that held it has just removed it
         except OSError as error:
-            raise BuildError(f"{place} can't be made: {error.strerror}; choose another place with --path") from error
+            # Another build has just removed it, or one beside this one what both are in.
+            if isinstance(error, FileNotFoundError | FileExistsError) and attempt < ATTEMPTS - 1:
+                continue
+            where = error.filename or place
+            raise BuildError(f"{where} can't be made: {error.strerror}; choose another place with --path") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(place)):

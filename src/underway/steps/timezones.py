@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..release import Release
+from ..trees import make_directory
 from .interpreter import TZPATH, ZONES
 
 log = logging.getLogger("underway")
@@ -37,7 +38,7 @@ def copy_time_zones(release: Release, places: Sequence[str] = tuple(TZPATH.split
     first: dict[str, Path] = {}
     for name in names:
         target = release.version_path / ZONES / name
-        _make_directory(target.parent)
+        make_directory(target.parent)
         digest = hashlib.sha256((source / name).read_bytes()).hexdigest()
         if (same := first.setdefault(digest, target)) is target:
             shutil.copyfile(source / name, target)
@@ -59,10 +60,3 @@ def _is_zone(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(4) == b"TZif"
-
-
-def _make_directory(path: Path) -> None:
-    if not path.is_dir():
-        _make_directory(path.parent)
-        path.mkdir()
-        path.chmod(0o755)

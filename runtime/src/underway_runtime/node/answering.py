@@ -55,9 +55,10 @@ class Answering:
             self._control.desk.stops_within = stops_within
             self._control.serve_metrics(self._keeper.bind)
 
-    def became(self, settings: Settings) -> None:
+    def became(self, settings: Settings, script: BootScript) -> None:
         """It is another version from now on."""
-        self.report.became(settings)
+        self._settings = settings
+        self.report.became(settings, script)
         if self._control is not None:
             self._control.desk.version = settings.version
 

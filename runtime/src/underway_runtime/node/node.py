@@ -206,7 +206,7 @@ class Node:
         self._settings, self._script = version.settings, version.script
         self._resolved, self._gates.wanted = version.resolved, version.gates
         bootconfig.write_down(self._settings, self._script, self._resolved)
-        self._answering.became(self._settings)
+        self._answering.became(self._settings, self._script)
 
     def _line(self) -> str:
         """What systemd shows."""

@@ -23,21 +23,23 @@ class Report:
 
     def __init__(self, settings: Settings, script: BootScript, keeper: int | None = None) -> None:
         """`keeper` is the pid of the process that keeps this one, if there is one."""
-        self._settings = settings
-        self._loads = {i.application: i for i in script.instructions if isinstance(i, Load)}
-        self._modes = {i.application: i.mode for i in script.instructions if isinstance(i, Start)}
+        self._take(settings, script)
         self._keeper = keeper
         self._starts = int(os.environ.pop("RELEASE_STARTS", 1))
         self._began = time.monotonic()
         self.state: State = "starting"
-        self._release_id: str | None = None
         self.note("starting")
 
-    def became(self, settings: Settings) -> None:
-        """It is another version of the same code."""
-        self._settings = settings
-        self._release_id = None
+    def became(self, settings: Settings, script: BootScript) -> None:
+        """It is another version, with the applications of that one's boot script."""
+        self._take(settings, script)
         self.note(f"became {settings.version}")
+
+    def _take(self, settings: Settings, script: BootScript) -> None:
+        self._settings = settings
+        self._loads = {i.application: i for i in script.instructions if isinstance(i, Load)}
+        self._modes = {i.application: i.mode for i in script.instructions if isinstance(i, Start)}
+        self._release_id: str | None = None
 
     def now(self, state: State) -> None:
         """The node is in another state."""

@@ -1,0 +1,90 @@
+"""Scripts of wheels in ``releases/V/bin``: what they say in their first lines holds, though a shell reads them first.
+
+uv has a script find its interpreter by a line for the shell, which is a string to Python: the first statement, and so the
+docstring. What was the docstring is just a string then, and ``from __future__`` comes too late, which is a syntax error. So
+
+========================  =============================================
+in the script             becomes
+========================  =============================================
+``from __future__ ...``   the same, on the line that ends the shell's
+its docstring             what ``__doc__`` is set to, where it stands
+========================  =============================================
+
+and no line moves.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from pathlib import Path
+
+_SHELL = re.compile(rb"#!/bin/sh\n(?:# coding: ([\w.-]+)\n)?'''exec' [^\n]*\n' '''(?=\n)")
+
+
+def settle(path: Path) -> bool:
+    """Settle a script, in a new file: it may be a hard link to another's. Whether there was something to settle."""
+    if path.is_symlink():
+        return False
+    with path.open("rb") as file:
+        if file.read(9) != b"#!/bin/sh":
+            return False
+        file.seek(0)
+        content = file.read()
+    if (changed := settled(content)) == content:
+        return False
+    aside = path.with_name(f".{path.name}.underway")
+    aside.write_bytes(changed)
+    aside.chmod(path.stat().st_mode & 0o777)
+    os.replace(aside, path)
+    return True
+
+
+def settled(content: bytes) -> bytes:
+    """The same script, with a docstring and ``from __future__`` that hold; unchanged where it has neither, or is not Python."""
+    found = _SHELL.match(content)
+    if found is None:
+        return content
+    encoding = (found[1] or b"utf-8").decode("ascii")
+    try:
+        text = content[found.end() :].decode(encoding)
+        body = ast.parse(text).body
+    except (LookupError, ValueError, SyntaxError, RecursionError, MemoryError):
+        return content
+    docstring = next((each for each in body[:1] if _is_docstring(each)), None)
+    futures = []
+    for statement in body[docstring is not None :]:
+        if not (isinstance(statement, ast.ImportFrom) and statement.module == "__future__"):
+            break
+        futures.append(statement)
+    if docstring is None and not futures and "__doc__" not in text:
+        return content
+    first = ["__doc__ = None"] if docstring is None else []
+    if futures:
+        names = [name for statement in futures for name in statement.names]
+        first.insert(0, ast.unparse(ast.ImportFrom("__future__", names, 0)))
+    # Positions are in UTF-8, whatever the script is in.
+    lines = text.encode().splitlines(keepends=True)
+    for statement in reversed(futures):
+        _blank(lines, statement)
+    if docstring is not None:
+        line, column = lines[docstring.lineno - 1], docstring.col_offset
+        lines[docstring.lineno - 1] = line[:column] + b"__doc__ = " + line[column:]
+    head = "".join(f"; {each}" for each in first)
+    return found[0] + (head + b"".join(lines).decode()).encode(encoding)
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _blank(lines: list[bytes], statement: ast.stmt) -> None:
+    """Replace a statement by one that does nothing, on as many lines."""
+    first, last = statement.lineno - 1, (statement.end_lineno or statement.lineno) - 1
+    before, after = lines[first][: statement.col_offset], lines[last][statement.end_col_offset :]
+    lines[first : last + 1] = [before + b"pass" + b"\n" * (last - first) + after, *[b""] * (last - first)]
