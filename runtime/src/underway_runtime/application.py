@@ -59,6 +59,16 @@ class Application:
         To raise means that the node can't boot: all is stopped.
         """
 
+    def before_handover(self, version: str) -> Any:
+        """A node of this version, or of the permanent one where that is empty, is about to be started to take over from this one.
+
+        To raise means that it must not: it is not started, nothing has changed, and what was raised is told to who has
+        asked. Called for each handover that somebody asks for, before all else.
+        """
+
+    def handover_failed(self) -> Any:
+        """What `before_handover` has told of comes to nothing: this node goes on. What it had stopped has been started again."""
+
     def drain(self, within: float) -> Any:
         """Take nothing more from outside, and return when what is under way is done or after `within` seconds.
 

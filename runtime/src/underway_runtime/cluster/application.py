@@ -10,6 +10,19 @@ mode        it has started when                                  then
             joins when there is a master                         `shutdown_with_master` it joins again
 ==========  ===================================================  =======================================================
 
+Who hands over to another node is not lost: it tells the others before it goes, and they wait for its successor.
+
+============================  =============================================================================================
+a master hands over           workers cross over to whoever is the master at its address next: the successor, or the node that
+                              has failed to hand over and is the master again; for `_patience` seconds, then it is lost
+its successor has started     all that were members have crossed over; the other `workers` get ten seconds. Where those that
+when                          were members are refused, or do not come, it fails
+the node is the master again  at once for whoever has come back within ten seconds; it fails for nobody
+a worker hands over           its successor joins as any worker does; with `shutdown_with_workers` the master waits for it
+what can't be                 a master of another version while members are of this one: they could not join it. It is not
+                              even started, and nothing has changed
+============================  =============================================================================================
+
 A node that stops with status 4 is not started again by its keeper. When all applications of the boot have started, the master,
 or the only node, evaluates `deploy`.
 """
@@ -31,12 +44,13 @@ from ..node.applications import describe
 from ..node.config import config
 from ..node.logs import log
 from ..node.own import Cluster as Section
-from ..node.settings import START_TIMEOUT, from_environ
+from ..node.settings import START_TIMEOUT, STOP_TIMEOUT, from_environ
+from ..release import ledger
 from ..release.errors import BootError, ConfigError, PeerLost, listing
 from . import place
 from .admission import Credentials
 from .expression import evaluate
-from .members import BEAT, Event, Members
+from .members import BEAT, SILENT, Event, Members
 
 if TYPE_CHECKING:
     from .engine import Backend, Work
@@ -58,6 +72,10 @@ class Cluster(Application):
         self.node = self._section.name or from_environ(os.environ).node
         self._directory = directory or str(from_environ(os.environ).tmp.engine)
         self._work: Work | None = None
+        self._master: Any = None
+        self._joined: Any = None
+        self._before: dict[str, Any] | None = None  # what the node that hands over knows, which may have been this one
+        self._leaving = False
         self._said: tuple[str, dict[str, Any]] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
@@ -78,6 +96,63 @@ class Cluster(Application):
         cluster.running = self
         return self._over
 
+    async def accept(self) -> None:
+        """Wait for workers. Raises BootError with who is missing, and why."""
+        if self.mode != "master":
+            return
+        before = self._before or {}
+        wanted, members = self._section.workers, before.get("workers", [])
+        within = self._within()
+        if self._before is not None:
+            for_others = min(within, 2 * SILENT)
+            others = [name for name in wanted if name not in members]
+            await self._wait_for(members, for_others if self._came_back else within, patience=SILENT)
+            await self._wait_for(others, for_others, patience=SILENT)
+            if not self._came_back:
+                await self._tell(self._patience())
+            if not self._came_back and (missing := self.members.missing(members)):
+                raise BootError(
+                    listing("these were members of the master before, and have not joined this one:", missing)
+                )
+        elif missing := await self._wait_for(wanted, within):
+            raise BootError(listing(f"workers have not joined within {within:g} s:", missing))
+        if self._section.shutdown_with_workers:
+            self._spawn(self._stop_with_workers())
+
+    async def before_handover(self, version: str) -> None:
+        """Refuse a version whose master members could not join; let them know of any other. Raises BootError."""
+        if self.mode == "master":
+            settings = from_environ(os.environ)
+            version = version or ledger.boots(settings.directory, settings.var)
+            wanted = place.release(settings, version)
+            releases = {each.name: self._master.releases.get(each.name) or wanted for each in self.members.all()}
+            if others := sorted(name for name, release in releases.items() if release != wanted):
+                raise BootError(
+                    f"only nodes of one version are a cluster, and {', '.join(others)} would be lost to a master of {version};"
+                    f" install {version} on {'them' if len(others) > 1 else 'it'} first: bin/cluster worker run --name NODE"
+                    f" install {version}"
+                )
+        await self._tell(self._patience())
+
+    async def handover_failed(self) -> None:
+        await self._tell(0)
+
+    async def drain(self, within: float) -> None:
+        """Let the others know that this node hands over."""
+        self._leaving = True
+        await self._tell(self._patience())
+
+    def export_state(self) -> dict[str, Any] | None:
+        if self.mode != "master":
+            return None
+        return {"pid": os.getpid(), "workers": [each.name for each in self.members.all()]}
+
+    async def import_state(self, state: dict[str, Any], version: str) -> None:
+        """Take the members of the node before; until all has started here that one may be the master again."""
+        self._before = state
+        if not self._came_back:
+            await self._tell(self._patience())
+
     async def stop(self) -> None:
         if cluster.running is self:
             cluster.running = None
@@ -90,6 +165,11 @@ class Cluster(Application):
 
     async def booted(self) -> None:
         """Evaluate `deploy`. Raises BootError with what that raised."""
+        await self._deploy()
+        if self._before is not None and not self._came_back:
+            await self._tell(0)
+
+    async def _deploy(self) -> None:
         expression = self._section.deploy
         if expression is None:
             return
@@ -123,19 +203,41 @@ class Cluster(Application):
         backend = self._backend(host, port, place.joined(host, port))
         security = backend.open()
         where = {"protocol": self._engine.SCHEME, "host": host, "port": port, "security": security}
-        master = await self._open_master(**where)
+        master = self._master = await self._open_master(**where)
         await self._open_work(f"{self._engine.SCHEME}://{backend.master}", security)
         self._spawn(master.watch())
         self._spawn(self._refresh(backend.credentials))
-        within = min(self._section.join_timeout, 0.9 * config.get("underway_runtime", "start_timeout", START_TIMEOUT))
-        try:
+
+    def _within(self) -> float:
+        """Seconds for workers to join."""
+        return float(
+            min(self._section.join_timeout, 0.9 * config.get("underway_runtime", "start_timeout", START_TIMEOUT))
+        )
+
+    def _patience(self) -> float:
+        """Seconds for which a node that hands over is waited for: its successor may take so long to fail, and it to come back."""
+        start = config.get("underway_runtime", "start_timeout", START_TIMEOUT)
+        return float(start + 2 * config.get("underway_runtime", "stop_timeout", STOP_TIMEOUT))
+
+    async def _wait_for(self, names: list[str], within: float, **how: float) -> list[str]:
+        """Who of these has not joined in time, with the reason."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                await self.members.wait_for(self._section.workers)
-        except TimeoutError:
-            heading = f"workers have not joined within {within:g} s:"
-            raise BootError(listing(heading, self.members.missing(self._section.workers))) from None
-        if self._section.shutdown_with_workers:
-            self._spawn(self._stop_with_workers())
+                await self.members.wait_for(names, **how)
+        there = [name for name in names if self.members.named(name) is None]
+        return self.members.missing(names) if there else []
+
+    @property
+    def _came_back(self) -> bool:
+        """Whether this node is the master again, because its successor has failed."""
+        return self._before is not None and self._before.get("pid") == os.getpid()
+
+    async def _tell(self, patience: float) -> None:
+        """Let the other nodes know of a handover, or that it comes to nothing."""
+        if self._master is not None:
+            await self._master.hand_over(patience)
+        if self._joined is not None and (self._leaving or not patience):
+            await self._joined.leave(patience)
 
     async def _start_worker(self) -> None:
         host, port = place.listen(self._section.listen or "127.0.0.1:0", any_port=True)
@@ -147,25 +249,36 @@ class Cluster(Application):
     async def _join(self, backend: Backend, host: str, port: int) -> None:
         """Be a worker, until the master is lost; where that is wanted, again."""
         engine, security, said = self._engine, backend.open(), ""
+        patience, waits_until = 0.0, float("inf")  # for the successor of its master
         where = {"protocol": engine.SCHEME, "host": host, "port": port, "security": security}
         while True:
             joined, member = None, False
             try:
-                joined = engine.Joined(await engine.call(backend, security, self.node), self.node, self.members)
+                comm = await engine.call(backend, security, self.node)
+                joined = engine.Joined(comm, self.node, self.members, lambda: str(self._facts()["release"]), patience)
                 await joined.start(backend.master, self._section.tags, local_directory=self._directory, **where)
-                member, said = True, ""
+                member, said, waits_until = True, "", float("inf")
+                self._joined = joined
                 await self._open_work(f"{engine.SCHEME}://{backend.master}", security, joined.worker)
                 await joined.beat()
             except (OSError, TimeoutError, ValueError) as error:
                 reason = engine.reason(error)
-                if member:
+                if member and joined is not None and joined.patience:
+                    log(f"cluster: the master {backend.master} hands over; {self.node} waits for the next")
+                    patience, waits_until = joined.patience, self.loop.time() + joined.patience
+                elif member:
+                    patience = 0
                     log(f"cluster: the master {backend.master} is lost: {reason}")
                     if self._section.shutdown_with_master:
                         raise PeerLost(f"{self.node} has lost its master {backend.master}") from None
+                elif self.loop.time() > waits_until and self._section.shutdown_with_master:
+                    why = f"it was to hand over, and there is no other: {reason}"
+                    raise PeerLost(f"{self.node} has lost its master {backend.master}: {why}") from None
                 elif reason != said:
                     said = reason
                     log(f"cluster: {self.node} has not joined {backend.master} yet: {reason}")
             finally:
+                self._joined = None
                 await self._close_work()
                 if joined is not None:
                     await joined.close()
@@ -174,7 +287,11 @@ class Cluster(Application):
     async def _stop_with_workers(self) -> None:
         async for event in self.members.events():
             if event.kind == "down":
-                raise PeerLost(f"{self.node} has lost its worker {event.member}")
+                self._spawn(self._stop_without(event.member))
+
+    async def _stop_without(self, worker: str) -> None:
+        if not await self.members.comes_back(worker):
+            raise PeerLost(f"{self.node} has lost its worker {worker}")
 
     # ------------------------------------------------------------------------------------------------------- parts
 

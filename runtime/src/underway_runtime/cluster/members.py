@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -54,6 +55,8 @@ class Members:
         self._gone: dict[str, asyncio.Future[None]] = {}
         self.refused: dict[str, str] = {}
         """Who was refused last, by name or else by address, and why; until it joins."""
+        self._called: dict[str, float] = {}  # when those were refused last
+        self._expected: dict[str, float] = {}  # who is to come back after a handover, and until when
 
     def all(self, tag: str | None = None) -> list[Member]:
         """Those with a tag, or all, by name."""
@@ -69,11 +72,13 @@ class Members:
             gone = self._gone.pop(self._all.pop(name).address, None)
             if gone is not None:
                 gone.set_result(None)
-            self.tell(Event("down", name), f"{name} is gone" if told else "")
+            how = "hands over to its successor" if self._left(name) > 0 else "is gone"
+            self.tell(Event("down", name), f"{name} {how}" if told else "")
         for name, each in found.items():
             if name not in self._all:
                 self._all[name] = each
                 self.refused.pop(name, None)
+                self._expected.pop(name, None)
                 tags = f", with {', '.join(each.tags)}" if each.tags else ""
                 self.tell(Event("up", name), f"{name} has joined{tags}")
         self._updated.set()
@@ -87,9 +92,32 @@ class Members:
 
     def refuse(self, who: str, reason: str) -> None:
         """Remember, and say once, why somebody may not join."""
+        self._called[who] = time.monotonic()
         if self.refused.get(who) != reason:
             self.refused[who] = reason
             self._log(f"{who} is refused: {reason}")
+
+    def expect(self, name: str, within: float) -> None:
+        """A member hands over, and its successor is to join within so many seconds; 0 where that comes to nothing."""
+        self._expected[name] = time.monotonic() + within
+
+    async def comes_back(self, name: str) -> bool:
+        """Whether one that has gone was expected to, and joins again in time. One that is refused meanwhile is still there."""
+        while name not in self._all:
+            if name not in self._expected or max(self._expected[name], self._knocked(name) + SILENT) < time.monotonic():
+                return False
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT):
+                    await self._changed.wait()
+        return True
+
+    def _knocked(self, name: str) -> float:
+        """When it was refused last."""
+        return self._called.get(name, float("-inf")) if name in self.refused else float("-inf")
+
+    def _left(self, name: str) -> float:
+        return self._expected.get(name, float("-inf")) - time.monotonic()
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """A line for each of these that is not there, and for each other that was refused."""
@@ -120,9 +148,15 @@ class Members:
         finally:
             self._listeners.discard(queue)
 
-    async def wait_for(self, names: Iterable[str]) -> None:
-        """Until all of these are there."""
-        wanted = set(names)
-        while not wanted <= self._all.keys():
+    async def wait_for(self, names: Iterable[str], *, patience: float = float("inf")) -> None:
+        """Until all of these are there, or all that are missing have been refused for so many seconds."""
+        wanted, refused = set(names), float("inf")
+        while missing := wanted - self._all.keys():
+            now = time.monotonic()
+            refused = min(refused, now) if missing <= self.refused.keys() else float("inf")
+            if now - refused > patience:
+                return
             self._changed.clear()
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT):  # who is refused is no event
+                    await self._changed.wait()

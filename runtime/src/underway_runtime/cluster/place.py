@@ -63,16 +63,22 @@ def refuse_plain(host: str, master: str) -> None:
 
 def facts(settings: Settings, name: str, mode: str, engine: str) -> dict[str, Any]:
     """What this node says of itself to others; what `admission.differences` compares is in it."""
-    identity = ""
-    with contextlib.suppress(OSError, ValueError, KeyError):  # under `underway run` there is no manifest
-        identity = f" ({json.loads(settings.place.manifest.read_bytes())['release_id']})"
     return {
         "name": name,
         "mode": mode,
-        "release": f"{settings.name} {settings.version}{identity}",
+        "release": release(settings, settings.version),
         "engine": engine,
         "interpreter": f"Python {sys.version.split()[0]}",
     }
+
+
+def release(settings: Settings, version: str) -> str:
+    """What a node of this version says of its release: ``hello 1.0 (abc)``."""
+    identity = ""
+    with contextlib.suppress(OSError, ValueError, KeyError):  # under `underway run` there is no manifest
+        manifest = settings.directory.version(version).manifest
+        identity = f" ({json.loads(manifest.read_bytes())['release_id']})"
+    return f"{settings.name} {version}{identity}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -69,6 +69,10 @@ class CutOff:
         return f"{self.requests} requests, {self.websockets} WebSockets, {self.idle} idle connections"
 
 
+_TO_TELL = 10.0
+"""Seconds that an application gets when it is told of a handover."""
+
+
 async def _nothing() -> None:
     pass
 
@@ -188,7 +192,7 @@ class Applications:
                 else:
                     self.obey(instruction)
             if not self._late:
-                await self._booted()
+                await self.booted(self.running)
         except BaseException:
             await self.stop()
             raise
@@ -256,7 +260,7 @@ class Applications:
         while self.waiting:
             name = next(iter(self.waiting))
             await self.start(name, self.waiting.pop(name), prepared)
-        await self._booted()
+        await self.booted(self.running)
 
     async def let_go(self, drained: Prepared | None = None) -> dict[str, Mode]:
         """Drain and stop what must not run twice, and what requires it; returns what that was, in start order.
@@ -272,6 +276,24 @@ class Applications:
                 await drained(name, service)
             await self._stop_one(name, service, self._stop_timeout)
         return alone
+
+    async def before_handover(self, version: str) -> None:
+        """Tell all that run that a node of a version is to take over. Raises UnderwayError with who refuses that, and why."""
+        for name, (_, service) in list(self.running.items()):
+            try:
+                async with asyncio.timeout(_TO_TELL):
+                    await service.call("before_handover", version)
+            except Exception as error:
+                raise UnderwayError(f"{name} refuses it: {describe(error)}") from error
+
+    async def handover_failed(self) -> None:
+        """Tell all that run that this node goes on. What fails then is logged."""
+        for name, (_, service) in list(self.running.items()):
+            try:
+                async with asyncio.timeout(_TO_TELL):
+                    await service.call("handover_failed")
+            except Exception as error:
+                self._log(f"{name} failed after a handover that came to nothing: {describe(error)}", error)
 
     async def drain(self) -> dict[str, CutOff]:
         """Let all that runs finish what is under way, each within its own time; returns what had to be ended.
@@ -352,8 +374,9 @@ class Applications:
         if self._retiring:
             await asyncio.wait(self._retiring)  # each has its own deadline
 
-    async def _booted(self) -> None:
-        for name, (_, service) in list(self.running.items()):
+    async def booted(self, names: Iterable[str]) -> None:
+        """Tell these, in this order, that all have started. Raises BootError with what the first of them raises."""
+        for name, (_, service) in [(name, self.running[name]) for name in names if name in self.running]:
             try:
                 async with asyncio.timeout(self._start_timeout):
                     await service.call("booted")

@@ -19,13 +19,14 @@ The words go through the keeper; ``release/channel.py`` has them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 from ..release.bootscript import Instruction, Mode
-from ..release.errors import BootError
+from ..release.errors import BootError, UnderwayError
 from . import state
 from .applications import Applications, Ending, Log, Service, describe
 from .keeping import Keeping
@@ -52,6 +53,7 @@ class Handover:
         self.alone = asyncio.Lock()
         """Held by what must not meet a handover."""
         self._going = False
+        self._beginning: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Queue[tuple[str, list[str], bytes]] = asyncio.Queue()
         self._may_accept: asyncio.Future[bytes] = self._loop.create_future()
@@ -65,7 +67,8 @@ class Handover:
     def begin(self, version: str, identity: str, to_commit: float) -> Future[dict[str, Any]]:
         """Have a version take over, or the permanent one where that is empty; from any thread.
 
-        The result is ``{"accepting": True}``, or ``{"failed": reason}``, or ``{"busy": reason}``.
+        The result is ``{"accepting": True}``, or ``{"failed": reason}``, or ``{"busy": reason}``, or ``{"refused": reason}``
+        where an application does not let it begin; with ``ended`` beside ``failed`` where this node can't go on either.
         """
         outcome: Future[dict[str, Any]] = Future()
 
@@ -74,7 +77,7 @@ class Handover:
                 outcome.set_result({"busy": reason})
                 return
             self._outcome, self.identity = outcome, identity
-            self._keeper.successor(version, identity, self._within, to_commit)
+            self._beginning = asyncio.ensure_future(self._begin(version, to_commit))
 
         self._loop.call_soon_threadsafe(begin)
         return outcome
@@ -87,6 +90,15 @@ class Handover:
         if self._outcome is not None or self._going or self.leaving.is_set():
             return "another version is about to take over"
         return "" if self.complete.is_set() else "the version before has not left yet"
+
+    async def _begin(self, version: str, to_commit: float) -> None:
+        try:
+            await self._applications.before_handover(version)
+        except UnderwayError as error:
+            await self._applications.handover_failed()
+            self._settle({"refused": str(error)})
+        else:
+            self._keeper.successor(version, self.identity, self._within, to_commit)
 
     async def listen(self) -> None:
         """Do what the keeper says, until cancelled."""
@@ -113,11 +125,12 @@ class Handover:
                 self._settle({"accepting": True})
                 self.leaving.set()
             case "successor", [("failed" | "busy") as how, reason]:
-                await self._start_again()
+                lost = await self._start_again()
+                await self._applications.handover_failed()
                 self._going = False
                 if self._outcome is None:
                     self._note(reason)
-                self._settle({how: reason})
+                self._settle({how: reason, "ended": lost} if lost else {how: reason})
             case "accept", _ if not self._may_accept.done():
                 self._may_accept.set_result(states)
             case "state", _:
@@ -131,13 +144,20 @@ class Handover:
             self._outcome.set_result(outcome)
             self._outcome = None
 
-    async def _start_again(self) -> None:
+    async def _start_again(self) -> str:
+        """Start what was let go; why this node can't go on, or nothing."""
+        lost = []
         for name, mode in self._let_go.items():
             try:
                 await self._applications.start(name, mode, partial(self._take, self._handed))
             except BootError as error:
+                lost.append(str(error))
                 self._applications.ending.put_nowait(Ending(name, error))
+        if not lost:
+            with contextlib.suppress(BootError):  # which is logged
+                await self._applications.booted(self._let_go)
         self._let_go = {}
+        return "; ".join(lost)
 
     async def _take(self, states: Mapping[str, state.State], name: str, service: Service) -> None:
         if name in states:

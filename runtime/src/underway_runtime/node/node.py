@@ -30,7 +30,7 @@ from typing import Any
 
 from ..release import gates
 from ..release.bootscript import BootScript, CodePath, Instruction, Start
-from ..release.errors import EXIT_FAILED, BootError, PeerLost
+from ..release.errors import EXIT_FAILED, BootError, PeerLost, UnderwayError
 from . import (
     audit,
     bootconfig,
@@ -93,6 +93,7 @@ class Node:
         self._shell: Any = None
         self._preparing = True
         self._asked = False
+        self._restarts = False
         self._asked_on_loop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main_thread = MainThread() if wanted(script) else None
@@ -151,6 +152,7 @@ class Node:
     def ask_to_restart(self) -> None:
         """Make the node stop, and the keeper start the permanent release in its place; from any thread."""
         self._keeper.restart()
+        self._restarts = True
         self.ask_to_stop()
 
     def _hand_over(self, version: str, identity: str, to_commit: float) -> Future[dict[str, Any]]:
@@ -346,6 +348,9 @@ class Node:
             last = ending.result() if ending.done() else None
             on_purpose = last is not None and isinstance(last.error, PeerLost)
             self._keeper.stopping(asked=(asked.done() and self._exit_error is None) or on_purpose)
+            if self._restarts:
+                with contextlib.suppress(UnderwayError):  # there is nothing left to refuse
+                    await applications.before_handover("")
             await applications.stop()
             return self._status(last)
         finally:

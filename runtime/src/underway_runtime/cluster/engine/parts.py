@@ -65,6 +65,11 @@ class Master:
         self._members = members
         self._there: dict[str, Member] = {}
         self._heard: dict[str, float] = {}
+        self._patience = 0.0
+        self._crossing: dict[str, float] = {}  # what each has said that it knows of a handover
+        self._said = asyncio.Event()
+        self.releases: dict[str, str] = {}
+        """What each member has said of its release last."""
         self.scheduler: Any = _Scheduler(dashboard=False, plugins=[_Watch(self._came, self._went)], **where)
 
     async def start(self) -> None:
@@ -88,7 +93,9 @@ class Master:
                         stream.abort()
 
     def _came(self, address: str) -> None:
-        self.scheduler.stream_comms[address].interval = TOGETHER
+        stream = self.scheduler.stream_comms[address]
+        stream.interval = TOGETHER
+        stream.send({"op": "underway_handover", "patience": self._patience})
         worker = self.scheduler.workers[address]
         tags = sorted(tag.removeprefix("tag:") for tag in worker.resources if tag.startswith("tag:"))
         self._there[address] = Member(str(worker.name), tuple(tags), time.time(), address)
@@ -98,8 +105,30 @@ class Master:
         self._heard.pop(self._there.pop(address).name, None)
         self._members.update(self._there.values())
 
-    async def _on_beat(self, name: str) -> list[list[Any]]:
+    async def hand_over(self, patience: float) -> None:
+        """Tell all members, and who joins later, that another master follows: when this one is gone they are to wait for it for so
+        many seconds; 0: none does. Returns when all know, or after two beats."""
+        self._patience = patience
+        self._crossing.clear()
+        for stream in list(self.scheduler.stream_comms.values()):
+            with contextlib.suppress(CommClosedError):
+                stream.send({"op": "underway_handover", "patience": patience})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * BEAT):
+                while any(self._crossing.get(each.name) != patience for each in self._there.values()):
+                    self._said.clear()
+                    await self._said.wait()
+
+    async def _on_beat(
+        self, name: str, release: str = "", crossing: float | None = None, leaves: float | None = None
+    ) -> list[list[Any]]:
         self._heard[name] = time.monotonic()
+        self.releases[name] = release
+        if crossing is not None:
+            self._crossing[name] = crossing
+            self._said.set()
+        if leaves is not None:
+            self._members.expect(name, leaves)
         return [[each.name, each.tags, each.since, each.address] for each in self._there.values()]
 
     async def close(self) -> None:
@@ -111,25 +140,58 @@ class Master:
 class Joined:
     """One membership of a worker, from its first word with the master until one of them is gone."""
 
-    def __init__(self, comm: Comm, name: str, members: Members) -> None:
+    def __init__(
+        self, comm: Comm, name: str, members: Members, release: Callable[[], str] = str, patience: float = 0
+    ) -> None:
+        """`release` gives what this node says of its own now; `patience` is what the master before has said."""
         self._comm = comm
         self._name = name
         self._members = members
+        self._release = release
+        self._more: dict[str, float] = {}  # to be told with the next sign of life
+        self._wake = asyncio.Event()
+        self._told = asyncio.Event()
+        self.patience = patience
+        """Seconds for which the master has said that its successor is to be waited for, when it is gone; 0: it has none."""
         self.worker: Any = None
 
     async def start(self, master: str, tags: Iterable[str], **where: Any) -> None:
         """Become a worker. Raises OSError, TimeoutError and ValueError."""
         self.worker = _worker(f"{SCHEME}://{master}", self._name, tags, death_timeout=2 * SILENT, **where)
+        self.worker.stream_handlers["underway_handover"] = self._on_handover
         await self.worker
+
+    def _on_handover(self, patience: float) -> None:
+        self.patience = patience
+        self._say(crossing=patience)
+
+    def _say(self, **more: float) -> None:
+        self._more |= more
+        self._told.clear()
+        self._wake.set()
+
+    async def leave(self, within: float) -> None:
+        """Tell the master that this node hands over, to one that joins within so many seconds; 0: it does not. Returns when it
+        knows, or after two beats."""
+        self._say(leaves=within)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * BEAT):
+                await self._told.wait()
 
     async def beat(self) -> None:
         """Give signs of life, and take those of the master, until there are none. Raises OSError or TimeoutError then."""
         while True:
-            members = await _ask(self._comm, self._name)
+            more, self._more = self._more, {}
+            members = await _ask(self._comm, self._name, release=self._release(), **more)
             self._members.update(members)
             if self._members.named(self._name) is None:
                 raise TimeoutError("the master counts this node as lost")
-            await asyncio.sleep(BEAT)
+            if not self._more:
+                self._told.set()
+                self._wake.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(BEAT):
+                        await self._wake.wait()
 
     async def close(self) -> None:
         self._comm.abort()
@@ -153,9 +215,9 @@ async def call(backend: Backend, security: Security, name: str) -> Comm:
     return comm
 
 
-async def _ask(comm: Comm, name: str) -> list[Member]:
+async def _ask(comm: Comm, name: str, **more: Any) -> list[Member]:
     async with asyncio.timeout(SILENT):
-        await comm.write({"op": "underway_beat", "name": name, "reply": True})
+        await comm.write({"op": "underway_beat", "name": name, "reply": True, **more})
         answer = await comm.read()
     return [Member(name, tuple(tags), *rest) for name, tags, *rest in answer]
 

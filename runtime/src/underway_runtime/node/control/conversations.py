@@ -8,8 +8,8 @@ request                         answer
 ``{"do": "metrics"}``           ``{"metrics": text}``, for Prometheus
 ``{"do": "restart"}``           ``{"restarting": true, "within": seconds}``; the connection ends with the process
 ``{"do": "hand over",``         ``{"accepting": true}`` when the successor does; ``{"failed": text}``, ``{"busy": text}``
-``"version": …, "id": …,``
-``"to_commit": seconds}``
+``"version": …, "id": …,``      ``{"refused": text}`` where an application does not let it begin; with ``"ended": text``
+``"to_commit": seconds}``       beside ``failed`` where this node could not go on
 ``{"do": "install",``           ``{"installed": true}`` in this process; ``{"unfit": text}`` where it takes a new one,
 ``"version": …, "id": …,``      ``{"failed": text}`` when all is as it was, ``{"busy": text}``
 ``"to_commit": seconds}``

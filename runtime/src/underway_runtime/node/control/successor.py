@@ -36,6 +36,11 @@ def hand_over(place: Place, version: str, identity: str, to_commit: float) -> di
         answer = {"gone": True}  # it may have died after the other one accepted, or before
     if "busy" in answer:
         raise BusyError(f"{place.name} can't hand over now: {answer['busy']}; try again when that is done")
+    if "refused" in answer:
+        raise UnderwayError(f"{who} was not started, and nothing has changed: {answer['refused']}")
+    if "ended" in answer:
+        why = f"{answer['failed']}; then {answer['ended']}"
+        raise UnderwayError(f"{who} has failed, and what ran before could not go on and ends: {why}")
     if "failed" in answer:
         raise UndoneError(f"{who} has failed, and what ran before runs on", answer["failed"])
     try:
