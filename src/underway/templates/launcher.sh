@@ -109,6 +109,20 @@ case $role:$1 in
   command:*) case $1 in @CODE_COMMANDS@ | @REMOTE_COMMANDS@ | scratch | version) ;; *) role=help ;; esac ;;
 esac
 
+# As bin/@RELEASE_NAME@ has it, which may be older than this version, and believe whatever var/start.data says.
+is_version() {
+  case $1 in '' | [!A-Za-z0-9]* | *[!A-Za-z0-9.+!_-]*) return 1 ;; esac
+  [ "${#1}" -le 100 ]
+}
+
+# A version is here when its manifest is. Where there is none at all, this is `underway run`.
+is_unpacked() {
+  for manifest in "$1"/manifest.json "$RELEASE_ROOT"/releases/*/manifest.json; do
+    [ -f "$manifest" ] && break
+  done
+  [ ! -f "$manifest" ] || [ "$manifest" = "$1/manifest.json" ]
+}
+
 [ -n "$RELEASE_ROOT" ] || fail 'RELEASE_ROOT is not set; this file is called by bin/@RELEASE_NAME@'
 : "${RELEASE_NAME:=@RELEASE_NAME@}"
 : "${RELEASE_VSN:=@RELEASE_VERSION@}"
@@ -116,8 +130,15 @@ esac
 : "${RELEASE_MODE:=embedded}"
 RELEASE_COMMAND=$1
 export RELEASE_ROOT RELEASE_NAME RELEASE_VSN RELEASE_PROG RELEASE_MODE RELEASE_COMMAND
+is_version "$RELEASE_VSN" || fail 'RELEASE_VSN does not name a version of a release'
 here=$RELEASE_ROOT/releases/$RELEASE_VSN
 [ "$*" != help ] || { usage && exit; }
+case $role in
+  node | keeper | cluster)
+    is_unpacked "$here" ||
+      fail "release '$RELEASE_VSN' can't start: it is not unpacked here, as there is no $here/manifest.json"
+    ;;
+esac
 
 # The keeper has no env.sh: what one version sets there is not to reach the nodes of the next. bin/cluster becomes one, and
 # help runs nothing of the release.
@@ -186,7 +207,9 @@ case $RELEASE_COMMAND:$loader:$glibc in
     ;;
 esac
 
-unset PYTHONHOME PYTHONPATH
+# What Python or its library reads though it is isolated (-I), and what would break those of our children that are not.
+unset PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONEXECUTABLE __PYVENV_LAUNCHER__
+unset _PYTHON_PROJECT_BASE _PYTHON_HOST_PLATFORM _PYTHON_SYSCONFIGDATA_NAME _PYTHON_SYSCONFIGDATA_PATH
 control=$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/node/control/__main__.py
 case $role in
   keeper)

@@ -1,12 +1,32 @@
 #!/bin/sh
+# revision 2
 # Finds the release that this file belongs to and the version to boot, and hands over to that version's launcher.
-# It is the same for every version, so it never goes stale. Builtins only, but for readlink when called through a link.
+# It serves every version. Where one that is unpacked brings a higher revision, that takes this one's place, and never a
+# lower one: see underway_runtime/upgrade/command_files.py. Builtins only, but for readlink when called through a link.
 set -e
 
 fail() {
   printf 'error: %s\n' "$1" >&2
   exit 1
 }
+
+# What names a version: underway_runtime.release.names.is_version. It becomes part of the path of what is executed here.
+is_version() {
+  case $1 in '' | [!A-Za-z0-9]* | *[!A-Za-z0-9.+!_-]*) return 1 ;; esac
+  [ "${#1}" -le 100 ]
+}
+
+# The second word of the first line of a file, where both are names. The file may be of another user than who calls this,
+# so nothing waits for it or follows it elsewhere, and however long it is the limits of a shell of its own end that.
+version_in() (
+  # shellcheck disable=SC3045 # a shell that can't does without
+  ulimit -t 1 || :
+  # shellcheck disable=SC3045
+  ulimit -v 262144 || :
+  unset IFS
+  read -r interpreter version <"$1" || : # no newline at the end
+  is_version "$interpreter" && is_version "$version" && printf '%s' "$version"
+)
 
 self=$0
 case $self in */*) ;; *) self=./$self ;; esac
@@ -19,11 +39,13 @@ RELEASE_ROOT=$(CDPATH='' cd -P -- "${self%/*}/.." && pwd -P)
 
 if [ -z "$RELEASE_VSN" ]; then
   data=${RELEASE_VAR:-$RELEASE_ROOT/var}/start.data
-  [ -e "$data" ] || data=$RELEASE_ROOT/releases/start.data
-  [ -r "$data" ] || fail "$data is missing or can't be read; it says what to boot, and so does RELEASE_VSN"
-  read -r _ RELEASE_VSN <"$data" || : # no newline at the end
-  [ -n "$RELEASE_VSN" ] || fail "$data does not say what to boot; it is one line, INTERPRETER-VERSION RELEASE-VERSION"
+  [ -e "$data" ] || [ -h "$data" ] || data=$RELEASE_ROOT/releases/start.data
+  [ -f "$data" ] && [ ! -h "$data" ] && [ -r "$data" ] ||
+    fail "$data is missing or can't be read; it says what to boot, and so does RELEASE_VSN"
+  { RELEASE_VSN=$(version_in "$data"); } 2>/dev/null ||
+    fail "$data does not say what to boot; it is one line, INTERPRETER-VERSION RELEASE-VERSION"
 fi
+is_version "$RELEASE_VSN" || fail 'RELEASE_VSN does not name a version of a release'
 
 launcher=$RELEASE_ROOT/releases/$RELEASE_VSN/launcher
 [ -x "$launcher" ] || fail "release '$RELEASE_VSN' can't boot: there is no $launcher that can be executed"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..release.bootscript import BootScript
+from ..release.errors import UnderwayError
 from . import config
 from .applications import Applications, describe
 from .control.server import Server, open_control
@@ -44,7 +45,7 @@ class Answering:
             self._control.configured()
             return
         self._control = open_control(
-            self._settings, secret, self._document, listen=self._listen, committed=self._keeper.committed, **self._asked
+            self._settings, secret, self._document, listen=self._listen, committed=self._committed, **self._asked
         )
 
     def about(self, applications: Applications, stops_within: float) -> None:
@@ -89,6 +90,20 @@ class Answering:
         """What code finds that somebody runs in the node."""
         running = {} if self._applications is None else self._applications.running.copy()
         return {"config": config.config, **{name: service.subject for name, (_, service) in running.items()}}
+
+    def _committed(self) -> str | None:
+        """Tell the keeper that this version is permanent, where it is: who asks may operate the node and not say what boots."""
+        from ..release import ledger  # of all that nodes do, this alone needs it
+
+        settings = self._settings
+        try:
+            boots = ledger.boots(settings.directory, settings.var)
+        except UnderwayError as error:
+            return str(error)
+        if boots != settings.version:
+            return f"{boots} boots, and {settings.version} runs; commit that first"
+        self._keeper.committed()
+        return None
 
     def _document(self) -> dict[str, Any]:
         return self.report.document({} if self._applications is None else self._applications.states)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
+from ..release import names
 from ..release.directory import ReleaseDirectory, VarDirectory, VersionDirectory
 from ..release.errors import ConfigError, DamagedRelease, UsageError, listing
 
@@ -24,6 +25,8 @@ DRAIN_TIMEOUT = 30.0
 
 OF_A_VERSION = ("RELEASE_VM_ARGS", "RELEASE_REMOTE_VM_ARGS", "RELEASE_SYS_CONFIG")
 """Variables that name files of the version, unless they were set to others."""
+
+_BOOT_SCRIPTS = {"RELEASE_BOOT_SCRIPT": "start", "RELEASE_BOOT_SCRIPT_CLEAN": "start_clean"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,16 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     root, name, version = (environ[f"RELEASE_{what}"] for what in ("ROOT", "NAME", "VSN"))
     mode = environ.get("RELEASE_MODE") or "embedded"
     distribution = environ.get("RELEASE_DISTRIBUTION") or "none"
-    problems = []
+    scripts = {which: environ.get(which) or default for which, default in _BOOT_SCRIPTS.items()}
+    problems = [
+        f"{variable} is {names.shown(value)}, which is not {what}"
+        for variable, value, what in (
+            ("RELEASE_NAME", name, "the name of a release"),
+            ("RELEASE_VSN", version, "a version of a release"),
+            *((which, script, "the name of a boot script") for which, script in scripts.items()),
+        )
+        if not names.is_name(value)
+    ]
     if mode not in {"embedded", "interactive"}:
         problems.append(f"RELEASE_MODE is embedded or interactive, not {mode!r}")
     if distribution != "none":
@@ -134,8 +146,8 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         mode=cast(LoadingMode, mode),
         var=VarDirectory(Path(var)),
         tmp=VarDirectory(Path(environ.get("RELEASE_TMP") or var)),
-        boot_script=place.boot_script(environ.get("RELEASE_BOOT_SCRIPT") or "start"),
-        boot_script_clean=place.boot_script(environ.get("RELEASE_BOOT_SCRIPT_CLEAN") or "start_clean"),
+        boot_script=place.boot_script(scripts["RELEASE_BOOT_SCRIPT"]),
+        boot_script_clean=place.boot_script(scripts["RELEASE_BOOT_SCRIPT_CLEAN"]),
         sys_config=Path(environ.get("RELEASE_SYS_CONFIG") or place.sys_config),
         cookie=environ.get("RELEASE_COOKIE") or None,
         heart_wanted=None if wanted is None else wanted == "true",

@@ -5,7 +5,7 @@
     hello/
     ├── .transaction/          of unpack and remove, while they are at it: what comes in, what goes out
     ├── bin/
-    │   ├── hello              finds the version to boot and execs releases/V/launcher; never goes stale
+    │   ├── hello              finds the version to boot and execs releases/V/launcher; the newest of all that were unpacked
     │   └── cluster            hands over to the same launcher; only with the step for clusters
     ├── python-3.11.7/         the interpreter
     ├── lib/

@@ -33,12 +33,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
-from . import files, manifest
+from . import display, files, manifest, names, openat
 from .directory import ReleaseDirectory, VarDirectory
 from .errors import DamagedRelease, UnderwayError
 
@@ -168,7 +169,7 @@ def read(directory: ReleaseDirectory, var: VarDirectory) -> dict[str, Record]:
 def recorded(var: VarDirectory) -> dict[str, Record]:
     """The ledger as it was written last, by itself; empty where there is none. Raises DamagedRelease as `read` does."""
     try:
-        return _parse(var.ledger.read_bytes())
+        return _parse(openat.read(var.path, var.ledger))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -192,15 +193,27 @@ def write(var: VarDirectory, ledger: Ledger) -> None:
 
 def boots(directory: ReleaseDirectory, var: VarDirectory) -> str:
     """The version that the start data names, as ``bin/NAME`` reads it. Raises DamagedRelease."""
-    file = var.start_data if var.start_data.exists() else directory.start_data
+    base, file, committed = var.path, var.start_data, False
     try:
-        words = file.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise DamagedRelease(f"{file} can't be read: {reason}; {_SAY_IT}") from None
-    if len(words) != 2:
+        with suppress(NotADirectoryError):
+            committed = openat.is_there(base, file)
+        if not committed:
+            base, file = directory.releases, directory.start_data
+        words = words_of(openat.read(base, file, _LARGEST_START_DATA))
+    except OSError as error:
+        raise DamagedRelease(f"{file} can't be read: {error.strerror}; {_SAY_IT}") from None
+    if words is None:
         raise DamagedRelease(f"{file} does not say which version boots; {_SAY_IT}")
     return words[1]
+
+
+def words_of(data: bytes) -> tuple[str, str] | None:
+    """The versions of the interpreter and of the release in start data, as ``bin/NAME`` reads them; None where that is not so."""
+    line, _, _ = data.partition(b"\n")
+    words = [word.decode("latin-1") for word in line.replace(b"\t", b" ").split(b" ") if word]
+    if len(words) != 2 or not all(map(names.is_version, words)):
+        return None
+    return words[0], words[1]
 
 
 def write_start_data(file: Path, interpreter: str, version: str) -> None:
@@ -213,12 +226,17 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+_LARGEST_START_DATA = 4096
+_LARGEST_NOTE = 65536
+"""Bytes of what the keeper notes; its messages have no more."""
+
 _SAY_IT = "`RELEASE_VSN=V bin/NAME create-releases --permanent V` says it, V being the version that is to boot"
 
 
 def _settled(ledger: Ledger, directory: ReleaseDirectory, version: str) -> dict[str, Record]:
     """The ledger of what is here, with `version` permanent."""
-    here = {file.parent.name: file for file in sorted(directory.releases.glob("*/manifest.json"))}
+    found = sorted(directory.releases.glob("*/manifest.json"))
+    here = {file.parent.name: file for file in found if names.is_version(file.parent.name)}
     if version not in here:
         raise DamagedRelease(
             f"version {version} is to boot, and {directory.version(version).manifest} is missing; restore it from its"
@@ -237,13 +255,14 @@ def _settled(ledger: Ledger, directory: ReleaseDirectory, version: str) -> dict[
 def _noted(ledger: Ledger, var: VarDirectory) -> Ledger:
     """The ledger, with what the keeper has written of the install that it has undone last."""
     try:
-        identity, version, why = var.replaced.read_text(encoding="utf-8", errors="replace").split(maxsplit=2)
+        text = openat.read(var.path, var.replaced, _LARGEST_NOTE).decode(errors="replace")
+        identity, version, why = text.split(maxsplit=2)
     except (OSError, ValueError):
         return ledger
     record = ledger.get(version)
     if record is None or record.installed != identity:
         return ledger  # of an install that was settled since
-    return {**ledger, version: replace(record, failed=" ".join(why.split()), installed=None)}
+    return {**ledger, version: replace(record, failed=display.one_line(" ".join(why.split())), installed=None)}
 
 
 def _found(file: Path) -> Record:
@@ -271,6 +290,8 @@ def _parse(data: bytes) -> dict[str, Record]:
     except (TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is not a ledger: {error}") from None
     for name, record in ledger.items():
+        if not names.is_version(name):
+            raise ValueError(f"it names {names.shown(name)}, which is not a version")
         texts = (record.release_id, record.when, record.failed or "", record.installed or "")
         if record.state not in ("unpacked", "permanent", "old") or not all(map(_is_text, texts)):
             raise ValueError(f"what it says of {name!r} is not a record")

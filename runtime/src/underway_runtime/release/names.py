@@ -6,6 +6,8 @@ and processes of other users: whoever reads one asks `is_version` before it is a
 
 from __future__ import annotations
 
+import os
+
 CONTROL = "control"
 COOKIE = "COOKIE"
 COOKIE_SOURCE = "cookie.source"
@@ -41,3 +43,19 @@ def shown(text: object) -> str:
     if not isinstance(text, str):
         return f"a {type(text).__name__}"
     return ascii(text[:_SHOWN]) + "..." * (len(text) > _SHOWN)
+
+
+def is_unpacked(root: str, version: str) -> bool:
+    """Whether a version is in a release directory: it has a launcher, and its manifest, without which it has not come whole or is going.
+
+    Where no version has a manifest, as in what ``underway run`` makes, the launcher is enough. The launcher has the same rule.
+    """
+    releases = f"{root}/releases"
+    if not is_version(version) or not os.path.isfile(f"{releases}/{version}/launcher"):
+        return False
+    if os.path.isfile(f"{releases}/{version}/manifest.json"):
+        return True
+    try:
+        return not any(os.path.isfile(f"{releases}/{each}/manifest.json") for each in os.listdir(releases))
+    except OSError:
+        return False

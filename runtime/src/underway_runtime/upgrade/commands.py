@@ -13,7 +13,7 @@ from ..node import events, lock
 from ..node.control.client import NotRunning, Place, connect
 from ..node.control.successor import hand_over
 from ..node.settings import Settings, from_environ
-from ..release import command_line, ledger
+from ..release import command_line, ledger, names
 from ..release.command_table import COMMANDS
 from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError, UsageError
 from . import handler as handlers
@@ -105,10 +105,10 @@ def started_as(settings: Settings) -> str | None:
 
 
 def _said(settings: Settings, key: str) -> str | None:
-    """What the node, or the one that was before it, says of itself."""
+    """The version that the node, or the one that was before it, says of itself; None where it says none, or what is not one."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        if isinstance(value := json.loads(settings.tmp.lock.read_bytes())[key], str):
-            return value
+        if names.is_version(value := json.loads(settings.tmp.lock.read_bytes())[key]):
+            return str(value)
     return None
 
 

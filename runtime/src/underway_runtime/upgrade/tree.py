@@ -25,6 +25,7 @@ from ..release.directory import ReleaseDirectory
 from ..release.errors import DamagedRelease
 from ..release.files import sync_directory
 from ..release.manifest import Manifest, read
+from . import command_files
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,9 @@ def only_of(manifest: Manifest, others: Mapping[str, Manifest]) -> list[str]:
 def clear(directory: ReleaseDirectory) -> list[str]:
     """Finish what a dead unpack or remove has left; the versions that it was about.
 
-    What it had brought in goes, unless a version that is here has it too; what it was taking out goes. Deletes nothing
-    while the manifest of a version can't be read: raises DamagedRelease then.
+    What it had brought in goes, unless a version that is here has it too; what it was taking out goes. A newer command of a
+    version that is here takes its place, for which the unpack did not live. Deletes nothing while the manifest of a version
+    can't be read: raises DamagedRelease then.
     """
     place = directory.transaction
     if not place.exists():
@@ -107,6 +109,7 @@ def clear(directory: ReleaseDirectory) -> list[str]:
             manifest = read(file)
             delete(directory, manifest)
             about.append(manifest.version)
+    command_files.bring_up_to_date(directory, place / "tree", known(directory).manifests.values())
     shutil.rmtree(place)
     return about
 

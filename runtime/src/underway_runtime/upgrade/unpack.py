@@ -9,6 +9,7 @@ extract to ``.transaction``  that; the next transaction deletes it
 rename each new unit into    units that no version has; the next transaction deletes them, by the manifest in
 its place                    ``.transaction``
 rename ``releases/V``        the version, whole, with its manifest; it is unpacked
+rename a newer ``bin/NAME``  the same; the next transaction does it, from ``.transaction``
 write the ledger             the same
 ===========================  =======================================================================================
 """
@@ -29,7 +30,7 @@ from ..release.files import sync_tree
 from ..release.ledger import Record
 from ..release.manifest import Entry, Manifest
 from ..release.precedence import is_older
-from . import tree
+from . import command_files, tree
 from .handler import Handler, changing, mark_failed, settle
 
 _SUFFIXES = (".tar.zst", ".tar.gz", ".delta")
@@ -67,12 +68,14 @@ class Plan:
     """Those of them in whose place something is that no version has."""
     keep: tuple[str, ...]
     """Units that another version has brought, and that are whole."""
+    commands: tuple[str, ...] = ()
+    """Commands that are here with other contents; those that are newer come in the place of these."""
 
     @property
     def files(self) -> dict[str, Entry]:
         """What is extracted."""
         own = f"{tree.version_unit(self.manifest)}/"
-        added = {*self.add}
+        added = {*self.add, *self.commands}
         return {
             path: entry
             for path, entry in self.manifest.files.items()
@@ -151,6 +154,7 @@ def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, know
     if problems:
         raise UnpackRefused(listing(f"{manifest.name}-{manifest.version} does not fit what is here:", problems))
     made = Plan(manifest, (*add, *(unit for unit in leftover if unit != own)), tuple(leftover), tuple(keep))
+    made = replace(made, commands=tuple(command_files.differing(directory, manifest)))
     _check_space(directory.root, made)
     return made
 
@@ -275,6 +279,7 @@ def _bring_in(
             else:
                 archive.extract(file, into, accept=accept, sha256=admission.sha256)
             _move_in(directory, into, plans[0])
+            command_files.bring_up_to_date(directory, into, [plans[0].manifest])
         finally:
             tree.clear(directory)
     return plans[0]

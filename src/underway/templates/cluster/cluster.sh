@@ -1,6 +1,7 @@
 #!/bin/sh
-# @RELEASE_NAME@ over a cluster: hands over to the launcher of the version that boots. The same for every version, so it
-# never goes stale. Builtins only, but for readlink when called through a link.
+# revision 2
+# @RELEASE_NAME@ over a cluster: hands over to the launcher of the version that boots, by bin/@RELEASE_NAME@, which says how both
+# stay up to date. Builtins only, but for readlink when called through a link.
 set -e
 
 self=$0

@@ -34,6 +34,11 @@ class Place:
         if missing := [name for name in ("RELEASE_ROOT", "RELEASE_NAME", "RELEASE_VSN") if not environ.get(name)]:
             raise UsageError(f"{', '.join(missing)} not set; a release is started with bin/NAME, which sets them")
         self.root, self.name, self.version = (environ[f"RELEASE_{what}"] for what in ("ROOT", "NAME", "VSN"))
+        for variable in ("NAME", "VSN"):
+            if not names.is_name(environ[f"RELEASE_{variable}"]):
+                raise UsageError(
+                    f"RELEASE_{variable} is {names.shown(environ[f'RELEASE_{variable}'])}, which is not a name"
+                )
         self.prog = environ.get("RELEASE_PROG") or self.name
         self.var = environ.get("RELEASE_VAR") or os.path.join(self.root, "var")
         self.environ = environ

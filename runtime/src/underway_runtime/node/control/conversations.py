@@ -42,8 +42,10 @@ from typing import Any, TypeAlias, TypeVar
 from ...release.errors import EXIT_CODE_RAISED
 from .. import events, journal, metrics
 from ..session import Outcome, Session
+from . import requests
 from .frames import BadFrame, Message
 from .pulse import Pulse
+from .requests import Refused
 from .wire import Gone, Wire
 
 T = TypeVar("T")
@@ -55,10 +57,6 @@ _TO_END = 2.0
 
 HandOver: TypeAlias = Callable[[str, str, float], "Future[Message]"]
 """Given version, id and the seconds until it has to be committed."""
-
-
-class Refused(Exception):
-    """What is asked for can't be done; the message is for the client."""
 
 
 @dataclass
@@ -83,8 +81,10 @@ class Desk:
     """Looks whether this process could become a version, and changes nothing."""
     gates: Callable[[], Future[Message]] = Future
     """Tries the gates of the version that runs."""
-    committed: Callable[[], None] = lambda: None
-    """Tells the keeper that this version is permanent."""
+    committed: Callable[[], str | None] = lambda: None
+    """Tells the keeper that this version is permanent; returns why not, where it is not."""
+    is_here: Callable[[str], bool] = lambda version: True
+    """Whether a version is unpacked in this release directory."""
     stops_within: float = 60.0
     """Seconds in which the node ends when it is told to stop."""
     pulse: Pulse = field(default_factory=Pulse)
@@ -124,11 +124,13 @@ class Desk:
 class Conversation:
     """One client, from the handshake to its end."""
 
-    def __init__(self, wire: Wire, desk: Desk, uid: int | None, pid: int | None) -> None:
+    def __init__(self, wire: Wire, desk: Desk, uid: int | None, pid: int | None, *, member: bool = False) -> None:
+        """`member`: of `control_group`, and neither the user of the node nor root."""
         self.wire = wire
         self.idle = False
         self._desk = desk
         self._caller = uid, pid
+        self._member = member
         self._listening: asyncio.Task[Message] | None = None
 
     async def hold(self) -> None:
@@ -145,47 +147,44 @@ class Conversation:
                 self._listening.cancel()
 
     async def _answer(self, request: Message) -> None:
-        match request:
-            case {"do": "status"}:
-                await self.wire.send({"status": {**self._desk.report(), "loop": await self._desk.pulse.take()}})
-            case {"do": "metrics"}:
-                await self.wire.send({"metrics": await self._desk.metrics()})
-            case {"do": "ready"}:
-                failure = await self._attend(asyncio.shield(asyncio.wrap_future(self._desk.settled)))
+        if request == requests.INTERRUPT:
+            return  # what it was for has ended meanwhile
+        desk = self._desk
+        match requests.check(request, member=self._member, is_here=desk.is_here):
+            case "status":
+                await self.wire.send({"status": {**desk.report(), "loop": await desk.pulse.take()}})
+            case "metrics":
+                await self.wire.send({"metrics": await desk.metrics()})
+            case "ready":
+                failure = await self._attend(asyncio.shield(asyncio.wrap_future(desk.settled)))
                 await self.wire.send({"ready": True} if failure is None else {"failed": failure})
-            case {"do": "restart"}:
-                if reason := self._desk.restart():
+            case "restart":
+                if reason := desk.restart():
                     raise Refused(reason)
-                await self.wire.send({"restarting": True, "within": self._desk.stops_within})
-            case {
-                "do": "hand over" | "install" as how,
-                "version": str(version),
-                "id": str(identity),
-                "to_commit": int() | float() as within,
-            }:
-                begin = self._desk.hand_over if how == "hand over" else self._desk.install
+                await self.wire.send({"restarting": True, "within": desk.stops_within})
+            case "hand over" | "install" as how:
+                begin = desk.hand_over if how == "hand over" else desk.install
                 if begin is None:
-                    raise Refused(f"{self._desk.name} can't {how}")
-                outcome = begin(version, identity, within)
-                await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(outcome))))
-            case {"do": "consider", "version": str(version)}:
-                if self._desk.consider is None:
-                    raise Refused(f"{self._desk.name} can't become another version")
-                outcome = self._desk.consider(version)
-                await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(outcome))))
-            case {"do": "gates"}:
-                await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(self._desk.gates()))))
-            case {"do": "committed"}:
-                self._desk.committed()
+                    raise Refused(f"{desk.name} can't {how}")
+                await self._outcome(begin(request["version"], request["id"], float(request["to_commit"])))
+            case "consider":
+                if desk.consider is None:
+                    raise Refused(f"{desk.name} can't become another version")
+                await self._outcome(desk.consider(request["version"]))
+            case "gates":
+                await self._outcome(desk.gates())
+            case "committed":
+                if reason := desk.committed():
+                    raise Refused(reason)
                 await self.wire.send({"noted": True})
-            case {"do": "rpc", "code": str(code)}:
-                await self._rpc(code)
-            case {"do": "shell"}:
+            case "rpc":
+                await self._rpc(request["code"])
+            case "shell":
                 await self._shell()
-            case {"interrupt": True}:
-                pass  # what it was for has ended meanwhile
-            case _:
-                raise BadFrame("a request that this node does not know")
+
+    async def _outcome(self, coming: Future[Message]) -> None:
+        """Send what comes of it."""
+        await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(coming))))
 
     async def _rpc(self, code: str) -> None:
         with self._journalled("rpc", code) as use:
@@ -205,15 +204,13 @@ class Conversation:
             await self.wire.send({"welcome": f"{self._desk.name} {self._desk.version}, Python {python}"})
             try:
                 while True:
-                    match await self._next():
-                        case {"push": str(source)}:
+                    match list((request := await self._next()).items()):
+                        case [("push", str(source))]:
                             if await self._push(session, source):
                                 return
-                        case {"complete": str(text)}:
+                        case [("complete", str(text))]:
                             await self.wire.send({"matches": await self._matches(session, text)})
-                        case {"interrupt": True}:
-                            pass
-                        case _:
+                        case _ if request != requests.INTERRUPT:
                             raise BadFrame("a request that a shell does not know")
             finally:
                 session.close()
@@ -275,7 +272,7 @@ class Conversation:
                 if running.done():
                     return running.result()
                 self._listening = None
-                if listening.result() != {"interrupt": True}:
+                if listening.result() != requests.INTERRUPT:
                     raise BadFrame("a request before the answer to the last one")
                 if session is not None:
                     session.interrupt()

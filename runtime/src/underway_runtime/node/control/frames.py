@@ -42,9 +42,21 @@ def length(header: bytes, limit: int) -> int:
 def decode(body: bytes) -> Message:
     """The message in the bytes after a header, which may be any. Raises BadFrame."""
     try:
-        message = json.loads(body)
+        message = json.loads(body, parse_constant=_refused, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise BadFrame(f"a frame that is not JSON: {error}") from None
     if not isinstance(message, dict):
         raise BadFrame("a frame that holds no object")
     return message
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Message:
+    """Of two fields of one name others might see the other one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is in it twice")
+    return found

@@ -25,9 +25,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...release import names
 from ...release.errors import BootError, ConfigError
 from .. import config, cookie
 from ..listen import Listeners
@@ -101,6 +103,7 @@ def open_control(
         raise BootError(f"can't listen at the control socket {place}: {error.strerror}{who}") from None
     desk = Desk(settings.name, settings.version, report, settings.var.uses, allowed, restart, **asked)
     desk.upgrades = settings.var.upgrades
+    desk.is_here = partial(names.is_unpacked, str(settings.root))
     server = Server(listener, secret, group, desk)
     server.start()
     return server
@@ -257,7 +260,8 @@ class Server:
                         return
             finally:
                 self._unknown.pop(wire, None)
-            conversation = Conversation(wire, self.desk, *_who(connected))
+            uid, pid = _who(connected)
+            conversation = Conversation(wire, self.desk, uid, pid, member=uid not in (None, 0, os.geteuid()))
             self._known.add(conversation)
             try:
                 await conversation.hold()

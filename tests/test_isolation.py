@@ -1,0 +1,89 @@
+"""What a caller's environment says to Python neither breaks nor steers a command, though -I does not keep all of it away."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from node_helpers import MakeNode, Node, recorder
+
+STEERING = [
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONPLATLIBDIR",
+    "PYTHONEXECUTABLE",
+    "__PYVENV_LAUNCHER__",
+    "_PYTHON_PROJECT_BASE",
+    "_PYTHON_HOST_PLATFORM",
+    "_PYTHON_SYSCONFIGDATA_NAME",
+]
+"""Read by the interpreter or by sysconfig whatever the flags are (the last five), or by children that are not isolated."""
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """A virtual environment of somebody else's, whose .pth leaves a proof, and modules that are named like Python's own."""
+    place = tmp_path / "planted"
+    for directory in (f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages", "bin"):
+        (place / directory).mkdir(parents=True)
+    (place / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).resolve().parent}\n")
+    (place / "bin/python").symlink_to(Path(sys.executable).resolve())
+    proof = f"open({str(tmp_path / 'pwned')!r}, 'w').close()"
+    for file in (*place.glob("lib/*/site-packages"), place):
+        (file / "evil.pth").write_text(f"import os; {proof}\n")
+        (file / "evil.py").write_text(f"build_time_vars = {{}}\n{proof}\n")
+        (file / "os.py").write_text(f"{proof}\n")
+    return place
+
+
+def values(planted: Path) -> dict[str, str]:
+    """What each variable would be set to, to have that executed."""
+    own = {"PYTHONEXECUTABLE": "bin/python", "__PYVENV_LAUNCHER__": "bin/python"}
+    words = {"_PYTHON_SYSCONFIGDATA_NAME": "evil", "_PYTHON_HOST_PLATFORM": "evil", "PYTHONPLATLIBDIR": "evil"}
+    return {name: words.get(name, str(planted / own.get(name, ""))) for name in STEERING}
+
+
+@pytest.mark.parametrize("variable", [*STEERING, "all"])
+def test_no_command_is_steered(make: MakeNode, planted: Path, tmp_path: Path, variable: str) -> None:
+    """eval has its own executable, prefix and configuration of the build, and no trace of what the caller set; a node boots."""
+    given = values(planted)
+    node = make(recorder("first"))
+    code = (
+        "import os, sys, sysconfig; sysconfig.get_config_vars(); "
+        f"print(sys.executable, sys.prefix, sorted({{*{STEERING}}} & {{*os.environ}}))"
+    )
+    usual = node.run("eval", code)
+    node.environ = given if variable == "all" else {variable: given[variable]}
+
+    steered = node.run("eval", code)
+
+    assert (steered.returncode, steered.stdout, steered.stderr) == (0, usual.stdout, usual.stderr)
+    assert usual.stdout.split()[0] == str(node.version / "bin/python")
+    if variable in ("PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__", "all"):
+        assert commands_work(node)
+    assert not (tmp_path / "pwned").exists()
+
+
+def commands_work(node: Node) -> bool:
+    """The keeper's, the node's and those that ask it."""
+    outcomes = [node.run("daemon"), node.run("status"), node.run("rpc", "1"), node.run("restart"), node.run("stop")]
+    assert [done.stderr for done in outcomes] == [""] * len(outcomes)
+    return all(done.returncode == 0 for done in outcomes)
+
+
+def test_what_python_reads_though_it_is_isolated_is_known(make: MakeNode, tmp_path: Path) -> None:
+    """A variable beginning with PYTHON that changes what isolated Python is would change this: none but those above does."""
+    node = make(recorder("first"))
+    code = "import sys; print(sys.flags, sys.path, sys.prefix, sys.base_prefix, sys.executable, sys.platlibdir)"
+    usual = node.run("eval", code)
+    for name in (
+        *("PYTHONDEBUG", "PYTHONINSPECT", "PYTHONOPTIMIZE", "PYTHONVERBOSE", "PYTHONSTARTUP", "PYTHONUSERBASE"),
+        *("PYTHONPYCACHEPREFIX", "PYTHONHASHSEED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONDEVMODE", "PYTHONWARNINGS"),
+        *("PYTHONSAFEPATH", "PYTHONFROZENMODULES", "PYTHON_FROZEN_MODULES", "PYTHONMALLOC", "PYTHONNOUSERSITE"),
+        *("PYTHONFAULTHANDLER", "PYTHONTRACEMALLOC", "PYTHONPERFSUPPORT", "PYTHON_PRESITE", "PYTHON_GIL", "PYTHON_JIT"),
+    ):
+        node.environ[name] = "1"
+
+    assert node.run("eval", code).stdout == usual.stdout
