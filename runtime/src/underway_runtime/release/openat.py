@@ -94,7 +94,10 @@ class Directory:
         except OSError as error:
             raise self._explained(error, name) from None
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISDIR(mode):
+                raise OSError(errno.EISDIR, "Is a directory, not a regular file", f"{self.path}/{name}")
+            if not stat.S_ISREG(mode):
                 raise OSError(errno.EINVAL, "it is not a regular file", f"{self.path}/{name}")
             os.set_blocking(descriptor, True)
         except BaseException:
