@@ -93,7 +93,7 @@ def test_headers_are_those_of_the_standard_library() -> None:
         "lib/" + "n" * 101,
         "lib/" + "d" * 200 + "/" + "é" * 100,
         "lib/grüße",
-        "l/" * 300 + "x",
+        "l/" * 63 + "x" * 200,
     ],
     ids=["prefix", "long", "longer", "accents", "deep"],
 )
@@ -127,7 +127,7 @@ def test_whatever_may_be_packed_is_read_back(contents: dict[str, bytes]) -> None
         return
     stream = compression.Stream(iter([tar_of(wanted, manifest)]))
 
-    assert archive.read_tar(stream, None, archive.LIMITS, None) == (manifest, DATE)
+    assert archive.read_tar(stream, None, archive.LIMITS, None, 0) == (manifest, DATE)
 
 
 def test_only_what_is_wanted_is_written_and_all_is_compared(tmp_path: Path) -> None:

@@ -150,6 +150,34 @@ def test_where_signers_are_configured_a_digest_is_not_enough(host: Host, tmp_pat
     assert unpacking.unpack(host.handler, "1.1", Trust(signers))["signer"] == "alice@example.com"
 
 
+@pytest.mark.parametrize("kind", ["missing", "another user's", "open to all"])
+def test_a_release_runs_with_no_interpreter_that_others_could_change(host: Host, tmp_path: Path, kind: str) -> None:
+    """One without an interpreter of its own names the host's: it is there, and root's or the owner's alone to change."""
+    python = tmp_path / "bin/python3"
+    if kind != "missing":
+        python.parent.mkdir()
+        python.write_bytes(b"")
+    if kind == "another user's":
+        os.chown(python, 65534, -1)
+    elif kind == "open to all":
+        python.parent.chmod(0o777)
+    contents = {path: file for path, file in release_files("1.1").items() if not path.startswith("python-")}
+    link = "releases/1.1/bin/python"
+
+    def build(target: Path) -> None:
+        host.archive("1.1", {**contents, link: File(link=str(target))})
+
+    if python.is_relative_to("/tmp"):  # no node would unpack it: the builder hears of it
+        with pytest.raises(UnderwayError, match="not below /tmp or /var"):
+            build(python)
+    else:
+        build(python)
+        with pytest.raises(UnpackRefused, match=f"it runs with the interpreter {python} of this host"):
+            host.unpack("1.1")
+    build(Path(os.path.realpath("/usr/bin/python3")))
+    assert host.unpack("1.1")["version"] == "1.1"
+
+
 # What is broken.
 
 

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from . import compression, files, layout
@@ -40,6 +41,12 @@ class Limits:
     files: int = 250_000
     total: int = 32 << 30
     """Bytes of all files together."""
+    small: int = 1 << 30
+    """Bytes of all files together that any archive may announce; one that is larger, `expands` times its own."""
+    expands: int = 100
+    few: int = 20_000
+    """Files that any archive may announce; one that is larger, one for every `each` bytes of its own."""
+    each: int = 16
     memory: int = 1 << 30
     """Bytes that a delta may ask for."""
 
@@ -83,6 +90,8 @@ def write(archive: Path, root: Path, manifest: Manifest, date: int = layout.EARL
         for piece in layout.tar(manifest, date, contents_of(root)):
             file.write(encoder.compress(piece))
         file.write(encoder.flush())
+        if problem := too_much(manifest, file.tell(), LIMITS):
+            raise ArchiveRefused(f"{archive} can't be made; no node would unpack it: {problem}")
 
 
 def check(archive: Path, limits: Limits = LIMITS, accept: Accept | None = None, sha256: str | None = None) -> Contents:
@@ -92,7 +101,7 @@ def check(archive: Path, limits: Limits = LIMITS, accept: Accept | None = None, 
     what `accept` raises; and UnderwayError when it can't be read.
     """
     with opened(archive) as file:
-        manifest, date = read_tar(compression.decompress(file), None, limits, accept)
+        manifest, date = read_tar(compression.decompress(file), None, limits, accept, file.size)
         return Contents(manifest, date, file.finish(sha256))
 
 
@@ -104,7 +113,7 @@ def extract(
     Raises as `check` does, and BusyError or UnderwayError when `into` can't be made or is there.
     """
     with opened(archive) as file, fresh(into) as tree:
-        manifest, date = read_tar(compression.decompress(file), tree, limits, accept)
+        manifest, date = read_tar(compression.decompress(file), tree, limits, accept, file.size)
         return Contents(manifest, date, file.finish(sha256))
 
 
@@ -113,6 +122,7 @@ class Source:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._hash, self._ahead = descriptor, hashlib.sha256(), b""
+        self.size = os.fstat(descriptor).st_size
 
     def read(self, size: int, /) -> bytes:
         """The next bytes, at most `size`; none at the end."""
@@ -125,12 +135,12 @@ class Source:
 
     def read_exactly(self, size: int) -> bytes:
         """The next `size` bytes. Raises Corrupt when there are fewer."""
-        data = b""
-        while len(data) < size and (piece := self.read(size - len(data))):
+        data = bytearray()
+        while len(data) < size and (piece := self.read(min(size - len(data), _PIECE))):
             data += piece
         if len(data) < size:
             raise Corrupt("it is cut off")
-        return data
+        return bytes(data)
 
     def read_line(self, longest: int) -> bytes:
         """The next line, with its end. Raises Corrupt when it is longer."""
@@ -165,12 +175,17 @@ def opened(archive: Path) -> Iterator[Source]:
         os.close(descriptor)
 
 
-def read_tar(stream: Stream, tree: Tree | None, limits: Limits, accept: Accept | None) -> tuple[Manifest, int]:
-    """Read a tar to its end, into `tree` if there is one; its manifest and date.
+def read_tar(
+    stream: Stream, tree: Tree | None, limits: Limits, accept: Accept | None, size: int, known: Manifest | None = None
+) -> tuple[Manifest, int]:
+    """Read a tar to its end, into `tree` if there is one; its manifest and date. It comes from a file of `size` bytes, and the
+    release that is `known`.
 
     Raises Corrupt for whatever differs from the one tar that its manifest allows, and what `accept` raises.
     """
     manifest, date, text = _read_manifest(stream, limits)
+    if problem := too_much(manifest, size, limits, known):
+        raise Corrupt(problem)
     wanted = accept(manifest) if accept is not None else None
     itself = layout.manifest_path(manifest.version)
     if tree is not None:
@@ -198,6 +213,9 @@ def read_tar(stream: Stream, tree: Tree | None, limits: Limits, accept: Accept |
 
 def parse_manifest(text: bytes, limits: Limits) -> Manifest:
     """A manifest that came from outside. Raises Corrupt unless it is written as ours are and could be unpacked."""
+    # What is parsed is bounded by what it can be made of: 32 MiB of brackets would take a gigabyte, and seconds.
+    if any(text.count(mark) > most * limits.files + _HEAD for mark, most in _MARKS.items()):
+        raise Corrupt(f"its manifest holds more than {limits.files} files, or what is in none of ours")
     try:
         manifest = parse(text)
     except ValueError as error:
@@ -215,9 +233,25 @@ def _manifest_problems(manifest: Manifest, limits: Limits) -> list[str]:
         problems.append(f"it lists {len(manifest.files)} files; {limits.files} is the limit")
     if (total := _total(manifest)) > limits.total:
         problems.append(f"its files have {total} bytes; {limits.total} is the limit")
-    problems = problems or list(layout.problems(manifest))
-    more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-    return [*problems[:_SHOWN], *more]
+    if problems:
+        return problems
+    found = layout.problems(manifest)
+    shown = list(islice(found, _SHOWN))
+    return [*shown, f"and {more} more"] if (more := sum(1 for _ in found)) else shown
+
+
+def too_much(manifest: Manifest, size: int, limits: Limits, known: Manifest | None = None) -> str | None:
+    """Why a file of so many bytes may not announce this, by which a few bytes would cost hours; None where it may.
+
+    What comes out of the release that is `known`, which is here, is counted with it: up to four times its size.
+    """
+    total, files = _total(manifest), len(manifest.files)
+    theirs = (0, 0) if known is None else (4 * _total(known), 4 * len(known.files))
+    if total > max(limits.small, limits.expands * size + theirs[0]):
+        return f"it has {size} bytes, and announces {total}: more than {limits.expands} times as many"
+    if files > max(limits.few, size // limits.each + theirs[1]):
+        return f"it has {size} bytes, and announces {files} files: more than one for {limits.each} bytes"
+    return None
 
 
 def contents_of(root: Path) -> layout.Content:
@@ -251,6 +285,10 @@ def read_file(file: Path, entry: Entry) -> Iterator[bytes]:
 def _total(manifest: Manifest) -> int:
     return sum(entry.size for entry in manifest.files.values())
 
+
+_MARKS = {b"{": 2, b"[": 1, b",": 5, b'"': 14}
+"""Of each character, how many there may be for each file that a manifest may list; names have some, too."""
+_HEAD = 1000
 
 _MANIFEST = re.compile(rb"releases/([A-Za-z0-9.+!_-]{1,100})/manifest\.json\0")
 

@@ -107,6 +107,8 @@ def create(
             for piece in archive.read_file(new_root / name, entry):
                 file.write(encoder.compress(piece))
         file.write(encoder.flush())
+        if problem := archive.too_much(new_manifest, file.tell(), limits, old_manifest):
+            raise UnderwayError(f"{output} can't be made, {problem}; send the archive")
     return header
 
 
@@ -152,10 +154,11 @@ def _use(
 ) -> Contents:
     with archive.opened(delta) as file, _memory():
         header = _read_header(file)
-        if header.manifest > limits.manifest or header.prefix + header.body > limits.memory:
+        if max(header.manifest, header.packed) > limits.manifest or header.prefix + header.body > limits.memory:
             raise Corrupt(f"it takes {(header.prefix + header.body) >> 20} MiB; {limits.memory >> 20} MiB is the limit")
-        stream = Stream(_rebuild(header, file, _old(header, root), root, limits))
-        manifest, date = archive.read_tar(stream, tree, limits, accept)
+        old = _old(header, root)
+        stream = Stream(_rebuild(header, file, old, root, limits))
+        manifest, date = archive.read_tar(stream, tree, limits, accept, file.size, old)
         return Contents(manifest, date, file.finish(sha256))
 
 
@@ -180,6 +183,8 @@ def _rebuild(header: Header, file: Source, old: Manifest, root: Path, limits: Li
     text = first.read_exactly(header.manifest)
     first.finish()
     new = archive.parse_manifest(text, limits)
+    if problem := archive.too_much(new, file.size, limits, old):
+        raise Corrupt(problem)
     if (new.name, new.version, new.release_id) != (header.name, header.new_version, header.new_id):
         raise Corrupt("it holds another release than it says")
     if problem := _mismatch(old, new):

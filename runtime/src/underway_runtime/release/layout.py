@@ -36,6 +36,12 @@ LARGEST = 8**11 - 1
 LONGEST = 1024
 """Bytes of the longest path or target of a link."""
 
+DEEPEST = 64
+"""Names in a path."""
+
+MOST_DIRECTORIES = 100_000
+"""That all paths of a manifest are in."""
+
 _UNFIT = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
 
 Content = Callable[[str, Entry], Iterable[bytes]]
@@ -91,8 +97,11 @@ def header(path: str, entry: Entry, date: int) -> bytes:
 
 
 _HOST_PYTHON = re.compile(r"releases/[^/]+/bin/python(3(\.[0-9]+)?)?")
-_HOSTS = re.compile(r"(/[^/]+)*/python3(\.[0-9]+)?")
-"""The one link out of a release: its interpreter, where it includes none. Nothing can be below it or replace it."""
+_HOSTS = re.compile(r"/(?!(?:tmp|var|run|dev|proc|sys)/)(?:[^/]+/)*bin/python3(\.[0-9]+)?")
+"""The one link out of a release: its interpreter, where it includes none. Nothing can be below it or replace it. What is there on a
+host is looked at where it is unpacked; here, that it is no place which others than the owner of a host fill."""
+
+_OF_THE_NODE = ("var", ".transaction")
 
 
 def padding(size: int) -> bytes:
@@ -103,33 +112,56 @@ def padding(size: int) -> bytes:
 def problems(manifest: Manifest) -> Iterator[str]:
     """Why a manifest can't be unpacked, or packed: each path that could leave the root or meet another.
 
-    The same on every file system: names that differ only in case are one name on some.
+    The same on every file system: names that differ only in case are one name on some. The work goes with the bytes of the paths,
+    and with no product of how many they are and how deep.
     """
     for field, value in (("name", manifest.name), ("version", manifest.version)):
         if not names.is_version(value):
             yield f"its {field} is {names.shown(value)}"
     itself = manifest_path(manifest.version)
-    seen = {_folded(itself): itself}
+    seen, folded = {_folded(itself): itself}, {}
     for path, entry in manifest.files.items():
-        if wrong := _path_problem(path, manifest.version) or _entry_problem(path, entry):
+        if wrong := _path_problem(path, manifest.version) or _entry_problem(path, entry, manifest.version):
             yield wrong
-        elif (other := seen.setdefault(_folded(path), path)) != path:
+            continue
+        name = folded[path] = _folded(path)
+        if (other := seen.setdefault(name, path)) != path:
             yield f"{path!r} and {other!r} differ only in case or accents"
         elif path == itself:
             yield f"{path!r} is the manifest, which can't list itself"
-    for path in manifest.files:
-        parts = path.split("/")
-        for end in range(1, len(parts)):
-            if (parent := seen.get(_folded("/".join(parts[:end])))) is not None:
-                kind = "link" if manifest.files.get(parent, Entry()).link is not None else "file"
-                yield f"{path!r} is below {parent!r}, which is a {kind}"
-                break
+    directories: dict[str, str | None] = {"": None}
+    for path, name in folded.items():
+        if (parent := _file_above(name, seen, directories)) is not None:
+            kind = "link" if manifest.files.get(parent, Entry()).link is not None else "file"
+            yield f"{path!r} is below {parent!r}, which is a {kind}"
+        if len(directories) > MOST_DIRECTORIES:
+            yield f"its files are in more than {MOST_DIRECTORIES} directories"
+            return
+
+
+def _file_above(name: str, seen: Mapping[str, str], directories: dict[str, str | None]) -> str | None:
+    """What is no directory on the way to a path; each directory is asked about once."""
+    new = []
+    while (name := name.rpartition("/")[0]) not in directories:
+        new.append(name)
+    found = directories[name]
+    for each in reversed(new):
+        found = found or seen.get(each)
+        directories[each] = found
+    return found
+
+
+def is_host_python(path: str, entry: Entry) -> bool:
+    """Whether this is the link of a release without an interpreter to the host's."""
+    return entry.link is not None and entry.link.startswith("/") and bool(_HOST_PYTHON.fullmatch(path))
 
 
 def _path_problem(path: str, version: str) -> str | None:
     if problem := _text_problem(path):
         return f"the path {path!r} {problem}"
     parts = path.split("/")
+    if len(parts) > DEEPEST:
+        return f"the path {path!r} is {len(parts)} names deep; {DEEPEST} is the limit"
     if path.startswith("/"):
         return f"the path {path!r} is absolute"
     if not {"", ".", ".."}.isdisjoint(parts):
@@ -145,20 +177,30 @@ def _path_problem(path: str, version: str) -> str | None:
     return None
 
 
-def _entry_problem(path: str, entry: Entry) -> str | None:
+def _entry_problem(path: str, entry: Entry, version: str) -> str | None:
     if entry.link is None:
         return f"{path!r} has {entry.size} bytes; a tar holds 8 GiB" if entry.size > LARGEST else None
     if not entry.link:
         return f"{path!r} is a link to nothing"
     if problem := _text_problem(entry.link):
         return f"the target of {path!r}, {entry.link!r}, {problem}"
-    if _HOST_PYTHON.fullmatch(path) and _HOSTS.fullmatch(entry.link) and {".", ".."}.isdisjoint(entry.link.split("/")):
-        return None  # a release without an interpreter of its own names the host's
+    if is_host_python(path, entry):
+        if _HOSTS.fullmatch(entry.link) and {".", ".."}.isdisjoint(entry.link.split("/")):
+            return None
+        return f"{path!r} is a link to {entry.link!r}; an interpreter of the host is /DIRECTORY/bin/python3, not below /tmp or /var"
     # Up first and then down: a '..' after a name that is itself a link would go up from wherever that leads.
     target = entry.link.split("/")
     ups = next((i for i, part in enumerate(target) if part != ".."), len(target))
     if ups > path.count("/") or not {"", ".", ".."}.isdisjoint(target[ups:]):
         return f"{path!r} is a link to {entry.link!r}, which does not plainly stay inside the release"
+    above = path.split("/")[:-1]
+    leads = [_folded(part) for part in (*above[: len(above) - ups], *target[ups:])]
+    if not leads or leads[0] in _OF_THE_NODE or leads == ["releases", "shared.json"]:
+        return (
+            f"{path!r} is a link to {entry.link!r}, {'the whole release' if not leads else 'which belongs to the node'}"
+        )
+    if leads[0] == "releases" and leads[1:2] != [_folded(version)]:
+        return f"{path!r} is a link to {entry.link!r}, which is not of this version"
     return None
 
 

@@ -128,16 +128,15 @@ def admit(
         raise SignatureRefused(
             f"nothing says where {archive} is from; give its sha256, or the file of allowed signers that it is signed by"
         )
-    found = _digest(archive)
-    if sha256 is not None and sha256.lower() != found:
-        raise SignatureRefused(f"the sha256 of {archive} is {found}, not {sha256}; get it again")
     here = {field: value for field, value in (("name", name), ("target", target)) if value is not None}
     if allowed_signers is None:
-        return Admission(found, None, here)
+        return Admission(_digest(archive, sha256), None, here)
 
+    # Before any of the archive is read, however large it is: who is not allowed to sign can't make this node work.
     believed = signers.read(allowed_signers, root)
     statement, signature = _read_signature(archive)
     signer = _verify(archive, statement, signature, allowed_signers, believed)
+    found = _digest(archive, sha256)
     if statement.sha256 != found:
         raise SignatureRefused(
             f"the signature of {archive} is for another file: for the sha256 {statement.sha256}; this one has {found}"
@@ -253,12 +252,17 @@ def _ssh_keygen(
         raise SignatureRefused(f"{tool} can't be run: {error.strerror}") from None
 
 
-def _digest(archive: Path) -> str:
-    """The sha256 of a file, which is read as it is and not opened."""
+def _digest(archive: Path, wanted: str | None = None) -> str:
+    """The sha256 of a file, which is read as it is and not opened. Raises SignatureRefused when another is wanted."""
     with archives.opened(archive) as file:
+        if file.size > archives.LIMITS.total:
+            raise SignatureRefused(f"{archive} has {file.size} bytes; {archives.LIMITS.total} is the limit")
         while file.read(1 << 20):
             pass
-        return file.finish(None)
+        found = file.finish(None)
+    if wanted is not None and wanted.lower() != found:
+        raise SignatureRefused(f"the sha256 of {archive} is {found}, not {wanted}; get it again")
+    return found
 
 
 def _last_line(text: str) -> str:

@@ -24,7 +24,7 @@ from ..release import layout
 from ..release.directory import ReleaseDirectory
 from ..release.errors import DamagedRelease
 from ..release.files import sync_directory
-from ..release.manifest import Manifest, read
+from ..release.manifest import Entry, Manifest, read
 from . import command_files
 
 
@@ -50,7 +50,16 @@ def known(directory: ReleaseDirectory) -> Known:
 
 def units(manifest: Manifest) -> list[str]:
     """The directories that a version shares with others as a whole, without ``releases/V``."""
-    return sorted({name for path in manifest.files if (name := unit(path)) is not None})
+    return [*by_unit(manifest)]
+
+
+def by_unit(manifest: Manifest) -> dict[str, dict[str, Entry]]:
+    """The same, each with what is in it."""
+    found: dict[str, dict[str, Entry]] = {}
+    for path, entry in manifest.files.items():
+        if (name := unit(path)) is not None:
+            found.setdefault(name, {})[path] = entry
+    return dict(sorted(found.items()))
 
 
 def shared_files(manifest: Manifest) -> list[str]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..release import archive, delta, ledger, signature, verify
+from ..release import archive, delta, layout, ledger, ownership, signature, verify
 from ..release.directory import ReleaseDirectory
 from ..release.errors import BusyError, DamagedRelease, UnderwayError, listing
 from ..release.files import sync_tree
@@ -121,24 +121,26 @@ def unpack(handler: Handler, what: str, trust: Trust, *, again: bool = False, dr
 
 def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, known: Mapping[str, Record]) -> Plan:
     """What is to do for a release. Raises UnpackRefused with all that does not fit what is here, and for want of space."""
-    problems: list[str] = []
+    problems: list[str] = [*_host_python(manifest)]
     add, leftover, keep = [], [], []
-    for unit in tree.units(manifest):
-        owners = {name: other for name, other in here.manifests.items() if unit in tree.units(other)}
+    mine, theirs = tree.by_unit(manifest), {name: tree.by_unit(other) for name, other in here.manifests.items()}
+    for unit, entries in mine.items():
+        owners = {name: units[unit] for name, units in theirs.items() if unit in units}
         if not os.path.lexists(directory.root / unit):
             add.append(unit)
         elif not owners:
             leftover.append(unit)
-        elif conflicts := list(_conflicts(unit, manifest, owners)):
+        elif conflicts := list(_conflicts(unit, entries, owners)):
             problems += conflicts
         else:
-            problems += [f"{problem}, and is in use" for problem in verify.verify_below(directory.root, unit, manifest)]
+            only = replace(manifest, files=entries)
+            problems += [f"{problem}, and is in use" for problem in verify.verify_below(directory.root, unit, only)]
             keep.append(unit)
     for path in tree.shared_files(manifest):
         if not os.path.lexists(directory.root / path):
             add.append(path)
         elif not any(path in other.files for other in here.manifests.values()):
-            wrong = verify.verify_below(directory.root, path, manifest)
+            wrong = verify.verify_below(directory.root, path, replace(manifest, files={path: manifest.files[path]}))
             problems += [f"{problem}; it is of no release: move it away" for problem in wrong]
     own = tree.version_unit(manifest)
     if os.path.lexists(directory.root / own):
@@ -159,10 +161,8 @@ def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, know
     return made
 
 
-def _conflicts(unit: str, manifest: Manifest, owners: Mapping[str, Manifest]) -> Iterator[str]:
-    mine = _entries(unit, manifest)
-    for version, other in owners.items():
-        theirs = _entries(unit, other)
+def _conflicts(unit: str, mine: Mapping[str, Entry], owners: Mapping[str, Mapping[str, Entry]]) -> Iterator[str]:
+    for version, theirs in owners.items():
         if different := sorted(path for path in mine.keys() | theirs if mine.get(path) != theirs.get(path)):
             count = f" and {len(different) - 1} more" if len(different) > 1 else ""
             yield (
@@ -171,8 +171,16 @@ def _conflicts(unit: str, manifest: Manifest, owners: Mapping[str, Manifest]) ->
             )
 
 
-def _entries(unit: str, manifest: Manifest) -> dict[str, Entry]:
-    return {path: entry for path, entry in manifest.files.items() if f"{path}/".startswith(f"{unit}/")}
+def _host_python(manifest: Manifest) -> Iterator[str]:
+    """What is wrong with the interpreter of this host that a release without one names."""
+    links = {entry.link for path, entry in manifest.files.items() if layout.is_host_python(path, entry)}
+    for link in sorted(filter(None, links)):
+        try:
+            way = ownership.way(Path(link))
+        except OSError as error:
+            yield f"it runs with the interpreter {link} of this host, which can't be used: {error.strerror}"
+            continue
+        yield from (f"it runs with the interpreter {link} of this host, and {why}" for why in ownership.problems(way))
 
 
 def _check_space(root: Path, made: Plan) -> None:

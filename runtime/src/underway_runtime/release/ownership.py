@@ -1,0 +1,73 @@
+"""Could anybody else change what is at a path? As sshd asks of its own files, before they are believed.
+
+It, each directory above it and each link on the way belong to root or to who asks, and neither their group nor others may
+write there. A directory that anyone may write to does if it is sticky, as ``/tmp`` is: nobody renames or replaces in there what is
+not his.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import stat
+from pathlib import Path
+
+_MOST_LINKS = 40
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+Way = list[tuple[str, os.stat_result]]
+"""Every directory and link that leads to a file, from the top, and in the end itself, which is no link."""
+
+
+def problems(way: Way) -> list[str]:
+    """A line for each place at which somebody else could change what the end of this way is."""
+    return [problem for where, found in way if (problem := _problem(where, found))]
+
+
+def way(file: Path) -> Way:
+    """How a file is reached, through all links. Raises OSError."""
+    todo = list(reversed(os.path.abspath(file).split("/")[1:]))
+    steps = [("/", os.lstat("/"))]
+    place, links = "/", 0
+    while todo:
+        part = todo.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            place = os.path.dirname(place)
+            continue
+        here = os.path.join(place, part)
+        found = os.lstat(here)
+        steps.append((here, found))
+        if not stat.S_ISLNK(found.st_mode):
+            place = here
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, "too many links", here)
+        target = os.readlink(here)
+        place = "/" if target.startswith("/") else place
+        todo += reversed(target.split("/"))
+    if steps[-1][0] != place:  # the last that was met was a directory that a link led up from
+        steps.append((place, os.lstat(place)))
+    return steps
+
+
+def _problem(where: str, found: os.stat_result) -> str | None:
+    """Who else could change what is there."""
+    if found.st_uid not in (0, os.geteuid()):
+        return f"{where} belongs to {_user(found.st_uid)}, neither to root nor to {_user(os.geteuid())}"
+    if stat.S_ISLNK(found.st_mode) or not found.st_mode & _OTHERS:
+        return None
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
+        return None
+    who, fix = ("anyone", "go-w") if found.st_mode & stat.S_IWOTH else ("its group", "g-w")
+    return f"{who} may write to {where}; chmod {fix} it"
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
