@@ -133,7 +133,8 @@ def test_rollback_goes_to_the_version_before(host: Host) -> None:
     host.runs = "1.0"
     with pytest.raises(StateRefused, match=r"no version before 1.0 to go back to"):
         rollback(host.handler)
-    assert [one["failed"] for one in releases(host.handler)] == [None, "rolled back to 1.0", "rolled back to 1.1"]
+    assert [one["left"] for one in releases(host.handler)] == [None, "rolled back to 1.0", "rolled back to 1.1"]
+    assert [one["failed"] for one in releases(host.handler)] == [None, None, None]
 
 
 def test_rollback_of_what_was_not_committed_is_to_what_boots(host: Host) -> None:
@@ -141,7 +142,7 @@ def test_rollback_of_what_was_not_committed_is_to_what_boots(host: Host) -> None
     host.runs = "1.1"
 
     assert rollback(host.handler) == {"version": "1.0", "from": "1.1", "changed": False}
-    assert ledger.recorded(host.var)["1.1"].failed == "rolled back to 1.0"
+    assert ledger.recorded(host.var)["1.1"].left == "rolled back to 1.0"
     assert host.boots == "1.0"
 
 
@@ -166,7 +167,7 @@ def test_a_rollback_that_was_killed_goes_to_the_same_place(host: Host, committed
     assert host.runs == "1.0"
     assert rollback(host.handler) == {"version": "1.0", "from": "1.1", "changed": committed}
     assert host.boots == "1.0"
-    assert ledger.recorded(host.var)["1.1"].failed == "rolled back to 1.0"
+    assert ledger.recorded(host.var)["1.1"].left == "rolled back to 1.0"
     with pytest.raises(StateRefused, match=r"no version before 1.0 to go back to"):
         rollback(host.handler)
 

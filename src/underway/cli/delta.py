@@ -14,6 +14,7 @@ from underway_runtime.release import signature
 
 from ..errors import BuildError
 from ..upgrade.releases import open_release
+from .deployments import deployments
 
 _FILE = click.Path(path_type=Path, exists=True)
 
@@ -41,7 +42,7 @@ def delta(old: Path, new: Path, output: Path | None, sign_key: Path | None, as_j
             raise BuildError(f"{place} can't be written: {error.strerror}") from error
         if sign_key is not None:
             signature.sign(place, other.manifest, sign_key)
-    size = place.stat().st_size
+    size, [deployment] = place.stat().st_size, deployments(name, [place])
     if as_json:
         outcome = {
             "name": name,
@@ -50,7 +51,11 @@ def delta(old: Path, new: Path, output: Path | None, sign_key: Path | None, as_j
             "path": str(place),
             "bytes": size,
             "signed": sign_key is not None,
+            "deploy": deployment.summary(),
         }
         click.echo(json.dumps(outcome, indent=1))
     else:
-        click.echo(f"Delta {name} {versions[0]} -> {versions[1]} at {os.path.relpath(place)}, {size / 1000:.1f} kB")
+        click.echo(
+            f"Delta {name} {versions[0]} -> {versions[1]} at {os.path.relpath(place)}, {size / 1000:.1f} kB, sha256 {deployment.sha256}"
+        )
+        click.echo("\n".join(["", *deployment.lines()]), nl=False)

@@ -13,6 +13,7 @@ import click
 
 from ..build import Built, Plan, build, plan
 from ..errors import BuildError
+from .deployments import deployments
 
 
 @click.command(short_help="Make a release of the project in this directory.")
@@ -62,7 +63,8 @@ def release(
     with _reporting(quiet) as report:
         built = build(planned, report)
     if as_json:
-        click.echo(json.dumps(built.summary(), indent=1))
+        ready = deployments(built.release.name, built.archives)
+        click.echo(json.dumps({**built.summary(), "deploy": [each.summary() for each in ready]}, indent=1))
     elif not quiet:
         _announce(built)
 
@@ -107,10 +109,11 @@ def _announce(built: Built) -> None:
     """What to type next, as Mix says it."""
     path = os.path.relpath(built.release.path)
     command = os.path.join(path, "bin", built.release.name)
+    ready = deployments(built.release.name, built.archives)
     lines = [
         "",
         f"Release {built.release.name}-{built.release.version} created at {path}",
-        *(f"Archive at {os.path.relpath(archive)}" for archive in built.archives),
+        *(f"Archive at {os.path.relpath(each.file)}, sha256 {each.sha256}" for each in ready),
         *(f"note: {note}" for note in built.notes),
         "",
         "    # To start your system",
@@ -121,6 +124,7 @@ def _announce(built: Built) -> None:
         "    # To stop it gracefully (you may also send SIGINT/SIGTERM)",
         f"    {command} stop",
         "",
+        *(line for deployment in ready for line in deployment.lines()),
         "To list all commands:",
         "",
         f"    {command}",

@@ -63,6 +63,11 @@ _AGAIN = Option("--again", "although it has failed before")
 _DIGEST = Option("--sha256", "what the sha256 of the file must be", "DIGEST")
 _SIGNERS = Option("--allowed-signers", "by whom the file must be signed", "FILE")
 _DOWNGRADE = Option("--allow-downgrade", "even if it is older than what boots or runs")
+_TRUST = Option(
+    "--trust",
+    "owner: take a file without a digest that nobody but root and you could have changed; digest: never (digest)",
+    "owner|digest",
+)
 _AT_LEAST = Option(
     "--at-least",
     "exit with 3 if more than this is needed: hot, new code in the process that runs; handover, a new interpreter (handover)",
@@ -153,7 +158,7 @@ _ROWS = (
         ("VERSION|FILE",),
         "Unpack another version beside this one, from var/incoming or a file",
         "upgrade",
-        (_JSON, _DRY_RUN, _DIGEST, _SIGNERS, _DOWNGRADE, Option("--again", "forget that it has failed")),
+        (_JSON, _DRY_RUN, _DIGEST, _SIGNERS, _TRUST, _DOWNGRADE, Option("--again", "forget that it has failed")),
     ),
     Command(
         "check",
@@ -181,11 +186,18 @@ _ROWS = (
         ("VERSION|FILE",),
         "Unpack a version, install it and make it the one that boots",
         "upgrade",
-        (_JSON, _DIGEST, _SIGNERS, _DOWNGRADE, Option("--again", "forget that it has failed"), _AT_LEAST),
+        (_JSON, _DIGEST, _SIGNERS, _TRUST, _DOWNGRADE, Option("--again", "forget that it has failed"), _AT_LEAST),
     ),
     Command("commit", ("[VERSION]",), "Make the version that runs the one that boots", "upgrade", (_JSON, _DRY_RUN)),
     Command("rollback", ("[VERSION]",), "Go back to the version before", "upgrade", (_JSON, _DRY_RUN)),
     Command("remove", ("VERSION",), "Delete a version that neither runs nor boots", "upgrade", (_JSON, _DRY_RUN)),
+    Command(
+        "prune",
+        (),
+        "Delete old versions, but the last few, what runs and boots, and what rollback goes to",
+        "upgrade",
+        (_JSON, _DRY_RUN, Option("--keep", "how many of those that neither run nor boot stay; required", "N")),
+    ),
     Command(
         "create-releases",
         (),

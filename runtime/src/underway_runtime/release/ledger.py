@@ -1,18 +1,18 @@
 """The ledger ``var/RELEASES``: which versions are here, and what each of them is. The table is that of OTP's release_handler.
 
-=============  ==========  ===========  ============  ============  ==========  ========
-a version is   unpack      install      commit        rollback      restart     remove
-=============  ==========  ===========  ============  ============  ==========  ========
+=============  ==========  ===========  ============  ============  ============  ==========  ========
+a version is   unpack      install      commit        upgrade       rollback      restart     remove
+=============  ==========  ===========  ============  ============  ============  ==========  ========
 not here       unpacked
-unpacked                   current                                  unpacked    not here
-current                    current      permanent                   unpacked
-permanent                  permanent    permanent                   permanent
-old                        current                    permanent     old         not here
-=============  ==========  ===========  ============  ============  ==========  ========
+unpacked                   current                    permanent                   unpacked    not here
+current                    current      permanent                                 unpacked
+permanent                  permanent    permanent     permanent                   permanent
+old                        current                    permanent     permanent     old         not here
+=============  ==========  ===========  ============  ============  ============  ==========  ========
 
-An empty field is refused. To the others: install makes the one that is current ``old``; commit and rollback make the one that is
-permanent ``old``. So there is always one permanent version, and at most one current. OTP removes what is current too;
-we don't, for it runs.
+An empty field is refused. The upgrade is that of a service that is stopped; of one that runs it is unpack, install and commit. To the
+others: install makes the one that is current ``old``; commit, upgrade and rollback make the one that is permanent ``old``. So there is
+always one permanent version, and at most one current. OTP removes what is current too; we don't, for it runs.
 
 Each fact has one place that decides it, and the ledger adds what none of them knows: what is old, and what has failed.
 
@@ -37,7 +37,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 from . import display, files, manifest, names, openat
 from .directory import ReleaseDirectory, VarDirectory
@@ -46,8 +46,11 @@ from .errors import DamagedRelease, UnderwayError
 FORMAT = 1
 
 State: TypeAlias = Literal["unpacked", "current", "permanent", "old"]
-Event: TypeAlias = Literal["unpack", "install", "commit", "rollback", "restart", "remove"]
+Event: TypeAlias = Literal["unpack", "install", "commit", "upgrade", "rollback", "restart", "remove"]
 States: TypeAlias = Mapping[str, State]
+
+ROLLED_BACK = "rolled back to "
+"""How a record says that somebody has gone back from a version."""
 
 _GONE = None
 _BECOMES: Mapping[tuple[State | None, Event], State | None] = {
@@ -58,11 +61,19 @@ _BECOMES: Mapping[tuple[State | None, Event], State | None] = {
     ("current", "commit"): "permanent",
     ("permanent", "install"): "permanent",
     ("permanent", "commit"): "permanent",
+    ("unpacked", "upgrade"): "permanent",
+    ("permanent", "upgrade"): "permanent",
+    ("old", "upgrade"): "permanent",
     ("old", "install"): "current",
     ("old", "rollback"): "permanent",
     ("old", "remove"): _GONE,
 }
-_LEAVES: Mapping[Event, State] = {"install": "current", "commit": "permanent", "rollback": "permanent"}
+_LEAVES: Mapping[Event, State] = {
+    "install": "current",
+    "commit": "permanent",
+    "upgrade": "permanent",
+    "rollback": "permanent",
+}
 """The state that the version of an event takes from another, which becomes old."""
 
 _HINTS = {
@@ -96,6 +107,8 @@ class Record:
     """Why it is not to be chosen again, unless it is asked for."""
     installed: str | None = None
     """The id of its last install, while that is not committed."""
+    left: str | None = None
+    """That somebody has gone back from it, and whereto: `previous` passes it over, and nothing else does."""
 
 
 Ledger: TypeAlias = Mapping[str, Record]
@@ -132,7 +145,7 @@ def after(ledger: Ledger, event: Event, version: str, now: str, release_id: str 
     for name in sorted(states.keys() - changed.keys(), key=lambda name: name == version):
         record = ledger.get(name) or Record(states[name], release_id, now)
         if states[name] == "permanent":
-            record = replace(record, committed=True, failed=None, installed=None)
+            record = replace(record, committed=True, failed=None, installed=None, left=None)
         changed[name] = replace(record, state=states[name], when=now)
     return changed
 
@@ -151,9 +164,11 @@ def permanent(ledger: Ledger) -> str:
 
 
 def previous(ledger: Ledger) -> str | None:
-    """The version that was permanent before, without those that have failed."""
+    """The version that was permanent before, without those that have failed, or that somebody has gone back from."""
     candidates = [
-        name for name, record in ledger.items() if record.state == "old" and record.committed and not record.failed
+        name
+        for name, record in ledger.items()
+        if record.state == "old" and record.committed and not record.failed and not record.left
     ]
     return candidates[-1] if candidates else None
 
@@ -187,8 +202,18 @@ def rebuilt(directory: ReleaseDirectory, version: str) -> dict[str, Record]:
 
 def write(var: VarDirectory, ledger: Ledger) -> None:
     """Write the ledger; all of it or nothing. What is current is written as unpacked."""
-    releases = {name: _fields(record) for name, record in ledger.items()}
-    files.replace(var.ledger, json.dumps({"format": FORMAT, "releases": releases}, indent=1) + "\n", 0o644)
+    files.replace(var.ledger, dump(ledger), 0o644)
+
+
+def dump(ledger: Ledger) -> str:
+    """As it is written. What was `left` stands beside the records: runtimes that don't know it read those as they are."""
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "releases": {name: _fields(record) for name, record in ledger.items()},
+    }
+    if left := {name: record.left for name, record in ledger.items() if record.left}:
+        document["left"] = left
+    return json.dumps(document, indent=1) + "\n"
 
 
 def boots(directory: ReleaseDirectory, var: VarDirectory) -> str:
@@ -276,7 +301,7 @@ def _found(file: Path) -> Record:
 
 def _fields(record: Record) -> dict[str, Any]:
     fields = asdict(replace(record, state="unpacked" if record.state == "current" else record.state))
-    return {name: value for name, value in fields.items() if value not in (None, False)}
+    return {name: value for name, value in fields.items() if value not in (None, False) and name != "left"}
 
 
 def _parse(data: bytes) -> dict[str, Record]:
@@ -284,7 +309,8 @@ def _parse(data: bytes) -> dict[str, Record]:
         document = json.loads(data)
         if document["format"] != FORMAT:
             raise ValueError(f"its format is {document['format']!r}; this runtime reads format {FORMAT}")
-        ledger = {name: Record(**fields) for name, fields in document["releases"].items()}
+        left = {**document.get("left", {})}
+        ledger = {name: Record(**fields, left=left.get(name)) for name, fields in document["releases"].items()}
     except KeyError as error:
         raise ValueError(f"it has no {error}") from None
     except (TypeError, AttributeError, RecursionError) as error:
@@ -292,10 +318,17 @@ def _parse(data: bytes) -> dict[str, Record]:
     for name, record in ledger.items():
         if not names.is_version(name):
             raise ValueError(f"it names {names.shown(name)}, which is not a version")
-        texts = (record.release_id, record.when, record.failed or "", record.installed or "")
+        texts = (record.release_id, record.when, record.failed or "", record.installed or "", record.left or "")
         if record.state not in ("unpacked", "permanent", "old") or not all(map(_is_text, texts)):
             raise ValueError(f"what it says of {name!r} is not a record")
-    return cast(dict[str, Record], ledger)
+    return {name: _by_hand(record) for name, record in ledger.items()}
+
+
+def _by_hand(record: Record) -> Record:
+    """Earlier runtimes wrote as a failure that somebody had gone back."""
+    if record.failed is not None and record.failed.startswith(ROLLED_BACK):
+        return replace(record, failed=None, left=record.failed)
+    return record
 
 
 def _is_text(value: object) -> bool:

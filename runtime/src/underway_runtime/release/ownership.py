@@ -54,10 +54,20 @@ def way(file: Path) -> Way:
     return steps
 
 
+def of_file(file: Path) -> list[str]:
+    """`problems` of a file, which must be one, and have no other name that another user could have given it. Raises OSError."""
+    steps = way(file)
+    where, found = steps[-1]
+    if not stat.S_ISREG(found.st_mode):
+        return [f"{where} is not a file"]
+    other = [f"{where} has {found.st_nlink} names, as a hard link: copy it"] if found.st_nlink > 1 else []
+    return [*problems(steps), *other]
+
+
 def _problem(where: str, found: os.stat_result) -> str | None:
     """Who else could change what is there."""
     if found.st_uid not in (0, os.geteuid()):
-        return f"{where} belongs to {_user(found.st_uid)}, neither to root nor to {_user(os.geteuid())}"
+        return f"{where} belongs to {_user(found.st_uid)}, neither to root nor to you"
     if stat.S_ISLNK(found.st_mode) or not found.st_mode & _OTHERS:
         return None
     if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:

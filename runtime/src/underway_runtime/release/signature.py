@@ -8,13 +8,15 @@
 
 What may be opened:
 
-=======================  ==============================  =======================================
+=======================  ==============================  =================================================
 an archive that is       where signers are configured    where none are
-=======================  ==============================  =======================================
-signed by one of them    yes                             only with its digest
-signed otherwise         no                              only with its digest
-unsigned                 no                              only with its digest
-=======================  ==============================  =======================================
+=======================  ==============================  =================================================
+signed by one of them    yes                             only with its digest, or by its owner
+signed otherwise         no                              only with its digest, or by its owner
+unsigned                 no                              only with its digest, or by its owner
+=======================  ==============================  =================================================
+
+By its owner is where that is asked for, and nobody but root and who asks could have changed the file (`ownership`).
 
 A digest that is given must be right in any case. Which file of signers is believed is in `signers`.
 """
@@ -37,7 +39,8 @@ from pathlib import Path
 from typing import Any
 
 from . import archive as archives
-from . import files, signers
+from . import files, ownership, signers
+from .errors import listing
 from .manifest import Manifest
 from .signers import SignatureRefused as SignatureRefused
 
@@ -115,19 +118,19 @@ def admit(
     *,
     allowed_signers: Path | None = None,
     sha256: str | None = None,
+    of_owner: bool = False,
     root: Path | None = None,
     name: str | None = None,
     target: str | None = None,
 ) -> Admission:
     """Whether an archive or delta may be opened, by the table above; nothing of it is opened for that.
 
-    `root` is the release on this node, in which no signers file is believed; `name` and `target` are what is wanted here.
+    `of_owner` is where a file does that nobody but root and who asks could have changed. `root` is
+    the release on this node, in which no signers file is believed; `name` and `target` are what is wanted here.
     Hand what it returns on: ``extract(archive, into, accept=admission.accept, sha256=admission.sha256)``. Raises SignatureRefused.
     """
     if allowed_signers is None and sha256 is None:
-        raise SignatureRefused(
-            f"nothing says where {archive} is from; give its sha256, or the file of allowed signers that it is signed by"
-        )
+        _check_owner(archive, of_owner)
     here = {field: value for field, value in (("name", name), ("target", target)) if value is not None}
     if allowed_signers is None:
         return Admission(_digest(archive, sha256), None, here)
@@ -147,6 +150,26 @@ def admit(
     expected = asdict(statement)
     del expected["sha256"]
     return Admission(found, signer, expected)
+
+
+_WAYS = (
+    "--sha256 DIGEST, which `underway release` prints",
+    "--allowed-signers FILE, or /etc/underway/allowed_signers, where it is signed by one of them",
+    "--trust owner, for a file that nobody but root and you could have changed",
+    'trust = "owner" in /etc/underway/underway.toml, for all such files',
+)
+
+
+def _check_owner(archive: Path, of_owner: bool) -> None:
+    if not of_owner:
+        raise SignatureRefused(listing(f"nothing says where {archive} is from; one of these does:", _WAYS))
+    try:
+        problems = ownership.of_file(archive)
+    except OSError as error:
+        raise SignatureRefused(f"{archive} can't be read: {error.strerror}") from None
+    if problems:
+        heading = f"{archive} is not believed by its owner alone, for others could have changed it:"
+        raise SignatureRefused(listing(heading, problems))
 
 
 def _verify(archive: Path, statement: Statement, signature: str, file: Path, believed: list[bytes]) -> str:

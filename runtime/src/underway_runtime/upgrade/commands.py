@@ -21,15 +21,14 @@ from .change import How, change
 from .check import check, lines
 from .handler import Handler
 from .install import install
+from .prune import prune
 from .remove import remove
 from .soak import stand
-from .unpack import Trust, unpack
+from .trust import KINDS, Trust, trust
+from .unpack import unpack
 
 _CHECK_WITHIN = 60.0
 """Seconds that a trial gets."""
-
-ALLOWED_SIGNERS = Path("/etc/underway/allowed_signers")
-"""Believed where neither --allowed-signers nor RELEASE_ALLOWED_SIGNERS names another file, if it is there."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,14 @@ class Options:
     """Empty where none was named."""
     sha256: str | None
     allowed_signers: Path | None
+    trust: str | None
     allow_downgrade: bool
     at_least: How
     within: float
     commit_within: float
     """0 for never."""
     permanent: str | None
+    keep: int
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -149,13 +150,17 @@ def _do(handler: Handler, options: Options, environ: Mapping[str, str]) -> Any:
             return outcome
         case "remove":
             return remove(handler, options.version, dry_run=options.dry_run)
+        case "prune":
+            return prune(handler, options.keep, dry_run=options.dry_run)
         case "create-releases":
             return handlers.create_releases(handler, options.permanent, dry_run=options.dry_run)
     raise AssertionError(options.command)
 
 
 def _trust(options: Options, environ: Mapping[str, str]) -> Trust:
-    return Trust(_allowed_signers(options.allowed_signers, environ), options.sha256, options.allow_downgrade)
+    return trust(
+        options.allowed_signers, options.sha256, options.trust, environ, allow_downgrade=options.allow_downgrade
+    )
 
 
 def _commit(handler: Handler, place: Place, version: str | None, *, dry_run: bool = False) -> dict[str, Any]:
@@ -180,6 +185,8 @@ def _upgrade(handler: Handler, options: Options, environ: Mapping[str, str]) -> 
     checked = check(from_environ(environ), handler, version, again=options.again)
     if checked["outcome"] == "refused":
         raise UnderwayError("\n".join(lines(checked)))
+    if checked["outcome"] == "start":
+        return handlers.make_permanent(handler, version, again=options.again)
     outcome = install(handler, place, version, again=options.again, at_least=options.at_least)
     if outcome["changed"]:
         stand(handler, place, outcome)
@@ -198,22 +205,6 @@ def _go_back(handler: Handler, place: Place, running: str, version: str) -> None
     events.note(handler.var.upgrades, "rollback", "done", identity, version=version, before=running, how=how)
 
 
-def _allowed_signers(given: Path | None, environ: Mapping[str, str]) -> Path | None:
-    named = given or (Path(environ["RELEASE_ALLOWED_SIGNERS"]) if environ.get("RELEASE_ALLOWED_SIGNERS") else None)
-    return named or (ALLOWED_SIGNERS if _is_there(ALLOWED_SIGNERS) else None)
-
-
-def _is_there(file: Path) -> bool:
-    """Also where it can't be looked at, or is a link to nowhere: only what is known to be missing sets no rule."""
-    try:
-        file.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def _options(arguments: Sequence[str], prog: str) -> Options:
     """What was asked for. Raises UsageError."""
     command, *words = arguments
@@ -222,6 +213,13 @@ def _options(arguments: Sequence[str], prog: str) -> Options:
     at_least: How = "hot" if given.get("at_least") == "hot" else "handover"
     if given.get("at_least") not in (None, at_least):
         raise UsageError(f"--at-least is hot or handover, not {given['at_least']!r}{usage}")
+    if given.get("trust") not in (None, *KINDS):
+        raise UsageError(f"--trust is {' or '.join(KINDS)}, not {given['trust']!r}{usage}")
+    keep = given.get("keep") or "0"
+    if command == "prune" and given["keep"] is None:
+        raise UsageError(f"prune needs --keep N, how many of those that neither run nor boot stay{usage}")
+    if not (keep.isascii() and keep.isdecimal() and len(keep) < 10):
+        raise UsageError(f"--keep is a number of versions, not {keep!r}{usage}")
     try:
         within, to_commit = (_seconds(given.get(name)) for name in ("within", "commit_within"))
     except ValueError as error:
@@ -236,11 +234,13 @@ def _options(arguments: Sequence[str], prog: str) -> Options:
         again=given.get("again", False),
         sha256=given.get("sha256"),
         allowed_signers=Path(signers) if signers else None,
+        trust=given.get("trust"),
         allow_downgrade=given.get("allow_downgrade", False),
         at_least=at_least,
         within=within or _CHECK_WITHIN,
         commit_within=to_commit,
         permanent=given.get("permanent"),
+        keep=int(keep),
     )
 
 
@@ -265,11 +265,16 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
             failed = f"; it has failed: {outcome['failed']}" if outcome["failed"] else ""
             return [f"{outcome['version']} is here already, whole, and {outcome['state']}{failed}"]
         case "unpack":
-            by = f"signed by {outcome['signer']}" if outcome["signer"] else "with the digest that was given"
+            by = _believed(outcome)
             counts = f"{len(outcome['added'])} new, {len(outcome['kept'])} shared with others"
             return [f"{outcome['version']} {would or 'is '}unpacked, {by}: {counts}"]
         case "check":
             return lines(outcome)
+        case "upgrade" if outcome.get("how") == "start":
+            already = "" if outcome["changed"] else " already"
+            return [
+                f"{outcome['version']} is permanent{already}, and boots at the next start; no node runs now, so its gates were not tried"
+            ]
         case "upgrade" if not outcome["changed"]:
             return [f"{outcome['version']} runs already, and is permanent"]
         case "install" if not outcome["changed"]:
@@ -292,7 +297,23 @@ def _lines(command: str, outcome: Any, would: str) -> list[str]:
             return [
                 f"{outcome['version']} {would or 'is '}removed, with {', '.join(outcome['deleted']) or 'nothing else'}"
             ]
+        case "prune":
+            gone = [
+                f"{each['version']} {would or 'is '}removed, with {', '.join(each['deleted'])}"
+                for each in outcome["removed"]
+            ]
+            stays = [f"{each['version']} stays: {each['why']}" for each in outcome["kept"]]
+            return [*gone, *stays]
     return [f"the ledger {would or 'is '}made anew: {', '.join(outcome['releases'])}; {outcome['permanent']} boots"]
+
+
+def _believed(outcome: Mapping[str, Any]) -> str:
+    match outcome["by"]:
+        case "signature":
+            return f"signed by {outcome['signer']}"
+        case "digest":
+            return "with the digest that was given"
+    return f"believed because nobody but root and this user could have changed {outcome['file']}"
 
 
 def _how(outcome: Mapping[str, Any]) -> str:
@@ -312,4 +333,5 @@ def _old_code(outcome: Mapping[str, Any]) -> list[str]:
 def _release_line(release: Mapping[str, Any]) -> str:
     marks = [release["state"], *(["runs"] if release["running"] else [])]
     marks += [f"failed: {release['failed']}"] if release["failed"] else []
+    marks += [release["left"]] if release["left"] and release["state"] != "permanent" else []
     return f"{release['version']}  {', '.join(marks)}, since {release['when']}"

@@ -54,6 +54,7 @@ def releases(handler: Handler) -> list[dict[str, Any]]:
             "release_id": record.release_id,
             "when": record.when,
             "failed": record.failed,
+            "left": record.left,
         }
         for version, record in sorted(ledger.items())
     ]
@@ -84,7 +85,8 @@ def rollback(
 ) -> dict[str, Any]:
     """Go back: from a version that runs uncommitted to the permanent one, else from the permanent one to that before.
 
-    What is left is marked as failed. `change` makes a node that runs one version another. A rollback that
+    What is left is marked as that, and has not failed: it may be installed again.
+    `change` makes a node that runs one version another. A rollback that
     has not come to its end is taken up again, to the same version: what runs meanwhile does not say where it was to go.
     Raises StateRefused when there is nothing to go back to, and what `change` raises.
     """
@@ -97,10 +99,11 @@ def rollback(
         target = target or (permanent if left != permanent else ledgers.previous(ledger))
         if target is None:
             raise ledgers.StateRefused(
-                f"there is no version before {permanent} to go back to, or all of them have failed"
+                f"there is no version before {permanent} to go back to that has not failed or been left; `rollback V` goes to a"
+                " certain one"
             )
         changes = target != permanent
-        marked = _marked(ledger, left, f"rolled back to {target}")
+        marked = _left(ledger, left, f"{ledgers.ROLLED_BACK}{target}")
         back = ledgers.after(marked, "rollback", target, handler.now()) if changes else marked
         if not dry_run:
             act.announce(**{"to": target, "from": left})
@@ -115,6 +118,24 @@ def rollback(
             if changes:
                 _boot_from_now_on(handler, target, back)
     return {"version": target, "from": left, "changed": changes}
+
+
+def make_permanent(handler: Handler, version: str, *, again: bool = False) -> dict[str, Any]:
+    """Make a version the one that boots while no node runs: what `upgrade` does with a service that is stopped.
+
+    Raises StateRefused for one that has failed, without `again`, and BusyError where a node has been started meanwhile.
+    """
+    with changing(handler, f"upgrade {version}", dry_run=False):
+        ledger = settle(handler)
+        if (running := handler.running_version()) is not None:
+            raise BusyError(f"{running} has been started meanwhile; the same command again upgrades what runs")
+        after = ledgers.after(ledger, "upgrade", version, handler.now())
+        if (why := ledger[version].failed) and not again:
+            raise ledgers.StateRefused(f"{version} has failed: {why}; --again takes it all the same")
+        before = ledgers.permanent(ledger)
+        if after != ledger:
+            _boot_from_now_on(handler, version, after)
+    return {"version": version, "before": before, "state": "permanent", "changed": before != version, "how": "start"}
 
 
 def _may_go_on(target: object, version: str | None, ledger: ledgers.Ledger) -> bool:
@@ -191,6 +212,13 @@ def _boot_from_now_on(handler: Handler, version: str, ledger: ledgers.Ledger) ->
     interpreter = manifest.read(handler.directory.version(version).manifest).interpreter
     ledgers.write_start_data(handler.var.start_data, interpreter, version)
     ledgers.write(handler.var, ledger)
+
+
+def _left(ledger: ledgers.Ledger, version: str, how: str) -> dict[str, Record]:
+    return {
+        name: replace(record, left=how, installed=None) if name == version else record
+        for name, record in ledger.items()
+    }
 
 
 def _marked(ledger: ledgers.Ledger, version: str, why: str | None) -> dict[str, Record]:

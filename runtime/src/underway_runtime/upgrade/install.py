@@ -54,7 +54,8 @@ def install(
         installed = ledgers.after(states, "install", version, handler.now())
         if running is None:
             raise ledgers.StateRefused(
-                f"{place.name} does not run, so nothing can hand over; `RELEASE_VSN={version} {place.prog} start` tries it"
+                f"{place.name} does not run, so nothing can hand over; `{place.prog} upgrade {version}` makes it the one"
+                f" that boots, and `RELEASE_VSN={version} {place.prog} start` tries it"
             )
         if (why := states[version].failed) and not again:
             raise ledgers.StateRefused(f"{version} has failed: {why}; --again installs it all the same")

@@ -32,6 +32,7 @@ from ..release.manifest import Entry, Manifest
 from ..release.precedence import is_older
 from . import command_files, tree
 from .handler import Handler, changing, mark_failed, settle
+from .trust import Trust as Trust
 
 _SUFFIXES = (".tar.zst", ".tar.gz", ".delta")
 
@@ -45,16 +46,6 @@ class _IsHere(Exception):
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-
-
-@dataclass(frozen=True)
-class Trust:
-    """What an archive has to be; `release.signature` has the table."""
-
-    allowed_signers: Path | None = None
-    sha256: str | None = None
-    allow_downgrade: bool = False
-    """Take a signed version that is older than what boots or runs: whoever signed it once can't take that back."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +104,8 @@ def unpack(handler: Handler, what: str, trust: Trust, *, again: bool = False, dr
         "failed": None,
         "signer": admission.signer,
         "sha256": admission.sha256,
+        "file": str(file),
+        "by": "signature" if admission.signer is not None else "digest" if trust.sha256 is not None else "owner",
         "added": list(made.add),
         "replaced": list(made.replace),
         "kept": list(made.keep),
@@ -205,6 +198,7 @@ def _admitted(handler: Handler, what: str, trust: Trust, here: tree.Known) -> tu
         file,
         allowed_signers=trust.allowed_signers,
         sha256=trust.sha256,
+        of_owner=trust.of_owner,
         root=handler.directory.root,
         name=own.name,
         target=own.target,
