@@ -71,19 +71,19 @@ def test_a_relup_for_another_build_is_not_used(make: MakeNode) -> None:
     place.write_text(place.read_text() + "\n")
     seal(node, "1")
     process, _ = start(node)
-    assert "made for a 1 of release id" in run(node, "install", "2", "--at-least", "hot", status=4)
+    assert "made for a 1 of release id" in run(node, "install", "2", "--at-least", "hot", status=3)
     assert read(node.root / "releases/1/manifest.json").version == "1"
     assert status(node)["version"] == "1"
     assert terminate(process)[0] == 0
 
 
 def test_a_request_inside_what_changes_is_waited_for_and_never_swapped_under(make: MakeNode) -> None:
-    """At the deadline the install fails and names it; when it leaves, the install goes through."""
+    """Who has not left by the deadline is named, before new work is held; when it leaves, the install goes through."""
     node = web(make)
     planned(node, PARKED)
     process, port = start(node)
     with clients(port, count=1) as served, parked(node, port) as answers:
-        said = run(node, "install", "2", status=4)
+        said = run(node, "install", "2", "--at-least", "hot", status=3)
 
         assert "park, line" in said
         assert "coroutine of task" in said
@@ -141,7 +141,7 @@ def test_an_endpoint_that_reads_messages_in_changed_code_takes_a_new_interpreter
 
 
 def test_a_thread_that_does_not_leave_is_never_skipped(make: MakeNode) -> None:
-    """Install fails at its deadline and names it; what it was at comes to its end in the code that it has begun with."""
+    """It is named at the deadline; what it was at comes to its end in the code that it has begun with."""
     wait = "import threading\ngo_on = threading.Event()\n\n\ndef answer():\n    go_on.wait()\n    return '1'\n"
     source = changed(('def answer():\n    return "1"', wait), ("else answer()", "else await asyncio.to_thread(answer)"))
     node = make(asgi(source), libraries=("uvicorn", "websockets"))
@@ -152,7 +152,7 @@ def test_a_thread_that_does_not_leave_is_never_skipped(make: MakeNode) -> None:
     asks.start()
     eventually(lambda: run(node, "rpc", "import web; print(*web.go_on._cond._waiters)").strip(), "it is inside")
 
-    said = run(node, "install", "2", status=4)
+    said = run(node, "install", "2", "--at-least", "hot", status=3)
 
     assert "answer, line" in said
     assert "frame of thread 'asyncio_0'" in said

@@ -25,7 +25,7 @@ from ..release import bootscript, gates
 from ..release.bootscript import BootScript
 from ..release.errors import BootError, StateError, UnderwayError
 from ..release.gates import Gate
-from . import bootconfig, config, state
+from . import bootconfig, config, processes, state
 from .applications import Applications, Log, describe
 from .gates import Gates
 from .keeping import Keeping
@@ -141,11 +141,13 @@ class InPlace:
         self._log = log
 
     async def consider(self, runs: Version, version: str, own: Gates) -> dict[str, Any]:
-        """``{"how": text}`` or ``{"unfit": reason}``: what `install` would begin with. Changes nothing."""
+        """``{"how": text}``, ``{"unfit": reason}`` or ``{"failed": reason}``: what `install` would begin with. Changes nothing."""
         try:
             change, _ = await self._prepared(runs, version, own)
+        except Unfit as why:
+            return {"unfit": str(why)}
         except Exception as error:
-            return {"unfit": describe(error)}
+            return {"failed": describe(error)}
         return {"how": change.how}
 
     async def _prepared(self, runs: Version, version: str, own: Gates) -> tuple[Change, Version]:
@@ -156,7 +158,10 @@ class InPlace:
         environ = {**self._environ, **runs.settings.variables_of(version, self._environ)}
         configuration = Configuration(runs, settings, script, environ, self._applications, self._log)
         change = self._change(Step(runs, settings, script, configuration, self._applications, self._suspension))
-        return change, Version(settings, script, await change.prepare(), wanted)
+        resolved = await change.prepare()
+        if change is configuration:
+            await raise_for_processes(settings)
+        return change, Version(settings, script, resolved, wanted)
 
     async def install(self, runs: Version, version: str, identity: str, own: Gates) -> dict[str, Any]:
         """``{"installed": True}``, ``{"unfit": reason}``, ``{"inside": reason}`` or ``{"failed": reason}``; that with
@@ -235,6 +240,9 @@ class Configuration:
                     await state.config_change(self._running[name], *self._difference(name))
                 except StateError as error:
                     raise BootError(f"{name} could not take its configuration: {error}") from error.__cause__
+        await raise_for_processes(
+            self._settings
+        )  # what was forked meanwhile has the code, or the configuration, of before
 
     async def undo(self) -> None:
         """Put back what was configured, and tell that to whom the other was told, the last one first."""
@@ -248,6 +256,12 @@ class Configuration:
 
     def _difference(self, name: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
         return state.difference(self._before.values.get(name, {}), self._after.values.get(name, {}))
+
+
+async def raise_for_processes(settings: Settings) -> None:
+    """Raise Unfit, naming them, where other processes run the code of this node, which no change in this one reaches."""
+    if found := await asyncio.to_thread(processes.staying, settings.root):
+        raise Unfit("; ".join(processes.listing_of(found)))
 
 
 def untold(before: config.Values, after: config.Values, kinds: Mapping[str, Any]) -> list[str]:

@@ -73,6 +73,11 @@ _AT_LEAST = Option(
     "exit with 3 if more than this is needed: hot, new code in the process that runs; handover, a new interpreter (handover)",
     "hot|handover",
 )
+_HOW = Option(
+    "--how",
+    "in-place, which exits with 3 where that can not be, or handover, a new interpreter even where none is needed",
+    "in-place|handover",
+)
 _SHELL = Option("--shell", "with a Python shell")
 
 _ROWS = (
@@ -165,7 +170,7 @@ _ROWS = (
         ("VERSION",),
         "Show what installing a version would do, and try all that can be tried",
         "upgrade",
-        (_JSON, _AGAIN, Option("--within", "how long the trial may take (60)", "SECONDS")),
+        (_JSON, _AT_LEAST, _HOW, _AGAIN, Option("--within", "how long the trial may take (60)", "SECONDS")),
     ),
     Command(
         "install",
@@ -175,6 +180,7 @@ _ROWS = (
         (
             _JSON,
             _AT_LEAST,
+            _HOW,
             _AGAIN,
             Option(
                 "--commit-within", "go back to the permanent version without a commit in so many seconds", "SECONDS"
@@ -186,7 +192,7 @@ _ROWS = (
         ("VERSION|FILE",),
         "Unpack a version, install it and make it the one that boots",
         "upgrade",
-        (_JSON, _DIGEST, _SIGNERS, _TRUST, _DOWNGRADE, Option("--again", "forget that it has failed"), _AT_LEAST),
+        (_JSON, _DIGEST, _SIGNERS, _TRUST, _DOWNGRADE, Option("--again", "forget that it has failed"), _AT_LEAST, _HOW),
     ),
     Command("commit", ("[VERSION]",), "Make the version that runs the one that boots", "upgrade", (_JSON, _DRY_RUN)),
     Command("rollback", ("[VERSION]",), "Go back to the version before", "upgrade", (_JSON, _DRY_RUN)),

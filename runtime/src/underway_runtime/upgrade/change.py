@@ -17,6 +17,9 @@ from . import tree
 
 How: TypeAlias = Literal["configuration", "hot", "handover"]
 
+AS_ASKED = "as it was asked for"
+NO_RELUP = "there is no relup"
+
 _OTHERWISE = frozenset(
     {
         "build.config",
@@ -59,24 +62,29 @@ def change(
     identity: str,
     to_commit: float,
     at_least: How = "handover",
+    *,
+    fresh: bool = False,
 ) -> Changed:
-    """Make the node another version; an empty one is the permanent one. `at_least` says how much of the process has to stay.
+    """Make the node another version; an empty one is the permanent one. `at_least` says how much of the process has to stay,
+    `fresh` that it is to be a new one whatever could be done in the one that runs.
 
     Raises BusyError, UndoneError with what was the matter, RestartError where it takes more than it may, and UnderwayError
     when the node can't be asked.
     """
-    why = ""
-    if version and may_stay(directory, running, version):
+    why = AS_ASKED if fresh else ""
+    if version and not fresh and may_stay(directory, running, version):
         try:
             answer, status = successor.install(place, version, identity, to_commit)
         except successor.StaysError as error:
             successor.hand_over(place, running, identity, 0)
             raise UndoneError(f"{version} has failed, and {running} has taken over again", error.reason) from None
-        if "unfit" not in answer:
+        if "how" in answer:
             return Changed(answer["how"], status, answer["held"], answer["old_code"])
-        why = answer["unfit"]
+        if "inside" in answer and at_least != "handover":
+            raise UndoneError(f"{version} is not installed, and {running} runs on", answer["inside"], blamed=False)
+        why = answer.get("unfit") or answer["inside"]
     if at_least != "handover":
-        raise RestartError(f"{version} takes a new interpreter: {why or 'there is no relup'}; nothing has changed")
+        raise RestartError(f"{version} takes a new interpreter: {why or NO_RELUP}; nothing has changed")
     return Changed("handover", successor.hand_over(place, version, identity, to_commit), why=why)
 
 

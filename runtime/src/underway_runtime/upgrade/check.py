@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ..release import bootscript, verify
 from ..release import ledger as ledgers
 from ..release.directory import VersionDirectory
 from ..release.errors import UnderwayError, listing
-from .change import differences, may_stay
+from .change import AS_ASKED, NO_RELUP, How, differences, may_stay
 from .handler import Handler
 from .memory import look
 from .scratch import nothing, started
@@ -37,10 +38,18 @@ _LAST_WORDS = 2000
 
 
 def check(
-    settings: Settings, handler: Handler, version: str, *, again: bool = False, within: float = 60.0
+    settings: Settings,
+    handler: Handler,
+    version: str,
+    *,
+    again: bool = False,
+    within: float = 60.0,
+    at_least: How = "handover",
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """What installing a version would do: ``outcome`` is nothing (it runs), configuration or hot (in the process that runs), handover,
-    start (no node runs) or refused, with all ``reasons``.
+    start (no node runs) or refused, with all ``reasons``. `at_least` and `fresh` are as for `install`, and ``status`` is the exit
+    status that it would have: 0, 1 where it does not begin, 3, 4; None where only `upgrade` refuses it.
 
     Takes `within` seconds and those of reading the version's files. Raises StateRefused for a version that is not here.
     """
@@ -49,8 +58,10 @@ def check(
     ledgers.transition({name: record.state for name, record in ledger.items()}, "install", version)
     status = _status(settings) if running is not None else {}
     reasons, notes = [], []
+    begins = running is not None
     if (failed := ledger[version].failed) is not None and not again:
         reasons.append(f"it has failed before: {failed}; --again checks it all the same")
+        begins = False
     unfit = [*verify.verify(handler.directory.root, version), *host_problems(handler.directory.version(version))]
     found: dict[str, Any] = {**nothing(), "problems": unfit}
     if unfit:
@@ -59,7 +70,13 @@ def check(
         with _trial(settings, version, running, status, within) as tried:
             found = tried
     reasons += found["problems"]
-    how, why = _how(handler, running, version, found)
+    way = _way(handler, running, version, found, fresh=fresh)
+    how = way.how
+    is_bad, is_allowed = bool(reasons or way.failure) and begins, how != "handover" or at_least == "handover"
+    reasons += [
+        *way.failure,
+        *([] if is_allowed else [f"it takes a new interpreter: {'; '.join(way.why) or NO_RELUP}"]),
+    ]
     memory = look(status, 0 if unfit else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
     if how == "handover":
         reasons += memory.reasons
@@ -69,7 +86,8 @@ def check(
         "running": running,
         "outcome": "refused" if reasons else how,
         "reasons": reasons,
-        "notes": [*notes, *why, *found["notes"]],
+        "status": 1 if not begins else 4 if is_bad else 3 if not is_allowed else None if reasons else 0,
+        "notes": [*notes, *(f"a new interpreter is needed: {each}" for each in way.why if is_allowed), *found["notes"]],
         "configuration": found["configuration"],
         "providers": found["providers"],
         "schemas": found["schemas"],
@@ -81,21 +99,35 @@ def check(
     }
 
 
-def _how(handler: Handler, running: str | None, version: str, found: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """The outcome where nothing speaks against it, and why it is not less."""
-    if running is None:
-        return "start", []
-    if running == version:
-        return "nothing", []
-    if differences(handler.directory, running, version):
-        answer = _considered(version) if may_stay(handler.directory, running, version) else {}
-        if "how" in answer:
-            return answer["how"], []
-        return "handover", [f"a new interpreter is needed: {answer['unfit']}"] if "unfit" in answer else []
-    if found["untold"] is None:
-        return "handover", []
-    why = [f"a new interpreter is needed: {reason}" for reason in found["untold"]]
-    return ("handover", why) if why else ("configuration", [])
+@dataclass(frozen=True)
+class _Way:
+    """How a version would be installed, and why not in less."""
+
+    how: str
+    why: tuple[str, ...] = ()
+    failure: tuple[str, ...] = ()
+    """What the node says would fail."""
+
+
+def _way(handler: Handler, running: str | None, version: str, found: Mapping[str, Any], *, fresh: bool) -> _Way:
+    """What would be done where nothing speaks against it."""
+    if running is None or running == version:
+        return _Way("start" if running is None else "nothing")
+    if fresh:
+        return _Way("handover", (AS_ASKED,))
+    is_configuration = not differences(handler.directory, running, version)
+    if not may_stay(handler.directory, running, version) or (is_configuration and found["untold"] is None):
+        return _Way("handover")
+    if is_configuration and found["untold"]:
+        return _Way("handover", tuple(found["untold"]))
+    match _considered(version):
+        case {"how": str(how)}:
+            return _Way(how)
+        case {"unfit": str(reason)}:
+            return _Way("handover", (reason,))
+        case {"failed": str(reason)}:
+            return _Way("hot", failure=(reason,))
+    return _Way("configuration" if is_configuration else "handover")
 
 
 def _considered(version: str) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Options:
     trust: str | None
     allow_downgrade: bool
     at_least: How
+    fresh: bool
+    """Whether a new interpreter is wanted, whatever could be done without one."""
     within: float
     commit_within: float
     """0 for never."""
@@ -120,7 +122,15 @@ def _do(handler: Handler, options: Options, environ: Mapping[str, str]) -> Any:
         case "unpack":
             return unpack(handler, options.what, _trust(options, environ), again=options.again, dry_run=options.dry_run)
         case "check":
-            return check(from_environ(environ), handler, options.version, again=options.again, within=options.within)
+            return check(
+                from_environ(environ),
+                handler,
+                options.version,
+                again=options.again,
+                within=options.within,
+                at_least=options.at_least,
+                fresh=options.fresh,
+            )
         case "install":
             to_commit = options.commit_within
             outcome = install(
@@ -130,6 +140,7 @@ def _do(handler: Handler, options: Options, environ: Mapping[str, str]) -> Any:
                 again=options.again,
                 to_commit=to_commit,
                 at_least=options.at_least,
+                fresh=options.fresh,
             )
             if outcome["state"] == "permanent":
                 _tell_keeper(Place(environ))
@@ -187,7 +198,7 @@ def _upgrade(handler: Handler, options: Options, environ: Mapping[str, str]) -> 
         raise UnderwayError("\n".join(lines(checked)))
     if checked["outcome"] == "start":
         return handlers.make_permanent(handler, version, again=options.again)
-    outcome = install(handler, place, version, again=options.again, at_least=options.at_least)
+    outcome = install(handler, place, version, again=options.again, at_least=options.at_least, fresh=options.fresh)
     if outcome["changed"]:
         stand(handler, place, outcome)
     _commit(handler, place, version)
@@ -220,6 +231,12 @@ def _options(arguments: Sequence[str], prog: str) -> Options:
         raise UsageError(f"prune needs --keep N, how many of those that neither run nor boot stay{usage}")
     if not (keep.isascii() and keep.isdecimal() and len(keep) < 10):
         raise UsageError(f"--keep is a number of versions, not {keep!r}{usage}")
+    if (how := given.get("how")) not in (None, "in-place", "handover"):
+        raise UsageError(f"--how is in-place or handover, not {how!r}{usage}")
+    if how == "handover" and at_least == "hot":
+        raise UsageError(f"--how handover and --at-least hot exclude each other{usage}")
+    if how == "in-place":
+        at_least = "hot"
     try:
         within, to_commit = (_seconds(given.get(name)) for name in ("within", "commit_within"))
     except ValueError as error:
@@ -237,6 +254,7 @@ def _options(arguments: Sequence[str], prog: str) -> Options:
         trust=given.get("trust"),
         allow_downgrade=given.get("allow_downgrade", False),
         at_least=at_least,
+        fresh=how == "handover",
         within=within or _CHECK_WITHIN,
         commit_within=to_commit,
         permanent=given.get("permanent"),

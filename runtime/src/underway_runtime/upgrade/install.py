@@ -41,9 +41,10 @@ def install(
     again: bool = False,
     to_commit: float = 0,
     at_least: How = "handover",
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """Have a version take over from the one that runs. Without a commit in `to_commit` seconds the permanent one does, unless
-    that is 0. `at_least` says how much of the process has to stay.
+    that is 0. `at_least` says how much of the process has to stay, `fresh` that nothing of it does.
 
     Raises StateRefused before anything happens, BusyError, RestartError and UndoneError.
     """
@@ -70,7 +71,8 @@ def install(
         )
         ledgers.write(handler.var, {**installed, version: trial})
         try:
-            changed = change(handler.directory, place, running, version, identity, 0 if boots else to_commit, at_least)
+            within = 0 if boots else to_commit
+            changed = change(handler.directory, place, running, version, identity, within, at_least, fresh=fresh)
         except UndoneError as error:
             failed = error.reason if error.blamed else known[version].failed
             ledgers.write(handler.var, {**known, version: replace(known[version], failed=failed)})

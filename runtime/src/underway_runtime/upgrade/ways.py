@@ -31,7 +31,7 @@ class Way:
 def find(directory: ReleaseDirectory, running: str, version: str) -> Way:
     """The way from one version to another: up by the relup of that one, or down by the relup of the one that runs.
 
-    Raises Unfit with what is in the way, and DamagedRelease where that is the fault of the version that comes.
+    Raises Unfit with what is in the way, and DamagedRelease where the relup of the version that comes is not the one of its archive.
     """
     for newer, other, direction in ((version, running, "up"), (running, version, "down")):
         place = directory.version(newer).relup
@@ -74,7 +74,7 @@ def _check(directory: ReleaseDirectory, relup: Relup, newer: str, entry: Entry) 
     for version, wanted in ((newer, relup.target_id), (entry.version, entry.id)):
         found = manifests.plan_id(manifests.read(directory.version(version).manifest))
         if found != wanted:
-            raise DamagedRelease(
+            raise Unfit(
                 f"the relup of {newer} was made for a {version} of release id {wanted[:12]}, and here is {found[:12]};"
                 " `underway relup` makes one for this"
             )

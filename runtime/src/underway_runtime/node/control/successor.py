@@ -72,7 +72,8 @@ def _next(place: Place, old: Connection) -> Connection:
 def install(place: Place, version: str, identity: str, to_commit: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make the process that runs another version; the answer, and the process's status then, from itself.
 
-    The answer has ``unfit`` with the reason where it takes a new interpreter, and nothing has changed; else ``how`` it was done, for
+    The answer has ``unfit`` with the reason where it takes a new interpreter, ``inside`` with who has not left what changes in time,
+    and nothing has changed; else ``how`` it was done, for
     how many seconds new work was ``held``, and the ``old_code`` that somebody keeps. Raises BusyError, UndoneError with what was the
     matter, StaysError, and UnderwayError when the node can't be asked.
     """
@@ -87,8 +88,6 @@ def install(place: Place, version: str, identity: str, to_commit: float) -> tupl
         node.close()
     if "busy" in answer:
         raise BusyError(f"{place.name} can't change now: {answer['busy']}; try again when that is done")
-    if "inside" in answer:
-        raise UndoneError(f"{version} is not installed, and what ran before runs on", answer["inside"], blamed=False)
     if "stays" in answer:
         raise StaysError(f"{version} has failed, and runs on: {answer['stays']}", answer["failed"])
     if "failed" in answer:

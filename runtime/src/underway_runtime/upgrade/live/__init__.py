@@ -28,3 +28,7 @@ class CannotSwap(UnderwayError):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(listing("the running code can't be replaced in place:", self.problems))
+
+
+class CannotMigrate(CannotSwap):
+    """The same, where it is ``code_change`` of the version that comes which has failed: that is a fault of the version."""

@@ -25,6 +25,7 @@ from importlib import import_module
 from typing import Any
 
 from ... import loops
+from ...application import Application
 from ...node.inplace import Change, OneWay, Step, StillInside, Unfit
 from ...node.resolution import Resolved
 from ...release import bootscript
@@ -50,7 +51,7 @@ from ...release.instructions import (
 )
 from .. import ways
 from ..change import differences
-from . import CannotSwap
+from . import CannotMigrate, CannotSwap
 from .heap import Survivor
 from .swap import Prepared
 from .swap import prepare as prepare_swap
@@ -60,6 +61,8 @@ TO_SUSPEND = 5.0
 """Seconds in which whoever is inside what changes has to leave it, where neither relup nor configuration says otherwise."""
 _LOOK = 0.02
 """Seconds between two looks at who is still inside."""
+_LONGEST = 0.5
+"""Seconds between two such looks while work goes on."""
 
 _OF_THE_SWAP = (LoadObjectCode, Load, Remove, CodeChange, Purge, Suspend, Resume)
 
@@ -99,7 +102,7 @@ class Code:
             self._prepared = await asyncio.to_thread(self._read)
         except CannotSwap as error:
             raise Unfit("; ".join(error.problems)) from error
-        self._raise_for_kept(self._prepared.inside())
+        await self._raise_for_staying(self._prepared)
         return resolved
 
     def _read(self) -> Prepared:
@@ -107,6 +110,34 @@ class Code:
         ways.verify_code(comes.directory, runs.version, comes.version)
         old, new = (read_version(each.place) for each in (runs, comes))
         return prepare_swap(self._way.entry.instructions, old, new, magic=self._way.magic)
+
+    async def _raise_for_staying(self, prepared: Prepared) -> None:
+        """Raise Unfit where somebody is inside of what changes, and stays as long as a pause may last: work need not wait for that.
+
+        Where an application can suspend what it does, it is not known before whether that makes it leave.
+        """
+        end, pause = time.monotonic() + self._script.within, _LOOK
+        inside = {each.key: each for each in self._leaving_by_themselves(prepared)}
+        while inside and self._script.within != float("inf") and not self._may_suspend():
+            if time.monotonic() > end:
+                raise Unfit(
+                    listing(f"not left within {self._script.within:g} s, though it changes:", map(str, inside.values()))
+                )
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST)
+            left = {each.key for each in self._leaving_by_themselves(prepared)}
+            inside = {key: each for key, each in inside.items() if key in left}
+
+    def _may_suspend(self) -> bool:
+        """Whether an application has a `suspend` of its own."""
+        kinds = [type(service.subject) for _, service in self._applications.running.values()]
+        return any(issubclass(kind, Application) and kind.suspend is not Application.suspend for kind in kinds)
+
+    def _leaving_by_themselves(self, prepared: Prepared) -> list[Survivor]:
+        """Who is inside, but for what is begun anew. Raises Unfit for a WebSocket, which can't leave."""
+        inside, again = prepared.inside(), loops.running()
+        self._raise_for_kept(inside)
+        return [each for each in inside if not any(loop.owns(each.task) for loop in again)]
 
     def _raise_for_kept(self, inside: Iterable[Survivor], *, late: bool = False) -> None:
         """Raises Unfit where somebody can't leave while new work is held: no use in waiting for that."""
@@ -159,7 +190,12 @@ class Code:
                 if name in self._applications.running:
                     mode = await self._applications.stop_one(name)
                     undo.append(partial(self._applications.start, name, mode))
-            await self._swap(prepared, paused)
+            try:
+                await self._swap(prepared, paused)
+            except CannotMigrate:
+                raise
+            except CannotSwap as error:  # it was found out only now; a new interpreter starts without all that
+                raise Unfit("; ".join(error.problems)) from error
             undo.append(prepared.undo)
             undo.append(self._applications.become(_loads(self._step.script)))
             for name, started in self._script.starts.items():

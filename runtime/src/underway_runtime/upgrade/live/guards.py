@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial, partialmethod
 from importlib.machinery import ModuleSpec
 from importlib.util import MAGIC_NUMBER
+from pathlib import Path
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
-from ...node import audit
+from ...node import audit, processes
 from ...release import plain
 from . import heap, holders, objects
 
@@ -35,15 +36,9 @@ def of_interpreter(magic: str | None = None) -> Iterator[str]:
     yield from (f"the audit hook {_name(hook)} would run in the middle" for hook in audit.hooks)
 
 
-def of_processes() -> Iterator[str]:
-    """Children that have this process's code, which is not the code of the next ones."""
-    process = sys.modules.get("multiprocessing.process")
-    for child in list(getattr(process, "_children", ())):
-        if child.is_alive():
-            yield f"the child process {child.name!r} (pid {child.pid}) runs the old code"
-    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
-    if getattr(server, "_forkserver_pid", None) is not None:
-        yield "multiprocessing's fork server has loaded the old code, and forks from it"
+def of_processes(root: Path) -> list[str]:
+    """Other processes that have this process's code, below `root`, and not the code of the next ones."""
+    return processes.listing_of(processes.staying(root))
 
 
 def of_imports() -> Iterator[str]:

@@ -61,6 +61,8 @@ class Survivor:
     """Whether it may go on running; what a traceback keeps has ended."""
     task: Any = None
     """The task that it belongs to, if it does."""
+    key: tuple[int, ...] = ()
+    """What tells it from all others that live at the same time."""
 
     def __str__(self) -> str:
         return f"{self.definition}, line {self.line}: {self.kind} of {self.holder}"
@@ -126,12 +128,14 @@ def survivors(found: Survey, definition: Callable[[CodeType], str | None]) -> li
         if name is not None and not getattr(each, f"{prefix}_running"):
             task = of_task.get(id(each))
             holder = f"task {_shown(task)}" if task is not None else holders.holder(each, own)
-            result.append(Survivor(kind, name, frame.f_lineno, holder, task=task))
+            result.append(Survivor(kind, name, frame.f_lineno, holder, task=task, key=(id(each),)))
     for greenlet in found.greenlets:
         for frame in _up(_greenlet_frame(greenlet)):
             active.add(id(frame))
             if (name := definition(frame.f_code)) is not None:
-                result.append(Survivor("greenlet", name, frame.f_lineno, holders.holder(greenlet, own)))
+                result.append(
+                    Survivor("greenlet", name, frame.f_lineno, holders.holder(greenlet, own), key=(id(frame),))
+                )
     for frame in found.frames:
         if id(frame) not in active and (name := definition(frame.f_code)) is not None:
             holder = holders.holder(frame, own)
@@ -142,10 +146,12 @@ def survivors(found: Survey, definition: Callable[[CodeType], str | None]) -> li
 def _in_threads(definition: Callable[[CodeType], str | None]) -> Iterator[Survivor]:
     names = {ident: objects.names_of(thread).get("_name") for ident, thread in _threads().items()}
     for ident, stack in sys._current_frames().items():
-        for frame in _up(stack):
+        height = sum(1 for _ in _up(stack))
+        for depth, frame in enumerate(_up(stack)):
             if (name := definition(frame.f_code)) is not None:
                 thread = names.get(ident)
-                yield Survivor("frame", name, frame.f_lineno, f"thread {thread if type(thread) is str else ident!r}")
+                holder = f"thread {thread if type(thread) is str else ident!r}"
+                yield Survivor("frame", name, frame.f_lineno, holder, key=(ident, height - depth, id(frame)))
     del stack  # this frame itself, perhaps, which would hold itself and what called it
 
 

@@ -31,7 +31,7 @@ from typing import Any
 from ...application import Down
 from ...node import code, collector
 from ...release.instructions import CodeChange, Guard, Instruction, Load, Remove
-from . import CannotSwap, act, guards, heap, holders, imports, migrate, objects, stage, targets
+from . import CannotMigrate, CannotSwap, act, guards, heap, holders, imports, migrate, objects, stage, targets
 from .migrate import Migration
 from .targets import Target
 from .versions import Version, like
@@ -109,8 +109,9 @@ class Prepared:
             self.undo()
             if not isinstance(error, Exception):
                 raise
-            why = str(error) if isinstance(error, migrate.Failed) else f"{type(error).__name__}: {error}"
-            raise CannotSwap([why]) from error
+            if isinstance(error, migrate.Failed):
+                raise CannotMigrate([str(error)]) from error
+            raise CannotSwap([f"{type(error).__name__}: {error}"]) from error
 
     def _stage_and_migrate(self) -> None:
         server = code.running()
@@ -162,7 +163,7 @@ def _prepare(instructions: list[Instruction], old: Version, new: Version, magic:
     import importlib.metadata  # noqa: F401  # the import system asks for it when caches are cleared: not in the pause
 
     collector.thaw()
-    problems = [*guards.of_interpreter(magic), *guards.of_processes()]
+    problems = [*guards.of_interpreter(magic), *guards.of_processes(old.path.parents[1])]
     loaded: list[Target] = []
     for load in (each for each in instructions if isinstance(each, Load)):
         try:

@@ -1,0 +1,216 @@
+"""Processes besides the node's own that run code of its release: what it has forked or started, and what has left it since.
+
+A version that is installed in the process that runs reaches none of them. Whose they are, and whether they run code of the
+release, is seen in ``/proc``; one counts where both are so.
+
+================================  ====================================================================================
+it is the node's                  it was started by the node, or by what the node has started; or it began after the
+                                  node and has its variables; or has lost its parent and all variables, and is in
+                                  the node's control group
+it runs code of the release       its program is the node's interpreter, or a file of the release; or such a file is
+                                  mapped, or on its command line
+it does not count                 a command of ``bin/NAME``; multiprocessing's tracker, which imports nothing of ours
+================================  ====================================================================================
+
+A process between ``fork`` and ``exec`` looks like what has forked it, and is another program a moment later: so those count that
+are there at several looks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..release.display import one_line
+
+LOOKS = 4
+_PAUSE = 0.03
+"""Seconds between two of them."""
+_SHOWN = 80
+"""Characters of a command line in a message."""
+
+_OF_A_NODE = ("RELEASE_ROOT", "RELEASE_NODE", "RELEASE_TMP", "RELEASE_COMMAND")
+"""Variables that all have the same who were started by one node, and whoever is about to start it once more."""
+_KEEPER = "/underway_runtime/keeper/__main__.py"
+_RUNS = ("start", "start_iex", "daemon", "daemon_iex", "run", "eval")
+"""Commands of ``bin/NAME`` that run applications; all others come to an end by themselves."""
+_TRACKER = "from multiprocessing.resource_tracker import main"
+_CODE = ("lib/", "releases/", "python-", "bin/")
+"""Where a release has code."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of the node that runs code of its release."""
+
+    pid: int
+    began: int
+    """In ticks since the host booted: another one of this pid began at another time."""
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.command} (pid {self.pid})"
+
+
+@dataclass(frozen=True)
+class _Row:
+    parent: int
+    session: int
+    began: int
+
+
+def staying(root: Path) -> list[Process]:
+    """The node's processes that run code of the release below `root`, and are not just about to run something else."""
+    found = others(root) or others(root)  # a second look, for what was being made, or lost its parent, during the first
+    for _ in range(LOOKS - 1):
+        if not found:
+            break
+        time.sleep(_PAUSE)
+        still = {(each.pid, each.began) for each in others(root)}
+        found = [each for each in found if (each.pid, each.began) in still]
+    return found
+
+
+def others(root: Path) -> list[Process]:
+    """All of the node's processes that run code of the release at this moment, by pid."""
+    rows, own = _rows(), _own()
+    if own not in rows:
+        return []  # there is no /proc to look at
+    release = _Release(root)
+    return [
+        Process(pid, rows[pid].began, one_line(" ".join(arguments), _SHOWN))
+        for pid in sorted(_of_the_node(rows, own, release))
+        for arguments in [_arguments(pid)]
+        if release.is_run_by(pid, arguments) and not _does_not_count(pid, arguments)
+    ]
+
+
+def listing_of(found: Sequence[Process]) -> list[str]:
+    """What is in the way of an upgrade, a line a process."""
+    return [f"{each} runs code of this release, and would go on with the old one" for each in found]
+
+
+def _of_the_node(rows: Mapping[int, _Row], own: int, release: _Release) -> set[int]:
+    """The pids of what the node, or something that it has started, has started."""
+    above = list(_above(rows, own))
+    below = _below(rows, [own])
+    beside = [pid for pid in rows if pid not in below and pid not in above and rows[pid].began >= rows[own].began]
+    keepers = [rows[own].parent, *(pid for pid in beside if any(each.endswith(_KEEPER) for each in _arguments(pid)))]
+    others = [pid for pid in beside if pid not in keepers and rows[pid].parent not in keepers]
+    return below | _below(rows, [pid for pid in others if _has_left(pid, rows, own, above, release)])
+
+
+def _has_left(pid: int, rows: Mapping[int, _Row], own: int, above: Sequence[int], release: _Release) -> bool:
+    """Whether a process that is not below the node comes from it all the same."""
+    variables = _variables(pid)
+    if "RELEASE_ROOT" in variables:
+        return all(variables.get(name) == os.environ.get(name) for name in _OF_A_NODE)
+    parent = rows[pid].parent
+    lost = parent == 1 or (parent in above and parent in rows and rows[pid].session != rows[parent].session)
+    return lost and release.is_mapped_by(pid) and _control_group(pid) == _control_group(own)
+
+
+def _above(rows: Mapping[int, _Row], pid: int) -> Iterator[int]:
+    while pid in rows and rows[pid].parent:
+        yield pid
+        pid = rows[pid].parent
+
+
+def _below(rows: Mapping[int, _Row], roots: Sequence[int]) -> set[int]:
+    """These and all that were started by them, but not this process."""
+    children: dict[int, list[int]] = {}
+    for pid, row in rows.items():
+        children.setdefault(row.parent, []).append(pid)
+    found: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.add(pid)
+            waiting += children.get(pid, ())
+    return found - {_own()}
+
+
+class _Release:
+    """The files of a release, as ``/proc`` names them."""
+
+    def __init__(self, root: Path) -> None:
+        places = {str(root), os.path.realpath(root)}
+        self._code = tuple(f"{place}/{below}" for place in places for below in _CODE)
+        self._interpreter = _file("/proc/self/exe")
+
+    def is_run_by(self, pid: int, arguments: Sequence[str]) -> bool:
+        """Whether a process runs the interpreter, or any other code of the release."""
+        program = _file(f"/proc/{pid}/exe")
+        if program is not None and program == self._interpreter:
+            return True
+        return any(each.startswith(self._code) for each in arguments) or self.is_mapped_by(pid)
+
+    def is_mapped_by(self, pid: int) -> bool:
+        """Whether its program, or a file that it has mapped, is of the release."""
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/exe").startswith(self._code):
+                return True
+        with contextlib.suppress(OSError):
+            lines = _read(pid, "maps").splitlines()
+            return any(fields[5].startswith(self._code) for line in lines if len(fields := line.split(maxsplit=5)) == 6)
+        return False
+
+
+def _does_not_count(pid: int, arguments: Sequence[str]) -> bool:
+    command = _variables(pid).get("RELEASE_COMMAND", "start")
+    is_command = command not in (*_RUNS, os.environ.get("RELEASE_COMMAND"))
+    return is_command or any(each.startswith(_TRACKER) for each in arguments)
+
+
+def _rows() -> dict[int, _Row]:
+    """What lives, by pid."""
+    found = {}
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = _read(int(name), "stat").rpartition(")")[2].split()
+            if fields[0] not in "ZX":
+                found[int(name)] = _Row(int(fields[1]), int(fields[3]), int(fields[19]))
+    return found
+
+
+def _own() -> int:
+    """The pid of this process, as this ``/proc`` has it."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(os.readlink("/proc/self"))
+    return os.getpid()
+
+
+def _arguments(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return [each for each in _read(pid, "cmdline").split("\0") if each]
+    return []
+
+
+def _variables(pid: int) -> dict[str, str]:
+    """The ``RELEASE_*`` variables with which a process was started; none where that can't be seen."""
+    with contextlib.suppress(OSError):
+        pairs = (each.partition("=") for each in _read(pid, "environ").split("\0"))
+        return {name: value for name, _, value in pairs if name.startswith("RELEASE_")}
+    return {}
+
+
+def _control_group(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return _read(pid, "cgroup")
+    return ""
+
+
+def _file(path: str) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _read(pid: int, name: str) -> str:
+    return os.fsdecode(Path(f"/proc/{pid}/{name}").read_bytes())

@@ -1,0 +1,287 @@
+"""Code that runs in other processes is not upgraded with the node's: they are found, named, and handed over with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from handover_helpers import status
+from hot_helpers import planned, run, state
+from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, read_until, terminate
+
+POOL = """
+import asyncio, os, signal, subprocess, sys, time
+from underway_runtime import Application
+
+PLACE = os.path.dirname(os.environ["PIDS"])
+
+def sleep():
+    with open(os.environ["PIDS"], "a") as file:
+        print(os.getpid(), file=file, flush=True)
+    time.sleep(600)
+
+def beget():
+    BEGET
+
+def answer():
+    return "1"
+
+class App(Application):
+    async def start(self):
+        beget()
+        print("begun", flush=True)
+    def suspend(self, within):
+        SUSPEND
+    def stop(self):
+        if os.path.exists(os.environ["PIDS"]):
+            for pid in open(os.environ["PIDS"]).read().split():
+                try: os.kill(int(pid), signal.SIGKILL)
+                except OSError: pass
+
+if __name__ == "__main__":
+    sleep()
+"""
+PYTHON = "import os, time; print(os.getpid(), file=open(os.environ['PIDS'], 'a')); time.sleep(600)"
+DAEMON = """
+    if (pid := os.fork()) == 0:
+        os.setsid()
+        if os.fork() == 0:
+            ACT
+        os._exit(0)
+    os.waitpid(pid, 0)"""
+BARE = f'os.execve(sys.executable, [sys.executable, "-I", "-c", {PYTHON!r}], {{"PIDS": os.environ["PIDS"]}})'
+
+
+def pool(beget: str = "pass", suspend: str = "pass") -> App:
+    """An application that does this when it starts, and that when it is to suspend."""
+    return App("pool", POOL.replace("BEGET", beget).replace("SUSPEND", suspend), {"class": "pool:App"})
+
+
+def two_versions(make: MakeNode, tmp_path: Path, app: App) -> Node:
+    """A node whose second version answers otherwise, by a plan that says HOT."""
+    node = make(app)
+    node.environ["PIDS"] = str(tmp_path / "pids")
+    second = App(app.name, app.source.replace('return "1"', 'return "2"'), app.start)
+    assert planned(node, second).up[0].verdict == "HOT"
+    return node
+
+
+@pytest.mark.parametrize(
+    "beget",
+    [
+        pytest.param("os.fork() or sleep()", id="os.fork"),
+        pytest.param('subprocess.Popen([sys.executable, "-m", "pool"])', id="module"),
+        pytest.param("subprocess.Popen([sys.executable, __file__])", id="file"),
+        pytest.param(f'subprocess.Popen([sys.executable, "-I", "-c", {PYTHON!r}])', id="isolated"),
+        pytest.param('subprocess.Popen(f"{sys.executable} -m pool & wait", shell=True)', id="shell"),
+        pytest.param(
+            "import multiprocessing; multiprocessing.get_context('fork').Process(target=sleep).start()", id="fork"
+        ),
+        pytest.param(
+            "import multiprocessing; multiprocessing.get_context('spawn').Process(target=sleep).start()", id="spawn"
+        ),
+        pytest.param(
+            "import multiprocessing; multiprocessing.get_context('forkserver').Process(target=sleep).start()",
+            id="forkserver",
+        ),
+        pytest.param(
+            "import concurrent.futures; global made; made = concurrent.futures.ProcessPoolExecutor(1); made.submit(sleep)",
+            id="pool",
+        ),
+        pytest.param(DAEMON.replace("ACT", "sleep()"), id="daemonised"),
+        pytest.param(
+            DAEMON.replace("ACT", 'os.execv(sys.executable, [sys.executable, "-m", "pool"])'), id="daemonised-exec"
+        ),
+        pytest.param(DAEMON.replace("ACT", BARE), id="daemonised-bare"),
+    ],
+)
+def test_a_process_that_runs_code_of_the_release_is_named_and_handed_over(
+    make: MakeNode, tmp_path: Path, beget: str
+) -> None:
+    """`check` says so beforehand, --at-least hot refuses with 3, and without it the next interpreter takes over."""
+    node = two_versions(make, tmp_path, pool(beget))
+    process = node.spawn("start")
+    read_until(process.stdout, "begun")
+    pids = eventually(lambda: node_pids(node), "it lives")
+
+    checked = run(node, "check", "2")
+    refused = run(node, "install", "2", "--at-least", "hot", status=3)
+
+    assert checked.startswith("2 would take over from 1 by handover")
+    for said in (checked, refused):
+        assert all(f"(pid {pid}) runs code of this release" in said for pid in pids), said
+    assert status(node)["version"] == "1"
+    assert terminate(process)[0] == 0
+
+
+def node_pids(node: Node) -> list[str]:
+    file = Path(node.environ["PIDS"])
+    return file.read_text().split() if file.exists() else []
+
+
+def test_what_was_forked_is_handed_over_with_the_node(make: MakeNode, tmp_path: Path) -> None:
+    """Without --at-least it is done by handover, and the reason is told; the version is not marked."""
+    node = two_versions(make, tmp_path, pool("os.fork() or sleep()"))
+    process = node.spawn("start")
+    read_until(process.stdout, "begun")
+    before = status(node)["pid"]
+
+    said = run(node, "install", "2")
+
+    assert re.search(r"2 runs \(pid \d+\), and 1 has left \(.* \(pid \d+\) runs code of this release", said)
+    after = eventually(lambda: state(node), "it runs")
+    assert (after["version"], after["pid"] == before) == ("2", False)
+    assert "failed" not in run(node, "releases")
+    assert terminate(process)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "beget",
+    [
+        pytest.param('subprocess.Popen(["sleep", "40"], stdout=-3, stderr=-3)', id="program"),
+        pytest.param('subprocess.Popen("sleep 40; true", shell=True, stdout=-3, stderr=-3)', id="shell"),
+        pytest.param(
+            "from multiprocessing.shared_memory import SharedMemory; global kept; kept = SharedMemory(create=True, size=64)",
+            id="tracker",
+        ),
+        pytest.param('subprocess.run([sys.executable, "-c", "pass"])', id="ended"),
+    ],
+)
+def test_other_programs_do_not_count(make: MakeNode, tmp_path: Path, beget: str) -> None:
+    """What runs nothing of the release, and what has ended, is not in the way."""
+    node = two_versions(make, tmp_path, pool(beget))
+    process = node.spawn("start")
+    read_until(process.stdout, "begun")
+    pid = status(node)["pid"]
+
+    assert run(node, "check", "2").startswith("2 would become the code of the process that runs 1")
+    run(node, "install", "2", "--at-least", "hot")
+
+    assert (status(node)["version"], status(node)["pid"]) == ("2", pid)
+    terminate(process)
+
+
+def test_a_command_that_the_service_runs_itself_is_no_process_of_it(make: MakeNode, tmp_path: Path) -> None:
+    """A service that upgrades itself by its own command becomes the version in place."""
+    command = '[os.environ["RELEASE_ROOT"] + "/bin/hello", "install", "2", "--at-least", "hot"]'
+    node = two_versions(make, tmp_path, pool())
+    process = node.spawn("start")
+    read_until(process.stdout, "begun")
+    pid = status(node)["pid"]
+
+    run(node, "rpc", f"import os, subprocess, pool; pool.upgrade = subprocess.Popen({command})")
+
+    after = eventually(lambda: (found := state(node)) and found["version"] == "2" and found, "it is the other")
+    assert after["pid"] == pid
+    assert run(node, "rpc", "import pool; print(pool.upgrade.wait(), pool.answer())") == "0 2\n"
+    assert terminate(process)[0] == 0
+
+
+def test_what_is_forked_between_the_look_and_the_swap_undoes_it(make: MakeNode, tmp_path: Path) -> None:
+    """It is looked for once more before the swap is final: here an application forks when it is told to suspend."""
+    node = two_versions(make, tmp_path, pool(suspend="os.fork() or sleep()"))
+    process = node.spawn("start")
+    read_until(process.stdout, "begun")
+    pid = status(node)["pid"]
+
+    assert run(node, "check", "2").startswith("2 would become the code of the process that runs 1")
+    said = run(node, "install", "2", "--at-least", "hot", status=3)
+
+    assert re.search(r"\(pid \d+\) runs code of this release", said)
+    assert (status(node)["version"], status(node)["pid"]) == ("1", pid)
+    assert run(node, "rpc", "import pool; print(pool.answer(), pool.__file__)").split()[0] == "1"
+    assert "failed" not in run(node, "releases")
+    assert terminate(process)[0] == 0
+
+
+def test_only_configuration_does_not_reach_them_either(make: MakeNode, tmp_path: Path) -> None:
+    """A child has the configuration with which it was forked."""
+    from versions import add_sealed
+
+    source = POOL.replace("BEGET", "os.fork() or sleep()").replace("SUSPEND", "pass")
+    app = App(
+        "pool", source + "\nApp.config_change = lambda self, changed, new, removed: None\n", {"class": "pool:App"}
+    )
+    node = make(app)
+    node.environ["PIDS"] = str(tmp_path / "pids")
+    node.configure(pool={"a": 1})
+    add_sealed(node, "2", pool={"a": 2})
+    process = node.spawn("start")
+    read_until(process.stdout, "begun")
+
+    checked = run(node, "check", "2")
+    said = run(node, "install", "2", "--at-least", "hot", status=3)
+
+    assert checked.startswith("2 would take over from 1 by handover")
+    assert all("runs code of this release" in each for each in (checked, said))
+    assert terminate(process)[0] == 0
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free now, and below those that the system gives out by itself."""
+    for port in range(14_000 + os.getpid() % 5_000, 20_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
+
+
+def answer(port: int) -> str:
+    """What is answered to a request; empty where nobody does."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=TIMEOUT) as answer:
+        return str(answer.read().decode())
+    return ""
+
+
+GUNICORN = """
+from gunicorn.app.base import BaseApplication
+
+def answer():
+    return b"1"
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "1")])
+    return [answer()]
+
+class Standalone(BaseApplication):
+    def load_config(self):
+        self.cfg.set("bind", "127.0.0.1:@PORT@")
+        self.cfg.set("workers", 2)
+        self.cfg.set("preload_app", @PRELOAD@)
+    def load(self):
+        return app
+
+def main():
+    Standalone().run()
+"""
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_workers_of_gunicorn_are_handed_over(make: MakeNode, port: int, preload: bool) -> None:
+    """Two workers, with and without the application loaded before they are forked: all answer with the new code afterwards."""
+    source = GUNICORN.replace("@PORT@", str(port)).replace("@PRELOAD@", str(preload))
+    first = App("tool", source, {"main": "tool:main", "args": [], "listen": [f"tcp://127.0.0.1:{port}"]})
+    node = make(first, libraries=("gunicorn",))
+    assert planned(node, App("tool", source.replace('b"1"', 'b"2"'), first.start)).up[0].verdict == "HOT"
+    process = node.spawn("start")
+    assert eventually(lambda: answer(port), "an answer") == "1"
+
+    refused = eventually(lambda: found if len(found := named(node)) == 2 else None, "both workers are named")
+    assert run(node, "check", "2").startswith("2 would take over from 1 by handover")
+    run(node, "install", "2")
+
+    assert {answer(port) for _ in range(20)} == {"2"}
+    assert not any(Path(f"/proc/{pid}").exists() for pid in refused)
+    assert terminate(process)[0] == 0
+
+
+def named(node: Node) -> list[str]:
+    """The pids that a refusal names."""
+    return re.findall(r"\(pid (\d+)\) runs code", run(node, "install", "2", "--at-least", "hot", status=3))
