@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from node_helpers import MakeNode, recorder
+from underway.cli import underway
+from underway_runtime.cluster.script import node_of
 from underway_runtime.release.command_line import help_text, parse, unknown
 from underway_runtime.release.command_table import COMMANDS, overview, placeholders
 from underway_runtime.release.errors import UsageError
@@ -135,3 +138,43 @@ def test_programs_of_the_release_come_first_on_the_path(make: MakeNode) -> None:
     done = node.run("eval", "import os; print(os.environ['PATH'])")
 
     assert done.stdout == f"{node.version}/bin:/opt/own:{os.defpath}\n"
+
+
+@pytest.mark.parametrize(
+    ("mode", "words", "said"),
+    [
+        (
+            "master",
+            ["strat"],
+            "'strat' is not a command of master; did you mean 'start'?; there are start, daemon, stop",
+        ),
+        ("worker", ["start", "h", "--lisen", "a:1"], "unrecognized arguments: --lisen a:1; did you mean '--listen'?;"),
+        ("local", ["status", "--jsno"], "unrecognized arguments: --jsno; did you mean '--json'?;"),
+    ],
+)
+def test_mistakes_with_bin_cluster_are_met_likewise(mode: str, words: list[str], said: str) -> None:
+    """By the likely command or option."""
+    with pytest.raises(UsageError) as raised:
+        node_of(mode, words, "hello")
+
+    assert str(raised.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["start", "--help"], ["stop", "-h"], ["run", "--help"], ["--help", "start"]]
+)
+def test_help_with_bin_cluster_is_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Wherever it stands among the words that are its own; nothing is done."""
+    with pytest.raises(SystemExit) as ended:
+        node_of("master", words, "hello")
+
+    assert not ended.value.code
+    assert capsys.readouterr().out.startswith("usage: cluster master ")
+
+
+@pytest.mark.parametrize("words", [["help", "release"], ["release", "--help"], ["release", "NAME", "-h"]])
+def test_help_of_the_tool_is_help(words: list[str]) -> None:
+    """As a word before the command too."""
+    done = CliRunner().invoke(underway, words)
+
+    assert (done.exit_code, done.output.split("\n")[0]) == (0, "Usage: underway release [OPTIONS] [NAME]")

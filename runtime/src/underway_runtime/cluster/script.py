@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..node.settings import from_environ
+from ..release.command_line import likely
 from ..release.errors import UnderwayError, UsageError
 from . import hosts
 from .node import MODES, STARTING, Wanted, become
@@ -18,6 +19,7 @@ from .node import MODES, STARTING, Wanted, become
 SHORT = {"d": "deploy", "l": "local", "m": "master", "w": "worker"}
 ASKING = ("stop", "restart", "remote", "pid", "status")
 _INTERNAL = ("place", "certificate")
+_WORDS = (*MODES, "deploy", "help")
 
 HELP = """\
 Usage: cluster MODE COMMAND [OPTIONS]
@@ -38,7 +40,9 @@ Usage: cluster MODE COMMAND [OPTIONS]
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; `{self.prog} --help` says what there is")
+        wrong = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+        meant = likely(wrong[0], self._option_string_actions) if wrong and "unrecognized" in message else ""
+        raise UsageError(f"{message}{meant}; `{self.prog} --help` says what there is")
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -69,7 +73,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         from . import deploy
 
         return deploy.run(_deploy_parser().parse_args(words[1:]), settings)
-    raise UsageError(f"{words[0]!r} is no mode; it is deploy, {', '.join(MODES)} or help")
+    raise UsageError(f"{words[0]!r} is not a mode{likely(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
 
 
 def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool]:
@@ -82,7 +86,10 @@ def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool
     if command in STARTING:
         return _starting(mode, command, rest, release)
     if command not in (*ASKING, "run"):
-        raise UsageError(f"{command!r} is no command of {mode}: start, daemon, {', '.join(ASKING)}, run")
+        there = ("start", "daemon", *ASKING, "run")
+        raise UsageError(
+            f"{command!r} is not a command of {mode}{likely(command, there)}; there are {', '.join(there)}"
+        )
     parser = _parser(f"cluster {mode} {command}")
     _add_node(parser)
     if command == "run":
@@ -145,7 +152,7 @@ def _help(words: Sequence[str], name: str) -> int:
     elif mode == "deploy":
         _deploy_parser().print_help()
     elif mode:
-        raise UsageError(f"{mode!r} is no mode; it is deploy, {', '.join(MODES)}")
+        raise UsageError(f"{mode!r} is not a mode{likely(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
     else:
         sys.stdout.write(HELP.format(name=name))
     return 0
