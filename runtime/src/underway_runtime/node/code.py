@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+_TOLD = ("pkg_resources", "gevent.monkey", "eventlet.patcher")
+"""Modules that need a word when they have been imported."""
+
 _SUFFIXES = [suffix for _, suffixes in modules.LOADERS for suffix in suffixes]
 
 
@@ -195,6 +198,8 @@ class SharedFinder:
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> ModuleSpec | None:
         server = self._server
+        if fullname in _TOLD:
+            return _told(fullname, path, server)
         parent = fullname.rpartition(".")[0]
         if path is None or parent not in server.index.several:
             return None
@@ -246,6 +251,17 @@ class DistributionFinder:
 
     def __repr__(self) -> str:
         return f"DistributionFinder({self.server.lib!r})"
+
+
+def _told(fullname: str, path: "Sequence[str] | None", server: CodeServer) -> ModuleSpec | None:
+    spec = PathFinder.find_spec(fullname, path)
+    if spec is not None and spec.loader is not None:
+        if fullname == "pkg_resources":
+            from . import resources as told
+        else:
+            from . import monkeys as told  # type: ignore[no-redef]
+        told.hook(spec.loader, server)
+    return spec
 
 
 def running() -> CodeServer | None:

@@ -1,0 +1,204 @@
+"""Packages that do unusual things when they are imported find in a release what they find in a virtual environment."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from projects import ENVIRONMENT, TIMEOUT, build, free_port, get, run, started, uv, write_project
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+NEEDS = [
+    *("setuptools<81", "pluggy", "stevedore", "pbr", "py", "sh", "six", "apipkg", "lazy-loader", "certifi", "pytz"),
+    *("babel", "jsonschema", "repoze.lru", "zope.interface", "zope.event", "sqlalchemy", "importlib-metadata"),
+    *("importlib-resources", "gevent", "gunicorn", "requests"),
+]
+
+SERVE = """
+from gevent import monkey
+monkey.patch_all()
+import os, sys
+from gevent.pywsgi import WSGIServer
+
+def app(environ, start):
+    start("200 OK", [("Content-Type", "text/plain")])
+    return [b"patched"]
+
+if __name__ == "__main__":
+    WSGIServer(("127.0.0.1", int(os.environ["PORT"])), app, log=None).serve_forever()
+"""
+
+ZOO = """
+import os, signal, subprocess, sys
+
+def main():
+    match os.environ["HOW"]:
+        case "import":
+            import zoo.serve
+        case "here":
+            from gevent import monkey
+            monkey.patch_all()
+        case "child":
+            child = subprocess.Popen([sys.executable, "-m", "zoo.serve"])
+            signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+            print("begun", flush=True)
+            sys.exit(0 if child.wait() in (0, -signal.SIGTERM) else 1)
+        case "gunicorn":
+            from gunicorn.app.wsgiapp import run
+            sys.argv = ["gunicorn", "-k", "gevent", "-b", f"127.0.0.1:{os.environ['PORT']}", "zoo.application:app"]
+            run()
+"""
+
+APPLICATION = """
+def app(environ, start):
+    import threading
+    from gevent import monkey
+    start("200 OK", [("Content-Type", "text/plain")])
+    return [b"patched" if monkey.is_module_patched("threading") else b"plain"]
+"""
+
+RUNTIME = """
+import os, sys
+from underway_runtime import config
+
+for place in filter(None, os.environ.get("ZOO_PLUGINS", "").split(":")):
+    if place not in sys.path:
+        sys.path.append(place)
+"""
+
+PROBE = """
+import importlib.metadata, importlib.resources, json, os, pkgutil, sys
+
+def of_pkg_resources():
+    import pkg_resources
+    from pkg_resources import Requirement
+    flat = lambda name: name.lower().replace("_", "-").replace(".", "-")
+    one = pkg_resources.get_distribution("jsonschema")
+    return [
+        sorted({flat(each.project_name) for each in pkg_resources.working_set} - {"backports-zstd", "underway-runtime"}),
+        one.version, one.has_metadata("RECORD"), sorted(str(each) for each in one.requires()),
+        sorted({flat(each.project_name) for each in pkg_resources.require("sqlalchemy")}),
+        pkg_resources.load_entry_point("gunicorn", "console_scripts", "gunicorn").__module__,
+        sorted(each.name for each in pkg_resources.iter_entry_points("babel.checkers")),
+        os.path.isdir(os.path.join(one.location, "jsonschema")),
+        os.path.isfile(pkg_resources.resource_filename(Requirement.parse("certifi"), "certifi/cacert.pem")),
+        pkg_resources.resource_string("certifi", "cacert.pem")[:1] != b"",
+        len([*pkg_resources.find_distributions(one.location)]) > 0,
+        "jsonschema" in pkg_resources.Environment(),
+        "no such path was added" if not any("jsonschema-" in each for each in sys.path) else sys.path,
+    ]
+
+def of_metadata():
+    import importlib_metadata
+    found = [importlib.metadata.version("zope.event"), importlib_metadata.version("zope_event")]
+    return [*found, sorted(each.name for each in importlib.metadata.entry_points(group="babel.checkers"))]
+
+def of_stevedore():
+    import pbr.version
+    from stevedore import ExtensionManager
+    return [sorted(ExtensionManager("babel.checkers").names()), pbr.version.VersionInfo("stevedore").release_string()]
+
+def of_modules_that_replace_themselves():
+    import apipkg, lazy_loader, py, sh, six
+    from six.moves.urllib.parse import quote
+    from sh import echo
+    return [str(echo("hi")).strip(), quote("a b"), py.path.local("/tmp").basename, lazy_loader.load("json").dumps([1]),
+            type(sys.modules["sh"]).__name__]
+
+def of_data():
+    import babel, importlib_resources, pytz
+    pem = importlib.resources.files("certifi").joinpath("cacert.pem")
+    return [pem.is_file(), importlib_resources.files("certifi").joinpath("cacert.pem").is_file(), babel.Locale("de").english_name,
+            str(pytz.timezone("Europe/Berlin")), len(pkgutil.get_data("certifi", "cacert.pem")) > 1000]
+
+def of_namespaces():
+    import repoze.lru, zope.event, zope.interface
+    return [sorted(each.name for each in pkgutil.iter_modules(sys.modules["zope"].__path__)), repoze.lru.__name__]
+
+def of_dialects():
+    import sqlalchemy
+    return [sqlalchemy.create_engine("sqlite://").connect().execute(sqlalchemy.text("select 1")).scalar()]
+
+def of_children():
+    import multiprocessing, subprocess
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        spawned = pool.map(len, [[1, 2]])
+    patched = "import gevent.monkey; gevent.monkey.patch_all(); import requests, threading; print(threading.active_count())"
+    run = lambda code: subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+    return [spawned, run("import jsonschema; print(jsonschema.__name__)"), run(patched)]
+
+if __name__ == "__main__":
+    found = {}
+    for name, probe in list(globals().items()):
+        if name.startswith("of_"):
+            found[name] = probe()
+    print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A project with its virtual environment, and its release."""
+    files = {
+        "src/zoo/__init__.py": ZOO,
+        "src/zoo/serve.py": SERVE,
+        "src/zoo/application.py": APPLICATION,
+        "config/runtime.py": RUNTIME,
+        "probe.py": PROBE,
+    }
+    tool = '[tool.underway]\nmain = "zoo:main"\nlazy = ["zoo.serve"]\n'
+    root = write_project(tmp_path_factory.mktemp("zoo") / "zoo", tool, files, name="zoo", dependencies=NEEDS)
+    uv("sync", "--quiet", cwd=root)
+    return root, build(root)
+
+
+def asked(python: Path, root: Path) -> dict[str, Any]:
+    done = subprocess.run([python, root / "probe.py"], capture_output=True, text=True, timeout=TIMEOUT, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_what_packages_find_is_the_same(zoo: tuple[Path, Path]) -> None:
+    """Distributions, entry points, data, lazy modules, namespaces, children: one answer from both."""
+    root, release = zoo
+
+    assert asked(release / "releases/0.1.0/bin/python", root) == asked(root / ".venv/bin/python", root)
+
+
+@pytest.mark.parametrize("how", ["import", "here"])
+def test_a_node_that_would_be_patched_says_so_at_once(zoo: tuple[Path, Path], tmp_path: Path, how: str) -> None:
+    """gevent would hang it or leave locks that nobody can release; it ends with the reason and the way out."""
+    done = run([zoo[1] / "bin/zoo", "start"], {"HOW": how, "RELEASE_VAR": str(tmp_path)})
+
+    assert done.returncode == 1
+    assert "gevent can't patch the process of a node" in done.stderr
+    assert "as a child process" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["child", "gunicorn"])
+def test_what_is_patched_runs_in_a_child(zoo: tuple[Path, Path], tmp_path: Path, how: str) -> None:
+    """As the guide has it, or as a server has its workers; it is stopped with the node."""
+    port = free_port()
+    environ = {"HOW": how, "PORT": str(port), "RELEASE_VAR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    with started([zoo[1] / "bin/zoo", "start"], environ) as process:
+        assert get(f"http://127.0.0.1:{port}/", process) == "patched"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+
+
+def test_code_of_the_host_is_added_by_configuration(zoo: tuple[Path, Path], tmp_path: Path) -> None:
+    """PYTHONPATH is not read; what the release's own configuration puts on the path is imported."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/of_the_host.py").write_text("name = 'a plugin'\n")
+    command: list[str | Path] = [zoo[1] / "bin/zoo", "eval", "import of_the_host; print(of_the_host.name)"]
+    environ = {"RELEASE_VAR": str(tmp_path / "var")}
+
+    assert run(command, {**environ, "ZOO_PLUGINS": str(tmp_path / "plugins")}).stdout == "a plugin\n"
+    assert run(command, {**environ, "PYTHONPATH": str(tmp_path / "plugins")}).returncode == 7
