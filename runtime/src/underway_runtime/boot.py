@@ -21,6 +21,7 @@ def _run() -> int:
 
     from . import upgrade
     from .node import commands  # after all of the above: this is the first import that takes time
+    from .release import display
     from .release.errors import UnderwayError
 
     try:
@@ -34,7 +35,7 @@ def _run() -> int:
             return scratch.run(sys.argv[2:], os.environ)
         return commands.run(sys.argv[1:], os.environ, _change)
     except UnderwayError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {display.many_lines(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

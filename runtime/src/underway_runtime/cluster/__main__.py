@@ -3,6 +3,7 @@
 import os
 import sys
 
+from ..release.display import many_lines
 from ..release.errors import UnderwayError
 from .script import run
 
@@ -10,7 +11,7 @@ if __name__ == "__main__":
     try:
         status = run(sys.argv[1:], os.environ)
     except UnderwayError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {many_lines(error)}", file=sys.stderr)
         status = error.exit_code
     except KeyboardInterrupt:
         status = 130

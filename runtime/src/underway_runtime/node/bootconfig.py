@@ -16,7 +16,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..release import openat
 from ..release.bootscript import BootScript, Load
+from ..release.display import one_line
 from ..release.errors import UnderwayError
 from ..release.files import replace
 from . import resolution, schema
@@ -25,6 +27,9 @@ from .logs import log
 from .origins import Origins, Setting, leaves
 from .resolution import PRUNE, Resolved
 from .settings import Settings
+
+_LARGEST = 16 << 20
+"""Bytes of a configuration that are read."""
 
 
 def write_down(settings: Settings, script: BootScript, resolved: Resolved) -> None:
@@ -96,16 +101,34 @@ def of_running_node(settings: Settings) -> Resolved | None:
 
     Raises UnderwayError when the file can't be read: it belongs to the user who runs the node.
     """
-    for file in (path for path in settings.tmp.resolved_configs() if not path.name.startswith(".")):
-        try:
-            document = json.loads(file.read_text(encoding="utf-8"))
-            return Resolved(document["config"], Origins.from_json(document["origins"]), document["environment"])
-        except FileNotFoundError:
-            continue
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            what = error.strerror if isinstance(error, OSError) else error
-            raise UnderwayError(f"{file} can't be read: {what}; ask as the user who runs the node") from None
+    run = settings.tmp.run
+    try:
+        with openat.directory(settings.tmp.path, run.name) as place:
+            for name in place.names():
+                if name.endswith(".config") and not name.startswith("."):
+                    with contextlib.suppress(FileNotFoundError):
+                        return _parsed(place.read(name, _LARGEST, of_owner=True), run / name)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        what = f"{error.filename or run} can't be read: {error.strerror}"
+        raise UnderwayError(f"{what}; ask as the user who runs the node") from None
     return None
+
+
+def _parsed(data: bytes, file: Path) -> Resolved:
+    """A configuration that was written down; by the node, who may be of another user. Raises UnderwayError."""
+    try:
+        document = json.loads(data)
+        values, environment = document["config"], document["environment"]
+        if not isinstance(values, dict) or not all(isinstance(each, dict) for each in values.values()):
+            raise ValueError("it is no configuration")
+        if not isinstance(environment, str):
+            raise ValueError("it names no environment")
+        return Resolved(values, Origins.from_json(document["origins"]), environment)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        what = one_line(error, 200)
+        raise UnderwayError(f"{file} can't be read: {what}; ask as the user who runs the node") from None
 
 
 def _remove(place: Path, pid: int) -> None:

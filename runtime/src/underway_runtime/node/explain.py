@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from ..release import bootscript
+from ..release.display import one_line
 from ..release.errors import UnderwayError
 from . import bootconfig, lock
 from .origins import REDACTED, Setting, leaves, printable, without_passwords
@@ -32,14 +33,14 @@ def run(settings: Settings, key: str | None = None, *, as_json: bool = False) ->
         print(json.dumps(document, indent=1))
         return 0
     for row in found:
-        where = f"  ({row['from']})" if row["from"] else ""
+        where = f"  ({one_line(row['from'])})" if row["from"] else ""
         print(f"{_name(row['key'])} = {printable(row['value'])}{where}")
         if key is not None:
             for before in row["before"]:
-                print(f"    before: {printable(before['value'])}  ({before['from']})")
+                print(f"    before: {printable(before['value'])}  ({one_line(before['from'])})")
     if key is None:
         for name, where in sorted(resolved.origins.variables.items()):
-            print(f"# read from the environment: {name}  ({where})")
+            print(f"# read from the environment: {one_line(name)}  ({one_line(where)})")
     return 0
 
 

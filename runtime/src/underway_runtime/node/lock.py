@@ -16,13 +16,18 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
+from ..release import openat
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError
 
 TRIES = 20
 PAUSE = 0.025
 """A command that asks for the pid holds the lock, shared, for a moment; a start that meets it tries again."""
+
+_LARGEST = 4096
+_LONGEST = 86400.0
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,13 @@ def find(place: VarDirectory, name: str) -> RunningNode | None:
     """The node that runs in `place`, or None.
 
     A pid is only believed when the lock is held and, where the system can tell, that process is the one that has it
-    open: what a dead node left may name a stranger. Raises UnderwayError when a node runs that can't be seen from here.
+    open: what a dead node left may name a stranger, and so may the owner of `place`, whose own process it has to be where he is
+    another user. Raises UnderwayError when a node runs that can't be seen from here.
     """
     try:
-        descriptor = os.open(place.lock, os.O_RDONLY | os.O_CLOEXEC)
+        with openat.directory(place.path, place.run.name) as run:
+            descriptor = run.open(place.lock.name, os.O_RDONLY)
+            owner = None if run.uid in (0, os.geteuid()) else os.fstat(descriptor).st_uid
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -56,13 +64,11 @@ def find(place: VarDirectory, name: str) -> RunningNode | None:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                about = read(os.pread(descriptor, 4096, 0))
-                timeout = about.get("stop_timeout")
+                about = read(os.pread(descriptor, _LARGEST, 0))
                 for who in ("pid", "node"):
                     pid = about.get(who)
-                    if isinstance(pid, int) and _has_open(pid, descriptor):
-                        seconds = float(timeout) if isinstance(timeout, (int, float)) else None
-                        return RunningNode(pid, seconds, orphan=who == "node")
+                    if is_pid(pid) and _has_open(pid, descriptor) and owner in (None, owner_of(pid)):
+                        return RunningNode(pid, _seconds(about.get("stop_timeout")), orphan=who == "node")
             else:
                 return None
     finally:
@@ -73,11 +79,40 @@ def find(place: VarDirectory, name: str) -> RunningNode | None:
     )
 
 
+def said(place: VarDirectory) -> dict[str, object]:
+    """What the lock file says, of the node that runs or of the one that was before it; nothing where it can't be read."""
+    with contextlib.suppress(OSError):
+        return read(openat.read(place.path, place.lock, _LARGEST))
+    return {}
+
+
+def is_pid(value: object) -> TypeGuard[int]:
+    """Whether what somebody states may be the id of one process; 0 and less mean several."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31
+
+
+def owner_of(pid: int) -> int | None:
+    """The user of a process, where all its ids are his, as the system says; None for one that is not there, or has several."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith("Uid:"):
+                [uid] = set(line.split()[1:])
+                return int(uid)
+    return None
+
+
+def _seconds(value: object) -> float | None:
+    """A time limit as it is stated, where it is one."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LONGEST:
+        return float(value)
+    return None
+
+
 def read(document: bytes | str) -> dict[str, object]:
     """What the lock file holds; nothing where that is damaged."""
     try:
         found = json.loads(document)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

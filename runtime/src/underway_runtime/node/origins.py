@@ -68,10 +68,17 @@ class Origins:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Origins:
         return cls(
-            [Setting(tuple(path), value, where) for path, value, where in document["settings"]],
-            dict(document["variables"]),
-            set(map(tuple, document["secrets"])),
+            [Setting(_path(path), value, str(where)) for path, value, where in document["settings"]],
+            {str(name): str(where) for name, where in document["variables"].items()},
+            set(map(_path, document["secrets"])),
         )
+
+
+def _path(keys: Any) -> Path:
+    """As it is in a file, which another user may have written. Raises ValueError."""
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise ValueError("it names a key that is none")
+    return tuple(keys)
 
 
 recording: ContextVar[Origins | None] = ContextVar("underway_origins", default=None)

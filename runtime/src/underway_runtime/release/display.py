@@ -26,7 +26,7 @@ def one_line(value: object, limit: int = LINE) -> str:
         text, more = text[:limit], f"… ({len(text) - limit} more characters)"
     text = text.replace("\r\n", " ").replace("\n", " ").replace("\t", " ")
     if not text.isprintable():
-        text = "".join(each if each.isprintable() else _escaped(each) for each in text)
+        text = "".join(map(escaped, text))
     return text + more
 
 
@@ -41,10 +41,13 @@ def many_lines(value: object, limit: int = LINES) -> str:
     return "\n".join([*shown, f"… ({len(lines) - limit} more lines)"] if len(lines) > limit else shown)
 
 
-def _escaped(character: str) -> str:
-    r"""
-    >>> [_escaped(each) for each in "\x1b\x9b\u202e\ud800"]
-    ['\\x1b', '\\x9b', '\\u202e', '\\ud800']
+def escaped(character: str) -> str:
+    r"""A character, as it is written in Python where it is none of writing.
+
+    >>> [escaped(each) for each in "a\x1b\x9b\u202e\ud800"]
+    ['a', '\\x1b', '\\x9b', '\\u202e', '\\ud800']
     """
+    if character.isprintable():
+        return character
     number = ord(character)
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"

@@ -9,30 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from . import openat
+
 
 def replace(path: Path, text: str, mode: int) -> None:
     """Put `text` in place of `path`, with these permissions from its first moment on: temporary file, fsync, rename.
 
-    Raises OSError; then what was there before is still there.
+    The directory may be that of another user, as `openat` has it. Raises OSError; then what was there before is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()  # of a process that had our pid and died
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, mode)  # whatever the umask
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.rename(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    with openat.directory(path.parent) as place:
+        place.replace(path.name, text.encode(), mode)
 
 
 @contextlib.contextmanager
@@ -52,8 +38,8 @@ def written(path: Path) -> Iterator[BinaryIO]:
 
 def clear(path: Path) -> None:
     """Remove what a `replace` of this file left beside it when it died. For the only one who writes it."""
-    for temporary in path.parent.glob(f".{path.name}.*"):
-        temporary.unlink(missing_ok=True)
+    with openat.directory(path.parent) as place:
+        place.clear(path.name)
 
 
 def sync_directory(path: Path) -> None:

@@ -321,7 +321,7 @@ def _parse(data: bytes) -> dict[str, Record]:
         texts = (record.release_id, record.when, record.failed or "", record.installed or "", record.left or "")
         if record.state not in ("unpacked", "permanent", "old") or not all(map(_is_text, texts)):
             raise ValueError(f"what it says of {name!r} is not a record")
-    return {name: _by_hand(record) for name, record in ledger.items()}
+    return {name: _by_hand(_printable(record)) for name, record in ledger.items()}
 
 
 def _by_hand(record: Record) -> Record:
@@ -329,6 +329,12 @@ def _by_hand(record: Record) -> Record:
     if record.failed is not None and record.failed.startswith(ROLLED_BACK):
         return replace(record, failed=None, left=record.failed)
     return record
+
+
+def _printable(record: Record) -> Record:
+    """What it says to people, as a terminal may have it; the file is the service's."""
+    failed, left = (None if text is None else display.one_line(text) for text in (record.failed, record.left))
+    return replace(record, when=display.one_line(record.when, 40), failed=failed, left=left)
 
 
 def _is_text(value: object) -> bool:

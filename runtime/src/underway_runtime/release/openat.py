@@ -105,6 +105,17 @@ class Directory:
             raise
         return descriptor
 
+    def socket(self, name: str) -> int:
+        """A descriptor of a socket file, to connect to by ``/proc/self/fd``. Raises OSError for what is none."""
+        try:
+            descriptor = self._open(name, _SEARCH)
+        except OSError as error:
+            raise self._explained(error, name) from None
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.ENOTSOCK, "it is not a socket", f"{self.path}/{name}")
+        return descriptor
+
     def read(self, name: str, limit: int = LARGEST, *, of_owner: bool = False) -> bytes:
         """A file of this directory. With `of_owner` it must belong to the directory's owner, as a secret has to: what root alone may
         read is not to be had by a link or a name that leads to it.
@@ -280,6 +291,17 @@ def is_there(base: Path, path: Path) -> bool:
     try:
         with directory(base, *parts) as place:
             return place.status(name) is not None
+    except FileNotFoundError:
+        return False
+
+
+def is_file(base: Path, path: Path) -> bool:
+    """The same of a regular file. Raises OSError where something else has its name."""
+    *parts, name = _below(base, path)
+    try:
+        with directory(base, *parts) as place:
+            os.close(place.open(name, os.O_RDONLY))
+            return True
     except FileNotFoundError:
         return False
 

@@ -1,40 +1,36 @@
 """check: all that can be found out about a version before it is installed, and what installing it would do.
 
 What is on disk is compared first. What is damaged or does not fit this host is not executed; all else is tried in an
-interpreter of that version (`scratch`), with the environment of the running node's keeper, which a new node will have too.
+interpreter of that version (`scratch`), as the user who runs the node (`trial`).
 Nothing is asked of the node but its status, and where a relup leads there, whether it could become the version as it is.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
-import signal
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ..node import bootconfig, lock
+from ..node import bootconfig
 from ..node.control.client import Place, connect
 from ..node.origins import printable
-from ..node.settings import DRAIN_TIMEOUT, OF_A_VERSION, Settings
+from ..node.settings import DRAIN_TIMEOUT, Settings
 from ..release import bootscript, verify
 from ..release import ledger as ledgers
 from ..release.directory import VersionDirectory
+from ..release.display import one_line
 from ..release.errors import UnderwayError, listing
 from .change import AS_ASKED, NO_RELUP, How, differences, may_stay
 from .handler import Handler
 from .memory import look
 from .scratch import nothing, started
+from .trial import of_node, trial
 
-_OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-_LAST_WORDS = 2000
-"""Characters of what a trial printed that are shown when it died."""
+_WIDEST = 300
+"""Characters of a value of configuration that are shown."""
 
 
 def check(
@@ -67,7 +63,7 @@ def check(
     if unfit:
         notes.append("it was not tried, because it is damaged or does not fit this host")
     else:
-        with _trial(settings, version, running, status, within) as tried:
+        with trial(settings, version, running, within) as tried:
             found = tried
     reasons += found["problems"]
     way = _way(handler, running, version, found, fresh=fresh)
@@ -121,7 +117,7 @@ def _way(handler: Handler, running: str | None, version: str, found: Mapping[str
     if is_configuration and found["untold"]:
         return _Way("handover", tuple(found["untold"]))
     match _considered(version):
-        case {"how": str(how)}:
+        case {"how": ("configuration" | "hot") as how}:
             return _Way(how)
         case {"unfit": str(reason)}:
             return _Way("handover", (reason,))
@@ -149,9 +145,14 @@ def _drains(settings: Settings, running: str) -> dict[str, float]:
         serving = [each.application for each in started(bootscript.read(place)) if each.start is not None]
         configured = bootconfig.of_running_node(settings)
         values = {} if configured is None else configured.values
-        default = values.get("underway_runtime", {}).get("drain_timeout", DRAIN_TIMEOUT)
-        return {name: float(values.get(name, {}).get("drain_timeout") or default) for name in serving}
+        default = _seconds(values.get("underway_runtime", {}).get("drain_timeout")) or DRAIN_TIMEOUT
+        return {name: _seconds(values.get(name, {}).get("drain_timeout")) or default for name in serving}
     return {}
+
+
+def _seconds(value: object) -> float | None:
+    """As the node has written it down, where it is a number."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def lines(outcome: Mapping[str, Any]) -> list[str]:
@@ -170,9 +171,9 @@ def lines(outcome: Mapping[str, Any]) -> list[str]:
     for row in outcome["configuration"] or ():
         match row:
             case {"before": before, "after": after}:
-                what = f"{printable(before)} becomes {printable(after)}"
+                what = f"{_short(before)} becomes {_short(after)}"
             case {"after": value} | {"before": value}:
-                what = printable(value)
+                what = _short(value)
         found.append(f"  {row['change']:<8} {row['key']}: {what}")
     closed = {"new": "would be bound for {}", "gone": "would be closed, of {}"}
     found += [
@@ -189,6 +190,10 @@ def lines(outcome: Mapping[str, Any]) -> list[str]:
     return [*found, *(f"  note     {note}" for note in (*notes, *outcome["notes"]))]
 
 
+def _short(value: Any) -> str:
+    return one_line(printable(value), _WIDEST)
+
+
 def host_problems(place: VersionDirectory) -> list[str]:
     """Why this host's C library can't run a version; as the launcher finds out too."""
     with contextlib.suppress(OSError, ValueError):
@@ -203,82 +208,16 @@ def host_problems(place: VersionDirectory) -> list[str]:
     return []
 
 
-@contextlib.contextmanager
-def _trial(
-    settings: Settings, version: str, running: str | None, status: Mapping[str, Any], within: float
-) -> Iterator[dict[str, Any]]:
-    """What `scratch` finds in an interpreter of that version. All that it starts ends with it."""
-    with tempfile.TemporaryDirectory(prefix="underway-check-") as place:
-        report, output = Path(place, "report"), Path(place, "output")
-        keeper = status.get("keeper")
-        command = [str(settings.directory.command(settings.name)), "scratch", str(report), str(int(within) + 1)]
-        command += [running] if running is not None else []
-        with output.open("wb") as stream:
-            process = subprocess.Popen(
-                command,
-                cwd=_working_directory(keeper),
-                env={**_environment(settings, keeper), "RELEASE_VSN": version, "TMPDIR": place},
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-            )
-            try:
-                ended: int | None = process.wait(within)
-            except subprocess.TimeoutExpired:
-                ended = None
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        yield _found(report, output, ended, within)
-
-
-def _found(report: Path, output: Path, ended: int | None, within: float) -> dict[str, Any]:
-    doing = "its start"
-    with contextlib.suppress(OSError, ValueError):
-        for line in report.read_text(encoding="utf-8").splitlines():
-            match json.loads(line):
-                case {"found": dict(found)}:
-                    return found
-                case {"begin": str(doing)}:
-                    pass
-    if ended is None:
-        problem = f"{doing} has not come to an end within {within:g} s, and was killed"
-    else:
-        how = f"signal {-ended}" if ended < 0 else f"status {ended}"
-        said = output.read_text(encoding="utf-8", errors="replace")[-_LAST_WORDS:].strip()
-        problem = f"{doing} ended the process, with {how}" + (f"; it said: {said}" if said else "")
-    return {**nothing(), "problems": [problem]}
-
-
-def _environment(settings: Settings, keeper: int | None) -> dict[str, str]:
-    """What the keeper was started with, and its next node will have; of another user's keeper this command's own."""
-    environ = dict(os.environ)
-    with contextlib.suppress(OSError, ValueError):
-        text = os.fsdecode(Path(f"/proc/{keeper}/environ").read_bytes())
-        environ = dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
-    own = f"{settings.place.path}/"
-    ours = [name for name in OF_A_VERSION if environ.get(name, "").startswith(own)]
-    return {name: value for name, value in environ.items() if name not in (*ours, *_OF_SYSTEMD)}
-
-
-def _working_directory(keeper: int | None) -> str | None:
-    place = f"/proc/{keeper}/cwd"
-    return place if keeper is not None and os.access(place, os.X_OK) else None
-
-
 def _status(settings: Settings) -> dict[str, Any]:
-    """What the running node says of itself; only its keeper where it can't be asked."""
+    """What the running node says of itself, its pid only where that is a process of the node's user; nothing where it can't be asked."""
     with contextlib.suppress(UnderwayError):
         connection = connect(Place(os.environ))
         try:
-            status: dict[str, Any] = connection.ask({"do": "status"})["status"]
+            status = connection.status()
         finally:
             connection.close()
-        return status
-    keeper = lock.find(settings.tmp, settings.name)
-    return {} if keeper is None else {"keeper": keeper.pid}
+        return {**status, "pid": of_node(settings, status["pid"])}
+    return {}
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -109,10 +109,8 @@ def started_as(settings: Settings) -> str | None:
 
 def _said(settings: Settings, key: str) -> str | None:
     """The version that the node, or the one that was before it, says of itself; None where it says none, or what is not one."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        if names.is_version(value := json.loads(settings.tmp.lock.read_bytes())[key]):
-            return str(value)
-    return None
+    value = lock.said(settings.tmp).get(key)
+    return str(value) if names.is_version(value) else None
 
 
 def _do(handler: Handler, options: Options, environ: Mapping[str, str]) -> Any:

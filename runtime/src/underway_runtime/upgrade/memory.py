@@ -61,8 +61,13 @@ def look(status: Mapping[str, Any], tried: int, root: Path = Path("/")) -> Memor
     host = None
     with contextlib.suppress(OSError, ValueError, IndexError):
         host = int((root / "proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) * 1024
-    limit = min(_left_by_limits(root, status.get("pid")), default=None)
-    return Memory(status.get("memory"), tried, host, limit)
+    limit = min(_left_by_limits(root, _count(status.get("pid"))), default=None)
+    return Memory(_count(status.get("memory")), tried, host, limit)
+
+
+def _count(value: object) -> int | None:
+    """A number as the node states it, where it is one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _left_by_limits(root: Path, pid: int | None) -> Iterator[int]:

@@ -16,6 +16,7 @@ from contextlib import closing
 from typing import Any
 
 from ..node import events
+from ..node.control import answers
 from ..node.control.client import Connection, Place, connect
 from ..node.control.successor import hand_over
 from ..release.errors import UnderwayError, UndoneError
@@ -44,7 +45,7 @@ def stand(handler: Handler, place: Place, installed: dict[str, Any]) -> None:
 
 def _missed(connection: Connection, version: str) -> list[str]:
     """The gates that do not hold. Raises UnderwayError when the node has gone, or is another."""
-    if (runs := connection.ask({"do": "status"})["status"]["version"]) != version:
+    if (runs := connection.status()["version"]) != version:
         raise UnderwayError(f"{runs} runs")
-    tried: list[dict[str, Any]] = connection.ask({"do": "gates"})["gates"]
+    tried = answers.gates(connection.ask({"do": "gates"})["gates"])
     return [f"{each['gate']}: {'; '.join(each['attempts'])}" for each in tried if not each["passed"]]

@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..release import archive, delta, layout, ledger, ownership, signature, verify
-from ..release.directory import ReleaseDirectory
+from ..release import archive, delta, layout, ledger, openat, ownership, signature, verify
+from ..release.directory import ReleaseDirectory, VarDirectory
 from ..release.errors import BusyError, DamagedRelease, UnderwayError, listing
 from ..release.files import sync_tree
 from ..release.ledger import Record
@@ -193,7 +193,7 @@ def _admitted(handler: Handler, what: str, trust: Trust, here: tree.Known) -> tu
     own = here.manifests.get(handler.own_version)
     if own is None:
         raise DamagedRelease(f"{handler.directory.version(handler.own_version).manifest} can't be read; restore it")
-    file = _find(handler.var.incoming, own.name, what, here.manifests)
+    file = _find(handler.var, own.name, what, here.manifests)
     return file, signature.admit(
         file,
         allowed_signers=trust.allowed_signers,
@@ -219,18 +219,30 @@ def _names_file(what: str) -> bool:
     return "/" in what or what.endswith(_SUFFIXES)
 
 
-def _find(incoming: Path, name: str, what: str, versions: Iterable[str]) -> Path:
+def _find(var: VarDirectory, name: str, what: str, versions: Iterable[str]) -> Path:
+    incoming = var.incoming
     if _names_file(what):
         file = Path(what).absolute()
-        return file if "/" in what or file.exists() else incoming / what
+        if "/" in what or file.exists():
+            return file
+        _is_in(var, incoming / what)  # or it is said why not
+        return incoming / what
     archives = [archive.path(incoming, name, what, kind) for kind in ("zst", "gz")]
     candidates = [*archives, *(delta.path(incoming, name, version, what) for version in versions)]
     for file in candidates:
-        if file.exists():
+        if _is_in(var, file):
             return file
     raise UnpackRefused(
         f"version {what} is neither here nor in {incoming}: there is no {candidates[0].name} and no delta to it"
     )
+
+
+def _is_in(var: VarDirectory, file: Path) -> bool:
+    """Whether it is in ``var/incoming``, and not a link or a device that the service's user has put there."""
+    try:
+        return openat.is_file(var.path, file)
+    except OSError as error:
+        raise UnpackRefused(f"{error.filename or file} can't be taken: {error.strerror}") from None
 
 
 def _bring_in(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 import time
 
-from ...release import names
+from ...release import names, openat
 from ...release.errors import UnderwayError, UsageError
 from .. import cookie
-from . import frames, handshake
+from . import answers, frames, handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from .frames import Message
 
@@ -52,6 +54,8 @@ class Connection:
         self._socket = connected
         self._name = name
         self._received = b""
+        self.is_ours = _is_ours(connected)
+        """Whether what listens is of our own user."""
         self.boot: object = None
 
     def send(self, message: Message) -> None:
@@ -73,9 +77,14 @@ class Connection:
             raise UnderwayError(f"{self._name} does not answer; is it being restarted?") from None
         except OSError as error:
             raise self._gone(error) from None
+        message = answers.taken(message)
         if "error" in message:
             raise UnderwayError(str(message["error"]))
         return message
+
+    def status(self) -> dict[str, Any]:
+        """What the node says of itself. Raises UnderwayError, also when that is not what a status has to be."""
+        return answers.status(self.ask({"do": "status"}), self._name)
 
     def ask(self, request: Message) -> Message:
         """Send a message and return the next."""
@@ -163,17 +172,19 @@ def connect(place: Place, patience: float = PATIENCE) -> Connection:
 
 
 def _connect(connected: socket.socket, path: str) -> None:
-    """Connect by the directory, since the address of a socket file is at most 107 bytes."""
-    directory, name = os.path.split(path)
+    """Connect by descriptors: the address of a socket file is at most 107 bytes, and its directory another user's."""
     if not os.path.isdir("/proc/self/fd"):
         connected.connect(path)
         return
-    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    above, name = os.path.split(path)
+    var, run = os.path.split(above)
+    with openat.directory(var, run) as directory:
+        descriptor = directory.socket(name)
     end = time.monotonic() + PATIENCE
     try:
         while True:
             try:
-                connected.connect(f"/proc/self/fd/{descriptor}/{name}")
+                connected.connect(f"/proc/self/fd/{descriptor}")
                 return
             except BlockingIOError:  # the queue of those who connect is full
                 if time.monotonic() >= end:
@@ -181,3 +192,10 @@ def _connect(connected: socket.socket, path: str) -> None:
                 time.sleep(0.01)
     finally:
         os.close(descriptor)
+
+
+def _is_ours(connected: socket.socket) -> bool:
+    if not hasattr(socket, "SO_PEERCRED"):
+        return False
+    uid = int.from_bytes(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[4:8], sys.byteorder)
+    return uid == os.geteuid()

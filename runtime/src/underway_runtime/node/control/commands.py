@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ...release.display import many_lines
 from ...release.errors import UnderwayError, UsageError
 from .client import Place
 
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return run(list(arguments), Place(environ))
     except UnderwayError as error:
         sys.stdout.flush()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {many_lines(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -7,6 +7,7 @@ import os
 import sys
 
 from ..lines import editor
+from . import answers
 from .client import connect
 from .shown import until_answer
 
@@ -79,7 +80,7 @@ def _edited(connection: Connection, place: Place) -> Iterator[None]:
         nonlocal matches
         if number == 0:
             connection.send({"complete": text})
-            matches = until_answer(connection)["matches"]
+            matches = answers.texts(until_answer(connection)["matches"])
         return matches[number] if number < len(matches) else None
 
     file = _history_file(place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ...release.errors import UnderwayError
+from . import answers
 from .client import NotRunning, connect
 
 TO_COME = 120.0
@@ -23,7 +24,7 @@ def run(place: Place, *, graceful: bool = False) -> int:
         hand_over(place, "", f"restart-{os.getpid()}", 0)
         return 0
     old = connect(place)
-    within = float(old.ask({"do": "restart"})["within"])
+    within = answers.seconds(old.ask({"do": "restart"})["within"])
     if not old.wait_for_end(within):
         raise UnderwayError(
             f"{place.name} was told to restart, and has not stopped within {within:g} s; its log says what it waits for"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from . import answers
 from .client import connect
 from .shown import until_answer
 
@@ -23,6 +24,6 @@ def run(place: Place, code: str) -> int:
     connection = connect(place)
     try:
         connection.send({"do": "rpc", "code": code})
-        return int(until_answer(connection)["status"])
+        return answers.exit_status(until_answer(connection)["status"])
     finally:
         connection.close()

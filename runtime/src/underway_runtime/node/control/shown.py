@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from ...release.display import escaped
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
@@ -32,16 +34,19 @@ def until_answer(connection: Connection, interrupts: int = 1) -> Message:
         while True:
             match message := connection.receive():
                 case {"out": str(text)}:
-                    _write(1, text)
+                    _write(1, text, connection.is_ours)
                 case {"err": str(text)}:
-                    _write(2, text)
+                    _write(2, text, connection.is_ours)
                 case _:
                     return message
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _write(descriptor: int, text: str) -> None:
+def _write(descriptor: int, text: str, is_ours: bool) -> None:
+    """As it is, into a file or a pipe; what another user's node prints is not to do something at our terminal."""
+    if not is_ours and os.isatty(descriptor):
+        text = "".join(each if each in "\n\t" else escaped(each) for each in text)
     data = text.encode(errors="backslashreplace")
     while data:
         data = data[os.write(descriptor, data) :]

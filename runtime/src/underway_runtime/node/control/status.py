@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from ...release.display import many_lines
 from ...release.errors import EXIT_FAILED
 from .client import NotRunning, connect
 
@@ -23,9 +24,9 @@ def run(place: Place, *, as_json: bool) -> int:
         if not as_json:
             raise
         print(json.dumps({"name": place.name, "state": "not running"}))
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {many_lines(error)}", file=sys.stderr)
         return EXIT_FAILED
-    status = connection.ask({"do": "status"})["status"]
+    status = connection.status()
     connection.close()
     print(json.dumps(status, indent=1) if as_json else text(status))
     return 0
@@ -34,7 +35,7 @@ def run(place: Place, *, as_json: bool) -> int:
 def metrics(place: Place) -> int:
     """Print what Prometheus reads. Raises NotRunning, and UnderwayError when the node can't be asked."""
     connection = connect(place)
-    sys.stdout.write(str(connection.ask({"do": "metrics"})["metrics"]))
+    sys.stdout.write(many_lines(connection.ask({"do": "metrics"})["metrics"], limit=100_000))
     connection.close()
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ...release.errors import BusyError, UnderwayError, UndoneError
+from . import answers
 from .client import connect
 
 TYPE_CHECKING = False
@@ -46,7 +47,7 @@ def hand_over(place: Place, version: str, identity: str, to_commit: float) -> di
     try:
         new = _next(place, old)
         ready = new.ask({"do": "ready"})
-        status: dict[str, Any] = new.ask({"do": "status"})["status"]
+        status: dict[str, Any] = new.status()
     except UnderwayError as error:
         if "gone" in answer:
             raise UnderwayError(f"the node that ran has ended before {who} had taken over: {error}") from None
@@ -80,9 +81,9 @@ def install(place: Place, version: str, identity: str, to_commit: float) -> tupl
     node = connect(place)
     try:
         answer = node.ask({"do": "install", "version": version, "id": identity, "to_commit": to_commit})
-        status: dict[str, Any] = node.ask({"do": "status"})["status"]
+        status: dict[str, Any] = node.status()
     except UnderwayError as error:
-        new = _next(place, node).ask({"do": "status"})["status"]  # or none has come back, which that raises
+        new = _next(place, node).status()  # or none has come back, which that raises
         raise UndoneError(f"{version} ended the process, and {new['version']} is started", str(error)) from None
     finally:
         node.close()
@@ -92,4 +93,6 @@ def install(place: Place, version: str, identity: str, to_commit: float) -> tupl
         raise StaysError(f"{version} has failed, and runs on: {answer['stays']}", answer["failed"])
     if "failed" in answer:
         raise UndoneError(f"{version} has failed, and what ran before runs on", answer["failed"])
+    if "unfit" not in answer:
+        answers.become(answer)
     return answer, status

@@ -1,0 +1,273 @@
+"""`var` belongs to whoever runs the service: what is put there neither steers root's commands nor is written through."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from grounds import OPERATOR, PLACE, SERVICE, STRANGER, Ground
+
+READERS = {
+    "RELEASES": ("releases", "rollback"),
+    "COOKIE": ("status",),
+    "run/lock": ("pid", "stop", "releases"),
+    "run/control": ("status",),
+    "run/hello-1-0.config": ("config", "check 2"),
+    "journal/replaced": ("releases",),
+    "start.data": ("version", "releases"),
+    "log/hello.log.1": ("logs",),
+}
+"""By file, commands that read it."""
+NODES_WORDS = "\x1b]0;owned\x07\x1b[2J\u202e\r"
+"""What a terminal would obey."""
+
+
+def node_of_the_service(ground: Ground, **status: object) -> None:
+    """A process of the service's user that holds the lock, has the cookie, and answers as it likes."""
+    code = FAKE_NODE.replace("STATUS", repr(json.dumps({**STATUS, **status})))
+    process = ground.spawn(SERVICE, ground.interpreter, "-I", "-S", "-c", code, PYTHONPATH=str(ground.inside))
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == "listens\n", line + process.stdout.read()
+
+
+STATUS = {
+    "name": "hello", "version": "1", "release_id": "x", "state": "running", "uptime": 1.0, "pid": 1, "keeper": 1, "starts": 1,
+    "children": [], "not_handed_over": [], "memory": 1, "changed": {"time": "now", "what": "running"},
+    "loop": {"answers": True, "seconds": 0.0}, "applications": [],
+}  # fmt: skip
+
+FAKE_NODE = f"""
+import fcntl, glob, json, os, socket, sys
+os.chdir("{PLACE}/hello/var")
+sys.path.insert(0, glob.glob("{PLACE}/hello/lib/underway_runtime-*")[0])
+from underway_runtime.node.control import frames, handshake
+os.makedirs("run", exist_ok=True)
+with open("COOKIE", "w") as file:
+    os.fchmod(file.fileno(), 0o600)
+    file.write("secret")
+lock = open("run/lock", "w+")
+fcntl.flock(lock, fcntl.LOCK_EX)
+status = json.loads(STATUS)
+status = {{**status, "pid": os.getpid(), **{{k: v for k, v in status.items() if k == "pid" and v != 1}}}}
+lock.write(json.dumps({{"pid": os.getpid(), "node": os.getpid(), "version": "1", "started_as": "1"}}))
+lock.flush()
+server = socket.socket(socket.AF_UNIX)
+server.bind("run/control")
+server.listen()
+print("listens", flush=True)
+def read(conversation):
+    size = int.from_bytes(conversation.recv(4, socket.MSG_WAITALL), "big")
+    return json.loads(conversation.recv(size, socket.MSG_WAITALL))
+while True:
+    conversation, _ = server.accept()
+    try:
+        greeting = {{"underway": handshake.VERSION, "boot": "b", "nonce": "00" * 32, "pid": os.getpid()}}
+        conversation.sendall(frames.encode(greeting))
+        answer = read(conversation)
+        conversation.sendall(frames.encode({{"proof": handshake.proof("secret", "node", greeting, answer["nonce"])}}))
+        while True:
+            asked = read(conversation)["do"]
+            said = {{"status": {{"status": status}}}}.get(asked, status.get("answers", {{}}).get(asked, {{"error": status["name"]}}))
+            conversation.sendall(frames.encode(said))
+    except Exception as error:
+        print(repr(error), flush=True)
+    conversation.close()
+"""
+
+
+HOLDER = f"""
+import fcntl, os, time
+os.chdir("{PLACE}/hello/var")
+os.makedirs("run", exist_ok=True)
+open("pid", "w").write(str(os.getpid()))
+lock = open("run/lock", "w+")
+fcntl.flock(lock, fcntl.LOCK_EX)
+lock.write('{{"pid": PID, "node": PID}}')
+lock.flush()
+print("held", flush=True)
+time.sleep(100)
+"""
+
+
+def test_the_service_runs_and_root_asks_it(ground: Ground) -> None:
+    """Without an attack all is as it should be: the service's user starts a node, and root sees it, tries 2 and installs it."""
+    ground.start()
+    assert "hello 1 is running" in ground.hello(OPERATOR, "status").stdout
+    checked = ground.hello(OPERATOR, "check", "2")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert ground.hello(OPERATOR, "eval", "print(6 * 7)").stdout == "42\n"
+    assert ground.hello(OPERATOR, "upgrade", "2").returncode == 0
+    assert "hello 2 is running" in ground.hello(OPERATOR, "status").stdout
+    assert {path.lstat().st_uid for path in [ground.var, *ground.var.rglob("*")]} == {SERVICE}
+    assert ground.hello(SERVICE, "releases").returncode == 0
+    stopped = ground.hello(OPERATOR, "stop")
+    assert stopped.returncode == 0, stopped.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["journal", "journal/uses.jsonl", "journal/uses.jsonl.1", "journal/upgrades.jsonl", "transaction"]
+)
+@pytest.mark.parametrize("kind", ["link", "FIFO", "device", "directory"])
+def test_nothing_is_written_through_what_is_planted(ground: Ground, name: str, kind: str) -> None:
+    """Root's eval and install neither write nor make nor give away what a name in `var` leads to, and wait for nothing."""
+    victim = ground.victim()
+    where = ground.look(PLACE / "outside")
+    where.mkdir(exist_ok=True)
+    target = PLACE / "outside" if name == "journal" else victim
+    if "/" in name:
+        ground.as_service("os.mkdir('journal')")
+    match kind:
+        case "link":
+            ground.as_service(f"os.symlink({str(target)!r}, {name!r})")
+        case "FIFO":
+            ground.as_service(f"os.mkfifo({name!r})")
+        case "device":
+            os.mknod(ground.var / name, 0o666 | 0o20000, os.makedev(1, 5))
+        case "directory":
+            ground.as_service(f"os.makedirs({name!r} + '/in the way')")
+    for words in (["eval", "1"], ["commit"], ["create-releases"]):
+        done = ground.hello(OPERATOR, *words)
+        assert "Traceback" not in done.stderr
+    assert ground.look(victim).read_text() == "whole"
+    assert (where.stat().st_uid, [*where.iterdir()]) == (OPERATOR, [])
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("kind", ["FIFO", "device", "link", "huge", "socket", "deep"])
+def test_no_command_waits_for_or_swallows_what_is_planted(ground: Ground, name: str, kind: str) -> None:
+    """Each command of root's comes to an end with a sentence, whatever stands in the place of a file of `var`."""
+    if (name, kind) == ("log/hello.log.1", "huge"):
+        pytest.skip("a log is shown to its end, in pieces")
+    if name in ("COOKIE", "run/hello-1-0.config"):  # they are read while a node runs
+        ground.start()
+        ground.as_service(
+            f"import glob; [os.remove(each) for each in ('COOKIE', *glob.glob('run/*.config')) if each[:3] == {name[:3]!r}]"
+        )
+    secret = ground.victim("secret", "3.11.7 top-secret-of-root\n")
+    ground.as_service(f"os.makedirs(os.path.dirname({name!r}) or '.', exist_ok=True)")
+    match kind:
+        case "FIFO":
+            ground.as_service(f"os.mkfifo({name!r})")
+        case "device":
+            os.mknod(ground.var / name, 0o666 | 0o20000, os.makedev(1, 5))
+        case "link":
+            ground.as_service(f"os.symlink({str(secret)!r}, {name!r})")
+        case "huge":
+            ground.as_service(f"open({name!r}, 'w'); os.truncate({name!r}, 1 << 40)")
+        case "socket":
+            ground.as_service(f"import socket; s = socket.socket(socket.AF_UNIX); s.bind({name!r})")
+        case "deep":
+            ground.as_service(f"open({name!r}, 'w').write('[' * 100000)")
+    limited = ["/bin/sh", "-c", 'ulimit -v 1000000; exec "$@"', "sh", str(ground.inside / "bin/hello")]
+    for command in READERS[name]:
+        done = ground.run(OPERATOR, *limited, *command.split(), timeout=30)
+        said = done.stdout + done.stderr
+        assert "Traceback" not in said, (command, said)
+        assert "MemoryError" not in said, (command, said)
+        assert "top-secret-of-root" not in said
+    ground.assert_nobody_was(OPERATOR)
+
+
+def test_a_cookie_that_leads_to_a_file_of_roots_is_not_read(ground: Ground) -> None:
+    """Neither a link nor another name of root's file is taken for the cookie: its proof would tell the service what is in it."""
+    secret = ground.victim("shadow", "root-secret")
+    node_of_the_service(ground)
+    for plant in (f"os.remove('COOKIE'); os.symlink({str(secret)!r}, 'COOKIE')",):
+        ground.as_service(plant)
+        done = ground.hello(OPERATOR, "status")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "it is a link in a directory that others may write" in done.stderr
+    (ground.var / "COOKIE").unlink()
+    os.link(ground.look(secret), ground.look(PLACE) / "hello/var/COOKIE")
+    done = ground.hello(OPERATOR, "status")
+    assert done.returncode == 1
+    assert "it belongs to user 0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pid": "../../etc"},
+        {"pid": -1},
+        {"pid": False},
+        {"keeper": "../self"},
+        {"memory": "x"},
+        {"version": "../../var/evil"},
+        {"children": [1, "x"]},
+        {"applications": [["a"]]},
+        {"loop": None},
+        {"uptime": 1e400},
+        {"changed": {"time": 1, "what": "x"}},
+        {"name": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_a_status_that_is_none_is_said_so(ground: Ground, wrong: dict[str, object]) -> None:
+    """What a node says of itself is looked at field by field; what does not fit is named, and root's commands go no further with it."""
+    node_of_the_service(ground, **wrong)
+    for command in ("status", "status --json", "check 2"):
+        done = ground.hello(OPERATOR, *command.split())
+        assert "Traceback" not in done.stderr
+        if command != "check 2":
+            assert done.returncode == 1
+            assert "hello is no" in done.stderr.replace("hello is not a", "hello is no")
+    ground.assert_nobody_was(OPERATOR)
+
+
+def test_what_a_terminal_would_obey_is_escaped(ground: Ground) -> None:
+    """In the status, in errors of the node, in the reasons of the ledger, in who holds the transaction, and in its configuration."""
+    said = []
+    node_of_the_service(
+        ground,
+        name=NODES_WORDS,
+        state=NODES_WORDS,
+        applications=[{"name": NODES_WORDS, "version": NODES_WORDS, "mode": NODES_WORDS, "state": NODES_WORDS}],
+        changed={"time": NODES_WORDS, "what": NODES_WORDS},
+    )
+    said += [ground.hello(OPERATOR, *words) for words in (["status"], ["metrics"], ["rpc", "1"])]
+    ground.again()
+    record = {"state": "unpacked", "release_id": NODES_WORDS, "when": NODES_WORDS, "failed": NODES_WORDS}
+    ledger = {"format": 1, "releases": {"2": record, "1": {**record, "state": "permanent"}}}
+    about = dict.fromkeys(("pid", "command", "user"), NODES_WORDS) | {"since": "2026-01-01T00:00:00Z"}
+    ground.as_service(f"open('RELEASES', 'w').write({json.dumps(ledger)!r})")
+    said += [ground.hello(OPERATOR, *words.split()) for words in ("releases", "check 2", "check 2 --json", "install 2")]
+    code = f"import fcntl, time\nf = open('{PLACE}/hello/var/transaction', 'w+')\nfcntl.flock(f, fcntl.LOCK_EX)\n"
+    code += f"f.write({json.dumps(about)!r})\nf.flush()\nprint('held', flush=True)\ntime.sleep(100)"
+    process = ground.spawn(SERVICE, ground.interpreter, "-I", "-S", "-c", code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    held = ground.hello(OPERATOR, "commit", "2")
+    assert held.returncode == 75
+    for done in [*said, held]:
+        shown = (done.stdout + done.stderr).replace("\n", "")
+        assert shown
+        assert "Traceback" not in shown
+        assert shown.isprintable(), shown
+
+
+def test_a_lock_that_names_another_process_stops_nobody(ground: Ground) -> None:
+    """Root's `stop` sends a signal to one process, which is one of the service's user."""
+    other = ground.spawn(OPERATOR, "/bin/sleep", "100")
+    for pid in ("-1", "0", "1", "true", '"1"', "1e3", str(1 << 40), "null"):
+        holder = ground.spawn(SERVICE, ground.interpreter, "-I", "-S", "-c", HOLDER.replace("PID", pid))
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        done = ground.hello(OPERATOR, "stop")
+        assert done.returncode == 1, (pid, done)
+        assert "Traceback" not in done.stderr
+        assert (holder.poll(), other.poll()) == (None, None)
+        ground.run(OPERATOR, "/bin/sh", "-c", f"kill -KILL $(cat {PLACE}/hello/var/pid)")
+        holder.communicate()
+
+
+def test_a_stranger_gets_nowhere(ground: Ground) -> None:
+    """Who owns nothing neither asks the node nor changes anything, and is told so."""
+    ground.start()
+    for command in ("status", "rpc 1", "restart", "stop", "install 2", "commit 2", "remove 2", "unpack 3", "rollback"):
+        done = ground.hello(STRANGER, *command.split())
+        assert done.returncode == 1, (command, done)
+        assert "Traceback" not in done.stderr
+    assert "hello 1 is running" in ground.hello(SERVICE, "status").stdout
