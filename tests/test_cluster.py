@@ -218,9 +218,10 @@ def test_without_certificates_nothing_leaves_the_machine(make: MakeNode) -> None
     nodes = Nodes(make)
     section = nodes.section("master", "127.0.0.1", "master", certificates=None)
     away = nodes.start(section | {"name": "away", "listen": "192.0.2.1:8786"})
-    worker = nodes.start(nodes.section("w1", "127.0.0.1", "worker", certificates=None))
+    cookie = {"RELEASE_COOKIE": "both-have-it"}
+    worker = nodes.start(nodes.section("w1", "127.0.0.1", "worker", certificates=None), cookie)
 
-    nodes.start(section | {"workers": ["w1"]}).ready()
+    nodes.start(section | {"workers": ["w1"]}, cookie).ready()
     assert away.ends() == 1
     assert "there are no certificates, and 192.0.2.1 can be reached from elsewhere" in away.log.read_text()
     worker.says("w1 has joined")

@@ -47,7 +47,7 @@ def test_an_actor_keeps_its_state_and_counts_by_the_new_code(nodes: Nodes) -> No
     assert [member.node for member in (master, worker)] == before
     assert master.rpc(COUNT) == "16"
     late = later(nodes)
-    late.ready()
+    late.says("w2 has joined")
     assert master.rpc("print(sorted(each.name for each in cluster.members()))") == "['w1', 'w2']"
 
     for member in (master, worker):

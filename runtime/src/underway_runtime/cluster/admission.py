@@ -10,14 +10,19 @@ host                 the side that connects: the TLS handshake, what it dialled 
                      of a name in it. A node connects from the address that it listens on
 role                 `wrong_role`, on both sides: who is dialled as the master has the master's certificate, and everybody
                      says of itself what its certificate says
-release, engine      `differences`, on both sides, before the first message
+not removed          `revocation.reason`, on both sides; and for connections that there are, when the list changes
+cookie               where there are no certificates, `greeting`, on both sides
+release, engine      `differences`, on both sides
 ===================  =================================================================================================
+
+All of it before the engine has read a byte of the other side: its messages are pickled.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import ipaddress
 import os
 import socket
@@ -27,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from ..release.errors import ConfigError, listing
+from . import revocation
 
 ROLES = ("master", "worker")
 ROLE = "underway:role:"
@@ -45,7 +51,10 @@ class Credentials:
         self.role = ""
         self.ends = 0.0
         """When it ends, in seconds since 1970."""
+        self.revoked: dict[str, float] = {}
+        """Who was removed from the cluster, see `revocation`."""
         self._seen: object = None
+        self._seen_revoked: object = None
         problems = []
         for name in (CA, CERTIFICATE, KEY):
             file = directory / name
@@ -55,6 +64,7 @@ class Credentials:
                 problems.append(f"{file} can be read by others; chmod 600 it")
         if problems:
             raise ConfigError(listing("the certificate of this node can't be used:", problems))
+        self.refresh_revoked()
         try:
             self.refresh()
         except OSError as error:
@@ -78,9 +88,25 @@ class Credentials:
         self.ends = ssl.cert_time_to_seconds(shown["notAfter"])
         return True
 
+    def refresh_revoked(self) -> bool:
+        """Read the list of removed hosts where it has changed; whether it has. Raises ConfigError; what was read before goes on."""
+        try:
+            found = os.stat(self.directory / revocation.REVOKED)
+            seen = (found.st_mtime_ns, found.st_ino, found.st_size)
+        except FileNotFoundError:
+            seen = None
+        if seen == self._seen_revoked:
+            return False
+        self._seen_revoked = seen
+        before, self.revoked = self.revoked, revocation.read(self.directory)
+        return before != self.revoked
+
     def _load(self, context: ssl.SSLContext) -> None:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_REQUIRED
+        context.hostname_checks_common_name = False  # of hosts only what is among the subject's other names counts
+        if context.protocol == ssl.PROTOCOL_TLS_SERVER:
+            context.num_tickets = 0  # each connection shows its certificate
         context.load_verify_locations(self.directory / CA)
         context.load_cert_chain(self.directory / CERTIFICATE, self.directory / KEY)
 
@@ -99,6 +125,16 @@ class Credentials:
             with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()
         return sides[0].getpeercert() or {}
+
+
+def digest(directory: Path) -> str:
+    """Of the certificate and the list of removed hosts that are in a directory now. Raises OSError."""
+    found = hashlib.sha256()
+    for name in (CA, CERTIFICATE, revocation.REVOKED):
+        with contextlib.suppress(FileNotFoundError):
+            data = (directory / name).read_bytes()
+            found.update(f"{name} {len(data)}\n".encode() + data)
+    return found.hexdigest()
 
 
 def wrong_role(certificate: Mapping[str, Any], said: object = None, *, wanted: str | None = None) -> str | None:

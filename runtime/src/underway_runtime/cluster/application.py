@@ -40,14 +40,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import cluster
 from ..application import Application
+from ..node import cookie
 from ..node.applications import describe
 from ..node.config import config
 from ..node.logs import log
 from ..node.own import Cluster as Section
 from ..node.settings import START_TIMEOUT, STOP_TIMEOUT, from_environ
-from ..release import ledger
+from ..release import files, ledger
 from ..release.errors import BootError, ConfigError, PeerLost, listing
-from . import place
+from . import admission, place
 from .admission import Credentials
 from .expression import evaluate
 from .members import BEAT, SILENT, Event, Members
@@ -206,7 +207,7 @@ class Cluster(Application):
         master = self._master = await self._open_master(**where)
         await self._open_work(f"{self._engine.SCHEME}://{backend.master}", security)
         self._spawn(master.watch())
-        self._spawn(self._refresh(backend.credentials))
+        self._spawn(self._refresh(backend))
 
     def _within(self) -> float:
         """Seconds for workers to join."""
@@ -244,7 +245,7 @@ class Cluster(Application):
         assert self._section.master is not None
         backend = self._backend(host, port, self._section.master)
         self._spawn(self._join(backend, host, port))
-        self._spawn(self._refresh(backend.credentials))
+        self._spawn(self._refresh(backend))
 
     async def _join(self, backend: Backend, host: str, port: int) -> None:
         """Be a worker, until the master is lost; where that is wanted, again."""
@@ -313,20 +314,27 @@ class Cluster(Application):
         if work is not None:
             await work.close()
 
-    async def _refresh(self, credentials: Credentials | None) -> None:
-        """Take up a new certificate, and say so while the old one is about to end."""
-        told = 0.0
+    async def _refresh(self, backend: Backend) -> None:
+        """Take up a new certificate and a new list of removed hosts, and say so while the old one is about to end."""
+        told, credentials, taken = 0.0, backend.credentials, ""
         while credentials is not None:
             try:
+                now = admission.digest(credentials.directory)
+                if credentials.refresh_revoked():
+                    log(f"cluster: removed hosts are {', '.join(credentials.revoked) or 'none'}")
+                    backend.cut()
                 if credentials.refresh():
                     log("cluster: the certificate was renewed")
-            except OSError as error:
-                log(f"cluster: the certificate in {credentials.directory} can't be used, the old one goes on: {error}")
+                if taken != now:
+                    files.replace(from_environ(os.environ).tmp.certificate, f"{now}\n", 0o644)
+                    taken = now
+            except (OSError, ConfigError) as error:
+                log(f"cluster: what is in {credentials.directory} can't be used, the old goes on: {error}")
             left = (credentials.ends - time.time()) / _DAY
             if left < RENEW and self.loop.time() > told:
                 told = self.loop.time() + _DAY
-                log(f"cluster: the certificate ends in {left:.0f} days; a deploy renews it")
-            await asyncio.sleep(2 * BEAT)
+                log(f"cluster: the certificate ends in {left:.0f} days; `bin/cluster deploy --renew` makes another")
+            await asyncio.sleep(BEAT)
 
     def _backend(self, host: str, port: int, master: str) -> Backend:
         section = self._section
@@ -340,7 +348,7 @@ class Cluster(Application):
                     f"the certificate in {section.certificates} is for a {role}, and this is a {section.mode}"
                 )
         place.refuse_taken(host, port)
-        backend: Backend = self._engine.Backend(self._facts, host, master, credentials, self.members)
+        backend: Backend = self._engine.Backend(self._facts, host, master, credentials, self.members, cookie.held())
         return backend
 
     def _facts(self) -> dict[str, Any]:

@@ -24,16 +24,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..release.errors import ConfigError
 from ..release.files import replace
+from . import revocation
 from .admission import CA, CERTIFICATE, KEY, ROLE, ROLES
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 CA_KEY = "ca.key"
-VALID = timedelta(days=90)
+VALID = timedelta(seconds=revocation.VALID)
 """Of a node's certificate; every deploy makes a new one."""
 _AUTHORITY_VALID = timedelta(days=3650)
-_SLACK = timedelta(hours=1)
+_SLACK = timedelta(seconds=revocation.SLACK)
 """What clocks may differ."""
 
 
@@ -77,11 +78,12 @@ def request(directory: Path, host: str) -> bytes:
 def sign(directory: Path, request: bytes, *, hosts: Sequence[str], role: str, now: datetime | None = None) -> bytes:
     """With the deployer, whose authority is in `directory`: the certificate for a request, in PEM.
 
-    `hosts` are all addresses and names by which the node is reached, and those it calls from; of the request only the key
-    is taken. Raises ConfigError for another role, for no host, and for a request that is not one.
+    `hosts` are all addresses and names by which the node is reached, and those it calls from, as who deploys knows them; of the
+    request only the key is taken. It is none of those that were refused when the host was removed. Raises ConfigError for another
+    role, for no host, and for a request that is not one.
     """
     from cryptography import x509
-    from cryptography.x509.oid import ExtendedKeyUsageOID
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     if role not in ROLES or not hosts:
         raise ConfigError(f"a certificate is for a host and is a master's or a worker's, not {role!r} of {list(hosts)}")
@@ -95,8 +97,10 @@ def sign(directory: Path, request: bytes, *, hosts: Sequence[str], role: str, no
     key = _key(directory / CA_KEY)
     names = [*map(_general_name, dict.fromkeys(hosts)), x509.UniformResourceIdentifier(f"{ROLE}{role}")]
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
+    earliest = datetime.fromtimestamp(revocation.earliest(directory, hosts), UTC)
     return _pem(
-        _builder(asked.subject, authority.subject, asked.public_key(), VALID, now)
+        _builder(subject, authority.subject, asked.public_key(), VALID, max(now or datetime.now(UTC), earliest))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -105,8 +109,9 @@ def sign(directory: Path, request: bytes, *, hosts: Sequence[str], role: str, no
     )
 
 
-def install(directory: Path, leaf: bytes, authority: bytes) -> None:
-    """On a host: put ``ca.pem`` and ``node.pem`` into their places. Raises ConfigError where they don't fit its key."""
+def install(directory: Path, leaf: bytes, authority: bytes, revoked: str | None = None) -> None:
+    """On a host: put ``ca.pem`` and ``node.pem`` into their places, and the list of removed hosts. Raises ConfigError where they
+    don't fit its key."""
     from cryptography import x509
 
     certificate, issuer = (x509.load_pem_x509_certificate(each) for each in (leaf, authority))
@@ -116,6 +121,8 @@ def install(directory: Path, leaf: bytes, authority: bytes) -> None:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, _invalid_signature()):
         raise ConfigError("the certificate is not signed by the authority that came with it") from None
+    if revoked is not None:
+        replace(directory / revocation.REVOKED, revocation.dump(revocation.parse(revoked)), 0o644)
     _write(directory / CA, authority, 0o644)
     _write(directory / CERTIFICATE, leaf, 0o644)
 

@@ -15,6 +15,8 @@ SILENT = 5.0
 """Seconds without a sign of life after which a node counts as lost."""
 BEAT = 1.0
 """Seconds between two signs of life."""
+MOST_REFUSED = 1000
+"""Strangers that are remembered."""
 
 
 class MemberLost(UnderwayError):
@@ -93,6 +95,9 @@ class Members:
     def refuse(self, who: str, reason: str) -> None:
         """Remember, and say once, why somebody may not join."""
         self._called[who] = time.monotonic()
+        for known in (self._called, self.refused):
+            if len(known) > MOST_REFUSED:  # whoever can connect has as many addresses as he likes
+                known.pop(next(each for each in known if each != who), None)
         if self.refused.get(who) != reason:
             self.refused[who] = reason
             self._log(f"{who} is refused: {reason}")

@@ -23,6 +23,8 @@ _BYTES = 32
 _LARGEST = 1 << 16
 """Bytes of a cookie that are read."""
 
+_held = [""]
+
 
 def obtain(settings: Settings, environ: Mapping[str, str]) -> str:
     """The cookie of this node; made, where the release leaves that to the node and there is none.
@@ -31,6 +33,16 @@ def obtain(settings: Settings, environ: Mapping[str, str]) -> str:
     """
     root, var = str(settings.root), str(settings.var.path)
     return settings.cookie or find(root, settings.version, var, environ) or _make(settings)
+
+
+def hold(secret: str) -> None:
+    """Keep the cookie of this node, for what proves it to other nodes: its environment has it no more."""
+    _held[0] = secret
+
+
+def held() -> str:
+    """The cookie of this node."""
+    return _held[0]
 
 
 def find(root: str, version: str, var: str, environ: Mapping[str, str]) -> str | None:

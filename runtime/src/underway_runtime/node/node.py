@@ -220,6 +220,7 @@ class Node:
         audit.watch()
         secret = cookie.obtain(settings, self._environ)
         cookie.hide(os.environ, settings)
+        cookie.hold(secret)
         self._started_with = dict(os.environ)
         for instruction in self._script.instructions:
             if isinstance(instruction, CodePath):

@@ -305,6 +305,11 @@ class VarDirectory:
         return self.path / "certificates"
 
     @property
+    def certificate(self) -> Path:
+        """Of a node of a cluster that runs: the digest of the certificate and of the list of removed hosts that it obeys."""
+        return self.run / "certificate"
+
+    @property
     def authority(self) -> Path:
         """Of who deploys: ``ca.pem`` and ``ca.key``, 0600; what signs the certificates of the nodes."""
         return self.path / "cluster" / "authority"

@@ -15,7 +15,7 @@ from distributed.comm.core import Comm, CommClosedError, FatalCommClosedError, c
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from ..members import BEAT, SILENT, Member, Members
-from .connections import SCHEME, Backend
+from .connections import CLOSED, SCHEME, Backend
 
 ENOUGH = 2**30
 """How much of each tag a worker has; a task takes one."""
@@ -231,12 +231,14 @@ def reason(error: Exception) -> str:
         return "nobody answers" if "Timed out" in str(error) else str(error)
     if isinstance(error, TimeoutError):
         return str(error) or f"it has not answered for {SILENT:g} s"
-    return "it has closed the connection; where it has refused this node, its log says why"
+    return CLOSED
 
 
 def local_worker(scheduler: Scheduler, name: str, directory: str) -> Any:
     """A worker in the process of its scheduler; to be awaited and closed."""
-    return _worker(scheduler.address, name, (), local_directory=directory)
+    worker = _worker(scheduler.address, name, (), local_directory=directory)
+    worker.stream_handlers["underway_handover"] = lambda patience: None  # they go together
+    return worker
 
 
 def _worker(master: str, name: str, tags: Iterable[str], **where: Any) -> Any:

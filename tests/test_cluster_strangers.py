@@ -1,0 +1,370 @@
+"""Strangers at a cluster: what they send is for nobody to open, and how long and how many they are has an end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pickle
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster_helpers import Nodes
+from node_helpers import MakeNode
+from underway_runtime.cluster import greeting
+
+pytest.importorskip("distributed")
+
+TIMEOUT = 90.0
+COOKIE = {"RELEASE_COOKIE": "known-to-the-nodes"}
+NOBODY = 65534
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="to be another user takes root")
+
+
+class Evil:
+    """What makes a file where it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+def message(file: Path) -> bytes:
+    """A first message of the engine's that makes a file where it is opened."""
+    from distributed.comm.tcp import _add_frames_header
+    from distributed.protocol import Serialized, dumps
+    from distributed.protocol.serialize import Serialize
+
+    frames = dumps({"op": Serialize(Evil(file)), "x": Serialized({"serializer": "pickle"}, [pickle.dumps(Evil(file))])})
+    frames, _, _ = _add_frames_header(frames)
+    return b"".join(frames)
+
+
+def said(words: dict[str, Any]) -> bytes:
+    data = json.dumps(words).encode()
+    return struct.pack(">I", len(data)) + data
+
+
+def heard(source: socket.socket) -> dict[str, Any]:
+    (size,) = struct.unpack(">I", exactly(source, 4))
+    words: dict[str, Any] = json.loads(exactly(source, size))
+    return words
+
+
+def exactly(source: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = source.recv(size - len(data))
+        if not more:
+            raise EOFError(data)
+        data += more
+    return data
+
+
+def ended(source: socket.socket) -> bool:
+    """Wait until the other side has let go."""
+    source.settimeout(TIMEOUT)
+    with contextlib.suppress(OSError):
+        while source.recv(65536):
+            pass
+    return True
+
+
+@contextlib.contextmanager
+def connection(nodes: Nodes) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", nodes.port), timeout=TIMEOUT) as made:
+        yield made
+
+
+# ------------------------------------------------------------------------------- without certificates, on the loopback
+
+
+def plain(nodes: Nodes, name: str, mode: str, **more: Any) -> dict[str, Any]:
+    return nodes.section(name, "127.0.0.1", mode, certificates=None, **more)
+
+
+HELLO = {"underway": 1, "nonce": "00" * 16}
+FIRST: dict[str, Callable[[Path], bytes]] = {
+    "a message of the engine": message,
+    "a pickle": lambda file: pickle.dumps(Evil(file)),
+    "a pickle in our frame": lambda file: struct.pack(">I", len(data := pickle.dumps(Evil(file)))) + data,
+    "a greeting, then a message": lambda file: said(HELLO) + message(file),
+    "a wrong proof": lambda file: said(HELLO) + said({"proof": "0" * 64}) + message(file),
+    "no proof": lambda file: said(HELLO) + said({"proof": None}) + message(file),
+    "facts in the place of a proof": lambda file: (
+        said({"underway": 1, "mode": "worker", "name": "w1"}) * 2 + message(file)
+    ),
+    "a nested text": lambda file: struct.pack(">I", 8000) + b"[" * 8000 + message(file),
+    "a size without end": lambda file: b"\xff" * 64 + message(file),
+}
+
+
+def test_on_the_loopback_nothing_of_who_has_no_cookie_is_opened(make: MakeNode, tmp_path: Path) -> None:
+    """Another user of the host can connect, and is no member: what he sends is not unpickled, and the master goes on."""
+    nodes = Nodes(make)
+    master = nodes.start(plain(nodes, "master", "master"), COOKIE).ready()
+
+    for kind, bytes_of in FIRST.items():
+        file = tmp_path / f"ran-{len(kind)}"
+        with connection(nodes) as stranger:
+            with contextlib.suppress(OSError):
+                stranger.sendall(bytes_of(file))
+            assert ended(stranger), kind
+        assert not file.exists(), kind
+    nodes.start(plain(nodes, "w1", "worker"), COOKIE)
+    master.says("w1 has joined")
+
+
+@needs_root
+def test_another_user_of_the_host_is_no_member(make: MakeNode, tmp_path: Path) -> None:
+    """A whole client of the engine, run as another user, is refused, and its function runs nowhere."""
+    nodes = Nodes(make)
+    nodes.start(plain(nodes, "master", "master"), COOKIE).ready()
+    script = f"""
+import os, sys
+sys.path[:0] = {[str(place) for place in map(Path, sys.path) if place.name == "site-packages"]!r}
+from distributed.comm import core
+import asyncio
+os.setgid({NOBODY}); os.setuid({NOBODY})
+async def main():
+    comm = await core.connect("tcp://127.0.0.1:{nodes.port}", timeout=20)
+    await comm.write({{"op": "identity", "reply": True}})
+    print("answered", await comm.read())
+try:
+    asyncio.run(main())
+except OSError as error:
+    print("refused", os.getuid())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=TIMEOUT)
+    assert done.stdout == f"refused {NOBODY}\n", done.stderr
+
+
+def test_a_worker_believes_no_master_without_the_cookie(make: MakeNode, tmp_path: Path) -> None:
+    """Who listens where the master should be, having no cookie, gets no word of the worker, and is not unpickled by it."""
+    nodes = Nodes(make)
+    file = tmp_path / "ran"
+    with socket.create_server(("127.0.0.1", nodes.port)) as impostor:
+        worker = nodes.start(plain(nodes, "w1", "worker"), COOKIE)
+        impostor.settimeout(TIMEOUT)
+        caller, _ = impostor.accept()
+        with caller:
+            caller.settimeout(TIMEOUT)
+            assert set(heard(caller)) == {"underway", "nonce"}
+            caller.sendall(said(HELLO))
+            assert set(heard(caller)) == {"proof"}
+            caller.sendall(said({"proof": "0" * 64}) + message(file))
+            assert ended(caller)
+        worker.says("its cookie is another")
+    assert not file.exists()
+
+
+def test_a_worker_says_whose_cookie_is_another(make: MakeNode) -> None:
+    """Both sides name it, and what to do; with the same cookie it joins."""
+    nodes = Nodes(make)
+    master = nodes.start(plain(nodes, "master", "master"), COOKIE).ready()
+    worker = nodes.start(plain(nodes, "w1", "worker"), {"RELEASE_COOKIE": "of-someone-else"})
+
+    worker.says("127.0.0.1 is refused: its cookie is another; give both the same")
+    master.says("127.0.0.1 is refused: its cookie is another; give both the same")
+
+
+# -------------------------------------------------------------------------------------------------- with certificates
+
+
+@contextlib.contextmanager
+def in_tls(nodes: Nodes, name: str, host: str = "127.0.0.2", role: str = "worker") -> Iterator[ssl.SSLSocket]:
+    """A connection to the master of somebody who has a certificate."""
+    place = nodes.certificate(name, host, role)
+    context = ssl.create_default_context(cafile=str(place / "ca.pem"))
+    context.load_cert_chain(place / "node.pem", place / "node.key")
+    with (
+        socket.create_connection(("127.0.0.1", nodes.port), timeout=TIMEOUT, source_address=(host, 0)) as made,
+        context.wrap_socket(made, server_hostname="127.0.0.1") as tls,
+    ):
+        yield tls
+
+
+def facts(**changes: str) -> dict[str, Any]:
+    return {
+        "underway": 1,
+        "name": "w9",
+        "mode": "worker",
+        "release": "hello 2 (ff)",
+        "engine": "x",
+        "interpreter": "y",
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("first", "said_of_it"),
+    [
+        (b"", "it does not greet as a node of this version does"),
+        (said(facts()), "w9 is refused: its"),
+        (said(facts(mode="master")), "w9 is refused: it says that it is a master, and its certificate is for worker"),
+        (said(facts(name="\x1b]0;x\x07\n" + "w" * 4000)), r"\?\]0;x\?\?www"),
+        (said({"underway": 2}), "it does not greet"),
+        (
+            said({"underway": 1, "mode": ["worker"]}),
+            "its certificate is for worker|it says that it is a None|its release is",
+        ),
+    ],
+    ids=["the engine at once", "another release", "another role", "an odd name", "another greeting", "odd facts"],
+)
+def test_a_member_of_another_release_or_role_is_not_unpickled(
+    make: MakeNode, tmp_path: Path, first: bytes, said_of_it: str
+) -> None:
+    """Who has a right certificate is asked who it is before the engine reads: what it sends with that or instead is not opened."""
+    nodes = Nodes(make)
+    master = nodes.master().ready()
+    with in_tls(nodes, "w9") as tls:
+        with contextlib.suppress(OSError):
+            tls.sendall(first + message(tmp_path / "ran"))
+        assert ended(tls)
+
+    master._until(lambda: re.search(said_of_it, master.log.read_text()) is not None, said_of_it)
+    assert "\x1b" not in master.log.read_text()
+    assert not (tmp_path / "ran").exists()
+
+
+@contextlib.contextmanager
+def begun(nodes: Nodes) -> Iterator[socket.socket]:
+    """A connection with the first bytes of TLS."""
+    with connection(nodes) as made:
+        made.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        yield made
+
+
+SLOW: dict[str, Callable[[Nodes], contextlib.AbstractContextManager[Any]]] = {
+    "nothing": connection,
+    "half a handshake": begun,
+    "a handshake and nothing": lambda nodes: in_tls(nodes, "w8"),
+}
+
+
+@pytest.mark.parametrize("kind", list(SLOW))
+def test_who_does_not_say_who_it_is_is_let_go(make: MakeNode, kind: str) -> None:
+    """The handshake of TLS, and the greeting after it, end: with the other side's name, or without its connection."""
+    nodes = Nodes(make)
+    master = nodes.master().ready()
+
+    with SLOW[kind](nodes) as stranger:
+        assert ended(stranger)
+    master.says("is refused: it has not said within 5 s who it is")
+
+
+def test_idle_connections_are_bounded_and_keep_no_worker_out(make: MakeNode) -> None:
+    """Of four hundred that say nothing few are held, all are let go, and a worker joins meanwhile."""
+    nodes = Nodes(make)
+    master = nodes.master().ready()
+
+    def held() -> int:
+        return len(os.listdir(f"/proc/{master.node}/fd"))
+
+    before = held()
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(connection(nodes)) for _ in range(400)]
+        assert ended(idle[0])
+        assert held() < before + 300  # as many as may wait, and what one turn of the loop takes
+        nodes.worker(1)
+        master.says("w1 has joined")
+        assert all(ended(each) for each in idle)
+
+
+# ------------------------------------------------------------------------------------------------------- the greeting
+
+
+class Pipe:
+    """One end of a connection within this process."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._end = end
+        self.said = b""
+
+    async def read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            more = await asyncio.get_running_loop().sock_recv(self._end, size - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+    async def write(self, data: bytes) -> None:
+        self.said += data
+        await asyncio.get_running_loop().sock_sendall(self._end, data)
+
+
+@contextlib.contextmanager
+def pipes() -> Iterator[tuple[Pipe, Pipe]]:
+    one, other = socket.socketpair()
+    with one, other:
+        yield Pipe(one), Pipe(other)
+
+
+def met(caller: tuple[str | None, str], answerer: tuple[str | None, str]) -> list[Any]:
+    """What becomes of two that meet, each with a cookie and the addresses that it sees."""
+
+    async def both() -> list[Any]:
+        with pipes() as (here, there):
+            one = greeting.call(here, {"name": "one"}, *caller)
+            other = greeting.answer(there, {"name": "other"}, *answerer)
+            async with asyncio.timeout(TIMEOUT):
+                return [*await asyncio.gather(one, other, return_exceptions=True)]
+
+    return asyncio.run(both())
+
+
+def test_who_shares_a_cookie_learns_who_the_other_is() -> None:
+    assert met(("c", "a>b"), ("c", "a>b")) == [{"name": "other"}, {"name": "one"}]
+    assert met((None, "a>b"), (None, "x>y")) == [{"name": "other"}, {"name": "one"}]
+
+
+@pytest.mark.parametrize(
+    ("caller", "answerer"),
+    [
+        (("c", "a>b"), ("d", "a>b")),
+        (("c", "a>b"), ("c", "a>x")),
+        (("c", "a>b"), ("c", "b>a")),
+        (("", "a>b"), ("c", "a>b")),
+    ],
+    ids=["another cookie", "somebody in between", "the other way round", "no cookie"],
+)
+def test_a_proof_is_for_one_cookie_and_one_connection(caller: tuple[str, str], answerer: tuple[str, str]) -> None:
+    """Nobody can pass on what the one says to the other over connections of his own."""
+    assert [str(each) for each in met(caller, answerer)] == [greeting.OTHER_COOKIE] * 2
+
+
+def test_what_was_overheard_can_not_be_said_again() -> None:
+    """A whole conversation, said once more, proves nothing; nor does a proof that is said back."""
+
+    async def again() -> None:
+        with pipes() as (here, there):
+            await asyncio.gather(greeting.call(here, {}, "c", "a>b"), greeting.answer(there, {}, "c", "a>b"))
+            overheard = here.said
+        with pipes() as (here, there):
+            await here.write(overheard)
+            with pytest.raises(greeting.Refused, match="its cookie is another"):
+                await greeting.answer(there, {}, "c", "a>b")
+        with pipes() as (here, there):
+            calling = asyncio.ensure_future(greeting.call(here, {}, "c", "a>b"))
+            for _ in range(2):  # the nonce and the proof, sent back as they come
+                size = await there.read(4)
+                await there.write(size + await there.read(int.from_bytes(size, "big")))
+            with pytest.raises(greeting.Refused, match="its cookie is another"):
+                await calling
+
+    asyncio.run(again())
