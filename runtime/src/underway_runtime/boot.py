@@ -7,10 +7,12 @@ from typing import Any
 
 from .node import collector
 from .node.stack import with_room
+from .release import standard
 
 
 def main() -> int:
     """Do what the command line asks for; the exit status of the process."""
+    standard.fill()
     if sys.argv[1:2] == ["node"]:
         collector.postpone()
     return with_room(_run)()

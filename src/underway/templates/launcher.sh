@@ -2,6 +2,13 @@
 # The launcher of @RELEASE_NAME@ @RELEASE_VERSION@; bin/@RELEASE_NAME@ calls it and has set RELEASE_ROOT. Builtins only.
 set -e
 
+# What is closed of 0, 1 and 2 would be given to the next files that are opened, and those be taken for input and output.
+# bash has this file on 2 where that is closed.
+# shellcheck disable=SC3013 # there are no others without it
+{ true 3>&2 && [ ! /proc/self/fd/2 -ef "$0" ]; } || exec 2>/dev/null
+{ true 3<&0; } 2>/dev/null || exec </dev/null
+{ true 3>&1; } 2>/dev/null || exec >/dev/null
+
 fail() {
   printf 'error: %s\n' "$1" >&2
   exit "${2:-1}"

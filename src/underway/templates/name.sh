@@ -5,6 +5,13 @@
 # lower one: see underway_runtime/upgrade/command_files.py. Builtins only, but for readlink when called through a link.
 set -e
 
+# What is closed of 0, 1 and 2 would be given to the next files that are opened, and those be taken for input and output.
+# bash has this file on 2 where that is closed.
+# shellcheck disable=SC3013 # there are no others without it
+{ true 3>&2 && [ ! /proc/self/fd/2 -ef "$0" ]; } || exec 2>/dev/null
+{ true 3<&0; } 2>/dev/null || exec </dev/null
+{ true 3>&1; } 2>/dev/null || exec >/dev/null
+
 fail() {
   printf 'error: %s\n' "$1" >&2
   exit 1
@@ -37,8 +44,11 @@ while [ -h "$self" ]; do
 done
 RELEASE_ROOT=$(CDPATH='' cd -P -- "${self%/*}/.." && pwd -P)
 
+data=''
 if [ -z "$RELEASE_VSN" ]; then
-  data=${RELEASE_VAR:-$RELEASE_ROOT/var}/start.data
+  data=${RELEASE_VAR:-$RELEASE_ROOT/var}
+  [ ! -d "$data" ] || [ -x "$data" ] || fail "$data says what to boot, and this user can't look into it; RELEASE_VSN says it too"
+  data=$data/start.data
   [ -e "$data" ] || [ -h "$data" ] || data=$RELEASE_ROOT/releases/start.data
   [ -f "$data" ] && [ ! -h "$data" ] && [ -r "$data" ] ||
     fail "$data is missing or can't be read; it says what to boot, and so does RELEASE_VSN"
@@ -48,6 +58,7 @@ fi
 is_version "$RELEASE_VSN" || fail 'RELEASE_VSN does not name a version of a release'
 
 launcher=$RELEASE_ROOT/releases/$RELEASE_VSN/launcher
-[ -x "$launcher" ] || fail "release '$RELEASE_VSN' can't boot: there is no $launcher that can be executed"
+[ -x "$launcher" ] ||
+  fail "release '$RELEASE_VSN' can't boot: there is no $launcher that can be executed${data:+; $data names it}"
 export RELEASE_PROG RELEASE_ROOT RELEASE_VSN
 exec "$launcher" "$@"

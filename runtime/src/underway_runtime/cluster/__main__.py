@@ -3,11 +3,13 @@
 import os
 import sys
 
+from ..release import standard
 from ..release.display import many_lines
 from ..release.errors import UnderwayError
 from .script import run
 
 if __name__ == "__main__":
+    standard.fill()
     try:
         status = run(sys.argv[1:], os.environ)
     except UnderwayError as error:

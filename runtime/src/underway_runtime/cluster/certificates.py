@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..release import directories
 from ..release.errors import ConfigError
 from ..release.files import replace
 from . import revocation
@@ -48,7 +49,7 @@ def make_authority(directory: Path, name: str) -> None:
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(directory)
     key = _new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"cluster of {name}"[:64])])
     usage = x509.KeyUsage(False, False, False, False, False, True, False, False, False)
@@ -63,12 +64,17 @@ def make_authority(directory: Path, name: str) -> None:
     _write(directory / CA, _pem(certificate), 0o644)
 
 
+def _make_private(directory: Path) -> None:
+    directories.make(str(directory.parent))
+    directory.mkdir(mode=0o700, exist_ok=True)
+
+
 def request(directory: Path, host: str) -> bytes:
     """On a host: make ``node.key`` where there is none. Returns the request for its certificate, in PEM."""
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(directory)
     if not (directory / KEY).exists():
         _write_key(directory / KEY, _new_key())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])

@@ -7,9 +7,9 @@ import shlex
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..node.settings import Settings
+from ..release import directories
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError, UsageError
 from . import hosts
@@ -92,7 +92,7 @@ def become(wanted: Wanted, settings: Settings, environ: Mapping[str, str], *, dr
     if wanted.cookie_file is not None:
         own["RELEASE_COOKIE"] = read_cookie(wanted.cookie_file)
     try:
-        Path(own["RELEASE_TMP"]).mkdir(parents=True, exist_ok=True)
+        directories.make(own["RELEASE_TMP"])
         if wanted.working_dir:
             os.chdir(wanted.working_dir)
         rest = {key: value for key, value in environ.items() if key not in _OF_LAUNCHER}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import errno
 import fcntl
 import os
 import struct
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-_HIGH = 64
-"""The node's descriptor is not below this, where a shell script may use the numbers that it likes."""
+_HIGH = (64, 10, 3)
+"""The node's descriptor is not below the first of these that the limit of open files allows: a shell script may use the numbers that it
+likes."""
 
 
 class Child:
@@ -34,9 +36,12 @@ class Child:
         """What it said was the matter."""
         self._line, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
-        self._output, writing = os.pipe2(os.O_CLOEXEC) if piped else (-1, -1)
-        number = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD, _HIGH)
+        self._output, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if piped else (-1, -1)
+        number = -1
         try:
+            if piped:
+                os.set_blocking(writing, True)
+            number = _high(theirs.fileno())
             self.pid = os.posix_spawn(
                 command[0],
                 command,
@@ -49,11 +54,11 @@ class Child:
             self.close()
             raise
         finally:
-            os.close(number)
+            if number >= 0:
+                os.close(number)
             theirs.close()
             if piped:
                 os.close(writing)
-                os.set_blocking(self._output, False)
 
     @property
     def descriptors(self) -> list[int]:
@@ -106,3 +111,14 @@ class Child:
         if self._output >= 0:
             os.close(self._output)
             self._output = -1
+
+
+def _high(descriptor: int) -> int:
+    """A copy that a child inherits. Raises OSError where the process may open no more files."""
+    for number in _HIGH:
+        try:
+            return fcntl.fcntl(descriptor, fcntl.F_DUPFD, number)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # that is above the limit
+                raise
+    raise OSError(errno.EMFILE, "the limit of open files is too low")

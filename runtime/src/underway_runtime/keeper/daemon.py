@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..release import standard
 from .keeper import Keeper
 from .logs import Log
 from .systemd import Systemd
@@ -17,6 +18,7 @@ _READY = b"ready"
 
 def main(command: str, arguments: Sequence[str], environ: MutableMapping[str, str]) -> int:
     """Keep the node of ``command`` running; the exit status of this process. `arguments` begin with start or daemon."""
+    standard.fill()
     systemd = Systemd(environ)
     if arguments[0] == "daemon":
         return _daemon(command, arguments, environ, systemd)
@@ -25,6 +27,7 @@ def main(command: str, arguments: Sequence[str], environ: MutableMapping[str, st
 
 def _daemon(command: str, arguments: Sequence[str], environ: MutableMapping[str, str], systemd: Systemd) -> int:
     """Let another process do it; return when the node is ready, or has failed, with what it said and its status."""
+    _close_others(systemd.descriptors)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child:
@@ -57,6 +60,20 @@ def _daemon(command: str, arguments: Sequence[str], environ: MutableMapping[str,
         status = 1
     tell(b"%d\n%s" % (status, log.tail))
     os._exit(status)
+
+
+def _close_others(keep: Sequence[int]) -> None:
+    """Let go of what the caller has open: who waits for the end of a pipe, or for a lock, does not wait for a daemon."""
+    try:
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        descriptors = [*range(3, 256)]
+    for descriptor in descriptors:
+        if descriptor > 2 and descriptor not in keep:
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass  # that of the listing
 
 
 def _outcome(reading: int, child: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from ..release import directories, names
 from . import lock
 from .child import Child
 from .heart import Heart
@@ -22,6 +23,8 @@ else:
 
 _AGAIN = 1.0
 """Seconds until the permanent version is tried again where something is in its way."""
+_LONGEST = 31 * 86400.0
+"""Seconds that anything is waited for."""
 _TO_ACCEPT = 300.0
 """Seconds for a successor that the node has not asked for."""
 
@@ -52,7 +55,7 @@ class Handover:
     def begin(self, version: str, identity: str, within: float, to_commit: float) -> str:
         """Start a successor; returns why not."""
         keeper = self._keeper
-        if in_the_way := self._in_the_way():
+        if in_the_way := self._in_the_way() or _wrong(keeper.root, version, identity, within, to_commit):
             return in_the_way
         self._asked = Asked(version, identity, to_commit)
         try:
@@ -135,10 +138,14 @@ class Handover:
         """The node is about to become another version, has become it, or is what it was."""
         keeper = self._keeper
         match how, asked:
+            case "installing", [version, identity] if _wrong(keeper.root, version, identity, 0, 0):
+                keeper.say(f"{keeper.name} said {how!r}, and {_wrong(keeper.root, version, identity, 0, 0)}")
             case "installing", [version, identity]:
                 self._before, self.trial = self.trial, Asked(version, identity, 0)
             case "installed", [line, to_commit] if self.trial is not None:
                 trial = Asked(self.trial.version, self.trial.identity, float(to_commit))
+                if _wrong(keeper.root, "", trial.identity, 0, trial.to_commit):
+                    raise ValueError(f"{to_commit} is not a number of seconds to wait for a commit")
                 self.committed()
                 self.trial = trial
                 self._await_commit(trial.to_commit)
@@ -162,7 +169,7 @@ class Handover:
         """Write down why the permanent version follows the one that was on trial: the ledger is not ours to write."""
         if self.trial is not None:
             try:
-                os.makedirs(os.path.dirname(self.replaced), exist_ok=True)
+                directories.make(os.path.dirname(self.replaced))
                 lock.replace(self.replaced, f"{self.trial.identity} {self.trial.version} {reason}\n")
             except OSError as error:
                 self._keeper.say(f"{self.replaced} can't be written: {error.strerror}")
@@ -217,6 +224,17 @@ class Handover:
         self._await_commit(asked.to_commit if asked.version else 0)
         if self.leaving is not None:
             self.leaving.answer("successor", "accepting")
+
+
+def _wrong(root: str, version: str, identity: str, within: float, to_commit: float) -> str:
+    """Why nothing is started that was asked for like this, whoever has asked; empty where it can be."""
+    if version and not names.is_unpacked(root, version):
+        return f"{names.shown(version)} is not a version that is unpacked in {root}"
+    if not names.is_name(identity):
+        return f"{names.shown(identity)} is not the id of an upgrade"
+    if not (0 <= within <= _LONGEST and 0 <= to_commit <= _LONGEST):
+        return f"{within:g} s and {to_commit:g} s are not times to wait"
+    return ""
 
 
 def _patience() -> Heart:

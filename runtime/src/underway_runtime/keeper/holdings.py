@@ -60,6 +60,15 @@ class Holdings:
         except OSError as error:
             self._say(f"{self._lock.path} can't be written: {error.strerror}")
 
+    def mend(self) -> None:
+        """Write the document again, where somebody else has written in the lock file."""
+        if self._lock is not None:
+            try:
+                if self._lock.mend():
+                    self._say(f"{self._lock.path} was changed by somebody else, and says again who runs")
+            except OSError:
+                pass  # it is tried again
+
     def bind(self, node: Child, asked: list[str]) -> None:
         """Give a node the sockets that it asks for."""
         outcomes: list[str] = []

@@ -38,8 +38,8 @@ else:
 
 _CHUNKS = 16
 """How much is read where all is wanted: what a pipe holds, and not for ever what is printed meanwhile."""
-_LONGEST = 3600.0
-"""Seconds of one wait; poll takes no more than some weeks."""
+_LOOK = 30.0
+"""Seconds of one wait: so often, and whenever something happens, it is looked whether the lock file still says who runs."""
 _MARGIN = 5.0
 """Seconds beyond its own deadline after which a node is said not to stop."""
 
@@ -67,6 +67,8 @@ class Keeper:
         self.told = False
         """Whether this keeper was told to stop."""
         self._command = [command, "node", *arguments]
+        self.root = os.path.dirname(os.path.dirname(command))
+        """The release directory."""
         self._environ = dict(environ)
         self._log = log
         self._started = started
@@ -197,7 +199,8 @@ class Keeper:
         due = [*self.timers.values()]
         if self._log is not None and (alive := self._log.due()) is not None:
             due.append(alive)
-        timeout = min(max(0.0, min(due) - now), _LONGEST) * 1000 + 1 if due else None
+        due.append(now + _LOOK)
+        timeout = max(0.0, min(due) - now) * 1000 + 1
         poll = select.poll()
         for descriptor in (self._signals, *(each for child in self._children for each in child.descriptors)):
             poll.register(descriptor, select.POLLIN)
@@ -207,6 +210,7 @@ class Keeper:
         for child in self._children:
             self.listen_to(child)
             self._read_output(child, 1)
+        self.holdings.mend()
         now = time.monotonic()
         if self._log is not None:
             self._log.tick(now)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
+
+from ..release import directories
 
 _SIZE = 1024
 """The document is padded to this, so that it is replaced by one write, which needs no new room on a full disk."""
+_LARGEST = 16384
+"""Bytes that are read of the document of another."""
 
 
 class Lock:
@@ -16,10 +22,21 @@ class Lock:
         self.path = path
         self.descriptor = descriptor
         self._pid_path = pid_path
+        self._content = b""
 
     def write(self, document: str) -> None:
-        """Put a document into the lock file. Raises OSError."""
-        os.pwrite(self.descriptor, document.encode().ljust(_SIZE - 1) + b"\n", 0)
+        """Put a document into the lock file, and nothing else is in it then. Raises OSError."""
+        self._content = document.encode(errors="replace").ljust(_SIZE - 1) + b"\n"
+        os.pwrite(self.descriptor, self._content, 0)
+        os.ftruncate(self.descriptor, len(self._content))
+
+    def mend(self) -> bool:
+        """Write the document again where somebody has damaged it; whether that was so. Raises OSError."""
+        size = len(self._content)
+        if os.fstat(self.descriptor).st_size == size and os.pread(self.descriptor, size, 0) == self._content:
+            return False
+        self.write(self._content.decode().rstrip())
+        return True
 
     def write_pid(self) -> None:
         """Write the pid file. Raises OSError; then there is none, rather than that of another."""
@@ -37,14 +54,17 @@ class Lock:
 
 def acquire(path: str, pid_path: str) -> Lock | str:
     """Take the lock, or return the document of the one who has it. Raises OSError."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    directories.make(os.path.dirname(path))
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
     lock = Lock(path, pid_path, descriptor)
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, f"{path} is not a regular file")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         lock.write(f'{{"pid": {os.getpid()}}}')
     except BlockingIOError:
-        document = os.pread(descriptor, _SIZE, 0).decode(errors="replace")
+        document = os.pread(descriptor, _LARGEST, 0).decode(errors="replace")
         os.close(descriptor)
         return document
     except OSError:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import time
 
+from ..release import directories
+
 _TAIL = 16384
 
 
@@ -112,7 +114,7 @@ class Log:
             data = data[written:]
 
     def _begin(self) -> None:
-        os.makedirs(os.path.dirname(self._stem), exist_ok=True)
+        directories.make(os.path.dirname(self._stem))
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
         self._file = os.open(f"{self._stem}.{self._number}", flags, 0o640)
         self._size = os.fstat(self._file).st_size

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from ..release import names
 from ..release.bootscript import BootScript
 from ..release.errors import UnderwayError
 from . import config
@@ -30,6 +31,7 @@ class Answering:
     ) -> None:
         """`asked` is what the node does when it is asked to: fields of the `Desk`."""
         self._settings = settings
+        self._command = script.release
         self._keeper = keeper
         self._asked = asked
         self._control: Server | None = None
@@ -45,7 +47,13 @@ class Answering:
             self._control.configured()
             return
         self._control = open_control(
-            self._settings, secret, self._document, listen=self._listen, committed=self._committed, **self._asked
+            self._settings,
+            secret,
+            self._document,
+            listen=self._listen,
+            committed=self._committed,
+            startable=self._startable,
+            **self._asked,
         )
 
     def about(self, applications: Applications, stops_within: float) -> None:
@@ -90,6 +98,28 @@ class Answering:
         """What code finds that somebody runs in the node."""
         running = {} if self._applications is None else self._applications.running.copy()
         return {"config": config.config, **{name: service.subject for name, (_, service) in running.items()}}
+
+    def _startable(self, version: str) -> str | None:
+        """Why no node of a version, or of the one that boots where that is empty, could be started in place of this one."""
+        from ..release import ledger
+
+        settings = self._settings
+        command = settings.directory.command(self._command)
+        if not os.access(command, os.X_OK):
+            return (
+                f"{settings.name} runs from {settings.root}, and no node can be started from there now: there is no {command} that"
+                " can be executed; was the directory moved or removed? `stop` ends what runs; start it from where it is now"
+            )
+        try:
+            version = version or ledger.boots(settings.directory, settings.var)
+        except UnderwayError as error:
+            return str(error)
+        if not names.is_unpacked(str(settings.root), version):
+            return (
+                f"{settings.name} runs from {settings.root}, where version {version}, which is to be started, is not unpacked;"
+                f" {settings.var.start_data} or releases/start.data says what boots"
+            )
+        return None
 
     def _committed(self) -> str | None:
         """Tell the keeper that this version is permanent, where it is: who asks may operate the node and not say what boots."""

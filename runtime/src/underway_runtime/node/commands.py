@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from ..release.bootscript import CodePath
 from ..release.command_table import COMMANDS
 from ..release.errors import UnderwayError, UsageError
 from . import lock
+from .control.client import elsewhere
 from .settings import STOP_TIMEOUT, Settings, from_environ
 
 _MARGIN = 5.0
@@ -154,6 +156,8 @@ def _running(settings: Settings) -> lock.RunningNode:
     node = lock.find(settings.tmp, settings.name)
     if node is None:
         raise UnderwayError(f"{settings.name} is not running")
+    if where := elsewhere(settings.name, str(settings.root), lock.said(settings.tmp).get("root")):
+        print(f"note: {where}", file=sys.stderr)
     return node
 
 

@@ -124,12 +124,13 @@ def _own(var: str) -> str | None:
 def _make(settings: Settings) -> str:
     import secrets
 
+    from ..release import directories
     from ..release.files import replace
 
     path = settings.var.cookie
     cookie = secrets.token_urlsafe(_BYTES)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        directories.make(str(path.parent))
         replace(path, cookie + "\n", 0o600)
     except OSError as error:
         raise ConfigError(

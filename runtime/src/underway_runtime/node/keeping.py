@@ -88,9 +88,12 @@ class Keeping:
             within = (STOP_TIMEOUT if running.stop_timeout is None else running.stop_timeout) + _MARGIN
             end = time.monotonic() + within if end is None else end
             if not running.orphan or time.monotonic() > end:
+                from .control.client import elsewhere
+
+                where = elsewhere(name, str(settings.root), lock.said(place).get("root"))
                 raise BootError(
                     f"{name} is running already, pid {running.pid} ({place.lock} is held); stop it first, or give this"
-                    " start another RELEASE_VAR"
+                    f" start another RELEASE_VAR{where and f': {where}'}"
                 )
 
     def about(self, settings: Settings, stop_timeout: float) -> None:
@@ -99,6 +102,7 @@ class Keeping:
             "pid": os.getppid(),
             "node": os.getpid(),
             "release": settings.name,
+            "root": str(settings.root),
             "version": settings.version,
             "started_as": settings.version,
             "stop_timeout": stop_timeout,

@@ -26,7 +26,7 @@ TRIES = 20
 PAUSE = 0.025
 """A command that asks for the pid holds the lock, shared, for a moment; a start that meets it tries again."""
 
-_LARGEST = 4096
+_LARGEST = 16384
 _LONGEST = 86400.0
 
 

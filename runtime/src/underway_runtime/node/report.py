@@ -55,6 +55,7 @@ class Report:
         return {
             "name": self._settings.name,
             "version": self._settings.version,
+            "directory": str(self._settings.root),
             "release_id": self._id(),
             "state": self.state,
             "uptime": round(time.monotonic() - self._began, 3),

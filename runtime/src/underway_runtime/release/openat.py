@@ -21,6 +21,8 @@ import errno
 import os
 import stat
 
+from . import directories
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -268,7 +270,7 @@ def made(path: Path) -> Directory:
         if not name:
             raise
     with made(above) as place:
-        return place.directory(name, make=0o755)
+        return place.directory(name, make=directories.mode())
 
 
 def read(base: Path, path: Path, limit: int = LARGEST, *, of_owner: bool = False) -> bytes:

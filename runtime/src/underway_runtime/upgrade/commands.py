@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..node import events, lock
-from ..node.control.client import NotRunning, Place, connect
+from ..node.control.client import NotRunning, Place, check_directory, connect
 from ..node.control.successor import hand_over
 from ..node.settings import Settings, from_environ
 from ..release import command_line, ledger, names
@@ -69,6 +69,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         started_as=lambda: started_as(settings),
         keeper=lambda: keeper(settings),
     )
+    check_directory(settings.name, str(settings.root), _root(settings), options.command)
     try:
         outcome = _do(handler, options, environ)
     except OSError as error:
@@ -100,6 +101,11 @@ def running_version(settings: Settings) -> str | None:
             f"{settings.name} is starting, and has not said yet which version it is; try again when it runs"
         )
     return version
+
+
+def _root(settings: Settings) -> object:
+    """The release directory of the node that runs, as it says; None when none runs."""
+    return None if lock.find(settings.tmp, settings.name) is None else lock.said(settings.tmp).get("root")
 
 
 def started_as(settings: Settings) -> str | None:

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 
-from ...release import names, openat
+from ...release import display, names, openat
 from ...release.errors import UnderwayError, UsageError
 from .. import cookie
 from . import answers, frames, handshake
@@ -26,6 +26,10 @@ PATIENCE = 5.0
 
 class NotRunning(UnderwayError):
     """There is no node to ask."""
+
+
+class Denied(UnderwayError):
+    """The node answers, and does not do what it is asked for; or it is not to be asked. Nothing has changed."""
 
 
 class Place:
@@ -57,6 +61,8 @@ class Connection:
         self.is_ours = _is_ours(connected)
         """Whether what listens is of our own user."""
         self.boot: object = None
+        self.root = ""
+        """The release directory that the node is of; empty where it does not say."""
 
     def send(self, message: Message) -> None:
         """Send one message. Raises UnderwayError when it is too large, or the node is gone."""
@@ -79,7 +85,7 @@ class Connection:
             raise self._gone(error) from None
         message = answers.taken(message)
         if "error" in message:
-            raise UnderwayError(str(message["error"]))
+            raise Denied(display.many_lines(message["error"]))
         return message
 
     def status(self) -> dict[str, Any]:
@@ -120,7 +126,9 @@ class Connection:
         answer = handshake.answer(secret, greeting)
         self.send(answer)
         expected = handshake.proof(secret, "node", greeting, answer["nonce"])
-        if not handshake.proves(self.receive(frames.FIRST), expected):
+        proof = self.receive(frames.FIRST)
+        self.root = root if isinstance(root := proof.get("root"), str) else ""
+        if not handshake.proves(proof, expected):
             raise UnderwayError(f"what listens for {self._name} does not have its cookie")
         self.boot = greeting.get("boot")
         self._socket.settimeout(None)
@@ -136,6 +144,28 @@ class Connection:
 
     def _gone(self, error: OSError) -> UnderwayError:
         return UnderwayError(f"{self._name} is gone: {error.strerror or error}")
+
+
+def elsewhere(name: str, root: str, node: object) -> str:
+    """Of which release directory the node is, as a sentence, where that is not `root`, the command's; else nothing."""
+    if not isinstance(node, str) or node in ("", root):
+        return ""
+    gone = "" if os.path.isdir(os.path.join(node, "releases")) else ", which is not there any more"
+    return f"{name} runs from {display.one_line(node)}{gone}, and this command is of {root}"
+
+
+def check_directory(name: str, root: str, node: object, command: str) -> None:
+    """Raise Denied where the node is of another release directory than the command, which would change what runs."""
+    if where := elsewhere(name, root, node):
+        raise Denied(
+            f"{command} is refused: {where}; use the bin/{name} of that directory, or `stop` it and start it from this one"
+        )
+
+
+def tell_directory(place: Place, connection: Connection) -> None:
+    """Say on standard error that the node is of another release directory, to whoever asks it."""
+    if where := elsewhere(place.name, place.root, connection.root):
+        print(f"note: {where}", file=sys.stderr)
 
 
 def connect(place: Place, patience: float = PATIENCE) -> Connection:

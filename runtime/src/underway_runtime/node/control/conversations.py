@@ -85,6 +85,10 @@ class Desk:
     """Tells the keeper that this version is permanent; returns why not, where it is not."""
     is_here: Callable[[str], bool] = lambda version: True
     """Whether a version is unpacked in this release directory."""
+    startable: Callable[[str], str | None] = lambda version: None
+    """Why no node of a version, or of the permanent one where that is empty, could be started from where this one was."""
+    root: str = ""
+    """The release directory that this node is of."""
     stops_within: float = 60.0
     """Seconds in which the node ends when it is told to stop."""
     pulse: Pulse = field(default_factory=Pulse)
@@ -147,7 +151,7 @@ class Conversation:
                 self._listening.cancel()
 
     async def _answer(self, request: Message) -> None:
-        if request == requests.INTERRUPT:
+        if requests.is_interrupt(request):
             return  # what it was for has ended meanwhile
         desk = self._desk
         match requests.check(request, member=self._member, is_here=desk.is_here):
@@ -159,13 +163,15 @@ class Conversation:
                 failure = await self._attend(asyncio.shield(asyncio.wrap_future(desk.settled)))
                 await self.wire.send({"ready": True} if failure is None else {"failed": failure})
             case "restart":
-                if reason := desk.restart():
+                if reason := desk.startable("") or desk.restart():
                     raise Refused(reason)
                 await self.wire.send({"restarting": True, "within": desk.stops_within})
             case "hand over" | "install" as how:
                 begin = desk.hand_over if how == "hand over" else desk.install
                 if begin is None:
                     raise Refused(f"{desk.name} can't {how}")
+                if how == "hand over" and (reason := desk.startable(request["version"])):
+                    raise Refused(reason)
                 await self._outcome(begin(request["version"], request["id"], float(request["to_commit"])))
             case "consider":
                 if desk.consider is None:
@@ -210,7 +216,7 @@ class Conversation:
                                 return
                         case [("complete", str(text))]:
                             await self.wire.send({"matches": await self._matches(session, text)})
-                        case _ if request != requests.INTERRUPT:
+                        case _ if not requests.is_interrupt(request):
                             raise BadFrame("a request that a shell does not know")
             finally:
                 session.close()
@@ -272,7 +278,7 @@ class Conversation:
                 if running.done():
                     return running.result()
                 self._listening = None
-                if listening.result() != requests.INTERRUPT:
+                if not requests.is_interrupt(listening.result()):
                     raise BadFrame("a request before the answer to the last one")
                 if session is not None:
                     session.interrupt()

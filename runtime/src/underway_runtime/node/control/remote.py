@@ -8,7 +8,7 @@ import sys
 
 from ..lines import editor
 from . import answers
-from .client import connect
+from .client import connect, tell_directory
 from .shown import until_answer
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ def run(place: Place) -> int:
     """Until Ctrl-D, or ``exit()``, whose status is returned. Raises UnderwayError when the node is gone."""
     connection = connect(place)
     try:
+        tell_directory(place, connection)
         welcome = connection.ask({"do": "shell"})["welcome"]
         if not sys.stdin.isatty():
             return _converse(connection, lambda prompt: _line(sys.stdin.readline()))

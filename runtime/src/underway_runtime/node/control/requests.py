@@ -84,8 +84,10 @@ REQUESTS: Mapping[str, Request] = {
 }
 """By what ``do`` says."""
 
-INTERRUPT: Message = {"interrupt": True}
-"""Taken at any time, and has no answer."""
+
+def is_interrupt(request: Message) -> bool:
+    """Whether this is ``{"interrupt": true}``, which is taken at any time and has no answer."""
+    return list(request) == ["interrupt"] and request["interrupt"] is True
 
 
 def check(request: Message, *, member: bool, is_here: Callable[[str], bool]) -> str:

@@ -6,7 +6,7 @@ import os
 
 from ...release.errors import UnderwayError
 from . import answers
-from .client import NotRunning, connect
+from .client import NotRunning, check_directory, connect
 
 TO_COME = 120.0
 """Seconds that the new node has until it answers, which it does before its applications start."""
@@ -24,6 +24,7 @@ def run(place: Place, *, graceful: bool = False) -> int:
         hand_over(place, "", f"restart-{os.getpid()}", 0)
         return 0
     old = connect(place)
+    check_directory(place.name, place.root, old.root, "restart")
     within = answers.seconds(old.ask({"do": "restart"})["within"])
     if not old.wait_for_end(within):
         raise UnderwayError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from . import answers
-from .client import connect
+from .client import connect, tell_directory
 from .shown import until_answer
 
 TYPE_CHECKING = False
@@ -23,6 +23,7 @@ def run(place: Place, code: str) -> int:
             code = os.fsdecode(file.read())
     connection = connect(place)
     try:
+        tell_directory(place, connection)
         connection.send({"do": "rpc", "code": code})
         return answers.exit_status(until_answer(connection)["status"])
     finally:

@@ -48,6 +48,8 @@ _BACKLOG = 512
 _TO_SAY_IT = 1.0
 """Seconds that the last answers get to leave, when the node ends."""
 _SO_PEERGROUPS = 59
+_LONGEST_ROOT = 500
+"""Characters of the path of a release directory that is told in the handshake, whose frames are small."""
 
 
 def listen_on(path: Path, group: int | None = None) -> socket.socket:
@@ -95,6 +97,9 @@ def open_control(
     """
     allowed, group = _allowed(), _group()
     cookie.share(settings.var.cookie, group)
+    if group is not None:
+        for each in {settings.var.path, settings.tmp.path, settings.tmp.run}:
+            _let_pass(each, group)
     place = settings.tmp.control
     try:
         listener = listen(place, group)
@@ -103,10 +108,25 @@ def open_control(
         raise BootError(f"can't listen at the control socket {place}: {error.strerror}{who}") from None
     desk = Desk(settings.name, settings.version, report, settings.var.uses, allowed, restart, **asked)
     desk.upgrades = settings.var.upgrades
-    desk.is_here = partial(names.is_unpacked, str(settings.root))
+    desk.root = str(settings.root)
+    desk.is_here = partial(names.is_unpacked, desk.root)
     server = Server(listener, secret, group, desk)
     server.start()
     return server
+
+
+def _let_pass(directory: Path, group: int) -> None:
+    """Let a group reach what is below a directory of ours that others may not enter; not look around in it, or write."""
+    with contextlib.suppress(OSError):  # who is no member of the group, or not the owner, is told at the socket
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            passes = status.st_mode & 0o001 or (status.st_gid == group and status.st_mode & 0o010)
+            if status.st_uid == os.geteuid() and not passes:
+                os.fchown(descriptor, -1, group)
+                os.fchmod(descriptor, status.st_mode & 0o7707 | 0o010)
+        finally:
+            os.close(descriptor)
 
 
 class Server:
@@ -296,7 +316,8 @@ class Server:
         if len(self._known) >= self._most_known:
             await wire.last_words(f"{self._most_known} clients talk to this node already; try again when one has left")
             return False
-        await wire.send({"proof": handshake.proof(self._secret, "node", greeting, nonce)})
+        root = {"root": self.desk.root} if len(self.desk.root) <= _LONGEST_ROOT else {}
+        await wire.send({"proof": handshake.proof(self._secret, "node", greeting, nonce), **root})
         return True
 
     def _in_child(self) -> None:

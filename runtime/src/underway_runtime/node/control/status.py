@@ -7,7 +7,7 @@ import sys
 
 from ...release.display import many_lines
 from ...release.errors import EXIT_FAILED
-from .client import NotRunning, connect
+from .client import NotRunning, connect, tell_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def run(place: Place, *, as_json: bool) -> int:
         print(json.dumps({"name": place.name, "state": "not running"}))
         print(f"error: {many_lines(error)}", file=sys.stderr)
         return EXIT_FAILED
+    tell_directory(place, connection)
     status = connection.status()
     connection.close()
     print(json.dumps(status, indent=1) if as_json else text(status))
@@ -35,6 +36,7 @@ def run(place: Place, *, as_json: bool) -> int:
 def metrics(place: Place) -> int:
     """Print what Prometheus reads. Raises NotRunning, and UnderwayError when the node can't be asked."""
     connection = connect(place)
+    tell_directory(place, connection)
     sys.stdout.write(many_lines(connection.ask({"do": "metrics"})["metrics"], limit=100_000))
     connection.close()
     return 0

@@ -6,7 +6,7 @@ import time
 
 from ...release.errors import BusyError, UnderwayError, UndoneError
 from . import answers
-from .client import connect
+from .client import Denied, check_directory, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ def hand_over(place: Place, version: str, identity: str, to_commit: float) -> di
     """
     who = version or "the next node"
     old = connect(place)
+    check_directory(place.name, place.root, old.root, "a handover")
     try:
         answer = old.ask({"do": "hand over", "version": version, "id": identity, "to_commit": to_commit})
+    except Denied:
+        raise
     except UnderwayError:
         answer = {"gone": True}  # it may have died after the other one accepted, or before
     if "busy" in answer:
@@ -80,8 +83,11 @@ def install(place: Place, version: str, identity: str, to_commit: float) -> tupl
     """
     node = connect(place)
     try:
+        check_directory(place.name, place.root, node.root, "an install")
         answer = node.ask({"do": "install", "version": version, "id": identity, "to_commit": to_commit})
         status: dict[str, Any] = node.status()
+    except Denied:
+        raise
     except UnderwayError as error:
         new = _next(place, node).status()  # or none has come back, which that raises
         raise UndoneError(f"{version} ended the process, and {new['version']} is started", str(error)) from None

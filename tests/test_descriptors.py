@@ -1,0 +1,200 @@
+"""Descriptors 0 to 2 that a caller has closed, others that he has open, and lock files that somebody has damaged."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from node_helpers import TIMEOUT, MakeNode, Node, eventually, read_until, recorder
+from underway_runtime.node import lock
+from underway_runtime.release.directory import VarDirectory
+
+CLOSED = [*itertools.chain.from_iterable(itertools.combinations((0, 1, 2), count) for count in (1, 2, 3))]
+NULL = "/dev/null"
+
+
+@pytest.fixture
+def node(make: MakeNode) -> Node:
+    return make(recorder("one"))
+
+
+def run(node: Node, closed: tuple[int, ...], *arguments: str, more: str = "", shell: str = "sh") -> int:
+    """The status of a command, called with these descriptors closed; the others are files that stay empty or say what it says."""
+    redirect = " ".join(f"{number}>&-" for number in closed)
+    with open(node.root.parent / "said", "w+") as said:
+        script = f'exec "$@" {redirect} {more}'
+        done = subprocess.run(
+            ["/bin/sh", "-c", script, "sh", *([shell] if shell != "sh" else []), str(node.command), *arguments],
+            env=node.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            timeout=TIMEOUT,
+        )
+    return done.returncode
+
+
+def standard(pid: int) -> list[str]:
+    """What a process has on 0, 1 and 2."""
+    return [os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)]
+
+
+@pytest.mark.parametrize("closed", CLOSED, ids=str)
+def test_a_daemon_is_one_whatever_is_closed(node: Node, closed: tuple[int, ...]) -> None:
+    """It returns when it is ready; on 0 to 2 of keeper and node is the null device, or the pipe of the log, and the log is whole."""
+    assert run(node, closed, "daemon") == 0
+    said = node.said()
+
+    assert standard(said["pid"]) == [NULL] * 3
+    null, out, err = standard(said["node"])
+    assert null == NULL
+    assert out == err
+    assert out.startswith("pipe:")
+    assert run(node, closed, "stop") == 0
+    log = (node.var / "log/hello.log.1").read_text()
+    assert ("start one" in log, "stop one" in log, "Bad file descriptor" in log) == (True, True, False)
+
+
+@pytest.mark.parametrize("closed", CLOSED, ids=str)
+def test_a_start_in_the_foreground_too(node: Node, closed: tuple[int, ...]) -> None:
+    """What the caller has open is the node's; the rest is the null device, and nothing of ours."""
+    redirect = " ".join(f"{number}>&-" for number in closed)
+    with open(node.root.parent / "said", "w+") as said:
+        command = ["/bin/sh", "-c", f'exec "$@" {redirect}', "sh", str(node.command), "start"]
+        process = subprocess.Popen(command, env=node.environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        node.processes.append(process)  # type: ignore[arg-type]
+        eventually(lambda: run(node, (), "status") == 0, "it runs")
+        about = node.said()
+        for pid in (about["pid"], about["node"]):
+            for number, what in enumerate(standard(pid)):
+                assert what == (NULL if number in closed or number == 0 else str(node.root.parent / "said"))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("closed", CLOSED, ids=str)
+def test_every_command_works_with_what_is_left(node: Node, closed: tuple[int, ...], shell: str) -> None:
+    """Nobody hears it, and it does what it does: a socket that landed on 1 would be written to."""
+    assert run(node, closed, "daemon", shell=shell) == 0
+    for command in (
+        ["status"],
+        ["metrics"],
+        ["rpc", "print(1)"],
+        ["pid"],
+        ["config"],
+        ["eval", "print(1)"],
+        ["restart"],
+        ["remote"],
+    ):
+        assert run(node, closed, *command, shell=shell) == 0, command
+    assert run(node, closed, "rpc", "1/0", shell=shell) == 7
+    assert run(node, closed, "rpc", shell=shell) == 2
+    assert run(node, closed, "stop", shell=shell) == 0
+    assert run(node, closed, "status", shell=shell) == 1
+    uses = (node.var / "journal/uses.jsonl").read_text().splitlines()
+    assert [json.loads(line)["outcome"] for line in uses if '"rpc"' in line] == ["began", "done", "began", "raised"]
+
+
+def test_who_waits_for_the_end_of_a_pipe_does_not_wait_for_a_daemon(node: Node) -> None:
+    """Also where the pipe, or a lock, is on another descriptor than 1: a daemon keeps nothing that its caller has open."""
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    done = subprocess.run([str(node.command), "daemon"], env={}, pass_fds=(writing,), timeout=TIMEOUT, check=False)
+    os.close(writing)
+
+    with open(reading, "rb") as pipe:
+        assert pipe.read() == b""
+    assert done.returncode == 0
+    assert node.run("stop").returncode == 0
+
+
+@pytest.mark.parametrize("limit", [16, 20, 64])
+def test_a_low_limit_of_open_files_is_no_puzzle(node: Node, limit: int) -> None:
+    """The keeper takes a lower descriptor for the line to its node; where that is not enough, files are what is said to be missing."""
+    script = f'ulimit -n {limit}; exec "$@"'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", str(node.command), "daemon"],
+        env={},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+    assert "Invalid argument" not in done.stderr
+    if limit == 64:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert node.run("stop").returncode == 0
+
+
+# -------------------------------------------------------------------------------------------------------- lock files
+
+DAMAGE = [
+    b"",
+    b"\0" * 5000,
+    b"\xff\xfe" * 3000,
+    b"[" * 5000,
+    b'{"pid": 1, "node": 1}',
+    b'{"pid": "x"}',
+    b'{"pid": 1e999}',
+    b"x" * 10**6,
+]
+
+
+def find(node: Node) -> int | None:
+    found = lock.find(VarDirectory(node.var), "hello")
+    return None if found is None else found.pid
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
+def test_damage_from_before_is_gone_with_the_next_start(node: Node, damage: bytes) -> None:
+    """Whatever lay there, the document of the one that runs is all that is in it."""
+    (node.var / "run").mkdir(parents=True)
+    (node.var / "run/lock").write_bytes(damage)
+    (node.var / "run/pid").write_bytes(damage)
+
+    assert node.run("daemon").returncode == 0
+
+    about = json.loads((node.var / "run/lock").read_bytes())
+    assert find(node) == about["pid"] == int((node.var / "run/pid").read_text())
+    assert node.run("restart").returncode == 0
+    assert node.run("stop").returncode == 0
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
+def test_damage_while_it_runs_is_mended(node: Node, damage: bytes) -> None:
+    """The keeper looks whenever something happens, and twice a minute: no command is lost for good."""
+    process = node.spawn("start")
+    read_until(process.stdout, "start one")
+    before = eventually(lambda: "version" in node.said() and node.said(), "it has said who it is")
+    (node.var / "run/lock").write_bytes(damage)
+
+    os.kill(process.pid, signal.SIGCHLD)  # something happens
+
+    def mended() -> bool:
+        try:
+            return bool(json.loads((node.var / "run/lock").read_bytes()) == before)
+        except (ValueError, RecursionError):
+            return False
+
+    assert eventually(mended, "it says again who runs")
+    assert node.run("stop").returncode == 0
+    assert process.wait(TIMEOUT) == 0
+
+
+def test_what_is_in_the_place_of_the_lock_is_told(node: Node) -> None:
+    """A FIFO or a directory is no lock, and nobody waits there."""
+    (node.var / "run").mkdir(parents=True)
+    place = Path(node.var / "run/lock")
+    os.mkfifo(place)
+
+    done = node.run("start")
+
+    assert done.returncode == 1
+    assert "is not a regular file" in done.stderr

@@ -1,0 +1,287 @@
+"""What the control socket takes: each request has a form, and a list says who may send it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from code_server_helpers import Interpreter
+from control_helpers import Stand, known, receive, stand
+from node_helpers import TIMEOUT, MakeNode, Node, nodes, read_until, recorder, terminate
+from underway_runtime.node.control import frames, requests
+from underway_runtime.node.control.client import Place, connect
+from underway_runtime.release.errors import UnderwayError
+
+GROUP = 1
+MEMBER = 65534
+
+HAND_OVER = {"do": "hand over", "version": "1", "id": "x", "to_commit": 0}
+INSTALL = {**HAND_OVER, "do": "install"}
+
+WRONG: list[dict[str, Any]] = [
+    *(
+        {**HAND_OVER, "version": version}
+        for version in ("../../evil", "1/../../evil", "/tmp/evil", "9.9", " 1", "1\n", "\uff11")
+    ),
+    *({**HAND_OVER, "version": version} for version in (1, None, ["1"], {"version": "1"}, True, "1" * 101)),
+    *({**INSTALL, "version": version} for version in ("../../evil", "", "9.9", None, ["1"])),
+    *({"do": "consider", "version": version} for version in ("../../evil", "", "9.9", {"1": "1"})),
+    *({**HAND_OVER, "id": identity} for identity in ("", "a b", "a/b", "x\n1 2", "../x", 7, None, "x" * 101)),
+    *({**HAND_OVER, "to_commit": within} for within in (-1, -0.001, 1e300, 10**400, 86401, "0", None, True, [0])),
+    *({**HAND_OVER, key: "x"} for key in ("environ", "RELEASE_VM_ARGS", "path", "gates", "config", "", "VERSION")),
+    *({**INSTALL, "gates": [{"command": ["id"]}]}, {"do": "gates", "gates": [{"function": "os:abort"}]}),
+    *({"do": "gates", "within": 1e9}, {"do": "restart", "command": "/tmp/evil"}, {"do": "committed", "version": "1"}),
+    *({"do": "status", "file": "/etc/shadow"}, {"do": "metrics", "address": "x"}, {"do": "ready", "timeout": -1}),
+    *({"do": "hand over"}, {"do": "install", "version": "1"}, {"do": "consider"}, {"do": "rpc"}),
+    *({"do": "hand over", "version": "1", "id": "x"}, {"do": "rpc", "code": 1}, {"do": "rpc", "code": "1", "loop": 1}),
+    *(
+        {"do": name}
+        for name in ("", "Status", "status ", "eval", "stop", "exec", "successor", "hand_over", 1, None, ["rpc"])
+    ),
+    *({}, {"version": "1"}, {"push": "1"}, {"complete": "os."}, {"interrupt": 1}, {"interrupt": True, "do": "status"}),
+]
+
+RAW = [
+    b'{"do": "hand over", "version": "1", "id": "x", "to_commit": NaN}',
+    b'{"do": "hand over", "version": "1", "id": "x", "to_commit": Infinity}',
+    b'{"do": "hand over", "version": "1", "id": "x", "to_commit": -Infinity}',
+    b'{"do": "status", "do": "rpc", "code": "1"}',
+    b'{"do": "consider", "version": "1", "version": "../../evil"}',
+    b'{"do": "hand over", "version": "1", "id": "x", "to_commit": ' + b"9" * 5000 + b"}",
+]
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Stand, list[str]]]:
+    """A control socket whose node notes what it is asked to do."""
+    with tempfile.TemporaryDirectory() as short, stand(Path(short, "var")) as made:
+        desk = made.serve().desk
+        done: list[str] = []
+
+        def note(what: str) -> Callable[..., Any]:
+            def noted(*asked: Any) -> Any:
+                done.append(what)
+                raise AssertionError(what)
+
+            return noted
+
+        desk.hand_over, desk.install, desk.consider, desk.gates = map(note, ("over", "install", "consider", "gates"))
+        desk.restart, desk.committed = note("restart"), note("committed")
+        desk.is_here = lambda version: version == "1"
+        yield made, done
+
+
+@pytest.mark.parametrize("request_", WRONG, ids=range(len(WRONG)))
+def test_what_has_another_form_is_refused_with_one_error(
+    served: tuple[Stand, list[str]], request_: dict[str, Any]
+) -> None:
+    """Nothing is begun for it, the error is one printable line, and the same client may ask again."""
+    made, done = served
+    client = known(made.path)
+    with client:
+        client.sendall(frames.encode(request_))
+        answer = receive(client)
+        assert list(answer) == ["error"]
+        assert answer["error"].isprintable()
+        assert len(answer["error"]) < 1000
+        client.sendall(frames.encode({"do": "status"}))
+        assert receive(client)["status"]["name"] == "hello"
+    assert done == []
+
+
+@pytest.mark.parametrize("body", RAW)
+def test_what_is_no_json_of_ours_ends_the_connection(served: tuple[Stand, list[str]], body: bytes) -> None:
+    """Numbers that are none, and names that stand twice, of which others might see the other one."""
+    made, done = served
+    with known(made.path) as client:
+        client.sendall(len(body).to_bytes(4, "big") + body)
+        assert list(receive(client)) == ["error"]
+        assert client.recv(1) == b""
+    assert done == []
+
+
+def test_everything_that_is_wrong_is_in_the_error(served: tuple[Stand, list[str]]) -> None:
+    """All of it, at once."""
+    made, _ = served
+    with known(made.path) as client:
+        client.sendall(frames.encode({"do": "hand over", "version": "../x", "to_commit": -1, "environ": {}}))
+        error = receive(client)["error"]
+
+    assert error == (
+        "'hand over' is refused: it needs `id`; `version` is not a version of the release, or empty: '../x'; `to_commit` is not"
+        " a number of seconds from 0 to 86400: -1; it does not take 'environ'"
+    )
+
+
+def test_every_request_is_in_the_reference() -> None:
+    """The page names each, and who may send it."""
+    page = (Path(__file__).parents[1] / "docs/reference/control.md").read_text()
+    for name in requests.REQUESTS:
+        assert f'`{{"do": "{name}"' in page
+
+
+def test_fields_that_are_right_reach_the_node(served: tuple[Stand, list[str]]) -> None:
+    """At the limits too; an empty version is the permanent one."""
+    made, done = served
+    for right in (
+        {**HAND_OVER, "to_commit": 86400},
+        {**HAND_OVER, "version": "", "to_commit": 0.5},
+        {**HAND_OVER, "id": "x" * 100},
+        INSTALL,
+        {"do": "consider", "version": "1"},
+        {"do": "gates"},
+        {"do": "restart"},
+        {"do": "committed"},
+    ):
+        with known(made.path) as client:
+            client.sendall(frames.encode(right))
+            assert client.recv(1) == b""  # where the stand-in raises
+
+    assert done == ["over", "over", "over", "install", "consider", "gates", "restart", "committed"]
+
+
+# ------------------------------------------------------------------------------------------- a member of the group
+
+
+@pytest.fixture
+def operated(interpreter: Interpreter) -> Iterator[Node]:
+    """A node whose control_group is there for operators: rpc, remote and eval are off."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)
+    with nodes(directory, interpreter) as make:
+        node = make(recorder("one"))
+        off = {"rpc": False, "remote": False, "eval": False}
+        node.configure(underway_runtime={"control_group": "daemon", **off})
+        yield node
+    shutil.rmtree(directory)
+
+
+def as_member(act: Callable[[], Any]) -> Any:
+    """What this returns in a process of a member of the group."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([GROUP])
+            os.setresgid(MEMBER, MEMBER, MEMBER)
+            os.setresuid(MEMBER, MEMBER, MEMBER)
+            os.write(writing, json.dumps(act()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as file:
+        said = file.read()
+    os.waitpid(child, 0)
+    return json.loads(said)
+
+
+def answers(node: Node, asked: list[dict[str, Any]]) -> list[Any]:
+    """What the node says to each, or the error."""
+    place = Place(
+        {
+            f"RELEASE_{name}": str(value)
+            for name, value in (("ROOT", node.root), ("NAME", "hello"), ("VSN", "1"), ("VAR", node.var))
+        }
+    )
+    found: list[Any] = []
+    for each in asked:
+        connection = connect(place, TIMEOUT)
+        try:
+            found.append(connection.ask(each))
+        except UnderwayError as error:
+            found.append(str(error))
+        finally:
+            connection.close()
+    return found
+
+
+def test_a_member_operates_and_runs_nothing_of_his(operated: Node) -> None:
+    """With rpc, remote and eval off: no request of a wrong form, and no version that root has not unpacked, starts or runs anything."""
+    evil = operated.root.parent / "evil"
+    evil.mkdir()
+    (evil / "launcher").write_text(f"#!/bin/sh\nid >{evil}/pwned\n")
+    (evil / "launcher").chmod(0o755)
+    os.chown(evil, MEMBER, MEMBER)
+    (operated.root / "releases/evil").symlink_to(
+        "../../evil"
+    )  # as unpacked by nobody: it has no manifest, the others do
+    (operated.version / "manifest.json").write_text('{"release_id": "1"}')
+    process = operated.spawn("start")
+    read_until(process.stdout, "start one")
+    attacks: list[dict[str, Any]] = [
+        *({**HAND_OVER, "version": version} for version in ("../../evil", "../evil", str(evil), "evil")),
+        *({**INSTALL, "version": version} for version in ("../../evil", "evil")),
+        {"do": "consider", "version": "../../evil"},
+        {"do": "rpc", "code": "1"},
+        {"do": "shell"},
+    ]
+
+    said = as_member(lambda: answers(operated, attacks))
+    status = as_member(
+        lambda: answers(operated, [{"do": "status"}, {"do": "metrics"}, {"do": "gates"}, {"do": "ready"}])
+    )
+
+    assert [type(each) for each in said] == [str] * len(attacks)
+    assert [*map(list, status)] == [["status"], ["metrics"], ["gates"], ["ready"]]
+    assert not (evil / "pwned").exists()
+    assert terminate(process)[0] == 0
+
+
+def test_a_member_may_not_say_what_boots(operated: Node) -> None:
+    """`committed` is believed where start.data says so: else the keeper would keep what nobody has committed."""
+    shutil.copytree(operated.version, operated.root / "releases/2", symlinks=True)
+    process = operated.spawn("start")
+    read_until(process.stdout, "start one")
+    (operated.var / "start.data").write_text("3.11.7 2\n")
+
+    [refused] = as_member(lambda: answers(operated, [{"do": "committed"}]))
+    (operated.var / "start.data").write_text("3.11.7 1\n")
+    [noted] = as_member(lambda: answers(operated, [{"do": "committed"}]))
+
+    assert refused == "2 boots, and 1 runs; commit that first"
+    assert noted == {"noted": True}
+    assert terminate(process)[0] == 0
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
+def test_a_member_reaches_the_socket_whatever_the_umask(operated: Node, umask: int) -> None:
+    """Directories that others may not enter let the group pass, and no more."""
+    process = operated.spawn("start", umask=umask)
+    read_until(process.stdout, "start one")
+
+    [status] = as_member(lambda: answers(operated, [{"do": "status"}]))
+
+    assert status["status"]["state"] in ("starting", "running")
+    for place in (operated.var, operated.var / "run"):
+        assert (place.stat().st_mode & 0o077, place.stat().st_gid) == (0o010, GROUP)
+    assert terminate(process)[0] == 0
+
+
+# -------------------------------------------------------------------------------------------------------- umask
+
+
+@pytest.mark.parametrize(
+    ("umask", "mode"), [(0o000, 0o750), (0o002, 0o750), (0o022, 0o755), (0o027, 0o750), (0o077, 0o700)]
+)
+def test_nobody_else_writes_in_var_whatever_the_umask(make: MakeNode, umask: int, mode: int) -> None:
+    """Of all that a daemon and a command make there; var, run and log are for the owner, and for others at most to look at."""
+    node = make(recorder("one"))
+    assert node.run("daemon", umask=umask).returncode == 0
+    assert node.run("rpc", "1", umask=umask).returncode == 0
+
+    found = {
+        place: place.lstat().st_mode & 0o777 for place in (node.var, *node.var.rglob("*")) if not place.is_symlink()
+    }
+
+    assert {place for place, bits in found.items() if bits & 0o022} == set()
+    assert [found[node.var / name] for name in ("", "run", "log")] == [mode] * 3
+    assert node.run("stop").returncode == 0
