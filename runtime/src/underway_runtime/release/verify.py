@@ -7,28 +7,60 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from . import strays
 from .directory import ReleaseDirectory
 from .errors import DamagedRelease
 from .manifest import Entry, Manifest, read
+from .strays import Stray
 
 _PIECE = 1 << 18
+_STRAY = " is in no manifest; remove it"
+_MOST = 20
+"""Of these so many are named to people."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a look at a version has found."""
+
+    problems: list[str]
+    """What is not as its manifest says."""
+    strays: list[Stray]
+    """What no version has brought, in the directories that code is loaded from."""
+
+    @property
+    def damage(self) -> list[str]:
+        """What speaks against the version: all that is wrong, and strays that would be loaded instead of what it has."""
+        return [*self.problems, *strays.damage(self.strays)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the strays is worth a word."""
+        return strays.said(self.strays)
 
 
 def verify(root: Path, version: str) -> list[str]:
-    """What is wrong with a version of the release at `root`; empty when it is whole.
+    """What is wrong with a version of the release at `root`, and each stray; empty when it is whole and alone."""
+    found = look(root, version)
+    return [*found.problems, *map(_stray_line, found.strays)]
 
-    Every file of its manifest must be there with its digest, mode and link. Files in ``lib``, ``python-V`` and
-    ``releases/VERSION`` that are in no manifest of the release are named too, for code could be loaded from them. ``var`` is not
-    looked at. Of what several versions share by name, ``bin`` for one, any version's will do, also one's that was removed.
+
+def look(root: Path, version: str) -> Found:
+    """Compare a version of the release at `root` with its manifest.
+
+    Every file of that must be there with its digest, mode and link. Files in ``lib``, ``python-V`` and
+    ``releases/VERSION`` that are in no manifest of the release are the strays. ``var`` is not looked at. Of what several versions
+    share by name, ``bin`` for one, any version's will do, also one's that was removed.
     """
     directory = ReleaseDirectory(root)
     manifests, problems = _manifests(root)
     own = manifests.get(version)
     if own is None:
         missing = not directory.version(version).manifest.is_file()
-        return [*([f"{directory.version(version).manifest} is missing"] if missing else []), *problems]
+        return Found([*([f"{directory.version(version).manifest} is missing"] if missing else []), *problems], [])
     tops = [_relative(root, directory.lib), _relative(root, directory.version(version).path)]
     tops += sorted(entry.name for entry in os.scandir(root) if entry.name.startswith("python-"))
     accounts = dict(manifests)
@@ -38,14 +70,15 @@ def verify(root: Path, version: str) -> list[str]:
         except DamagedRelease as error:
             problems.append(str(error))
     problems += _file_problems(root, own.files, accounts)
-    problems += _extra(root, tops, manifests)
-    return problems
+    problems += _linked(root, tops)
+    return Found(problems, _strays(root, tops, manifests))
 
 
 def verify_below(root: Path, top: str, manifest: Manifest) -> list[str]:
-    """What is wrong with one directory of a version, ``lib/hello-0.1.0`` for one."""
+    """What speaks against one directory of a version, ``lib/hello-0.1.0`` for one."""
     files = {path: entry for path, entry in manifest.files.items() if f"{path}/".startswith(f"{top}/")}
-    return [*_file_problems(root, files, {}), *_extra(root, [top], {manifest.version: manifest})]
+    found = [*_file_problems(root, files, {}), *_linked(root, [top])]
+    return [*found, *strays.damage(_strays(root, [top], {manifest.version: manifest}))]
 
 
 def versions(root: Path) -> list[str]:
@@ -82,8 +115,19 @@ def lines(outcome: Mapping[str, object]) -> list[str]:
         ]
     problems = outcome["problems"]
     assert isinstance(problems, list)
+    known = [problem for problem in problems if not problem.endswith(_STRAY)]
     heading = f"version {outcome['version']} is damaged; restore it from its archive:"
-    return [heading, *(f"  - {problem}" for problem in problems)]
+    if not known:
+        heading = (
+            f"version {outcome['version']} has all of its files, and there are others that no version has brought:"
+        )
+    others = [problem for problem in problems if problem.endswith(_STRAY)]
+    rest = (
+        [f"  - {len(others) - _MOST} more that are in no manifest; --json names them all"]
+        if len(others) > _MOST
+        else []
+    )
+    return [heading, *(f"  - {problem}" for problem in (*known, *others[:_MOST])), *rest]
 
 
 def run(root: Path, version: str, *, as_json: bool = False) -> int:
@@ -169,16 +213,24 @@ def _digest(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _extra(root: Path, tops: Iterable[str], manifests: Mapping[str, Manifest]) -> Iterator[str]:
-    listed = {path for manifest in manifests.values() for path in manifest.files}
-    listed |= {_relative(root, ReleaseDirectory(root).version(version).manifest) for version in manifests}
+def _linked(root: Path, tops: Iterable[str]) -> Iterator[str]:
     for top in tops:
         if os.path.islink(root / top):
             yield f"{top} is a link and should be a directory"
-            continue
-        for path in _files(root, top):
-            if path not in listed:
-                yield f"{path} is in no manifest; remove it"
+
+
+def _strays(root: Path, tops: Iterable[str], manifests: Mapping[str, Manifest]) -> list[Stray]:
+    listed = {path for manifest in manifests.values() for path in manifest.files}
+    listed |= {_relative(root, ReleaseDirectory(root).version(version).manifest) for version in manifests}
+    found = [path for top in tops if not os.path.islink(root / top) for path in _files(root, top) if path not in listed]
+    if not found:
+        return []
+    judge = strays.Judge(root, listed)
+    return [judge.stray(path) for path in found]
+
+
+def _stray_line(stray: Stray) -> str:
+    return f"{stray.path}{_STRAY}"
 
 
 def _files(root: Path, top: str) -> Iterator[str]:

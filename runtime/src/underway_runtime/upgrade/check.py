@@ -58,7 +58,9 @@ def check(
     if (failed := ledger[version].failed) is not None and not again:
         reasons.append(f"it has failed before: {failed}; --again checks it all the same")
         begins = False
-    unfit = [*verify.verify(handler.directory.root, version), *host_problems(handler.directory.version(version))]
+    disk = verify.look(handler.directory.root, version)
+    unfit = [*disk.damage, *host_problems(handler.directory.version(version))]
+    notes += disk.notes
     found: dict[str, Any] = {**nothing(), "problems": unfit}
     if unfit:
         notes.append("it was not tried, because it is damaged or does not fit this host")

@@ -312,7 +312,7 @@ def _move_in(directory: ReleaseDirectory, source: Path, made: Plan) -> None:
 
 def _verified(handler: Handler, found: Manifest, known: Mapping[str, Record], *, forget: bool) -> dict[str, Any]:
     """The outcome for a version that is here. Raises DamagedRelease when it is not whole."""
-    if problems := verify.verify(handler.directory.root, found.version):
+    if problems := verify.look(handler.directory.root, found.version).damage:
         heading = f"version {found.version} is here already, and damaged; remove it and unpack it again:"
         raise DamagedRelease(listing(heading, problems))
     record = known[found.version]
