@@ -17,6 +17,7 @@ from .errors import BuildError, ProjectError, listing
 from .project import LONGEST_NAME, NAME
 
 TEMPLATES = ("service", "stream")
+RUNTIME = "underway-runtime"
 
 _MODULE = re.compile(r"[a-z][a-z0-9_]*")
 _TAKEN = frozenset({"tests", "config", "underway", "underway_runtime", "cluster"})
@@ -28,7 +29,7 @@ def make(
 ) -> list[str]:
     """Make a project at `path`, named after its last part, and return its files, sorted.
 
-    With `develop` it takes the runtime from that checkout of underway, where it depends on it.
+    With `develop` it takes the runtime from that checkout of underway, or from that wheel, where it depends on it.
 
     Raises ProjectError for a path that is there and for names that can't be used, with everything that is wrong, and BuildError
     when uv can't lock it. Nothing is left then.
@@ -44,15 +45,28 @@ def make(
         with as_file(files("underway") / "templates" / "new" / template) as source:
             _copy(source, made, _words(name, module))
         if develop is not None:
-            origin = f'\n[tool.uv.sources]\nunderway-runtime = {{ path = "{develop}/runtime", editable = true }}\n'
+            given = f'path = "{develop}"' if develop.is_file() else f'path = "{develop}/runtime", editable = true'
+            origin = f"\n[tool.uv.sources]\nunderway-runtime = {{ {given} }}\n"
             with (made / "pyproject.toml").open("a", encoding="utf-8") as pyproject:
                 pyproject.write(origin)
         if lock:
-            uv.lock(made)
+            _lock(made, develop)
         os.rename(made, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+
+
+def _lock(made: Path, develop: Path | None) -> None:
+    try:
+        uv.lock(made)
+    except BuildError as error:
+        if develop is None and RUNTIME in str(error):
+            raise BuildError(
+                f"{error}\nwhere no index has {RUNTIME}, --develop PATH takes it from a checkout of underway, or from its"
+                f" wheel, which `uv build --package {RUNTIME}` makes there"
+            ) from None
+        raise
 
 
 def _problems(path: Path, name: str, module: str, template: str, develop: Path | None) -> Iterator[str]:
@@ -64,12 +78,16 @@ def _problems(path: Path, name: str, module: str, template: str, develop: Path |
         yield f"{module!r} can't name a module; --module says another"
     elif module in sys.stdlib_module_names or module in _TAKEN:
         yield f"the module {module!r} would hide another of that name; --module says another"
-    if develop is not None and not (develop / "runtime/pyproject.toml").is_file():
-        yield f"{develop} is no checkout of underway: there is no runtime/pyproject.toml"
+    if develop is not None and not (_is_wheel(develop) or (develop / "runtime/pyproject.toml").is_file()):
+        yield f"{develop} is neither a checkout of underway, with runtime/pyproject.toml, nor a wheel of {RUNTIME}"
     if develop is not None and template != "stream":
         yield f"a {template} does not depend on the runtime; leave out --develop"
     if template == "stream" and name == "cluster":
         yield "a release called cluster would have two commands of one name"
+
+
+def _is_wheel(path: Path) -> bool:
+    return path.is_file() and path.name.startswith("underway_runtime-") and path.suffix == ".whl"
 
 
 def _words(name: str, module: str) -> dict[str, str]:

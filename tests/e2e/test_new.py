@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
@@ -86,6 +88,54 @@ def test_a_new_service_is_released_and_serves(service: Path) -> None:
 
 
 @pytest.mark.e2e
+def test_a_handler_of_a_new_service_is_put_into_the_process_that_runs(service: Path, tmp_path: Path) -> None:
+    """Edited, released with a plan and installed: HOT, in one process, which has kept what it counted; and back."""
+    root = shutil.copytree(service, tmp_path / "hit-counter", ignore=shutil.ignore_patterns("build"))
+    release, port = build(root), free_port()
+    edits = {
+        "pyproject.toml": ('version = "0.1.0"', 'version = "0.2.0"'),
+        "uv.lock": ('name = "hit-counter"\nversion = "0.1.0"', 'name = "hit-counter"\nversion = "0.2.0"'),
+        "src/hits/web.py": ('return JSONResponse({"name": name,', 'return JSONResponse({"name": name.title(),'),
+    }
+    for name, (before, after) in edits.items():
+        text = (root / name).read_text()
+        assert before in text, name
+        (root / name).write_text(text.replace(before, after))
+    build(root)
+    places = [f"build/release/hit-counter/releases/{version}" for version in ("0.1.0", "0.2.0")]
+    planned = underway("relup", "--target", places[1], "--fromto", places[0], cwd=root)
+    assert planned.returncode == 0, planned.stderr
+    assert "HOT" in planned.stdout
+    assert "RESTART" not in planned.stdout
+    build(root, "--overwrite")
+
+    command = release / "bin/hit-counter"
+    environ = {"HIT_COUNTER_LISTEN": f"tcp://127.0.0.1:{port}", "RELEASE_VSN": "0.1.0"}
+
+    def visit() -> dict[str, Any]:
+        with urlopen(Request(f"http://127.0.0.1:{port}/visit/ann", method="POST"), timeout=10) as answer:
+            said: dict[str, Any] = json.load(answer)
+            return said
+
+    with started([command, "start"], environ) as process:
+        before = json.loads(get(f"http://127.0.0.1:{port}/health", process))
+        assert visit() == {"name": "ann", "visits": 1}
+        installed = run([command, "install", "0.2.0", "--at-least", "hot"])
+        assert installed.returncode == 0, installed.stderr
+        assert visit() == {"name": "Ann", "visits": 2}
+        assert json.loads(get(f"http://127.0.0.1:{port}/health")) == {**before, "version": "0.2.0"}
+        assert run([command, "stop"]).returncode == 0
+
+
+def test_where_a_new_service_listens_is_said_once(tmp_path: Path) -> None:
+    """In pyproject.toml; nothing else of the project has the address, but for the README that says how it is called."""
+    root = tmp_path / "hit-counter"
+    made = make(root, "service", "hits", lock=False)
+
+    assert [name for name in made if "8000" in (root / name).read_text()] == ["README.md", "pyproject.toml"]
+
+
+@pytest.mark.e2e
 def test_a_new_project_passes_its_own_tests(project: Path, tmp_path: Path) -> None:
     """With what it has locked."""
     environment = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("PYTEST_")}
@@ -136,7 +186,7 @@ def test_what_can_be_no_project_is_refused(tmp_path: Path, path: str, module: st
 
     with pytest.raises(ProjectError, match=problem):
         make(tmp_path / path, "service", module, lock=False)
-    with pytest.raises(ProjectError, match="is no checkout of underway"):
+    with pytest.raises(ProjectError, match="is neither a checkout of underway"):
         make(tmp_path / "fine", "stream", develop=tmp_path, lock=False)
 
     assert os.listdir(tmp_path) == ["there"]
@@ -155,6 +205,22 @@ def test_a_new_project_that_can_not_be_locked_is_not_left_behind(
     assert os.listdir(tmp_path / "work") == []
 
     assert "pyproject.toml" in make(tmp_path / "work/hits", "service", lock=False)
+
+
+def test_where_no_index_has_the_runtime_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream depends on it: from an index that lacks it, and without one; a wheel is as good as a checkout."""
+    (tmp_path / "index").mkdir()
+    monkeypatch.setenv("UV_DEFAULT_INDEX", (tmp_path / "index").as_uri())
+    for offline in ("0", "1"):
+        monkeypatch.setenv("UV_OFFLINE", offline)
+        with pytest.raises(BuildError, match="--develop PATH takes it from a checkout of underway, or from its wheel"):
+            make(tmp_path / "words", "stream")
+    assert not (tmp_path / "words").exists()
+
+    wheel = tmp_path / "underway_runtime-0.1.0-py3-none-any.whl"
+    wheel.write_bytes(b"")
+    make(tmp_path / "words", "stream", develop=wheel, lock=False)
+    assert f'underway-runtime = {{ path = "{wheel}" }}' in (tmp_path / "words/pyproject.toml").read_text()
 
 
 def test_the_example_is_what_the_template_makes(tmp_path: Path) -> None:

@@ -2,4 +2,6 @@
 
 from underway_runtime import config, env
 
-config("app_name", listen=[env("APP_NAME_LISTEN", "tcp://127.0.0.1:8000")])
+# Where it listens is in pyproject.toml; a host may say another address.
+if address := env("APP_NAME_LISTEN", ""):
+    config("app_name", listen=[address])

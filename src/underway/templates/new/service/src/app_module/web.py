@@ -8,7 +8,6 @@ from importlib.metadata import version
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 VERSION = version("app-name")
 
@@ -28,4 +27,7 @@ async def visit(request: Request) -> JSONResponse:
     return JSONResponse({"name": name, "visits": visits[name]})
 
 
-app = Starlette(routes=[Route("/health", health), Route("/visit/{name}", visit, methods=["POST"])])
+# Added one by one, so that a handler that was edited is put into the process that runs; a list of routes is made anew.
+app = Starlette()
+app.add_route("/health", health)
+app.add_route("/visit/{name}", visit, methods=["POST"])
