@@ -80,7 +80,7 @@ class World:
             if name in self.failing_calls:
                 raise RuntimeError(f"{name} misses the others")
 
-        return Service(name, self.ended[name], stop, accept, drain, call)
+        return Service(name, self.ended[name], stop, accept, drain, call=call)
 
     def log(self, message: str, error: BaseException | None = None) -> None:
         self.said.append(message)
@@ -261,7 +261,7 @@ def test_what_must_not_run_twice_is_let_go_and_can_come_back() -> None:
     async def scenario() -> None:
         old = world.controller()
         await old.boot(HANDED_OVER)
-        gone = await old.let_go()
+        gone = (await old.let_go()).stopped
         assert (gone, world.stopped) == ({"clock": "permanent", "reports": "permanent"}, ["reports", "clock"])
         for name, mode in gone.items():
             await old.start(name, mode)

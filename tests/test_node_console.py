@@ -107,7 +107,7 @@ def test_a_main_that_is_to_stop_before_it_begins_does_not_begin(monkeypatch: pyt
     """Its signal may come when it is about to be called: then it is not, and the node does not wait for it."""
     called: list[str] = []
     main_thread = MainThread()
-    monkeypatch.setattr(signal, "pthread_kill", lambda ident, number: main_thread.on_signal())
+    monkeypatch.setattr(signal, "pthread_kill", lambda ident, number: main_thread.on_signal(number))
     main_thread._interrupt()
 
     assert main_thread._call(lambda: called.append("main")) is None

@@ -25,6 +25,8 @@ _AGAIN = 1.0
 """Seconds until the permanent version is tried again where something is in its way."""
 _LONGEST = 31 * 86400.0
 """Seconds that anything is waited for."""
+_CHANCES = 2
+"""The second one has what the node that leaves could not share."""
 _TO_ACCEPT = 300.0
 """Seconds for a successor that the node has not asked for."""
 
@@ -49,6 +51,10 @@ class Handover:
         self.replaced = ""
         """The file that says why one was replaced."""
         self._asked = Asked("", "", 0)  # of the successor
+        self._of: Child | None = None  # the node that has the successor
+        self._went = False  # it has let the successor accept
+        self.chances = 0
+        """How many more nodes are started, at once, where the one ends that a handover has left; none when that is over."""
         self._late = False  # the node was not committed in time
         self._patience = _patience()  # with the permanent version, where it fails to take over for that
 
@@ -64,6 +70,7 @@ class Handover:
             return f"{keeper.name} can't be executed: {error.strerror}"
         keeper.systemd.reloading()
         keeper.timers["successor"] = time.monotonic() + within
+        self._of, self._went, self.chances, keeper.interrupted = keeper.node, False, _CHANCES, False
         return ""
 
     def _in_the_way(self) -> str:
@@ -101,6 +108,16 @@ class Handover:
             self.successor.failure = self.successor.failure or reason
             self.successor.kill(_signal.SIGKILL)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the successor may accept, and so needs the node no more."""
+        return self.successor is not None and self._went and not self.successor.failure
+
+    def node_ended(self) -> None:
+        """The node is gone; a successor that waits for its word goes too."""
+        if not self.goes_on:
+            self.give_up(f"{self._keeper.name} has ended meanwhile")
+
     def end_leaving(self) -> None:
         """Nobody follows: the one that leaves is to hurry."""
         if self.leaving is not None:
@@ -122,8 +139,8 @@ class Handover:
                 keeper.holdings.sockets.close(asked, child.pid, keep=True)
             case "failed", [reason]:
                 child.failure = child.failure or reason
-            case "prepared", _ if child is self.successor and keeper.node is not None:
-                keeper.node.answer("successor", "prepared")
+            case "prepared", waiting if child is self.successor and keeper.node is not None:
+                keeper.node.answer("successor", "prepared", *waiting)
             case "accepting", [line] if child is self.successor and not child.failure:
                 self._accepting(child, line)
             case "leaving", _ if child is self.leaving and keeper.node is not None:
@@ -132,6 +149,7 @@ class Handover:
     def go(self, descriptors: list[int]) -> None:
         """The node has let go of what must not run twice; its successor may accept."""
         if self.successor is not None:
+            self._went = True
             self.successor.answer("accept", descriptors=descriptors)
 
     def in_place(self, how: str, asked: list[str]) -> None:
@@ -186,6 +204,9 @@ class Handover:
             self.leaving = None
             if keeper.node is not None:
                 keeper.node.answer("left")
+            if keeper.serves:
+                self.chances = 0
+            keeper.on_left()
 
     def _after_successor(self, successor: Child) -> None:
         """It has ended, and had not accepted."""
@@ -198,7 +219,12 @@ class Handover:
         reason = successor.failure or (
             f"it was ended by signal {-died}" if died < 0 else f"it ended with status {died}"
         )
-        if keeper.node is not None and not keeper.told:
+        if keeper.told and keeper.node is not None:
+            keeper.node.answer("stop")
+        elif keeper.node is None:
+            keeper.say(f"the successor of {keeper.name} (pid {successor.pid}) has failed: {reason}")
+            keeper.follow_up(f"{keeper.name} has ended, and so has its successor")
+        elif keeper.node is self._of:
             keeper.say(f"the successor of {keeper.name} (pid {successor.pid}) has failed: {reason}")
             keeper.node.answer("successor", "failed", reason)
             keeper.systemd.tell("READY=1")
@@ -224,6 +250,9 @@ class Handover:
         self._await_commit(asked.to_commit if asked.version else 0)
         if self.leaving is not None:
             self.leaving.answer("successor", "accepting")
+        else:
+            new.answer("left")
+            self.chances = 0
 
 
 def _wrong(root: str, version: str, identity: str, within: float, to_commit: float) -> str:

@@ -7,7 +7,10 @@ the keeper was told to stop                            the keeper ends
 it had asked for another                               the permanent release is started, at once
 it was asked to stop, or ended with status 0           the keeper ends
 it failed, there is a heart, and one was ready before  the permanent release is started, after a pause, until the limit
-it failed, and had taken over and was not committed    the permanent release is started, at once, and why is noted
+it was of a version that was not committed, and        the permanent release is started, at once, and why is noted
+nobody had asked it to stop
+another is taking over, or has just taken over         the permanent release is started, at once, and if that fails once
+                                                       more when the one before has left
 it failed otherwise                                    the keeper ends, with the node's status
 =====================================================  =================================================================
 
@@ -66,6 +69,8 @@ class Keeper:
         """By name, when each is due, on the monotonic clock."""
         self.told = False
         """Whether this keeper was told to stop."""
+        self.interrupted = False
+        """Whether the node, and all that have the terminal, were, since the last handover began."""
         self._command = [command, "node", *arguments]
         self.root = os.path.dirname(os.path.dirname(command))
         """The release directory."""
@@ -76,6 +81,7 @@ class Keeper:
         self._heart_text = ""
         self._status: int | None = None
         self._was_ready = False
+        self._when_left = ""
         self._stop_timeout = 60.0
 
     def run(self) -> int:
@@ -132,6 +138,7 @@ class Keeper:
             self.holdings.write(new.about[0])
         self._on_ready(line)
         if self.told:
+            new.answer("stop")
             new.kill(_signal.SIGTERM)
 
     def _after_node(self, node: Child, died: int) -> None:
@@ -140,7 +147,7 @@ class Keeper:
         self.node, self._ready = None, False
         self.timers.clear()
         status = died if died >= 0 else 128 - died
-        self.handover.give_up(f"{self.name} has ended meanwhile")
+        self.handover.node_ended()
         if self.told:
             self._status = 0 if died == -_signal.SIGTERM else status
             return
@@ -151,12 +158,18 @@ class Keeper:
             return
         if died < 0:
             self.say(f"{self.name} was ended by signal {-died}")
-        if self.handover.trial is not None and status and not self._asked:
+        if self.handover.goes_on:
+            self.say(f"{self.name} ended with status {status}; its successor accepts")
+            return
+        if self.handover.trial is not None and not self._asked:
             self.say(f"{self.name} ended with status {status} and was not committed; the permanent version is started")
             how = f"was ended by signal {-died}" if died < 0 else f"ended with status {died}"
             self.handover.note(f"it {how} before it was committed")
             self.systemd.reloading()
             self._spawn()
+            return
+        if self.handover.chances and not self.interrupted:
+            self.follow_up(f"{self.name} ended with status {status} while another version took over")
             return
         if self._asked or died in (0, -_signal.SIGINT) or self._heart is None or not self._was_ready:
             self._status = status
@@ -175,6 +188,27 @@ class Keeper:
         self.systemd.tell(f"STATUS=ended with status {status}; is started again")
         self.timers["spawn"] = time.monotonic() + pause
         self._speak_for_the_node()
+
+    def follow_up(self, why: str) -> None:
+        """Start the permanent version, since the last handover has left nothing that runs."""
+        if self.told:
+            self._status = 0
+            return
+        self.handover.chances -= 1
+        if self.handover.chances or self.handover.leaving is None:
+            self.say(f"{why}; the permanent version is started")
+            self.systemd.reloading()
+            self._spawn()
+            return
+        self.handover.end_leaving()  # it may have what the permanent version needs
+        self._when_left = f"{why}; the permanent version is started, when the one before has left"
+
+    def on_left(self) -> None:
+        """The node that has handed over has ended."""
+        if self._when_left and self.node is None and not self.told:
+            self.say(self._when_left)
+            self._spawn()
+        self._when_left = ""
 
     def _speak_for_the_node(self) -> None:
         """Until the next one is ready, the keeper gives the signs of life that systemd has been promised."""
@@ -204,9 +238,13 @@ class Keeper:
         poll = select.poll()
         for descriptor in (self._signals, *(each for child in self._children for each in child.descriptors)):
             poll.register(descriptor, select.POLLIN)
-        poll.poll(timeout)
+        for descriptor in (listening := self.holdings.sockets.listening()):
+            poll.register(descriptor, 0)  # for a hangup
+        happened = [descriptor for descriptor, _ in poll.poll(timeout) if descriptor in listening]
         for number, from_kernel in signals.caught(self._signals):
             self._on_signal(number, from_kernel)
+        for text in self.holdings.sockets.listen_again(happened):
+            self.say(f"{self.name}: {text}")
         for child in self._children:
             self.listen_to(child)
             self._read_output(child, 1)
@@ -243,14 +281,17 @@ class Keeper:
         elif number in (_signal.SIGTERM, _signal.SIGHUP) or (number == _signal.SIGINT and self.node is None):
             self.told = True
             self.systemd.tell("STOPPING=1")
+            for child in self._children:
+                child.answer("stop")
+                child.kill(_signal.SIGTERM)
             if self.node is None:
                 self._status = 0
                 return
-            for child in self._children:
-                child.kill(_signal.SIGTERM)
             self.timers.setdefault("stop", time.monotonic() + self._stop_timeout + _MARGIN)
-        elif self.node is not None and not (from_kernel and number == _signal.SIGINT):  # the terminal has told it too
-            self.node.kill(number)
+        elif self.node is not None:
+            self.interrupted = self.interrupted or number == _signal.SIGINT
+            if not (from_kernel and number == _signal.SIGINT):  # the terminal has told it too
+                self.node.kill(number)
 
     def _reap(self) -> None:
         """All children: as the first process of a container this one has those of others too."""
@@ -313,6 +354,10 @@ class Keeper:
                     node.answer("successor", "busy", refused)
             case "go", _:
                 self.handover.go(descriptors)
+            case "on", _:
+                self.handover.chances = 0
+            case "stays", [reason]:
+                self.handover.give_up(reason)
             case ("installing" | "installed" | "undone") as how, asked:
                 self.handover.in_place(how, asked)
             case "committed", _:
@@ -349,6 +394,8 @@ class Keeper:
         self.systemd.tell("READY=1", f"MAINPID={os.getpid()}", f"STATUS={line}")
         if self._log is not None:
             self._log.keeps_tail, self._log.tail = False, b""
+        if self.handover.leaving is None and self.handover.successor is None:
+            self.handover.chances = 0
         if not self._was_ready:
             self._was_ready = True
             self._started()

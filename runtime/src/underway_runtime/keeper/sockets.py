@@ -29,8 +29,22 @@ class Held:
         """The pids of the nodes that have it."""
         self.first = 0
         """That of the node for which it was bound."""
+        self.ended = False
+        """Whether it listens no more, and can't again."""
         self._path = path
         self._identity = _identity(path) if path else None
+
+    def listen_again(self) -> str:
+        """Some process that has it has called shutdown, which ends it for all; returns why it can't be undone."""
+        self.ended = True
+        if self.socket.family == _socket.AF_UNIX:
+            return "a socket file can't listen again"
+        try:
+            self.socket.listen(_BACKLOG)
+        except OSError as error:
+            return error.strerror or str(error)
+        self.ended = False
+        return ""
 
     def close(self) -> None:
         """Close it, and remove its file unless another process has put its own in place."""
@@ -73,6 +87,9 @@ class Sockets:
             octal, _, path = rest.partition(" ")
             mode = int(octal, 8)
         key = f"unix {path}" if path else asked
+        for ended in [held for held in self._held if held.key == key and held.ended]:
+            ended.close()
+            self._held.remove(ended)
         held = next((held for held in self._held if held.key == key and node not in held.given), None)
         if held is None:
             socket = _bind_file(path, mode) if path else _bind_tcp(kind, rest.split())
@@ -82,6 +99,23 @@ class Sockets:
             socket.listen(_BACKLOG)
         held.given.add(node)
         return held.socket
+
+    def listening(self) -> list[int]:
+        """Their descriptors: a hangup there is the end of listening."""
+        return [held.socket.fileno() for held in self._held if not held.ended]
+
+    def listen_again(self, descriptors: Iterable[int]) -> list[str]:
+        """Repair what has hung up; what to tell of it."""
+        return [
+            f"{held.key.replace(' ', ':')} was shut down by a process that has it, "
+            + (
+                f"and is lost: {why}; the next node binds it anew"
+                if (why := held.listen_again())
+                else "and listens again"
+            )
+            for held in self._held
+            if held.socket.fileno() in descriptors
+        ]
 
     def close(self, asked: Iterable[str], node: int, *, keep: bool) -> None:
         """The node does without these; what no other has is closed, unless it is to be kept for one."""

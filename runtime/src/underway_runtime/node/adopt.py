@@ -20,17 +20,26 @@ import errno
 import os
 import select
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-from weakref import WeakSet
 
 from .applications import Log
 from .listen import address_of
+from .sharing import Shared, Sharing, replace
 
-_INHERITED = ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_NODELAY))
+_INHERITED = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name))
+        for name in ("TCP_NODELAY", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+    ),
+)
 """Options that a connection has from the socket that accepted it; a service may set them before it binds."""
+
+
+_TO_LISTEN = 5.0
+"""Seconds for the keeper to repair what another process has shut down."""
 
 
 class Adoption:
@@ -42,11 +51,8 @@ class Adoption:
         self._log = log
         self._declared: list[socket.socket] = []
         self._waiting: list[socket.socket] = []
-        self._adopted: WeakSet[socket.socket] = WeakSet()
-        self._accepted: WeakSet[socket.socket] = WeakSet()
-        self._lock = threading.Lock()
-        self._refusing = False
-        self._before: dict[str, Callable[..., Any] | None] = {}
+        self.sharing = Sharing()
+        self._undo: list[Callable[[], None]] = []
         self._may_accept, self._accept = os.pipe()
         self._arrived, self._arrive = os.pipe()
         os.set_blocking(self._arrive, False)
@@ -62,14 +68,15 @@ class Adoption:
         """
         self._declared += sockets
         self._waiting += sockets if waits else ()
-        self._refusing = False
-        if self._declared and not self._before:
+        self.sharing.add(sockets)
+        if self._declared and not self._undo:
             self._install()
 
     def withdraw(self, sockets: Sequence[socket.socket]) -> None:
         """Forget sockets, before they are closed."""
         self._declared = [each for each in self._declared if each not in sockets]
         self._waiting = [each for each in self._waiting if each not in sockets]
+        self.sharing.remove(sockets)
 
     def accept(self) -> None:
         """Let those that wait in `bind` go on, in whichever process."""
@@ -91,7 +98,8 @@ class Adoption:
         Those that are left after `within` seconds are read to what has come until then, as if their clients had closed
         them, and the service has `to_end` seconds to answer that. Returns how many were left at first, and then.
         """
-        self._refusing = True
+        for shared in self._shared():
+            shared.refused.raise_()
         left = await self._closed(within)
         for each in left:
             with contextlib.suppress(OSError):
@@ -104,25 +112,25 @@ class Adoption:
             os.close(each)
         self._declared.clear()
         self._waiting.clear()
-        for name, before in self._before.items():
-            if before is None:
-                delattr(socket.socket, name)  # it is inherited
-            else:
-                setattr(socket.socket, name, before)
-        self._before = {}
+        for undo in self._undo:
+            undo()
+        self._undo.clear()
+        self.sharing.close()
 
     async def _closed(self, within: float) -> list[socket.socket]:
         end = time.monotonic() + within
         while True:
-            with self._lock:
-                left = [each for each in self._accepted if each.fileno() >= 0]
+            left = [each for shared in self._shared() for each in shared.connections()]
             if not left or (more := end - time.monotonic()) <= 0:
                 return left
             await asyncio.sleep(min(more, 0.05))
 
+    def _shared(self) -> list[Shared]:
+        """What a main function has."""
+        return [shared for each in self._waiting if (shared := self.sharing.find(each)) is not None]
+
     def _install(self) -> None:
         bind, accept = socket.socket.bind, socket.socket.accept
-        self._before = {name: vars(socket.socket).get(name) for name in ("bind", "accept")}
 
         def adopting_bind(own: socket.socket, address: Any, /) -> None:
             if (declared := self._find(own, address)) is None:
@@ -142,25 +150,41 @@ class Adoption:
                 may_accept.poll()
 
         def counting_accept(own: socket.socket) -> tuple[socket.socket, Any]:
-            if own not in self._adopted:
+            if (shared := self.sharing.find(own)) is None:
                 return accept(own)
-            if self._refusing:
-                _find_nothing(own.gettimeout())
-            connection, address = accept(own)
-            with self._lock:
-                self._accepted.add(connection)
-            return connection, address
+            timeout = own.gettimeout()
+            end = time.monotonic() + _TO_LISTEN
+            while True:
+                shared.wait(own, timeout)
+                try:
+                    connection, address = accept(own)
+                except BlockingIOError:
+                    if timeout is not None:
+                        raise
+                    continue  # another process was faster
+                except OSError as error:
+                    if error.errno != errno.EINVAL or time.monotonic() > end:
+                        raise
+                    if timeout == 0:
+                        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+                    time.sleep(0.01)
+                    continue  # another process has shut it down, and the keeper is about to make it listen again
+                shared.take(connection)
+                return connection, address
 
-        socket.socket.bind = adopting_bind  # type: ignore[method-assign, assignment]
-        socket.socket.accept = counting_accept  # type: ignore[method-assign, assignment]
+        self._undo.append(replace(socket.socket, "bind", adopting_bind))
+        self._undo.append(replace(socket.socket, "accept", counting_accept))
 
     def _adopt(self, own: socket.socket, declared: socket.socket) -> None:
-        options = [] if own.family == socket.AF_UNIX else [(*name, own.getsockopt(*name)) for name in _INHERITED]
-        os.dup2(declared.fileno(), own.fileno(), inheritable=False)
-        own.settimeout(own.gettimeout())  # the descriptor's own mode is that of whoever had it before
-        for option in options:
-            own.setsockopt(*option)
-        self._adopted.add(own)
+        shared = self.sharing.find(declared)
+        assert shared is not None
+        if own.family != socket.AF_UNIX:
+            for option in _INHERITED:
+                if (value := own.getsockopt(*option)) != declared.getsockopt(*option):
+                    shared.options[option] = (value,)
+        shared.shut.lower()
+        shared.refused.lower()
+        os.dup2(declared.fileno(), own.fileno(), inheritable=False)  # and the timeout of the object is its own
 
     def _find(self, own: socket.socket, address: Any) -> socket.socket | None:
         if own.type != socket.SOCK_STREAM:
@@ -187,11 +211,3 @@ class Adoption:
 
 
 _NOT_DECLARED = "where the version before has it, declare it in `listen`, or say that the two do not `overlap`"
-
-
-def _find_nothing(timeout: float | None) -> None:
-    """What `accept` does where nobody connects."""
-    if timeout == 0:
-        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    select.poll().poll(None if timeout is None else timeout * 1000)
-    raise TimeoutError("timed out")

@@ -100,11 +100,23 @@ class Service:
     drain: Callable[[float], Awaitable[CutOff]] = _nothing_to_drain
     """Makes it accept no more and waits, for so many seconds at most, until nothing is under way; what is then is ended.
     Called at most once, before `stop`."""
+    runs_until_it_ends: bool = False
+    """What has not stopped in time does what it did, and can't be started again before it has ended."""
     call: Callable[..., Awaitable[Any]] = _no_method
     """Calls a method of the application's class by its name, with arguments; None where it has no such."""
 
 
 Prepared: TypeAlias = Callable[[str, Service], Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class LetGo:
+    """What an old node has stopped for a new one that must not run it at the same time."""
+
+    stopped: dict[str, Mode]
+    """In start order."""
+    stays: str = ""
+    """Why the new one may not have it; empty where it may."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,8 @@ class Applications:
         """Whether all that was stopped so far stopped without error and in time."""
         self._served: set[str] = set()  # started at some time, and not failed
         self._stopping = False
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: set[asyncio.Task[Any]] = set()
+        self._told_to_end: set[str] = set()  # and go on
 
     def obey(self, instruction: Instruction) -> None:
         """Obey an instruction other than a start.
@@ -262,20 +275,39 @@ class Applications:
             await self.start(name, self.waiting.pop(name), prepared)
         await self.booted(self.running)
 
-    async def let_go(self, drained: Prepared | None = None) -> dict[str, Mode]:
-        """Drain and stop what must not run twice, and what requires it; returns what that was, in start order.
+    async def let_go(self, drained: Prepared | None = None, waiting: Iterable[str] = ()) -> LetGo:
+        """Drain and stop what must not run twice, and what requires it: by what this node knows, and by what the other one
+        is `waiting` to start.
 
         `drained` is called with each before it is stopped. `start` starts each again, where the other node did not make it.
         """
-        alone = {name: mode for name, (mode, _) in self.running.items() if not self._may_overlap(name)}
+        others = set(waiting)
+        alone = {
+            name: mode
+            for name, (mode, _) in self.running.items()
+            if not self._may_overlap(name) or others.intersection({name, *self._needs(name)})
+        }
+        stopped: dict[str, Mode] = {}
         for name in reversed(alone):
-            _, service = self.running.pop(name)
+            mode, service = self.running.pop(name)
             self._served.discard(name)
             await self._drain_one(name, service, self._drain_timeout(name))
             if drained is not None:
                 await drained(name, service)
-            await self._stop_one(name, service, self._stop_timeout)
-        return alone
+            if await self._stop_one(name, service, self._stop_timeout):
+                stopped = {name: mode, **stopped}
+                continue
+            within = self._drain_timeout(name) + self._stop_timeout
+            stays = f"{name} must not run twice, and has not ended within {within:g} s of being told to; it runs on"
+            if service.runs_until_it_ends:
+                self.running[name] = (mode, service)
+                self._served.add(name)
+                self._told_to_end.add(name)
+                self._now(name, "running")
+            else:
+                stopped = {name: mode, **stopped}
+            return LetGo(stopped, stays)
+        return LetGo(stopped)
 
     async def before_handover(self, version: str) -> None:
         """Tell all that run that a node of a version is to take over. Raises UnderwayError with who refuses that, and why."""
@@ -423,6 +455,15 @@ class Applications:
         error = asyncio.CancelledError("it was cancelled") if ended.cancelled() else ended.exception()
         if self._stopping or name not in self.running:
             return
+        if name in self._told_to_end:
+            self._told_to_end.discard(name)
+            self._log(f"{name} ended when another version was to take over, and that has failed: it is started again")
+            self.running.pop(name)
+            self._served.discard(name)
+            again = asyncio.ensure_future(self._start_again(name, mode))
+            self._retiring.add(again)
+            again.add_done_callback(self._retiring.discard)
+            return
         self._now(name, "failed" if error else "ended")
         if error is None:
             self._log(f"{name} ended")
@@ -436,6 +477,12 @@ class Applications:
             retiring = asyncio.ensure_future(self._stop_one(name, service, self._stop_timeout))
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
+
+    async def _start_again(self, name: str, mode: Mode) -> None:
+        try:
+            await self.start(name, mode)
+        except BootError as error:
+            self.ending.put_nowait(Ending(name, error))
 
     async def _accept(self, name: str, service: Service, prepared: Prepared | None = None) -> None:
         try:
@@ -459,7 +506,9 @@ class Applications:
             self._log(f"{name} has not drained within {within:g} s; ended: {cut_off}")
         return cut_off
 
-    async def _stop_one(self, name: str, service: Service, within: float) -> None:
+    async def _stop_one(self, name: str, service: Service, within: float) -> bool:
+        """Whether it has stopped."""
+
         async def stop() -> BaseException | None:
             try:
                 await service.stop(within)
@@ -473,12 +522,13 @@ class Applications:
             task.cancel()  # and not awaited: it may not listen
             self._log(f"{name} has not stopped within {within:.1f} s and is given up")
             self.stopped_well = False
-            return
+            return False
         if self.states.get(name) == "running":
             self._now(name, "stopped")
         if error := task.result():
             self._log(f"{name} failed to stop: {describe(error)}", error)
             self.stopped_well = False
+        return True
 
 
 def check_code_path(directories: Iterable[str], lib: Path) -> None:

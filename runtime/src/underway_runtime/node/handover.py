@@ -4,7 +4,9 @@
 the successor                                   the node that runs
 ==============================================  =======================================================================
 boots late, passes the gates, says `prepared`
-                                                lets go of what must not run twice, exports its state, says `go`
+and what it waits to start
+                                                lets go of what must not run twice, exports its state, says `go`;
+                                                or says `stays`, where it can't, and goes on
 accepts, imports that state, starts what it
 waited for, answers commands, `accepting`
                                                 drains, exports the other states, says `leaving`, stops, ends
@@ -36,14 +38,22 @@ class Handover:
     """What belongs to handovers of one node. All but `begin` is on the node's loop."""
 
     def __init__(
-        self, keeper: Keeping, applications: Applications, log: Log, within: float, note: Callable[[str], object]
+        self,
+        keeper: Keeping,
+        applications: Applications,
+        log: Log,
+        within: float,
+        note: Callable[[str], object],
+        stop: Callable[[], object],
     ) -> None:
-        """`within`: seconds that a successor gets until it accepts; `note` takes why one has failed that nobody waits for."""
+        """`within`: seconds that a successor gets until it accepts; `note` takes why one has failed that nobody waits for;
+        `stop` is called when the keeper stops all."""
         self._keeper = keeper
         self._applications = applications
         self._log = log
         self._within = within
         self._note = note
+        self._stop = stop
         self.leaving = asyncio.Event()
         """A successor accepts."""
         self.complete = asyncio.Event()
@@ -59,6 +69,7 @@ class Handover:
         self._may_accept: asyncio.Future[bytes] = self._loop.create_future()
         self._outcome: Future[dict[str, Any]] | None = None
         self._let_go: dict[str, Mode] = {}
+        self._stays = ""
         self.identity = ""
         """Of the last handover that was begun from here."""
         self._handed: dict[str, state.State] = {}
@@ -68,7 +79,8 @@ class Handover:
         """Have a version take over, or the permanent one where that is empty; from any thread.
 
         The result is ``{"accepting": True}``, or ``{"failed": reason}``, or ``{"busy": reason}``, or ``{"refused": reason}``
-        where an application does not let it begin; with ``ended`` beside ``failed`` where this node can't go on either.
+        where an application does not let it begin, or ``{"stays": reason}`` where one can't be let go; with ``ended`` beside
+        ``failed`` where this node can't go on either.
         """
         outcome: Future[dict[str, Any]] = Future()
 
@@ -104,6 +116,9 @@ class Handover:
         """Do what the keeper says, until cancelled."""
         while True:
             word, fields, states = await self._news.get()
+            if word == "stop":
+                self._stop()
+                continue
             try:
                 await self._obey(word, fields, states)
             except Exception as error:
@@ -111,16 +126,10 @@ class Handover:
 
     async def _obey(self, word: str, fields: Sequence[str], states: bytes) -> None:
         match word, fields:
-            case "successor", ["prepared"]:
+            case "successor", ["prepared", *waiting]:
                 async with self.alone:
                     self._going = True
-                self._handed = {}
-
-                async def export(name: str, service: Service) -> None:
-                    self._handed.update(await self._export({name: service}))
-
-                self._let_go = await self._applications.let_go(export)
-                self._keeper.go(state.pack(self._handed))
+                await self._go(waiting)
             case "successor", ["accepting"]:
                 self._settle({"accepting": True})
                 self.leaving.set()
@@ -130,7 +139,11 @@ class Handover:
                 self._going = False
                 if self._outcome is None:
                     self._note(reason)
-                self._settle({how: reason, "ended": lost} if lost else {how: reason})
+                told: dict[str, Any] = {"stays": self._stays} if self._stays else {how: reason}
+                self._settle({**told, "ended": lost} if lost else told)
+                self._stays = ""
+                if not lost:
+                    self._keeper.goes_on()
             case "accept", _ if not self._may_accept.done():
                 self._may_accept.set_result(states)
             case "state", _:
@@ -138,6 +151,25 @@ class Handover:
                 await state.import_states(state.unpack(states), running, self._log)
             case "left", _:
                 self.complete.set()
+
+    async def _go(self, waiting: Sequence[str]) -> None:
+        """Let go of what the successor waits for, and let it accept; or have it ended, where that can't be."""
+        self._handed = {}
+
+        async def export(name: str, service: Service) -> None:
+            self._handed.update(await self._export({name: service}))
+
+        try:
+            gone = await self._applications.let_go(export, waiting)
+            self._let_go, self._stays = gone.stopped, gone.stays
+            states = b"" if self._stays else state.pack(self._handed)
+        except Exception as error:
+            self._stays = f"it met an error of underway: {describe(error)}"
+            self._log(self._stays, error)
+        if self._stays:
+            self._keeper.stays(self._stays)
+        else:
+            self._keeper.go(states)
 
     def _settle(self, outcome: dict[str, Any]) -> None:
         if self._outcome is not None:
@@ -180,7 +212,7 @@ class Handover:
         await self._applications.boot(instructions)
         try:
             await pass_gates()
-            self._keeper.prepared()
+            self._keeper.prepared([*self._applications.waiting])
             states = state.unpack(await self._may_accept)
             await self._applications.accept()
             await self._applications.take_over(partial(self._take, states))

@@ -162,9 +162,17 @@ class Keeping:
         """Ask for a successor of a version, or of the permanent one; `hear` tells what becomes of it."""
         self._tell("successor", version, identity, str(within), str(to_commit))
 
-    def prepared(self) -> None:
-        """This successor could accept."""
-        self._tell("prepared")
+    def prepared(self, waiting: Sequence[str]) -> None:
+        """This successor could accept; it waits to start these applications until the node before has let them go."""
+        self._tell("prepared", *waiting)
+
+    def stays(self, reason: str) -> None:
+        """The successor must not accept, and is to be ended: this node goes on."""
+        self._tell("stays", reason)
+
+    def goes_on(self) -> None:
+        """The handover has failed, and all runs here again that was let go for it."""
+        self._tell("on")
 
     def go(self, states: bytes) -> None:
         """The successor may accept; these are the states of what it is to start only then."""

@@ -4,7 +4,8 @@ Such an application gets the thread that Python's signal handling and many frame
 runs in another. How it is told to stop depends on what it did with SIGTERM:
 
 ==============================  =====================================================================================
-it has a handler of its own     it gets the signal, and ends as it likes
+it has a handler of its own     it gets the signal, and ends as it likes; a signal that the node sends so is told from
+                                one that comes from outside, which stops the node
 it has none                     ``Stopping`` is raised in it, wherever it is, so that its ``finally`` blocks run; where
                                 another node has taken over, only when its connections are closed
 ==============================  =====================================================================================
@@ -20,6 +21,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -48,7 +50,14 @@ class MainThread:
         self._in_function = False
         self._unwind = False
         self._told = False
-        self._had_own = False
+        self._sent = 0
+        """Signals of ours that the wakeup descriptor has not told of yet."""
+        self._expected = False
+        """Whether the node's own handler may be called for one of ours."""
+        self._wakeup = -1
+        self._awake: socket.socket | None = None
+        self._unwound = False
+        """Whether the function that runs was told to end by the node."""
         self._handler = signal.getsignal(signal.SIGTERM)
 
     @property
@@ -75,7 +84,8 @@ class MainThread:
         self._awake, wake = socket.socketpair()
         for end in (self._awake, wake):
             end.setblocking(False)
-        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        self._wakeup = wake.fileno()
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         thread = threading.Thread(target=run, name="node", daemon=True)
         thread.start()
         while (job := self._jobs.get()) is not None:
@@ -87,28 +97,40 @@ class MainThread:
         return outcome.result()
 
     def watch(self, loop: asyncio.AbstractEventLoop, ours: Handler, stop: Callable[[], object]) -> None:
-        """Call `stop` when a signal that means so has gone to another handler than `ours`: the function's own."""
+        """Call `stop` when a signal that means so has come from outside, where another handler than `ours` may have it: the
+        function's own, which may be gone with it by now."""
+        awake = self._awake
+        assert awake is not None
 
         def on_wakeup() -> None:
-            with contextlib.suppress(BlockingIOError):
-                for number in set(STOPPING).intersection(self._awake.recv(4096)):
+            with contextlib.suppress(BlockingIOError), self._lock:
+                received = [number for number in awake.recv(4096) if number in STOPPING]
+                while self._sent and signal.SIGTERM in received:
+                    received.remove(signal.SIGTERM)
+                    self._sent -= 1
+                for number in set(received):
                     if signal.getsignal(number) != ours:
                         self._told = True  # and needs no second one
                         stop()
-                    elif self._had_own:
-                        stop()  # the function has ended since, and its handler with it
+                    elif number == signal.SIGTERM:
+                        stop()
 
-        loop.add_reader(self._awake, on_wakeup)
+        loop.add_reader(awake, on_wakeup)
 
     def unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Undo `watch`."""
+        assert self._awake is not None
         loop.remove_reader(self._awake)
 
-    def on_signal(self) -> None:
-        """Unwind the function if it is to be, once; called by the node's signal handler."""
+    def on_signal(self, number: int) -> bool:
+        """Unwind the function if it is to be, once; called by the node's signal handler. Whether the signal was ours."""
+        ours = self._expected and number == signal.SIGTERM
+        if ours:
+            self._expected = False
         if self._unwind and self._in_function:
             self._unwind = False
             raise Stopping(0)
+        return ours
 
     async def run(self, find: Callable[[], Callable[[], Any]], arguments: Sequence[str]) -> Service:
         """Call the function that `find` returns, with ``sys.argv``, in the main thread.
@@ -126,7 +148,7 @@ class MainThread:
 
         def job() -> None:
             sys.argv = list(arguments)
-            self._told = self._unwind = False
+            self._told = self._unwind = self._unwound = self._expected = False
             self._handler = signal.getsignal(signal.SIGTERM)
             try:
                 function = find()
@@ -138,7 +160,9 @@ class MainThread:
                     return
                 self._called = True
             settle(found, function)
-            settle(ended, None, self._call(function))
+            outcome = self._call(function)
+            answers = isinstance(outcome, (EndedWith, KeyboardInterrupt)) and self._signalled()
+            settle(ended, None, None if answers else outcome)  # 143, say, is an answer to SIGTERM
 
         async def stop(within: float) -> None:
             if ended.done():
@@ -164,7 +188,7 @@ class MainThread:
             if self._called:
                 await stop(0)
             raise
-        return Service(function, ended, stop, drain=drain)
+        return Service(function, ended, stop, drain=drain, runs_until_it_ends=True)
 
     def _call(self, function: Callable[[], Any]) -> BaseException | None:
         try:
@@ -177,8 +201,10 @@ class MainThread:
             finally:
                 self._in_function = False
                 if os.getpid() == self._pid:
-                    self._had_own = self._had_own or self.stops_by_itself
                     signal.signal(signal.SIGTERM, self._handler)  # what it has set is for the time while it runs
+                    if signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False) != self._wakeup:
+                        with self._lock:
+                            self._sent = 0  # the loop of the function, say, was told of them
         except Stopping:
             return None
         except SystemExit as error:
@@ -188,6 +214,7 @@ class MainThread:
         except BaseException as error:
             if os.getpid() != self._pid:
                 raise
+            _let_go_of_locals(error)
             return error
         if os.getpid() != self._pid:
             raise SystemExit(value)
@@ -195,13 +222,35 @@ class MainThread:
             return None
         return EndedWith(f"exit status {value}" if isinstance(value, int) else str(value))
 
+    def _signalled(self) -> bool:
+        """Whether the function was told to end, by the node or from outside."""
+        with self._lock:
+            if self._told or self._unwound or self._awake is None:
+                return self._told or self._unwound
+            with contextlib.suppress(BlockingIOError):
+                return bool(set(STOPPING).intersection(self._awake.recv(4096, socket.MSG_PEEK)))
+            return False
+
     def _interrupt(self) -> None:
         if self._told:
             return
-        self._unwind = True
+        with self._lock:
+            self._sent += 1
+        self._unwind = self._unwound = self._expected = True
         ident = threading.main_thread().ident
         assert ident is not None
         signal.pthread_kill(ident, signal.SIGTERM)
+
+
+def _let_go_of_locals(error: BaseException) -> None:
+    """What a function had is to be closed with it, a listening socket say, though its error is told later."""
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain:
+        chain.append(following)
+        following = following.__cause__ or following.__context__
+    for each in chain:
+        traceback.clear_frames(each.__traceback__)
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

@@ -22,7 +22,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import FrameType
@@ -53,6 +53,7 @@ from .gates import Gates
 from .handover import Handover
 from .inplace import Change, Step
 from .keeping import Keeping
+from .listen import Listeners
 from .logs import last_words, log
 from .mainthread import MainThread, wanted
 from .servers import World, overlaps
@@ -248,7 +249,7 @@ class Node:
         world = World(
             config.config.get,
             log,
-            self._keeper.bind,
+            partial(self._bind, adoption),
             self._main_thread,
             self._gates.private,
             adoption,
@@ -302,7 +303,9 @@ class Node:
         if self._main_thread is not None:
             self._main_thread.watch(loop, self._on_signal, self.ask_to_stop)
         applications, settings = self.applications, self._settings
-        self._handover = handover = Handover(self._keeper, applications, log, self._within, self._note_failed)
+        self._handover = handover = Handover(
+            self._keeper, applications, log, self._within, self._note_failed, self.ask_to_stop
+        )
         succeeds = bool(self._keeper.identity)
         self._answering.attach(loop)
         boot = asyncio.ensure_future(
@@ -319,6 +322,7 @@ class Node:
             if boot.done() and boot.exception() is None:
                 loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
                 if succeeds:
+                    self._answering.report.took_over = self._keeper.identity
                     self._answering.report.now("running")
                     self._keeper.accepting(self._line())
                     self._stay()
@@ -360,6 +364,12 @@ class Node:
                 task.cancel()
             if self._main_thread is not None:
                 self._main_thread.unwatch(loop)
+
+    def _bind(self, adoption: Adoption, addresses: Sequence[str]) -> Listeners:
+        """Sockets of the keeper's, in which nothing is changed for whom it gives them to as well."""
+        listeners = self._keeper.bind(addresses)
+        adoption.sharing.add(listeners.sockets)
+        return listeners
 
     def _not_handed_over(self) -> list[str]:
         """Where the node that hands over listens by itself: the keeper's other child, or this one later on."""
@@ -429,8 +439,8 @@ class Node:
             return
         if self._preparing:
             raise signals.Stopping(0)
-        if self._main_thread is not None:
-            self._main_thread.on_signal()
+        if self._main_thread is not None and self._main_thread.on_signal(number):
+            return
         if number == signal.SIGINT:
             if self._asked:
                 self._end_now(f"{self._settings.name} is ended by force; what still ran has not stopped")

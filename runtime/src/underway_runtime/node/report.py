@@ -28,6 +28,8 @@ class Report:
         self._starts = int(os.environ.pop("RELEASE_STARTS", 1))
         self._began = time.monotonic()
         self.state: State = "starting"
+        self.took_over = ""
+        """The id of the handover by which this node came, where it did."""
         self.note("starting")
 
     def became(self, settings: Settings, script: BootScript) -> None:
@@ -62,6 +64,7 @@ class Report:
             "pid": os.getpid(),
             "keeper": self._keeper,
             "starts": self._starts,
+            "took_over": self.took_over,
             "children": children(os.getpid()),
             "not_handed_over": self._not_handed_over(),
             "memory": _memory(),

@@ -82,12 +82,12 @@ async def run(load: Load, world: World) -> Service:
 def overlaps(load: Load, world: World) -> bool:
     """Whether an application may run in two nodes at once. Raises what `find` raises, and ConfigError.
 
-    A main function that listens and declares nothing may not, unless that is configured: its address is free only when
-    the one before has stopped.
+    A main function that listens where it has not declared may not, unless that is configured: its address is free only
+    when the one before has stopped.
     """
     start = load.start or {}
     by_itself = find(start["class"]).overlap if "class" in start else start.get("overlap", True)
-    if by_itself and "main" in start and not strings(load, "listen", world):
+    if by_itself and "main" in start:
         by_itself = not world.not_handed_over()
     value = world.configured(load.application, "overlap", by_itself)
     if not isinstance(value, bool):
@@ -111,7 +111,10 @@ async def _run_main(load: Load, reference: str, world: World, main_thread: MainT
         if listeners.sockets and world.adoption is not None and world.adoption.late:
             arrival = asyncio.ensure_future(world.adoption.arrival())
             await asyncio.wait({arrival, service.ended}, return_when=asyncio.FIRST_COMPLETED)
-            arrival.cancel()
+            if not arrival.done():
+                arrival.cancel()
+                service.ended.result()
+                raise BootError(f"it ended before it had bound any of {', '.join(listeners.addresses)}")
     except BaseException:
         await service.stop(_TO_RETURN)
         _withdraw(listeners, world)
@@ -208,7 +211,7 @@ async def _run_class(load: Load, reference: str, world: World) -> Service:
                 if not work.cancelled() and (error := work.exception()):
                     raise error
 
-    return Service(instance, never if work is None else work, stop, accept, drain, call)
+    return Service(instance, never if work is None else work, stop, accept, drain, call=call)
 
 
 class _OwnThread:

@@ -29,13 +29,20 @@ old: successor VERSION ID WITHIN COMMIT                another node is started, 
                                                        COMMIT seconds until ``committed``, where that is not 0.
                                                        ``successor busy REASON`` while there is another already
 keeper to the new: held BEAT ID                        it knows by the ID that it is a successor
-new: prepared                                          ``successor prepared`` to the old one
+new: prepared APPLICATION...                           ``successor prepared APPLICATION...`` to the old one: the new one waits
+                                                       to start these
 old: go, with a descriptor                             ``accept`` to the new one, with it: the state of what it has let go
+old: stays REASON                                      the new one is killed, as one that fails; the old one can't let go
 new: accepting LINE                                    it is the node from here on; ``successor accepting`` to the old one
 old: leaving, with a descriptor                        ``state`` to the new one, with it: that of all the others
 the old one ends                                       ``left`` to the new one
 the new one fails, or takes too long, before it        it is killed; ``successor failed REASON`` to the old one
 accepts
+old: on                                                it has started again what it had let go, and goes on
+the old one ends before ``go``                         the new one is killed, and the permanent one started
+the old one ends after ``go``                          the new one takes over all the same
+the new one ends before the old one has left           the permanent one is started; where that fails, once more when the
+                                                       old one has left
 node: committed                                        it is not temporary any more
 a temporary one fails, or is not committed in COMMIT   the permanent one follows it, and the file REPLACED says why
 seconds
@@ -45,8 +52,9 @@ node: installed LINE COMMIT                            it is that; COMMIT as abo
 node: undone                                           as before ``installing``
 =====================================================  =================================================================
 
-A SOCKET is ``tcp4 HOST PORT``, ``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH``, the mode in octal. Who sees the end of
-the stream has lost the other.
+Where all is to stop the keeper says ``stop`` beside its signal, which a service may ignore. A SOCKET is ``tcp4 HOST
+PORT``, ``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH``, the mode in octal. Who sees the end of the stream has lost
+the other.
 """
 
 from __future__ import annotations
@@ -56,7 +64,7 @@ LIMIT = 65536
 VARIABLE = "UNDERWAY_KEEPER"
 """Holds, for a moment, the number of the node's descriptor."""
 
-NEWS = ("successor", "accept", "state", "left")
+NEWS = ("successor", "accept", "state", "left", "stop")
 """What the keeper says without having been asked."""
 
 BATCH = 64

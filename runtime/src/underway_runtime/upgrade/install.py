@@ -13,7 +13,9 @@ it accepts, and is gone before it has      the keeper starts the permanent versi
 said so itself
 it is gone later, or not committed in      the keeper starts the permanent version; marked as failed
 time
-the old one is gone before it accepts      it is killed, the keeper starts the permanent version; not marked, 1
+the old one is gone before it accepts      it is killed, the keeper starts the permanent version; not marked, 4
+the old one can't let go of what must not  it is killed, the old one goes on; not marked, 4
+run twice
 it says that it runs, and the old one      0
 has left
 =========================================  ============================================================================

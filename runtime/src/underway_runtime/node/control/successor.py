@@ -43,23 +43,45 @@ def hand_over(place: Place, version: str, identity: str, to_commit: float) -> di
     if "refused" in answer:
         raise UnderwayError(f"{who} was not started, and nothing has changed: {answer['refused']}")
     if "ended" in answer:
-        why = f"{answer['failed']}; then {answer['ended']}"
-        raise UnderwayError(f"{who} has failed, and what ran before could not go on and ends: {why}")
+        raise _after_the_end(place, old, who, answer)
     if "failed" in answer:
         raise UndoneError(f"{who} has failed, and what ran before runs on", answer["failed"])
+    if "stays" in answer:
+        raise UndoneError(f"{who} could not take over, and what ran before runs on", answer["stays"], blamed=False)
     try:
         new = _next(place, old)
         ready = new.ask({"do": "ready"})
         status: dict[str, Any] = new.status()
     except UnderwayError as error:
         if "gone" in answer:
-            raise UnderwayError(f"the node that ran has ended before {who} had taken over: {error}") from None
+            raise UnderwayError(
+                f"the node that ran has ended before {who} had taken over, and none follows: {error}"
+            ) from None
         raise UndoneError(f"{who} took over, and ended", str(error)) from None
-    if "gone" in answer and version not in ("", status["version"]):
-        raise UnderwayError(f"the node that ran has ended before {who} had taken over; {status['version']} runs")
+    if "gone" in answer and status.get("took_over") != identity:
+        what = f"{who} has not taken over, and {status['version']} is started (pid {status['pid']})"
+        raise UndoneError(what, "the node that ran has ended meanwhile", blamed=False)
     if "failed" in ready or status["state"] != "running" or version not in ("", status["version"]):
         raise UndoneError(f"{who} took over, and ended", f"{status['version']} is {status['state']}")
     return status
+
+
+def _after_the_end(place: Place, old: Connection, who: str, answer: dict[str, Any]) -> UnderwayError:
+    """What to say where neither the version that was to take over nor the one that ran goes on."""
+    why = answer.get("failed") or answer["stays"]
+    what = f"{who} has failed, and what ran before could not go on and ends: {answer['ended']}"
+    try:
+        new = _next(place, old)
+        if failed := new.ask({"do": "ready"}).get("failed"):
+            raise UnderwayError(failed)
+        status = new.ask({"do": "status"})["status"]
+    except UnderwayError:
+        return UnderwayError(f"{what}; {who} had failed because of this: {why}")
+    return UndoneError(
+        f"{what}; {status['version']} is started (pid {status['pid']}), and {who} had failed because of this",
+        why,
+        blamed="failed" in answer,
+    )
 
 
 def _next(place: Place, old: Connection) -> Connection:
