@@ -309,8 +309,7 @@ def running(node: Node) -> dict[str, object] | None:
     return found if found["state"] == "running" else None
 
 
-@pytest.mark.parametrize("end", ["9", "0", "3"], ids=["killed", "exits 0", "exits 3"])
-def test_a_restart_whose_new_node_ends_at_once_is_followed_by_another(make: MakeNode, here: Path, end: str) -> None:
+def test_a_restart_whose_new_node_ends_at_once_is_followed_by_another(make: MakeNode, here: Path) -> None:
     """Also where it is of the permanent version, has accepted, and the old one has not left yet; without a heart."""
     node = make(meeting(here, "1", overlap=True))
     keeper = node.spawn("start")

@@ -204,7 +204,7 @@ class Handover:
             self.leaving = None
             if keeper.node is not None:
                 keeper.node.answer("left")
-            if keeper.serves:
+            if keeper.serves and keeper.node is not None and keeper.node.ended is None:
                 self.chances = 0
             keeper.on_left()
 
