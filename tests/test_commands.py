@@ -178,3 +178,18 @@ def test_help_of_the_tool_is_help(words: list[str]) -> None:
     done = CliRunner().invoke(underway, words)
 
     assert (done.exit_code, done.output.split("\n")[0]) == (0, "Usage: underway release [OPTIONS] [NAME]")
+
+
+@pytest.mark.parametrize("words", [["-n5"], ["-n", "5"], ["-n=5"], ["--lines=5"], ["--lines", "5"]])
+def test_a_short_option_takes_its_value_in_any_way(words: list[str]) -> None:
+    """Attached, after a space or an equals sign, or by its long name."""
+    assert parse("logs", words, "hello") == {"follow": False, "lines": "5"}
+
+
+@pytest.mark.parametrize("words", [["node"], ["node", "eval", "1"], ["scratch"], ["scratch", "a", "b"], ["node", "stop"]])
+def test_what_only_ours_may_ask_for_is_no_command(make: MakeNode, words: list[str]) -> None:
+    """One line and status 2, whatever follows."""
+    done = make(recorder("one")).run(*words)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"error: there is no command '{words[0]}'")

@@ -31,7 +31,7 @@ def _run() -> int:
             from .upgrade import commands as releases
 
             return releases.run(sys.argv[1:], os.environ)
-        if sys.argv[1:2] == ["scratch"] and len(sys.argv) > 3:  # by `check`
+        if sys.argv[1:2] == ["scratch"] and sys.argv[3:4] and sys.argv[3].isdecimal():  # by `check`
             from .upgrade import scratch
 
             return scratch.run(sys.argv[2:], os.environ)

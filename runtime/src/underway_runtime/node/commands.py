@@ -28,16 +28,19 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], change: Callable[[
     Raises UsageError for what it can't understand, and any UnderwayError that the user has to be told.
     """
     settings = from_environ(environ)
-    if not arguments:
-        raise UsageError(f"no command; `{settings.prog} help` lists them")
-    in_node = arguments[0] == "node"
-    command, *rest = arguments[1:] if in_node else arguments
-    if command not in COMMANDS:
-        raise command_line.unknown(command, settings.prog)
-    given = command_line.parse(command, rest, settings.prog)
-    match command:
-        case "start" | "daemon" if in_node:
+    match list(arguments):
+        case []:
+            raise UsageError(f"no command; `{settings.prog} help` lists them")
+        case ["node", ("start" | "daemon") as command, *rest]:
+            given = command_line.parse(command, rest, settings.prog)
             return node(settings, change, shell=given["shell"] and command == "start")
+        case [command, *rest] if command in COMMANDS:
+            return _do(settings, command, command_line.parse(command, rest, settings.prog))
+    raise command_line.unknown(arguments[0], settings.prog)
+
+
+def _do(settings: Settings, command: str, given: Mapping[str, Any]) -> int:
+    match command:
         case "eval":
             return evaluate(settings, given["code"], given["args"])
         case "run":

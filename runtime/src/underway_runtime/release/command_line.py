@@ -34,7 +34,7 @@ def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
                 arguments += rest[1:] if rest[:1] == ["--"] else rest
                 break
             continue
-        option_name, equals, value = word.partition("=")
+        option_name, equals, value = _split(word, command)
         option = next((each for each in command.options if option_name in (each.name, each.short)), None)
         if option is None:
             problems.append(
@@ -46,11 +46,18 @@ def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
         elif equals or rest:
             given[key(option)] = value if equals else rest.pop(0)
         else:
-            problems.append(f"{option.name} needs a value: {option.usage}")
+            problems.append(f"{option_name} needs a value: {option_name} {option.metavar}")
     problems += _fill(command, arguments, given)
     if problems:
         raise UsageError(f"{'; '.join(problems)}; usage: {prog} {command.usage}")
     return given
+
+
+def _split(word: str, command: Command) -> tuple[str, str, str]:
+    """``--name=value`` and ``-n5`` in their parts; the middle one says whether there is a value."""
+    if not word.startswith("--") and any(option.short == word[:2] and option.metavar for option in command.options):
+        return word[:2], word[2:], word[2:].removeprefix("=")
+    return word.partition("=")
 
 
 def _fill(command: Command, arguments: list[str], given: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from ..release import command_line, ledger, names
 from ..release.command_table import COMMANDS
 from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError, UsageError
 from . import handler as handlers
+from . import sentences
 from .change import How, change
 from .check import check, lines
 from .handler import Handler
@@ -81,7 +82,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         print(json.dumps(outcome, indent=1))
     else:
         would = "would be " if options.dry_run else ""
-        print("\n".join(_lines(options.command, outcome, would)))
+        print("\n".join(sentences.lines(options.command, outcome, would)))
     return EXIT_REFUSED if options.command == "check" and outcome["outcome"] == "refused" else 0
 
 
@@ -194,19 +195,21 @@ def _tell_keeper(place: Place) -> None:
 
 
 def _upgrade(handler: Handler, options: Options, environ: Mapping[str, str]) -> dict[str, Any]:
-    version, place = options.what, Place(environ)
+    version, place, believed = options.what, Place(environ), {}
     if version not in ledger.read(handler.directory, handler.var):
-        version = unpack(handler, version, _trust(options, environ), again=options.again)["version"]
+        unpacked = unpack(handler, version, _trust(options, environ), again=options.again)
+        version = unpacked["version"]
+        believed = {} if unpacked["was_here"] else {name: unpacked[name] for name in ("by", "file", "signer")}
     checked = check(from_environ(environ), handler, version, again=options.again)
     if checked["outcome"] == "refused":
         raise UnderwayError("\n".join(lines(checked)))
     if checked["outcome"] == "start":
-        return handlers.make_permanent(handler, version, again=options.again)
+        return {**handlers.make_permanent(handler, version, again=options.again), **believed}
     outcome = install(handler, place, version, again=options.again, at_least=options.at_least, fresh=options.fresh)
     if outcome["changed"]:
         stand(handler, place, outcome)
     _commit(handler, place, version)
-    return {**outcome, "state": "permanent"}
+    return {**outcome, "state": "permanent", **believed}
 
 
 def _go_back(handler: Handler, place: Place, running: str, version: str) -> None:
@@ -277,83 +280,3 @@ def _seconds(text: str | None) -> float:
     if not 0 < seconds <= 86400:
         raise ValueError(repr(text))
     return seconds
-
-
-def _lines(command: str, outcome: Any, would: str) -> list[str]:
-    match command:
-        case "releases":
-            return [_release_line(release) for release in outcome]
-        case "unpack" if outcome["was_here"]:
-            failed = f"; it has failed: {outcome['failed']}" if outcome["failed"] else ""
-            return [f"{outcome['version']} is here already, whole, and {outcome['state']}{failed}"]
-        case "unpack":
-            by = _believed(outcome)
-            counts = f"{len(outcome['added'])} new, {len(outcome['kept'])} shared with others"
-            return [f"{outcome['version']} {would or 'is '}unpacked, {by}: {counts}"]
-        case "check":
-            return lines(outcome)
-        case "upgrade" if outcome.get("how") == "start":
-            already = "" if outcome["changed"] else " already"
-            return [
-                f"{outcome['version']} is permanent{already}, and boots at the next start; no node runs now, so its gates were not tried"
-            ]
-        case "upgrade" if not outcome["changed"]:
-            return [f"{outcome['version']} runs already, and is permanent"]
-        case "install" if not outcome["changed"]:
-            return [f"{outcome['version']} runs already"]
-        case "install":
-            kept = "" if outcome["state"] == "permanent" else "; `commit` makes it the one that boots"
-            return [f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}{kept}", *_old_code(outcome)]
-        case "upgrade":
-            return [
-                f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}; it is permanent",
-                *_old_code(outcome),
-            ]
-        case "commit" if not outcome["changed"]:
-            return [f"{outcome['version']} is permanent already"]
-        case "commit":
-            return [f"{outcome['version']} {would or 'is '}permanent; {outcome['before']} {would or 'is '}old"]
-        case "rollback":
-            return [f"{outcome['version']} {would or 'is '}what boots, instead of {outcome['from']}"]
-        case "remove":
-            return [
-                f"{outcome['version']} {would or 'is '}removed, with {', '.join(outcome['deleted']) or 'nothing else'}"
-            ]
-        case "prune":
-            gone = [
-                f"{each['version']} {would or 'is '}removed, with {', '.join(each['deleted'])}"
-                for each in outcome["removed"]
-            ]
-            stays = [f"{each['version']} stays: {each['why']}" for each in outcome["kept"]]
-            return [*gone, *stays]
-    return [f"the ledger {would or 'is '}made anew: {', '.join(outcome['releases'])}; {outcome['permanent']} boots"]
-
-
-def _believed(outcome: Mapping[str, Any]) -> str:
-    match outcome["by"]:
-        case "signature":
-            return f"signed by {outcome['signer']}"
-        case "digest":
-            return "with the digest that was given"
-    return f"believed because nobody but root and this user could have changed {outcome['file']}"
-
-
-def _how(outcome: Mapping[str, Any]) -> str:
-    before = outcome["before"]
-    match outcome["how"]:
-        case "hot":
-            return f" in the process that ran {before}; new work waited for {1000 * outcome['held']:.0f} ms"
-        case "configuration":
-            return f" in the process that ran {before}, configured otherwise"
-    return f", and {before} has left" + (f" ({outcome['why']})" if outcome["why"] else "")
-
-
-def _old_code(outcome: Mapping[str, Any]) -> list[str]:
-    return [f"  note     of {outcome['before']} there is still {each}" for each in outcome["old_code"]]
-
-
-def _release_line(release: Mapping[str, Any]) -> str:
-    marks = [release["state"], *(["runs"] if release["running"] else [])]
-    marks += [f"failed: {release['failed']}"] if release["failed"] else []
-    marks += [release["left"]] if release["left"] and release["state"] != "permanent" else []
-    return f"{release['version']}  {', '.join(marks)}, since {release['when']}"

@@ -223,6 +223,8 @@ def _find(var: VarDirectory, name: str, what: str, versions: Iterable[str]) -> P
     incoming = var.incoming
     if _names_file(what):
         file = Path(what).absolute()
+        if "/" in what and not os.path.lexists(file):
+            raise UnpackRefused(f"{file} can't be read: No such file or directory")
         if "/" in what or file.exists():
             return file
         _is_in(var, incoming / what)  # or it is said why not

@@ -1,0 +1,97 @@
+"""What the commands about releases have done, for people: a line for each outcome, and notes below it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..release import display
+from . import check
+
+
+def lines(command: str, outcome: Any, would: str = "") -> list[str]:
+    """What a command has done, in sentences; `would` is "would be " for a dry run."""
+    match command:
+        case "releases":
+            return [_release_line(release) for release in outcome]
+        case "unpack" if outcome["was_here"]:
+            failed = f"; it has failed: {outcome['failed']}" if outcome["failed"] else ""
+            return [f"{outcome['version']} is here already, whole, and {outcome['state']}{failed}"]
+        case "unpack":
+            by = _believed(outcome)
+            counts = f"{len(outcome['added'])} new, {len(outcome['kept'])} shared with others"
+            return [f"{outcome['version']} {would or 'is '}unpacked, {by}: {counts}"]
+        case "check":
+            return check.lines(outcome)
+        case "upgrade" if outcome.get("how") == "start":
+            already = "" if outcome["changed"] else " already"
+            return [
+                f"{outcome['version']} is permanent{already}, and boots at the next start; no node runs now, so its gates were not tried",
+                *_belief(outcome),
+            ]
+        case "upgrade" if not outcome["changed"]:
+            return [f"{outcome['version']} runs already, and is permanent"]
+        case "install" if not outcome["changed"]:
+            return [f"{outcome['version']} runs already"]
+        case "install":
+            kept = "" if outcome["state"] == "permanent" else "; `commit` makes it the one that boots"
+            return [f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}{kept}", *_old_code(outcome)]
+        case "upgrade":
+            return [
+                f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}; it is permanent",
+                *_belief(outcome),
+                *_old_code(outcome),
+            ]
+        case "commit" if not outcome["changed"]:
+            return [f"{outcome['version']} is permanent already"]
+        case "commit":
+            return [f"{outcome['version']} {would or 'is '}permanent; {outcome['before']} {would or 'is '}old"]
+        case "rollback":
+            return [f"{outcome['version']} {would or 'is '}what boots, instead of {outcome['from']}"]
+        case "remove":
+            return [
+                f"{outcome['version']} {would or 'is '}removed, with {', '.join(outcome['deleted']) or 'nothing else'}"
+            ]
+        case "prune":
+            gone = [
+                f"{each['version']} {would or 'is '}removed, with {', '.join(each['deleted'])}"
+                for each in outcome["removed"]
+            ]
+            stays = [f"{each['version']} stays: {each['why']}" for each in outcome["kept"]]
+            return [*gone, *stays]
+    return [f"the ledger {would or 'is '}made anew: {', '.join(outcome['releases'])}; {outcome['permanent']} boots"]
+
+
+def _believed(outcome: Mapping[str, Any]) -> str:
+    match outcome["by"]:
+        case "signature":
+            return f"signed by {outcome['signer']}"
+        case "digest":
+            return "with the digest that was given"
+    return f"believed because nobody but root and this user could have changed {outcome['file']}"
+
+
+def _belief(outcome: Mapping[str, Any]) -> list[str]:
+    """Of an archive that was unpacked on the way, where its owner was what proved it."""
+    return [f"  note     it was {_believed(outcome)}"] if outcome.get("by") == "owner" else []
+
+
+def _how(outcome: Mapping[str, Any]) -> str:
+    before = outcome["before"]
+    match outcome["how"]:
+        case "hot":
+            return f" in the process that ran {before}; new work waited for {1000 * outcome['held']:.0f} ms"
+        case "configuration":
+            return f" in the process that ran {before}, configured otherwise"
+    return f", and {before} has left" + (f" ({outcome['why']})" if outcome["why"] else "")
+
+
+def _old_code(outcome: Mapping[str, Any]) -> list[str]:
+    return [f"  note     of {outcome['before']} there is still {each}" for each in outcome["old_code"]]
+
+
+def _release_line(release: Mapping[str, Any]) -> str:
+    marks = [release["state"], *(["runs"] if release["running"] else [])]
+    marks += [f"failed: {display.one_line(release['failed'])}"] if release["failed"] else []
+    marks += [display.one_line(release["left"])] if release["left"] and release["state"] != "permanent" else []
+    return f"{release['version']}  {', '.join(marks)}, since {display.one_line(release['when'])}"
