@@ -186,7 +186,9 @@ def test_a_short_option_takes_its_value_in_any_way(words: list[str]) -> None:
     assert parse("logs", words, "hello") == {"follow": False, "lines": "5"}
 
 
-@pytest.mark.parametrize("words", [["node"], ["node", "eval", "1"], ["scratch"], ["scratch", "a", "b"], ["node", "stop"]])
+@pytest.mark.parametrize(
+    "words", [["node"], ["node", "eval", "1"], ["scratch"], ["scratch", "a", "b"], ["node", "stop"]]
+)
 def test_what_only_ours_may_ask_for_is_no_command(make: MakeNode, words: list[str]) -> None:
     """One line and status 2, whatever follows."""
     done = make(recorder("one")).run(*words)
