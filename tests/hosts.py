@@ -6,6 +6,7 @@ carry our pid, so sessions do not meet; what a killed one left, the next clears.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import re
@@ -146,11 +147,13 @@ def network(base: Path, count: int, disk: str = "512m") -> Iterator[Network]:
     sweep()
     own = f"{os.getpid()}{next(_letters)}"
     bridge = f"uwb{own}"
-    net = _free_network()
     base.mkdir(parents=True, exist_ok=True)
-    made = Network(base, f"{net}.1")
+    made = Network(base, "")
     try:
-        _begin(bridge, made.control)
+        with _one_at_a_time():
+            net = _free_network()
+            made.control = f"{net}.1"
+            _begin(bridge, made.control)
         _key(base / "id")
         for number in range(1, count + 1):
             place = base / f"host{number}"
@@ -175,6 +178,17 @@ def network(base: Path, count: int, disk: str = "512m") -> Iterator[Network]:
             _quietly("ip", "link", "del", host.link)
             _quietly("umount", "-l", str(host.place / "disk"))
         _clear(own)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Between the look for a free network and its being taken: two sessions, or two networks of one, would find the same."""
+    descriptor = os.open("/run", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sweep() -> None:

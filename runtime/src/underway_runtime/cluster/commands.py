@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..release.manifest import Manifest
 from .hosts import Host
 
 _HERE = Path(__file__).parent
@@ -42,14 +43,15 @@ def preflight(directory: str, loader: str) -> list[str]:
     return ["sh", "-s", "--", directory, loader]
 
 
-def receive(directory: str, name: str, release_id: str, tool: str) -> list[str]:
+def receive(directory: str, manifest: Manifest, tool: str, signature: str) -> list[str]:
     """A whole release from standard input, for a host that has none."""
-    return ["sh", "-c", _script("receive"), "receive", directory, name, release_id, tool]
+    told = (directory, manifest.name, manifest.release_id, tool, manifest.version, manifest.target, signature)
+    return ["sh", "-c", _script("receive"), "receive", *told]
 
 
-def update(directory: str, name: str, file: str, sha256: str) -> list[str]:
+def update(directory: str, name: str, file: str, sha256: str, signature: str) -> list[str]:
     """An archive or delta from standard input, for a host that has another version."""
-    return ["sh", "-c", _script("update"), "update", directory, name, file, sha256]
+    return ["sh", "-c", _script("update"), "update", directory, name, file, sha256, signature]
 
 
 def worker(there: Installed, host: Host, master: str, listen: str, settings: Settings) -> list[str]:

@@ -8,6 +8,10 @@ no release                             the archive; tar and gzip or zstd open  t
 a version that is here too             a delta from that                       the version that is there, with unpack
 other versions                         the archive                             the same
 =====================================  ======================================  ===================================
+
+A host that says whose releases it takes, in ``/etc/underway/allowed_signers``, gets what lies beside the release with a signature: the
+archive, or a delta from a version that it has. It verifies that before anything is opened: where it has no release, in sh, with
+its own ssh-keygen. Every other file that has a signature beside it takes that along too.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from ..release import archive, compression, delta, layout
+from ..release import archive, compression, delta, layout, signature
 from ..release.directory import ReleaseDirectory
 from ..release.errors import UnderwayError
 from ..release.manifest import Manifest, read
@@ -61,16 +65,60 @@ class Store:
 
     def parcel(self, facts: Facts) -> Parcel | None:
         """What this host lacks; None when that is nothing. Raises UnderwayError and OSError."""
-        name, version, release_id = self.manifest.name, self.manifest.version, self.manifest.release_id
-        if facts.releases.get(version) == release_id:
+        if facts.releases.get(self.manifest.version) == self.manifest.release_id:
             return None
+        if facts.signers is not None:
+            return self._parcel(facts, *self._signed(facts))
         if not facts.releases:
-            tool = "zstd" if "zstd" in facts.tools else "gzip"
-            file, _ = self._file("zst" if tool == "zstd" else "gz", None)
-            return Parcel(file, commands.receive(facts.directory, name, release_id, tool))
+            return self._parcel(facts, *self._file("zst" if "zstd" in facts.tools else "gz", None))
         known = self.known(facts)
-        file, sha256 = self._file("zst" if known is None else known.version, known)
-        return Parcel(file, commands.update(facts.directory, name, file.name, sha256))
+        return self._parcel(facts, *self._file("zst" if known is None else known.version, known))
+
+    def problem(self, facts: Facts) -> str | None:
+        """Why this host would not take what it would be sent; None where it would."""
+        try:
+            if facts.signers is not None:
+                self.parcel(facts)
+        except UnderwayError as error:
+            return str(error)
+        return None
+
+    def _parcel(self, facts: Facts, file: Path, sha256: str) -> Parcel:
+        signature = _signature(file, sha256)
+        if not facts.releases:
+            tool = "zstd" if file.suffix == ".zst" else "gzip"
+            return Parcel(file, commands.receive(facts.directory, self.manifest, tool, signature))
+        return Parcel(file, commands.update(facts.directory, self.manifest.name, file.name, sha256, signature))
+
+    def _signed(self, facts: Facts) -> tuple[Path, str]:
+        """The smallest file beside the release that is signed and that this host can open. Raises UnderwayError."""
+        name, version = self.manifest.name, self.manifest.version
+        if not facts.releases and not {"ssh-keygen", "sha256sum"} <= facts.tools:
+            raise UnderwayError(
+                f"it takes what an allowed signer has signed ({facts.signers}), and has no ssh-keygen and sha256sum to verify that;"
+                " install openssh-client and coreutils there"
+            )
+        kinds = [kind for kind, tool in (("zst", "zstd"), ("gz", "gzip")) if facts.releases or tool in facts.tools]
+        candidates = [archive.path(self.root.parent, name, version, kind) for kind in kinds]
+        candidates += [delta.path(self.root.parent, name, other, version) for other in facts.releases]
+        with self._lock:
+            found = [(file.stat().st_size, file, sha256) for file in candidates if (sha256 := self._if_signed(file))]
+        if found:
+            _, file, sha256 = min(found)
+            return file, sha256
+        raise UnderwayError(
+            f"it takes what an allowed signer has signed ({facts.signers}), and none of"
+            f" {', '.join(file.name for file in candidates)} is beside {self.root} with a signature of {name}-{version}; build"
+            " with --sign-key"
+        )
+
+    def _if_signed(self, file: Path) -> str | None:
+        """The digest of a file whose signature is beside it, for this very release; None for any other."""
+        key = str(file)
+        if key not in self._made and signature.is_signed(file, self.manifest):
+            with file.open("rb") as stream:
+                self._made[key] = file, hashlib.file_digest(stream, "sha256").hexdigest()
+        return self._made[key][1] if key in self._made and _signature(*self._made[key]) else None
 
     def _file(self, kind: str, old: Manifest | None) -> tuple[Path, str]:
         with self._lock:
@@ -102,6 +150,12 @@ class Store:
         made = delta.path(self.scratch, self.manifest.name, old.version, self.manifest.version)
         delta.create(made, (self.root, old), (self.root, self.manifest), layout.EARLIEST)
         return made
+
+
+def _signature(file: Path, sha256: str) -> str:
+    """What is in the signature beside a file, where it is for the very bytes of it; empty where there is none."""
+    stated = signature.beside(file)
+    return "" if stated is None or stated[0].sha256 != sha256 else (stated[0].dump() + stated[1]).rstrip("\n")
 
 
 @lru_cache

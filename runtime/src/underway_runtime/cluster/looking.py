@@ -41,6 +41,8 @@ def look(plan: Plan, ssh: Ssh) -> Look:
                 limits=plan.fleet.limits,
             )
         ]
+        if (problem := store.problem(each)) is not None:
+            problems.append(f"{host.host}: {problem}")
     if problems or speaks:
         raise UnderwayError(listing("nothing was changed, for this can't be deployed:", [*problems, *speaks]))
     return facts

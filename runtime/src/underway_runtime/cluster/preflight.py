@@ -44,6 +44,8 @@ class Facts:
     listening: frozenset[int]
     occupied: str | None
     """What is in the way of the directory."""
+    signers: str | None = None
+    """The file that says whose releases it takes, where it has one: then what it gets has to be signed."""
 
 
 def loader_of(root: Path, version: str) -> str:
@@ -90,6 +92,7 @@ def read(text: str, before: float, after: float) -> Facts:
         nodes=nodes,
         listening=listening,
         occupied=next(iter(said.get("occupied", ())), None),
+        signers=next(iter(said.get("signers", ())), None),
     )
 
 

@@ -9,9 +9,11 @@ say system "$(uname -s)"
 say machine "$(uname -m)"
 say directory "$directory"
 say connection "${SSH_CONNECTION:-}"
-for tool in tar gzip zstd; do
+for tool in tar gzip zstd ssh-keygen sha256sum; do
   if command -v "$tool" >/dev/null 2>&1; then say tool "$tool"; fi
 done
+signers=${RELEASE_ALLOWED_SIGNERS:-/etc/underway/allowed_signers}
+if [ -e "$signers" ] || [ -L "$signers" ]; then say signers "$signers"; fi
 if [ -e "$loader" ]; then
   say loader "$loader"
   "$loader" --version 2>/dev/null | { read -r line && say glibc "$line"; }
