@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import subprocess
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +35,9 @@ TESTS = Path(__file__).parent
 
 Sources = Mapping[str, str]
 """File -> text, in the version's one distribution."""
+
+
+Ask = Callable[[str, str], tuple[Any, Any]]
 
 
 class Become(Protocol):
@@ -87,3 +93,39 @@ def _files(sources: Sources | str) -> dict[str, str | bytes]:
     if isinstance(sources, str):
         return {"shop.py": textwrap.dedent(sources)}
     return {path: textwrap.dedent(text) for path, text in sources.items()}
+
+
+@contextlib.contextmanager
+def asking(root: Path, interpreter: Interpreter) -> Iterator[Ask]:
+    """``ask(old, new)``: what a process has of a module that was planned, swapped, and undone, and what one has that imports it afresh."""
+    nothing = {number: Distribution("nothing", f"{number}.0", {"nothing.py": ""}) for number in ("1", "2")}
+    release = two_versions(root, interpreter, nothing)
+    processes = [_server(release, number) for number in ("1", "2")]
+    numbers = count()
+
+    def ask(old: str, new: str) -> tuple[Any, Any]:
+        task = json.dumps({"name": f"shop{next(numbers)}", "sources": [old, new]})
+        answers = []
+        for process in processes:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{task}\n")
+            process.stdin.flush()
+            answers.append(json.loads(process.stdout.readline() or '"it has ended"'))
+        return answers[0], answers[1]
+
+    yield ask
+    for process in processes:
+        process.communicate(timeout=60)
+
+
+def _server(release: Release, number: str) -> subprocess.Popen[str]:
+    python = release.root / "releases" / number / "bin/python"
+    path = f"{TESTS}:{REPOSITORY / 'src'}"
+    return subprocess.Popen(
+        [python, "-B", Path(TESTS, "swap_server.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": path},
+    )

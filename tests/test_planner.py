@@ -612,3 +612,25 @@ def test_whatever_is_edited_gets_an_answer(tmp_path: Path, old: str, new: str) -
         for path, code in codetree.tree(fragment).items() if fragment else ():
             assert codetree.digest(code) in known or "comp>" in path or "genexpr" in path
     assert ast.parse(new)
+
+
+def test_a_dataclass_that_gets_a_field_keeps_what_is_done_after_its_init(tmp_path: Path) -> None:
+    """Its `__init__` is made of a class that has `__post_init__`, up and down, so that it calls it."""
+    change = "    @staticmethod\n    def code_change(old, state, extra): return state\n"
+    one = "from dataclasses import dataclass\n@dataclass\nclass Order:\n    count: int = 1\n"
+    rest = "    def __post_init__(self): self.total = 2 * self.count\n" + change
+    old, new = one + rest, one + "    price: int = 2\n" + rest
+    for number, (before, after, up) in enumerate([(old, new, True), (new, old, False)]):
+        answer = compare(tmp_path / str(number), {"m": before}, {"m": after}, up=up)
+        staged: dict[str, Any] = {"__name__": __name__}
+        exec("from dataclasses import dataclass", staged)
+        exec(marshal.loads(load_of(answer).fragment or b""), staged)
+
+        assert {row["verdict"] for row in answer["changes"]} == {"MIGRATE"}
+        assert "Order.__init__" in load_of(answer).replaced
+        assert "Order.__post_init__" not in load_of(answer).replaced
+        live: dict[str, Any] = {"__name__": __name__}
+        exec(before, live)
+        order = live["Order"]()
+        staged["Order"].__init__(order, 5)
+        assert order.total == 10

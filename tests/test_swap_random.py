@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Callable, Iterator
-from itertools import count
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from code_server_helpers import REPOSITORY, Distribution, Interpreter, Release
+from code_server_helpers import Interpreter
 from fresh import differences
-from swap_helpers import TESTS, everywhere, two_versions
-
-Ask = Callable[[str, str], tuple[Any, Any]]
+from swap_helpers import Ask, asking, everywhere
 
 PLAIN = ["1", "2", "'a'", "(1, 2)", "[1]", "{'k': [1]}", "frozenset({1})", "1.5", "None", "{1, 2}", "b'x'"]
 """Values of globals and attributes."""
@@ -99,38 +92,8 @@ def _text(definitions: list[str | None], space: str) -> str:
 @pytest.fixture(scope="module")
 def ask(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Asks a process that is swapped and undone, and one that imports afresh."""
-    root = tmp_path_factory.mktemp("random") / "hello"
-    nothing = {number: Distribution("nothing", f"{number}.0", {"nothing.py": ""}) for number in ("1", "2")}
-    release = two_versions(root, interpreter, nothing)
-    processes = [_server(release, number) for number in ("1", "2")]
-    numbers = count()
-
-    def ask(old: str, new: str) -> tuple[Any, Any]:
-        task = json.dumps({"name": f"shop{next(numbers)}", "sources": [old, new]})
-        answers = []
-        for process in processes:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(f"{task}\n")
-            process.stdin.flush()
-            answers.append(json.loads(process.stdout.readline() or '"it has ended"'))
-        return answers[0], answers[1]
-
-    yield ask
-    for process in processes:
-        process.communicate(timeout=60)
-
-
-def _server(release: Release, number: str) -> subprocess.Popen[str]:
-    python = release.root / "releases" / number / "bin/python"
-    path = f"{TESTS}:{REPOSITORY / 'src'}"
-    return subprocess.Popen(
-        [python, "-B", Path(TESTS, "swap_server.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={"PYTHONPATH": path},
-    )
+    with asking(tmp_path_factory.mktemp("random") / "hello", interpreter) as ask:
+        yield ask
 
 
 @everywhere

@@ -200,7 +200,7 @@ def test_what_a_code_change_must_not_do_is_refused(become: Become) -> None:
         "names": ["code_change of shop.Room returned dict, and not a mapping of names to values"],
         "helper": ["code_change of shop put helper into a state; that must be plain data"],
         "made": ["code_change of shop put a function that it made into a state; that must be plain data"],
-        "instance": ["code_change has made an instance of shop.Room, which is carried over itself"],
+        "instance": ["instances of shop.Room are made while all are carried over: by a thread, or by its code_change"],
         "": ["code_change of shop.Point: it has slots, and none for z"],
     }
 
@@ -353,3 +353,102 @@ def test_what_relup_plans_is_what_is_done(become: Become, interpreter: Interpret
     assert told["down"] == [[3, 10], "Member(name='first', seen=10)", ["members", "name"], "ROOT/releases/1"]
     assert unlike_fresh(interpreter, tmp_path / "hello", "2", told["new"]) == []
     assert unlike_fresh(interpreter, tmp_path / "hello", "1", told["old"]) == []
+
+
+MADE_OLD = """
+import functools, threading
+class Event:
+    def __init__(self): self.n = 1
+class Last:
+    def __del__(self): made.append(Event())
+made, wanted, there = [], threading.Event(), threading.Event()
+@functools.lru_cache
+def cached(n): return Last()
+"""
+MADE_NEW = MADE_OLD.replace(
+    "self.n = 1",
+    """self.n, self.topic = 1, "new"
+    @staticmethod
+    def code_change(old_version, state, extra):
+        if extra and not made: wanted.set(); there.wait()
+        return {**state, "topic": "carried"}""",
+).replace("return Last()", "return (Last(), 2)")
+FIELDS = """
+fields = dict(run=["Event.code_change"], added=["Event.code_change"], code_change=["Event"])
+"""
+
+
+@everywhere
+def test_an_instance_that_a_thread_makes_during_the_migration_is_carried_over(become: Become) -> None:
+    """Between the look at all instances and the swap: it has the new state, as all others."""
+    told = become(
+        MADE_OLD,
+        MADE_NEW,
+        FIELDS
+        + """
+import threading
+def make():
+    shop.wanted.wait(60); shop.made.append(shop.Event()); shop.there.set()
+thread = threading.Thread(target=make); thread.start()
+first = shop.Event()
+done(extra=True, shop=fields)
+thread.join()
+told = [first.topic, [each.topic for each in shop.made], shop.Event().topic]
+""",
+    )
+
+    assert told == ["carried", ["carried"], "new"]
+
+
+@everywhere
+def test_an_instance_that_is_made_while_all_is_put_in_place_undoes_it(become: Become) -> None:
+    """A finalizer of what a cache held makes one: all is as it was, and the next try goes through."""
+    told = become(
+        MADE_OLD,
+        MADE_NEW,
+        FIELDS
+        + """
+from underway_runtime.upgrade.live import MadeMeanwhile
+first = shop.Event(); shop.cached(1)
+try: done(shop={**fields, "caches": ["cached"]})
+except MadeMeanwhile as error: told = [list(error.problems), hasattr(first, "topic"), hasattr(shop.Event(), "topic")]
+done(shop={**fields, "caches": ["cached"]})
+told.append([each.topic for each in (first, *shop.made, shop.Event())])
+""",
+    )
+
+    assert told == [
+        ["instances of shop.Event are made while all are carried over: by a thread, or by its code_change"],
+        False,
+        False,
+        ["carried", "carried", "new"],
+    ]
+
+
+@everywhere
+def test_no_instance_stays_as_the_old_code_has_made_it(become: Become) -> None:
+    """A thread makes them all the time: where the swap is done, each that is there has the new state."""
+    told = become(
+        MADE_OLD,
+        MADE_NEW,
+        FIELDS
+        + """
+import threading
+from underway_runtime.upgrade.live import MadeMeanwhile
+stop = threading.Event()
+def make():
+    while not stop.wait(0.005): shop.made.append(shop.Event())
+thread = threading.Thread(target=make); thread.start()
+bare = 0
+for _ in range(10):
+    prepared = swap(shop=fields)
+    try: prepared.stage_and_migrate(); prepared.swap()
+    except MadeMeanwhile: continue
+    bare += sum(not hasattr(each, "topic") for each in shop.made[:len(shop.made)])
+    prepared.undo()
+stop.set(); thread.join()
+told = bare
+""",
+    )
+
+    assert told == 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import dis
 import marshal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from opcode import opmap
 from types import CodeType
 from typing import Any
 
@@ -14,7 +16,7 @@ from underway_runtime.release import codetree
 from underway_runtime.release.instructions import Changed, Guard, Load
 from underway_runtime.release.relup import Row, Verdict, worst
 
-from .source import Function, Module, Origin, import_time
+from .source import Function, Module, Origin, import_time, names_bound
 from .values import Side, literal
 
 
@@ -112,22 +114,42 @@ class Edit:
 
     def load(self) -> Load:
         """The instruction for the node. Raises ValueError when the fragment is not what was compiled for the release."""
+        named = codetree.mangled  # by which a class has them
         return Load(
             module=self.new.name,
             application=self.new.application,
             fragment=self._fragment(),
             changed=dict(sorted(self.changed.items())),
-            refreshed=tuple(self.refreshed),
-            added=tuple(self.added),
-            removed=tuple(self.removed),
-            replaced=tuple(self.replaced),
-            values=dict(sorted(self.was.items())),
+            refreshed=tuple(map(named, self.refreshed)),
+            added=tuple(map(named, self.added)),
+            removed=tuple(map(named, self.removed)),
+            replaced=tuple(map(named, self.replaced)),
+            values={named(name): value for name, value in sorted(self.was.items())},
             rebind=dict(sorted(self.rebind.items())),
             imports=tuple(dict.fromkeys(self.imports)),
             code_change=tuple(self.code_change),
-            caches=tuple(self.caches),
-            guards=tuple(self.guards),
+            caches=tuple(map(named, self.caches)),
+            guards=tuple(
+                Guard(each.kind, each.of if each.kind == "no_closures" else named(each.of)) for each in self.guards
+            ),
         )
+
+    def check_scopes(self) -> None:
+        """Write RESTART rows for members that are made with what only the scope of their class has: they are made outside of it."""
+        for path, statements in self.members.items():
+            cls = _class_at(self.new.body, path)
+            if cls is None:
+                continue
+            made = {name for each in statements for name in names_bound(each)}
+            own = {name for each in cls.body for name in names_bound(each)} - made
+            parameters = {each.name for each in getattr(cls, "type_params", [])}
+            for each in statements:
+                read = {n.id for n in import_time(each, annotations=not self.new.future) if isinstance(n, ast.Name)}
+                every = {n.id for n in ast.walk(each) if isinstance(n, ast.Name)}
+                if names := sorted(read & own | every & parameters):
+                    name = ".".join([path, *names_bound(each)[:1]])
+                    reason = f"it is made with {', '.join(names)} of its class, which only the making of the class has"
+                    self.restart(name, "scope", reason, each)
 
     @property
     def verdict(self) -> Verdict:
@@ -144,9 +166,10 @@ class Edit:
         raise ValueError(f"{self.new.file} was not compiled from the source that is beside it")
 
     def _compiled(self, docstrings: bool) -> CodeType:
-        body: list[ast.stmt] = [*self.statements, *_classes(self.members, self.made)]
+        body: list[ast.stmt] = [*self.statements, *_classes(self.new.body, self.members, self.made)]
         body.sort(key=lambda statement: statement.lineno)
-        tree = ast.Module([_Substitute(self.world, self.new).visit(deepcopy(each)) for each in body], [])
+        made = [_Substitute(self.world, self.new).visit(deepcopy(each)) for each in body]
+        tree = ast.Module([*_imported_names(self.new, body[0]), *made], [])
         if not docstrings:
             _without_docstrings(tree)
         code = compile(
@@ -158,7 +181,7 @@ class Edit:
             optimize=0,
         )
         assert isinstance(code, CodeType)
-        return code
+        return _binding_names(code)
 
     def _is_the_release(self, code: CodeType) -> bool:
         known: dict[str, set[str]] = {}
@@ -171,12 +194,46 @@ class Edit:
         )
 
 
+def _imported_names(module: Module, at: ast.stmt) -> list[ast.stmt]:
+    """What makes no code, and tells the compiler which names are imported: it compiles calls of their attributes otherwise."""
+    found = [each for each in _of_the_module(module.body) if isinstance(each, ast.Import | ast.ImportFrom)]
+    named: list[ast.stmt] = [deepcopy(each) for each in found if all(alias.name != "*" for alias in each.names)]
+    return [ast.copy_location(ast.If(ast.Constant(0), named, []), at)] if named else []
+
+
+def _of_the_module(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """All statements in a module's own scope."""
+    for each in body:
+        yield each
+        if not isinstance(each, Function | ast.ClassDef | ast.Lambda):
+            yield from _of_the_module(ast.iter_child_nodes(each))
+
+
+def _binding_names(code: CodeType) -> CodeType:
+    """A fragment that binds each name where it is run: one that a function declares as global it would bind in the live module."""
+    name, deleted = opmap["STORE_NAME"], opmap["DELETE_NAME"]
+    instead = {opmap["STORE_GLOBAL"]: name, opmap["DELETE_GLOBAL"]: deleted}
+    by_offset = {each.offset: each.opcode for each in dis.get_instructions(code)}
+    raw = bytearray(code.co_code)
+    for offset, opcode in by_offset.items():
+        raw[offset] = instead.get(opcode, raw[offset])
+    return code.replace(co_code=bytes(raw))
+
+
+def _class_at(body: Iterable[ast.stmt], path: str) -> ast.ClassDef | None:
+    first, _, rest = path.partition(".")
+    found = next((each for each in body if isinstance(each, ast.ClassDef) and each.name == first), None)
+    return _class_at(found.body, rest) if found is not None and rest else found
+
+
 def _is_comprehension(path: str) -> bool:
     return path.rpartition(".")[2].partition("#")[0] in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
 
-def _classes(members: Mapping[str, list[ast.stmt]], made_by: Mapping[str, list[ast.expr]]) -> Iterator[ast.ClassDef]:
-    """Classes without bases that hold some members; one within another where that is so."""
+def _classes(
+    body: Iterable[ast.stmt], members: Mapping[str, list[ast.stmt]], made_by: Mapping[str, list[ast.expr]]
+) -> Iterator[ast.ClassDef]:
+    """Classes of a module without their bases that hold some members; one within another where that is so."""
     made: dict[str, ast.ClassDef] = {}
     for path in sorted(members):
         parts = path.split(".")
@@ -189,7 +246,10 @@ def _classes(members: Mapping[str, list[ast.stmt]], made_by: Mapping[str, list[a
                 )
                 ast.copy_location(made[here], first)
                 if "type_params" in ast.ClassDef._fields:
-                    made[here].type_params = []  # type: ignore[attr-defined,unused-ignore]
+                    cls = _class_at(
+                        body, here
+                    )  # with them methods are compiled otherwise, whether they use them or not
+                    made[here].type_params = getattr(cls, "type_params", [])  # type: ignore[attr-defined,unused-ignore]
                 if depth > 1:
                     made[".".join(parts[: depth - 1])].body.append(made[here])
         made[path].body.extend(sorted(members[path], key=lambda statement: statement.lineno))
@@ -201,6 +261,44 @@ class _Substitute(ast.NodeTransformer):
 
     def __init__(self, world: World, module: Module) -> None:
         self.world, self.module = world, module
+        self.hidden: frozenset[str] = frozenset()
+        """Names that mean something else where this has come to: the targets of comprehensions."""
+        self.of_class: frozenset[str] = frozenset()
+        """Those of the class whose body this is in; they hide nothing from what is nested in it."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.bases = [self.visit(each) for each in node.bases]
+        node.keywords = [self.visit(each) for each in node.keywords]
+        outside = self.of_class
+        self.of_class = frozenset(name for each in node.body for name in names_bound(each))
+        node.body = [self.visit(each) for each in node.body]
+        self.of_class = outside
+        return node
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
+        return self._comprehension(node)
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> ast.AST:
+        first = node.generators[0]
+        first.iter = self.visit(first.iter)  # what is outside of its scope
+        iterated, first.iter = first.iter, ast.Constant(None)
+        targets = (each for generator in node.generators for each in ast.walk(generator.target))
+        outside = self.hidden, self.of_class
+        self.hidden |= {each.id for each in targets if isinstance(each, ast.Name)}
+        self.of_class = frozenset()
+        self.generic_visit(node)
+        (self.hidden, self.of_class), first.iter = outside, iterated
+        return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return self._function(node)
@@ -227,6 +325,11 @@ class _Substitute(ast.NodeTransformer):
         return node
 
     def _value(self, node: ast.Name | ast.Attribute) -> ast.AST:
+        root: ast.expr = node
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if isinstance(root, ast.Name) and root.id in self.hidden | self.of_class:
+            return node
         origin = self.world.new.resolve(self.module, node) if isinstance(node.ctx, ast.Load) else None
         if origin is None or origin not in self.world.values:
             return node

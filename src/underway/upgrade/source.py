@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import marshal
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from underway_runtime.release import codetree
 
@@ -223,8 +224,15 @@ def _future(tree: ast.Module) -> int:
     import __future__
 
     flags = 0
+    settled = [name for name in __future__.all_feature_names if _is_settled(getattr(__future__, name))]
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-            for alias in statement.names:
+            for alias in (each for each in statement.names if each.name not in settled):
                 flags |= getattr(__future__, alias.name).compiler_flag
     return flags
+
+
+def _is_settled(feature: Any) -> bool:
+    """Whether it is so in any case by now: code that asks for it has no flag then."""
+    mandatory = feature.getMandatoryRelease()
+    return mandatory is not None and mandatory <= sys.version_info

@@ -96,6 +96,8 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
             removes[name] = Remove(name, guards=guards)
     reach.check(world, edits, [edit.new for edit in edits.values()])
     _star_imports(edits)
+    for edit in edits.values():
+        edit.check_scopes()
     loads = {name: load for name, edit in edits.items() if (load := _load(edit)) is not None}
     rows += [row for edit in edits.values() for row in edit.rows]
     return {

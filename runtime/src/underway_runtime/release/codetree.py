@@ -3,7 +3,8 @@
 A definition is the code of a function: of a method, a lambda or a comprehension too, and of what is nested. Its path is
 its qualified name, ``Room.join`` or ``make.<locals>.inner``; the second of one name, such as the setter of a property, is
 ``Room.size#2``, and what is nested in that begins so. The bodies of classes are no definitions, those within functions
-are part of these.
+are part of these. Nor is the scope in which type parameters are made, ``<generic parameters of f>``, which runs once, around
+``f``; the bounds and defaults of these are nested in it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from itertools import pairwise
 from opcode import opmap
 from types import CodeType
 from typing import Any
+
+_GENERIC = "<generic parameters of "
 
 CO_OPTIMIZED = 0x1
 """Every function has this flag; modules and class bodies do not."""
@@ -34,6 +37,20 @@ def tree(module: CodeType) -> Mapping[str, CodeType]:
 def is_function(code: CodeType) -> bool:
     """Whether this is the code of a function, not of a class body or a module."""
     return bool(code.co_flags & CO_OPTIMIZED)
+
+
+def mangled(path: str) -> str:
+    """A path with the private names in classes as classes have them.
+
+    >>> mangled("_Room.__count"), mangled("Room.__init__"), mangled("__top"), mangled("Room.say.<locals>.__x")
+    ('_Room._Room__count', 'Room.__init__', '__top', 'Room.say.<locals>.__x')
+    """
+    parts = path.split(".")
+    for before, (number, name) in zip(parts, list(enumerate(parts))[1:], strict=False):
+        cls = before.lstrip("_")
+        if name.startswith("__") and not name.endswith("__") and cls.isidentifier():
+            parts[number] = f"_{cls}{name}"
+    return ".".join(parts)
 
 
 def digest(code: CodeType) -> str:
@@ -60,10 +77,50 @@ def _collect(code: CodeType, prefix: str, found: dict[str, CodeType], seen: dict
         if not is_function(constant):
             _collect(constant, f"{path}.", found, seen)
             continue
-        found[path] = constant
-        # The scope of type parameters has a code of its own, which is in no qualified name.
-        generic = constant.co_name.startswith("<generic parameters of ")
-        _collect(constant, prefix if generic else f"{path}.<locals>.", found, seen)
+        if is_generic(constant):
+            _collect_generic(constant, prefix, path, found, seen)
+        else:
+            found[path] = constant
+            _collect(constant, f"{path}.<locals>.", found, seen)
+
+
+def _collect_generic(code: CodeType, prefix: str, path: str, found: dict[str, CodeType], seen: dict[str, int]) -> None:
+    """What has type parameters is where their scope is, which is in no qualified name; what belongs to them is below it."""
+    own = code.co_name.removeprefix(_GENERIC).removesuffix(">")
+    constants = [each for each in code.co_consts if isinstance(each, CodeType)]
+    definition = next((each for each in reversed(constants) if each.co_name == own), None)
+    inner = tuple(each for each in constants if each is not definition)
+    _collect(code.replace(co_consts=inner), f"{path}.", found, seen)
+    if definition is not None:
+        _collect(code.replace(co_consts=(definition,)), prefix, found, seen)
+
+
+def is_generic(code: CodeType) -> bool:
+    """Whether this is the scope in which the type parameters of something are made."""
+    return code.co_name.startswith(_GENERIC)
+
+
+def outside(path: str) -> Iterator[str]:
+    """The definitions that one is nested in, from the innermost.
+
+    >>> list(outside("Room.say.<locals>.inner.<locals>.<lambda>#2"))
+    ['Room.say.<locals>.inner', 'Room.say']
+    """
+    while ".<locals>." in path:
+        path = path.rpartition(".<locals>.")[0]
+        yield path
+
+
+def owner(path: str) -> str:
+    """The definition that a path belongs to: itself, but for what belongs to the type parameters of another.
+
+    >>> owner("Room.<generic parameters of say>.T")
+    'Room.say'
+    >>> owner("Room.say.<locals>.inner")
+    'Room.say.<locals>.inner'
+    """
+    before, found, after = path.partition(_GENERIC)
+    return before + after.partition(">")[0] if found else path
 
 
 def _parts(code: CodeType) -> Iterator[bytes]:

@@ -39,10 +39,14 @@ def compare(edit: Edit, name: str, path: str, old: Function, new: Function, owne
     defaults = _defaults(old) != _defaults(new) or bool(edit.reads(new.args))
     annotations = text_of_annotations(old) != text_of_annotations(new)
     decoration = text(old.decorator_list) != text(new.decorator_list)
-    if not (body or signature or defaults or annotations or decoration):
+    if not (body or signature or defaults or annotations or decoration or _type_params(old) != _type_params(new)):
         return None
     if decoration:
         return edit.restart(name, "decorator", "its decorators change, which ran when the module was imported", new)
+    if _type_params(old) != _type_params(new):
+        return edit.restart(
+            name, "type parameters", "its type parameters change, which are made with the function", new
+        )
     if old.__class__ is not new.__class__ or (was.co_flags ^ now.co_flags) & KINDS:
         return edit.restart(name, "kind", f"{_kind(was)} becomes {_kind(now)}; its callers have to change with it", new)
     if was.co_freevars != now.co_freevars:
@@ -252,7 +256,11 @@ def _calls_nested(function: Function) -> bool:
 
 
 def _has_type_params(function: Function) -> bool:
-    return bool(getattr(function, "type_params", None))
+    return bool(_type_params(function))
+
+
+def _type_params(function: Function) -> str:
+    return text(getattr(function, "type_params", []))
 
 
 def _kind(code: CodeType) -> str:

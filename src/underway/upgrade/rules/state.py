@@ -138,6 +138,8 @@ def fields(edit: Edit, name: str, old: ast.ClassDef, new: ast.ClassDef, *, datac
     for each in after.values():
         edit.run(each, name)
     was, now = ({key for key, each in of.items() if _on_the_class(each)} for of in (before, after))
+    for maker in makers(new).values():
+        edit.run(maker, name)  # what `dataclass` makes calls it, if it is there
     own = {each.name for each in new.body if isinstance(each, Function)}
     edit.replaced += [f"{name}.{each}" for each in (*_generated(new), "__dataclass_fields__") if each not in own]
     if ast.get_docstring(new) is None:

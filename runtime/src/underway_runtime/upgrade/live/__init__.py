@@ -32,3 +32,7 @@ class CannotSwap(UnderwayError):
 
 class CannotMigrate(CannotSwap):
     """The same, where it is ``code_change`` of the version that comes which has failed: that is a fault of the version."""
+
+
+class MadeMeanwhile(CannotSwap):
+    """The same, where instances were made while all others were carried over: it may go well the next time."""

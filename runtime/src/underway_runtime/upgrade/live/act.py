@@ -72,7 +72,7 @@ class Journal:
     def note(self, undo: Callable[[], object]) -> None:
         """Something was done that this undoes."""
         acts = Acts()
-        acts.add(_nothing, undo)
+        acts.add(nothing, undo)
         self.perform(acts)
 
     def undo(self) -> None:
@@ -131,5 +131,5 @@ def _undo_member(cls: type, name: str) -> Callable[[], object]:
     return partial(type.__delattr__, cls, name) if before is _GONE else partial(type.__setattr__, cls, name, before)
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """For an act that needs no undoing, or the other way round."""

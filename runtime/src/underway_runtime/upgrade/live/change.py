@@ -51,7 +51,7 @@ from ...release.instructions import (
 )
 from .. import ways
 from ..change import differences
-from . import CannotMigrate, CannotSwap
+from . import CannotMigrate, CannotSwap, MadeMeanwhile
 from .heap import Survivor
 from .swap import Prepared
 from .swap import prepare as prepare_swap
@@ -61,6 +61,8 @@ TO_SUSPEND = 5.0
 """Seconds in which whoever is inside what changes has to leave it, where neither relup nor configuration says otherwise."""
 _LOOK = 0.02
 """Seconds between two looks at who is still inside."""
+_TRIES = 10
+"""How many times all instances are carried over anew where threads go on making some."""
 _LONGEST = 0.5
 """Seconds between two such looks while work goes on."""
 
@@ -221,6 +223,7 @@ class Code:
         end = time.monotonic() + self._script.within
         if prepared.inside():
             gc.collect()  # what was thrown away is inside for ever
+        tries = 0
         while True:
             while inside := prepared.inside():
                 for each in loops.running():
@@ -234,8 +237,15 @@ class Code:
                         listing(f"not left within {self._script.within:g} s, though it changes:", map(str, inside))
                     )
                 await asyncio.sleep(_LOOK)
-            prepared.stage_and_migrate()
-            prepared.swap()
+            try:
+                prepared.stage_and_migrate()
+                prepared.swap()
+            except MadeMeanwhile:
+                tries += 1
+                if tries == _TRIES or time.monotonic() > end:
+                    raise
+                await asyncio.sleep(_LOOK)
+                continue
             survivors = prepared.survivors()
             left = [survivor for survivor in survivors if survivor.runs]
             if not left:

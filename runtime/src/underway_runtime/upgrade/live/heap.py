@@ -90,6 +90,31 @@ def survey(classes: Iterable[type] = ()) -> Survey:
     return Survey(of([FunctionType]), of(SUSPENDED), of(tasks), of(greenlets), frames, instances)
 
 
+def all_objects() -> list[Any]:
+    """All that the collector knows."""
+    return gc.get_objects()
+
+
+def young_objects() -> list[Any]:
+    """What was made since it has collected last; quick to be had."""
+    return gc.get_objects(generation=0)
+
+
+def instances(classes: Iterable[type], objects: list[Any]) -> list[tuple[type, list[Any]]]:
+    """The instances of these classes, subclasses apart, among some objects."""
+    found: dict[int, tuple[type, list[Any]]] = {id(cls): (cls, []) for cls in classes}
+    for each in compress(objects, map(found.__contains__, map(id, map(type, objects)))):
+        found[id(type(each))][1].append(each)
+    return list(found.values())
+
+
+def made_since(mark: object) -> set[int]:
+    """The ids of all objects that the collector has come to know after this one; none where it has collected since."""
+    young = gc.get_objects(generation=0)
+    here = next((number for number, each in enumerate(young) if each is mark), len(young))
+    return set(map(id, young[here + 1 :]))
+
+
 def with_subclasses(cls: type) -> list[type]:
     """The class and all that inherit from it, each once."""
     found = {id(cls): cls}

@@ -63,8 +63,10 @@ def classes(migrations: Iterable[Migration]) -> list[type]:
     return list({id(each): each for cls in own for each in heap.with_subclasses(cls)}.values())
 
 
-def acts(migrations: Sequence[Migration], instances: Iterable[tuple[type, Sequence[Any]]]) -> Acts:
-    """Ask for all new states; what puts them in place.
+def acts(
+    migrations: Sequence[Migration], instances: Iterable[tuple[type, Sequence[Any]]], *, again: bool = False
+) -> Acts:
+    """Ask for all new states; what puts them in place. `again`: those of modules were asked for before.
 
     Raises Failed where ``code_change`` raises, or returns what can't be a state.
     """
@@ -80,7 +82,7 @@ def acts(migrations: Sequence[Migration], instances: Iterable[tuple[type, Sequen
                 if cls is None:
                     raise Failed(f"{each.target.name}.{name} has code_change, and is no class of this module here")
                 converters[id(cls)] = (each, function)
-            else:
+            elif not again:
                 _module(result, each, function)
     for cls, of_class in instances:
         # From the base to the class itself: each sees what the one before has made.

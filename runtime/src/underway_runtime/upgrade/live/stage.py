@@ -46,7 +46,7 @@ class Stage:
             return objects.names_of(import_module(module))[name]
         self._run(target)
         if name in target.staged:
-            return target.staged[name]
+            return target.staged[name]  # of what stays, itself
         if name in target.load.rebind or name in target.load.values:
             raise ImportError(f"{module}.{name} and what it is made of need each other")
         return target.names[name]
@@ -66,6 +66,8 @@ class Stage:
 class _Staged(dict[str, Any]):
     """The names that a fragment binds.
 
+    What it reads by the name of a class or a function that stays is that one, as all who hold it have it: what the fragment has
+    made under that name holds some members, or other defaults, and is thrown away; `made` gives it.
     Those that the module lacks are bound in it as well: the body of a class, and what is nested, reads them there. Those that
     come from other modules that change are as they will be, also when the fragment imports them once more.
     """
@@ -76,8 +78,19 @@ class _Staged(dict[str, Any]):
         self._missing = {name for name in target.load.added if name not in target.names}
         self._names = target.names
         self._journal = journal
+        load = target.load
+        with_members = (name for name in (*load.added, *load.values, *load.replaced, *load.refreshed) if "." in name)
+        stays = {*(name.partition(".")[0] for name in with_members), *load.refreshed} & target.names.keys()
+        self._stays = stays - {*load.added, *load.values, *load.replaced, *load.rebind}
         for name in self._missing & fixed.keys():
             self[name] = fixed[name]
+
+    def __getitem__(self, name: str) -> Any:
+        return self._names[name] if name in self._stays else super().__getitem__(name)
+
+    def made(self, name: str) -> Any:
+        """What the fragment has made, which may be thrown away. Raises KeyError."""
+        return super().__getitem__(name)
 
     def __setitem__(self, name: str, value: Any) -> None:
         value = self._fixed.get(name, value)
@@ -115,6 +128,8 @@ def acts(loaded: Iterable[Target], found: Functions) -> Acts:
                 members.setdefault(id(cls), (cls, {}))[1][tail] = _MISSING
             elif "." not in name:
                 result.no_item(target.names, name)
+            elif not _within(name, target.load.removed):
+                raise KeyError(f"{target.name}.{name.rpartition('.')[0]} is not a class of this module here")
         for cls, changes in members.values():
             for tail, value in changes.items():
                 if value is _MISSING:
@@ -133,9 +148,17 @@ def caches(loaded: Iterable[Target]) -> Acts:
     result = Acts()
     for target in loaded:
         for name in target.load.caches:
-            clear = target.live(name).cache_clear
+            clear = _within_wrapper(target.live(name)).cache_clear
             result.add(clear, clear)
     return result
+
+
+_WRAPPERS: tuple[tuple[type, str], ...] = ((staticmethod, "__func__"), (classmethod, "__func__"), (property, "fget"))
+
+
+def _within_wrapper(value: Any) -> Any:
+    """What a static method, class method or property is of."""
+    return next((vars(kind)[part].__get__(value) for kind, part in _WRAPPERS if objects.is_a(value, kind)), value)
 
 
 def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
@@ -144,7 +167,9 @@ def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
     for name in (*load.added, *load.values, *load.replaced):
         cls, tail = target.split(name)
         if cls is None and "." in name:
-            continue  # the class itself is added
+            if not _within(name, load.added):  # the class itself is added
+                raise KeyError(f"{target.name}.{name.rpartition('.')[0]} is not a class of this module here")
+            continue
         value = member(target, name)
         if cls is not None:
             _own_class(value, cls)
@@ -160,10 +185,16 @@ def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
             yield name, _around(staged, target, found)
 
 
+def _within(name: str, names: Sequence[str]) -> bool:
+    """Whether the class that a name is in is among these, or in one that is."""
+    return any(name.startswith(f"{each}.") for each in names)
+
+
 def member(target: Target, name: str) -> Any:
     """What the fragment binds a name to. A class that is there already is one in it that is thrown away. Raises KeyError."""
     first, *others = name.split(".")
-    value = target.staged[first]
+    staged = target.staged
+    value = staged.made(first) if isinstance(staged, _Staged) else staged[first]
     for part in others:
         value = objects.members(value)[part] if objects.is_a(value, type) else objects.names_of(value)[part]
     return value

@@ -30,11 +30,28 @@ from typing import Any
 
 from ...application import Down
 from ...node import code, collector
+from ...release import codetree
 from ...release.instructions import CodeChange, Guard, Instruction, Load, Remove
-from . import CannotMigrate, CannotSwap, act, guards, heap, holders, imports, migrate, objects, stage, targets
+from . import (
+    CannotMigrate,
+    CannotSwap,
+    MadeMeanwhile,
+    act,
+    guards,
+    heap,
+    holders,
+    imports,
+    migrate,
+    objects,
+    stage,
+    targets,
+)
 from .migrate import Migration
 from .targets import Target
 from .versions import Version, like
+
+_ROUNDS = 5
+"""How many times it is looked for instances that were made meanwhile, before it is given up."""
 
 
 class Prepared:
@@ -50,6 +67,9 @@ class Prepared:
         self._new = new
         self._journal = act.Journal()
         self._acts = act.Acts()
+        self._carried: list[tuple[type, list[Any]]] = []
+        """Whose new states were asked for, kept alive so that no other gets the id of one."""
+        self._known: set[int] = set()
         self._changed = targets.changed_definition(loaded)
 
     def inside(self) -> list[heap.Survivor]:
@@ -86,18 +106,20 @@ class Prepared:
 
     def undo(self) -> None:
         """Everything as it was before `stage_and_migrate`."""
-        self._acts = act.Acts()
-        for target in self.targets:
-            target.staged = {}
+        self._let_go()
         self._journal.undo()
 
     def forget(self) -> None:
         """This version stands: let go of what would undo it."""
         targets.remember(self.targets)
+        self._let_go()
+        self._journal.forget()
+
+    def _let_go(self) -> None:
         self._acts = act.Acts()
+        self._carried, self._known = [], set()
         for target in self.targets:
             target.staged = {}
-        self._journal.forget()
 
     def _or_undo(self, step: Callable[[], object]) -> None:
         try:
@@ -132,22 +154,50 @@ class Prepared:
         _remove_modules(acts, self._removals)
         with act.no_collection():  # what is made here stays; to go over it time and again would take most of the time
             acts.extend(migrate.acts(self._migrations, alive.instances))
-        _raise_for(self._made_meanwhile(alive))
+            self._carried = list(alive.instances)
+            self._known = {id(each) for _, of_class in self._carried for each in of_class}
+            self._carry_over_late_ones(acts)
         acts.extend(stage.caches(self.targets))
         _try_on_twins(found)
 
     def _swap(self) -> None:
         _raise_for(_values(self.targets, ours=1))
-        self._journal.perform(self._acts)
+        mark: list[Any] = []
+        with act.no_collection():
+            self._carry_over_late_ones(self._acts)
+            # A new object, by the last act: what is younger was made after it.
+            self._acts.add(partial(mark.extend, map(list, [()])), act.nothing)
+            self._journal.perform(self._acts)
+            late = self._not_carried_over(heap.all_objects) if self._carried else []
+            younger = heap.made_since(mark[0]) if late else set()
+        self._raise_for_late([(cls, [each for each in of if id(each) not in younger]) for cls, of in late])
 
-    def _made_meanwhile(self, before: heap.Survey) -> Iterator[str]:
-        """Instances that ``code_change`` itself has made are of the old version, and would stay so."""
-        if not any(instances for _, instances in before.instances):
-            return
-        now = heap.survey([cls for cls, _ in before.instances]).instances
-        for (cls, instances), (_, more) in zip(before.instances, now, strict=True):
-            if len(more) > len(instances):
-                yield f"code_change has made an instance of {objects.name_of(cls)}, which is carried over itself"
+    def _carry_over_late_ones(self, acts: act.Acts) -> None:
+        """Instances that threads have made since the look; those that ``code_change`` itself makes have no end."""
+        late: list[tuple[type, list[Any]]] = []
+        for number in range(_ROUNDS):
+            look = heap.young_objects if number else heap.all_objects  # nothing grows old while nothing is collected
+            late = self._not_carried_over(look) if self._carried else []
+            if not late:
+                return
+            acts.extend(migrate.acts(self._migrations, late, again=True))
+            self._carried += late
+            self._known.update(id(each) for _, of_class in late for each in of_class)
+        self._raise_for_late(late)
+
+    def _not_carried_over(self, look: Callable[[], list[Any]]) -> list[tuple[type, list[Any]]]:
+        """The instances among what there is now that were not there at the look before, of each class that has some."""
+        now = heap.instances(migrate.classes(self._migrations), look())
+        late = [(cls, [each for each in of_class if id(each) not in self._known]) for cls, of_class in now]
+        return [(cls, of_class) for cls, of_class in late if of_class]
+
+    def _raise_for_late(self, late: Iterable[tuple[type, list[Any]]]) -> None:
+        names = [objects.name_of(cls) for cls, of_class in late if of_class]
+        if names:
+            raise MadeMeanwhile(
+                f"instances of {name} are made while all are carried over: by a thread, or by its code_change"
+                for name in names
+            )
 
 
 def prepare(instructions: Iterable[Instruction], old: Version, new: Version, *, magic: str | None = None) -> Prepared:
@@ -311,7 +361,7 @@ def _not_python(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
             if "<" in path or "#" in path or (target.name, path) in found.by_path:
                 continue
             try:
-                value = target.live(path)
+                value = target.live(codetree.mangled(path))
             except KeyError:
                 continue
             if guards.functions_in(value):

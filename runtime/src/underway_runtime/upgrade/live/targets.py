@@ -9,6 +9,7 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from ...release import codetree
 from ...release.codetree import is_function
 from ...release.instructions import Load
 from . import heap, holders, objects
@@ -63,6 +64,27 @@ class Target:
             raise KeyError(name)
         return (self.names if cls is None else objects.members(cls))[tail]
 
+    def successor(self, path: str) -> str | None:
+        """The path in the new version of what this definition of the old one becomes; None where there is none.
+
+        That is its own where the relup says so; of what is nested in a definition that changes, that of the same name which does the same.
+        """
+        if path in self.load.changed:
+            return path
+        here = path in self.new.by_path
+        outside = [outer for outer in codetree.outside(path) if outer in self.load.changed]
+        if not outside:
+            return path if here else None
+        if here and self.new.digest(path) == self.old.digest(path):
+            return path
+        wanted, name = self.old.digest(path), self.old.by_path[path].co_qualname
+        alike = (each for each, code in self.new.by_path.items() if code.co_qualname == name)
+        return next((each for each in alike if self.new.digest(each) == wanted), None)
+
+    def must_be_dead(self, path: str) -> bool:
+        """Whether the relup says that nothing of this definition may be alive."""
+        return any(guard.kind == "no_closures" and guard.of == path for guard in self.load.guards)
+
 
 def read(load: Load, old: Version, new: Version) -> Target | None:
     """Read both versions of a module that is loaded; None for one that is not, which will be imported as it comes.
@@ -97,6 +119,8 @@ def mismatches(target: Target) -> Iterator[str]:
         elif old.digest(path) != change.was or new.digest(path) != change.now:
             yield f"{target.name}:{path} is not the code that the relup was made for"
     for path in old.by_path.keys() & new.by_path.keys() - changed.keys():
+        if any(outer in changed for outer in codetree.outside(path)):
+            continue  # what is nested in a definition is part of its digest
         if old.by_path[path] != new.by_path[path] and old.digest(path) != new.digest(path):
             yield f"{target.name}:{path} differs in the two versions, and the relup does not say so"
 
@@ -141,22 +165,26 @@ def _add(result: Functions, target: Target, function: FunctionType, code: CodeTy
     if not paths:
         owner = f"{code.co_filename} holds: something has rewritten it, a tracer perhaps"
         result.problems.append(f"{where} runs other code than {owner}")
-    elif gone := [path for path in paths if path not in new.by_path]:
-        if not _is_removed(target, gone[0]):
+        return
+    becomes = [target.successor(path) for path in paths]
+    if gone := [path for path, after in zip(paths, becomes, strict=True) if after is None]:
+        if not _is_removed(target, gone[0]) and not target.must_be_dead(gone[0]):  # of that its guard says so
             result.problems.append(f"{where} is gone, and still held by {holders.holder(function, ignored)}")
-    elif len({new.digest(path) for path in paths} if len(paths) > 1 else {0}) > 1:
+        return
+    now = [path for path in becomes if path is not None]
+    if len({new.digest(path) for path in now} if len(now) > 1 else {0}) > 1:
         result.problems.append(f"{where} is there more than once, and which one this is can't be said")
-    else:
-        after = new.by_path[paths[0]]
-        if after.co_freevars != code.co_freevars:
-            result.problems.append(
-                f"{where} would use {_names(after)} of what surrounds it instead of {_names(code)};"
-                f" {holders.holder(function, ignored)} has it"
-            )
-            return
-        result.of.append((target, function, after))
-        for path in paths:
-            result.by_path.setdefault((target.name, path), []).append(function)
+        return
+    after = new.by_path[now[0]]
+    if after.co_freevars != code.co_freevars:
+        result.problems.append(
+            f"{where} would use {_names(after)} of what surrounds it instead of {_names(code)};"
+            f" {holders.holder(function, ignored)} has it"
+        )
+        return
+    result.of.append((target, function, after))
+    for path in now:
+        result.by_path.setdefault((target.name, path), []).append(function)
 
 
 def _names(code: CodeType) -> str:
@@ -165,7 +193,7 @@ def _names(code: CodeType) -> str:
 
 def _is_removed(target: Target, path: str) -> bool:
     """Whether the relup takes away what this definition is, or is in; its guards say who may hold it."""
-    plain = path.partition("#")[0]
+    plain = codetree.mangled(codetree.owner(path).partition("#")[0])
     return any(plain == name or plain.startswith(f"{name}.") for name in target.load.removed)
 
 
@@ -182,7 +210,7 @@ def changed_definition(targets: Iterable[Target]) -> Callable[[CodeType], str | 
         if target is None or not is_function(code) or _is_new(target, code):
             return None
         paths = target.old.paths(code)
-        if paths and all(path in target.new.by_path and path not in target.load.changed for path in paths):
+        if paths and all(target.successor(path) is not None and path not in target.load.changed for path in paths):
             return None
         return f"{target.name}:{paths[0] if paths else code.co_qualname}"
 

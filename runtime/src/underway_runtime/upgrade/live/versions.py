@@ -12,7 +12,7 @@ from typing import Any
 
 from ...node.code import CodeServer, Index, LibraryFinder, read_index
 from ...release import bootscript
-from ...release.codetree import digest, is_function, tree
+from ...release.codetree import digest, is_function, is_generic, tree
 from ...release.directory import VersionDirectory
 
 CLASS_CONSTANTS = ("__doc__", "__firstlineno__", "__static_attributes__")
@@ -132,7 +132,7 @@ def class_bodies(module: CodeType) -> dict[str, CodeType]:
     while waiting:
         prefix, code = waiting.pop()
         for each in code.co_consts:
-            if isinstance(each, CodeType) and each.co_name.startswith("<generic parameters of "):
+            if isinstance(each, CodeType) and is_generic(each):
                 waiting.append((prefix, each))
             elif isinstance(each, CodeType) and not is_function(each):
                 found[prefix + each.co_name] = each

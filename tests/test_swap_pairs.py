@@ -1,0 +1,251 @@
+"""Edits that were planned in place and went wrong, or were refused: each becomes what a fresh start is, or takes one by plan."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+
+from code_server_helpers import Interpreter
+from fresh import differences
+from swap_helpers import Ask, asking, everywhere
+
+HOT = {
+    "a class that derives from one that gets a method": (
+        "class Error(Exception):\n    status = 500\ndef f(): return Error.status\n",
+        """
+        class Error(Exception):
+            status = 500
+            def mshort(self): return 'short'
+        class NotFound(Error):
+            status = 404
+        def f(): return NotFound.status, issubclass(NotFound, Exception), NotFound.__mro__[1] is Error, NotFound('x').mshort()
+        """,
+    ),
+    "an instance, a table and a default with a class that gets a method": (
+        "class A:\n    def m(self): return 1\ndef f(): return 1\n",
+        """
+        class A:
+            def m(self): return 1
+            def m2(self): return 2
+        TABLE = {"a": A}
+        PAIR = (A, [A])
+        def g(a=A): return a is A
+        def f(): return TABLE["a"] is A, PAIR[0] is A, PAIR[1][0] is A, g(), isinstance(A(), A)
+        """,
+    ),
+    "a table with a function whose signature changes": (
+        "def f(a=1): return a\n",
+        "def f(a=1, b=2): return a, b\nTABLE = {'f': f}\ndef g(): return TABLE['f'] is f, TABLE['f']()\n",
+    ),
+    "a table made by a comprehension": (
+        "class A:\n    def m(self): return 1\n",
+        """
+        class A:
+            def m(self): return 1
+            def m2(self): return 2
+        TABLE = {k: A for k in "ab"}
+        def g(): return TABLE["a"] is A, TABLE["b"] is A
+        """,
+    ),
+    "a new constant of a comprehension over a changed name": (
+        "x = 1\ndef f(): return x\n",
+        "x = 2\nSQUARES = [x * x for x in range(4)]\nFIRST = [x for _ in range(2)]\ndef f(): return SQUARES, FIRST\n",
+    ),
+    "a new class with a name of a changed constant": (
+        "LIMIT = 10\ndef f(): return LIMIT\n",
+        """
+        LIMIT = 20
+        class A:
+            LIMIT = 5
+            DOUBLE = LIMIT * 2
+            def m(self, n=LIMIT): return n, LIMIT
+        def f(): return A.DOUBLE, LIMIT
+        """,
+    ),
+    "new functions that call what the module imports": (
+        "import json, os.path as path\nfrom datetime import datetime\nimport logging\nlog = logging.getLogger()\ndef f(): return 1\n",
+        """
+        import json, os.path as path
+        from datetime import datetime
+        import logging
+        log = logging.getLogger()
+        def f(): return g([1]), path.join('a', 'b'), datetime.fromisoformat('2020-01-01').year
+        def g(value=2, now=json.dumps([])): logging.debug('x'); return json.dumps(value) + now
+        class A:
+            def m(self): return json.loads('[1]')
+        """,
+    ),
+    "a new signature in a module with imports in branches": (
+        "try:\n    import json as codec\nexcept ImportError:\n    codec = None\ndef f(): return 1\n",
+        "try:\n    import json as codec\nexcept ImportError:\n    codec = None\ndef f(a=1): return codec.dumps([a])\n",
+    ),
+    "features that have no flag any more": (
+        "from __future__ import print_function, annotations\ndef f(): return 1\n",
+        "from __future__ import print_function, annotations\ndef f(): return 1\ndef g(x: int = 2): return x\n",
+    ),
+    "a comprehension before another one": (
+        "def f(): return [x for x in 'ab']\n",
+        "def f(): return [y.upper() for y in 'ab'], [x for x in 'ab']\n",
+    ),
+    "the second of two lambdas": (
+        "def f():\n    a = (lambda: 1)()\n    return a, (lambda: 2)()\n",
+        "def f():\n    a = (lambda: 1)()\n    return a, (lambda: 3)()\n",
+    ),
+    "a generator that comes to use another variable": (
+        "def f():\n    n, m = 1, 2\n    return list(x + n for x in (1, 2))\n",
+        "def f():\n    n, m = 1, 2\n    return list(x + n + m for x in (1, 2))\n",
+    ),
+    "inner functions in another order": (
+        "def f():\n    def g(): return 1\n    a = g()\n    def g(): return 2\n    return a, g()\n",
+        "def f():\n    def g(): return 2\n    a = g()\n    def g(): return 1\n    return a, g()\n",
+    ),
+    "static methods and properties with a cache": (
+        """
+        import functools
+        class A:
+            @staticmethod
+            @functools.lru_cache
+            def m(n=1): return n
+            @property
+            @functools.lru_cache
+            def m2(self): return 1
+        """,
+        """
+        import functools
+        class A:
+            @staticmethod
+            @functools.lru_cache
+            def m(n=1): return n, 2
+            @property
+            @functools.lru_cache
+            def m2(self): return 2
+        """,
+    ),
+    "private names of a class": (
+        """
+        class A:
+            __n = 1
+            def __g(self): return 1
+            def __gone(self): return 0
+            def m(self): return self.__g(), self.__n
+        """,
+        """
+        class A:
+            __n = 2
+            def __g(self, x=3): return x
+            def __new(self): return 4
+            def m(self): return self.__g(), self.__n, self.__new(), hasattr(self, '_A__gone')
+        """,
+    ),
+    "a name that a function of the fragment declares global": (
+        "COUNT = 1\ndef f(): return COUNT\n",
+        "COUNT = 2\ndef f(): return COUNT\ndef up(by=1):\n    global COUNT\n    COUNT = COUNT + by\n    return 'up'\n",
+    ),
+}
+"""Planned HOT, done, and equal to a fresh start."""
+
+GENERIC = {
+    "the body of a generic function": ("def f[T](x: T = 1) -> T: return x\n", "def f[T](x: T = 1) -> T: return [x]\n"),
+    "a method of a generic class": (
+        "class C[T]:\n    def m(self): return 1, T.__name__\n",
+        "class C[T]:\n    def m(self): return 2, T.__name__\n",
+    ),
+    "a new function before one with a bound": (
+        "def f[T: int](x: T = 1): return x\n",
+        "def e[T: str](x: T = 'a'): return x\ndef f[T: int](x: T = 1): return x, 2\n",
+    ),
+    "a generic method and one beside it": (
+        "class C[T: (int, str)]:\n    def m[U: int](self, x: U = 1): return x\n    def m2(self): return 1\n",
+        "class C[T: (int, str)]:\n    def m[U: int](self, x: U = 1): return [x]\n    def m2(self): return 2\n    def m3(self): return 3\n",
+    ),
+    "inner generics": (
+        "def f():\n    def g[T](x: T): return x\n    return g(1)\n",
+        "def f():\n    def g[T](x: T): return [x]\n    return g(1)\n",
+    ),
+    "a new generic class, and one that goes": (
+        "class B[T]:\n    def m(self): return 1\ndef f(): return 1\n",
+        "class C[T]:\n    def m(self): return 1\ndef f(): return C().m(), C.__parameters__\n",
+    ),
+    "a type alias that stays": (
+        "type Pair[T] = tuple[T, T]\ntype Name = str\ndef f(): return str(Pair[int]), Name.__value__\n",
+        "type Pair[T] = tuple[T, T]\ntype Name = str\ndef f(): return str(Pair[int]), Name.__value__, 2\n",
+    ),
+}
+
+RESTART = {
+    "a default with a name of the class": (
+        "LIMIT = 100\nclass A:\n    LIMIT = 5\n    def m(self, n=1): return n\n",
+        "LIMIT = 100\nclass A:\n    LIMIT = 5\n    def m(self, n=LIMIT): return n\n",
+    ),
+    "a new method with a default of the class": (
+        "class A:\n    SIZE = 5\n    def m(self): return 1\n",
+        "class A:\n    SIZE = 5\n    def m(self): return 1\n    def m2(self, n=SIZE): return n\n",
+    ),
+    "an annotation with a class of the class": (
+        "class A:\n    class Item: pass\n    def m(self): return 1\n",
+        "class A:\n    class Item: pass\n    def m(self): return 1\n    def m2(self) -> Item: return 2\n",
+    ),
+}
+GENERIC_RESTART = {
+    "type parameters of a function": ("def f[T](x=1): return x\n", "def f[T, U](x=1): return x\n"),
+    "a bound": ("def f[T: int](x=1): return x\n", "def f[T: str](x=1): return x\n"),
+    "a new method that uses a type parameter of its class": (
+        "class C[T]:\n    def m(self): return 1\n",
+        "class C[T]:\n    def m(self): return 1\n    def m2(self, x: T = 1): return T.__name__\n",
+    ),
+    "a type alias": ("type Name = str\ndef f(): return 1\n", "type Name = int\ndef f(): return 1\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def ask(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """Asks a process that is swapped and undone, and one that imports afresh."""
+    with asking(tmp_path_factory.mktemp("pairs") / "hello", interpreter) as ask:
+        yield ask
+
+
+def check_hot(ask: Ask, old: str, new: str) -> None:
+    swapped, fresh = ask(textwrap.dedent(old), textwrap.dedent(new))
+
+    assert "described" in swapped, swapped
+    assert differences(swapped["calls"], fresh["calls"]) == []
+    assert differences(swapped["described"], fresh["described"]) == []
+    assert swapped["undone"] == []
+
+
+@everywhere
+@pytest.mark.parametrize("case", list(HOT))
+def test_an_edit_is_done_in_place_and_equals_a_fresh_start(ask: Ask, case: str) -> None:
+    """Every module, function, member and plain global is equal and does the same; undone, everything is the very same."""
+    check_hot(ask, *HOT[case])
+
+
+@everywhere
+@pytest.mark.parametrize("case", list(RESTART))
+def test_what_only_its_class_could_make_takes_a_new_interpreter(ask: Ask, case: str) -> None:
+    """A member that is made with names of its class's scope is RESTART by plan."""
+    swapped, _ = ask(*RESTART[case])
+
+    assert "RESTART" in swapped["verdicts"]
+
+
+@everywhere
+@pytest.mark.parametrize("case", list(GENERIC))
+def test_definitions_with_type_parameters_are_changed_in_place(ask: Ask, interpreter: Interpreter, case: str) -> None:
+    """Plan and process agree on what has type parameters by the syntax of Python 3.12."""
+    if interpreter.minor == "3.11":
+        pytest.skip("has no such syntax")
+    check_hot(ask, *GENERIC[case])
+
+
+@everywhere
+@pytest.mark.parametrize("case", list(GENERIC_RESTART))
+def test_type_parameters_that_change_take_a_new_interpreter(ask: Ask, interpreter: Interpreter, case: str) -> None:
+    """They are made with what they belong to, once."""
+    if interpreter.minor == "3.11":
+        pytest.skip("has no such syntax")
+    swapped, _ = ask(*GENERIC_RESTART[case])
+
+    assert "RESTART" in swapped["verdicts"]
