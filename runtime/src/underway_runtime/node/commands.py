@@ -118,11 +118,14 @@ def pid(settings: Settings) -> int:
 
 
 def stop(settings: Settings) -> int:
-    """Ask the running node to stop and return when it has.
+    """Ask the running node to stop and return when it has; what it has left is named, or ended with its control group.
 
     It is never killed. Raises UnderwayError when it has not stopped within its deadline and a margin.
     """
+    from .leftovers import Family, said
+
     node = _running(settings)
+    family = Family(node.pid)
     within = (STOP_TIMEOUT if node.stop_timeout is None else node.stop_timeout) + _MARGIN
     try:
         stopped = _stop_by_pidfd(settings, node, within) if hasattr(os, "pidfd_open") else None
@@ -138,6 +141,8 @@ def stop(settings: Settings) -> int:
             f"{settings.name} (pid {node.pid}) was asked to stop and has not within {within:g} s; its log says what it"
             f" waits for; `kill -KILL {node.pid}` ends it without that"
         )
+    for line in said(settings.name, family.left()):
+        print(f"note: {line}", file=sys.stderr)
     return 0
 
 
