@@ -416,3 +416,18 @@ def test_without_the_extra_the_node_says_what_to_install(make: MakeNode) -> None
 
     assert node.ends() == 1
     assert "uv add 'underway-runtime[cluster]'" in node.log.read_text()
+
+
+def test_who_may_operate_a_node_is_no_member_of_its_cluster(make: MakeNode) -> None:
+    """Without certificates the cookie makes a member, whose code runs: it is not shared with a group that may run none."""
+    nodes = Nodes(make)
+    section = nodes.section("master", "127.0.0.1", "master", certificates=None)
+    place = nodes.release.version / "sys.config"
+    document = json.loads(place.read_text())
+    operated = {"control_group": "root", "rpc": False, "remote": False, "eval": False}
+    document["config"].setdefault("underway_runtime", {}).update(operated)
+    place.write_text(json.dumps(document))
+    refused = nodes.start(section)
+
+    assert refused.ends() == 1
+    assert "the members of `control_group`, root, may read the cookie" in refused.log.read_text()

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from test_cluster_preflight import SAID
 from test_launcher import TIMEOUT, Release, make_release
+from underway_runtime.cluster import preflight
 from underway_runtime.node import settings
 from underway_runtime.release import ledger
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
 from underway_runtime.release.errors import DamagedRelease, UnderwayError
+from underway_runtime.upgrade.handler import rollback
+from upgrade_helpers import make_host
 
 SERVICE = 65534
 """Who owns ``var``, where the commands are root's."""
@@ -226,3 +230,21 @@ def test_a_directory_that_no_version_can_have_is_none(tmp_path: Path) -> None:
         (tmp_path / "releases" / name / "manifest.json").write_text("{}")
 
     assert list(ledger.rebuilt(ReleaseDirectory(tmp_path), "1.0")) == ["1.0"]
+
+
+@pytest.mark.parametrize("version", ["../../evil", "\x1b]0;owned\x07", "a b", "", 7, None])
+def test_an_unfinished_rollback_is_between_versions_or_none(tmp_path: Path, version: object) -> None:
+    """What the service has written into var/transaction is not taken up, and nobody is told of it."""
+    host = make_host(tmp_path)
+    host.upgrade("1.1")
+    host.var.transaction.write_text(json.dumps({"command": "rollback", "to": "1.0", "from": version}))
+
+    outcome = rollback(host.handler)
+
+    assert (outcome["version"], outcome["from"], host.boots) == ("1.0", "1.1", "1.0")
+
+
+@pytest.mark.parametrize("version", ["../../evil", "..", "a/b", "\x1b[2J", "-1"])
+def test_what_a_host_says_that_it_has_is_a_version(version: str) -> None:
+    """Others are not looked for here, and a delta is not made from them."""
+    assert preflight.read(SAID.replace("release 0.2.0", f"release {version}"), 1000, 1001).releases == {"0.1.0": "abc"}

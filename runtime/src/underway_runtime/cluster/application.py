@@ -42,7 +42,7 @@ from .. import cluster
 from ..application import Application
 from ..node import cookie
 from ..node.applications import describe
-from ..node.config import config
+from ..node.config import config, switch
 from ..node.logs import log
 from ..node.own import Cluster as Section
 from ..node.settings import START_TIMEOUT, STOP_TIMEOUT, from_environ
@@ -341,6 +341,8 @@ class Cluster(Application):
         credentials = None
         if section.certificates is None:
             place.refuse_plain(host, master)
+            runs_code = switch("rpc") or switch("remote")
+            place.refuse_shared(config.get("underway_runtime", "control_group", None), runs_code)
         else:
             credentials = Credentials(Path(section.certificates))
             if (role := credentials.role) != section.mode:

@@ -61,6 +61,15 @@ def refuse_plain(host: str, master: str) -> None:
         )
 
 
+def refuse_shared(group: object, runs_code: bool) -> None:
+    """Raises ConfigError where who may operate a node, and run no code in it, has what makes a member of its cluster: the cookie."""
+    if group is not None and not runs_code:
+        raise ConfigError(
+            f"the members of `control_group`, {group}, may read the cookie, and without certificates that makes them members of the"
+            " cluster, whose code every node runs, though rpc and remote are turned off; `bin/cluster deploy` makes certificates"
+        )
+
+
 def facts(settings: Settings, name: str, mode: str, engine: str) -> dict[str, Any]:
     """What this node says of itself to others; what `admission.differences` compares is in it."""
     return {

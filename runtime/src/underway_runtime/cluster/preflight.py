@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..release import names
 from ..release.directory import ReleaseDirectory
 from ..release.manifest import Manifest
 from .hosts import Host, Limits
@@ -70,7 +71,8 @@ def read(text: str, before: float, after: float) -> Facts:
         now = float(clock)
         assert "end" in said
         connection = [*said["connection"][0].split(), "", "", ""]
-        releases = {version: found.strip('",') for version, found in map(_pair, said.get("release", ()))}
+        pairs = map(_pair, said.get("release", ()))
+        releases = {version: found.strip('",') for version, found in pairs if names.is_version(version)}
         nodes = {node: int(pid) for pid, node in map(_pair, said.get("node", ()))}
         listening = frozenset(int(port, 16) for port in said.get("listening", ()))
     except (AssertionError, KeyError, ValueError) as error:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..release import files, manifest
+from ..release import files, manifest, names
 from ..release import ledger as ledgers
 from ..release.directory import ReleaseDirectory, VarDirectory
 from ..release.errors import BusyError, UnderwayError, UndoneError
@@ -93,7 +93,7 @@ def rollback(
     with changing(handler, f"rollback {version or ''}".rstrip(), dry_run) as act:
         ledger = settle(handler, dry_run)
         permanent, running = ledgers.permanent(ledger), handler.running_version()
-        begun = act.unfinished if _may_go_on(act.unfinished.get("to"), version, ledger) else {}
+        begun = act.unfinished if _may_go_on(act.unfinished, version, ledger) else {}
         left = str(begun.get("from", running or permanent))
         target = str(begun["to"]) if begun else version
         target = target or (permanent if left != permanent else ledgers.previous(ledger))
@@ -138,9 +138,12 @@ def make_permanent(handler: Handler, version: str, *, again: bool = False) -> di
     return {"version": version, "before": before, "state": "permanent", "changed": before != version, "how": "start"}
 
 
-def _may_go_on(target: object, version: str | None, ledger: ledgers.Ledger) -> bool:
-    """Whether an unfinished rollback was to go there, and nothing speaks against it."""
-    record = ledger.get(str(target))
+def _may_go_on(unfinished: Mapping[str, object], version: str | None, ledger: ledgers.Ledger) -> bool:
+    """Whether an unfinished rollback was from one version that is here to another, and nothing speaks against it."""
+    target = unfinished.get("to")
+    record = ledger.get(target) if isinstance(target, str) else None
+    if not names.is_version(unfinished.get("from", target)):
+        return False
     return record is not None and version in (None, target) and (record.state == "permanent" or not record.failed)
 
 
