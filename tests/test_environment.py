@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from node_helpers import MakeNode, Node, recorder, terminate
 from test_control import started
 from test_launcher import Release, make_release
+from underway_runtime.node.settings import from_environ
 
 
 @pytest.fixture
@@ -151,3 +153,53 @@ def test_a_file_of_root_s_alone_is_left_as_systemd_read_it() -> None:
             assert done["service"].stderr == (
                 f"warning: {file} can't be read by this user, and is left out\n" if command == "node start" else ""
             )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a file of another user")
+def test_root_reads_no_variables_of_another_user() -> None:
+    """Whoever runs the service, and could write there, would say what root's commands run with."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        release, file = make_release(Path(place, "hello")), Path(place, "variables")
+        (release.version / "bin/python").write_text('#!/bin/sh\nprintf "%s" "$OF_FILE"\n')
+        file.write_text("OF_FILE=theirs\n")
+        os.chown(file, 65534, 65534)
+
+        done = release.run("eval", "1", RELEASE_ENVIRONMENT_FILE=str(file), OF_FILE="ours")
+
+        assert (done.returncode, done.stdout) == (0, "ours")
+        assert done.stderr.startswith(f"warning: {file} is not root's own, and is left out")
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh"])
+def test_the_file_is_read_alike_by_all_shells(tmp_path: Path, shell: str) -> None:
+    """Those that Debian has."""
+    if shutil.which(shell.split()[0]) is None:
+        pytest.skip(f"there is no {shell}")
+    release = make_release(tmp_path / "hello")
+    (release.root / "variables").write_text(FILE)
+    (release.version / "bin/python").write_text("#!/bin/sh\nexec /usr/bin/env -0\n")
+
+    done = subprocess.run(
+        [*shell.split(), str(release.version / "launcher"), "eval", "1"],
+        env={"RELEASE_ROOT": str(release.root), "RELEASE_ENVIRONMENT_FILE": str(release.root / "variables")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    got = dict(pair.split("=", 1) for pair in done.stdout.split("\0") if pair)
+
+    assert done.stderr == ""
+    assert got["DOUBLE"] == "a \"quoted\" \\ $HOME \\n 'x' "
+    assert (got["SINGLE"], got["ESCAPED"], got["CONTINUED"]) == ('as it \\ is "x" ', "a b\\c", "first second")
+
+
+def test_the_path_goes_along_with_a_version_that_is_put_into_the_process(tmp_path: Path) -> None:
+    """Programs are those of the version that runs."""
+    environ = {"RELEASE_ROOT": str(tmp_path), "RELEASE_NAME": "hello", "RELEASE_VSN": "1"}
+    old, new = tmp_path / "releases/1", tmp_path / "releases/2"
+    settings = from_environ(environ)
+
+    assert settings.variables_of("2", {"PATH": f"{old}/bin:/opt:/usr/bin"})["PATH"] == f"{new}/bin:/opt:/usr/bin"
+    assert "PATH" not in settings.variables_of("2", {"PATH": f"/opt:{old}/bin"})
+    assert "PATH" not in settings.variables_of("2", {})

@@ -222,3 +222,28 @@ def test_a_log_is_ten_files_of_ten_megabytes(node: Node) -> None:
     assert from_environ({**environ, "RELEASE_LOG_SIZE": "5000", "RELEASE_LOG_GENERATIONS": "2"}).log == Logs(
         2, 5000, 900.0
     )
+
+
+@pytest.mark.parametrize("more", [2, 3, 5, 9])
+@pytest.mark.parametrize("written", [30, 150, 171, 400])
+def test_fewer_files_keep_the_last_lines(node: Node, more: int, written: int) -> None:
+    """Where a daemon is to have fewer of them than there are, what is newest stays, in order, and the rest goes."""
+    write(node, written, generations=10)
+    for age, number in enumerate(order_of(node)):
+        os.utime(node.var / f"log/hello.log.{number}", ns=(age, age))
+
+    lines = [f"line {number}" for number in range(written)] + write(node, 40, generations=more, first=written)
+
+    got = shown(node)
+    assert got == lines[-len(got) :]
+    assert len(list((node.var / "log").iterdir())) <= more
+
+
+def order_of(node: Node) -> list[int]:
+    """The numbers of the files, by their first whole line of an application."""
+    first = {
+        int(file.suffix[1:]): int(file.read_text().split("line ")[1].split()[0])
+        for file in (node.var / "log").iterdir()
+        if "line " in file.read_text()
+    }
+    return sorted(first, key=lambda number: first[number])

@@ -45,6 +45,11 @@ read_environment() {
     [ "$1" = unset ] || warn "$RELEASE_ENVIRONMENT_FILE can't be read by this user, and is left out"
     return 0
   fi
+  # shellcheck disable=SC3067 # all shells of Debian have it; where it is missing root reads nothing
+  if [ -O / ] && ! [ -O "$RELEASE_ENVIRONMENT_FILE" ]; then
+    warn "$RELEASE_ENVIRONMENT_FILE is not root's own, and is left out: its owner would say what root's commands run with"
+    return 0
+  fi
   while IFS= read -r line || [ -n "$line" ]; do
     while case $line in *\\) ;; *) false ;; esac && IFS= read -r more; do line=${line%\\}$more; done
     line=${line#"${line%%[! 	]*}"}

@@ -44,6 +44,7 @@ class Log:
             self._close()
             self._stem = stem
             self._number = self._newest()
+        self._fit()
         self._spoke = now
         early, self._early = self._early, []
         self._mark("STARTED")
@@ -127,6 +128,28 @@ class Log:
             if exists and not there[(index + 1) % self._generations]:
                 return index + 1
         return 1
+
+    def _fit(self) -> None:
+        """Where there are more files than there are to be, or no gap, the last of them stay, under the first numbers."""
+        directory, name = os.path.split(self._stem)
+        try:
+            numbers = [each[len(name) + 1 :] for each in os.listdir(directory) if each.startswith(f"{name}.")]
+            there = [int(number) for number in numbers if number.isdigit()]
+            if max(there, default=0) <= self._generations and len(there) < self._generations:
+                return
+            self._close()
+            there.sort(key=lambda number: (os.stat(f"{self._stem}.{number}").st_mtime_ns, number))
+            stay = there[1 - self._generations :]
+            for number in there:
+                if number not in stay:
+                    _remove(f"{self._stem}.{number}")
+            for number in stay:
+                os.rename(f"{self._stem}.{number}", f"{self._stem}.{number}.kept")
+            for index, number in enumerate(stay):
+                os.rename(f"{self._stem}.{number}.kept", f"{self._stem}.{index + 1}")
+            self._number = len(stay)
+        except OSError:
+            pass  # no log, or one that can't be written
 
     def _close(self) -> None:
         if self._file >= 0:
