@@ -186,7 +186,7 @@ def test_what_makes_no_sense_is_refused(project: Path) -> None:
 
 
 def test_a_release_holds_its_relup_and_no_stale_one(tmp_path: Path) -> None:
-    """Built once more, a release holds the relup that was made for it; with other contents or another version it is refused."""
+    """Built once more, a release holds the relup that was made for it; with other contents or another version it has none."""
     root = write_project(tmp_path / "hello", files={"src/hello/__init__.py": OLD, "src/hello/limits.py": "LIMIT = 3\n"})
     place = build(root) / "releases"
     edit(root, "0.2.0", {"limits.py": "LIMIT = 4\n"})
@@ -209,7 +209,13 @@ def test_a_release_holds_its_relup_and_no_stale_one(tmp_path: Path) -> None:
         edit(root, version, files)
         done = underway("release", "--overwrite", cwd=root)
 
-        assert done.returncode == 1
-        assert "relup is for" in done.stderr
-        assert "Make it anew: `rm relup`" in done.stderr
-        assert manifest.read(place / "0.2.0/manifest.json") == sealed
+        assert done.returncode == 0, done.stderr
+        assert "relup is not used: it is for hello 0.2.0 (from 0.1.0 and back to 0.1.0)" in done.stderr
+        assert f"releases/{version}/relup" not in manifest.read(place / f"{version}/manifest.json").files
+        assert not (place / f"{version}/relup").exists()
+        assert (root / "relup").exists()
+
+    (root / "relup").write_text("left over from what nobody knows")
+    done = underway("release", "--overwrite", cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert "relup is not used: " in done.stderr

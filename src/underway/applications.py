@@ -129,7 +129,7 @@ def starting(
 
 
 def _preloaded(application: Application, start: Mapping[str, Any], lazy: Sequence[str]) -> tuple[str, ...]:
-    if application.local:
+    if application.local and application.dist_info:
         return modules_of(application, lazy)
     return tuple(str(start[kind]).partition(":")[0] for kind in ("class", "asgi", "wsgi", "main") if kind in start)
 

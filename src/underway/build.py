@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from packaging.utils import canonicalize_name
+
 from underway_runtime.release import manifest
 from underway_runtime.release.directory import ReleaseDirectory
 
-from . import cache, steps
+from . import cache, sources, steps, unpackaged
 from .applications import application_name, boot_order, clean, mode_problems, owner_of, starting
 from .cache import Cache
 from .errors import BuildError, ProjectError, listing
 from .interpreters import Interpreter, find, markers, tags
-from .lock import Lock, Wanted, read_lock, workspace_members
+from .lock import Lock, Locked, Wanted, read_lock, workspace_members
 from .options import DEFAULTS, REFERENCE
 from .project import Definition, Project, definition, load_callable, member_start, read, version_problems
 from .release import Application, Release, Step
@@ -33,6 +35,7 @@ from .steps import cluster, finished, outcomes
 from .steps import interpreter as copied
 from .steps.publish import check_target, keep_other_versions, publish, workspace
 from .trees import Entry
+from .words import likely
 
 PATHS = ("appup", "config-path", "overlays", "rel-templates-path", "runtime-config-path", "sign-key")
 """Options that are paths below the project's root."""
@@ -130,13 +133,29 @@ def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str
         check_target(place, chosen.version, overwrite=True)
     included, request = _interpreter_request(chosen)
     interpreter = find(request, root, project.requires_python)
-    lock = read_lock(root, chosen.name, _wanted(chosen, interpreter))
+    lock = _with_sources(read_lock(root, chosen.name, _wanted(chosen, interpreter)), chosen)
     unknown = set(map(application_name, options["build-sdists"])) - {application_name(p.name) for p in lock.packages}
     if unknown:
         raise ProjectError(
             f"build-sdists names {', '.join(map(repr, sorted(unknown)))}, which {lock.path} does not hold"
         )
     return Plan(chosen, interpreter, included, lock, place, bool(options["overwrite"]))
+
+
+def _with_sources(lock: Lock, chosen: Definition) -> Lock:
+    """With the project itself, where nothing builds it and what starts lies in it."""
+    name, root = canonicalize_name(chosen.project.name), chosen.project.root
+    if _lies(chosen) and name not in {package.name for package in lock.packages}:
+        packages = [*lock.packages, Locked(name, None, "local", root)]
+        return replace(lock, packages=tuple(sorted(packages, key=lambda package: package.name)))
+    return lock
+
+
+def _lies(chosen: Definition) -> bool:
+    project, start = chosen.project, chosen.start
+    if project.umbrella or sources.builds(project.root) or not start:
+        return False
+    return unpackaged.holds(project.root, _module(start))
 
 
 def build(planned: Plan, report: Callable[[str], None] = lambda _: None) -> Built:
@@ -209,7 +228,8 @@ def release_of(
     Raises ProjectError when nothing starts, a server is missing, or versions and modes don't fit.
     """
     chosen = planned.definition
-    applications = starting(staged, starts, chosen.options["lazy"])
+    beside = unpackaged.scripts(chosen.project.root, _module(chosen.start)) if _lies(chosen) else []
+    applications = starting(staged, starts, [*chosen.options["lazy"], *beside])
     if cluster.STEP not in chosen.options["steps"] and not any(app.start for app in applications.values()):
         raise ProjectError(_nothing_starts(chosen))
     _check_servers(applications)
@@ -280,11 +300,23 @@ def starts_of(
     for start in filter(None, given):
         by_default = start.get("by-default", False)
         own = {key: value for key, value in start.items() if key != "by-default"}
-        module = str(next(own[kind] for kind in ("asgi", "wsgi", "main") if kind in own)).partition(":")[0]
-        name = owner(applications, module)
+        try:
+            name = owner(applications, _module(own))
+        except ProjectError as error:
+            if sources.builds(chosen.project.root):
+                raise
+            modules = unpackaged.modules(chosen.project.root)
+            raise ProjectError(
+                f"{error}; {chosen.project.root} has no [build-system], so its modules are taken as they lie, in it and in its"
+                f" src: {', '.join(modules) or 'there are none'}{likely(_module(own), modules)}"
+            ) from None
         if not (by_default and applications[name].start):  # an Application class says more than a script
             starts[name] = own
     return starts
+
+
+def _module(start: Mapping[str, Any]) -> str:
+    return str(next(start[kind] for kind in ("asgi", "wsgi", "main") if kind in start)).partition(":")[0]
 
 
 def _check_servers(applications: Mapping[str, Application]) -> None:
@@ -303,6 +335,8 @@ def _nothing_starts(chosen: Definition) -> str:
     hint = (
         f"; its scripts are {', '.join(f'{name} = {target!r}' for name, target in scripts.items())}" if scripts else ""
     )
+    if not scripts and not sources.builds(chosen.project.root) and "main" in unpackaged.modules(chosen.project.root):
+        hint = '; main.py of the project starts with main = "main:main"'
     return (
         f'nothing in this release starts{hint}; say what does: asgi = "module:app", wsgi = "module:app",'
         ' main = "module:function" in [tool.underway], or an Application class in the entry point group underway.application'

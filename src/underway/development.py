@@ -23,12 +23,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 import underway_runtime
 from underway_runtime.release import bootscript
 from underway_runtime.release.bootscript import CodePath, PrimLoad
 from underway_runtime.release.directory import ReleaseDirectory
 
-from . import uv
+from . import sources, uv
 from .applications import RUNTIME, application_name, owner_of, read_applications
 from .build import Plan, plan, release_of, starts_of
 from .errors import BuildError, ProjectError
@@ -96,9 +98,13 @@ def _environment(chosen: Definition, *, sync: bool) -> Path:
 def _applications(planned: Plan, environment: Path) -> dict[str, Application]:
     """What the lock holds, as the virtual environment has it, and the runtime."""
     root = planned.definition.project.root
+    lying = {application_name(p.name): p for p in planned.lock.packages if p.project and not sources.builds(p.project)}
     local = [package.name for package in planned.lock.packages if package.project is not None]
     site_packages = _site_packages(environment)
     found = read_applications(site_packages, markers(planned.interpreter), local=local)
+    for name in lying:  # uv has not installed it; it is run from where it lies
+        needs = sorted(set(found) & _needed(planned))
+        found[name] = Application(name, planned.definition.project.version or "0", requires=tuple(needs), local=True)
     wanted = {application_name(package.name) for package in planned.lock.packages}
     if missing := sorted(wanted - found.keys()):
         raise BuildError(
@@ -113,6 +119,10 @@ def _applications(planned: Plan, environment: Path) -> dict[str, Application]:
         )
     runtime = Application(RUNTIME, here)
     return {**{name: app for name, app in found.items() if name in wanted}, RUNTIME: found.get(RUNTIME, runtime)}
+
+
+def _needed(planned: Plan) -> set[str]:
+    return {application_name(Requirement(each).name) for each in planned.lock.requirements}
 
 
 def _owner(planned: Plan, applications: Mapping[str, Application], module: str) -> str:
@@ -151,9 +161,10 @@ def _write(release: Release, planned: Plan, environment: Path, projects: Sequenc
     hook = place.site_packages(release.interpreter_version) / "underway.pth"
     link = os.path.relpath(runtime, hook.parent)
     edited = f"{RUNTIME}.node.edited"
+    lying = [place for project in projects for place in _lies_in(project)]
     hook.write_text(
-        f"{link}\n"
-        f"import {edited}; {edited}.compile_always({[*map(str, projects)]!r}, {str(environment)!r})\n"
+        "".join(f"{place}\n" for place in (link, *lying))
+        + f"import {edited}; {edited}.compile_always({[*map(str, projects)]!r}, {str(environment)!r})\n"
         f"import site; site.addsitedir({str(_site_packages(environment))!r})\n",
         encoding="utf-8",
     )
@@ -166,6 +177,12 @@ def _write(release: Release, planned: Plan, environment: Path, projects: Sequenc
         script = bootscript.read(place.boot_script(name))
         instructions = tuple(each for each in script.instructions if not isinstance(each, CodePath | PrimLoad))
         place.boot_script(name).write_text(bootscript.dump(replace(script, instructions=instructions)), "utf-8")
+
+
+def _lies_in(project: Path) -> list[Path]:
+    """What is put on the path for a project that nothing installs."""
+    places = [project / "src", project]
+    return [] if sources.builds(project) else [place for place in places if place.is_dir()]
 
 
 def _site_packages(environment: Path) -> Path:

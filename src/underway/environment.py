@@ -18,20 +18,21 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.resources import as_file
 from importlib.resources import files as files_of
 from pathlib import Path
 
 import underway_runtime
 
-from . import cache, records, uv
+from . import cache, records, unpackaged, uv
 from .applications import application_name
 from .cache import Cache
 from .errors import BuildError
 from .pylock import Kind, Locked, pylock_text
-from .sources import Source
+from .sources import Source, builds
 
 RUNTIME = "underway-runtime"
 
@@ -82,12 +83,14 @@ def install(
 
     def start(name: str, project: Path) -> AbstractContextManager[Callable[[], Path]]:
         report(f"building {name}")
+        if not builds(project):
+            return nullcontext(partial(unpackaged.wheel, project, sources / "wheels" / name))
         builder = order.builders.get(name)
         return uv.building(project, sources / "wheels" / name, builder or python, isolated=builder is None)
 
-    with ExitStack() as builds:
+    with ExitStack() as stack:
         # A build is mostly waiting for other processes, so it begins first.
-        running = [builds.enter_context(start(*project)) for project in projects[:BUILDERS]]
+        running = [stack.enter_context(start(*project)) for project in projects[:BUILDERS]]
         uv.make_environment(place, python)
         [site_packages] = place.glob("lib/python*/site-packages")
         kinds: tuple[Kind, ...] = ("wheel", "sdist")

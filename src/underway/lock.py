@@ -175,11 +175,10 @@ class _Top:
 def _top(root: Path) -> _Top:
     document = _toml_file(root / "pyproject.toml")
     project = document.get("project", {})
-    made = "build-system" in document or (root / "setup.py").is_file()
     return _Top(
         root=root,
         name=canonicalize_name(project.get("name", "")),
-        builds=bool(document.get("tool", {}).get("uv", {}).get("package", made)),
+        builds=sources.builds(root),
         project=project,
         groups=document.get("dependency-groups", {}),
     )

@@ -72,6 +72,21 @@ class Source:
     """A digest of what decides which versions of that are chosen."""
 
 
+def document(project: Path) -> dict[str, Any]:
+    """The pyproject.toml of a project; empty where there is none that can be read."""
+    try:
+        return tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}
+
+
+def builds(project: Path) -> bool:
+    """Whether a project has something that builds it; one that has not only names dependencies, to uv."""
+    found = document(project)
+    made = "build-system" in found or (project / "setup.py").is_file()
+    return bool(found.get("tool", {}).get("uv", {}).get("package", made))
+
+
 def read(project: Path, out: Iterable[Path], environ: Mapping[str, str]) -> Source | None:
     """What the wheel of a project is made from, or None where that can't be told.
 

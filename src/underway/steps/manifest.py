@@ -14,7 +14,7 @@ from underway_runtime.release.directory import ReleaseDirectory
 from ..errors import StepError, listing
 from ..release import Release
 from ..trees import File
-from .upgrade import check_relup
+from .upgrade import without_stale_relup
 
 
 def list_files(root: Path) -> list[str]:
@@ -44,7 +44,7 @@ def seal(release: Release) -> manifest.Manifest:
     """Write ``manifest.json`` from the draft and the overlays, as the files are now, and return it.
 
     Raises StepError naming overlays that are not there or leave the release, and files that a step wrote into which other releases
-    share; ProjectError for a relup that is for another release.
+    share.
     """
     place = ReleaseDirectory(release.path).version(release.version)
     drafted = json.loads(_draft_file(release).read_text(encoding="utf-8"))
@@ -52,16 +52,16 @@ def seal(release: Release) -> manifest.Manifest:
     overlays, problems = _overlay_files(release)
     if problems:
         raise StepError(listing("overlays name what can't be packed:", problems))
-    itself = place.manifest.relative_to(release.path).as_posix()
+    itself, relup = (path.relative_to(release.path).as_posix() for path in (place.manifest, place.relup))
     sealed = manifest.Manifest(
         name=release.name,
         version=release.version,
         target=str(release.options.get("target", "")),
         interpreter=release.interpreter_version,
-        files=_survey(str(release.path), {*own, *overlays} - {itself}, drafted["placed"]),
+        files=_survey(str(release.path), {*own, *overlays, relup} - {itself}, drafted["placed"]),
         glibc=place.glibc.read_text(encoding="utf-8").partition(" ")[0] if place.glibc.exists() else "",
     )
-    check_relup(sealed, place)
+    sealed = without_stale_relup(sealed, place)
     place.manifest.write_text(manifest.dump(sealed), encoding="utf-8")
     return sealed
 

@@ -5,6 +5,7 @@ Around `assemble` they add a boot script and files; docs/reference/mapping.md sa
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterable
@@ -14,11 +15,13 @@ from pathlib import Path
 from underway_runtime.release import manifest, relup
 from underway_runtime.release.bootscript import Mode
 from underway_runtime.release.directory import ReleaseDirectory, VersionDirectory
+from underway_runtime.release.errors import DamagedRelease
 
-from ..errors import ProjectError
 from ..release import Release
 from .appups import write_appups
 from .boot import RUNTIME
+
+log = logging.getLogger("underway")
 
 PREBOOT = "preboot"
 
@@ -29,36 +32,31 @@ def pre_assemble(release: Release) -> Release:
 
 
 def post_assemble(release: Release) -> Release:
-    """Compile the appups, copy ``sys.config`` to ``build.config`` and the project's ``relup`` to ``releases/V``, as overlays.
+    """Compile the appups and copy ``sys.config`` to ``build.config``, as overlays, and the project's ``relup`` to ``releases/V``.
 
-    A relup that is for another release is refused, here or, when that is known, by `check_relup`. Raises ProjectError.
+    A relup that is for another release is left out, with a word in the log: here or, when that is known, by `without_stale_relup`.
     """
     place = ReleaseDirectory(release.path).version(release.version)
     shutil.copyfile(place.sys_config, place.build_config)
     made = [*write_appups(release), place.build_config]
     given = Path(str(release.options.get("project-path") or "."), place.relup.name)
-    if given.is_file():
-        found = relup.read(given)
-        if (found.name, found.version) != (release.name, release.version):
-            what = f"is for {found.name} {found.version}, and this is {release.name} {release.version}"
-            raise ProjectError(_anew(given, what, release.name, release.version))
-        shutil.copyfile(given, place.relup)
-        made.append(place.relup)
+    if given.is_file() and _is_for(given, release.name, release.version):
+        shutil.copyfile(given, place.relup)  # which belongs to the release where it is, and fits when that is sealed
     overlays = (path.relative_to(release.path).as_posix() for path in made)
     return replace(release, overlays=(*release.overlays, *overlays))
 
 
-def check_relup(sealed: manifest.Manifest, place: VersionDirectory) -> None:
-    """Raise ProjectError when a release holds a relup that was made for other contents of its name and version."""
+def without_stale_relup(sealed: manifest.Manifest, place: VersionDirectory) -> manifest.Manifest:
+    """The same, without a relup that was made for other contents of its name and version; that is a word in the log."""
     path = ReleaseDirectory(Path()).version(sealed.version).relup.as_posix()
-    if path not in sealed.files:
-        return
-    found, own = relup.read(place.relup), manifest.plan_id(sealed)
-    if found.target_id != own:
-        what = (
-            f"is for another {sealed.name} {sealed.version}: release id {found.target_id[:12]}, and this is {own[:12]}"
-        )
-        raise ProjectError(_anew(Path(place.relup.name), what, sealed.name, sealed.version))
+    if path not in sealed.files or (found := relup.read(place.relup)).target_id == manifest.plan_id(sealed):
+        return sealed
+    own = manifest.plan_id(sealed)
+    _not_used(
+        place.relup, f"{_words(found)} with the release id {found.target_id[:12]}, and this is {own[:12]}", sealed
+    )
+    place.relup.unlink()
+    return replace(sealed, files={name: entry for name, entry in sealed.files.items() if name != path})
 
 
 def preboot(start: Iterable[tuple[str, Mode]]) -> tuple[tuple[str, Mode], ...]:
@@ -66,8 +64,31 @@ def preboot(start: Iterable[tuple[str, Mode]]) -> tuple[tuple[str, Mode], ...]:
     return tuple((name, "permanent" if name == RUNTIME else "none") for name, _ in start)
 
 
-def _anew(given: Path, what: str, name: str, version: str) -> str:
-    return (
-        f"{os.path.relpath(given)} {what}. Make it anew: `rm relup`, `underway release --overwrite`, `underway relup"
-        f" --target build/release/{name}/releases/{version} --fromto …`, and release again"
+def _is_for(given: Path, name: str, version: str) -> bool:
+    """Whether a relup in the project leads to this release; one that was left over from another does not stop a build."""
+    try:
+        found = relup.read(given)
+    except DamagedRelease as error:
+        log.warning("%s is not used: %s", os.path.relpath(given), error)
+        return False
+    if (found.name, found.version) == (name, version):
+        return True
+    log.warning("%s is not used: it is for %s, and this is %s %s", os.path.relpath(given), _words(found), name, version)
+    return False
+
+
+def _not_used(given: Path, why: str, sealed: manifest.Manifest) -> None:
+    log.warning(
+        "%s is not used: it is for %s; `underway relup --target build/release/%s/releases/%s --fromto …` makes one for this,"
+        " which the next build takes",
+        *(given.name, why, sealed.name, sealed.version),
     )
+
+
+def _words(found: relup.Relup) -> str:
+    """What a relup was for."""
+    versions = sorted({entry.version for entry in found.up})
+    back = sorted({entry.version for entry in found.down})
+    ways = [f"from {', '.join(versions)}"] if versions else []
+    ways += [f"back to {', '.join(back)}"] if back else []
+    return f"{found.name} {found.version} ({' and '.join(ways) or 'no way'})"
