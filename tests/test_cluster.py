@@ -13,8 +13,10 @@ import pytest
 
 from cluster_helpers import CREW, WORDCOUNT, Nodes
 from node_helpers import MakeNode, eventually
+from underway_runtime.cluster import place
 from underway_runtime.cluster.members import BEAT, SILENT, Members
 from underway_runtime.cluster.members import Member as Known
+from underway_runtime.release.errors import ConfigError
 
 
 def listening(pid: int) -> list[str]:
@@ -396,6 +398,44 @@ def test_a_master_that_can_not_boot_says_why(make: MakeNode, more: dict[str, obj
     assert master.ends() == 1
     assert said in master.log.read_text()
     assert "Traceback" not in master.log.read_text() or "deploy" in more
+
+
+@pytest.mark.parametrize(
+    ("host", "master", "out_of_reach"),
+    [
+        ("127.0.0.1", "192.0.2.7:8786", True),
+        ("127.0.0.3", "198.51.100.1:1", True),
+        ("::1", "192.0.2.7:8786", True),
+        ("127.0.0.1", "127.0.0.2:8786", False),
+        ("127.0.0.1", "localhost:8786", False),
+        ("127.0.0.1", "no-such-host.invalid:8786", False),
+        ("192.0.2.9", "192.0.2.7:8786", False),
+    ],
+)
+def test_a_worker_on_the_loopback_has_its_master_here(host: str, master: str, out_of_reach: bool) -> None:
+    """One whose master is another host is refused, with the address to listen on; what can't be known yet is waited for."""
+    if not out_of_reach:
+        place.refuse_out_of_reach(host, master)
+        return
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((master.partition(":")[0], 1))
+            own = probe.getsockname()[0]
+    except OSError:
+        pytest.skip("this machine has no way to other hosts")
+    with pytest.raises(ConfigError, match=f"can't reach it; say an address of this host: --listen {own}:0"):
+        place.refuse_out_of_reach(host, master)
+
+
+def test_an_own_address_of_this_host_may_be_its_masters() -> None:
+    """A worker on the loopback, and a master at another address of the same host."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.7", 1))
+            own = probe.getsockname()[0]
+    except OSError:
+        pytest.skip("this machine has no way to other hosts")
+    place.refuse_out_of_reach("127.0.0.1", f"{own}:8786")
 
 
 @pytest.mark.parametrize("mode", ["master", "worker"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -124,3 +125,38 @@ def test_an_address_has_a_host_and_a_port(text: str) -> None:
     assert hosts.address("[::1]:1") == ("[::1]", 1)
     with pytest.raises(UsageError):
         hosts.address(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["alpha", "Alpha"], "the hosts alpha and Alpha differ only in case; DNS knows one of them"),
+        (["a@web1", "b@WEB1", "c@Web1"], "the hosts web1 and WEB1 and Web1 differ only in case"),
+        (["[fe80::a]", "[FE80::A]"], "the hosts [fe80::a] and [FE80::A] differ only in case"),
+        (["one@alpha", "One@alpha"], "the names of nodes one@alpha and One@alpha differ only in case"),
+        (["alpha:cut", "beta:Cut"], "the tags cut and Cut differ only in case; write the tag in one way"),
+    ],
+)
+def test_names_that_differ_only_in_case_are_refused(words: list[str], said: str) -> None:
+    """With a way out; in words, in a list and in a table."""
+    for read in (
+        hosts.from_words,
+        lambda words: hosts.from_text("\n".join(words)),
+        lambda w: hosts.from_table({"hosts": w}),
+    ):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            read(words)
+
+
+def test_the_same_name_at_two_hosts_is_no_other_case() -> None:
+    """Nodes are told apart by their hosts."""
+    assert len(hosts.from_words(["one@alpha", "One@beta", "one@gamma:x", "two@gamma:x"])) == 4
+
+
+@pytest.mark.parametrize("directory", ["~root", "~deploy/words"])
+def test_the_home_of_another_user_is_not_looked_up(directory: str) -> None:
+    """It is refused, with what to write instead."""
+    with pytest.raises(UsageError, match="is below another user's home, which is not looked up; write its path"):
+        hosts.from_table({"directory": directory})
+    assert hosts.from_table({"directory": "~/words"}).directory == "~/words"
+    assert hosts.from_table({"directory": "~"}).directory == "~"

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from underway_runtime.cluster import commands, node, script
+from underway_runtime.cluster.answers import Answer
 from underway_runtime.cluster.commands import Installed, Settings
 from underway_runtime.cluster.hosts import Host, Limits
 from underway_runtime.cluster.node import Wanted
-from underway_runtime.cluster.transport import Answer, Ssh
+from underway_runtime.cluster.transport import Ssh
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.release.errors import UnderwayError, UsageError
 
@@ -134,6 +135,26 @@ def test_a_master_waits_for_the_workers_of_a_file(tmp_path: Path) -> None:
         asked(f"master daemon -f {tmp_path}/wrong")
     with pytest.raises(UnderwayError, match="No such file"):
         asked(f"master daemon -f {tmp_path}/none")
+
+
+def test_hosts_of_a_file_and_of_the_command_line_are_one_cluster(tmp_path: Path) -> None:
+    """What is there twice, or differs only in case, is refused wherever the two come from."""
+    (tmp_path / "list").write_text("alpha Gamma")
+
+    for word, said in (("alpha", "worker@alpha is there 2 times"), ("gamma", "gamma and Gamma differ only in case")):
+        with pytest.raises(UsageError, match=said):
+            asked(f"master daemon {word} -f {tmp_path}/list")
+
+
+def test_a_tilde_in_the_name_of_a_file_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no shell has seen it: in a table, or behind an equals sign."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "list").write_text("alpha")
+    (tmp_path / "cookie").write_text("secret")
+    (tmp_path / "cookie").chmod(0o600)
+
+    assert asked("master daemon --file=~/list").workers == ("wc_worker@alpha",)
+    assert node.read_cookie("~/cookie") == "secret"
 
 
 def test_a_cookie_is_read_from_a_file_of_its_owner(tmp_path: Path) -> None:

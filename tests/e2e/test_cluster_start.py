@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from hosts import Network, Pretend, network
+from cluster_hosts import EVERYBODY, PLACE, TIMEOUT, Cluster, two_versions
+from hosts import Network, network
 from node_helpers import eventually
-from projects import build, write_project
 
 pytestmark = [
     pytest.mark.e2e,
@@ -27,121 +25,17 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-TIMEOUT = 110.0
-PLACE = "/srv/crew"
-TOOL = """\
-[tool.underway]
-main = "crew:main"
-steps = [
-    "underway.steps:pre_assemble",
-    "underway.steps.cluster:step",
-    "underway.steps:assemble",
-    "underway.steps:post_assemble",
-    "underway.steps:tar",
-]
-
-[tool.underway.cluster]
-directory = "/srv/crew"
-hosts = ["host1:a", "host2:a,b", "second@host3:c"]
-limits = { connect = 3 }
-"""
-CREW = """\
-import os
-import threading
-
-
-def main():
-    threading.Event().wait()
-
-
-def host():
-    return os.uname().nodename
-
-
-async def deployed(what):
-    from underway_runtime import cluster
-
-    tags = {tag: sorted((await cluster.run(host, tag=tag)).values()) for tag in ("a", "b", "c")}
-    with open("deployed.txt", "w") as file:
-        file.write(f"{what}: {tags}")
-"""
-
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release with the engine, in two versions."""
-    root, needs = tmp_path_factory.mktemp("project") / "crew", ["distributed>=2026.3", "cryptography>=45"]
-    for version in ("0.1.0", "0.1.1"):
-        write_project(root, TOOL, {"src/crew/__init__.py": CREW}, name="crew", version=version, dependencies=needs)
-        built = build(root)
-    return built
+    return two_versions(tmp_path_factory.mktemp("project") / "crew")
 
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     with network(tmp_path_factory.mktemp("net"), 3) as made:
         yield made
-
-
-class Cluster:
-    """The release at its three hosts, with the master here."""
-
-    def __init__(self, release: Path, net: Network, var: Path) -> None:
-        self.release = release
-        self.net = net
-        self.var = var
-        self.started: list[subprocess.Popen[str]] = []
-
-    def spawn(self, *words: str, version: str = "0.1.0") -> subprocess.Popen[str]:
-        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.net.base), "RELEASE_VSN": version}
-        process = subprocess.Popen(
-            [str(self.release / "bin/cluster"), *words],
-            env={**environ, "RELEASE_VAR": str(self.var)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self.var.parent,
-        )
-        self.started.append(process)
-        return process
-
-    def run(self, *words: str, version: str = "0.1.0") -> subprocess.CompletedProcess[str]:
-        process = self.spawn(*words, version=version)
-        out, err = process.communicate(timeout=TIMEOUT)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    def deploy(self, *words: str, version: str = "0.1.0") -> subprocess.CompletedProcess[str]:
-        """``bin/cluster deploy`` to the hosts that the release was built with."""
-        return self.run("deploy", *words, "--ssh-config", str(self.net.ssh_config), version=version)
-
-    def nodes(self, host: Pretend) -> list[str]:
-        """The command lines of the keepers that run there."""
-        lines = self.net.ssh(
-            host, "sh", "-c", "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$f; echo; done", check=False
-        )
-        return [line for line in lines.splitlines() if "keeper" in line]
-
-    def members(self) -> list[str]:
-        """Who the master says is there."""
-        code = "from underway_runtime import cluster; [each.name for each in cluster.members()]"
-        done = self.run("master", "run", "rpc", code)
-        if done.returncode == 7 and "NoCluster" in done.stderr:
-            return []  # it is on its way
-        assert done.returncode == 0, done.stderr
-        found: list[str] = ast.literal_eval(done.stdout)
-        return sorted(found)
-
-    def close(self) -> None:
-        self.run("master", "stop")
-        for process in self.started:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
-        for host in self.net.hosts:
-            self.net.heal(host)
-            self.net.crash(host)
-            self.net.boot(host)
 
 
 @pytest.fixture
@@ -152,9 +46,6 @@ def cluster(release: Path, hosts: Network, tmp_path: Path) -> Iterator[Cluster]:
         yield made
     finally:
         made.close()
-
-
-EVERYBODY = ["crew_worker@host1", "crew_worker@host2", "second@host3"]
 
 
 def test_a_cluster_is_deployed_asked_and_stopped(cluster: Cluster, tmp_path: Path) -> None:

@@ -8,13 +8,28 @@ from ..release.display import many_lines
 from ..release.errors import UnderwayError
 from .script import run
 
+
+def end(status: int, message: str = "") -> None:
+    """End with this status, also where nobody is there any more to be told: a terminal that was closed."""
+    try:
+        if message:
+            print(message, file=sys.stderr)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
     standard.fill()
     try:
-        status = run(sys.argv[1:], os.environ)
+        done = run(sys.argv[1:], os.environ)
     except UnderwayError as error:
-        print(f"error: {many_lines(error)}", file=sys.stderr)
-        status = error.exit_code
+        end(error.exit_code, f"error: {many_lines(error)}")
     except KeyboardInterrupt:
-        status = 130
-    sys.exit(status)
+        end(130)
+    else:
+        end(done)

@@ -243,6 +243,7 @@ class Cluster(Application):
     async def _start_worker(self) -> None:
         host, port = place.listen(self._section.listen or "127.0.0.1:0", any_port=True)
         assert self._section.master is not None
+        place.refuse_out_of_reach(host, self._section.master)
         backend = self._backend(host, port, self._section.master)
         self._spawn(self._join(backend, host, port))
         self._spawn(self._refresh(backend))
@@ -344,7 +345,7 @@ class Cluster(Application):
             runs_code = switch("rpc") or switch("remote")
             place.refuse_shared(config.get("underway_runtime", "control_group", None), runs_code)
         else:
-            credentials = Credentials(Path(section.certificates))
+            credentials = Credentials(Path(section.certificates).expanduser())
             if (role := credentials.role) != section.mode:
                 raise ConfigError(
                     f"the certificate in {section.certificates} is for a {role}, and this is a {section.mode}"

@@ -9,6 +9,8 @@ from ..release.manifest import Manifest
 from .hosts import Host
 
 _HERE = Path(__file__).parent
+_MARK = "CLUSTER_BEGUN_BY"
+"""A variable of the processes that one deploy has started."""
 _WITH_COOKIE = 'IFS= read -r RELEASE_COOKIE; export RELEASE_COOKIE; exec "$@"'
 
 
@@ -75,14 +77,20 @@ def master(here: Installed, node: str, mode: str, listen: str, workers: list[str
     )
 
 
+def begun(command: list[str], node: str, mark: str) -> list[str]:
+    """The same command, which starts a node whose processes can be found again by a mark."""
+    return ["env", _marked(node, mark), *command]
+
+
+def end(there: Installed, var: str, role: str, node: str, mark: str, within: float) -> list[str]:
+    """End what was begun with a mark, however far it has come; it returns when nothing of that runs."""
+    words = [var, node, _marked(node, mark), f"{within:.0f}", *stop(there, role, node)]
+    return ["sh", "-c", _script("end"), "end", *words]
+
+
 def stop(there: Installed, role: str, node: str) -> list[str]:
     """Stop a node; it returns when that has stopped."""
     return there.cluster(role, "stop", "--name", node)
-
-
-def status(there: Installed, role: str, node: str) -> list[str]:
-    """What a node says of itself, as JSON."""
-    return there.cluster(role, "status", "--json", "--name", node)
 
 
 def commit(there: Installed, role: str, node: str) -> list[str]:
@@ -103,6 +111,10 @@ def certify(there: Installed, node: str) -> list[str]:
 def with_cookie(command: list[str]) -> list[str]:
     """The same command with a cookie, which is the first line of standard input: a secret is in no list of words."""
     return ["sh", "-c", _WITH_COOKIE, "with-cookie", *command]
+
+
+def _marked(node: str, mark: str) -> str:
+    return f"{_MARK}={mark}/{node}/"  # what follows ends the name: one host may see the processes of another
 
 
 def _common(settings: Settings) -> list[str]:

@@ -16,34 +16,45 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..node.settings import Settings
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError, UsageError, listing
 from ..release.manifest import read
-from . import commands
+from . import commands, remembered
+from .answers import Answer
 from .commands import Installed
-from .copying import Store
-from .hosts import Host, address, from_table, from_words
-from .looking import look
+from .copying import Parcel, Store
+from .hosts import Host, address, directory_problems, from_table, from_words, together
+from .interruption import Interrupted, Unfinished, once, own_prefix, sweep
+from .looking import joining, look
 from .node import STARTING, read_cookie
 from .plan import Look, OnlyPart, Plan, everywhere, failures, named, on
 from .starting import start, stop
-from .transport import Answer, Ssh
+from .transport import Ssh
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do what the command line asks for; 0, or raises an UnderwayError."""
     plan = plan_of(options, settings)
-    with Ssh(plan.fleet.limits, plan.ssh_config) as ssh:
-        outcome = stop(plan, ssh) if options.stop else deploy(plan, ssh)
+    with once(), Ssh(plan.fleet.limits, plan.ssh_config) as ssh:
+        try:
+            outcome = _stop(plan, ssh) if options.stop else deploy(plan, ssh)
+        except Interrupted as interrupted:
+            raise Unfinished(interrupted, "nothing was started") from None
     if options.json:
         print(json.dumps(outcome, indent=1))
+    elif options.stop and not options.quiet and not plan.dry_run:
+        print("\n".join(f"{node} is stopped" for node in outcome["stopped"]) or "nothing runs")
     return 0
 
 
@@ -57,6 +68,12 @@ def plan_of(options: argparse.Namespace, settings: Settings) -> Plan:
         fleet = replace(fleet, hosts=(*(fleet.hosts if options.file else ()), *from_words(options.hosts)))
     if options.file and not options.file.endswith(".toml"):
         fleet = replace(built, hosts=fleet.hosts)
+    var = VarDirectory(settings.var.path.absolute())
+    if options.stop and not (options.hosts or options.file) and (started := remembered.recall(var)).hosts:
+        fleet = replace(built, hosts=started.hosts, directory=started.directory)
+    problems = [*together(fleet.hosts), *directory_problems(options.directory or "")]
+    if problems:
+        raise UsageError(listing("the hosts can't be understood:", problems))
     if not any(host.role == "worker" for host in fleet.hosts):
         raise UsageError(
             "there is no worker to deploy to; name hosts, a file (-f), or hosts in [tool.underway.cluster]"
@@ -66,7 +83,8 @@ def plan_of(options: argparse.Namespace, settings: Settings) -> Plan:
     fleet = replace(fleet, directory=options.directory or fleet.directory, listen=options.listen or fleet.listen)
 
     def report(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        with suppress(OSError):  # the terminal may be gone
+            print(text, file=sys.stderr, flush=True)
 
     return Plan(
         fleet=fleet,
@@ -80,19 +98,23 @@ def plan_of(options: argparse.Namespace, settings: Settings) -> Plan:
         ),
         here=Installed(str(settings.root), settings.name, settings.version),
         manifest=read(settings.place.manifest),
-        var=VarDirectory(settings.var.path.absolute()),
+        var=var,
         mode=" ".join(STARTING[options.mode]),
         starts=not options.copy_only,
         cookie=read_cookie(options.cookie_file) if options.cookie_file else None,
-        ssh_config=options.ssh_config,
+        ssh_config=options.ssh_config and os.path.expanduser(options.ssh_config),
         dry_run=options.dry_run,
         report=(lambda _: None) if options.quiet else report,
     )
 
 
-def deploy(plan: Plan, ssh: Ssh) -> dict[str, object]:
+def deploy(plan: Plan, ssh: Ssh) -> dict[str, Any]:
     """All of it. Returns what was done; raises OnlyPart, UndoneError, and UnderwayError where nothing was changed."""
-    facts = look(plan, ssh)
+    plan = joining(plan) if plan.starts else plan
+    try:
+        facts = look(plan, ssh)
+    except Interrupted as interrupted:
+        raise Unfinished(interrupted, "nothing was changed") from None
     sent = copy(plan, ssh, facts)
     if plan.starts:
         start(plan, ssh, facts)
@@ -101,11 +123,24 @@ def deploy(plan: Plan, ssh: Ssh) -> dict[str, object]:
         "version": plan.here.version,
         "release_id": plan.manifest.release_id,
         "hosts": [
-            {"host": host.host, "node": plan.node(host), "directory": facts[host].directory, "sent": sent.get(host, 0)}
+            {
+                "host": host.host,
+                "node": plan.node(host),
+                "directory": facts[host].directory,
+                "sent": 0 if plan.dry_run else sent.get(host, 0),
+            }
             for host in plan.hosts
         ],
         "started": plan.starts and not plan.dry_run,
+        "dry_run": plan.dry_run,
     }
+
+
+def _stop(plan: Plan, ssh: Ssh) -> dict[str, Any]:
+    try:
+        return stop(plan, ssh)
+    except Interrupted as interrupted:
+        raise Unfinished(interrupted, "some nodes may run on; `deploy --stop` goes on where this ended") from None
 
 
 def copy(plan: Plan, ssh: Ssh, facts: Look) -> dict[Host, int]:
@@ -116,18 +151,27 @@ def copy(plan: Plan, ssh: Ssh, facts: Look) -> dict[Host, int]:
     places: dict[tuple[str, str], Host] = {}
     for host, each in facts.items():
         places.setdefault((each.address or host.host, each.directory), host)
-    with tempfile.TemporaryDirectory(prefix="underway-deploy-") as scratch:
+    sweep(Path(tempfile.gettempdir()), "underway-deploy-")
+    arrived: list[Host] = []
+    with tempfile.TemporaryDirectory(prefix=own_prefix("underway-deploy-")) as scratch:
         store = Store(Path(plan.here.directory), plan.manifest, Path(scratch))
-        parcels = {host: parcel for host in places.values() if (parcel := store.parcel(facts[host])) is not None}
+        parcels: dict[Host, Parcel] = {}
 
         def send(host: Host) -> Answer:
             parcel, began = parcels[host], time.monotonic()
             answer = on(plan, ssh, host, parcel.command, feed=parcel.file, within=plan.fleet.limits.copy)
-            if answer.status == 0 and not plan.dry_run:
-                plan.report(f"{host.host}: {parcel.size / 1e6:.1f} MB in {time.monotonic() - began:.1f} s")
+            if answer.status == 0:
+                arrived.append(host)
+                plan.tell(f"{host.host}: {parcel.size / 1e6:.1f} MB in {time.monotonic() - began:.1f} s")
             return answer
 
-        failed = failures(everywhere(plan, parcels, send))
+        try:
+            for host in places.values():
+                if (parcel := store.parcel(facts[host])) is not None:
+                    parcels[host] = parcel
+            failed = failures(everywhere(plan, ssh, parcels, send))
+        except Interrupted as interrupted:
+            raise Unfinished(interrupted, _copied(facts, parcels, arrived)) from None
         sent = {host: parcel.size for host, parcel in parcels.items() if host not in failed}
     if failed:
         name = f"{plan.here.name}-{plan.here.version}"
@@ -135,3 +179,12 @@ def copy(plan: Plan, ssh: Ssh, facts: Look) -> dict[Host, int]:
         kind = OnlyPart if len(failed) < len(places) else UnderwayError
         raise kind(listing(heading, named(failed)) + "\nnothing was started; the same command goes on where this ended")
     return sent
+
+
+def _copied(facts: Look, parcels: Iterable[Host], arrived: Sequence[Host]) -> str:
+    """How far a copy has come that was interrupted."""
+    lack = [host.host for host in parcels if host not in arrived]
+    have = [host.host for host in facts if host.host not in lack]
+    lines = [f"the copy to {', '.join(lack)} is not whole, and what has arrived of it is cleared there"] if lack else []
+    lines += [f"{', '.join(have)} {'have' if len(have) > 1 else 'has'} it"] if have else []
+    return "\n".join([*lines, "nothing was started; the same command goes on where this ended"])

@@ -95,7 +95,7 @@ def from_words(words: Iterable[str]) -> tuple[Host, ...]:
             found.append(host(word))
         except ValueError as error:
             problems.append(str(error))
-    problems += _twice(found)
+    problems += together(found)
     if problems:
         raise UsageError(listing("the hosts can't be understood:", problems))
     return tuple(found)
@@ -125,6 +125,8 @@ def problems_of(table: Any) -> list[str]:
             problems.append(f"it has no {key!r}; it has {', '.join(_WANTED)}")
         elif not wanted[1](value):
             problems.append(f"its {key} is {value!r}; it must be {wanted[0]}")
+        elif key == "directory":
+            problems += directory_problems(value)
     if isinstance(entries := table.get("hosts"), list):
         found = []
         for entry in entries:
@@ -132,9 +134,7 @@ def problems_of(table: Any) -> list[str]:
                 found.append(_from_entry(entry))
             except ValueError as error:
                 problems.append(str(error))
-        problems += _twice(found)
-        if len(masters := [each.host for each in found if each.role == "master"]) > 1:
-            problems.append(f"{' and '.join(masters)} are masters; a cluster has one")
+        problems += together(found)
     if isinstance(limits := table.get("limits"), Mapping):
         known = {each.name: each.default for each in fields(Limits)}
         for key, value in limits.items():
@@ -188,6 +188,46 @@ def _host_problems(made: Any) -> Iterable[str]:
         yield f"{made.user!r} is no user"
     if made.port is not None and not _port(made.port):
         yield f"{made.port!r} is no port"
+
+
+def directory_problems(directory: str) -> list[str]:
+    """What is wrong with the directory of a release on hosts. ``~`` and ``~/x`` are the home there, as a name alone is below it."""
+    user, _, _ = directory.removeprefix("~").partition("/")
+    if directory.startswith("~") and user:
+        return [f"the directory {directory!r} is below another user's home, which is not looked up; write its path"]
+    return []
+
+
+def together(found: Iterable[Host]) -> list[str]:
+    """What is wrong with hosts as those of one cluster."""
+    found = list(found)
+    masters = [each.host for each in found if each.role == "master"]
+    return [
+        *_twice(found),
+        *_same_but_for_case(
+            "hosts",
+            (each.host for each in found),
+            "DNS knows one of them; write the host in one way, and give each of several nodes there a name: NAME@HOST",
+        ),
+        *_same_but_for_case(
+            "names of nodes",
+            (f"{each.name}@{each.host}" for each in found if each.name),
+            "name them so that they can be told apart when they are said",
+        ),
+        *_same_but_for_case(
+            "tags", (tag for each in found for tag in each.tags), "write the tag in one way on all hosts"
+        ),
+        *([f"{' and '.join(masters)} are masters; a cluster has one"] if len(masters) > 1 else []),
+    ]
+
+
+def _same_but_for_case(what: str, words: Iterable[str], way_out: str) -> list[str]:
+    groups: dict[str, dict[str, None]] = {}
+    for word in words:
+        groups.setdefault(word.lower(), {})[word] = None
+    return [
+        f"the {what} {' and '.join(each)} differ only in case; {way_out}" for each in groups.values() if len(each) > 1
+    ]
 
 
 def _twice(found: Iterable[Host]) -> list[str]:

@@ -84,8 +84,9 @@ def become(wanted: Wanted, settings: Settings, environ: Mapping[str, str], *, dr
     node = name_of(wanted, environ, settings.name)
     own = environment(wanted, node, VarDirectory(settings.var.path.absolute()))
     command = [str(settings.directory.command(settings.name)), *wanted.command]
+    working_dir = wanted.working_dir and os.path.expanduser(wanted.working_dir)
     if dry_run:
-        where = f"cd {shlex.quote(wanted.working_dir)} && " if wanted.working_dir else ""
+        where = f"cd {shlex.quote(working_dir)} && " if working_dir else ""
         words = [f"{key}={shlex.quote(value)}" for key, value in own.items()]
         print(f"{where}{' '.join(words)} {shlex.join(command)}")
         return 0
@@ -93,8 +94,8 @@ def become(wanted: Wanted, settings: Settings, environ: Mapping[str, str], *, dr
         own["RELEASE_COOKIE"] = read_cookie(wanted.cookie_file)
     try:
         directories.make(own["RELEASE_TMP"])
-        if wanted.working_dir:
-            os.chdir(wanted.working_dir)
+        if working_dir:
+            os.chdir(working_dir)
         rest = {key: value for key, value in environ.items() if key not in _OF_LAUNCHER}
         os.execve(command[0], command, {**rest, **own})
     except OSError as error:
@@ -104,7 +105,7 @@ def become(wanted: Wanted, settings: Settings, environ: Mapping[str, str], *, dr
 def read_cookie(file: str) -> str:
     """The cookie in a file. Raises UnderwayError where there is none, or others could read it."""
     try:
-        with open(file, encoding="ascii") as stream:
+        with open(os.path.expanduser(file), encoding="ascii") as stream:
             if os.fstat(stream.fileno()).st_mode & 0o077:
                 raise UnderwayError(f"{file} can be read by others than its owner: chmod 600")
             cookie = stream.read().strip()

@@ -70,6 +70,27 @@ def refuse_shared(group: object, runs_code: bool) -> None:
         )
 
 
+def refuse_out_of_reach(host: str, master: str) -> None:
+    """Raises ConfigError where a worker listens on the loopback, and its master is on another host: that could never call it.
+
+    A name that is not known here yet, and a network that is not there yet, are waited for.
+    """
+    if not _is_loopback(host):
+        return
+    name, _, port = master.rpartition(":")
+    with contextlib.suppress(OSError):
+        for family, _, _, _, where in socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_DGRAM):
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect(where)  # sends nothing: the system says from which of its addresses it would
+                own = probe.getsockname()[0]
+            if own == where[0] or _is_loopback(str(where[0])):
+                return
+            raise ConfigError(
+                f"this worker listens on {host}, where its master at {master}, which is another host, can't reach it; say an"
+                f" address of this host: --listen {joined(own, 0)}"
+            )
+
+
 def facts(settings: Settings, name: str, mode: str, engine: str) -> dict[str, Any]:
     """What this node says of itself to others; what `admission.differences` compares is in it."""
     return {

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..node import lock
+from ..node.control.client import Place, connect
 from ..release.directory import VarDirectory
 from ..release.errors import EXIT_PART, UnderwayError
 from ..release.manifest import Manifest
 from . import commands
+from .answers import Answer
 from .commands import Installed
 from .hosts import Fleet, Host
 from .preflight import Facts
-from .transport import Answer, Ssh
+from .transport import Ssh
 
 T = TypeVar("T")
+_PULSE = 0.1
+"""Seconds until it is looked again for what an interruption has missed."""
 Look = Mapping[Host, Facts]
 
 
@@ -48,6 +54,15 @@ class Plan:
     ssh_config: str | None = None
     dry_run: bool = False
     report: Callable[[str], None] = lambda _: None
+    joins: str | None = None
+    """Where the master listens that runs here already: then only workers are started, those that do not run."""
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Of what this deploy begins."""
+
+    def tell(self, text: str) -> None:
+        """Report what has happened; in a dry run nothing has."""
+        if not self.dry_run:
+            self.report(text)
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -97,7 +112,9 @@ def here(plan: Plan, command: list[str]) -> Answer:
         return Answer(0)
     within = plan.fleet.limits.start + (plan.settings.within or 0)
     try:
-        done = subprocess.run(command, env=environ(plan), capture_output=True, text=True, timeout=within)
+        done = subprocess.run(
+            command, env=environ(plan), capture_output=True, text=True, timeout=within, start_new_session=True
+        )
     except subprocess.TimeoutExpired:
         return Answer(1, errors=f"it took more than {within:g} s")
     return Answer(done.returncode, done.stdout, done.stderr)
@@ -112,13 +129,22 @@ def environ(plan: Plan) -> dict[str, str]:
     return {**kept, **own}
 
 
-def everywhere(plan: Plan, hosts: Iterable[Host], do: Callable[[Host], T]) -> dict[Host, T]:
-    """Do something for all hosts at once, but for what `parallel` allows."""
+def everywhere(plan: Plan, ssh: Ssh, hosts: Iterable[Host], do: Callable[[Host], T]) -> dict[Host, T]:
+    """Do something for all hosts at once, but for what `parallel` allows. When it is interrupted nothing more is begun, and what is
+    under way is not waited for."""
     todo = list(hosts)
     if not todo:
         return {}
     with ThreadPoolExecutor(1 if plan.dry_run else min(len(todo), plan.fleet.limits.parallel)) as pool:
-        return dict(zip(todo, pool.map(do, todo), strict=True))
+        futures = [pool.submit(do, host) for host in todo]
+        try:
+            return {host: future.result() for host, future in zip(todo, futures, strict=True)}
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            while wait(futures, _PULSE).not_done:
+                ssh.abort()
+            raise
 
 
 def failures(answers: Mapping[Host, Answer]) -> dict[Host, str]:
@@ -133,5 +159,19 @@ def own_node(plan: Plan) -> str:
     return f"{plan.here.name}_master@{socket.gethostname()}"
 
 
-def runs_here(plan: Plan) -> bool:
-    return lock.find(plan.var.cluster_node(own_node(plan)), plan.here.name) is not None
+def runs_here(plan: Plan) -> int | None:
+    """The pid of the master that runs here, which is its keeper's."""
+    found = lock.find(plan.var.cluster_node(own_node(plan)), plan.here.name)
+    return None if found is None else found.pid
+
+
+def status_here(plan: Plan) -> dict[str, Any] | None:
+    """What the master here says of itself, right now; None where it does not answer."""
+    own = plan.var.cluster_node(own_node(plan))
+    known = {"ROOT": plan.here.directory, "NAME": plan.here.name, "VSN": plan.here.version, "TMP": str(own.path)}
+    try:
+        with closing(connect(Place({**environ(plan), **{f"RELEASE_{key}": known[key] for key in known}}), 1.0)) as node:
+            status: dict[str, Any] = node.ask({"do": "status"})["status"]
+            return status
+    except UnderwayError:
+        return None

@@ -10,11 +10,14 @@ from pathlib import Path
 from ..release import names
 from ..release.directory import ReleaseDirectory
 from ..release.manifest import Manifest
+from . import answers
 from .hosts import Host, Limits
 
 SCRIPT = Path(__file__).with_name("preflight.sh")
 
 _BLOCK = 4096
+_ONCE = ("clock", "system", "machine", "directory", "end")
+"""What a whole answer says exactly once."""
 _OWN_GLIBC = re.compile(r"\d+\.\d+")
 
 
@@ -62,21 +65,22 @@ def read(text: str, before: float, after: float) -> Facts:
 
     Raises ValueError for anything else.
     """
+    if not text.strip():
+        raise ValueError("its answer can't be understood: it says nothing; is what it has for `sh` a POSIX shell?")
     said: dict[str, list[str]] = {}
     for line in text.splitlines():
         key, _, value = line.partition(" ")
         said.setdefault(key, []).append(value)
     try:
-        [clock], [system], [machine], [directory] = (said[key] for key in ("clock", "system", "machine", "directory"))
+        [clock], [system], [machine], [directory], [_] = (said.get(key, []) for key in _ONCE)
         now = float(clock)
-        assert "end" in said
-        connection = [*said["connection"][0].split(), "", "", ""]
+        connection = [*said.get("connection", [""])[0].split(), "", "", ""]
         pairs = map(_pair, said.get("release", ()))
         releases = {version: found.strip('",') for version, found in pairs if names.is_version(version)}
         nodes = {node: int(pid) for pid, node in map(_pair, said.get("node", ()))}
         listening = frozenset(int(port, 16) for port in said.get("listening", ()))
-    except (AssertionError, KeyError, ValueError) as error:
-        raise ValueError(f"its answer can't be understood ({type(error).__name__}: {error})") from None
+    except ValueError:
+        raise ValueError(f"its answer can't be understood, it says:\n{answers.printable(text)}") from None
     space = re.search(r"\s(\d+)\s+\d+%\s", said.get("space", [""])[-1])
     glibc = _OWN_GLIBC.findall(said.get("glibc", [""])[0])
     return Facts(

@@ -1,7 +1,12 @@
 # What a host is like, one fact in each line: sh -s -- DIRECTORY LOADER. Changes nothing.
 set -u
 directory=$1 loader=$2
-case $directory in /*) ;; *) directory=$HOME/$directory ;; esac
+case $directory in
+  /*) ;;
+  [~]) directory=$HOME ;;
+  [~]/*) directory=$HOME/${directory#?/} ;;
+  *) directory=$HOME/$directory ;;
+esac
 say() { printf '%s %s\n' "$1" "$2"; }
 
 say clock "$(date +%s)"

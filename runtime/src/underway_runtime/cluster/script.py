@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..node.settings import from_environ
 from ..release.command_line import likely
-from ..release.errors import UnderwayError, UsageError
+from ..release.errors import UnderwayError, UsageError, listing
 from . import hosts
 from .node import MODES, STARTING, Wanted, become
 
@@ -119,6 +119,8 @@ def _starting(mode: str, command: str, rest: Sequence[str], release: str) -> tup
     if options.listen is not None:
         hosts.address(options.listen)
     peers = hosts.from_words(given.get("workers", ())) + (fleet_in(given["file"]).hosts if given.get("file") else ())
+    if problems := hosts.together(peers):
+        raise UsageError(listing("the hosts can't be understood:", problems))
     known = ["name", "listen", "deploy", "within", "log", "working_dir", "cookie_file"]
     known += ["shutdown_with_master", "shutdown_with_workers"]
     wanted = Wanted(
@@ -137,7 +139,7 @@ def _starting(mode: str, command: str, rest: Sequence[str], release: str) -> tup
 def fleet_in(file: str) -> hosts.Fleet:
     """The hosts in a file: a table where it is called ``.toml``, else a list. Raises UsageError and UnderwayError."""
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = Path(file).expanduser().read_text(encoding="utf-8")
         return hosts.from_table(tomllib.loads(text)) if file.endswith(".toml") else hosts.Fleet(hosts.from_text(text))
     except (OSError, ValueError) as error:
         raise UnderwayError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}") from None

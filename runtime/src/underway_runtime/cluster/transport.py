@@ -6,41 +6,22 @@ shared by all that is done there, and closed in the end.
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from ..release.errors import UnderwayError
+from . import answers
+from .answers import Answer
 from .hosts import Host, Limits
-
-_FAILED = 255
-"""The status of ssh itself."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a command on a host."""
-
-    status: int
-    output: str = ""
-    errors: str = ""
-
-    @property
-    def reason(self) -> str:
-        """Why it failed, in a line for each thing that was said."""
-        said = [line for line in self.errors.splitlines() if line.strip()]
-        return "\n".join(said).removeprefix("error: ") or f"it ended with status {self.status}"
-
-    @property
-    def unreachable(self) -> bool:
-        return self.status == _FAILED
+from .interruption import own_prefix, sweep
 
 
 class Ssh:
@@ -51,11 +32,13 @@ class Ssh:
         self._config = config
         self._sockets = ""
         self._known: dict[Host, None] = {}
+        self._running: set[subprocess.Popen[bytes]] = set()
 
     def __enter__(self) -> Ssh:
         if shutil.which("ssh") is None:
             raise UnderwayError("there is no ssh here; install OpenSSH's client (Debian: apt install openssh-client)")
-        self._sockets = tempfile.mkdtemp(prefix="uw-", dir="/tmp")  # a socket's path is 108 bytes at most
+        sweep(Path("/tmp"), "uw-")
+        self._sockets = tempfile.mkdtemp(prefix=own_prefix("uw-"), dir="/tmp")  # a socket's path is 108 bytes at most
         return self
 
     def __exit__(
@@ -76,27 +59,35 @@ class Ssh:
     ) -> Answer:
         """Run a command and give it the bytes, or what a file holds, to read. `within` seconds, or `limits.command`."""
         self._known[host] = None
-        seconds = within or self._limits.command
+        seconds, nonce = within or self._limits.command, secrets.token_hex(8)
         source = feed.open("rb") if isinstance(feed, Path) else None
         try:
             process = subprocess.Popen(
-                self.argv(host, command),
+                self.argv(host, answers.asking(command, nonce)),
                 stdin=source or (subprocess.DEVNULL if feed is None else subprocess.PIPE),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C at a terminal is for us, and we decide what follows
             )
+            self._running.add(process)
             try:
                 out, err = process.communicate(feed if isinstance(feed, bytes) else None, timeout=seconds)
             except subprocess.TimeoutExpired:
-                return Answer(_FAILED, errors=f"it took more than {seconds:g} s and was given up")
+                return Answer(answers.LOST, errors=f"it took more than {seconds:g} s and was given up", lost=True)
             finally:
                 if process.poll() is None:
                     process.kill()
                     process.communicate()
+                self._running.discard(process)
         finally:
             if source is not None:
                 source.close()
-        return Answer(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+        return answers.answer(nonce, process.returncode, out, err)
+
+    def abort(self) -> None:
+        """End all that runs now, on the side of this machine: what has begun on a host may go on there."""
+        for process in list(self._running):
+            process.kill()
 
     def _base(self, host: Host) -> list[str]:
         pulse = max(1, int(self._limits.connect / 3))
@@ -131,12 +122,5 @@ class Ssh:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=self._limits.connect,
+                start_new_session=True,
             )
-
-
-def hosts_of(nodes: Iterable[Host]) -> list[Host]:
-    """Each host once, however many nodes it has."""
-    first: dict[tuple[str, str | None, int | None], Host] = {}
-    for node in nodes:
-        first.setdefault((node.host, node.user, node.port), node)
-    return list(first.values())

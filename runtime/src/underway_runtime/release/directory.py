@@ -300,6 +300,11 @@ class VarDirectory:
         return VarDirectory(self.path / "cluster" / node)
 
     @property
+    def deployed(self) -> Path:
+        """Of who deploys: where nodes were started from here, and not stopped again."""
+        return self.path / "cluster" / "deployed.json"
+
+    @property
     def certificates(self) -> Path:
         """Of a node of a cluster: ``ca.pem``, ``node.pem`` and ``node.key``, 0600."""
         return self.path / "certificates"

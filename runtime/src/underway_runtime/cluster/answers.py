@@ -1,0 +1,121 @@
+"""What a command on a host says, told apart from all else that comes with it: the words of ssh, of login shells and of banners.
+
+::
+
+    what a login shell prints                              on both streams
+    underway-begin-NONCE                                   on a line of its own, on both streams
+    what the command prints
+    underway-end-NONCE STATUS                              the same
+    what a login shell prints at its end
+
+The nonce is a random number of one call. It is a word of the command, so a shell that echoes what it runs prints it, but never
+behind ``underway-begin-``. What has no beginning or no end is no answer, whatever the status of ssh.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LOST = 255
+"""The status of ssh itself."""
+_FIRST, _LAST = 200, 500
+"""Characters that are shown of what is no answer; ssh says what matters at the end."""
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+"""A sequence that means something to a terminal."""
+
+_RUN = (
+    'nonce=$1; shift; for word do shift; word=$(printf "%bx" "$word"); set -- "$@" "${word%x}"; done;'
+    r' printf "\n%s-%s\n" underway-begin "$nonce"; printf "\n%s-%s\n" underway-begin "$nonce" >&2; status=0; "$@" || status=$?;'
+    r' printf "%s-%s %s\n" underway-end "$nonce" "$status"; printf "%s-%s %s\n" underway-end "$nonce" "$status" >&2;'
+    ' exit "$status"'
+)
+"""For any POSIX sh. One line without quotes, and words that need none: login shells as csh and fish take what a POSIX shell takes
+for other things, line breaks and exclamation marks first of all."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a command on a host."""
+
+    status: int
+    output: str = ""
+    errors: str = ""
+    lost: bool = False
+    """There was none: what is in `errors` is from ssh, or from what the host has for a shell."""
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in a line for each thing that was said."""
+        said = [line for line in self.errors.splitlines() if line.strip()]
+        return "\n".join(said).removeprefix("error: ") or f"it ended with status {self.status}"
+
+
+def asking(command: Sequence[str], nonce: str) -> list[str]:
+    """The words that run a command between marks."""
+    return ["sh", "-c", _RUN, "underway", nonce, *map(_encoded, command)]
+
+
+def answer(nonce: str, status: int, output: bytes, errors: bytes) -> Answer:
+    """What is between the marks; where they are not there, what is there instead. `status` is that of ssh."""
+    said, complaint = _between(nonce, output), _between(nonce, errors)
+    if said is not None and (ended := said[1]) is not None:
+        return Answer(ended, said[0], _without_end(nonce, complaint[0] if complaint else ""))
+    return Answer(status or 1, errors=_no_answer(nonce, status, output, errors), lost=True)
+
+
+def printable(text: str) -> str:
+    """What another machine has printed, for a message: nothing of it means anything to a terminal, and no more than some lines.
+
+    >>> printable("\\x1b[31mAuthorized\\x1b[0m\\tonly\\r\\n\\a\\n")
+    'Authorized only'
+    """
+    plain = _ESCAPE.sub("", text.replace("\r\n", "\n").replace("\t", " "))
+    clean = "".join(each if each.isprintable() or each == "\n" else "?" for each in plain.replace("\a", ""))
+    lines = [line.strip() for line in clean.splitlines() if line.strip()]
+    shown = "\n".join(lines)
+    return shown if len(shown) <= _FIRST + _LAST else f"{shown[:_FIRST]} [...] {shown[-_LAST:]}"
+
+
+def _encoded(word: str) -> str:
+    r"""
+    >>> _encoded("a b!")
+    'a\\0040b\\0041'
+    """
+    safe = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./-_")
+    return "".join(chr(byte) if byte in safe else f"\\0{byte:03o}" for byte in word.encode())
+
+
+def _between(nonce: str, data: bytes) -> tuple[str, int | None] | None:
+    """What follows the first beginning, up to the end, and the status there; None where there is no beginning."""
+    _, begin, rest = data.partition(f"\nunderway-begin-{nonce}\n".encode())
+    if not begin:
+        return None
+    found = re.search(rf"underway-end-{nonce} (\d+)\n".encode(), rest)
+    if found is None:
+        return rest.decode(errors="replace"), None
+    return rest[: found.start()].decode(errors="replace"), int(found[1])
+
+
+def _without_end(nonce: str, text: str) -> str:
+    return text.partition(f"underway-end-{nonce}")[0]
+
+
+def _no_answer(nonce: str, status: int, output: bytes, errors: bytes) -> str:
+    """One text for the operator: the words of ssh, and what the host has printed where an answer was to be."""
+    begun = _between(nonce, output) is not None
+    texts = [part.decode(errors="replace").replace(f"underway-begin-{nonce}", "") for part in (errors, output)]
+    of_errors, of_output = (printable(text) for text in texts)
+    how = f"ssh ended with status {status}"
+    if begun:
+        heading = f"the connection was lost before it had answered ({how})"
+    elif status == LOST:
+        heading = "" if of_errors else f"there is no connection, and ssh does not say why ({how})"
+    else:
+        heading = (
+            f"its login shell ends before it runs what it is given ({how}): what is in .bashrc, .profile or the like must not"
+            " exit for those who are not at a terminal, and the user needs a shell"
+        )
+    lines = [heading, of_errors, f"it printed: {of_output}" if of_output else ""]
+    return "\n".join(line for line in lines if line)

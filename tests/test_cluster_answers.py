@@ -1,0 +1,184 @@
+"""What hosts say: told apart from what login shells, banners and ssh print."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from underway_runtime.cluster import answers, commands, preflight
+from underway_runtime.cluster.answers import Answer
+from underway_runtime.release.manifest import Manifest
+
+RELEASE = Manifest("wc", "0.1.0", "x86_64-linux-gnu", "3.11.7", {})
+NOISE = [
+    b"",
+    b"Welcome!\n",
+    b"no line break",
+    b"system x\nclock now\nend .\n",
+    b"\x1b]0;title\x07\x1b[2J\x1b[31mAuthorized\x1b[0m use only\r\n",
+    b"\xff\xfe\x00 binary",
+    b"underway-begin-\nunderway-end- 0\n",
+]
+
+
+def asked(command: list[str], *, shell: str = "sh", before: str = "", after: str = "", feed: bytes = b"") -> Answer:
+    """What comes of a command where a login shell does something before and after it."""
+    line = "".join([before, shlex.join(answers.asking(command, "5eed")), after])
+    done = subprocess.run([shell, "-c", line], input=feed, capture_output=True, timeout=60, check=False)
+    return answers.answer("5eed", done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("before", NOISE)
+@pytest.mark.parametrize("after", NOISE)
+def test_an_answer_is_what_is_between_the_marks(tmp_path: Path, before: bytes, after: bytes) -> None:
+    """Whatever a login shell prints before and after it, on both streams, with a line break or without."""
+    for name, noise in (("before", before), ("after", after)):
+        (tmp_path / name).write_bytes(noise)
+    noisy = [
+        f"cat {shlex.quote(str(tmp_path / name))}; cat {shlex.quote(str(tmp_path / name))} >&2; "
+        for name in ("before", "after")
+    ]
+
+    answer = asked(
+        ["sh", "-c", "echo said; echo complained >&2; exit 3"], before=noisy[0], after=f"; s=$?; {noisy[1]} exit $s"
+    )
+
+    assert (answer.status, answer.output, answer.errors, answer.lost) == (3, "said\n", "complained\n", False)
+
+
+WORDS = [
+    "a b",
+    "it's",
+    '"',
+    "$x;`y`",
+    "!!",
+    "line\nbreak\n",
+    "-n",
+    "\\0041",
+    "%s",
+    "ä",
+    "",
+    "*",
+    "~",
+    "{a,b}",
+    "#",
+    "\t",
+]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "csh", "tcsh", "fish", "zsh", "busybox"])
+def test_every_word_arrives_whatever_the_login_shell_is(shell: str) -> None:
+    """Also where that takes line breaks and exclamation marks for other things."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    line = shlex.join(answers.asking(["printf", "<%s>", *WORDS], "5eed"))
+    words = ["busybox", "sh"] if shell == "busybox" else [shell]
+    done = subprocess.run(
+        [*words, "-c", line], capture_output=True, timeout=60, env={"PATH": os.environ["PATH"], "HOME": "/"}
+    )
+
+    assert answers.answer("5eed", done.returncode, done.stdout, done.stderr).output == "".join(
+        f"<{word}>" for word in WORDS
+    )
+
+
+@pytest.mark.parametrize("shell", ["sh", "csh", "fish", "zsh"])
+def test_scripts_go_through_any_login_shell(tmp_path: Path, shell: str) -> None:
+    """The look at a host, and what takes a release there: what they read comes through too."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    look = asked(commands.preflight(str(tmp_path / "there"), "/no"), shell=shell, feed=preflight.SCRIPT.read_bytes())
+    assert preflight.read(look.output, 0, 2**40).directory == str(tmp_path / "there")
+
+    received = asked(commands.receive(str(tmp_path / "there"), RELEASE, "gzip", ""), shell=shell, feed=b"no archive")
+    assert received.status not in (0, 255)
+    assert "gzip" in received.reason
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shell_that_echoes_what_it_runs_makes_no_answer() -> None:
+    """The marks are nowhere in the command."""
+    line = shlex.join(answers.asking(["echo", "said"], "5eed"))
+    done = subprocess.run(["sh", "-c", f"echo {shlex.quote(line)}; set -xv; exit 0"], capture_output=True, timeout=60)
+    echoed = answers.answer("5eed", done.returncode, done.stdout, done.stderr)
+
+    assert echoed.lost
+    assert asked(["echo", "said"], before="set -xv; ").output == "said\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "errors", "said"),
+    [
+        (
+            255,
+            b"",
+            b"ssh: connect to host x port 22: Connection refused\r\n",
+            "ssh: connect to host x port 22: Connection refused",
+        ),
+        (255, b"", b"", "there is no connection, and ssh does not say why (ssh ended with status 255)"),
+        (1, b"This account is currently not available.\n", b"", "it printed: This account is currently not available."),
+        (0, b"", b"", "its login shell ends before it runs what it is given (ssh ended with status 0)"),
+        (0, b"\x1b[2Jbye\x07\x00\n", b"", "it printed: bye?"),
+        (7, b"", b".bashrc: line 1: oops\n", "its login shell ends before it runs"),
+        (0, b"\nunderway-begin-5eed\nclock 1\n", b"", "the connection was lost before it had answered"),
+        (255, b"\nunderway-begin-5eed\n", b"Connection closed\n", "the connection was lost before it had answered"),
+    ],
+)
+def test_what_is_no_answer_is_shown_as_what_it_is(status: int, output: bytes, errors: bytes, said: str) -> None:
+    """The words of ssh, or what the host has for a shell; never a success, and nothing that a terminal obeys."""
+    answer = answers.answer("5eed", status, output, errors)
+
+    assert answer.lost
+    assert answer.status != 0
+    assert said in answer.reason
+    assert answer.reason.replace("\n", "").isprintable()
+    assert "5eed" not in answer.reason
+
+
+def test_no_more_is_shown_than_can_be_read() -> None:
+    """Of a host that prints without end."""
+    assert len(answers.answer("5eed", 1, b"x" * 100_000, b"y\n" * 100_000).reason) < 2000
+
+
+@pytest.mark.parametrize(
+    ("directory", "there"),
+    [("~", ""), ("~/", "/"), ("~/a b", "/a b"), ("words", "/words"), ("./~", "/./~"), ("~/~", "/~")],
+)
+def test_a_tilde_is_the_home_of_who_logs_in(tmp_path: Path, directory: str, there: str) -> None:
+    """Of a directory on a host; anywhere else in it, it is a character."""
+    words = commands.preflight(directory, "/no")
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run(
+        words, input=preflight.SCRIPT.read_text(), capture_output=True, text=True, timeout=60, env=environ
+    )
+
+    assert preflight.read(done.stdout, 0, 2**40).directory == f"{tmp_path}{there}", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "it says nothing"),
+        ("clock 1\nclock 2\n", "it says:\nclock 1\nclock 2"),
+        ("Welcome\x1b[2J!\n", "it says:\nWelcome!"),
+    ],
+)
+def test_an_answer_that_can_not_be_understood_is_shown(text: str, said: str) -> None:
+    """As it is, and without the name of an error in Python."""
+    with pytest.raises(ValueError, match="can't be understood") as caught:
+        preflight.read(text, 0, 0)
+    assert said in str(caught.value)
+    assert "Error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["../../etc", "-x", "1.0\x1b", "\u0661"])
+def test_a_host_does_not_name_a_path_here(version: str) -> None:
+    """What it says that it has is a version, or does not count."""
+    whole = "clock 1\nsystem Linux\nmachine x86_64\ndirectory /srv\nend .\n"
+    said = f'{whole}release 0.1.0 "abc",\nrelease {version} "abc",\n'
+    assert preflight.read(said, 0, 2).releases == {"0.1.0": "abc"}
