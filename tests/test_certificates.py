@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -160,3 +161,24 @@ def test_a_role_holds_when_certificate_word_and_place_agree(
     found = wrong_role(certificate, said, wanted=wanted)
 
     assert found is None if problem is None else problem in str(found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, who deploys")
+@pytest.mark.parametrize("whose", ["var", "cluster", "authority", "link"])
+def test_an_authority_in_another_user_s_directory_is_refused(tmp_path: Path, whose: str) -> None:
+    """Whoever owns a directory above it could put his own authority there, and decide who is a member."""
+    authority = tmp_path / "var/cluster/authority"
+    authority.mkdir(parents=True, mode=0o700)
+    if whose == "link":
+        authority.rename(tmp_path / "elsewhere")
+        authority.symlink_to(tmp_path / "elsewhere")
+    owner = {
+        "var": authority.parents[1],
+        "cluster": authority.parent,
+        "authority": authority,
+        "link": authority.parent,
+    }[whose]
+    os.chown(owner, 65534, 65534)
+    with pytest.raises(ConfigError, match=r"belongs to nobody|can't be used"):
+        certificates.make_authority(authority, "wc")
+    assert not [*tmp_path.rglob("ca.key")]

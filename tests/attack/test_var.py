@@ -271,3 +271,34 @@ def test_a_stranger_gets_nowhere(ground: Ground) -> None:
         assert done.returncode == 1, (command, done)
         assert "Traceback" not in done.stderr
     assert "hello 1 is running" in ground.hello(SERVICE, "status").stdout
+
+
+def test_root_starts_no_node_in_the_service_s_var(ground: Ground) -> None:
+    """A node trusts its cookie and all else in `var`, whose owner would be root; so root's start is refused, and says how else."""
+    for command in ("start", "daemon"):
+        done = ground.hello(OPERATOR, command)
+        assert done.returncode == 1
+        assert "belongs to user 22899, who would be root" in done.stderr
+    assert [*ground.var.rglob("*")] == []
+    done = ground.hello(OPERATOR, "daemon", RELEASE_VAR=str(PLACE / "of-root"))
+    assert done.returncode == 0, done.stderr
+    assert ground.hello(OPERATOR, "stop", RELEASE_VAR=str(PLACE / "of-root")).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["incoming", "incoming/hello-2.tar.zst", "log", "log/hello.log.1", "run"])
+def test_linked_directories_and_files_are_not_read(ground: Ground, name: str) -> None:
+    """Root's unpack, logs and status follow no link in `var`, and say so."""
+    target = ground.look(PLACE / "target")
+    target.mkdir(exist_ok=True)
+    (target / "hello.log.1").write_text("top-secret-of-root\n")
+    (target / "hello-3.tar.zst").write_text("top-secret-of-root")
+    leads = PLACE / "target" if "/" not in name else PLACE / "target" / name.rpartition("/")[2].replace("-2", "-3")
+    ground.as_service(
+        f"os.makedirs(os.path.dirname({name!r}) or '.', exist_ok=True); os.symlink({str(leads)!r}, {name.replace('-2', '-3')!r})"
+    )
+    for words in (["unpack", "3", "--sha256", "0" * 64], ["logs"], ["status"], ["pid"]):
+        done = ground.hello(OPERATOR, *words)
+        said = done.stdout + done.stderr
+        assert done.returncode == 1
+        assert "top-secret" not in said
+        assert "Traceback" not in said

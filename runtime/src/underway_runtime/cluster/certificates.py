@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..release import directories
+from ..release import directories, openat
 from ..release.errors import ConfigError
 from ..release.files import replace
 from . import revocation
@@ -41,6 +42,7 @@ _SLACK = timedelta(seconds=revocation.SLACK)
 
 def make_authority(directory: Path, name: str) -> None:
     """Make ``ca.key`` and ``ca.pem``; nothing where they are. Raises ConfigError where only one of them is."""
+    _refuse_of_others(directory)
     there = [each for each in (CA, CA_KEY) if (directory / each).exists()]
     if len(there) == 2:
         return
@@ -65,8 +67,28 @@ def make_authority(directory: Path, name: str) -> None:
 
 
 def _make_private(directory: Path) -> None:
+    """Of who runs this, or of the owner of the directory that it is in."""
     directories.make(str(directory.parent))
-    directory.mkdir(mode=0o700, exist_ok=True)
+    with openat.directory(directory.parent) as above, above.directory(directory.name, make=0o700):
+        pass
+
+
+def _refuse_of_others(directory: Path) -> None:
+    """An authority is of who deploys: the owner of what it is in could put his own in its place. Raises ConfigError."""
+    for place in (directory, *directory.parents[:2]):
+        uid = os.geteuid()
+        try:
+            with openat.directory(place) as found:
+                uid = found.uid
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise ConfigError(f"{place} can't be used: {error.strerror}") from None
+        if uid != os.geteuid():
+            raise ConfigError(
+                f"{place} belongs to {openat.user(uid)}, and the authority of a cluster is in it, whose owner decides who is a"
+                f" member: deploy as {openat.user(uid)}, or with a RELEASE_VAR of your own"
+            )
 
 
 def request(directory: Path, host: str) -> bytes:

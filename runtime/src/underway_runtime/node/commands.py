@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..release import bootscript, command_line
+from ..release import bootscript, command_line, openat
 from ..release.bootscript import CodePath
 from ..release.command_table import COMMANDS
 from ..release.errors import UnderwayError, UsageError
@@ -72,6 +72,7 @@ def node(settings: Settings, change: Callable[[Any], Any], *, shell: bool = Fals
 
     keeper = keeping.connect(os.environ)
     try:
+        _refuse_var_of_others(settings)
         from .node import Node
 
         return Node(settings, bootscript.read(settings.boot_script), os.environ, keeper, change, shell=shell).run()
@@ -158,6 +159,27 @@ def configuration(settings: Settings, key: str | None, *, as_json: bool = False)
     from . import explain
 
     return explain.run(settings, *([] if key is None else [key]), as_json=as_json)
+
+
+def _refuse_var_of_others(settings: Settings) -> None:
+    """A node trusts its `var`. Raises UnderwayError where it would be root's, and `var` another user's, who would be root then."""
+    if os.geteuid() != 0:
+        return
+    for place in {settings.var.path, settings.tmp.path}:
+        uid = 0
+        try:
+            with openat.directory(place) as found:
+                uid = found.uid
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # it is made, or what makes it says so
+        except OSError as error:
+            raise UnderwayError(f"{place} can't be read: {error.strerror}; RELEASE_VAR says where") from None
+        if uid != 0:
+            who = openat.user(uid)
+            raise UnderwayError(
+                f"{place} belongs to {who}, who would be root if a node of root's trusted what is in it: start it as"
+                f" {who}, or give root's a RELEASE_VAR that belongs to root"
+            )
 
 
 def _running(settings: Settings) -> lock.RunningNode:

@@ -308,6 +308,16 @@ def is_file(base: Path, path: Path) -> bool:
         return False
 
 
+def user(uid: int) -> str:
+    """What a user is called, for people."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
 def write(descriptor: int, data: bytes) -> None:
     """All of it. Raises OSError."""
     while data:

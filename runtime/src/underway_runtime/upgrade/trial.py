@@ -75,9 +75,7 @@ class NodeUser:
 
     @property
     def name(self) -> str:
-        with contextlib.suppress(KeyError):
-            return pwd.getpwuid(self.uid).pw_name
-        return f"user {self.uid}"
+        return openat.user(self.uid)
 
 
 def node_user(settings: Settings) -> NodeUser:
