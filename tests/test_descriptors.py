@@ -188,6 +188,27 @@ def test_damage_while_it_runs_is_mended(node: Node, damage: bytes) -> None:
     assert process.wait(TIMEOUT) == 0
 
 
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_lock_file_that_is_gone_is_there_again(node: Node, how: str) -> None:
+    """As what tidies up temporary files does: the node is found, a second one is refused, and stop ends it."""
+    assert node.run("daemon").returncode == 0
+    about = node.said()
+    place = node.var / "run/lock"
+    place.unlink()
+    if how == "replaced":
+        place.write_text("{}")
+
+    os.kill(about["pid"], signal.SIGCHLD)
+
+    eventually(lambda: place.exists() and find(node) == about["pid"], "it says again who runs")
+    assert node.said() == about
+    refused = node.run("daemon")
+    assert (refused.returncode, f"pid {about['pid']}" in refused.stderr) == (1, True)
+    assert node.run("restart", "--graceful").returncode == 0
+    assert node.run("stop").returncode == 0
+    assert find(node) is None
+
+
 def test_what_is_in_the_place_of_the_lock_is_told(node: Node) -> None:
     """A FIFO or a directory is no lock, and nobody waits there."""
     (node.var / "run").mkdir(parents=True)

@@ -66,6 +66,9 @@ class Holdings:
             try:
                 if self._lock.mend():
                     self._say(f"{self._lock.path} was changed by somebody else, and says again who runs")
+                if not self._lock.is_there() and not isinstance(found := self._lock.follow(), str):
+                    self._say(f"{self._lock.path} was removed or replaced by somebody else, and is there again")
+                    self._lock = found
             except OSError:
                 pass  # it is tried again
 

@@ -30,6 +30,23 @@ class Lock:
         os.pwrite(self.descriptor, self._content, 0)
         os.ftruncate(self.descriptor, len(self._content))
 
+    def is_there(self) -> bool:
+        """Whether the file is still the one by which others find the lock, or went with its directory, which is elsewhere then.
+
+        Raises OSError where that can't be said.
+        """
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self.descriptor))
+        except FileNotFoundError:
+            return not os.path.isdir(os.path.dirname(self.path))
+
+    def follow(self) -> Lock | str:
+        """Take the lock in a new file, where this one was removed or replaced; or who has that. This one is kept as well."""
+        found = acquire(self.path, self._pid_path)
+        if not isinstance(found, str):
+            found.write(self._content.decode().rstrip())
+        return found
+
     def mend(self) -> bool:
         """Write the document again where somebody has damaged it; whether that was so. Raises OSError."""
         size = len(self._content)

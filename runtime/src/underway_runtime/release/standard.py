@@ -11,9 +11,10 @@ def fill() -> None:
 
     ``bin/NAME`` does that before; here it is for a shell that has its script there. Called first, in the first thread.
     """
-    while (descriptor := os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)  # the lowest that is free is this one
         if getattr(sys, name) is None:  # as Python finds them closed
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115

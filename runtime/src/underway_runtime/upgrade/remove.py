@@ -74,7 +74,8 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
                 if gone is not None:
                     _account_for_what_stays(directory, gone, others)
                 place = directory.transaction / "gone"
-                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for each in (directory.transaction, place):
+                    each.mkdir(mode=0o700, exist_ok=True)
                 tree.move(own, place / "releases" / version)
 
             try:

@@ -83,9 +83,17 @@ def unit(path: str) -> str | None:
 
 def move(source: Path, target: Path) -> None:
     """Rename, and see that it stays so."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make(target.parent)
     os.rename(source, target)
     sync_directory(target.parent)
+
+
+def _make(directory: Path) -> None:
+    """A directory of the tree, with those above it that are missing: for others to read, whatever the umask, and not to write."""
+    if not directory.is_dir():
+        _make(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        directory.chmod(0o755)
 
 
 def discard(path: Path) -> None:
