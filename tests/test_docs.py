@@ -8,10 +8,12 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from underway.cli import underway
 from underway.options import OPTIONS, TOP_ONLY
 from underway_runtime.node import schema
 from underway_runtime.node.control import frames, server, wire
 from underway_runtime.node.own import Runtime
+from underway_runtime.release.command_table import COMMANDS
 from underway_runtime.release.gates import Gate
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
@@ -40,6 +42,36 @@ def test_every_link_leads_somewhere() -> None:
     for page in (*root.glob("*.md"), *root.glob("docs/**/*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.relative_to(root)} links to {target}"
+
+
+def written_commands(kind: str) -> list[tuple[str, str, str]]:
+    """What the docs type after `kind`, a pattern: page, the word that follows, and the rest."""
+    root = REFERENCE.parents[1]
+    pages = (root / "README.md", *root.glob("docs/**/*.md"), *root.glob("src/underway/templates/**/README*"))
+    return [
+        (page.name, match[1], match[2])
+        for page in pages
+        for typed in re.findall(r"`([^`\n]+)`|^[$#] (.*)$", page.read_text(), re.MULTILINE)
+        if (match := re.search(rf"(?:^|[\s/]){kind}\s+([a-z-]+)(?=\s|$)(.*)", typed[0] or typed[1]))
+    ]
+
+
+def test_every_command_that_the_docs_type_is_one() -> None:
+    """Of bin/NAME and of underway, with the options that it has; what follows a program or code is its own."""
+    wrong = []
+    for page, name, rest in written_commands(r"bin/(?:NAME|chat|hello|@RELEASE_NAME@)"):
+        known = {option.name for option in COMMANDS[name].options} if name in COMMANDS else set()
+        options = [] if name in ("run", "eval") else re.findall(r"(?<!\S)--[a-z0-9-]+", rest)
+        wrong += [f"{page}: {name} {option}" for option in options if option not in known]
+        wrong += [] if name in COMMANDS else [f"{page}: {name}"]
+    for page, name, rest in written_commands("(?<!/)underway"):
+        if name not in underway.commands:
+            continue  # a word of a sentence
+        known = {option for parameter in underway.commands[name].params for option in parameter.opts}
+        wrong += [f"{page}: {name} {each}" for each in re.findall(r"(?<!\S)--[a-z0-9-]+", rest) if each not in known]
+
+    assert wrong == []
+    assert {"upgrade", "logs", "run", "config"} <= {name for _, name, _ in written_commands("bin/(?:NAME|chat)")}
 
 
 def test_every_variable_that_is_read_has_a_row() -> None:

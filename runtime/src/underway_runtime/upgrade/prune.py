@@ -17,7 +17,7 @@ from typing import Any
 
 from ..release import ledger as ledgers
 from ..release.ledger import Ledger, StateRefused
-from .handler import Handler
+from .handler import Handler, check_owner
 from .remove import remove
 
 
@@ -26,6 +26,7 @@ def prune(handler: Handler, keep: int, *, dry_run: bool = False) -> dict[str, An
 
     Raises what `remove` raises but StateRefused, which is why a version stays; those that were removed before it stay removed.
     """
+    check_owner(handler.directory)
     running = handler.running_version()
     ledger = ledgers.with_running(ledgers.read(handler.directory, handler.var), running)
     removed, stays = [], {version: why for version in ledger if (why := _stays(ledger, version, handler))}
