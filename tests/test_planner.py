@@ -634,3 +634,72 @@ def test_a_dataclass_that_gets_a_field_keeps_what_is_done_after_its_init(tmp_pat
         order = live["Order"]()
         staged["Order"].__init__(order, 5)
         assert order.total == 10
+
+
+PROCESSES = [
+    ("import os\ndef f(): os.fork()\n", "os.fork"),
+    ("from multiprocessing import Process as P\ndef f(): P(target=f).start()\n", "multiprocessing.Process"),
+    ("def f():\n    import concurrent.futures\n    concurrent.futures.ProcessPoolExecutor()\n", "ProcessPoolExecutor"),
+    ("import subprocess, sys\ndef f(): subprocess.Popen([sys.executable, '-m', 'x'])\n", "subprocess.Popen"),
+    ("import subprocess\ndef f(): subprocess.run('python3 -m x', shell=True)\n", "subprocess.run"),
+    (
+        "import asyncio, sys\nasync def f(): await asyncio.create_subprocess_exec(sys.executable)\n",
+        "create_subprocess_exec",
+    ),
+    ("import socketserver as s\nclass S(s.ForkingMixIn, s.TCPServer): pass\n", "socketserver.ForkingMixIn"),
+    ("def main():\n    from gunicorn.app.base import BaseApplication\n    BaseApplication().run()\n", "gunicorn"),
+]
+
+
+@pytest.mark.parametrize(("source", "what"), PROCESSES)
+def test_processes_that_a_module_makes_are_told_beforehand(tmp_path: Path, source: str, what: str) -> None:
+    """The verdict stays: only the process knows whether there is one by then."""
+    answer = compare(tmp_path, {"m": source + "def g(): return 1\n"}, {"m": source + "def g(): return 2\n"})
+
+    [row] = [each for each in answer["changes"] if each["change"] == "processes"]
+    assert (row["verdict"], what in row["reason"], "handed over" in row["reason"]) == ("HOT", True, True)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import subprocess\ndef f(): subprocess.run(['git', 'status'])\n",
+        "import os\ndef f(): return os.path.exists('fork')\n",
+        "def fork(): pass\ndef f(): fork()\n",
+    ],
+)
+def test_other_programs_are_nothing_to_be_told(tmp_path: Path, source: str) -> None:
+    """What starts nothing of the release has no row."""
+    assert compare(tmp_path, {"m": source}, {"m": source})["changes"] == []
+
+
+AGAIN = """
+from underway_runtime import looping
+class A:
+    def start(self): looping(self.f)
+    async def f(self):
+        while True: await self.get({})
+"""
+LOOPS = [
+    ("async def f(q):\n    while True:\n        await q.get({})\n", True),
+    ("def f(q):\n    while 1:\n        q.get({})\n", True),
+    ("class A:\n    async def f(self):\n        while True:\n            async for each in self.q({}): print(each)\n", True),
+    ("def f(q):\n    while True:\n        for each in q({}):\n            break\n", True),
+    ("def f(q):\n    while True:\n        yield {}\n", True),
+    ("async def f(server):\n    print({})\n    await server.wait_for_termination()\n", True),
+    ("def f(q):\n    while True:\n        if q.get({}): break\n", False),
+    ("def f(q):\n    while True:\n        try:\n            return q({})\n        except ValueError:\n            q(0)\n", False),
+    ("def f(q):\n    while q.get({}):\n        q.put(1)\n", False),
+    (AGAIN, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "told"), LOOPS)
+def test_loops_that_change_and_never_end_are_told_beforehand(tmp_path: Path, source: str, *, told: bool) -> None:
+    """But those that `looping` begins anew; and not those that stay as they are."""
+    answer = compare(tmp_path, {"m": source.format(1)}, {"m": source.format(2)})
+    same = compare(tmp_path / "same", {"m": source.format(1)}, {"m": source.format(1)})
+
+    rows = [each for each in answer["changes"] if each["change"] == "loop"]
+    assert [each["verdict"] for each in rows] == (["HOT"] if told else [])
+    assert same["changes"] == []

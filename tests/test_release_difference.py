@@ -21,6 +21,13 @@ FILES = {
     "lib/chat-V/chat/__init__.py": "",
     "lib/chat-V/chat/page.html": "page",
     "lib/chat-V/chat/_fast.so": "elf",
+    "lib/chat-V/chat/a.py": "",
+    "lib/chat-V/chat/pages/a.txt": "",
+    "lib/chat-V/tool.py": "",
+    "lib/chat-V/pack/__init__.py": "",
+    "lib/chat-V/space/inner.py": "",
+    "lib/chat-V/deep/__init__.py": "",
+    "lib/chat-V/deep/inner.py": "",
     "lib/chat-V/chat-V.dist-info/METADATA": "Version: V",
     "lib/chat-V/chat-V.dist-info/entry_points.txt": "[console_scripts]",
     "lib/store-7/store.py": "",
@@ -31,6 +38,8 @@ FILES = {
     "releases/V/share/chat/a": "",
     "data/list": "",
 }
+CHAT = ["chat", "chat.a", "deep", "deep.inner", "pack", "space.inner", "tool"]
+"""Its modules."""
 ASGI = {"asgi": "chat:app", "listen": ["tcp://127.0.0.1:80"]}
 
 
@@ -94,6 +103,15 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("what a wheel put into the prefix", {"files": {"releases/V/share/chat/a": "1"}}, {"share/chat/a": "RESTART"}),
     ("an overlay", {"files": {"data/list": "1"}}, {"data/list": "RESTART"}),
     ("an application less", {"without": "other"}, {"other": "HOT"}),
+    ("a module that becomes a package", {"files": {"lib/chat-V/tool.py": None, "lib/chat-V/tool/__init__.py": ""}}, {"tool": "RESTART"}),
+    ("a package that becomes a module", {"files": {"lib/chat-V/pack.py": "", "lib/chat-V/pack/__init__.py": None}}, {"pack": "RESTART"}),
+    ("a module beside a package of its name", {"files": {"lib/chat-V/pack.py": ""}}, {}),
+    ("the same within", {"files": {"lib/chat-V/chat/a.py": None, "lib/chat-V/chat/a/__init__.py": ""}}, {"chat.a": "RESTART"}),
+    ("a package in the place of a namespace", {"files": {"lib/chat-V/space/__init__.py": ""}}, {"space": "RESTART"}),
+    ("a module in the place of a namespace", {"files": {"lib/chat-V/space.py": ""}}, {"space": "RESTART"}),
+    ("a module in the place of a directory of data", {"files": {"lib/chat-V/chat/pages.py": ""}}, {"chat.pages": "RESTART"}),
+    ("a namespace that a package leaves", {"files": {"lib/chat-V/deep/__init__.py": None}}, {"deep": "RESTART"}),
+    ("a namespace that another fills", {"files": {"lib/other-7/space/__init__.py": ""}}, {"space": "RESTART", "other": "REFUSE"}),
     ("one version with two contents", {"files": {"lib/store-7/store.py": "X = 1"}}, {"store": "REFUSE"}),
 ]  # fmt: skip
 
@@ -103,7 +121,7 @@ def test_what_is_another_has_its_verdict(tmp_path: Path, change: dict[str, Any],
     """A process can't exchange what it was started with; what it may have read already takes a fresh one, or the appup's word."""
     found = difference(release(tmp_path, "1"), release(tmp_path, "2", **change))
 
-    assert {row.definition: row.verdict for row in found.rows} == expected
+    assert {row.definition or row.module: row.verdict for row in found.rows} == expected
     assert all(row.reason for row in found.rows)
     assert found.changed == ("chat",)
 
@@ -119,8 +137,8 @@ def test_who_may_hold_what_changes_is_compared_too(tmp_path: Path) -> None:
     """The modules of an application that changes, and those of others that require it and import of it."""
     old, new = release(tmp_path, "1"), release(tmp_path, "2", store="8")
 
-    assert compared(old, new, difference(old, new)) == ["chat", "other", "store"]
-    assert compared(old, release(tmp_path, "3"), difference(old, release(tmp_path, "4"))) == ["chat"]
+    assert compared(old, new, difference(old, new)) == sorted([*CHAT, "other", "store"])
+    assert compared(old, release(tmp_path, "3"), difference(old, release(tmp_path, "4"))) == CHAT
 
 
 def test_applications_come_and_go(tmp_path: Path) -> None:
@@ -129,3 +147,12 @@ def test_applications_come_and_go(tmp_path: Path) -> None:
     found = difference(old, new)
 
     assert (found.added, found.changed, found.removed) == (("other",), ("chat",), ("store",))
+
+
+def test_a_main_that_forks_its_workers_is_told(tmp_path: Path) -> None:
+    """A known server of that kind: what is planned in place is handed over while there is a worker."""
+    starts = {"chat": {"main": "gunicorn.app.wsgiapp:run", "args": ["chat:app"]}}
+    found = difference(release(tmp_path, "1", starts=starts), release(tmp_path, "2", starts=starts))
+
+    [row] = found.rows
+    assert (row.module, row.definition, row.change, row.verdict) == ("chat", "start", "processes", "HOT")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from swap_helpers import Become, everywhere
 
 OLD = """
@@ -369,3 +371,52 @@ def test_code_of_two_versions_ago_is_not_forgotten(become: Become) -> None:
         "then": ["shop:outer, line 12: generator of __main__.outer"],
         "after": [3, "ROOT/lib/shop-3.0/shop.py"],
     }
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ({"tool.py": "A = 1"}, {"tool/__init__.py": "A = 2"}, "tool was a module, and becomes a package"),
+        ({"tool/__init__.py": "A = 1"}, {"tool.py": "A = 2"}, "tool was a package, and becomes a module"),
+        ({"tool/a.py": "A = 1"}, {"tool/__init__.py": "A = 2"}, "tool of 1 has no code: it is a namespace package"),
+        ({"tool/a.py": "A = 1"}, {"tool.py": "A = 2"}, "tool of 1 has no code: it is a namespace package"),
+        ({"tool/__init__.py": "A = 1"}, {"tool/a.py": "A = 2"}, "tool of 2 has no code: it is a namespace package"),
+    ],
+)
+def test_a_module_that_becomes_a_package_is_left_as_it_is(
+    become: Become, old: dict[str, str], new: dict[str, str], problem: str
+) -> None:
+    """Also where a relup says nothing of it: up, down, and in the place of a namespace."""
+    told = become(
+        {"shop.py": "", **old},
+        {"shop.py": "", **new},
+        """
+        from underway_runtime.release.instructions import Load
+        from underway_runtime.upgrade.live import CannotSwap
+        from underway_runtime.upgrade.live.swap import prepare
+        import tool
+        before = {name: str(value) for name, value in vars(tool).items()}
+        try: prepare([Load("tool", "shop")], relups.version("1"), relups.version("2"))
+        except CannotSwap as error: told = [list(error.problems), {name: str(value) for name, value in vars(tool).items()} == before]
+        """,
+    )
+
+    assert told == [[problem], True]
+
+
+@everywhere
+def test_a_package_that_leaves_a_namespace_is_not_removed(become: Become) -> None:
+    """A fresh start could import it still."""
+    told = become(
+        {"shop.py": "", "tool/__init__.py": "A = 1", "tool/a.py": ""},
+        {"shop.py": "", "tool/a.py": ""},
+        """
+        from underway_runtime.upgrade.live import CannotSwap
+        import tool
+        try: swap(removed=["tool"])
+        except CannotSwap as error: told = list(error.problems)
+        """,
+    )
+
+    assert told == ["tool is a namespace package in 2"]

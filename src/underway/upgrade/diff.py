@@ -10,6 +10,7 @@ from underway_runtime.release.manifest import Entry
 from underway_runtime.release.relup import Row, Verdict
 
 from .releases import Opened, module_name
+from .rules.running import FORKING_LIBRARIES
 
 RUNTIME = "underway_runtime"
 BINARY = re.compile(r"\.(so|pyd|dylib|dll|a)(\.\d+)*$")
@@ -43,6 +44,7 @@ def difference(old: Opened, new: Opened, kept: frozenset[tuple[str, str]] = froz
     interpreter = any(row.verdict == "RESTART" for row in rows)
     rows += _starts(old, new, both)
     rows += _beside(old, new)
+    rows += _kinds(old, new)
     same = (name for name in both if name not in changed and name != RUNTIME)
     rows += [row for name in same for row in _unversioned(old, new, name)]
     for name in changed:
@@ -85,11 +87,41 @@ def _configuration(old: Opened, new: Opened) -> Iterator[Row]:
 
 def _starts(old: Opened, new: Opened, both: list[str]) -> Iterator[Row]:
     for name in both:
+        start = new.starts.get(name)
+        main = str(start.get("main", "")) if isinstance(start, dict) else ""
+        if main.partition(":")[0].partition(".")[0] in FORKING_LIBRARIES:
+            reason = f"{main} runs workers in processes of their own: while there is one, the node is handed over"
+            yield _row("start", "processes", "HOT", reason, module=name)
         if old.starts.get(name) != new.starts.get(name):
             reason = "what starts it, or where it listens, is another"
             yield _row("start", "value", "RESTART", reason, module=name)
         if (was := old.rel[name][1]) != (now := new.rel[name][1]):
             yield _row("mode", "value", "RESTART", f"it is started as {now}, and runs as {was}", module=name)
+
+
+def _kinds(old: Opened, new: Opened) -> Iterator[Row]:
+    """Modules that become packages, or the other way round, and what takes the place of a namespace, or leaves one there."""
+    before, after = _kinds_of(old), _kinds_of(new)
+    for name in sorted(before.keys() & after.keys()):
+        if before[name] != after[name]:
+            file = new.modules.get(name, old.modules.get(name, ("", "")))[1]
+            reason = f"it was {before[name]}, and becomes {after[name]}: its submodules, and what it imports with a dot, are others"
+            yield Row(name, "", "kind", "RESTART", reason, file)
+
+
+def _kinds_of(side: Opened) -> dict[str, str]:
+    """What can be imported, by name: a module, a package, or a namespace, which is any directory without ``__init__.py``."""
+    found = {}
+    for home in set(side.homes.values()):
+        for path in side.below.get(home, {}):
+            parts = path.split("/")[:-1]
+            for depth in range(1, len(parts) + 1):
+                if not parts[depth - 1].isidentifier():
+                    break
+                found[".".join(parts[:depth])] = "a namespace package"
+    for name, (_, file) in side.modules.items():
+        found[name] = "a package" if file.endswith("/__init__.py") else "a module"
+    return found
 
 
 def _unversioned(old: Opened, new: Opened, name: str) -> Iterator[Row]:

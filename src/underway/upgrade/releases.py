@@ -89,7 +89,10 @@ class Opened:
         found = {}
         for home, name in sorted(owner.items()):
             for path in self.below.get(home, {}):
-                if module := module_name(path):
+                module = module_name(path)
+                if module and (
+                    module not in found or path.endswith("/__init__.py")
+                ):  # before a file beside it of that name
                     found[module] = (name, f"lib/{home}/{path}")
         return found
 

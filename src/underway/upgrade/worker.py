@@ -22,6 +22,7 @@ from . import reach
 from .edit import Edit, World
 from .rules import globals as bindings
 from .rules import modules as rules
+from .rules import running
 from .source import Module, import_source, imported, read
 from .values import Side
 
@@ -100,6 +101,7 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
         edit.check_scopes()
     loads = {name: load for name, edit in edits.items() if (load := _load(edit)) is not None}
     rows += [row for edit in edits.values() for row in edit.rows]
+    rows += running.warnings(edits)
     return {
         "changes": [asdict(row) for row in sorted(rows, key=lambda row: (row.module, row.line, row.definition))],
         "loads": {name: to_json(load) for name, load in loads.items()},

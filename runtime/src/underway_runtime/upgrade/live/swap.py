@@ -225,6 +225,11 @@ def _prepare(instructions: list[Instruction], old: Version, new: Version, magic:
             loaded.append(target)
             problems += targets.mismatches(target)
     removals = [each for each in instructions if isinstance(each, Remove) and each.module in sys.modules]
+    problems += [
+        f"{each.module} is a namespace package in {new.version}"
+        for each in removals
+        if new.spec(each.module) is not None
+    ]
     migrations = list(_migrations(instructions, loaded, old, new))
     problems += guards.of_imports()
     _raise_for([*problems, *_or_collect(partial(_in_the_way, loaded, removals))])

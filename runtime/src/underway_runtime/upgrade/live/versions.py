@@ -46,7 +46,10 @@ class Version:
         loader: Any = spec.loader if spec is not None else None
         code = loader.get_code(module) if hasattr(loader, "get_code") else None
         if spec is None or code is None:
-            raise ImportError(f"{module} of {self.version} has no code: it is missing, or an extension module")
+            what = (
+                "a namespace package" if spec is not None and spec.origin is None else "missing, or an extension module"
+            )
+            raise ImportError(f"{module} of {self.version} has no code: it is {what}")
         return spec, code
 
 
