@@ -176,6 +176,28 @@ def test_all_that_is_wrong_is_said_at_once(wanted: Wanted, tmp_path: Path) -> No
     assert message.count("\n") == 11
 
 
+@pytest.mark.parametrize("name", ["elsewhere", "Else.Where-2", "grouped", "nothing-like-it"])
+def test_build_sdists_may_name_what_this_release_does_not_hold(
+    wanted: Wanted, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Locked for another platform, or in a group that does not ship: nothing is said. Not locked at all: a warning."""
+    root = write_lock(
+        tmp_path,
+        package("here", "here-1.0-py3-none-any.whl")
+        + package("elsewhere", "elsewhere-1.0.tar.gz", lines="marker = \"sys_platform == 'win32'\"")
+        + package("else-where-2", "else_where_2-1.0.tar.gz", lines="marker = \"sys_platform == 'win32'\"")
+        + package("grouped", "grouped-1.0.tar.gz", lines="marker = \"'docs' in dependency_groups\""),
+    )
+
+    lock = read_lock(root, "r", replace(wanted, build_sdists=(name,)))
+
+    assert [each.name for each in lock.packages] == ["here"]
+    warned = [record.getMessage() for record in caplog.records]
+    assert warned == (
+        [f"build-sdists names '{name}', which {lock.path} does not hold"] if name == "nothing-like-it" else []
+    )
+
+
 def test_many_wheels_of_other_platforms_are_told_shortly(wanted: Wanted, tmp_path: Path) -> None:
     """A distribution with a hundred wheels does not fill the screen."""
     files = [f"w-1.0-cp3{minor}-cp3{minor}-win_amd64.whl" for minor in range(10, 30)]

@@ -134,11 +134,6 @@ def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str
     included, request = _interpreter_request(chosen)
     interpreter = find(request, root, project.requires_python)
     lock = _with_sources(read_lock(root, chosen.name, _wanted(chosen, interpreter)), chosen)
-    unknown = set(map(application_name, options["build-sdists"])) - {application_name(p.name) for p in lock.packages}
-    if unknown:
-        raise ProjectError(
-            f"build-sdists names {', '.join(map(repr, sorted(unknown)))}, which {lock.path} does not hold"
-        )
     return Plan(chosen, interpreter, included, lock, place, bool(options["overwrite"]))
 
 
@@ -187,7 +182,8 @@ def _build(planned: Plan, place: Path, kept: Cache, report: Callable[[str], None
     prefer = chosen.options["prefer"]
     staged = make_stage(planned.lock, place / "stage", environment, finisher, prefer, report, out, meanwhile)
     release = release_of(planned, staged, starts_of(planned, staged), place / planned.target.name)
-    homes = outcomes.homes(release.applications)
+    built = {application_name(package.name) for package in planned.lock.packages if package.kind == "sdist"}
+    homes = outcomes.by_contents(release.applications, outcomes.homes(release.applications), built)
     release = replace(
         release,
         applications={

@@ -12,6 +12,7 @@ The lock is the first of these that the project has:
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import tomllib
@@ -29,6 +30,8 @@ from . import cache, sources, uv
 from .errors import ProjectError, listing
 from .pylock import Locked, Wanted, select
 from .words import likely
+
+log = logging.getLogger("underway")
 
 __all__ = ["Lock", "Locked", "Wanted", "read_lock", "workspace_members"]
 
@@ -67,10 +70,10 @@ def read_lock(root: Path, release: str, wanted: Wanted) -> Lock:
     path = next((path for path in (root / f"pylock.{release}.toml", root / "pylock.toml") if path.is_file()), None)
     path = path or _uv_lock(root)
     key = _key(path, root, wanted)
-    packages = _recalled(key)
-    if packages is None:
-        packages, problems = _select(path, root, wanted)
-        if problems:
+    packages, problems = _recalled(key), [*_unknown(path, wanted)]
+    if packages is None or problems:
+        packages, found = _select(path, root, wanted)
+        if problems := [*found, *problems]:
             raise ProjectError(listing(f"{path} can't be installed as it is:", problems))
         _remember(key, packages)
 
@@ -86,6 +89,25 @@ def read_lock(root: Path, release: str, wanted: Wanted) -> Lock:
         packages=tuple(sorted(packages, key=lambda package: package.name)),
         requirements=tuple(requirement for top in tops for requirement in top.requirements(wanted)),
     )
+
+
+def _unknown(path: Path, wanted: Wanted) -> Iterator[str]:
+    """Names in build-sdists that the lock does not hold, where another is meant; any other is a word in the log.
+
+    Several releases may share the option, and a name may be in the lock for other platforms, groups and extras than this
+    release's, as for uv's ``no-binary-package``.
+    """
+    held = {canonicalize_name(name) for name in _NAMES.findall(_read(path))} if wanted.build_sdists else set()
+    for name in wanted.build_sdists:
+        if canonicalize_name(name) in held:
+            continue
+        if meant := likely(name, held):
+            yield f"it has no {name!r}, which build-sdists names{meant}"
+        else:
+            log.warning("build-sdists names %r, which %s does not hold", name, path)
+
+
+_NAMES = re.compile(r"""^\s*name\s*=\s*["']([\w.-]+)["']""", re.MULTILINE)
 
 
 def _select(path: Path, root: Path, wanted: Wanted) -> tuple[list[Locked], list[str]]:

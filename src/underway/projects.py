@@ -5,15 +5,14 @@ from __future__ import annotations
 import keyword
 import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from . import uv
 from .errors import BuildError, ProjectError, listing
+from .held import held
 from .project import LONGEST_NAME, NAME
 
 TEMPLATES = ("service", "stream")
@@ -39,8 +38,7 @@ def make(
     if problems := [*_problems(path, name, module, template, develop)]:
         raise ProjectError(listing(f"there can't be a new project at {path}:", problems))
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=path.parent))
-    try:
+    with held(f".{name}.new-", path.parent) as scratch:
         made = scratch / name
         with as_file(files("underway") / "templates" / "new" / template) as source:
             _copy(source, made, _words(name, module))
@@ -52,8 +50,6 @@ def make(
         if lock:
             _lock(made, develop)
         os.rename(made, path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
 
 

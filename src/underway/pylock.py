@@ -98,12 +98,6 @@ def select(document: Mapping[str, Any], root: Path, wanted: Wanted) -> tuple[lis
                 problems.append(problem)
             else:
                 chosen[package.name] = _locked(package, artefact, table, root)
-    named = {canonicalize_name(str(table.get("name", ""))) for table in tables}
-    problems += [
-        f"it has no {name!r}, which build-sdists names{likely(name, named)}"
-        for name in wanted.build_sdists
-        if canonicalize_name(name) not in named
-    ]
     return list(chosen.values()), problems
 
 

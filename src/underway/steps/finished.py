@@ -32,7 +32,7 @@ from ..interpreters import Interpreter
 from ..release import Application
 from ..stage import Installed
 from ..trees import Entry
-from . import bytecode, scripts, stripping
+from . import buildid, bytecode, scripts, stripping
 from .importable import importable
 
 KIND = "applications"
@@ -152,6 +152,8 @@ class Finisher:
         if self.strip is not False:
             for file in files:
                 stripping.strip_file(file)
+                if not one.origin.startswith("wheel "):  # it was built here
+                    buildid.settle(file)
         records.write(home, one.about.dist_info, [path for path in paths if not path.startswith("../")])
         docstrings = not (isinstance(self.strip, Mapping) and self.strip.get("docstrings"))
         modules = [path for path in new if path.endswith(".py") and not path.startswith("../")]
@@ -175,7 +177,14 @@ def finisher(kept: Cache, interpreter: Interpreter, strip: bool | Mapping[str, b
         *(cache.stamp(interpreter.executable), cache.stamp(interpreter.libpython)),
         *(
             cache.stamp(module)
-            for module in (__file__, bytecode.__file__, scripts.__file__, stripping.__file__, records.__file__)
+            for module in (
+                __file__,
+                buildid.__file__,
+                bytecode.__file__,
+                scripts.__file__,
+                stripping.__file__,
+                records.__file__,
+            )
         ),
     )
     return Finisher(kept, interpreter.executable, interpreter.version, strip, identity, scratch)

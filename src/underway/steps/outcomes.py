@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from underway_runtime.release.directory import ReleaseDirectory
+from underway_runtime.release.directory import ReleaseDirectory, application_directory
 
 from .. import cache
 from ..cache import Cache
@@ -95,6 +95,29 @@ def homes(applications: Mapping[str, Application]) -> dict[str, str]:
         known = together.together(applications)
         cache.remember(key, known, os.environ)
     return dict(known)
+
+
+def by_contents(
+    applications: Mapping[str, Application], homes: Mapping[str, str], built: Collection[str]
+) -> dict[str, str]:
+    """The directories in ``lib``, those of applications that were built from an sdist with a digest of what is in them.
+
+    What builds an sdist is not locked, and may write down when and where it does: of one version there may be several. `homes` are
+    the directories that several share, as `homes` has them.
+    """
+    found = dict(homes)
+    contents = {
+        name: sorted((path, file.sha256) for path, file in entry.files.items())
+        for name in applications
+        if name in built and (entry := entry_of(applications[name])) is not None
+    }
+    for home in {homes.get(name) or name for name in contents}:
+        members = [name for name in applications if (homes.get(name) or name) == home]
+        digest = cache.key("contents", [contents.get(name) for name in sorted(members)])[:8]
+        for name in members:
+            base = homes.get(name) or application_directory(name, applications[name].version)
+            found[name] = f"{base}+{digest}"
+    return found
 
 
 def _is_known(release: Release, placed: Mapping[str, File]) -> bool:

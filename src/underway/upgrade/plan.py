@@ -37,7 +37,14 @@ TIMEOUT = 600.0
 """Seconds that comparing all modules of two releases may take."""
 
 _PROGRAM = """\
-import json, sys
+import json, os, sys
+try:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: what is compared for nobody ends
+except (ImportError, OSError, AttributeError):
+    pass
+if os.getppid() != int(sys.argv[2]):
+    sys.exit(1)
 sys.path[:0] = json.loads(sys.argv[1])
 from underway.upgrade.worker import main
 main()
@@ -169,7 +176,7 @@ def _answer(new: Opened, task: Mapping[str, Any]) -> dict[str, Any]:
     packages = [str(Path(__file__).parents[2]), str(Path(underway_runtime.__file__).parents[1])]
     try:
         done = subprocess.run(
-            [new.place.python, "-I", "-S", "-B", "-c", _PROGRAM, json.dumps(packages)],
+            [new.place.python, "-I", "-S", "-B", "-c", _PROGRAM, json.dumps(packages), str(os.getpid())],
             input=json.dumps(task),
             capture_output=True,
             text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +16,11 @@ from underway_runtime.release.bootscript import Load, Start
 from underway_runtime.release.directory import ReleaseDirectory, VersionDirectory
 from underway_runtime.release.errors import DamagedRelease, UsageError
 from underway_runtime.release.manifest import Entry, Manifest
+
+from ..held import held
+
+SCRATCH = "underway-relup-"
+"""How the directories are called, among temporary files, into which archives are unpacked."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def open_release(path: Path, cleanup: ExitStack) -> Opened:
     What was unpacked goes with `cleanup`. Raises UsageError for what is no release or holds several versions.
     """
     if path.is_file():
-        scratch = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="underway-")))
+        scratch = cleanup.enter_context(held(SCRATCH))
         found = archive.extract(path, scratch / "release")
         return Opened(scratch / "release", found.manifest, found.date, path.absolute().parent)
     path = path.resolve()
