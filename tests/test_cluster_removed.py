@@ -129,6 +129,19 @@ def test_who_is_taken_back_at_once_gets_a_certificate_that_holds(tmp_path: Path)
     assert revocation.reason(shown(given(authority, tmp_path / "host", "gamma")), revocation.read(authority)) is None
 
 
+def test_who_is_out_stays_out_until_he_is_given_a_certificate_again(tmp_path: Path) -> None:
+    """So that who renews all others does not take him back."""
+    authority = tmp_path / "authority"
+    given(authority, tmp_path / "host", "gamma", "10.0.0.7")
+    assert not revocation.is_out(authority, "gamma")
+    revocation.remove(authority, ["10.0.0.7"])
+    assert revocation.is_out(authority, "Gamma")
+    assert not revocation.is_out(authority, "delta")
+
+    given(authority, tmp_path / "host", "gamma", "10.0.0.7")
+    assert not revocation.is_out(authority, "gamma")
+
+
 def test_an_entry_goes_when_all_that_it_is_about_has_ended(tmp_path: Path) -> None:
     """The list does not grow for ever."""
     authority = tmp_path / "authority"

@@ -162,6 +162,15 @@ def expires(directory: Path) -> datetime:
     return x509.load_pem_x509_certificate((directory / CERTIFICATE).read_bytes()).not_valid_after_utc
 
 
+def hosts_in(directory: Path) -> list[str]:
+    """The names and addresses in ``node.pem``. Raises OSError and ValueError."""
+    from cryptography import x509
+
+    certificate = x509.load_pem_x509_certificate((directory / CERTIFICATE).read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(each.value) for each in names if not isinstance(each, x509.UniformResourceIdentifier)]
+
+
 def _builder(subject: Any, issuer: Any, key: Any, valid: timedelta, now: datetime | None = None) -> Any:
     from cryptography import x509
 

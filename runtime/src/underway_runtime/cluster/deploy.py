@@ -36,6 +36,7 @@ from .commands import Installed
 from .copying import Parcel, Store
 from .hosts import Host, address, directory_problems, from_table, from_words, together
 from .interruption import Interrupted, Unfinished, once, own_prefix, sweep
+from .issuing import renew
 from .looking import joining, look
 from .node import STARTING, read_cookie
 from .plan import Look, OnlyPart, Plan, everywhere, failures, named, on
@@ -48,9 +49,17 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     plan = plan_of(options, settings)
     with once(), Ssh(plan.fleet.limits, plan.ssh_config) as ssh:
         try:
-            outcome = _stop(plan, ssh) if options.stop else deploy(plan, ssh)
+            if options.renew or options.revoke:
+                outcome = renew(plan, ssh, options.revoke)
+            else:
+                outcome = _stop(plan, ssh) if options.stop else deploy(plan, ssh)
         except Interrupted as interrupted:
-            raise Unfinished(interrupted, "nothing was started") from None
+            done = (
+                "certificates may be new on some hosts, on others not"
+                if options.renew or options.revoke
+                else "nothing was started"
+            )
+            raise Unfinished(interrupted, done) from None
     if options.json:
         print(json.dumps(outcome, indent=1))
     elif options.stop and not options.quiet and not plan.dry_run:
@@ -69,7 +78,8 @@ def plan_of(options: argparse.Namespace, settings: Settings) -> Plan:
     if options.file and not options.file.endswith(".toml"):
         fleet = replace(built, hosts=fleet.hosts)
     var = VarDirectory(settings.var.path.absolute())
-    if options.stop and not (options.hosts or options.file) and (started := remembered.recall(var)).hosts:
+    others = options.stop or options.renew or options.revoke
+    if others and not (options.hosts or options.file) and (started := remembered.recall(var)).hosts:
         fleet = replace(built, hosts=started.hosts, directory=started.directory)
     problems = [*together(fleet.hosts), *directory_problems(options.directory or "")]
     if problems:

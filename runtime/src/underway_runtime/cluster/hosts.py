@@ -11,6 +11,7 @@ is called. In a table it may say more::
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -42,6 +43,8 @@ class Host:
     user: str | None = None
     port: int | None = None
     """Of SSH; as `user`, None for what its configuration says."""
+    address: str | None = None
+    """Its own in the cluster, where that is not the one that SSH connects to."""
 
     def node(self, release: str) -> str:
         """The full name of its node: ``wordcount_worker@beta``."""
@@ -188,6 +191,8 @@ def _host_problems(made: Any) -> Iterable[str]:
         yield f"{made.user!r} is no user"
     if made.port is not None and not _port(made.port):
         yield f"{made.port!r} is no port"
+    if made.address is not None and not _is_address(made.address):
+        yield f"{made.address!r} is no address"
 
 
 def directory_problems(directory: str) -> list[str]:
@@ -250,6 +255,13 @@ def _listen(value: Any) -> bool:
     try:
         return isinstance(value, str) and bool(address(value))
     except UsageError:
+        return False
+
+
+def _is_address(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(ipaddress.ip_address(value))
+    except ValueError:
         return False
 
 

@@ -15,6 +15,7 @@ from .copying import Store
 from .hosts import PORT, Host, address
 from .plan import Look, Plan, everywhere, own_node, runs_here, status_here
 from .preflight import Facts
+from .reached import believed
 from .transport import Ssh
 
 
@@ -39,6 +40,11 @@ def look(plan: Plan, ssh: Ssh) -> Look:
     """What every host is like. Raises UnderwayError with everything that speaks against this deploy, on any of them."""
     facts, problems = ask(plan, ssh)
     store = Store(Path(plan.here.directory), plan.manifest, Path())
+    for host, each in [*facts.items()] if plan.starts else ():
+        try:
+            facts[host] = believed(each, host, ssh)
+        except ValueError as error:
+            problems.append(f"{host.host}: {error}")
     port, speaks = 0, list[str]()
     if plan.starts and facts:
         try:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from time import monotonic as _now
 
+from ..node import lock
 from ..node.settings import Settings
+from ..release.directory import VarDirectory
 from ..release.errors import DamagedRelease, UnderwayError, UsageError, listing
 from ..release.files import sync_directory, sync_tree
 from ..release.manifest import read
 from ..release.verify import verify
+from . import admission
+
+_TO_TAKE_UP = 20.0
 
 
 def run(mode: str, words: Sequence[str], settings: Settings) -> int:
@@ -27,11 +35,34 @@ def run(mode: str, words: Sequence[str], settings: Settings) -> int:
         case ("certificate", "install", node):
             from . import certificates
 
-            leaf, _, authority = sys.stdin.buffer.read(1 << 20).partition(b"\n\n")
-            certificates.install(settings.var.cluster_node(node).certificates, leaf, authority)
+            leaf, authority, revoked = [*sys.stdin.buffer.read(8 << 20).split(b"\n\n", 2), b"", b"", b""][:3]
+            certificates.install(
+                settings.var.cluster_node(node).certificates, leaf + b"\n", authority + b"\n", revoked.decode() or None
+            )
+            taken_up(settings.var, node, settings.name)
         case _:
             raise UsageError(f"{mode} is asked for by `deploy`, and not so: {' '.join(words)!r}")
     return 0
+
+
+def taken_up(var: VarDirectory, node: str, name: str) -> None:
+    """Return when a node of a cluster that runs obeys the certificate and the list of removed hosts that are in its directory now; at
+    once where it does not run. Raises UnderwayError where it does not obey them in time."""
+    own, wanted, end = (
+        var.cluster_node(node),
+        admission.digest(var.cluster_node(node).certificates),
+        _now() + _TO_TAKE_UP,
+    )
+    while lock.find(own, name) is not None:
+        with suppress(OSError):
+            if own.certificate.read_text(encoding="ascii").strip() == wanted:
+                return
+        if _now() > end:
+            raise UnderwayError(
+                f"{node} runs, and has not taken up its new certificate and the list of removed hosts within {_TO_TAKE_UP:g} s: its log"
+                " says why, or it is of an older version; a restart takes them up"
+            )
+        time.sleep(0.1)
 
 
 def place(settings: Settings, directory: Path, release_id: str) -> None:

@@ -6,7 +6,7 @@
 
 What is said of a host or an address is when it was removed: certificates for it that were made until then are refused, also by
 those that run, which end what connections they have; one that is made later is a new one, for a host that was taken back. An entry
-goes when all certificates that it is about have ended.
+goes when all certificates that it is about have ended. Who deploys has ``issued.json`` too: what is in the certificates of each host.
 """
 
 from __future__ import annotations
@@ -73,17 +73,24 @@ def name(host: str) -> str:
 
 def issued(authority: Path) -> dict[str, list[str]]:
     """All names and addresses in the certificates that each host was given. Raises ConfigError."""
-    return {host: list(map(str, names)) for host, names in _table(authority / _ISSUED, "issued", (list,)).items()}
+    return {host: list(map(str, given["names"])) for host, given in _given(authority).items()}
 
 
 def remember(authority: Path, given: Mapping[str, Iterable[str]]) -> None:
     """Note what is in certificates before they are given. Raises ConfigError and OSError."""
     with _locked(authority):
-        known = issued(authority)
+        known = _given(authority)
         for host, names in given.items():
-            known[name(host)] = sorted({*known.get(name(host), ()), *map(name, names)})
+            all_names = sorted({*known.get(name(host), {}).get("names", ()), *map(name, names)})
+            known[name(host)] = {"names": all_names, "at": max(time.time(), earliest(authority, names))}
         text = json.dumps({"format": _FORMAT, "issued": dict(sorted(known.items()))}, indent=1)
         replace(authority / _ISSUED, f"{text}\n", 0o600)
+
+
+def is_out(authority: Path, host: str) -> bool:
+    """Whether a host was removed, and not taken back since. Raises ConfigError."""
+    removed, given = read(authority).get(name(host)), _given(authority).get(name(host), {})
+    return removed is not None and removed >= float(given.get("at", removed))
 
 
 def remove(authority: Path, hosts: Iterable[str], now: float | None = None) -> list[str]:
@@ -111,6 +118,11 @@ def earliest(authority: Path, hosts: Iterable[str]) -> float:
     """When a certificate for these hosts has to be made at the earliest, so that it is not one that was refused."""
     revoked = read(authority)
     return max((revoked[name(host)] + 1 for host in hosts if name(host) in revoked), default=0.0)
+
+
+def _given(authority: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = _table(authority / _ISSUED, "issued", (dict,))
+    return found
 
 
 def _is_address(host: str) -> bool:

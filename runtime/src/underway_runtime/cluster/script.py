@@ -31,6 +31,8 @@ Usage: cluster MODE COMMAND [OPTIONS]
     MODE   run COMMAND...                   any other command of bin/{name}, for such a node
     deploy [HOST[:TAG,TAG]...] [-f FILE]    copies the release to hosts, starts workers there and the master here
     deploy --stop                           stops them
+    deploy --renew                          gives them new certificates while they run
+    deploy --revoke HOST                    takes a host out: every other node refuses it at once
     help [MODE]                             the options of a mode
 
     -a, --application-version               name and version of the release
@@ -207,6 +209,14 @@ def _deploy_parser() -> argparse.ArgumentParser:
     parser.add_argument("-m", "--mode", default="start", choices=["start", "start_iex", "daemon", "daemon_iex"])
     parser.add_argument("-s", "--stop", action="store_true", help="stop the nodes instead")
     parser.add_argument("--copy-only", action="store_true", help="start nothing")
+    parser.add_argument("--renew", action="store_true", help="give nodes new certificates instead, also those that run")
+    parser.add_argument(
+        "--revoke",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="refuse HOST everywhere from now on, and renew the others",
+    )
     parser.add_argument(
         "--directory", metavar="DIR", help="of the release on the hosts; default its name, below the home"
     )

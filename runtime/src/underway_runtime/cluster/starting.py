@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -15,8 +13,9 @@ from typing import NoReturn
 from ..release.errors import UndoneError, listing
 from . import commands, remembered
 from .answers import Answer
-from .hosts import Host, address
+from .hosts import Host
 from .interruption import Interrupted
+from .issuing import certify
 from .looking import ask, bracketed, listening, to_start
 from .plan import (
     Look,
@@ -93,38 +92,6 @@ def _join(plan: Plan, ssh: Ssh, facts: Look, begun: list[Host], names: list[str]
     commit(plan, ssh, {host: facts[host] for host in begun})
     again = "; what --deploy says is not evaluated again" if plan.settings.deploy else ""
     plan.tell(f"{len(names)} workers have joined {own_node(plan)}, which runs already{again}")
-
-
-def certify(plan: Plan, ssh: Ssh, facts: Look, listen: str) -> None:
-    """Give every node a certificate of this cluster's authority, whose key stays here. Raises OnlyPart.
-
-    The key of a node is made where it runs, and stays there.
-    """
-    if importlib.util.find_spec("cryptography") is None:
-        return  # `look` has seen that nothing leaves this machine
-    from . import certificates
-
-    authority = plan.var.authority
-    if not plan.dry_run:
-        certificates.make_authority(authority, plan.here.name)
-
-    def give(host: Host) -> Answer:
-        there, node = plan.there(facts[host]), plan.node(host)
-        names = [*dict.fromkeys(name for name in (host.host.strip("[]"), facts[host].address) if name)]
-        asked = on(plan, ssh, host, commands.request(there, node, names[0]))
-        if asked.status or plan.dry_run:
-            return asked
-        leaf = certificates.sign(authority, asked.output.encode(), hosts=names, role=host.role)
-        both = leaf.rstrip() + b"\n\n" + (authority / "ca.pem").read_bytes()
-        return on(plan, ssh, host, commands.certify(there, node), feed=both)
-
-    if failed := failures(everywhere(plan, ssh, plan.hosts, give)):
-        raise OnlyPart(listing("certificates could not be given to every host; nothing was started:", named(failed)))
-    if plan.master is None and not plan.dry_run:
-        own, host = plan.var.cluster_node(own_node(plan)).certificates, address(listen)[0].strip("[]")
-        asked = certificates.request(own, host)
-        leaf = certificates.sign(authority, asked, hosts=[host, socket.gethostname()], role="master")
-        certificates.install(own, leaf, (authority / "ca.pem").read_bytes())
 
 
 def stop(plan: Plan, ssh: Ssh) -> dict[str, object]:

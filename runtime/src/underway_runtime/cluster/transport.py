@@ -89,6 +89,21 @@ class Ssh:
         for process in list(self._running):
             process.kill()
 
+    def dials(self, host: Host) -> str:
+        """The name or address that stands for a host in the user's configuration, and is connected to."""
+        try:
+            done = subprocess.run(
+                [*self._base(host), "-G", "--", host.host.strip("[]")],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=self._limits.connect,
+            )
+        except subprocess.TimeoutExpired:
+            return host.host.strip("[]")
+        found = [line.partition(" ")[2] for line in done.stdout.splitlines() if line.startswith("hostname ")]
+        return found[0] if found else host.host.strip("[]")
+
     def _base(self, host: Host) -> list[str]:
         pulse = max(1, int(self._limits.connect / 3))
         options = {

@@ -1,0 +1,132 @@
+"""Certificates for the nodes of a cluster, and who has one no more: what a deploy gives, and what it brings to nodes that run.
+
+Names and addresses in a certificate are those that the deploying machine saw, or was told by its user; see `reached`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..release.errors import UnderwayError, listing
+from . import admission, commands, receiving, revocation
+from .answers import Answer
+from .hosts import Host, address
+from .looking import ask
+from .plan import Look, OnlyPart, Plan, everywhere, failures, named, on, own_node
+from .preflight import Facts
+from .reached import believed
+from .transport import Ssh
+
+
+def certify(plan: Plan, ssh: Ssh, facts: Look, listen: str) -> None:
+    """Give every node a certificate of this cluster's authority, whose key stays here. Raises OnlyPart.
+
+    The key of a node is made where it runs, and stays there.
+    """
+    if importlib.util.find_spec("cryptography") is None:
+        return  # `look` has seen that nothing leaves this machine
+    from . import certificates
+
+    if not plan.dry_run:
+        certificates.make_authority(plan.var.authority, plan.here.name)
+    if failed := failures(everywhere(plan, ssh, plan.hosts, _giving(plan, ssh, facts))):
+        raise OnlyPart(listing("certificates could not be given to every host; nothing was started:", named(failed)))
+    if plan.master is None and not plan.dry_run:
+        _give_here(plan, [address(listen)[0].strip("[]"), socket.gethostname()])
+
+
+def renew(plan: Plan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any]:
+    """Give every node a new certificate and the list of removed hosts, to which `gone` are added; those that run take both up. Who was
+    removed before gets none: a deploy takes a host back.
+
+    Raises UnderwayError, and nothing was changed, where there is no authority or one of `gone` was never given a certificate;
+    OnlyPart with each node that does not have them, or does not obey them.
+    """
+    from . import certificates
+
+    authority = plan.var.authority
+    if not (authority / certificates.CA_KEY).exists():
+        raise UnderwayError(f"there is no authority in {authority}; it is where the cluster was deployed from")
+    removed = revocation.remove(authority, gone) if gone and not plan.dry_run else []
+    if removed:
+        plan.tell(f"certificates for {', '.join(removed)} are refused, by every node that has the list")
+    named_out = {*map(revocation.name, gone), *removed}
+
+    def is_out(host: Host) -> bool:
+        own = revocation.name(host.host.strip("[]"))
+        return own in named_out or revocation.is_out(authority, own)
+
+    staying = tuple(host for host in plan.hosts if not is_out(host))
+    plan = replace(plan, fleet=replace(plan.fleet, hosts=staying))
+    found, problems = ask(plan, ssh)
+    facts = dict[Host, Facts]()
+    for host, each in found.items():
+        try:
+            facts[host] = _with_release(plan, believed(each, host, ssh))
+        except ValueError as error:
+            problems.append(f"{host.host}: {error}")
+    problems += named(failures(everywhere(plan, ssh, facts, _giving(plan, ssh, facts))))
+    try:
+        own = plan.var.cluster_node(own_node(plan)).certificates
+        if plan.master is None and (own / admission.CERTIFICATE).exists() and not plan.dry_run:
+            _give_here(plan, certificates.hosts_in(own))
+            receiving.taken_up(plan.var, own_node(plan), plan.here.name)
+    except UnderwayError as error:
+        problems.append(f"here: {error}")
+    if problems:
+        heading = "not every node has a new certificate and the list of removed hosts, and obeys them:"
+        raise OnlyPart(listing(heading, problems) + "\nthe same command goes on where this ended")
+    plan.tell(f"{len(facts)} hosts have new certificates; nodes that run have taken them up")
+    return {"renewed": [plan.node(host) for host in facts], "removed": removed}
+
+
+def _giving(plan: Plan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]:
+    """What gives one host its certificate and the list."""
+    from . import certificates
+
+    authority = plan.var.authority
+    names = {host: _names(host, facts[host], ssh) for host in facts}
+    if not plan.dry_run:
+        revocation.remember(authority, {host.host.strip("[]"): names[host] for host in facts})
+
+    def give(host: Host) -> Answer:
+        there, node = plan.there(facts[host]), plan.node(host)
+        asked = on(plan, ssh, host, commands.request(there, node, names[host][0]))
+        if asked.status or plan.dry_run:
+            return asked
+        leaf = certificates.sign(authority, asked.output.encode(), hosts=names[host], role=host.role)
+        parts = leaf.strip(), (authority / admission.CA).read_bytes().strip(), _list(authority).encode()
+        return on(plan, ssh, host, commands.certify(there, node), feed=b"\n\n".join(parts))
+
+    return give
+
+
+def _give_here(plan: Plan, hosts: Sequence[str]) -> None:
+    """The same for the master on this machine."""
+    from . import certificates
+
+    authority, own = plan.var.authority, plan.var.cluster_node(own_node(plan)).certificates
+    revocation.remember(authority, {hosts[0]: hosts})
+    leaf = certificates.sign(authority, certificates.request(own, hosts[0]), hosts=hosts, role="master")
+    certificates.install(own, leaf, (authority / admission.CA).read_bytes(), _list(authority))
+
+
+def _list(authority: Any) -> str:
+    return revocation.dump(revocation.read(authority))
+
+
+def _names(host: Host, facts: Facts, ssh: Ssh) -> list[str]:
+    """What is in the certificate of a host: what its user calls it, what that stands for, and its address."""
+    return [*dict.fromkeys(name for name in (host.host.strip("[]"), ssh.dials(host), facts.address) if name)]
+
+
+def _with_release(plan: Plan, facts: Facts) -> Facts:
+    if facts.releases.get(plan.here.version) != plan.manifest.release_id:
+        raise ValueError(
+            f"{plan.here.name}-{plan.here.version} of here is not there; `deploy --copy-only` brings it, and starts nothing"
+        )
+    return facts
