@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from node_helpers import MakeNode, Node, read_until, recorder
+from node_helpers import MakeNode, Node, read_until, recorder, terminate
 from underway_runtime.keeper.logs import Log
+from underway_runtime.node import log_files
 from underway_runtime.node.settings import Logs, from_environ
 
 NEVER = 0.0
@@ -143,6 +146,40 @@ def test_what_runs_in_the_foreground_has_no_log(node: Node) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert f"there is no log in {node.var}/log: hello (pid {process.pid}) runs in the foreground" in done.stderr
+
+
+def test_under_systemd_the_journal_is_named(node: Node) -> None:
+    """By the unit that the process is in; here it is put into a control group of that name, as systemd does."""
+    for place in (Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup")):
+        group = place / f"underway-{os.getpid()}.service"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        break
+    else:
+        pytest.skip("needs the right to make a control group")
+    try:
+        enter = f'echo $$ >{group}/cgroup.procs && exec "$0" start'
+        process = subprocess.Popen(
+            ["sh", "-c", enter, str(node.command)], env=node.environ, stdout=subprocess.PIPE, text=True
+        )
+        node.processes.append(process)
+        read_until(process.stdout, "start one")
+
+        done = node.run("logs")
+
+        assert f"and its output is in the journal: journalctl -u {group.name}\n" in done.stderr
+        assert terminate(process)[0] == 0
+    finally:
+        for pid in (group / "cgroup.procs").read_text().split():  # of a test that has failed
+            (group.parent / "cgroup.procs").write_text(pid)
+        group.rmdir()
+
+
+def test_the_words_for_a_journal_are_true() -> None:
+    """What the docstring shows: services of the system and of a user, and what is no service."""
+    assert doctest.testmod(log_files).failed == 0
 
 
 def test_no_log_is_a_sentence(node: Node) -> None:

@@ -31,7 +31,6 @@ _PAUSE = 0.2
 """Seconds after which a log that is followed is looked at again."""
 _FOLLOWED = 10
 """Lines with which following begins."""
-_UNIT = re.compile(r"/([^/]+\.service)(?:/|$)")
 
 
 def run(settings: Settings, lines: str | None, *, follow: bool = False) -> int:
@@ -238,15 +237,32 @@ def _elsewhere(settings: Settings) -> str:
         if running is None:
             return ""
         words = _proc(running.pid, "cmdline").split(b"\0")
-        unit = _UNIT.search(_proc(running.pid, "cgroup").decode(errors="replace"))
+        journal = journal_of(_proc(running.pid, "cgroup").decode(errors="replace"))
     except (OSError, UnderwayError):
         return ""
     if b"daemon" in words[-4:]:
         return ""
-    where = (
-        f"its output is that of {unit[1]}: journalctl -u {unit[1]}" if unit else "its output is where it was started"
-    )
-    return f"{settings.name} (pid {running.pid}) runs in the foreground, and {one_line(where)}"
+    where = f"in the journal: {one_line(journal)}" if journal else "where it was started"
+    return f"{settings.name} (pid {running.pid}) runs in the foreground, and its output is {where}"
+
+
+def journal_of(cgroups: str) -> str:
+    """How the output of a service of systemd's is shown, by the control groups of its process; "" where it is none.
+
+    >>> journal_of("4:memory:/\\n0::/system.slice/chat.service\\n")
+    'journalctl -u chat.service'
+    >>> journal_of("0::/user.slice/user-1000.slice/user@1000.service/app.slice/chat.service")
+    'journalctl --user -u chat.service'
+    >>> journal_of("0::/user.slice/user-1000.slice/user@1000.service/tmux.scope"), journal_of("0::/")
+    ('', '')
+    """
+    for line in cgroups.splitlines():
+        *above, last = line.split("/")
+        while above and not last.endswith((".service", ".scope", ".slice")):
+            last = above.pop()  # a group that the service has made below its own
+        if last.endswith(".service") and not last.startswith("user@"):
+            return f"journalctl {'--user ' if any(each.startswith('user@') for each in above) else ''}-u {last}"
+    return ""
 
 
 def _proc(pid: int, name: str) -> bytes:
