@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_helpers import MakeNode, Node, eventually, read_until, recorder, terminate
+from node_helpers import MakeNode, Node, eventually, once_ready, read_until, recorder, terminate
 from underway_runtime.release import ledger
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
 from underway_runtime.release.errors import BusyError, DamagedRelease
@@ -151,3 +151,22 @@ def test_what_a_ledger_says_there_is_looked_at(tmp_path: Path, left: object) -> 
     else:
         with pytest.raises(DamagedRelease, match="can't be read"):
             ledger.recorded(host.var)
+
+
+def test_a_service_that_fails_again_and_again_is_told_the_way(make: MakeNode) -> None:
+    """While its keeper waits before the next start nothing can hand over: stop, and the same command once more."""
+    dies = "asyncio.get_running_loop().call_soon(__import__('os')._exit, 3)"
+    node = make(recorder("one", start=once_ready(dies)))
+    add_sealed(node, "2", recorder("one"))
+    (node.version / "heart").write_text('{"restarts": 5, "within": 60, "delay": 60}')
+    assert node.run("daemon").returncode == 0
+    eventually(lambda: "is started again in" in node.run("logs").stdout, "the keeper waits")
+
+    done = node.run("upgrade", "2")
+
+    assert done.returncode == 1
+    assert "`hello stop` ends that, and the same upgrade then makes 2 the one that boots" in done.stderr
+    assert states(node) == {"1": "permanent", "2": "unpacked"}
+    assert node.run("stop").returncode == 0
+    assert node.run("upgrade", "2").returncode == 0
+    assert node.run("version").stdout == "hello 2\n"

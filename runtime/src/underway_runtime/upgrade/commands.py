@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..node import events, lock
-from ..node.control.client import NotRunning, Place, check_directory, connect
+from ..node.control.client import NotAnswering, NotRunning, Place, check_directory, connect
 from ..node.control.successor import hand_over
 from ..node.settings import Settings, from_environ
 from ..release import command_line, ledger, names
@@ -205,7 +205,13 @@ def _upgrade(handler: Handler, options: Options, environ: Mapping[str, str]) -> 
         raise UnderwayError("\n".join(lines(checked)))
     if checked["outcome"] == "start":
         return {**handlers.make_permanent(handler, version, again=options.again), **believed}
-    outcome = install(handler, place, version, again=options.again, at_least=options.at_least, fresh=options.fresh)
+    try:
+        outcome = install(handler, place, version, again=options.again, at_least=options.at_least, fresh=options.fresh)
+    except NotAnswering as error:
+        raise UnderwayError(
+            f"{error} Nothing has changed. Where it fails again and again, `{place.prog} stop` ends that, and the same upgrade then"
+            f" makes {version} the one that boots"
+        ) from None
     if outcome["changed"]:
         stand(handler, place, outcome)
     _commit(handler, place, version)

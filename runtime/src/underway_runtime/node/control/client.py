@@ -32,6 +32,10 @@ class Denied(UnderwayError):
     """The node answers, and does not do what it is asked for; or it is not to be asked. Nothing has changed."""
 
 
+class NotAnswering(UnderwayError):
+    """There may be a node, or there is to be one: who asked was kept waiting."""
+
+
 class Place:
     """Where the release of this command is, as the launcher says."""
 
@@ -80,7 +84,7 @@ class Connection:
         except frames.BadFrame as error:
             raise UnderwayError(f"what listens for {self._name} is no node of it: {error}") from None
         except TimeoutError:
-            raise UnderwayError(f"{self._name} does not answer; is it being restarted?") from None
+            raise NotAnswering(f"{self._name} does not answer; is it being restarted?") from None
         except OSError as error:
             raise self._gone(error) from None
         message = answers.taken(message)
