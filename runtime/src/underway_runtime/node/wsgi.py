@@ -141,6 +141,9 @@ class _Waitress:
                     self._drained.set_result(self._drain(self._drain_within))
             self._refuse()
             self._turn_until(lambda: not self._busy(), self._stop_within)
+            for each in self._objects("requests"):
+                each.half_closed, each.will_close = True, False
+                each.handle_close()  # what its thread writes next ends what it iterates over, as a client that has gone does
         finally:
             with self._waking:
                 self.close()
