@@ -18,7 +18,7 @@ from underway_runtime.keeper.sockets import Sockets, reason
 from underway_runtime.node import cookie, listen, lock
 from underway_runtime.node.listen import Listeners
 from underway_runtime.node.settings import Settings, from_environ, heart
-from underway_runtime.release import files
+from underway_runtime.release import addresses, files
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.release.errors import BootError, ConfigError, DamagedRelease, UnderwayError, UsageError
 
@@ -263,7 +263,7 @@ def test_a_cookie_that_is_not_there_is_one_clear_error(
 # ---------------------------------------------------------------------------------------------------------- sockets
 
 
-def bind(addresses: Sequence[str], held: Sockets | None = None, umask: int = 0o022, node: int = 1) -> Listeners:
+def bind(addresses: Sequence[str], held: Sockets | None = None, node: int = 1) -> Listeners:
     """What a node does, with the keeper's half in this process."""
     held = held or Sockets()
 
@@ -276,7 +276,7 @@ def bind(addresses: Sequence[str], held: Sockets | None = None, umask: int = 0o0
                 outcomes.append(reason(error))
         return outcomes
 
-    return listen.bind(addresses, ask, lambda asked: held.close(asked, node, keep=False), umask)
+    return listen.bind(addresses, ask, lambda asked: held.close(asked, node, keep=False))
 
 
 def test_addresses_are_bound_and_shown_as_they_are_written(tmp_path: Path) -> None:
@@ -284,14 +284,14 @@ def test_addresses_are_bound_and_shown_as_they_are_written(tmp_path: Path) -> No
     listeners = bind(["tcp://127.0.0.1:0", f"unix://{tmp_path}/s"])
 
     port = listeners.sockets[0].getsockname()[1]
-    assert listeners.addresses == (f"tcp://127.0.0.1:{port}", f"unix://{tmp_path}/s")
+    assert listeners.addresses == (f"tcp://127.0.0.1:{port}", f"unix://{tmp_path}/s (mode 0666)")
     listeners.close()
     assert not (tmp_path / "s").exists()
 
 
 def test_an_ipv6_address_is_written_in_brackets() -> None:
     """As in a URL."""
-    assert listen.host_and_port("tcp://[::1]:8000") == ("::1", 8000)
+    assert addresses.host_and_port("tcp://[::1]:8000") == ("::1", 8000)
 
 
 def test_a_name_is_every_address_that_it_has() -> None:
@@ -326,7 +326,7 @@ def test_all_addresses_are_bound_or_none(tmp_path: Path) -> None:
         f"  - tcp://127.0.0.1:{port}: Address already in use",
         f"  - http://localhost:80: {rule}",
         f"  - tcp://:80: {rule}",
-        "  - unix://s: a socket file is unix:///its/absolute/path",
+        "  - unix://s: a socket file is unix:///its/absolute/path, with ?mode=0660&group=NAME where that matters",
     ]
     assert not (tmp_path / "s").exists()
 
@@ -418,9 +418,9 @@ def test_a_socket_file_may_be_anywhere_and_has_the_mode_that_was_asked_for(tmp_p
     path = deep / "socket"
     assert len(str(path)) > 200
 
-    listeners = bind([f"unix://{path}"], umask=0o177)
+    listeners = bind([f"unix://{path}?mode=600"])
 
-    assert listeners.addresses == (f"unix://{path}",)
+    assert listeners.addresses == (f"unix://{path} (mode 0600)",)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with pytest.raises(BootError, match="another process listens there"):
         bind([f"unix://{path}"])

@@ -93,7 +93,7 @@ def test_asgi_serves_http_and_websocket_over_tcp_and_a_socket_file(make: MakeNod
     line = read_until(process.stderr, r"listening on .*tcp://127\.0\.0\.1:(\d+)")
     port = int(line[1])
 
-    assert line.string == f"chat 1.0: listening on tcp://127.0.0.1:{port}, unix://{path}\n"
+    assert line.string == f"chat 1.0: listening on tcp://127.0.0.1:{port}, unix://{path} (mode 0666)\n"
     assert get(over(port)) == "hello"
     assert get(Unix(path)) == "hello"
     with connect(f"ws://127.0.0.1:{port}/room") as websocket:
@@ -193,7 +193,7 @@ def test_the_configuration_reaches_the_server(make: MakeNode) -> None:
     assert answer.getheader("x-served-by") == "hello"
     assert "error: chat could not start: `server` of chat is not what uvicorn takes: " in unknown.stderr
     assert "hedaers" in unknown.stderr
-    assert "`server` of chat can't set port; `listen` says where it listens" in ours.stderr
+    assert "`server` of chat can't set port: `listen` says where it listens" in ours.stderr
 
 
 def test_a_release_without_uvicorn_says_what_to_add(make: MakeNode) -> None:

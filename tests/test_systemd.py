@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -254,6 +255,7 @@ def test_sockets_of_systemd_are_used_where_their_addresses_are_ours(make: MakeNo
     file = socket.socket(socket.AF_UNIX)
     file.bind(str(path))
     file.listen()
+    mode = f"{stat.S_IMODE(path.stat().st_mode):04o}"
     other = socket.create_server(("127.0.0.1", 0))
     addresses = [f"tcp://127.0.0.1:{tcp.getsockname()[1]}", f"unix://{path}"]
     node = make(App("web", UVICORN, {"asgi": "web:app", "listen": addresses}), libraries=("uvicorn",))
@@ -272,7 +274,10 @@ def test_sockets_of_systemd_are_used_where_their_addresses_are_ours(make: MakeNo
     for number in high:
         os.close(number)
 
-    assert read_until(process.stderr, "listening").string == f"web 1.0: listening on {', '.join(addresses)}\n"
+    assert (
+        read_until(process.stderr, "listening").string
+        == f"web 1.0: listening on {', '.join(addresses)} (mode {mode})\n"
+    )
     port = other.getsockname()[1]
     assert read_until(process.stderr, ".").string == f"hello does not listen on tcp4:127.0.0.1:{port} any more\n"
     for each in waiting:

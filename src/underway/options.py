@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from underway_runtime.cluster import hosts
-from underway_runtime.release import gates
+from underway_runtime.release import addresses, gates
 from underway_runtime.release.bootscript import MODES
 
 from .release import STEPS
@@ -47,15 +46,7 @@ def _references(value: Any) -> bool:
 
 
 def _address(value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        url = urlsplit(value)
-        if url.scheme == "tcp":
-            return bool(url.hostname) and url.port is not None and not url.path
-        return url.scheme == "unix" and not url.netloc and url.path.startswith("/")
-    except ValueError:
-        return False
+    return isinstance(value, str) and not addresses.problem_of(value)
 
 
 def _addresses(value: Any) -> bool:
@@ -107,7 +98,11 @@ OPTIONS: Mapping[str, Option] = {
     "wsgi": Option('a WSGI application, "module:attribute"', _reference),
     "main": Option('a function, "module:function"', _reference),
     "args": Option("a list of strings", _texts, []),
-    "listen": Option('a list of addresses, "tcp://127.0.0.1:8000" or "unix:///run/chat.sock"', _addresses, []),
+    "listen": Option(
+        'a list of addresses, "tcp://127.0.0.1:8000" or "unix:///run/chat.sock?mode=0660&group=www-data"',
+        _addresses,
+        [],
+    ),
     "applications": Option(f"a table of application = mode, each mode one of {', '.join(MODES)}", _modes, {}),
     "appup": Option("the path of a Python file that makes an `appup`", _text),
     "build-env": Option("a list of environment variables that config/config.py may read", _texts, []),

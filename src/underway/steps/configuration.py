@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from underway_runtime.node.config import FORMAT, MISSING, Values, lookup
+from underway_runtime.release import server_options
 from underway_runtime.release.directory import ReleaseDirectory
+from underway_runtime.release.errors import listing
 
 from ..applications import owner_of
 from ..errors import ProjectError
@@ -76,8 +78,19 @@ def make_sys_config(release: Release, configured: Evaluated | Values) -> Path:
     validate-compile-env is false. With providers it also holds the trigger that makes the boot run them: their names, what
     their ``init`` returned, and the options reboot-system-after-config, start-distribution-during-config and
     prune-runtime-sys-config-after-boot. After ``Mix.Release.make_sys_config/3``.
+
+    Raises ProjectError listing what is configured for web servers that the release takes over.
     """
     known = configured if isinstance(configured, Evaluated) else Evaluated(configured)
+    problems = [
+        problem
+        for application in release.applications.values()
+        for problem in server_options.problems_of(
+            application.name, application.start, known.values.get(application.name, {}).get("server", {})
+        )
+    ]
+    if problems:
+        raise ProjectError(listing("the configuration is not what the applications ask for:", problems))
     document: dict[str, Any] = {"format": FORMAT, "config": known.values}
     if (environment := release.options.get("env", "prod")) != "prod":
         document["environment"] = environment

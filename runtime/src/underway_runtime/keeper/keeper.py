@@ -389,6 +389,8 @@ class Keeper:
         self._ready = True
         self.timers.pop("watchdog", None)
         assert self.node is not None
+        for text in self.holdings.sockets.permit(self.node.pid):
+            self.say(f"{self.name}: who may connect to {text}")
         for text in self.holdings.sockets.close_unasked(self.node.pid):
             self.say(f"{self.name} does not listen on {text.replace(' ', ':')} any more")
         self.systemd.tell("READY=1", f"MAINPID={os.getpid()}", f"STATUS={line}")

@@ -29,10 +29,27 @@ class Held:
         """The pids of the nodes that have it."""
         self.first = 0
         """That of the node for which it was bound."""
+        self.permissions = (0, -1)
+        """The mode and group of its file."""
+        self.wanted: dict[int, tuple[int, int]] = {}
+        """Those that a node has asked for, by its pid."""
         self.ended = False
         """Whether it listens no more, and can't again."""
         self._path = path
         self._identity = _identity(path) if path else None
+
+    def permit(self, node: int) -> str:
+        """Give its file the mode and group that the node, which serves from now on, has asked for; returns why not."""
+        wanted = self.wanted.get(node, self.permissions)
+        if not self._path or wanted == self.permissions:
+            return ""
+        self.permissions = wanted
+        try:
+            if _identity(self._path) == self._identity:
+                _permit(self._path, *wanted)
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
 
     def listen_again(self) -> str:
         """Some process that has it has called shutdown, which ends it for all; returns why it can't be undone."""
@@ -71,6 +88,7 @@ class Sockets:
         """This node has ended."""
         for held in self._held:
             held.given.discard(node)
+            held.wanted.pop(node, None)
 
     def drop(self, node: int) -> None:
         """This node has ended, and nobody is to follow it: what was bound for it alone goes."""
@@ -82,23 +100,29 @@ class Sockets:
     def give(self, asked: str, node: int) -> _socket.socket:
         """The socket for what a node asks for, which listens. Raises OSError, or ValueError with what is in the way."""
         kind, _, rest = asked.partition(" ")
-        mode, path = 0, ""
+        mode, gid, path = 0, -1, ""
         if kind == "unix":
-            octal, _, path = rest.partition(" ")
-            mode = int(octal, 8)
+            permissions, _, path = rest.partition(" ")
+            octal, _, group = permissions.partition(":")
+            mode, gid = int(octal, 8), int(group or -1)
         key = f"unix {path}" if path else asked
         for ended in [held for held in self._held if held.key == key and held.ended]:
             ended.close()
             self._held.remove(ended)
         held = next((held for held in self._held if held.key == key and node not in held.given), None)
         if held is None:
-            socket = _bind_file(path, mode) if path else _bind_tcp(kind, rest.split())
+            socket = _bind_file(path, mode, gid) if path else _bind_tcp(kind, rest.split())
             held = Held(key, socket, path=path)
-            held.first = node
+            held.first, held.permissions = node, (mode, gid)
             self._held.append(held)
             socket.listen(_BACKLOG)
         held.given.add(node)
+        held.wanted[node] = (mode, gid)
         return held.socket
+
+    def permit(self, node: int) -> list[str]:
+        """Let connect to socket files who may, by this node; what could not be done."""
+        return [f"{held.key.partition(' ')[2]}: {why}" for held in self._held if (why := held.permit(node))]
 
     def listening(self) -> list[int]:
         """Their descriptors: a hangup there is the end of listening."""
@@ -159,10 +183,10 @@ def _bind_tcp(kind: str, target: list[str]) -> _socket.socket:
     return socket
 
 
-def _bind_file(path: str, mode: int) -> _socket.socket:
+def _bind_file(path: str, mode: int, gid: int) -> _socket.socket:
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     directory = -1
-    umask = os.umask(0o777 & ~mode)
+    umask = os.umask(0o777 if gid >= 0 else 0o777 & ~mode)  # nobody can connect before the group is that one
     try:
         short = path
         if len(os.fsencode(path)) > _PATH_LIMIT:
@@ -172,6 +196,12 @@ def _bind_file(path: str, mode: int) -> _socket.socket:
         _remove_stale(short)
         socket.setblocking(False)
         socket.bind(short)
+        if gid >= 0:
+            try:
+                _permit(short, mode, gid)
+            except BaseException:
+                os.unlink(short)
+                raise
     except BaseException:
         socket.close()
         raise
@@ -180,6 +210,19 @@ def _bind_file(path: str, mode: int) -> _socket.socket:
         if directory >= 0:
             os.close(directory)
     return socket
+
+
+def _permit(path: str, mode: int, gid: int) -> None:
+    """Set the group and mode of a socket file, and of nothing that a link in its place leads to."""
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            raise ValueError("another file has taken its place")
+        itself = f"/proc/self/fd/{descriptor}"
+        os.chown(itself, -1, gid)
+        os.chmod(itself, mode)
+    finally:
+        os.close(descriptor)
 
 
 def _remove_stale(path: str) -> None:

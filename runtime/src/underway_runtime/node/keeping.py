@@ -48,8 +48,6 @@ class Keeping:
         """Of the handover, where this node is the successor of one that runs."""
         self._stop_timeout = STOP_TIMEOUT
         self._document: dict[str, object] = {}
-        self._umask = os.umask(0o077)
-        os.umask(self._umask)
         os.register_at_fork(after_in_child=self._let_go)  # a child would keep the lock of a node that is gone
         threading.Thread(target=self._read, name="keeper", daemon=True).start()
 
@@ -118,7 +116,7 @@ class Keeping:
 
     def bind(self, addresses: Sequence[str]) -> Listeners:
         """Sockets that listen at these addresses. Raises BootError when there is one that can't be had."""
-        return bind_through(addresses, self._sockets, lambda asked: self._tell("closed", *asked), self._umask)
+        return bind_through(addresses, self._sockets, lambda asked: self._tell("closed", *asked))
 
     def listen_on(self, path: Path, mode: int = 0o600) -> socket.socket:
         """A socket file of the node's own, with these permissions from its first moment on, at any path.

@@ -1,24 +1,17 @@
-"""Listening sockets: addresses as configured, and the sockets for them, which the keeper binds and holds.
-
-=============================  ===========================================================================
-``tcp://127.0.0.1:8000``       an address and port; port 0 takes a free one
-``tcp://[::1]:8000``           an IPv6 address
-``tcp://localhost:8000``       every address that the name has
-``unix:///run/chat.sock``      a socket file; who may connect follows from the umask, as for any file
-=============================  ===========================================================================
-"""
+"""Listening sockets: the keeper binds and holds them; ``release/addresses.py`` says how they are configured."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
+from ..release.addresses import host_and_port, socket_file
 from ..release.errors import BootError, listing
 
 Ask: TypeAlias = Callable[[Sequence[str]], "Sequence[socket.socket | str]"]
@@ -49,7 +42,7 @@ class Listeners:
         self.release()
 
 
-def bind(addresses: Sequence[str], ask: Ask, release: Callable[[Sequence[str]], None], umask: int) -> Listeners:
+def bind(addresses: Sequence[str], ask: Ask, release: Callable[[Sequence[str]], None]) -> Listeners:
     """Have every address, or none: raises BootError listing those that can't be bound, each with its reason."""
     sockets: list[socket.socket] = []
     names: list[str] = []
@@ -57,7 +50,7 @@ def bind(addresses: Sequence[str], ask: Ask, release: Callable[[Sequence[str]], 
     problems: list[str] = []
     for address in addresses:
         try:
-            wanted = _wanted(address, umask)
+            wanted = _wanted(address)
         except (OSError, ValueError) as error:
             problems.append(f"{address}: {getattr(error, 'strerror', None) or error}")
             continue
@@ -66,7 +59,7 @@ def bind(addresses: Sequence[str], ask: Ask, release: Callable[[Sequence[str]], 
             if isinstance(outcome, socket.socket):
                 sockets.append(outcome)
                 asked.append(text)
-                names.append(address if outcome.family == socket.AF_UNIX else address_of(outcome))
+                names.append(_shown(address) if outcome.family == socket.AF_UNIX else address_of(outcome))
         reasons = [each for each in outcomes if isinstance(each, str)]
         fatal = [each for each in reasons if not each.startswith(_UNAVAILABLE)]
         if fatal or len(reasons) == len(outcomes):  # localhost may have an IPv6 address where the machine has no IPv6
@@ -120,39 +113,25 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns  # the number alone may be given out again at once
 
 
-def _wanted(address: str, umask: int) -> list[str]:
+def _wanted(address: str) -> list[str]:
     """What the keeper is asked for. Raises OSError when a name is not known, and ValueError."""
-    if (path := socket_file(address)) is not None:
-        return [f"unix {0o777 & ~umask:o} {path}"]
+    if (file := socket_file(address)) is not None:
+        group = "" if (gid := file.gid()) is None else f":{gid}"
+        return [f"unix {file.mode:o}{group} {file.path}"]
     host, port = host_and_port(address)
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     targets = dict.fromkeys((family, target) for family, _, _, _, target in found)
     return [f"tcp{6 if family == socket.AF_INET6 else 4} {' '.join(map(str, target))}" for family, target in targets]
 
 
-def socket_file(address: str) -> Path | None:
-    """The path in ``unix:///path``; None for another scheme. Raises ValueError."""
-    parts = urlsplit(address)
-    if parts.scheme != "unix":
-        return None
-    if parts.netloc or not parts.path.startswith("/") or parts.path == "/":
-        raise ValueError("a socket file is unix:///its/absolute/path")
-    return Path(parts.path)
-
-
-def host_and_port(address: str) -> tuple[str, int]:
-    """``("::1", 8000)`` for ``tcp://[::1]:8000``. Raises ValueError."""
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    else:
-        if parts.scheme != "tcp" or parts.path or parts.query or parts.fragment or parts.username is not None:
-            host = None
-    if not host or port is None:
-        raise ValueError("an address is tcp://HOST:PORT, as in tcp://127.0.0.1:8000, or unix:///path")
-    return host, port
+def _shown(address: str) -> str:
+    """A socket file with who may connect to it."""
+    file = socket_file(address)
+    assert file is not None
+    mode = file.mode
+    with contextlib.suppress(OSError):
+        mode = stat.S_IMODE(file.path.lstat().st_mode)  # that of a unit of systemd's is its own
+    return f"{file.address} (mode {mode:04o}{f', group {file.group}' if file.group else ''})"
 
 
 def address_of(each: socket.socket) -> str:

@@ -14,6 +14,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..release import server_options
 from ..release.bootscript import Instruction, Load, Start
 from ..release.errors import BootError, ConfigError, listing
 from ..release.references import find
@@ -41,6 +42,9 @@ def check(
     starting = {each.application for each in instructions if isinstance(each, Start)}
     problems = _own_problems(values, origins)
     for load in (each for each in instructions if isinstance(each, Load)):
+        problems += server_options.problems_of(
+            load.application, load.start, values.get(load.application, {}).get("server", {})
+        )
         begin(f"the import of {load.application}, for its schema")
         try:
             schema, name = _schema(load, starting)

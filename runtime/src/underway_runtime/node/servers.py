@@ -15,7 +15,7 @@ import re
 import socket
 import termios
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ..application import Application
+from ..release import server_options as server_options_of
 from ..release.bootscript import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease
 from ..release.references import find
@@ -326,14 +327,9 @@ def strings(load: Load, key: str, world: World) -> list[str]:
 def server_options(load: Load, world: World) -> dict[str, Any]:
     """What ``server`` in the application's configuration says to its web server."""
     options = world.configured(load.application, "server", {})
-    if not isinstance(options, Mapping):
-        raise ConfigError(f"`server` of {load.application} is a mapping of options, not {options!r}")
-    if ours := sorted(_OURS.intersection(options)):
-        raise ConfigError(f"`server` of {load.application} can't set {', '.join(ours)}; `listen` says where it listens")
+    if problems := server_options_of.problems_of(load.application, load.start, options):
+        raise ConfigError("; ".join(problems))
     return dict(options)
-
-
-_OURS = {"app", "fd", "host", "listen", "port", "sockets", "uds", "unix_socket"}
 
 
 def bad_option(load: Load, server: str, error: Exception) -> ConfigError:

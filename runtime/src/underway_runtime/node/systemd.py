@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..release import bootscript
+from ..release.addresses import host_and_port, socket_file
 from ..release.bootscript import Load
 from ..release.errors import DamagedRelease, UnderwayError, listing
-from .listen import host_and_port, socket_file
 from .settings import Settings
 
 
@@ -39,14 +39,28 @@ def _socket(settings: Settings) -> str:
         raise UnderwayError(f"{settings.name} was not built to listen anywhere; `listen` in [tool.underway] says where")
     problems: list[str] = []
     lines = [f"ListenStream={where}" for address in addresses for where in _stream(address, problems)]
+    lines += _permissions(addresses, problems)
     if problems:
         raise UnderwayError(listing("systemd can't listen there:", problems))
     return _template(settings, "socket").replace("@LISTEN@", "\n".join(lines))
 
 
+def _permissions(addresses: Sequence[str], problems: list[str]) -> list[str]:
+    """systemd has one mode and one group for all socket files of a unit."""
+    files = [file for address in addresses if (file := socket_file(address)) is not None]
+    if len({(file.mode, file.group) for file in files}) > 1:
+        problems.append(
+            f"{' and '.join(file.address for file in files)} differ in mode or group, and a unit has one of each"
+        )
+    if not files:
+        return []
+    group = [f"SocketGroup={files[0].group}"] if files[0].group else []
+    return [f"SocketMode={files[0].mode:04o}", *group]
+
+
 def _stream(address: str, problems: list[str]) -> Iterator[str]:
-    if (path := socket_file(address)) is not None:
-        yield str(path).replace("%", "%%")
+    if (file := socket_file(address)) is not None:
+        yield str(file.path).replace("%", "%%")
         return
     host, port = host_and_port(address)
     try:

@@ -53,8 +53,8 @@ node: undone                                           as before ``installing``
 =====================================================  =================================================================
 
 Where all is to stop the keeper says ``stop`` beside its signal, which a service may ignore. A SOCKET is ``tcp4 HOST
-PORT``, ``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH``, the mode in octal. Who sees the end of the stream has lost
-the other.
+PORT``, ``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH`` or ``unix MODE:GID PATH``, the mode in octal. Who sees the
+end of the stream has lost the other.
 """
 
 from __future__ import annotations

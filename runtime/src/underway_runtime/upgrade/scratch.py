@@ -26,13 +26,14 @@ from ..node import bootconfig, cookie, resolution, schema
 from ..node.applications import check_code_path, describe
 from ..node.config import MISSING, Values, config
 from ..node.inplace import unasked, untold
-from ..node.listen import Listeners, host_and_port, socket_file
+from ..node.listen import Listeners
 from ..node.logs import log
 from ..node.origins import REDACTED, leaves, without_passwords
 from ..node.resolution import Resolved
 from ..node.servers import World, overlaps
 from ..node.settings import Settings, from_environ
 from ..release import bootscript, gates
+from ..release.addresses import SocketFile, host_and_port, socket_file
 from ..release.bootscript import BootScript, CodePath, Load, PrimLoad, Start
 from ..release.errors import UnderwayError
 from ..release.references import find
@@ -174,12 +175,17 @@ class _Trial:
                 self._try("the boot script of the running version", lambda: bootscript.read(place)), old.values
             )
         found = []
+        kept = {_place(address) for address in before}
         for address, application in after.items():
-            same = address in before
+            same = _place(address) in kept
             found.append({"address": address, "application": application, "change": "same" if same else "new"})
             if not same and (running is None or old is not None) and (problem := _bind_problem(address)):
                 self._problems.append(f"{application} is to listen on {address}, which can't be had: {problem}")
-        gone = [(address, application) for address, application in before.items() if address not in after]
+        gone = [
+            (address, application)
+            for address, application in before.items()
+            if _place(address) not in map(_place, after)
+        ]
         return [*found, *({"address": a, "application": name, "change": "gone"} for a, name in gone)]
 
 
@@ -240,11 +246,19 @@ def _listens(script: BootScript | None, values: Values) -> dict[str, str]:
     return found
 
 
+def _place(address: str) -> str:
+    """An address without who may connect to it, which may change from version to version."""
+    with contextlib.suppress(ValueError):
+        if file := socket_file(address):
+            return file.address
+    return address
+
+
 def _bind_problem(address: str) -> str | None:
     """Why an address can't be bound now; None where it can. Listens nowhere, and leaves no file."""
     try:
-        if (path := socket_file(address)) is not None:
-            return _file_problem(path)
+        if (file := socket_file(address)) is not None:
+            return _file_problem(file.path) or _group_problem(file)
         host, port = host_and_port(address)
         targets = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, ValueError) as error:
@@ -262,6 +276,13 @@ def _bind_problem(address: str) -> str | None:
                 return error.strerror or str(error)
             unavailable.append(error.strerror or str(error))
     return unavailable[0] if len(unavailable) == len(targets) else None
+
+
+def _group_problem(file: SocketFile) -> str | None:
+    gid = file.gid()
+    if gid is None or os.geteuid() == 0 or gid in (os.getegid(), *os.getgroups()):
+        return None
+    return f"the user of the node is not of the group {file.group}, so it can't give that a file"
 
 
 def _file_problem(path: Path) -> str | None:

@@ -1,0 +1,96 @@
+"""Addresses to listen on, as they are configured: read the same at the build, by `check` and at the boot.
+
+================================================  ===================================================================
+``tcp://127.0.0.1:8000``                          an address and port; port 0 takes a free one
+``tcp://[::1]:8000``                              an IPv6 address
+``tcp://localhost:8000``                          every address that the name has
+``unix:///run/chat.sock``                         a socket file that every user may connect to: its mode is 0666
+``unix:///run/chat.sock?mode=0660&group=www-data``  one with another mode, and of another group, by name or number
+================================================  ===================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+SOCKET_MODE = 0o666
+"""As uvicorn gives it: who may reach the file may connect. The directory, or ``mode``, says otherwise."""
+
+
+@dataclass(frozen=True)
+class SocketFile:
+    """Where a socket file is, and who may connect to it."""
+
+    path: Path
+    mode: int = SOCKET_MODE
+    group: str = ""
+    """A name or a number; that of the process that binds where it is empty."""
+
+    @property
+    def address(self) -> str:
+        """Without what says who may."""
+        return f"unix://{self.path}"
+
+    def gid(self) -> int | None:
+        """The number of the group; None for that of the process. Raises ValueError."""
+        if not self.group:
+            return None
+        if self.group.isdecimal():
+            return int(self.group)
+        import grp
+
+        try:
+            return grp.getgrnam(self.group).gr_gid
+        except KeyError:
+            raise ValueError(f"there is no group {self.group!r} on this host") from None
+
+
+def socket_file(address: str) -> SocketFile | None:
+    """What ``unix:///path?mode=0660&group=www-data`` says; None for another scheme. Raises ValueError."""
+    parts = urlsplit(address)
+    if parts.scheme != "unix":
+        return None
+    if parts.netloc or not parts.path.startswith("/") or parts.path.endswith("/") or "#" in address:
+        raise ValueError("a socket file is unix:///its/absolute/path, with ?mode=0660&group=NAME where that matters")
+    mode, group = SOCKET_MODE, ""
+    seen: set[str] = set()
+    for key, value in parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)):
+        if key in seen or key not in ("mode", "group"):
+            raise ValueError(
+                f"a socket file has a `mode` and a `group`, each once at most, and {key!r} is not to be had"
+            )
+        seen.add(key)
+        if key == "mode" and not re.fullmatch(r"0?[0-7]{3}", value):
+            raise ValueError(f"the mode of a socket file is three octal digits, as in mode=0660, not {value!r}")
+        if key == "group" and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?", value):
+            raise ValueError(f"the group of a socket file is a name or a number, not {value!r}")
+        mode, group = (int(value, 8), group) if key == "mode" else (mode, value)
+    return SocketFile(Path(parts.path), mode, group)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """``("::1", 8000)`` for ``tcp://[::1]:8000``. Raises ValueError."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    else:
+        if parts.scheme != "tcp" or parts.path or parts.query or parts.fragment or parts.username is not None:
+            host = None
+    if not host or port is None:
+        raise ValueError("an address is tcp://HOST:PORT, as in tcp://127.0.0.1:8000, or unix:///path")
+    return host, port
+
+
+def problem_of(address: str) -> str:
+    """Why this is no address to listen on; empty where it is one."""
+    try:
+        if socket_file(address) is None:
+            host_and_port(address)
+    except ValueError as error:
+        return str(error)
+    return ""

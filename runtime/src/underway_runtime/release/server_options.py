@@ -1,0 +1,71 @@
+"""Options of web servers that a release takes over, and what to write instead: refused at the build, by `check` and at the boot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_LISTEN = "`listen` says where it listens"
+_BACKLOG = "the keeper listens, with a backlog of 2048"
+_RELOAD = "`underway run --reload` does that"
+_WORKERS = "a node is one process; for more of them run gunicorn in a `main`, or more hosts"
+_TURNS = "the node turns its loop"
+
+TAKEN_OVER: Mapping[str, Mapping[str, str]] = {
+    "asgi": {
+        "app": "`asgi` in [tool.underway] says what is served",
+        "app_dir": "the code is that of the release",
+        "backlog": _BACKLOG,
+        "env_file": "releases/V/env.sh, or a configuration provider, says what is in the environment",
+        "fd": _LISTEN,
+        "host": _LISTEN,
+        "limit_max_requests": "it would end the node; `heart` starts one again that fails",
+        "limit_max_requests_jitter": "it would end the node; `heart` starts one again that fails",
+        "listen": _LISTEN,
+        "loop": "the loop is the node's: uvloop's where the release has it",
+        "port": _LISTEN,
+        "reload": _RELOAD,
+        "reload_delay": _RELOAD,
+        "reload_dirs": _RELOAD,
+        "reload_excludes": _RELOAD,
+        "reload_includes": _RELOAD,
+        "sockets": _LISTEN,
+        "timeout_worker_healthcheck": _WORKERS,
+        "uds": "`listen` says where it listens, as in unix:///run/chat.sock?mode=0660",
+        "workers": _WORKERS,
+    },
+    "wsgi": {
+        "app": "`wsgi` in [tool.underway] says what is served",
+        "application": "`wsgi` in [tool.underway] says what is served",
+        "asyncore_loop_timeout": _TURNS,
+        "asyncore_use_poll": _TURNS,
+        "backlog": _BACKLOG,
+        "fd": _LISTEN,
+        "host": _LISTEN,
+        "ipv4": _LISTEN,
+        "ipv6": _LISTEN,
+        "listen": _LISTEN,
+        "map": _TURNS,
+        "port": _LISTEN,
+        "reload": _RELOAD,
+        "sockets": _LISTEN,
+        "uds": "`listen` says where it listens, as in unix:///run/chat.sock?mode=0660",
+        "unix_socket": "`listen` says where it listens, as in unix:///run/chat.sock?mode=0660",
+        "unix_socket_perms": "`listen` says who may connect, as in unix:///run/chat.sock?mode=0660",
+        "workers": "a node is one process; `threads` says how many requests it answers at once",
+        "_dispatcher": _TURNS,
+        "_sock": _LISTEN,
+        "_start": _TURNS,
+    },
+}
+
+
+def problems_of(application: str, start: Mapping[str, Any] | None, options: Any) -> list[str]:
+    """What is wrong with ``server`` in the configuration of an application that starts so; nothing where no server of ours runs."""
+    kind = next((kind for kind in TAKEN_OVER if kind in (start or {})), None)
+    if kind is None:
+        return []
+    if not isinstance(options, Mapping):
+        return [f"`server` of {application} is a mapping of options, not {options!r}"]
+    taken = TAKEN_OVER[kind]
+    return [f"`server` of {application} can't set {name}: {taken[name]}" for name in options if name in taken]
