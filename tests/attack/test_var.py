@@ -20,6 +20,9 @@ READERS = {
     "log/hello.log.1": ("logs",),
 }
 """By file, commands that read it."""
+KINDS = ("FIFO", "device", "link", "huge", "socket", "deep")
+LONG = ("log/hello.log.1", "huge")
+"""A log is shown to its end, in pieces."""
 NODES_WORDS = "\x1b]0;owned\x07\x1b[2J\u202e\r"
 """What a terminal would obey."""
 
@@ -135,12 +138,9 @@ def test_nothing_is_written_through_what_is_planted(ground: Ground, name: str, k
     assert (where.stat().st_uid, [*where.iterdir()]) == (OPERATOR, [])
 
 
-@pytest.mark.parametrize("name", READERS)
-@pytest.mark.parametrize("kind", ["FIFO", "device", "link", "huge", "socket", "deep"])
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in READERS for kind in KINDS if (name, kind) != LONG])
 def test_no_command_waits_for_or_swallows_what_is_planted(ground: Ground, name: str, kind: str) -> None:
     """Each command of root's comes to an end with a sentence, whatever stands in the place of a file of `var`."""
-    if (name, kind) == ("log/hello.log.1", "huge"):
-        pytest.skip("a log is shown to its end, in pieces")
     if name in ("COOKIE", "run/hello-1-0.config"):  # they are read while a node runs
         ground.start()
         ground.as_service(
