@@ -85,6 +85,10 @@ def prepare(root: Path, name: str | None, *, env: str | None = None, sync: bool 
     return Prepared(ReleaseDirectory(target).command(chosen.name), tuple(sorted(projects)))
 
 
+_NO_PROGRAMS = ("python", "activate", "deactivate")
+"""How names of what is in every virtual environment begin: its own interpreter, and what shells read."""
+
+
 def _environment(chosen: Definition, *, sync: bool) -> Path:
     root = chosen.project.root
     place = Path(root, os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv")
@@ -148,6 +152,9 @@ def _write(release: Release, planned: Plan, environment: Path, projects: Sequenc
     base = planned.interpreter.executable
     place.python.parent.mkdir(parents=True)
     place.python.symlink_to(base)
+    for program in (environment / "bin").iterdir():
+        if not program.name.startswith(_NO_PROGRAMS):
+            (place.python.parent / program.name).symlink_to(program)
     place.pyvenv_cfg.write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n", encoding="utf-8")
     for entry in environment.iterdir():
         if entry.name not in LEFT_OUT:

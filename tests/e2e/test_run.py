@@ -97,6 +97,14 @@ def test_it_serves_from_the_virtual_environment_with_the_configuration_of_the_re
             timeout=TIMEOUT,
         )
         assert where.stdout.strip() == str(root / "src/web/__init__.py")
+        program = subprocess.run(
+            [root / "build/run/web/bin/web", "run", "uvicorn", "--version"],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        assert (program.returncode, program.stderr) == (0, "")
+        assert program.stdout.startswith("Running uvicorn ")
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT) == 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from .command_table import COMMANDS, Command, Option
@@ -82,6 +81,8 @@ def key(option: Option) -> str:
 
 def likely(word: str, choices: Iterable[str]) -> str:
     """``; did you mean 'status'?`` where a choice is close, else nothing."""
+    from difflib import get_close_matches  # for mistakes only: a node reads its command line with this module too
+
     close = get_close_matches(word, list(choices), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
