@@ -160,6 +160,26 @@ GENERIC = {
         "class C[T: (int, str)]:\n    def m[U: int](self, x: U = 1): return x\n    def m2(self): return 1\n",
         "class C[T: (int, str)]:\n    def m[U: int](self, x: U = 1): return [x]\n    def m2(self): return 2\n    def m3(self): return 3\n",
     ),
+    "a generic function with a bound that goes": (
+        "def e[T: (int, str)](x: T = 1): return x\ndef f[T: (int, str)](x: T = 1): return x\n",
+        "def f[T: (int, str)](x: T = 1): return x, 2\n",
+    ),
+    "a generic class that derives from another": (
+        "class C[T]:\n    def m(self): return 1\nclass D[T: int, *Ts, **P](C[T]):\n    def m(self): return super().m(), 1\n",
+        "class C[T]:\n    def m(self): return 2\nclass D[T: int, *Ts, **P](C[T]):\n    def m(self): return super().m(), 2\n",
+    ),
+    "a signature of a function beside generic ones": (
+        "def e[T: int](x: T = 1): return [x for x in (1,)]\ndef f(x=1): return x\n",
+        "def e[T: int](x: T = 1): return [x for x in (1, 2)]\ndef f(x=1, y=2): return x, y\n",
+    ),
+    "a new class that derives from a generic one that gets a method": (
+        "class C[T]:\n    def m(self): return 1\n",
+        "class C[T]:\n    def m(self): return 1\n    def m2(self): return 2\nclass D(C):\n    def m3(self): return D.__mro__[1] is C\n",
+    ),
+    "a private method of a generic class": (
+        "class C[T]:\n    def __g(self): return 1\n    def m(self): return self.__g()\n",
+        "class C[T]:\n    def __g(self, n=2): return n\n    def m(self): return self.__g(), self.__h()\n    def __h(self): return 3\n",
+    ),
     "inner generics": (
         "def f():\n    def g[T](x: T): return x\n    return g(1)\n",
         "def f():\n    def g[T](x: T): return [x]\n    return g(1)\n",

@@ -40,7 +40,7 @@ def move(server: CodeServer, old: Version, new: Version, modules: Iterable[tuple
     finders = sys.path_importer_cache
     acts.add(_nothing, partial(_restore, finders, dict(finders)))
     for entry in list(finders):
-        if entry.startswith(server.lib + "/"):
+        if type(entry) is str and entry.startswith(server.lib + "/"):
             acts.no_item(finders, entry)
     for module, spec in modules:
         _move_module(acts, module, spec)
@@ -78,7 +78,9 @@ def _is_only_new(place: str, lib: str, theirs: set[str]) -> bool:
 
 
 def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
-    names, before = vars(module), module.__spec__
+    names = objects.names_of(module)
+    spec_before: Any = names.get("__spec__")
+    before: ModuleSpec | None = spec_before if objects.is_a(spec_before, ModuleSpec) else None
     moved: dict[str, Any] = {
         "__spec__": spec,
         "__loader__": spec.loader,
@@ -87,6 +89,8 @@ def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
     }
     if spec.submodule_search_locations is not None and "__path__" in names:
         # What the package itself or others have added stays.
+        if not objects.is_a(names["__path__"], (list, tuple)):
+            raise TypeError(f"{spec.name}.__path__ is a {objects.kind_of(names['__path__'])}, and no list of places")
         own = list(before.submodule_search_locations or ()) if before is not None else []
         theirs = [place for place in names["__path__"] if place not in own]
         moved["__path__"] = [*spec.submodule_search_locations, *theirs]

@@ -95,7 +95,7 @@ def attributes_of(cls: type) -> Any:
     for each in mro(cls):
         found = members(each).get("__dict__")
         if found is not None:
-            return found if type(found) in _PLACES else None
+            return found if any(type(found) is each for each in _PLACES) else None
     return None
 
 
