@@ -703,3 +703,42 @@ def test_loops_that_change_and_never_end_are_told_beforehand(tmp_path: Path, sou
     rows = [each for each in answer["changes"] if each["change"] == "loop"]
     assert [each["verdict"] for each in rows] == (["HOT"] if told else [])
     assert same["changes"] == []
+
+
+VERSION = "try:\n    from p.v import VERSION\nexcept ImportError:\n    VERSION = '0+unknown'\n"
+IMPORTS: list[tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = [
+    ("tried, and bound anew", {"p.v": "VERSION = '1'\n", "p.m": VERSION}, {"p.v": "VERSION = '2'\n", "p.m": VERSION},
+     {"p.v:VERSION": "HOT value", "p.m:VERSION": "HOT import"}),
+    ("tried, and what is made of it", {"p.v": "VERSION = '1'\n", "p.m": VERSION + "NAME = f'a {VERSION}'\n"},
+     {"p.v": "VERSION = '2'\n", "p.m": VERSION + "NAME = f'a {VERSION}'\n"},
+     {"p.v:VERSION": "HOT value", "p.m:VERSION": "HOT import", "p.m:NAME": "HOT value"}),
+    ("within an if", {"p.v": "A = 1\n", "p.m": "import sys\nif sys.version_info:\n    from p.v import A\n"},
+     {"p.v": "A = 2\n", "p.m": "import sys\nif sys.version_info:\n    from p.v import A\n"},
+     {"p.v:A": "HOT value", "p.m:A": "RESTART import"}),
+    ("with something else in the handler", {"p.v": "A = 1\n", "p.m": "try:\n    from p.v import A\nfinally:\n    pass\n"},
+     {"p.v": "A = 2\n", "p.m": "try:\n    from p.v import A\nfinally:\n    pass\n"},
+     {"p.v:A": "HOT value", "p.m:A": "RESTART import"}),
+    ("in a class", {"p.v": "A = 1\n", "p.m": "class C:\n    from p.v import A\n"},
+     {"p.v": "A = 2\n", "p.m": "class C:\n    from p.v import A\n"}, {"p.v:A": "HOT value", "p.m:A": "RESTART import"}),
+    ("twice", {"p.v": "A = 1\n", "p.m": "from p.v import A\nfrom p.v import A\n"},
+     {"p.v": "A = 2\n", "p.m": "from p.v import A\nfrom p.v import A\n"},
+     {"p.v:A": "HOT value", "p.m:A": "RESTART import"}),
+    ("a module that comes", {"p.m": "try:\n    import p.c as c\nexcept ImportError:\n    c = None\n"},
+     {"p.m": "try:\n    import p.c as c\nexcept ImportError:\n    c = None\n", "p.c": ""},
+     {"p.c": "HOT added", "p.m:c": "RESTART value"}),
+    ("a name that comes", {"p.v": "", "p.m": "try:\n    from p.v import A\nexcept ImportError:\n    A = 0\n"},
+     {"p.v": "A = 1\n", "p.m": "try:\n    from p.v import A\nexcept ImportError:\n    A = 0\n"},
+     {"p.v:A": "HOT added", "p.m:A": "RESTART value"}),
+    ("what stays", {"p.v": "A = 1\n", "p.m": "try:\n    from p.v import A\nexcept ImportError:\n    A = 0\n"},
+     {"p.v": "A = 1\nB = 2\n", "p.m": "try:\n    from p.v import A\nexcept ImportError:\n    A = 0\n"}, {"p.v:B": "HOT added"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), [pytest.param(*case[1:], id=case[0]) for case in IMPORTS])
+def test_imports_that_may_not_run_are_looked_at(
+    tmp_path: Path, old: dict[str, str], new: dict[str, str], expected: dict[str, str]
+) -> None:
+    """One that is tried and goes well in both releases is bound anew; all others are RESTART where what they bind changes."""
+    answer = compare(tmp_path, {"p": "", **old}, {"p": "", **new})
+
+    assert verdicts(answer) == expected

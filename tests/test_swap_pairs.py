@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from code_server_helpers import Interpreter
 from fresh import differences
-from swap_helpers import Ask, asking, everywhere
+from swap_helpers import Ask, Become, asking, everywhere, unlike_fresh
 
 HOT = {
     "a class that derives from one that gets a method": (
@@ -269,3 +270,42 @@ def test_type_parameters_that_change_take_a_new_interpreter(ask: Ask, interprete
     swapped, _ = ask(*GENERIC_RESTART[case])
 
     assert "RESTART" in swapped["verdicts"]
+
+
+PLANNED = """
+import fresh, sys
+from pathlib import Path
+from underway.upgrade.worker import compare
+from underway_runtime.release.instructions import from_json
+from underway_runtime.upgrade.live.swap import prepare
+root = Path(sys.prefix).parents[1]
+def side(number):
+    files = sorted((root / f"lib/shop-{number}.0").rglob("*.py"))
+    names = {".".join(each.relative_to(root / f"lib/shop-{number}.0").with_suffix("").parts).removesuffix(".__init__"): each
+             for each in files}
+    return {"root": str(root), "versions": {}, "modules": {name: ("shop", str(each.relative_to(root))) for name, each in names.items()}}
+sides = side(1), side(2)
+names = sorted({*sides[0]["modules"], *sides[1]["modules"]})
+plan = compare({"old": sides[0], "new": sides[1], "compared": names, "up": True, "kept": [], "reset": [], "pinned": []})
+assert {each["verdict"] for each in plan["changes"]} == {"HOT"}, plan["changes"]
+prepared = prepare([from_json(each) for each in plan["loads"].values()], relups.version("1"), relups.version("2"))
+prepared.stage_and_migrate(); prepared.swap(); assert not prepared.survivors()
+told = fresh.describe("shop")
+"""
+
+
+@everywhere
+def test_a_version_whose_import_is_tried_is_bound_anew_wherever_it_is_used(
+    become: Become, interpreter: Interpreter, tmp_path: Path
+) -> None:
+    """As hatch-vcs writes it, in each release: what is made of it is as in a fresh start."""
+    package = "try:\n    from ._version import __version__\nexcept ImportError:\n    __version__ = '0'\nAGENT = f'shop/{__version__}'\n"
+    files = {
+        "shop/__init__.py": package,
+        "shop/_version.py": "__version__ = '1.0'\n",
+        "shop/user.py": "from shop import __version__, AGENT\ndef about(version=__version__): return version, AGENT\n",
+    }
+    told = become(files, {**files, "shop/_version.py": "__version__ = '2.0'\n"}, "import shop.user\n" + PLANNED)
+
+    assert unlike_fresh(interpreter, tmp_path / "hello", "2", told) == []
+    assert "shop/2.0" in told["shop"]["AGENT"]

@@ -106,6 +106,17 @@ def imported(statement: ast.stmt, module: str, package: bool) -> dict[str, Origi
     return {}
 
 
+def tried(statement: ast.stmt, module: str, package: bool) -> dict[str, Origin]:
+    """The same of an import that is tried: ``try: from ._version import __version__``, and something else where that fails."""
+    match statement:
+        case ast.Try([(ast.Import() | ast.ImportFrom()) as first], handlers, [], []) if handlers:
+            named = [each.type.elts if isinstance(each.type, ast.Tuple) else [each.type] for each in handlers]
+            errors = {each.id if isinstance(each, ast.Name) else "" for types in named for each in types}
+            if errors <= {"ImportError", "ModuleNotFoundError"}:
+                return imported(first, module, package)
+    return {}
+
+
 def import_source(statement: ast.ImportFrom, module: str, package: bool) -> str:
     """The module that ``from … import`` imports from, its dots resolved."""
     if not statement.level:
@@ -160,6 +171,23 @@ def annotations_of(function: Function) -> list[ast.AST]:
     args = function.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
     return [each for each in (*(arg.annotation for arg in every), function.returns) if each is not None]
+
+
+def own_imports(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """All imports of a module's own scope, and of its classes', wherever they stand in it."""
+    for statement in body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            yield statement
+        elif not isinstance(statement, Function):
+            yield from own_imports(each for each in _statements_in(statement))
+
+
+def _statements_in(node: ast.AST) -> Iterator[ast.stmt]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+        elif isinstance(child, ast.ExceptHandler | ast.match_case):
+            yield from child.body
 
 
 def bare_annotations(body: Iterable[ast.stmt]) -> list[ast.stmt]:

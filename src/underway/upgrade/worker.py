@@ -10,8 +10,8 @@ import graphlib
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from .edit import Edit, World
 from .rules import globals as bindings
 from .rules import modules as rules
 from .rules import running
-from .source import Module, import_source, imported, read
+from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, tried
 from .values import Side
 
 
@@ -55,9 +55,26 @@ class Modules(Mapping[str, Module]):
             return None
         application, file = self.places[name]
         try:
-            return read(name, application, self.root, file)
+            module = read(name, application, self.root, file)
         except (SyntaxError, ValueError, OSError, EOFError, TypeError, RecursionError):
             return None
+        return replace(module, imports={**module.imports, **dict(self._tried(module))})
+
+    def _tried(self, module: Module) -> Iterator[tuple[str, Origin]]:
+        """Imports that are tried, and go well in this release, since it has the module and that binds the name."""
+        for statement in module.body:
+            for name, (source, attribute) in tried(statement, module.name, module.package).items():
+                if module.stored.get(name) == 1 and source in self.places and source != module.name:
+                    bound = {each for inner in self._body(source) for each in names_bound(inner)}
+                    if not attribute or attribute in bound or f"{source}.{attribute}" in self.places:
+                        yield name, (source, attribute)
+
+    def _body(self, name: str) -> Sequence[ast.stmt]:
+        """The statements of a module; not the module, which may try to import the one that asks."""
+        try:
+            return ast.parse((self.root / self.places[name][1]).read_bytes()).body
+        except (SyntaxError, ValueError, OSError, RecursionError):
+            return []
 
 
 def compare(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +114,7 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
             removes[name] = Remove(name, guards=guards)
     reach.check(world, edits, [edit.new for edit in edits.values()])
     _star_imports(edits)
+    _other_imports(world, edits)
     for edit in edits.values():
         edit.check_scopes()
     loads = {name: load for name, edit in edits.items() if (load := _load(edit)) is not None}
@@ -151,6 +169,43 @@ def _star_imports(edits: Mapping[str, Edit]) -> None:
             other = edits.get(source)
             if other and (other.was or other.replaced or other.rebind or other.added or other.removed):
                 edit.restart("", "import", f"`from {source} import *` has bound what changes there", statement)
+
+
+def _other_imports(world: World, edits: Mapping[str, Edit]) -> None:
+    """Names that an import binds which is not one of the module's own statements, or not the only one to bind it.
+
+    They are not bound anew: where what they stand for changes, comes or goes, only a fresh start tells what they become.
+    """
+    for edit in edits.values():
+        for statement in own_imports(edit.new.body):
+            for name, (source, attribute) in imported(statement, edit.new.name, edit.new.package).items():
+                if edit.new.imports.get(name) == (source, attribute) and edit.old.imports.get(name) == (
+                    source,
+                    attribute,
+                ):
+                    continue
+                if any(row.definition == name and row.verdict == "RESTART" for row in edit.rows):
+                    continue
+                if name in edit.added or not _changes(world, edits, source, attribute):
+                    continue
+                what = ".".join(filter(None, (source, attribute)))
+                edit.restart(
+                    name,
+                    "import",
+                    f"an import that may not run, or is not the only one, has bound what {what} was",
+                    statement,
+                )
+
+
+def _changes(world: World, edits: Mapping[str, Edit], source: str, attribute: str) -> bool:
+    """Whether what an import binds is another in the new release, or is only in one of them."""
+    for name in (source, f"{source}.{attribute}"):
+        if (name in world.old.modules) != (name in world.new.modules):
+            return True
+    other = edits.get(source)
+    if other is None:
+        return False
+    return attribute in {*other.was, *other.replaced, *other.rebind, *other.added, *other.removed}
 
 
 def _imports(module: Module) -> set[str]:

@@ -39,6 +39,8 @@ def _name(edit: Edit, name: str) -> None:
     old, new = edit.old, edit.new
     origin = (new.name, name)
     before, after = _binding(old, name), _binding(new, name)
+    if (before is None or after is None) and any(_is_tried(side, name) for side in (old, new)):
+        return _other(edit, name, Other(_at(new, name) or _at(old, name)))
     if isinstance(before, Other) or isinstance(after, Other):
         if text_of(old, name) != text_of(new, name):
             _other(edit, name, after if isinstance(after, Other) else before)
@@ -150,6 +152,11 @@ def _import(edit: Edit, name: str) -> None:
             _at(edit.new, name),
         )
     return None
+
+
+def _is_tried(module: Module, name: str) -> bool:
+    """Whether a name is bound by an import that is tried: another thing may bind it as well."""
+    return name in module.imports and isinstance(_at(module, name), ast.Try)
 
 
 class Other:
