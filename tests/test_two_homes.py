@@ -223,3 +223,16 @@ def test_a_new_directory_in_the_place_of_the_old_one_is_what_a_restart_starts(ma
 
     assert "NEW" in (tmp_path / "var/log/hello.log.1").read_text()
     assert node.run("stop").returncode == 0
+
+
+def test_a_link_where_it_was_makes_one_directory_of_two_paths(make: MakeNode, tmp_path: Path) -> None:
+    """What was moved and left a link goes on as before, under both paths."""
+    after = moved(started(make), tmp_path / "after")
+    (tmp_path / "before").symlink_to("after")
+
+    done = [
+        after.run(*command) for command in (["status"], ["restart"], ["restart", "--graceful"], ["releases"], ["stop"])
+    ]
+
+    assert [each.stderr for each in done if "manifest" not in each.stderr] == [""] * 4
+    assert [each.returncode for each in done] == [0, 0, 0, 1, 0]  # what has no manifest is in no list

@@ -25,7 +25,7 @@ class Holdings:
 
     def admit(self, node: Child, path: str, pid_path: str, beat: str) -> bool:
         """Let a node share the lock, which is taken for it where it is another than before; whether that could be done."""
-        if self._lock is None or self._lock.path != path:
+        if self._lock is None or not self._lock.is_at(path):
             try:
                 found = lock.acquire(path, pid_path)
             except OSError as error:
@@ -47,7 +47,7 @@ class Holdings:
 
     def admit_second(self, node: Child, path: str, beat: str, identity: str) -> None:
         """Let one more node share the lock, the successor in the handover `identity`."""
-        if self._lock is None or self._lock.path != path:
+        if self._lock is None or not self._lock.is_at(path):
             node.answer("unwritable", "the node that hands over has another RELEASE_TMP")
         else:
             node.answer("held", beat, identity, descriptors=[self._lock.descriptor])

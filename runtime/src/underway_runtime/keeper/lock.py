@@ -30,6 +30,15 @@ class Lock:
         os.pwrite(self.descriptor, self._content, 0)
         os.ftruncate(self.descriptor, len(self._content))
 
+    def is_at(self, path: str) -> bool:
+        """Whether this is the lock of a path, which is its own from then on: the same file may have come to another."""
+        try:
+            if self.path != path and os.path.samestat(os.stat(path), os.fstat(self.descriptor)):
+                self.path = path
+        except OSError:
+            pass
+        return self.path == path
+
     def is_there(self) -> bool:
         """Whether the file is still the one by which others find the lock, or went with its directory, which is elsewhere then.
 

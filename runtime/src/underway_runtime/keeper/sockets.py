@@ -63,6 +63,14 @@ class Held:
         self.ended = False
         return ""
 
+    def move(self, path: str) -> None:
+        """Its file has another path now, where this is the same one: the directory was moved, and where it was is a link."""
+        try:
+            if path and self._path not in ("", path) and _identity(path) == self._identity:
+                self.key, self._path = f"unix {path}", path
+        except OSError:
+            pass
+
     def close(self) -> None:
         """Close it, and remove its file unless another process has put its own in place."""
         self.socket.close()
@@ -106,6 +114,8 @@ class Sockets:
             octal, _, group = permissions.partition(":")
             mode, gid = int(octal, 8), int(group or -1)
         key = f"unix {path}" if path else asked
+        for each in self._held:
+            each.move(path)
         for ended in [held for held in self._held if held.key == key and held.ended]:
             ended.close()
             self._held.remove(ended)

@@ -152,10 +152,18 @@ class Connection:
 
 def elsewhere(name: str, root: str, node: object) -> str:
     """Of which release directory the node is, as a sentence, where that is not `root`, the command's; else nothing."""
-    if not isinstance(node, str) or node in ("", root):
+    if not isinstance(node, str) or node in ("", root) or _is_same(node, root):
         return ""
     gone = "" if os.path.isdir(os.path.join(node, "releases")) else ", which is not there any more"
     return f"{name} runs from {display.one_line(node)}{gone}, and this command is of {root}"
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether both paths lead to one directory: it is mounted twice, or where it was is a link to where it is."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
 
 
 def check_directory(name: str, root: str, node: object, command: str) -> None:
