@@ -307,3 +307,45 @@ def test_directories_of_the_tree_are_for_others_to_read(tmp_path: Path, umask: i
     modes = {place: place.stat().st_mode & 0o777 for place in host.root.rglob("*") if place.is_dir()}
     assert {place for place, mode in modes.items() if mode & 0o022} == set()
     assert [modes[host.root / name] for name in ("etc", "etc/hello", "etc/hello/more")] == [0o755] * 3
+
+
+TOLD = """
+import threading
+
+[keeper] = [each._target.__self__ for each in threading.enumerate() if each.name == "keeper"]
+keeper.{word}(*{fields})
+"""
+"""What code in a node does that says something of its own to the keeper."""
+
+
+@pytest.mark.parametrize(
+    ("word", "fields"),
+    [
+        ("successor", ("../../evil", "x", 5.0, 0.0)),
+        ("successor", ("evil", "x", 5.0, 0.0)),
+        ("successor", ("", "x y\nz", 5.0, 0.0)),
+        ("successor", ("", "x", float("nan"), 0.0)),
+        ("successor", ("", "x", 1e300, float("inf"))),
+        ("successor", ("", "x", -1.0, -1.0)),
+        ("installing", ("../../evil", "x")),
+        ("installing", ("1", "x\n2 1 y")),
+    ],
+)
+def test_the_keeper_starts_what_is_unpacked_and_nothing_else(
+    make: MakeNode, word: str, fields: tuple[Any, ...]
+) -> None:
+    """Whatever a node says: no version that is none, no id that is more than a word, and no time without end. It goes on."""
+    node = make(recorder("one"))
+    evil = node.root.parent / "evil"
+    evil.mkdir()
+    (evil / "launcher").write_text(f"#!/bin/sh\nid >{evil}/pwned\n")
+    (evil / "launcher").chmod(0o755)
+    assert node.run("daemon").returncode == 0
+    values = repr(fields).replace("nan", "float('nan')").replace("inf", "float('inf')")
+
+    assert node.run("rpc", TOLD.format(word=word, fields=values)).returncode == 0
+
+    assert node.run("restart", "--graceful").returncode == 0
+    assert not (evil / "pwned").exists()
+    assert not (node.var / "journal/replaced").exists()
+    assert node.run("stop").returncode == 0
