@@ -152,7 +152,7 @@ class Node:
         for place in Path("/proc").iterdir():
             if place.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if f"{self.root}/".encode() in (place / "cmdline").read_bytes():
+                    if os.fsencode(f"{self.root}/") in (place / "cmdline").read_bytes():
                         found.append(int(place.name))
         return found
 

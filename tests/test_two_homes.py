@@ -236,3 +236,29 @@ def test_a_link_where_it_was_makes_one_directory_of_two_paths(make: MakeNode, tm
 
     assert [each.stderr for each in done if "manifest" not in each.stderr] == [""] * 4
     assert [each.returncode for each in done] == [0, 0, 0, 1, 0]  # what has no manifest is in no list
+
+
+@pytest.mark.parametrize("name", ["with\ttab", "two\nlines", "é ü", "\udcff bytes", "\u202eback", "x" * 200])
+def test_a_directory_is_itself_whatever_its_path(make: MakeNode, name: str) -> None:
+    """What is compared is the path, not how it is shown."""
+    node = make(recorder("one"), at=name)
+    assert node.run("daemon").returncode == 0
+
+    done = [node.run(*command) for command in (["status"], ["restart"], ["restart", "--graceful"], ["pid"], ["stop"])]
+
+    assert [(each.returncode, each.stderr) for each in done] == [(0, "")] * 5
+
+
+def test_a_path_that_others_chose_is_shown_and_not_obeyed(make: MakeNode, tmp_path: Path) -> None:
+    """The name of the other directory reaches the terminal as text."""
+    first, second = make(recorder("one"), at="a\x1b[2J\nb"), make(recorder("one"), at="second")
+    for each in (first, second):
+        each.environ["RELEASE_VAR"] = str(tmp_path / "var")
+    assert first.run("daemon").returncode == 0
+
+    done = [second.run(*command) for command in (["status"], ["restart"], ["releases"], ["daemon"], ["stop"])]
+
+    for said in (run.stderr for run in done):
+        assert said.removesuffix("\n").isprintable()
+        assert "runs from" in said
+    assert [run.returncode for run in done] == [0, 1, 1, 1, 0]

@@ -19,7 +19,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from ..release import channel
+from ..release import channel, names
 from ..release.errors import EXIT_FAILED, BootError, UsageError
 from . import lock
 from .listen import Listeners
@@ -100,7 +100,7 @@ class Keeping:
             "pid": os.getppid(),
             "node": os.getpid(),
             "release": settings.name,
-            "root": str(settings.root),
+            "root": names.path_text(settings.root),
             "version": settings.version,
             "started_as": settings.version,
             "stop_timeout": stop_timeout,

@@ -45,6 +45,11 @@ def shown(text: object) -> str:
     return ascii(text[:_SHOWN]) + "..." * (len(text) > _SHOWN)
 
 
+def path_text(path: object) -> str:
+    """A path as a text that is the same for processes of any locale, which may take its bytes for other characters."""
+    return os.fsencode(str(path)).decode("utf-8", "surrogateescape")
+
+
 def is_unpacked(root: str, version: str) -> bool:
     """Whether a version is in a release directory: it has a launcher, and its manifest, without which it has not come whole or is going.
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from .frames import Message
 
-_AS_IT_IS = ("out", "err", "metrics")
-"""What code prints, which `shown` writes, and what a program reads."""
+_AS_IT_IS = ("out", "err", "metrics", "root")
+"""What code prints, which `shown` writes, what a program reads, and a path that is compared."""
 _MOST = 1 << 60
 _LONGEST = 86400.0 * 366
 _DEEPEST = 20

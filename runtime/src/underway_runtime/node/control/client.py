@@ -152,13 +152,19 @@ class Connection:
 
 def elsewhere(name: str, root: str, node: object) -> str:
     """Of which release directory the node is, as a sentence, where that is not `root`, the command's; else nothing."""
-    if not isinstance(node, str) or node in ("", root) or _is_same(node, root):
+    if not isinstance(node, str) or node in ("", names.path_text(root)):
         return ""
-    gone = "" if os.path.isdir(os.path.join(node, "releases")) else ", which is not there any more"
-    return f"{name} runs from {display.one_line(node)}{gone}, and this command is of {root}"
+    try:
+        path = node.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        path = b""
+    if _is_same(path, root):
+        return ""
+    gone = "" if os.path.isdir(os.path.join(path, b"releases")) else ", which is not there any more"
+    return f"{name} runs from {display.one_line(node)}{gone}, and this command is of {display.one_line(root)}"
 
 
-def _is_same(one: str, other: str) -> bool:
+def _is_same(one: bytes, other: str) -> bool:
     """Whether both paths lead to one directory: it is mounted twice, or where it was is a link to where it is."""
     try:
         return os.path.samefile(one, other)

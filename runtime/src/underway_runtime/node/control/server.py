@@ -108,8 +108,8 @@ def open_control(
         raise BootError(f"can't listen at the control socket {place}: {error.strerror}{who}") from None
     desk = Desk(settings.name, settings.version, report, settings.var.uses, allowed, restart, **asked)
     desk.upgrades = settings.var.upgrades
-    desk.root = str(settings.root)
-    desk.is_here = partial(names.is_unpacked, desk.root)
+    desk.root = names.path_text(settings.root)
+    desk.is_here = partial(names.is_unpacked, str(settings.root))
     server = Server(listener, secret, group, desk)
     server.start()
     return server
