@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -76,6 +77,10 @@ def test_a_cluster_is_deployed_asked_and_stopped(cluster: Cluster, tmp_path: Pat
 
     stopped = cluster.deploy("--stop")
     assert (stopped.returncode, stopped.stderr) == (0, "")
+    master, *workers = stopped.stdout.splitlines()
+    assert master == f"crew_master@{os.uname().nodename} is stopped"
+    assert workers == [f"{node} is stopped" for node in EVERYBODY]
+    assert cluster.deploy("--stop").stdout == "nothing runs\n"
     assert [cluster.nodes(host) for host in cluster.net.hosts] == [[], [], []]
     assert cluster.run("master", "pid").returncode == 1
 
@@ -189,9 +194,159 @@ def test_a_dry_run_says_the_commands_and_starts_nothing(cluster: Cluster) -> Non
     done = cluster.deploy("--dry-run", "-m", "daemon", "-d", "f(1, 'a b')", "--listen", f"{cluster.net.control}:9000")
 
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     assert done.stdout.count(f"worker daemon {cluster.net.control}:9000 --name ") == 3
     assert f"{cluster.release}/bin/cluster master daemon {' '.join(EVERYBODY)} --name crew_master@" in done.stdout
     assert [cluster.nodes(host) for host in cluster.net.hosts] == [[], [], []]
+
+
+def last_of(text: str) -> dict[str, Any]:
+    """The outcome, which follows the commands of a dry run."""
+    found: dict[str, Any] = json.loads(text[text.rindex("\n{") :])
+    return found
+
+
+def test_a_dry_run_claims_nothing(cluster: Cluster) -> None:
+    """Neither that something was copied, nor that it was started, nor, of what runs, that it is stopped."""
+    cluster.net.ssh(cluster.net.hosts[0], "rm", "-rf", PLACE)
+    tried = cluster.deploy("--dry-run", "-m", "daemon", "--json")
+    assert tried.returncode == 0
+    assert tried.stderr == ""
+    outcome = last_of(tried.stdout)
+    assert (outcome["started"], outcome["dry_run"]) == (False, True)
+    assert {host["sent"] for host in outcome["hosts"]} == {0}
+
+    assert cluster.deploy("-m", "daemon").returncode == 0
+    tried = cluster.deploy("--stop", "--dry-run")
+    assert (tried.returncode, tried.stderr) == (0, "")
+    assert "is stopped" not in tried.stdout
+    assert tried.stdout.count(" stop --name ") == 4
+    outcome = last_of(cluster.deploy("--stop", "--dry-run", "--json").stdout)
+    assert outcome["stopped"] == []
+    assert sorted(outcome["would_stop"])[1:] == EVERYBODY
+    assert cluster.members() == EVERYBODY
+
+
+def test_a_worker_that_is_gone_is_brought_back_while_the_master_runs(cluster: Cluster) -> None:
+    """By the same command, or with its host alone; those that run are left alone, and one more host is added the same way."""
+    begin = ["-m", "daemon", "--no-shutdown-with-master", "--directory", PLACE]
+    assert cluster.deploy("host1:a", "host2:a,b", *begin, "-d", "'once'").returncode == 0
+    master = cluster.run("master", "pid").stdout
+    lost, other = cluster.net.hosts[1], cluster.net.hosts[0]
+    pids = cluster.net.ssh(other, "sh", "-c", f"cat {PLACE}/var/cluster/*/run/pid")
+    cluster.net.crash(lost)
+    eventually(lambda: cluster.members() == EVERYBODY[:1], "the master has noticed")
+    cluster.net.boot(lost)
+
+    again = cluster.deploy("host1:a", "host2:a,b", *begin, "-d", "'once'")
+    assert again.returncode == 0, again.stderr
+    assert "1 workers have joined crew_master@" in again.stderr
+    assert "what --deploy says is not evaluated again" in again.stderr
+    assert cluster.members() == EVERYBODY[:2]
+
+    added = cluster.deploy("second@host3:c", *begin)
+    assert added.returncode == 0, added.stderr
+    assert cluster.members() == EVERYBODY
+    assert cluster.net.ssh(other, "sh", "-c", f"cat {PLACE}/var/cluster/*/run/pid") == pids
+    assert cluster.run("master", "pid").stdout == master
+
+    refused = cluster.deploy("second@host3:c", *begin)
+    assert refused.returncode == 1
+    assert "second@host3 runs there already" in refused.stderr
+    stopped = cluster.deploy("--stop")
+    assert len(stopped.stdout.splitlines()) == 4, stopped.stderr
+    assert [cluster.nodes(host) for host in cluster.net.hosts] == [[], [], []]
+
+
+def test_a_worker_that_can_not_join_the_master_that_runs_is_not_left_behind(cluster: Cluster) -> None:
+    """One of another version is refused before anything is started; one that does not start leaves the others alone."""
+    assert cluster.deploy("host1:a", "-m", "daemon", "--directory", PLACE).returncode == 0
+    other = cluster.deploy("host2:a", "-m", "daemon", "--directory", PLACE, version="0.1.1")
+    assert other.returncode == 1
+    assert "runs here already, and is of 0.1.0: no worker of 0.1.1 can join it" in other.stderr
+
+    broken = cluster.net.hosts[1]
+    assert cluster.deploy("host2:a", "--copy-only", "--directory", PLACE).returncode == 0
+    cluster.net.ssh(broken, "sh", "-c", f"echo 'echo on purpose >&2; exit 9' >>{PLACE}/releases/0.1.0/env.sh")
+    try:
+        failed = cluster.deploy("host2:a", "-m", "daemon", "--directory", PLACE)
+    finally:
+        cluster.net.ssh(broken, "rm", "-r", PLACE)
+    assert failed.returncode == 4, failed.stderr
+    assert cluster.members() == EVERYBODY[:1]
+
+
+NOISY = """\
+echo 'system x'
+printf '\033]0;title\007no line break'
+echo 'clock now' >&2
+"""
+
+
+def test_login_shells_may_print_what_they_like(cluster: Cluster) -> None:
+    """Before and after, on both streams, for each step of a deploy, a question and a stop."""
+    for host in cluster.net.hosts:
+        cluster.net.ssh(
+            host, "sh", "-c", f"printf %s {shlex.quote(NOISY)} >/root/.bashrc; cp /root/.bashrc /root/.bash_logout"
+        )
+    try:
+        done = cluster.deploy("-m", "daemon", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["started"] is True
+        assert cluster.members() == EVERYBODY
+        stopped = cluster.deploy("--stop")
+        assert (stopped.returncode, stopped.stderr) == (0, "")
+    finally:
+        for host in cluster.net.hosts:
+            cluster.net.ssh(host, "rm", "-f", "/root/.bashrc", "/root/.bash_logout")
+
+
+@pytest.mark.parametrize(
+    ("bashrc", "said"),
+    [
+        ("echo 'Go away'; exit 0", "it printed: Go away"),
+        ("exit 3", "its login shell ends before it runs what it is given (ssh ended with status 3)"),
+        ("exec /usr/sbin/nologin", "it printed: This account is currently not available."),
+        ("kill -9 $$", "ssh"),
+    ],
+)
+def test_a_login_shell_that_ends_is_shown_as_that(cluster: Cluster, bashrc: str, said: str) -> None:
+    """By the name of its host, with what it printed, before anything is changed."""
+    host = cluster.net.hosts[1]
+    cluster.net.ssh(
+        host,
+        "sh",
+        "-c",
+        f"cp -a /root/.bashrc /root/.bashrc.kept 2>/dev/null; printf %s {shlex.quote(bashrc)} >/root/.bashrc",
+    )
+    try:
+        done = cluster.deploy("-m", "daemon")
+    finally:
+        cluster.net.crash(host)
+        (host.place / "disk/upper/root/.bashrc").unlink()
+        cluster.net.boot(host)
+
+    assert done.returncode == 1
+    assert "  - host2: " in done.stderr
+    assert said in done.stderr
+    assert "Error" not in done.stderr
+    assert [cluster.nodes(each) for each in cluster.net.hosts] == [[], [], []]
+
+
+def test_a_tilde_is_the_home_of_who_logs_in(cluster: Cluster, tmp_path: Path) -> None:
+    """In a table, in an option, and in the name of a file; nothing is called ~ anywhere."""
+    table = tmp_path / "cluster.toml"
+    table.write_text('directory = "~/of crew"\nhosts = ["host1", "host2", "host3"]\nlimits = { connect = 3 }\n')
+    done = cluster.deploy("-f", str(table), "--copy-only", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {host["directory"] for host in json.loads(done.stdout)["hosts"]} == {"/root/of crew"}
+
+    done = cluster.deploy("host1", "--directory", "~", "--copy-only")
+    assert done.returncode == 1
+    assert "/root holds " in done.stderr
+    done = cluster.deploy("host1", "--directory", "~other/crew", "--copy-only")
+    assert done.returncode == 2
+    assert cluster.net.ssh(cluster.net.hosts[0], "find", "/root", "-maxdepth", "1", "-name", "*~*") == ""
 
 
 def test_a_host_that_is_cut_off_while_nodes_are_stopped_is_named(cluster: Cluster) -> None:
