@@ -239,7 +239,6 @@ def test_where_it_can_not_be_verified_it_is_refused_with_what_to_install(
         "id",
         "cat",
         "sed",
-        "cmp",
         "tar",
         "gzip",
         "readlink",
@@ -309,3 +308,27 @@ def test_other_hosts_get_a_signature_too_where_there_is_one(deployer: Deployer) 
         text.replace(hashlib.sha256(deployer.archive.read_bytes()).hexdigest(), "0" * 64) + "\n"
     )
     assert parcel(deployer, replace(NOWHERE, tools=frozenset({"gzip"}))).command[-1] == ""
+
+
+def test_the_next_version_comes_with_its_signature_too(deployer: Deployer) -> None:
+    """Beside the archive, under its name, for the release that is there to verify; and an older one only where that is meant."""
+    there = deployer.place / "host/srv/hello"
+    (there / "bin").mkdir(parents=True)
+    program = there / "bin/hello"
+    program.write_text('#!/bin/sh\necho "$@"\ncat "$2.sig"\ncat "$2" | wc -c\n')
+    program.chmod(0o755)
+    text = deployer.sign()
+    older = make_tree(deployer.place / "built/hello-2.0", "2.0", {"lib/hello-1.0/x": File(b"x")})
+    has = replace(NOWHERE, releases={"2.0": older.release_id}, signers="/etc/x", directory=str(there))
+    for allow in (False, True):
+        made = Store(deployer.place / "built/hello", deployer.manifest, Path(), allow).parcel(has)
+        assert made is not None
+        with made.file.open("rb") as stdin:
+            done = subprocess.run(made.command, stdin=stdin, capture_output=True, text=True, timeout=60)
+
+        asked, *signed, size = done.stdout.splitlines()
+        digest = hashlib.sha256(deployer.archive.read_bytes()).hexdigest()
+        assert asked.endswith(f"hello-1.0.tar.gz --sha256 {digest}" + " --allow-downgrade" * allow)
+        assert "\n".join(signed) == text
+        assert int(size) == deployer.archive.stat().st_size
+        assert list((there / "var/incoming").iterdir()) == []

@@ -171,6 +171,15 @@ def test_a_worker_believes_no_master_without_the_cookie(make: MakeNode, tmp_path
     assert not file.exists()
 
 
+def test_a_master_may_be_called_by_name(make: MakeNode) -> None:
+    """What both prove is about the addresses of the connection, not about what was dialled."""
+    nodes = Nodes(make)
+    master = nodes.start(plain(nodes, "master", "master"), COOKIE).ready()
+    nodes.start(plain(nodes, "w1", "worker", master=f"localhost:{nodes.port}"), COOKIE)
+
+    master.says("w1 has joined")
+
+
 def test_a_worker_says_whose_cookie_is_another(make: MakeNode) -> None:
     """Both sides name it, and what to do; with the same cookie it joins."""
     nodes = Nodes(make)

@@ -409,3 +409,22 @@ def test_a_link_among_the_tops_is_named(hello: Path) -> None:
     problems = verify(hello, "1.0")
     assert problems[-1] == "lib is a link and should be a directory"
     assert len(problems) == 4
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a directory", "a terabyte", "brackets"])
+def test_a_manifest_that_is_none_does_not_keep_who_reads_it(tmp_path: Path, kind: str) -> None:
+    """A release of a stranger, as a directory: one sentence, and no more memory or time than a manifest takes."""
+    root = tmp_path / "hello"
+    place = root / "releases/1.0/manifest.json"
+    place.parent.mkdir(parents=True)
+    if kind == "a pipe":
+        os.mkfifo(place)
+    elif kind == "a directory":
+        place.mkdir()
+    elif kind == "a terabyte":
+        with place.open("wb") as file:
+            file.truncate(1 << 40)
+    else:
+        place.write_bytes(b"[" * (16 << 20))
+
+    assert any("manifest.json" in problem for problem in verify(root, "1.0"))

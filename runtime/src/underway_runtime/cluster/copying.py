@@ -52,6 +52,8 @@ class Store:
     manifest: Manifest
     scratch: Path
     """Where files are made; theirs to clear."""
+    allow_downgrade: bool = False
+    """Hosts with signers take a version too that is older than theirs."""
     _made: dict[str, tuple[Path, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -88,7 +90,11 @@ class Store:
         if not facts.releases:
             tool = "zstd" if file.suffix == ".zst" else "gzip"
             return Parcel(file, commands.receive(facts.directory, self.manifest, tool, signature))
-        return Parcel(file, commands.update(facts.directory, self.manifest.name, file.name, sha256, signature))
+        return Parcel(file, self._update(facts, file, sha256, signature))
+
+    def _update(self, facts: Facts, file: Path, sha256: str, signature: str) -> list[str]:
+        more = ["--allow-downgrade"] if self.allow_downgrade else []
+        return [*commands.update(facts.directory, self.manifest.name, file.name, sha256, signature), *more]
 
     def _signed(self, facts: Facts) -> tuple[Path, str]:
         """The smallest file beside the release that is signed and that this host can open. Raises UnderwayError."""

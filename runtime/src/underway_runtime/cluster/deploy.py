@@ -112,6 +112,7 @@ def plan_of(options: argparse.Namespace, settings: Settings) -> Plan:
         mode=" ".join(STARTING[options.mode]),
         starts=not options.copy_only,
         cookie=read_cookie(options.cookie_file) if options.cookie_file else None,
+        allow_downgrade=options.allow_downgrade,
         ssh_config=options.ssh_config and os.path.expanduser(options.ssh_config),
         dry_run=options.dry_run,
         report=(lambda _: None) if options.quiet else report,
@@ -164,7 +165,7 @@ def copy(plan: Plan, ssh: Ssh, facts: Look) -> dict[Host, int]:
     sweep(Path(tempfile.gettempdir()), "underway-deploy-")
     arrived: list[Host] = []
     with tempfile.TemporaryDirectory(prefix=own_prefix("underway-deploy-")) as scratch:
-        store = Store(Path(plan.here.directory), plan.manifest, Path(scratch))
+        store = Store(Path(plan.here.directory), plan.manifest, Path(scratch), plan.allow_downgrade)
         parcels: dict[Host, Parcel] = {}
 
         def send(host: Host) -> Answer:

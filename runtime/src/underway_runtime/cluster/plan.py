@@ -52,6 +52,7 @@ class Plan:
     starts: bool = True
     cookie: str | None = None
     ssh_config: str | None = None
+    allow_downgrade: bool = False
     dry_run: bool = False
     report: Callable[[str], None] = lambda _: None
     joins: str | None = None

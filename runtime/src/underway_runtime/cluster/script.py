@@ -209,6 +209,9 @@ def _deploy_parser() -> argparse.ArgumentParser:
     parser.add_argument("-m", "--mode", default="start", choices=["start", "start_iex", "daemon", "daemon_iex"])
     parser.add_argument("-s", "--stop", action="store_true", help="stop the nodes instead")
     parser.add_argument("--copy-only", action="store_true", help="start nothing")
+    parser.add_argument(
+        "--allow-downgrade", action="store_true", help="also to hosts that take no older version unasked"
+    )
     parser.add_argument("--renew", action="store_true", help="give nodes new certificates instead, also those that run")
     parser.add_argument(
         "--revoke",

@@ -1,6 +1,8 @@
-# Another version for a host that has one, from standard input: DIRECTORY NAME FILE SHA256 SIGNATURE. What is there checks and unpacks it.
+# Another version for a host that has one, from standard input: DIRECTORY NAME FILE SHA256 SIGNATURE
+# OPTION... What is there checks and unpacks it, with these options.
 set -eu
 umask 022
+directory=$1 name=$2 sha256=$4 signature=$5
 # var is of the user who runs the release: where that is another, a link could be in there, and the release's own directory is taken.
 place=$1/var/incoming
 # shellcheck disable=SC3067 # dash and busybox have it
@@ -10,5 +12,6 @@ trap 'rm -f "$file" "$file.sig"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 mkdir -p "$place"
 cat >"$file"
-if [ -n "$5" ]; then printf '%s\n' "$5" >"$file.sig"; fi
-"$1/bin/$2" unpack "$file" --sha256 "$4" </dev/null
+if [ -n "$signature" ]; then printf '%s\n' "$signature" >"$file.sig"; fi
+shift 5
+"$directory/bin/$name" unpack "$file" --sha256 "$sha256" "$@" </dev/null

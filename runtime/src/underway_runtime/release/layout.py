@@ -39,7 +39,7 @@ LONGEST = 1024
 DEEPEST = 64
 """Names in a path."""
 
-MOST_DIRECTORIES = 100_000
+MOST_DIRECTORIES = 50_000
 """That all paths of a manifest are in."""
 
 _UNFIT = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -16,6 +17,13 @@ from .directory import ReleaseDirectory
 from .errors import DamagedRelease
 
 FORMAT = 1
+
+MOST_FILES = 250_000
+"""That a manifest may list."""
+_LONGEST = 32 << 20
+_MARKS = {b"{": 2, b"[": 1, b",": 5, b'"': 14}
+"""Of each character, how many there may be for each file that a manifest may list; names have some, too."""
+_HEAD = 1000
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -77,11 +85,26 @@ def dump(manifest: Manifest) -> str:
 def read(file: Path) -> Manifest:
     """Read a ``manifest.json``. Raises DamagedRelease when it is missing, not one, or not what its id says."""
     try:
-        return parse(file.read_bytes())
+        return parse(_bytes(file))
     except FileNotFoundError:
         raise DamagedRelease(f"the manifest {file} is missing; restore it from the release's archive") from None
     except (OSError, ValueError) as error:
         raise DamagedRelease(f"the manifest {file} can't be read: {error}") from None
+
+
+def _bytes(file: Path) -> bytes:
+    """What is in a file, which is one, and of a size that a manifest has."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is not a file")
+        if status.st_size > _LONGEST:
+            raise ValueError(f"it has {status.st_size} bytes; {_LONGEST} is the limit")
+        with open(descriptor, "rb", closefd=False) as opened:
+            return opened.read(_LONGEST)
+    finally:
+        os.close(descriptor)
 
 
 @lru_cache(maxsize=4)
@@ -92,6 +115,9 @@ def parse(data: bytes) -> Manifest:
 
     Whether its paths may be written to is not; `layout.problems` says that. Raises ValueError with what is wrong with it.
     """
+    # What is parsed is bounded by what it can be made of: 32 MiB of brackets would take a gigabyte, and seconds.
+    if any(data.count(mark) > most * MOST_FILES + _HEAD for mark, most in _MARKS.items()):
+        raise ValueError(f"it holds more than {MOST_FILES} files, or what is in none of ours")
     try:
         document = json.loads(data.decode("utf-8"))
         if document["format"] != FORMAT:

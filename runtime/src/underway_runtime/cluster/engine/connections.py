@@ -194,7 +194,7 @@ class _Connector(tcp.TCPConnector):
         backend = self.backend
         if (reason := backend.wrong(comm.certificate, wanted=role)) is not None:  # before it is told anything
             raise greeting.Refused(reason)
-        where = f"{_end(comm.local_address)}>{_end(comm.peer_address)}"
+        where = f"{_end(comm.stream.socket.getsockname())}>{_end(comm.stream.socket.getpeername())}"
         async with asyncio.timeout(greeting.WITHIN):
             theirs = await greeting.call(_Words(comm.stream), backend.facts(), backend.cookie(), where)
         comm.name = theirs.get("name", "")
@@ -244,7 +244,7 @@ class _Listener(tcp.TCPListener):
             certificate = stream.socket.getpeercert() or {}
             if reason := backend.wrong(certificate) or await wrong_host(certificate, _host(address)):
                 return reason
-        where = f"{_end(address)}>{_end(tcp.get_stream_address(stream))}"
+        where = f"{_end(stream.socket.getpeername())}>{_end(stream.socket.getsockname())}"
         theirs = await greeting.answer(_Words(stream), backend.facts(), backend.cookie(), where)
         who[0] = theirs.get("name", "")
         return backend.differs(certificate, theirs)
@@ -273,13 +273,13 @@ class _Unknown:
             self._open.pop(stream, None)
 
 
-def _end(address: str) -> str:
+def _end(address: Any) -> str:
+    """One end of a connection, as both sides see it.
+
+    >>> _end(("::1", 8786, 0, 0)), _end(("127.0.0.1", 8786))
+    ('::1 8786', '127.0.0.1 8786')
     """
-    >>> _end("underway://[::1]:8786"), _end("127.0.0.1:8786")
-    ('::1:8786', '127.0.0.1:8786')
-    """
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    return f"{host.strip('[]')}:{port}"
+    return f"{address[0].partition('%')[0]} {address[1]}"
 
 
 def _host(address: str) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import time
 from collections import Counter
@@ -93,6 +94,9 @@ class _Scraping:
         """Who has asked, and since when its answer waits to be taken; 0 while there is none."""
         self._asked: asyncio.Task[str] | None = None
         self._left = asyncio.Event()
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        some = _MOST_ANSWERED if files == resource.RLIM_INFINITY else max(2, files // 16)
+        self._most_silent, self._most_answered = min(_MOST_SILENT, some), min(_MOST_ANSWERED, some)
 
     async def accept(self) -> None:
         self._listener.setblocking(False)
@@ -115,9 +119,9 @@ class _Scraping:
 
     async def _room(self) -> None:
         """Return when there is room for one more, having ended who keeps it."""
-        while len(self._silent) >= _MOST_SILENT:
+        while len(self._silent) >= self._most_silent:
             self._end_one_that_is_silent()
-        while len(self._answered) >= _MOST_ANSWERED:
+        while len(self._answered) >= self._most_answered:
             slow = next(
                 (c for c, since in self._answered.items() if since and time.monotonic() - since > _MOMENT), None
             )
