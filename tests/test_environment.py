@@ -68,6 +68,7 @@ CONTINUED=first \\
 second
 EMPTY=
 EQUALS=a=b=c
+WINDOWS="of windows"\r
 COMMAND=$(touch was-run) `touch was-run`
 RELEASE_ROOT=/nowhere
 LAST=no newline"""
@@ -75,7 +76,7 @@ LAST=no newline"""
 
 def test_the_file_is_read_as_systemd_does(release: Release) -> None:
     """Quotes, backslashes, comments and joined lines; nothing in it is run, and what the launcher computes stays."""
-    (release.root / "variables").write_text(FILE)
+    (release.root / "variables").write_bytes(FILE.encode())
     (release.version / "bin/python").write_text("#!/bin/sh\nexec /usr/bin/env -0\n")
 
     done = release.run("eval", "1", cwd=release.root, RELEASE_ENVIRONMENT_FILE="variables")
@@ -91,6 +92,7 @@ def test_the_file_is_read_as_systemd_does(release: Release) -> None:
         "CONTINUED": "first second",
         "EMPTY": "",
         "EQUALS": "a=b=c",
+        "WINDOWS": "of windows",
         "COMMAND": "$(touch was-run) `touch was-run`",
         "RELEASE_ROOT": str(release.root),
         "LAST": "no newline",
@@ -118,9 +120,16 @@ def test_what_is_not_understood_is_told_and_left_out(release: Release, line: str
     assert done.stderr == f"warning: {release.root}/variables: {told}\n"
 
 
-def test_a_file_that_is_not_there_says_nothing(release: Release) -> None:
+@pytest.mark.parametrize("what", ["missing", "directory", "pipe"])
+def test_what_is_no_file_says_nothing_and_holds_up_nothing(release: Release, what: str) -> None:
     """As with the - of EnvironmentFile=-."""
-    assert release.told("eval", "1", RELEASE_ENVIRONMENT_FILE="/nowhere/variables")
+    place = release.root / "variables"
+    if what == "directory":
+        place.mkdir()
+    elif what == "pipe":
+        os.mkfifo(place)
+
+    assert release.told("eval", "1", RELEASE_ENVIRONMENT_FILE=str(place))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
@@ -177,7 +186,7 @@ def test_the_file_is_read_alike_by_all_shells(tmp_path: Path, shell: str) -> Non
     if shutil.which(shell.split()[0]) is None:
         pytest.skip(f"there is no {shell}")
     release = make_release(tmp_path / "hello")
-    (release.root / "variables").write_text(FILE)
+    (release.root / "variables").write_bytes(FILE.encode())
     (release.version / "bin/python").write_text("#!/bin/sh\nexec /usr/bin/env -0\n")
 
     done = subprocess.run(

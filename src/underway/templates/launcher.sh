@@ -40,7 +40,7 @@ wants_help() {
 # What $RELEASE_ENVIRONMENT_FILE says, as systemd reads such a file: NAME=VALUE in a line, the value in quotes or not. With
 # "unset" the variables are taken away instead: each node reads the file itself, and what is not in it any more is gone.
 read_environment() {
-  [ -e "$RELEASE_ENVIRONMENT_FILE" ] || return 0
+  [ -f "$RELEASE_ENVIRONMENT_FILE" ] || return 0
   if ! [ -r "$RELEASE_ENVIRONMENT_FILE" ]; then
     [ "$1" = unset ] || warn "$RELEASE_ENVIRONMENT_FILE can't be read by this user, and is left out"
     return 0
@@ -50,9 +50,10 @@ read_environment() {
     warn "$RELEASE_ENVIRONMENT_FILE is not root's own, and is left out: its owner would say what root's commands run with"
     return 0
   fi
+  return=$(printf '\r')
   while IFS= read -r line || [ -n "$line" ]; do
     while case $line in *\\) ;; *) false ;; esac && IFS= read -r more; do line=${line%\\}$more; done
-    line=${line#"${line%%[! 	]*}"}
+    line=${line#"${line%%[! 	]*}"} line=${line%"$return"}
     case $line in '' | '#'* | ';'*) continue ;; esac
     case $line in *=*) name=${line%%=*} ;; *) name=\? ;; esac
     name=${name%"${name##*[! 	]}"}
