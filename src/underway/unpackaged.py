@@ -54,7 +54,7 @@ def files(project: Path) -> dict[str, Path]:
     """What goes into the wheel, by its path there; what is in ``src`` comes first."""
     found: dict[str, Path] = {}
     for base in (project / "src", project):
-        if base.is_dir():
+        if base.is_dir() and not (base != project and _starts_in_src(project)):
             for path, file in _below(base, project):
                 found.setdefault(path, file)
     return dict(sorted(found.items()))
@@ -109,9 +109,20 @@ def _is_taken(directory: Path, project: Path) -> bool:
     name, is_package = directory.name, (directory / "__init__.py").is_file()
     if name in LEFT_OUT or (directory / "pyvenv.cfg").exists() or (directory / "CACHEDIR.TAG").exists():
         return False
-    if not is_package and (name in NO_PACKAGES or directory == project / "src"):
+    if directory == project / "src" and not is_package:
+        return _starts_in_src(project)
+    if not is_package and name in NO_PACKAGES:
         return False
     return name in BESIDE or (name.isidentifier() and any(file.suffix == ".py" for file in _whole(directory)))
+
+
+def _starts_in_src(project: Path) -> bool:
+    """Whether what starts is called ``src.module``: then ``src`` is a package itself."""
+    table = sources.document(project).get("tool", {}).get("underway", {})
+    releases = table.get("releases", {})
+    own = [table, *(releases.values() if isinstance(releases, dict) else ())]
+    starts = [each.get(kind) for each in own if isinstance(each, dict) for kind in ("asgi", "main", "wsgi")]
+    return any(str(start).startswith("src.") for start in starts)
 
 
 def _whole(directory: Path) -> Iterator[Path]:

@@ -49,6 +49,10 @@ def main():
             signal.signal(signal.SIGTERM, lambda *_: child.terminate())
             print("begun", flush=True)
             sys.exit(0 if child.wait() in (0, -signal.SIGTERM) else 1)
+        case "unpatched":
+            from gevent.pywsgi import WSGIServer
+            from zoo.application import app
+            WSGIServer(("127.0.0.1", int(os.environ["PORT"])), app, log=None).serve_forever()
         case "gunicorn":
             from gunicorn.app.wsgiapp import run
             sys.argv = ["gunicorn", "-k", "gevent", "-b", f"127.0.0.1:{os.environ['PORT']}", "zoo.application:app"]
@@ -67,6 +71,8 @@ RUNTIME = """
 import os, sys
 from underway_runtime import config
 
+if "ZOO_LISTEN" in os.environ:
+    config("zoo", listen=[os.environ["ZOO_LISTEN"]])
 for place in filter(None, os.environ.get("ZOO_PLUGINS", "").split(":")):
     if place not in sys.path:
         sys.path.append(place)
@@ -191,6 +197,19 @@ def test_what_is_patched_runs_in_a_child(zoo: tuple[Path, Path], tmp_path: Path,
         assert get(f"http://127.0.0.1:{port}/", process) == "patched"
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT) == 0
+
+
+def test_an_address_that_gevent_can_not_be_given_is_explained(zoo: tuple[Path, Path], tmp_path: Path) -> None:
+    """Its sockets bind below Python's; without `listen` it serves."""
+    port = free_port()
+    environ = {"HOW": "unpatched", "PORT": str(port), "RELEASE_VAR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    with started([zoo[1] / "bin/zoo", "start"], environ) as process:
+        assert get(f"http://127.0.0.1:{port}/", process) == "plain"
+
+    done = run([zoo[1] / "bin/zoo", "start"], {**environ, "ZOO_LISTEN": f"tcp://127.0.0.1:{port}"})
+    assert done.returncode == 1
+    assert "Address already in use" in done.stderr
+    assert "leave that address out of `listen`" in done.stderr
 
 
 def test_code_of_the_host_is_added_by_configuration(zoo: tuple[Path, Path], tmp_path: Path) -> None:

@@ -25,6 +25,13 @@ MAIN = {
         {"web/__init__.py": "from helpers.text import greet\ndef main():\n    print(greet(__file__))\n"},
     ),
 }
+MAIN["in src, by that name"] = (
+    "src.web:main",
+    {
+        "src/web.py": "from helpers.text import greet\nfrom src.other import X\ndef main(): print(greet(__file__))\n",
+        "src/other.py": "X = 1\n",
+    },
+)
 HELPERS = """
 from pathlib import Path
 import iniconfig
@@ -81,7 +88,7 @@ def test_sources_are_released_as_they_lie(tmp_path: Path, kind: str) -> None:
     [home] = (release / "lib").glob("shop-0.1.0*")
     files = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
     files = {file for file in files if "__pycache__" not in file and "dist-info" not in file}
-    own = {name.removeprefix("src/") for name in MAIN[kind][1]}
+    own = {name if MAIN[kind][0].startswith("src.") else name.removeprefix("src/") for name in MAIN[kind][1]}
     assert files == own | {"helpers/text.py", "helpers/words.txt", "seed.py", "templates/page.html"}
     code = "from underway_runtime import config; print(config.get('shop', 'colour'))"
     assert run([release / "bin/shop", "eval", code]).stdout == "red\n"

@@ -32,6 +32,7 @@ starts
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,7 @@ from typing import Any, Protocol, TypeAlias
 from ..application import Application
 from ..release.bootscript import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start, resolve
 from ..release.errors import BootError, DamagedRelease, UnderwayError, listing
+from . import config
 from .settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
 from .signals import Stopping
 
@@ -469,7 +471,7 @@ class Applications:
             self._log(f"{name} ended")
         else:
             self._served.discard(name)
-            self._log(f"{name} failed: {describe(error)}", error)
+            self._log(f"{name} failed: {self._why(name, error)}", error)
         if mode == "permanent" or (mode == "transient" and error is not None):
             self.ending.put_nowait(Ending(name, error))
         else:
@@ -483,6 +485,17 @@ class Applications:
             await self.start(name, mode)
         except BootError as error:
             self.ending.put_nowait(Ending(name, error))
+
+    def _why(self, name: str, error: BaseException) -> str:
+        """The cause in one line; where an address is taken that is bound for the application itself, what to do."""
+        said = describe(error)
+        declared = config.config.get(name, "listen", (self.loaded[name].start or {}).get("listen"))
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE and declared:
+            said += (
+                "; what `listen` names is bound for it before it starts, and is given to a bind by Python's own socket class:"
+                " gevent's, a child's and what binds in C bind anew; leave that address out of `listen`"
+            )
+        return said
 
     async def _accept(self, name: str, service: Service, prepared: Prepared | None = None) -> None:
         try:
