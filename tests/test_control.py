@@ -192,7 +192,7 @@ def test_rpc_works_beside_a_main(make: MakeNode) -> None:
     asking.send_signal(signal.SIGINT)
 
     assert finish(asking)[0] == 130
-    assert node.run("rpc", "tool.__name__").stdout == "'main'\n"
+    eventually(lambda: node.run("rpc", "tool.__name__").stdout == "'main'\n", "it has run for a moment, and is known")
     assert terminate(process)[0] == 0
 
 

@@ -443,7 +443,7 @@ def test_click_commands_are_mains(make: MakeNode, status: int, expected: int) ->
     done = node.run("start")
 
     assert (done.returncode, done.stdout) == (expected, "start db\nstop db\n")
-    assert ("tool failed: EndedWith: exit status 3" in done.stderr) == bool(status)
+    assert ("tool 1.0 could not start: EndedWith: exit status 3" in done.stderr) == bool(status)
 
 
 def test_asyncio_in_main_is_cancelled_in_order(make: MakeNode) -> None:
@@ -462,7 +462,7 @@ def test_a_main_that_raises_is_an_application_that_failed(make: MakeNode) -> Non
     done = node.run("start")
 
     assert (done.returncode, done.stdout) == (1, "start db\nstop db\n")
-    assert "tool failed: RuntimeError: lost\nTraceback (most recent call last):\n" in done.stderr
+    assert "tool 1.0 could not start: RuntimeError: lost\nTraceback (most recent call last):\n" in done.stderr
 
 
 def test_a_main_that_can_not_be_imported_is_a_start_that_fails(make: MakeNode) -> None:

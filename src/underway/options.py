@@ -150,6 +150,12 @@ OPTIONS: Mapping[str, Option] = {
         "a path, or a list of paths, of directories to copy into the release", lambda v: _text(v) or _texts(v), []
     ),
     "overlap": Option("true or false", _truth, True),
+    "ready": Option(
+        '"accepts", "notify", "line:TEXT" or "called"',
+        lambda v: (
+            v in ("accepts", "notify", "called") or (isinstance(v, str) and bool(v[:5] == "line:" and v[5:].strip()))
+        ),
+    ),
     "overwrite": Option("true or false", _truth, False),
     "path": Option("a path", _text),
     "prefer": Option("a list of applications", _texts, []),
@@ -177,7 +183,7 @@ TOP_ONLY: Mapping[str, Option] = {
 }
 """What only [tool.underway] may hold."""
 
-START = ("asgi", "wsgi", "main", "args", "listen", "overlap")
+START = ("asgi", "wsgi", "main", "args", "listen", "overlap", "ready")
 """The options that say what starts; they travel with the application, not with the release."""
 
 DEFAULTS = {name: option.default for name, option in OPTIONS.items() if name not in (*START, "options", "version")}

@@ -245,6 +245,10 @@ def _start_problems(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"{' and '.join(kinds)} are given; a release starts by one of them"
     if "args" in given and "main" not in given and kinds:
         yield f"args go with main; {kinds[0]} takes none"
+    if "ready" in given and kinds and "main" not in given:
+        yield f"ready goes with main; {kinds[0]} is ready when it serves"
+    if given.get("ready") == "accepts" and not given.get("listen"):
+        yield 'ready = "accepts" needs an address, as in listen = ["tcp://127.0.0.1:8000"]'
     if kinds in (["asgi"], ["wsgi"]) and not given.get("listen"):
         yield f'{kinds[0]} needs an address, as in listen = ["tcp://127.0.0.1:8000"]'
 
@@ -256,6 +260,8 @@ def _start(project: Project, given: Mapping[str, Any]) -> dict[str, Any]:
     for kind in ("asgi", "wsgi"):
         if kind in given:
             return {kind: given[kind], **shared}
+    if given.get("ready"):
+        shared["ready"] = given["ready"]
     args = {"args": list(given.get("args", [])), **shared}
     if "main" in given:
         return {"main": given["main"], **args}

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
 
-_READY = b"ready"
+_READY = b"ready "
 
 
 def main(command: str, arguments: Sequence[str], environ: MutableMapping[str, str]) -> int:
@@ -22,7 +22,7 @@ def main(command: str, arguments: Sequence[str], environ: MutableMapping[str, st
     systemd = Systemd(environ)
     if arguments[0] == "daemon":
         return _daemon(command, arguments, environ, systemd)
-    return Keeper(command, arguments, environ, systemd, None, lambda: None).run()
+    return Keeper(command, arguments, environ, systemd, None, lambda note: None).run()
 
 
 def _daemon(command: str, arguments: Sequence[str], environ: MutableMapping[str, str], systemd: Systemd) -> int:
@@ -52,7 +52,7 @@ def _daemon(command: str, arguments: Sequence[str], environ: MutableMapping[str,
             os.close(writing)
 
     try:
-        status = Keeper(command, arguments, environ, systemd, log, lambda: tell(_READY)).run()
+        status = Keeper(command, arguments, environ, systemd, log, lambda note: tell(_READY + note.encode())).run()
     except BaseException:
         import traceback
 
@@ -87,9 +87,14 @@ def _outcome(reading: int, child: int) -> int:
         if not data:
             break
         said += data
-    if said == _READY:
+    if said.startswith(_READY):
+        if note := said[len(_READY) :]:
+            os.write(2, note + b"\n")
         return 0
     os.waitpid(child, 0)  # so that nothing is left of it when this returns
     status, _, text = said.partition(b"\n")
     os.write(2, text if status else b"error: the keeper ended without a word\n")
+    if status == b"0":
+        os.write(2, b"error: it has ended, with status 0, before it was ready; nothing runs\n")
+        return 1
     return int(status) if status else 1

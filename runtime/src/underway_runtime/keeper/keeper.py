@@ -57,9 +57,10 @@ class Keeper:
         environ: Mapping[str, str],
         systemd: Systemd,
         log: Log | None,
-        started: Callable[[], None],
+        started: Callable[[str], None],
     ) -> None:
-        """`log` takes the output of the nodes, which otherwise is left alone; `started` is called at the first ready."""
+        """`log` takes the output of the nodes, which otherwise is left alone; `started` is called at the first ready, with what is
+        to be said of it."""
         self.name = os.path.basename(command)
         self.systemd = systemd
         self.holdings = Holdings(systemd.descriptors, self.say)
@@ -340,9 +341,9 @@ class Keeper:
                 self.holdings.bind(node, asked)
             case "closed", asked:
                 self.holdings.sockets.close(asked, node.pid, keep=self._another_follows())
-            case "ready", [line]:
+            case "ready", [line, *notes]:
                 self._read_output(node, _CHUNKS)  # who waits for this finds in the log what came before
-                self._on_ready(line)
+                self._on_ready(line, "".join(notes))
             case "beat", _ if self._ready:
                 self._on_beat()
             case "status", [line]:
@@ -385,7 +386,7 @@ class Keeper:
         periods = [self.systemd.watchdog / 2, self._heart.beat / 3 if self._heart is not None else 0]
         return str(min(filter(None, periods), default=0))
 
-    def _on_ready(self, line: str) -> None:
+    def _on_ready(self, line: str, note: str = "") -> None:
         self._ready = True
         self.timers.pop("watchdog", None)
         assert self.node is not None
@@ -400,7 +401,7 @@ class Keeper:
             self.handover.chances = 0
         if not self._was_ready:
             self._was_ready = True
-            self._started()
+            self._started(note)
         self._on_beat()
 
     def _on_beat(self) -> None:

@@ -170,6 +170,8 @@ class Applications:
         """Gets one entry for each application whose end means that the node has to stop."""
         self.states: dict[str, str] = {}
         """What became of those that were to start: starting, running, ended, failed, stopped."""
+        self.importing = ""
+        """The module that is being imported, or was last."""
         self.progress = ""
         """The last landmark of the boot script."""
         self.stopped_well = True
@@ -178,6 +180,7 @@ class Applications:
         self._stopping = False
         self._retiring: set[asyncio.Task[Any]] = set()
         self._told_to_end: set[str] = set()  # and go on
+        self._failed_to_accept: set[str] = set()
 
     def obey(self, instruction: Instruction) -> None:
         """Obey an instruction other than a start.
@@ -238,6 +241,7 @@ class Applications:
         if load.start is None:
             return
         self._now(name, "starting")
+        self._failed_to_accept.discard(name)
         try:
             async with asyncio.timeout(self._start_timeout) as limit:
                 service = await self._run(load)
@@ -246,10 +250,10 @@ class Applications:
         except BaseException as error:
             self._now(name, "failed")
             task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError from error
             reason = describe(error)
-            if limit.expired():
+            if limit.expired() and not isinstance(error, BootError):
                 reason = f"not ready within {self._start_timeout:g} s; start_timeout of underway_runtime gives it more"
             self._log(f"{name} {load.version} could not start: {reason}", error)
             if mode != "temporary":
@@ -265,7 +269,8 @@ class Applications:
         self._late = False
         for name, (_, service) in list(self.running.items()):
             try:
-                await self._accept(name, service)
+                async with asyncio.timeout(self._start_timeout):
+                    await self._accept(name, service)
             except Exception as error:
                 self.running.pop(name)
                 raise BootError(f"{name} could not accept: {describe(error)}") from error
@@ -439,6 +444,7 @@ class Applications:
     def _import_all(self, instruction: PrimLoad) -> None:
         problems = []
         for module in instruction.modules:
+            self.importing = module
             try:
                 self._load_module(module)
             except Stopping:
@@ -455,7 +461,7 @@ class Applications:
 
     def _ended(self, name: str, mode: Mode, ended: asyncio.Future[None]) -> None:
         error = asyncio.CancelledError("it was cancelled") if ended.cancelled() else ended.exception()
-        if self._stopping or name not in self.running:
+        if self._stopping or name not in self.running or name in self._failed_to_accept:
             return
         if name in self._told_to_end:
             self._told_to_end.discard(name)
@@ -503,6 +509,7 @@ class Applications:
                 await prepared(name, service)
             await service.accept()
         except BaseException:
+            self._failed_to_accept.add(name)
             await self._stop_one(name, service, self._stop_timeout)
             raise
 

@@ -128,9 +128,11 @@ class Keeping:
             raise BootError(f"can't listen on {path}: {outcome.partition(' ')[2]}")
         return outcome
 
-    def ready(self, line: str, word: str = "ready") -> None:
-        """All applications have started; `line` is for systemd. Called on the loop, whose life the keeper is told of."""
-        self._tell(word, line)
+    def ready(self, line: str, word: str = "ready", note: str = "") -> None:
+        """All applications have started; `line` is for systemd, `note` for who waits for the start.
+
+        Called on the loop, whose life the keeper is told of."""
+        self._tell(word, line, *([note] if note else ()))
         if self._beat:
             loop = asyncio.get_running_loop()
 

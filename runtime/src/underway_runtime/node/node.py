@@ -22,14 +22,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import FrameType
 from typing import Any
 
 from ..release import gates
-from ..release.bootscript import BootScript, CodePath, Instruction, Start
+from ..release.bootscript import BootScript, CodePath, Instruction, PrimLoad, Start
 from ..release.errors import EXIT_FAILED, BootError, PeerLost, UnderwayError
 from . import (
     audit,
@@ -256,13 +256,15 @@ class Node:
             self._not_handed_over,
             suspension,
         )
+        self._not_known = world.not_known
         self._stop_timeout = stop_timeout
+        start_timeout = config.seconds("start_timeout", START_TIMEOUT)
         self.applications = Applications(
             settings.directory.lib,
             partial(run_application, world=world),
             log,
             embedded=settings.mode == "embedded",
-            start_timeout=config.seconds("start_timeout", START_TIMEOUT),
+            start_timeout=start_timeout,
             stop_timeout=stop_timeout,
             drain_timeout=_drain_timeout,
             overlaps=partial(overlaps, world=world),
@@ -275,10 +277,33 @@ class Node:
         self._answering.about(self.applications, stop_timeout + _TO_END + _MARGIN)
         instructions = list(self._script.instructions)
         while instructions and not isinstance(instructions[0], Start):
-            self.applications.obey(instructions.pop(0))
+            with self._deadline(instructions[0], start_timeout):
+                self.applications.obey(instructions.pop(0))
         for name in self.applications.loaded:
             _drain_timeout(name)  # a wrong one is told now
         return partial(self._live, instructions)
+
+    @contextlib.contextmanager
+    def _deadline(self, instruction: Instruction, within: float) -> Iterator[None]:
+        """End the process where an import does not return: nothing else could end that."""
+
+        def end() -> None:
+            which = self.applications.importing
+            reason = (
+                f"the import of {which} has not returned within {within:g} s;"
+                " start_timeout of underway_runtime gives it more"
+            )
+            self._keeper.failed(reason)
+            self._end_now(f"error: {reason}")
+
+        timer = threading.Timer(within, end)
+        timer.daemon = True
+        if isinstance(instruction, PrimLoad):
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _run_loop(self, start: Callable[[], Awaitable[int]]) -> int:
         with asyncio.Runner(loop_factory=self._loop_factory()) as runner:
@@ -319,7 +344,7 @@ class Node:
         ending = asyncio.ensure_future(applications.ending.get())
         try:
             await asyncio.wait({boot, asked, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if boot.done() and boot.exception() is None:
+            if boot.done() and boot.exception() is None and not await _done_soon(ending):
                 loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
                 if succeeds:
                     self._answering.report.took_over = self._keeper.identity
@@ -332,7 +357,7 @@ class Node:
                         return_when=asyncio.FIRST_COMPLETED,
                     )
                 else:
-                    self._keeper.ready(self._line())
+                    self._keeper.ready(self._line(), "ready", "\n".join(self._not_known))
                 taken_over = not succeeds or handover.complete.is_set() or leaving.done()
                 self._answering.settle(
                     None if taken_over else BootError("it was told to stop, or failed, before it was alone")
@@ -351,6 +376,8 @@ class Node:
                 self._answering.settle(error)
                 raise error
             last = ending.result() if ending.done() else None
+            if last is not None:
+                self._answering.settle(BootError(f"{last.application} ended before it was ready"))
             on_purpose = last is not None and isinstance(last.error, PeerLost)
             self._keeper.stopping(asked=(asked.done() and self._exit_error is None) or on_purpose)
             if self._restarts:
@@ -479,6 +506,13 @@ class Node:
 
         last_words(reason)
         os._exit(EXIT_FAILED)
+
+
+async def _done_soon(task: asyncio.Future[Any]) -> bool:
+    """Whether this is done, or about to be."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return task.done()
 
 
 def _drain_timeout(application: str) -> float:

@@ -24,7 +24,7 @@ from .origins import Origins, Setting, leaves, shown
 from .signals import Stopping
 
 RUNTIME = "underway_runtime"
-READ_BY_THE_NODE = frozenset({"args", "drain_timeout", "listen", "overlap", "server"})
+READ_BY_THE_NODE = frozenset({"args", "drain_timeout", "listen", "overlap", "ready", "server"})
 """Keys of any application that the node itself reads; a schema need not know them."""
 
 

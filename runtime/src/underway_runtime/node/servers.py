@@ -27,10 +27,12 @@ from ..release import server_options as server_options_of
 from ..release.bootscript import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease
 from ..release.references import find
+from . import readiness
 from .adopt import Adoption
 from .applications import CutOff, Log, Service
 from .listen import Listeners, bind_private
 from .mainthread import MainThread
+from .sharing import Shared
 from .suspension import Suspension
 
 REQUESTS_SHARE = 0.8
@@ -57,6 +59,8 @@ class World:
     """Where the node that is to hand over, this one or the one before, listens with sockets that it can't hand over."""
     suspension: Suspension = field(default_factory=Suspension)
     """Holds requests and messages while other code is put in place."""
+    not_known: list[str] = field(default_factory=list)
+    """What is to be said where an application counts as ready, and nothing tells."""
 
 
 async def run(load: Load, world: World) -> Service:
@@ -102,10 +106,16 @@ def overlaps(load: Load, world: World) -> bool:
 async def _run_main(load: Load, reference: str, world: World, main_thread: MainThread) -> Service:
     arguments = strings(load, "args", world)
     listeners = _for_its_own_binds(strings(load, "listen", world), world, waits=True)
+    try:
+        shows = readiness.of(load.application, _ready(load, world), _declared(listeners, world))
+    except BaseException:
+        _withdraw(listeners, world)
+        raise
     world.log(f"{load.application} {load.version}: running {reference}")
     try:
         service = await main_thread.run(partial(find, reference), [load.application, *arguments])
     except BaseException:
+        shows.close()
         _withdraw(listeners, world)
         raise
     try:
@@ -118,12 +128,24 @@ async def _run_main(load: Load, reference: str, world: World, main_thread: MainT
                 raise BootError(f"it ended before it had bound any of {', '.join(listeners.addresses)}")
     except BaseException:
         await service.stop(_TO_RETURN)
+        shows.close()
         _withdraw(listeners, world)
         raise
 
     async def accept() -> None:
         if world.adoption is not None:
             world.adoption.accept()
+        shown = await shows.wait(service.ended)
+        if service.ended.done():
+            service.ended.result()
+        elif shown:
+            world.log(f"{load.application} {load.version} is ready: {shown}")
+        else:
+            world.not_known.append(
+                f"nothing tells whether {load.application} is ready: it declares no `listen`, and has sent no READY=1;"
+                " it was called, and runs. `ready` in [tool.underway] says what to wait for"
+            )
+            world.log(world.not_known[-1])
 
     async def drain(within: float) -> CutOff:
         cut_off = CutOff()
@@ -137,6 +159,7 @@ async def _run_main(load: Load, reference: str, world: World, main_thread: MainT
         try:
             await service.stop(within)
         finally:
+            shows.close()
             _withdraw(listeners, world)
 
     return replace(service, accept=accept, drain=drain, stop=stop)
@@ -155,6 +178,21 @@ def _withdraw(listeners: Listeners, world: World) -> None:
     if world.adoption is not None:
         world.adoption.withdraw(listeners.sockets)
     listeners.close()
+
+
+def _ready(load: Load, world: World) -> str:
+    wanted = world.configured(load.application, "ready", (load.start or {}).get("ready", ""))
+    if problem := readiness.problem_of(wanted):
+        raise ConfigError(f"`ready` of {load.application}: {problem}")
+    return str(wanted)
+
+
+def _declared(listeners: Listeners, world: World) -> list[tuple[str, socket.socket, Shared]]:
+    """The addresses that a main function declares."""
+    if world.adoption is None:
+        return []
+    found = zip(listeners.addresses, listeners.sockets, strict=False)
+    return [(where, each, shared) for where, each in found if (shared := world.adoption.sharing.find(each)) is not None]
 
 
 # ---------------------------------------------------------------------------------------------------------- class

@@ -46,14 +46,16 @@ class Shared:
         """By level and name, what a connection is given that is accepted here."""
         self._accepted: WeakSet[socket.socket] = WeakSet()
         self._lock = threading.Lock()
-        self.shut, self.refused = Flag(), Flag()
-        """Whether nothing is accepted here because the service has shut it down, or because it has been handed over."""
+        self.shut, self.refused, self.accepting = Flag(), Flag(), Flag()
+        """Whether nothing is accepted here because the service has shut it down, or because it has been handed over; and
+        whether the service has called ``accept``."""
 
     def wait(self, own: socket.socket, timeout: float | None) -> None:
         """Wait, as `own` would, for what can be accepted; returns at once where it is non-blocking.
 
         Raises what ``accept`` does where nobody connects, and where the socket was shut down.
         """
+        self.accepting.raise_()
         poll = select.poll()
         for descriptor in (self.shut.descriptor, self.refused.descriptor, own.fileno()):
             poll.register(descriptor, select.POLLIN)
@@ -79,8 +81,8 @@ class Shared:
             return [each for each in self._accepted if each.fileno() >= 0]
 
     def close(self) -> None:
-        self.shut.close()
-        self.refused.close()
+        for flag in (self.shut, self.refused, self.accepting):
+            flag.close()
 
 
 class Flag:
@@ -88,14 +90,19 @@ class Flag:
 
     def __init__(self) -> None:
         self.descriptor, self._write = os.pipe()
+        self._raised = False
         for each in (self.descriptor, self._write):
             os.set_blocking(each, False)
 
     def raise_(self) -> None:
+        if self._raised:
+            return
+        self._raised = True  # here; where a child has it too, once more does no harm
         with contextlib.suppress(BlockingIOError):
             os.write(self._write, b".")
 
     def lower(self) -> None:
+        self._raised = False
         with contextlib.suppress(BlockingIOError):
             os.read(self.descriptor, 65536)
 

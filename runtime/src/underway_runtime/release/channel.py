@@ -12,7 +12,8 @@ about DOCUMENT STOP-TIMEOUT                            ``noted``: the document i
 bind SOCKET...                                         ``bound OUTCOME...``, with a descriptor for each that is empty;
                                                        the other outcomes are reasons
 closed SOCKET...                                       closes its own, unless another node is to follow
-ready LINE                                             ends the start, and tells systemd
+ready LINE NOTE                                        ends the start, and tells systemd; NOTE, where there is one, is for
+                                                       who waits for the start
 status LINE, failed REASON                             tells systemd
 beat                                                   counts it as a sign of life, at least each BEAT seconds
 restart                                                starts another node when this one has ended
