@@ -180,6 +180,19 @@ def test_a_master_may_be_called_by_name(make: MakeNode) -> None:
     master.says("w1 has joined")
 
 
+@pytest.mark.parametrize("kind", ["tls", "plain"])
+def test_a_worker_lets_go_of_a_master_that_says_nothing(make: MakeNode, kind: str) -> None:
+    """Its connections end too, one by one, whatever the other side does; so it can try for ever."""
+    nodes = Nodes(make)
+    with socket.create_server(("127.0.0.1", nodes.port)) as silent:
+        silent.settimeout(TIMEOUT)
+        worker = nodes.worker(1) if kind == "tls" else nodes.start(plain(nodes, "w1", "worker"), COOKIE)
+        with contextlib.ExitStack() as stack:
+            callers = [stack.enter_context(silent.accept()[0]) for _ in range(4)]
+            assert all(ended(each) for each in callers[:3])
+        worker.says("has not joined")
+
+
 def test_a_worker_says_whose_cookie_is_another(make: MakeNode) -> None:
     """Both sides name it, and what to do; with the same cookie it joins."""
     nodes = Nodes(make)

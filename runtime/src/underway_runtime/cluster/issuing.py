@@ -18,7 +18,7 @@ from .hosts import Host, address
 from .looking import ask
 from .plan import Look, OnlyPart, Plan, everywhere, failures, named, on, own_node
 from .preflight import Facts
-from .reached import believed
+from .reached import addresses, believed
 from .transport import Ssh
 
 
@@ -51,7 +51,7 @@ def renew(plan: Plan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any]:
     authority = plan.var.authority
     if not (authority / certificates.CA_KEY).exists():
         raise UnderwayError(f"there is no authority in {authority}; it is where the cluster was deployed from")
-    removed = revocation.remove(authority, gone) if gone and not plan.dry_run else []
+    removed = _removed(plan, ssh, gone) if gone and not plan.dry_run else []
     if removed:
         plan.tell(f"certificates for {', '.join(removed)} are refused, by every node that has the list")
     named_out = {*map(revocation.name, gone), *removed}
@@ -82,6 +82,18 @@ def renew(plan: Plan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any]:
         raise OnlyPart(listing(heading, problems) + "\nthe same command goes on where this ended")
     plan.tell(f"{len(facts)} hosts have new certificates; nodes that run have taken them up")
     return {"renewed": [plan.node(host) for host in facts], "removed": removed}
+
+
+def _removed(plan: Plan, ssh: Ssh, gone: Sequence[str]) -> list[str]:
+    """Put hosts on the list, by each of their names: also those whose certificates are older than the notes on what is in them."""
+    authority, known = plan.var.authority, revocation.issued(plan.var.authority)
+    for host in plan.hosts:
+        own = host.host.strip("[]")
+        if own in gone and revocation.name(own) not in known:
+            dialled = ssh.dials(host)
+            names = (own, dialled, host.address or "", *addresses(dialled))
+            revocation.remember(authority, {own: [name for name in names if name]})
+    return revocation.remove(authority, gone)
 
 
 def _giving(plan: Plan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]:
