@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from handover_helpers import start, status
+from handover_helpers import clients, start, status
 from hot_helpers import BODY, changed, get, planned, run, web
 from node_helpers import App, MakeNode, Node, read_until, terminate
 
@@ -177,4 +177,62 @@ def test_what_is_found_only_when_it_is_done_is_handed_over(make: MakeNode) -> No
     assert "IndexError" in refused
     assert (get(port), status(node)["pid"] == pid) == ("2", False)
     assert "failed" not in run(node, "releases")
+    assert terminate(process)[0] == 0
+
+
+MAIN = """
+import time
+
+def handle():
+    return 1
+
+def main():
+    print("begun", flush=True)
+    while True:
+        time.sleep(0.01)
+        handle()
+"""
+
+
+def test_a_main_that_loops_in_what_changes_is_handed_over(make: MakeNode) -> None:
+    """It never leaves its own body, which changes; what it calls may change in place."""
+    app = App("tool", MAIN, {"main": "tool:main", "args": []})
+    node = make(app)
+    planned(node, App("tool", MAIN.replace("0.01", "0.02"), app.start))
+    process = node.spawn("start")
+    read_until(process.stdout, "begun")
+    pid = status(node)["pid"]
+
+    checked = run(node, "check", "2")
+    said = run(node, "install", "2")
+
+    for text in (checked, said):
+        assert "tool:main, line" in text
+        assert "frame of thread 'MainThread'" in text
+    assert (status(node)["version"], status(node)["pid"] == pid) == ("2", False)
+    assert terminate(process)[0] == 0
+
+
+def test_a_lifespan_that_changes_is_handed_over(make: MakeNode) -> None:
+    """It is suspended for as long as the application runs; no request fails."""
+    node = web(make)
+    planned(
+        node,
+        changed(
+            BODY,
+            (
+                'while (await receive())["type"] == "lifespan.startup"',
+                'while "lifespan.startup" == (await receive())["type"]',
+            ),
+        ),
+    )
+    process, port = start(node)
+
+    with clients(port) as served:
+        assert "new interpreter is needed: not left within 5 s" in run(node, "check", "2")
+        said = run(node, "install", "2")
+
+    assert "web:app, line" in said
+    assert get(port) == "2"
+    assert not served.failures
     assert terminate(process)[0] == 0

@@ -94,6 +94,9 @@ def two_versions(make: MakeNode, tmp_path: Path, app: App) -> Node:
             "import concurrent.futures; global made; made = concurrent.futures.ProcessPoolExecutor(1); made.submit(sleep)",
             id="pool",
         ),
+        pytest.param('os.posix_spawn(sys.executable, [sys.executable, "-m", "pool"], os.environ)', id="posix_spawn"),
+        pytest.param('subprocess.Popen(f"setsid -f {sys.executable} -m pool", shell=True)', id="setsid"),
+        pytest.param(f'subprocess.Popen([os.environ["RELEASE_ROOT"] + "/bin/hello", "eval", {PYTHON!r}])', id="eval"),
         pytest.param(DAEMON.replace("ACT", "sleep()"), id="daemonised"),
         pytest.param(
             DAEMON.replace("ACT", 'os.execv(sys.executable, [sys.executable, "-m", "pool"])'), id="daemonised-exec"

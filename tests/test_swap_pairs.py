@@ -82,6 +82,32 @@ HOT = {
         "try:\n    import json as codec\nexcept ImportError:\n    codec = None\ndef f(): return 1\n",
         "try:\n    import json as codec\nexcept ImportError:\n    codec = None\ndef f(a=1): return codec.dumps([a])\n",
     ),
+    "new functions with names that type checkers import": (
+        """
+        from __future__ import annotations
+        from typing import TYPE_CHECKING
+        if TYPE_CHECKING:
+            import json
+            from decimal import Decimal as D
+        with open("/dev/null") as file:
+            import string
+        def f(): return 1
+        """,
+        """
+        from __future__ import annotations
+        from typing import TYPE_CHECKING
+        if TYPE_CHECKING:
+            import json
+            from decimal import Decimal as D
+        with open("/dev/null") as file:
+            import string
+        def f(): return 1
+        def g(n: D = 1):
+            import json
+            from decimal import Decimal as D
+            return json.dumps([n]), str(D.from_float(0.5)), string.capwords("a b")
+        """,
+    ),
     "features that have no flag any more": (
         "from __future__ import print_function, annotations\ndef f(): return 1\n",
         "from __future__ import print_function, annotations\ndef f(): return 1\ndef g(x: int = 2): return x\n",

@@ -196,17 +196,8 @@ class Edit:
 
 def _imported_names(module: Module, at: ast.stmt) -> list[ast.stmt]:
     """What makes no code, and tells the compiler which names are imported: it compiles calls of their attributes otherwise."""
-    found = [each for each in _of_the_module(module.body) if isinstance(each, ast.Import | ast.ImportFrom)]
-    named: list[ast.stmt] = [deepcopy(each) for each in found if all(alias.name != "*" for alias in each.names)]
+    named: list[ast.stmt] = [ast.Import([ast.alias("sys", name)]) for name in module.named_by_imports]
     return [ast.copy_location(ast.If(ast.Constant(0), named, []), at)] if named else []
-
-
-def _of_the_module(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """All statements in a module's own scope."""
-    for each in body:
-        yield each
-        if not isinstance(each, Function | ast.ClassDef | ast.Lambda):
-            yield from _of_the_module(ast.iter_child_nodes(each))
 
 
 def _binding_names(code: CodeType) -> CodeType:

@@ -41,6 +41,8 @@ class Module:
     """The initialisers of names that a single assignment binds."""
     functions: Mapping[str, Function] = field(default_factory=dict)
     classes: Mapping[str, ast.ClassDef] = field(default_factory=dict)
+    named_by_imports: tuple[str, ...] = ()
+    """The names that imports of its own scope bind, also those that only type checkers see."""
 
 
 def read(name: str, application: str, root: Path, file: str) -> Module:
@@ -79,6 +81,7 @@ def module_of(name: str, application: str, file: str, source: bytes | str, code:
         globals={n: v for s, names in once if (v := initialiser(s)) is not None for n in names},
         functions={s.name: s for s, names in once if isinstance(s, Function) and names},
         classes={s.name: s for s, names in once if isinstance(s, ast.ClassDef) and names},
+        named_by_imports=tuple(dict.fromkeys(_named_by_imports(tree.body))),
     )
 
 
@@ -188,6 +191,14 @@ def _statements_in(node: ast.AST) -> Iterator[ast.stmt]:
             yield child
         elif isinstance(child, ast.ExceptHandler | ast.match_case):
             yield from child.body
+
+
+def _named_by_imports(body: Iterable[ast.stmt]) -> Iterator[str]:
+    for statement in body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name.partition(".")[0] for alias in statement.names if alias.name != "*")
+        elif not isinstance(statement, Function | ast.ClassDef):
+            yield from _named_by_imports(_statements_in(statement))
 
 
 def bare_annotations(body: Iterable[ast.stmt]) -> list[ast.stmt]:
