@@ -226,3 +226,22 @@ told.append(ran)
         "shop is a __main__.Namespace",
     ]
     assert ran == []
+
+
+@everywhere
+def test_members_of_an_abstract_class_are_not_asked_whether_they_are_abstract(become: Become) -> None:
+    """What somebody has put onto it is left alone; what is missing is as in a fresh start."""
+    told = become(
+        "import abc\nclass Base(abc.ABC):\n    @abc.abstractmethod\n    def must(self): pass\n"
+        "    @property\n    @abc.abstractmethod\n    def size(self): pass\n    def more(self): return 1\n",
+        "import abc\nclass Base(abc.ABC):\n    @abc.abstractmethod\n    def must(self): pass\n"
+        "    @property\n    @abc.abstractmethod\n    def size(self): pass\n    @abc.abstractmethod\n    def new(self): pass\n",
+        HOSTILE
+        + """
+shop.Base.liar, shop.Base.lazy = Liar(), type("Lazy", (), {"__getattr__": noted("getattr")})()
+done(shop=dict(run=["Base.new"], added=["Base.new"], removed=["Base.more"]))
+told = [sorted(shop.Base.__abstractmethods__), ran]
+""",
+    )
+
+    assert told == [["must", "new", "size"], []]

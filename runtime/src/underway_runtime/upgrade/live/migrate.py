@@ -210,7 +210,7 @@ def _world(migration: Migration) -> _World:
     top = {name: target.staged[name] for name in (*load.added, *load.values, *load.rebind) if "." not in name}
     world = _World({**target.names, **top})
     for path, function in [(path, target.names.get(path)) for path in load.changed]:
-        if isinstance(function, FunctionType) and function.__globals__ is target.names and path not in top:
+        if type(function) is FunctionType and function.__globals__ is target.names and path not in top:
             world.names[path] = twin = _twin(function, target, path, world)
             world.twins.append(twin)
     return world
@@ -233,8 +233,8 @@ def _converter(migration: Migration, name: str, world: _World) -> Convert:
         value = member(target, full) if is_added else target.live(full)
     except KeyError:
         raise Failed(f"{target.name}.{full} is not there") from None
-    function = value.__func__ if isinstance(value, staticmethod) else value
-    if not isinstance(function, FunctionType) or (name and function is value):
+    function = vars(staticmethod)["__func__"].__get__(value) if objects.is_a(value, staticmethod) else value
+    if type(function) is not FunctionType or (name and function is value):
         raise Failed(f"{target.name}.{full} is not a {'static method' if name else 'function'}")
     if migration.down:
         return function

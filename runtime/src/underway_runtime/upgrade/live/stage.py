@@ -334,5 +334,11 @@ def _abstract_names(cls: type, changes: Changes, known: dict[int, frozenset[str]
         found = {
             name: next((own[name] for own in every if own.get(name, _MISSING) is not _MISSING), None) for name in names
         }
-        known[id(cls)] = frozenset(n for n, value in found.items() if getattr(value, "__isabstractmethod__", False))
+        known[id(cls)] = frozenset(name for name, value in found.items() if _is_abstract(value))
     return known[id(cls)]
+
+
+def _is_abstract(value: Any) -> bool:
+    """Whether `abc.abstractmethod` has marked a function, or what is within a member."""
+    every = (value, *guards.functions_in(value))
+    return any(objects.names_of(each).get("__isabstractmethod__") is True for each in every)
