@@ -81,8 +81,8 @@ def change(
         if "how" in answer:
             return Changed(answer["how"], status, answer["held"], answer["old_code"])
         if "inside" in answer and at_least != "handover":
-            raise UndoneError(f"{version} is not installed, and {running} runs on", answer["inside"], blamed=False)
-        why = answer.get("unfit") or answer["inside"]
+            raise UndoneError(f"{version} is not installed, and {running} runs on", str(answer["inside"]), blamed=False)
+        why = str(answer.get("unfit") or answer["inside"])
     if at_least != "handover":
         raise RestartError(f"{version} takes a new interpreter: {why or NO_RELUP}; nothing has changed")
     return Changed("handover", successor.hand_over(place, version, identity, to_commit), why=why)

@@ -121,6 +121,6 @@ def install(place: Place, version: str, identity: str, to_commit: float) -> tupl
         raise StaysError(f"{version} has failed, and runs on: {answer['stays']}", answer["failed"])
     if "failed" in answer:
         raise UndoneError(f"{version} has failed, and what ran before runs on", answer["failed"])
-    if "unfit" not in answer:
+    if "unfit" not in answer and "inside" not in answer:
         answers.become(answer)
     return answer, status
