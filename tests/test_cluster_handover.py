@@ -254,6 +254,24 @@ def test_a_master_that_is_killed_while_it_hands_over_is_waited_for(make: MakeNod
     assert worker.ends() == 4
 
 
+def test_the_node_of_a_master_that_dies_while_it_hands_over_is_followed(make: MakeNode) -> None:
+    """Whoever serves next, its successor or the permanent version, has the workers."""
+    nodes = Nodes(make)
+    worker = nodes.worker(1)
+    master = nodes.master(["w1"]).ready()
+    reached = at_its_gates(nodes)
+    restart = master.release.spawn("restart", "--graceful")
+    eventually(reached.exists, "the successor is at its gates")
+    (nodes.release.version / "gates.json").unlink()
+
+    master.signal(signal.SIGKILL)
+    restart.communicate(timeout=90)
+    assert restart.returncode != 0
+
+    master.serving()
+    assert master.rpc(PIDS) == str({"w1": worker.node})
+
+
 def test_a_worker_whose_master_hands_over_to_nobody_stops_in_the_end(make: MakeNode) -> None:
     """After the time that it was told, with the status for a master that is lost, and what it has waited for."""
     nodes = Nodes(make)
