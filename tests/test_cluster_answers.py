@@ -12,6 +12,8 @@ import pytest
 
 from underway_runtime.cluster import answers, commands, preflight
 from underway_runtime.cluster.answers import Answer
+from underway_runtime.cluster.hosts import Host, Limits
+from underway_runtime.cluster.transport import Ssh
 from underway_runtime.release.manifest import Manifest
 
 RELEASE = Manifest("wc", "0.1.0", "x86_64-linux-gnu", "3.11.7", {})
@@ -138,6 +140,39 @@ def test_what_is_no_answer_is_shown_as_what_it_is(status: int, output: bytes, er
     assert said in answer.reason
     assert answer.reason.replace("\n", "").isprintable()
     assert "5eed" not in answer.reason
+
+
+STRANGE = """#!/bin/sh
+for word; do :; done
+case $* in *" -O "*) exit 0 ;; esac
+exec sh -c "DOES"
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("yes", "it has printed more than 16 MB and was given up"),
+        ("yes >&2", "it has printed more than 16 MB and was given up"),
+        ("cat >/dev/null; exec sleep 100", "it took more than 2 s and was given up"),
+        ("exec sleep 100", "it took more than 2 s and was given up"),
+        ("exit 0", "its login shell ends before it runs"),
+    ],
+)
+def test_a_host_that_does_not_end_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, said: str
+) -> None:
+    """One that prints without end, one that is silent, and one that reads nothing of what it is sent."""
+    (tmp_path / "ssh").write_text(STRANGE.replace("DOES", does))
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    sent = tmp_path / "sent"
+    sent.write_bytes(b"x" * 10_000_000)
+    for feed in (b"x" * 1_000_000, sent):
+        with Ssh(Limits(connect=1)) as ssh:
+            answer = ssh.run(Host("alpha"), ["true"], feed=feed, within=30 if "yes" in does else 2)
+        assert answer.lost
+        assert said in answer.reason
 
 
 def test_no_more_is_shown_than_can_be_read() -> None:

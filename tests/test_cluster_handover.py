@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,8 @@ import pytest
 from cluster_helpers import CREW, LIBRARIES, Member, Nodes, start_cluster
 from handover_helpers import ASGI, asgi, clients
 from node_helpers import App, MakeNode, eventually
+from underway_runtime.cluster.members import Member as Known
+from underway_runtime.cluster.members import Members
 from versions import add_sealed
 
 WORDS = App(
@@ -292,7 +295,26 @@ def test_a_worker_whose_master_hands_over_to_nobody_stops_in_the_end(make: MakeN
 # ---------------------------------------------------------------------------------------------- a worker hands over
 
 
-def test_a_worker_that_hands_over_is_not_lost(make: MakeNode) -> None:
+def test_one_that_is_refused_at_the_door_is_still_there() -> None:
+    """A worker of another version, which its master waits for, may knock for as long as it takes; one that is silent is lost."""
+
+    async def scenario() -> None:
+        members = Members(lambda line: None)
+        members.expect("w1", 0)
+        members.expect("w2", 0)
+        members.refuse("w1", "its release is another")
+        waiting = asyncio.ensure_future(members.comes_back("w1"))
+        assert await members.comes_back("w2") is False
+        assert await members.comes_back("w3") is False
+        assert not waiting.done()
+        members.update([Known("w1", (), 0.0, "underway://127.0.0.2:1")])
+        assert await waiting is True
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("command", [["restart", "--graceful"], ["restart"]])
+def test_a_worker_that_hands_over_is_not_lost(make: MakeNode, command: list[str]) -> None:
     """Also for a master that stops when it loses one; when it is lost afterwards, it is."""
     nodes = Nodes(make)
     worker, other = nodes.worker(1), nodes.worker(2)
@@ -300,7 +322,8 @@ def test_a_worker_that_hands_over_is_not_lost(make: MakeNode) -> None:
     before = worker.node
 
     for _ in range(2):
-        worker.gracefully()
+        done = worker.asked(*command)
+        assert done.returncode == 0, done.stderr + worker.log.read_text()
         eventually(lambda: master.rpc(MEMBERS) == "['w1', 'w2']", "it is a member again")
     assert worker.node != before
     assert "w1 hands over to its successor" in master.log.read_text()

@@ -76,7 +76,7 @@ class Cluster(Application):
         self._master: Any = None
         self._joined: Any = None
         self._before: dict[str, Any] | None = None  # what the node that hands over knows, which may have been this one
-        self._leaving = False
+        self._told = self._leaving = False
         self._said: tuple[str, dict[str, Any]] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
@@ -155,6 +155,8 @@ class Cluster(Application):
             await self._tell(self._patience())
 
     async def stop(self) -> None:
+        if self._told and not self._leaving and self._joined is not None:  # a restart, which has no other hook
+            await self._joined.leave(self._patience())
         if cluster.running is self:
             cluster.running = None
         for task in self._tasks:
@@ -235,6 +237,7 @@ class Cluster(Application):
 
     async def _tell(self, patience: float) -> None:
         """Let the other nodes know of a handover, or that it comes to nothing."""
+        self._told = bool(patience)
         if self._master is not None:
             await self._master.hand_over(patience)
         if self._joined is not None and (self._leaving or not patience):

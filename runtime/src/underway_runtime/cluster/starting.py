@@ -164,20 +164,20 @@ def _commit_whole(plan: Plan, ssh: Ssh, facts: Look) -> None:
 def _in_the_foreground(plan: Plan, ssh: Ssh, facts: Look, command: list[str]) -> str | None:
     """The master as a child of this process, until it ends. Raises Interrupted where that comes before it is ready."""
     ready = False
-    with subprocess.Popen(command, env=environ(plan)) as child:
-        try:
-            while child.poll() is None:
-                try:
-                    child.wait(None if ready else _PULSE)
-                except subprocess.TimeoutExpired:
-                    if ready := (status_here(plan) or {}).get("state") == "running":
-                        _commit_whole(plan, ssh, facts)
-        except Interrupted as interrupted:
-            if interrupted.number != signal.SIGINT:  # which a terminal sends to both
-                child.terminate()
-            child.wait()
-            if not ready:
-                raise
+    child = subprocess.Popen(command, env=environ(plan))
+    try:
+        while child.poll() is None:
+            try:
+                child.wait(None if ready else _PULSE)
+            except subprocess.TimeoutExpired:
+                if ready := (status_here(plan) or {}).get("state") == "running":
+                    _commit_whole(plan, ssh, facts)
+    except Interrupted as interrupted:
+        if not ready:
+            raise  # it is ended with all else that was begun
+        if interrupted.number != signal.SIGINT:  # which a terminal sends to both
+            child.terminate()
+        child.wait()
     return f"it ended with status {child.returncode}" if child.returncode else None
 
 

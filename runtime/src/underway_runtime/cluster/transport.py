@@ -6,22 +6,31 @@ shared by all that is done there, and closed in the end.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from ..release.errors import UnderwayError
 from . import answers
 from .answers import Answer
 from .hosts import Host, Limits
 from .interruption import own_prefix, sweep
+
+_MOST = 1 << 24
+"""Bytes that a host may print for an answer."""
+_TO_END = 5.0
+"""Seconds for what a process has printed to be read, when it has ended."""
 
 
 class Ssh:
@@ -71,23 +80,20 @@ class Ssh:
             )
             self._running.add(process)
             try:
-                out, err = process.communicate(feed if isinstance(feed, bytes) else None, timeout=seconds)
-            except subprocess.TimeoutExpired:
-                return Answer(answers.LOST, errors=f"it took more than {seconds:g} s and was given up", lost=True)
+                out, err, given_up = _exchange(process, feed if isinstance(feed, bytes) else None, seconds)
             finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.communicate()
                 self._running.discard(process)
         finally:
             if source is not None:
                 source.close()
+        if given_up:
+            return Answer(answers.LOST, errors=given_up, lost=True)
         return answers.answer(nonce, process.returncode, out, err)
 
     def abort(self) -> None:
         """End all that runs now, on the side of this machine: what has begun on a host may go on there."""
         for process in list(self._running):
-            process.kill()
+            _kill(process)
 
     def dials(self, host: Host) -> str:
         """The name or address that stands for a host in the user's configuration, and is connected to."""
@@ -98,6 +104,7 @@ class Ssh:
                 capture_output=True,
                 text=True,
                 timeout=self._limits.connect,
+                start_new_session=True,
             )
         except subprocess.TimeoutExpired:
             return host.host.strip("[]")
@@ -139,3 +146,50 @@ class Ssh:
                 timeout=self._limits.connect,
                 start_new_session=True,
             )
+
+
+def _exchange(process: subprocess.Popen[bytes], feed: bytes | None, seconds: float) -> tuple[bytes, bytes, str]:
+    """Give a process what it is to read, and take what it prints on both streams until it has ended; with why it was ended, where
+    that was us."""
+    said, given_up = (bytearray(), bytearray()), list[str]()
+
+    def give_up(why: str) -> None:
+        given_up.append(why)
+        _kill(process)
+
+    def read(stream: IO[bytes], into: bytearray) -> None:
+        while piece := stream.read1(1 << 16):  # type: ignore[attr-defined]  # it is buffered
+            into += piece
+            if len(into) > _MOST:
+                give_up(f"it has printed more than {_MOST >> 20} MB and was given up")
+                return
+
+    def write(stream: IO[bytes]) -> None:
+        with suppress(OSError):
+            stream.write(feed or b"")
+        with suppress(OSError):
+            stream.close()
+
+    streams = [(process.stdout, said[0]), (process.stderr, said[1])]
+    threads = [threading.Thread(target=read, args=each, daemon=True) for each in streams]
+    if process.stdin is not None:
+        threads.append(threading.Thread(target=write, args=[process.stdin], daemon=True))
+    for thread in threads:
+        thread.start()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        give_up(f"it took more than {seconds:g} s and was given up")
+        process.wait()
+    for thread in threads:
+        thread.join(_TO_END)
+    for stream, thread in zip((process.stdout, process.stderr), threads, strict=False):
+        if stream is not None and not thread.is_alive():
+            stream.close()
+    return bytes(said[0]), bytes(said[1]), "; ".join(given_up)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With what it has started, a ProxyCommand for one; not the connection that is shared, which has a session of its own."""
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
