@@ -148,6 +148,22 @@ def test_who_joins_meanwhile_is_a_member_afterwards(make: MakeNode) -> None:
     eventually(lambda: master.rpc(MEMBERS) == "['w2', 'w3']", "both are members")
 
 
+def test_a_member_that_does_not_answer_is_not_waited_for(make: MakeNode) -> None:
+    """A worker that is frozen, or cut off, while its master hands over: the others cross over, and it is lost as ever."""
+    nodes = Nodes(make)
+    worker, frozen = nodes.worker(1), nodes.worker(2)
+    master = nodes.master().ready()
+    for name in ("w1", "w2"):
+        master.says(f"{name} has joined")
+    frozen.signal(signal.SIGSTOP)
+
+    master.gracefully()
+    assert master.rpc(PIDS) == str({"w1": worker.node})
+
+    frozen.signal(signal.SIGCONT)
+    eventually(lambda: frozen.process.poll() == 4 or master.rpc(MEMBERS) == "['w1', 'w2']", "it is lost, or comes back")
+
+
 def test_a_version_that_members_could_not_join_is_not_even_started(
     make: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:

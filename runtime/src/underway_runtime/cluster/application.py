@@ -77,6 +77,7 @@ class Cluster(Application):
         self._joined: Any = None
         self._before: dict[str, Any] | None = None  # what the node that hands over knows, which may have been this one
         self._told = self._leaving = False
+        self._knowing: list[str] = []  # the members that know of a handover
         self._said: tuple[str, dict[str, Any]] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
@@ -146,7 +147,7 @@ class Cluster(Application):
     def export_state(self) -> dict[str, Any] | None:
         if self.mode != "master":
             return None
-        return {"pid": os.getpid(), "workers": [each.name for each in self.members.all()]}
+        return {"pid": os.getpid(), "workers": self._knowing}  # who does not answer is not waited for
 
     async def import_state(self, state: dict[str, Any], version: str) -> None:
         """Take the members of the node before; until all has started here that one may be the master again."""
@@ -239,7 +240,7 @@ class Cluster(Application):
         """Let the other nodes know of a handover, or that it comes to nothing."""
         self._told = bool(patience)
         if self._master is not None:
-            await self._master.hand_over(patience)
+            self._knowing = await self._master.hand_over(patience)
         if self._joined is not None and (self._leaving or not patience):
             await self._joined.leave(patience)
 

@@ -105,9 +105,9 @@ class Master:
         self._heard.pop(self._there.pop(address).name, None)
         self._members.update(self._there.values())
 
-    async def hand_over(self, patience: float) -> None:
+    async def hand_over(self, patience: float) -> list[str]:
         """Tell all members, and who joins later, that another master follows: when this one is gone they are to wait for it for so
-        many seconds; 0: none does. Returns when all know, or after two beats."""
+        many seconds; 0: none does. Returns when all know, or after two beats: the names of those that do."""
         self._patience = patience
         self._crossing.clear()
         for stream in list(self.scheduler.stream_comms.values()):
@@ -115,9 +115,13 @@ class Master:
                 stream.send({"op": "underway_handover", "patience": patience})
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2 * BEAT):
-                while any(self._crossing.get(each.name) != patience for each in self._there.values()):
+                while len(self._knowing(patience)) < len(self._there):
                     self._said.clear()
                     await self._said.wait()
+        return self._knowing(patience)
+
+    def _knowing(self, patience: float) -> list[str]:
+        return [each.name for each in self._there.values() if self._crossing.get(each.name) == patience]
 
     async def _on_beat(
         self, name: str, release: str = "", crossing: float | None = None, leaves: float | None = None
