@@ -20,6 +20,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,7 @@ if [ -n "$closed" ]; then # where other users may not look
   mkdir -p "$library"
   mount --bind /mnt/.library "$library"
 fi
+mount -t tmpfs -o mode=1777 tmpfs /tmp
 cd /
 echo ready
 exec cat >/dev/null
@@ -108,19 +110,19 @@ class Ground:
         self.spawned.append(process)
         return process
 
-    def hello(self, user: int, *words: str, **how: str) -> subprocess.CompletedProcess[str]:
+    def hello(self, user: int, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
         """Run bin/hello as a user."""
-        return self.run(user, self.inside / "bin/hello", *words, **how)  # type: ignore[arg-type]
+        return self.run(user, self.inside / "bin/hello", *words, **how)
 
-    def as_service(self, code: str, **how: str) -> str:
+    def as_service(self, code: str, **how: Any) -> str:
         """Run Python code as the service's user, in `var`; what it prints."""
         done = self.python(SERVICE, f"import os; os.chdir({str(self.inside / 'var')!r})\n{code}", **how)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def python(self, user: int, code: str, **how: str) -> subprocess.CompletedProcess[str]:
+    def python(self, user: int, code: str, **how: Any) -> subprocess.CompletedProcess[str]:
         """Run code as a user, in the release's interpreter and without the release."""
-        return self.run(user, self.interpreter, "-I", "-S", "-c", code, **how)  # type: ignore[arg-type]
+        return self.run(user, self.interpreter, "-I", "-S", "-c", code, **how)
 
     @property
     def interpreter(self) -> Path:

@@ -7,6 +7,8 @@ import errno
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -65,6 +67,39 @@ def test_a_secret_is_of_the_owner_of_its_directory(var: Path, tmp_path: Path) ->
         openat.read(var, var / "COOKIE", of_owner=True)
     os.chown(var / "COOKIE", SERVICE, SERVICE)
     assert openat.read(var, var / "COOKIE", of_owner=True) == b"root:$6$"
+
+
+def test_another_name_of_a_file_is_not_written(var: Path, tmp_path: Path) -> None:
+    """A file that has a name elsewhere too is neither appended to nor overwritten."""
+    (tmp_path / "victim").write_text("whole")
+    os.link(tmp_path / "victim", var / "transaction")
+    with openat.directory(var) as place, pytest.raises(PermissionError, match="another name"):
+        place.open("transaction", os.O_RDWR | os.O_CREAT)
+
+
+def test_a_directory_that_several_may_write_serves_each(tmp_path: Path) -> None:
+    """A volume of root's for a group: the node's user, who is not its owner, reads its own secret there, and so does root; not root's."""
+    volume = tmp_path / "volume"
+    (volume / "run").mkdir(parents=True)
+    volume.chmod(0o2775)
+    os.chown(volume / "run", SERVICE, SERVICE)
+    for name, owner in (("COOKIE", SERVICE), ("shadow", 0), ("other", STRANGER)):
+        (volume / name).write_text(name)
+        (volume / name).chmod(0o600)
+        os.chown(volume / name, owner, owner)
+    assert openat.read(volume, volume / "COOKIE", of_owner=True) == b"COOKIE"
+    for name in ("shadow", "other"):
+        with pytest.raises(PermissionError):
+            openat.read(volume, volume / name, of_owner=True)
+    code = "import os, sys; sys.path[:0] = [sys.argv[2]]; from underway_runtime.release import openat;"
+    code += "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+    code += "v = sys.argv[1]; print(openat.read(v, v + '/COOKIE', of_owner=True))"
+    for place in (volume, *volume.parents):
+        if place.stat().st_mode & 0o005 != 0o005:
+            place.chmod(place.stat().st_mode | 0o005)
+    source = Path(openat.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-S", "-c", code, volume, source], capture_output=True, text=True)
+    assert done.stdout == "b'COOKIE'\n", done.stderr
 
 
 @pytest.mark.parametrize("way", ["directory", "upper"])

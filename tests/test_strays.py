@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -49,9 +50,9 @@ LISTED = [
         (f"{HELLO}/__init__.abi3.so", f"{HELLO}/__init__.py"),
         (f"{HELLO}/plugins/__init__.py", f"{HELLO}/plugins"),
         ("python-3.11.7/lib/python3.11/requests.py", "any other requests"),
-        ("python-3.11.7/lib/python3.11/site-packages/sitecustomize.py", "any other sitecustomize"),
+        ("python-3.11.7/lib/python3.11/sitecustomize.py", "any other sitecustomize"),
+        ("python-3.11.7/lib/python3.11/lib-dynload/_added.so", "any other _added"),
         ("python-3.11.7/lib/python3.11/requests/api.py", "any other requests"),
-        ("python-3.11.7/lib/python3.11/site-packages/evil.pth", "any other evil.pth"),
         ("releases/1.0/gates.json", "nothing, by what starts the version"),
         ("releases/1.0/bin/sh", "nothing, by what starts the version"),
         ("releases/1.0/lib/python3.11/site-packages/evil.pth", "nothing, by what starts the version"),
@@ -87,6 +88,8 @@ def test_what_is_loaded_instead_of_a_version_s_own_is_damage(tmp_path: Path, pat
         ("releases/1.0/env.sh~", False),
         ("releases/1.0/notes.txt", False),
         ("python-9/bin/python", False),
+        ("releases/1.0/bin/tool~", False),
+        ("python-3.11.7/lib/python3.11/site-packages/x/y.txt", False),
         ("python-3.11.7/lib/python3.11/notes.txt", False),
         (f"{HELLO}/migrations/0002_auto.py", True),
         (f"{HELLO}/migrations/m0002.py", True),
@@ -163,6 +166,8 @@ Do = Callable[[Path], object]
 @pytest.mark.parametrize(
     "do",
     [
+        lambda place: open(os.fsencode(place) + b"/\xff\x1b]0;owned\x07", "w").close(),
+        lambda place: os.mkfifo(place / "pipe"),
         lambda place: (place / "upload.txt").write_text("x"),
         lambda place: (place / "one.py~").write_text("x"),
         lambda place: (place / "one.pyc").write_text("x"),
@@ -170,7 +175,7 @@ Do = Callable[[Path], object]
         lambda place: shutil.copytree(place, place / "static"),
         lambda place: (place / "empty/inner").mkdir(parents=True),
     ],
-    ids=["file", "backup", "pyc", "link", "tree", "directories"],
+    ids=["odd name", "FIFO", "file", "backup", "pyc", "link", "tree", "directories"],
 )
 def test_strays_of_the_running_version_block_no_upgrade(make: MakeNode, do: Do) -> None:
     """`check` says it in a line, `upgrade` goes through, and the version that comes is not called damaged."""
@@ -183,6 +188,8 @@ def test_strays_of_the_running_version_block_no_upgrade(make: MakeNode, do: Do) 
     checked = json.loads(node.run("check", "2", "--json").stdout)
     assert checked["reasons"] == []
     assert len([note for note in checked["notes"] if "no version has brought" in note]) <= 1
+    said = node.run("check", "2").stdout + node.run("verify").stdout
+    assert said.replace("\n", "").isprintable()
     done = node.run("upgrade", "2")
     assert done.returncode == 0, done.stderr
     again = node.run("unpack", "2")

@@ -263,6 +263,37 @@ def test_a_lock_that_names_another_process_stops_nobody(ground: Ground) -> None:
         holder.communicate()
 
 
+DRIPS = f"""
+import os, socket, time
+os.chdir("{PLACE}/hello/var")
+os.makedirs("run", exist_ok=True)
+with open("COOKIE", "w") as file:
+    os.fchmod(file.fileno(), 0o600)
+    file.write("secret")
+server = socket.socket(socket.AF_UNIX)
+server.bind("run/control")
+server.listen()
+print("listens", flush=True)
+held = []
+while True:
+    conversation, _ = server.accept()
+    held.append(conversation)
+    for byte in b"\\0\\0\\0\\x64" + b" " * 100:
+        conversation.send(bytes([byte]))
+        time.sleep(0.5)
+"""
+
+
+def test_an_answer_that_drips_has_an_end(ground: Ground) -> None:
+    """A node that sends a byte now and then keeps no command for longer than a handshake may take."""
+    process = ground.spawn(SERVICE, ground.interpreter, "-I", "-S", "-c", DRIPS)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "listens\n"
+    done = ground.hello(OPERATOR, "status", timeout=45)
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+
+
 def test_a_stranger_gets_nowhere(ground: Ground) -> None:
     """Who owns nothing neither asks the node nor changes anything, and is told so."""
     ground.start()

@@ -22,6 +22,7 @@ import os
 import stat
 
 from . import directories
+from .names import RUN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ class Directory:
         self.descriptor, self.path = descriptor, path
         status = os.fstat(descriptor)
         self.uid, self.gid = status.st_uid, status.st_gid
-        self.is_ours = _is_ours(status)
+        self.is_shared = bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+        """Whether others than its owner may write in it."""
+        self.is_ours = status.st_uid == os.geteuid() and not (self.is_shared and os.geteuid() == 0)
+        """Whether only we put something there; others than root know best whom they have let write."""
 
     def __enter__(self) -> Directory:
         return self
@@ -101,6 +105,10 @@ class Directory:
                 raise OSError(errno.EISDIR, "Is a directory, not a regular file", f"{self.path}/{name}")
             if not stat.S_ISREG(mode):
                 raise OSError(errno.EINVAL, "it is not a regular file", f"{self.path}/{name}")
+            if flags & (os.O_WRONLY | os.O_RDWR) and not self.is_ours and os.fstat(descriptor).st_nlink > 1:
+                raise OSError(
+                    errno.EPERM, "it has another name too, under which it may be another user's", f"{self.path}/{name}"
+                )
             os.set_blocking(descriptor, True)
         except BaseException:
             os.close(descriptor)
@@ -120,14 +128,14 @@ class Directory:
 
     def read(self, name: str, limit: int = LARGEST, *, of_owner: bool = False) -> bytes:
         """A file of this directory. With `of_owner` it must belong to the directory's owner, as a secret has to: what root alone may
-        read is not to be had by a link or a name that leads to it.
+        read is not to be had by a link or a name that leads to it. Where several users may write, it may be one's own too.
 
         Raises OSError, EFBIG for more than `limit` bytes and EPERM for one of another user.
         """
         path, descriptor = f"{self.path}/{name}", self.open(name, os.O_RDONLY)
         try:
             status = os.fstat(descriptor)
-            if of_owner and status.st_uid != self.uid and not self.is_ours:
+            if of_owner and not self._may_be_secret_of(status.st_uid):
                 who = f"it belongs to user {status.st_uid}, and {self.path} to user {self.uid}"
                 raise OSError(errno.EPERM, who, path)
             found = b""
@@ -138,6 +146,18 @@ class Directory:
         if len(found) > limit:
             raise OSError(errno.EFBIG, f"it has more than {limit} bytes", path)
         return found
+
+    def _may_be_secret_of(self, uid: int) -> bool:
+        """Root's own is taken from root's own directory alone, and anybody else's own from where root or he lets him write."""
+        own = uid == os.geteuid() != 0 and (self.uid == 0 or self.is_shared)
+        return self.is_ours or uid == self.uid != 0 or own or uid in self._makers()
+
+    def _makers(self) -> set[int]:
+        """Of a directory of root's in which others may write: who has made the directory of the node."""
+        if self.uid != 0 or not self.is_shared:
+            return set()
+        status = self.status(RUN)
+        return {status.st_uid} if status is not None and stat.S_ISDIR(status.st_mode) else set()
 
     def replace(self, name: str, data: bytes, mode: int) -> None:
         """Put a file in place of what has this name: temporary file, fsync, rename. Raises OSError; then that is still there."""
@@ -369,12 +389,6 @@ def _walked(path: str) -> Directory:
     except BaseException:
         os.close(here)
         raise
-
-
-def _is_ours(directory: os.stat_result) -> bool:
-    """Whether only we put something there; others than root know best whom they have let write."""
-    shared = directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return directory.st_uid == os.geteuid() and not (shared and os.geteuid() == 0)
 
 
 def _answerable(container: os.stat_result, link: os.stat_result) -> set[int]:

@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .display import one_line
+
 _SUFFIX = re.compile(r"\.(py|pyc|so|[\w-]+\.so)")
 _NAME = re.compile(r"[\w-]+")
 """What a module may be called by those who import it by a text, as migrations are."""
@@ -28,7 +30,7 @@ _UNCHECKED = b"\x01\x00\x00\x00"
 _SHOWN = 3
 _READ_BY_NAME = re.compile(
     r"manifest\.json|sbom\.cdx\.json|code\.index|pyvenv\.cfg|glibc|heart|launcher|gates\.json|relup|cookie\.source|runtime\.py|env\.sh|"
-    r"(sys|build)\.config|(remote\.)?python\.args|systemd\.(service|socket)|cluster\.(py|json)|[^/]+\.(script|rel)|bin/.+|.+\.pth"
+    r"(sys|build)\.config|(remote\.)?python\.args|systemd\.(service|socket)|cluster\.(py|json)|[^/]+\.(script|rel)|bin/[\w.+-]+|.+\.pth"
 )
 """What the launcher and the runtime read in ``releases/V`` where it is there."""
 
@@ -104,15 +106,15 @@ class Judge:
     def _beside_library(self, rest: str) -> str:
         """The top-level module that a file of ``python-V`` is, or is in, if no version has such a one there."""
         match rest.split("/"):
-            case ["lib", library, "lib-dynload" | "site-packages" as inner, *parts] if parts:
-                base = f"lib/{library}/{inner}"
-            case ["lib", library, *parts] if parts:
+            case ["lib", library, "lib-dynload", *parts] if parts:
+                base = f"lib/{library}/lib-dynload"
+            case ["lib", library, *parts] if parts and parts[0] != "site-packages":
                 base = f"lib/{library}"
             case _:
                 return ""
         top = next((path for path in self._directories if path.startswith("python-") and path.count("/") == 0), "")
         if (found := _module(parts[-1])) is None:
-            return parts[-1] if parts[-1].endswith(".pth") and len(parts) == 1 else ""
+            return ""
         name = found[0] if len(parts) == 1 else parts[0]
         known = (f"{top}/{base}", name) in self._modules or f"{top}/{base}/{name}" in self._directories
         return "" if known or not name.isidentifier() else name
@@ -153,13 +155,15 @@ def damage(strays: Iterable[Stray]) -> Iterator[str]:
     """What speaks against a version: lines for those that are loaded instead of what it has."""
     for stray in strays:
         if stray.instead_of.startswith("nothing, "):
-            yield f"{stray.path} is in no manifest, and would be read {stray.instead_of.removeprefix('nothing, ')}; remove it"
+            yield f"{one_line(stray.path)} is in no manifest, and would be read {stray.instead_of.removeprefix('nothing, ')}; remove it"
         elif stray.instead_of:
-            yield f"{stray.path} is in no manifest, and would be loaded instead of {stray.instead_of}; remove it"
+            yield f"{one_line(stray.path)} is in no manifest, and would be loaded instead of {stray.instead_of}; remove it"
 
 
 def _some(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
+    return ", ".join(map(one_line, paths[:_SHOWN])) + (
+        f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    )
 
 
 def _module(file: str) -> tuple[str, str] | None:

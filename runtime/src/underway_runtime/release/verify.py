@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import strays
 from .directory import ReleaseDirectory
+from .display import one_line
 from .errors import DamagedRelease
 from .manifest import Entry, Manifest, read
 from .strays import Stray
@@ -127,7 +128,7 @@ def lines(outcome: Mapping[str, object]) -> list[str]:
         if len(others) > _MOST
         else []
     )
-    return [heading, *(f"  - {problem}" for problem in (*known, *others[:_MOST])), *rest]
+    return [heading, *(f"  - {one_line(problem)}" for problem in (*known, *others[:_MOST])), *rest]
 
 
 def run(root: Path, version: str, *, as_json: bool = False) -> int:

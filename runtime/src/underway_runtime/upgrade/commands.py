@@ -13,7 +13,7 @@ from ..node import events, lock
 from ..node.control.client import NotAnswering, NotRunning, Place, check_directory, connect
 from ..node.control.successor import hand_over
 from ..node.settings import Settings, from_environ
-from ..release import command_line, ledger, names
+from ..release import command_line, display, ledger, names
 from ..release.command_table import COMMANDS
 from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError, UsageError
 from . import handler as handlers
@@ -28,6 +28,8 @@ from .soak import stand
 from .trust import KINDS, Trust, trust
 from .unpack import unpack
 
+_WIDEST = 100_000
+"""Characters of a line of an outcome."""
 _CHECK_WITHIN = 60.0
 """Seconds that a trial gets."""
 
@@ -82,7 +84,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         print(json.dumps(outcome, indent=1))
     else:
         would = "would be " if options.dry_run else ""
-        print("\n".join(sentences.lines(options.command, outcome, would)))
+        said = "\n".join(sentences.lines(options.command, outcome, would))
+        print("\n".join(display.one_line(line, _WIDEST) for line in said.split("\n")))
     return EXIT_REFUSED if options.command == "check" and outcome["outcome"] == "refused" else 0
 
 

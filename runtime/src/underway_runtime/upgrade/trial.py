@@ -9,8 +9,9 @@ root, and that is another user         it is tried as that user, with no more th
 anybody else                           it is not tried: what he may read is not what the node may read
 =====================================  ================================================================================
 
-That user is the owner of ``var``; nobody is asked for him. What the trial writes is a stranger's: its report is of a bounded size and
-each field of it is looked at, its output is bounded too, and it and all that it has started end with it.
+That user is the owner of ``var``, or where several may write there the one who has made ``run`` in it; nobody is asked for him. What
+the trial writes is a stranger's: its report is of a bounded size and each field of it is looked at, its output is bounded too, and
+it and all that it has started end with it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 
 from ..node import lock
 from ..node.settings import OF_A_VERSION, Settings
-from ..release import openat
+from ..release import names, openat
 from ..release.display import many_lines, one_line
 from ..release.errors import UnderwayError
 from .scratch import nothing
@@ -68,7 +69,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True)
 class NodeUser:
-    """Who runs the node: the owner of its ``var``."""
+    """Who runs the node."""
 
     uid: int
     gid: int
@@ -82,11 +83,20 @@ def node_user(settings: Settings) -> NodeUser:
     """The owner of ``var``; who asks, where there is none yet. Raises UnderwayError where that can't be said."""
     try:
         with openat.directory(settings.tmp.path) as place:
-            return NodeUser(place.uid, place.gid)
+            return _maker(place) if place.is_shared else NodeUser(place.uid, place.gid)
     except FileNotFoundError:
         return NodeUser(os.geteuid(), os.getegid())
     except OSError as error:
         raise UnderwayError(f"{settings.tmp.path} can't be read: {error.strerror}; RELEASE_VAR says where") from None
+
+
+def _maker(place: openat.Directory) -> NodeUser:
+    """Of a `var` in which several users may write: who has made what the node makes; who asks, where nobody has and it is not root."""
+    try:
+        with place.directory(names.RUN) as run:
+            return NodeUser(run.uid, run.gid)
+    except FileNotFoundError:
+        return NodeUser(place.uid, place.gid) if os.geteuid() == 0 else NodeUser(os.geteuid(), os.getegid())
 
 
 def of_node(settings: Settings, pid: object) -> int | None:

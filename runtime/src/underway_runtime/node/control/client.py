@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from .frames import Message
 
+_TO_SAY = 60.0
+"""Seconds that a node gets to say how it is."""
 PATIENCE = 5.0
 """Seconds in which a node that lives has answered a handshake: its control socket has a thread for itself."""
 
@@ -64,6 +66,8 @@ class Connection:
         self._received = b""
         self.is_ours = _is_ours(connected)
         """Whether what listens is of our own user."""
+        self._end: float | None = None
+        """When what is read has to be here; None where there is no hurry."""
         self.boot: object = None
         self.root = ""
         """The release directory that the node is of; empty where it does not say."""
@@ -94,7 +98,12 @@ class Connection:
 
     def status(self) -> dict[str, Any]:
         """What the node says of itself. Raises UnderwayError, also when that is not what a status has to be."""
-        return answers.status(self.ask({"do": "status"}), self._name)
+        self._end = time.monotonic() + _TO_SAY
+        try:
+            return answers.status(self.ask({"do": "status"}), self._name)
+        finally:
+            self._end = None
+            self._socket.settimeout(None)
 
     def ask(self, request: Message) -> Message:
         """Send a message and return the next."""
@@ -118,8 +127,9 @@ class Connection:
         self._socket.close()
 
     def agree(self, secret: str, patience: float) -> None:
-        """The handshake; `patience` is in seconds."""
+        """The handshake; `patience` is in seconds, for each of the two answers on average."""
         self._socket.settimeout(patience)
+        self._end = time.monotonic() + 2 * patience
         greeting = self.receive(frames.FIRST)
         if greeting.get("underway") != handshake.VERSION:
             raise UnderwayError(
@@ -135,10 +145,13 @@ class Connection:
         if not handshake.proves(proof, expected):
             raise UnderwayError(f"what listens for {self._name} does not have its cookie")
         self.boot = greeting.get("boot")
+        self._end = None
         self._socket.settimeout(None)
 
     def _read(self, count: int) -> bytes:
         while len(self._received) < count:
+            if self._end is not None:  # for all of it, however slowly it comes
+                self._socket.settimeout(max(0.001, self._end - time.monotonic()))
             chunk = self._socket.recv(65536)
             if not chunk:
                 raise ConnectionResetError(errno.ECONNRESET, "it has closed the connection")
