@@ -14,6 +14,7 @@ import pytest
 from node_helpers import TIMEOUT, MakeNode, Node, eventually, read_until, recorder
 from underway_runtime.node import lock
 from underway_runtime.release.directory import VarDirectory
+from upgrade_helpers import make_host
 
 CLOSED = [*itertools.chain.from_iterable(itertools.combinations((0, 1, 2), count) for count in (1, 2, 3))]
 NULL = "/dev/null"
@@ -146,6 +147,9 @@ DAMAGE = [
     b"x" * 10**6,
 ]
 
+UNREADABLE = [each for each in DAMAGE if each != b'{"pid": 1, "node": 1}']
+"""Where no process is named: one that is, and is another, would be that of another view of the processes."""
+
 
 def find(node: Node) -> int | None:
     found = lock.find(VarDirectory(node.var), "hello")
@@ -186,6 +190,32 @@ def test_damage_while_it_runs_is_mended(node: Node, damage: bytes) -> None:
     assert eventually(mended, "it says again who runs")
     assert node.run("stop").returncode == 0
     assert process.wait(TIMEOUT) == 0
+
+
+@pytest.mark.parametrize("damage", UNREADABLE, ids=range(len(UNREADABLE)))
+def test_a_node_whose_lock_file_is_damaged_is_found_and_stopped(node: Node, damage: bytes) -> None:
+    """At once: the kernel knows who has the lock."""
+    process = node.spawn("start")
+    read_until(process.stdout, "start one")
+    (node.var / "run/lock").write_bytes(damage)
+
+    assert find(node) == process.pid
+    (node.var / "run/lock").write_bytes(damage)
+    assert node.run("stop").returncode == 0
+    assert process.wait(TIMEOUT) == 0
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
+def test_damage_in_the_transaction_file_is_gone_with_the_next_command(tmp_path: Path, damage: bytes) -> None:
+    """It holds up nobody, and what is written then is all that is in it."""
+    host = make_host(tmp_path)
+    host.var.transaction.write_bytes(damage)
+
+    host.upgrade("1.1")
+
+    assert host.boots == "1.1"
+    assert len(host.var.transaction.read_bytes().strip()) == 0
+    assert host.var.transaction.stat().st_size == 4096
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])

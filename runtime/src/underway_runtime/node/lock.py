@@ -57,6 +57,7 @@ def find(place: VarDirectory, name: str) -> RunningNode | None:
         return None
     except OSError as error:
         raise UnderwayError(f"{place.lock} can't be read: {error.strerror}; ask as the user who runs {name}") from None
+    about: dict[str, object] = {}
     try:
         for attempt in range(TRIES):
             if attempt:
@@ -71,12 +72,28 @@ def find(place: VarDirectory, name: str) -> RunningNode | None:
                         return RunningNode(pid, _seconds(about.get("stop_timeout")), orphan=who == "node")
             else:
                 return None
+        # A stranger that is named may be the keeper in another view of the processes; where nobody is, the file is damaged.
+        damaged = not any(is_pid(about.get(who)) for who in ("pid", "node"))
+        if damaged and (pid := _holder(descriptor)) and _has_open(pid, descriptor) and owner in (None, owner_of(pid)):
+            return RunningNode(pid, None)
     finally:
         os.close(descriptor)
     raise UnderwayError(
         f"{name} runs, as {place.lock} is held, but not where this command can see it; ask in the container and as the"
         " user that run it"
     )
+
+
+def _holder(descriptor: int) -> int | None:
+    """The keeper as the kernel knows it, where what the file says is damaged; None where that can't be told."""
+    status = os.fstat(descriptor)
+    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            match line.split():
+                case [_, "FLOCK", _, "WRITE", pid, where, *_] if where == wanted and is_pid(int(pid)):
+                    return int(pid)
+    return None
 
 
 def said(place: VarDirectory) -> dict[str, object]:

@@ -51,6 +51,7 @@ class Transaction:
         if self._descriptor is not None:
             try:
                 os.pwrite(self._descriptor, document.encode().ljust(_SIZE - 1) + b"\n", 0)
+                os.ftruncate(self._descriptor, _SIZE)  # whatever lay there before
                 os.fsync(self._descriptor)
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(self._path)) from None
