@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .applications import Log
+from .leaving import Leaving
 from .listen import address_of
 from .sharing import Shared, Sharing, replace
 
@@ -52,6 +53,8 @@ class Adoption:
         self._declared: list[socket.socket] = []
         self._waiting: list[socket.socket] = []
         self.sharing = Sharing()
+        self.leaving = Leaving()
+        self._taken_in = 0
         self._undo: list[Callable[[], None]] = []
         self._may_accept, self._accept = os.pipe()
         self._arrived, self._arrive = os.pipe()
@@ -92,14 +95,18 @@ class Adoption:
         finally:
             loop.remove_reader(self._arrived)
 
+    def stop_accepting(self) -> None:
+        """Accept nothing more on what a main function has, in this process and its children."""
+        for shared in self._shared():
+            shared.refused.raise_()
+
     async def refuse(self, within: float, to_end: float) -> tuple[int, int]:
         """Accept nothing more in this process, and wait until its clients have closed their connections.
 
         Those that are left after `within` seconds are read to what has come until then, as if their clients had closed
         them, and the service has `to_end` seconds to answer that. Returns how many were left at first, and then.
         """
-        for shared in self._shared():
-            shared.refused.raise_()
+        self.stop_accepting()
         left = await self._closed(within)
         for each in left:
             with contextlib.suppress(OSError):
@@ -116,6 +123,7 @@ class Adoption:
             undo()
         self._undo.clear()
         self.sharing.close()
+        self.leaving.begun.close()
 
     async def _closed(self, within: float) -> list[socket.socket]:
         end = time.monotonic() + within
@@ -142,6 +150,7 @@ class Adoption:
                     raise
                 return
             self._adopt(own, declared)
+            self.leaving.take()
             if declared in self._waiting:
                 with contextlib.suppress(BlockingIOError):
                     os.write(self._arrive, b".")
@@ -153,6 +162,9 @@ class Adoption:
             if (shared := self.sharing.find(own)) is None:
                 return accept(own)
             timeout = own.gettimeout()
+            if self._taken_in != os.getpid():
+                self._taken_in = os.getpid()
+                self.leaving.take()
             end = time.monotonic() + _TO_LISTEN
             while True:
                 shared.wait(own, timeout)

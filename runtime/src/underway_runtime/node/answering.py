@@ -136,7 +136,9 @@ class Answering:
         return None
 
     def _document(self) -> dict[str, Any]:
-        return self.report.document({} if self._applications is None else self._applications.states)
+        if self._applications is None:
+            return self.report.document({}, {})
+        return self.report.document(self._applications.states, self._applications.drains())
 
     def _listen(self, path: Path, group: int | None) -> socket.socket:
         """A socket file that the keeper holds, so that who asks between two nodes waits for the next."""

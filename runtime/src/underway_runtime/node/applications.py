@@ -102,6 +102,8 @@ class Service:
     drain: Callable[[float], Awaitable[CutOff]] = _nothing_to_drain
     """Makes it accept no more and waits, for so many seconds at most, until nothing is under way; what is then is ended.
     Called at most once, before `stop`."""
+    drains: Callable[[], str] = lambda: ""
+    """Says what becomes of its clients at a handover, where that is not ours to do."""
     runs_until_it_ends: bool = False
     """What has not stopped in time does what it did, and can't be started again before it has ended."""
     call: Callable[..., Awaitable[Any]] = _no_method
@@ -353,6 +355,10 @@ class Applications:
         if tasks:
             await asyncio.wait(tasks.values())
         return {name: task.result() for name, task in tasks.items()}
+
+    def drains(self) -> dict[str, str]:
+        """By application, what becomes of its clients at a handover, where that is not ours to do."""
+        return {name: text for name, (_, service) in list(self.running.items()) if (text := service.drains())}
 
     async def stop_one(self, name: str) -> Mode:
         """Stop one that runs, within the deadline; its mode. `start` starts it again."""

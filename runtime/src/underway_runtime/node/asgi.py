@@ -331,7 +331,7 @@ class _Closing:
                 raise _Gone
             if message["type"] == "http.response.start":
                 self.sending.add(cycle)
-            if self.begun and message["type"] == "http.response.start" and not _more_to_come(cycle):
+            if self.begun and message["type"] == "http.response.start" and not more_to_come(cycle):
                 self._close_gently(cycle)
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
@@ -355,7 +355,7 @@ class _Closing:
         cycle.transport = protocol.transport = _Gentle(cycle.transport, self.half_closed)
 
 
-def _more_to_come(cycle: Any) -> bool:
+def more_to_come(cycle: Any) -> bool:
     """Whether the client has sent, or is sending, more than has been read of this request: closing would reset it."""
     protocol = cycle.transport.get_protocol()
     waiting = getattr(protocol, "pipeline", ()) or (getattr(protocol, "conn", None) and protocol.conn.trailing_data[0])

@@ -6,9 +6,12 @@ import contextlib
 import os
 import socket
 import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 _LISTENING = "0A"
+_OPEN = ("01", "04", "05", "08")
+"""Established, or closed by one side."""
 _ACCEPTS = 0x10000
 _OF_GATES = "unix:///proc/self/fd/"
 """See `listen.short`: nobody else has sockets of such a name."""
@@ -30,6 +33,31 @@ def children(pid: int) -> list[int]:
         with contextlib.suppress(OSError):
             found += [int(child) for child in task.read_text().split()]
     return sorted(found)
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it has started, and these, that live."""
+    found = [pid]
+    for each in found:
+        found += [child for child in children(each) if child not in found]
+    return found
+
+
+def connected(pids: Iterable[int], ports: Collection[int]) -> int:
+    """How many connections to these ports, of TCP, the processes have open."""
+    if not ports:
+        return 0
+    ours: set[int] = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    ours.add(os.stat(entry.path).st_ino)
+    rows = [fields for file in ("tcp", "tcp6") for fields in _table(os.getpid(), file, 10)]
+    return sum(
+        fields[3] in _OPEN and int(fields[1].rpartition(":")[2], 16) in ports and int(fields[9]) in ours
+        for fields in rows
+    )
 
 
 def listening(pid: int) -> dict[int, str]:

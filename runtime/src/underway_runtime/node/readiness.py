@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ..release.errors import BootError, ConfigError
-from .listening import children
+from .listening import family
 from .sharing import Shared
 
 _MOMENT = 1.0
@@ -123,7 +123,7 @@ def _inode(listening: socket.socket) -> int:
 def _in_an_epoll() -> set[int]:
     """The inodes that this process and what it has started wait for; a loop has its sockets there, whoever wrote it."""
     found: set[int] = set()
-    for pid in _family(os.getpid()):
+    for pid in family(os.getpid()):
         with contextlib.suppress(OSError):
             for entry in os.scandir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError, ValueError, IndexError):
@@ -132,13 +132,6 @@ def _in_an_epoll() -> set[int]:
                         found |= {
                             int(line.split(" ino:")[1].split()[0], 16) for line in text.splitlines() if " ino:" in line
                         }
-    return found
-
-
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    for each in found:
-        found += [child for child in children(each) if child not in found]
     return found
 
 

@@ -52,8 +52,9 @@ class Report:
         """Something has changed."""
         self._changed = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
 
-    def document(self, states: Mapping[str, str]) -> dict[str, Any]:
-        """All of it, given the states of the applications that have one; the others are loaded only."""
+    def document(self, states: Mapping[str, str], clients: Mapping[str, str]) -> dict[str, Any]:
+        """All of it, given the states of the applications that have one, the others are loaded only, and what becomes of the
+        clients of some at a handover."""
         return {
             "name": self._settings.name,
             "version": self._settings.version,
@@ -67,6 +68,7 @@ class Report:
             "took_over": self.took_over,
             "children": children(os.getpid()),
             "not_handed_over": self._not_handed_over(),
+            "clients": {**clients},
             "memory": _memory(),
             "changed": self._changed,
             "applications": [

@@ -148,12 +148,33 @@ async def _run_main(load: Load, reference: str, world: World, main_thread: MainT
             world.log(world.not_known[-1])
 
     async def drain(within: float) -> CutOff:
-        cut_off = CutOff()
-        if world.adoption is not None and not main_thread.stops_by_itself:
-            idle, requests = await world.adoption.refuse(within, TO_END)
-            cut_off = CutOff(requests, idle=idle - requests)
-        await service.drain(within)
+        adoption = world.adoption
+        if adoption is None:
+            return await service.drain(within)
+        end = asyncio.get_running_loop().time() + within
+        adoption.leaving.take()
+        known, cut_off = bool(adoption.leaving.known), CutOff()
+        if known:
+            adoption.stop_accepting()
+            cut_off = CutOff(websockets=await adoption.leaving.drain(_ports(listeners, world), within))
+        if known or not main_thread.stops_by_itself:
+            left = max(0.0, end - asyncio.get_running_loop().time())
+            idle, requests = await adoption.refuse(left, TO_END)
+            cut_off = CutOff(requests, cut_off.websockets, idle - requests)
+        await service.drain(max(TO_END, end - asyncio.get_running_loop().time()))
         return cut_off
+
+    def drains() -> str:
+        """What becomes of clients at a handover."""
+        if world.adoption is not None:
+            world.adoption.leaving.take()
+            if world.adoption.leaving.known:
+                return "; ".join(world.adoption.leaving.known)
+        if main_thread.stops_by_itself:
+            return "as its handler for SIGTERM ends it: what that does not finish is lost, as connections that are kept alive"
+        if listeners.sockets:
+            return "until its clients have closed their connections, or the deadline"
+        return "nothing: it is stopped where it is"
 
     async def stop(within: float) -> None:
         try:
@@ -162,7 +183,7 @@ async def _run_main(load: Load, reference: str, world: World, main_thread: MainT
             shows.close()
             _withdraw(listeners, world)
 
-    return replace(service, accept=accept, drain=drain, stop=stop)
+    return replace(service, accept=accept, drain=drain, stop=stop, drains=drains)
 
 
 def _for_its_own_binds(addresses: Sequence[str], world: World, *, waits: bool) -> Listeners:
@@ -178,6 +199,13 @@ def _withdraw(listeners: Listeners, world: World) -> None:
     if world.adoption is not None:
         world.adoption.withdraw(listeners.sockets)
     listeners.close()
+
+
+def _ports(listeners: Listeners, world: World) -> set[int]:
+    """Where clients of a main function come to: by what it declares, and by what it does not."""
+    declared = {each.getsockname()[1] for each in listeners.sockets if each.family != socket.AF_UNIX}
+    own = {int(address.rpartition(":")[2]) for address in world.not_handed_over() if address.startswith("tcp://")}
+    return declared | own
 
 
 def _ready(load: Load, world: World) -> str:

@@ -91,6 +91,7 @@ def check(
         "schemas": found["schemas"],
         "addresses": found["addresses"],
         "not_handed_over": status.get("not_handed_over", []) if how == "handover" else [],
+        "clients": status.get("clients", {}) if how == "handover" else {},
         "alone": found["alone"] if how == "handover" else [],
         "drains": _drains(settings, running) if running is not None and how == "handover" and not reasons else {},
         "memory": {"needs": memory.needs, "available": memory.available},
@@ -188,6 +189,7 @@ def lines(outcome: Mapping[str, Any]) -> list[str]:
     if drains := [f"{name} within {seconds:g} s" for name, seconds in outcome["drains"].items()]:
         found.append(f"  drains   {', '.join(drains)}")
     notes = [f"{each} is not handed over: it would be closed for a moment" for each in outcome["not_handed_over"]]
+    notes += [f"clients of {name}, when it leaves: {text}" for name, text in outcome.get("clients", {}).items()]
     notes += [f"{each} must not run twice: it would stop before the next one starts" for each in outcome["alone"]]
     return [*found, *(f"  note     {note}" for note in (*notes, *outcome["notes"]))]
 

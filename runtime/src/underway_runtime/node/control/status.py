@@ -58,6 +58,8 @@ def text(status: dict[str, Any]) -> str:
     ]
     if own := status.get("not_handed_over"):  # an older node does not say
         lines.insert(-1, f"  listens      not handed over: {', '.join(own)}")
+    for name, clients in (status.get("clients") or {}).items():
+        lines.insert(-1, f"  leaves       {name}: {clients}")
     rows = [[app["name"], app["version"], app["mode"], app["state"]] for app in status["applications"]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines += ["    " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
