@@ -43,6 +43,7 @@ python=$1 release=$2 library=$3 closed=$4
 "$python" -c "$5"
 mount -t tmpfs -o mode=755 tmpfs /mnt
 cp -a "$release/." /mnt/
+mkdir -m 1777 /mnt/tmp
 if [ -n "$closed" ]; then # where other users may not look
   mkdir /mnt/.library
   mount --bind "$library" /mnt/.library
@@ -205,7 +206,9 @@ class Ground:
 
 
 def environment(variables: dict[str, str]) -> list[str]:
-    return ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", *(f"{name}={value}" for name, value in variables.items())]
+    """The words before a command that give it these variables, and a directory for temporary files that is the ground's own."""
+    of_all = {"PATH": "/usr/bin:/bin", "TMPDIR": f"{PLACE}/tmp"}
+    return ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in (of_all | variables).items())]
 
 
 def grounds(tmp_path: Path, interpreter: Interpreter, second: App | None = None) -> Iterator[Ground]:

@@ -76,7 +76,7 @@ def test_a_version_is_itself_and_a_pattern_matches_all_of_one(version: str, foun
         (a.Appup("1", up={"0": ["x"]}), "up 0: 'x' is no instruction"),  # type: ignore[list-item]
         (a.Appup("1", up={"0": [a.Update(3)]}), "module is a string, not 3"),  # type: ignore[arg-type]
         (a.Appup("1", up={"0": [a.Update("m", "hard")]}), "a change is soft, supervisor or Advanced"),  # type: ignore[arg-type]
-        (a.Appup("1", up={"0": [a.Update("m", a.Advanced(object()))]}), "object is not plain"),
+        (a.Appup("1", up={"0": [a.Update("m", a.Advanced(object()))]}), "<class 'object'> is not plain"),
         (a.Appup("1", down={"0": [a.LoadModule("m", pre="x")]}), "pre is one of soft, brutal"),  # type: ignore[arg-type]
         (a.Appup("1", up={"0": [a.Suspend((("m", -1),))]}), "-1 is no time to wait"),
     ],
