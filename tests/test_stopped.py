@@ -120,6 +120,21 @@ def test_what_somebody_went_back_from_may_be_installed_again(make: MakeNode) -> 
     assert "rolled back" not in node.run("releases").stdout
 
 
+def test_what_is_tried_again_is_not_left(make: MakeNode) -> None:
+    """From its install on it is a version like others; gone back from once more, it is left once more."""
+    node = make(recorder("one"))
+    add_sealed(node, "2", recorder("one"))
+    process = node.spawn("start", stderr=subprocess.DEVNULL)
+    read_until(process.stdout, "start one")
+    eventually(lambda: node.run("rpc", "1").returncode == 0, "it answers")
+    for _ in range(2):
+        assert node.run("install", "2").returncode == 0
+        assert "2  current, runs, since" in node.run("releases").stdout
+        assert node.run("rollback").returncode == 0
+        assert "rolled back to 1, since" in node.run("releases").stdout
+    assert terminate(process)[0] == 0
+
+
 def test_a_ledger_of_an_earlier_runtime_is_understood_and_understands(tmp_path: Path) -> None:
     """It wrote as a failure that somebody had gone back; and what is new stands where it does not look."""
     host = make_host(tmp_path)

@@ -67,7 +67,7 @@ def install(
             return {**outcome, "changed": False}
         identity = events.new_id()
         boots = installed[version].state == "permanent"
-        trial = replace(installed[version], failed=None, installed=None if boots else identity)
+        trial = replace(installed[version], failed=None, left=None, installed=None if boots else identity)
         told = partial(
             events.note, handler.var.upgrades, "install", upgrade_id=identity, version=version, before=running
         )
