@@ -261,6 +261,32 @@ def test_a_member_of_another_release_or_role_is_not_unpickled(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("first", ["the engine at once", "another release"])
+def test_a_master_of_another_release_is_not_unpickled_by_its_workers(
+    make: MakeNode, tmp_path: Path, first: str
+) -> None:
+    """The side that connects reads no more than the other does: a right certificate is not enough for it either."""
+    nodes = Nodes(make)
+    place = nodes.certificate("m", "127.0.0.1", "master")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(place / "node.pem", place / "node.key")
+    greets = b"" if first == "the engine at once" else said(facts(mode="master", name="m"))
+    with (
+        socket.create_server(("127.0.0.1", nodes.port)) as server,
+        context.wrap_socket(server, server_side=True) as tls,
+    ):
+        worker = nodes.worker(1)
+        tls.settimeout(TIMEOUT)
+        caller, _ = tls.accept()
+        with caller:
+            caller.settimeout(TIMEOUT)
+            with contextlib.suppress(OSError):
+                caller.sendall(greets + message(tmp_path / "ran"))
+            assert ended(caller)
+    worker.says("is refused: it does not greet" if first == "the engine at once" else "m is refused: its")
+    assert not (tmp_path / "ran").exists()
+
+
 @contextlib.contextmanager
 def begun(nodes: Nodes) -> Iterator[socket.socket]:
     """A connection with the first bytes of TLS."""

@@ -145,6 +145,7 @@ LINES = {
     "the first is not yet": 'bob valid-after="29990101" {key}\nalice {key}\n',
     "the third line": '# nobody\n\ngit namespaces="git" {key}\nmail namespaces="a,b" {key}\nalice namespaces="*-release" {key}\n',
     "between others": "carol {other}\nalice {key}\ncarol {other}\n",
+    "who is left out": "!bob,alice {key}\n",
     "with windows' line ends": 'git namespaces="git" {key}\r\nalice {key}\r\n',
 }
 

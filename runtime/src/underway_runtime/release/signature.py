@@ -210,7 +210,8 @@ def _verify(archive: Path, statement: Statement, signature: str, file: Path, bel
         for one in signers.about(believed, _public_key(signature)):
             line.write_bytes(one + b"\n")
             found = ask("find-principals")
-            for principal in found.stdout.splitlines() if found.returncode == 0 else ():
+            names = found.stdout.splitlines() if found.returncode == 0 else []
+            for principal in (name for name in names if not name.startswith("!")):  # which says who may not
                 if ask("verify", "-I", principal, "-n", NAMESPACE, text=statement.dump()).returncode == 0:
                     return principal
     said = dict.fromkeys(_reason(reason, file) for reason in reasons[1:] or reasons)
