@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from projects import ENVIRONMENT, TIMEOUT, build, free_port, get, run, started, uv, write_project
+from projects import ENVIRONMENT, TIMEOUT, build, free_port, get, run, started, underway, uv, write_project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -186,6 +186,15 @@ def test_a_node_that_would_be_patched_says_so_at_once(zoo: tuple[Path, Path], tm
     assert done.returncode == 1
     assert "gevent can't patch the process of a node" in done.stderr
     assert "as a child process" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["import", "here"])
+def test_the_project_that_would_be_patched_says_so_too(zoo: tuple[Path, Path], how: str) -> None:
+    """`underway run` runs a node."""
+    done = underway("run", "--no-sync", cwd=zoo[0], env={"HOW": how})
+
+    assert done.returncode == 1
+    assert "gevent can't patch the process of a node" in done.stderr
 
 
 @pytest.mark.parametrize("how", ["child", "gunicorn"])

@@ -254,7 +254,7 @@ class Applications:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError from error
-            reason = describe(error)
+            reason = self._why(name, error)
             if limit.expired() and not isinstance(error, BootError):
                 reason = f"not ready within {self._start_timeout:g} s; start_timeout of underway_runtime gives it more"
             self._log(f"{name} {load.version} could not start: {reason}", error)

@@ -168,7 +168,13 @@ class LibraryFinder:
     def find_spec(self, fullname: str, target: "ModuleType | None" = None) -> ModuleSpec | None:
         server = self._server
         directories = server.index.top.get(fullname.rpartition(".")[2])
-        return server.find(fullname, server.places("", directories)) if directories is not None else None
+        if directories is None:
+            return None
+        places = server.places("", directories)
+        for place in places:  # as they would be there if they were on the path; twisted looks for them
+            if place not in sys.path_importer_cache:
+                sys.path_importer_cache[place] = server.finder(place)
+        return server.find(fullname, places)
 
     def iter_modules(self, prefix: str = "") -> "Iterator[tuple[str, bool]]":
         """Names and whether each is a package, sorted; no namespace packages: pkgutil lists none anywhere."""
@@ -199,7 +205,9 @@ class SharedFinder:
     ) -> ModuleSpec | None:
         server = self._server
         if fullname in _TOLD:
-            return _told(fullname, path, server)
+            from . import told
+
+            return told.find_spec(fullname, path, server)
         parent = fullname.rpartition(".")[0]
         if path is None or parent not in server.index.several:
             return None
@@ -251,17 +259,6 @@ class DistributionFinder:
 
     def __repr__(self) -> str:
         return f"DistributionFinder({self.server.lib!r})"
-
-
-def _told(fullname: str, path: "Sequence[str] | None", server: CodeServer) -> ModuleSpec | None:
-    spec = PathFinder.find_spec(fullname, path)
-    if spec is not None and spec.loader is not None:
-        if fullname == "pkg_resources":
-            from . import resources as told
-        else:
-            from . import monkeys as told  # type: ignore[no-redef]
-        told.hook(spec.loader, server)
-    return spec
 
 
 def running() -> CodeServer | None:

@@ -4,13 +4,19 @@ A pyc tells its source by whole seconds and size, and two edits of one size with
 ``underway run`` calls this in every process of the project, before anything of it is imported.
 """
 
+import sys
 from collections.abc import Sequence
 from importlib.machinery import SourceFileLoader
 from typing import Any
 
+from . import monkeys
+
 
 def compile_always(projects: Sequence[str], environment: str) -> None:
-    """Neither take nor write pycs of what is below these directories, but for what is in the virtual environment."""
+    """Neither take nor write pycs of what is below these directories, but for what is in the virtual environment.
+
+    What can't be patched says so, as it does in a release.
+    """
     below, but = tuple(f"{project}/" for project in projects), f"{environment}/"
     ordinary = SourceFileLoader.path_stats
 
@@ -19,4 +25,6 @@ def compile_always(projects: Sequence[str], environment: str) -> None:
             raise OSError("it is being edited")  # importlib goes on without a pyc
         return ordinary(self, path)
 
+    finders: list[Any] = sys.meta_path
+    finders.insert(0, monkeys.Finder())
     SourceFileLoader.path_stats = path_stats  # type: ignore[method-assign]

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import threading
 from functools import wraps
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
+
+PATCHES = ("gevent.monkey", "eventlet.patcher")
+"""The modules that have what patches."""
 
 NODE = frozenset({"control", "keeper", "node"})
 """Threads that only a node has."""
@@ -18,7 +22,18 @@ NODE = frozenset({"control", "keeper", "node"})
 _PATCHING = ("monkey_patch", "patch_all", "patch_select", "patch_socket", "patch_thread")
 
 
-def hook(loader: Any, _: object) -> None:
+class Finder:
+    """Hooks what patches where no code server does, which is in `underway run`."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """The spec that the path finder has of what patches, None of all else."""
+        spec = PathFinder.find_spec(fullname, path) if fullname in PATCHES else None
+        if spec is not None and spec.loader is not None:
+            hook(spec.loader)
+        return spec
+
+
+def hook(loader: Any) -> None:
     """Have this loader make the functions that patch look at which process they are in, when it has loaded them."""
     ordinary = loader.exec_module
 
