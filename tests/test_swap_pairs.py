@@ -335,3 +335,36 @@ def test_a_version_whose_import_is_tried_is_bound_anew_wherever_it_is_used(
 
     assert unlike_fresh(interpreter, tmp_path / "hello", "2", told) == []
     assert "shop/2.0" in told["shop"]["AGENT"]
+
+
+@everywhere
+def test_a_live_closure_keeps_to_its_own_definition_where_others_come_before_it(become: Become) -> None:
+    """It is told by what it does, not by its place."""
+    old = "def make():\n    one = lambda: 1\n    def inner(): return 2\n    return one, inner\n"
+    new = (
+        "def make():\n    none = lambda: 0\n    one = lambda: 1\n    def inner(): return -2\n    first = inner\n"
+        "    def inner(): return 2\n    return one, inner, none, first\n"
+    )
+    told = become(
+        {"shop/__init__.py": old},
+        {"shop/__init__.py": new},
+        "held = shop.make()\n" + PLANNED + "told = [[each() for each in held], [each() for each in shop.make()],"
+        " [each.__code__.co_filename[-22:] for each in held]]\n",
+    )
+    assert told == [[1, 2], [1, 2, 0, -2], ["shop-2.0/shop/__init__.py"[-22:]] * 2]
+
+
+@everywhere
+def test_a_live_closure_that_changes_and_can_t_be_told_from_others_is_named(become: Become) -> None:
+    """It must not be alive; nothing is changed then."""
+    refused = become(
+        {"shop/__init__.py": "def make(): return [lambda: 1, lambda: 2]\n"},
+        {"shop/__init__.py": "def make(): return [lambda: 1, lambda: 3]\n"},
+        "held = shop.make()\nfrom underway_runtime.upgrade.live import CannotSwap\ntry:\n"
+        + textwrap.indent(PLANNED.strip(), "    ")
+        + "\nexcept CannotSwap as error: told = [list(error.problems), [each() for each in held]]\n",
+    )
+
+    [[problem], still] = refused
+    assert problem.startswith("shop:make.<locals>.<lambda>#2 is alive, and can't become another: ")
+    assert still == [1, 2]
