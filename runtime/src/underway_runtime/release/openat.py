@@ -149,8 +149,12 @@ class Directory:
 
     def _may_be_secret_of(self, uid: int) -> bool:
         """Root's own is taken from root's own directory alone, and anybody else's own from where root or he lets him write."""
-        own = uid == os.geteuid() != 0 and (self.uid == 0 or self.is_shared)
-        return self.is_ours or uid == self.uid != 0 or own or uid in self._makers()
+        if self.is_ours:
+            return True
+        asks = os.geteuid()
+        own = uid == asks != 0 and (self.uid == 0 or self.is_shared)
+        owners = uid == self.uid and not (asks == 0 and uid == 0)  # in a directory of root's that is shared
+        return own or owners or uid in self._makers()
 
     def _makers(self) -> set[int]:
         """Of a directory of root's in which others may write: who has made the directory of the node."""
