@@ -76,7 +76,9 @@ def crew(cluster: Cluster, host: Pretend) -> list[str]:
 def nothing_runs(cluster: Cluster, hosts: list[Pretend]) -> None:
     assert [crew(cluster, host) for host in hosts] == [[] for _ in hosts]
     assert cluster.run("master", "pid").returncode == 1
-    assert not [*Path("/tmp").glob(f"uw-{cluster.started[0].pid}-*")]
+    assert not [
+        entry for process in cluster.started for entry in Path("/tmp").glob(f"uw-{process.pid}-*") if process.returncode
+    ]
 
 
 @contextlib.contextmanager
@@ -142,6 +144,22 @@ def test_a_terminal_that_is_closed_leaves_nothing_behind(cluster: Cluster) -> No
         spare = os.open("/dev/null", os.O_RDWR)
         os.dup2(spare, terminal.descriptor)  # the last descriptor of our end is gone: the terminal hangs up
         os.close(spare)
+        assert process.wait(TIMEOUT) == 4
+
+    nothing_runs(cluster, cluster.net.hosts)
+
+
+def test_ctrl_c_in_the_foreground_before_the_master_is_ready_leaves_nothing(cluster: Cluster) -> None:
+    """The master has had it too, and does not listen."""
+    place = Path("/tmp/deploying")
+    place.unlink(missing_ok=True)
+    expression = "open('deploying', 'w') and __import__('time').sleep(100)"
+    with at_a_terminal(cluster, "-d", expression, "--working-dir", "/tmp") as (terminal, process):
+        for _ in range(4):  # each worker, and the master, has the time of one wait
+            with contextlib.suppress(AssertionError):
+                eventually(place.exists, "the master evaluates it")
+                break
+        terminal.type("\x03")
         assert process.wait(TIMEOUT) == 4
 
     nothing_runs(cluster, cluster.net.hosts)

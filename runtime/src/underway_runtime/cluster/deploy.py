@@ -9,6 +9,10 @@ copy, to all at once       each host that failed is named; those that have it ke
 start workers, at once     those that were started are stopped again                      4, or 5 where one can't be
 start the master           the same                                                       4, or 5
 commit on every host       named; all runs, and a restart there boots the version before  5
+interrupted while it       says how far it has come                                       130, 143, 129
+looks or copies
+interrupted while nodes    what was begun is ended on every host                          4, or 5 where one can't be
+start
 =========================  =============================================================  ===========================
 """
 
@@ -47,7 +51,7 @@ from .transport import Ssh
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do what the command line asks for; 0, or raises an UnderwayError."""
     plan = plan_of(options, settings)
-    with once(), Ssh(plan.fleet.limits, plan.ssh_config) as ssh:
+    with once() as no_more, Ssh(plan.fleet.limits, plan.ssh_config) as ssh:
         try:
             if options.renew or options.revoke:
                 outcome = renew(plan, ssh, options.revoke)
@@ -60,6 +64,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
                 else "nothing was started"
             )
             raise Unfinished(interrupted, done) from None
+        finally:
+            no_more()  # connections and directories are cleared to the end
     if options.json:
         print(json.dumps(outcome, indent=1))
     elif options.stop and not options.quiet and not plan.dry_run:

@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -39,9 +39,9 @@ class Unfinished(UnderwayError):
 
 
 @contextlib.contextmanager
-def once() -> Iterator[None]:
+def once() -> Iterator[Callable[[], None]]:
     """Raise `Interrupted` in this block, in the main thread, at the first signal of those that end a process; none is raised for
-    those that follow. What is ignored, as nohup has it, stays so."""
+    those that follow, or after the function that is given was called. What is ignored, as nohup has it, stays so."""
     over = False
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -54,8 +54,13 @@ def once() -> Iterator[None]:
     for number, handler in before.items():
         if handler != signal.SIG_IGN:
             signal.signal(number, on_signal)
+
+    def no_more() -> None:
+        nonlocal over
+        over = True
+
     try:
-        yield
+        yield no_more
     finally:
         over = True
         for number, handler in before.items():
