@@ -106,6 +106,18 @@ def test_what_is_left_is_named_with_what_it_holds(
             other.bind(("127.0.0.1", int(port[1])))
 
 
+def test_a_port_of_udp_is_named_too(make: MakeNode, tmp_path: Path, left: Callable[[], int]) -> None:
+    """What is left of a service that serves datagrams."""
+    app = leaves(tmp_path / "left", "a program")
+    source = app.source.replace("socket.socket()", "socket.socket(type=socket.SOCK_DGRAM)").replace(
+        "self.socket.listen()", ""
+    )
+    node = make(App("one", source, {"class": "one:App"}))
+    started(node)
+    done = node.run("stop")
+    assert re.search(rf"pid {left()} \(.*listens on udp://127.0.0.1:\d+", done.stderr)
+
+
 def test_a_node_that_leaves_nothing_says_nothing(make: MakeNode) -> None:
     """Nor does one whose children end with it."""
     source = """

@@ -20,12 +20,13 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..release.display import one_line
-from .listening import listening
+from .listening import address, listening, table
 
 _TO_FOLLOW = 1.0
 """Seconds in which what notices by itself that its parent is gone ends too."""
@@ -33,6 +34,7 @@ _PAUSE = 0.1
 _TO_END = 3.0
 """Seconds that a process gets after SIGTERM, before SIGKILL."""
 _SHOWN = 10
+_UNCONNECTED = "07"
 _GROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 
 
@@ -67,7 +69,7 @@ class Family:
         self._members = {*_descendants(keeper, table)}
         self._sockets: dict[int, str] = {}
         for each in self._members:
-            self._sockets |= listening(each.pid)
+            self._sockets |= _held(each.pid)
         self._group = _group(keeper)
         if self._group is not None and self._group.name.endswith(".service"):
             inside = {*_inside(self._group)}
@@ -93,7 +95,7 @@ class Family:
         return sorted((each for each in found if each.pid != own), key=lambda each: each.pid)
 
     def _said(self, process: Process) -> str:
-        held = sorted(listening(process.pid).values())
+        held = sorted({*_held(process.pid).values()})
         holds = f", which listens on {', '.join(one_line(each, 100) for each in held)}" if held else ""
         return f"pid {process.pid} ({_words(process.pid)}){holds}"
 
@@ -151,6 +153,16 @@ def _open(pid: int) -> set[str]:
         for name in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return found
+
+
+def _held(pid: int) -> dict[int, str]:
+    """Where a process listens, and which ports of UDP it has, by the inode of the socket."""
+    found, links = dict(listening(pid)), _open(pid)
+    for file, family in (("udp", socket.AF_INET), ("udp6", socket.AF_INET6)):
+        for fields in table(pid, file, 10):
+            if fields[3] == _UNCONNECTED and f"socket:[{fields[9]}]" in links:
+                found[int(fields[9])] = address(fields[1], family).replace("tcp://", "udp://")
     return found
 
 

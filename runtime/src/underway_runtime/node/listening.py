@@ -53,7 +53,7 @@ def connected(pids: Iterable[int], ports: Collection[int]) -> int:
             for entry in os.scandir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
                     ours.add(os.stat(entry.path).st_ino)
-    rows = [fields for file in ("tcp", "tcp6") for fields in _table(os.getpid(), file, 10)]
+    rows = [fields for file in ("tcp", "tcp6") for fields in table(os.getpid(), file, 10)]
     return sum(
         fields[3] in _OPEN and int(fields[1].rpartition(":")[2], 16) in ports and int(fields[9]) in ours
         for fields in rows
@@ -69,16 +69,16 @@ def listening(pid: int) -> dict[int, str]:
                 ours.add(os.stat(entry.path).st_ino)  # as lsof does: links to socket:[INODE]
     found = {}
     for file, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        for fields in _table(pid, file, 10):
+        for fields in table(pid, file, 10):
             if fields[3] == _LISTENING and int(fields[9]) in ours:
-                found[int(fields[9])] = _address(fields[1], family)
-    for fields in _table(pid, "unix", 7):
+                found[int(fields[9])] = address(fields[1], family)
+    for fields in table(pid, "unix", 7):
         if len(fields) == 8 and int(fields[3], 16) & _ACCEPTS and int(fields[6]) in ours:
             found[int(fields[6])] = f"unix://{fields[7]}"
     return found
 
 
-def _table(pid: int, file: str, columns: int) -> list[list[str]]:
+def table(pid: int, file: str, columns: int) -> list[list[str]]:
     """The rows of a table in ``/proc/PID/net``, cut into so many columns and the rest."""
     with contextlib.suppress(OSError):
         text = os.fsdecode(Path(f"/proc/{pid}/net", file).read_bytes())
@@ -86,7 +86,7 @@ def _table(pid: int, file: str, columns: int) -> list[list[str]]:
     return []
 
 
-def _address(local: str, family: socket.AddressFamily) -> str:
+def address(local: str, family: socket.AddressFamily) -> str:
     """``0100007F:1F40`` as ``tcp://127.0.0.1:8000``; words are in the machine's order."""
     host, _, port = local.partition(":")
     words = bytes.fromhex(host)
