@@ -346,3 +346,70 @@ def test_a_stop_during_a_handover_is_a_stop(make: MakeNode, here: Path) -> None:
     assert finish(keeper)[0] == 0
     assert finish(installing)[0] != 0
     assert node.running() == []
+
+
+HANGING = "\nimport time\ntime.sleep(1000)\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_to_the_node_that_hands_over_is_not_the_end(
+    make: MakeNode, here: Path, number: signal.Signals
+) -> None:
+    """Who means the service tells its keeper; the permanent version is started, and the command says so."""
+    node = make(meeting(here, "1", overlap=True))
+    second = meeting(here, "2", overlap=True)
+    add_sealed(node, "2", App("app", second.source + HANGING, second.start))
+    keeper = node.spawn("start")
+    before = eventually(lambda: running(node), "it runs")["pid"]
+    installing = node.spawn("install", "2")
+    eventually(lambda: len(children(keeper)) == 2, "a successor")
+
+    os.kill(before, number)
+
+    code, _, error = finish(installing)
+    assert (code, "2 has not taken over, and 1 is started" in error) == (4, True), error
+    assert eventually(lambda: running(node), "it runs")["pid"] != before
+    assert terminate(keeper)[0] == 0
+
+
+ENDS_WELL = """
+import asyncio
+from pathlib import Path
+from underway_runtime import Application
+
+class App(Application):
+    async def start(self):
+        return asyncio.ensure_future(self.work())
+
+    async def work(self):
+        while VERSION == "1" or not (Path(HERE) / "end").exists():
+            await asyncio.sleep(0.01)
+"""
+
+
+def test_what_ends_well_before_its_commit_is_followed_by_the_permanent_version(make: MakeNode, here: Path) -> None:
+    """With status 0 too, and it is marked: nobody had asked it to."""
+
+    def version(number: str) -> App:
+        text = ENDS_WELL.replace("VERSION", repr(number)).replace("HERE", repr(str(here)))
+        return App("app", text, {"class": "app:App"})
+
+    node = make(version("1"))
+    add_sealed(node, "2", version("2"))
+    keeper = node.spawn("start")
+    eventually(lambda: running(node), "it runs")
+    assert node.run("install", "2").returncode == 0
+
+    (here / "end").touch()
+
+    eventually(lambda: (running(node) or {}).get("version") == "1", "the permanent version")
+    assert "it ended with status 0 before it was committed" in node.run("releases").stdout
+    assert terminate(keeper)[0] == 0
+
+
+def test_who_asks_as_soon_as_it_answers_is_not_sent_away(make: MakeNode) -> None:
+    """A main that declares nothing counts as ready a moment later, for which the command waits."""
+    port, other = ports(2)
+    node, keeper = begin(make, "no listen", "exits", port, other)
+    assert node.run("install", "2").returncode == 0
+    still_serves(node, keeper, port, "2")

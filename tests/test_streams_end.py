@@ -48,13 +48,13 @@ async def events(request):
     return StreamingResponse(body(), media_type="text/event-stream")
 
 async def waits(request):
-    # its framework cancels it, as where a client has gone, with all that it would await at its end
+    # what waits for the next event, which does not come
     async def body():
         try:
             yield "data: 1\\n\\n"
             await asyncio.Event().wait()
         finally:
-            note(f"waiting generator saves, {'open' if request.app.state.open else 'closed'}")
+            await save(request.app, "waiting generator")
     return StreamingResponse(body(), media_type="text/event-stream")
 
 async def ordinary(request):

@@ -37,8 +37,8 @@ _TO_ANSWER = 5.0
 _STREAMS_SHARE = 0.75
 """The part of the time for requests at a stop after which what still goes on is told that its client has gone."""
 
-_TO_LEAVE = 1.0
-"""Seconds in which what sends all the time has sent something, at the deadline, and been told to end."""
+_TO_LEAVE = 3.0
+"""Seconds at the deadline for streams: in the first half what sends all the time has sent something, and been told to end."""
 
 _TURNS = 10
 """Turns of the loop in which what has been read from a socket comes to who waits for it."""
@@ -194,14 +194,19 @@ async def _stop(server: Any, closing: _Closing, within: float, graceful: float |
 
 
 async def _end_streams(state: Any, closing: _Closing, end: float) -> None:
-    """Have applications end that send without an end, from within: their next `send` raises, as where a client has gone.
+    """Have applications end that send without an end, from within: their next `send` raises, as where a client has gone; who
+    sends nothing in half of the time has the task cancelled that sends.
 
-    To cancel them is the last resort: anyio then cancels what their generators await at their end, too.
+    That is not yet what they are told when their client has gone: anyio then cancels what their generators await at their end, too.
     """
     loop = asyncio.get_running_loop()
+    half = (loop.time() + end) / 2
     closing.ended = True
-    while closing.sending and (left := end - loop.time()) > 0:
+    if not closing.sending:
+        return
+    while closing.sending and (left := half - loop.time()) > 0:
         await asyncio.sleep(min(left, 0.02))
+    await _cancel_all([task for task in closing.sending.values() if task is not None], end - loop.time())
     await _finalized(end)
 
 
@@ -235,19 +240,25 @@ async def _answered(connection: Any, talk: _Talk | None, end: float) -> None:
 async def _cancel(tasks: set[asyncio.Task[None]], closing: _Closing, within: float) -> None:
     """Cancel what answers requests, and wait until it has ended, with the generators that it leaves to the loop."""
     closing.ended = True
+    if tasks or closing.cut:
+        await _cancel_all([*tasks], within)
+        await _finalized(asyncio.get_running_loop().time() + within)
+
+
+async def _cancel_all(tasks: list[asyncio.Task[Any]], within: float) -> None:
+    """Cancel them and wait; nothing of theirs is held when this returns."""
     left = [task for task in tasks if not task.done()]
-    for task in left:
-        task.cancel(msg="the time for requests is over")
+    for each in left:
+        each.cancel(msg="the time for requests is over")
     if left:
-        await asyncio.wait(left, timeout=within)
-    await _finalized(asyncio.get_running_loop().time() + within)
+        await asyncio.wait(left, timeout=max(0.0, within))
 
 
 async def _finalized(end: float) -> None:
     """Wait for the ends of generators that nobody iterates over any more: the loop has them, each in a task."""
     loop = asyncio.get_running_loop()
-    gc.collect(1)  # an exception may hold the frame that holds one
     while True:
+        gc.collect()  # an exception may hold the frame that holds one
         for _ in range(2):
             await asyncio.sleep(0)  # a turn to find one, and one to begin with its end, which may leave another
         ends = [task for task in asyncio.all_tasks() if type(task.get_coro()).__name__ == "async_generator_athrow"]
@@ -284,8 +295,8 @@ class _Closing:
         self.begun = False
         self.ended = False
         """What goes on is to end, and that is nothing to be logged."""
-        self.sending: set[Any] = set()
-        """Of the answers that have begun and not ended, uvicorn's cycle."""
+        self.sending: dict[Any, asyncio.Task[Any] | None] = {}
+        """Of the answers that have begun and not ended, by uvicorn's cycle, the task that sends."""
         self.cut = 0
         """How many have ended before their end."""
         self.half_closed: set[asyncio.Transport] = set()
@@ -329,8 +340,7 @@ class _Closing:
         async def tell(message: Any) -> None:
             if self.ended and message.get("more_body"):
                 raise _Gone
-            if message["type"] == "http.response.start":
-                self.sending.add(cycle)
+            self.sending[cycle] = asyncio.current_task()
             if self.begun and message["type"] == "http.response.start" and not more_to_come(cycle):
                 self._close_gently(cycle)
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
@@ -338,15 +348,13 @@ class _Closing:
 
         try:
             return await self._application(scope, receive, tell)
-        except BaseException as error:
-            if self.ended and _of_the_end(error) and cycle is not None and cycle.response_started:
+        finally:
+            self.sending.pop(cycle, None)
+            if self.ended and cycle is not None and cycle.response_started and not cycle.response_complete:
                 self.cut += not (cycle.response_complete or cycle.disconnected)
                 self._close_gently(cycle)
                 cycle.disconnected = True  # which is how uvicorn knows that nothing is missing
                 cycle.transport.close()
-            raise
-        finally:
-            self.sending.discard(cycle)
 
     def _close_gently(self, cycle: Any) -> None:
         protocol = cycle.transport.get_protocol()

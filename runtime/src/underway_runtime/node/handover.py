@@ -33,6 +33,8 @@ from . import state
 from .applications import Applications, Ending, Log, Service, describe
 from .keeping import Keeping
 
+_TO_START = 5.0
+
 
 class Handover:
     """What belongs to handovers of one node. All but `begin` is on the node's loop."""
@@ -60,6 +62,8 @@ class Handover:
         """There is no node before this one, or not any more."""
         if not keeper.identity:
             self.complete.set()
+        self.started = asyncio.Event()
+        """The keeper knows that this node is ready."""
         self.alone = asyncio.Lock()
         """Held by what must not meet a handover."""
         self._going = False
@@ -103,7 +107,14 @@ class Handover:
             return "another version is about to take over"
         return "" if self.complete.is_set() else "the version before has not left yet"
 
+    async def has_started(self) -> None:
+        """Wait for that, for a moment: who asks for the next version as soon as this one answers is not sent away."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TO_START):
+                await self.started.wait()
+
     async def _begin(self, version: str, to_commit: float) -> None:
+        await self.has_started()
         try:
             await self._applications.before_handover(version)
         except UnderwayError as error:

@@ -166,6 +166,7 @@ class Node:
     def _install(self, version: str, identity: str, to_commit: float) -> Future[dict[str, Any]]:
         async def install() -> dict[str, Any]:
             assert self._handover is not None
+            await self._handover.has_started()
             if (state := self._answering.report.state) != "running":
                 return {"busy": f"it is {state}"}
             if reason := self._handover.busy:
@@ -358,6 +359,7 @@ class Node:
                     )
                 else:
                     self._keeper.ready(self._line(), "ready", "\n".join(self._not_known))
+                handover.started.set()
                 taken_over = not succeeds or handover.complete.is_set() or leaving.done()
                 self._answering.settle(
                     None if taken_over else BootError("it was told to stop, or failed, before it was alone")
