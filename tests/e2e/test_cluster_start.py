@@ -15,7 +15,7 @@ import pytest
 
 from cluster_hosts import EVERYBODY, PLACE, TIMEOUT, Cluster, two_versions
 from hosts import Network, network
-from node_helpers import eventually
+from node_helpers import eventually, read_until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -158,8 +158,8 @@ def test_a_port_that_is_taken_is_seen_before_anything_is_started(cluster: Cluste
 
 def test_a_deploy_in_the_foreground_ends_with_its_master(cluster: Cluster) -> None:
     """As the original's: Ctrl-C stops the master, and the workers go with it."""
-    process = cluster.spawn("deploy", "--ssh-config", str(cluster.net.ssh_config), "--quiet")
-    eventually(lambda: cluster.run("master", "status").returncode == 0, "the master is there")
+    process = cluster.spawn("deploy", "--ssh-config", str(cluster.net.ssh_config))
+    read_until(process.stderr, "the master is ready")  # and deploy knows: before, Ctrl-C takes everything back
     eventually(lambda: cluster.members() == EVERYBODY, "all have joined")
 
     master = int(cluster.run("master", "pid").stdout)  # deploy has other children, which ask how it is

@@ -172,6 +172,7 @@ def _in_the_foreground(plan: Plan, ssh: Ssh, facts: Look, command: list[str]) ->
             except subprocess.TimeoutExpired:
                 if ready := (status_here(plan) or {}).get("state") == "running":
                     _commit_whole(plan, ssh, facts)
+                    plan.tell("the master is ready; Ctrl-C stops it, and its workers with it")
     except Interrupted as interrupted:
         if not ready:
             raise  # it is ended with all else that was begun
