@@ -249,16 +249,19 @@ def test_what_a_terminal_would_obey_is_escaped(ground: Ground) -> None:
 
 
 def test_a_lock_that_names_another_process_stops_nobody(ground: Ground) -> None:
-    """Root's `stop` sends a signal to one process, which is one of the service's user."""
+    """Root's `stop` sends a signal to one process, which is one of the service's user and holds the lock, or to none."""
     other = ground.spawn(OPERATOR, "/bin/sleep", "100")
     for pid in ("-1", "0", "1", "true", '"1"', "1e3", str(1 << 40), "null"):
         holder = ground.spawn(SERVICE, ground.interpreter, "-I", "-S", "-c", HOLDER.replace("PID", pid))
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         done = ground.hello(OPERATOR, "stop")
-        assert done.returncode == 1, (pid, done)
         assert "Traceback" not in done.stderr
-        assert (holder.poll(), other.poll()) == (None, None)
+        assert other.poll() is None
+        if done.returncode == 0:  # the file is damaged, and the kernel knows the holder
+            holder.communicate(timeout=30)
+            continue
+        assert holder.poll() is None, (pid, done)
         ground.run(OPERATOR, "/bin/sh", "-c", f"kill -KILL $(cat {PLACE}/hello/var/pid)")
         holder.communicate()
 
