@@ -14,6 +14,7 @@ import pytest
 from node_helpers import TIMEOUT, MakeNode, Node, eventually, read_until, recorder
 from underway_runtime.node import lock
 from underway_runtime.release.directory import VarDirectory
+from underway_runtime.upgrade.transaction import transaction
 from upgrade_helpers import make_host
 
 CLOSED = [*itertools.chain.from_iterable(itertools.combinations((0, 1, 2), count) for count in (1, 2, 3))]
@@ -214,8 +215,26 @@ def test_damage_in_the_transaction_file_is_gone_with_the_next_command(tmp_path: 
     host.upgrade("1.1")
 
     assert host.boots == "1.1"
-    assert len(host.var.transaction.read_bytes().strip()) == 0
-    assert host.var.transaction.stat().st_size == 4096
+    content = host.var.transaction.read_bytes()
+    halves = [json.loads(half) for half in (content[:2048], content[2048:])]
+    assert [*max(halves, key=lambda half: half["turn"])] == ["turn", "end"]
+
+
+@pytest.mark.parametrize("torn", [0, 3, 1000, 2040, 2048])
+def test_what_is_torn_while_it_is_written_leaves_what_was_announced(tmp_path: Path, torn: int) -> None:
+    """A command that dies while it says that it is done is taken up again; and so is one that dies taking it up."""
+    host = make_host(tmp_path)
+    host.upgrade("1.1")
+    with transaction(host.var, "rollback") as act:
+        act.announce(to="1.0", **{"from": "1.1"})
+        announced = host.var.transaction.read_bytes()
+    done = host.var.transaction.read_bytes()
+    [half] = [at for at in (0, 2048) if announced[at : at + 2048] != done[at : at + 2048]]
+
+    host.var.transaction.write_bytes(announced[:half] + done[half : half + torn] + announced[half + torn :])
+
+    with transaction(host.var, "rollback") as act:
+        assert (act.unfinished.get("to"), torn) == ("1.0" if torn < 2048 else None, torn)
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])

@@ -1,8 +1,8 @@
 """One change of the releases at a time: the lock ``var/transaction``, for all processes that share a ``var``.
 
-The file says who holds it and what for, and is blank when that is done. So what stands in it when the lock is free is
-what was begun and not ended. ``var`` may belong to another user, who runs the service: nothing there is believed to be more
-than a text.
+The file says who holds it and what for, or that all is done. So what it says when the lock is free is what was begun and
+not ended. It has two halves, written in turn: who dies while he writes one leaves what the other says. ``var`` may belong to
+another user, who runs the service: nothing there is believed to be more than a text.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ from ..release.errors import BusyError, UnderwayError
 
 _INTENTS = ("to", "from", "removes")
 """What is announced beside who it is: of a rollback, and of a remove."""
-_SIZE = 4096
-"""The document is padded to this, and stays so: it is replaced by one write, which needs no new room on a full disk."""
+_HALF = 2048
+"""Bytes of a half; the file always has two, and so needs no new room on a full disk."""
+_TURN, _END = "turn", "end"
+"""The number of a half, before and behind what it says: who has both alike is whole, and the higher of two holds."""
+_MOST_TURNS = 1 << 53
 
 
 class Transaction:
@@ -35,26 +38,40 @@ class Transaction:
         self, path: Path, descriptor: int | None, about: Mapping[str, object], unfinished: Mapping[str, object]
     ) -> None:
         self._path, self._descriptor, self._about = path, descriptor, about
+        self._place, self._turn = (0, 0) if descriptor is None else _newest(descriptor)[:2]
         self.unfinished = unfinished
         """What the one before had announced, when it did not end."""
 
     def announce(self, **intent: object) -> None:
         """Write down what is about to be done, before it is. Raises OSError."""
-        self._write(json.dumps({**self._about, **intent}))
+        self._write({**self._about, **intent})
+        self._sync()
 
     def done(self) -> None:
-        """All of it is; nothing is under way any more."""
+        """All of it is; nothing is under way any more. Where a power cut takes that back, the end is done once more."""
         with where_there_is_room():
-            self._write("")
+            self._write({})
 
-    def _write(self, document: str) -> None:
+    def _write(self, document: Mapping[str, object]) -> None:
+        if self._descriptor is None:
+            return
+        place, turn = 1 - self._place, self._turn % _MOST_TURNS + 1
+        end = f', "{_END}": {turn}}}\n'.encode()
+        half = json.dumps({**document, _TURN: turn})[:-1].encode().ljust(_HALF - len(end)) + end
+        try:
+            if os.fstat(self._descriptor).st_size < 2 * _HALF:
+                os.pwrite(self._descriptor, bytes(_HALF), place * _HALF)
+            os.pwrite(self._descriptor, half, place * _HALF)
+            if turn == 1:  # the other half has a higher number, or nothing
+                os.pwrite(self._descriptor, bytes(_HALF), (1 - place) * _HALF)
+            os.ftruncate(self._descriptor, 2 * _HALF)  # whatever lay there before
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+        self._place, self._turn = place, turn
+
+    def _sync(self) -> None:
         if self._descriptor is not None:
-            try:
-                os.pwrite(self._descriptor, document.encode().ljust(_SIZE - 1) + b"\n", 0)
-                os.ftruncate(self._descriptor, _SIZE)  # whatever lay there before
-                os.fsync(self._descriptor)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(self._path)) from None
+            os.fsync(self._descriptor)
 
 
 @contextmanager
@@ -106,10 +123,20 @@ def is_full(error: OSError) -> bool:
 
 
 def _announced(descriptor: int) -> dict[str, object]:
-    with suppress(ValueError, RecursionError):
-        if isinstance(document := json.loads(os.pread(descriptor, _SIZE, 0)), dict):
-            return document
-    return {}
+    """What the file says; nothing where it says that all is done."""
+    return _newest(descriptor)[2]
+
+
+def _newest(descriptor: int) -> tuple[int, int, dict[str, object]]:
+    """The half that holds: which it is, its number, and what it says. One that is damaged does not count."""
+    newest: tuple[int, int, dict[str, object]] = (1, 0, {})
+    for place in range(2):
+        with suppress(ValueError, RecursionError):
+            document = json.loads(os.pread(descriptor, _HALF, place * _HALF))
+            turn, end = (document.pop(key, 0) if isinstance(document, dict) else None for key in (_TURN, _END))
+            if type(turn) is int and turn == end and newest[1] <= turn <= _MOST_TURNS:
+                newest = (place, turn, document)
+    return newest
 
 
 def _holder(descriptor: int) -> str:
