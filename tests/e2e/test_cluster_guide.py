@@ -101,7 +101,7 @@ class Reader:
                 return asked.returncode == 0 and json.loads(asked.stdout)["state"] == "running"
 
             eventually(runs, f"{command} runs")
-            os.killpg(process.pid, signal.SIGINT)
+            process.send_signal(signal.SIGINT)
             assert process.wait(TIMEOUT) == 0
 
 

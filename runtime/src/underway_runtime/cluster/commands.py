@@ -21,10 +21,12 @@ class Installed:
     directory: str
     name: str
     version: str
+    """Empty for the one that boots there."""
 
     def cluster(self, *words: str) -> list[str]:
         """``bin/cluster`` of this very version, whichever boots there."""
-        return ["env", f"RELEASE_VSN={self.version}", f"{self.directory}/bin/cluster", *words]
+        of_version = ["env", f"RELEASE_VSN={self.version}"] if self.version else []
+        return [*of_version, f"{self.directory}/bin/cluster", *words]
 
 
 @dataclass(frozen=True)

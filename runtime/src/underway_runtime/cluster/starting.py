@@ -209,7 +209,10 @@ def stop_nodes(plan: Plan, ssh: Ssh, facts: Look, hosts: Sequence[Host]) -> dict
     """Stop the nodes of these hosts; those that run on, and why. One that has ended by itself meanwhile has stopped."""
 
     def end(host: Host) -> Answer:
-        return on(plan, ssh, host, commands.stop(plan.there(facts[host]), host.role, plan.node(host)))
+        there = plan.there(facts[host])
+        if there.version not in facts[host].releases:  # an older one runs there, and this one may go elsewhere
+            there = replace(there, version="")
+        return on(plan, ssh, host, commands.stop(there, host.role, plan.node(host)))
 
     failed = failures(everywhere(plan, ssh, hosts, end))
     now, _ = ask(replace(plan, fleet=replace(plan.fleet, hosts=tuple(failed))), ssh)
