@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +37,13 @@ def find_tool(name: str) -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the run a cache of its own, shared by its workers: what a build finds there must not be of another day."""
+    """Give the run a cache of its own, shared by its workers: what a build finds there must not be of another day.
+
+    And the signals of a terminal what they do in one: a shell has its background jobs ignore them, and so would all that tests start.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
     if "UNDERWAY_TESTS" not in os.environ:
         directory = tempfile.mkdtemp(prefix="underway-tests-")
         os.environ |= {"UNDERWAY_TESTS": directory, "UNDERWAY_CACHE": f"{directory}/cache"}
