@@ -63,8 +63,8 @@ def imports(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """The promises, with every interpreter that is installed here."""
-    run(session, "pytest", "-n", "2", *session.posargs)
+    """The promises, with every interpreter that is installed here; more at a time than a small machine has cores, since most wait."""
+    run(session, "pytest", "-n", "4", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session(venv_backend="none")
