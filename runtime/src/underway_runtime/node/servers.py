@@ -165,7 +165,7 @@ async def _run_main(load: Load, reference: str, world: World, main_thread: MainT
         return cut_off
 
     def drains() -> str:
-        """What becomes of clients at a handover."""
+        """What becomes of clients at a handover; empty for who declares nothing where they could come from."""
         if world.adoption is not None:
             world.adoption.leaving.take()
             if world.adoption.leaving.known:
@@ -174,7 +174,7 @@ async def _run_main(load: Load, reference: str, world: World, main_thread: MainT
             return "as its handler for SIGTERM ends it: what that does not finish is lost, as connections that are kept alive"
         if listeners.sockets:
             return "until its clients have closed their connections, or the deadline"
-        return "nothing: it is stopped where it is"
+        return ""
 
     async def stop(within: float) -> None:
         try:
