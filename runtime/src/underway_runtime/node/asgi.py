@@ -207,6 +207,8 @@ async def _end_streams(state: Any, closing: _Closing, end: float) -> None:
     while closing.sending and (left := half - loop.time()) > 0:
         await asyncio.sleep(min(left, 0.02))
     await _cancel_all([task for task in closing.sending.values() if task is not None], end - loop.time())
+    while closing.sending and (left := end - loop.time()) > 0:  # what was told, and is at its end
+        await asyncio.sleep(min(left, 0.02))
     await _finalized(end)
 
 
@@ -296,7 +298,7 @@ class _Closing:
         self.ended = False
         """What goes on is to end, and that is nothing to be logged."""
         self.sending: dict[Any, asyncio.Task[Any] | None] = {}
-        """Of the answers that have begun and not ended, by uvicorn's cycle, the task that sends."""
+        """Of the answers that have begun and not ended, by uvicorn's cycle, the task that sends; None once it has been told to end."""
         self.cut = 0
         """How many have ended before their end."""
         self.half_closed: set[asyncio.Transport] = set()
@@ -339,6 +341,7 @@ class _Closing:
 
         async def tell(message: Any) -> None:
             if self.ended and message.get("more_body"):
+                self.sending[cycle] = None
                 raise _Gone
             self.sending[cycle] = asyncio.current_task()
             if self.begun and message["type"] == "http.response.start" and not more_to_come(cycle):
