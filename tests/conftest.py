@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from code_server_helpers import Interpreter, laid_out
 from node_helpers import MakeNode, nodes, this_interpreter
@@ -26,8 +26,9 @@ Count: TypeAlias = Callable[[int, int], int]
 
 DRILLS = os.environ.get("UNDERWAY_DRILLS") == "1"
 
-settings.register_profile("gate", derandomize=True, deadline=None, max_examples=50)
-settings.register_profile("drills", deadline=None, max_examples=2_000)
+ANY_SPEED = (HealthCheck.too_slow,)  # how fast examples are made says how busy the machine is
+settings.register_profile("gate", derandomize=True, deadline=None, max_examples=50, suppress_health_check=ANY_SPEED)
+settings.register_profile("drills", deadline=None, max_examples=2_000, suppress_health_check=ANY_SPEED)
 settings.load_profile("drills" if DRILLS else "gate")
 
 
