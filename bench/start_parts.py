@@ -123,7 +123,7 @@ def one_file(tree: Tree) -> None:
     (tree.site_packages / "code.places").write_bytes(marshal.dumps(places))
     tree.add(f"""
 import marshal, os
-from underway_runtime.node import modules
+from underway_runtime.code_server import loader as modules
 here = os.path.dirname(__file__)
 with open(here + "/code.places", "rb") as file:
     places = marshal.load(file)

@@ -21,7 +21,7 @@ from swap_helpers import becoming  # noqa: E402
 
 SCRIPT = """
 import gc, shop, statistics, time
-from underway_runtime.upgrade.live import swap as engine
+from underway_runtime.upgrade.hot import swap as engine
 others = [[each] for each in range({others})]
 rooms = [shop.Room() for _ in range({instances})]
 gc.collect()

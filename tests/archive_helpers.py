@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from underway_runtime.release import archive, compression, layout
-from underway_runtime.release.manifest import Entry, Manifest, dump, survey
+from underway_runtime.release.archives import archive, compression, tar_layout
+from underway_runtime.release.manifest import Manifest, ManifestEntry, dump, survey
 
-DATE = layout.EARLIEST
+DATE = tar_layout.EARLIEST
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def make_tree(root: Path, version: str = "1.0", contents: Mapping[str, File] | N
             place.write_bytes(file.content)
             place.chmod(0o755 if file.executable else 0o644)
     sealed = Manifest("hello", version, "x86_64-linux-gnu", "3.11.2", survey(root, contents))
-    place = root / layout.manifest_path(version)
+    place = root / tar_layout.manifest_path(version)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(dump(sealed), encoding="utf-8")
     return sealed
@@ -74,15 +74,15 @@ def manifest_of(contents: Mapping[str, File], version: str = "1.0") -> Manifest:
     return Manifest("hello", version, "x86_64-linux-gnu", "3.11.2", {p: entry(contents[p]) for p in sorted(contents)})
 
 
-def entry(file: File) -> Entry:
+def entry(file: File) -> ManifestEntry:
     if file.link is not None:
-        return Entry(link=file.link)
-    return Entry(hashlib.sha256(file.content).hexdigest(), len(file.content), file.executable)
+        return ManifestEntry(link=file.link)
+    return ManifestEntry(hashlib.sha256(file.content).hexdigest(), len(file.content), file.executable)
 
 
 def tar_of(contents: Mapping[str, File], manifest: Manifest | None = None) -> bytes:
     """The tar as we write it."""
-    return b"".join(layout.tar(manifest or manifest_of(contents), DATE, lambda path, _: [contents[path].content]))
+    return b"".join(tar_layout.tar(manifest or manifest_of(contents), DATE, lambda path, _: [contents[path].content]))
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Member:
 
     def dump(self) -> bytes:
         blocks = self.info.tobuf(self.format)
-        return blocks + self.content + bytes(-len(self.content) % layout.BLOCK)
+        return blocks + self.content + bytes(-len(self.content) % tar_layout.BLOCK)
 
 
 def members(contents: Mapping[str, File]) -> list[Member]:
@@ -120,11 +120,11 @@ def changed(one: Member, **fields: object) -> Member:
     return replace(one, info=info)
 
 
-def forge(manifest: Manifest, following: Iterable[Member | bytes], end: bytes = layout.END) -> bytes:
+def forge(manifest: Manifest, following: Iterable[Member | bytes], end: bytes = tar_layout.END) -> bytes:
     """A tar of a manifest and whatever an attacker puts behind it."""
     text = dump(manifest).encode()
-    head = layout.header(layout.manifest_path(manifest.version), layout.manifest_entry(text), DATE)
-    blocks = [head, text, layout.padding(len(text))]
+    head = tar_layout.header(tar_layout.manifest_path(manifest.version), tar_layout.manifest_entry(text), DATE)
+    blocks = [head, text, tar_layout.padding(len(text))]
     blocks += [part.dump() if isinstance(part, Member) else part for part in following]
     return b"".join([*blocks, end])
 

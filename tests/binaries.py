@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from underway import records
+from underway.packages import wheel_record
 from underway.release import Application, Release
 
 VERSION = "3.11.2"
@@ -75,7 +75,7 @@ def record(home: Path) -> None:
     info = f"{home.name}.dist-info"
     (home / info).mkdir(exist_ok=True)
     files = [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()]
-    records.write(home, info, files)
+    wheel_record.write(home, info, files)
 
 
 def is_true(home: Path) -> bool:
@@ -83,7 +83,7 @@ def is_true(home: Path) -> bool:
     rows = dict(row.split(",")[:2] for row in (home / f"{home.name}.dist-info/RECORD").read_text().splitlines())
     files = {path.relative_to(home).as_posix(): path for path in home.rglob("*") if path.is_file()}
     return rows.keys() == files.keys() and all(
-        digest in ("", records.digest(files[name].read_bytes())) for name, digest in rows.items()
+        digest in ("", wheel_record.digest(files[name].read_bytes())) for name, digest in rows.items()
     )
 
 

@@ -18,8 +18,8 @@ from code_server_helpers import REPOSITORY, Distribution
 from node_helpers import App, MakeNode, Node, closure
 from projects import free_port
 from underway_runtime.cluster import certificates
-from underway_runtime.release import bootscript
-from underway_runtime.release.bootscript import Load, Start
+from underway_runtime.release import boot_script
+from underway_runtime.release.boot_script import Load, Start
 
 LIBRARIES = ("distributed", "cryptography")
 PATIENCE = 90.0
@@ -220,13 +220,13 @@ class Member:
 
 def start_cluster(release: Node) -> None:
     """Have the release start what makes its nodes a cluster, from the variable UW__CLUSTER."""
-    script = bootscript.read(release.script)
+    script = boot_script.read(release.script)
     first = next(i for i, each in enumerate(script.instructions) if isinstance(each, Load))
     instructions = list(script.instructions)
     instructions[first:first] = [Load("underway_runtime", "1.0", (), {"class": CLASS})]
     starts = [i for i, each in enumerate(instructions) if isinstance(each, Start)]
     at = starts[0] if starts else len(instructions)
     instructions[at:at] = [Start("underway_runtime", "permanent")]
-    release.script.write_text(bootscript.dump(replace(script, instructions=tuple(instructions))))
+    release.script.write_text(boot_script.dump(replace(script, instructions=tuple(instructions))))
     provider = ["underway_runtime.providers:Environment", {"prefix": "UW", "application": "underway_runtime"}]
     (release.version / "sys.config").write_text(json.dumps({"format": 1, "config": {}, "providers": [provider]}))

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from node_helpers import TIMEOUT
-from underway_runtime.node.control import client, frames, handshake
-from underway_runtime.node.control.conversations import Desk
-from underway_runtime.node.control.server import Server, listen_on
+from underway_runtime.control import frames, handshake
+from underway_runtime.control.client import client
+from underway_runtime.control.client_session import RequestHandler
+from underway_runtime.control.server import Server, listen_on
 
 COOKIE = "hushhush"
 
@@ -31,7 +32,7 @@ class Stand:
 
     def serve(self, *, ready: bool = True) -> Server:
         """Begin to serve at the socket, as another boot of the node; not ready is before its loop runs."""
-        desk = Desk(
+        desk = RequestHandler(
             "hello",
             "1",
             lambda: {"name": "hello"},

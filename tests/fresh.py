@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-from underway_runtime.release import plain
-from underway_runtime.release.codetree import digest
+from underway_runtime.release import plain_values
+from underway_runtime.release.code_tree import digest
 
 _SKIPPED = {"__builtins__", "__dict__", "__weakref__", "__warningregistry__", "_abc_impl"}
 
@@ -75,8 +75,8 @@ def _value(value: Any, module: str, below: str) -> Any:
             return {"cached": inner(value.func)}
         case functools.partial():
             return {"partial": inner(value.func), "args": inner(value.args)}
-    if plain.is_plain(value):
-        return repr(plain.encode(value)).replace(below, "") if below else repr(plain.encode(value))
+    if plain_values.is_plain(value):
+        return repr(plain_values.encode(value)).replace(below, "") if below else repr(plain_values.encode(value))
     name = f"{type(value).__module__}.{type(value).__qualname__}"
     origin = getattr(value, "origin", None) or getattr(value, "path", None)
     wrapped = getattr(value, "__dict__", {}).get("__wrapped__")

@@ -17,9 +17,9 @@ from websockets.sync.client import ClientConnection
 
 from handover_helpers import asgi
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually
-from underway.upgrade.plan import plan
-from underway.upgrade.releases import open_release
-from underway_runtime.release import bootscript, relup
+from underway.planner.plan import plan
+from underway.planner.releases import open_release
+from underway_runtime.release import boot_script, relup
 from underway_runtime.release.directory import ReleaseDirectory
 from versions import add, seal
 
@@ -139,13 +139,13 @@ def write_rel(node: Node, version: str) -> None:
 
 def rel(node: Node, version: str) -> dict[str, Any]:
     """What the build writes into NAME.rel."""
-    instructions = bootscript.read(ReleaseDirectory(node.root).version(version).boot_script("start")).instructions
-    modes = {each.application: each.mode for each in instructions if isinstance(each, bootscript.Start)}
+    instructions = boot_script.read(ReleaseDirectory(node.root).version(version).boot_script("start")).instructions
+    modes = {each.application: each.mode for each in instructions if isinstance(each, boot_script.Start)}
     [python] = node.root.glob("python-*")
     applications = [
         {"name": each.application, "version": each.version, "mode": modes.get(each.application, "load")}
         for each in instructions
-        if isinstance(each, bootscript.Load)
+        if isinstance(each, boot_script.Load)
     ]
     interpreter = python.name.removeprefix("python-")
     return {

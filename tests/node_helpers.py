@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from code_server_helpers import REPOSITORY, RUNTIME, Distribution, Interpreter, make_release
 from underway_runtime.release import command_table
-from underway_runtime.release.bootscript import BootScript, CodePath, Instruction, Load, Mode, PrimLoad, Start, dump
+from underway_runtime.release.boot_script import BootScript, CodePath, Instruction, Load, Mode, PrimLoad, Start, dump
 
 TEMPLATES = REPOSITORY / "src/underway/templates"
 TIMEOUT = 30.0
@@ -71,8 +71,8 @@ def recorder(name: str, *, start: str = "pass", stop: str = "pass", requires: tu
 
 def once_ready(act: str) -> str:
     """What a recorder does at its start to do this, an expression, as soon as its keeper has been told that it is ready."""
-    ready = "from underway_runtime.node.keeping import Keeping; ready = Keeping.ready"
-    return f"{ready}; Keeping.ready = lambda *told: (ready(*told), {act})"
+    ready = "from underway_runtime.node.keeper_client import KeeperClient; ready = KeeperClient.ready"
+    return f"{ready}; KeeperClient.ready = lambda *told: (ready(*told), {act})"
 
 
 DIES_AT_ONCE = once_ready("__import__('os')._exit(9)")

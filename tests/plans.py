@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from underway.upgrade import worker
+from underway.planner import worker
 from underway_runtime.release.instructions import Load, from_json
 
 

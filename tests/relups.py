@@ -15,11 +15,11 @@ from pathlib import Path
 from types import FunctionType, MappingProxyType
 from typing import Any
 
-from underway_runtime.node.code import read_index, running
-from underway_runtime.release.codetree import digest, tree
+from underway_runtime.code_server.finder import read_index, running
+from underway_runtime.release.code_tree import digest, tree
 from underway_runtime.release.instructions import Changed, CodeChange, Guard, Instruction, Load, Remove, from_json
-from underway_runtime.upgrade.live.swap import Prepared, prepare
-from underway_runtime.upgrade.live.versions import Version
+from underway_runtime.upgrade.hot.swap import Prepared, prepare
+from underway_runtime.upgrade.hot.versions import Version
 
 
 def version(number: str) -> Version:
@@ -134,7 +134,7 @@ def functions_of(name: str) -> list[FunctionType]:
 
 def planned(to: str = "2", extra: Any = None) -> tuple[list[str], Prepared]:
     """The verdicts of `underway relup` for what changes in ``shop``, and a swap as it has planned it."""
-    from underway.upgrade.worker import compare
+    from underway.planner.worker import compare
 
     here, there = version(Path(sys.prefix).name), version(to)
     up = here.version < to

@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from underway import interpreters, trees
-from underway.cache import Cache
-from underway.interpreters import Interpreter
-from underway.lock import Lock, Wanted, read_lock
+from underway.packages.stage import make_stage
+from underway.project.lock import Lock, Wanted, read_lock
 from underway.release import Application
-from underway.stage import make_stage
-from underway.steps import finished
+from underway.steps import compiled_apps
+from underway.toolchain import cached_tree, interpreters
+from underway.toolchain.cache import Cache
+from underway.toolchain.interpreters import Interpreter
 
 
 def wanted_of(python: Interpreter) -> Wanted:
@@ -31,7 +31,7 @@ def damaged(cache: Path) -> list[str]:
 
 
 def _damaged(tree: Path) -> Iterator[Path]:
-    entry = trees.read(tree.parent)
+    entry = cached_tree.read(tree.parent)
     if entry is None:
         yield tree.parent / "record"
         return
@@ -39,7 +39,7 @@ def _damaged(tree: Path) -> Iterator[Path]:
     yield from (tree / path for path in there ^ {*entry.files, *entry.links})
     for path, file in entry.files.items():
         where = tree / path
-        if path in there and not (file.is_still(where.lstat()) and trees.digest(str(where)) == file.sha256):
+        if path in there and not (file.is_still(where.lstat()) and cached_tree.digest(str(where)) == file.sha256):
             yield where
 
 
@@ -58,5 +58,5 @@ def stage_of(
     """The stage of a project, made below `directory`, with a cache that is there too when none is given."""
     wanted = replace(wanted_of(python), build_sdists=build_sdists)
     lock = project if isinstance(project, Lock) else read_lock(project, "r", wanted)
-    finisher = finished.finisher(kept or cache_in(directory), python, strip, directory)
+    finisher = compiled_apps.finisher(kept or cache_in(directory), python, strip, directory)
     return make_stage(lock, directory / "stage", wanted.environment, finisher, prefer, report, out)

@@ -13,12 +13,12 @@ from typing import Any
 
 import fresh
 from relups import functions_of, version
-from underway.upgrade.worker import compare
-from underway_runtime.node.code import Index, running
+from underway.planner.worker import compare
+from underway_runtime.code_server.finder import Index, running
 from underway_runtime.release.instructions import Load, from_json
-from underway_runtime.upgrade.live import CannotSwap
-from underway_runtime.upgrade.live.swap import prepare
-from underway_runtime.upgrade.live.versions import Version
+from underway_runtime.upgrade.hot import CannotSwap
+from underway_runtime.upgrade.hot.swap import prepare
+from underway_runtime.upgrade.hot.versions import Version
 
 LIB = Path(sys.prefix).parents[1] / "lib"
 

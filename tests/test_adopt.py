@@ -18,12 +18,12 @@ from types import ModuleType
 import pytest
 
 from node_helpers import App, MakeNode, eventually, read_until, terminate
-from underway_runtime.node.adopt import Adoption
-from underway_runtime.node.listen import Listeners, bind_private
-from underway_runtime.node.listening import listening, not_handed_over
-from underway_runtime.node.mainthread import MainThread
-from underway_runtime.node.servers import World, run
-from underway_runtime.release.bootscript import Load
+from underway_runtime.apps.launch import ServerContext, run
+from underway_runtime.apps.main_function import MainThread
+from underway_runtime.apps.socket_adoption import Adoption
+from underway_runtime.apps.sockets import Listeners, bind_private
+from underway_runtime.process.proc_sockets import listening, not_handed_over
+from underway_runtime.release.boot_script import Load
 
 TIMEOUT = 30.0
 
@@ -225,7 +225,7 @@ def test_a_main_function_is_prepared_when_it_waits_in_bind(
 
     async def scenario() -> bytes:
         configuration = {"listen": ["tcp://127.0.0.1:0"]}
-        world = World(
+        world = ServerContext(
             lambda _, key, default: configuration.get(key, default),
             lambda message, error=None: None,
             lambda _: Listeners((declared.dup(),)),

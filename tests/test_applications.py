@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underway import interpreters
-from underway.applications import (
+from underway.errors import BuildError, ProjectError
+from underway.packages.applications import (
     RUNTIME,
     application_name,
     boot_order,
@@ -23,9 +23,9 @@ from underway.applications import (
     start_order,
     starting,
 )
-from underway.errors import BuildError, ProjectError
 from underway.release import Application
-from underway_runtime.release.bootscript import MODES, Mode
+from underway.toolchain import interpreters
+from underway_runtime.release.boot_script import MODES, Mode
 from wheels import write_dist_info
 
 ENVIRONMENT = interpreters.markers(interpreters.describe(Path(sys.executable)))

@@ -31,12 +31,12 @@ from archive_helpers import (
 )
 from underway.release import Release
 from underway.steps.tar import tar
-from underway_runtime.release import archive, compression, layout
-from underway_runtime.release.archive import ArchiveRefused
-from underway_runtime.release.compression import CompressionMissing
+from underway_runtime.release.archives import archive, compression, tar_layout
+from underway_runtime.release.archives.archive import ArchiveRefused
+from underway_runtime.release.archives.compression import CompressionMissing
 from underway_runtime.release.errors import BusyError, DamagedRelease, UnderwayError, UsageError
+from underway_runtime.release.filesystem.side_tree import Tree, fresh
 from underway_runtime.release.manifest import Manifest
-from underway_runtime.release.sidetree import Tree, fresh
 
 KINDS = ["zst", "gz"]
 
@@ -83,7 +83,7 @@ def test_it_is_an_ordinary_tar(tmp_path: Path) -> None:
 
 def test_headers_are_those_of_the_standard_library() -> None:
     """What `layout` computes for plain names is byte for byte what tarfile writes."""
-    assert tar_of(files()).endswith(b"".join(part.dump() for part in members(files())) + layout.END)
+    assert tar_of(files()).endswith(b"".join(part.dump() for part in members(files())) + tar_layout.END)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_whatever_may_be_packed_is_read_back(contents: dict[str, bytes]) -> None
     """For any names: either packing refuses them, or the reader takes them as they are."""
     wanted = {path: File(content) for path, content in contents.items()}
     manifest = manifest_of(wanted)
-    if list(layout.problems(manifest)):
+    if list(tar_layout.problems(manifest)):
         return
     stream = compression.Stream(iter([tar_of(wanted, manifest)]))
 
@@ -180,7 +180,7 @@ def test_the_date_is_that_of_the_source(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_source_date_that_is_none_is_refused(given: str) -> None:
     """SOURCE_DATE_EPOCH is a number of seconds that a tar can hold, or an error."""
     with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH is"):
-        layout.source_date({"SOURCE_DATE_EPOCH": given})
+        tar_layout.source_date({"SOURCE_DATE_EPOCH": given})
 
 
 def test_a_file_changed_since_the_manifest_is_not_packed(tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from archive_helpers import look
-from underway_runtime.release import archive, compression
+from underway_runtime.release.archives import archive, compression
 
 file, place, every = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 compression.zstd()

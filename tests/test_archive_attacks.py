@@ -34,8 +34,8 @@ from archive_helpers import (
     unpack_tar,
     write_archive,
 )
-from underway_runtime.release import archive, compression, layout
-from underway_runtime.release.archive import ArchiveRefused, Limits
+from underway_runtime.release.archives import archive, compression, tar_layout
+from underway_runtime.release.archives.archive import ArchiveRefused, Limits
 from underway_runtime.release.errors import UnderwayError
 from underway_runtime.release.manifest import Manifest, dump
 
@@ -219,7 +219,7 @@ def test_a_link_with_content_is_refused(jail: Refuser) -> None:
 
 
 def pax(**records: str) -> bytes:
-    return b"".join(layout._record(key.encode(), value.encode()) for key, value in records.items())
+    return b"".join(tar_layout._record(key.encode(), value.encode()) for key, value in records.items())
 
 
 def extended(kind: bytes, content: bytes, name: str = "././@PaxHeader") -> Member:
@@ -370,8 +370,8 @@ def test_a_bomb_behind_the_end_is_not_unpacked(jail: Refuser) -> None:
 
 def test_a_huge_manifest_is_refused_by_its_size(jail: Refuser) -> None:
     """The one member that is read into memory is bounded before it is read."""
-    path = layout.manifest_path("1.0")
-    head = layout.header(path, replace(layout.manifest_entry(b""), size=layout.LARGEST), DATE)
+    path = tar_layout.manifest_path("1.0")
+    head = tar_layout.header(path, replace(tar_layout.manifest_entry(b""), size=tar_layout.LARGEST), DATE)
     jail.refuses(packed(head + bytes(1 << 20)), "its manifest has 8589934591 bytes; 33554432 is the limit")
 
 
@@ -383,7 +383,7 @@ def test_too_many_files_are_refused_by_the_manifest(jail: Refuser) -> None:
 def test_too_many_bytes_are_refused_by_the_manifest(jail: Refuser) -> None:
     """The sum of all sizes is bounded before a byte is written."""
     jail.refuses(packed(tar_of(FILES)), "its files have 12.* bytes; 1000 is the limit", Limits(total=1000))
-    huge = replace(MANIFEST, files={p: replace(e, size=layout.LARGEST) for p, e in MANIFEST.files.items()})
+    huge = replace(MANIFEST, files={p: replace(e, size=tar_layout.LARGEST) for p, e in MANIFEST.files.items()})
     jail.refuses(packed(forge(huge, [])), r"its files have \d+ bytes; 34359738368 is the limit")
 
 
@@ -554,9 +554,9 @@ def edited(change: Callable[[dict[str, Any]], object]) -> bytes:
 
 
 def with_manifest(text: bytes) -> bytes:
-    head = layout.header(layout.manifest_path("1.0"), layout.manifest_entry(text), DATE)
+    head = tar_layout.header(tar_layout.manifest_path("1.0"), tar_layout.manifest_entry(text), DATE)
     following = b"".join(part.dump() for part in members(FILES))
-    return packed(head + text + layout.padding(len(text)) + following + layout.END)
+    return packed(head + text + tar_layout.padding(len(text)) + following + tar_layout.END)
 
 
 def entry(**fields: object) -> Callable[[dict[str, Any]], object]:
@@ -640,7 +640,7 @@ def test_a_manifest_with_an_odd_name_is_refused(jail: Refuser, field: str, value
 def test_a_manifest_in_another_place_is_refused(jail: Refuser, path: str) -> None:
     """The manifest stands where its version says."""
     text = dump(MANIFEST).encode()
-    tar = layout.header(path, layout.manifest_entry(text), DATE) + text + layout.padding(len(text))
+    tar = tar_layout.header(path, tar_layout.manifest_entry(text), DATE) + text + tar_layout.padding(len(text))
     jail.refuses(packed(tar), "does not begin with the manifest|is of version '1.0' and stands at")
 
 
@@ -648,14 +648,14 @@ def test_a_manifest_that_is_not_first_is_refused(jail: Refuser) -> None:
     """Nothing can be checked before the manifest is known."""
     text = dump(MANIFEST).encode()
     manifest = member("releases/1.0/manifest.json", File(text)).dump()
-    jail.refuses(packed(the("bin/hello").dump() + manifest + layout.END), "does not begin with the manifest")
+    jail.refuses(packed(the("bin/hello").dump() + manifest + tar_layout.END), "does not begin with the manifest")
 
 
 def test_a_manifest_as_a_link_is_refused(jail: Refuser) -> None:
     """Its header is as plain as that of any other file."""
     info = tarfile.TarInfo("releases/1.0/manifest.json")
     info.type, info.linkname, info.mtime = tarfile.SYMTYPE, "/etc/passwd", DATE
-    jail.refuses(packed(info.tobuf() + layout.END), "as a plain file")
+    jail.refuses(packed(info.tobuf() + tar_layout.END), "as a plain file")
 
 
 def test_everything_wrong_with_a_manifest_is_listed_once(jail: Refuser) -> None:

@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from archive_helpers import DATE, make_tree
-from underway_runtime.release import archive, compression, delta, layout
-from underway_runtime.release.manifest import Entry, Manifest, dump
+from underway_runtime.release.archives import archive, compression, delta, tar_layout
+from underway_runtime.release.manifest import Manifest, ManifestEntry, dump
 
 PROCESSOR = 30
 """Seconds of it: what is measured here takes less than three."""
 MEMORY = 1 << 30
-EMPTY = Entry(hashlib.sha256(b"").hexdigest(), 0)
+EMPTY = ManifestEntry(hashlib.sha256(b"").hexdigest(), 0)
 ZEROS = 1 << 30
 
 _CHECK = """\
@@ -31,7 +31,7 @@ import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_CPU, ({processor}, {processor}))
 resource.setrlimit(resource.RLIMIT_AS, ({memory}, {memory}))
-from underway_runtime.release import archive, delta
+from underway_runtime.release.archives import archive, delta
 from underway_runtime.release.errors import UnderwayError
 try:
     if sys.argv[2:]:
@@ -51,14 +51,14 @@ def checked(file: Path, *base: Path) -> str:
     return done.stdout
 
 
-def zeros(path: str, entry: Entry) -> Iterator[bytes]:
+def zeros(path: str, entry: ManifestEntry) -> Iterator[bytes]:
     left = entry.size
     while left:
         yield bytes(min(left, 1 << 20))
         left -= min(left, 1 << 20)
 
 
-def manifest_of(files: Mapping[str, Entry]) -> Manifest:
+def manifest_of(files: Mapping[str, ManifestEntry]) -> Manifest:
     return Manifest("hello", "1.0", "x86_64-linux-gnu", "3.11.2", dict(sorted(files.items())))
 
 
@@ -67,20 +67,20 @@ def written(place: Path, manifest: Manifest, text: bytes | None = None) -> Path:
     encoder = compression.encoder(".zst")
     with place.open("wb") as file:
         if text is None:
-            for piece in layout.tar(manifest, DATE, zeros):
+            for piece in tar_layout.tar(manifest, DATE, zeros):
                 file.write(encoder.compress(piece))
         else:
-            head = layout.header(layout.manifest_path("1.0"), layout.manifest_entry(text), DATE)
-            file.write(encoder.compress(head + text + layout.padding(len(text))))
+            head = tar_layout.header(tar_layout.manifest_path("1.0"), tar_layout.manifest_entry(text), DATE)
+            file.write(encoder.compress(head + text + tar_layout.padding(len(text))))
         file.write(encoder.flush())
     return place
 
 
-def deep(files: int, names: int) -> dict[str, Entry]:
+def deep(files: int, names: int) -> dict[str, ManifestEntry]:
     return {f"lib/{number:05}/{'a/' * (names - 3)}x": EMPTY for number in range(files)}
 
 
-ANNOUNCED: dict[str, tuple[Mapping[str, Entry], str]] = {
+ANNOUNCED: dict[str, tuple[Mapping[str, ManifestEntry], str]] = {
     "deep": (deep(20_000, 500), "is 500 names deep; 64 is the limit"),
     "as deep as may be": (deep(8_000, 64), "are in more than 50000 directories"),
     "accents": (
@@ -112,7 +112,7 @@ def test_names_cost_what_they_are_long_however_deep(tmp_path: Path, kind: str) -
 def test_bytes_that_are_announced_are_bounded_by_those_that_are_there(tmp_path: Path) -> None:
     """Some kilobytes that would unpack to 32 GiB of zeros are refused by the manifest, before any of them."""
     sha256 = hashlib.sha256(bytes(1)).hexdigest()
-    manifest = manifest_of({f"lib/{number}": Entry(sha256, 1 << 30) for number in range(32)})
+    manifest = manifest_of({f"lib/{number}": ManifestEntry(sha256, 1 << 30) for number in range(32)})
     text = dump(manifest).encode()
 
     assert "and announces 34359738368: more than 100 times as many" in checked(
@@ -161,7 +161,7 @@ def test_the_builder_hears_of_it_first(tmp_path: Path) -> None:
     with pytest.raises(
         archive.ArchiveRefused, match=r"no node would unpack it: it has .* bytes, and announces 1073741825"
     ):
-        archive.write(tmp_path / "x.tar.zst", root, manifest_of({"x": Entry(sha256.hexdigest(), size)}))
+        archive.write(tmp_path / "x.tar.zst", root, manifest_of({"x": ManifestEntry(sha256.hexdigest(), size)}))
     assert sorted(os.listdir(tmp_path)) == ["hello"]
 
 
@@ -188,7 +188,7 @@ def test_a_header_of_a_delta_asks_for_nothing_that_is_not_there(tmp_path: Path) 
         "to": {"version": "2.0", "release_id": "0" * 64},
         "date": DATE,
         "manifest": 100,
-        "packed": layout.LARGEST,
+        "packed": tar_layout.LARGEST,
         "prefix": 0,
         "body": 0,
     }
@@ -206,4 +206,4 @@ def test_the_limits_are_those_of_the_documentation() -> None:
         20_000,
         16,
     )
-    assert (layout.DEEPEST, layout.MOST_DIRECTORIES) == (64, 50_000)
+    assert (tar_layout.DEEPEST, tar_layout.MOST_DIRECTORIES) == (64, 50_000)

@@ -11,9 +11,9 @@ from releases import make_release
 from underway.errors import BuildError
 from underway.steps import boot
 from underway.steps.configuration import make_sys_config
-from underway_runtime.node.resolution import load, read
-from underway_runtime.release import bootscript, gates
-from underway_runtime.release.bootscript import CodePath, Load, PrimLoad, Start
+from underway_runtime.configuration.resolution import load, read
+from underway_runtime.release import boot_script, gates
+from underway_runtime.release.boot_script import CodePath, Load, PrimLoad, Start
 from underway_runtime.release.directory import ReleaseDirectory
 from underway_runtime.release.errors import DamagedRelease
 
@@ -25,7 +25,7 @@ def test_a_boot_script_starts_applications_in_the_order_given(tmp_path: Path) ->
         release, release.version_path / "mine", [("anyio", "load"), ("chat", "temporary"), ("underway_runtime", "none")]
     )
 
-    script = bootscript.read(release.version_path / "mine.script")
+    script = boot_script.read(release.version_path / "mine.script")
     kinds = [type(i) for i in script.instructions if isinstance(i, (CodePath, Load, PrimLoad, Start))]
 
     assert rel == release.version_path / "mine.rel"
@@ -42,7 +42,7 @@ def test_a_boot_script_names_release_lib_and_no_absolute_path(tmp_path: Path) ->
     )
     text = (release.version_path / "mine.script").read_text()
 
-    [path] = [i for i in bootscript.read(release.version_path / "mine.script").instructions if isinstance(i, CodePath)]
+    [path] = [i for i in boot_script.read(release.version_path / "mine.script").instructions if isinstance(i, CodePath)]
     assert path.directories == ("$RELEASE_LIB/patch-1", "$RELEASE_LIB/chat-0.1.0")
     assert str(tmp_path) not in text
 
@@ -94,7 +94,7 @@ def test_a_damaged_boot_script_is_named_with_its_fault(tmp_path: Path, text: str
     (tmp_path / "start.script").write_text(text)
 
     with pytest.raises(DamagedRelease) as refused:
-        bootscript.read(tmp_path / "start.script")
+        boot_script.read(tmp_path / "start.script")
 
     assert str(tmp_path / "start.script") in str(refused.value)
     assert part in str(refused.value)

@@ -22,10 +22,12 @@ import pytest
 
 from projects import TIMEOUT, underway, write_project
 from stages import cache_in, damaged, stage_of
-from underway import cache, interpreters, records, sources
-from underway.cache import Cache
-from underway.interpreters import Interpreter
-from underway.trees import Entry, make_directory
+from underway.packages import wheel_record
+from underway.project import sources
+from underway.toolchain import cache, interpreters
+from underway.toolchain.cache import Cache
+from underway.toolchain.cached_tree import TreeEntry, make_directory
+from underway.toolchain.interpreters import Interpreter
 from wheels import locked_project, write_wheel
 
 
@@ -102,7 +104,7 @@ def edit(file: Path, old: str, new: str) -> None:
     file.write_text(file.read_text().replace(old, new))
 
 
-def damages() -> dict[str, Callable[[Entry], object]]:
+def damages() -> dict[str, Callable[[TreeEntry], object]]:
     return {
         "a byte more": lambda entry: (entry.tree / "run").write_text("#!/bin/sh\n\n"),
         "another date": lambda entry: os.utime(entry.tree / "run", (1, 1)),
@@ -233,7 +235,7 @@ def test_many_may_begin_with_nothing(kept: Cache, tmp_path: Path) -> None:
     """Builds that look for the same at the same time all get it whole, and nobody loses what he was given."""
     program = f"""
 from pathlib import Path
-from underway.cache import Cache
+from underway.toolchain.cache import Cache
 def fill(tree):
     (tree / "run").write_text("x")
     return {{}}
@@ -327,7 +329,7 @@ def test_a_maker_that_dies_leaves_nothing_that_is_taken_for_whole(kept: Cache) -
     program = f"""
 import os, signal
 from pathlib import Path
-from underway.cache import Cache
+from underway.toolchain.cache import Cache
 def fill(tree):
     (tree / "run").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -467,7 +469,7 @@ def lying(wheel: Path) -> Path:
         content = {name: archive.read(name) for name in archive.namelist()}
     record = next(name for name in content if name.endswith("/RECORD"))
     lines = content[record].decode().splitlines()
-    lies = [f"odd.py,{records.digest(b'other')},5" if line.startswith("odd.py,") else line for line in lines]
+    lies = [f"odd.py,{wheel_record.digest(b'other')},5" if line.startswith("odd.py,") else line for line in lines]
     content[record] = "\n".join(lies).encode()
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, data in content.items():

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from underway_runtime.cluster import certificates
-from underway_runtime.cluster.admission import Credentials, wrong_role
+from underway_runtime.cluster.peer_auth import Credentials, wrong_role
 from underway_runtime.release.errors import ConfigError
 
 

@@ -15,7 +15,7 @@ from conftest import Count
 from control_helpers import raw, receive
 from node_helpers import DIES_AT_ONCE, TIMEOUT, App, MakeNode, Node, eventually, finish, recorder
 from test_keeper import ask, free_port
-from underway_runtime.node.control import frames, handshake
+from underway_runtime.control import frames, handshake
 
 YEAR = 365 * 86400
 

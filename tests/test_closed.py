@@ -13,8 +13,8 @@ import binaries
 from binaries import is_true, library, load, make_release, program, record, run
 from underway.errors import BuildError
 from underway.release import Release
-from underway.steps import closed, elf
-from underway.steps.closed import close
+from underway.steps.binaries import closed_world, elf
+from underway.steps.binaries.closed_world import close
 
 pytestmark = pytest.mark.needs_tool("gcc", "gcc")
 
@@ -209,7 +209,7 @@ def test_a_program_in_an_application_has_its_own_libraries(release: Release, her
     release = moved(release, here)
     shutil.rmtree(release.path / f"python-{binaries.VERSION}")
     maps = run([home(release) / "app/bin/tool"])
-    assert f"{home(release)}/{closed.LIBRARIES}/libfar.so.1" in maps
+    assert f"{home(release)}/{closed_world.LIBRARIES}/libfar.so.1" in maps
 
 
 def test_a_program_in_the_prefix_uses_the_interpreter_s_libraries(release: Release, here: Path) -> None:
@@ -296,7 +296,7 @@ def test_the_glibc_floor_is_that_of_everything(release: Release) -> None:
 def test_the_loader_has_the_last_word(release: Release, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it would load from outside is refused, whatever we made of the headers."""
     library(home(release) / "module.so", library(here / "libfar.so.1"))
-    monkeypatch.setattr(closed, "_missing", lambda world: iter(()))
+    monkeypatch.setattr(closed_world, "_missing", lambda world: iter(()))
 
     with pytest.raises(BuildError, match=r"module\.so loads no libfar\.so\.1: there is none"):
         close(release)

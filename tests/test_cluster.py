@@ -13,7 +13,7 @@ import pytest
 
 from cluster_helpers import CREW, WORDCOUNT, Nodes
 from node_helpers import MakeNode, eventually
-from underway_runtime.cluster import place
+from underway_runtime.cluster import addresses as place
 from underway_runtime.cluster.members import BEAT, SILENT, Members
 from underway_runtime.cluster.members import Member as Known
 from underway_runtime.release.errors import ConfigError

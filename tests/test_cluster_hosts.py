@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from underway_runtime.cluster import hosts
-from underway_runtime.cluster.hosts import Fleet, Host, Limits
+from underway_runtime.cluster import inventory
+from underway_runtime.cluster.inventory import Fleet, Host, Limits
 from underway_runtime.release.errors import UsageError
 
 
@@ -36,30 +36,30 @@ def test_a_host_is_a_name_with_its_node_and_tags(word: str, host: Host | None) -
     """[NAME@]HOST[:TAG,TAG], and nothing else."""
     if host is None:
         with pytest.raises(ValueError, match="is no "):
-            hosts.host(word)
+            inventory.host(word)
     else:
-        assert hosts.host(word) == host
+        assert inventory.host(word) == host
 
 
 @pytest.mark.parametrize("word", ["-oProxyCommand=reboot", "--help", "x@-Fevil", "-", "a:-x"])
 def test_no_word_becomes_an_option_of_ssh(word: str) -> None:
     """What begins with a dash is no host, no node and no tag; the original handed it to ssh."""
     with pytest.raises(UsageError, match="is no "):
-        hosts.from_words([word])
+        inventory.from_words([word])
 
 
 def test_a_file_has_comments_and_needs_no_newline_at_its_end() -> None:
     """Comments are none of the hosts and the last line counts; in the original it was the other way round."""
     text = "# the mappers\nalpha:mapper\n\n  beta:mapper  # fast\n#gamma\ncount@delta:reducer"
 
-    assert [host.host for host in hosts.from_text(text)] == ["alpha", "beta", "delta"]
-    assert hosts.from_text(text)[-1] == Host("delta", "count", ("reducer",))
+    assert [host.host for host in inventory.from_text(text)] == ["alpha", "beta", "delta"]
+    assert inventory.from_text(text)[-1] == Host("delta", "count", ("reducer",))
 
 
 def test_everything_that_is_wrong_with_hosts_is_said_at_once() -> None:
     """Two words that are no hosts, and one that is there twice."""
     with pytest.raises(UsageError) as raised:
-        hosts.from_words(["--verbose", "alpha", "a lpha", "alpha", "b@alpha"])
+        inventory.from_words(["--verbose", "alpha", "a lpha", "alpha", "b@alpha"])
 
     lines = str(raised.value).splitlines()
     assert [line.partition(" is ")[0] for line in lines[1:]] == ["  - '--verbose'", "  - 'a lpha'", "  - worker@alpha"]
@@ -75,14 +75,14 @@ def test_a_table_says_hosts_roles_and_limits() -> None:
         "limits": {"copy": 10, "parallel": 2},
     }
 
-    assert hosts.from_table(table) == Fleet(
+    assert inventory.from_table(table) == Fleet(
         (Host("alpha", tags=("x",)), Host("beta", role="master", user="deploy", port=2222)),
         directory="/srv/wc",
         listen="10.0.0.1:9000",
         worker_port=9001,
         limits=Limits(copy=10, parallel=2),
     )
-    assert hosts.from_table({}) == Fleet()
+    assert inventory.from_table({}) == Fleet()
 
 
 @pytest.mark.parametrize(
@@ -109,22 +109,22 @@ def test_a_table_says_hosts_roles_and_limits() -> None:
 def test_a_table_that_is_none_is_refused(table: Any, problem: str) -> None:
     """With what is wrong, by name."""
     with pytest.raises(UsageError, match=problem):
-        hosts.from_table(table)
+        inventory.from_table(table)
 
 
 def test_the_node_of_a_host_is_called_after_release_and_role() -> None:
     """Unless it was given a name; the original gave that to ssh as a user."""
-    assert hosts.host("alpha").node("wc") == "wc_worker@alpha"
-    assert hosts.host("count@alpha").node("wc") == "count@alpha"
+    assert inventory.host("alpha").node("wc") == "wc_worker@alpha"
+    assert inventory.host("count@alpha").node("wc") == "count@alpha"
 
 
 @pytest.mark.parametrize("text", ["alpha", ":1", "alpha:70000", "-x:1", "a b:1", "[::1"])
 def test_an_address_has_a_host_and_a_port(text: str) -> None:
     """What has not is refused; with a default the port may be missing."""
-    assert hosts.address("alpha", 8786) == ("alpha", 8786)
-    assert hosts.address("[::1]:1") == ("[::1]", 1)
+    assert inventory.address("alpha", 8786) == ("alpha", 8786)
+    assert inventory.address("[::1]:1") == ("[::1]", 1)
     with pytest.raises(UsageError):
-        hosts.address(text)
+        inventory.address(text)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_an_address_has_a_host_and_a_port(text: str) -> None:
 def test_names_that_differ_only_in_case_are_refused(words: list[str], said: str) -> None:
     """With a way out; in words, in a list and in a table."""
     for read in (
-        hosts.from_words,
-        lambda words: hosts.from_text("\n".join(words)),
-        lambda w: hosts.from_table({"hosts": w}),
+        inventory.from_words,
+        lambda words: inventory.from_text("\n".join(words)),
+        lambda w: inventory.from_table({"hosts": w}),
     ):
         with pytest.raises(UsageError, match=re.escape(said)):
             read(words)
@@ -150,13 +150,13 @@ def test_names_that_differ_only_in_case_are_refused(words: list[str], said: str)
 
 def test_the_same_name_at_two_hosts_is_no_other_case() -> None:
     """Nodes are told apart by their hosts."""
-    assert len(hosts.from_words(["one@alpha", "One@beta", "one@gamma:x", "two@gamma:x"])) == 4
+    assert len(inventory.from_words(["one@alpha", "One@beta", "one@gamma:x", "two@gamma:x"])) == 4
 
 
 @pytest.mark.parametrize("directory", ["~root", "~deploy/words"])
 def test_the_home_of_another_user_is_not_looked_up(directory: str) -> None:
     """It is refused, with what to write instead."""
     with pytest.raises(UsageError, match="is below another user's home, which is not looked up; write its path"):
-        hosts.from_table({"directory": directory})
-    assert hosts.from_table({"directory": "~/words"}).directory == "~/words"
-    assert hosts.from_table({"directory": "~"}).directory == "~"
+        inventory.from_table({"directory": directory})
+    assert inventory.from_table({"directory": "~/words"}).directory == "~/words"
+    assert inventory.from_table({"directory": "~"}).directory == "~"

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from underway_runtime.cluster import commands, preflight
-from underway_runtime.cluster.hosts import Host, Limits
-from underway_runtime.cluster.preflight import Facts
-from underway_runtime.release.manifest import Entry, Manifest
+from underway_runtime.cluster import cli
+from underway_runtime.cluster.deploy import preflight
+from underway_runtime.cluster.deploy.preflight import Facts
+from underway_runtime.cluster.inventory import Host, Limits
+from underway_runtime.release.manifest import Manifest, ManifestEntry
 
-RELEASE = Manifest("wc", "0.1.0", "x86_64-linux-gnu", "3.11.7", {"a": Entry("0" * 64, 5000)}, glibc="2.34")
+RELEASE = Manifest("wc", "0.1.0", "x86_64-linux-gnu", "3.11.7", {"a": ManifestEntry("0" * 64, 5000)}, glibc="2.34")
 FACTS = Facts(
     directory="/srv/wc",
     system="Linux",
@@ -146,7 +147,7 @@ def test_a_host_answers_whatever_its_shell_is(tmp_path: Path, shell: str) -> Non
     """And whatever the directory is called; one of another is in the way."""
 
     def asked() -> Facts:
-        words = [shell, *commands.preflight(f"{tmp_path}/a 'b", "/no")[1:]]
+        words = [shell, *cli.preflight(f"{tmp_path}/a 'b", "/no")[1:]]
         done = subprocess.run(words, input=preflight.SCRIPT.read_text(), capture_output=True, text=True, timeout=30)
         assert done.stderr == ""
         return preflight.read(done.stdout, 0, 2**40)

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from cluster_helpers import Member, Nodes
 from node_helpers import MakeNode
 from underway_runtime.cluster import certificates, revocation
-from underway_runtime.cluster.admission import Credentials, digest
+from underway_runtime.cluster.peer_auth import Credentials, digest
 from underway_runtime.release.errors import ConfigError
 
 

@@ -17,9 +17,9 @@ from underway.steps import ASSEMBLE, TAR
 from underway.steps.boot import make_boot_script, rel_templates_path
 from underway.steps.cluster import CHECK, check_configuration, step
 from underway.steps.configuration import RUNTIME_FILE, Evaluated, make_sys_config
-from underway_runtime.node.config import config
-from underway_runtime.node.evaluation import evaluate
-from underway_runtime.release import bootscript
+from underway_runtime.configuration.config import config
+from underway_runtime.configuration.config_file import evaluate
+from underway_runtime.release import boot_script
 from underway_runtime.release.errors import ConfigError
 
 TEMPLATE = Path(__file__).parents[1] / "src/underway/templates/cluster/cluster.py"
@@ -64,8 +64,8 @@ def test_the_step_brings_what_a_cluster_needs(release: Release) -> None:
     assert rel_templates_path(after, "systemd.service").is_file()
 
     rel = make_boot_script(after, release.path / "start", (("underway_runtime", "permanent"),))
-    script = bootscript.read(rel.with_suffix(".script"))
-    [load] = [each for each in script.instructions if isinstance(each, bootscript.Load)]
+    script = boot_script.read(rel.with_suffix(".script"))
+    [load] = [each for each in script.instructions if isinstance(each, boot_script.Load)]
     assert load.start == {"class": "underway_runtime.cluster.application:Cluster"}
 
 

@@ -47,9 +47,9 @@ def test_starting_imports_next_to_nothing(make: Make) -> None:
 
     assert all_modules - set(release.output(*modules).split()) == {
         "underway_runtime",
-        "underway_runtime.node",
-        "underway_runtime.node.code",
-        "underway_runtime.node.modules",
+        "underway_runtime.code_server",
+        "underway_runtime.code_server.finder",
+        "underway_runtime.code_server.loader",
         "_json",
     }
 

@@ -75,7 +75,7 @@ def test_each_listed_module_is_what_importlib_would_find(release: Release) -> No
     """Names, files, pycs, packages, loaders and their data are the same for all modules of all directories."""
     told = release.told("""
 import importlib.machinery as machinery, os, sys
-from underway_runtime.node.code import running
+from underway_runtime.code_server.finder import running
 
 def facts(spec):
     loader = spec.loader
@@ -243,7 +243,7 @@ def test_the_index_of_another_release_counts_at_once(release: Release) -> None:
     """A directory's finder asks the index in force, so one that is installed meanwhile is obeyed."""
     told = release.told("""
 import copy, importlib.util
-from underway_runtime.node.code import Index, running
+from underway_runtime.code_server.finder import Index, running
 def kind():
     return type(importlib.util.find_spec("colorsys").loader).__name__
 told = [kind()]

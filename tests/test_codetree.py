@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underway_runtime.release import codetree
+from underway_runtime.release import code_tree
 
 SOURCE = '''
 """A module."""
@@ -53,12 +53,12 @@ def compiled(source: str, file: str = "lib/chat-1/chat.py") -> types.CodeType:
 
 
 def digests(source: str, file: str = "lib/chat-1/chat.py") -> dict[str, str]:
-    return {path: codetree.digest(code) for path, code in codetree.tree(compiled(source, file)).items()}
+    return {path: code_tree.digest(code) for path, code in code_tree.tree(compiled(source, file)).items()}
 
 
 def test_definitions_are_found_by_their_qualified_names() -> None:
     """Methods, second ones of one name, what is nested in them, and lambdas have paths of their own; class bodies have none."""
-    paths = [path for path in codetree.tree(compiled(SOURCE)) if "listcomp" not in path]
+    paths = [path for path in code_tree.tree(compiled(SOURCE)) if "listcomp" not in path]
 
     assert paths == [
         "Room.__init__",
@@ -76,10 +76,10 @@ def test_definitions_are_found_by_their_qualified_names() -> None:
 def test_a_digest_does_not_depend_on_the_place() -> None:
     """Other lines, another file, and a way through a pyc make no difference."""
     moved = digests("\n\n# moved\n\n" + SOURCE.replace("    size = 1\n", "    size = 1\n\n\n"), "lib/chat-2/other.py")
-    unmarshalled = codetree.tree(marshal.loads(marshal.dumps(compiled(SOURCE))))
+    unmarshalled = code_tree.tree(marshal.loads(marshal.dumps(compiled(SOURCE))))
 
     assert moved == digests(SOURCE)
-    assert {path: codetree.digest(code) for path, code in unmarshalled.items()} == digests(SOURCE)
+    assert {path: code_tree.digest(code) for path, code in unmarshalled.items()} == digests(SOURCE)
 
 
 def test_the_code_of_a_live_function_has_the_digest_of_the_compiled_one() -> None:
@@ -90,7 +90,7 @@ def test_the_code_of_a_live_function_has_the_digest_of_the_compiled_one() -> Non
     for number in range(200):
         module["add"](number, 3)
 
-    assert codetree.digest(module["add"].__code__) == digests(source)["add"]
+    assert code_tree.digest(module["add"].__code__) == digests(source)["add"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_definitions_of_one_name_in_two_classes_of_one_name_are_told_apart() -> 
     """The second class counts on, and so does all that is in it."""
     both = "if X:\n class A:\n  def m(self): return 1\nelse:\n class A:\n  def m(self): return 2\n"
 
-    assert list(codetree.tree(compiled(both))) == ["A.m", "A#2.m"]
+    assert list(code_tree.tree(compiled(both))) == ["A.m", "A#2.m"]
 
 
 constants = st.recursive(
@@ -143,4 +143,4 @@ def test_every_constant_survives_marshal(value: Any) -> None:
     assert isinstance(code, types.CodeType)
     with_value = code.replace(co_consts=(None, value))
 
-    assert codetree.digest(marshal.loads(marshal.dumps(with_value))) == codetree.digest(with_value)
+    assert code_tree.digest(marshal.loads(marshal.dumps(with_value))) == code_tree.digest(with_value)

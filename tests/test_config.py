@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underway_runtime.node import config as configuration
-from underway_runtime.node.config import Values, config, env, lookup, merge, not_plain
-from underway_runtime.node.evaluation import evaluate
-from underway_runtime.node.origins import leaves
+from underway_runtime.configuration import config as configuration
+from underway_runtime.configuration.config import Values, config, env, lookup, merge, not_plain
+from underway_runtime.configuration.config_file import evaluate
+from underway_runtime.configuration.provenance import leaves
 from underway_runtime.release.errors import ConfigError
 
 plain = st.recursive(

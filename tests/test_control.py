@@ -24,7 +24,7 @@ from node_helpers import (
     recorder,
     terminate,
 )
-from underway_runtime.node import journal
+from underway_runtime.process import usage_journal as journal
 from underway_runtime.release.manifest import Manifest, dump
 
 BLOCKS = "import threading; print('blocks', flush=True); threading.Event().wait()"

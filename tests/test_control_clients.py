@@ -34,8 +34,9 @@ from node_helpers import (
     this_interpreter,
 )
 from serving import asking, web
-from underway_runtime.node.control import commands, frames, handshake, wire
-from underway_runtime.node.control.frames import BadFrame
+from underway_runtime.control import connection, frames, handshake
+from underway_runtime.control.client import commands
+from underway_runtime.control.frames import BadFrame
 from underway_runtime.release.errors import UnderwayError
 
 
@@ -365,7 +366,7 @@ def _connects(served: Stand) -> bool:
 
 def test_a_client_that_does_not_answer_is_let_go(served: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """The handshake has a deadline, also for who sends a byte now and then."""
-    monkeypatch.setattr("underway_runtime.node.control.server.DEADLINE", 0.05)
+    monkeypatch.setattr("underway_runtime.control.server.DEADLINE", 0.05)
     with raw(served.path) as silent, raw(served.path) as slow:
         slow.sendall(b"\x00")
 
@@ -375,7 +376,7 @@ def test_a_client_that_does_not_answer_is_let_go(served: Stand, monkeypatch: pyt
 
 def test_a_reader_that_takes_nothing_is_let_go(served: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs for it is interrupted, and the next is served."""
-    monkeypatch.setattr(wire, "PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "PATIENCE", 0.2)
     connected = known(served.path)
     code = "import asyncio\nprint('x' * 8_000_000)\nawait asyncio.Event().wait()"
 
@@ -428,7 +429,7 @@ def open_to_others(interpreter: Interpreter) -> Iterator[Path]:
 
 def as_nobody(node: Node, *arguments: str, groups: str = "--clear-groups") -> subprocess.CompletedProcess[str]:
     """Run a command as another user, with Debian's Python, since that may enter it."""
-    entry = node.root.parent / "runtime/underway_runtime/node/control/__main__.py"
+    entry = node.root.parent / "runtime/underway_runtime/control/client/__main__.py"
     become = ["setpriv", "--reuid=65534", "--regid=65534", groups]
     names = {"ROOT": node.root, "NAME": "hello", "VSN": "1", "VAR": node.var}
     return subprocess.run(

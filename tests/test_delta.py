@@ -28,8 +28,8 @@ from archive_helpers import (
     tar_of,
     write_archive,
 )
-from underway_runtime.release import archive, compression, delta
-from underway_runtime.release.archive import ArchiveRefused, Limits
+from underway_runtime.release.archives import archive, compression, delta
+from underway_runtime.release.archives.archive import ArchiveRefused, Limits
 from underway_runtime.release.errors import DamagedRelease, UnderwayError
 from underway_runtime.release.manifest import Manifest, dump
 

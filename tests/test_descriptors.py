@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from node_helpers import TIMEOUT, MakeNode, Node, eventually, read_until, recorder
-from underway_runtime.node import lock
+from underway_runtime.process import lock
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.upgrade.transaction import transaction
 from upgrade_helpers import make_host

@@ -9,10 +9,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from underway.cli import underway
-from underway.options import OPTIONS, TOP_ONLY
-from underway_runtime.node import schema
-from underway_runtime.node.control import frames, server, wire
-from underway_runtime.node.own import Runtime
+from underway.project.options import OPTIONS, TOP_ONLY
+from underway_runtime.configuration import schema
+from underway_runtime.configuration.runtime_schema import Runtime
+from underway_runtime.control import connection, frames, server
 from underway_runtime.release.command_table import COMMANDS
 from underway_runtime.release.gates import Gate
 
@@ -79,7 +79,7 @@ def test_every_variable_that_is_read_has_a_row() -> None:
     root = REFERENCE.parents[1]
     readers = [
         *root.glob("src/underway/templates/*.sh"),
-        *(root / "runtime/src/underway_runtime" / file for file in ("node/settings.py", "upgrade/trust.py")),
+        *(root / "runtime/src/underway_runtime" / file for file in ("process/settings.py", "upgrade/trust.py")),
     ]
     placeholders = {"RELEASE_VERSION"}
     read = {name for file in readers for name in re.findall(r"\bRELEASE_[A-Z_]+[A-Z]", file.read_text())}
@@ -98,8 +98,8 @@ def test_the_limits_of_the_control_socket_are_those_of_the_code() -> None:
     assert f"| connections | {server.MOST}, " in page
     assert f"| known clients | {server.MOST_KNOWN} |" in page
     assert f"| handshake | {server.DEADLINE:g} s |" in page
-    assert f"is let go after {wire.PATIENCE:g} s |" in page
-    assert f"most {wire.MOST_OUTPUT >> 20} Mi characters wait" in page
+    assert f"is let go after {connection.PATIENCE:g} s |" in page
+    assert f"most {connection.MOST_OUTPUT >> 20} Mi characters wait" in page
 
 
 def test_every_key_that_underway_reads_has_a_row() -> None:
@@ -126,7 +126,7 @@ def test_every_key_that_underway_reads_has_a_row() -> None:
 def test_every_key_of_the_runtime_is_read() -> None:
     """What its schema knows is asked for somewhere in the code, and nothing else is."""
     places = [*REFERENCE.parents[1].glob("runtime/src/underway_runtime/**/*.py")]
-    code = "".join(place.read_text() for place in places if place.name != "own.py")
+    code = "".join(place.read_text() for place in places if place.name != "runtime_schema.py")
     asked = re.findall(r'(?:"underway_runtime", |\bseconds\(|switch\()"(\w+)"', code)
 
     assert {*asked, "rpc", "remote"} == {field.name for field in dataclasses.fields(Runtime)}

@@ -9,7 +9,7 @@ import pytest
 from packaging.version import Version
 
 from test_signature import make_key, needs_ssh_keygen, public
-from underway_runtime.release import signature
+from underway_runtime.release.archives import signature
 from underway_runtime.release.precedence import is_older
 from underway_runtime.upgrade import unpack as unpacking
 from underway_runtime.upgrade.handler import settle

@@ -21,10 +21,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from conftest import Count
-from underway_runtime.node.applications import CutOff, Service
-from underway_runtime.node.listen import Listeners, short
-from underway_runtime.node.servers import World, run
-from underway_runtime.release.bootscript import Load
+from underway_runtime.apps.controller import CutOff, Service
+from underway_runtime.apps.launch import ServerContext, run
+from underway_runtime.apps.sockets import Listeners, short
+from underway_runtime.release.boot_script import Load
 
 TIMEOUT = 30.0
 
@@ -49,7 +49,7 @@ class Place:
         options = {} if http == "waitress" else {"http": http, "access_log": False, "timeout_keep_alive": 60}
         configuration = {"server": {**options, **server}}
         start = {"wsgi": f"{name}:app.wsgi"} if http == "waitress" else {"asgi": f"{name}:app"}
-        world = World(
+        world = ServerContext(
             lambda _, key, default: configuration.get(key, default),
             lambda message, error=None: None,
             lambda _: Listeners((self.listening.dup(),)),

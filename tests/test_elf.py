@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from underway.errors import BuildError
-from underway.steps import elf
+from underway.steps.binaries import elf
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ELF is what Linux runs")
 

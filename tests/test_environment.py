@@ -14,7 +14,7 @@ import pytest
 from node_helpers import MakeNode, Node, recorder, terminate
 from test_control import started
 from test_launcher import Release, make_release
-from underway_runtime.node.settings import from_environ
+from underway_runtime.process.settings import from_environ
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from underway.options import problem_of
+from underway.project.options import problem_of
 from underway_runtime.node.gates import Result, run
 from underway_runtime.release.errors import DamagedRelease
 from underway_runtime.release.gates import gate_of, problems_of, read

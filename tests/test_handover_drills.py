@@ -15,7 +15,7 @@ import versions
 from cgroups import limited_memory
 from handover_helpers import ASGI, asgi, children, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, eventually, finish, read_until, terminate
-from underway_runtime.node import events
+from underway_runtime.process import upgrade_journal
 from versions import add_sealed
 
 SECOND = ASGI.replace('VERSION = "1"', 'VERSION = "2"')
@@ -36,7 +36,7 @@ def test_a_permanent_version_that_does_not_come_back_is_tried_again(make: MakeNo
         journal = node.var / "journal/upgrades.jsonl"
 
         def returns() -> list[dict[str, object]]:
-            return [event for event in events.read(journal) if event["event"] == "return"]
+            return [event for event in upgrade_journal.read(journal) if event["event"] == "return"]
 
         eventually(returns, "a failure in the journal")
         assert status(node)["version"] == "2"

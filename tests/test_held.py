@@ -12,13 +12,13 @@ import pytest
 
 from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, build, underway, write_project
 from test_relup import edit
-from underway.held import held
-from underway.upgrade.releases import SCRATCH
+from underway.planner.releases import SCRATCH
+from underway.toolchain.held import held
 
 HOLD = """
 import sys
 from pathlib import Path
-from underway.held import held
+from underway.toolchain.held import held
 with held("mine-", Path(sys.argv[1])) as place:
     (place / "large").write_text("x")
     print(place, flush=True)

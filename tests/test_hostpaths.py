@@ -10,7 +10,7 @@ import pytest
 from releases import make_release
 from underway.errors import BuildError
 from underway.release import Release
-from underway.steps.hostpaths import check_paths
+from underway.steps.path_leaks import check_paths
 
 
 @pytest.fixture

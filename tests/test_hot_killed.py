@@ -15,20 +15,20 @@ from node_helpers import MakeNode, eventually, finish, terminate
 from underway_runtime.release import ledger
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
 
-LIVE = "underway_runtime.upgrade.live"
+LIVE = "underway_runtime.upgrade.hot"
 STEPS = {
     "prefetch": f"{LIVE}.change:read_version",
     "prepare": f"{LIVE}.change:prepare_swap",
-    "suspend": "underway_runtime.node.suspension:Suspension.hold",
+    "suspend": "underway_runtime.apps.suspension:Suspension.hold",
     "stage": f"{LIVE}.stage:Stage.run",
     "migrate": f"{LIVE}.migrate:acts",
     "swap": f"{LIVE}.swap:Prepared.swap",
     "scan": f"{LIVE}.swap:Prepared.survivors",
-    "configure": "underway_runtime.node.config:install",
-    "resume": "underway_runtime.node.suspension:Suspension.release",
+    "configure": "underway_runtime.configuration.config:install",
+    "resume": "underway_runtime.apps.suspension:Suspension.release",
     "gates": "underway_runtime.node.gates:Gates.hold",
-    "settle": "underway_runtime.node.keeping:Keeping.about_version",
-    "answer": "underway_runtime.node.bootconfig:write_down",
+    "settle": "underway_runtime.node.keeper_client:KeeperClient.about_version",
+    "answer": "underway_runtime.configuration.boot_config:write_down",
 }
 """Where each begins."""
 

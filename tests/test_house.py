@@ -16,7 +16,7 @@ TOOL = REPOSITORY / "src/underway"
 RUNTIME = REPOSITORY / "runtime/src/underway_runtime"
 
 SERVERS = {"uvicorn", "waitress"}
-"""What `node` may import of a release's own applications, lazily: the servers that it runs them with."""
+"""What `apps` may import of a release's own applications, lazily: the servers that it runs them with."""
 
 
 ENGINE = RUNTIME / "cluster/engine"
@@ -76,15 +76,15 @@ print(sorted({{name.partition(".")[0] for name in sys.modules}} - allowed))
 
 @pytest.mark.parametrize("file", modules(RUNTIME), ids=lambda file: str(file.relative_to(RUNTIME)))
 def test_the_runtime_imports_only_the_standard_library(file: Path) -> None:
-    """No module of the runtime imports a dependency, not even lazily, save the servers that `node` runs and the cluster's."""
+    """No module of the runtime imports a dependency, not even lazily, save the servers that `apps` runs and the cluster's."""
     allowed = sys.stdlib_module_names | {"underway_runtime"} | of_the_extra(file)
-    if "node" in file.relative_to(RUNTIME).parts:
+    if "apps" in file.relative_to(RUNTIME).parts:
         allowed |= SERVERS
 
     assert [f"{where(file, line)} imports {name}" for name, line in imports(parsed(file)) if name not in allowed] == []
 
 
-SCRIPTS = {TOOL / "steps/bytecode.py", TOOL / "upgrade/worker.py"}
+SCRIPTS = {TOOL / "steps/bytecode.py", TOOL / "planner/worker.py"}
 """Run by the release's interpreter, as processes of their own, which answer with their output and their status."""
 
 
@@ -119,7 +119,7 @@ def test_only_project_lock_and_sources_read_toml() -> None:
         if name in {"tomllib", "tomli", "tomlkit"}
     }
 
-    assert readers <= {"project.py", "lock.py", "sources.py"}
+    assert readers <= {"project/project.py", "project/lock.py", "project/sources.py"}
 
 
 def test_both_distributions_have_one_version() -> None:

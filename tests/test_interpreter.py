@@ -24,10 +24,10 @@ import packaging
 import pytest
 
 from underway.errors import BuildError
-from underway.interpreters import SUPPORTED, Interpreter, describe
 from underway.release import Release
-from underway.steps import elf
+from underway.steps.binaries import elf
 from underway.steps.interpreter import _copy_stdlib, copy_interpreter, link_interpreter
+from underway.toolchain.interpreters import SUPPORTED, Interpreter, describe
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="releases are made on Linux")
 

@@ -17,7 +17,7 @@ from packaging.markers import default_environment
 from packaging.tags import sys_tags
 
 from underway.errors import BuildError, ProjectError
-from underway.interpreters import Interpreter, describe, find, markers, problems, tags
+from underway.toolchain.interpreters import Interpreter, describe, find, markers, problems, tags
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 

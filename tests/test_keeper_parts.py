@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disks import small_disk
-from underway_runtime.keeper.heart import Heart
 from underway_runtime.keeper.logs import Log
+from underway_runtime.keeper.restart_policy import RestartPolicy
 from underway_runtime.release import channel
 
 # --------------------------------------------------------------------------------------------------------- the limit
@@ -18,14 +18,14 @@ from underway_runtime.release import channel
 
 def test_pauses_double_up_to_the_limit() -> None:
     """At most so many starts within so many seconds; then none."""
-    heart = Heart(4, 60, 1)
+    heart = RestartPolicy(4, 60, 1)
 
     assert [heart.pause(now) for now in (0, 1, 3, 7, 15)] == [1, 2, 4, 8, None]
 
 
 def test_what_was_long_ago_is_forgotten() -> None:
     """A node that has run well for a while begins anew."""
-    heart = Heart(2, 60, 1)
+    heart = RestartPolicy(2, 60, 1)
 
     assert [heart.pause(now) for now in (0, 1, 100, 101, 102)] == [1, 2, 1, 2, None]
 
@@ -33,7 +33,7 @@ def test_what_was_long_ago_is_forgotten() -> None:
 @given(st.integers(1, 8), st.floats(0.1, 100), st.floats(0, 10), st.lists(st.floats(0, 50), min_size=1, max_size=60))
 def test_never_more_starts_than_the_limit(restarts: int, within: float, delay: float, lives: list[float]) -> None:
     """However long each node lives: no window of `within` seconds sees more starts than the limit."""
-    heart = Heart(restarts, within, delay)
+    heart = RestartPolicy(restarts, within, delay)
     now, starts = 0.0, []
     for life in lives:
         now += life

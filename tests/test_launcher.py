@@ -525,7 +525,7 @@ def test_commands_that_ask_a_node_start_without_site(release: Release) -> None:
     """They need the standard library and the runtime only, and find that by its path."""
     told = release.told("rpc", "1 + 1")
 
-    entry = f"{release.root}/lib/runtime/underway_runtime/node/control/__main__.py"
+    entry = f"{release.root}/lib/runtime/underway_runtime/control/client/__main__.py"
     assert [line for line in told.splitlines() if line.startswith("argument")] == [
         f"argument <{word}>" for word in ("-I", "-B", "-S", entry, "rpc", "1 + 1")
     ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from underway_runtime.release import layout
-from underway_runtime.release.manifest import Entry, Manifest
+from underway_runtime.release.archives import tar_layout
+from underway_runtime.release.manifest import Manifest, ManifestEntry
 
 
 def problems(path: str, link: str) -> list[str]:
-    return list(layout.problems(Manifest("hello", "1.0", "here", "3.11.2", {path: Entry(link=link)})))
+    return list(tar_layout.problems(Manifest("hello", "1.0", "here", "3.11.2", {path: ManifestEntry(link=link)})))
 
 
 @pytest.mark.parametrize("name", ["python", "python3", "python3.11"])

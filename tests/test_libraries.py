@@ -20,14 +20,16 @@ import pytest
 from projects import TIMEOUT
 from stages import stage_of, wanted_of
 from test_applications import apps
-from underway import interpreters, records
-from underway.applications import read_applications
-from underway.environment import Order, install
 from underway.errors import BuildError
-from underway.interpreters import Interpreter
-from underway.lock import Lock, read_lock
+from underway.packages import wheel_record
+from underway.packages.applications import read_applications
+from underway.packages.environment import Order, install
+from underway.project.lock import Lock, read_lock
 from underway.release import Application, Release
-from underway.steps import bytecode, libraries, stripping
+from underway.steps import bytecode, libraries
+from underway.steps.binaries import strip as stripping
+from underway.toolchain import interpreters
+from underway.toolchain.interpreters import Interpreter
 from wheels import locked_project, write_wheel
 
 Stage = dict[str, Application]
@@ -153,7 +155,7 @@ def test_lib_holds_what_the_wheel_put_into_site_packages(release: Release) -> No
         *("regular/plugins/kit.py", "kit-data/notes, with a comma.txt"),
         *(f"kit-1.0.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL")),
     }
-    assert not any(path.name in records.INSTALLERS_OWN for path in (release.path / "lib").rglob("*"))
+    assert not any(path.name in wheel_record.INSTALLERS_OWN for path in (release.path / "lib").rglob("*"))
 
 
 def test_what_goes_into_the_prefix_is_below_the_version(release: Release) -> None:
@@ -188,11 +190,11 @@ def test_records_are_true(release: Release) -> None:
     for name, application in release.applications.items():
         home = lib(release, name)
         record = home / application.dist_info / "RECORD"
-        listed = {entry.path: entry.digest for entry in records.read(home, application.dist_info)}
+        listed = {entry.path: entry.digest for entry in wheel_record.read(home, application.dist_info)}
 
         assert set(listed) == {file for file in files_of(home) if "__pycache__" not in file}
         assert listed.pop(record.relative_to(home).as_posix()) == ""
-        assert listed == {file: records.digest((home / file).read_bytes()) for file in listed}
+        assert listed == {file: wheel_record.digest((home / file).read_bytes()) for file in listed}
     assert (
         f"kit.py,{listed_size(lib(release, 'kit'))}" in (lib(release, "kit") / "kit-1.0.dist-info/RECORD").read_text()
     )
@@ -200,7 +202,7 @@ def test_records_are_true(release: Release) -> None:
 
 def listed_size(home: Path) -> str:
     content = (home / "kit.py").read_bytes()
-    return f"{records.digest(content)},{len(content)}"
+    return f"{wheel_record.digest(content)},{len(content)}"
 
 
 def test_nothing_names_the_machine_that_built_it(release: Release, stage: Stage) -> None:
@@ -294,10 +296,10 @@ def test_binaries_lose_their_symbols_and_still_import(release: Release, installe
     assert binary.stat().st_size < original.stat().st_size
     [entry] = [
         entry
-        for entry in records.read(installed["markupsafe"].source, installed["markupsafe"].dist_info)
+        for entry in wheel_record.read(installed["markupsafe"].source, installed["markupsafe"].dist_info)
         if entry.path.endswith(".so")
     ]
-    assert records.digest(original.read_bytes()) == entry.digest
+    assert wheel_record.digest(original.read_bytes()) == entry.digest
     assert binary.stat().st_mode & 0o777 in (0o755, 0o644)
 
 
@@ -310,7 +312,7 @@ def test_with_strip_false_every_byte_is_the_wheels(
         release = make_release(tmp_path / str(number), {"markupsafe": application}, python, strip=False)
         libraries.copy_app(release, "markupsafe")
 
-        for entry in records.read(application.source, application.dist_info):
+        for entry in wheel_record.read(application.source, application.dist_info):
             source, target = installed["markupsafe"].source / entry.path, lib(release, "markupsafe") / entry.path
             if not entry.path.endswith("RECORD"):
                 assert target.read_bytes() == source.read_bytes()
@@ -378,7 +380,7 @@ def test_strip_can_be_called_on_any_directory(tmp_path: Path, installed: Stage) 
     for row in (tmp_path / "m" / info / "RECORD").read_text().splitlines():
         path, digest, _ = row.split(",")
         if digest:
-            assert digest == records.digest((tmp_path / "m" / path).read_bytes())
+            assert digest == wheel_record.digest((tmp_path / "m" / path).read_bytes())
 
 
 # compiling

@@ -13,10 +13,10 @@ import pytest
 from packaging.pylock import Pylock
 from packaging.tags import Tag
 
-from underway import interpreters
 from underway.errors import ProjectError
-from underway.lock import Lock, Wanted, read_lock, workspace_members
-from underway.pylock import pylock_text
+from underway.project.lock import Lock, Wanted, read_lock, workspace_members
+from underway.project.pylock import pylock_text
+from underway.toolchain import interpreters
 from wheels import locked_project, write_wheel
 
 FIXTURES = Path(__file__).parent / "fixtures"

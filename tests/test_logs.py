@@ -16,7 +16,7 @@ import pytest
 from node_helpers import MakeNode, Node, read_until, recorder, terminate
 from underway_runtime.keeper.logs import Log
 from underway_runtime.node import log_files
-from underway_runtime.node.settings import Logs, from_environ
+from underway_runtime.process.settings import Logs, from_environ
 
 NEVER = 0.0
 

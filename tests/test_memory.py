@@ -10,7 +10,7 @@ import pytest
 import versions
 from cgroups import limited_memory
 from node_helpers import App, MakeNode, read_until, terminate
-from underway_runtime.upgrade.memory import Memory, look
+from underway_runtime.upgrade.preflight.memory import Memory, look
 
 
 def group(place: Path, files: dict[str, str]) -> None:

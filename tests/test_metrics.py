@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_helpers import TIMEOUT, MakeNode, Node, read_until, recorder, terminate
-from underway_runtime.node import events, journal
+from underway_runtime.process import upgrade_journal, usage_journal
 from underway_runtime.release.directory import VarDirectory
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -34,7 +34,7 @@ def test_a_node_gives_its_figures(make: MakeNode) -> None:
     upgrades = VarDirectory(node.var).upgrades
     node.var.mkdir()
     for outcome in ("committed", "undone", "undone"):
-        events.note(upgrades, "install", outcome, events.new_id(), version="2")
+        upgrade_journal.note(upgrades, "install", outcome, upgrade_journal.new_id(), version="2")
     process = node.spawn("start")
     read_until(process.stdout, "start one")
     node.run("rpc", "1")
@@ -127,15 +127,15 @@ def test_without_a_node_there_are_no_figures(make: MakeNode) -> None:
 
 def test_the_journal_of_upgrades_has_an_end_and_may_be_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When it is put aside the older one goes; a line that a power cut has left is passed over."""
-    monkeypatch.setattr(journal, "LARGEST", 1000)
+    monkeypatch.setattr(usage_journal, "LARGEST", 1000)
     file = VarDirectory(tmp_path).upgrades
     for number in range(50):
-        events.note(file, "install" if number % 2 else "boot", "done", f"{number}")
+        upgrade_journal.note(file, "install" if number % 2 else "boot", "done", f"{number}")
     with file.open("ab") as stream:
         stream.write(b'{"event": "install", "outco\n[]\n')
 
     assert len(list(file.parent.iterdir())) == 2
-    known = [event["upgrade_id"] for event in events.read(file)]
+    known = [event["upgrade_id"] for event in upgrade_journal.read(file)]
     assert known == [str(number) for number in range(50 - len(known), 50)]
-    assert events.totals(file).by_outcome == {"done": sum(int(each) % 2 for each in known)}
+    assert upgrade_journal.totals(file).by_outcome == {"done": sum(int(each) % 2 for each in known)}
     assert sum(each.stat().st_size for each in file.parent.iterdir()) < 2500

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from underway_runtime.node.control import scraping
+from underway_runtime.control import metrics_http
 
 TIMEOUT = 60.0
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -27,7 +27,7 @@ def given(clients: Callable[[Any], Any], text: Callable[[], Awaitable[str]] | No
 
     async def both() -> Any:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            serving = asyncio.ensure_future(scraping.serve(listener, text or figures))
+            serving = asyncio.ensure_future(metrics_http.serve(listener, text or figures))
             try:
                 async with asyncio.timeout(TIMEOUT):
                     return await asyncio.to_thread(clients, listener.getsockname())

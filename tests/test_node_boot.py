@@ -22,7 +22,7 @@ from node_helpers import (
     recorder,
     terminate,
 )
-from underway_runtime.release.bootscript import Start
+from underway_runtime.release.boot_script import Start
 
 
 def test_a_node_starts_in_order_and_stops_in_reverse(make: MakeNode) -> None:

@@ -20,7 +20,7 @@ from node_helpers import (
     terminate,
 )
 from terminals import Terminal, open_terminal
-from underway_runtime.node.mainthread import MainThread
+from underway_runtime.apps.main_function import MainThread
 
 # ------------------------------------------------------------------------------------------------------------ shell
 

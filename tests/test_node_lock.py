@@ -13,14 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from underway_runtime.apps import sockets
+from underway_runtime.apps.sockets import Listeners
+from underway_runtime.control import cookie
 from underway_runtime.keeper.lock import Lock, acquire
 from underway_runtime.keeper.sockets import Sockets, reason
-from underway_runtime.node import cookie, listen, lock
-from underway_runtime.node.listen import Listeners
-from underway_runtime.node.settings import Settings, from_environ, heart
-from underway_runtime.release import addresses, files
+from underway_runtime.process import lock
+from underway_runtime.process.settings import Settings, from_environ, heart
+from underway_runtime.release import addresses
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.release.errors import BootError, ConfigError, DamagedRelease, UnderwayError, UsageError
+from underway_runtime.release.filesystem import atomic_files
 
 HOLD = """
 import json, os, sys
@@ -115,7 +118,7 @@ def test_a_file_is_replaced_whole_and_with_its_mode(tmp_path: Path) -> None:
     secret.write_text("old")
     secret.chmod(0o644)
 
-    files.replace(secret, "new", 0o600)
+    atomic_files.replace(secret, "new", 0o600)
 
     assert (secret.read_text(), stat.S_IMODE(secret.stat().st_mode)) == ("new", 0o600)
     assert list(tmp_path.iterdir()) == [secret]
@@ -276,7 +279,7 @@ def bind(addresses: Sequence[str], held: Sockets | None = None, node: int = 1) -
                 outcomes.append(reason(error))
         return outcomes
 
-    return listen.bind(addresses, ask, lambda asked: held.close(asked, node, keep=False))
+    return sockets.bind(addresses, ask, lambda asked: held.close(asked, node, keep=False))
 
 
 def test_addresses_are_bound_and_shown_as_they_are_written(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from code_server_helpers import Interpreter, installed, laid_out
 from node_helpers import App, MakeNode, read_until, terminate
-from underway_runtime.node import collector
-from underway_runtime.node.stack import with_room
+from underway_runtime.process import garbage_collector
+from underway_runtime.process.interpreter_stack import with_room
 
 
 @pytest.fixture(scope="module", params=installed())
@@ -23,8 +23,8 @@ def thresholds() -> Iterator[None]:
     """The collector of the tests' own process, which is as it was in the end."""
     before = gc.get_threshold()
     yield
-    collector.settle()
-    collector.thaw()
+    garbage_collector.settle()
+    garbage_collector.thaw()
     gc.set_threshold(*before)
 
 
@@ -104,12 +104,12 @@ def test_a_main_function_has_time_to_begin(make: MakeNode) -> None:
 def test_a_heap_walk_sees_all_after_thaw(thresholds: None) -> None:
     """What was set aside is the collector's again, as gc.get_objects tells."""
     kept = [object()]
-    collector.postpone()
-    collector.postpone()
-    collector.settle()
+    garbage_collector.postpone()
+    garbage_collector.postpone()
+    garbage_collector.settle()
     assert not any(each is kept for each in gc.get_objects())
 
-    collector.thaw()
+    garbage_collector.thaw()
 
     assert any(each is kept for each in gc.get_objects())
 
@@ -118,7 +118,7 @@ def test_settling_alone_changes_nothing(thresholds: None) -> None:
     """Whoever runs a node without `postpone`, a test say, keeps the collector as it is."""
     gc.set_threshold(701, 11, 12)
 
-    collector.settle()
+    garbage_collector.settle()
 
     assert (gc.get_threshold(), gc.get_freeze_count()) == ((701, 11, 12), 0)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from underway_runtime.release import display, files, openat
+from underway_runtime.release import display
+from underway_runtime.release.filesystem import atomic_files, openat
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="takes root, who looks at what is of another user")
 
@@ -91,7 +92,7 @@ def test_a_directory_that_several_may_write_serves_each(tmp_path: Path) -> None:
     for name in ("shadow", "other"):
         with pytest.raises(PermissionError):
             openat.read(volume, volume / name, of_owner=True)
-    code = "import os, sys; sys.path[:0] = [sys.argv[2]]; from underway_runtime.release import openat;"
+    code = "import os, sys; sys.path[:0] = [sys.argv[2]]; from underway_runtime.release.filesystem import openat;"
     code += "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
     code += "v = sys.argv[1]; print(openat.read(v, v + '/COOKIE', of_owner=True))"
     for place in (volume, *volume.parents):
@@ -253,7 +254,7 @@ def test_a_planted_partial_file_is_not_written(tmp_path: Path, planted: str) -> 
         case "file":
             partial.write_text("of another")
             os.chown(partial, STRANGER, STRANGER)
-    with files.written(shared / "hello-0.1.0.tar.zst") as file:
+    with atomic_files.written(shared / "hello-0.1.0.tar.zst") as file:
         file.write(b"archive")
     assert victim.read_text() == "whole"
     made = (shared / "hello-0.1.0.tar.zst").lstat()

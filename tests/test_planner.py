@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from code_server_helpers import REPOSITORY, installed
 from plans import compare, load_of, verdicts
-from underway_runtime.release import codetree
+from underway_runtime.release import code_tree
 
 ROOM = """
 class Room:
@@ -607,10 +607,10 @@ def test_whatever_is_edited_gets_an_answer(tmp_path: Path, old: str, new: str) -
         assert sorted(one.added) == sorted(other.removed)
         fragment = marshal.loads(one.fragment) if one.fragment else None
         known = {
-            codetree.digest(code) for code in codetree.tree(compile(new, "m.py", "exec", dont_inherit=True)).values()
+            code_tree.digest(code) for code in code_tree.tree(compile(new, "m.py", "exec", dont_inherit=True)).values()
         }
-        for path, code in codetree.tree(fragment).items() if fragment else ():
-            assert codetree.digest(code) in known or "comp>" in path or "genexpr" in path
+        for path, code in code_tree.tree(fragment).items() if fragment else ():
+            assert code_tree.digest(code) in known or "comp>" in path or "genexpr" in path
     assert ast.parse(new)
 
 

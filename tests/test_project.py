@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from underway.errors import ProjectError
-from underway.options import DEFAULTS, OPTIONS, problem_of
-from underway.project import Definition, definition, read
+from underway.project.options import DEFAULTS, OPTIONS, problem_of
+from underway.project.project import Definition, definition, read
 
 MINIMAL = '[project]\nname = "chat"\nversion = "0.1.0"\n'
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underway_runtime.node.config import Values
-from underway_runtime.node.origins import Origins, recording
+from underway_runtime.configuration.config import Values
+from underway_runtime.configuration.provenance import Origins, recording
 from underway_runtime.providers import Environment, Json, Provider, PythonFile, Secrets, Toml
 from underway_runtime.release.errors import ConfigError
 

@@ -11,8 +11,8 @@ import pytest
 from handover_helpers import children
 from node_helpers import App, MakeNode, Node, eventually, finish, terminate
 from test_handover_mains import ports, served_by
-from underway.options import OPTIONS
-from underway_runtime.node.readiness import problem_of
+from underway.project.options import OPTIONS
+from underway_runtime.apps.readiness import problem_of
 from versions import add_sealed
 
 HEAD = """

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from underway.upgrade.diff import compared, difference
-from underway.upgrade.releases import Opened
-from underway_runtime.release import bootscript, manifest
-from underway_runtime.release.bootscript import BootScript, Load, Start
+from underway.planner.diff import compared, difference
+from underway.planner.releases import Opened
+from underway_runtime.release import boot_script, manifest
+from underway_runtime.release.boot_script import BootScript, Load, Start
 
 FILES = {
     "python-3.11.7/bin/python3.11": "python",
@@ -66,7 +66,7 @@ def release(
             data = text.replace("V", version).encode()
             (root / version / path).parent.mkdir(parents=True, exist_ok=True)
             (root / version / path).write_bytes(data)
-            entries[path] = manifest.Entry(hashlib.sha256(data).hexdigest(), len(data))
+            entries[path] = manifest.ManifestEntry(hashlib.sha256(data).hexdigest(), len(data))
     homes = {name: f"{name}-{number}/{name}-{number}.dist-info" for name, number in versions.items()}
     (place / "code.index").write_text(
         json.dumps({"distributions": {name.replace("_", "-"): home for name, home in homes.items()}})
@@ -79,7 +79,7 @@ def release(
     started = {"chat": starts.get("chat", ASGI)}
     loads = [Load(name, number, requires.get(name, ()), started.get(name)) for name, number in versions.items()]
     script = BootScript("start", "chat", version, (*loads, *(Start(name, "permanent") for name in versions)))
-    (place / "start.script").write_text(bootscript.dump(script))
+    (place / "start.script").write_text(boot_script.dump(script))
     return Opened(root / version, manifest.Manifest("chat", version, target, interpreter, entries), 0, root)
 
 

@@ -12,8 +12,8 @@ import pytest
 from projects import build, underway, write_project
 from underway_runtime.release import instructions as i
 from underway_runtime.release import manifest, relup
-from underway_runtime.release.bootscript import CodePath, Start
-from underway_runtime.release.bootscript import read as read_script
+from underway_runtime.release.boot_script import CodePath, Start
+from underway_runtime.release.boot_script import read as read_script
 from underway_runtime.release.directory import ReleaseDirectory
 
 TAG = f"py{platform.python_version()}"

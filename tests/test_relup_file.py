@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from underway_runtime.release import instructions as i
-from underway_runtime.release import manifest, plain, relup
+from underway_runtime.release import manifest, plain_values, relup
 from underway_runtime.release.errors import DamagedRelease
 
 scalars = (
@@ -55,13 +55,13 @@ def shown(value: Any) -> str:
 @given(values)
 def test_a_plain_value_comes_back_with_its_types(value: Any) -> None:
     """Through the text of JSON; order of dictionaries, signs of zero and lone surrogates are kept."""
-    assert shown(plain.decode(json.loads(json.dumps(plain.encode(value))))) == shown(value)
+    assert shown(plain_values.decode(json.loads(json.dumps(plain_values.encode(value))))) == shown(value)
 
 
 @pytest.mark.parametrize("value", [object(), int, len, {"a": [object()]}, type("Own", (int,), {})(1)])
 def test_what_is_not_plain_is_refused(value: object) -> None:
     """Objects with an identity, functions and subclasses of plain types are not plain."""
-    assert not plain.is_plain(value)
+    assert not plain_values.is_plain(value)
 
 
 def test_what_holds_itself_is_not_plain() -> None:
@@ -69,7 +69,7 @@ def test_what_holds_itself_is_not_plain() -> None:
     endless: list[Any] = []
     endless.append(endless)
 
-    assert not plain.is_plain(endless)
+    assert not plain_values.is_plain(endless)
 
 
 names = st.text(min_size=1, max_size=5)
@@ -116,7 +116,7 @@ rows = st.builds(
     relup.Row, names, names, names, st.sampled_from(relup.VERDICTS), st.text(), names, st.integers(min_value=0)
 )
 entries = st.builds(
-    relup.Entry,
+    relup.RelupEntry,
     names,
     digests,
     st.text(),
@@ -204,8 +204,8 @@ def test_a_missing_relup_is_named(tmp_path: Path) -> None:
 
 def test_a_relup_does_not_change_what_its_release_is_known_by() -> None:
     """The id of a release without its relup is the one that it had before it got it."""
-    files = {"lib/chat-1/chat.py": manifest.Entry("a" * 64, 1)}
+    files = {"lib/chat-1/chat.py": manifest.ManifestEntry("a" * 64, 1)}
     bare = manifest.Manifest("chat", "2", "any", "3.11.7", files)
-    holding = replace(bare, files={**files, "releases/2/relup": manifest.Entry("b" * 64, 1)})
+    holding = replace(bare, files={**files, "releases/2/relup": manifest.ManifestEntry("b" * 64, 1)})
 
     assert manifest.plan_id(holding) == manifest.plan_id(bare) == bare.release_id != holding.release_id

@@ -15,8 +15,8 @@ import pytest
 from code_server_helpers import Interpreter
 from control_helpers import Stand, known, receive, stand
 from node_helpers import TIMEOUT, MakeNode, Node, nodes, read_until, recorder, terminate
-from underway_runtime.node.control import frames, requests
-from underway_runtime.node.control.client import Place, connect
+from underway_runtime.control import frames, requests
+from underway_runtime.control.client.client import Place, connect
 from underway_runtime.release.errors import UnderwayError
 from underway_runtime.upgrade.remove import remove
 from upgrade_helpers import make_host, release_files, with_file

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underway_runtime.node import buildtime
-from underway_runtime.node import config as configuration
-from underway_runtime.node.config import Values, config, merge
-from underway_runtime.node.origins import Origins, Setting, leaves, note
-from underway_runtime.node.resolution import SysConfig, load, resolve
+from underway_runtime.configuration import build_time
+from underway_runtime.configuration import config as configuration
+from underway_runtime.configuration.config import Values, config, merge
+from underway_runtime.configuration.provenance import Origins, Setting, leaves, note
+from underway_runtime.configuration.resolution import SysConfig, load, resolve
 from underway_runtime.release.errors import ConfigError, DamagedRelease
 
 
@@ -243,7 +243,7 @@ def built(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> d
     """What the build makes of a config/config.py, as sys.config holds it."""
     (tmp_path / "config.py").write_text("from underway_runtime import config, env\n" + text)
     question = {"files": [[str(tmp_path / "config.py"), "config/config.py"]], "environment": "prod", "may_read": []}
-    answer = buildtime.answer({**question, "providers": []})
+    answer = build_time.answer({**question, "providers": []})
     del answer["providers"]
     return answer
 

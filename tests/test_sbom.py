@@ -14,10 +14,10 @@ import pytest
 
 from projects import build, uv, write_project
 from stages import stage_of
-from underway import interpreters
-from underway.interpreters import Interpreter
 from underway.release import Application, Release
 from underway.steps import sbom
+from underway.toolchain import interpreters
+from underway.toolchain.interpreters import Interpreter
 from wheels import locked_project, write_wheel
 
 OWN = {

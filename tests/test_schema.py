@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr
 
 from underway_runtime import Application
-from underway_runtime.node.config import Values
-from underway_runtime.node.origins import Origins, Setting, leaves
-from underway_runtime.node.schema import check
-from underway_runtime.release.bootscript import Load, Start
+from underway_runtime.configuration.config import Values
+from underway_runtime.configuration.provenance import Origins, Setting, leaves
+from underway_runtime.configuration.schema import check
+from underway_runtime.release.boot_script import Load, Start
 from underway_runtime.release.errors import ConfigError
 
 

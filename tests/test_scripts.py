@@ -10,8 +10,8 @@ import pytest
 
 from projects import TIMEOUT
 from stages import stage_of
-from underway import interpreters
 from underway.steps import scripts
+from underway.toolchain import interpreters
 from wheels import locked_project, write_wheel
 
 SCRIPTS: dict[str, tuple[str, str]] = {

@@ -14,11 +14,11 @@ import pytest
 
 from projects import TIMEOUT
 from stages import stage_of
-from underway import interpreters, trees
-from underway.interpreters import Interpreter
 from underway.release import Application
-from underway.steps import buildid, outcomes
-from underway.steps.finished import entry_of
+from underway.steps import buildid, cached_steps
+from underway.steps.compiled_apps import entry_of
+from underway.toolchain import cached_tree, interpreters
+from underway.toolchain.interpreters import Interpreter
 from wheels import locked_project, write_wheel
 
 BACKEND = """
@@ -78,7 +78,7 @@ def built(root: Path, place: Path, python: Interpreter, monkeypatch: pytest.Monk
     return stage_of(root, place, python, build_sdists=("native",))
 
 
-def contents(application: Application) -> dict[str, trees.File]:
+def contents(application: Application) -> dict[str, cached_tree.File]:
     entry = entry_of(application)
     assert entry is not None
     return {path: replace(file, mtime=0) for path, file in entry.files.items()}
@@ -115,13 +115,13 @@ def test_what_differs_has_another_directory(
     )
     stages = [built(root, tmp_path / name, python, monkeypatch) for name in ("one", "other")]
 
-    homes = [outcomes.by_contents(stage, {}, {"native"}) for stage in stages]
+    homes = [cached_steps.by_contents(stage, {}, {"native"}) for stage in stages]
 
     assert [[*each] for each in homes] == [["native"]] * 2
     assert homes[0]["native"].startswith("native-1.0+")
     assert homes[0] != homes[1]
-    assert outcomes.by_contents(stages[0], {}, {"native"}) == homes[0]
-    shared = outcomes.by_contents(stages[0], {"native": "odd-1.0+1234", "odd": "odd-1.0+1234"}, {"native"})
+    assert cached_steps.by_contents(stages[0], {}, {"native"}) == homes[0]
+    shared = cached_steps.by_contents(stages[0], {"native": "odd-1.0+1234", "odd": "odd-1.0+1234"}, {"native"})
     assert shared["native"] == shared["odd"]
     assert shared["native"].startswith("odd-1.0+1234+")
 

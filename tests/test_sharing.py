@@ -20,7 +20,7 @@ import pytest
 from handover_helpers import children, start, status
 from node_helpers import TIMEOUT, App, MakeNode, eventually, terminate
 from test_handover_mains import MAIN, ports, served_by
-from underway_runtime.node.adopt import Adoption
+from underway_runtime.apps.socket_adoption import Adoption
 from versions import add_sealed
 
 
@@ -239,7 +239,7 @@ def test_what_is_not_shared_is_as_ever(adoption: Adoption) -> None:
 
 def listening_flags(pid: int, port: int) -> set[int]:
     """The flags of the descriptions with which a process listens at a port."""
-    from underway_runtime.node.listening import listening
+    from underway_runtime.process.proc_sockets import listening
 
     inodes = {inode for inode, where in listening(pid).items() if where.endswith(f":{port}")}
     found = set()

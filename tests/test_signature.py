@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from archive_helpers import DATE, Jail, files, make_tree, save, write_archive
 from underway.cli.delta import delta as delta_command
 from underway.cli.verify import verify as verify_command
-from underway_runtime.release import archive, delta, signature
+from underway_runtime.release.archives import archive, delta, signature
+from underway_runtime.release.archives.signature import SignatureRefused, Statement, admit, sign, signature_path
 from underway_runtime.release.manifest import Manifest
-from underway_runtime.release.signature import SignatureRefused, Statement, admit, sign, signature_path
 
 needs_ssh_keygen = pytest.mark.needs_tool("ssh-keygen", "openssh-client")
 

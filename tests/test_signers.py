@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from test_signature import Signed, make_key, needs_ssh_keygen, public, signed  # noqa: F401  # the fixture
-from underway_runtime.release import signers
-from underway_runtime.release.signature import SignatureRefused, admit, sign
+from underway_runtime.release.archives import signers
+from underway_runtime.release.archives.signature import SignatureRefused, admit, sign
 
 NOBODY = 65534
 
@@ -103,7 +103,7 @@ def test_what_is_the_reader_s_or_roots_is_believed(file: Path, tmp_path: Path) -
 def test_a_file_of_roots_is_believed_by_any_user_and_its_own_by_nobody_else(file: Path) -> None:
     """It is the reader's own id that counts: what another user owns is his to change, whoever runs the command."""
     script = (
-        "import os, sys; from pathlib import Path; from underway_runtime.release import signers\n"
+        "import os, sys; from pathlib import Path; from underway_runtime.release.archives import signers\n"
         f"os.setgid({NOBODY}); os.setuid({NOBODY})\n"
         "print(len(signers.read(Path(sys.argv[1]))))"
     )

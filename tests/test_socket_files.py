@@ -14,7 +14,7 @@ import pytest
 from handover_helpers import ASGI, asgi, start
 from node_helpers import MakeNode, Node, eventually, read_until, terminate
 from underway.errors import ProjectError
-from underway.options import OPTIONS
+from underway.project.options import OPTIONS
 from underway.release import Application, Release
 from underway.steps.configuration import make_sys_config
 from underway_runtime.release.addresses import SocketFile, problem_of, socket_file

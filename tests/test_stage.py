@@ -15,13 +15,14 @@ import pytest
 
 from projects import TIMEOUT, uv
 from stages import stage_of, wanted_of
-from underway import interpreters, records
-from underway import uv as uv_module
-from underway.environment import add_runtime
 from underway.errors import BuildError, ProjectError
-from underway.interpreters import Interpreter
-from underway.lock import read_lock
+from underway.packages import wheel_record
+from underway.packages.environment import add_runtime
+from underway.project.lock import read_lock
 from underway.release import Application
+from underway.toolchain import interpreters
+from underway.toolchain import uv as uv_module
+from underway.toolchain.interpreters import Interpreter
 from wheels import locked_project, write_wheel
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -81,7 +82,7 @@ def test_what_is_staged_runs(stage: Stage, python: Interpreter) -> None:
 def test_nothing_is_shared_with_the_cache_of_uv(stage: Stage) -> None:
     """Files are copies: what happens to a release must not reach uv's cache, nor the other way round."""
     markupsafe = stage["markupsafe"]
-    files = [entry.path for entry in records.read(markupsafe.source, markupsafe.dist_info)]
+    files = [entry.path for entry in wheel_record.read(markupsafe.source, markupsafe.dist_info)]
 
     assert {os.lstat(markupsafe.source / file).st_nlink for file in files} == {1}
 
@@ -98,9 +99,9 @@ def test_scripts_can_be_moved(stage: Stage) -> None:
 def test_the_runtime_is_installed_as_its_wheel_would_be(stage: Stage, python: Interpreter) -> None:
     """The added runtime imports, names its version, and its RECORD is true."""
     runtime = stage["underway_runtime"]
-    for entry in records.read(runtime.source, runtime.dist_info):
+    for entry in wheel_record.read(runtime.source, runtime.dist_info):
         if not entry.path.endswith("RECORD"):
-            assert entry.digest == records.digest((runtime.source / entry.path).read_bytes())
+            assert entry.digest == wheel_record.digest((runtime.source / entry.path).read_bytes())
     code = "import importlib.metadata as m, underway_runtime as r; print(m.version('underway-runtime'), r.__file__)"
 
     assert run(python, stage, code) == f"{OURS} {runtime.source}/underway_runtime/__init__.py"
@@ -130,7 +131,7 @@ def test_the_runtime_is_the_same_from_a_wheel_as_from_a_checkout(tmp_path: Path)
     )
     program = (
         f"import sys; sys.path[:0] = [{str(installed)!r}, {str(REPOSITORY / 'src')!r}]\n"
-        f"from pathlib import Path; import underway.environment as e; e.add_runtime(Path({str(found)!r}))\n"
+        f"from pathlib import Path; import underway.packages.environment as e; e.add_runtime(Path({str(found)!r}))\n"
         "import underway_runtime; print(underway_runtime.__file__)"
     )
     add_runtime(ours)
@@ -282,7 +283,9 @@ def test_the_preferred_application_wins(
 ) -> None:
     """With prefer its bytes are the ones that ship, and no other has or lists the file; equal bytes stay with each."""
     stage = stage_of(rivals, tmp_path, python, (prefer,))
-    lists = {name: {entry.path for entry in records.read(app.source, app.dist_info)} for name, app in stage.items()}
+    lists = {
+        name: {entry.path for entry in wheel_record.read(app.source, app.dist_info)} for name, app in stage.items()
+    }
 
     assert (stage[winner].source / "common.py").read_text() == f"name = {winner!r}"
     assert (stage[winner].source / "shared/who.py").read_text() == f"name = {winner!r}"
@@ -294,9 +297,9 @@ def test_the_preferred_application_wins(
     for app in stage.values():
         there = {path.relative_to(app.source).as_posix() for path in app.source.rglob("*") if path.is_file()}
         assert {path for path in there if "__pycache__" not in path} == lists[app.name]
-        for entry in records.read(app.source, app.dist_info):
+        for entry in wheel_record.read(app.source, app.dist_info):
             if not entry.path.endswith("RECORD"):
-                assert entry.digest == records.digest((app.source / entry.path).read_bytes())
+                assert entry.digest == wheel_record.digest((app.source / entry.path).read_bytes())
 
 
 def test_a_script_of_two_applications_is_that_of_the_one_that_requires_the_other(
@@ -314,7 +317,7 @@ def test_a_script_of_two_applications_is_that_of_the_one_that_requires_the_other
     assert (ant / "NOTES").read_text() == "ant"
     assert not (zebra.parents[2] / "bin/who").exists()
     assert not (zebra / "NOTES").exists()
-    assert "NOTES" not in {entry.path for entry in records.read(zebra, stage["zebra"].dist_info)}
+    assert "NOTES" not in {entry.path for entry in wheel_record.read(zebra, stage["zebra"].dist_info)}
 
 
 def test_prefer_names_applications_of_the_release(rivals: Path, python: Interpreter, tmp_path: Path) -> None:
@@ -335,7 +338,7 @@ def test_a_record_that_leaves_the_environment_is_refused(stage: Stage, tmp_path:
         record.write(f"{written},,\n")
 
     with pytest.raises(BuildError, match=r"h11-.* can't be released") as caught:
-        records.read(site_packages, info)
+        wheel_record.read(site_packages, info)
     assert written in str(caught.value)
 
 
@@ -348,7 +351,7 @@ def test_a_symbolic_link_in_a_record_is_refused(stage: Stage, tmp_path: Path) ->
     (site_packages / "h11/_util.py").symlink_to("/etc/hostname")
 
     with pytest.raises(BuildError, match=r"'h11/_util\.py' is, or is reached by, a symbolic link"):
-        records.read(site_packages, info)
+        wheel_record.read(site_packages, info)
 
 
 def test_a_file_that_is_gone_is_missed(stage: Stage, tmp_path: Path) -> None:
@@ -358,7 +361,7 @@ def test_a_file_that_is_gone_is_missed(stage: Stage, tmp_path: Path) -> None:
     (site_packages / "h11/_util.py").unlink()
 
     with pytest.raises(BuildError, match=r"'h11/_util\.py' is not there"):
-        records.read(site_packages, stage["h11"].dist_info)
+        wheel_record.read(site_packages, stage["h11"].dist_info)
 
 
 def test_an_interrupted_build_leaves_no_process_behind(tmp_path: Path) -> None:
@@ -399,7 +402,7 @@ def test_a_command_of_uv_has_its_time(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_installers_own_files_are_left_out(stage: Stage) -> None:
     """INSTALLER, REQUESTED and the notes of uv tell of this machine; no application lists them."""
-    listed = {Path(entry.path).name for app in stage.values() for entry in records.read(app.source, app.dist_info)}
+    listed = {Path(entry.path).name for app in stage.values() for entry in wheel_record.read(app.source, app.dist_info)}
 
-    assert not listed & set(records.INSTALLERS_OWN)
+    assert not listed & set(wheel_record.INSTALLERS_OWN)
     assert {"METADATA", "RECORD", "WHEEL", "entry_points.txt"} <= listed

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from underway_runtime import Application
-from underway_runtime.node.applications import Service
-from underway_runtime.node.listen import Listeners
-from underway_runtime.node.servers import World, overlaps, run
-from underway_runtime.node.state import State, config_change, difference, export_states, import_states
-from underway_runtime.release.bootscript import Load
+from underway_runtime.apps.controller import Service
+from underway_runtime.apps.launch import ServerContext, overlaps, run
+from underway_runtime.apps.sockets import Listeners
+from underway_runtime.apps.state import State, config_change, difference, export_states, import_states
+from underway_runtime.release.boot_script import Load
 from underway_runtime.release.errors import ConfigError, StateError
 
 CLASS = Load("chat", "1.0", (), {"class": "chat:App"})
@@ -37,8 +37,8 @@ class Chat(Application):
         self.given = (changed, new, removed)
 
 
-def world(**configuration: Any) -> World:
-    return World(
+def world(**configuration: Any) -> ServerContext:
+    return ServerContext(
         lambda _, key, default: configuration.get(key, default),
         lambda message, error=None: None,
         lambda _: Listeners(()),

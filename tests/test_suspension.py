@@ -16,11 +16,11 @@ import pytest
 from websockets.asyncio.client import connect
 
 from underway_runtime import Application
-from underway_runtime.node.applications import Applications, Service
-from underway_runtime.node.listen import Listeners
-from underway_runtime.node.servers import World, run
-from underway_runtime.node.suspension import HeldAsgi, Suspension
-from underway_runtime.release.bootscript import Load
+from underway_runtime.apps.controller import Applications, Service
+from underway_runtime.apps.launch import ServerContext, run
+from underway_runtime.apps.sockets import Listeners
+from underway_runtime.apps.suspension import HeldAsgi, Suspension
+from underway_runtime.release.boot_script import Load
 from underway_runtime.release.errors import BootError
 
 WITHIN = 30
@@ -76,7 +76,7 @@ async def serve(kind: str, reference: str, held: Suspension) -> tuple[Service, i
     listening.setblocking(False)
     listeners = Listeners((listening,))
     port: int = listening.getsockname()[1]
-    world = World(lambda _, key, default: default, lambda *_: None, lambda _: listeners, suspension=held)
+    world = ServerContext(lambda _, key, default: default, lambda *_: None, lambda _: listeners, suspension=held)
     service = await run(Load("held", "1.0", (), {kind: reference, "listen": ["tcp://127.0.0.1:0"]}), world)
     await service.accept()
     return service, port
@@ -225,7 +225,7 @@ def test_an_application_that_takes_up_work_by_itself_is_told(monkeypatch: pytest
     module.Consumer = Consumer  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "consumer", module)
     monkeypatch.setattr(Consumer, "refuses", refuses)
-    world = World(lambda _, key, default: default, lambda *_: None, lambda _: Listeners(()))
+    world = ServerContext(lambda _, key, default: default, lambda *_: None, lambda _: Listeners(()))
 
     async def scenario() -> list[str]:
         applications = Applications(Path(), lambda load: run(load, world), lambda *_: None)

@@ -9,7 +9,7 @@ from swap_helpers import Become, everywhere
 
 SCRIPT = """
 import itertools, shop, sys, threading, time
-from underway_runtime.upgrade.live.act import Acts, Journal
+from underway_runtime.upgrade.hot.undo_log import Acts, Journal
 
 READS = {reads}
 GENERATIONS = 2000

@@ -116,7 +116,7 @@ def test_who_holds_what_goes_away_is_named_though_it_would_raise_when_asked(beco
         OLD,
         NEW,
         f"""{HOSTILE.replace("property(noted('dict'))", "None").replace('__dict__ = property(noted("dict"))', "pass")}
-from underway_runtime.upgrade.live import CannotSwap
+from underway_runtime.upgrade.hot import CannotSwap
 def hold():
     global liar, liars, Keeper, keeper
     {held.replace(chr(10), chr(10) + "    ")}
@@ -141,7 +141,7 @@ def test_a_value_that_somebody_has_replaced_is_told_without_asking_it(become: Be
         NEW,
         HOSTILE
         + """
-from underway_runtime.upgrade.live import CannotSwap
+from underway_runtime.upgrade.hot import CannotSwap
 told = []
 for value in (Liar(), [Liar()], {1, object}, type("Numbers", (), {"__eq__": noted("eq"), "__repr__": noted("repr")})()):
     shop.LIMIT = value
@@ -208,7 +208,7 @@ def test_something_else_that_stands_for_a_module_is_named(become: Become) -> Non
         NEW,
         HOSTILE
         + """
-from underway_runtime.upgrade.live import CannotSwap
+from underway_runtime.upgrade.hot import CannotSwap
 import sys
 told = []
 class Namespace: pass

@@ -301,9 +301,9 @@ def test_type_parameters_that_change_take_a_new_interpreter(ask: Ask, interprete
 PLANNED = """
 import fresh, sys
 from pathlib import Path
-from underway.upgrade.worker import compare
+from underway.planner.worker import compare
 from underway_runtime.release.instructions import from_json
-from underway_runtime.upgrade.live.swap import prepare
+from underway_runtime.upgrade.hot.swap import prepare
 root = Path(sys.prefix).parents[1]
 def side(number):
     files = sorted((root / f"lib/shop-{number}.0").rglob("*.py"))
@@ -360,7 +360,7 @@ def test_a_live_closure_that_changes_and_can_t_be_told_from_others_is_named(beco
     refused = become(
         {"shop/__init__.py": "def make(): return [lambda: 1, lambda: 2]\n"},
         {"shop/__init__.py": "def make(): return [lambda: 1, lambda: 3]\n"},
-        "held = shop.make()\nfrom underway_runtime.upgrade.live import CannotSwap\ntry:\n"
+        "held = shop.make()\nfrom underway_runtime.upgrade.hot import CannotSwap\ntry:\n"
         + textwrap.indent(PLANNED.strip(), "    ")
         + "\nexcept CannotSwap as error: told = [list(error.problems), [each() for each in held]]\n",
     )

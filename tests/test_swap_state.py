@@ -130,7 +130,7 @@ def test_a_code_change_that_raises_has_changed_nothing(become: Become) -> None:
         NEW,
         SWAP
         + """
-from underway_runtime.upgrade.live import CannotSwap
+from underway_runtime.upgrade.hot import CannotSwap
 many = [shop.Point(n) for n in range(90)] + [shop.Room(str(n)) for n in range(900)]
 before = state(), [each.x for each in many[:90]], [vars(each).copy() for each in many[90:]]
 def failing(prepared):
@@ -183,7 +183,7 @@ def test_what_a_code_change_must_not_do_is_refused(become: Become) -> None:
         old,
         new,
         """
-        from underway_runtime.upgrade.live import CannotSwap
+        from underway_runtime.upgrade.hot import CannotSwap
         told = {}
         fields = dict(run=["Room.code_change", "Point.code_change"], added=["Room.code_change", "Point.code_change"])
         for extra in ("none", "names", "helper", "made", "instance", ""):
@@ -408,7 +408,7 @@ def test_an_instance_that_is_made_while_all_is_put_in_place_undoes_it(become: Be
         MADE_NEW,
         FIELDS
         + """
-from underway_runtime.upgrade.live import MadeMeanwhile
+from underway_runtime.upgrade.hot import MadeMeanwhile
 first = shop.Event(); shop.cached(1)
 try: done(shop={**fields, "caches": ["cached"]})
 except MadeMeanwhile as error: told = [list(error.problems), hasattr(first, "topic"), hasattr(shop.Event(), "topic")]
@@ -434,7 +434,7 @@ def test_no_instance_stays_as_the_old_code_has_made_it(become: Become) -> None:
         FIELDS
         + """
 import threading
-from underway_runtime.upgrade.live import MadeMeanwhile
+from underway_runtime.upgrade.hot import MadeMeanwhile
 stop = threading.Event()
 def make():
     while not stop.wait(0.005): shop.made.append(shop.Event())

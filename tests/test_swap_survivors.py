@@ -147,7 +147,7 @@ def refused(become: Become, old: str, new: str, setup: str, **loads: Any) -> Any
         new,
         f"""
 import shop, sys
-from underway_runtime.upgrade.live import CannotSwap
+from underway_runtime.upgrade.hot import CannotSwap
 {setup}
 before = [(name, id(value)) for name, value in vars(shop).items()], sys.prefix
 try:
@@ -288,7 +288,7 @@ def test_an_audit_hook_is_noticed_where_they_are_watched(become: Become) -> None
         "def f(): return 1",
         "def f(): return 2",
         """
-from underway_runtime.node import audit
+from underway_runtime.process import audit_hooks as audit
 audit.watch()
 audit.watch()
 told = []
@@ -308,7 +308,7 @@ def test_a_value_that_is_set_after_the_look_undoes_the_swap(become: Become) -> N
         "LIMIT = 1\ndef f(): return 'A'\n",
         "LIMIT = 2\ndef f(): return 'B'\n",
         """
-        from underway_runtime.upgrade.live import CannotSwap
+        from underway_runtime.upgrade.hot import CannotSwap
         import shop
         prepared = swap(shop=dict(run=["LIMIT"], values=dict(LIMIT=1)))
         prepared.stage_and_migrate()
@@ -393,8 +393,8 @@ def test_a_module_that_becomes_a_package_is_left_as_it_is(
         {"shop.py": "", **new},
         """
         from underway_runtime.release.instructions import Load
-        from underway_runtime.upgrade.live import CannotSwap
-        from underway_runtime.upgrade.live.swap import prepare
+        from underway_runtime.upgrade.hot import CannotSwap
+        from underway_runtime.upgrade.hot.swap import prepare
         import tool
         before = {name: str(value) for name, value in vars(tool).items()}
         try: prepare([Load("tool", "shop")], relups.version("1"), relups.version("2"))
@@ -412,7 +412,7 @@ def test_a_package_that_leaves_a_namespace_is_not_removed(become: Become) -> Non
         {"shop.py": "", "tool/__init__.py": "A = 1", "tool/a.py": ""},
         {"shop.py": "", "tool/a.py": ""},
         """
-        from underway_runtime.upgrade.live import CannotSwap
+        from underway_runtime.upgrade.hot import CannotSwap
         import tool
         try: swap(removed=["tool"])
         except CannotSwap as error: told = list(error.problems)

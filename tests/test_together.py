@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from binaries import library, program
-from underway import records
+from underway.packages import wheel_record
 from underway.release import Application
-from underway.steps.together import together
+from underway.steps.binaries.shared_libdirs import together
 
 pytestmark = pytest.mark.needs_tool("gcc", "gcc")
 
@@ -27,7 +27,7 @@ def installed(site_packages: Path, name: str, files: Iterable[Path], version: st
     """An application that brought these files."""
     info = f"{name}-{version}.dist-info"
     (site_packages / info).mkdir(exist_ok=True)
-    records.write(site_packages, info, [path.relative_to(site_packages).as_posix() for path in files])
+    wheel_record.write(site_packages, info, [path.relative_to(site_packages).as_posix() for path in files])
     return Application(name, version, source=site_packages, dist_info=info)
 
 

@@ -13,11 +13,12 @@ import pytest
 
 from archive_helpers import File, look, manifest_of, packed, save, tar_of, write_archive
 from disks import small_disk
-from underway_runtime.release import ledger, signature
-from underway_runtime.release.archive import ArchiveRefused
+from underway_runtime.release import ledger
+from underway_runtime.release.archives import signature
+from underway_runtime.release.archives.archive import ArchiveRefused
+from underway_runtime.release.archives.signature import SignatureRefused
 from underway_runtime.release.errors import BusyError, DamagedRelease, UnderwayError
 from underway_runtime.release.manifest import dump, read
-from underway_runtime.release.signature import SignatureRefused
 from underway_runtime.upgrade import unpack as unpacking
 from underway_runtime.upgrade.handler import mark_failed
 from underway_runtime.upgrade.unpack import Trust, UnpackRefused

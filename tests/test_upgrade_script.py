@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from underway.errors import BuildError
-from underway.upgrade.script import Code, translate
+from underway.planner.script import Code, translate
 from underway_runtime import appup as a
 from underway_runtime.release import instructions as i
 

@@ -17,7 +17,8 @@ from archive_helpers import File, files, look, make_tree, save, write_archive
 from underway.cli.delta import delta as delta_command
 from underway.cli.verify import verify as verify_command
 from underway.errors import UnderwayError
-from underway_runtime.release import archive, delta, manifest
+from underway_runtime.release import manifest
+from underway_runtime.release.archives import archive, delta
 from underway_runtime.release.errors import DamagedRelease, UsageError
 from underway_runtime.release.verify import run, verify
 

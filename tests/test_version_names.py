@@ -12,8 +12,8 @@ import pytest
 
 from test_cluster_preflight import SAID
 from test_launcher import TIMEOUT, Release, make_release
-from underway_runtime.cluster import preflight
-from underway_runtime.node import settings
+from underway_runtime.cluster.deploy import preflight
+from underway_runtime.process import settings
 from underway_runtime.release import ledger
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
 from underway_runtime.release.errors import DamagedRelease, UnderwayError

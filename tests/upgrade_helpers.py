@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from archive_helpers import File, files, look, make_tree, write_archive
-from underway_runtime.release import delta, ledger, verify
+from underway_runtime.release import ledger, verify
+from underway_runtime.release.archives import delta
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
 from underway_runtime.release.manifest import Manifest, read
 from underway_runtime.upgrade import unpack as unpacking

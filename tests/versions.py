@@ -13,11 +13,11 @@ from typing import Any
 from code_server_helpers import RUNTIME, Distribution, index_of
 from node_helpers import INSTALLED, App, Node
 from underway_runtime.release import manifest
-from underway_runtime.release.bootscript import CodePath, read
+from underway_runtime.release.boot_script import CodePath, read
 from underway_runtime.release.directory import ReleaseDirectory
-from underway_runtime.release.manifest import Entry, Manifest
+from underway_runtime.release.manifest import Manifest, ManifestEntry
 
-_interpreters: dict[str, dict[str, Entry]] = {}
+_interpreters: dict[str, dict[str, ManifestEntry]] = {}
 """By directory, what a manifest says of an interpreter: its files are the same in all releases of a run."""
 
 

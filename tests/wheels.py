@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from underway import records
+from underway.packages import wheel_record
 
 GENERATED = {"WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
 
@@ -38,7 +38,7 @@ def write_wheel(
     content[f"{base}.dist-info/WHEEL"] = GENERATED["WHEEL"].encode()
     if entry_points:
         content[f"{base}.dist-info/entry_points.txt"] = entry_points.encode()
-    rows = [(path, records.digest(data), len(data)) for path, data in content.items()]
+    rows = [(path, wheel_record.digest(data), len(data)) for path, data in content.items()]
     record = f"{base}.dist-info/RECORD"
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([*rows, (record, "", "")])
@@ -94,4 +94,4 @@ def write_dist_info(
     for path, text in written.items():
         (site_packages / path).parent.mkdir(parents=True, exist_ok=True)
         (site_packages / path).write_text(text, encoding="utf-8")
-    records.write(site_packages, info, written)
+    wheel_record.write(site_packages, info, written)

@@ -21,21 +21,24 @@ from packaging.utils import canonicalize_name
 from underway_runtime.release import manifest
 from underway_runtime.release.directory import ReleaseDirectory
 
-from . import cache, sources, steps, unpackaged
-from .applications import application_name, boot_order, clean, mode_problems, owner_of, starting
-from .cache import Cache
+from . import steps
 from .errors import BuildError, ProjectError, listing
-from .interpreters import Interpreter, find, markers, tags
-from .lock import Lock, Locked, Wanted, read_lock, workspace_members
-from .options import DEFAULTS, REFERENCE
-from .project import Definition, Project, definition, load_callable, member_start, read, version_problems
+from .packages import unpackaged
+from .packages.applications import application_name, boot_order, clean, mode_problems, owner_of, starting
+from .packages.stage import make_stage
+from .project import sources
+from .project.lock import Lock, Locked, Wanted, read_lock, workspace_members
+from .project.options import DEFAULTS, REFERENCE
+from .project.project import Definition, Project, definition, load_callable, member_start, read, version_problems
 from .release import Application, Release, Step
-from .stage import make_stage
-from .steps import cluster, finished, outcomes
+from .steps import cached_steps, cluster, compiled_apps
 from .steps import interpreter as copied
 from .steps.publish import check_target, keep_other_versions, publish, workspace
-from .trees import Entry
-from .words import likely
+from .suggestions import likely
+from .toolchain import cache
+from .toolchain.cache import Cache
+from .toolchain.cached_tree import TreeEntry
+from .toolchain.interpreters import Interpreter, find, markers, tags
 
 PATHS = ("appup", "config-path", "overlays", "rel-templates-path", "runtime-config-path", "sign-key")
 """Options that are paths below the project's root."""
@@ -45,7 +48,7 @@ SERVERS = {"asgi": "uvicorn", "wsgi": "waitress"}
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """All that can be known about a release before anything is installed."""
 
     definition: Definition
@@ -66,7 +69,7 @@ class Plan:
         """Whether this version is at the target already."""
         return self.version is not None and ReleaseDirectory(self.target).version(self.version).path.exists()
 
-    def overwriting(self) -> Plan:
+    def overwriting(self) -> BuildPlan:
         """The same plan, allowed to replace what is there."""
         return replace(self, overwrite=True)
 
@@ -114,7 +117,7 @@ class Built:
         }
 
 
-def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str | None = None) -> Plan:
+def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str | None = None) -> BuildPlan:
     """Everything that can be checked before something is installed, for the release called `name`.
 
     Raises an UnderwayError for whatever would stop the build already. Changes nothing.
@@ -134,7 +137,7 @@ def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str
     included, request = _interpreter_request(chosen)
     interpreter = find(request, root, project.requires_python)
     lock = _with_sources(read_lock(root, chosen.name, _wanted(chosen, interpreter)), chosen)
-    return Plan(chosen, interpreter, included, lock, place, bool(options["overwrite"]))
+    return BuildPlan(chosen, interpreter, included, lock, place, bool(options["overwrite"]))
 
 
 def _with_sources(lock: Lock, chosen: Definition) -> Lock:
@@ -153,7 +156,7 @@ def _lies(chosen: Definition) -> bool:
     return unpackaged.holds(project.root, _module(start))
 
 
-def build(planned: Plan, report: Callable[[str], None] = lambda _: None) -> Built:
+def build(planned: BuildPlan, report: Callable[[str], None] = lambda _: None) -> Built:
     """Carry out a plan. The target is what it was before, or the whole new release.
 
     `report` is told each thing that takes time. Raises an UnderwayError for whatever stops it; nothing is left behind then.
@@ -167,23 +170,23 @@ def build(planned: Plan, report: Callable[[str], None] = lambda _: None) -> Buil
         raise BuildError(_disk_problem(error, planned.target)) from error
 
 
-def _build(planned: Plan, place: Path, kept: Cache, report: Callable[[str], None]) -> Built:
+def _build(planned: BuildPlan, place: Path, kept: Cache, report: Callable[[str], None]) -> Built:
     chosen, interpreter = planned.definition, planned.interpreter
     environment = markers(interpreter)
-    finisher = finished.finisher(kept, interpreter, chosen.options["strip"], place)
+    finisher = compiled_apps.finisher(kept, interpreter, chosen.options["strip"], place)
     out = _written(planned)
 
-    def meanwhile(found: Iterable[Entry]) -> None:
-        finisher.prepare(found, place / finished.READY)
+    def meanwhile(found: Iterable[TreeEntry]) -> None:
+        finisher.prepare(found, place / compiled_apps.READY)
         if planned.included:
             strip = chosen.options["strip"] is not False
-            copied.finished(kept, interpreter, strip).prepare(place / finished.READY)
+            copied.finished(kept, interpreter, strip).prepare(place / compiled_apps.READY)
 
     prefer = chosen.options["prefer"]
     staged = make_stage(planned.lock, place / "stage", environment, finisher, prefer, report, out, meanwhile)
     release = release_of(planned, staged, starts_of(planned, staged), place / planned.target.name)
     built = {application_name(package.name) for package in planned.lock.packages if package.kind == "sdist"}
-    homes = outcomes.by_contents(release.applications, outcomes.homes(release.applications), built)
+    homes = cached_steps.by_contents(release.applications, cached_steps.homes(release.applications), built)
     release = replace(
         release,
         applications={
@@ -209,7 +212,7 @@ def _build(planned: Plan, place: Path, kept: Cache, report: Callable[[str], None
     return Built(final, sealed.release_id, published, tuple(notes))
 
 
-def _written(planned: Plan) -> list[Path]:
+def _written(planned: BuildPlan) -> list[Path]:
     """What builds of this release write, which is no source of it though it may be below the project."""
     target = planned.target
     archives = target.parent.glob(f"{glob.escape(planned.definition.name)}-*.tar.*")
@@ -217,7 +220,7 @@ def _written(planned: Plan) -> list[Path]:
 
 
 def release_of(
-    planned: Plan, staged: Mapping[str, Application], starts: Mapping[str, Mapping[str, Any]], path: Path
+    planned: BuildPlan, staged: Mapping[str, Application], starts: Mapping[str, Mapping[str, Any]], path: Path
 ) -> Release:
     """The release as a value, to be assembled at `path`: what was planned, with what is installed and what starts it.
 
@@ -253,7 +256,7 @@ def release_of(
     )
 
 
-def _options(planned: Plan) -> dict[str, Any]:
+def _options(planned: BuildPlan) -> dict[str, Any]:
     """The options as steps see them: paths are absolute."""
     chosen = planned.definition
     options = dict(chosen.options)
@@ -270,7 +273,7 @@ def _options(planned: Plan) -> dict[str, Any]:
     }
 
 
-def _artefacts(planned: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
+def _artefacts(planned: BuildPlan) -> Iterator[tuple[str, dict[str, Any]]]:
     """Of each application that is downloaded: where from, and what pins it."""
     for package in planned.lock.packages:
         entry = package.entry
@@ -284,7 +287,7 @@ def _artefacts(planned: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def starts_of(
-    planned: Plan,
+    planned: BuildPlan,
     applications: Mapping[str, Application],
     owner: Callable[[Mapping[str, Application], str], str] = owner_of,
 ) -> dict[str, Mapping[str, Any]]:
@@ -359,7 +362,7 @@ def _members(chosen: Definition) -> list[str]:
     return [name for name in workspace_members(chosen.project.root) if application_name(name) in listed]
 
 
-def _own(planned: Plan) -> list[str]:
+def _own(planned: BuildPlan) -> list[str]:
     """The applications that the release is made of."""
     return [package.name for package in planned.lock.packages if package.project == planned.definition.project.root]
 

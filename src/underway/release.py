@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from underway_runtime.release.bootscript import Mode
+from underway_runtime.release.boot_script import Mode
 from underway_runtime.release.directory import application_directory
 
 Step: TypeAlias = "Callable[[Release], Release]"
@@ -35,7 +35,7 @@ class Application:
     modules: tuple[str, ...] = ()
     """Dotted names of the modules to import before the start when code is preloaded; of what starts only."""
     start: Mapping[str, Any] | None = None
-    """What starts it, in the form of ``underway_runtime.release.bootscript.Load``; None for a library."""
+    """What starts it, in the form of ``underway_runtime.release.boot_script.Load``; None for a library."""
     local: bool = False
     """Built from source in this project or workspace, not downloaded."""
     home: str = ""
@@ -122,7 +122,7 @@ def _is_provider(value: Any) -> bool:
 
 
 def _is_boot_scripts(value: Any) -> bool:
-    from underway_runtime.release.bootscript import MODES
+    from underway_runtime.release.boot_script import MODES
 
     return isinstance(value, Mapping) and all(
         isinstance(name, str)

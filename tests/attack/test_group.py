@@ -12,7 +12,7 @@ GROUP, GID = "daemon", 1
 ASK = f"""
 import glob, json, os, sys
 sys.path.insert(0, glob.glob("{PLACE}/hello/lib/underway_runtime-*")[0])
-from underway_runtime.node.control.client import Place, connect
+from underway_runtime.control.client.client import Place, connect
 from underway_runtime.release.errors import UnderwayError
 place = Place({{"RELEASE_ROOT": "{PLACE}/hello", "RELEASE_NAME": "hello", "RELEASE_VSN": "1"}})
 for request in json.loads(sys.argv[1]):

@@ -46,7 +46,7 @@ FAKE_NODE = f"""
 import fcntl, glob, json, os, socket, sys
 os.chdir("{PLACE}/hello/var")
 sys.path.insert(0, glob.glob("{PLACE}/hello/lib/underway_runtime-*")[0])
-from underway_runtime.node.control import frames, handshake
+from underway_runtime.control import frames, handshake
 os.makedirs("run", exist_ok=True)
 with open("COOKIE", "w") as file:
     os.fchmod(file.fileno(), 0o600)

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from underway.steps import elf
+from underway.steps.binaries import elf
 
 USER = 54321
 RELEASE = Path("/srv/release")

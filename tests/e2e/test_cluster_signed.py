@@ -11,7 +11,8 @@ from hosts import Network, network
 from projects import build, write_project
 from test_cluster_copy import TOOL, copied, deploy, pytestmark, there
 from test_signature import make_key, public
-from underway_runtime.release import archive, manifest, signature
+from underway_runtime.release import manifest
+from underway_runtime.release.archives import archive, signature
 from underway_runtime.release.manifest import Manifest
 
 __all__ = ["pytestmark"]

@@ -18,7 +18,7 @@ from uv import find_uv_bin
 from node_helpers import eventually, read_until
 from projects import ENVIRONMENT, UNDERWAY, build, free_port, get, run, started, underway
 from underway.errors import BuildError, ProjectError
-from underway.projects import make
+from underway.project.new import make
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

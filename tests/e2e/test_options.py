@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from projects import build, free_port, get, run, started, underway, uv, write_project
-from underway_runtime.release import archive
+from underway_runtime.release.archives import archive
 
 pytestmark = pytest.mark.e2e
 

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .application import Application, Down
+    from .configuration.config import config, env
     from .loops import looping
-    from .node.config import config, env
 
 __all__ = ["Application", "Down", "__version__", "config", "env", "looping"]
 
@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 _PLACES = {
     "Application": ".application",
     "Down": ".application",
-    "config": ".node.config",
-    "env": ".node.config",
+    "config": ".configuration.config",
+    "env": ".configuration.config",
     "looping": ".loops",
 }
 

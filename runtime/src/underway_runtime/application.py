@@ -42,7 +42,7 @@ class Application:
 
         Return when others may rely on it. Returns None, or an ``asyncio.Task`` (or any future) that is done when the
         application ends by itself; with its end the application ends, normally or, where it has an exception, as
-        failed. What the mode makes of that is in ``underway_runtime.node.applications``. To raise means that the
+        failed. What the mode makes of that is in ``underway_runtime.apps.controller``. To raise means that the
         application could not start: the boot ends, what had started is stopped, and the exception is shown.
         """
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
-from .release import plain
+from .release import plain_values
 from .release.errors import UnderwayError, listing
 from .release.instructions import (
     ApplicationLoad,
@@ -320,7 +320,7 @@ def _to_json(step: Step) -> dict[str, Any]:
     for each in rest:
         value = getattr(step, each.name)
         if isinstance(value, Advanced):
-            value = {"advanced": plain.encode(value.extra)}
+            value = {"advanced": plain_values.encode(value.extra)}
         document[each.name] = list(value) if isinstance(value, tuple) else value
     return document
 
@@ -351,7 +351,7 @@ def _change(value: Any) -> Any:
         case "soft" | "supervisor":
             return value
         case {"advanced": extra}:
-            return Advanced(plain.decode(extra))
+            return Advanced(plain_values.decode(extra))
     raise ValueError(f"a change is soft, supervisor or Advanced(extra), not {value!r}")
 
 

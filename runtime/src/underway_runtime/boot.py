@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .node import collector
-from .node.stack import with_room
+from .process import garbage_collector
+from .process.interpreter_stack import with_room
 from .release import standard
 
 
@@ -14,7 +14,7 @@ def main() -> int:
     """Do what the command line asks for; the exit status of the process."""
     standard.fill()
     if sys.argv[1:2] == ["node"]:
-        collector.postpone()
+        garbage_collector.postpone()
     return with_room(_run)()
 
 
@@ -32,9 +32,9 @@ def _run() -> int:
 
             return releases.run(sys.argv[1:], os.environ)
         if sys.argv[1:2] == ["scratch"] and sys.argv[3:4] and sys.argv[3].isdecimal():  # by `check`
-            from .upgrade import scratch
+            from .upgrade.preflight import trial_boot
 
-            return scratch.run(sys.argv[2:], os.environ)
+            return trial_boot.run(sys.argv[2:], os.environ)
         return commands.run(sys.argv[1:], os.environ, _change)
     except UnderwayError as error:
         print(f"error: {display.many_lines(error)}", file=sys.stderr)
@@ -45,7 +45,7 @@ def _run() -> int:
 
 def _change(step: Any) -> Any:
     """What makes a running node another version; imported when one is installed."""
-    from .upgrade.live import change
+    from .upgrade.hot import change
 
     return change.to(step)
 

@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from .node.config import Values, merge, not_plain
-from .node.origins import names_secret, note, note_variable
+from .configuration.config import Values, merge, not_plain
+from .configuration.provenance import names_secret, note, note_variable
 from .release.errors import ConfigError, listing
 
 __all__ = ["Environment", "Json", "Provider", "PythonFile", "Secrets", "Toml", "note"]
@@ -48,7 +48,7 @@ class PythonFile:
         return _file(argument)
 
     def load(self, values: Values, argument: Any) -> Values:
-        from .node.evaluation import evaluate
+        from .configuration.config_file import evaluate
 
         place = _place(argument)
         return values if place is None else merge(values, evaluate(place, os.environ))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from underway_runtime.release import delta as deltas
-from underway_runtime.release import signature
+from underway_runtime.release.archives import delta as deltas
+from underway_runtime.release.archives import signature
 
 from ..errors import BuildError
-from ..upgrade.releases import open_release
+from ..planner.releases import open_release
 from .deployments import deployments
 
 _FILE = click.Path(path_type=Path, exists=True)

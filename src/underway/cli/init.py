@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import BuildError, listing
-from ..project import definition, read, release_names
+from ..project.project import definition, read, release_names
 from ..steps.boot import USER_TEMPLATES, shipped_template
 
 

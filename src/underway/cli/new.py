@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import BuildError
-from ..projects import TEMPLATES, make
+from ..project.new import TEMPLATES, make
 
 
 @click.command(short_help="Make a new project that can be released at once.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ..build import Built, Plan, build, plan
+from ..build import BuildPlan, Built, build, plan
 from ..errors import BuildError
 from .deployments import deployments
 
@@ -83,7 +83,7 @@ def _reporting(quiet: bool) -> Iterator[Callable[[str], None]]:
             yield status.update
 
 
-def _ask_to_overwrite(planned: Plan, as_json: bool) -> Plan:
+def _ask_to_overwrite(planned: BuildPlan, as_json: bool) -> BuildPlan:
     """On a terminal ask before a version is replaced, as Mix does; elsewhere the flag decides."""
     if planned.overwrites and not planned.overwrite:
         question = f"Release {planned.definition.name}-{planned.version} is already at {planned.target}. Overwrite?"
@@ -96,7 +96,7 @@ def _ask_to_overwrite(planned: Plan, as_json: bool) -> Plan:
     return planned
 
 
-def _show_plan(planned: Plan, as_json: bool) -> None:
+def _show_plan(planned: BuildPlan, as_json: bool) -> None:
     summary = planned.summary()
     if as_json:
         click.echo(json.dumps(summary, indent=1))

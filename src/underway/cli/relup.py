@@ -10,12 +10,12 @@ import click
 
 from underway_runtime.release import relup as relups
 from underway_runtime.release.errors import UsageError
-from underway_runtime.release.files import replace
+from underway_runtime.release.filesystem.atomic_files import replace
 
 from ..errors import BuildError, PlanRefused
-from ..upgrade import report
-from ..upgrade.plan import plan
-from ..upgrade.releases import open_release
+from ..planner import report
+from ..planner.plan import plan
+from ..planner.releases import open_release
 
 _RELEASE = click.Path(path_type=Path, exists=True)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from ..development import prepare
-from ..reloading import run_and_reload
+from ..dev.development import prepare
+from ..dev.reloading import run_and_reload
 
 
 @click.command(short_help="Run the project from its virtual environment.")

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from underway_runtime.release import archive, delta, signature
 from underway_runtime.release import verify as trees
+from underway_runtime.release.archives import archive, delta, signature
 from underway_runtime.release.errors import UsageError
 
 _FILE = click.Path(path_type=Path)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from underway_runtime.release.directory import ReleaseDirectory
 
-from .. import cache
 from ..release import Release
-from . import boot, configuration, hostpaths, interpreter, libraries, outcomes, sbom
+from ..toolchain import cache
+from . import boot, cached_steps, configuration, interpreter, libraries, path_leaks, sbom
 from .manifest import draft, list_files
 from .overlays import copy_overlays
 
@@ -30,8 +30,8 @@ def assemble(release: Release) -> Release:
     for name in release.applications:
         placed |= libraries.place_app(release, name) or {}
     with cache.here(release.path.parent / "cache", os.environ) as kept:
-        placed |= outcomes.copy_time_zones(release, kept)
-        placed |= outcomes.close(release, placed, kept)
+        placed |= cached_steps.copy_time_zones(release, kept)
+        placed |= cached_steps.close(release, placed, kept)
     libraries.compile_applications(release)
     libraries.write_code_index(release)
 
@@ -54,6 +54,6 @@ def assemble(release: Release) -> Release:
     sbom.write_sbom(release, placed)
 
     files = [path for path in list_files(release.path) if path not in before]
-    hostpaths.check_paths(release, [path for path in files if path not in placed or path.endswith(".pth")])
+    path_leaks.check_paths(release, [path for path in files if path not in placed or path.endswith(".pth")])
     draft(release, files, placed)
     return copy_overlays(release, [Path(path) for path in release.options.get("overlays", ())])

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from underway_runtime.release import bootscript, command_table
-from underway_runtime.release.bootscript import STARTING_MODES, CodePath, Load, Mode, PrimLoad, Progress, Start
+from underway_runtime.release import boot_script, command_table
+from underway_runtime.release.boot_script import STARTING_MODES, CodePath, Load, Mode, PrimLoad, Progress, Start
 from underway_runtime.release.directory import ReleaseDirectory
 
 from ..errors import BuildError, listing
@@ -48,7 +48,7 @@ def make_boot_script(
     directories = dict.fromkeys(f"$RELEASE_LIB/{_directory(release, name)}" for name in names)
     loaded = [name for name, mode in modes if mode != "none"]
     starting = [(name, mode) for name, mode in modes if mode in STARTING_MODES]
-    script = bootscript.BootScript(
+    script = boot_script.BootScript(
         name=path.name,
         release=release.name,
         version=release.version,
@@ -66,7 +66,7 @@ def make_boot_script(
             Progress("started"),
         ),
     )
-    path.with_name(f"{path.name}.script").write_text(bootscript.dump(script), encoding="utf-8")
+    path.with_name(f"{path.name}.script").write_text(boot_script.dump(script), encoding="utf-8")
     rel = path.with_name(f"{path.name}.rel")
     rel.write_text(_rel_text(release, modes), encoding="utf-8")
     return rel

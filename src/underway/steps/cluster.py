@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from underway_runtime.node.config import MISSING, lookup
+from underway_runtime.configuration.config import MISSING, lookup
 from underway_runtime.release.directory import ReleaseDirectory
 
 from ..errors import StepError, listing

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from underway_runtime.node.config import FORMAT, MISSING, Values, lookup
+from underway_runtime.configuration.config import FORMAT, MISSING, Values, lookup
 from underway_runtime.release import server_options
 from underway_runtime.release.directory import ReleaseDirectory
 from underway_runtime.release.errors import listing
 
-from ..applications import owner_of
 from ..errors import ProjectError
+from ..packages.applications import owner_of
 from ..release import Release
 
 RUNTIME_FILE = "underway_runtime.providers:PythonFile"
@@ -32,7 +32,7 @@ class Evaluated:
 
     values: Values = field(default_factory=dict)
     origins: Mapping[str, Any] = field(default_factory=dict)
-    """Where each value was set, as ``underway_runtime.node.origins`` has it; empty when nothing was."""
+    """Where each value was set, as ``underway_runtime.configuration.provenance`` has it; empty when nothing was."""
     compile_env: Sequence[Any] = ()
     """What build-time code has read of it: path, whether it was there, value."""
 
@@ -165,7 +165,7 @@ def _in_release(release: Release, question: Mapping[str, Any]) -> dict[str, Any]
     python = ReleaseDirectory(release.path).version(release.version).python
     try:
         done = subprocess.run(
-            [python, "-I", "-B", "-m", "underway_runtime.node.buildtime"],
+            [python, "-I", "-B", "-m", "underway_runtime.configuration.build_time"],
             input=json.dumps(question),
             capture_output=True,
             text=True,

@@ -29,14 +29,15 @@ from typing import Any
 
 from underway_runtime.release.directory import ReleaseDirectory, minor
 
-from .. import cache
-from ..cache import Cache
 from ..errors import BuildError, listing
-from ..interpreters import Interpreter, describe
 from ..release import Release
-from ..trees import Entry, File
-from . import bytecode, elf
-from .finished import READY
+from ..toolchain import cache
+from ..toolchain.cache import Cache
+from ..toolchain.cached_tree import File, TreeEntry
+from ..toolchain.interpreters import Interpreter, describe
+from . import bytecode
+from .binaries import elf
+from .compiled_apps import READY
 
 log = logging.getLogger("underway")
 
@@ -63,7 +64,7 @@ ZONES = "share/zoneinfo"
 TZPATH = "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo"
 """Where Python looks for them by default."""
 
-_AUTHORITIES = Path(__file__).with_name("authorities.py")
+_AUTHORITIES = Path(__file__).with_name("ca_bundle.py")
 
 UNWINDER = "libgcc_s.so.1"
 
@@ -102,7 +103,7 @@ def place_interpreter(release: Release) -> dict[str, File] | None:
     return {f"{target.name}/{path}": file for path, file in files.items()}
 
 
-def finished(kept: Cache, source: Interpreter, strip: bool) -> Entry:
+def finished(kept: Cache, source: Interpreter, strip: bool) -> TreeEntry:
     """The copy of an interpreter in the cache, made where there is none."""
     forbidden = [] if str(source.base_prefix) in SYSTEM_PREFIXES else [source.base_prefix]
     return kept.get("interpreters", _key(source, strip), lambda tree: _make(source, tree, strip), forbidden)

@@ -20,12 +20,13 @@ from packaging.utils import canonicalize_name
 
 from underway_runtime.release.directory import ReleaseDirectory, minor
 
-from .. import records
 from ..errors import BuildError, listing
+from ..packages import wheel_record
 from ..release import Application, Release
-from ..trees import File, make_directory
-from . import finished, modules, scripts, stripping
-from .importable import importable
+from ..toolchain.cached_tree import File, make_directory
+from . import compiled_apps, modules, scripts
+from .binaries import strip as stripping
+from .import_index import importable
 
 INDEX_FORMAT = 1
 
@@ -46,14 +47,14 @@ def place_app(release: Release, name: str) -> dict[str, File] | None:
     target = ReleaseDirectory(release.path).lib / application.directory
     if target.exists() and not application.home:  # others have put theirs into a shared one
         shutil.rmtree(target)
-    if (entry := finished.entry_of(application)) is None:
+    if (entry := compiled_apps.entry_of(application)) is None:
         copied = copy_code(release, name, target)
         if copied:
             _copy_beside(release, application)
         return {} if copied else None
-    own, beside = finished.parts(entry)
+    own, beside = compiled_apps.parts(entry)
     _check_beside(release, application, beside)
-    ready = release.path.parent / finished.READY
+    ready = release.path.parent / compiled_apps.READY
     known = _below(target.relative_to(release.path), entry.place(target, own, entry.facts["home"], ready))
     return known | _below(release.version_path.relative_to(release.path), entry.place(release.version_path, beside))
 
@@ -67,11 +68,11 @@ def copy_code(release: Release, name: str, target: Path) -> bool:
     application = _application(release, name)
     if not application.dist_info:
         return False
-    entries = records.read(application.source, application.dist_info)
+    entries = wheel_record.read(application.source, application.dist_info)
     files = [entry.path for entry in entries if not entry.beside]
     for file in files:
         _place(application.source / file, target / file)
-    records.write(target, application.dist_info, files)
+    wheel_record.write(target, application.dist_info, files)
     stripping.strip(target, release.options.get("strip", True), [target / file for file in files])
     return True
 
@@ -88,12 +89,12 @@ def compile_applications(release: Release) -> None:
     files = sorted(
         path.relative_to(release.path).as_posix()
         for application in release.applications.values()
-        if finished.entry_of(application) is None
+        if compiled_apps.entry_of(application) is None
         for path in (lib / application.directory).rglob("*.py")
         if path.is_file()
     )
     docstrings = not (isinstance(strip, Mapping) and strip.get("docstrings"))
-    finished.compile_modules(_compiler(release), release.path, files, docstrings)
+    compiled_apps.compile_modules(_compiler(release), release.path, files, docstrings)
 
 
 def write_code_index(release: Release) -> None:
@@ -121,7 +122,7 @@ def code_index(release: Release) -> dict[str, Any]:
         if not (lib / home).is_dir():
             continue
         distributions[canonicalize_name(application.name)] = f"{home}/{application.dist_info}"
-        entry = finished.entry_of(application)
+        entry = compiled_apps.entry_of(application)
         found = importable(lib / home) if entry is None else entry.facts["importable"]
         for names, into in ((found["top"], top), (found["packages"], packages)):
             for name, rank in names:
@@ -148,9 +149,9 @@ def _below(directory: Path, files: Mapping[str, File]) -> dict[str, File]:
 
 def _copy_beside(release: Release, application: Application) -> None:
     """Copy what a wheel put into the prefix, each file to the same place under ``releases/V``."""
-    prefix = application.source.parents[records.DEPTH - 1]
+    prefix = application.source.parents[wheel_record.DEPTH - 1]
     home = application.source.relative_to(prefix)
-    entries = records.read(application.source, application.dist_info)
+    entries = wheel_record.read(application.source, application.dist_info)
     paths = [os.path.normpath(home / entry.path) for entry in entries if entry.beside]
     _check_beside(release, application, paths)
     for path in paths:
@@ -210,7 +211,7 @@ def _compiler(release: Release) -> Path:
     root = ReleaseDirectory(release.path).interpreter(release.interpreter_version)
     python = root / "bin" / f"python{minor(release.interpreter_version)}"
     sources = [application.source for application in release.applications.values()]
-    return python if python.exists() or not sources else sources[0].parents[records.DEPTH - 1] / "bin/python"
+    return python if python.exists() or not sources else sources[0].parents[wheel_record.DEPTH - 1] / "bin/python"
 
 
 def _places(found: Iterable[tuple[int, str]]) -> list[str]:

@@ -13,7 +13,7 @@ from underway_runtime.release.directory import ReleaseDirectory
 
 from ..errors import StepError, listing
 from ..release import Release
-from ..trees import File
+from ..toolchain.cached_tree import File
 from .upgrade import without_stale_relup
 
 
@@ -66,7 +66,7 @@ def seal(release: Release) -> manifest.Manifest:
     return sealed
 
 
-def _survey(root: str, paths: Iterable[str], placed: Mapping[str, list[Any]]) -> dict[str, manifest.Entry]:
+def _survey(root: str, paths: Iterable[str], placed: Mapping[str, list[Any]]) -> dict[str, manifest.ManifestEntry]:
     """The entries of those of `paths` that are there; what is as it was placed is not read."""
     entries, unknown, shared = {}, [], []
     for path in paths:
@@ -75,7 +75,7 @@ def _survey(root: str, paths: Iterable[str], placed: Mapping[str, list[Any]]) ->
         except FileNotFoundError:
             continue
         if path in placed and (known := File(*placed[path])).is_still(status):
-            entries[path] = manifest.Entry(known.sha256, known.size, known.executable)
+            entries[path] = manifest.ManifestEntry(known.sha256, known.size, known.executable)
         else:
             unknown.append(path)
             if path in placed and status.st_nlink > 1:

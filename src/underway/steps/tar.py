@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from underway_runtime.release import archive, layout, manifest, signature
+from underway_runtime.release import manifest
+from underway_runtime.release.archives import archive, signature, tar_layout
 from underway_runtime.release.directory import ReleaseDirectory
 
 from ..release import Release
@@ -19,7 +20,7 @@ def tar(release: Release) -> Release:
     ArchiveRefused for what no node would unpack, and OSError when it can't be written.
     """
     sealed = manifest.read(ReleaseDirectory(release.path).version(release.version).manifest)
-    archive.write(archive_path(release), release.path, sealed, layout.source_date(os.environ))
+    archive.write(archive_path(release), release.path, sealed, tar_layout.source_date(os.environ))
     if key := release.options.get("sign-key"):
         signature.sign(archive_path(release), sealed, Path(key))
     return release

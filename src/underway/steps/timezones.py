@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..release import Release
-from ..trees import make_directory
+from ..toolchain.cached_tree import make_directory
 from .interpreter import TZPATH, ZONES
 
 log = logging.getLogger("underway")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from underway_runtime.release import manifest, relup
-from underway_runtime.release.bootscript import Mode
+from underway_runtime.release.boot_script import Mode
 from underway_runtime.release.directory import ReleaseDirectory, VersionDirectory
 from underway_runtime.release.errors import DamagedRelease
 

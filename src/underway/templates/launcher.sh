@@ -223,7 +223,7 @@ esac
 # What Python or its library reads though it is isolated (-I), and what would break those of our children that are not.
 unset PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONEXECUTABLE __PYVENV_LAUNCHER__
 unset _PYTHON_PROJECT_BASE _PYTHON_HOST_PLATFORM _PYTHON_SYSCONFIGDATA_NAME _PYTHON_SYSCONFIGDATA_PATH
-control=$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/node/control/__main__.py
+control=$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/control/client/__main__.py
 case $role in
   keeper)
     if [ "$*" = 'daemon --shell' ]; then

@@ -93,7 +93,7 @@ async def local() -> AsyncIterator[None]:
     """A cluster of this process alone, as in local mode: for tests and scripts of an application, outside of a release."""
     import tempfile
 
-    from ..node.own import Cluster as Section
+    from ..configuration.runtime_schema import Cluster as Section
     from .application import Cluster
 
     with tempfile.TemporaryDirectory(prefix="underway-cluster-") as directory:

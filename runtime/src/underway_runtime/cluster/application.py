@@ -40,18 +40,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import cluster
 from ..application import Application
-from ..node import cookie
-from ..node.applications import describe
-from ..node.config import config, switch
-from ..node.logs import log
-from ..node.own import Cluster as Section
-from ..node.settings import START_TIMEOUT, STOP_TIMEOUT, from_environ
-from ..release import files, ledger
+from ..apps.controller import describe
+from ..configuration.config import config, switch
+from ..configuration.runtime_schema import Cluster as Section
+from ..control import cookie
+from ..process.log import log
+from ..process.settings import START_TIMEOUT, STOP_TIMEOUT, from_environ
+from ..release import ledger
 from ..release.errors import BootError, ConfigError, PeerLost, listing
-from . import admission, place
-from .admission import Credentials
+from ..release.filesystem import atomic_files
+from . import addresses, peer_auth
 from .expression import evaluate
 from .members import BEAT, SILENT, Event, Members
+from .peer_auth import Credentials
 
 if TYPE_CHECKING:
     from .engine import Backend, Work
@@ -126,7 +127,7 @@ class Cluster(Application):
         if self.mode == "master":
             settings = from_environ(os.environ)
             version = version or ledger.boots(settings.directory, settings.var)
-            wanted = place.release(settings, version)
+            wanted = addresses.release(settings, version)
             releases = {each.name: self._master.releases.get(each.name) or wanted for each in self.members.all()}
             if others := sorted(name for name, release in releases.items() if release != wanted):
                 raise BootError(
@@ -203,8 +204,8 @@ class Cluster(Application):
         await self._open_work(master.scheduler.address, worker=worker)
 
     async def _start_master(self) -> None:
-        host, port = place.listen(self._section.listen or "127.0.0.1:8786")
-        backend = self._backend(host, port, place.joined(host, port))
+        host, port = addresses.listen(self._section.listen or "127.0.0.1:8786")
+        backend = self._backend(host, port, addresses.joined(host, port))
         security = backend.open()
         where = {"protocol": self._engine.SCHEME, "host": host, "port": port, "security": security}
         master = self._master = await self._open_master(**where)
@@ -245,9 +246,9 @@ class Cluster(Application):
             await self._joined.leave(patience)
 
     async def _start_worker(self) -> None:
-        host, port = place.listen(self._section.listen or "127.0.0.1:0", any_port=True)
+        host, port = addresses.listen(self._section.listen or "127.0.0.1:0", any_port=True)
         assert self._section.master is not None
-        place.refuse_out_of_reach(host, self._section.master)
+        addresses.refuse_out_of_reach(host, self._section.master)
         backend = self._backend(host, port, self._section.master)
         self._spawn(self._join(backend, host, port))
         self._spawn(self._refresh(backend))
@@ -324,14 +325,14 @@ class Cluster(Application):
         told, credentials, taken = 0.0, backend.credentials, ""
         while credentials is not None:
             try:
-                now = admission.digest(credentials.directory)
+                now = peer_auth.digest(credentials.directory)
                 if credentials.refresh_revoked():
                     log(f"cluster: removed hosts are {', '.join(credentials.revoked) or 'none'}")
                     backend.cut()
                 if credentials.refresh():
                     log("cluster: the certificate was renewed")
                 if taken != now:
-                    files.replace(from_environ(os.environ).tmp.certificate, f"{now}\n", 0o644)
+                    atomic_files.replace(from_environ(os.environ).tmp.certificate, f"{now}\n", 0o644)
                     taken = now
             except (OSError, ConfigError) as error:
                 log(f"cluster: what is in {credentials.directory} can't be used, the old goes on: {error}")
@@ -345,16 +346,16 @@ class Cluster(Application):
         section = self._section
         credentials = None
         if section.certificates is None:
-            place.refuse_plain(host, master)
+            addresses.refuse_plain(host, master)
             runs_code = switch("rpc") or switch("remote")
-            place.refuse_shared(config.get("underway_runtime", "control_group", None), runs_code)
+            addresses.refuse_shared(config.get("underway_runtime", "control_group", None), runs_code)
         else:
             credentials = Credentials(Path(section.certificates).expanduser())
             if (role := credentials.role) != section.mode:
                 raise ConfigError(
                     f"the certificate in {section.certificates} is for a {role}, and this is a {section.mode}"
                 )
-        place.refuse_taken(host, port)
+        addresses.refuse_taken(host, port)
         backend: Backend = self._engine.Backend(self._facts, host, master, credentials, self.members, cookie.held())
         return backend
 
@@ -362,7 +363,10 @@ class Cluster(Application):
         """What this node says of itself now: it may have become another version since."""
         settings = from_environ(os.environ)
         if self._said is None or self._said[0] != settings.version:
-            self._said = settings.version, place.facts(settings, self.node, self._section.mode, self._engine.VERSION)
+            self._said = (
+                settings.version,
+                addresses.facts(settings, self.node, self._section.mode, self._engine.VERSION),
+            )
         return self._said[1]
 
     def _spawn(self, work: Any) -> None:

@@ -23,11 +23,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..release import directories, openat
 from ..release.errors import ConfigError
-from ..release.files import replace
+from ..release.filesystem import directories, openat
+from ..release.filesystem.atomic_files import replace
 from . import revocation
-from .admission import CA, CERTIFICATE, KEY, ROLE, ROLES
+from .peer_auth import CA, CERTIFICATE, KEY, ROLE, ROLES
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -12,17 +12,18 @@ from dataclasses import replace
 from typing import Any
 
 from ..release.errors import UnderwayError, listing
-from . import admission, commands, receiving, revocation
+from . import cli, peer_auth, revocation
 from .answers import Answer
-from .hosts import Host, address
-from .looking import ask
-from .plan import Look, OnlyPart, Plan, everywhere, failures, named, on, own_node
-from .preflight import Facts
+from .deploy import receive
+from .deploy.plan import DeployPlan, Look, OnlyPart, everywhere, failures, named, on, own_node
+from .deploy.preflight import Facts
+from .deploy.ssh import Ssh
+from .deploy.survey import ask
+from .inventory import Host, address
 from .reached import addresses, believed
-from .transport import Ssh
 
 
-def certify(plan: Plan, ssh: Ssh, facts: Look, listen: str) -> None:
+def certify(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str) -> None:
     """Give every node a certificate of this cluster's authority, whose key stays here. Raises OnlyPart.
 
     The key of a node is made where it runs, and stays there.
@@ -39,7 +40,7 @@ def certify(plan: Plan, ssh: Ssh, facts: Look, listen: str) -> None:
         _give_here(plan, [address(listen)[0].strip("[]"), socket.gethostname()])
 
 
-def renew(plan: Plan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any]:
+def renew(plan: DeployPlan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any]:
     """Give every node a new certificate and the list of removed hosts, to which `gone` are added; those that run take both up. Who was
     removed before gets none: a deploy takes a host back.
 
@@ -72,9 +73,9 @@ def renew(plan: Plan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any]:
     problems += named(failures(everywhere(plan, ssh, facts, _giving(plan, ssh, facts))))
     try:
         own = plan.var.cluster_node(own_node(plan)).certificates
-        if plan.master is None and (own / admission.CERTIFICATE).exists() and not plan.dry_run:
+        if plan.master is None and (own / peer_auth.CERTIFICATE).exists() and not plan.dry_run:
             _give_here(plan, certificates.hosts_in(own))
-            receiving.taken_up(plan.var, own_node(plan), plan.here.name)
+            receive.taken_up(plan.var, own_node(plan), plan.here.name)
     except UnderwayError as error:
         problems.append(f"here: {error}")
     if problems:
@@ -84,7 +85,7 @@ def renew(plan: Plan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any]:
     return {"renewed": [plan.node(host) for host in facts], "removed": removed}
 
 
-def _removed(plan: Plan, ssh: Ssh, gone: Sequence[str]) -> list[str]:
+def _removed(plan: DeployPlan, ssh: Ssh, gone: Sequence[str]) -> list[str]:
     """Put hosts on the list, by each of their names: also those whose certificates are older than the notes on what is in them."""
     authority, known = plan.var.authority, revocation.issued(plan.var.authority)
     for host in plan.hosts:
@@ -96,7 +97,7 @@ def _removed(plan: Plan, ssh: Ssh, gone: Sequence[str]) -> list[str]:
     return revocation.remove(authority, gone)
 
 
-def _giving(plan: Plan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]:
+def _giving(plan: DeployPlan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]:
     """What gives one host its certificate and the list."""
     from . import certificates
 
@@ -107,24 +108,24 @@ def _giving(plan: Plan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]:
 
     def give(host: Host) -> Answer:
         there, node = plan.there(facts[host]), plan.node(host)
-        asked = on(plan, ssh, host, commands.request(there, node, names[host][0]))
+        asked = on(plan, ssh, host, cli.request(there, node, names[host][0]))
         if asked.status or plan.dry_run:
             return asked
         leaf = certificates.sign(authority, asked.output.encode(), hosts=names[host], role=host.role)
-        parts = leaf.strip(), (authority / admission.CA).read_bytes().strip(), _list(authority).encode()
-        return on(plan, ssh, host, commands.certify(there, node), feed=b"\n\n".join(parts))
+        parts = leaf.strip(), (authority / peer_auth.CA).read_bytes().strip(), _list(authority).encode()
+        return on(plan, ssh, host, cli.certify(there, node), feed=b"\n\n".join(parts))
 
     return give
 
 
-def _give_here(plan: Plan, hosts: Sequence[str]) -> None:
+def _give_here(plan: DeployPlan, hosts: Sequence[str]) -> None:
     """The same for the master on this machine."""
     from . import certificates
 
     authority, own = plan.var.authority, plan.var.cluster_node(own_node(plan)).certificates
     revocation.remember(authority, {hosts[0]: hosts})
     leaf = certificates.sign(authority, certificates.request(own, hosts[0]), hosts=hosts, role="master")
-    certificates.install(own, leaf, (authority / admission.CA).read_bytes(), _list(authority))
+    certificates.install(own, leaf, (authority / peer_auth.CA).read_bytes(), _list(authority))
 
 
 def _list(authority: Any) -> str:
@@ -136,7 +137,7 @@ def _names(host: Host, facts: Facts, ssh: Ssh) -> list[str]:
     return [*dict.fromkeys(name for name in (host.host.strip("[]"), ssh.dials(host), facts.address) if name)]
 
 
-def _with_release(plan: Plan, facts: Facts) -> Facts:
+def _with_release(plan: DeployPlan, facts: Facts) -> Facts:
     if facts.releases.get(plan.here.version) != plan.manifest.release_id:
         raise ValueError(
             f"{plan.here.name}-{plan.here.version} of here is not there; `deploy --copy-only` brings it, and starts nothing"

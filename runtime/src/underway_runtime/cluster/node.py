@@ -8,11 +8,11 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..node.settings import Settings
-from ..release import directories
+from ..process.settings import Settings
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError, UsageError
-from . import hosts
+from ..release.filesystem import directories
+from . import inventory
 
 MODES = ("local", "master", "worker")
 
@@ -50,7 +50,7 @@ def name_of(wanted: Wanted, environ: Mapping[str, str], release: str) -> str:
     own, _, host = given.partition("@")
     host = host or socket.gethostname()
     try:
-        hosts.host(f"{own}@{host}")
+        inventory.host(f"{own}@{host}")
     except ValueError as error:
         raise UsageError(f"{given!r} names no node: {error}") from None
     return f"{own}@{host}"

@@ -10,9 +10,9 @@ import socket
 from contextlib import suppress
 from dataclasses import replace
 
-from .hosts import Host
-from .preflight import Facts
-from .transport import Ssh
+from .deploy.preflight import Facts
+from .deploy.ssh import Ssh
+from .inventory import Host
 
 
 def believed(facts: Facts, host: Host, ssh: Ssh) -> Facts:

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ..release import files
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError
-from .hosts import Fleet, Host, from_table
+from ..release.filesystem import atomic_files
+from .inventory import Fleet, Host, from_table
 
 
 def recall(var: VarDirectory) -> Fleet:
@@ -60,4 +60,4 @@ def _write(var: VarDirectory, fleet: Fleet) -> None:
     table = {"hosts": hosts, **({"directory": fleet.directory} if fleet.directory else {})}
     file = var.deployed
     file.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(file, json.dumps(table, indent=1) + "\n", 0o600)
+    atomic_files.replace(file, json.dumps(table, indent=1) + "\n", 0o600)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ..release.errors import ConfigError
-from ..release.files import replace
+from ..release.filesystem.atomic_files import replace
 
 REVOKED = "revoked.json"
 SLACK = 3600.0

@@ -7,7 +7,7 @@ import os
 from ..release import standard
 from .keeper import Keeper
 from .logs import Log
-from .systemd import Systemd
+from .systemd_notify import Systemd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import time
 
-from ..release import directories, names
+from ..release import names
+from ..release.filesystem import directories
 from . import lock
 from .child import Child
-from .heart import Heart
+from .restart_policy import RestartPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -266,6 +267,6 @@ def _wrong(root: str, version: str, identity: str, within: float, to_commit: flo
     return ""
 
 
-def _patience() -> Heart:
+def _patience() -> RestartPolicy:
     """Eight tries, the first pause of 2 s and each twice as long as the last."""
-    return Heart(7, 3600, 2)
+    return RestartPolicy(7, 3600, 2)

@@ -27,10 +27,10 @@ import time
 from . import signals
 from .child import Child
 from .handover import Handover
-from .heart import Heart
-from .holdings import Holdings
 from .logs import Log
-from .systemd import Systemd
+from .restart_policy import RestartPolicy
+from .shared_resources import SharedResources
+from .systemd_notify import Systemd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Keeper:
         to be said of it."""
         self.name = os.path.basename(command)
         self.systemd = systemd
-        self.holdings = Holdings(systemd.descriptors, self.say)
+        self.holdings = SharedResources(systemd.descriptors, self.say)
         self.handover = Handover(self)
         self.node: Child | None = None
         self.timers: dict[str, float] = {}
@@ -78,7 +78,7 @@ class Keeper:
         self._environ = dict(environ)
         self._log = log
         self._started = started
-        self._heart: Heart | None = None
+        self._heart: RestartPolicy | None = None
         self._heart_text = ""
         self._status: int | None = None
         self._was_ready = False
@@ -378,7 +378,7 @@ class Keeper:
 
     def _read_heart(self, text: str) -> None:
         if text != self._heart_text:
-            self._heart_text, self._heart = text, Heart.read(text)
+            self._heart_text, self._heart = text, RestartPolicy.read(text)
 
     @property
     def beat(self) -> str:

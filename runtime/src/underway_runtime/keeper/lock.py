@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 
-from ..release import directories
+from ..release.filesystem import directories
 
 _SIZE = 1024
 """The document is padded to this, so that it is replaced by one write, which needs no new room on a full disk."""

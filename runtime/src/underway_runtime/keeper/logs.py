@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..release import directories
+from ..release.filesystem import directories
 
 _TAIL = 16384
 

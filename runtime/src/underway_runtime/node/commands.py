@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..release import bootscript, command_line, openat
-from ..release.bootscript import CodePath
+from ..control.client.client import elsewhere
+from ..process import lock
+from ..process.settings import STOP_TIMEOUT, Settings, from_environ
+from ..release import boot_script, command_line
+from ..release.boot_script import CodePath
 from ..release.command_table import COMMANDS
 from ..release.errors import UnderwayError, UsageError
-from . import lock
-from .control.client import elsewhere
-from .settings import STOP_TIMEOUT, Settings, from_environ
+from ..release.filesystem import openat
 
 _MARGIN = 5.0
 """Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
@@ -68,14 +69,14 @@ def _do(settings: Settings, command: str, given: Mapping[str, Any]) -> int:
 
 def node(settings: Settings, change: Callable[[Any], Any], *, shell: bool = False) -> int:
     """Run the node in this process until it stops; its keeper has started it."""
-    from . import keeping
+    from . import keeper_client
 
-    keeper = keeping.connect(os.environ)
+    keeper = keeper_client.connect(os.environ)
     try:
         _refuse_var_of_others(settings)
         from .node import Node
 
-        return Node(settings, bootscript.read(settings.boot_script), os.environ, keeper, change, shell=shell).run()
+        return Node(settings, boot_script.read(settings.boot_script), os.environ, keeper, change, shell=shell).run()
     except UnderwayError as error:
         keeper.failed(str(error))
         raise
@@ -86,17 +87,19 @@ def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
 
     Obeys the clean boot script as far as that goes. Neither sees nor touches a running node; the use is journalled.
     """
-    from . import config, console, cookie, journal, resolution
-    from .applications import check_code_path
+    from ..apps.controller import check_code_path
+    from ..configuration import config, resolution
+    from ..control import console, cookie
+    from ..process import usage_journal
 
     cookie.hide(os.environ, settings)
-    script = bootscript.read(settings.boot_script_clean)
+    script = boot_script.read(settings.boot_script_clean)
     for instruction in script.instructions:
         if isinstance(instruction, CodePath):
             check_code_path(instruction.directories, settings.directory.lib)
     resolved = resolution.load(settings.sys_config)
     config.install(resolved.values, resolved.environment)
-    ended = journal.begin(settings.var.uses, "eval", source, os.getuid(), os.getpid())
+    ended = usage_journal.begin(settings.var.uses, "eval", source, os.getuid(), os.getpid())
     outcome = "refused"
     try:
         if not config.switch("eval"):
@@ -123,7 +126,7 @@ def stop(settings: Settings) -> int:
 
     It is never killed. Raises UnderwayError when it has not stopped within its deadline and a margin.
     """
-    from .leftovers import Family, said
+    from ..process.leftovers import Family, said
 
     node = _running(settings)
     family = Family(node.pid)
@@ -156,7 +159,7 @@ def verify(settings: Settings, *, as_json: bool = False) -> int:
 
 def configuration(settings: Settings, key: str | None, *, as_json: bool = False) -> int:
     """Print what is configured, or one key of it, and where it came from."""
-    from . import explain
+    from ..configuration import explain
 
     return explain.run(settings, *([] if key is None else [key]), as_json=as_json)
 

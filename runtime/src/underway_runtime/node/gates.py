@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..apps.controller import describe
+from ..apps.sockets import short
 from ..release.directory import VarDirectory
 from ..release.errors import BootError, ConfigError, UnderwayError, listing
 from ..release.gates import Gate
 from ..release.references import find
-from .applications import describe
-from .listen import short
 
 _LONGEST_ANSWER = 1_000_000
 """Bytes of an answer that are looked at."""

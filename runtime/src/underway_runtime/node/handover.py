@@ -27,11 +27,11 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from ..release.bootscript import Instruction, Mode
+from ..apps import state
+from ..apps.controller import Applications, Ending, Log, Service, describe
+from ..release.boot_script import Instruction, Mode
 from ..release.errors import BootError, UnderwayError
-from . import state
-from .applications import Applications, Ending, Log, Service, describe
-from .keeping import Keeping
+from .keeper_client import KeeperClient
 
 _TO_START = 5.0
 
@@ -41,7 +41,7 @@ class Handover:
 
     def __init__(
         self,
-        keeper: Keeping,
+        keeper: KeeperClient,
         applications: Applications,
         log: Log,
         within: float,

@@ -17,12 +17,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..release import openat
+from ..process import lock
+from ..process.settings import Settings
 from ..release.display import one_line
 from ..release.errors import UnderwayError, UsageError
-from ..release.openat import Directory
-from . import lock
-from .settings import Settings
+from ..release.filesystem import openat
+from ..release.filesystem.openat import Directory
 
 _PIECE = 65536
 _LARGEST = 2**30

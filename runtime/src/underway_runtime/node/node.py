@@ -28,38 +28,28 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from ..apps import state
+from ..apps.controller import Applications, Ending, check_code_path
+from ..apps.launch import ServerContext, overlaps
+from ..apps.launch import run as run_application
+from ..apps.main_function import MainThread, wanted
+from ..apps.socket_adoption import Adoption
+from ..apps.sockets import Listeners
+from ..apps.suspension import Suspension
+from ..configuration import boot_config, config, resolution
+from ..control import cookie, session
+from ..process import audit_hooks, garbage_collector, oom, proc_sockets, stop_signals, upgrade_journal
+from ..process.log import last_words, log
+from ..process.settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
 from ..release import gates
-from ..release.bootscript import BootScript, CodePath, Instruction, PrimLoad, Start
+from ..release.boot_script import BootScript, CodePath, Instruction, PrimLoad, Start
 from ..release.errors import EXIT_FAILED, BootError, PeerLost, UnderwayError
-from . import (
-    audit,
-    bootconfig,
-    collector,
-    config,
-    cookie,
-    events,
-    inplace,
-    listening,
-    oom,
-    resolution,
-    session,
-    signals,
-    state,
-)
-from .adopt import Adoption
-from .answering import Answering
-from .applications import Applications, Ending, check_code_path
+from . import in_place_install
+from .control_endpoint import ControlEndpoint
 from .gates import Gates
 from .handover import Handover
-from .inplace import Change, Step
-from .keeping import Keeping
-from .listen import Listeners
-from .logs import last_words, log
-from .mainthread import MainThread, wanted
-from .servers import World, overlaps
-from .servers import run as run_application
-from .settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
-from .suspension import Suspension
+from .in_place_install import Change, Step
+from .keeper_client import KeeperClient
 
 _TO_BEGIN = 5.0
 """Seconds until a main function is taken to have imported what it will, for the collector."""
@@ -79,7 +69,7 @@ class Node:
         settings: Settings,
         script: BootScript,
         environ: Mapping[str, str],
-        keeper: Keeping,
+        keeper: KeeperClient,
         change: Callable[[Step], Change],
         *,
         shell: bool = False,
@@ -99,7 +89,7 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main_thread = MainThread() if wanted(script) else None
         self._exit_error: BaseException | None = None
-        self._answering = Answering(
+        self._answering = ControlEndpoint(
             settings,
             script,
             keeper,
@@ -119,14 +109,14 @@ class Node:
         Raises UnderwayError when it could not start.
         """
         try:
-            signals.install(self._on_signal)
+            stop_signals.install(self._on_signal)
             try:
                 self._keeper.hold(self._settings)
                 if self._keeper.identity:
                     self._stay = oom.go_first()
                 start = self._prepare()
                 self._preparing = False
-            except signals.Stopping:
+            except stop_signals.Stopping:
                 log(f"{self._settings.name} was stopped before it had started")
                 return 0
             except BaseException as error:
@@ -172,7 +162,7 @@ class Node:
             if reason := self._handover.busy:
                 return {"busy": reason}
             async with self._handover.alone:
-                runs = inplace.Version(self._settings, self._script, self._resolved, self._gates.wanted)
+                runs = in_place_install.Version(self._settings, self._script, self._resolved, self._gates.wanted)
                 self._answering.report.now("installing")
                 try:
                     outcome = await self._in_place.install(runs, version, identity, self._gates)
@@ -186,7 +176,7 @@ class Node:
 
     def _consider(self, version: str) -> Future[dict[str, Any]]:
         async def considered() -> dict[str, Any]:
-            runs = inplace.Version(self._settings, self._script, self._resolved, self._gates.wanted)
+            runs = in_place_install.Version(self._settings, self._script, self._resolved, self._gates.wanted)
             return await self._in_place.consider(runs, version, self._gates)
 
         return self._on_loop(considered())
@@ -205,11 +195,11 @@ class Node:
         outcome.set_result({"busy": "it is starting"})
         return outcome
 
-    def _became(self, version: inplace.Version) -> None:
+    def _became(self, version: in_place_install.Version) -> None:
         os.environ.update(self._settings.variables_of(version.settings.version, os.environ))
         self._settings, self._script = version.settings, version.script
         self._resolved, self._gates.wanted = version.resolved, version.gates
-        bootconfig.write_down(self._settings, self._script, self._resolved)
+        boot_config.write_down(self._settings, self._script, self._resolved)
         self._answering.became(self._settings, self._script)
 
     def _line(self) -> str:
@@ -219,7 +209,7 @@ class Node:
     def _prepare(self) -> Callable[[], Awaitable[int]]:
         """Do all that comes before the first start; returns what is left, to be called on the loop."""
         settings = self._settings
-        audit.watch()
+        audit_hooks.watch()
         secret = cookie.obtain(settings, self._environ)
         cookie.hide(os.environ, settings)
         cookie.hold(secret)
@@ -232,9 +222,9 @@ class Node:
         if "start-distribution-during-config" in built.flags and not succeeds:
             config.install(built.values)
             self._answering.open(secret)
-        self._resolved = bootconfig.resolve(settings, self._script)
+        self._resolved = boot_config.resolve(settings, self._script)
         if not succeeds:
-            bootconfig.write_down(settings, self._script, self._resolved)
+            boot_config.write_down(settings, self._script, self._resolved)
             self._answering.open(secret)
         self._secret = secret
         stop_timeout = config.seconds("stop_timeout", STOP_TIMEOUT)
@@ -247,7 +237,7 @@ class Node:
 
         adoption = Adoption(log, late=succeeds)
         suspension = Suspension()
-        world = World(
+        world = ServerContext(
             config.config.get,
             log,
             partial(self._bind, adoption),
@@ -272,7 +262,7 @@ class Node:
             late=succeeds,
             note=self._answering.report.note,
         )
-        self._in_place = inplace.InPlace(
+        self._in_place = in_place_install.InPlace(
             self.applications, self._keeper, self._started_with, self._became, log, suspension, self._change
         )
         self._answering.about(self.applications, stop_timeout + _TO_END + _MARGIN)
@@ -346,13 +336,15 @@ class Node:
         try:
             await asyncio.wait({boot, asked, ending}, return_when=asyncio.FIRST_COMPLETED)
             if boot.done() and boot.exception() is None and not await _done_soon(ending):
-                loop.call_later(0 if self._main_thread is None else _TO_BEGIN, collector.settle)
+                loop.call_later(0 if self._main_thread is None else _TO_BEGIN, garbage_collector.settle)
                 if succeeds:
                     self._answering.report.took_over = self._keeper.identity
                     self._answering.report.now("running")
                     self._keeper.accepting(self._line())
                     self._stay()
-                    events.note(settings.var.upgrades, "boot", "done", self._keeper.identity, version=settings.version)
+                    upgrade_journal.note(
+                        settings.var.upgrades, "boot", "done", self._keeper.identity, version=settings.version
+                    )
                     await asyncio.wait(
                         {asyncio.ensure_future(handover.complete.wait()), asked, ending, leaving},
                         return_when=asyncio.FIRST_COMPLETED,
@@ -404,14 +396,14 @@ class Node:
         """Where the node that hands over listens by itself: the keeper's other child, or this one later on."""
         keeper, own = os.getppid(), os.getpid()
         succeeds = bool(self._keeper.identity) and not (self._handover and self._handover.complete.is_set())
-        others = [pid for pid in listening.children(keeper) if pid != own] if succeeds else []
-        return [address for pid in others or [own] for address in listening.not_handed_over(keeper, pid)]
+        others = [pid for pid in proc_sockets.children(keeper) if pid != own] if succeeds else []
+        return [address for pid in others or [own] for address in proc_sockets.not_handed_over(keeper, pid)]
 
     def _open_as_successor(self) -> None:
         """From now on commands ask this node, or the one that leaves, which takes no more when it knows that this accepts."""
         assert self._loop is not None
         self._gates.close_others()
-        bootconfig.write_down(self._settings, self._script, self._resolved)
+        boot_config.write_down(self._settings, self._script, self._resolved)
         self._answering.open(self._secret)
         self._answering.about(self.applications, self._stop_timeout + _TO_END + _MARGIN)
         self._answering.attach(self._loop)
@@ -419,7 +411,7 @@ class Node:
     def _note_failed(self, reason: str) -> None:
         """The permanent version was to take over again from this one, which had been installed."""
         if self._keeper.identity:
-            events.note(self._settings.var.upgrades, "return", "failed", self._keeper.identity, reason=reason)
+            upgrade_journal.note(self._settings.var.upgrades, "return", "failed", self._keeper.identity, reason=reason)
 
     async def _leave(self, handover: Handover, asked: asyncio.Future[Any]) -> None:
         self._answering.report.now("handing over")
@@ -437,7 +429,7 @@ class Node:
         await handover.leave(asked)
         if handover.identity:
             outcome = "asked to stop" if asked.done() else "done"
-            events.note(
+            upgrade_journal.note(
                 self._settings.var.upgrades, "drain", outcome, handover.identity, version=self._settings.version
             )
 
@@ -463,11 +455,11 @@ class Node:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two instructions of whatever runs there."""
-        if number == signals.INTERRUPT:
+        if number == stop_signals.INTERRUPT:
             session.on_signal()
             return
         if self._preparing:
-            raise signals.Stopping(0)
+            raise stop_signals.Stopping(0)
         if self._main_thread is not None and self._main_thread.on_signal(number):
             return
         if number == signal.SIGINT:
@@ -479,7 +471,7 @@ class Node:
         self.ask_to_stop()
 
     def _start_shell(self) -> None:
-        from .console import Shell
+        from ..control.console import Shell
 
         assert self._loop is not None
         self._shell = Shell(self._loop, self._answering.names(), self.ask_to_stop)

@@ -24,11 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
-from ..release import bootscript
-from ..release.bootscript import BootScript, CodePath
+from ..process.settings import Settings
+from ..release import boot_script
+from ..release.boot_script import BootScript, CodePath
 from ..release.command_line import likely
 from ..release.errors import UnderwayError, UsageError
-from .settings import Settings
 
 _OURS = (str(Path(__file__).parent.parent), "<frozen runpy>", runpy.__file__)
 _LISTED = 40
@@ -41,10 +41,12 @@ def run(settings: Settings, program: str, arguments: Sequence[str], *, module: b
     Raises UsageError where there is none of that name, what resolving the configuration raises, and UnderwayError where ``eval``
     is turned off. The use is journalled.
     """
-    from . import bootconfig, config, cookie, journal
-    from .applications import check_code_path
+    from ..apps.controller import check_code_path
+    from ..configuration import boot_config, config
+    from ..control import cookie
+    from ..process import usage_journal
 
-    script = bootscript.read(settings.boot_script)
+    script = boot_script.read(settings.boot_script)
     for instruction in script.instructions:
         if isinstance(instruction, CodePath):
             check_code_path(instruction.directories, settings.directory.lib)
@@ -52,11 +54,11 @@ def run(settings: Settings, program: str, arguments: Sequence[str], *, module: b
     cookie.hide(os.environ, settings)
     if place is not None and not _is_python(place):
         _check_allowed(settings, script)
-        ended = journal.begin(settings.var.uses, "run", " ".join([program, *arguments]), os.getuid(), os.getpid())
+        ended = usage_journal.begin(settings.var.uses, "run", " ".join([program, *arguments]), os.getuid(), os.getpid())
         ended("became it")
         _become(place, arguments)
-    bootconfig.resolve(settings, script)
-    ended = journal.begin(settings.var.uses, "run", " ".join([program, *arguments]), os.getuid(), os.getpid())
+    boot_config.resolve(settings, script)
+    ended = usage_journal.begin(settings.var.uses, "run", " ".join([program, *arguments]), os.getuid(), os.getpid())
     outcome = "refused"
     try:
         if not config.switch("eval"):
@@ -80,7 +82,7 @@ def run(settings: Settings, program: str, arguments: Sequence[str], *, module: b
 
 def _check_allowed(settings: Settings, script: BootScript) -> None:
     """As built: what becomes another program resolves no configuration of its own."""
-    from . import config, resolution
+    from ..configuration import config, resolution
 
     config.install(resolution.read(settings.sys_config).values)
     allowed = config.switch("eval")

@@ -6,11 +6,11 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..release import bootscript
+from ..process.settings import Settings
+from ..release import boot_script
 from ..release.addresses import host_and_port, socket_file
-from ..release.bootscript import Load
+from ..release.boot_script import Load
 from ..release.errors import DamagedRelease, UnderwayError, listing
-from .settings import Settings
 
 
 def run(settings: Settings, user: str, notify_reload: bool, socket: bool) -> int:
@@ -32,7 +32,7 @@ def _service(settings: Settings, user: str, notify_reload: bool) -> str:
 
 
 def _socket(settings: Settings) -> str:
-    script = bootscript.read(settings.boot_script)
+    script = boot_script.read(settings.boot_script)
     loads = [each for each in script.instructions if isinstance(each, Load)]
     addresses = [address for load in loads for address in (load.start or {}).get("listen", ())]
     if not addresses:

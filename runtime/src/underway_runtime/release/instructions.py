@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
-from . import plain
+from . import plain_values
 
 PurgeMethod: TypeAlias = Literal["soft", "brutal"]
 Timeout: TypeAlias = Literal["default", "infinity"] | float
@@ -332,8 +332,8 @@ def _guard(value: Any) -> Guard:
 _TEXT = _Codec(lambda value: value, _text)
 _TEXTS = _list(_TEXT)
 _PURGE = _one_of("soft", "brutal")
-_PLAIN = _Codec(plain.encode, plain.decode)
-_VALUE = _Codec(lambda value: {"was": plain.encode(value)}, lambda entry: plain.decode(entry["was"]))
+_PLAIN = _Codec(plain_values.encode, plain_values.decode)
+_VALUE = _Codec(lambda value: {"was": plain_values.encode(value)}, lambda entry: plain_values.decode(entry["was"]))
 _GUARDS = _list(_Codec(lambda guard: {guard.kind: guard.of}, _guard))
 _CHANGED = _Codec(lambda value: {"was": value.was, "is": value.now, "contract": value.contract}, _changed)
 _FRAGMENT = _Codec(lambda value: base64.b64encode(value).decode(), _fragment)

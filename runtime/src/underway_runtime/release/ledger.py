@@ -39,9 +39,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from . import display, files, manifest, names, openat
+from . import display, manifest, names
 from .directory import ReleaseDirectory, VarDirectory
 from .errors import DamagedRelease, UnderwayError
+from .filesystem import atomic_files, openat
 
 FORMAT = 1
 
@@ -202,7 +203,7 @@ def rebuilt(directory: ReleaseDirectory, version: str) -> dict[str, Record]:
 
 def write(var: VarDirectory, ledger: Ledger) -> None:
     """Write the ledger; all of it or nothing. What is current is written as unpacked."""
-    files.replace(var.ledger, dump(ledger), 0o644)
+    atomic_files.replace(var.ledger, dump(ledger), 0o644)
 
 
 def dump(ledger: Ledger) -> str:
@@ -243,7 +244,7 @@ def words_of(data: bytes) -> tuple[str, str] | None:
 
 def write_start_data(file: Path, interpreter: str, version: str) -> None:
     """Write ``var/start.data`` or ``releases/start.data``: from here on `version` boots."""
-    files.replace(file, f"{interpreter} {version}\n", 0o644)
+    atomic_files.replace(file, f"{interpreter} {version}\n", 0o644)
 
 
 def now() -> str:

@@ -29,7 +29,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """One file: its digest, size in bytes and whether it can be executed; or a link with its target."""
 
     sha256: str = ""
@@ -48,7 +48,7 @@ class Manifest:
     """The platform that it runs on: ``x86_64-linux-gnu``."""
     interpreter: str
     """The version of the interpreter."""
-    files: Mapping[str, Entry]
+    files: Mapping[str, ManifestEntry]
     glibc: str = ""
     """The oldest glibc that it runs with, ``2.36``; empty for any."""
 
@@ -64,7 +64,7 @@ def plan_id(manifest: Manifest) -> str:
     return replace(manifest, files={path: entry for path, entry in manifest.files.items() if path != relup}).release_id
 
 
-def survey(root: Path, paths: Iterable[str]) -> dict[str, Entry]:
+def survey(root: Path, paths: Iterable[str]) -> dict[str, ManifestEntry]:
     """The entries of files below `root`, as they are on disk now, sorted by path.
 
     Raises FileNotFoundError for a path that is not there.
@@ -141,14 +141,14 @@ def _string(document: Mapping[str, Any], field: str) -> str:
     return value
 
 
-def _parsed_entry(path: str, fields: Mapping[str, Any]) -> Entry:
+def _parsed_entry(path: str, fields: Mapping[str, Any]) -> ManifestEntry:
     match fields:
         case {"link": str(link), **rest} if not rest:
-            return Entry(link=link)
+            return ManifestEntry(link=link)
         case {"sha256": str(sha256), "size": int(size), **rest} if (
             _SHA256.fullmatch(sha256) and type(size) is int and size >= 0 and rest in ({}, {"executable": True})
         ):
-            return Entry(sha256, size, rest.get("executable") is True)
+            return ManifestEntry(sha256, size, rest.get("executable") is True)
     raise ValueError(f"its entry of {path!r} is neither a file nor a link")
 
 
@@ -164,16 +164,16 @@ def _document(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
+def _fields(entry: ManifestEntry) -> dict[str, Any]:
     if entry.link is not None:
         return {"link": entry.link}
     return {"sha256": entry.sha256, "size": entry.size, **({"executable": True} if entry.executable else {})}
 
 
-def _entry(path: str) -> Entry:
+def _entry(path: str) -> ManifestEntry:
     if os.path.islink(path):
-        return Entry(link=os.readlink(path))
+        return ManifestEntry(link=os.readlink(path))
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         status = os.fstat(file.fileno())
-    return Entry(digest, status.st_size, bool(status.st_mode & 0o111))
+    return ManifestEntry(digest, status.st_size, bool(status.st_mode & 0o111))

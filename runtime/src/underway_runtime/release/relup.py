@@ -39,7 +39,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RelupEntry:
     """The way from one version to another."""
 
     version: str
@@ -64,8 +64,8 @@ class Relup:
     """The version of the interpreter that the code in it is for."""
     magic: str
     """The magic number of its compiled code, hexadecimal."""
-    up: tuple[Entry, ...] = ()
-    down: tuple[Entry, ...] = ()
+    up: tuple[RelupEntry, ...] = ()
+    down: tuple[RelupEntry, ...] = ()
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -116,7 +116,7 @@ def parse(text: str) -> Relup:
         raise ValueError(str(error)) from None
 
 
-def _entry_to_json(key: str, entry: Entry) -> dict[str, Any]:
+def _entry_to_json(key: str, entry: RelupEntry) -> dict[str, Any]:
     return {
         key: entry.version,
         "id": entry.id,
@@ -127,8 +127,8 @@ def _entry_to_json(key: str, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _entry_from_json(key: str, document: Any) -> Entry:
-    return Entry(
+def _entry_from_json(key: str, document: Any) -> RelupEntry:
+    return RelupEntry(
         version=_text(document[key]),
         id=_text(document["id"]),
         description=_text(document["description"]),

@@ -14,7 +14,7 @@ from . import strays
 from .directory import ReleaseDirectory
 from .display import one_line
 from .errors import DamagedRelease
-from .manifest import Entry, Manifest, read
+from .manifest import Manifest, ManifestEntry, read
 from .strays import Stray
 
 _PIECE = 1 << 18
@@ -149,7 +149,7 @@ def _manifests(root: Path) -> tuple[dict[str, Manifest], list[str]]:
     return manifests, problems
 
 
-def _file_problems(root: Path, own: Mapping[str, Entry], manifests: Mapping[str, Manifest]) -> Iterator[str]:
+def _file_problems(root: Path, own: Mapping[str, ManifestEntry], manifests: Mapping[str, Manifest]) -> Iterator[str]:
     parents: dict[str, str | None] = {"": None}
     for path, entry in own.items():
         if (problem := _parent_problem(root, os.path.dirname(path), parents)) is not None:
@@ -179,7 +179,7 @@ def _is_of_one_version(path: str) -> bool:
     return top == "lib" or top.startswith("python-") or (top == "releases" and "/" in rest)
 
 
-def _difference(file: Path, entry: Entry) -> str | None:
+def _difference(file: Path, entry: ManifestEntry) -> str | None:
     try:
         status = os.lstat(file)
         if entry.link is not None:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from ..node.control import successor
-from ..node.control.client import Place
-from ..release import bootscript
+from ..control.client import handover_request
+from ..control.client.client import Place
+from ..release import boot_script
 from ..release import manifest as manifests
 from ..release.directory import ReleaseDirectory
 from ..release.errors import DamagedRelease, RestartError, UndoneError
-from ..release.manifest import Entry, Manifest
+from ..release.manifest import Manifest, ManifestEntry
 from . import tree
 
 How: TypeAlias = Literal["configuration", "hot", "handover"]
@@ -74,9 +74,9 @@ def change(
     why = AS_ASKED if fresh else ""
     if version and not fresh and may_stay(directory, running, version):
         try:
-            answer, status = successor.install(place, version, identity, to_commit)
-        except successor.StaysError as error:
-            successor.hand_over(place, running, identity, 0)
+            answer, status = handover_request.install(place, version, identity, to_commit)
+        except handover_request.NotInPlace as error:
+            handover_request.hand_over(place, running, identity, 0)
             raise UndoneError(f"{version} has failed, and {running} has taken over again", error.reason) from None
         if "how" in answer:
             return Changed(answer["how"], status, answer["held"], answer["old_code"])
@@ -85,7 +85,7 @@ def change(
         why = str(answer.get("unfit") or answer["inside"])
     if at_least != "handover":
         raise RestartError(f"{version} takes a new interpreter: {why or NO_RELUP}; nothing has changed")
-    return Changed("handover", successor.hand_over(place, version, identity, to_commit), why=why)
+    return Changed("handover", handover_request.hand_over(place, version, identity, to_commit), why=why)
 
 
 def may_stay(directory: ReleaseDirectory, running: str, version: str) -> bool:
@@ -107,7 +107,7 @@ def differences(directory: ReleaseDirectory, one: str, other: str) -> list[str]:
     return found + ([] if scripts[0] == scripts[1] else ["the boot scripts"])
 
 
-def _own_files(manifest: Manifest) -> dict[str, Entry]:
+def _own_files(manifest: Manifest) -> dict[str, ManifestEntry]:
     start = f"{tree.version_unit(manifest)}/"
     own = {path.removeprefix(start): entry for path, entry in manifest.files.items() if path.startswith(start)}
     left_out = {*_OTHERWISE, f"{manifest.name}.rel"}
@@ -115,4 +115,4 @@ def _own_files(manifest: Manifest) -> dict[str, Entry]:
 
 
 def _instructions(directory: ReleaseDirectory, version: str) -> dict[str, object]:
-    return {file.name: bootscript.read(file).instructions for file in directory.version(version).path.glob("*.script")}
+    return {file.name: boot_script.read(file).instructions for file in directory.version(version).path.glob("*.script")}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..release import verify
 from ..release.directory import ReleaseDirectory
-from ..release.files import sync_directory, sync_tree
+from ..release.filesystem.atomic_files import sync_directory, sync_tree
 from ..release.manifest import Manifest
 
 _REVISION = re.compile(rb"^# revision ([0-9]{1,6})$", re.MULTILINE)

@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..node import events, lock
-from ..node.control.client import NotAnswering, NotRunning, Place, check_directory, connect
-from ..node.control.successor import hand_over
-from ..node.settings import Settings, from_environ
+from ..control.client.client import NotAnswering, NotRunning, Place, check_directory, connect
+from ..control.client.handover_request import hand_over
+from ..process import lock, upgrade_journal
+from ..process.settings import Settings, from_environ
 from ..release import command_line, display, ledger, names
 from ..release.command_table import COMMANDS
 from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError, UsageError
 from . import handler as handlers
 from . import sentences
 from .change import How, change
-from .check import check, lines
 from .handler import Handler
 from .install import install
+from .preflight.check import check, lines
 from .prune import prune
 from .remove import remove
-from .soak import stand
 from .trust import KINDS, Trust, trust
 from .unpack import unpack
+from .watch_gates import stand
 
 _WIDEST = 100_000
 """Characters of a line of an outcome."""
@@ -223,13 +223,13 @@ def _upgrade(handler: Handler, options: Options, environ: Mapping[str, str]) -> 
 
 def _go_back(handler: Handler, place: Place, running: str, version: str) -> None:
     how: How
-    identity = events.new_id()
+    identity = upgrade_journal.new_id()
     try:
         how = change(handler.directory, place, running, version, identity, 0).how
     except UndoneError:  # a fresh interpreter has nothing of what is wrong with this one
         how = "handover"
         hand_over(place, version, identity, 0)
-    events.note(handler.var.upgrades, "rollback", "done", identity, version=version, before=running, how=how)
+    upgrade_journal.note(handler.var.upgrades, "rollback", "done", identity, version=version, before=running, how=how)
 
 
 def _options(arguments: Sequence[str], prog: str) -> Options:

@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..release import files, manifest, names
 from ..release import ledger as ledgers
+from ..release import manifest, names
 from ..release.directory import ReleaseDirectory, VarDirectory
 from ..release.errors import BusyError, UnderwayError, UndoneError
+from ..release.filesystem import atomic_files
 from ..release.ledger import Record
 from . import tree
 from .transaction import Transaction, transaction, where_there_is_room
@@ -191,7 +192,7 @@ def settle(handler: Handler, dry_run: bool = False) -> dict[str, Record]:
         tree.clear(handler.directory)
         here, var = handler.directory, handler.var
         for file in (var.ledger, var.start_data, here.start_data, here.shared):
-            files.clear(file)
+            atomic_files.clear(file)
         if ledger != ledgers.recorded(handler.var):
             with where_there_is_room():  # what is read is settled anyway
                 ledgers.write(handler.var, ledger)

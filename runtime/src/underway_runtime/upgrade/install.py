@@ -27,8 +27,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..node import events
-from ..node.control.client import Place
+from ..control.client.client import Place
+from ..process import upgrade_journal
 from ..release import ledger as ledgers
 from ..release.errors import UnderwayError, UndoneError
 from .change import How, change
@@ -65,11 +65,11 @@ def install(
         outcome = {"version": version, "before": running, "state": installed[version].state}
         if version == running:
             return {**outcome, "changed": False}
-        identity = events.new_id()
+        identity = upgrade_journal.new_id()
         boots = installed[version].state == "permanent"
         trial = replace(installed[version], failed=None, left=None, installed=None if boots else identity)
         told = partial(
-            events.note, handler.var.upgrades, "install", upgrade_id=identity, version=version, before=running
+            upgrade_journal.note, handler.var.upgrades, "install", upgrade_id=identity, version=version, before=running
         )
         ledgers.write(handler.var, {**installed, version: trial})
         try:

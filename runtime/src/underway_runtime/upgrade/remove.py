@@ -27,10 +27,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..release import files, ledger, manifest, verify
+from ..release import ledger, manifest, verify
 from ..release.directory import ReleaseDirectory
 from ..release.errors import DamagedRelease, listing
-from ..release.files import sync_directory
+from ..release.filesystem import atomic_files
+from ..release.filesystem.atomic_files import sync_directory
 from ..release.manifest import Manifest
 from . import tree
 from .handler import Handler, changing, settle
@@ -133,4 +134,4 @@ def _account_for_what_stays(directory: ReleaseDirectory, gone: Manifest, others:
     if left:
         before = manifest.read(directory.shared).files if directory.shared.exists() else {}
         text = manifest.dump(replace(gone, files=dict(sorted({**before, **left}.items()))))
-        files.replace(directory.shared, text, 0o644)
+        atomic_files.replace(directory.shared, text, 0o644)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..release import display
-from . import check
+from .preflight import check
 
 
 def lines(command: str, outcome: Any, would: str = "") -> list[str]:

@@ -17,10 +17,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..release import ledger, openat
+from ..release import ledger
 from ..release.directory import VarDirectory
 from ..release.display import one_line
 from ..release.errors import BusyError, UnderwayError
+from ..release.filesystem import openat
 
 _INTENTS = ("to", "from", "removes")
 """What is announced beside who it is: of a rollback, and of a remove."""

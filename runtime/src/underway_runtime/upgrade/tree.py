@@ -20,11 +20,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..release import layout
+from ..release.archives import tar_layout
 from ..release.directory import ReleaseDirectory
 from ..release.errors import DamagedRelease
-from ..release.files import sync_directory
-from ..release.manifest import Entry, Manifest, read
+from ..release.filesystem.atomic_files import sync_directory
+from ..release.manifest import Manifest, ManifestEntry, read
 from . import command_files
 
 
@@ -53,9 +53,9 @@ def units(manifest: Manifest) -> list[str]:
     return [*by_unit(manifest)]
 
 
-def by_unit(manifest: Manifest) -> dict[str, dict[str, Entry]]:
+def by_unit(manifest: Manifest) -> dict[str, dict[str, ManifestEntry]]:
     """The same, each with what is in it."""
-    found: dict[str, dict[str, Entry]] = {}
+    found: dict[str, dict[str, ManifestEntry]] = {}
     for path, entry in manifest.files.items():
         if (name := unit(path)) is not None:
             found.setdefault(name, {})[path] = entry
@@ -70,7 +70,7 @@ def shared_files(manifest: Manifest) -> list[str]:
 
 def version_unit(manifest: Manifest) -> str:
     """``releases/V``, from the root."""
-    return os.path.dirname(layout.manifest_path(manifest.version))
+    return os.path.dirname(tar_layout.manifest_path(manifest.version))
 
 
 def unit(path: str) -> str | None:

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..release import ownership
 from ..release.errors import ConfigError, listing
+from ..release.filesystem import ownership
 
 ALLOWED_SIGNERS = Path("/etc/underway/allowed_signers")
 """Believed where neither --allowed-signers nor RELEASE_ALLOWED_SIGNERS names another file, if it is there."""

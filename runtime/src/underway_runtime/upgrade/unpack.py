@@ -23,12 +23,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..release import archive, delta, layout, ledger, openat, ownership, signature, verify
+from ..release import ledger, verify
+from ..release.archives import archive, delta, signature, tar_layout
 from ..release.directory import ReleaseDirectory, VarDirectory
 from ..release.errors import BusyError, DamagedRelease, UnderwayError, listing
-from ..release.files import sync_tree
+from ..release.filesystem import openat, ownership
+from ..release.filesystem.atomic_files import sync_tree
 from ..release.ledger import Record
-from ..release.manifest import Entry, Manifest
+from ..release.manifest import Manifest, ManifestEntry
 from ..release.precedence import is_older
 from . import command_files, tree
 from .handler import Handler, changing, mark_failed, settle
@@ -49,7 +51,7 @@ class _IsHere(Exception):
 
 
 @dataclass(frozen=True)
-class Plan:
+class UnpackPlan:
     """What unpacking a release will do."""
 
     manifest: Manifest
@@ -63,7 +65,7 @@ class Plan:
     """Commands that are here with other contents; those that are newer come in the place of these."""
 
     @property
-    def files(self) -> dict[str, Entry]:
+    def files(self) -> dict[str, ManifestEntry]:
         """What is extracted."""
         own = f"{tree.version_unit(self.manifest)}/"
         added = {*self.add, *self.commands}
@@ -112,7 +114,7 @@ def unpack(handler: Handler, what: str, trust: Trust, *, again: bool = False, dr
     }
 
 
-def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, known: Mapping[str, Record]) -> Plan:
+def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, known: Mapping[str, Record]) -> UnpackPlan:
     """What is to do for a release. Raises UnpackRefused with all that does not fit what is here, and for want of space."""
     problems: list[str] = [*_host_python(manifest)]
     add, leftover, keep = [], [], []
@@ -148,13 +150,15 @@ def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, know
         ]
     if problems:
         raise UnpackRefused(listing(f"{manifest.name}-{manifest.version} does not fit what is here:", problems))
-    made = Plan(manifest, (*add, *(unit for unit in leftover if unit != own)), tuple(leftover), tuple(keep))
+    made = UnpackPlan(manifest, (*add, *(unit for unit in leftover if unit != own)), tuple(leftover), tuple(keep))
     made = replace(made, commands=tuple(command_files.differing(directory, manifest)))
     _check_space(directory.root, made)
     return made
 
 
-def _conflicts(unit: str, mine: Mapping[str, Entry], owners: Mapping[str, Mapping[str, Entry]]) -> Iterator[str]:
+def _conflicts(
+    unit: str, mine: Mapping[str, ManifestEntry], owners: Mapping[str, Mapping[str, ManifestEntry]]
+) -> Iterator[str]:
     for version, theirs in owners.items():
         if different := sorted(path for path in mine.keys() | theirs if mine.get(path) != theirs.get(path)):
             count = f" and {len(different) - 1} more" if len(different) > 1 else ""
@@ -166,7 +170,7 @@ def _conflicts(unit: str, mine: Mapping[str, Entry], owners: Mapping[str, Mappin
 
 def _host_python(manifest: Manifest) -> Iterator[str]:
     """What is wrong with the interpreter of this host that a release without one names."""
-    links = {entry.link for path, entry in manifest.files.items() if layout.is_host_python(path, entry)}
+    links = {entry.link for path, entry in manifest.files.items() if tar_layout.is_host_python(path, entry)}
     for link in sorted(filter(None, links)):
         try:
             way = ownership.way(Path(link))
@@ -176,7 +180,7 @@ def _host_python(manifest: Manifest) -> Iterator[str]:
         yield from (f"it runs with the interpreter {link} of this host, and {why}" for why in ownership.problems(way))
 
 
-def _check_space(root: Path, made: Plan) -> None:
+def _check_space(root: Path, made: UnpackPlan) -> None:
     room, name = os.statvfs(root), f"{made.manifest.name}-{made.manifest.version}"
     blocks = sum(-(-entry.size // room.f_frsize) for entry in made.files.values())
     if blocks > room.f_bavail:
@@ -257,11 +261,11 @@ def _bring_in(
     oldest: str | None,
     *,
     dry_run: bool,
-) -> Plan:
+) -> UnpackPlan:
     """Read the file, into its place unless it is a dry run; no version that is older than `oldest`. Raises _IsHere too."""
     directory, plans = handler.directory, []
 
-    def accept(found: Manifest) -> dict[str, Entry]:
+    def accept(found: Manifest) -> dict[str, ManifestEntry]:
         admission.accept(found)
         if not _names_file(what) and found.version != what:
             raise UnpackRefused(f"{file} holds version {found.version}, not {what}")
@@ -301,7 +305,7 @@ def _bring_in(
     return plans[0]
 
 
-def _move_in(directory: ReleaseDirectory, source: Path, made: Plan) -> None:
+def _move_in(directory: ReleaseDirectory, source: Path, made: UnpackPlan) -> None:
     names = (*made.add, tree.version_unit(made.manifest))
     for name in names:
         sync_tree(source / name)  # what is renamed has its contents, also after a power cut

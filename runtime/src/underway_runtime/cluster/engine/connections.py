@@ -18,8 +18,8 @@ from distributed.comm import registry, tcp
 from distributed.comm.core import FatalCommClosedError
 
 from .. import greeting
-from ..admission import Credentials, differences, wrong_host, wrong_role
 from ..members import Members
+from ..peer_auth import Credentials, differences, wrong_host, wrong_role
 from ..revocation import reason
 
 SCHEME = "underway"

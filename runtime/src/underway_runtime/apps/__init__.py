@@ -1,0 +1,1 @@
+"""The applications of a node: started, served, stopped."""

@@ -1,0 +1,430 @@
+"""An ASGI application, served by the uvicorn of the release's own lock on the node's loop.
+
+uvicorn's own shutdown closes connections that a client may be writing to at that moment. So a drain is ours:
+
+=====================  ================================================================================================
+a request              is answered, and told ``Connection: close``, unless its client has sent more already
+a connection in wait   stays; its next request is such a one
+a WebSocket            stays; at the deadline what it has received is answered before it is closed
+a new connection       goes to whom the listening socket is shared with
+at the deadline        streams end, WebSockets are closed with 1012, connections closed, other requests cancelled
+=====================  ================================================================================================
+
+A stop is the same in less time, and closes idle connections at once. After both, whatever answered requests has ended,
+generators too, before the lifespan does: what they save at their end goes through what the lifespan closes.
+
+A connection is closed by half, and then read to its end: what is closed with something unread resets its client, which
+loses an answer that it has not read yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from ..release.boot_script import Load
+from ..release.errors import BootError
+from ..release.references import find
+from .controller import CutOff, Service
+from .launch import REQUESTS_SHARE, TO_END, ServerContext, Sockets, bad_option, no_server, server_options, unread
+from .suspension import HeldAsgi
+
+_TO_ANSWER = 5.0
+"""Seconds after the time to drain for what WebSockets have received by then."""
+
+_STREAMS_SHARE = 0.75
+"""The part of the time for requests at a stop after which what still goes on is told that its client has gone."""
+
+_TO_LEAVE = 3.0
+"""Seconds at the deadline for streams: in the first half what sends all the time has sent something, and been told to end."""
+
+_TURNS = 10
+"""Turns of the loop in which what has been read from a socket comes to who waits for it."""
+
+
+async def run(load: Load, reference: str, world: ServerContext) -> Service:
+    """Import the application, start its lifespan and serve it on its private socket; `accept` adds the others."""
+    try:
+        import uvicorn
+        from uvicorn.lifespan.on import LifespanOn
+    except ModuleNotFoundError as error:
+        raise no_server(load, "an ASGI application", "uvicorn", error) from error
+
+    class Lifespan(LifespanOn):
+        cause = ""
+
+        async def send(self, message: Any) -> None:
+            if message["type"].endswith(".failed"):
+                self.cause = message.get("message", "")
+            await super().send(message)
+
+    application = find(reference)
+    options = {"log_config": None, **server_options(load, world)}
+    graceful = options.pop("timeout_graceful_shutdown", None)
+    try:
+        config = uvicorn.Config(application, **options)
+    except TypeError as error:
+        raise bad_option(load, "uvicorn", error) from None
+    config.load()
+    if issubclass(config.lifespan_class, LifespanOn):
+        config.lifespan_class = Lifespan
+    config.loaded_app = closing = _Closing(HeldAsgi(config.loaded_app, world.suspension))
+    server = uvicorn.Server(config)
+    server.lifespan = lifespan = config.lifespan_class(config)
+    sockets = Sockets(load, world)
+    try:
+        sockets.bind()
+        await server.startup(sockets.private)
+        if not server.started:
+            raise SystemExit  # newer versions of uvicorn do so themselves
+    except BaseException as error:
+        for listening in getattr(server, "servers", []):
+            listening.close()
+        sockets.close()
+        if isinstance(error, SystemExit):
+            raise BootError(f"its lifespan failed at startup: {_last_line(lifespan)}") from None
+        raise
+    serving = asyncio.ensure_future(server.main_loop())
+
+    async def accept() -> None:
+        async def has_started() -> None:
+            pass
+
+        lifespan.startup = has_started  # uvicorn's startup does both
+        before = server.servers
+        await server.startup(sockets.public)
+        server.servers += before
+        sockets.announce()
+
+    async def drain(within: float) -> CutOff:
+        sockets.share()
+        closing.begun = True
+        return await _drain(server, closing, within)
+
+    async def stop(within: float) -> None:
+        serving.cancel()
+        try:
+            await _stop(server, closing, within, graceful)
+        finally:
+            sockets.close()
+        if getattr(lifespan, "shutdown_failed", False):
+            raise RuntimeError(f"its lifespan failed at shutdown: {_last_line(lifespan)}")
+
+    return Service(application, serving, stop, accept, drain)
+
+
+def _last_line(lifespan: Any) -> str:
+    """What a framework tells is a traceback; uvicorn has logged all of it."""
+    lines: list[str] = getattr(lifespan, "cause", "").strip().splitlines()
+    return lines[-1] if lines else "it gave no reason"
+
+
+async def _drain(server: Any, closing: _Closing, within: float) -> CutOff:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within
+    state = server.server_state
+    for listening in server.servers:
+        for each in listening.sockets:
+            loop.remove_reader(each.fileno())
+    # asyncio needs the server open for two more turns: to make a transport of what it has accepted, and to tell of it.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for listening in server.servers:
+        listening.close()
+
+    async def until(end: float) -> None:
+        while (state.connections or state.tasks or closing.half_closed) and (left := end - loop.time()) > 0:
+            await asyncio.sleep(min(left, 0.05))
+
+    await until(end)
+    talks = [each for each in state.connections if isinstance(each, server.config.ws_protocol_class or ())]
+    await _close_websockets(talks, closing, loop.time() + _TO_ANSWER)
+    await _end_streams(state, closing, loop.time() + _TO_LEAVE)
+    websockets, idle = len(talks), 0
+    unanswered = []
+    streams = closing.cut + sum(
+        each.get_write_buffer_size() > 0 for each in closing.half_closed
+    )  # to clients that read slowly
+    for connection in list(state.connections):
+        if connection in talks:
+            continue
+        connection.transport = gentle = _Gentle(connection.transport, closing.half_closed)
+        cycle = getattr(connection, "cycle", None)
+        if cycle is None or cycle.response_complete:
+            idle += 1
+            connection.shutdown()
+        elif cycle.response_started:
+            streams += 1
+            gentle.close()
+        else:
+            unanswered.append(cycle)
+    await until(loop.time() + TO_END)
+    left = sum(not cycle.response_complete for cycle in unanswered)
+    await _cancel(state.tasks, closing, TO_END)
+    return CutOff(streams + left, websockets, idle)
+
+
+async def _stop(server: Any, closing: _Closing, within: float, graceful: float | None) -> None:
+    """As a drain, in so many seconds; then the lifespan. uvicorn's own shutdown ends that while streams are cancelled."""
+    loop = asyncio.get_running_loop()
+    state = server.server_state
+    share = within * REQUESTS_SHARE
+    cut = loop.time() + min(share * _STREAMS_SHARE, share if graceful is None else graceful)
+    end = loop.time() + share
+    for listening in server.servers:
+        listening.close()
+    talks = [each for each in state.connections if isinstance(each, server.config.ws_protocol_class or ())]
+    for connection in list(state.connections):
+        if connection not in talks:
+            connection.shutdown()  # now where it is idle, else after its answer
+    closes = asyncio.ensure_future(_close_websockets(talks, closing, cut))
+    while (state.connections or state.tasks) and (left := cut - loop.time()) > 0:
+        await asyncio.sleep(min(left, 0.05))
+    await closes
+    await _end_streams(state, closing, (cut + end) / 2)
+    for connection in list(state.connections):
+        connection.transport.close()  # which applications that listen for it are told
+    while state.tasks and (left := end - loop.time()) > 0:
+        await asyncio.sleep(min(left, 0.02))
+    await _cancel(state.tasks, closing, (within - share) / 2)
+    if not server.force_exit:
+        await server.lifespan.shutdown()
+
+
+async def _end_streams(state: Any, closing: _Closing, end: float) -> None:
+    """Have applications end that send without an end, from within: their next `send` raises, as where a client has gone; who
+    sends nothing in half of the time has the task cancelled that sends.
+
+    That is not yet what they are told when their client has gone: anyio then cancels what their generators await at their end, too.
+    """
+    loop = asyncio.get_running_loop()
+    half = (loop.time() + end) / 2
+    closing.ended = True
+    if not closing.sending:
+        return
+    while closing.sending and (left := half - loop.time()) > 0:
+        await asyncio.sleep(min(left, 0.02))
+    await _cancel_all([task for task in closing.sending.values() if task is not None], end - loop.time())
+    while closing.sending and (left := end - loop.time()) > 0:  # what was told, and is at its end
+        await asyncio.sleep(min(left, 0.02))
+    await _finalized(end)
+
+
+async def _close_websockets(connections: list[Any], closing: _Closing, end: float) -> None:
+    """Close each with 1012 as soon as all that it has received is answered, or at the end of that time."""
+
+    async def close(connection: Any) -> None:
+        await _answered(connection, closing.talks.get(connection), end)
+        connection.transport = _Gentle(connection.transport, closing.half_closed)
+        connection.shutdown()
+
+    if connections:
+        await asyncio.wait([asyncio.ensure_future(close(each)) for each in connections])
+
+
+async def _answered(connection: Any, talk: _Talk | None, end: float) -> None:
+    """Return when the application waits for a message and there is none, or at `end`; in the second half of the time nothing
+    more is read from a client that goes on sending."""
+    loop = asyncio.get_running_loop()
+    half = (loop.time() + end) / 2
+    reads, quiet = True, 0
+    own = connection.transport.get_extra_info("socket")
+    while talk is not None and not talk.over and quiet < _TURNS and loop.time() < end:
+        if reads and loop.time() > half:
+            reads = False
+            connection.transport = _Deaf(connection.transport)
+        quiet = quiet + 1 if talk.reading and not (reads and own is not None and unread(own)) else 0
+        await asyncio.sleep(0 if quiet else 0.005)
+
+
+async def _cancel(tasks: set[asyncio.Task[None]], closing: _Closing, within: float) -> None:
+    """Cancel what answers requests, and wait until it has ended, with the generators that it leaves to the loop."""
+    closing.ended = True
+    if tasks or closing.cut:
+        await _cancel_all([*tasks], within)
+        await _finalized(asyncio.get_running_loop().time() + within)
+
+
+async def _cancel_all(tasks: list[asyncio.Task[Any]], within: float) -> None:
+    """Cancel them and wait; nothing of theirs is held when this returns."""
+    left = [task for task in tasks if not task.done()]
+    for each in left:
+        each.cancel(msg="the time for requests is over")
+    if left:
+        await asyncio.wait(left, timeout=max(0.0, within))
+
+
+async def _finalized(end: float) -> None:
+    """Wait for the ends of generators that nobody iterates over any more: the loop has them, each in a task."""
+    loop = asyncio.get_running_loop()
+    while True:
+        gc.collect()  # an exception may hold the frame that holds one
+        for _ in range(2):
+            await asyncio.sleep(0)  # a turn to find one, and one to begin with its end, which may leave another
+        ends = [task for task in asyncio.all_tasks() if type(task.get_coro()).__name__ == "async_generator_athrow"]
+        if not ends or loop.time() > end:
+            return
+        await asyncio.wait(ends, timeout=end - loop.time())
+
+
+class _Gone(OSError):
+    """Nobody hears what is sent any more."""
+
+
+def _of_the_end(error: BaseException | None) -> bool:
+    """Whether an error of an application comes of what it was told, or cancelled with, at the end."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_of_the_end, error.exceptions))
+    if error is None or isinstance(error, (_Gone, asyncio.CancelledError)):
+        return error is not None
+    return _of_the_end(error.__cause__ or error.__context__)
+
+
+class _Talk:
+    """What an application does with a WebSocket."""
+
+    def __init__(self) -> None:
+        self.reading = self.over = False
+
+
+class _Closing:
+    """The application, and what its answers say about the connection once `begun`."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+        self.begun = False
+        self.ended = False
+        """What goes on is to end, and that is nothing to be logged."""
+        self.sending: dict[Any, asyncio.Task[Any] | None] = {}
+        """Of the answers that have begun and not ended, by uvicorn's cycle, the task that sends; None once it has been told to end."""
+        self.cut = 0
+        """How many have ended before their end."""
+        self.half_closed: set[asyncio.Transport] = set()
+        self.talks: dict[Any, _Talk] = {}
+        """By uvicorn's connection, the WebSockets that are open."""
+
+    async def __call__(
+        self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]
+    ) -> Any:
+        try:
+            if scope["type"] == "websocket":
+                await self._talk(scope, receive, send)
+                return
+            await self._answer(scope, receive, send)
+        except BaseException as error:
+            if not (self.ended and _of_the_end(error)):
+                raise
+
+    async def _talk(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        connection = getattr(receive, "__self__", None)
+        self.talks[connection] = talk = _Talk()
+
+        async def read() -> Any:
+            talk.reading = True
+            try:
+                return await receive()
+            finally:
+                talk.reading = False
+
+        try:
+            await self._application(scope, read, send)
+        finally:
+            talk.over = True
+            self.talks.pop(connection, None)
+
+    async def _answer(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> Any:
+        if scope["type"] != "http" or not scope["http_version"].startswith("1"):
+            return await self._application(scope, receive, send)
+        cycle = getattr(receive, "__self__", None)
+
+        async def tell(message: Any) -> None:
+            if self.ended and message.get("more_body"):
+                self.sending[cycle] = None
+                raise _Gone
+            self.sending[cycle] = asyncio.current_task()
+            if self.begun and message["type"] == "http.response.start" and not more_to_come(cycle):
+                self._close_gently(cycle)
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        try:
+            return await self._application(scope, receive, tell)
+        finally:
+            self.sending.pop(cycle, None)
+            if self.ended and cycle is not None and cycle.response_started and not cycle.response_complete:
+                self.cut += not (cycle.response_complete or cycle.disconnected)
+                self._close_gently(cycle)
+                cycle.disconnected = True  # which is how uvicorn knows that nothing is missing
+                cycle.transport.close()
+
+    def _close_gently(self, cycle: Any) -> None:
+        protocol = cycle.transport.get_protocol()
+        if isinstance(cycle.transport, _Gentle) or not hasattr(protocol, "transport"):
+            return
+        cycle.transport = protocol.transport = _Gentle(cycle.transport, self.half_closed)
+
+
+def more_to_come(cycle: Any) -> bool:
+    """Whether the client has sent, or is sending, more than has been read of this request: closing would reset it."""
+    protocol = cycle.transport.get_protocol()
+    waiting = getattr(protocol, "pipeline", ()) or (getattr(protocol, "conn", None) and protocol.conn.trailing_data[0])
+    connection = cycle.transport.get_extra_info("socket")
+    return bool(cycle.more_body or waiting or (connection is not None and unread(connection)))
+
+
+class _Gentle:
+    """A transport whose `close` closes by half and reads to the end, for a while."""
+
+    def __init__(self, transport: asyncio.Transport, half_closed: set[asyncio.Transport]) -> None:
+        self._transport = transport
+        self._half_closed = half_closed
+        self._closed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._closed or self._transport.is_closing()
+
+    def close(self) -> None:
+        transport = self._transport
+        if self._closed:
+            return
+        if transport.is_closing() or not transport.can_write_eof():
+            transport.close()
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        loop.call_soon(transport.get_protocol().connection_lost, None)
+        transport.set_protocol(_ToTheEnd(transport, self._half_closed))
+        transport.resume_reading()
+        transport.write_eof()
+        loop.call_later(TO_END, transport.close)
+
+
+class _Deaf:
+    """A transport from which nothing more is read."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        transport.pause_reading()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def resume_reading(self) -> None:
+        """Not any more."""
+
+
+class _ToTheEnd(asyncio.Protocol):
+    """Reads what a client still sends, and drops it."""
+
+    def __init__(self, transport: asyncio.Transport, half_closed: set[asyncio.Transport]) -> None:
+        self._transport = transport
+        self._half_closed = half_closed
+        half_closed.add(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._half_closed.discard(self._transport)

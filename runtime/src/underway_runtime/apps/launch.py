@@ -1,0 +1,411 @@
+"""What starts an application: its class, a web server for its ASGI or WSGI application, or its main function.
+
+Each runner returns when the application is ready for others, raises with the cause when it can't be, and leaves nothing
+behind then. uvicorn and waitress come from the release's own lock and are imported when an application needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import fcntl
+import inspect
+import re
+import socket
+import termios
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from ..application import Application
+from ..release import server_options as server_options_of
+from ..release.boot_script import Load
+from ..release.errors import BootError, ConfigError, DamagedRelease
+from ..release.references import find
+from . import readiness
+from .controller import CutOff, Log, Service
+from .main_function import MainThread
+from .socket_adoption import Adoption
+from .socket_sharing import Shared
+from .sockets import Listeners, bind_private
+from .suspension import Suspension
+
+REQUESTS_SHARE = 0.8
+"""The part of the time to stop that open requests get; the rest is for the application's own shutdown."""
+
+TO_END = 2.0
+"""Seconds after the time to drain in which clients may close what is closed by half, and applications end what they do."""
+
+
+@dataclass(frozen=True)
+class ServerContext:
+    """What runners need from the node."""
+
+    configured: Callable[[str, str, Any], Any]
+    log: Log
+    bind: Callable[[Sequence[str]], Listeners]
+    main_thread: MainThread | None = None
+    private: Path | None = None
+    """A directory for sockets that only this user can connect to: each web application is served there too, as soon as it
+    is prepared, so that gates can call it before it accepts."""
+    adoption: Adoption | None = None
+    """What sockets that an application binds by itself are handed over with."""
+    not_handed_over: Callable[[], Sequence[str]] = tuple
+    """Where the node that is to hand over, this one or the one before, listens with sockets that it can't hand over."""
+    suspension: Suspension = field(default_factory=Suspension)
+    """Holds requests and messages while other code is put in place."""
+    not_known: list[str] = field(default_factory=list)
+    """What is to be said where an application counts as ready, and nothing tells."""
+
+
+async def run(load: Load, world: ServerContext) -> Service:
+    """Start an application as the boot script says.
+
+    Raises what the application raises, and BootError, ConfigError or DamagedRelease where it can't be tried.
+    """
+    match load.start:
+        case {"class": str(reference)}:
+            return await _run_class(load, reference, world)
+        case {"asgi": str(reference)}:
+            from . import asgi
+
+            return await asgi.run(load, reference, world)
+        case {"wsgi": str(reference)}:
+            from . import wsgi
+
+            return await wsgi.run(load, reference, world)
+        case {"main": str(reference)} if world.main_thread is not None:
+            return await _run_main(load, reference, world, world.main_thread)
+    raise DamagedRelease(f"the boot script does not say what starts {load.application}: {load.start!r}")
+
+
+def overlaps(load: Load, world: ServerContext) -> bool:
+    """Whether an application may run in two nodes at once. Raises what `find` raises, and ConfigError.
+
+    A main function that listens where it has not declared may not, unless that is configured: its address is free only
+    when the one before has stopped.
+    """
+    start = load.start or {}
+    by_itself = find(start["class"]).overlap if "class" in start else start.get("overlap", True)
+    if by_itself and "main" in start:
+        by_itself = not world.not_handed_over()
+    value = world.configured(load.application, "overlap", by_itself)
+    if not isinstance(value, bool):
+        raise ConfigError(f"`overlap` of {load.application} is true or false, not {value!r}")
+    return value
+
+
+# ----------------------------------------------------------------------------------------------------------- main
+
+
+async def _run_main(load: Load, reference: str, world: ServerContext, main_thread: MainThread) -> Service:
+    arguments = strings(load, "args", world)
+    listeners = _for_its_own_binds(strings(load, "listen", world), world, waits=True)
+    try:
+        shows = readiness.of(load.application, _ready(load, world), _declared(listeners, world))
+    except BaseException:
+        _withdraw(listeners, world)
+        raise
+    world.log(f"{load.application} {load.version}: running {reference}")
+    try:
+        service = await main_thread.run(partial(find, reference), [load.application, *arguments])
+    except BaseException:
+        shows.close()
+        _withdraw(listeners, world)
+        raise
+    try:
+        if listeners.sockets and world.adoption is not None and world.adoption.late:
+            arrival = asyncio.ensure_future(world.adoption.arrival())
+            await asyncio.wait({arrival, service.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not arrival.done():
+                arrival.cancel()
+                service.ended.result()
+                raise BootError(f"it ended before it had bound any of {', '.join(listeners.addresses)}")
+    except BaseException:
+        await service.stop(_TO_RETURN)
+        shows.close()
+        _withdraw(listeners, world)
+        raise
+
+    async def accept() -> None:
+        if world.adoption is not None:
+            world.adoption.accept()
+        shown = await shows.wait(service.ended)
+        if service.ended.done():
+            service.ended.result()
+        elif shown:
+            world.log(f"{load.application} {load.version} is ready: {shown}")
+        else:
+            world.not_known.append(
+                f"nothing tells whether {load.application} is ready: it declares no `listen`, and has sent no READY=1;"
+                " it was called, and runs. `ready` in [tool.underway] says what to wait for"
+            )
+            world.log(world.not_known[-1])
+
+    async def drain(within: float) -> CutOff:
+        adoption = world.adoption
+        if adoption is None:
+            return await service.drain(within)
+        end = asyncio.get_running_loop().time() + within
+        adoption.leaving.take()
+        known, cut_off = bool(adoption.leaving.known), CutOff()
+        if known:
+            adoption.stop_accepting()
+            cut_off = CutOff(websockets=await adoption.leaving.drain(_ports(listeners, world), within))
+        if known or not main_thread.stops_by_itself:
+            left = max(0.0, end - asyncio.get_running_loop().time())
+            idle, requests = await adoption.refuse(left, TO_END)
+            cut_off = CutOff(requests, cut_off.websockets, idle - requests)
+        await service.drain(max(TO_END, end - asyncio.get_running_loop().time()))
+        return cut_off
+
+    def drains() -> str:
+        """What becomes of clients at a handover; empty for who declares nothing where they could come from."""
+        if world.adoption is not None:
+            world.adoption.leaving.take()
+            if world.adoption.leaving.known:
+                return "; ".join(world.adoption.leaving.known)
+        if main_thread.stops_by_itself:
+            return "as its handler for SIGTERM ends it: what that does not finish is lost, as connections that are kept alive"
+        if listeners.sockets:
+            return "until its clients have closed their connections, or the deadline"
+        return ""
+
+    async def stop(within: float) -> None:
+        try:
+            await service.stop(within)
+        finally:
+            shows.close()
+            _withdraw(listeners, world)
+
+    return replace(service, accept=accept, drain=drain, stop=stop, drains=drains)
+
+
+def _for_its_own_binds(addresses: Sequence[str], world: ServerContext, *, waits: bool) -> Listeners:
+    """Bind what an application says that it will bind, and give it that when it does."""
+    if not addresses or world.adoption is None:
+        return Listeners(())
+    listeners = world.bind(addresses)
+    world.adoption.declare(listeners.sockets, waits=waits)
+    return listeners
+
+
+def _withdraw(listeners: Listeners, world: ServerContext) -> None:
+    if world.adoption is not None:
+        world.adoption.withdraw(listeners.sockets)
+    listeners.close()
+
+
+def _ports(listeners: Listeners, world: ServerContext) -> set[int]:
+    """Where clients of a main function come to: by what it declares, and by what it does not."""
+    declared = {each.getsockname()[1] for each in listeners.sockets if each.family != socket.AF_UNIX}
+    own = {int(address.rpartition(":")[2]) for address in world.not_handed_over() if address.startswith("tcp://")}
+    return declared | own
+
+
+def _ready(load: Load, world: ServerContext) -> str:
+    wanted = world.configured(load.application, "ready", (load.start or {}).get("ready", ""))
+    if problem := readiness.problem_of(wanted):
+        raise ConfigError(f"`ready` of {load.application}: {problem}")
+    return str(wanted)
+
+
+def _declared(listeners: Listeners, world: ServerContext) -> list[tuple[str, socket.socket, Shared]]:
+    """The addresses that a main function declares."""
+    if world.adoption is None:
+        return []
+    found = zip(listeners.addresses, listeners.sockets, strict=False)
+    return [(where, each, shared) for where, each in found if (shared := world.adoption.sharing.find(each)) is not None]
+
+
+# ---------------------------------------------------------------------------------------------------------- class
+
+_TO_RETURN = 2.0
+"""Seconds that an ordinary start gets to return when the node is stopped meanwhile, and its stop after it."""
+
+
+async def _run_class(load: Load, reference: str, world: ServerContext) -> Service:
+    kind = find(reference)
+    if not (inspect.isclass(kind) and issubclass(kind, Application)):
+        raise BootError(f"{reference} is not a class that derives from underway_runtime.Application")
+    instance = kind.__new__(kind)
+    instance.name, instance.version, instance._configured = load.application, load.version, world.configured
+    instance.__init__()  # type: ignore[misc]  # after its name, so that it can read its configuration
+    thread = _OwnThread(load.application)
+    loop = asyncio.get_running_loop()
+    never: asyncio.Future[None] = loop.create_future()
+    addresses = world.configured(load.application, "listen", None)
+    own = isinstance(addresses, list) and all(re.match(r"(tcp|unix)://", str(each)) for each in addresses)
+    listeners = _for_its_own_binds(addresses if own else [], world, waits=False)
+    try:
+        returned = await thread.call(instance.start)
+        work = asyncio.wrap_future(returned) if isinstance(returned, concurrent.futures.Future) else returned
+        if not (work is None or asyncio.isfuture(work)):
+            raise BootError(f"{reference}.start returned {work!r}; it returns None or an asyncio.Task")
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            await thread.undo(instance.stop)
+        thread.end()
+        _withdraw(listeners, world)
+        raise
+
+    async def call(method: str, *arguments: Any) -> Any:
+        return await thread.call(getattr(instance, method), *arguments)
+
+    async def accept() -> None:
+        await thread.call(instance.accept)
+
+    async def drain(within: float) -> CutOff:
+        async with asyncio.timeout(within):
+            await thread.call(instance.drain, within)
+        return CutOff()
+
+    async def stop(within: float) -> None:
+        ended_before = work is None or work.done()
+        try:
+            await thread.call(instance.stop)
+        finally:
+            thread.end()
+            _withdraw(listeners, world)
+            if work is not None and not ended_before:
+                work.cancel()
+                await asyncio.wait({work})
+                if not work.cancelled() and (error := work.exception()):
+                    raise error
+
+    return Service(instance, never if work is None else work, stop, accept, drain, call=call)
+
+
+class _OwnThread:
+    """A thread for the ordinary methods of one application, made when the first is called."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: SimpleQueue[Callable[[], None] | None] | None = None
+        self._last: concurrent.futures.Future[Any] | None = None
+
+    async def call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Call an ordinary method in the thread, or await one that is ``async def`` here."""
+        if getattr(method, "__func__", None) in vars(Application).values():
+            return None  # not overridden
+        if inspect.iscoroutinefunction(method):
+            return await method(*arguments)
+        if self._jobs is None:
+            self._jobs = SimpleQueue()
+            threading.Thread(target=self._work, args=(self._jobs,), name=self._name, daemon=True).start()
+        result: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+        def job() -> None:
+            try:
+                value = method(*arguments)
+            except BaseException as error:
+                result.set_exception(error)
+            else:
+                result.set_result(value)
+
+        self._last = result
+        self._jobs.put(job)
+        value = await asyncio.shield(asyncio.wrap_future(result))  # what runs in a thread can't be cancelled
+        return await value if inspect.iscoroutine(value) else value
+
+    async def undo(self, stop: Callable[[], Any]) -> None:
+        """After `call(start)` was cancelled: where start ran in the thread and returns yet, call `stop` for it."""
+        if self._last is None:
+            return
+        started = asyncio.ensure_future(asyncio.wrap_future(self._last))
+        await asyncio.wait({started}, timeout=_TO_RETURN)
+        if started.done() and not started.cancelled() and started.exception() is None:
+            await asyncio.wait({asyncio.ensure_future(self.call(stop))}, timeout=_TO_RETURN)
+
+    def end(self) -> None:
+        if self._jobs is not None:
+            self._jobs.put(None)
+
+    @staticmethod
+    def _work(jobs: SimpleQueue[Callable[[], None] | None]) -> None:
+        while (job := jobs.get()) is not None:
+            job()
+
+
+# ---------------------------------------------------------------------------------------------------------- shared
+
+
+class Sockets:
+    """Where a web application is served: over a private socket for gates, and where it listens once it accepts."""
+
+    def __init__(self, load: Load, world: ServerContext) -> None:
+        self._load = load
+        self._world = world
+        self._private = self._public = Listeners(())
+
+    def bind(self) -> None:
+        """Raises BootError and ConfigError; some may be bound then."""
+        load, world = self._load, self._world
+        if world.private is not None:
+            self._private = bind_private(world.private / f"{load.application}.sock")
+        if not (addresses := strings(load, "listen", world)):
+            raise ConfigError(f"{load.application} has nowhere to listen: its `listen` is empty")
+        self._public = world.bind(addresses)
+
+    @property
+    def private(self) -> list[socket.socket]:
+        """None where none is wanted."""
+        return list(self._private.sockets)
+
+    @property
+    def public(self) -> list[socket.socket]:
+        return list(self._public.sockets)
+
+    def announce(self) -> None:
+        """Tell where it listens."""
+        load = self._load
+        self._world.log(f"{load.application} {load.version}: listening on {', '.join(self._public.addresses)}")
+
+    def share(self) -> None:
+        """Another node has the public ones as well."""
+        self._public = self._public.shared
+
+    def close(self) -> None:
+        self._public.close()
+        self._private.close()
+
+
+def unread(connection: Any) -> bool:
+    """Whether a client has sent what has not been read; to close the connection would reset it."""
+    with contextlib.suppress(OSError):
+        return any(fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)))
+    return False
+
+
+def strings(load: Load, key: str, world: ServerContext) -> list[str]:
+    """A list in the application's configuration, or else in the boot script."""
+    values = world.configured(load.application, key, (load.start or {}).get(key, []))
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ConfigError(f"`{key}` of {load.application} is a list of strings, not {values!r}")
+    return values
+
+
+def server_options(load: Load, world: ServerContext) -> dict[str, Any]:
+    """What ``server`` in the application's configuration says to its web server."""
+    options = world.configured(load.application, "server", {})
+    if problems := server_options_of.problems_of(load.application, load.start, options):
+        raise ConfigError("; ".join(problems))
+    return dict(options)
+
+
+def bad_option(load: Load, server: str, error: Exception) -> ConfigError:
+    return ConfigError(f"`server` of {load.application} is not what {server} takes: {error}")
+
+
+def no_server(load: Load, what: str, server: str, error: ModuleNotFoundError) -> Exception:
+    if error.name is not None and error.name.partition(".")[0] != server:
+        return error
+    return BootError(
+        f"{load.application} is {what} and {server}, which serves it, is not in this release; add {server} to the"
+        " project's dependencies"
+    )

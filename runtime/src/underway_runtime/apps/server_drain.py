@@ -1,0 +1,248 @@
+"""How servers that a `main` function runs tell their clients to come back when another version has taken over.
+
+Each does it by means of its own, as the table below says; what all have in common is here: they accept no more, they are given
+until the deadline, and only then the function gets its signal. A server is known by the module that it is in. It is looked for
+where a declared address is bound, where a process first accepts, and where the drain begins; what is changed in it then, is so
+in the children that a process makes by fork, as gunicorn's workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+import gc
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..process.proc_sockets import connected, family
+from .socket_sharing import Flag
+
+_LOOK = 0.2
+
+
+@dataclass(frozen=True)
+class Server:
+    """One of the servers that are known, or a part of one."""
+
+    name: str
+    module: str
+    """Where it is; loaded when it is used."""
+    take: Callable[[Leaving, Any], object]
+    """Makes it do so; is given the module."""
+    does: str
+    """What its clients meet."""
+
+
+class Leaving:
+    """What a node does with the servers of its main function."""
+
+    def __init__(self) -> None:
+        self.begun = Flag()
+        """That of the children too."""
+        self._taken: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._websockets: WeakKeyDictionary[Any, tuple[asyncio.AbstractEventLoop, Callable[[Any], Awaitable[Any]]]] = (
+            WeakKeyDictionary()
+        )
+        self.ends: list[Callable[[float], list[concurrent.futures.Future[Any]]]] = []
+        """What is called when it begins, with the seconds that it gets."""
+        self.at_the_deadline: list[Callable[[], list[concurrent.futures.Future[Any]]]] = []
+        """What closes WebSockets that are not known one by one."""
+
+    def take(self) -> None:
+        """Know the servers that are loaded by now; any number of times, in any process."""
+        with self._lock:
+            for server in SERVERS:
+                module = sys.modules.get(server.module)
+                # one that is being imported has not all of its names yet
+                if module is None or server.module in self._taken or getattr(module.__spec__, "_initializing", False):
+                    continue
+                self._taken[server.module] = f"{server.name}: {server.does}"
+                try:
+                    server.take(self, module)
+                except (AttributeError, TypeError, KeyError) as error:
+                    self._taken[server.module] = (
+                        f"{server.name}, of a version that is not known ({error}): as its handler for SIGTERM ends it"
+                    )
+
+    @property
+    def known(self) -> list[str]:
+        """What becomes of clients of the servers that are known."""
+        return [*dict.fromkeys(self._taken.values())]
+
+    def websocket(self, websocket: Any, close: Callable[[Any], Awaitable[Any]]) -> None:
+        """One has been opened in the loop that runs; `close` closes it with 1012."""
+        self._websockets[websocket] = (asyncio.get_running_loop(), close)
+
+    async def drain(self, ports: Collection[int], within: float) -> int:
+        """Have clients told, and wait until they have gone; returns how many WebSockets were closed at the deadline."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within
+        self.begun.raise_()
+        ends = [each for begin in self.ends for each in begin(within)]
+        if ends:
+            await asyncio.wait([asyncio.wrap_future(each) for each in ends], timeout=within)
+        while (left := end - loop.time()) > 0:
+            open_ = await loop.run_in_executor(None, lambda: connected(family(os.getpid()), ports))
+            if not open_:
+                return 0
+            await asyncio.sleep(min(left, _LOOK))
+        return await self._close_websockets()
+
+    async def _close_websockets(self) -> int:
+        closing = []
+        for websocket, (loop, close) in list(self._websockets.items()):
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                closing.append(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_quietly(close, websocket), loop)))
+        closing += [asyncio.wrap_future(each) for close in self.at_the_deadline for each in close()]
+        if closing:
+            await asyncio.wait(closing, timeout=TO_CLOSE)
+        return sum(each.done() and bool(each.result()) for each in closing)
+
+
+TO_CLOSE = 5.0
+"""Seconds for WebSockets: what they have received is answered, and their clients close them too."""
+
+
+def _living(kind: type) -> list[Any]:
+    """The objects of a class that are there; those that the collector has put aside too."""
+    gc.unfreeze()
+    return [each for each in gc.get_objects() if type(each) is kind]
+
+
+async def _quietly(close: Callable[[Any], Awaitable[Any]], websocket: Any) -> bool:
+    with contextlib.suppress(Exception):
+        return bool(await close(websocket))
+    return False
+
+
+# --------------------------------------------------------------------------------------------------------------- aiohttp
+
+
+def _aiohttp(leaving: Leaving, module: Any) -> None:
+    """``force_close`` of an answer is its own way to end a connection; a WebSocket is closed as an application would."""
+    before = module.StreamResponse.prepare
+
+    @functools.wraps(before)
+    async def prepare(response: Any, request: Any) -> Any:
+        if hasattr(response, "send_str"):
+            leaving.websocket(response, close)
+        elif leaving.begun:
+            response.force_close()
+        return await before(response, request)
+
+    async def close(websocket: Any) -> bool:
+        return bool(not websocket.closed and await websocket.close(code=1012, message=b"service restart"))
+
+    module.StreamResponse.prepare = prepare
+
+
+# ------------------------------------------------------------------------------------------------------------- hypercorn
+
+
+def _hypercorn(leaving: Leaving, module: Any) -> None:
+    """A connection has had as many requests as it may when there was one: ``Connection: close``, or GOAWAY in HTTP/2."""
+    config, name = sys.modules["hypercorn.config"].Config, "keep_alive_max_requests"
+    default = getattr(config, name)
+
+    def most(self: Any) -> Any:
+        return 0 if leaving.begun else vars(self).get(name, default)
+
+    def set_most(self: Any, value: Any) -> None:
+        vars(self)[name] = value
+
+    setattr(config, name, property(most, set_most))
+    before = module.WSStream.__init__
+
+    @functools.wraps(before)
+    def made(stream: Any, *arguments: Any, **named: Any) -> None:
+        before(stream, *arguments, **named)
+        leaving.websocket(stream, close)
+
+    async def close(stream: Any) -> bool:
+        if stream.closed or stream.state.name != "CONNECTED":
+            return False
+        await stream.app_send({"type": "websocket.close", "code": 1012})
+        return True
+
+    module.WSStream.__init__ = made
+
+
+# --------------------------------------------------------------------------------------------------------------- uvicorn
+
+
+def _uvicorn(leaving: Leaving, module: Any) -> None:
+    """The header of an application ends a connection; WebSockets are closed as its own shutdown does."""
+    from .asgi import more_to_come
+
+    before = module.RequestResponseCycle.send
+
+    @functools.wraps(before)
+    async def send(cycle: Any, message: Any) -> None:
+        if message["type"] == "http.response.start" and leaving.begun and not more_to_come(cycle):
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await before(cycle, message)
+
+    module.RequestResponseCycle.send = send
+    if _close_those_of_uvicorn not in leaving.at_the_deadline:
+        leaving.at_the_deadline.append(_close_those_of_uvicorn)
+
+
+def _close_those_of_uvicorn() -> list[concurrent.futures.Future[Any]]:
+    async def close(connection: Any) -> bool:
+        connection.shutdown()
+        return True
+
+    return [
+        asyncio.run_coroutine_threadsafe(_quietly(close, connection), connection.loop)
+        for server in _living(sys.modules["uvicorn.server"].Server)
+        for connection in list(server.server_state.connections)
+        if server.config.ws_protocol_class in type(connection).__mro__
+    ]
+
+
+# -------------------------------------------------------------------------------------------------------------- gunicorn
+
+
+def _gunicorn(leaving: Leaving, module: Any) -> None:
+    """As where a client has asked for it."""
+    before = module.Response.should_close
+
+    @functools.wraps(before)
+    def should_close(response: Any) -> bool:
+        return bool(leaving.begun) or bool(before(response))
+
+    module.Response.should_close = should_close
+
+
+# -------------------------------------------------------------------------------------------------------------- grpc.aio
+
+
+def _grpc(leaving: Leaving, module: Any) -> None:
+    """``stop`` with a time of grace: GOAWAY, no new calls, and those that are under way end."""
+
+    def end(within: float) -> list[concurrent.futures.Future[Any]]:
+        return [asyncio.run_coroutine_threadsafe(each.stop(within), each._loop) for each in _living(module.Server)]
+
+    leaving.ends.append(end)
+
+
+_CLOSES = "its answers say `Connection: close`"
+
+_ENDS = "WebSockets are closed with 1012 at the deadline"
+
+SERVERS = (
+    Server("aiohttp", "aiohttp.web_response", _aiohttp, f"{_CLOSES}; {_ENDS}"),
+    Server("hypercorn", "hypercorn.protocol.ws_stream", _hypercorn, f"{_CLOSES}, or GOAWAY; {_ENDS}"),
+    Server("uvicorn", "uvicorn.protocols.http.h11_impl", _uvicorn, f"{_CLOSES}; {_ENDS}"),
+    Server("uvicorn", "uvicorn.protocols.http.httptools_impl", _uvicorn, f"{_CLOSES}; {_ENDS}"),
+    Server("gunicorn", "gunicorn.http.wsgi", _gunicorn, f"{_CLOSES}, in each worker"),
+    Server("grpc.aio", "grpc.aio._server", _grpc, "GOAWAY, and calls under way end"),
+)

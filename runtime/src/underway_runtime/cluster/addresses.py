@@ -1,0 +1,118 @@
+"""Where a node of a cluster listens, and what it says of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import socket
+import sys
+from typing import Any
+
+from ..process.settings import Settings
+from ..release.errors import BootError, ConfigError
+
+
+def listen(stated: str, *, any_port: bool = False) -> tuple[str, int]:
+    """The address and the port of ``address:port``. Raises ConfigError for what is not one address of one host.
+
+    >>> listen("[::1]:8786")
+    ('::1', 8786)
+    """
+    host, _, port = stated.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ConfigError(f"`listen` is address:port, the address one of this host; not {stated!r}") from None
+    if address.is_unspecified:
+        raise ConfigError(f"`listen` is one address of this host; {host} is all, and others have to know where to call")
+    if not port.isdecimal() or not (any_port or int(port)) or int(port) > 65535:
+        raise ConfigError(f"`listen` ends with a port, not {port!r}")
+    return host, int(port)
+
+
+def joined(host: str, port: int) -> str:
+    """
+    >>> joined("::1", 8786)
+    '[::1]:8786'
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def refuse_taken(host: str, port: int) -> None:
+    """Raises BootError where nobody can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BootError(f"this node can't listen on {joined(host, port)}: {error.strerror}") from None
+
+
+def refuse_plain(host: str, master: str) -> None:
+    """Raises ConfigError where something would leave this machine in the clear, and from whomever."""
+    hosts = dict.fromkeys((host, master.rpartition(":")[0].strip("[]")))
+    if reachable := [each for each in hosts if not _is_loopback(each)]:
+        raise ConfigError(
+            f"there are no certificates, and {' and '.join(reachable)} can be reached from elsewhere; `bin/cluster deploy`"
+            " makes them, and `certificates` says where they are"
+        )
+
+
+def refuse_shared(group: object, runs_code: bool) -> None:
+    """Raises ConfigError where who may operate a node, and run no code in it, has what makes a member of its cluster: the cookie."""
+    if group is not None and not runs_code:
+        raise ConfigError(
+            f"the members of `control_group`, {group}, may read the cookie, and without certificates that makes them members of the"
+            " cluster, whose code every node runs, though rpc and remote are turned off; `bin/cluster deploy` makes certificates"
+        )
+
+
+def refuse_out_of_reach(host: str, master: str) -> None:
+    """Raises ConfigError where a worker listens on the loopback, and its master is on another host: that could never call it.
+
+    A name that is not known here yet, and a network that is not there yet, are waited for.
+    """
+    if not _is_loopback(host):
+        return
+    name, _, port = master.rpartition(":")
+    with contextlib.suppress(OSError):
+        for family, _, _, _, where in socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_DGRAM):
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect(where)  # sends nothing: the system says from which of its addresses it would
+                own = probe.getsockname()[0]
+            if own == where[0] or _is_loopback(str(where[0])):
+                return
+            raise ConfigError(
+                f"this worker listens on {host}, where its master at {master}, which is another host, can't reach it; say an"
+                f" address of this host: --listen {joined(own, 0)}"
+            )
+
+
+def facts(settings: Settings, name: str, mode: str, engine: str) -> dict[str, Any]:
+    """What this node says of itself to others; what `admission.differences` compares is in it."""
+    return {
+        "name": name,
+        "mode": mode,
+        "release": release(settings, settings.version),
+        "engine": engine,
+        "interpreter": f"Python {sys.version.split()[0]}",
+    }
+
+
+def release(settings: Settings, version: str) -> str:
+    """What a node of this version says of its release: ``hello 1.0 (abc)``."""
+    identity = ""
+    with contextlib.suppress(OSError, ValueError, KeyError):  # under `underway run` there is no manifest
+        manifest = settings.directory.version(version).manifest
+        identity = f" ({json.loads(manifest.read_bytes())['release_id']})"
+    return f"{settings.name} {version}{identity}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""Bringing a release to hosts over SSH, and starting it there."""

@@ -1,0 +1,207 @@
+"""``bin/cluster deploy``: looks at every host first, copies what each lacks, starts workers, then the master.
+
+=========================  =============================================================  ===========================
+step                       when it fails                                                  status
+=========================  =============================================================  ===========================
+look at all hosts          all that speaks against it is listed; nothing was changed      1
+copy, to all at once       each host that failed is named; those that have it keep it,    5, or 1 where none has it
+                           and boot what they booted
+start workers, at once     those that were started are stopped again                      4, or 5 where one can't be
+start the master           the same                                                       4, or 5
+commit on every host       named; all runs, and a restart there boots the version before  5
+interrupted while it       says how far it has come                                       130, 143, 129
+looks or copies
+interrupted while nodes    what was begun is ended on every host                          4, or 5 where one can't be
+start
+=========================  =============================================================  ===========================
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...process.settings import Settings
+from ...release.directory import VarDirectory
+from ...release.errors import UnderwayError, UsageError, listing
+from ...release.manifest import read
+from .. import cli, remembered
+from ..answers import Answer
+from ..cli import Installed
+from ..interruption import Interrupted, Unfinished, once, own_prefix, sweep
+from ..inventory import Host, address, directory_problems, from_table, from_words, together
+from ..issuing import renew
+from ..node import STARTING, read_cookie
+from .copy import Parcel, Store
+from .plan import DeployPlan, Look, OnlyPart, everywhere, failures, named, on
+from .ssh import Ssh
+from .start import start, stop
+from .survey import joining, look
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Do what the command line asks for; 0, or raises an UnderwayError."""
+    plan = plan_of(options, settings)
+    with once() as no_more, Ssh(plan.fleet.limits, plan.ssh_config) as ssh:
+        try:
+            if options.renew or options.revoke:
+                outcome = renew(plan, ssh, options.revoke)
+            else:
+                outcome = _stop(plan, ssh) if options.stop else deploy(plan, ssh)
+        except Interrupted as interrupted:
+            done = (
+                "certificates may be new on some hosts, on others not"
+                if options.renew or options.revoke
+                else "nothing was started"
+            )
+            raise Unfinished(interrupted, done) from None
+        finally:
+            no_more()  # connections and directories are cleared to the end
+    if options.json:
+        print(json.dumps(outcome, indent=1))
+    elif options.stop and not options.quiet and not plan.dry_run:
+        print("\n".join(f"{node} is stopped" for node in outcome["stopped"]) or "nothing runs")
+    return 0
+
+
+def plan_of(options: argparse.Namespace, settings: Settings) -> DeployPlan:
+    """What the command line and the release say. Raises UsageError and UnderwayError."""
+    from .remote_commands import fleet_in
+
+    built = from_table(json.loads(settings.place.cluster_hosts.read_text(encoding="utf-8")))
+    fleet = fleet_in(options.file) if options.file else built
+    if options.hosts:
+        fleet = replace(fleet, hosts=(*(fleet.hosts if options.file else ()), *from_words(options.hosts)))
+    if options.file and not options.file.endswith(".toml"):
+        fleet = replace(built, hosts=fleet.hosts)
+    var = VarDirectory(settings.var.path.absolute())
+    others = options.stop or options.renew or options.revoke
+    if others and not (options.hosts or options.file) and (started := remembered.recall(var)).hosts:
+        fleet = replace(built, hosts=started.hosts, directory=started.directory)
+    problems = [*together(fleet.hosts), *directory_problems(options.directory or "")]
+    if problems:
+        raise UsageError(listing("the hosts can't be understood:", problems))
+    if not any(host.role == "worker" for host in fleet.hosts):
+        raise UsageError(
+            "there is no worker to deploy to; name hosts, a file (-f), or hosts in [tool.underway.cluster]"
+        )
+    if options.listen:
+        address(options.listen)
+    fleet = replace(fleet, directory=options.directory or fleet.directory, listen=options.listen or fleet.listen)
+
+    def report(text: str) -> None:
+        with suppress(OSError):  # the terminal may be gone
+            print(text, file=sys.stderr, flush=True)
+
+    return DeployPlan(
+        fleet=fleet,
+        settings=cli.Settings(
+            deploy=options.deploy,
+            log=options.log,
+            working_dir=options.working_dir,
+            shutdown_with_master=options.shutdown_with_master,
+            shutdown_with_workers=options.shutdown_with_workers,
+            within=options.within,
+        ),
+        here=Installed(str(settings.root), settings.name, settings.version),
+        manifest=read(settings.place.manifest),
+        var=var,
+        mode=" ".join(STARTING[options.mode]),
+        starts=not options.copy_only,
+        cookie=read_cookie(options.cookie_file) if options.cookie_file else None,
+        allow_downgrade=options.allow_downgrade,
+        ssh_config=options.ssh_config and os.path.expanduser(options.ssh_config),
+        dry_run=options.dry_run,
+        report=(lambda _: None) if options.quiet else report,
+    )
+
+
+def deploy(plan: DeployPlan, ssh: Ssh) -> dict[str, Any]:
+    """All of it. Returns what was done; raises OnlyPart, UndoneError, and UnderwayError where nothing was changed."""
+    plan = joining(plan) if plan.starts else plan
+    try:
+        facts = look(plan, ssh)
+    except Interrupted as interrupted:
+        raise Unfinished(interrupted, "nothing was changed") from None
+    sent = copy(plan, ssh, facts)
+    if plan.starts:
+        start(plan, ssh, facts)
+    return {
+        "name": plan.here.name,
+        "version": plan.here.version,
+        "release_id": plan.manifest.release_id,
+        "hosts": [
+            {
+                "host": host.host,
+                "node": plan.node(host),
+                "directory": facts[host].directory,
+                "sent": 0 if plan.dry_run else sent.get(host, 0),
+            }
+            for host in plan.hosts
+        ],
+        "started": plan.starts and not plan.dry_run,
+        "dry_run": plan.dry_run,
+    }
+
+
+def _stop(plan: DeployPlan, ssh: Ssh) -> dict[str, Any]:
+    try:
+        return stop(plan, ssh)
+    except Interrupted as interrupted:
+        raise Unfinished(interrupted, "some nodes may run on; `deploy --stop` goes on where this ended") from None
+
+
+def copy(plan: DeployPlan, ssh: Ssh, facts: Look) -> dict[Host, int]:
+    """Bring the release to every host that lacks it, all at once; the bytes that were sent to each.
+
+    Raises OnlyPart, or UnderwayError where no host has it, naming each that failed.
+    """
+    places: dict[tuple[str, str], Host] = {}
+    for host, each in facts.items():
+        places.setdefault((each.address or host.host, each.directory), host)
+    sweep(Path(tempfile.gettempdir()), "underway-deploy-")
+    arrived: list[Host] = []
+    with tempfile.TemporaryDirectory(prefix=own_prefix("underway-deploy-")) as scratch:
+        store = Store(Path(plan.here.directory), plan.manifest, Path(scratch), plan.allow_downgrade)
+        parcels: dict[Host, Parcel] = {}
+
+        def send(host: Host) -> Answer:
+            parcel, began = parcels[host], time.monotonic()
+            answer = on(plan, ssh, host, parcel.command, feed=parcel.file, within=plan.fleet.limits.copy)
+            if answer.status == 0:
+                arrived.append(host)
+                plan.tell(f"{host.host}: {parcel.size / 1e6:.1f} MB in {time.monotonic() - began:.1f} s")
+            return answer
+
+        try:
+            for host in places.values():
+                if (parcel := store.parcel(facts[host])) is not None:
+                    parcels[host] = parcel
+            failed = failures(everywhere(plan, ssh, parcels, send))
+        except Interrupted as interrupted:
+            raise Unfinished(interrupted, _copied(facts, parcels, arrived)) from None
+        sent = {host: parcel.size for host, parcel in parcels.items() if host not in failed}
+    if failed:
+        name = f"{plan.here.name}-{plan.here.version}"
+        heading = f"{name} could not be copied to {len(failed)} of {len(plan.hosts)} hosts:"
+        kind = OnlyPart if len(failed) < len(places) else UnderwayError
+        raise kind(listing(heading, named(failed)) + "\nnothing was started; the same command goes on where this ended")
+    return sent
+
+
+def _copied(facts: Look, parcels: Iterable[Host], arrived: Sequence[Host]) -> str:
+    """How far a copy has come that was interrupted."""
+    lack = [host.host for host in parcels if host not in arrived]
+    have = [host.host for host in facts if host.host not in lack]
+    lines = [f"the copy to {', '.join(lack)} is not whole, and what has arrived of it is cleared there"] if lack else []
+    lines += [f"{', '.join(have)} {'have' if len(have) > 1 else 'has'} it"] if have else []
+    return "\n".join([*lines, "nothing was started; the same command goes on where this ended"])

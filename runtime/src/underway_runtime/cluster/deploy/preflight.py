@@ -1,0 +1,152 @@
+"""Before anything is changed: what each host is like, and everything that speaks against a deploy there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...release import names
+from ...release.directory import ReleaseDirectory
+from ...release.manifest import Manifest
+from .. import answers
+from ..inventory import Host, Limits
+
+SCRIPT = Path(__file__).with_name("preflight.sh")
+
+_BLOCK = 4096
+_ONCE = ("clock", "system", "machine", "directory", "end")
+"""What a whole answer says exactly once."""
+_OWN_GLIBC = re.compile(r"\d+\.\d+")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a host says of itself."""
+
+    directory: str
+    """Of the release, absolute."""
+    system: str
+    machine: str
+    skew: float
+    """Seconds by which its clock is off, at least."""
+    address: str
+    """Its own, as SSH reached it."""
+    client: str
+    """That of the deploying machine, as the host sees it."""
+    tools: frozenset[str]
+    loader: bool
+    glibc: str | None
+    """None where it is of 2.32 or before, which can't be asked."""
+    space: int | None
+    """Bytes."""
+    releases: Mapping[str, str]
+    """Version -> release id."""
+    nodes: Mapping[str, int]
+    """Those that run, with their pids."""
+    listening: frozenset[int]
+    occupied: str | None
+    """What is in the way of the directory."""
+    signers: str | None = None
+    """The file that says whose releases it takes, where it has one: then what it gets has to be signed."""
+
+
+def loader_of(root: Path, version: str) -> str:
+    """The path of the loader that a release names, empty where it runs with any C library."""
+    try:
+        return ReleaseDirectory(root).version(version).glibc.read_text(encoding="utf-8").split()[1]
+    except (OSError, IndexError):
+        return ""
+
+
+def read(text: str, before: float, after: float) -> Facts:
+    """The facts in what the script prints; it was asked between these moments, in seconds since 1970.
+
+    Raises ValueError for anything else.
+    """
+    if not text.strip():
+        raise ValueError("its answer can't be understood: it says nothing; is what it has for `sh` a POSIX shell?")
+    said: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        said.setdefault(key, []).append(value)
+    try:
+        [clock], [system], [machine], [directory], [_] = (said.get(key, []) for key in _ONCE)
+        now = float(clock)
+        connection = [*said.get("connection", [""])[0].split(), "", "", ""]
+        pairs = map(_pair, said.get("release", ()))
+        releases = {version: found.strip('",') for version, found in pairs if names.is_version(version)}
+        nodes = {node: int(pid) for pid, node in map(_pair, said.get("node", ()))}
+        listening = frozenset(int(port, 16) for port in said.get("listening", ()))
+    except ValueError:
+        raise ValueError(f"its answer can't be understood, it says:\n{answers.printable(text)}") from None
+    space = re.search(r"\s(\d+)\s+\d+%\s", said.get("space", [""])[-1])
+    glibc = _OWN_GLIBC.findall(said.get("glibc", [""])[0])
+    return Facts(
+        directory=directory,
+        system=system,
+        machine=machine,
+        skew=max(0.0, now - after, before - now - 1),  # it counts whole seconds
+        address=connection[2],
+        client=connection[0],
+        tools=frozenset(said.get("tool", ())),
+        loader="loader" in said,
+        glibc=glibc[-1] if glibc else None,
+        space=int(space[1]) * 1024 if space else None,
+        releases=releases,
+        nodes=nodes,
+        listening=listening,
+        occupied=next(iter(said.get("occupied", ())), None),
+        signers=next(iter(said.get("signers", ())), None),
+    )
+
+
+def problems(
+    facts: Facts, manifest: Manifest, host: Host, *, needed: int, port: int, starts: bool, limits: Limits
+) -> Iterator[str]:
+    """All that speaks against this release on this host.
+
+    `needed` are bytes that it takes there; with `starts` its node is to be started, at `port` or at any that is free.
+    """
+    machine, _, _ = manifest.target.partition("-")
+    if facts.system != "Linux" or facts.machine != machine:
+        yield f"it is {facts.machine} with {facts.system}, and the release is for {manifest.target}; build one there"
+    elif manifest.glibc and not facts.loader:
+        yield f"it has no glibc of its kind, and the release needs {manifest.glibc} or later"
+    elif manifest.glibc and _number(facts.glibc or "2.32") < _number(manifest.glibc):
+        has = facts.glibc or "2.32 or older"
+        yield f"it has glibc {has}, and the release needs {manifest.glibc}; build on a system as old as this host"
+    other = facts.releases.get(manifest.version, manifest.release_id)
+    if other != manifest.release_id:
+        yield f"it has another {manifest.name}-{manifest.version}, {other[:12]}; give this one a version of its own"
+    if not facts.releases and not {"tar"} <= facts.tools:
+        yield "it has no tar"
+    if not facts.releases and not {"gzip", "zstd"} & facts.tools:
+        yield "it has neither gzip nor zstd"
+    if facts.occupied:
+        yield f"{facts.occupied}; say another directory"
+    if facts.space is not None and needed > facts.space:
+        yield f"{needed / 1e6:.1f} MB are needed below {facts.directory}, and {facts.space / 1e6:.1f} MB are free"
+    if facts.skew > limits.clock:
+        yield f"its clock is off by {facts.skew:.0f} s; certificates have dates, and {limits.clock:g} s are the limit"
+    node = host.node(manifest.name)
+    if starts and node in facts.nodes:
+        yield f"{node} runs there already (pid {facts.nodes[node]}); `deploy --stop` stops it"
+    elif starts and port in facts.listening:
+        yield f"port {port} is taken, and the {host.role} is to listen there"
+
+
+def size_of(manifest: Manifest, there: Manifest | None) -> int:
+    """The bytes on disk of what a host lacks that has this other version, or none."""
+    known = there.files if there is not None else {}
+    return sum(-(-entry.size // _BLOCK) * _BLOCK for path, entry in manifest.files.items() if known.get(path) != entry)
+
+
+def _pair(line: str) -> tuple[str, str]:
+    first, _, second = line.partition(" ")
+    return first, second
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])

@@ -1,0 +1,154 @@
+"""The first step of a deploy: every host is asked what it is like, and everything that speaks against it is listed."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from ...release.errors import UnderwayError, listing
+from .. import cli
+from ..inventory import PORT, Host, address
+from ..reached import believed
+from . import preflight
+from .copy import Store
+from .plan import DeployPlan, Look, everywhere, own_node, runs_here, status_here
+from .preflight import Facts
+from .ssh import Ssh
+
+
+def joining(plan: DeployPlan) -> DeployPlan:
+    """The plan, of which only workers are left where its master runs here already."""
+    if plan.master is not None or (running := runs_here(plan)) is None:
+        return plan
+    with suppress(OSError):
+        for word in Path(f"/proc/{running}/environ").read_bytes().split(b"\0"):
+            key, _, value = word.decode(errors="replace").partition("=")
+            if key == "CLUSTER_LISTEN" and value:
+                return replace(plan, joins=value)
+    return plan
+
+
+def to_start(plan: DeployPlan, facts: Look) -> list[Host]:
+    """The workers that are to be started: all, or those that are not there yet."""
+    return [host for host in plan.workers if not (plan.joins and plan.node(host) in facts[host].nodes)]
+
+
+def look(plan: DeployPlan, ssh: Ssh) -> Look:
+    """What every host is like. Raises UnderwayError with everything that speaks against this deploy, on any of them."""
+    facts, problems = ask(plan, ssh)
+    store = Store(Path(plan.here.directory), plan.manifest, Path())
+    for host, each in [*facts.items()] if plan.starts else ():
+        try:
+            facts[host] = believed(each, host, ssh)
+        except ValueError as error:
+            problems.append(f"{host.host}: {error}")
+    port, speaks = 0, list[str]()
+    if plan.starts and facts:
+        try:
+            where = address(listening(plan, facts))
+            port, speaks = where[1], _here_problems(plan, where, facts)
+        except UnderwayError as error:
+            speaks = [str(error)]
+    joins = not problems and bool(to_start(plan, facts))
+    for host, each in facts.items():
+        there = plan.manifest.release_id in each.releases.values()
+        problems += [
+            f"{host.host}: {problem}"
+            for problem in preflight.problems(
+                each,
+                plan.manifest,
+                host,
+                needed=0 if there else preflight.size_of(plan.manifest, store.known(each)),
+                port=port if host.role == "master" else plan.fleet.worker_port,
+                starts=plan.starts and not (joins and plan.node(host) in each.nodes),
+                limits=plan.fleet.limits,
+            )
+        ]
+        if (problem := store.problem(each)) is not None:
+            problems.append(f"{host.host}: {problem}")
+    if problems or speaks:
+        raise UnderwayError(listing("nothing was changed, for this can't be deployed:", [*problems, *speaks]))
+    return facts
+
+
+def ask(plan: DeployPlan, ssh: Ssh) -> tuple[dict[Host, Facts], list[str]]:
+    """What the hosts say of themselves, and those that say nothing."""
+    loader = preflight.loader_of(Path(plan.here.directory), plan.here.version)
+    command = cli.preflight(plan.fleet.directory or plan.here.name, loader)
+    script = preflight.SCRIPT.read_bytes()
+
+    def one(host: Host) -> Facts | str:
+        before = time.time()
+        answer = ssh.run(host, command, feed=script)
+        if answer.status:
+            return answer.reason
+        try:
+            return preflight.read(answer.output, before, time.time())
+        except ValueError as error:
+            return str(error)
+
+    said = everywhere(plan, ssh, plan.hosts, one)
+    facts = {host: each for host, each in said.items() if isinstance(each, Facts)}
+    return facts, [f"{host.host}: {each}" for host, each in said.items() if isinstance(each, str)]
+
+
+def listening(plan: DeployPlan, facts: Look) -> str:
+    """Where the master listens. Raises UnderwayError when that has to be said."""
+    if plan.joins or plan.fleet.listen:
+        return plan.joins or plan.fleet.listen or ""
+    if plan.master in facts:
+        assert plan.master is not None
+        return f"{bracketed(facts[plan.master].address or plan.master.host)}:{PORT}"
+    seen = {each.client for each in facts.values()}
+    if len(seen) != 1 or not all(seen):
+        raise UnderwayError(
+            f"the hosts see this machine at {' and '.join(sorted(seen)) or 'no address'}; say where the master listens: --listen"
+        )
+    return f"{bracketed(seen.pop())}:{PORT}"
+
+
+def bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _here_problems(plan: DeployPlan, listen: tuple[str, int], facts: Look) -> list[str]:
+    """What speaks against the master here, or against a cluster over the network at all."""
+    problems = []
+    host, port = listen[0].strip("[]"), listen[1]
+    if importlib.util.find_spec("cryptography") is None and not host.startswith("127."):
+        problems.append('certificates need `cryptography`; depend on "underway-runtime[cluster]"')
+    if plan.master is None:
+        if runs_here(plan) is not None:
+            problems += _in_the_way_of_joining(plan, listen, facts)
+        else:
+            try:
+                family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+                with socket.socket(family, kind) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(place)
+            except OSError as error:
+                problems.append(
+                    f"the master can't listen at {host}:{port} here: {error.strerror}; --listen says where else"
+                )
+    return problems
+
+
+def _in_the_way_of_joining(plan: DeployPlan, listen: tuple[str, int], facts: Look) -> list[str]:
+    """What speaks against starting workers for the master that runs here."""
+    node = own_node(plan)
+    if plan.joins is None or not to_start(plan, facts):
+        return [f"{node} runs here already; `deploy --stop` stops it"]
+    problems = []
+    if listen[0].startswith("127."):
+        problems.append(f"{node} runs here already, and listens at {plan.joins}, which no other host reaches")
+    version = (status_here(plan) or {}).get("version")
+    if version != plan.here.version:
+        problems.append(
+            f"{node} runs here already, and is of {version or 'a version that it does not tell'}: no worker of"
+            f" {plan.here.version} can join it; RELEASE_VSN says which version is deployed"
+        )
+    return problems

@@ -1,0 +1,1 @@
+"""The code server: what a release imports is found through its index."""

@@ -1,0 +1,1 @@
+"""The commands' end of the control socket."""

@@ -1,0 +1,262 @@
+"""The commands' end of the control socket. Imports little: a command that asks a node is to start as fast as Python does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+import time
+
+from ...release import display, names
+from ...release.errors import UnderwayError, UsageError
+from ...release.filesystem import openat
+from .. import answers, cookie, frames, handshake
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ..frames import Message
+
+_TO_SAY = 60.0
+"""Seconds that a node gets to say how it is."""
+PATIENCE = 5.0
+"""Seconds in which a node that lives has answered a handshake: its control socket has a thread for itself."""
+
+
+class NotRunning(UnderwayError):
+    """There is no node to ask."""
+
+
+class Denied(UnderwayError):
+    """The node answers, and does not do what it is asked for; or it is not to be asked. Nothing has changed."""
+
+
+class NotAnswering(UnderwayError):
+    """There may be a node, or there is to be one: who asked was kept waiting."""
+
+
+class Place:
+    """Where the release of this command is, as the launcher says."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Raises UsageError when the process was not started by ``bin/NAME``."""
+        if missing := [name for name in ("RELEASE_ROOT", "RELEASE_NAME", "RELEASE_VSN") if not environ.get(name)]:
+            raise UsageError(f"{', '.join(missing)} not set; a release is started with bin/NAME, which sets them")
+        self.root, self.name, self.version = (environ[f"RELEASE_{what}"] for what in ("ROOT", "NAME", "VSN"))
+        for variable in ("NAME", "VSN"):
+            if not names.is_name(environ[f"RELEASE_{variable}"]):
+                raise UsageError(
+                    f"RELEASE_{variable} is {names.shown(environ[f'RELEASE_{variable}'])}, which is not a name"
+                )
+        self.prog = environ.get("RELEASE_PROG") or self.name
+        self.var = environ.get("RELEASE_VAR") or os.path.join(self.root, "var")
+        self.environ = environ
+        self.control = os.path.join(environ.get("RELEASE_TMP") or self.var, names.RUN, names.CONTROL)
+
+
+class Connection:
+    """A connection to a node that has proved to have the cookie, and to which we have."""
+
+    def __init__(self, connected: socket.socket, name: str) -> None:
+        self._socket = connected
+        self._name = name
+        self._received = b""
+        self.is_ours = _is_ours(connected)
+        """Whether what listens is of our own user."""
+        self._end: float | None = None
+        """When what is read has to be here; None where there is no hurry."""
+        self.boot: object = None
+        self.root = ""
+        """The release directory that the node is of; empty where it does not say."""
+
+    def send(self, message: Message) -> None:
+        """Send one message. Raises UnderwayError when it is too large, or the node is gone."""
+        try:
+            self._socket.sendall(frames.encode(message), getattr(socket, "MSG_NOSIGNAL", 0))
+        except frames.BadFrame as error:
+            raise UnderwayError(f"that is too much for one request: {error}") from None
+        except OSError as error:
+            raise self._gone(error) from None
+
+    def receive(self, limit: int = frames.LARGEST) -> Message:
+        """The next message. Raises UnderwayError when there is none, or when it says that something is wrong."""
+        try:
+            message = frames.decode(self._read(frames.length(self._read(frames.HEADER), limit)))
+        except frames.BadFrame as error:
+            raise UnderwayError(f"what listens for {self._name} is no node of it: {error}") from None
+        except TimeoutError:
+            raise NotAnswering(f"{self._name} does not answer; is it being restarted?") from None
+        except OSError as error:
+            raise self._gone(error) from None
+        message = answers.taken(message)
+        if "error" in message:
+            raise Denied(display.many_lines(message["error"]))
+        return message
+
+    def status(self) -> dict[str, Any]:
+        """What the node says of itself. Raises UnderwayError, also when that is not what a status has to be."""
+        self._end = time.monotonic() + _TO_SAY
+        try:
+            return answers.status(self.ask({"do": "status"}), self._name)
+        finally:
+            self._end = None
+            self._socket.settimeout(None)
+
+    def ask(self, request: Message) -> Message:
+        """Send a message and return the next."""
+        self.send(request)
+        return self.receive()
+
+    def wait_for_end(self, within: float) -> bool:
+        """Whether the node has closed the connection, as it does at its end, within so many seconds."""
+        self._socket.settimeout(within)
+        try:
+            while self._socket.recv(65536):
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def close(self) -> None:
+        """End it; what it asked for and still runs is cancelled."""
+        self._socket.close()
+
+    def agree(self, secret: str, patience: float) -> None:
+        """The handshake; `patience` is in seconds, for each of the two answers on average."""
+        self._socket.settimeout(patience)
+        self._end = time.monotonic() + 2 * patience
+        greeting = self.receive(frames.FIRST)
+        if greeting.get("underway") != handshake.VERSION:
+            raise UnderwayError(
+                f"{self._name} runs another version of underway, with which this command can't talk"
+                f" ({greeting.get('underway')!r}, not {handshake.VERSION}); use the version of the release that runs:"
+                " RELEASE_VSN chooses it"
+            )
+        answer = handshake.answer(secret, greeting)
+        self.send(answer)
+        expected = handshake.proof(secret, "node", greeting, answer["nonce"])
+        proof = self.receive(frames.FIRST)
+        self.root = root if isinstance(root := proof.get("root"), str) else ""
+        if not handshake.proves(proof, expected):
+            raise UnderwayError(f"what listens for {self._name} does not have its cookie")
+        self.boot = greeting.get("boot")
+        self._end = None
+        self._socket.settimeout(None)
+
+    def _read(self, count: int) -> bytes:
+        while len(self._received) < count:
+            if self._end is not None:  # for all of it, however slowly it comes
+                self._socket.settimeout(max(0.001, self._end - time.monotonic()))
+            chunk = self._socket.recv(65536)
+            if not chunk:
+                raise ConnectionResetError(errno.ECONNRESET, "it has closed the connection")
+            self._received += chunk
+        wanted, self._received = self._received[:count], self._received[count:]
+        return wanted
+
+    def _gone(self, error: OSError) -> UnderwayError:
+        return UnderwayError(f"{self._name} is gone: {error.strerror or error}")
+
+
+def elsewhere(name: str, root: str, node: object) -> str:
+    """Of which release directory the node is, as a sentence, where that is not `root`, the command's; else nothing."""
+    if not isinstance(node, str) or node in ("", names.path_text(root)):
+        return ""
+    try:
+        path = node.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        path = b""
+    if _is_same(path, root):
+        return ""
+    gone = "" if os.path.isdir(os.path.join(path, b"releases")) else ", which is not there any more"
+    return f"{name} runs from {display.one_line(node)}{gone}, and this command is of {display.one_line(root)}"
+
+
+def _is_same(one: bytes, other: str) -> bool:
+    """Whether both paths lead to one directory: it is mounted twice, or where it was is a link to where it is."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
+
+
+def check_directory(name: str, root: str, node: object, command: str) -> None:
+    """Raise Denied where the node is of another release directory than the command, which would change what runs."""
+    if where := elsewhere(name, root, node):
+        raise Denied(
+            f"{command} is refused: {where}; use the bin/{name} of that directory, or `stop` it and start it from this one"
+        )
+
+
+def tell_directory(place: Place, connection: Connection) -> None:
+    """Say on standard error that the node is of another release directory, to whoever asks it."""
+    if where := elsewhere(place.name, place.root, connection.root):
+        print(f"note: {where}", file=sys.stderr)
+
+
+def connect(place: Place, patience: float = PATIENCE) -> Connection:
+    """Connect to the node and do the handshake, in `patience` seconds.
+
+    Raises NotRunning when there is none, and UnderwayError when it can't be asked, or is not what it should be.
+    """
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connected.settimeout(PATIENCE)
+        try:
+            _connect(connected, place.control)
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            raise NotRunning(f"{place.name} is not running") from None
+        except PermissionError:
+            raise UnderwayError(
+                f"{place.control} can't be used by this user; ask as the user who runs {place.name}, or as root"
+            ) from None
+        except (TimeoutError, BlockingIOError):
+            raise UnderwayError(f"{place.name} does not answer: others wait before this command") from None
+        except OSError as error:
+            raise UnderwayError(f"{place.control} can't be used: {error.strerror or error}") from None
+        secret = cookie.find(place.root, place.version, place.var, place.environ)
+        if secret is None:
+            raise UnderwayError(
+                f"{place.name} runs, and its cookie is not in {place.var}; is RELEASE_VAR that of the node?"
+            )
+        connection = Connection(connected, place.name)
+        connection.agree(secret, patience)
+        return connection
+    except BaseException:
+        connected.close()
+        raise
+
+
+def _connect(connected: socket.socket, path: str) -> None:
+    """Connect by descriptors: the address of a socket file is at most 107 bytes, and its directory another user's."""
+    if not os.path.isdir("/proc/self/fd"):
+        connected.connect(path)
+        return
+    above, name = os.path.split(path)
+    var, run = os.path.split(above)
+    with openat.directory(var, run) as directory:
+        descriptor = directory.socket(name)
+    end = time.monotonic() + PATIENCE
+    try:
+        while True:
+            try:
+                connected.connect(f"/proc/self/fd/{descriptor}")
+                return
+            except BlockingIOError:  # the queue of those who connect is full
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.01)
+    finally:
+        os.close(descriptor)
+
+
+def _is_ours(connected: socket.socket) -> bool:
+    if not hasattr(socket, "SO_PEERCRED"):
+        return False
+    uid = int.from_bytes(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[4:8], sys.byteorder)
+    return uid == os.geteuid()

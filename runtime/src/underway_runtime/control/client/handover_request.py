@@ -1,0 +1,126 @@
+"""Asking the node to hand over to another, and hearing from that one that it has."""
+
+from __future__ import annotations
+
+import time
+
+from ...release.errors import BusyError, UnderwayError, UndoneError
+from .. import answers
+from .client import Denied, check_directory, connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .client import Connection, Place
+
+
+class NotInPlace(UndoneError):
+    """What has failed is still in the process, which can't go back by itself."""
+
+
+_TO_ANSWER = 30.0
+"""Seconds in which a node that accepts, or is started again, is to be found at the control socket."""
+
+
+def hand_over(place: Place, version: str, identity: str, to_commit: float) -> dict[str, Any]:
+    """Make the node hand over to a version, or to the permanent one where that is empty.
+
+    Returns the status of the new one, from itself, when the old one has left. Raises BusyError, UndoneError with what was
+    the matter, and UnderwayError when the node can't be asked.
+    """
+    who = version or "the next node"
+    old = connect(place)
+    check_directory(place.name, place.root, old.root, "a handover")
+    try:
+        answer = old.ask({"do": "hand over", "version": version, "id": identity, "to_commit": to_commit})
+    except Denied:
+        raise
+    except UnderwayError:
+        answer = {"gone": True}  # it may have died after the other one accepted, or before
+    if "busy" in answer:
+        raise BusyError(f"{place.name} can't hand over now: {answer['busy']}; try again when that is done")
+    if "refused" in answer:
+        raise UnderwayError(f"{who} was not started, and nothing has changed: {answer['refused']}")
+    if "ended" in answer:
+        raise _after_the_end(place, old, who, answer)
+    if "failed" in answer:
+        raise UndoneError(f"{who} has failed, and what ran before runs on", answer["failed"])
+    if "stays" in answer:
+        raise UndoneError(f"{who} could not take over, and what ran before runs on", answer["stays"], blamed=False)
+    try:
+        new = _next(place, old)
+        ready = new.ask({"do": "ready"})
+        status: dict[str, Any] = new.status()
+    except UnderwayError as error:
+        if "gone" in answer:
+            raise UnderwayError(
+                f"the node that ran has ended before {who} had taken over, and none follows: {error}"
+            ) from None
+        raise UndoneError(f"{who} took over, and ended", str(error)) from None
+    if "gone" in answer and status.get("took_over") != identity:
+        what = f"{who} has not taken over, and {status['version']} is started (pid {status['pid']})"
+        raise UndoneError(what, "the node that ran has ended meanwhile", blamed=False)
+    if "failed" in ready or status["state"] != "running" or version not in ("", status["version"]):
+        raise UndoneError(f"{who} took over, and ended", f"{status['version']} is {status['state']}")
+    return status
+
+
+def _after_the_end(place: Place, old: Connection, who: str, answer: dict[str, Any]) -> UnderwayError:
+    """What to say where neither the version that was to take over nor the one that ran goes on."""
+    why = answer.get("failed") or answer["stays"]
+    what = f"{who} has failed, and what ran before could not go on and ends: {answer['ended']}"
+    try:
+        new = _next(place, old)
+        if failed := new.ask({"do": "ready"}).get("failed"):
+            raise UnderwayError(failed)
+        status = new.ask({"do": "status"})["status"]
+    except UnderwayError:
+        return UnderwayError(f"{what}; {who} had failed because of this: {why}")
+    return UndoneError(
+        f"{what}; {status['version']} is started (pid {status['pid']}), and {who} had failed because of this",
+        why,
+        blamed="failed" in answer,
+    )
+
+
+def _next(place: Place, old: Connection) -> Connection:
+    """The node that is not the old one, which may still take clients for a moment."""
+    end = time.monotonic() + _TO_ANSWER
+    while (new := connect(place, _TO_ANSWER)).boot == old.boot:
+        new.close()
+        if time.monotonic() > end:
+            raise UnderwayError("the node before still answers")
+        time.sleep(0.02)
+    return new
+
+
+def install(place: Place, version: str, identity: str, to_commit: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Make the process that runs another version; the answer, and the process's status then, from itself.
+
+    The answer has ``unfit`` with the reason where it takes a new interpreter, ``inside`` with who has not left what changes in time,
+    and nothing has changed; else ``how`` it was done, for
+    how many seconds new work was ``held``, and the ``old_code`` that somebody keeps. Raises BusyError, UndoneError with what was the
+    matter, NotInPlace, and UnderwayError when the node can't be asked.
+    """
+    node = connect(place)
+    try:
+        check_directory(place.name, place.root, node.root, "an install")
+        answer = node.ask({"do": "install", "version": version, "id": identity, "to_commit": to_commit})
+        status: dict[str, Any] = node.status()
+    except Denied:
+        raise
+    except UnderwayError as error:
+        new = _next(place, node).status()  # or none has come back, which that raises
+        raise UndoneError(f"{version} ended the process, and {new['version']} is started", str(error)) from None
+    finally:
+        node.close()
+    if "busy" in answer:
+        raise BusyError(f"{place.name} can't change now: {answer['busy']}; try again when that is done")
+    if "stays" in answer:
+        raise NotInPlace(f"{version} has failed, and runs on: {answer['stays']}", answer["failed"])
+    if "failed" in answer:
+        raise UndoneError(f"{version} has failed, and what ran before runs on", answer["failed"])
+    if "unfit" not in answer and "inside" not in answer:
+        answers.become(answer)
+    return answer, status

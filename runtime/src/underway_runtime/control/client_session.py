@@ -1,0 +1,345 @@
+"""What a client of the control socket may ask for, once it is known.
+
+==============================  ==================================================================================
+request                         answer
+==============================  ==================================================================================
+``{"do": "status"}``            ``{"status": {…}}``
+``{"do": "ready"}``             ``{"ready": true}`` or ``{"failed": text}``, as soon as either is so
+``{"do": "metrics"}``           ``{"metrics": text}``, for Prometheus
+``{"do": "restart"}``           ``{"restarting": true, "within": seconds}``; the connection ends with the process
+``{"do": "hand over",``         ``{"accepting": true}`` when the successor does; ``{"failed": text}``, ``{"busy": text}``
+``"version": …, "id": …,``      ``{"refused": text}`` where an application does not let it begin; with ``"ended": text``
+``"to_commit": seconds}``       beside ``failed`` where this node could not go on
+``{"do": "install",``           ``{"installed": true}`` in this process; ``{"unfit": text}`` where it takes a new one,
+``"version": …, "id": …,``      ``{"failed": text}`` when all is as it was, ``{"busy": text}``
+``"to_commit": seconds}``
+``{"do": "consider",``          ``{"how": "hot"}`` or ``"configuration"``, or ``{"unfit": text}`` where that takes a new interpreter
+``"version": text}``
+``{"do": "gates"}``             ``{"gates": [{"gate": text, "passed": …, "attempts": […]}, …]}``, when they have been tried
+``{"do": "committed"}``         ``{"noted": true}``
+``{"do": "rpc", "code": …}``    ``{"out": text}``, ``{"err": text}``, …, ``{"end": how, "status": number}``
+``{"do": "shell"}``             ``{"welcome": text}``; from then on:
+``{"push": lines}``             output, then ``{"more": true}`` where the lines begin a statement, else ``{"more": false}``
+``{"complete": text}``          ``{"matches": […]}``
+==============================  ==================================================================================
+
+``{"interrupt": true}`` interrupts code that runs, as does the end of the connection. ``{"error": text}`` may be the answer
+to anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType
+from typing import Any, TypeAlias, TypeVar
+
+from ..process import upgrade_journal, usage_journal
+from ..release.errors import EXIT_CODE_RAISED
+from . import metrics, requests
+from .connection import Connection, Gone
+from .frames import BadFrame, Message
+from .loop_monitor import LoopMonitor
+from .requests import Refused
+from .session import Outcome, Session
+
+T = TypeVar("T")
+
+_TO_COMPLETE = 1.0
+_TO_END = 2.0
+"""Seconds that code gets to end when it is interrupted because its client is gone; then it is left to itself."""
+
+
+HandOver: TypeAlias = Callable[[str, str, float], "Future[Message]"]
+"""Given version, id and the seconds until it has to be committed."""
+
+
+@dataclass
+class RequestHandler:
+    """What the node puts at its clients' disposal. `attach` and `settle` are called in the node's threads, once each."""
+
+    name: str
+    version: str
+    report: Callable[[], Message]
+    """What `status` says, but for the loop; called in the server's thread."""
+    uses: Path
+    """Where code that is run is journalled."""
+    allowed: Mapping[str, bool]
+    """Whether ``rpc`` and ``remote`` may be used."""
+    restart: Callable[[], str | None]
+    """Makes the node stop and start anew; returns why it can't, if so."""
+    hand_over: HandOver | None = None
+    """Makes another node take over; the answer comes when it does, or has failed."""
+    install: HandOver | None = None
+    """Makes this process another version, with the same arguments."""
+    consider: Callable[[str], Future[Message]] | None = None
+    """Looks whether this process could become a version, and changes nothing."""
+    gates: Callable[[], Future[Message]] = Future
+    """Tries the gates of the version that runs."""
+    committed: Callable[[], str | None] = lambda: None
+    """Tells the keeper that this version is permanent; returns why not, where it is not."""
+    is_here: Callable[[str], bool] = lambda version: True
+    """Whether a version is unpacked in this release directory."""
+    startable: Callable[[str], str | None] = lambda version: None
+    """Why no node of a version, or of the permanent one where that is empty, could be started from where this one was."""
+    root: str = ""
+    """The release directory that this node is of."""
+    stops_within: float = 60.0
+    """Seconds in which the node ends when it is told to stop."""
+    pulse: LoopMonitor = field(default_factory=LoopMonitor)
+    upgrades: Path | None = None
+    """The journal of upgrades."""
+    clients: Callable[[], int] = int
+    """How many clients there are."""
+    closing: bool = False
+    settled: Future[str | None] = field(default_factory=Future)
+    _node: tuple[asyncio.AbstractEventLoop, Callable[[], Mapping[str, Any]]] | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop, names: Callable[[], Mapping[str, Any]]) -> None:
+        """The node's loop runs; `names` gives what code that is run there finds."""
+        self._node = loop, names
+        self.pulse.watch(loop)
+
+    def settle(self, failure: str | None = None) -> None:
+        """The node is ready, or has failed to become so; only the first time counts."""
+        if not self.settled.done():
+            self.settled.set_result(failure)
+
+    async def metrics(self) -> str:
+        """What Prometheus reads; in the server's loop."""
+        upgrades = upgrade_journal.totals(self.upgrades) if self.upgrades is not None else upgrade_journal.Totals()
+        return metrics.text(self.report(), await self.pulse.take(), self.clients(), upgrades)
+
+    def session(self, command: str, filename: str, write: Callable[[str, str], None]) -> Session:
+        """A new session. Raises Refused when there can be none."""
+        if not self.allowed[command]:
+            raise Refused(f"{command} is turned off in this release: `{command}` of underway_runtime")
+        if self._node is None:
+            raise Refused(f"{self.name} is starting and can't run code yet; try again when it is ready")
+        loop, names = self._node
+        return Session(loop, filename, names(), write)
+
+
+class ClientSession:
+    """One client, from the handshake to its end."""
+
+    def __init__(
+        self, wire: Connection, desk: RequestHandler, uid: int | None, pid: int | None, *, member: bool = False
+    ) -> None:
+        """`member`: of `control_group`, and neither the user of the node nor root."""
+        self.wire = wire
+        self.idle = False
+        self._desk = desk
+        self._caller = uid, pid
+        self._member = member
+        self._listening: asyncio.Task[Message] | None = None
+
+    async def hold(self) -> None:
+        """Answer until the client leaves. Raises Gone, and BadFrame when it asks for what there is not."""
+        try:
+            while True:
+                request = await self._next()
+                try:
+                    await self._answer(request)
+                except Refused as refusal:
+                    await self.wire.send({"error": str(refusal)})
+        finally:
+            if self._listening is not None:
+                self._listening.cancel()
+
+    async def _answer(self, request: Message) -> None:
+        if requests.is_interrupt(request):
+            return  # what it was for has ended meanwhile
+        desk = self._desk
+        match requests.check(request, member=self._member, is_here=desk.is_here):
+            case "status":
+                await self.wire.send({"status": {**desk.report(), "loop": await desk.pulse.take()}})
+            case "metrics":
+                await self.wire.send({"metrics": await desk.metrics()})
+            case "ready":
+                failure = await self._attend(asyncio.shield(asyncio.wrap_future(desk.settled)))
+                await self.wire.send({"ready": True} if failure is None else {"failed": failure})
+            case "restart":
+                if reason := desk.startable("") or desk.restart():
+                    raise Refused(reason)
+                await self.wire.send({"restarting": True, "within": desk.stops_within})
+            case "hand over" | "install" as how:
+                begin = desk.hand_over if how == "hand over" else desk.install
+                if begin is None:
+                    raise Refused(f"{desk.name} can't {how}")
+                if how == "hand over" and (reason := desk.startable(request["version"])):
+                    raise Refused(reason)
+                await self._outcome(begin(request["version"], request["id"], float(request["to_commit"])))
+            case "consider":
+                if desk.consider is None:
+                    raise Refused(f"{desk.name} can't become another version")
+                await self._outcome(desk.consider(request["version"]))
+            case "gates":
+                await self._outcome(desk.gates())
+            case "committed":
+                if reason := desk.committed():
+                    raise Refused(reason)
+                await self.wire.send({"noted": True})
+            case "rpc":
+                await self._rpc(request["code"])
+            case "shell":
+                await self._shell()
+
+    async def _outcome(self, coming: Future[Message]) -> None:
+        """Send what comes of it."""
+        await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(coming))))
+
+    async def _rpc(self, code: str) -> None:
+        with self._journalled("rpc", code) as use:
+            session = self._desk.session("rpc", "<rpc>", self.wire.print)
+            try:
+                outcome = await self._run(session, lambda: session.compiled(code), code)
+            finally:
+                session.close()
+            use.outcome = outcome.how
+        await self.wire.send({"end": outcome.how, "status": self._status(outcome)})
+
+    async def _shell(self) -> None:
+        with self._journalled("remote", None) as use:
+            session = self._desk.session("remote", "<console>", self.wire.print)
+            use.outcome = "done"
+            python = sys.version.split()[0]
+            await self.wire.send({"welcome": f"{self._desk.name} {self._desk.version}, Python {python}"})
+            try:
+                while True:
+                    match list((request := await self._next()).items()):
+                        case [("push", str(source))]:
+                            if await self._push(session, source):
+                                return
+                        case [("complete", str(text))]:
+                            await self.wire.send({"matches": await self._matches(session, text)})
+                        case _ if not requests.is_interrupt(request):
+                            raise BadFrame("a request that a shell does not know")
+            finally:
+                session.close()
+
+    async def _push(self, session: Session, source: str) -> bool:
+        """Run what was typed; whether it ends the shell."""
+        try:
+            code = session.typed(source)
+        except Exception as error:
+            self._say(session.shown(error, source))
+            await self.wire.send({"more": False})
+            return False
+        if code is None:
+            await self.wire.send({"more": True})
+            return False
+        with self._journalled("remote", source) as use:
+            outcome = await self._run(session, lambda: [code], source)
+            use.outcome = outcome.how
+        if outcome.how == "exit":
+            await self.wire.send({"end": "exit", "status": self._status(outcome)})
+            return True
+        if outcome.how == "interrupted":
+            self._say("KeyboardInterrupt\n")
+        await self.wire.send({"more": False})
+        return False
+
+    async def _run(self, session: Session, compiled: Callable[[], Sequence[CodeType]], source: str) -> Outcome:
+        try:
+            codes = compiled()
+        except Exception as error:
+            outcome = Outcome("raised", session.shown(error, source))
+        else:
+            try:
+                running = session.run(codes, source)
+            except RuntimeError:
+                raise Refused(f"{self._desk.name} is stopping") from None
+            try:
+                outcome = await self._attend(asyncio.wrap_future(running), session)
+            except asyncio.CancelledError:
+                if not running.cancelled():
+                    raise
+                outcome = Outcome("interrupted")
+        if outcome.shown:
+            self._say(outcome.shown)
+        return outcome
+
+    async def _matches(self, session: Session, text: str) -> list[str]:
+        matches = asyncio.run_coroutine_threadsafe(session.matches(text), session.loop)
+        done, _ = await asyncio.wait({asyncio.wrap_future(matches)}, timeout=_TO_COMPLETE)
+        return matches.result() if done and not matches.cancelled() else []
+
+    async def _attend(self, running: asyncio.Future[T], session: Session | None = None) -> T:
+        """The result of this, while listening to the client, which may interrupt it or leave."""
+        try:
+            while True:
+                listening = self._listen()
+                waiting: set[asyncio.Future[Any]] = {running, listening}
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if running.done():
+                    return running.result()
+                self._listening = None
+                if not requests.is_interrupt(listening.result()):
+                    raise BadFrame("a request before the answer to the last one")
+                if session is not None:
+                    session.interrupt()
+        except (Gone, BadFrame):
+            if session is not None:
+                session.interrupt()
+                await asyncio.wait({running}, timeout=_TO_END)
+            raise
+        finally:
+            if session is not None and not running.done():
+                session.interrupt()
+
+    def _say(self, text: str) -> None:
+        self.wire.print("err", text, in_any_case=True)
+
+    def _listen(self) -> asyncio.Task[Message]:
+        if self._listening is None:
+            self._listening = asyncio.ensure_future(self.wire.read())
+        return self._listening
+
+    async def _next(self) -> Message:
+        if self._desk.closing:
+            raise Gone
+        self.idle = True
+        try:
+            return await self._listen()
+        finally:
+            self.idle = False
+            self._listening = None
+
+    @contextlib.contextmanager
+    def _journalled(self, command: str, code: str | None) -> Any:
+        use = _Use()
+        ended = usage_journal.begin(self._desk.uses, command, code, *self._caller)
+        try:
+            yield use
+        except Refused:
+            use.outcome = "refused"
+            raise
+        finally:
+            ended(use.outcome)
+
+    def _status(self, outcome: Outcome) -> int:
+        """The exit status that this asks for."""
+        match outcome:
+            case Outcome("done"):
+                return 0
+            case Outcome("raised"):
+                return EXIT_CODE_RAISED
+            case Outcome("interrupted"):
+                return 130
+            case Outcome(status=None):
+                return 0
+            case Outcome(status=int(status)):
+                return status & 0xFF
+        self._say(f"{outcome.status}\n")
+        return 1
+
+
+@dataclass
+class _Use:
+    outcome: str = "gone"

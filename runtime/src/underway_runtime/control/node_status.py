@@ -1,0 +1,100 @@
+"""What a node says of itself: the answer to ``status``, from the process and not from the disk's wish."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ..process.proc_sockets import children, not_handed_over
+from ..process.settings import Settings
+from ..release.boot_script import BootScript, Load, Start
+
+State = Literal["starting", "running", "installing", "handing over", "stopping"]
+
+
+class Report:
+    """What has become of a node so far. `note` and `now` are called in the node's threads, the document is made in any."""
+
+    def __init__(self, settings: Settings, script: BootScript, keeper: int | None = None) -> None:
+        """`keeper` is the pid of the process that keeps this one, if there is one."""
+        self._take(settings, script)
+        self._keeper = keeper
+        self._starts = int(os.environ.pop("RELEASE_STARTS", 1))
+        self._began = time.monotonic()
+        self.state: State = "starting"
+        self.took_over = ""
+        """The id of the handover by which this node came, where it did."""
+        self.note("starting")
+
+    def became(self, settings: Settings, script: BootScript) -> None:
+        """It is another version, with the applications of that one's boot script."""
+        self._take(settings, script)
+        self.note(f"became {settings.version}")
+
+    def _take(self, settings: Settings, script: BootScript) -> None:
+        self._settings = settings
+        self._loads = {i.application: i for i in script.instructions if isinstance(i, Load)}
+        self._modes = {i.application: i.mode for i in script.instructions if isinstance(i, Start)}
+        self._release_id: str | None = None
+
+    def now(self, state: State) -> None:
+        """The node is in another state."""
+        self.state = state
+        self.note(state)
+
+    def note(self, what: str) -> None:
+        """Something has changed."""
+        self._changed = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
+
+    def document(self, states: Mapping[str, str], clients: Mapping[str, str]) -> dict[str, Any]:
+        """All of it, given the states of the applications that have one, the others are loaded only, and what becomes of the
+        clients of some at a handover."""
+        return {
+            "name": self._settings.name,
+            "version": self._settings.version,
+            "directory": str(self._settings.root),
+            "release_id": self._id(),
+            "state": self.state,
+            "uptime": round(time.monotonic() - self._began, 3),
+            "pid": os.getpid(),
+            "keeper": self._keeper,
+            "starts": self._starts,
+            "took_over": self.took_over,
+            "children": children(os.getpid()),
+            "not_handed_over": self._not_handed_over(),
+            "clients": {**clients},
+            "memory": _memory(),
+            "changed": self._changed,
+            "applications": [
+                {
+                    "name": name,
+                    "version": load.version,
+                    "mode": self._modes.get(name, "load"),
+                    "state": states.get(name, "loaded"),
+                }
+                for name, load in self._loads.items()
+            ],
+        }
+
+    def _not_handed_over(self) -> list[str]:
+        return [] if self._keeper is None else not_handed_over(self._keeper, os.getpid())
+
+    def _id(self) -> str | None:
+        if self._release_id is None:
+            # Whether it fits the manifest's contents is for `verify`, which takes ten times as long.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                self._release_id = str(json.loads(self._settings.place.manifest.read_bytes())["release_id"])
+        return self._release_id
+
+
+def _memory() -> int | None:
+    """Bytes of this process in memory; None where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    return None

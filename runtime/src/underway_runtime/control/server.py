@@ -1,0 +1,377 @@
+"""The node's end of the control socket: a thread with a loop of its own, so that no client can delay the node.
+
+==========================  ============================================================================================
+who may connect             the user of the node, root, and the members of the group in ``control_group``
+at most, in all             512, and never more than a quarter of the files that the process may open
+at most, after handshake    64
+the handshake               within 5 s; what is larger than 4 KiB or no frame ends the connection
+a client that reads slowly  is let go when it has taken nothing for 60 s
+==========================  ============================================================================================
+
+When all places are taken, who has been at the handshake for longest makes room, and until somebody has been at it for a
+moment the next ones wait in the socket's queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..apps.sockets import Listeners
+from ..configuration import config
+from ..process.log import log
+from ..process.settings import Settings
+from ..release import names
+from ..release.errors import BootError, ConfigError
+from . import cookie, handshake, metrics_http
+from .client_session import ClientSession, RequestHandler
+from .connection import Connection, Gone
+from .frames import FIRST, BadFrame, Message
+
+MOST = 512
+MOST_KNOWN = 64
+DEADLINE = 5.0
+_MOMENT = 0.25
+_BACKLOG = 512
+_TO_SAY_IT = 1.0
+"""Seconds that the last answers get to leave, when the node ends."""
+_SO_PEERGROUPS = 59
+_LONGEST_ROOT = 500
+"""Characters of the path of a release directory that is told in the handshake, whose frames are small."""
+
+
+def listen_on(path: Path, group: int | None = None) -> socket.socket:
+    """Listen at `path`, however long it is, in place of what was there; for the owner only, or for a group as well.
+
+    Raises OSError.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    # The address of a socket file is at most 107 bytes; that of its directory's descriptor is short.
+    place = f"/proc/self/fd/{directory}" if os.path.isdir("/proc/self/fd") else str(path.parent)
+    temporary = f".{path.name}.{os.getpid()}"
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)
+        listener.bind(f"{place}/{temporary}")
+        # Nobody can connect before it listens, so it has its permissions in time.
+        if group is not None:
+            os.chown(f"{place}/{temporary}", -1, group)
+        os.chmod(f"{place}/{temporary}", 0o600 if group is None else 0o660)
+        listener.listen(_BACKLOG)
+        os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        listener.close()
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=directory)
+        raise
+    finally:
+        os.close(directory)
+    return listener
+
+
+def open_control(
+    settings: Settings,
+    secret: str,
+    report: Callable[[], Message],
+    restart: Callable[[], str | None],
+    listen: Callable[[Path, int | None], socket.socket] = listen_on,
+    **asked: Any,
+) -> Server:
+    """Make the node of these settings, whose configuration is installed, answer at its control socket.
+
+    `secret` is the cookie, `listen` is as `listen_on`; the others are those of the `RequestHandler`, as is all in `asked`.
+    Raises ConfigError for configuration that does not hold, and BootError when it can't listen.
+    """
+    allowed, group = _allowed(), _group()
+    cookie.share(settings.var.cookie, group)
+    if group is not None:
+        for each in {settings.var.path, settings.tmp.path, settings.tmp.run}:
+            _let_pass(each, group)
+    place = settings.tmp.control
+    try:
+        listener = listen(place, group)
+    except OSError as error:
+        who = "" if group is None else "; the user who runs the node must be a member of `control_group`"
+        raise BootError(f"can't listen at the control socket {place}: {error.strerror}{who}") from None
+    desk = RequestHandler(settings.name, settings.version, report, settings.var.uses, allowed, restart, **asked)
+    desk.upgrades = settings.var.upgrades
+    desk.root = names.path_text(settings.root)
+    desk.is_here = partial(names.is_unpacked, str(settings.root))
+    server = Server(listener, secret, group, desk)
+    server.start()
+    return server
+
+
+def _let_pass(directory: Path, group: int) -> None:
+    """Let a group reach what is below a directory of ours that others may not enter; not look around in it, or write."""
+    with contextlib.suppress(OSError):  # who is no member of the group, or not the owner, is told at the socket
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            passes = status.st_mode & 0o001 or (status.st_gid == group and status.st_mode & 0o010)
+            if status.st_uid == os.geteuid() and not passes:
+                os.fchown(descriptor, -1, group)
+                os.fchmod(descriptor, status.st_mode & 0o7707 | 0o010)
+        finally:
+            os.close(descriptor)
+
+
+class Server:
+    """The clients of one node."""
+
+    def __init__(self, listener: socket.socket, secret: str, group: int | None, desk: RequestHandler) -> None:
+        """`desk` answers what clients ask once they are known."""
+        self._listener = listener
+        self._secret = secret
+        self._group = group
+        self.desk = desk
+        self._boot = os.urandom(8).hex()
+        self._unknown: dict[Connection, float] = {}
+        self._known: set[ClientSession] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._scraped: tuple[socket.socket, ...] = ()
+        self._scraping: list[Future[None]] = []
+        desk.clients = lambda: len(self._known)
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = MOST if files == resource.RLIM_INFINITY else min(MOST, files // 4)
+        self._most_known = min(MOST_KNOWN, self._most // 2)
+        self._closing: asyncio.Event | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opened = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+
+    def start(self) -> None:
+        """Start serving; returns when it does."""
+        os.register_at_fork(after_in_child=self._in_child)
+        self._listener.setblocking(False)
+        self._thread.start()
+        self._opened.wait()
+
+    def configured(self) -> None:
+        """Obey the configuration as it is now: it was opened with that of the build, and providers have loaded since.
+
+        Raises ConfigError for what comes too late, and for configuration that does not hold.
+        """
+        if _group() != self._group:
+            raise ConfigError(
+                "`control_group` of underway_runtime comes too late: with start-distribution-during-config the control"
+                " socket is opened before providers load; state it in config/config.py"
+            )
+        self.desk.allowed = _allowed()
+
+    def serve_metrics(self, bind: Callable[[Sequence[str]], Listeners]) -> None:
+        """Answer over HTTP too, where the configuration says so. Raises BootError where it can't be bound."""
+        address = config.config.get("underway_runtime", "metrics", None)
+        if address is None or self._loop is None:
+            return
+        self._scraped = bind([address]).sockets
+        for each in self._scraped:
+            self._scraping.append(
+                asyncio.run_coroutine_threadsafe(metrics_http.serve(each, self.desk.metrics), self._loop)
+            )
+
+    def accept_no_more(self) -> None:
+        """Leave new clients to the node that has the listening sockets too; those that are here stay. From any thread."""
+        for each in self._scraping:
+            each.cancel()
+        if self._loop is not None and self._accepting is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._accepting.cancel)
+
+    def close(self) -> None:
+        """Take no more clients, let the last answers leave, and end the connections. From any thread, any number of times."""
+        if self._loop is not None and self._closing is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._closing.set)
+            self._thread.join(2 * _TO_SAY_IT)
+        self._listener.close()
+
+    def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the main thread
+        try:
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._serve())
+        except Exception as error:
+            log("the control socket failed; the node goes on without it", error)
+        finally:
+            self._opened.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._closing = asyncio.Event()
+        beating = asyncio.ensure_future(self.desk.pulse.beat())
+        self._accepting = accepting = asyncio.ensure_future(self._accept())
+        self._opened.set()
+        await self._closing.wait()
+        accepting.cancel()
+        beating.cancel()
+        self.desk.closing = True
+        for wire in self._unknown:
+            wire.abort()
+        for conversation in self._known:
+            if conversation.idle:
+                conversation.wire.abort()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_TO_SAY_IT)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._room()
+            await self._readable()
+            try:
+                # With nothing to await in between, a cancel loses no client.
+                connected, _ = self._listener.accept()
+                connected.setblocking(False)
+            except BlockingIOError:  # taken by another node meanwhile
+                continue
+            except OSError:  # no more files, or it was gone before it was taken
+                await asyncio.sleep(_MOMENT)
+                continue
+            if not _may_connect(connected, self._group):
+                connected.close()
+                continue
+            task = loop.create_task(self._attend(connected))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _readable(self) -> None:
+        """Return when a client waits."""
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.Event()
+        loop.add_reader(self._listener, waiting.set)
+        try:
+            await waiting.wait()
+        finally:
+            loop.remove_reader(self._listener)
+
+    async def _room(self) -> None:
+        """Return when there is room for one more."""
+        while len(self._tasks) >= self._most:
+            oldest, since = next(iter(self._unknown.items()), (None, 0.0))
+            if oldest is not None and time.monotonic() - since >= _MOMENT:
+                oldest.abort()
+                del self._unknown[oldest]
+            await asyncio.sleep(0.01)
+
+    async def _attend(self, connected: socket.socket) -> None:
+        try:
+            wire = await Connection.of(connected)
+        except OSError:
+            connected.close()
+            return
+        try:
+            self._unknown[wire] = time.monotonic()
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    if not await self._known_after_handshake(wire):
+                        return
+            finally:
+                self._unknown.pop(wire, None)
+            uid, pid = _who(connected)
+            conversation = ClientSession(wire, self.desk, uid, pid, member=uid not in (None, 0, os.geteuid()))
+            self._known.add(conversation)
+            try:
+                await conversation.hold()
+            finally:
+                self._known.discard(conversation)
+        except BadFrame as error:
+            with contextlib.suppress(Gone, TimeoutError):
+                await wire.last_words(str(error))
+        except (Gone, TimeoutError):
+            pass
+        except Exception as error:
+            log("a client of the control socket was let go: it met an error of underway", error)
+        finally:
+            wire.abort()
+
+    async def _known_after_handshake(self, wire: Connection) -> bool:
+        greeting = handshake.hello(os.getpid(), self._boot)
+        await wire.send(greeting)
+        answer = await wire.read(FIRST)
+        if answer.get("underway") != handshake.VERSION:
+            await wire.last_words(
+                f"this node speaks version {handshake.VERSION} of its control protocol; use the version of the release that"
+                " runs: RELEASE_VSN chooses it"
+            )
+            return False
+        nonce = answer.get("nonce")
+        if not isinstance(nonce, str) or not handshake.proves(
+            answer, handshake.proof(self._secret, "client", greeting, nonce)
+        ):
+            await wire.last_words("the cookie is not that of this node")
+            return False
+        if len(self._known) >= self._most_known:
+            await wire.last_words(f"{self._most_known} clients talk to this node already; try again when one has left")
+            return False
+        root = {"root": self.desk.root} if len(self.desk.root) <= _LONGEST_ROOT else {}
+        await wire.send({"proof": handshake.proof(self._secret, "node", greeting, nonce), **root})
+        return True
+
+    def _in_child(self) -> None:
+        """A fork of the node is not the node: it must hold no connection open."""
+        for each in (self._listener, *self._scraped):
+            each.close()
+        for wire in (*self._unknown, *(each.wire for each in self._known)):
+            wire.drop()
+
+
+def _allowed() -> dict[str, bool]:
+    return {command: config.switch(command) for command in ("rpc", "remote")}
+
+
+def _group() -> int | None:
+    import grp
+
+    name = config.config.get("underway_runtime", "control_group", None)
+    if name is None:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except (KeyError, TypeError):
+        raise ConfigError(f"`control_group` of underway_runtime is {name!r}, and there is no such group") from None
+
+
+def _may_connect(connected: socket.socket, group: int | None) -> bool:
+    """Whether the kernel says that the other end is the node's user, root, or in the group."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True  # the permissions of the socket file decide alone
+    _, uid, gid = _credentials(connected)
+    if uid in (0, os.geteuid()):
+        return True
+    return group is not None and group in (gid, *_groups(connected))
+
+
+def _groups(connected: socket.socket) -> tuple[int, ...]:
+    try:
+        data = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+    except OSError:
+        return ()
+    return struct.unpack(f"{len(data) // 4}I", data)
+
+
+def _credentials(connected: socket.socket) -> tuple[int, int, int]:
+    pid, uid, gid = struct.unpack("iII", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid, gid
+
+
+def _who(connected: socket.socket) -> tuple[int | None, int | None]:
+    """The uid and pid at the other end; None where the system does not tell."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None, None
+    pid, uid, _ = _credentials(connected)
+    return uid, pid

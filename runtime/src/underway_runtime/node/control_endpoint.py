@@ -1,0 +1,148 @@
+"""What a node says of itself, and what it can be asked for: the control socket, with its report, and its metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from ..apps.controller import Applications, describe
+from ..configuration import config
+from ..control.node_status import Report
+from ..control.server import Server, open_control
+from ..process.settings import Settings
+from ..release import names
+from ..release.boot_script import BootScript
+from ..release.errors import UnderwayError
+from .keeper_client import KeeperClient
+
+
+class ControlEndpoint:
+    """One node, to those who ask. Before `open` nobody can."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        script: BootScript,
+        keeper: KeeperClient,
+        **asked: Any,
+    ) -> None:
+        """`asked` is what the node does when it is asked to: fields of the `Desk`."""
+        self._settings = settings
+        self._command = script.release
+        self._keeper = keeper
+        self._asked = asked
+        self._control: Server | None = None
+        self._applications: Applications | None = None
+        self.report = Report(settings, script, os.getppid())
+
+    def open(self, secret: str) -> None:
+        """Answer at the control socket, as configured now; `secret` is the cookie. Raises what `open_control` raises.
+
+        When it is open, obey what is configured since.
+        """
+        if self._control is not None:
+            self._control.configured()
+            return
+        self._control = open_control(
+            self._settings,
+            secret,
+            self._document,
+            listen=self._listen,
+            committed=self._committed,
+            startable=self._startable,
+            **self._asked,
+        )
+
+    def about(self, applications: Applications, stops_within: float) -> None:
+        """These are the applications, and so many seconds the node takes to end. Answers over HTTP too, where that is
+        configured; raises BootError where it can't."""
+        self._applications = applications
+        if self._control is not None:
+            self._control.desk.stops_within = stops_within
+            self._control.serve_metrics(self._keeper.bind)
+
+    def became(self, settings: Settings, script: BootScript) -> None:
+        """It is another version from now on."""
+        self._settings = settings
+        self.report.became(settings, script)
+        if self._control is not None:
+            self._control.desk.version = settings.version
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Code that somebody sends may run in this loop."""
+        if self._control is not None:
+            self._control.desk.attach(loop, self.names)
+
+    def settle(self, error: BaseException | None) -> None:
+        """It is ready, or could not start."""
+        if error is None:
+            self.report.now("running")
+        if self._control is not None:
+            self._control.desk.settle(None if error is None else describe(error))
+
+    def accept_no_more(self) -> None:
+        """Leave those who come from now on to the next node."""
+        if self._control is not None:
+            self._control.accept_no_more()
+
+    def close(self) -> None:
+        """From now on nobody is answered."""
+        if self._control is not None:
+            self._control.desk.settle(f"{self._settings.name} was stopped before it had started")
+            self._control.close()
+
+    def names(self) -> dict[str, Any]:
+        """What code finds that somebody runs in the node."""
+        running = {} if self._applications is None else self._applications.running.copy()
+        return {"config": config.config, **{name: service.subject for name, (_, service) in running.items()}}
+
+    def _startable(self, version: str) -> str | None:
+        """Why no node of a version, or of the one that boots where that is empty, could be started in place of this one."""
+        from ..release import ledger
+
+        settings = self._settings
+        command = settings.directory.command(self._command)
+        if not os.access(command, os.X_OK):
+            return (
+                f"{settings.name} runs from {settings.root}, and no node can be started from there now: there is no {command} that"
+                " can be executed; was the directory moved or removed? `stop` ends what runs; start it from where it is now"
+            )
+        try:
+            version = version or ledger.boots(settings.directory, settings.var)
+        except UnderwayError as error:
+            return str(error)
+        if not names.is_unpacked(str(settings.root), version):
+            return (
+                f"{settings.name} runs from {settings.root}, where version {version}, which is to be started, is not unpacked;"
+                f" {settings.var.start_data} or releases/start.data says what boots"
+            )
+        return None
+
+    def _committed(self) -> str | None:
+        """Tell the keeper that this version is permanent, where it is: who asks may operate the node and not say what boots."""
+        from ..release import ledger  # of all that nodes do, this alone needs it
+
+        settings = self._settings
+        try:
+            boots = ledger.boots(settings.directory, settings.var)
+        except UnderwayError as error:
+            return str(error)
+        if boots != settings.version:
+            return f"{boots} boots, and {settings.version} runs; commit that first"
+        self._keeper.committed()
+        return None
+
+    def _document(self) -> dict[str, Any]:
+        if self._applications is None:
+            return self.report.document({}, {})
+        return self.report.document(self._applications.states, self._applications.drains())
+
+    def _listen(self, path: Path, group: int | None) -> socket.socket:
+        """A socket file that the keeper holds, so that who asks between two nodes waits for the next."""
+        listener = self._keeper.listen_on(path, 0o600 if group is None else 0o660)
+        if group is not None:
+            os.chown(path, -1, group)
+        return listener

@@ -1,0 +1,296 @@
+"""The node's end of the line to its keeper: ``release/channel.py`` says what goes over it.
+
+A thread reads. When the keeper is gone the node gets SIGTERM from itself, and so stops as it would for an operator; where
+it does not, nobody else would end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, MutableMapping, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from ..apps.sockets import Listeners
+from ..apps.sockets import bind as bind_through
+from ..process import lock
+from ..process.log import last_words
+from ..process.settings import STOP_TIMEOUT, Settings
+from ..process.settings import heart as heart_of
+from ..release import channel, names
+from ..release.errors import EXIT_FAILED, BootError, UsageError
+
+_PATIENCE = 30.0
+"""Seconds for an answer of the keeper, which has little else to do."""
+_MARGIN = 5.0
+
+
+class KeeperClient:
+    """The keeper, as the node sees it. Any thread may call it."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._lock = -1
+        self._asking = threading.Lock()
+        self._answers: SimpleQueue[tuple[str, list[str], list[int]] | None] = SimpleQueue()
+        self._beat = 0.0
+        self._news: SimpleQueue[tuple[str, list[str], list[int]]] = SimpleQueue()
+        self._hear: Callable[[], object] = lambda: None
+        self.identity = ""
+        """Of the handover, where this node is the successor of one that runs."""
+        self._stop_timeout = STOP_TIMEOUT
+        self._document: dict[str, object] = {}
+        os.register_at_fork(after_in_child=self._let_go)  # a child would keep the lock of a node that is gone
+        threading.Thread(target=self._read, name="keeper", daemon=True).start()
+
+    def hold(self, settings: Settings) -> None:
+        """Have the keeper take the lock, and share it.
+
+        A node that has lost its keeper is waited for. Raises BootError when another runs, naming its pid, or when
+        ``var/run`` can't be written.
+        """
+        place, name = settings.tmp, settings.name
+        log, heart = settings.log, heart_of(settings)
+        hello = (
+            name,
+            *(str(path) for path in (place.lock, place.pid, settings.var.replaced, place.log_stem(name))),
+            *(str(number) for number in (log.generations, log.size, log.alive)),
+            "" if heart is None else f"{heart.restarts} {heart.within} {heart.delay} {heart.beat}",
+        )
+        end = None
+        for attempt in range(1_000_000):
+            word, fields, descriptors = self._ask("hello", *hello)
+            if word == "held":
+                [self._lock], [beat, self.identity] = descriptors, fields
+                self._beat = float(beat)
+                return
+            if word == "unwritable":
+                raise BootError(
+                    f"{place.run} can't be written: {fields[0]}; set RELEASE_VAR to a directory that belongs to the user"
+                    " who runs the node"
+                )
+            time.sleep(lock.PAUSE)
+            if attempt < lock.TRIES:
+                continue
+            running = lock.find(place, name)
+            if running is None:
+                continue
+            within = (STOP_TIMEOUT if running.stop_timeout is None else running.stop_timeout) + _MARGIN
+            end = time.monotonic() + within if end is None else end
+            if not running.orphan or time.monotonic() > end:
+                from ..control.client.client import elsewhere
+
+                where = elsewhere(name, str(settings.root), lock.said(place).get("root"))
+                raise BootError(
+                    f"{name} is running already, pid {running.pid} ({place.lock} is held); stop it first, or give this"
+                    f" start another RELEASE_VAR{where and f': {where}'}"
+                )
+
+    def about(self, settings: Settings, stop_timeout: float) -> None:
+        """Say, through the lock file, what others need to know of this node."""
+        document: dict[str, object] = {
+            "pid": os.getppid(),
+            "node": os.getpid(),
+            "release": settings.name,
+            "root": names.path_text(settings.root),
+            "version": settings.version,
+            "started_as": settings.version,
+            "stop_timeout": stop_timeout,
+        }
+        self._stop_timeout = stop_timeout
+        self._document = document
+        self._ask("about", json.dumps(document), str(stop_timeout))
+
+    def about_version(self, version: str) -> None:
+        """It is another version now, which has the code of the one that was started."""
+        self._document["version"] = version
+        self._ask("about", json.dumps(self._document), str(self._stop_timeout))
+
+    def bind(self, addresses: Sequence[str]) -> Listeners:
+        """Sockets that listen at these addresses. Raises BootError when there is one that can't be had."""
+        return bind_through(addresses, self._sockets, lambda asked: self._tell("closed", *asked))
+
+    def listen_on(self, path: Path, mode: int = 0o600) -> socket.socket:
+        """A socket file of the node's own, with these permissions from its first moment on, at any path.
+
+        The next node finds it listening. Raises BootError.
+        """
+        [outcome] = self._sockets([f"unix {mode:o} {path}"])
+        if isinstance(outcome, str):
+            raise BootError(f"can't listen on {path}: {outcome.partition(' ')[2]}")
+        return outcome
+
+    def ready(self, line: str, word: str = "ready", note: str = "") -> None:
+        """All applications have started; `line` is for systemd, `note` for who waits for the start.
+
+        Called on the loop, whose life the keeper is told of."""
+        self._tell(word, line, *([note] if note else ()))
+        if self._beat:
+            loop = asyncio.get_running_loop()
+
+            def beat() -> None:
+                self._tell("beat")
+                loop.call_later(self._beat, beat)
+
+            beat()
+
+    def status(self, line: str) -> None:
+        """What systemd shows of this service."""
+        self._tell("status", line)
+
+    def failed(self, reason: str) -> None:
+        """The node could not start."""
+        self._tell("failed", reason)
+
+    def stopping(self, *, asked: bool) -> None:
+        """The node is about to end: because someone wants it, or because of what happened in it."""
+        self._tell("stopping", "asked" if asked else "")
+
+    def restart(self) -> None:
+        """Have another node started when this one has ended."""
+        self._tell("restart")
+
+    def successor(self, version: str, identity: str, within: float, to_commit: float) -> None:
+        """Ask for a successor of a version, or of the permanent one; `hear` tells what becomes of it."""
+        self._tell("successor", version, identity, str(within), str(to_commit))
+
+    def prepared(self, waiting: Sequence[str]) -> None:
+        """This successor could accept; it waits to start these applications until the node before has let them go."""
+        self._tell("prepared", *waiting)
+
+    def stays(self, reason: str) -> None:
+        """The successor must not accept, and is to be ended: this node goes on."""
+        self._tell("stays", reason)
+
+    def goes_on(self) -> None:
+        """The handover has failed, and all runs here again that was let go for it."""
+        self._tell("on")
+
+    def go(self, states: bytes) -> None:
+        """The successor may accept; these are the states of what it is to start only then."""
+        self._tell("go", held=states)
+
+    def accepting(self, line: str) -> None:
+        """This successor accepts, and is the node; as `ready`."""
+        self.ready(line, "accepting")
+
+    def leaving(self, states: bytes) -> None:
+        """All is done here, and these are the states that are left."""
+        self._tell("leaving", held=states)
+
+    def installing(self, version: str, identity: str) -> None:
+        """A version is put in place in this process; should it end, the permanent one is to be started."""
+        self._tell("installing", version, identity)
+
+    def installed(self, line: str, to_commit: float) -> None:
+        """It is in place, and is to be committed within so many seconds, unless that is 0; `line` is for systemd."""
+        self._tell("installed", line, str(to_commit))
+
+    def not_installed(self) -> None:
+        """All is as it was before `installing`."""
+        self._tell("undone")
+
+    def committed(self) -> None:
+        """The version of this node is permanent."""
+        self._tell("committed")
+
+    def hear(self, loop: asyncio.AbstractEventLoop, handler: Callable[[str, list[str], bytes], object]) -> None:
+        """Call `handler` on the loop with all that the keeper says of a handover: word, fields, states."""
+
+        def handle() -> None:
+            while not self._news.empty():
+                word, fields, descriptors = self._news.get()
+                states = b""
+                for descriptor in descriptors:
+                    with open(descriptor, "rb") as file:
+                        file.seek(0)
+                        states = file.read()
+                handler(word, fields, states)
+
+        def hear() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(handle)
+
+        self._hear = hear
+        hear()
+
+    def _sockets(self, wanted: Sequence[str]) -> list[socket.socket | str]:
+        found: list[socket.socket | str] = []
+        for start in range(0, len(wanted), channel.BATCH):
+            _, reasons, descriptors = self._ask("bind", *wanted[start : start + channel.BATCH])
+            given = iter(descriptors)
+            found += [reason or socket.socket(fileno=next(given)) for reason in reasons]
+        return found
+
+    def _tell(self, word: str, *fields: str, held: bytes = b"") -> None:
+        with contextlib.suppress(OSError):  # it has gone, which the reader sees; or it sleeps, and misses a beat
+            if not held:
+                self._line.send(channel.encode(word, *fields), socket.MSG_DONTWAIT)
+                return
+            with open(
+                os.memfd_create("states"), "w+b", buffering=0
+            ) as file:  # on no disk, and nobody's when both have gone
+                file.write(held)
+                socket.send_fds(self._line, [channel.encode(word, *fields)], [file.fileno()])
+
+    def _ask(self, word: str, *fields: str) -> tuple[str, list[str], list[int]]:
+        with self._asking:
+            with contextlib.suppress(OSError):
+                self._line.send(channel.encode(word, *fields))
+            try:
+                answer = self._answers.get(timeout=_PATIENCE)
+            except Empty:
+                answer = None
+            if answer is None:
+                self._answers.put(None)
+                raise BootError("the keeper, the parent of this node, does not answer; start the release again")
+            return answer
+
+    def _read(self) -> None:
+        while True:
+            try:
+                message, descriptors, _, _ = socket.recv_fds(
+                    self._line, channel.LIMIT, channel.BATCH, socket.MSG_CMSG_CLOEXEC
+                )
+            except OSError:
+                message = b""
+            if not message:
+                break
+            word, fields = channel.decode(message)
+            if word in channel.NEWS:
+                self._news.put((word, fields, list(descriptors)))
+                self._hear()
+            else:
+                self._answers.put((word, fields, list(descriptors)))
+        self._answers.put(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(self._stop_timeout + _MARGIN)
+        last_words("the keeper is gone and this node has not stopped; it is ended by force")
+        os._exit(EXIT_FAILED)
+
+    def _let_go(self) -> None:
+        self._line.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+
+
+def connect(environ: MutableMapping[str, str]) -> KeeperClient:
+    """The keeper that has started this process. Raises UsageError when none has.
+
+    The variable that says how to reach it is taken out of the environment: it is not for what the node starts.
+    """
+    number = environ.pop(channel.VARIABLE, "")
+    try:
+        line = socket.socket(fileno=int(number))
+        fcntl.fcntl(line, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    except (OSError, ValueError):
+        raise UsageError("a node is started by its keeper, and that by `start` or `daemon`") from None
+    return KeeperClient(line)

@@ -1,0 +1,229 @@
+"""What a node that has stopped has left: processes that it had started, by fork or as programs, and what they hold.
+
+=====================================  =================================================================================
+belongs to the node                    how that is known, before the stop
+=====================================  =================================================================================
+what the keeper and its nodes have     the system says whose child, and of which session, a process is
+started
+who holds a socket that the node       the system says which process has which socket open
+listened with
+what is in its control group           of a service of systemd, whatever is in there is the service's
+=====================================  =================================================================================
+
+A control group in which nothing else is left was the node's own, and is ended with it, as systemd does; elsewhere what is left is
+named, for it may be meant to stay. Nothing is known where there is no ``/proc``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..release.display import one_line
+from .proc_sockets import address, listening, table
+
+_TO_FOLLOW = 1.0
+"""Seconds in which what notices by itself that its parent is gone ends too."""
+_PAUSE = 0.1
+_TO_END = 3.0
+"""Seconds that a process gets after SIGTERM, before SIGKILL."""
+_SHOWN = 10
+_UNCONNECTED = "07"
+_GROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process; with the time of its start a pid means one for ever."""
+
+    pid: int
+    started: int
+    parent: int = 0
+    group: int = 0
+    session: int = 0
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left, for people."""
+
+    named: list[str]
+    """Those that run on, with what they hold."""
+    ended: list[str]
+    """Those that were ended with the control group."""
+    pids: list[int]
+
+
+class Family:
+    """What belongs to a node, looked at while that runs."""
+
+    def __init__(self, keeper: int) -> None:
+        """`keeper` is the pid of the keeper, or of a node that has lost it."""
+        table = _table()
+        self._members = {*_descendants(keeper, table)}
+        self._sockets: dict[int, str] = {}
+        for each in self._members:
+            self._sockets |= _held(each.pid)
+        self._group = _group(keeper)
+        if self._group is not None and self._group.name.endswith(".service"):
+            inside = {*_inside(self._group)}
+            self._members |= {each for each in table if each.pid in inside}
+
+    def left(self) -> Left:
+        """What of it runs on, once the node has stopped; in a control group of its own it is ended."""
+        end = time.monotonic() + _TO_FOLLOW
+        while (found := self._alive()) and time.monotonic() < end:
+            time.sleep(_PAUSE)
+        said = [self._said(each) for each in found]
+        if not found or self._group is None or not {*_inside(self._group)} <= {each.pid for each in found}:
+            return Left(said, [], [each.pid for each in found])
+        _end(found)
+        still = self._alive()
+        ended = [line for each, line in zip(found, said, strict=True) if each not in still]
+        return Left([self._said(each) for each in still], ended, [each.pid for each in still])
+
+    def _alive(self) -> list[Process]:
+        known, own = {(each.pid, each.started) for each in self._members}, os.getpid()
+        links = {f"socket:[{inode}]" for inode in self._sockets}
+        found = [each for each in _table() if (each.pid, each.started) in known or (links and links & _open(each.pid))]
+        return sorted((each for each in found if each.pid != own), key=lambda each: each.pid)
+
+    def _said(self, process: Process) -> str:
+        held = sorted({*_held(process.pid).values()})
+        holds = f", which listens on {', '.join(one_line(each, 100) for each in held)}" if held else ""
+        return f"pid {process.pid} ({_words(process.pid)}){holds}"
+
+
+def said(name: str, left: Left) -> list[str]:
+    """Notes about what is left, for people."""
+    lines = []
+    if left.ended:
+        lines.append(f"{name} has stopped; ended with its control group: {_some(left.ended)}")
+    if left.named:
+        pids = " ".join(map(str, left.pids[:_SHOWN]))
+        lines.append(
+            f"{name} has stopped, and what it had started runs on: {_some(left.named)}; `kill {pids}` ends that"
+        )
+    return lines
+
+
+def _some(lines: list[str]) -> str:
+    return "; ".join(lines[:_SHOWN]) + (f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else "")
+
+
+def _table() -> list[Process]:
+    """All processes that live."""
+    names = os.listdir("/proc") if os.path.isdir("/proc/self") else []
+    return [process for name in names if name.isdigit() and (process := _process(int(name))) is not None]
+
+
+def _process(pid: int) -> Process | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        if fields[0] not in "ZX":
+            return Process(pid, int(fields[19]), int(fields[1]), int(fields[2]), int(fields[3]))
+    return None
+
+
+def _descendants(keeper: int, table: list[Process]) -> list[Process]:
+    """The keeper, what it and its own have started, and what is in a session or process group that one of these leads or led."""
+    known = {each.pid: each for each in table}
+    found, own = {keeper} & known.keys(), os.getpid()
+    while True:
+        more = {
+            each.pid
+            for each in table
+            if {each.parent, each.group, each.session} & found and each.pid not in (*found, own)
+        }
+        if not more:
+            return [known[pid] for pid in found]
+        found |= more
+
+
+def _open(pid: int) -> set[str]:
+    """What a process has open, as the system calls it."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return found
+
+
+def _held(pid: int) -> dict[int, str]:
+    """Where a process listens, and which ports of UDP it has, by the inode of the socket."""
+    found, links = dict(listening(pid)), _open(pid)
+    for file, family in (("udp", socket.AF_INET), ("udp6", socket.AF_INET6)):
+        for fields in table(pid, file, 10):
+            if fields[3] == _UNCONNECTED and f"socket:[{fields[9]}]" in links:
+                found[int(fields[9])] = address(fields[1], family).replace("tcp://", "udp://")
+    return found
+
+
+def _group(pid: int) -> Path | None:
+    """The control group of a process, if it has one that is not that of this command, nor at the top."""
+    ours, theirs = _groups("self"), _groups(str(pid))
+    for place in _GROUPS:
+        for kind, path in theirs.items():
+            found = Path(place, path.lstrip("/"))
+            is_below = path != "/" and ".." not in path.split("/") and ours.get(kind) != path
+            if is_below and (found / "cgroup.procs").exists():
+                return found
+    return None
+
+
+def _groups(pid: str) -> dict[str, str]:
+    """By kind, the path of each control group that only tells processes apart: of version 2, or systemd's own."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/cgroup").read_text(errors="replace").splitlines():
+            number, kind, path = line.split(":", 2)
+            if (number, kind) == ("0", "") or kind == "name=systemd":
+                found[kind] = path
+    return found
+
+
+def _inside(group: Path) -> list[int]:
+    """The processes in a control group and those below it."""
+    found = []
+    for file in (group / "cgroup.procs", *group.glob("**/cgroup.procs")):
+        with contextlib.suppress(OSError, ValueError):
+            found += [int(pid) for pid in file.read_text().split()]
+    return found
+
+
+def _end(processes: list[Process]) -> None:
+    """First as they would be told to, then as they must."""
+    with contextlib.ExitStack() as open_ones:
+        descriptors = {}
+        for each in processes:
+            with contextlib.suppress(OSError, AttributeError):
+                descriptor = os.pidfd_open(each.pid)
+                open_ones.callback(os.close, descriptor)
+                now = _process(each.pid)
+                if now is not None and now.started == each.started:  # from here on it means that one
+                    descriptors[descriptor] = each
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    signal.pidfd_send_signal(descriptor, number)
+            end = time.monotonic() + _TO_END
+            for descriptor in descriptors:
+                poll = select.poll()
+                poll.register(descriptor, select.POLLIN)
+                poll.poll(max(0.0, end - time.monotonic()) * 1000)
+
+
+def _words(pid: int) -> str:
+    """What a process was started as; a text of its own choice."""
+    with contextlib.suppress(OSError):
+        return one_line(
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip(), 80
+        )
+    return "gone"

@@ -1,0 +1,150 @@
+"""One node per ``var``: finding the one that runs. Its keeper holds the lock, and the node shares it.
+
+=============  =====================================================================================================
+``run/lock``   held with flock from before the boot until keeper and node are gone, however they go; holds what others
+               need to know of them, as JSON
+``run/pid``    the keeper's pid, for people and supervisors; removed at the end, stale after a crash
+=============  =====================================================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeGuard
+
+from ..release.directory import VarDirectory
+from ..release.errors import UnderwayError
+from ..release.filesystem import openat
+
+TRIES = 20
+PAUSE = 0.025
+"""A command that asks for the pid holds the lock, shared, for a moment; a start that meets it tries again."""
+
+_LARGEST = 16384
+_LONGEST = 86400.0
+
+
+@dataclass(frozen=True)
+class RunningNode:
+    """A release that runs."""
+
+    pid: int
+    """Of the keeper; of the node where it has lost its keeper, and is therefore about to end."""
+    stop_timeout: float | None
+    """How long it gives its applications to stop, in seconds; None while it boots."""
+    orphan: bool = False
+    """Whether the keeper is gone."""
+
+
+def find(place: VarDirectory, name: str) -> RunningNode | None:
+    """The node that runs in `place`, or None.
+
+    A pid is only believed when the lock is held and, where the system can tell, that process is the one that has it
+    open: what a dead node left may name a stranger, and so may the owner of `place`, whose own process it has to be where he is
+    another user. Raises UnderwayError when a node runs that can't be seen from here.
+    """
+    try:
+        with openat.directory(place.path, place.run.name) as run:
+            descriptor = run.open(place.lock.name, os.O_RDONLY)
+            owner = None if run.uid in (0, os.geteuid()) else os.fstat(descriptor).st_uid
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UnderwayError(f"{place.lock} can't be read: {error.strerror}; ask as the user who runs {name}") from None
+    about: dict[str, object] = {}
+    try:
+        for attempt in range(TRIES):
+            if attempt:
+                time.sleep(PAUSE)  # it has the lock and has not said who it is yet
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                about = read(os.pread(descriptor, _LARGEST, 0))
+                for who in ("pid", "node"):
+                    pid = about.get(who)
+                    if is_pid(pid) and _has_open(pid, descriptor) and owner in (None, owner_of(pid)):
+                        return RunningNode(pid, _seconds(about.get("stop_timeout")), orphan=who == "node")
+            else:
+                return None
+        # A stranger that is named may be the keeper in another view of the processes; where nobody is, the file is damaged.
+        damaged = not any(is_pid(about.get(who)) for who in ("pid", "node"))
+        if damaged and (pid := _holder(descriptor)) and _has_open(pid, descriptor) and owner in (None, owner_of(pid)):
+            return RunningNode(pid, None)
+    finally:
+        os.close(descriptor)
+    raise UnderwayError(
+        f"{name} runs, as {place.lock} is held, but not where this command can see it; ask in the container and as the"
+        " user that run it"
+    )
+
+
+def _holder(descriptor: int) -> int | None:
+    """The keeper as the kernel knows it, where what the file says is damaged; None where that can't be told."""
+    status = os.fstat(descriptor)
+    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            match line.split():
+                case [_, "FLOCK", _, "WRITE", pid, where, *_] if where == wanted and is_pid(int(pid)):
+                    return int(pid)
+    return None
+
+
+def said(place: VarDirectory) -> dict[str, object]:
+    """What the lock file says, of the node that runs or of the one that was before it; nothing where it can't be read."""
+    with contextlib.suppress(OSError):
+        return read(openat.read(place.path, place.lock, _LARGEST))
+    return {}
+
+
+def is_pid(value: object) -> TypeGuard[int]:
+    """Whether what somebody states may be the id of one process; 0 and less mean several."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31
+
+
+def owner_of(pid: int) -> int | None:
+    """The user of a process, where all its ids are his, as the system says; None for one that is not there, or has several."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith("Uid:"):
+                [uid] = set(line.split()[1:])
+                return int(uid)
+    return None
+
+
+def _seconds(value: object) -> float | None:
+    """A time limit as it is stated, where it is one."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LONGEST:
+        return float(value)
+    return None
+
+
+def read(document: bytes | str) -> dict[str, object]:
+    """What the lock file holds; nothing where that is damaged."""
+    try:
+        found = json.loads(document)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _has_open(pid: int, descriptor: int) -> bool:
+    wanted = os.fstat(descriptor)
+    try:
+        entries = list(Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:
+        return not Path("/proc/self/fd").exists()
+    except PermissionError:
+        return True  # of another user, whom we can't signal either
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            found = entry.stat()
+            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                return True
+    return False

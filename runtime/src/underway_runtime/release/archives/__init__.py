@@ -1,0 +1,1 @@
+"""Releases on their way: archives, deltas, signatures."""

@@ -1,0 +1,312 @@
+"""A running node becomes a version of other code: the relup's instructions, obeyed in the process.
+
+::
+
+    prepare      configuration resolved; both versions read, this process looked at      nothing has changed
+    apply        functions that the relup calls before its point of no return
+    hold         requests, messages and applications wait; who is inside what changes may leave; loops are paused
+    stop         applications that the relup stops
+    swap         fragments, code_change, and all of it in place at once, in one callback of the loop
+    start        applications that the relup starts, functions that it calls, config_change
+    resume       what waited goes on
+
+What fails before `resume` is undone, and the version that ran goes on. After it the way back is the relup's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from ... import loops
+from ...application import Application
+from ...configuration.resolution import Resolved
+from ...node.in_place_install import Change, Irreversible, RequiresRestart, Step, StillInside
+from ...release import boot_script
+from ...release.boot_script import BootScript, Mode
+from ...release.errors import UnderwayError, listing
+from ...release.instructions import (
+    ApplicationLoad,
+    ApplicationStart,
+    ApplicationStop,
+    ApplicationUnload,
+    Apply,
+    CodeChange,
+    Instruction,
+    Load,
+    LoadObjectCode,
+    PointOfNoReturn,
+    Purge,
+    Remove,
+    Resume,
+    Start,
+    Stop,
+    Suspend,
+)
+from .. import paths
+from ..change import differences
+from . import CannotMigrate, CannotSwap, MadeMeanwhile
+from .heap import Survivor
+from .swap import Prepared
+from .swap import prepare as prepare_swap
+from .versions import read_version
+
+TO_SUSPEND = 5.0
+"""Seconds in which whoever is inside what changes has to leave it, where neither relup nor configuration says otherwise."""
+_LOOK = 0.02
+"""Seconds between two looks at who is still inside."""
+_TRIES = 10
+"""How many times all instances are carried over anew where threads go on making some."""
+_LONGEST = 0.5
+"""Seconds between two such looks while work goes on."""
+
+_OF_THE_SWAP = (LoadObjectCode, Load, Remove, CodeChange, Purge, Suspend, Resume)
+
+
+def to(step: Step) -> Change:
+    """What makes the node that version. Raises RequiresRestart where it takes a new interpreter."""
+    directory, running, version = step.settings.directory, step.runs.settings.version, step.settings.version
+    if not differences(directory, running, version):
+        return step.configuration
+    return Code(step, paths.find(directory, running, version))
+
+
+class Code:
+    """The change to a version of other code."""
+
+    how = "hot"
+
+    def __init__(self, step: Step, way: paths.RelupPath) -> None:
+        """Raises RequiresRestart for instructions that can't be obeyed here."""
+        self._step = step
+        self._way = way
+        self._script = _Script(way.entry.instructions)
+        self._applications = step.applications
+        self._configuration = step.configuration
+        self._prepared: Prepared | None = None
+        self._in_place = False
+        self.held = 0.0
+        self.old_code: Sequence[str] = ()
+
+    async def prepare(self) -> Resolved:
+        """Read and look at everything; nothing is changed. Raises RequiresRestart with all that takes a new interpreter."""
+        runs, comes = self._step.runs, self._step.script
+        if reasons := _started_otherwise(runs.script, comes):
+            raise RequiresRestart("; ".join(reasons))
+        resolved = await self._configuration.prepare()
+        try:
+            self._prepared = await asyncio.to_thread(self._read)
+        except CannotSwap as error:
+            raise RequiresRestart("; ".join(error.problems)) from error
+        await self._raise_for_staying(self._prepared)
+        return resolved
+
+    def _read(self) -> Prepared:
+        runs, comes = self._step.runs.settings, self._step.settings
+        paths.verify_code(comes.directory, runs.version, comes.version)
+        old, new = (read_version(each.place) for each in (runs, comes))
+        return prepare_swap(self._way.entry.instructions, old, new, magic=self._way.magic)
+
+    async def _raise_for_staying(self, prepared: Prepared) -> None:
+        """Raise RequiresRestart where somebody is inside of what changes for as long as a pause may last: work need not wait.
+
+        Where an application can suspend what it does, it is not known before whether that makes it leave.
+        """
+        end, pause = time.monotonic() + self._script.within, _LOOK
+        inside = {each.key: each for each in self._leaving_by_themselves(prepared)}
+        while inside and self._script.within != float("inf") and not self._may_suspend():
+            if time.monotonic() > end:
+                raise RequiresRestart(
+                    listing(f"not left within {self._script.within:g} s, though it changes:", map(str, inside.values()))
+                )
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST)
+            left = {each.key for each in self._leaving_by_themselves(prepared)}
+            inside = {key: each for key, each in inside.items() if key in left}
+
+    def _may_suspend(self) -> bool:
+        """Whether an application has a `suspend` of its own."""
+        kinds = [type(service.subject) for _, service in self._applications.running.values()]
+        return any(issubclass(kind, Application) and kind.suspend is not Application.suspend for kind in kinds)
+
+    def _leaving_by_themselves(self, prepared: Prepared) -> list[Survivor]:
+        """Who is inside, but for what is begun anew. Raises RequiresRestart for a WebSocket, which can't leave."""
+        inside, again = prepared.inside(), loops.running()
+        self._raise_for_kept(inside)
+        return [each for each in inside if not any(loop.owns(each.task) for loop in again)]
+
+    def _raise_for_kept(self, inside: Iterable[Survivor], *, late: bool = False) -> None:
+        """Raises RequiresRestart where somebody can't leave while new work is held: no use in waiting for that."""
+        suspension, again = self._step.suspension, loops.running()
+        kept = [
+            each
+            for each in inside
+            if suspension.keeps(each.task, late=late) and not any(loop.owns(each.task) for loop in again)
+        ]
+        if kept:
+            raise RequiresRestart(listing("WebSockets stay in what changes while they are open:", map(str, kept)))
+
+    async def commit(self) -> None:
+        """Put it in place. Raises what is the matter, with all as it was."""
+        assert self._prepared is not None
+        prepared, suspension = self._prepared, self._step.suspension
+        paused: list[loops.Loop] = []
+        for apply in self._script.before:
+            await _call(apply)
+        began = time.monotonic()
+        suspension.hold()
+        try:
+            await self._applications.suspend(self._script.within)
+            await self._become(prepared, paused)
+            prepared.forget()
+            self._in_place = True
+        finally:
+            for each in paused:
+                each.go_on()
+            await self._applications.resume()
+            suspension.release()
+            self.held = time.monotonic() - began
+
+    async def undo(self) -> None:
+        """Go back by the relup. Raises Irreversible where that does not lead back."""
+        if not self._in_place:
+            return
+        try:
+            back = to(self._step.reversed())
+            await back.prepare()
+            await back.commit()
+        except UnderwayError as error:
+            raise Irreversible(str(error)) from error
+        self._in_place = False
+
+    async def _become(self, prepared: Prepared, paused: list[loops.Loop]) -> None:
+        undo: list[Callable[[], Any]] = []
+        try:
+            for name in self._script.stops:
+                if name in self._applications.running:
+                    mode = await self._applications.stop_one(name)
+                    undo.append(partial(self._applications.start, name, mode))
+            try:
+                await self._swap(prepared, paused)
+            except CannotMigrate:
+                raise
+            except CannotSwap as error:  # it was found out only now; a new interpreter starts without all that
+                raise RequiresRestart("; ".join(error.problems)) from error
+            undo.append(prepared.undo)
+            undo.append(self._applications.become(_loads(self._step.script)))
+            for name, started in self._script.starts.items():
+                undo.append(partial(self._stopped, name))
+                await self._applications.start(name, started)
+            for apply in self._script.after:
+                await _call(apply)
+            undo.append(self._configuration.undo)
+            await self._configuration.commit()
+        except BaseException:
+            for act in reversed(undo):
+                outcome = act()
+                if inspect.isawaitable(outcome):
+                    await outcome
+            raise
+
+    async def _stopped(self, name: str) -> None:
+        if name in self._applications.running:
+            await self._applications.stop_one(name)
+
+    async def _swap(self, prepared: Prepared, paused: list[loops.Loop]) -> None:
+        """In one callback, when nobody is inside; again when a thread was quicker, until the time is over."""
+        end = time.monotonic() + self._script.within
+        if prepared.inside():
+            gc.collect()  # what was thrown away is inside for ever
+        tries = 0
+        while True:
+            while inside := prepared.inside():
+                for each in loops.running():
+                    if each not in paused and any(each.owns(survivor.task) for survivor in inside):
+                        paused.append(each)
+                        await each.pause(max(0.0, end - time.monotonic()))
+                late = time.monotonic() > end
+                self._raise_for_kept(inside, late=late)
+                if late:
+                    raise StillInside(
+                        listing(f"not left within {self._script.within:g} s, though it changes:", map(str, inside))
+                    )
+                await asyncio.sleep(_LOOK)
+            try:
+                prepared.stage_and_migrate()
+                prepared.swap()
+            except MadeMeanwhile:
+                tries += 1
+                if tries == _TRIES or time.monotonic() > end:
+                    raise
+                await asyncio.sleep(_LOOK)
+                continue
+            survivors = prepared.survivors()
+            left = [survivor for survivor in survivors if survivor.runs]
+            if not left:
+                self.old_code = [str(survivor) for survivor in survivors]
+                return
+            prepared.undo()
+            if time.monotonic() > end:
+                raise StillInside(listing("threads enter what changes again and again:", map(str, left)))
+            await asyncio.sleep(_LOOK)
+
+
+class _Script:
+    """The instructions, by when they are obeyed. Those of the swap are one wave."""
+
+    def __init__(self, instructions: Iterable[Instruction]) -> None:
+        self.before: list[Apply] = []
+        self.after: list[Apply] = []
+        self.stops: list[str] = []
+        self.starts: dict[str, Mode] = {}
+        timeouts: list[Any] = []
+        returns = True
+        for each in instructions:
+            match each:
+                case PointOfNoReturn():
+                    returns = False
+                case Apply():
+                    (self.before if returns else self.after).append(each)
+                case ApplicationStop(name):
+                    self.stops.append(name)
+                case ApplicationStart(name, mode):
+                    self.starts[name] = mode
+                case Suspend(modules):
+                    timeouts += [timeout for _, timeout in modules]
+                case ApplicationLoad() | ApplicationUnload():
+                    pass  # the boot script says what is loaded
+                case _ if isinstance(each, _OF_THE_SWAP):
+                    pass
+                case Stop() | Start() | _:
+                    raise RequiresRestart(f"{type(each).__name__} is not for a process that runs")
+        numbers = [timeout for timeout in timeouts if isinstance(timeout, (int, float))]
+        self.within = float("inf") if "infinity" in timeouts else max([TO_SUSPEND, *numbers])
+
+
+def _started_otherwise(before: BootScript, after: BootScript) -> list[str]:
+    """The applications that one class, or one address, starts now and another then."""
+    old, new = _loads(before), _loads(after)
+    return [
+        f"{name} is started by {new[name].start}, and runs as {old[name].start}"
+        for name in sorted(old.keys() & new.keys())
+        if old[name].start is not None and old[name].start != new[name].start
+    ]
+
+
+def _loads(script: BootScript) -> dict[str, boot_script.Load]:
+    return {each.application: each for each in script.instructions if isinstance(each, boot_script.Load)}
+
+
+async def _call(apply: Apply) -> None:
+    function: Any = import_module(apply.module)
+    for name in apply.function.split("."):
+        function = getattr(function, name)
+    outcome = function(*apply.arguments)
+    if inspect.isawaitable(outcome):
+        await outcome

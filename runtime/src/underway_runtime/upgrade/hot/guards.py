@@ -1,0 +1,178 @@
+"""What must hold in this process before it is changed; each function gives what is in the way, in words."""
+
+from __future__ import annotations
+
+import abc
+import gc
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial, partialmethod
+from importlib.machinery import ModuleSpec
+from importlib.util import MAGIC_NUMBER
+from pathlib import Path
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
+from typing import Any
+
+from ...process import audit_hooks, release_processes
+from ...release import plain_values
+from . import heap, holders, objects
+
+_NAMED = 2
+"""References to what only a dict has: that one, and the argument of getrefcount."""
+
+TRIED = ((3, 11), (3, 13))
+"""The oldest and the newest minor version for which it was tried that one call of C is one step for all threads."""
+
+
+def of_interpreter(magic: str | None = None) -> Iterator[str]:
+    """Whether this interpreter can do it at all; `magic`: of the bytecode that comes, hexadecimal."""
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        yield "this is a free-threaded build of Python, where no call is one step for other threads"
+    if not TRIED[0] <= sys.version_info[:2] <= TRIED[1]:
+        yield f"it was never tried with Python {sys.version_info[0]}.{sys.version_info[1]}"
+    if magic is not None and magic != MAGIC_NUMBER.hex():
+        yield f"the code that comes is for another Python: its magic number is {magic}, not {MAGIC_NUMBER.hex()}"
+    yield from (f"the audit hook {_name(hook)} would run in the middle" for hook in audit_hooks.hooks)
+
+
+def of_processes(root: Path) -> list[str]:
+    """Other processes that have this process's code, below `root`, and not the code of the next ones."""
+    return release_processes.listing_of(release_processes.staying(root))
+
+
+def of_imports() -> Iterator[str]:
+    """Modules that are being imported at the moment."""
+    for name, module in list(sys.modules.items()):
+        spec = objects.names_of(module).get("__spec__")
+        if objects.is_a(spec, ModuleSpec) and objects.names_of(spec).get("_initializing") is True:
+            yield f"{name} is being imported at the moment; try again"
+
+
+def same(found: object, wanted: object) -> bool:
+    """Whether two values are equal, of exactly the same types; what is not plain is equal to itself alone."""
+    if type(found) is not type(wanted):
+        return False
+    if found is wanted:
+        return True
+    if not plain_values.is_plain(found):
+        return False
+    match found, wanted:
+        case ((list() | tuple()), (list() | tuple())):
+            return len(found) == len(wanted) and all(map(same, found, wanted))
+        case dict(), dict():
+            return same(list(found.items()), list(wanted.items()))
+        case ((set() | frozenset()), (set() | frozenset())):
+            return found == wanted and sorted(map(repr, found)) == sorted(map(repr, wanted))
+        case float(), float():
+            return found.hex() == wanted.hex()
+        case complex(), complex():
+            return same((found.real, found.imag), (wanted.real, wanted.imag))
+    return found == wanted
+
+
+def shared(names: Mapping[str, Any], name: str, besides: int = 0) -> Any:
+    """A list, dict or set in the value of this name that others refer to as well; `besides`: known references to the value."""
+    if type(names[name]) in _MUTABLE and sys.getrefcount(names[name]) > _NAMED + besides:
+        return names[name]
+    waiting = [names[name]]
+    for container in waiting:
+        inner = container.values() if type(container) is dict else container if type(container) in _HOLDING else ()
+        for item in inner:
+            if type(item) in _MUTABLE and sys.getrefcount(item) > _NAMED + 1:  # and `item`
+                return item
+            waiting.append(item)
+    return None
+
+
+_MUTABLE = (list, dict, set)
+_HOLDING = (list, tuple, set, frozenset)
+
+
+def instances(cls: type) -> str | None:
+    """Which instances a class or its subclasses have; None for none."""
+    found = heap.instances_of(cls)
+    return f"there are {len(found)} instances, one in {holders.holder(found[0], {id(found)})}" if found else None
+
+
+def is_plain(cls: type) -> bool:
+    """Whether members of a class can be set without its metaclass."""
+    return type(cls) is type or type(cls) is abc.ABCMeta
+
+
+def held(names: Mapping[str, Any], name: str, leaving: Sequence[Mapping[str, Any]] = ()) -> str | None:
+    """Who refers to a function, class or value besides the module, or class, whose names these are; None for nobody.
+
+    `leaving` are the names of modules that let go of it too: one reference each.
+    """
+    own = {
+        id(names),
+        *map(id, leaving),
+        *(id(each) for each in gc.get_referrers(names) if objects.is_a(each, (ModuleType, type))),
+    }
+    if type(names) is not dict:  # the mapping of a class's members, and the dict behind it
+        own |= set(map(id, gc.get_referents(names)))
+    if objects.is_a(names[name], type):
+        return _class_held(names[name], own)
+    if sys.getrefcount(names[name]) == _NAMED + len(leaving):
+        return None
+    if others := [other for other, value in list(names.items()) if value is names[name] and other != name]:
+        return f"{others[0]} in the same place"
+    return holders.holder(names[name], direct=own)
+
+
+def _class_held(cls: type, own: set[int]) -> str | None:
+    subclasses: list[type] = type.__subclasses__(cls)
+    if subclasses:
+        return f"its subclass {objects.name_of(subclasses[0])}"
+    values = list(objects.members(cls).values())
+    cells = [cell for value in values for function in functions_in(value) for cell in function.__closure__ or ()]
+    own |= {id(objects.mro(cls)), *map(id, cells)}
+    own |= {id(each) for each in values if objects.is_a(each, _DESCRIPTORS)}
+    return holders.seen_holder(cls, direct=own)
+
+
+_DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType)
+
+
+_PARTS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (staticmethod, ("__func__",)),
+    (classmethod, ("__func__",)),
+    (property, ("fget", "fset", "fdel")),
+    (partial, ("func",)),
+)
+"""Where Python's own wrappers keep what they wrap, each by a descriptor of their type."""
+_WRITTEN = (cached_property, partialmethod)
+"""Those that are written in Python, and keep it as the attribute ``func``."""
+
+
+def functions_in(value: Any) -> list[FunctionType]:
+    """The functions in a member of a class or in a global: itself, and what it wraps."""
+    found: list[FunctionType] = []
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or each is None or objects.is_a(each, type):
+            continue
+        seen.add(id(each))
+        if type(each) is FunctionType:
+            found.append(each)
+        names = objects.names_of(each)
+        parts = [
+            part for kind, attributes in _PARTS if objects.is_a(each, kind) for part in _parts(each, kind, attributes)
+        ]
+        if not parts and objects.is_a(each, _WRITTEN):
+            parts.append(names.get("func"))
+        waiting += parts or [names.get("__wrapped__")]
+    return found
+
+
+def _parts(value: Any, kind: type, attributes: Sequence[str]) -> Iterator[Any]:
+    yield from (vars(kind)[attribute].__get__(value) for attribute in attributes)
+
+
+def _name(function: Callable[..., object]) -> str:
+    if type(function) is FunctionType:
+        return f"{objects.text(function.__module__)}.{function.__qualname__}"
+    return objects.kind_of(function)

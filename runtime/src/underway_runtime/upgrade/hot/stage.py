@@ -1,0 +1,344 @@
+"""What a module becomes: its fragment is run beside what there is, and out of that come the acts that put it in place.
+
+A fragment runs with the live module's globals, so that functions made in it are the module's, and binds its own names
+elsewhere. Names that the old version lacks are bound at once, in the order of the loads, for those that import them; no old
+code asks for them. Everything else waits for the swap.
+"""
+
+from __future__ import annotations
+
+import marshal
+from _imp import _fix_co_filename  # type: ignore[attr-defined]  # unknown to typeshed  # unknown to typeshed
+from abc import ABCMeta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from types import CodeType, FunctionType
+from typing import Any
+
+from . import guards, objects, targets
+from .heap import with_subclasses
+from .targets import Functions, Target
+from .undo_log import Acts, Journal
+from .versions import CLASS_CONSTANTS, like
+
+_MISSING = object()
+Changes = Mapping[int, Mapping[str, Any]]
+"""By the id of a class, what its members become."""
+
+
+class Stage:
+    """The fragments of all targets, each run once, after those that it takes something from."""
+
+    def __init__(self, loaded: Sequence[Target], journal: Journal) -> None:
+        self.targets = targets.by_name(loaded)
+        self._journal = journal
+        self._begun: set[str] = set()
+
+    def run(self) -> None:
+        """Run them all. Raises whatever they raise."""
+        for target in self.targets.values():
+            self._run(target)
+
+    def becomes(self, module: str, name: str) -> Any:
+        """What a name of a module will be bound to. Raises KeyError or ImportError."""
+        target = self.targets.get(module)
+        if target is None:
+            return objects.names_of(import_module(module))[name]
+        self._run(target)
+        if name in target.staged:
+            return target.staged[name]  # of what stays, itself
+        if name in target.load.rebind or name in target.load.values:
+            raise ImportError(f"{module}.{name} and what it is made of need each other")
+        return target.names[name]
+
+    def _run(self, target: Target) -> None:
+        if target.name in self._begun:
+            return
+        self._begun.add(target.name)
+        fixed = {name: self.becomes(*source) for name, source in target.load.rebind.items()}
+        target.staged = _Staged(target, fixed, self._journal)
+        if target.load.fragment is not None:
+            code = marshal.loads(target.load.fragment)
+            _fix_co_filename(code, target.new.code.co_filename)
+            exec(code, target.names, target.staged)
+
+
+class _Staged(dict[str, Any]):
+    """The names that a fragment binds.
+
+    What it reads by the name of a class or a function that stays is that one, as all who hold it have it: what the fragment has
+    made under that name holds some members, or other defaults, and is thrown away; `made` gives it.
+    Those that the module lacks are bound in it as well: the body of a class, and what is nested, reads them there. Those that
+    come from other modules that change are as they will be, also when the fragment imports them once more.
+    """
+
+    def __init__(self, target: Target, fixed: Mapping[str, Any], journal: Journal) -> None:
+        super().__init__(fixed)
+        self._fixed = fixed
+        self._missing = {name for name in target.load.added if name not in target.names}
+        self._names = target.names
+        self._journal = journal
+        load = target.load
+        with_members = (name for name in (*load.added, *load.values, *load.replaced, *load.refreshed) if "." in name)
+        stays = {*(name.partition(".")[0] for name in with_members), *load.refreshed} & target.names.keys()
+        self._stays = stays - {*load.added, *load.values, *load.replaced, *load.rebind}
+        for name in self._missing & fixed.keys():
+            self[name] = fixed[name]
+
+    def __getitem__(self, name: str) -> Any:
+        return self._names[name] if name in self._stays else super().__getitem__(name)
+
+    def made(self, name: str) -> Any:
+        """What the fragment has made, which may be thrown away. Raises KeyError."""
+        return super().__getitem__(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        value = self._fixed.get(name, value)
+        super().__setitem__(name, value)
+        if name in self._missing:
+            acts = Acts()
+            acts.item(self._names, name, value)
+            self._journal.perform(acts)
+
+
+def acts(loaded: Iterable[Target], found: Functions) -> Acts:
+    """What puts all of it in place. Raises KeyError for a name that its fragment does not bind."""
+    result = Acts()
+    docs: dict[int, tuple[object, object]] = {}
+    for _, function, code in found.of:
+        after = like(function.__code__, code)
+        result.attribute(function, "__code__", after)
+        before, now = _doc(function.__code__), _doc(after)
+        if before != now and guards.same(function.__doc__, before):
+            docs[id(function)] = (before, now)
+            result.attribute(function, "__doc__", now)
+    for target in loaded:
+        members: dict[int, tuple[type, dict[str, Any]]] = {}
+        for name, value in _bound(target, found):
+            cls, tail = target.split(name)
+            if cls is None:
+                result.item(target.names, name, value)
+            else:
+                members.setdefault(id(cls), (cls, {}))[1][tail] = value
+        for name in target.load.refreshed:
+            _refresh(result, target, name, found)
+        for name in target.load.removed:
+            cls, tail = target.split(name)
+            if cls is not None:
+                members.setdefault(id(cls), (cls, {}))[1][tail] = _MISSING
+            elif "." not in name:
+                result.no_item(target.names, name)
+            elif not _within(name, target.load.removed):
+                raise KeyError(f"{target.name}.{name.rpartition('.')[0]} is not a class of this module here")
+        for cls, changes in members.values():
+            for tail, value in changes.items():
+                if value is _MISSING:
+                    result.no_member(cls, tail)
+                else:
+                    result.member(cls, tail, value)
+        _abstract(result, {key: changes for key, (_, changes) in members.items()}, [cls for cls, _ in members.values()])
+        _annotations(result, target)
+        _constants(result, target)
+        _wrapped_docs(result, target, docs)
+    return result
+
+
+def caches(loaded: Iterable[Target]) -> Acts:
+    """What clears the caches of functions that change; last of all, since it may run finalizers of what was cached."""
+    result = Acts()
+    for target in loaded:
+        for name in target.load.caches:
+            clear = _within_wrapper(target.live(name)).cache_clear
+            result.add(clear, clear)
+    return result
+
+
+_WRAPPERS: tuple[tuple[type, str], ...] = ((staticmethod, "__func__"), (classmethod, "__func__"), (property, "fget"))
+
+
+def _within_wrapper(value: Any) -> Any:
+    """What a static method, class method or property is of."""
+    return next((vars(kind)[part].__get__(value) for kind, part in _WRAPPERS if objects.is_a(value, kind)), value)
+
+
+def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
+    """What names are bound to, in the module and in classes that stay."""
+    load = target.load
+    for name in (*load.added, *load.values, *load.replaced):
+        cls, tail = target.split(name)
+        if cls is None and "." in name:
+            if not _within(name, load.added):  # the class itself is added
+                raise KeyError(f"{target.name}.{name.rpartition('.')[0]} is not a class of this module here")
+            continue
+        value = member(target, name)
+        if cls is not None:
+            _own_class(value, cls)
+            if (set_name := getattr(type(value), "__set_name__", None)) is not None:
+                set_name(value, cls, tail)
+        yield name, value
+    for name in load.rebind:
+        if name not in load.added:
+            yield name, target.staged[name]
+    for name in load.refreshed:
+        before, staged = target.live(name), member(target, name)
+        if type(before) is not type(staged):
+            yield name, _around(staged, target, found)
+
+
+def _within(name: str, names: Sequence[str]) -> bool:
+    """Whether the class that a name is in is among these, or in one that is."""
+    return any(name.startswith(f"{each}.") for each in names)
+
+
+def member(target: Target, name: str) -> Any:
+    """What the fragment binds a name to. A class that is there already is one in it that is thrown away. Raises KeyError."""
+    first, *others = name.split(".")
+    staged = target.staged
+    value = staged.made(first) if isinstance(staged, _Staged) else staged[first]
+    for part in others:
+        value = objects.members(value)[part] if objects.is_a(value, type) else objects.names_of(value)[part]
+    return value
+
+
+def _own_class(value: Any, cls: type) -> None:
+    for function in guards.functions_in(value):
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            if name == "__class__":
+                cell.cell_contents = cls
+
+
+def _staged_functions(
+    target: Target, value: Any, found: Functions
+) -> Iterator[tuple[FunctionType, list[FunctionType]]]:
+    """The functions of the new version in a value of the fragment, each with the live ones of the same definition."""
+    for staged in guards.functions_in(value):
+        live = {
+            id(function): function
+            for path in target.new.paths(staged.__code__)
+            for function in found.by_path.get((target.name, path), ())
+            if function is not staged
+        }
+        if live:
+            yield staged, list(live.values())
+
+
+def _refresh(result: Acts, target: Target, name: str, found: Functions) -> None:
+    staged, before = member(target, name), target.live(name)
+    for function, live in _staged_functions(target, staged, found):
+        for each in live:
+            for attribute in ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__"):
+                if hasattr(function, attribute):
+                    result.attribute(each, attribute, getattr(function, attribute))
+    if type(before) is type(staged) and isinstance(before, (staticmethod, classmethod)):
+        result.attribute(before, "__annotations__", staged.__annotations__)  # it has a copy
+
+
+def _around(staged: Any, target: Target, found: Functions) -> Any:
+    """What the fragment has made, around the live function: as a static method that was an ordinary one before."""
+    live = {id(function): others[0] for function, others in _staged_functions(target, staged, found)}
+
+    def own(function: Any) -> Any:
+        return live.get(id(function), function)
+
+    if isinstance(staged, (staticmethod, classmethod)):
+        made = type(staged)(own(staged.__func__))
+        made.__dict__.update(staged.__dict__)
+        return made
+    if type(staged) is property:
+        return property(own(staged.fget), own(staged.fset), own(staged.fdel), staged.__doc__)
+    return own(staged)
+
+
+def _doc(code: CodeType) -> object:
+    first = code.co_consts[0] if code.co_consts else None
+    return first if isinstance(first, str) else None
+
+
+def _wrapped_docs(result: Acts, target: Target, docs: Mapping[int, tuple[object, object]]) -> None:
+    """Docstrings that a property or a decorator has copied from the function within it."""
+    if not docs:
+        return
+    for names in (target.names, *(objects.members(cls) for _, cls in _classes(target))):
+        for value in list(names.values()):
+            within = [id(each) for each in guards.functions_in(value) if each is not value]
+            before, now = next((docs[each] for each in within if each in docs), (None, None))
+            if before != now and guards.same(_doc_of(value), before):
+                result.attribute(value, "__doc__", now)
+
+
+def _doc_of(value: Any) -> object:
+    """The docstring that a wrapper has of its own; what a class of somebody else would give is not asked for."""
+    if any(type(value) is kind for kind in (property, staticmethod, classmethod)):
+        return value.__doc__
+    return objects.names_of(value).get("__doc__")
+
+
+def _annotations(result: Acts, target: Target) -> None:
+    for path, names in (("", target.names), *((path, objects.members(cls)) for path, cls in _classes(target))):
+        if (f"{path}." if path else "") + "__annotations__" in target.load.replaced:
+            continue
+        before = names.get("__annotations__")
+        try:
+            staged = member(target, f"{path}.__annotations__" if path else "__annotations__")
+        except KeyError:
+            staged = {}
+        gone = [name.rpartition(".")[2] for name in target.load.removed if name.rpartition(".")[0] == path]
+        if type(before) is not dict or not (staged or any(name in before for name in gone)):
+            if before is not None or not staged:
+                continue
+            before = {}
+        after = {name: value for name, value in {**before, **staged}.items() if name not in gone}
+        cls = target.class_named(path) if path else None
+        if cls is not None and after:
+            result.member(cls, "__annotations__", after)
+        elif cls is not None:
+            result.no_member(cls, "__annotations__")
+        elif after:
+            result.item(target.names, "__annotations__", after)
+        else:
+            result.no_item(target.names, "__annotations__")
+
+
+def _constants(result: Acts, target: Target) -> None:
+    """What the compiler says of module and classes: docstrings, and since 3.13 where a class is."""
+    old, new = target.old.constants, target.new.constants
+    if old[""] != new[""] and guards.same(target.names.get("__doc__"), old[""].get("__doc__")):
+        result.item(target.names, "__doc__", new[""].get("__doc__"))
+    for path, cls in _classes(target):
+        for name in CLASS_CONSTANTS if path in new else ():
+            before, now = old[path].get(name), new[path].get(name)
+            if before != now and guards.same(objects.members(cls).get(name), before):
+                result.member(cls, name, now)
+
+
+def _classes(target: Target) -> list[tuple[str, type]]:
+    """The module's classes that stay, by qualified name."""
+    return [(path, cls) for path in target.old.constants if path and (cls := target.class_named(path)) is not None]
+
+
+def _abstract(result: Acts, changes: Changes, classes: Iterable[type]) -> None:
+    """Keep ``__abstractmethods__`` of abstract classes and their subclasses what their members make them."""
+    known: dict[int, frozenset[str]] = {}
+    affected = {id(each): each for cls in classes if objects.is_a(cls, ABCMeta) for each in with_subclasses(cls)}
+    for each in affected.values():
+        if _abstract_names(each, changes, known) != objects.members(each).get("__abstractmethods__", frozenset()):
+            result.member(each, "__abstractmethods__", known[id(each)])
+
+
+def _abstract_names(cls: type, changes: Changes, known: dict[int, frozenset[str]]) -> frozenset[str]:
+    if id(cls) not in known:
+        bases = [base for base in objects.bases(cls) if objects.is_a(base, ABCMeta)]
+        names = {name for base in bases for name in _abstract_names(base, changes, known)}
+        every = [{**objects.members(each), **changes.get(id(each), {})} for each in objects.mro(cls)]
+        names |= every[0].keys()
+        found = {
+            name: next((own[name] for own in every if own.get(name, _MISSING) is not _MISSING), None) for name in names
+        }
+        known[id(cls)] = frozenset(name for name, value in found.items() if _is_abstract(value))
+    return known[id(cls)]
+
+
+def _is_abstract(value: Any) -> bool:
+    """Whether `abc.abstractmethod` has marked a function, or what is within a member."""
+    every = (value, *guards.functions_in(value))
+    return any(objects.names_of(each).get("__isabstractmethod__") is True for each in every)

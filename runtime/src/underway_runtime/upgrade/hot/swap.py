@@ -1,0 +1,394 @@
+"""The phases of a swap, put together.
+
+====================  =====================================  ========================================================
+phase                 what it does                           what can go wrong
+====================  =====================================  ========================================================
+`prepare`             reads both versions, looks whether     `CannotSwap` with everything that is in the way; nothing
+                      this process is as the relup says      was changed
+`inside`              says whose frames are in definitions   (the caller waits, or gives up)
+                      that change
+`stage_and_migrate`   moves the import system, runs          `CannotSwap`, and all is undone
+                      fragments, asks for all new states
+`swap`                puts everything in place, at once      `CannotSwap`, and all is undone
+`survivors`           like `inside`; functions made from     (the caller undoes, or waits)
+                      old code meanwhile get the new one
+`undo`, or `forget`   puts back what was; or lets it go      after `forget` the way back is another swap
+====================  =====================================  ========================================================
+
+Between `inside` and `forget` no work should enter what changes: the caller sees to that. `stage_and_migrate` to `survivors`
+belong into one callback of the loop.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from ...application import Down
+from ...code_server import finder
+from ...process import garbage_collector
+from ...release import code_tree
+from ...release.instructions import CodeChange, Guard, Instruction, Load, Remove
+from . import (
+    CannotMigrate,
+    CannotSwap,
+    MadeMeanwhile,
+    guards,
+    heap,
+    holders,
+    imports,
+    migrate,
+    objects,
+    stage,
+    targets,
+    undo_log,
+)
+from .migrate import Migration
+from .targets import Target
+from .versions import Version, like
+
+_ROUNDS = 5
+"""How many times it is looked for instances that were made meanwhile, before it is given up."""
+
+
+class Prepared:
+    """A swap that can be done. Made by `prepare`."""
+
+    def __init__(
+        self, loaded: list[Target], removals: list[Remove], migrations: list[Migration], old: Version, new: Version
+    ) -> None:
+        self.targets = loaded
+        self._removals = removals
+        self._migrations = migrations
+        self._old = old
+        self._new = new
+        self._journal = undo_log.Journal()
+        self._acts = undo_log.Acts()
+        self._carried: list[tuple[type, list[Any]]] = []
+        """Whose new states were asked for, kept alive so that no other gets the id of one."""
+        self._known: set[int] = set()
+        self._changed = targets.changed_definition(loaded)
+
+    def inside(self) -> list[heap.Survivor]:
+        """Frames in definitions that change or go away, with who holds them. One that a traceback keeps does not count."""
+        with _explained():
+            return [each for each in heap.survivors(heap.survey(), self._changed) if each.runs]
+
+    def stage_and_migrate(self) -> None:
+        """Make everything that is to be put in place. Raises CannotSwap, with all as it was."""
+        self._or_undo(self._stage_and_migrate)
+
+    def swap(self) -> None:
+        """Put it in place. Raises CannotSwap, with all as it was: when a value was changed meanwhile."""
+        self._or_undo(self._swap)
+
+    def survivors(self) -> list[heap.Survivor]:
+        """Frames of old code of what has changed, those that are only kept by tracebacks too.
+
+        Functions that were made from old code since get the new one. Raises CannotSwap, with all as it was.
+        """
+        found: list[heap.Survivor] = []
+        self._or_undo(lambda: found.extend(self._survivors()))
+        return found
+
+    def _survivors(self) -> list[heap.Survivor]:
+        found = heap.survey()
+        late = targets.functions(self.targets, found.functions)
+        if late.of:
+            acts = undo_log.Acts()
+            for _, function, after in late.of:
+                acts.attribute(function, "__code__", like(function.__code__, after))
+            self._journal.perform(acts)
+        return heap.survivors(found, self._changed)
+
+    def undo(self) -> None:
+        """Everything as it was before `stage_and_migrate`."""
+        self._let_go()
+        self._journal.undo()
+
+    def forget(self) -> None:
+        """This version stands: let go of what would undo it."""
+        targets.remember(self.targets)
+        self._let_go()
+        self._journal.forget()
+
+    def _let_go(self) -> None:
+        self._acts = undo_log.Acts()
+        self._carried, self._known = [], set()
+        for target in self.targets:
+            target.staged = {}
+
+    def _or_undo(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except CannotSwap:
+            self.undo()
+            raise
+        except BaseException as error:
+            self.undo()
+            if not isinstance(error, Exception):
+                raise
+            if isinstance(error, migrate.Failed):
+                raise CannotMigrate([str(error)]) from error
+            raise CannotSwap([f"{type(error).__name__}: {error}"]) from error
+
+    def _stage_and_migrate(self) -> None:
+        server = finder.running()
+        if server is None:
+            raise CannotSwap(["there is no code server in this process: it does not run from a release"])
+        garbage_collector.thaw()
+        _raise_for(_or_collect(lambda: [*_values(self.targets), *_guarded(self.targets, self._removals)]))
+        before = [*sys.modules]
+        self._journal.note(partial(imports.forget_modules, before, self._old))
+        modules = [(target.module, target.spec) for target in self.targets]
+        self._journal.perform(imports.move(server, self._old, self._new, modules))
+        staged = stage.Stage(self.targets, self._journal)
+        staged.run()
+        alive = heap.survey(migrate.classes(self._migrations))
+        found = targets.functions(self.targets, alive.functions)
+        _raise_for(found.problems, _closures(self.targets, alive))
+        self._acts = acts = stage.acts(self.targets, found)
+        _remove_modules(acts, self._removals)
+        with (
+            undo_log.no_collection()
+        ):  # what is made here stays; to go over it time and again would take most of the time
+            acts.extend(migrate.acts(self._migrations, alive.instances))
+            self._carried = list(alive.instances)
+            self._known = {id(each) for _, of_class in self._carried for each in of_class}
+            self._carry_over_late_ones(acts)
+        acts.extend(stage.caches(self.targets))
+        _try_on_twins(found)
+
+    def _swap(self) -> None:
+        _raise_for(_values(self.targets, ours=1))
+        mark: list[Any] = []
+        with undo_log.no_collection():
+            self._carry_over_late_ones(self._acts)
+            # A new object, by the last act: what is younger was made after it.
+            self._acts.add(partial(mark.extend, map(list, [()])), undo_log.nothing)
+            self._journal.perform(self._acts)
+            late = self._not_carried_over(heap.all_objects) if self._carried else []
+            younger = heap.made_since(mark[0]) if late else set()
+        self._raise_for_late([(cls, [each for each in of if id(each) not in younger]) for cls, of in late])
+
+    def _carry_over_late_ones(self, acts: undo_log.Acts) -> None:
+        """Instances that threads have made since the look; those that ``code_change`` itself makes have no end."""
+        late: list[tuple[type, list[Any]]] = []
+        for number in range(_ROUNDS):
+            look = heap.young_objects if number else heap.all_objects  # nothing grows old while nothing is collected
+            late = self._not_carried_over(look) if self._carried else []
+            if not late:
+                return
+            acts.extend(migrate.acts(self._migrations, late, again=True))
+            self._carried += late
+            self._known.update(id(each) for _, of_class in late for each in of_class)
+        self._raise_for_late(late)
+
+    def _not_carried_over(self, look: Callable[[], list[Any]]) -> list[tuple[type, list[Any]]]:
+        """The instances among what there is now that were not there at the look before, of each class that has some."""
+        now = heap.instances(migrate.classes(self._migrations), look())
+        late = [(cls, [each for each in of_class if id(each) not in self._known]) for cls, of_class in now]
+        return [(cls, of_class) for cls, of_class in late if of_class]
+
+    def _raise_for_late(self, late: Iterable[tuple[type, list[Any]]]) -> None:
+        names = [objects.name_of(cls) for cls, of_class in late if of_class]
+        if names:
+            raise MadeMeanwhile(
+                f"instances of {name} are made while all are carried over: by a thread, or by its code_change"
+                for name in names
+            )
+
+
+def prepare(instructions: Iterable[Instruction], old: Version, new: Version, *, magic: str | None = None) -> Prepared:
+    """Read both versions and look at this process; of the instructions those count that load, remove and carry over.
+
+    Raises CannotSwap with everything that is in the way, which is also what the look itself may meet. Nothing is changed.
+    """
+    with _explained():
+        return _prepare(list(instructions), old, new, magic)
+
+
+def _prepare(instructions: list[Instruction], old: Version, new: Version, magic: str | None) -> Prepared:
+    import importlib.metadata  # noqa: F401  # the import system asks for it when caches are cleared: not in the pause
+
+    garbage_collector.thaw()
+    problems = [*guards.of_interpreter(magic), *guards.of_processes(old.path.parents[1])]
+    loaded: list[Target] = []
+    for load in (each for each in instructions if isinstance(each, Load)):
+        try:
+            target = targets.read(load, old, new)
+        except (ImportError, OSError) as error:
+            problems.append(str(error))
+            continue
+        if target is not None:
+            loaded.append(target)
+            problems += targets.mismatches(target)
+    removals = [each for each in instructions if isinstance(each, Remove) and each.module in sys.modules]
+    problems += [
+        f"{each.module} is a namespace package in {new.version}"
+        for each in removals
+        if new.spec(each.module) is not None
+    ]
+    migrations = list(_migrations(instructions, loaded, old, new))
+    problems += guards.of_imports()
+    _raise_for([*problems, *_or_collect(partial(_in_the_way, loaded, removals))])
+    return Prepared(loaded, removals, migrations, old, new)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What a look at this process raises, as a reason to leave it as it is."""
+    try:
+        yield
+    except CannotSwap:
+        raise
+    except Exception as error:
+        raise CannotSwap([f"this process could not be looked at: {type(error).__name__}: {error}"]) from error
+
+
+def _in_the_way(loaded: Sequence[Target], removals: Sequence[Remove]) -> list[str]:
+    problems = [*_values(loaded), *_guarded(loaded, removals)]  # before a survey, which holds everything
+    alive = heap.survey()
+    problems += targets.functions(loaded, alive.functions).problems
+    problems += _closures(loaded, alive)
+    problems += _not_python(loaded, alive)
+    return problems
+
+
+def _or_collect(look: Callable[[], list[str]]) -> list[str]:
+    """What is in the way, without what only garbage is: cycles that nobody can reach refer to what is looked at."""
+    if not look():
+        return []
+    gc.collect()
+    return look()
+
+
+def _migrations(
+    instructions: Sequence[Instruction], loaded: Iterable[Target], old: Version, new: Version
+) -> Iterator[Migration]:
+    known = targets.by_name(loaded)
+    for each in instructions:
+        if not isinstance(each, CodeChange):
+            continue
+        for module, extra in each.modules:
+            if (target := known.get(module)) is not None:
+                application = target.load.application
+                from_version: str | Down = old.applications.get(application, old.version)
+                if each.direction == "down":
+                    from_version = Down(new.applications.get(application, new.version))
+                yield Migration(target, from_version, extra)
+
+
+def _raise_for(*problems: Iterable[str]) -> None:
+    if found := list(dict.fromkeys(each for some in problems for each in some)):
+        raise CannotSwap(found)
+
+
+def _values(loaded: Sequence[Target], ours: int = 0) -> Iterator[str]:
+    """Whether what changes its value has the one that the relup expects; `ours`: acts that refer to each for the undo."""
+    for target in loaded:
+        for name, was in target.load.values.items():
+            cls, tail = target.split(name)
+            names: Any = target.names if cls is None else objects.members(cls)
+            if (cls is None and "." in name) or tail not in names:
+                yield f"{target.name}.{name} is not there"
+            elif not guards.same(names[tail], was):
+                yield f"{target.name}.{name} is {objects.shown(names[tail])}, and not {objects.shown(was)} as the module has made it"
+            elif guards.shared(names, tail, _rebound(loaded, target, name) * (1 + ours) + ours) is not None:
+                yield f"{target.name}.{name} can be changed, and something refers to it that is not known"
+
+
+def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:
+    """How many other modules have a name for the same value, which is bound anew with it."""
+    return sum(
+        other.names.get(bound) is target.names.get(name)
+        for other in loaded
+        for bound, source in other.load.rebind.items()
+        if source == (target.name, name)
+    )
+
+
+def _guarded(loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[str]:
+    for target in loaded:
+        for guard in target.load.guards:
+            yield from _broken(target.name, guard, loaded, removals)
+    for removal in removals:
+        for guard in removal.guards:
+            yield from _broken(removal.module, guard, loaded, removals)
+
+
+def _broken(module: str, guard: Guard, loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[str]:
+    where = f"{module}.{guard.of}"
+    owner, _, tail = guard.of.rpartition(".")
+    names: Any = objects.module_names(module)
+    for part in owner.split(".") if owner else ():
+        names = objects.members(names[part]) if objects.is_a(names.get(part), type) else {}
+    if guard.kind == "no_closures" or tail not in names:
+        return  # closures are looked for with all functions; and what is not there has no holder
+    if guard.kind == "no_holders":
+        leaving = [each for each in _leaving(names[tail], loaded, removals) if each is not names]
+        if (holder := guards.held(names, tail, leaving)) is not None:
+            yield f"{where} goes away, and {holder} refers to it"
+    elif guard.kind == "no_instances" and (why := guards.instances(names[tail])) is not None:
+        yield f"{where} goes away: {why}"
+    elif guard.kind == "plain_class" and not guards.is_plain(names[tail]):
+        yield f"members of {where} are up to its metaclass {objects.name_of(type(names[tail]))}"
+
+
+def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[dict[str, Any]]:
+    """The names of modules that have this value under one name, which they lose or bind anew in the same swap."""
+    for target in loaded:
+        bound = [name for name, other in list(target.names.items()) if other is value]
+        load = target.load
+        if len(bound) == 1 and bound[0] in {*load.removed, *load.rebind, *load.values, *load.replaced}:
+            yield target.names
+    for removal in removals:
+        names = objects.module_names(removal.module)
+        if sum(other is value for other in list(names.values())) == 1:
+            yield names
+
+
+def _closures(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
+    for target in loaded:
+        for guard in target.load.guards:
+            found = targets.closures(alive, target, guard.of) if guard.kind == "no_closures" else ()
+            for function in found:
+                holder = holders.holder(function, {id(found), id(alive.functions)})
+                yield f"{target.name}:{guard.of} is alive, and can't become another: {holder} has it"
+
+
+def _not_python(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
+    """Definitions that change and that something else than a function of Python stands for: compiled, or replaced."""
+    found = targets.functions(loaded, alive.functions)
+    for target in loaded:
+        for path in target.load.changed:
+            if "<" in path or "#" in path or (target.name, path) in found.by_path:
+                continue
+            try:
+                value = target.live(code_tree.mangled(path))
+            except KeyError:
+                continue
+            if guards.functions_in(value):
+                continue  # what is wrong with it is said elsewhere
+            yield f"{target.name}.{path} is a {objects.name_of(type(value))} here, and no function of Python"
+
+
+def _remove_modules(acts: undo_log.Acts, removals: Iterable[Remove]) -> None:
+    for removal in removals:
+        parent, _, tail = removal.module.rpartition(".")
+        acts.no_item(sys.modules, removal.module)
+        names = objects.module_names(parent)
+        if names.get(tail) is sys.modules[removal.module]:
+            acts.no_item(names, tail)
+
+
+def _try_on_twins(found: targets.Functions) -> None:
+    """Raises what putting the new code into a function like this one raises."""
+    for _, function, after in found.of:
+        names: dict[str, Any] = {}
+        twin = type(function)(function.__code__, names, closure=function.__closure__)
+        twin.__code__ = after

@@ -1,0 +1,239 @@
+"""The loaded modules that become those of the other version: what their relup says, their code on disk, what is alive of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from ...release import code_tree
+from ...release.code_tree import is_function
+from ...release.instructions import Load
+from . import heap, holders, objects
+from .versions import Definitions, Version, definitions
+
+_files: dict[str, set[str]] = {}
+"""Module -> the files that its code in this process has come from so far."""
+
+
+@dataclass
+class Target:
+    """One loaded module on its way to the other version."""
+
+    load: Load
+    module: ModuleType
+    spec: ModuleSpec
+    """In the new version."""
+    old: Definitions
+    new: Definitions
+    files: set[str]
+    """Where old code of it may have come from."""
+    staged: dict[str, Any] = field(default_factory=dict)
+    """What its fragment has bound."""
+
+    @property
+    def name(self) -> str:
+        return self.load.module
+
+    @property
+    def names(self) -> dict[str, Any]:
+        return objects.names_of(self.module)
+
+    def class_named(self, path: str) -> type | None:
+        """The class of this qualified name, where it is in force and this module's own."""
+        found: Any = self.names
+        for part in path.split("."):
+            found = found.get(part)
+            if not objects.is_a(found, type):
+                return None
+            cls, found = found, objects.members(found)
+        return cls if objects.name_of(cls) == f"{self.name}.{path}" else None
+
+    def split(self, name: str) -> tuple[type | None, str]:
+        """The live class, or None for the module, and the name in it."""
+        owner, _, tail = name.rpartition(".")
+        return (self.class_named(owner) if owner else None), tail
+
+    def live(self, name: str) -> Any:
+        """What ``NAME`` or ``CLASS.MEMBER`` is bound to, itself and not what it gives. Raises KeyError."""
+        cls, tail = self.split(name)
+        if cls is None and "." in name:
+            raise KeyError(name)
+        return (self.names if cls is None else objects.members(cls))[tail]
+
+    def successor(self, path: str) -> str | None:
+        """The path in the new version of what this definition of the old one becomes; None where there is none.
+
+        That is its own where the relup says so; of what is nested in a definition that changes, that of the same name which does the same.
+        """
+        if path in self.load.changed:
+            return path
+        here = path in self.new.by_path
+        outside = [outer for outer in code_tree.outside(path) if outer in self.load.changed]
+        if not outside:
+            return path if here else None
+        if here and self.new.digest(path) == self.old.digest(path):
+            return path
+        wanted, name = self.old.digest(path), self.old.by_path[path].co_qualname
+        alike = (each for each, code in self.new.by_path.items() if code.co_qualname == name)
+        return next((each for each in alike if self.new.digest(each) == wanted), None)
+
+    def must_be_dead(self, path: str) -> bool:
+        """Whether the relup says that nothing of this definition may be alive."""
+        return any(guard.kind == "no_closures" and guard.of == path for guard in self.load.guards)
+
+
+def read(load: Load, old: Version, new: Version) -> Target | None:
+    """Read both versions of a module that is loaded; None for one that is not, which will be imported as it comes.
+
+    Raises ImportError where there is no code, or something else than a module stands for it.
+    """
+    module = sys.modules.get(load.module)
+    if module is None:
+        return None
+    if not objects.is_a(module, ModuleType) or objects.own_dict(module) is None:
+        raise ImportError(
+            f"{load.module} is a {objects.kind_of(module)} in sys.modules, and not the module that was loaded"
+        )
+    spec, code = new.code(load.module)
+    was, before = old.code(load.module)
+    if _kind(was) != _kind(spec):
+        raise ImportError(f"{load.module} was {_kind(was)}, and becomes {_kind(spec)}")
+    files = {*_files.get(load.module, ()), before.co_filename}
+    return Target(load, module, spec, definitions(before), definitions(code), files)
+
+
+def _kind(spec: ModuleSpec) -> str:
+    return "a module" if spec.submodule_search_locations is None else "a package"
+
+
+def remember(targets: Iterable[Target]) -> None:
+    """They have come to the new version; some of their old code may be alive still."""
+    for target in targets:
+        _files[target.name] = {*target.files, target.new.code.co_filename}
+
+
+def mismatches(target: Target) -> Iterator[str]:
+    """Where the relup does not say what the two versions on disk say."""
+    changed, old, new = target.load.changed, target.old, target.new
+    for path, change in changed.items():
+        if path not in old.by_path or path not in new.by_path:
+            yield f"{target.name}:{path} is in the relup, and not in both versions"
+        elif old.digest(path) != change.was or new.digest(path) != change.now:
+            yield f"{target.name}:{path} is not the code that the relup was made for"
+    for path in old.by_path.keys() & new.by_path.keys() - changed.keys():
+        if any(outer in changed for outer in code_tree.outside(path)):
+            continue  # what is nested in a definition is part of its digest
+        if old.by_path[path] != new.by_path[path] and old.digest(path) != new.digest(path):
+            yield f"{target.name}:{path} differs in the two versions, and the relup does not say so"
+
+
+@dataclass
+class Functions:
+    """The live functions of all targets that still have old code, and what is wrong with some."""
+
+    of: list[tuple[Target, FunctionType, CodeType]] = field(default_factory=list)
+    """Each with the code that it gets."""
+    by_path: dict[tuple[str, str], list[FunctionType]] = field(default_factory=dict)
+    """By module and path in the new version."""
+    problems: list[str] = field(default_factory=list)
+
+
+def functions(targets: Iterable[Target], alive: list[FunctionType]) -> Functions:
+    """Which of these functions are of the targets."""
+    result = Functions()
+    by_names = {id(target.names): target for target in targets}
+    by_file = {file: target for target in by_names.values() for file in target.files}
+    for function in alive:
+        code = function.__code__
+        target = by_names.get(id(function.__globals__))
+        if target is None:
+            if (other := by_file.get(code.co_filename)) is not None:
+                name = objects.text(dict.get(function.__globals__, "__name__"))
+                result.problems.append(
+                    f"{other.name}:{code.co_qualname} is loaded twice, as a function of {name!r} too"
+                )
+            continue
+        if _is_new(target, code):
+            for path in target.new.paths(code):
+                result.by_path.setdefault((target.name, path), []).append(function)
+        elif code.co_filename in target.files:
+            _add(result, target, function, code, {id(alive)})
+    return result
+
+
+def _add(result: Functions, target: Target, function: FunctionType, code: CodeType, ignored: set[int]) -> None:
+    new, where = target.new, f"{target.name}:{code.co_qualname}"
+    paths = target.old.paths(code)
+    if not paths:
+        owner = f"{code.co_filename} holds: something has rewritten it, a tracer perhaps"
+        result.problems.append(f"{where} runs other code than {owner}")
+        return
+    becomes = [target.successor(path) for path in paths]
+    if gone := [path for path, after in zip(paths, becomes, strict=True) if after is None]:
+        if not _is_removed(target, gone[0]) and not target.must_be_dead(gone[0]):  # of that its guard says so
+            result.problems.append(f"{where} is gone, and still held by {holders.holder(function, ignored)}")
+        return
+    now = [path for path in becomes if path is not None]
+    if len({new.digest(path) for path in now} if len(now) > 1 else {0}) > 1:
+        result.problems.append(f"{where} is there more than once, and which one this is can't be said")
+        return
+    after = new.by_path[now[0]]
+    if after.co_freevars != code.co_freevars:
+        result.problems.append(
+            f"{where} would use {_names(after)} of what surrounds it instead of {_names(code)};"
+            f" {holders.holder(function, ignored)} has it"
+        )
+        return
+    result.of.append((target, function, after))
+    for path in now:
+        result.by_path.setdefault((target.name, path), []).append(function)
+
+
+def _names(code: CodeType) -> str:
+    return ", ".join(code.co_freevars) or "nothing"
+
+
+def _is_removed(target: Target, path: str) -> bool:
+    """Whether the relup takes away what this definition is, or is in; its guards say who may hold it."""
+    plain = code_tree.mangled(code_tree.owner(path).partition("#")[0])
+    return any(plain == name or plain.startswith(f"{name}.") for name in target.load.removed)
+
+
+def _is_new(target: Target, code: CodeType) -> bool:
+    return code.co_filename == target.new.code.co_filename and bool(target.new.paths(code))
+
+
+def changed_definition(targets: Iterable[Target]) -> Callable[[CodeType], str | None]:
+    """A function that names old code of what changes or goes away, and knows nothing of all other code."""
+    by_file = {file: target for target in targets for file in target.files}
+
+    def named(code: CodeType) -> str | None:
+        target = by_file.get(code.co_filename)
+        if target is None or not is_function(code) or _is_new(target, code):
+            return None
+        paths = target.old.paths(code)
+        if paths and all(target.successor(path) is not None and path not in target.load.changed for path in paths):
+            return None
+        return f"{target.name}:{paths[0] if paths else code.co_qualname}"
+
+    return named
+
+
+def closures(alive: heap.Survey, target: Target, path: str) -> list[FunctionType]:
+    """The live functions that have the code of this definition, in the old version."""
+    return [
+        function
+        for function in alive.functions
+        if function.__globals__ is target.names
+        and function.__code__.co_filename in target.files
+        and path in target.old.paths(function.__code__)
+    ]
+
+
+def by_name(targets: Iterable[Target]) -> Mapping[str, Target]:
+    """The targets by the names of their modules."""
+    return {target.name: target for target in targets}

@@ -1,0 +1,86 @@
+"""The way from the version that runs to another in the same process: an entry of a relup, when it was made for these two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..node.in_place_install import RequiresRestart
+from ..release import manifest as manifests
+from ..release import relup as relups
+from ..release import verify
+from ..release.directory import ReleaseDirectory
+from ..release.errors import DamagedRelease, listing
+from ..release.relup import Relup, RelupEntry
+from . import tree
+
+_SHOWN = 5
+"""Changes that are named as reasons; `underway relup` shows them all."""
+
+
+@dataclass(frozen=True)
+class RelupPath:
+    """What to do, and with whose code."""
+
+    entry: RelupEntry
+    direction: Literal["up", "down"]
+    magic: str
+    """Of the compiled code in it."""
+
+
+def find(directory: ReleaseDirectory, running: str, version: str) -> RelupPath:
+    """The way from one version to another: up by the relup of that one, or down by the relup of the one that runs.
+
+    Raises RequiresRestart with what is in the way, and DamagedRelease where the relup of the version that comes is not
+    the one of its archive.
+    """
+    for newer, other, direction in ((version, running, "up"), (running, version, "down")):
+        place = directory.version(newer).relup
+        if not place.exists():
+            continue
+        try:
+            _raise_for_damage(directory, newer, [place.relative_to(directory.root).as_posix()])
+            relup = relups.read(place)
+            for entry in relup.up if direction == "up" else relup.down:
+                if entry.version == other:
+                    _check(directory, relup, newer, entry)
+                    return RelupPath(entry, "up" if direction == "up" else "down", relup.magic)
+        except DamagedRelease as error:
+            if direction == "up":
+                raise
+            raise RequiresRestart(str(error)) from error  # the version that comes is not to blame
+    raise RequiresRestart(f"no relup leads from {running} to {version}")
+
+
+def verify_code(directory: ReleaseDirectory, running: str, version: str) -> None:
+    """Hold all that only one of the two versions has against its manifest: both are read to compare the process with.
+
+    Raises DamagedRelease where it is the version that comes, and RequiresRestart where it is the one that runs.
+    """
+    one, other = (manifests.read(directory.version(each).manifest) for each in (running, version))
+    _raise_for_damage(directory, version, sorted({*tree.units(other)} - {*tree.units(one)}))
+    try:
+        _raise_for_damage(directory, running, sorted({*tree.units(one)} - {*tree.units(other)}))
+    except DamagedRelease as error:
+        raise RequiresRestart(str(error)) from error
+
+
+def _raise_for_damage(directory: ReleaseDirectory, version: str, places: list[str]) -> None:
+    found = manifests.read(directory.version(version).manifest)
+    if problems := [line for place in places for line in verify.verify_below(directory.root, place, found)]:
+        raise DamagedRelease(listing(f"{version} is damaged; restore it from its archive:", problems))
+
+
+def _check(directory: ReleaseDirectory, relup: Relup, newer: str, entry: RelupEntry) -> None:
+    for version, wanted in ((newer, relup.target_id), (entry.version, entry.id)):
+        found = manifests.plan_id(manifests.read(directory.version(version).manifest))
+        if found != wanted:
+            raise RequiresRestart(
+                f"the relup of {newer} was made for a {version} of release id {wanted[:12]}, and here is {found[:12]};"
+                " `underway relup` makes one for this"
+            )
+    if entry.verdict in ("RESTART", "REFUSE"):
+        rows = [row for row in entry.changes if row.verdict == entry.verdict]
+        names = [f"{row.module}{f':{row.definition}' if row.definition else ''}: {row.reason}" for row in rows]
+        more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise RequiresRestart(f"the relup says {entry.verdict}: {'; '.join(names[:_SHOWN])}{more}")

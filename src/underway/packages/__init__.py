@@ -1,0 +1,1 @@
+"""Distributions on their way into a release: collected, built, laid out."""

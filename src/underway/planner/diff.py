@@ -1,0 +1,246 @@
+"""Two releases -> what is another between them: interpreter, applications, files, and the modules that are to be compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from underway_runtime.release.manifest import ManifestEntry
+from underway_runtime.release.relup import Row, Verdict
+
+from .releases import Opened, module_name
+from .rules.running import FORKING_LIBRARIES
+
+RUNTIME = "underway_runtime"
+BINARY = re.compile(r"\.(so|pyd|dylib|dll|a)(\.\d+)*$")
+_METADATA = re.compile(r"[^/]+\.dist-info/(?!entry_points\.txt$)")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is another between two releases, apart from what is in the modules."""
+
+    rows: tuple[Row, ...]
+    added: tuple[str, ...]
+    """Applications that only the newer of the two has, in the order of its start."""
+    changed: tuple[str, ...]
+    """Applications of another version, in that order."""
+    removed: tuple[str, ...]
+    interpreter: bool
+    """Whether the interpreter or the runtime is another."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether there is any use in comparing modules."""
+        return not self.interpreter and not any(row.verdict == "REFUSE" for row in self.rows)
+
+
+def difference(old: Opened, new: Opened, kept: frozenset[tuple[str, str]] = frozenset()) -> Difference:
+    """Compare two releases of one name; `kept` holds, as package and name, files of which the appup says that they may change."""
+    both = [name for name in new.rel if name in old.rel]
+    changed = [name for name in both if old.rel[name][0] != new.rel[name][0] and name != RUNTIME]
+    rows = [*_foundation(old, new), *_configuration(old, new)]
+    interpreter = any(row.verdict == "RESTART" for row in rows)
+    rows += _starts(old, new, both)
+    rows += _beside(old, new)
+    rows += _kinds(old, new)
+    same = (name for name in both if name not in changed and name != RUNTIME)
+    rows += [row for name in same for row in _unversioned(old, new, name)]
+    for name in changed:
+        rows += _files(old, new, name, kept)
+    added = [name for name in new.rel if name not in old.rel]
+    removed = [name for name in old.rel if name not in new.rel]
+    rows += [
+        _row(name, "added", "HOT", f"{name} {new.rel[name][0]} is loaded, and started if it starts") for name in added
+    ]
+    rows += [_row(name, "removed", "HOT", f"{name} {old.rel[name][0]} is stopped and unloaded") for name in removed]
+    return Difference(tuple(dict.fromkeys(rows)), tuple(added), tuple(changed), tuple(removed), interpreter)
+
+
+def _foundation(old: Opened, new: Opened) -> Iterator[Row]:
+    """What a running process can't exchange: platform, interpreter, runtime, and how the process was started."""
+    if old.manifest.target != new.manifest.target:
+        yield _row("target", "value", "REFUSE", f"{old.manifest.target} and {new.manifest.target} are two platforms")
+    was, now = old.manifest.interpreter, new.manifest.interpreter
+    if was != now:
+        yield _row("interpreter", "value", "RESTART", f"{was} becomes {now}")
+    elif _below(old, f"python-{was}") != _below(new, f"python-{now}"):
+        yield _row("interpreter", "value", "RESTART", f"its files are others, though it is {now} still")
+    if _code(_below(old, old.homes.get(RUNTIME, ""))) != _code(_below(new, new.homes.get(RUNTIME, ""))):
+        yield _row(RUNTIME, "value", "RESTART", "the runtime itself is another", module=RUNTIME)
+    for before, after, what in (
+        (old.place.python_args, new.place.python_args, "the interpreter's arguments"),
+        (old.place.env_sh, new.place.env_sh, "the environment"),
+    ):
+        if _digest(old, before.name) != _digest(new, after.name):
+            yield _row(after.name, "value", "RESTART", f"{what} are set when the process starts")
+
+
+def _configuration(old: Opened, new: Opened) -> Iterator[Row]:
+    for place in (new.place.sys_config, new.place.runtime_config):
+        if _digest(old, place.name) != _digest(new, place.name):
+            yield _row(
+                place.name, "configuration", "HOT", "configuration is resolved anew; config_change tells who asked"
+            )
+
+
+def _starts(old: Opened, new: Opened, both: list[str]) -> Iterator[Row]:
+    for name in both:
+        start = new.starts.get(name)
+        main = str(start.get("main", "")) if isinstance(start, dict) else ""
+        if main.partition(":")[0].partition(".")[0] in FORKING_LIBRARIES:
+            reason = f"{main} runs workers in processes of their own: while there is one, the node is handed over"
+            yield _row("start", "processes", "HOT", reason, module=name)
+        if old.starts.get(name) != new.starts.get(name):
+            reason = "what starts it, or where it listens, is another"
+            yield _row("start", "value", "RESTART", reason, module=name)
+        if (was := old.rel[name][1]) != (now := new.rel[name][1]):
+            yield _row("mode", "value", "RESTART", f"it is started as {now}, and runs as {was}", module=name)
+
+
+def _kinds(old: Opened, new: Opened) -> Iterator[Row]:
+    """Modules that become packages, or the other way round, and what takes the place of a namespace, or leaves one there."""
+    before, after = _kinds_of(old), _kinds_of(new)
+    for name in sorted(before.keys() & after.keys()):
+        if before[name] != after[name]:
+            file = new.modules.get(name, old.modules.get(name, ("", "")))[1]
+            reason = f"it was {before[name]}, and becomes {after[name]}: its submodules, and what it imports with a dot, are others"
+            yield Row(name, "", "kind", "RESTART", reason, file)
+
+
+def _kinds_of(side: Opened) -> dict[str, str]:
+    """What can be imported, by name: a module, a package, or a namespace, which is any directory without ``__init__.py``."""
+    found = {}
+    for home in set(side.homes.values()):
+        for path in side.below.get(home, {}):
+            parts = path.split("/")[:-1]
+            for depth in range(1, len(parts) + 1):
+                if not parts[depth - 1].isidentifier():
+                    break
+                found[".".join(parts[:depth])] = "a namespace package"
+    for name, (_, file) in side.modules.items():
+        found[name] = "a package" if file.endswith("/__init__.py") else "a module"
+    return found
+
+
+def _unversioned(old: Opened, new: Opened, name: str) -> Iterator[Row]:
+    """An application whose version is the same must be the same: both releases have it at one place."""
+    if name not in old.homes or name not in new.homes or old.homes[name] != new.homes[name]:
+        return
+    before, after = _below(old, old.homes[name]), _below(new, new.homes[name])
+    if before != after:
+        path = next(path for path in {**before, **after} if before.get(path) != after.get(path))
+        reason = f"{name} is {new.rel[name][0]} in both, with other files ({path}); give it another version"
+        yield _row(name, "value", "REFUSE", reason, module=name, file=f"lib/{new.homes[name]}/{path}")
+
+
+def _files(old: Opened, new: Opened, name: str, kept: frozenset[tuple[str, str]]) -> Iterator[Row]:
+    """Files of a changed application that are no modules."""
+    before, after = (_below(side, side.homes.get(name, "")) for side in (old, new))
+    for path in {**before, **after}:
+        if "__pycache__/" in path or module_name(path) or _METADATA.match(path) or path.endswith(".appup"):
+            continue
+        was, now = _digest_of(before.get(path)), _digest_of(after.get(path))
+        if path.endswith(".dist-info/entry_points.txt"):
+            continue
+        package, _, file = path.rpartition("/")
+        if was == now or (package.replace("/", "."), file) in kept:
+            continue
+        where = f"lib/{new.homes[name] if path in after else old.homes[name]}/{path}"
+        if BINARY.search(path):
+            yield _row(path, "binary", "RESTART", "compiled code can't be loaded twice", module=name, file=where)
+        elif path.endswith(".pth"):
+            yield _row(path, "path", "RESTART", "it is read when the interpreter starts", module=name, file=where)
+        elif was is None:
+            yield _row(path, "file", "HOT", "new; nothing has read it", module=name, file=where)
+        else:
+            reason = "it may have been read already; `Keep(package, file)` in the appup says that it is read each time"
+            yield _row(path, "file", "RESTART", reason, module=name, file=where)
+    points = [
+        {
+            p.rpartition("/")[2]: _digest_of(entry)
+            for p, entry in side.items()
+            if p.endswith(".dist-info/entry_points.txt")
+        }
+        for side in (before, after)
+    ]
+    if points[0] != points[1]:
+        yield _row("entry_points.txt", "value", "RESTART", "entry points are read when frameworks start", module=name)
+
+
+def _beside(old: Opened, new: Opened) -> Iterator[Row]:
+    """Files that are no application's: what wheels have put into the prefix, and the project's overlays."""
+    before, after = (dict(_others(side)) for side in (old, new))
+    for path in {**before, **after}:
+        if path not in before:
+            yield _row(path, "file", "HOT", "new; nothing has read it", file=path)
+        elif _digest_of(before[path]) != _digest_of(after.get(path)):
+            yield _row(path, "file", "RESTART", "it may have been read already", file=path)
+
+
+def _others(side: Opened) -> Iterator[tuple[str, ManifestEntry]]:
+    own = f"{side.place.path.relative_to(side.root).as_posix()}/"
+    for path, entry in side.manifest.files.items():
+        if path.startswith(own):
+            below = path.removeprefix(own)
+            if below.startswith(("share/", "etc/")) and not below.startswith(("share/man/", "share/doc/")):
+                yield below, entry
+        elif not path.startswith(("lib/", "releases/", "bin/", "python-")):
+            yield path, entry
+
+
+def compared(old: Opened, new: Opened, found: Difference) -> list[str]:
+    """The modules to compare: all of the applications that change, and all others that may hold what is theirs."""
+    changed = set(found.changed)
+    homes = {side.homes.get(name) for side in (old, new) for name in changed}
+    holders = {name for name in new.requires if name not in changed and _requires(new, name) & changed}
+    names = {
+        module
+        for side in (old, new)
+        for module, (application, file) in side.modules.items()
+        if file.split("/")[1] in homes or (side is new and application in holders and _imports(new, module, changed))
+    }
+    return sorted(names)
+
+
+def _requires(side: Opened, name: str) -> set[str]:
+    found: set[str] = set()
+    queue = [name]
+    while queue:
+        for each in side.requires.get(queue.pop(), ()):
+            if each not in found:
+                found.add(each)
+                queue.append(each)
+    return found
+
+
+def _imports(side: Opened, module: str, changed: set[str]) -> bool:
+    """Whether a module imports anything of these applications, by its text."""
+    homes = {side.homes.get(name) for name in changed}
+    tops = {name.partition(".")[0] for name, (_, file) in side.modules.items() if file.split("/")[1] in homes}
+    pattern = rf"^\s*(from|import)\s[^#\n]*\b({'|'.join(map(re.escape, sorted(tops)))})\b"
+    source = (side.root / side.modules[module][1]).read_text(encoding="utf-8", errors="replace")
+    return bool(tops) and re.search(pattern, source, re.MULTILINE) is not None
+
+
+def _row(definition: str, change: str, verdict: Verdict, reason: str, *, module: str = "", file: str = "") -> Row:
+    return Row(module, definition, change, verdict, reason, file)
+
+
+def _below(side: Opened, directory: str) -> Mapping[str, ManifestEntry]:
+    return side.below.get(directory, {})
+
+
+def _digest(side: Opened, name: str) -> str | None:
+    path = f"{side.place.path.relative_to(side.root).as_posix()}/{name}"
+    return _digest_of(side.manifest.files.get(path))
+
+
+def _digest_of(entry: ManifestEntry | None) -> str | None:
+    return None if entry is None else entry.sha256 or f"-> {entry.link}"
+
+
+def _code(files: Mapping[str, ManifestEntry]) -> dict[str, str | None]:
+    """What a runtime is made of, whatever its version is called."""
+    return {path: _digest_of(entry) for path, entry in files.items() if ".dist-info/" not in path}

@@ -1,0 +1,341 @@
+"""What becomes of one module: rows for people, and what the node is to do, collected while the rules look at it."""
+
+from __future__ import annotations
+
+import ast
+import dis
+import marshal
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from opcode import opmap
+from types import CodeType
+from typing import Any
+
+from underway_runtime.release import code_tree
+from underway_runtime.release.instructions import Changed, Guard, Load
+from underway_runtime.release.relup import Row, Verdict, worst
+
+from .source import Function, Module, Origin, import_time, names_bound
+from .values import Side, literal
+
+
+@dataclass
+class PlannerContext:
+    """Both releases, and what the rules ask about the change as a whole."""
+
+    old: Side
+    new: Side
+    up: bool = True
+    """Whether the new side is the newer release; on the way down it is the older one."""
+    values: Mapping[Origin, Any] = field(default_factory=dict)
+    """Globals whose plain value changes -> what it becomes."""
+    kept: frozenset[Origin] = frozenset()
+    """By the appup: these keep their value, whatever their initialiser says."""
+    reset: frozenset[Origin] = frozenset()
+    """By the appup: these are made anew."""
+    pinned: frozenset[str] = frozenset()
+    """By the appup: modules that are never touched in place."""
+    compared: frozenset[str] = frozenset()
+    """The modules that may change, or hold what does."""
+
+    @property
+    def newer(self) -> Side:
+        """The side whose ``code_change`` runs."""
+        return self.new if self.up else self.old
+
+    def changed_reads(self, module: Module, node: ast.AST) -> list[str]:
+        """The names by which an expression of a new module reads a value that changes."""
+        found: dict[str, None] = {}
+        for each in import_time(node, annotations=not module.future):
+            if isinstance(each, ast.Name | ast.Attribute) and self.new.resolve(module, each) in self.values:
+                found[ast.unparse(each)] = None
+        return list(found)
+
+
+@dataclass
+class ModuleDiff:
+    """What is known so far of the change of one module."""
+
+    old: Module
+    new: Module
+    world: PlannerContext
+    rows: list[Row] = field(default_factory=list)
+    changed: dict[str, Changed] = field(default_factory=dict)
+    refreshed: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    was: dict[str, Any] = field(default_factory=dict)
+    rebind: dict[str, Origin] = field(default_factory=dict)
+    imports: list[str] = field(default_factory=list)
+    code_change: list[str] = field(default_factory=list)
+    caches: list[str] = field(default_factory=list)
+    guards: list[Guard] = field(default_factory=list)
+    statements: list[ast.stmt] = field(default_factory=list)
+    members: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    made: dict[str, list[ast.expr]] = field(default_factory=dict)
+    """Classes that are made in the fragment with these decorators, of the members that it holds."""
+    shapes: set[str] = field(default_factory=set)
+    """Classes whose instances have another state, and functions with another signature: what frameworks read at import."""
+    own: set[str] = field(default_factory=set)
+    """Bare names of definitions that do something else when they are called while a module is imported."""
+
+    def row(
+        self, definition: str, change: str, verdict: Verdict, reason: str, node: ast.AST | None, *, gone: bool = False
+    ) -> None:
+        """Write down a change; `node` is where it is, in the older module when it is `gone` from the newer."""
+        file = (self.old if gone else self.new).file
+        self.rows.append(Row(self.new.name, definition, change, verdict, reason, file, getattr(node, "lineno", 0)))
+
+    def restart(self, definition: str, change: str, reason: str, node: ast.AST | None, *, gone: bool = False) -> None:
+        """Write down a change that takes a fresh interpreter."""
+        self.row(definition, change, "RESTART", reason, node, gone=gone)
+
+    def guard(self, kind: str, of: str) -> None:
+        """Ask the node for something that must hold."""
+        if (guard := Guard(kind, of)) not in self.guards:
+            self.guards.append(guard)
+
+    def changes(self, name: str) -> None:
+        """Remember that what has this name, of the module or of a class in it, does something else from now on."""
+        parts = name.split(".")
+        self.own.add(".".join(parts[-2:]) if parts[-1].startswith("__") else parts[-1])
+
+    def reads(self, node: ast.AST) -> list[str]:
+        """The names by which a node of the new module reads a value that changes, while the module is imported."""
+        return self.world.changed_reads(self.new, node)
+
+    def run(self, statement: ast.stmt, within: str = "") -> None:
+        """Put a statement of the new module, or of one of its classes, into the fragment."""
+        place = self.members.setdefault(within, []) if within else self.statements
+        if statement not in place:
+            place.append(statement)
+
+    def load(self) -> Load:
+        """The instruction for the node. Raises ValueError when the fragment is not what was compiled for the release."""
+        named = code_tree.mangled  # by which a class has them
+        return Load(
+            module=self.new.name,
+            application=self.new.application,
+            fragment=self._fragment(),
+            changed=dict(sorted(self.changed.items())),
+            refreshed=tuple(map(named, self.refreshed)),
+            added=tuple(map(named, self.added)),
+            removed=tuple(map(named, self.removed)),
+            replaced=tuple(map(named, self.replaced)),
+            values={named(name): value for name, value in sorted(self.was.items())},
+            rebind=dict(sorted(self.rebind.items())),
+            imports=tuple(dict.fromkeys(self.imports)),
+            code_change=tuple(self.code_change),
+            caches=tuple(map(named, self.caches)),
+            guards=tuple(
+                Guard(each.kind, each.of if each.kind == "no_closures" else named(each.of)) for each in self.guards
+            ),
+        )
+
+    def check_scopes(self) -> None:
+        """Write RESTART rows for members that are made with what only the scope of their class has: they are made outside of it."""
+        for path, statements in self.members.items():
+            cls = _class_at(self.new.body, path)
+            if cls is None:
+                continue
+            made = {name for each in statements for name in names_bound(each)}
+            own = {name for each in cls.body for name in names_bound(each)} - made
+            parameters = {each.name for each in getattr(cls, "type_params", [])}
+            for each in statements:
+                read = {n.id for n in import_time(each, annotations=not self.new.future) if isinstance(n, ast.Name)}
+                every = {n.id for n in ast.walk(each) if isinstance(n, ast.Name)}
+                if names := sorted(read & own | every & parameters):
+                    name = ".".join([path, *names_bound(each)[:1]])
+                    reason = f"it is made with {', '.join(names)} of its class, which only the making of the class has"
+                    self.restart(name, "scope", reason, each)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The severest of its rows."""
+        return worst(row.verdict for row in self.rows)
+
+    def _fragment(self) -> bytes | None:
+        if not self.statements and not self.members:
+            return None
+        for docstrings in (True, False):
+            code = self._compiled(docstrings)
+            if self._is_the_release(code):
+                return marshal.dumps(code)
+        raise ValueError(f"{self.new.file} was not compiled from the source that is beside it")
+
+    def _compiled(self, docstrings: bool) -> CodeType:
+        body: list[ast.stmt] = [*self.statements, *_classes(self.new.body, self.members, self.made)]
+        body.sort(key=lambda statement: statement.lineno)
+        made = [_Substitute(self.world, self.new).visit(deepcopy(each)) for each in body]
+        tree = ast.Module([*_imported_names(self.new, body[0]), *made], [])
+        if not docstrings:
+            _without_docstrings(tree)
+        code = compile(
+            ast.fix_missing_locations(tree),
+            self.new.file,
+            "exec",
+            flags=self.new.future,
+            dont_inherit=True,
+            optimize=0,
+        )
+        assert isinstance(code, CodeType)
+        return _binding_names(code)
+
+    def _is_the_release(self, code: CodeType) -> bool:
+        known: dict[str, set[str]] = {}
+        for path, each in self.new.codes.items():
+            known.setdefault(path.replace("#", " ").split(" ")[0], set()).add(code_tree.digest(each))
+        return all(
+            code_tree.digest(each) in known.get(path.replace("#", " ").split(" ")[0], ())
+            for path, each in code_tree.tree(code).items()
+            if not _is_comprehension(path)
+        )
+
+
+def _imported_names(module: Module, at: ast.stmt) -> list[ast.stmt]:
+    """What makes no code, and tells the compiler which names are imported: it compiles calls of their attributes otherwise."""
+    named: list[ast.stmt] = [ast.Import([ast.alias("sys", name)]) for name in module.named_by_imports]
+    return [ast.copy_location(ast.If(ast.Constant(0), named, []), at)] if named else []
+
+
+def _binding_names(code: CodeType) -> CodeType:
+    """A fragment that binds each name where it is run: one that a function declares as global it would bind in the live module."""
+    name, deleted = opmap["STORE_NAME"], opmap["DELETE_NAME"]
+    instead = {opmap["STORE_GLOBAL"]: name, opmap["DELETE_GLOBAL"]: deleted}
+    by_offset = {each.offset: each.opcode for each in dis.get_instructions(code)}
+    raw = bytearray(code.co_code)
+    for offset, opcode in by_offset.items():
+        raw[offset] = instead.get(opcode, raw[offset])
+    return code.replace(co_code=bytes(raw))
+
+
+def _class_at(body: Iterable[ast.stmt], path: str) -> ast.ClassDef | None:
+    first, _, rest = path.partition(".")
+    found = next((each for each in body if isinstance(each, ast.ClassDef) and each.name == first), None)
+    return _class_at(found.body, rest) if found is not None and rest else found
+
+
+def _is_comprehension(path: str) -> bool:
+    return path.rpartition(".")[2].partition("#")[0] in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+
+
+def _classes(
+    body: Iterable[ast.stmt], members: Mapping[str, list[ast.stmt]], made_by: Mapping[str, list[ast.expr]]
+) -> Iterator[ast.ClassDef]:
+    """Classes of a module without their bases that hold some members; one within another where that is so."""
+    made: dict[str, ast.ClassDef] = {}
+    for path in sorted(members):
+        parts = path.split(".")
+        for depth in range(1, len(parts) + 1):
+            here = ".".join(parts[:depth])
+            if here not in made:
+                first = members[path][0]
+                made[here] = ast.ClassDef(
+                    name=parts[depth - 1], bases=[], keywords=[], body=[], decorator_list=list(made_by.get(here, []))
+                )
+                ast.copy_location(made[here], first)
+                if "type_params" in ast.ClassDef._fields:
+                    cls = _class_at(
+                        body, here
+                    )  # with them methods are compiled otherwise, whether they use them or not
+                    made[here].type_params = getattr(cls, "type_params", [])  # type: ignore[attr-defined,unused-ignore]
+                if depth > 1:
+                    made[".".join(parts[: depth - 1])].body.append(made[here])
+        made[path].body.extend(sorted(members[path], key=lambda statement: statement.lineno))
+    yield from (node for path, node in made.items() if "." not in path)
+
+
+class _Substitute(ast.NodeTransformer):
+    """Puts values that change in the place of the names that stand for them, wherever a fragment would read the old ones."""
+
+    def __init__(self, world: PlannerContext, module: Module) -> None:
+        self.world, self.module = world, module
+        self.hidden: frozenset[str] = frozenset()
+        """Names that mean something else where this has come to: the targets of comprehensions."""
+        self.of_class: frozenset[str] = frozenset()
+        """Those of the class whose body this is in; they hide nothing from what is nested in it."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.bases = [self.visit(each) for each in node.bases]
+        node.keywords = [self.visit(each) for each in node.keywords]
+        outside = self.of_class
+        self.of_class = frozenset(name for each in node.body for name in names_bound(each))
+        node.body = [self.visit(each) for each in node.body]
+        self.of_class = outside
+        return node
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
+        return self._comprehension(node)
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> ast.AST:
+        first = node.generators[0]
+        first.iter = self.visit(first.iter)  # what is outside of its scope
+        iterated, first.iter = first.iter, ast.Constant(None)
+        targets = (each for generator in node.generators for each in ast.walk(generator.target))
+        outside = self.hidden, self.of_class
+        self.hidden |= {each.id for each in targets if isinstance(each, ast.Name)}
+        self.of_class = frozenset()
+        self.generic_visit(node)
+        (self.hidden, self.of_class), first.iter = outside, iterated
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        node.args = self.visit(node.args)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return self._value(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        value = self._value(node)
+        return self.generic_visit(node) if value is node else value
+
+    def _function(self, node: Function) -> ast.AST:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.args = self.visit(node.args)
+        if node.returns is not None:
+            node.returns = self.visit(node.returns)
+        return node
+
+    def _value(self, node: ast.Name | ast.Attribute) -> ast.AST:
+        root: ast.expr = node
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if isinstance(root, ast.Name) and root.id in self.hidden | self.of_class:
+            return node
+        origin = self.world.new.resolve(self.module, node) if isinstance(node.ctx, ast.Load) else None
+        if origin is None or origin not in self.world.values:
+            return node
+        return ast.copy_location(literal(self.world.values[origin]), node)
+
+
+def _without_docstrings(tree: ast.Module) -> None:
+    """As the option ``strip = { docstrings = true }`` has it compiled."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        first = node.body[0] if node.body else None
+        while node.body and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant):
+            if not isinstance(node.body[0].value.value, str):
+                break
+            del node.body[0]
+        if first is not None and not node.body:
+            node.body.append(ast.copy_location(ast.Pass(), first))

@@ -1,0 +1,235 @@
+"""Two releases -> one relup: for each way its verdict, its changes, and the instructions in order."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import underway_runtime
+from underway_runtime.appup import (
+    AddApplication,
+    AddModule,
+    Advanced,
+    DeleteModule,
+    LoadModule,
+    RemoveApplication,
+    Step,
+    Update,
+)
+from underway_runtime.release import instructions as low
+from underway_runtime.release import manifest
+from underway_runtime.release.instructions import Load, Remove, from_json
+from underway_runtime.release.relup import Relup, RelupEntry, Row, worst
+
+from ..errors import BuildError, listing
+from .appups import AppupDirectives, completed, said
+from .diff import Difference, compared, difference
+from .releases import Opened
+from .script import Code, translate
+
+TIMEOUT = 600.0
+"""Seconds that comparing all modules of two releases may take."""
+
+_PROGRAM = """\
+import json, os, sys
+try:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: what is compared for nobody ends
+except (ImportError, OSError, AttributeError):
+    pass
+if os.getppid() != int(sys.argv[2]):
+    sys.exit(1)
+sys.path[:0] = json.loads(sys.argv[1])
+from underway.planner.worker import main
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the modules of two releases have for differences."""
+
+    changes: tuple[Row, ...]
+    loads: Mapping[str, Load]
+    removes: Mapping[str, Remove]
+    requires: Mapping[str, Sequence[str]]
+
+
+def plan(target: Opened, up: Sequence[Opened], down: Sequence[Opened]) -> Relup:
+    """How a node comes to `target` from the releases in `up`, and goes back to those in `down`.
+
+    Raises BuildError where that makes no sense, or the instructions don't fit together; a change that needs a person is a row with
+    the verdict REFUSE.
+    """
+    for other in (*up, *down):
+        if other.manifest.name != target.manifest.name:
+            raise BuildError(f"{other.manifest.name} and {target.manifest.name} are two releases, not versions of one")
+        if other.manifest.version == target.manifest.version:
+            raise BuildError(
+                f"both are {target.manifest.name} {target.manifest.version}; a relup leads to another version"
+            )
+    return Relup(
+        name=target.manifest.name,
+        version=target.manifest.version,
+        target_id=manifest.plan_id(target.manifest),
+        interpreter=target.manifest.interpreter,
+        magic=_magic(target),
+        up=tuple(_entry(other, target, other, up=True) for other in up),
+        down=tuple(_entry(target, other, other, up=False) for other in down),
+    )
+
+
+def _entry(old: Opened, new: Opened, other: Opened, *, up: bool) -> RelupEntry:
+    own = said(new if up else old, other, "up" if up else "down")
+    found = difference(old, new, own.kept)
+    modules = _compare(old, new, compared(old, new, found), own, up=up) if found.in_place else Compared((), {}, {}, {})
+    changes = (*found.rows, *modules.changes, *own.restarts())
+    verdict = worst(row.verdict for row in changes)
+    instructions: tuple[low.Instruction, ...]
+    if verdict in ("RESTART", "REFUSE"):
+        instructions = (low.RestartNewEmulator() if found.interpreter else low.RestartEmulator(),)
+    else:
+        instructions = _instructions(old, new, found, modules, own, up=up)
+    return RelupEntry(other.manifest.version, manifest.plan_id(other.manifest), "", verdict, changes, instructions)
+
+
+def _instructions(
+    old: Opened, new: Opened, found: Difference, modules: Compared, own: AppupDirectives, *, up: bool
+) -> tuple[low.Instruction, ...]:
+    """Added applications, then changed ones in the order of their start, then removed ones: systools' order."""
+    applications = {name: application for side in (old, new) for name, (application, _) in side.modules.items()}
+    scripts: list[tuple[str, Sequence[Step]]] = [
+        *((name, [AddApplication(name, _mode(new, name))]) for name in found.added)
+    ]
+    named = dict.fromkeys((*found.changed, *(applications[name] for name in modules.loads)))
+    scripts += [
+        (name, completed(own.steps.get(name, ()), modules.loads, _generated(name, applications, modules, old)))
+        for name in sorted(named, key=list(new.rel).index)
+    ]
+    scripts += [(name, [RemoveApplication(name)]) for name in found.removed]
+    return translate(
+        scripts,
+        Code(
+            loads=modules.loads,
+            removes=modules.removes,
+            applications=applications,
+            versions={name: version for name, (version, _) in new.rel.items()},
+            up=up,
+            modules=_modules_of(old),
+        ),
+    )
+
+
+def _generated(name: str, applications: Mapping[str, str], modules: Compared, old: Opened) -> list[Step]:
+    """Instructions for the modules of an application, as the rules make them."""
+    own = [module for module in modules.loads if applications[module] == name]
+    gone = [module for module in modules.removes if applications[module] == name]
+    steps: list[Step] = []
+    for module in own:
+        load = modules.loads[module]
+        deps = tuple(each for each in modules.requires.get(module, ()) if each in modules.loads and each != module)
+        if module not in old.modules:
+            steps.append(AddModule(module, deps))
+        elif load.code_change:
+            steps.append(Update(module, Advanced(), deps))
+        elif load.changed or load.values or load.removed or load.replaced or load.rebind or load.refreshed:
+            steps.append(Update(module, deps=deps))
+        else:
+            steps.append(LoadModule(module, deps))
+    return [*steps, *(DeleteModule(module) for module in gone)]
+
+
+def _compare(old: Opened, new: Opened, names: list[str], own: AppupDirectives, *, up: bool) -> Compared:
+    """Compare modules with the interpreter of the new side, in a process that sees nothing of either release."""
+    task = {
+        "old": _side(old),
+        "new": _side(new),
+        "compared": names,
+        "up": up,
+        "kept": sorted(own.kept),
+        "reset": sorted(own.reset),
+        "pinned": sorted(own.pinned),
+    }
+    answer = _answer(new, task)
+    files = {path for side in (old, new) for path in side.manifest.files}
+    if unknown := [
+        f"{module}:{name}"
+        for module, name in answer["unknown"]
+        if not any(path.endswith(f"/{module.replace('.', '/')}/{name}") for path in files)
+    ]:
+        raise BuildError(listing("an appup speaks of what neither version has:", unknown))
+    return Compared(
+        changes=tuple(Row(**row) for row in answer["changes"]),
+        loads={name: _load(document) for name, document in answer["loads"].items()},
+        removes={name: _remove(document) for name, document in answer["removes"].items()},
+        requires=answer["requires"],
+    )
+
+
+def _answer(new: Opened, task: Mapping[str, Any]) -> dict[str, Any]:
+    packages = [str(Path(__file__).parents[2]), str(Path(underway_runtime.__file__).parents[1])]
+    try:
+        done = subprocess.run(
+            [new.place.python, "-I", "-S", "-B", "-c", _PROGRAM, json.dumps(packages), str(os.getpid())],
+            input=json.dumps(task),
+            capture_output=True,
+            text=True,
+            env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"comparing the modules took more than {TIMEOUT:.0f} seconds") from None
+    except OSError as error:
+        raise BuildError(f"{new.place.python} can't be run: {error.strerror}") from None
+    if done.returncode != 0:
+        raise BuildError(f"the modules could not be compared:\n{done.stderr.strip()}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _side(side: Opened) -> dict[str, Any]:
+    names = {name.replace("_", "-"): version for name, (version, _) in side.rel.items()}
+    return {
+        "root": str(side.root),
+        "modules": {name: list(place) for name, place in side.modules.items()},
+        "versions": names | {name: version for name, (version, _) in side.rel.items()},
+    }
+
+
+def _load(document: Any) -> Load:
+    load = from_json(document)
+    assert isinstance(load, Load)
+    return load
+
+
+def _remove(document: Any) -> Remove:
+    remove = from_json(document)
+    assert isinstance(remove, Remove)
+    return remove
+
+
+def _mode(side: Opened, name: str) -> Any:
+    return side.rel[name][1]
+
+
+def _modules_of(side: Opened) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for module, (application, _) in side.modules.items():
+        found.setdefault(application, []).append(module)
+    return found
+
+
+def _magic(target: Opened) -> str:
+    """The magic number of the target's compiled code, from one of its files."""
+    for path in target.manifest.files:
+        if path.endswith(".pyc"):
+            with (target.root / path).open("rb") as file:
+                return file.read(4).hex()
+    return importlib.util.MAGIC_NUMBER.hex()

@@ -1,0 +1,281 @@
+"""What was computed when modules were imported, from something that changes: nothing would compute it anew.
+
+Which function a call ends in can't be told in general, so names are followed: what an expression mentions, what the functions of
+these names mention, and so on. That finds too much rather than too little.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from .edit import ModuleDiff, PlannerContext
+from .rules import bases, decorators
+from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
+from .values import NotPlain
+
+_PLACE = ("__file__", "__path__", "__spec__", "__cached__", "__loader__")
+_INSTALLED = (
+    "importlib.metadata.",
+    "importlib.resources.",
+    "importlib_metadata.",
+    "importlib_resources.",
+    "pkgutil.get_data",
+)
+"""What answers by where the code is."""
+
+
+def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Iterable[Module]) -> None:
+    """Write RESTART rows for all that runs at import in these modules of the new release and reaches what changes."""
+    changed = {name: edit.new.name for edit in edits.values() for name in edit.own}
+    every = list(modules)
+    shapes = {name for edit in edits.values() for name in edit.shapes}
+    for one in edits.values():
+        _annotated(world, one, shapes)
+        if one.old.file != one.new.file:
+            _placed(world, one)
+    if not changed:
+        return
+    members = {
+        name.rpartition(".")[2]
+        for edit in edits.values()
+        for name in (*edit.was, *edit.replaced, *edit.added, *edit.removed)
+        if "." in name
+    }
+    mentions = _mentions(every)
+    for module in every:
+        edit = edits.get(module.name)
+        for name, node in _import_time(world, module, edit):
+            made_anew = edit is not None and bool({name, name.partition(".")[0]} & {*edit.added, *edit.refreshed})
+            seeds = [
+                *_seeds(world, module, node, made_anew, shapes),
+                *_members_read(world, module, name, node, members),
+            ]
+            path = _path(seeds, changed, mentions)
+            if path and edit is not None:
+                what = f"made with {path[0]}" if len(path) == 1 else f"made with {path[0]}, which uses {path[-1]}"
+                reason = f"it was {what}, when the module was imported; {path[-1]} changes"
+                edit.restart(name, "reached", reason, node)
+
+
+def _placed(world: PlannerContext, edit: ModuleDiff) -> None:
+    """What was computed from where the code is, or from what is installed: both are others in another version."""
+    for name, node in _import_time(world, edit.new, edit):
+        if name in edit.added:
+            continue
+        for each in import_time(node, annotations=False):
+            found = ""
+            if isinstance(each, ast.Name) and each.id in _PLACE:
+                found = each.id
+            elif isinstance(each, ast.Name | ast.Attribute):
+                origin = world.new.resolve(edit.new, each)
+                found = ".".join(origin) if origin else ""
+                found = found if found.startswith(_INSTALLED) else ""
+            if found:
+                reason = f"it was made with {found} when the module was imported, which says another thing now"
+                edit.restart(name, "reached", reason, each)
+                break
+
+
+def _annotated(world: PlannerContext, edit: ModuleDiff, shapes: set[str]) -> None:
+    """Annotations that name what has another shape, where a framework has made something of them."""
+    for statement in edit.new.body:
+        read: list[ast.AST] = []
+        if isinstance(statement, Function) and _calling(world, edit.new, statement):
+            read = annotations_of(statement)
+        elif isinstance(statement, ast.ClassDef) and not bases.plain_bases(world, edit.new, statement):
+            read = [each.annotation for each in statement.body if isinstance(each, ast.AnnAssign)]
+        elif isinstance(statement, ast.ClassDef):
+            methods = [each for each in statement.body if isinstance(each, Function)]
+            read = [node for each in methods if _calling(world, edit.new, each) for node in annotations_of(each)]
+        if named := shapes & {name for node in read for name in _named(node)}:
+            which = ", ".join(sorted(named))
+            reason = f"it was made with what {which} was when the module was imported; that changes"
+            edit.restart(names_bound(statement)[0], "reached", reason, statement)
+
+
+def _named(node: ast.AST) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            yield each.id
+        elif isinstance(each, ast.Attribute):
+            yield each.attr
+        elif isinstance(each, ast.Constant) and isinstance(each.value, str):
+            yield from re.findall(r"\w+", each.value)
+
+
+def _members_read(world: PlannerContext, module: Module, name: str, node: ast.AST, members: set[str]) -> Iterator[str]:
+    """Members of classes that are bound to something else, as an expression reads them."""
+    for each in import_time(node, annotations=False):
+        if isinstance(each, ast.Attribute) and each.attr in members and isinstance(each.ctx, ast.Load):
+            if not _is_foreign(world, module, each.value):
+                yield each.attr
+        elif isinstance(each, ast.Name) and "." in name and each.id in members and isinstance(each.ctx, ast.Load):
+            yield each.id
+
+
+def _import_time(world: PlannerContext, module: Module, edit: ModuleDiff | None) -> Iterator[tuple[str, ast.AST]]:
+    """What runs when a module is imported, apart from what is replaced anyway: each with the name that it is for."""
+    replaced = {*edit.was, *edit.replaced} if edit else set()
+    for statement in module.body:
+        names = names_bound(statement)
+        name = names[0] if len(names) == 1 else ""
+        if (module.name, name) in world.kept | world.reset:
+            continue
+        match statement:
+            case ast.Import() | ast.ImportFrom():
+                continue
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield from ((name, each) for each in _calling(world, module, statement))
+                yield from (
+                    (name, each) for each in (*statement.args.defaults, *filter(None, statement.args.kw_defaults))
+                )
+            case ast.ClassDef():
+                yield from _of_class(world, module, statement, name, replaced)
+            case _ if initialiser(statement) is not None:
+                if name not in replaced and not _is_plain(world, module, name):
+                    yield name, statement
+            case _:
+                yield name, statement
+
+
+def _calling(world: PlannerContext, module: Module, function: Function) -> list[ast.expr]:
+    """The decorators of a function that call something; a property and its setter do not."""
+    return [each for each in function.decorator_list if decorators.kinds(world.new, module, [each]) != {"neutral"}]
+
+
+def _of_class(
+    world: PlannerContext, module: Module, node: ast.ClassDef, name: str, replaced: set[str]
+) -> Iterator[tuple[str, ast.AST]]:
+    yield from ((name, each) for each in (*node.decorator_list, *node.bases, *(each.value for each in node.keywords)))
+    for statement in node.body:
+        names = names_bound(statement)
+        if not any(f"{name}.{each}" in replaced for each in names):
+            if isinstance(statement, Function):
+                defaults = [*statement.args.defaults, *filter(None, statement.args.kw_defaults)]
+                yield from (
+                    (f"{name}.{statement.name}", each) for each in (*_calling(world, module, statement), *defaults)
+                )
+            else:
+                yield (f"{name}.{names[0]}" if names else name), statement
+
+
+def _is_plain(world: PlannerContext, module: Module, name: str) -> bool:
+    try:
+        world.new.value((module.name, name))
+    except NotPlain:
+        return False
+    return True
+
+
+def _seeds(world: PlannerContext, module: Module, node: ast.AST, made_anew: bool, shapes: set[str]) -> list[str]:
+    """The names by which an expression may reach what it calls; and the values that it reads.
+
+    Where it is `made_anew`, in a fragment, it finds the new values in their places; `shapes` is what has another signature or
+    other fields.
+    """
+    found: dict[str, None] = {}
+    for each in import_time(node, annotations=False):
+        if isinstance(each, ast.Name | ast.Attribute) and isinstance(getattr(each, "ctx", None), ast.Load):
+            origin = world.new.resolve(module, each)
+            if origin in world.reset or (origin in world.values and not made_anew):
+                found[origin[1] if origin else ""] = None
+        called: list[ast.expr] = []
+        match each:
+            case ast.Call(func, args, keywords):
+                given = [*args, *(keyword.value for keyword in keywords)]
+                called = [func]
+                if not decorators.keeps(world.new, module, func):
+                    called += given
+                else:
+                    names = (name for inner in given for name in _names_of(world, module, inner))
+                    found.update(dict.fromkeys(name for name in names if name in shapes))
+            case ast.BinOp() | ast.Compare() | ast.Subscript() | ast.UnaryOp() | ast.JoinedStr() | ast.Starred():
+                called = [inner for inner in ast.iter_child_nodes(each) if isinstance(inner, ast.Name | ast.Attribute)]
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp() | ast.For() | ast.With():
+                called = [inner for inner in ast.walk(each) if isinstance(inner, ast.Name | ast.Attribute)]
+        if each is node and isinstance(node, ast.Name | ast.Attribute):
+            called.append(node)  # a decorator or a base by itself is called too
+        for inner in called:
+            if not (made_anew and world.new.resolve(module, inner) in world.values):
+                found.update(dict.fromkeys(_names_of(world, module, inner)))
+    return list(found)
+
+
+def _names_of(world: PlannerContext, module: Module, node: ast.expr) -> Iterator[str]:
+    """The names that a call of this, or with this, may end in; none for what comes from outside of the release's modules."""
+    match node:
+        case ast.Name(id=name):
+            origin = world.new.resolve(module, node)
+            if origin is None or origin[0] in world.compared:
+                yield name if origin is None or not origin[1] else origin[1]
+        case ast.Attribute(value=value, attr=attribute):
+            if not _is_foreign(world, module, value):
+                yield attribute
+            yield from _names_of(world, module, value)
+        case ast.Lambda(body=body):
+            yield from (each.id for each in ast.walk(body) if isinstance(each, ast.Name))
+            yield from (each.attr for each in ast.walk(body) if isinstance(each, ast.Attribute))
+        case ast.Constant():
+            return
+        case _:
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.expr):
+                    yield from _names_of(world, module, child)
+
+
+def _is_foreign(world: PlannerContext, module: Module, node: ast.expr) -> bool:
+    """Whether an object surely is of a class from outside of the modules that are compared."""
+    if isinstance(node, ast.Constant | ast.JoinedStr):
+        return True
+    origin = decorators.origin(world.new, module, node) if isinstance(node, ast.Name | ast.Attribute) else None
+    if origin is None:
+        return False
+    known = world.new.modules.get(origin[0])
+    if known is None or origin[0] not in world.compared:
+        return True
+    made = known.globals.get(origin[1])
+    if made is None:
+        return False
+    return isinstance(made, ast.Constant) or (isinstance(made, ast.Call) and _is_foreign(world, known, made.func))
+
+
+def _mentions(modules: Iterable[Module]) -> dict[str, set[str]]:
+    """By the name of each function and class: what is mentioned in its body, or where it makes an instance."""
+    found: dict[str, set[str]] = {}
+    for module in modules:
+        for name, value in module.globals.items():  # an object is what its class makes it
+            calls = (each.func for each in ast.walk(value) if isinstance(each, ast.Call))
+            found.setdefault(name, set()).update(name for each in calls for name in _mentioned(each))
+        for statement in module.body:
+            for node in ast.walk(statement):
+                if isinstance(node, Function):
+                    found.setdefault(node.name, set()).update(_mentioned(node))
+                elif isinstance(node, ast.ClassDef):
+                    into = found.setdefault(node.name, set())
+                    into.update(name for base in node.bases for name in _mentioned(base))
+                    for each in node.body:
+                        if isinstance(each, Function) and each.name.startswith("__"):
+                            into.add(f"{node.name}.{each.name}")
+                            found.setdefault(f"{node.name}.{each.name}", set()).update(_mentioned(each))
+    return found
+
+
+def _mentioned(node: ast.AST) -> set[str]:
+    names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    return names | {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+
+
+def _path(seeds: Iterable[str], changed: Mapping[str, str], mentions: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """How one of these names leads to something that changes; empty when none does."""
+    ways: dict[str, tuple[str, ...]] = {seed: (seed,) for seed in seeds}
+    queue = list(ways)
+    for name in queue:
+        if name in changed:
+            return ways[name]
+        for further in sorted(mentions.get(name, ())):
+            if further not in ways:
+                ways[further] = (*ways[name], further)
+                queue.append(further)
+    return ()

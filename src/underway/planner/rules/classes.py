@@ -1,0 +1,82 @@
+"""Classes: what they are made from, and the state of their instances."""
+
+from __future__ import annotations
+
+import ast
+
+from underway_runtime.release import code_tree
+
+from ..edit import ModuleDiff
+from ..source import Function, text
+from . import state
+from .bases import is_data, plain_bases, unknown_decorators
+from .members import Members
+
+
+def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
+    """What a class that is in both modules takes; `name` is its path in the module."""
+    if text(old) == text(new) and not edit.reads(new) and not _bodies_differ(edit, name):
+        return None
+    for change, before, after in (
+        ("bases", old.bases, new.bases),
+        ("decorator", old.decorator_list, new.decorator_list),
+        ("keywords", [each.value for each in old.keywords], [each.value for each in new.keywords]),
+        ("type parameters", getattr(old, "type_params", []), getattr(new, "type_params", [])),
+    ):
+        if text(before) != text(after) or any(edit.reads(each) for each in after):
+            return edit.restart(name, change, f"a class that is there can't get other {change}", new)
+    rows = len(edit.rows)
+    Members(edit, name, old, new, compare).compare()
+    _migrate(edit, name, old, new, rows)
+    return None
+
+
+def add(edit: ModuleDiff, name: str, new: ast.ClassDef) -> None:
+    """A class that only the new module has."""
+    if new.keywords or not plain_bases(edit.world, edit.new, new) or unknown_decorators(edit, new):
+        why = "making it may do more than define it: its bases, decorators or keywords are not known"
+        if not is_data(edit.world, edit.new, new):
+            return edit.restart(name, "added", why, new)
+    edit.added.append(name)
+    edit.changes(name)
+    edit.run(new)
+    edit.row(name, "added", "HOT", "new; nothing makes one yet", new)
+    return None
+
+
+def remove(edit: ModuleDiff, name: str, old: ast.ClassDef) -> None:
+    """A class that only the old module has."""
+    edit.removed.append(name)
+    edit.changes(name)
+    edit.guard("no_instances", name)
+    edit.guard("no_holders", name)
+    edit.row(name, "removed", "HOT", "removed, if it has no instances and nothing holds it by then", old, gone=True)
+
+
+def _bodies_differ(edit: ModuleDiff, name: str) -> bool:
+    """Whether code below a class differs although its source does not: never, but for what compiled it."""
+    below = [path for path in edit.new.codes if path.startswith(f"{name}.")]
+    return any(
+        path not in edit.old.codes or code_tree.digest(edit.old.codes[path]) != code_tree.digest(edit.new.codes[path])
+        for path in below
+    )
+
+
+def _migrate(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, rows: int) -> None:
+    """What the change means for the instances that there are, and whether the class carries their state over."""
+    needs, node = state.needs(old, new)
+    if has_code_change(new if edit.world.up else old):
+        if len(edit.rows) > rows or needs:
+            edit.code_change.append(name)
+            if needs:
+                edit.shapes.add(name.rpartition(".")[2])
+            edit.changes(name)
+            edit.row(name, "state", "MIGRATE", "its code_change carries the state of its instances over", new)
+    elif needs:
+        way = "" if edit.world.up else " on the way back"
+        edit.restart(name, "state", f"{needs}, and no code_change carries its instances over{way}", node or new)
+
+
+def has_code_change(node: ast.ClassDef) -> bool:
+    """Whether a class says how its instances are carried over."""
+    return any(isinstance(each, Function) and each.name == "code_change" for each in node.body)

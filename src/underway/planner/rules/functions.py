@@ -1,0 +1,267 @@
+"""Functions and methods: bodies, signatures, what they close over, what decorates them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections import Counter
+from collections.abc import Mapping
+from types import CodeType
+
+from underway_runtime.release import code_tree
+from underway_runtime.release.instructions import Changed
+
+from ..edit import ModuleDiff
+from ..source import Function, annotations_of, text
+from ..values import NotPlain
+from . import decorators
+from .state import MAKERS
+
+KINDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+_KIND_NAMES = {
+    0: "a function",
+    inspect.CO_GENERATOR: "a generator",
+    inspect.CO_COROUTINE: "a coroutine",
+    inspect.CO_ASYNC_GENERATOR: "an asynchronous generator",
+}
+
+
+def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function, owner: str = "") -> None:
+    """What a function that is in both modules takes; `path` is that of its code, `owner` the class that it is a method of."""
+    if path not in edit.old.codes or path not in edit.new.codes:
+        if text(old) != text(new):
+            edit.restart(name, "body", "its compiled code can't be told from that of others with its name", new)
+        return None
+    was, now = edit.old.codes[path], edit.new.codes[path]
+    body = code_tree.digest(was) != code_tree.digest(now)
+    signature = _signature(old) != _signature(new)
+    defaults = _defaults(old) != _defaults(new) or bool(edit.reads(new.args))
+    annotations = text_of_annotations(old) != text_of_annotations(new)
+    decoration = text(old.decorator_list) != text(new.decorator_list)
+    if not (body or signature or defaults or annotations or decoration or _type_params(old) != _type_params(new)):
+        return None
+    if decoration:
+        return edit.restart(name, "decorator", "its decorators change, which ran when the module was imported", new)
+    if _type_params(old) != _type_params(new):
+        return edit.restart(
+            name, "type parameters", "its type parameters change, which are made with the function", new
+        )
+    if old.__class__ is not new.__class__ or (was.co_flags ^ now.co_flags) & KINDS:
+        return edit.restart(name, "kind", f"{_kind(was)} becomes {_kind(now)}; its callers have to change with it", new)
+    if was.co_freevars != now.co_freevars:
+        cells = sorted(set(was.co_freevars) ^ set(now.co_freevars)) or now.co_freevars
+        reason = f"it closes over other names ({', '.join(cells)}), which a function that is there can't do"
+        return edit.restart(name, "closure", reason, new)
+    kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
+    what = "signature" if signature else "default" if defaults else "body" if body else "annotation"
+    if problem := _decorated(kinds, what, ast.get_docstring(old) != ast.get_docstring(new)):
+        return edit.restart(name, what, problem, new)
+    if what != "body" and "#" in path:
+        return edit.restart(name, what, "it is one of several functions of this name", new)
+    if (defaults or annotations) and _has_type_params(new):
+        return edit.restart(name, what, "it has type parameters, which are made with the function", new)
+    if what != "body" and (made := _made_anew(edit, old, new)):
+        return edit.restart(name, what, f"its default `{made}` would be made anew, and lose what it holds", new)
+    if "caches" in kinds and not (new.args.args or new.args.posonlyargs or new.args.kwonlyargs or new.args.vararg):
+        return edit.restart(
+            name, what, "its cache holds the one object that it has made, and others may hold that", new
+        )
+    if not _nested(edit, name, path, old, new):
+        return None
+    if body:
+        contract = signature or defaults
+        edit.changed[path] = Changed(code_tree.digest(was), code_tree.digest(now), contract)
+        if _own_code(was) != _own_code(now) or _calls_nested(new):
+            edit.changes(name)
+    if defaults or annotations or signature:
+        edit.changes(name)
+        parts = name.split(".")
+        edit.shapes.add(parts[-2] if parts[-1] in MAKERS and owner else parts[-1])
+        edit.refreshed.append(name)
+        edit.run(new, owner)
+    if "caches" in kinds:
+        edit.caches.append(name)
+    edit.row(name, what, "HOT", _reason(what, kinds), new)
+    return None
+
+
+def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
+    """A function that only the new module has."""
+    kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
+    if kinds - {"neutral", "holds", "caches"}:
+        which = ", ".join(f"@{ast.unparse(each)}" for each in new.decorator_list)
+        return edit.restart(name, "added", f"{which} does with it what only a start does", new)
+    edit.added.append(name)
+    edit.changes(name)
+    edit.run(new, owner)
+    edit.row(name, "added", "HOT", "new; nothing calls it yet", new)
+    return None
+
+
+def remove(edit: ModuleDiff, name: str, old: Function) -> None:
+    """A function that only the old module has."""
+    if decorators.kinds(edit.world.old, edit.old, old.decorator_list) - {"neutral", "holds", "caches"}:
+        return edit.restart(
+            name, "removed", "its decorator may have put it where the module does not know", old, gone=True
+        )
+    edit.removed.append(name)
+    edit.changes(name)
+    edit.guard("no_holders", name)
+    edit.row(name, "removed", "HOT", "removed, if nothing holds it by then", old, gone=True)
+    return None
+
+
+def text_of_annotations(function: Function) -> str:
+    """The annotations of a function, to be compared, each with what it stands at."""
+    args = function.args
+    every = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
+    of = [text(arg.annotation) for arg in every]
+    return "|".join([*of, text(function.returns)]) if annotations_of(function) else ""
+
+
+def _signature(function: Function) -> str:
+    args = function.args
+    names = [[arg.arg for arg in each] for each in (args.posonlyargs, args.args, args.kwonlyargs)]
+    stars = [arg and arg.arg for arg in (args.vararg, args.kwarg)]
+    return repr((names, stars, len(args.defaults), [each is None for each in args.kw_defaults]))
+
+
+def _defaults(function: Function) -> str:
+    return "|".join(map(text, [*function.args.defaults, *function.args.kw_defaults]))
+
+
+def _made_anew(edit: ModuleDiff, old: Function, new: Function) -> str:
+    """A default that stays as it is written, and that making the function once more would make anew; empty for none."""
+    before = [text(each) for each in (*old.args.defaults, *filter(None, old.args.kw_defaults))]
+    for each in (*new.args.defaults, *filter(None, new.args.kw_defaults)):
+        if (
+            text(each) in before
+            and not edit.reads(each)
+            and not isinstance(each, ast.Constant | ast.Name | ast.Attribute)
+        ):
+            try:
+                hash(edit.world.new.evaluate(edit.new, each))
+            except (NotPlain, TypeError):
+                return ast.unparse(each)
+    return ""
+
+
+def _decorated(kinds: set[decorators.Kind], what: str, docstring: bool) -> str:
+    """Why a change of this kind does not reach those who call a function through its decorators; empty if it does."""
+    if "unknown" in kinds:
+        return "it has a decorator of which it is not known what it does with the function"
+    if "routes" in kinds and (what != "body" or docstring):
+        return f"what decorates it has read its {'docstring' if what == 'body' else what} when the module was imported"
+    if what in ("signature", "default") and kinds - {"neutral"}:
+        return "its decorator may have read its signature when the module was imported"
+    return ""
+
+
+def _reason(what: str, kinds: set[decorators.Kind]) -> str:
+    held = "the function keeps its identity, so all who hold it run the new body"
+    if what != "body":
+        return f"the function keeps its identity and takes the new {what}"
+    if "routes" in kinds:
+        return "it is called by who holds it since the module was imported, and has the new body"
+    return f"{held}; its cache is cleared" if "caches" in kinds else held
+
+
+def _nested(edit: ModuleDiff, name: str, path: str, old: Function, new: Function) -> bool:
+    """Pair what is nested in a function; False when that makes it RESTART, which is then written down."""
+    if _classes_within(old) != _classes_within(new):
+        edit.restart(name, "body", "a class that it makes changes in more than its methods' bodies", new)
+        return False
+    before, after = _below(edit.old.codes, path), _below(edit.new.codes, path)
+    for base in dict.fromkeys(map(_base, before)):
+        olds = {each: code for each, code in before.items() if _base(each) == base}
+        news = {each: code for each, code in after.items() if _base(each) == base}
+        _pair(edit, olds, news)
+    return True
+
+
+def _pair(edit: ModuleDiff, olds: Mapping[str, CodeType], news: Mapping[str, CodeType]) -> None:
+    """Pair nested definitions of one name: what is the same, then the one that is left; else none may be live."""
+    was = {path: code_tree.digest(code) for path, code in olds.items()}
+    now = {path: code_tree.digest(code) for path, code in news.items()}
+    same = Counter(was.values()) & Counter(now.values())
+    left_old = _left(was, same)
+    if len(olds) == len(news) == 1 and left_old:
+        [path], [new_path] = olds, news
+        one, other = olds[path], news[new_path]
+        fits = path == new_path and one.co_freevars == other.co_freevars and not (one.co_flags ^ other.co_flags) & KINDS
+        if fits:
+            contract = one.co_varnames[: _arguments(one)] != other.co_varnames[: _arguments(other)]
+            edit.changed[path] = Changed(was[path], now[new_path], contract)
+            if not contract:
+                return
+    for path in left_old:
+        edit.changed.pop(path, None)
+        edit.guard("no_closures", path)
+
+
+def _left(digests: Mapping[str, str], same: Counter[str]) -> list[str]:
+    unspent, left = Counter(same), []
+    for path, digest in digests.items():
+        if unspent[digest]:
+            unspent[digest] -= 1
+        else:
+            left.append(path)
+    return left
+
+
+def _arguments(code: CodeType) -> int:
+    return code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
+
+
+def _below(codes: Mapping[str, CodeType], path: str) -> dict[str, CodeType]:
+    return {each: code for each, code in codes.items() if each.startswith(f"{path}.<locals>.")}
+
+
+def _base(path: str) -> str:
+    return re.sub(r"#\d+$", "", path)
+
+
+def _classes_within(function: Function) -> str:
+    """The classes that a function makes, without the bodies of their methods."""
+    found = []
+    for node in ast.walk(function):
+        if isinstance(node, ast.ClassDef):
+            members = [
+                f"{each.name}{_signature(each)}{_defaults(each)}{text(each.decorator_list)}"
+                if isinstance(each, Function)
+                else text(each)
+                for each in node.body
+            ]
+            found.append(f"{node.name}{text(node.bases)}{text(node.decorator_list)}{node.keywords and 1}{members}")
+    return "\n".join(found)
+
+
+def _own_code(code: CodeType) -> str:
+    """The digest of a function without what is nested in it."""
+    return code_tree.digest(
+        code.replace(co_consts=tuple(None if isinstance(c, CodeType) else c for c in code.co_consts))
+    )
+
+
+def _calls_nested(function: Function) -> bool:
+    """Whether a function calls what is nested in it, so that its own result depends on that."""
+    nested = {n.name for n in ast.walk(function) if isinstance(n, Function | ast.ClassDef) and n is not function}
+    passing = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    return any(
+        isinstance(node, passing)
+        or (isinstance(node, ast.Call) and any(isinstance(n, ast.Name) and n.id in nested for n in ast.walk(node)))
+        for node in ast.walk(function)
+    )
+
+
+def _has_type_params(function: Function) -> bool:
+    return bool(_type_params(function))
+
+
+def _type_params(function: Function) -> str:
+    return text(getattr(function, "type_params", []))
+
+
+def _kind(code: CodeType) -> str:
+    return _KIND_NAMES.get(code.co_flags & KINDS, "a coroutine")

@@ -1,0 +1,260 @@
+"""What a module binds by assignments and imports, and what it does besides."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from ..edit import ModuleDiff, PlannerContext
+from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, text
+from ..values import NotPlain, Side, literal, same
+
+
+def changed_values(world: PlannerContext, old: Module, new: Module) -> Iterator[tuple[Origin, object]]:
+    """The globals of a module that are plain in both releases, and not the same: each with its new value."""
+    for name in new.globals:
+        origin = (new.name, name)
+        if name not in old.globals or origin in world.kept | world.reset:
+            continue
+        was, now = _plain(world.old, origin), _plain(world.new, origin)
+        if was is not NotPlain and now is not NotPlain and not same(was, now):
+            yield origin, now
+
+
+def compare(edit: ModuleDiff) -> None:
+    """All of a module's assignments and imports, and its other statements."""
+    old, new = edit.old, edit.new
+    for name in {**old.stored, **new.stored}:
+        if name in new.functions or name in new.classes or name in old.functions or name in old.classes:
+            continue  # `definitions` looks at these
+        _name(edit, name)
+    _statements(edit)
+    before = [text(each) for each in bare_annotations(old.body)]
+    for statement in bare_annotations(new.body):
+        if text(statement) not in before:
+            edit.run(statement)
+
+
+def _name(edit: ModuleDiff, name: str) -> None:
+    old, new = edit.old, edit.new
+    origin = (new.name, name)
+    before, after = _binding(old, name), _binding(new, name)
+    if (before is None or after is None) and any(_is_tried(side, name) for side in (old, new)):
+        return _other(edit, name, Other(_at(new, name) or _at(old, name)))
+    if isinstance(before, Other) or isinstance(after, Other):
+        if text_of(old, name) != text_of(new, name):
+            _other(edit, name, after if isinstance(after, Other) else before)
+        return None
+    if origin in edit.world.kept:
+        if after is not None and before is not None and text_of(old, name) != text_of(new, name):
+            edit.row(name, "value", "HOT", "kept as it is: the appup says so", _at(new, name))
+        return None
+    match before, after:
+        case None, ast.expr() as value:
+            return _added(edit, name, value)
+        case None, (module, _):
+            edit.added.append(name)
+            return _imported(edit, name, module)
+        case _, None:
+            edit.removed.append(name)
+            edit.changes(name)
+            return edit.row(name, "removed", "HOT", "no longer bound", _at(old, name), gone=True)
+        case ast.expr() as one, ast.expr() as other:
+            return _value(edit, name, one, other)
+        case (_, _), (_, _):
+            return _import(edit, name)
+        case _:
+            return edit.restart(name, "value", "it is bound in another way than before", _at(new, name))
+
+
+def _value(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> None:
+    origin = (edit.new.name, name)
+    statement = _at(edit.new, name)
+    if origin in edit.world.reset:
+        edit.replaced.append(name)
+        edit.changes(name)
+        edit.run(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], after), statement or after))
+        return edit.row(name, "value", "HOT", "made anew: the appup says so", statement)
+    if origin in edit.world.values:
+        value = edit.world.values[origin]
+        edit.was[name] = edit.world.old.value(origin)
+        edit.changes(name)
+        edit.run(_assign(name, value, after))
+        return edit.row(
+            name, "value", "HOT", "a plain value, replaced if it is still what the old version says", statement
+        )
+    if text(before) == text(after):
+        return None  # kept; what it reads is looked at in `reach`
+    if _plain(edit.world.old, origin) is not NotPlain and _plain(edit.world.new, origin) is not NotPlain:
+        return None  # the same, in other words
+    if _module_code_change(edit):
+        return edit.row(name, "value", "MIGRATE", "the code_change of the module says what becomes of it", statement)
+    reason = "what it is bound to can't be told without running it; `keep` or `reset` in the appup decides"
+    return edit.restart(name, "value", reason, statement)
+
+
+def _added(edit: ModuleDiff, name: str, value: ast.expr) -> None:
+    edit.added.append(name)
+    edit.changes(name)
+    origin = (edit.new.name, name)
+    plain = _plain(edit.world.new, origin)
+    if plain is not NotPlain:
+        edit.run(_assign(name, plain, value))
+    else:
+        for node in ast.walk(value):
+            if isinstance(node, ast.Call) and (own := _own_object(edit, node.func)):
+                reason = f"making it calls {own}, which is there already, and nothing would take that back"
+                return edit.restart(name, "added", reason, value)
+        edit.run(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), value))
+    edit.row(name, "added", "HOT", "new; made while nothing uses it", value)
+    return None
+
+
+def _own_object(edit: ModuleDiff, called: ast.expr) -> str:
+    """The object of this release, made when the module was imported, of which something is called; empty for none."""
+    if not isinstance(called, ast.Attribute):
+        return ""
+    found = edit.world.new.resolve(edit.new, called.value)
+    known = edit.world.new.modules.get(found[0]) if found else None
+    return ast.unparse(called) if found and known and found[1].partition(".")[0] in known.globals else ""
+
+
+def _imported(edit: ModuleDiff, name: str, module: str) -> None:
+    statement = _at(edit.new, name)
+    assert statement is not None
+    target = _origin(edit.world.new, edit.new, name)
+    edit.changes(name)
+    if target in edit.world.values:
+        edit.run(_assign(name, edit.world.values[target], statement))
+    else:
+        edit.imports.append(module if target[1] else target[0])
+        edit.run(_only(statement, name))
+    edit.row(name, "import", "HOT", "imported as well", statement)
+
+
+def _import(edit: ModuleDiff, name: str) -> None:
+    before = _origin(edit.world.old, edit.old, name)
+    after = _origin(edit.world.new, edit.new, name)
+    if before != after:
+        reason = f"it stood for {_dotted(before)}, and stands for {_dotted(after)}; both may be in use"
+        return edit.restart(name, "import", reason, _at(edit.new, name))
+    if after in edit.world.values:
+        edit.rebind[name] = after
+        edit.row(name, "import", "HOT", f"bound to what {_dotted(after)} becomes", _at(edit.new, name))
+    elif after in edit.world.reset:
+        reason = f"{_dotted(after)} is made anew, and this is bound to the old one"
+        edit.rebind[name] = after
+        edit.row(
+            name,
+            "import",
+            "HOT",
+            reason.replace("and this is bound to the old one", "and this with it"),
+            _at(edit.new, name),
+        )
+    return None
+
+
+def _is_tried(module: Module, name: str) -> bool:
+    """Whether a name is bound by an import that is tried: another thing may bind it as well."""
+    return name in module.imports and isinstance(_at(module, name), ast.Try)
+
+
+class Other:
+    """Bound by more than one statement, or by one that is neither an assignment, an import nor a definition."""
+
+    def __init__(self, node: ast.stmt | None) -> None:
+        self.node = node
+
+
+def _other(edit: ModuleDiff, name: str, binding: object) -> None:
+    node = binding.node if isinstance(binding, Other) else None
+    edit.restart(name, "value", "several statements bind it, or one that does more than that, and they change", node)
+
+
+def _binding(module: Module, name: str) -> ast.expr | Origin | Other | None:
+    if name not in module.stored:
+        return None
+    if module.stored[name] > 1:
+        return Other(_at(module, name))
+    return module.globals.get(name) or module.imports.get(name) or Other(_at(module, name))
+
+
+def _at(module: Module, name: str) -> ast.stmt | None:
+    return next((statement for statement in module.body if name in names_bound(statement)), None)
+
+
+def text_of(module: Module, name: str) -> str:
+    """All statements that bind a name, to be compared; of an assignment its value alone."""
+    if name in module.globals:
+        return text(module.globals[name])
+    if name in module.imports:
+        return repr(module.imports[name])
+    return "\n".join(text(statement) for statement in module.body if name in names_bound(statement))
+
+
+def _statements(edit: ModuleDiff) -> None:
+    """What a module does when it is imported besides binding names: calls, loops, conditions."""
+    before = [each for each in edit.old.body if _is_bare(each, edit.old)]
+    after = [each for each in edit.new.body if _is_bare(each, edit.new)]
+    texts = [text(each) for each in before]
+    for statement in after:
+        if text(statement) in texts:
+            texts.remove(text(statement))
+        else:
+            what = ast.unparse(statement).partition("\n")[0][:60]
+            edit.restart("", "statement", f"`{what}` runs when the module is imported, which it was already", statement)
+    for old in before:
+        if text(old) in texts:
+            texts.remove(text(old))
+            what = ast.unparse(old).partition("\n")[0][:60]
+            edit.restart(
+                "", "statement", f"`{what}` ran when the module was imported, and nothing takes it back", old, gone=True
+            )
+
+
+def _is_bare(statement: ast.stmt, module: Module) -> bool:
+    if isinstance(statement, Function | ast.ClassDef | ast.Import) or initialiser(statement) is not None:
+        return False
+    if isinstance(statement, ast.ImportFrom):
+        return any(alias.name == "*" for alias in statement.names)
+    return not (isinstance(statement, ast.AnnAssign) and statement.value is None)
+
+
+def _module_code_change(edit: ModuleDiff) -> bool:
+    return "code_change" in (edit.new if edit.world.up else edit.old).functions
+
+
+def _assign(name: str, value: object, at: ast.AST) -> ast.stmt:
+    return ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], literal(value)), at)
+
+
+def _only(statement: ast.stmt, name: str) -> ast.stmt:
+    """An import of one name alone."""
+    assert isinstance(statement, ast.Import | ast.ImportFrom)
+    names = [alias for alias in statement.names if (alias.asname or alias.name.partition(".")[0]) == name]
+    made: ast.stmt = (
+        ast.Import(names)
+        if isinstance(statement, ast.Import)
+        else ast.ImportFrom(statement.module, names, statement.level)
+    )
+    return ast.copy_location(made, statement)
+
+
+def _origin(side: Side, module: Module, name: str) -> Origin:
+    try:
+        return side.origin(module, name)
+    except NotPlain:
+        return module.imports[name]
+
+
+def _plain(side: Side, origin: Origin) -> object:
+    """The plain value of a global; NotPlain when there is none to be told."""
+    try:
+        value: object = side.value(origin)
+    except NotPlain:
+        return NotPlain
+    return value
+
+
+def _dotted(origin: Origin) -> str:
+    return ".".join(filter(None, origin))

@@ -1,0 +1,243 @@
+"""The members of a class: methods, values, fields, and what its body does besides."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from ..edit import ModuleDiff
+from ..source import Function, Module, bare_annotations, names_bound, text
+from ..values import NotPlain, same
+from . import decorators, functions, state
+from .bases import DATACLASS, MADE_ONCE, is_abstract, plain_bases, unknown_decorators
+
+Compare: TypeAlias = Callable[[ModuleDiff, str, ast.ClassDef, ast.ClassDef], None]
+
+
+class Members:
+    """Compares the members of a class, by name."""
+
+    def __init__(self, edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, nested: Compare) -> None:
+        self.edit, self.name, self.old, self.new, self.nested = edit, name, old, new, nested
+        self.decorated = bool(new.decorator_list)
+        self.closed = unknown_decorators(edit, new)
+        self.bodies_only = self.closed or bool(new.keywords) or not plain_bases(edit.world, edit.new, new)
+        self.abstract = is_abstract(edit.world, edit.new, new)
+
+    def compare(self) -> None:
+        edit, name = self.edit, self.name
+        before, after = members(self.old), members(self.new)
+        if self.closed:
+            return edit.restart(name, "body", "it is not known what its decorator does with its members", self.new)
+        if text_of(_bare_statements(self.old)) != text_of(_bare_statements(self.new)):
+            return edit.restart(name, "statement", "statements in its body change, which run when it is made", self.new)
+        for member, nodes in after.items():
+            if member not in before:
+                self.added(member, nodes)
+            else:
+                self.both(member, before[member], nodes)
+        for member, nodes in before.items():
+            if member not in after:
+                self.removed(member, nodes)
+        self.fields()
+        return None
+
+    def both(self, member: str, before: list[ast.stmt], after: list[ast.stmt]) -> None:
+        edit, name = self.edit, f"{self.name}.{member}"
+        if all(isinstance(each, Function) for each in (*before, *after)):
+            paths = [path for path in edit.new.codes if path == name or path.startswith(f"{name}#")]
+            if len(before) != len(after) or len(paths) != len(after) or (len(after) > 1 and not _family(after)):
+                if text_of(before) != text_of(after):
+                    edit.restart(name, "body", "several statements bind it, in another way than before", after[0])
+                return
+            for path, one, other in zip(paths, before, after, strict=True):
+                assert isinstance(one, Function)
+                assert isinstance(other, Function)
+                if member in ("__init_subclass__", "__set_name__", "__class_getitem__") and text(one) != text(other):
+                    edit.restart(name, "body", "it ran when classes were made", other)
+                else:
+                    functions.compare(edit, name, path, one, other, self.name)
+            return
+        if text_of(before) == text_of(after) and not any(map(edit.reads, after)):
+            if isinstance(after[0], ast.ClassDef) and isinstance(before[0], ast.ClassDef):
+                self.nested(edit, name, before[0], after[0])
+            return
+        match before, after:
+            case [ast.ClassDef() as one], [ast.ClassDef() as other]:
+                self.nested(edit, name, one, other)
+            case _:
+                self.value(member, before, after)
+
+    def added(self, member: str, nodes: list[ast.stmt]) -> None:
+        edit, name = self.edit, f"{self.name}.{member}"
+        if self.is_field(nodes):
+            return None  # all fields are looked at together
+        if problem := self.problem(member, nodes):
+            return edit.restart(name, "added", problem, nodes[0])
+        if all(isinstance(each, Function) for each in nodes):
+            if len(nodes) > 1 and not _family(nodes):
+                return edit.restart(name, "added", "several statements bind it", nodes[0])
+            edit.guard("plain_class", self.name)
+            for each in nodes:
+                assert isinstance(each, Function)
+                kinds = decorators.kinds(edit.world.new, edit.new, each.decorator_list)
+                if kinds - {"neutral", "holds", "caches"}:
+                    return edit.restart(name, "added", "its decorator does with it what only a start does", each)
+                edit.run(each, self.name)
+            edit.added.append(name)
+            edit.changes(name)
+            return edit.row(name, "added", "HOT", "new on the class, so on all its instances", nodes[0])
+        if len(nodes) == 1 and self.plain(edit.new, nodes[0]) is not NotPlain:
+            edit.guard("plain_class", self.name)
+            edit.added.append(name)
+            edit.changes(name)
+            edit.run(nodes[0], self.name)
+            return edit.row(name, "added", "HOT", "new on the class, so on all its instances", nodes[0])
+        return edit.restart(name, "added", "what it is bound to can't be told without running it", nodes[0])
+
+    def removed(self, member: str, nodes: list[ast.stmt]) -> None:
+        edit, name = self.edit, f"{self.name}.{member}"
+        if self.is_field(nodes):
+            return None
+        if problem := self.problem(member, nodes):
+            return edit.restart(name, "removed", problem, nodes[0], gone=True)
+        edit.guard("plain_class", self.name)
+        edit.removed.append(name)
+        edit.changes(name)
+        if any(isinstance(each, Function | ast.ClassDef) for each in nodes):
+            edit.guard("no_holders", name)
+        edit.row(name, "removed", "HOT", "removed from the class, if nothing holds it by then", nodes[0], gone=True)
+        return None
+
+    def value(self, member: str, before: list[ast.stmt], after: list[ast.stmt]) -> None:
+        edit, name = self.edit, f"{self.name}.{member}"
+        if self.is_field(before) or self.is_field(after):
+            return None
+        if problem := self.problem(member, after):
+            return edit.restart(name, "value", problem, after[0])
+        was = self.plain(edit.old, before[0]) if len(before) == 1 else NotPlain
+        now = self.plain(edit.new, after[0]) if len(after) == 1 else NotPlain
+        if was is NotPlain or now is NotPlain:
+            return edit.restart(name, "value", "what it is bound to can't be told without running it", after[0])
+        if same(was, now):
+            return None
+        edit.guard("plain_class", self.name)
+        edit.was[name] = was
+        edit.changes(name)
+        edit.run(after[0], self.name)
+        edit.row(name, "value", "HOT", "a plain value of the class", after[0])
+        return None
+
+    def problem(self, member: str, nodes: Iterable[ast.stmt]) -> str:
+        """Why a member can't come, go or be another; empty if it can."""
+        dunder = member.startswith("__") and member.endswith("__")
+        if self.bodies_only:
+            return "it is not known what makes this class, so only the bodies of its methods can change"
+        if member in MADE_ONCE or (dunder and self.decorated):
+            return f"{member} is looked at when the class is made"
+        if self.abstract:
+            return (
+                "the class is abstract, or comes from one that is: which methods are missing is known when it is made"
+            )
+        if any(isinstance(each, ast.ClassDef | ast.Import | ast.ImportFrom) for each in nodes):
+            return "a class that it holds, or imports, comes or goes with it"
+        return ""
+
+    def plain(self, module: Module, node: ast.stmt) -> object:
+        """The plain value that a statement binds; NotPlain when there is none to be told."""
+        side = self.edit.world.new if module is self.edit.new else self.edit.world.old
+        match node:
+            case ast.Assign([ast.Name()], value) | ast.AnnAssign(ast.Name(), _, ast.expr() as value):
+                bound = {n for each in ast.walk(value) if isinstance(each, ast.Name) for n in [each.id]}
+                if bound & set(members(self.new if module is self.edit.new else self.old)):
+                    return NotPlain
+                try:
+                    value_of: object = side.evaluate(module, value)
+                    return value_of
+                except NotPlain:
+                    return NotPlain
+        return NotPlain
+
+    def is_field(self, nodes: list[ast.stmt]) -> bool:
+        """Whether a decorator, or what makes the class, may have read it: an annotated name."""
+        return (self.decorated or self.bodies_only) and any(isinstance(each, ast.AnnAssign) for each in nodes)
+
+    def fields(self) -> None:
+        """The annotated names of the class, all at once: a dataclass makes its methods of them."""
+        reads = [read for each in _fields(self.new) for read in self.edit.reads(each)]
+        if not (self.decorated or self.bodies_only):
+            before = [text(each) for each in bare_annotations(self.old.body)]
+            changed = [each for each in bare_annotations(self.new.body) if text(each) not in before]
+            for each in changed:
+                self.edit.run(each, self.name)
+            if changed:
+                self.edit.row(
+                    self.name, "annotation", "HOT", "annotations that only those read who ask for them", self.new
+                )
+            return
+        if text_of(_fields(self.old)) == text_of(_fields(self.new)) and not reads:
+            return
+        state.fields(self.edit, self.name, self.old, self.new, dataclass=self.is_dataclass())
+
+    def is_dataclass(self) -> bool:
+        """Whether the class is made by `dataclass` alone, and none of the methods that this makes knows which class it is of."""
+        if self.bodies_only or len(self.new.decorator_list) != 1 or self.new.bases:
+            return False
+        [decorator] = self.new.decorator_list
+        found = decorators.origin(self.edit.world.new, self.edit.new, decorator)
+        keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+        known = all(each.arg in ("init", "repr", "eq", "kw_only", "match_args") for each in keywords)
+        return found is not None and ".".join(found) == DATACLASS and known
+
+
+def text_of(nodes: Iterable[ast.AST]) -> str:
+    """What several nodes say."""
+    return "\n".join(map(text, nodes))
+
+
+def members(node: ast.ClassDef) -> Mapping[str, list[ast.stmt]]:
+    """The statements that bind each member of a class."""
+    found: dict[str, list[ast.stmt]] = {}
+    for statement in node.body:
+        if _is_member(statement):
+            for name in names_bound(statement):
+                found.setdefault(name, []).append(statement)
+    return found
+
+
+def _is_member(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Import() | ast.ImportFrom():
+            return True
+        case ast.AnnAssign(target=ast.Name()):
+            return True
+        case ast.Assign(targets):
+            return all(isinstance(target, ast.Name) for target in targets)
+    return False
+
+
+def _bare_statements(node: ast.ClassDef) -> Iterator[ast.stmt]:
+    for statement in node.body:
+        if not _is_member(statement) and not (
+            isinstance(statement, ast.Pass)
+            or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        ):
+            yield statement
+
+
+def _fields(node: ast.ClassDef) -> list[ast.stmt]:
+    return [statement for statement in node.body if isinstance(statement, ast.AnnAssign)]
+
+
+def _family(nodes: list[ast.stmt]) -> bool:
+    """Whether functions of one name are a property with its setter, or overloads."""
+    return all(
+        index == 0
+        or any(
+            isinstance(each, ast.Attribute) and each.attr in ("setter", "deleter", "getter")
+            for each in node.decorator_list
+        )
+        for index, node in enumerate(nodes)
+        if isinstance(node, Function)
+    )

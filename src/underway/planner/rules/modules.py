@@ -1,0 +1,91 @@
+"""Modules that come, go, or are another; and what they define."""
+
+from __future__ import annotations
+
+import ast
+
+from underway_runtime.release.instructions import Guard
+from underway_runtime.release.relup import Row
+
+from ..edit import ModuleDiff, PlannerContext
+from ..source import Function, Module
+from . import classes, functions, state
+from . import globals as bindings
+
+
+def compare(edit: ModuleDiff) -> None:
+    """All changes of a module that is in both releases."""
+    old, new = edit.old, edit.new
+    if new.name in edit.world.pinned:
+        rows = len(edit.rows)
+        _compare(edit)
+        if len(edit.rows) > rows:
+            edit.restart("", "pinned", "the appup says that this module is never changed in place", None)
+        return None
+    if old.future != new.future:
+        return edit.restart("", "future", "`from __future__` changes how all of it is compiled", None)
+    _compare(edit)
+    newer = new if edit.world.up else old
+    if "code_change" in newer.functions and edit.rows:
+        edit.code_change.append("")
+        node = newer.functions["code_change"]
+        edit.row(
+            "", "state", "MIGRATE", "its code_change carries the state of the module over", node, gone=not edit.world.up
+        )
+    return None
+
+
+def _compare(edit: ModuleDiff) -> None:
+    bindings.compare(edit)
+    _global_state(edit)
+    old, new = edit.old, edit.new
+    for name in {**old.stored, **new.stored}:
+        if (new.name, name) in edit.world.kept:
+            continue
+        before, after = _definition(old, name), _definition(new, name)
+        if before is None and after is None:
+            continue
+        match before, after:
+            case None, (ast.FunctionDef() | ast.AsyncFunctionDef()) as function if name not in old.stored:
+                functions.add(edit, name, function)
+            case None, ast.ClassDef() as node if name not in old.stored:
+                classes.add(edit, name, node)
+            case (ast.FunctionDef() | ast.AsyncFunctionDef()) as function, None if name not in new.stored:
+                functions.remove(edit, name, function)
+            case ast.ClassDef() as node, None if name not in new.stored:
+                classes.remove(edit, name, node)
+            case (ast.FunctionDef() | ast.AsyncFunctionDef()) as one, (
+                ast.FunctionDef() | ast.AsyncFunctionDef()
+            ) as other:
+                functions.compare(edit, name, name, one, other)
+            case ast.ClassDef() as one, ast.ClassDef() as other:
+                classes.compare(edit, name, one, other)
+            case _:
+                edit.restart(name, "kind", "it becomes something else, and the old one may be in use", after or before)
+
+
+def _global_state(edit: ModuleDiff) -> None:
+    """Globals that functions bind later on hold what the old functions made."""
+    before, after = (state.global_assignments(each.body) for each in (edit.old, edit.new))
+    newer = edit.new if edit.world.up else edit.old
+    name = state.lost_kinds(before, after)
+    if name and (edit.new.name, name) not in edit.world.kept and "code_change" not in newer.functions:
+        reason = "functions assign another kind of value to it than it may have, and no code_change carries that over"
+        edit.restart(name, "state", reason, after[name][0])
+
+
+def _definition(module: Module, name: str) -> Function | ast.ClassDef | None:
+    return module.functions.get(name) or module.classes.get(name)
+
+
+def added(world: PlannerContext, new: Module) -> Row:
+    """A module that only the new release has."""
+    return Row(new.name, "", "added", "HOT", "new; imported when something asks for it", new.file, 1)
+
+
+def removed(world: PlannerContext, old: Module) -> tuple[Row, tuple[Guard, ...]]:
+    """A module that only the old release has, and what must hold for it to go."""
+    guards = [Guard("no_holders", name) for name in (*old.functions, *old.classes)]
+    guards += [Guard("no_instances", name) for name in old.classes]
+    reason = "removed, if nothing holds what it defined by then"
+    return Row(old.name, "", "removed", "HOT", reason, old.file, 1), tuple(guards)

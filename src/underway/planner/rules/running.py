@@ -1,0 +1,170 @@
+"""What code does while it runs that keeps a process from being changed in place: said beforehand, for the process alone knows.
+
+Verdicts stay what they are: a loop that does not run, a worker that was not forked, is in nobody's way.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+
+from underway_runtime.release.relup import Row
+
+from ..edit import ModuleDiff
+from ..source import Function, Module
+
+FORKS = {
+    *("os.fork", "os.forkpty", "os.posix_spawn", "os.posix_spawnp", "pty.fork"),
+    *("multiprocessing.Process", "multiprocessing.Pool", "multiprocessing.Manager", "multiprocessing.get_context"),
+    *("multiprocessing.pool.Pool", "multiprocessing.process.Process", "multiprocessing.context.Process"),
+    *("concurrent.futures.ProcessPoolExecutor", "concurrent.futures.process.ProcessPoolExecutor"),
+    *("socketserver.ForkingMixIn", "socketserver.ForkingTCPServer", "socketserver.ForkingUDPServer"),
+}
+"""What makes processes that run the code which runs here."""
+_STARTS = (
+    "subprocess.",
+    "os.spawn",
+    "asyncio.create_subprocess_exec",
+    "asyncio.create_subprocess_shell",
+    "anyio.run_process",
+)
+"""What starts programs: the interpreter, where that is named beside it."""
+FORKING_LIBRARIES = ("gunicorn", "granian", "celery", "billiard", "circus")
+"""Those whose servers fork workers."""
+_FOR_EVER = {"serve_forever", "wait_for_termination", "run_forever", "wait_closed"}
+"""Methods that return when all is over."""
+
+_OF_PROCESSES = "an install in place does not reach them: while there is one, the node is handed over"
+_OF_LOOPS = (
+    "where it runs when this is installed, the node is handed over; as a task of `looping` it would be begun anew"
+)
+
+
+def warnings(edits: Mapping[str, ModuleDiff]) -> Iterator[Row]:
+    """Rows for what is in these modules: processes that they make, and what changes and does not come to an end."""
+    again = {name for edit in edits.values() for name in _begun_anew(edit.new)}
+    for edit in edits.values():
+        yield from _processes(edit.new)
+        for path, function in _functions(edit.new.body):
+            what = _never_ends(function) if path in edit.changed and function.name not in again else ""
+            if what:
+                yield Row(edit.new.name, path, "loop", "HOT", f"{what}; {_OF_LOOPS}", edit.new.file, function.lineno)
+
+
+def _processes(module: Module) -> Iterator[Row]:
+    names = _imported(module)
+    found: dict[str, ast.AST] = {}
+    for node in (each for statement in module.body for each in ast.walk(statement)):
+        if isinstance(node, ast.Call | ast.ClassDef):
+            for each in node.bases if isinstance(node, ast.ClassDef) else [node.func]:
+                dotted = _dotted(names, each)
+                if dotted in FORKS or (dotted.startswith(_STARTS) and _names_the_interpreter(names, node)):
+                    found.setdefault(dotted, node)
+    for dotted, node in found.items():
+        reason = f"it makes processes that run code of the release ({dotted}); {_OF_PROCESSES}"
+        yield Row(module.name, "", "processes", "HOT", reason, module.file, getattr(node, "lineno", 0))
+    for library in FORKING_LIBRARIES:
+        if any(dotted.partition(".")[0] == library for dotted in names.values()):
+            reason = f"{library} runs workers in processes of their own; {_OF_PROCESSES}"
+            yield Row(module.name, "", "processes", "HOT", reason, module.file)
+
+
+def _names_the_interpreter(names: Mapping[str, str], call: ast.AST) -> bool:
+    """Whether what is started is the interpreter, or a command that may run it."""
+    for each in ast.walk(call):
+        if isinstance(each, ast.Attribute | ast.Name) and _dotted(names, each) == "sys.executable":
+            return True
+        if (
+            isinstance(each, ast.Constant)
+            and isinstance(each.value, str)
+            and each.value.partition(" ")[0].startswith("python")
+        ):
+            return True
+    return False
+
+
+def _imported(module: Module) -> dict[str, str]:
+    """What each name stands for that is imported anywhere in a module."""
+    found = {}
+    for node in (each for statement in module.body for each in ast.walk(statement)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                name = alias.asname or alias.name.partition(".")[0]
+                found[name] = alias.name if alias.asname else name
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.update((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
+    return found
+
+
+def _dotted(names: Mapping[str, str], node: ast.AST) -> str:
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or node.id not in names:
+        return ""
+    return ".".join([names[node.id], *reversed(parts)])
+
+
+def _begun_anew(module: Module) -> Iterator[str]:
+    """The names of the functions that a module hands to `looping`."""
+    names = _imported(module)
+    for node in (each for statement in module.body for each in ast.walk(statement)):
+        if isinstance(node, ast.Call) and _dotted(names, node.func) in (
+            "underway_runtime.looping",
+            "underway_runtime.loops.looping",
+        ):
+            for each in (inner for argument in node.args for inner in ast.walk(argument)):
+                if isinstance(each, ast.Name | ast.Attribute):
+                    yield each.id if isinstance(each, ast.Name) else each.attr
+
+
+def _functions(body: Iterable[ast.stmt], prefix: str = "") -> Iterator[tuple[str, Function]]:
+    """The functions and methods of a module by their paths."""
+    for each in body:
+        if isinstance(each, Function):
+            yield f"{prefix}{each.name}", each
+        elif isinstance(each, ast.ClassDef):
+            yield from _functions(each.body, f"{prefix}{each.name}.")
+
+
+def _never_ends(function: Function) -> str:
+    """What in a function does not come to an end by itself; empty for nothing that is seen."""
+    for node in _own(function):
+        if isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and node.test.value:
+            inside = list(_own(node))
+            leaves = any(isinstance(each, ast.Return) for each in inside) or _breaks(node.body)
+            if not leaves and any(isinstance(each, ast.Await | ast.Call | ast.Yield | ast.AsyncFor) for each in inside):
+                return f"it loops for ever (line {node.lineno})"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _FOR_EVER:
+            return f"it waits until all is over (`{node.func.attr}`, line {node.lineno})"
+    return ""
+
+
+def _own(node: ast.AST) -> Iterator[ast.AST]:
+    """What is in a function or a statement, and not in what is nested in it."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, Function | ast.Lambda | ast.ClassDef):
+            yield from _own(child)
+
+
+def _breaks(body: Iterable[ast.stmt]) -> bool:
+    """Whether there is a ``break`` that leaves the loop with this body."""
+    for each in body:
+        if isinstance(each, ast.Break):
+            return True
+        if isinstance(each, ast.For | ast.AsyncFor | ast.While):
+            if _breaks(each.orelse):
+                return True
+        elif not isinstance(each, Function | ast.ClassDef) and _breaks(child for child in _own_statements(each)):
+            return True
+    return False
+
+
+def _own_statements(node: ast.AST) -> Iterator[ast.stmt]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+        elif isinstance(child, ast.ExceptHandler | ast.match_case):
+            yield from child.body

@@ -1,0 +1,226 @@
+"""The state of instances: when those that there are would not be what the new code expects."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+
+from ..edit import ModuleDiff
+from ..source import Function, text
+
+MAKERS = ("__init__", "__new__", "__post_init__")
+_SPEAKING = ("log", "logger", "logging", "_log", "_logger", "LOG", "LOGGER", "warnings", "print")
+
+
+def needs(old: ast.ClassDef, new: ast.ClassDef) -> tuple[str, ast.AST | None]:
+    """Why live instances would not do for the new class, and where; empty when they do."""
+    before, after = attributes(old), attributes(new)
+    there = {target.id for each in new.body for target in _assigned(each)}
+    fresh = [name for name in after if name not in before and name not in there]
+    if fresh:
+        return f"instances get new attributes ({', '.join(fresh)})", after[fresh[0]]
+    if other := lost_kinds(_assignments(old), _assignments(new)):
+        return f"{other} is assigned another kind of value than instances have", after.get(other)
+    was, now = makers(old), makers(new)
+    for name, node in now.items():
+        if name not in was:
+            return f"{name} is new, so what makes an instance is another", node
+        if _stateful(was[name]) != _stateful(node):
+            return f"{name} makes instances in another way", node
+    if gone := [name for name in was if name not in now]:
+        return f"{gone[0]} is gone, so what makes an instance is another", new
+    return "", None
+
+
+def lost_kinds(old: Mapping[str, list[ast.expr]], new: Mapping[str, list[ast.expr]]) -> str:
+    """A name to which something is assigned that the newer code never assigns to it: a list, where that makes dictionaries."""
+    for name, values in old.items():
+        kinds = {_kind(value) for value in new.get(name, ())}
+        if kinds and "" not in kinds and any(kind and kind not in kinds for kind in map(_kind, values)):
+            return name
+    return ""
+
+
+def _kind(value: ast.expr) -> str:
+    """What kind of object an expression makes; empty where that can't be told."""
+    match value:
+        case ast.Constant(value=constant):
+            return type(constant).__name__
+        case ast.List() | ast.ListComp():
+            return "list"
+        case ast.Dict() | ast.DictComp():
+            return "dict"
+        case ast.Set() | ast.SetComp():
+            return "set"
+        case ast.Tuple():
+            return "tuple"
+        case ast.JoinedStr():
+            return "str"
+        case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)) if name[:1].isupper():
+            return name
+        case ast.Call(func=ast.Name(id="list" | "dict" | "set" | "tuple" | "str" | "int" | "float" as name)):
+            return name
+    return ""
+
+
+def _assignments(node: ast.ClassDef) -> dict[str, list[ast.expr]]:
+    """What the methods of a class assign to the attributes of their instance."""
+    found: dict[str, list[ast.expr]] = {}
+    for method, me in _methods(node):
+        for inner in ast.walk(method):
+            match inner:
+                case ast.Assign(targets, value):
+                    of: list[ast.expr] = targets
+                case ast.AnnAssign(target, _, ast.expr() as value):
+                    of = [target]
+                case _:
+                    continue
+            for each in of:
+                if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == me:
+                    found.setdefault(each.attr, []).append(value)
+    return found
+
+
+def global_assignments(functions: Iterable[ast.AST]) -> dict[str, list[ast.expr]]:
+    """What functions assign to names that they declare ``global``."""
+    found: dict[str, list[ast.expr]] = {}
+    for function in functions:
+        names = {name for each in ast.walk(function) if isinstance(each, ast.Global) for name in each.names}
+        for inner in ast.walk(function):
+            if isinstance(inner, ast.Assign):
+                for target in inner.targets:
+                    if isinstance(target, ast.Name) and target.id in names:
+                        found.setdefault(target.id, []).append(inner.value)
+    return found
+
+
+def _methods(node: ast.ClassDef) -> Iterator[tuple[Function, str]]:
+    """The methods that have an instance, each with what it calls that."""
+    for method in node.body:
+        if not isinstance(method, Function) or any(map(_is_static, method.decorator_list)):
+            continue
+        if every := [*method.args.posonlyargs, *method.args.args]:
+            yield method, every[0].arg
+
+
+def makers(node: ast.ClassDef) -> dict[str, Function]:
+    """The functions that make an instance."""
+    return {each.name: each for each in node.body if isinstance(each, Function) and each.name in MAKERS}
+
+
+def attributes(node: ast.ClassDef) -> dict[str, ast.AST]:
+    """The attributes that the methods of a class assign to their instance, each with where."""
+    found: dict[str, ast.AST] = {}
+    for method, me in _methods(node):
+        for inner in ast.walk(method):
+            match inner:
+                case ast.Attribute(ast.Name(id), attribute, ast.Store()) if id == me:
+                    found.setdefault(attribute, inner)
+    return found
+
+
+def fields(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, *, dataclass: bool) -> None:
+    """The fields of a dataclass, or of what is like one, change."""
+    newer = new if edit.world.up else old
+    names = _changed_fields(old, new)
+    if not dataclass:
+        return edit.restart(name, "field", f"what makes this class has read its fields ({names}) already", new)
+    if not any(isinstance(each, Function) and each.name == "code_change" for each in newer.body):
+        way = "" if edit.world.up else " on the way back"
+        reason = f"its fields change ({names}), and no code_change carries its instances over{way}"
+        return edit.restart(name, "field", reason, new)
+    edit.guard("plain_class", name)
+    edit.made[name] = new.decorator_list
+    edit.shapes.add(name.rpartition(".")[2])
+    before, after = (
+        {text(each.target): each for each in node.body if isinstance(each, ast.AnnAssign)} for node in (old, new)
+    )
+    for each in after.values():
+        edit.run(each, name)
+    was, now = ({key for key, each in of.items() if _on_the_class(each)} for of in (before, after))
+    for maker in makers(new).values():
+        edit.run(maker, name)  # what `dataclass` makes calls it, if it is there
+    own = {each.name for each in new.body if isinstance(each, Function)}
+    edit.replaced += [f"{name}.{each}" for each in (*_generated(new), "__dataclass_fields__") if each not in own]
+    if ast.get_docstring(new) is None:
+        edit.replaced.append(f"{name}.__doc__")  # the signature of __init__
+    edit.replaced.append(f"{name}.__annotations__")  # as a whole: what is gone must not stay
+    for key, node in {**before, **after}.items():
+        attribute = f"{name}.{ast.unparse(node.target)}"
+        if key in now - was:
+            edit.added.append(attribute)
+        elif key in was - now:
+            edit.removed.append(attribute)
+        elif key in now and (text(before[key]) != text(after[key]) or edit.reads(after[key])):
+            edit.replaced.append(attribute)
+    edit.changes(name)
+    edit.row(name, "field", "MIGRATE", f"its fields change ({names}); its methods are made anew of them", new)
+    return None
+
+
+def _generated(node: ast.ClassDef) -> list[str]:
+    """The methods that `dataclass` makes of the fields."""
+    [decorator] = node.decorator_list
+    keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+    off = {each.arg for each in keywords if isinstance(each.value, ast.Constant) and each.value.value is False}
+    return [name for name in ("__init__", "__repr__", "__eq__", "__match_args__") if name.strip("_") not in off]
+
+
+def _on_the_class(field: ast.AnnAssign) -> bool:
+    """Whether the class has an attribute of this name: the default of the field."""
+    match field.value:
+        case None:
+            return False
+        case ast.Call(ast.Name("field") | ast.Attribute(attr="field"), [], keywords):
+            return any(each.arg == "default" for each in keywords)
+    return True
+
+
+def _changed_fields(old: ast.ClassDef, new: ast.ClassDef) -> str:
+    before, after = (
+        {text(each.target): each for each in node.body if isinstance(each, ast.AnnAssign)} for node in (old, new)
+    )
+    every = {**before, **after}
+    return (
+        ", ".join(
+            ast.unparse(node.target)
+            for key, node in every.items()
+            if key not in before or key not in after or text(before[key]) != text(after[key])
+        )
+        or "their order"
+    )
+
+
+def _stateful(maker: Function) -> list[str]:
+    """What a maker of instances does to them: all its statements but those that only check, or speak."""
+    return [text(each) for each in _effective(maker.body)]
+
+
+def _effective(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for statement in body:
+        match statement:
+            case ast.Raise() | ast.Assert() | ast.Pass() | ast.Expr(ast.Constant()):
+                continue
+            case ast.If(body=inner, orelse=[]) if all(isinstance(each, ast.Raise) for each in inner):
+                continue
+            case ast.Expr(ast.Call(func)) if _root(func) in _SPEAKING:
+                continue
+        yield statement
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _assigned(statement: ast.stmt) -> Iterator[ast.Name]:
+    match statement:
+        case ast.Assign(targets):
+            yield from (target for target in targets if isinstance(target, ast.Name))
+        case ast.AnnAssign(target=ast.Name() as target, value=ast.expr()):
+            yield target
+
+
+def _is_static(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Name) and decorator.id == "staticmethod"

@@ -1,0 +1,277 @@
+"""A module as its source and its pyc have it: what it binds, by which statements, and where names come from."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import marshal
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType
+from typing import Any, TypeAlias
+
+from underway_runtime.release import code_tree
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+Origin: TypeAlias = tuple[str, str]
+"""A module and a name in it; the module itself where the name is empty."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """One module of one release."""
+
+    name: str
+    application: str
+    file: str
+    """Below the root of the release."""
+    package: bool
+    body: tuple[ast.stmt, ...]
+    """What runs when it is imported; without docstring, and without what only type checkers see."""
+    codes: Mapping[str, CodeType]
+    future: int
+    """The compiler's flags of its ``from __future__`` imports."""
+    stored: Mapping[str, int]
+    """The names that it binds -> how many statements do."""
+    imports: Mapping[str, Origin] = field(default_factory=dict)
+    """What each name that a single import binds stands for."""
+    globals: Mapping[str, ast.expr] = field(default_factory=dict)
+    """The initialisers of names that a single assignment binds."""
+    functions: Mapping[str, Function] = field(default_factory=dict)
+    classes: Mapping[str, ast.ClassDef] = field(default_factory=dict)
+    named_by_imports: tuple[str, ...] = ()
+    """The names that imports of its own scope bind, also those that only type checkers see."""
+
+
+def read(name: str, application: str, root: Path, file: str) -> Module:
+    """Read a module of a release. Raises SyntaxError, ValueError or OSError when there is no such thing to read."""
+    path = root / file
+    source = path.read_bytes()
+    try:
+        code = marshal.loads(Path(importlib.util.cache_from_source(str(path))).read_bytes()[16:])
+    except FileNotFoundError:
+        code = compile(source, file, "exec", dont_inherit=True, optimize=0)
+    return module_of(name, application, file, source, code)
+
+
+def module_of(name: str, application: str, file: str, source: bytes | str, code: CodeType | None = None) -> Module:
+    """A module as its source states it; `code` is what was compiled of it."""
+    tree = ast.parse(source)
+    if code is None:
+        code = compile(source, file, "exec", dont_inherit=True, optimize=0)
+    package = file.endswith("/__init__.py")
+    body = tuple(_effective(tree.body))
+    stored: dict[str, int] = {}
+    for statement in body:
+        for bound in names_bound(statement):
+            stored[bound] = stored.get(bound, 0) + 1
+    once = [(statement, [n for n in names_bound(statement) if stored[n] == 1]) for statement in body]
+    return Module(
+        name=name,
+        application=application,
+        file=file,
+        package=package,
+        body=body,
+        codes=code_tree.tree(code),
+        future=_future(tree),
+        stored=stored,
+        imports={n: o for s, names in once for n, o in imported(s, name, package).items() if n in names},
+        globals={n: v for s, names in once if (v := initialiser(s)) is not None for n in names},
+        functions={s.name: s for s, names in once if isinstance(s, Function) and names},
+        classes={s.name: s for s, names in once if isinstance(s, ast.ClassDef) and names},
+        named_by_imports=tuple(dict.fromkeys(_named_by_imports(tree.body))),
+    )
+
+
+def names_bound(statement: ast.stmt) -> list[str]:
+    """The names of the module, or the class, that a statement binds or deletes; each once."""
+    found: dict[str, None] = {}
+    _bound(statement, found)
+    return list(found)
+
+
+def imported(statement: ast.stmt, module: str, package: bool) -> dict[str, Origin]:
+    """What the names that an import binds stand for; empty for any other statement."""
+    match statement:
+        case ast.Import(names):
+            return {
+                (alias.asname or alias.name.partition(".")[0]): (
+                    alias.name if alias.asname else alias.name.partition(".")[0],
+                    "",
+                )
+                for alias in names
+            }
+        case ast.ImportFrom(names=names):
+            source = import_source(statement, module, package)
+            return {alias.asname or alias.name: (source, alias.name) for alias in names}
+    return {}
+
+
+def tried(statement: ast.stmt, module: str, package: bool) -> dict[str, Origin]:
+    """The same of an import that is tried: ``try: from ._version import __version__``, and something else where that fails."""
+    match statement:
+        case ast.Try([(ast.Import() | ast.ImportFrom()) as first], handlers, [], []) if handlers:
+            named = [each.type.elts if isinstance(each.type, ast.Tuple) else [each.type] for each in handlers]
+            errors = {each.id if isinstance(each, ast.Name) else "" for types in named for each in types}
+            if errors <= {"ImportError", "ModuleNotFoundError"}:
+                return imported(first, module, package)
+    return {}
+
+
+def import_source(statement: ast.ImportFrom, module: str, package: bool) -> str:
+    """The module that ``from … import`` imports from, its dots resolved."""
+    if not statement.level:
+        return statement.module or ""
+    parts = module.split(".")
+    base = parts[: len(parts) - statement.level + package]
+    return ".".join([*base, *([statement.module] if statement.module else [])])
+
+
+def initialiser(statement: ast.stmt) -> ast.expr | None:
+    """The value of an assignment to nothing but one name; None for any other statement."""
+    match statement:
+        case ast.Assign([ast.Name()], value) if not any(isinstance(each, ast.NamedExpr) for each in ast.walk(value)):
+            return value  # of several names it would be one object
+        case ast.AnnAssign(target=ast.Name(), value=ast.expr() as value) if not any(
+            isinstance(each, ast.NamedExpr) for each in ast.walk(value)
+        ):
+            return value
+    return None
+
+
+def text(node: ast.AST | list[ast.expr] | None) -> str:
+    """What two nodes have in common when they say the same, wherever they stand."""
+    if isinstance(node, list):
+        return "".join(map(text, node))
+    return "" if node is None else ast.dump(node)
+
+
+def import_time(node: ast.AST, annotations: bool) -> Iterator[ast.AST]:
+    """All nodes of a statement that are evaluated when the module is imported; bodies of functions are not.
+
+    `annotations` says whether these are evaluated.
+    """
+    yield node
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            inner: list[ast.AST] = [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
+            if annotations:
+                inner += annotations_of(node)
+        case ast.Lambda(args=args):
+            inner = [*args.defaults, *filter(None, args.kw_defaults)]
+        case ast.AnnAssign() if not annotations:
+            inner = [node.target, *filter(None, [node.value])]
+        case _:
+            inner = list(ast.iter_child_nodes(node))
+    for child in inner:
+        yield from import_time(child, annotations)
+
+
+def annotations_of(function: Function) -> list[ast.AST]:
+    """The annotations of a function's parameters and of what it returns."""
+    args = function.args
+    every = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
+    return [each for each in (*(arg.annotation for arg in every), function.returns) if each is not None]
+
+
+def own_imports(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """All imports of a module's own scope, and of its classes', wherever they stand in it."""
+    for statement in body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            yield statement
+        elif not isinstance(statement, Function):
+            yield from own_imports(each for each in _statements_in(statement))
+
+
+def _statements_in(node: ast.AST) -> Iterator[ast.stmt]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+        elif isinstance(child, ast.ExceptHandler | ast.match_case):
+            yield from child.body
+
+
+def _named_by_imports(body: Iterable[ast.stmt]) -> Iterator[str]:
+    for statement in body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name.partition(".")[0] for alias in statement.names if alias.name != "*")
+        elif not isinstance(statement, Function | ast.ClassDef):
+            yield from _named_by_imports(_statements_in(statement))
+
+
+def bare_annotations(body: Iterable[ast.stmt]) -> list[ast.stmt]:
+    """The annotations of names in a module, or in a class, without their values."""
+    return [
+        ast.copy_location(ast.AnnAssign(each.target, each.annotation, None, 1), each)
+        for each in body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    ]
+
+
+def _effective(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for statement in body:
+        match statement:
+            case ast.Expr(ast.Constant()) | ast.Pass():
+                continue
+            case ast.ImportFrom(module="__future__"):
+                continue
+            case ast.If(test=test, orelse=orelse) if _never(test):
+                yield from _effective(orelse)
+                continue
+        yield statement
+
+
+def _never(test: ast.expr) -> bool:
+    """Whether this is what holds for type checkers, or for scripts, alone."""
+    match test:
+        case ast.Name("TYPE_CHECKING") | ast.Attribute(ast.Name("typing"), "TYPE_CHECKING"):
+            return True
+        case ast.Compare(ast.Name("__name__"), [ast.Eq()], [ast.Constant("__main__")]):
+            return True
+    return False
+
+
+def _bound(node: ast.AST, found: dict[str, None]) -> None:
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            found[name] = None
+            for decorator in node.decorator_list:
+                _bound(decorator, found)
+            return
+        case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.NamedExpr) and not isinstance(node, ast.Lambda):
+                    found[inner.target.id] = None
+            return
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+            found[name] = None
+        case ast.AnnAssign(target=ast.Name(), value=None):
+            return
+        case ast.alias(name=name, asname=asname):
+            found[asname or name.partition(".")[0]] = None
+        case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+            found[name] = None
+        case ast.MatchMapping(rest=str(name)):
+            found[name] = None
+    for child in ast.iter_child_nodes(node):
+        _bound(child, found)
+
+
+def _future(tree: ast.Module) -> int:
+    import __future__
+
+    flags = 0
+    settled = [name for name in __future__.all_feature_names if _is_settled(getattr(__future__, name))]
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            for alias in (each for each in statement.names if each.name not in settled):
+                flags |= getattr(__future__, alias.name).compiler_flag
+    return flags
+
+
+def _is_settled(feature: Any) -> bool:
+    """Whether it is so in any case by now: code that asks for it has no flag then."""
+    mandatory = feature.getMandatoryRelease()
+    return mandatory is not None and mandatory <= sys.version_info

@@ -1,0 +1,241 @@
+"""Compares the modules of two releases; run by the target's interpreter, whose grammar and byte code they are in.
+
+Takes a task from standard input, as JSON, and answers so: see `compare`. Imports the standard library and what is beside it only.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from underway_runtime.release.instructions import Load, Remove, to_json
+from underway_runtime.release.relup import Row
+
+from . import reach
+from .edit import ModuleDiff, PlannerContext
+from .rules import globals as bindings
+from .rules import modules as rules
+from .rules import running
+from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, tried
+from .values import Side
+
+
+class Modules(Mapping[str, Module]):
+    """The modules of a release, each read when it is asked for; one that can't be read is not there."""
+
+    def __init__(self, root: Path, places: Mapping[str, tuple[str, str]]) -> None:
+        self.root, self.places = root, places
+        self.known: dict[str, Module | None] = {}
+
+    def __getitem__(self, name: str) -> Module:
+        if name not in self.known:
+            self.known[name] = self._read(name)
+        if (module := self.known[name]) is None:
+            raise KeyError(name)
+        return module
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def _read(self, name: str) -> Module | None:
+        if name not in self.places:
+            return None
+        application, file = self.places[name]
+        try:
+            module = read(name, application, self.root, file)
+        except (SyntaxError, ValueError, OSError, EOFError, TypeError, RecursionError):
+            return None
+        return replace(module, imports={**module.imports, **dict(self._tried(module))})
+
+    def _tried(self, module: Module) -> Iterator[tuple[str, Origin]]:
+        """Imports that are tried, and go well in this release, since it has the module and that binds the name."""
+        for statement in module.body:
+            for name, (source, attribute) in tried(statement, module.name, module.package).items():
+                if module.stored.get(name) == 1 and source in self.places and source != module.name:
+                    bound = {each for inner in self._body(source) for each in names_bound(inner)}
+                    if not attribute or attribute in bound or f"{source}.{attribute}" in self.places:
+                        yield name, (source, attribute)
+
+    def _body(self, name: str) -> Sequence[ast.stmt]:
+        """The statements of a module; not the module, which may try to import the one that asks."""
+        try:
+            return ast.parse((self.root / self.places[name][1]).read_bytes()).body
+        except (SyntaxError, ValueError, OSError, RecursionError):
+            return []
+
+
+def compare(task: Mapping[str, Any]) -> dict[str, Any]:
+    """What becomes of the modules that a task names.
+
+    The task has ``old`` and ``new``, each with ``root``, ``modules`` (name -> application and file) and ``versions``; ``compared``,
+    names of modules; ``up``; and what the appup says: ``kept``, ``reset`` and ``pinned``. The answer has ``changes``, rows;
+    ``loads`` and ``removes``, instructions by module; ``requires``, which of the modules each imports; ``unknown``, what the
+    appup speaks of and no module binds.
+    """
+    names = frozenset(task["compared"])
+    kept = frozenset(tuple(each) for each in task["kept"])
+    old, new = (_side(task[key], kept) for key in ("old", "new"))
+    reset = frozenset(tuple(each) for each in task["reset"])
+    world = PlannerContext(old, new, task["up"], {}, kept, reset, frozenset(task["pinned"]), names)
+    rows: list[Row] = []
+    edits: dict[str, ModuleDiff] = {}
+    for name in sorted(names & new.modules.keys()):
+        after, before = new.modules.get(name), old.modules.get(name)
+        if after is None or (before is None and name in old.modules):
+            rows += _unreadable(task, name)
+        else:
+            edits[name] = ModuleDiff(before or after, after, world)
+    world.values = {
+        origin: value for edit in edits.values() for origin, value in bindings.changed_values(world, edit.old, edit.new)
+    }
+    for name, edit in edits.items():
+        if name not in old.modules:
+            edit.rows.append(rules.added(world, edit.new))
+        rules.compare(edit)
+    removes = {}
+    for name in sorted(names & old.modules.keys() - new.modules.keys()):
+        gone = old.modules.get(name)
+        if gone is not None:
+            row, guards = rules.removed(world, gone)
+            rows.append(row)
+            removes[name] = Remove(name, guards=guards)
+    reach.check(world, edits, [edit.new for edit in edits.values()])
+    _star_imports(edits)
+    _other_imports(world, edits)
+    for edit in edits.values():
+        edit.check_scopes()
+    loads = {name: load for name, edit in edits.items() if (load := _load(edit)) is not None}
+    rows += [row for edit in edits.values() for row in edit.rows]
+    rows += running.warnings(edits)
+    return {
+        "changes": [asdict(row) for row in sorted(rows, key=lambda row: (row.module, row.line, row.definition))],
+        "loads": {name: to_json(load) for name, load in loads.items()},
+        "removes": {name: to_json(remove) for name, remove in removes.items()},
+        "unknown": [[module, name] for module, name in sorted(kept | reset) if not _binds(edits.get(module), name)],
+        "requires": {name: sorted(_imports(edit.new) & names) for name, edit in edits.items()},
+    }
+
+
+def _side(given: Mapping[str, Any], kept: frozenset[Any]) -> Side:
+    places = {name: (application, file) for name, (application, file) in given["modules"].items()}
+    return Side(Modules(Path(given["root"]), places), given["versions"], kept)
+
+
+def _unreadable(task: Mapping[str, Any], name: str) -> list[Row]:
+    """A module that can't be parsed: nobody imports it, or it is the release that can't be read."""
+    sides = [task[key] for key in ("old", "new")]
+    contents = [
+        Path(side["root"], side["modules"][name][1]).read_bytes() if name in side["modules"] else None for side in sides
+    ]
+    if contents[0] == contents[1]:
+        return []
+    file = task["new"]["modules"].get(name, task["old"]["modules"].get(name))[1]
+    return [Row(name, "", "source", "RESTART", "its source, or its compiled code, can't be read", file)]
+
+
+def _load(edit: ModuleDiff) -> Load | None:
+    if edit.verdict in ("RESTART", "REFUSE"):
+        return None
+    try:
+        return edit.load()
+    except (ValueError, SyntaxError, TypeError) as error:
+        edit.restart("", "source", str(error), None)
+        return None
+
+
+def _binds(edit: ModuleDiff | None, name: str) -> bool:
+    return edit is not None and (name in edit.new.stored or name in edit.old.stored)
+
+
+def _star_imports(edits: Mapping[str, ModuleDiff]) -> None:
+    """A module that imports all names of one in which names come, go or are bound anew has copies that nobody knows of."""
+    for edit in edits.values():
+        for statement in edit.new.body:
+            origins = imported(statement, edit.new.name, edit.new.package)
+            source = origins.get("*", ("", ""))[0]
+            other = edits.get(source)
+            if other and (other.was or other.replaced or other.rebind or other.added or other.removed):
+                edit.restart("", "import", f"`from {source} import *` has bound what changes there", statement)
+
+
+def _other_imports(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
+    """Names that an import binds which is not one of the module's own statements, or not the only one to bind it.
+
+    They are not bound anew: where what they stand for changes, comes or goes, only a fresh start tells what they become.
+    """
+    for edit in edits.values():
+        for statement in own_imports(edit.new.body):
+            for name, (source, attribute) in imported(statement, edit.new.name, edit.new.package).items():
+                if edit.new.imports.get(name) == (source, attribute) and edit.old.imports.get(name) == (
+                    source,
+                    attribute,
+                ):
+                    continue
+                if any(row.definition == name and row.verdict == "RESTART" for row in edit.rows):
+                    continue
+                if name in edit.added or not _changes(world, edits, source, attribute):
+                    continue
+                what = ".".join(filter(None, (source, attribute)))
+                edit.restart(
+                    name,
+                    "import",
+                    f"an import that may not run, or is not the only one, has bound what {what} was",
+                    statement,
+                )
+
+
+def _changes(world: PlannerContext, edits: Mapping[str, ModuleDiff], source: str, attribute: str) -> bool:
+    """Whether what an import binds is another in the new release, or is only in one of them."""
+    for name in (source, f"{source}.{attribute}"):
+        if (name in world.old.modules) != (name in world.new.modules):
+            return True
+    other = edits.get(source)
+    if other is None:
+        return False
+    return attribute in {*other.was, *other.replaced, *other.rebind, *other.added, *other.removed}
+
+
+def _imports(module: Module) -> set[str]:
+    found = set()
+    for statement in module.body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                source = import_source(node, module.name, module.package)
+                found |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
+    return found - {module.name}
+
+
+def order(requires: Mapping[str, list[str]]) -> list[str]:
+    """Modules after those that they import, as far as these do not import each other."""
+    remaining = {name: set(needed) & requires.keys() for name, needed in requires.items()}
+    ordered: list[str] = []
+    while remaining:
+        sorter = graphlib.TopologicalSorter({name: sorted(needed) for name, needed in sorted(remaining.items())})
+        try:
+            return ordered + list(sorter.static_order())
+        except graphlib.CycleError as error:
+            cycle = error.args[1]
+            remaining[cycle[1]].discard(cycle[0])
+    return ordered
+
+
+def main() -> None:
+    """Answer one task."""
+    warnings.simplefilter("ignore")
+    sys.setrecursionlimit(10_000)
+    json.dump(compare(json.load(sys.stdin)), sys.stdout)

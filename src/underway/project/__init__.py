@@ -1,0 +1,1 @@
+"""The project: what its files say."""

@@ -1,0 +1,1 @@
+"""What builds stand on: uv, interpreters, and the cache."""
