@@ -42,11 +42,13 @@ def shell_scripts() -> list[str]:
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Style and likely mistakes: Python by ruff, shell by ShellCheck."""
+    """Style and likely mistakes: Python by ruff, shell by ShellCheck, plain words and the map of the house by our own."""
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "shellcheck", "--shell=sh", "--external-sources", "--source-path=SCRIPTDIR", *shell_scripts())
     run(session, "shellcheck", ".ci/run")
+    run(session, "python", "scripts/plain_words.py")
+    run(session, "python", "scripts/house.py", "--check", "docs/how-to/develop.md")
 
 
 @nox.session(venv_backend="none")

@@ -1,4 +1,4 @@
-"""The services that are measured, and what is done to a copy of one: prepared, changed by a line, locked anew."""
+"""The services that are measured, and what is done to a copy of one: prepared, changed by a line, locked again."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _STYLE = (
 
 @dataclass(frozen=True)
 class Bar:
-    """One tool: its name, what each round found (nothing where it failed), and what to write beside it."""
+    """One tool: its name, what each round found (nothing where it failed), and what to write next to it."""
 
     label: str
     values: Sequence[float]

@@ -49,7 +49,7 @@ def run(*command: str | Path, cwd: Path, **env: str) -> None:
 
 
 def make_venv(project: Path, python: str = sys.executable) -> Path:
-    """The project in a virtual environment beside it, byte-compiled, by uv; the baseline."""
+    """The project in a virtual environment next to it, byte-compiled, by uv; the baseline."""
     run(
         TOOLS / "uv",
         *("sync", "--quiet", "--locked", "--no-dev", "--no-editable", "--compile-bytecode", "--python", python),

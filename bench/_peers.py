@@ -143,7 +143,7 @@ def release_of(place: Place) -> Path:
 
 
 def archive_of(place: Place) -> Path:
-    """The one archive beside the release. Raises Failed when there is none, or more than one."""
+    """The one archive next to the release. Raises Failed when there is none, or more than one."""
     found = list(release_of(place).parent.glob(f"{place.app.name}-*.tar.*"))
     if len(found) != 1:
         raise Failed(f"{len(found)} archives of {place.app.name} where one was expected")
@@ -212,7 +212,7 @@ def _rebuilt(build: Callable[[Place], Cost]) -> Callable[[Place], Cost]:
 
 ALL = {
     "uv": Tool("uv venv", _uv_build, _uv_rebuild, _uv_server),
-    "uv-anew": Tool("uv venv, made anew", _uv_build, _uv_anew, cold=False),
+    "uv-again": Tool("uv venv, made again", _uv_build, _uv_anew, cold=False),
     "underway": Tool(
         "underway",
         underway,

@@ -1,4 +1,4 @@
-"""What a comparison found, and how it is told: as text, as a picture, as JSON; each aim beside its figure."""
+"""What a comparison found, and how it is told: as text, as a picture, as JSON; each aim next to its figure."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def text(report: Report) -> str:
 
 def aims(report: Report) -> Iterator[str]:
     """Each aim with what was found, and whether it is met."""
-    for base, where in ((BASELINE, "the same environment"), ("uv-anew", "an empty one")):
+    for base, where in ((BASELINE, "the same environment"), ("uv-again", "an empty one")):
         what = f"rebuild without archive at most {REBUILD_AIM} of `uv pip install` into {where}"
         yield _ratio_aim(report, what, REBUILD_AIM, "rebuild", "underway-bare", base)
     what = f"start at most {START_AIM} of the virtual environment"

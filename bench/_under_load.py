@@ -37,7 +37,7 @@ class Found:
     label: str
     ours: bool
     saturation: float = 0.0
-    """Requests a second that wrk got beside the other clients, at best."""
+    """Requests a second that wrk got next to the other clients, at best."""
     turns: list[Turn] = field(default_factory=list)
     failed: str = ""
     """Why there is no more of it."""
@@ -138,7 +138,7 @@ ROWS: dict[str, Callable[[Found], str]] = {
     "other clients: answered": lambda found: str(sum(len(turn.seen.answers) for turn in found.turns)),
     "**failed**": _failed,
     "found closed before a request": lambda found: str(sum(turn.seen.found_closed for turn in found.turns)),
-    "p99 beside upgrades, ms": lambda found: _spread(list(map(p99_beside, found.turns)), 0),
+    "p99 next to upgrades, ms": lambda found: _spread(list(map(p99_beside, found.turns)), 0),
     "p99 around an upgrade, ms": lambda found: _spread(_all(found, p99_in), 0),
     "slowest answer around an upgrade, ms": lambda found: _spread(_all(found, slowest_in), 0),
     "to the first answer of the new, s": lambda found: _spread(_all(found, to_new), 2),

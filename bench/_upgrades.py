@@ -172,7 +172,7 @@ async def _install_release(server: Server, version: str) -> None:
 
 
 async def _hang_up(server: Server, version: str) -> None:
-    """A new worker, forked from the process that stays, imports anew; until the old worker has gone."""
+    """A new worker, forked from the process that stays, imports again; until the old worker has gone."""
     assert server.process is not None
     server.select(version)
     old = server.children()

@@ -1,4 +1,4 @@
-"""The commands of a release, as ratios to `python -I -S -c 0`, beside those of a Mix release where Elixir is installed."""
+"""The commands of a release, as ratios to `python -I -S -c 0`, next to those of a Mix release where Elixir is installed."""
 
 from __future__ import annotations
 

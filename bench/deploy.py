@@ -1,4 +1,4 @@
-"""A release to 8 hosts, whole and after one changed line, beside ssh + tar, rsync, pyinfra and ansible; needs root.
+"""A release to 8 hosts, whole and after one changed line, next to ssh + tar, rsync, pyinfra and ansible; needs root.
 
 The hosts are namespaces with an sshd and a disk in memory each. All ways get the same tree, and the archive where they
 send one; only ours looks at the hosts first, and verifies what has arrived. Bytes are counted at the hosts' cables.
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def two_versions(project: Path) -> Path:
-    """A release directory with 0.1.0 and 0.1.1, between which one line differs, and the archives of both beside it."""
+    """A release directory with 0.1.0 and 0.1.1, between which one line differs, and the archives of both next to it."""
     pyproject, source = project / "pyproject.toml", project / "src/chat/rooms.py"
     pyproject.write_text(pyproject.read_text().replace("\n[tool.underway]\n", STEPS))
     build: list[str | Path] = [TOOLS / "underway", "release", "--quiet", "--overwrite", "--python", sys.executable]
@@ -192,7 +192,7 @@ def cables(net: Network) -> int:
 
 
 def tell(ways: list[Way]) -> None:
-    """Print medians and ratios beside the aims, and draw them."""
+    """Print medians and ratios next to the aims, and draw them."""
     load = f"{os.getloadavg()[0]:.1f}"
     title = f"A release to {HOSTS} hosts ({len(ways[0].full)} rounds, {os.cpu_count()} processors, load {load})"
     print(f"\n{title}")

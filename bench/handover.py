@@ -4,7 +4,7 @@
                              [--markdown FILE]
 
 examples/chat, one worker, goes from 0.1.0 to 0.2.0 and back. Each contender in turn within each round, all at the same rate
-of requests: half of what the slowest of them can do beside the other clients.
+of requests: half of what the slowest of them can do next to the other clients.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AFTER = 1.0
 """Seconds that still belong to an upgrade when it is done."""
 FOOT = (
     f"{PATIENT} connections that pause up to 5 s, 50 new ones a second, {WEBSOCKETS} WebSockets, and wrk at half of what the slowest"
-    " can do beside them; one worker each. The old version gets {given.drain:g} s."
+    " can do next to them; one worker each. The old version gets {given.drain:g} s."
 )
 
 

@@ -295,7 +295,7 @@ def measure(ways: Mapping[str, Way], rounds: int, *, cold: bool = False) -> dict
 
 
 def table(taken: Mapping[str, list[Took]], bases: Mapping[str, str]) -> Iterator[str]:
-    """Lines of Markdown; ``bases`` says what each way is compared with, beside the environment."""
+    """Lines of Markdown; ``bases`` says what each way is compared with, next to the environment."""
     yield "| | wall, ms | cpu, ms | to the venv: wall | cpu | to what it changes: wall | cpu |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for name, values in taken.items():

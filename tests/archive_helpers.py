@@ -160,7 +160,7 @@ def look(root: Path) -> dict[str, tuple[int, str]]:
 
 
 class Jail:
-    """A place to unpack in, beside things that must never change."""
+    """A place to unpack in, next to things that must never change."""
 
     def __init__(self, place: Path) -> None:
         self.place = place

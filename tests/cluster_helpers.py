@@ -71,7 +71,7 @@ CREW = App(
 
 @cache
 def compile_libraries() -> None:
-    """Give the engine its byte code, as a release has it: else each node that is started compiles 300 modules anew."""
+    """Give the engine its byte code, as a release has it: else each node that is started compiles 300 modules again."""
     for distribution in closure(LIBRARIES):
         for top in {file.parts[0] for file in distribution.files or () if file.parts[0].isidentifier()}:
             compileall.compile_dir(str(distribution.locate_file(top)), quiet=2)

@@ -1,4 +1,4 @@
-"""Where attacks are tried: a release of root's that a user runs, in namespaces of its own, with a stranger beside it.
+"""Where attacks are tried: a release of root's that a user runs, in namespaces of its own, with a stranger next to it.
 
 =============  ======================================================================================================
 `OPERATOR`     root: owns the tree, and types the commands
@@ -212,7 +212,7 @@ def environment(variables: dict[str, str]) -> list[str]:
 
 
 def grounds(tmp_path: Path, interpreter: Interpreter, second: App | None = None) -> Iterator[Ground]:
-    """A ground with hello 1 and, unpacked beside it, 2; nothing runs. For a fixture."""
+    """A ground with hello 1 and, unpacked next to it, 2; nothing runs. For a fixture."""
     if os.geteuid() != 0 or shutil.which("nsenter") is None or shutil.which("setpriv") is None:
         pytest.skip("takes root and namespaces")
     node = make_node(tmp_path / "release/hello", interpreter, [recorder("one")])

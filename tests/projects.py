@@ -125,7 +125,7 @@ def started(
 
 
 def node_of(keeper: subprocess.Popen[str]) -> int:
-    """The pid of the node whose keeper this process is; one that has ended may still be waited for, beside it."""
+    """The pid of the node whose keeper this process is; one that has ended may still be waited for, next to it."""
     deadline = time.monotonic() + TIMEOUT
     while len(pids := living_children(keeper.pid)) != 1:
         assert keeper.poll() is None, "the keeper has ended"

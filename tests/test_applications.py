@@ -138,7 +138,7 @@ FILES = (
 
 
 def test_what_starts_is_preloaded_whole(site: Path) -> None:
-    """All modules of an application, parents first; not __main__, tests, libraries, or files in what is no package."""
+    """All modules of an application, parents first; not __main__, tests, libraries, or files in what is not a package."""
     write_dist_info(site, "chat", dict.fromkeys(FILES, ""))
     chat = read_applications(site, ENVIRONMENT)["chat"]
 

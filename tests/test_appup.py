@@ -73,12 +73,12 @@ def test_a_version_is_itself_and_a_pattern_matches_all_of_one(version: str, foun
         (3, "appup is an Appup, not 3"),
         (a.Appup(3), "version is a string, not 3"),  # type: ignore[arg-type]
         (a.Appup("1", up={3: []}), "up: 3 is neither a version nor a pattern"),  # type: ignore[dict-item]
-        (a.Appup("1", up={"0": ["x"]}), "up 0: 'x' is no instruction"),  # type: ignore[list-item]
+        (a.Appup("1", up={"0": ["x"]}), "up 0: 'x' is not an instruction"),  # type: ignore[list-item]
         (a.Appup("1", up={"0": [a.Update(3)]}), "module is a string, not 3"),  # type: ignore[arg-type]
         (a.Appup("1", up={"0": [a.Update("m", "hard")]}), "a change is soft, supervisor or Advanced"),  # type: ignore[arg-type]
         (a.Appup("1", up={"0": [a.Update("m", a.Advanced(object()))]}), "<class 'object'> is not plain"),
         (a.Appup("1", down={"0": [a.LoadModule("m", pre="x")]}), "pre is one of soft, brutal"),  # type: ignore[arg-type]
-        (a.Appup("1", up={"0": [a.Suspend((("m", -1),))]}), "-1 is no time to wait"),
+        (a.Appup("1", up={"0": [a.Suspend((("m", -1),))]}), "-1 is not a time to wait"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -132,7 +132,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_relup_does_what_the_appup_says(project: Path) -> None:
-    """What no rule proves safe is decided by the application: kept one way, made anew the other; its own update is taken."""
+    """What no rule proves safe is decided by the application: kept one way, made again the other; its own update is taken."""
     places = project / "build/release/hello/releases"
     done = underway(
         "relup", "--target", places / "0.2.0", "--fromto", places / "0.1.0", "--json", "--dry-run", cwd=project

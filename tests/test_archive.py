@@ -267,7 +267,7 @@ def test_an_unwritable_place_is_a_clear_error(hello: Path, tmp_path: Path) -> No
 
 
 def test_a_full_disk_leaves_nothing(hello: Path, tmp_path: Path) -> None:
-    """A write that fails in the middle leaves neither the tree nor what was beside it."""
+    """A write that fails in the middle leaves neither the tree nor what was next to it."""
     jail = Jail(tmp_path / "jail")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))

@@ -60,7 +60,7 @@ class Refuser(Jail):
 
 @pytest.fixture
 def jail(tmp_path: Path) -> Refuser:
-    """A place to unpack in, beside things that must never change."""
+    """A place to unpack in, next to things that must never change."""
     return Refuser(tmp_path / "jail")
 
 
@@ -84,7 +84,7 @@ def test_what_is_forged_here_would_be_taken_without_the_attack(tmp_path: Path) -
     assert look(tmp_path / "out") == look(tmp_path / "hello")
 
 
-# What is no file and no link.
+# What is not a file and no link.
 
 
 def test_a_hard_link_is_refused(jail: Refuser) -> None:

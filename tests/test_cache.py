@@ -141,7 +141,7 @@ def test_the_bytes_are_read_where_that_is_asked_for(kept: Cache) -> None:
 
 
 def test_a_copy_is_held_against_its_digest(kept: Cache, tmp_path: Path) -> None:
-    """Bytes that nobody sees have changed are not copied into a release; the entry is made anew the next time."""
+    """Bytes that nobody sees have changed are not copied into a release; the entry is made again the next time."""
     entry = kept.make("kind", "key", fill)
     status = (entry.tree / "run").stat()
     (entry.tree / "run").write_text("#!/bin/xx\n"[:10])
@@ -156,7 +156,7 @@ def test_a_copy_is_held_against_its_digest(kept: Cache, tmp_path: Path) -> None:
 
 
 def test_where_there_is_no_room_it_is_made_for_one_build(kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
-    """What can't be written to the cache is made beside the release, with a word in the log, and found by that build."""
+    """What can't be written to the cache is made next to the release, with a word in the log, and found by that build."""
 
     def full(tree: Path) -> Mapping[str, Any]:
         if tree.is_relative_to(kept.root):
@@ -274,7 +274,7 @@ def at_once(do: Callable[[int], object], rounds: int, workers: int = 4) -> None:
 
 
 def test_many_may_make_the_same_directory(tmp_path: Path) -> None:
-    """Who puts files beside another's meets no directory that was made meanwhile; only a file is in the way."""
+    """Who puts files next to another's meets no directory that was made meanwhile; only a file is in the way."""
     at_once(lambda number: make_directory(tmp_path / f"{number}/of/several"), 200)
     assert len(list(tmp_path.glob("*/of/several"))) == 200
 
@@ -287,7 +287,7 @@ def test_many_may_make_the_same_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("copies", [False, True])
 def test_many_may_place_the_same_files(kept: Cache, tmp_path: Path, copies: bool) -> None:
-    """Each finds a file or a link there, takes its place in one act, and leaves nothing beside it."""
+    """Each finds a file or a link there, takes its place in one act, and leaves nothing next to it."""
 
     def linked(tree: Path) -> Mapping[str, Any]:
         (tree / "link").symlink_to("run")
@@ -524,7 +524,7 @@ def test_a_damaged_application_is_installed_again(kept: Cache, tmp_path: Path, p
 def test_what_builds_a_project_is_kept_for_a_day(
     kept: Cache, tmp_path: Path, python: Interpreter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is installed once, whatever changes in the project, and anew the next day."""
+    """It is installed once, whatever changes in the project, and again the next day."""
     root = write_project(tmp_path / "p", files={"pyproject.toml": PLAIN}, lock=False)
     (root / "pylock.toml").write_text('lock-version = "1.0"\ncreated-by = "t"\npackages = []\n')
 

@@ -16,7 +16,7 @@ from underway_runtime.release.errors import ConfigError
 
 
 def deployed(root: Path, *hosts: str, role: str = "worker") -> Path:
-    """A host's directory with a certificate, and its authority beside it."""
+    """A host's directory with a certificate, and its authority next to it."""
     place, authority = root / "host", root / "authority"
     certificates.make_authority(authority, "hello")
     leaf = certificates.sign(authority, certificates.request(place, hosts[0]), hosts=hosts, role=role)
@@ -97,7 +97,7 @@ def test_a_request_that_does_not_hold_is_refused(
 
 
 def test_half_an_authority_is_not_made_whole(tmp_path: Path) -> None:
-    """A new key beside the old certificate would cut off every host."""
+    """A new key next to the old certificate would cut off every host."""
     certificates.make_authority(tmp_path, "hello")
     (tmp_path / "ca.key").unlink()
 

@@ -64,7 +64,7 @@ def test_what_a_module_needs_is_bundled_with_all_that_it_needs_in_turn(release: 
 
 
 def test_a_runpath_becomes_an_rpath(release: Release, here: Path) -> None:
-    """What is beside the module is still found there, what is not, in the interpreter's lib; RECORD tells the truth."""
+    """What is next to the module is still found there, what is not, in the interpreter's lib; RECORD tells the truth."""
     beside = library(home(release) / "app/libbeside.so.1")
     module = library(home(release) / "app/module.so", beside, library(here / "libfar.so.1"), runpath="$ORIGIN")
     record(home(release))

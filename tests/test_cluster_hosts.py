@@ -43,7 +43,7 @@ def test_a_host_is_a_name_with_its_node_and_tags(word: str, host: Host | None) -
 
 @pytest.mark.parametrize("word", ["-oProxyCommand=reboot", "--help", "x@-Fevil", "-", "a:-x"])
 def test_no_word_becomes_an_option_of_ssh(word: str) -> None:
-    """What begins with a dash is no host, no node and no tag; the original handed it to ssh."""
+    """What begins with a dash is not a host, no node and no tag; the original handed it to ssh."""
     with pytest.raises(UsageError, match="is no "):
         inventory.from_words([word])
 
@@ -91,11 +91,11 @@ def test_a_table_says_hosts_roles_and_limits() -> None:
         ([], "it is a table"),
         ({"host": "alpha"}, "it has no 'host'"),
         ({"hosts": "alpha"}, "its hosts is 'alpha'"),
-        ({"hosts": ["-x"]}, "is no name of a host"),
+        ({"hosts": ["-x"]}, "is not a name of a host"),
         ({"hosts": [{"host": "a", "roles": "x"}]}, "has 'roles'"),
         ({"hosts": [{"host": "a", "role": "boss"}]}, "its role is 'boss'"),
-        ({"hosts": [{"host": "a", "user": "-l"}]}, "is no user"),
-        ({"hosts": [{"host": "a", "port": "22"}]}, "is no port"),
+        ({"hosts": [{"host": "a", "user": "-l"}]}, "is not a user"),
+        ({"hosts": [{"host": "a", "port": "22"}]}, "is not a port"),
         ({"hosts": [{"host": "a", "tags": "x"}]}, "its tags are"),
         ({"hosts": [{"host": "a", "role": "master"}, {"host": "b", "role": "master"}]}, "a and b are masters"),
         ({"hosts": ["a", "a"]}, "worker@a is there 2 times"),

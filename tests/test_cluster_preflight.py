@@ -83,7 +83,7 @@ def test_a_clock_is_off_by_what_no_delay_explains(before: float, after: float, s
     "said", ["", SAID.removesuffix("end .\n"), SAID.replace("clock 1000", "clock soon"), "Welcome!\n"]
 )
 def test_an_answer_that_is_none_is_refused(said: str) -> None:
-    """One that was cut off, or of something that is no POSIX shell."""
+    """One that was cut off, or of something that is not a POSIX shell."""
     with pytest.raises(ValueError, match="can't be understood"):
         preflight.read(said, 0, 0)
 

@@ -30,7 +30,7 @@ NOWHERE = Facts("/srv/hello", "Linux", "x86_64", 0, "", "", TOOLS, True, None, N
 
 @dataclass
 class Deployer:
-    """A release with what lies beside it, and a host: a directory of this machine."""
+    """A release with what lies next to it, and a host: a directory of this machine."""
 
     place: Path
     manifest: Manifest
@@ -264,13 +264,13 @@ def parcel(deployer: Deployer, facts: Facts) -> Parcel:
 
 
 def test_a_host_with_signers_gets_what_is_signed(deployer: Deployer) -> None:
-    """The archive as it was signed, never packed anew; a delta only where that is signed, and smaller."""
+    """The archive as it was signed, never packed again; a delta only where that is signed, and smaller."""
     wants = replace(NOWHERE, signers="/etc/underway/allowed_signers")
     older = make_tree(deployer.place / "built/hello-0.9", "0.9", {"lib/hello-1.0/x": File(b"x")})
     has = replace(wants, releases={"0.9": older.release_id}, tools=frozenset())
     problem = Store(deployer.place / "built/hello", deployer.manifest, Path()).problem
     for facts in (wants, has):
-        assert "is beside" in str(problem(facts))
+        assert "is next to" in str(problem(facts))
         assert "build with --sign-key" in str(problem(facts))
 
     text = deployer.sign()
@@ -311,7 +311,7 @@ def test_other_hosts_get_a_signature_too_where_there_is_one(deployer: Deployer) 
 
 
 def test_the_next_version_comes_with_its_signature_too(deployer: Deployer) -> None:
-    """Beside the archive, under its name, for the release that is there to verify; and an older one only where that is meant."""
+    """Next to the archive, under its name, for the release that is there to verify; and an older one only where that is meant."""
     there = deployer.place / "host/srv/hello"
     (there / "bin").mkdir(parents=True)
     program = there / "bin/hello"

@@ -161,7 +161,7 @@ def test_a_runtime_configuration_that_states_it_stops_the_boot(monkeypatch: pyte
 
 
 def test_the_command_finds_its_release_through_links(release: Release, tmp_path: Path) -> None:
-    """bin/cluster hands over to bin/NAME beside it, wherever it was called from."""
+    """bin/cluster hands over to bin/NAME next to it, wherever it was called from."""
     step(release)
     command = release.path / "bin/wc"
     command.write_text('#!/bin/sh\nprintf "%s|" "$0" "$@"\n')

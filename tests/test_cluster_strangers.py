@@ -113,7 +113,7 @@ FIRST: dict[str, Callable[[Path], bytes]] = {
 
 
 def test_on_the_loopback_nothing_of_who_has_no_cookie_is_opened(make: MakeNode, tmp_path: Path) -> None:
-    """Another user of the host can connect, and is no member: what he sends is not unpickled, and the master goes on."""
+    """Another user of the host can connect, and is not a member: what he sends is not unpickled, and the master goes on."""
     nodes = Nodes(make)
     master = nodes.start(plain(nodes, "master", "master"), COOKIE).ready()
 

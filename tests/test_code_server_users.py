@@ -208,7 +208,7 @@ def test_pth_files_are_processed(make: Make) -> None:
 
 
 def test_new_files_are_seen_after_invalidation(make: Make) -> None:
-    """importlib.invalidate_caches makes every directory be looked at anew, those of several applications too."""
+    """importlib.invalidate_caches makes every directory be looked at again, those of several applications too."""
     release = make(
         Distribution("a", files={"pkg/__init__.py": "", "own/__init__.py": "", "own/new.py.away": ""}),
         Distribution("b", files={"pkg/b.py": "", "pkg/new.py.away": ""}),

@@ -49,7 +49,7 @@ def test_our_commands_say_their_revision(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["archive", "delta"])
 def test_an_old_command_is_brought_up_to_date(host: Host, kind: str) -> None:
-    """Whether the version comes as an archive or as a delta; it can be executed, and nothing is left beside it."""
+    """Whether the version comes as an archive or as a delta; it can be executed, and nothing is left next to it."""
     new = command(2)
     getattr(host, kind)("1.1", release("1.1", hello=new))
 

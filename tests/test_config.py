@@ -51,7 +51,7 @@ def as_elixir(left: list[tuple[str, Any]], right: list[tuple[str, Any]]) -> list
 
 
 def keywords(value: Any) -> Any:
-    """A mapping as a keyword list: a tuple of pairs, so that it is no list."""
+    """A mapping as a keyword list: a tuple of pairs, so that it is not a list."""
     return tuple((k, keywords(v)) for k, v in value.items()) if isinstance(value, dict) else value
 
 

@@ -215,16 +215,16 @@ HELLO = frames.encode({"underway": 1, "pid": 1, "boot": "b", "nonce": "n"})
 @pytest.mark.parametrize(
     ("says", "problem"),
     [
-        (HELLO + frames.encode({"proof": "0" * 64}), "what listens for hello does not have its cookie"),
+        (HELLO + frames.encode({"proof": "0" * 64}), "the process on hello's control socket does not have its cookie"),
         (frames.encode({"underway": 2}), "runs another version of underway"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what listens for hello is no node of it"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the process on hello's control socket is not one of its nodes"),
         (b"\x40\x00\x00\x00", "a frame of 1073741824 bytes is announced"),
         (HELLO[:10], "hello is gone"),
         (HELLO, "hello is gone"),
     ],
 )
 def test_a_command_gives_its_code_to_no_other(says: bytes, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What does not have the cookie, or is no node, gets neither code nor cookie, and the command says what it met."""
+    """What does not have the cookie, or is not a node, gets neither code nor cookie, and the command says what it met."""
     with impostor(says) as (environ, heard):
         status = commands.main(["rpc", "'s3cret'"], environ)
 

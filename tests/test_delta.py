@@ -82,7 +82,7 @@ class Refuser(Jail):
 
 @pytest.fixture
 def jail(tmp_path: Path) -> Refuser:
-    """A place to unpack in, beside things that must never change."""
+    """A place to unpack in, next to things that must never change."""
     return Refuser(tmp_path / "jail")
 
 
@@ -405,7 +405,7 @@ def test_a_truncated_delta_is_refused(pair: Pair, jail: Refuser, every: int) -> 
 
 
 def test_an_archive_is_no_delta(pair: Pair, jail: Refuser) -> None:
-    """And a delta is no archive."""
+    """And a delta is not an archive."""
     jail.refuses(packed(tar_of(NEW)), pair.old, "it is not a delta that underway made")
     with pytest.raises(ArchiveRefused, match="it is neither"):
         archive.check(pair.file)

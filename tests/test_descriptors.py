@@ -259,7 +259,7 @@ def test_a_lock_file_that_is_gone_is_there_again(node: Node, how: str) -> None:
 
 
 def test_what_is_in_the_place_of_the_lock_is_told(node: Node) -> None:
-    """A FIFO or a directory is no lock, and nobody waits there."""
+    """A FIFO or a directory is not a lock, and nobody waits there."""
     (node.var / "run").mkdir(parents=True)
     place = Path(node.var / "run/lock")
     os.mkfifo(place)

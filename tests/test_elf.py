@@ -146,7 +146,7 @@ def test_a_process_finds_more_than_a_library_by_itself(python: Path, patched: Pa
 
 
 def test_what_the_loader_cannot_load_is_told(python: Path, tmp_path: Path) -> None:
-    """resolve_in says what the loader says of a file that is no library."""
+    """resolve_in says what the loader says of a file that is not a library."""
     text = tmp_path / "text.so"
     text.write_text("no library")
 

@@ -49,7 +49,7 @@ def test_what_is_wrong_with_a_gate_is_told(table: Any, problem: str) -> None:
 
 
 def test_gates_are_read_as_they_were_written(tmp_path: Path) -> None:
-    """No file is no gates, and a file that was tampered with is refused."""
+    """No file is not a gates, and a file that was tampered with is refused."""
     assert read(tmp_path / "gates.json") == ()
     table = {"command": ["true"], "timeout": 1}
     (tmp_path / "gates.json").write_text(json.dumps([table]))

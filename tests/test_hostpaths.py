@@ -49,7 +49,7 @@ def refused(release: Release, *files: str) -> str:
     ],
 )
 def test_the_place_of_the_build_is_named_nowhere(release: Release, file: str) -> None:
-    """Nor the stage beside it: in scripts, compiled modules, anybody's files."""
+    """Nor the stage next to it: in scripts, compiled modules, anybody's files."""
     content = f"#!{release.path.parent}/stage/bin/python\n"
     text = b"\xe3" + bytes([len(content)]) + content.encode() if file.endswith(".pyc") else content
 

@@ -229,7 +229,7 @@ def test_of_two_installs_at_once_the_second_is_told_of_the_first(make: MakeNode,
         first = node.spawn("install", "2")
         eventually(lambda: "installing" in run(node, "status"), "it waits")
 
-        assert f" (pid {first.pid}) is at it, for " in run(node, "install", other, status=75)
+        assert f" (pid {first.pid}) has been running for " in run(node, "install", other, status=75)
         run(node, "rpc", GO_ON)
         assert finish(first)[0] == 0
         assert status(node)["version"] == "2"

@@ -217,7 +217,7 @@ def test_a_provider_of_the_version_that_comes_sees_that_version(make: MakeNode) 
 
 
 def test_connections_stay(make: MakeNode) -> None:
-    """Clients of a web application beside it notice nothing."""
+    """Clients of a web application next to it notice nothing."""
     node = make(asgi(), told("one"), libraries=["uvicorn"])
     node.configure(one={"a": 1})
     add_sealed(node, "2", one={"a": 2})

@@ -81,7 +81,7 @@ def test_of_two_installs_at_once_the_second_is_told_of_the_first(make: MakeNode,
     first = node.spawn("install", "2")
     eventually(lambda: len(children(keeper)) == 2, "a successor")
 
-    assert f" (pid {first.pid}) is at it, for " in install(node, other, status=75)
+    assert f" (pid {first.pid}) has been running for " in install(node, other, status=75)
     (tmp_path / "go").touch()
 
     assert finish(first)[0] == 0

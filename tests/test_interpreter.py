@@ -458,7 +458,7 @@ def small(shared: Path) -> Path:
 
 
 def make_managed(source: Interpreter, root: Path) -> None:
-    """Leave a copy with little more than what it takes to describe it, and put what an installer puts beside it."""
+    """Leave a copy with little more than what it takes to describe it, and put what an installer puts next to it."""
     stdlib, dynload = root / "lib" / source.stdlib.name, root / "lib" / source.stdlib.name / "lib-dynload"
     python = root / "bin" / f"python{source.minor}"
     few = set(run([python, "-BIc", FEW, str(Path(packaging.__file__).parents[1]), *NEEDED.split()]).splitlines())
@@ -487,7 +487,7 @@ def managed(small: Path, tmp_path: Path) -> Interpreter:
 
 
 def test_a_managed_build_of_uv_s_is_copied(managed: Interpreter, tmp_path: Path) -> None:
-    """What its installer put beside it stays behind, and the prefix of its build is not told."""
+    """What its installer put next to it stays behind, and the prefix of its build is not told."""
     release = release_of(managed, tmp_path / "release")
     assert copy_interpreter(release)
     shutil.rmtree(managed.base_prefix)

@@ -114,7 +114,7 @@ def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_asking_an_interpreter_writes_nothing(tmp_path: Path, running: Interpreter) -> None:
-    """Not even pycs beside a module that it imports."""
+    """Not even pycs next to a module that it imports."""
     import packaging
 
     here = Path(packaging.__file__).parent

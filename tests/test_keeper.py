@@ -261,7 +261,7 @@ def test_a_crash_is_the_end_without_a_heart(make: MakeNode) -> None:
     assert not (node.var / "run/pid").exists()
 
 
-@pytest.mark.parametrize(("path", "said"), [("/crash", "is started again in 0.3 s"), ("/restart", "is started anew")])
+@pytest.mark.parametrize(("path", "said"), [("/crash", "is started again in 0.3 s"), ("/restart", "is started again")])
 def test_connections_wait_while_there_is_no_node(make: MakeNode, count: Count, path: str, said: str) -> None:
     """None is refused: a client that goes on through crashes and restarts is served by other nodes of the same keeper."""
     port = free_port()
@@ -447,7 +447,7 @@ def test_a_node_may_ask_for_another(make: MakeNode, tmp_path: Path) -> None:
 
     assert first != second
     status, _, err = terminate(process)
-    assert (status, err) == (0, "hello is started anew\n")
+    assert (status, err) == (0, "hello is started again\n")
 
 
 def test_a_start_in_the_foreground_leaves_the_output_alone(make: MakeNode) -> None:

@@ -151,7 +151,7 @@ def fill(disk: Path) -> None:
 
 @pytest.mark.needs_tool("mount", "mount")
 def test_a_service_lives_on_when_the_disk_is_full(make: MakeNode, tmp_path: Path) -> None:
-    """It goes on while its log can't be written, boots again after a crash, and starts anew, all with no room at all."""
+    """It goes on while its log can't be written, boots again after a crash, and starts again, all with no room at all."""
     node = make(recorder("one", start="print('x' * 50_000, flush=True)"))
     (node.version / "heart").write_text('{"restarts": 5, "delay": 0.01}')
     with small_disk(tmp_path / "disk", "size=128k") as disk:

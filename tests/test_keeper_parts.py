@@ -24,7 +24,7 @@ def test_pauses_double_up_to_the_limit() -> None:
 
 
 def test_what_was_long_ago_is_forgotten() -> None:
-    """A node that has run well for a while begins anew."""
+    """A node that has run well for a while begins again."""
     heart = RestartPolicy(2, 60, 1)
 
     assert [heart.pause(now) for now in (0, 1, 100, 101, 102)] == [1, 2, 1, 2, None]

@@ -449,7 +449,7 @@ def test_an_env_sh_that_fails_is_told(release: Release, ends: str) -> None:
 
 
 def test_an_env_sh_may_end_the_command(release: Release) -> None:
-    """Status 0 is no failure."""
+    """Status 0 is not a failure."""
     (release.version / "env.sh").write_text("exit 0\n")
 
     done = release.run("node", "start")

@@ -174,13 +174,13 @@ def test_what_is_gone_from_the_tree_is_gone(place: tuple[ReleaseDirectory, VarDi
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99, 0.999])
 def test_a_truncated_ledger_is_an_error(place: tuple[ReleaseDirectory, VarDirectory], share: float) -> None:
-    """OTP silently forgets the other releases; here it is an error that says what makes it anew."""
+    """OTP silently forgets the other releases; here it is an error that says what makes it again."""
     directory, var = place
     ledger.write(var, ledger.read(directory, var))
     data = var.ledger.read_bytes().rstrip()
     var.ledger.write_bytes(data[: int(len(data) * share)])
 
-    with pytest.raises(DamagedRelease, match=r"RELEASES can't be read: .*`create-releases` makes it anew"):
+    with pytest.raises(DamagedRelease, match=r"RELEASES can't be read: .*`create-releases` makes it again"):
         ledger.read(directory, var)
 
 
@@ -204,7 +204,7 @@ def test_a_ledger_that_is_none_is_an_error(place: tuple[ReleaseDirectory, VarDir
     directory, var = place
     var.ledger.write_text(text)
 
-    with pytest.raises(DamagedRelease, match="makes it anew"):
+    with pytest.raises(DamagedRelease, match="makes it again"):
         ledger.read(directory, var)
 
 

@@ -171,7 +171,7 @@ def test_what_goes_into_the_prefix_is_below_the_version(release: Release) -> Non
 
 
 def test_a_script_runs_where_the_release_is_moved_to(release: Release, python: Interpreter, tmp_path: Path) -> None:
-    """A wheel's script starts the interpreter beside it, whatever the path."""
+    """A wheel's script starts the interpreter next to it, whatever the path."""
     moved = shutil.copytree(release.version_path, tmp_path / "moved to")
     (moved / "bin/python").symlink_to(python.executable)
     done = subprocess.run(
@@ -401,7 +401,7 @@ def nested(code: CodeType) -> Iterator[CodeType]:
 
 
 def test_every_module_is_compiled_and_never_checked(release: Release) -> None:
-    """Each module that compiles has an unchecked, hash-based pyc beside it; what doesn't is passed over."""
+    """Each module that compiles has an unchecked, hash-based pyc next to it; what doesn't is passed over."""
     template = lib(release, "locked") / "locked/templates/module.py"
     for source in (release.path / "lib").rglob("*.py"):
         pyc = Path(importlib.util.cache_from_source(str(source)))

@@ -178,7 +178,7 @@ def test_under_systemd_the_journal_is_named(node: Node) -> None:
 
 
 def test_the_words_for_a_journal_are_true() -> None:
-    """What the docstring shows: services of the system and of a user, and what is no service."""
+    """What the docstring shows: services of the system and of a user, and what is not a service."""
     assert doctest.testmod(log_files).failed == 0
 
 

@@ -1,4 +1,4 @@
-"""A loop that never returns can be begun anew, without anyone who waits for it noticing."""
+"""A loop that never returns can be begun again, without anyone who waits for it noticing."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_who_cancels_the_task_cancels_the_loop() -> None:
 
 
 def test_a_loop_that_raises_or_cancels_itself_ends() -> None:
-    """It is begun anew for new code, and for nothing else."""
+    """It is begun again for new code, and for nothing else."""
 
     async def check() -> None:
         async def fail() -> None:

@@ -78,9 +78,9 @@ def test_a_version_that_would_outgrow_the_limit_is_refused(make: MakeNode) -> No
         document = json.loads(refused.stdout)
         assert (refused.returncode, document["outcome"]) == (6, "refused"), refused.stderr
         [reason] = document["reasons"]
-        assert reason.startswith("memory does not do for two nodes: the limit leaves ")
+        assert reason.startswith("not enough memory for two nodes: the limit leaves ")
         assert document["memory"]["available"] < document["memory"]["needs"]
         noted = json.loads(node.run("check", "3", "--json").stdout)
         assert (noted["outcome"], noted["reasons"]) == ("handover", [])
-        assert any(note.startswith("memory may not do for two nodes: ") for note in noted["notes"])
+        assert any(note.startswith("there may not be enough memory for two nodes: ") for note in noted["notes"])
         assert terminate(keeper)[0] == 0

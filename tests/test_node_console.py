@@ -192,7 +192,7 @@ def test_eval_touches_no_running_node(make: MakeNode) -> None:
 
 
 def test_eval_is_one_process_and_its_end_is_the_end(make: MakeNode) -> None:
-    """With a provider and a heart, too: no interpreter before it, none beside it, and none after it."""
+    """With a provider and a heart, too: no interpreter before it, none next to it, and none after it."""
     node = make(recorder("one"))
     (node.version / "runtime.py").write_text("import os\nprint(os.getpid(), flush=True)\n")
     providers = [["underway_runtime.providers:PythonFile", {"path": "runtime.py"}]]

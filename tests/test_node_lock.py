@@ -361,7 +361,7 @@ def test_a_file_that_is_no_socket_is_respected(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("precious")
 
-    with pytest.raises(BootError, match="is no socket; remove it, or choose another path"):
+    with pytest.raises(BootError, match="is not a socket; remove it, or choose another path"):
         bind([f"unix://{path}"])
 
     assert path.read_text() == "precious"

@@ -66,7 +66,7 @@ FUNCTIONS = [
         {"m:f": "RESTART body"},
     ),
     (
-        "an annotation beside a default that holds something",
+        "an annotation next to a default that holds something",
         "def f(a: int, seen={}): return a",
         "def f(a: str, seen={}): return a",
         {"m:f": "RESTART annotation"},
@@ -127,7 +127,7 @@ CLASSES = [
     ("a method added", "class A: pass", "class A:\n    def f(self): return 2", {"m:A.f": "HOT added"}),
     ("a method removed", "class A:\n    def f(self): return 1", "class A: pass", {"m:A.f": "HOT removed"}),
     ("an attribute", "class A:\n    x = 1", "class A:\n    x = 2", {"m:A.x": "HOT value"}),
-    ("an attribute that is no value", "class A:\n    x = g()", "class A:\n    x = h()", {"m:A.x": "RESTART value"}),
+    ("an attribute that is not a value", "class A:\n    x = g()", "class A:\n    x = h()", {"m:A.x": "RESTART value"}),
     ("bases", "class A: pass", "class A(Exception): pass", {"m:A": "RESTART bases"}),
     (
         "slots",
@@ -471,7 +471,7 @@ def test_a_fragment_runs_what_is_new_and_no_more(tmp_path: Path) -> None:
 
 
 def test_who_imported_a_constant_is_bound_anew(tmp_path: Path) -> None:
-    """Also through a module that passes it on; and what was computed from it there is computed anew."""
+    """Also through a module that passes it on; and what was computed from it there is computed again."""
     old = {"p": "from .a import X", "p.a": "X = 1", "p.b": "from p import X\nY = X + 1\nfrom . import a\nZ = a.X"}
     answer = compare(tmp_path, old, {**old, "p.a": "X = 2"})
 
@@ -505,7 +505,7 @@ def test_modules_come_and_go(tmp_path: Path) -> None:
 
 
 def test_a_new_module_that_computes_with_what_changes_takes_a_restart(tmp_path: Path) -> None:
-    """It would be imported before the swap, while the old value is in place; a plain import of the name is bound anew."""
+    """It would be imported before the swap, while the old value is in place; a plain import of the name is bound again."""
     computing = {"m": "X = 2\nimport n", "n": "import m, q\nY = q.Q(m.X)"}
     importing = {"m": "X = 2\nimport n", "n": "from m import X"}
 
@@ -514,7 +514,7 @@ def test_a_new_module_that_computes_with_what_changes_takes_a_restart(tmp_path: 
 
 
 def test_the_appup_decides_what_the_rules_do_not(tmp_path: Path) -> None:
-    """An object with an identity is kept or made anew by its say-so; a pinned module is never changed in place."""
+    """An object with an identity is kept or made again by its say-so; a pinned module is never changed in place."""
     old, new = {"m": "import q\nX = q.Q(1)"}, {"m": "import q\nX = q.Q(2)"}
 
     assert verdicts(compare(tmp_path, old, new, kept=[["m", "X"]])) == {"m:X": "HOT value"}
@@ -696,7 +696,7 @@ LOOPS = [
 
 @pytest.mark.parametrize(("source", "told"), LOOPS)
 def test_loops_that_change_and_never_end_are_told_beforehand(tmp_path: Path, source: str, *, told: bool) -> None:
-    """But those that `looping` begins anew; and not those that stay as they are."""
+    """But those that `looping` begins again; and not those that stay as they are."""
     answer = compare(tmp_path, {"m": source.format(1)}, {"m": source.format(2)})
     same = compare(tmp_path / "same", {"m": source.format(1)}, {"m": source.format(1)})
 
@@ -707,7 +707,7 @@ def test_loops_that_change_and_never_end_are_told_beforehand(tmp_path: Path, sou
 
 VERSION = "try:\n    from p.v import VERSION\nexcept ImportError:\n    VERSION = '0+unknown'\n"
 IMPORTS: list[tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = [
-    ("tried, and bound anew", {"p.v": "VERSION = '1'\n", "p.m": VERSION}, {"p.v": "VERSION = '2'\n", "p.m": VERSION},
+    ("tried, and bound again", {"p.v": "VERSION = '1'\n", "p.m": VERSION}, {"p.v": "VERSION = '2'\n", "p.m": VERSION},
      {"p.v:VERSION": "HOT value", "p.m:VERSION": "HOT import"}),
     ("tried, and what is made of it", {"p.v": "VERSION = '1'\n", "p.m": VERSION + "NAME = f'a {VERSION}'\n"},
      {"p.v": "VERSION = '2'\n", "p.m": VERSION + "NAME = f'a {VERSION}'\n"},
@@ -738,7 +738,7 @@ IMPORTS: list[tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = [
 def test_imports_that_may_not_run_are_looked_at(
     tmp_path: Path, old: dict[str, str], new: dict[str, str], expected: dict[str, str]
 ) -> None:
-    """One that is tried and goes well in both releases is bound anew; all others are RESTART where what they bind changes."""
+    """One that is tried and goes well in both releases is bound again; all others are RESTART where what they bind changes."""
     answer = compare(tmp_path, {"p": "", **old}, {"p": "", **new})
 
     assert verdicts(answer) == expected

@@ -209,7 +209,7 @@ def test_the_version_may_come_from_an_application(tmp_path: Path) -> None:
     ids=["missing", "not TOML", "no project", "not a table"],
 )
 def test_a_project_that_is_none_is_refused(tmp_path: Path, text: str | None, part: str) -> None:
-    """What is no project gets one sentence that says so."""
+    """What is not a project gets one sentence that says so."""
     if text is not None:
         (tmp_path / "pyproject.toml").write_text(text)
     with pytest.raises(ProjectError) as refused:

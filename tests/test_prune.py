@@ -39,7 +39,7 @@ def run(host: Host, *arguments: str, status: int = 0) -> str:
     ],
 )
 def test_the_last_few_stay(host: Host, keep: int, left: list[str]) -> None:
-    """Beside what boots and runs, and what rollback goes to; each that stays is whole."""
+    """Next to what boots and runs, and what rollback goes to; each that stays is whole."""
     outcome = prune(host.handler, keep)
 
     assert list(host.states) == left

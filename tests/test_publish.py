@@ -92,7 +92,7 @@ def test_builds_beside_each_other_do_not_take_the_directory_away_that_they_are_i
 
 
 def test_the_leftovers_of_a_killed_build_are_cleared(tmp_path: Path) -> None:
-    """What a build that died left beside the target is gone after the next one."""
+    """What a build that died left next to the target is gone after the next one."""
     tree(tmp_path / ".chat.partial/chat", "0")
 
     with workspace(tmp_path / "chat") as place:

@@ -65,7 +65,7 @@ def test_a_deploy_for_people(host: Host) -> None:
     host.runs = "1.0"
     assert "1.1  old, rolled back to 1.0, since" in run(host, "releases")
     assert run(host, "remove", "1.1") == "1.1 is removed, with lib/hello-1.1, releases/hello-1.1.rel, releases/1.1\n"
-    assert run(host, "create-releases") == "the ledger is made anew: 1.0; 1.0 boots\n"
+    assert run(host, "create-releases") == "the ledger is made again: 1.0; 1.0 boots\n"
 
 
 def test_a_deploy_for_machines(host: Host) -> None:
@@ -117,7 +117,7 @@ def test_while_one_is_at_it_the_others_end_with_75(host: Host, command: list[str
     with host.var.transaction.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
 
-        assert "is at it; try again when that is done" in run(host, *command, status=75)
+        assert "is running; try again when that is done" in run(host, *command, status=75)
         assert "1.0  permanent" in run(host, "releases")
 
 

@@ -65,7 +65,7 @@ def edit(root: Path, version: str, files: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of which three versions are built, beside each other: 0.2.0 can be swapped in, 0.3.0 can't."""
+    """A project of which three versions are built, next to each other: 0.2.0 can be swapped in, 0.3.0 can't."""
     root = write_project(tmp_path_factory.mktemp("relup") / "hello")
     edit(root, "0.1.0", {"__init__.py": OLD, "limits.py": "LIMIT = 3\n"})
     build(root)

@@ -167,7 +167,7 @@ def test_a_relup_is_read_as_it_was_written(value: relup.Relup) -> None:
         ({"remove": "chat", "pre": "soft"}, "look at 'post', 'guards'"),
         ({"remove": "chat", "pre": "hard", "post": "soft", "guards": []}, "'hard' is none of soft, brutal"),
         ({"remove": "chat", "pre": "soft", "post": "soft", "guards": [{"no_rain": "x"}]}, "no guard 'no_rain'"),
-        ({"suspend": [{"module": "chat", "timeout": -1}]}, "-1 is no time to wait"),
+        ({"suspend": [{"module": "chat", "timeout": -1}]}, "-1 is not a time to wait"),
         ({"resume": [], "extra": 1}, "look at 'extra'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -128,7 +128,7 @@ def test_each_application_is_a_component(release: Release) -> None:
 
 
 def test_the_interpreter_is_a_component_with_its_digest(release: Release, python: Interpreter) -> None:
-    """Version, cpe and the digest of the executable, and each library beside it; the host's own is excluded."""
+    """Version, cpe and the digest of the executable, and each library next to it; the host's own is excluded."""
     cpython = component(written(release), "cpython")
     digest = hashlib.sha256(f"bin/python{python.minor}".encode()).hexdigest()
 

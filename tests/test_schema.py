@@ -40,7 +40,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.port > 65535:
-            raise ValueError(f"{self.port} is no port")
+            raise ValueError(f"{self.port} is not a port")
         if self.login.startswith("no"):
             raise ValueError(f"{self.login} can't log in")
 
@@ -212,7 +212,7 @@ def test_a_pydantic_model_is_a_schema() -> None:
 
 def test_a_schema_has_its_own_say() -> None:
     """What __post_init__ raises is told, unless it holds the value of a secret."""
-    assert problems({"chat": {"port": 70000}}) == ["chat: Settings refuses it: ValueError: 70000 is no port"]
+    assert problems({"chat": {"port": 70000}}) == ["chat: Settings refuses it: ValueError: 70000 is not a port"]
     assert problems({"chat": {"port": 1, "login": "no:hunter2"}}) == ["chat: Settings refuses it: ValueError"]
 
 
@@ -240,7 +240,7 @@ def test_a_type_that_is_no_plain_data_is_told() -> None:
     """A schema that asks for what configuration can't hold is wrong itself."""
     [problem] = problems({"chat": {"when": [1]}}, Load("chat", "1.0", config_schema=f"{__name__}:Strange"))
 
-    assert "set[int], which is no type of plain data and can't be checked" in problem
+    assert "set[int], which is not a type of plain data and can't be checked" in problem
 
 
 plain = st.recursive(

@@ -109,7 +109,7 @@ def test_a_module_in_c_has_the_same_bytes_wherever_it_is_built(
 def test_what_differs_has_another_directory(
     python: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A build that writes down where it is gives two of one name and version, which stand beside each other in lib."""
+    """A build that writes down where it is gives two of one name and version, which stand next to each other in lib."""
     root = locked_project(
         tmp_path / "p", [sdist(tmp_path, says_where="x"), write_wheel(tmp_path / "w", "odd", {"odd.py": ""})]
     )
@@ -128,7 +128,7 @@ def test_what_differs_has_another_directory(
 
 @pytest.mark.needs_tool("gcc", "gcc")
 def test_a_build_id_is_made_of_the_contents(tmp_path: Path) -> None:
-    """In a new file, with its mode; twice is once; what has none, or is no binary, stays as it is."""
+    """In a new file, with its mode; twice is once; what has none, or is not a binary, stays as it is."""
     source = tmp_path / "m.c"
     source.write_text("int x = 1;\n")
     subprocess.run(["gcc", "-shared", "-Wl,--build-id", "-o", tmp_path / "m.so", source], check=True, timeout=TIMEOUT)

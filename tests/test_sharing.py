@@ -167,7 +167,7 @@ def test_a_shutdown_in_a_child_is_no_more_than_that(held: socket.socket, own: so
 
 
 def test_who_binds_again_accepts_again(held: socket.socket, own: socket.socket) -> None:
-    """A server that is stopped and made anew in one process."""
+    """A server that is stopped and made again in one process."""
     own.shutdown(socket.SHUT_RDWR)
     own.close()
     with socket.socket() as again:

@@ -166,7 +166,7 @@ def test_unsigned_is_refused_where_signers_are_configured(tmp_path: Path) -> Non
     file = unsigned(tmp_path)
     (tmp_path / "signers").write_text("alice ssh-ed25519 AAAA\n")
 
-    with pytest.raises(SignatureRefused, match=r"is not signed: there is no hello-1\.0\.tar\.zst\.sig beside it"):
+    with pytest.raises(SignatureRefused, match=r"is not signed: there is no hello-1\.0\.tar\.zst\.sig next to it"):
         admit(file, allowed_signers=tmp_path / "signers", sha256=hashlib.sha256(file.read_bytes()).hexdigest())
 
 

@@ -123,7 +123,7 @@ def test_a_file_of_roots_is_believed_by_any_user_and_its_own_by_nobody_else(file
 
 
 def test_a_signers_file_has_an_end(file: Path) -> None:
-    """What is no file, or larger than any list of signers, is refused before it is read."""
+    """What is not a file, or larger than any list of signers, is refused before it is read."""
     with file.open("ab") as grown:
         grown.truncate(1 << 40)
     with pytest.raises(SignatureRefused, match="is the limit"):

@@ -88,7 +88,7 @@ def test_nothing_is_shared_with_the_cache_of_uv(stage: Stage) -> None:
 
 
 def test_scripts_can_be_moved(stage: Stage) -> None:
-    """A script finds the interpreter beside itself and names no path of this machine."""
+    """A script finds the interpreter next to itself and names no path of this machine."""
     tree = stage["locked"].source.parents[2]
     script = (tree / "bin/locked").read_text()
 
@@ -190,7 +190,7 @@ def test_a_wheel_with_another_hash_is_not_installed(python: Interpreter, tmp_pat
 
 
 def test_an_sdist_is_built_from_the_locked_hash_when_it_is_named(python: Interpreter, tmp_path: Path) -> None:
-    """build-sdists builds here, beside wheels that are only installed; another hash stops that too."""
+    """build-sdists builds here, next to wheels that are only installed; another hash stops that too."""
     uv(
         "build",
         "--quiet",
@@ -305,7 +305,7 @@ def test_the_preferred_application_wins(
 def test_a_script_of_two_applications_is_that_of_the_one_that_requires_the_other(
     python: Interpreter, tmp_path: Path
 ) -> None:
-    """What is no module is not worth an error: as when installed in order, who depends on the other comes last."""
+    """What is not a module is not worth an error: as when installed in order, who depends on the other comes last."""
     wheels = [
         write_wheel(tmp_path / "w", "zebra", {"scripts/who": "#!python\n'zebra'", "NOTES": "zebra"}),
         write_wheel(tmp_path / "w", "ant", {"scripts/who": "#!python\n'ant'", "NOTES": "ant"}, requires=["zebra"]),

@@ -111,7 +111,7 @@ told = [ran, shop.answer(), shop.LIMIT, shop.Room().size(), hasattr(shop, "gone"
     ],
 )
 def test_who_holds_what_goes_away_is_named_though_it_would_raise_when_asked(become: Become, held: str) -> None:
-    """Every refusal is one that can be read, and the version can be handed over to; it is no error out of the application."""
+    """Every refusal is one that can be read, and the version can be handed over to; it is not an error out of the application."""
     told = become(
         OLD,
         NEW,

@@ -183,7 +183,7 @@ GENERIC = {
         "def f[T: int](x: T = 1): return x\n",
         "def e[T: str](x: T = 'a'): return x\ndef f[T: int](x: T = 1): return x, 2\n",
     ),
-    "a generic method and one beside it": (
+    "a generic method and one next to it": (
         "class C[T: (int, str)]:\n    def m[U: int](self, x: U = 1): return x\n    def m2(self): return 1\n",
         "class C[T: (int, str)]:\n    def m[U: int](self, x: U = 1): return [x]\n    def m2(self): return 2\n    def m3(self): return 3\n",
     ),
@@ -195,7 +195,7 @@ GENERIC = {
         "class C[T]:\n    def m(self): return 1\nclass D[T: int, *Ts, **P](C[T]):\n    def m(self): return super().m(), 1\n",
         "class C[T]:\n    def m(self): return 2\nclass D[T: int, *Ts, **P](C[T]):\n    def m(self): return super().m(), 2\n",
     ),
-    "a signature of a function beside generic ones": (
+    "a signature of a function next to generic ones": (
         "def e[T: int](x: T = 1): return [x for x in (1,)]\ndef f(x=1): return x\n",
         "def e[T: int](x: T = 1): return [x for x in (1, 2)]\ndef f(x=1, y=2): return x, y\n",
     ),

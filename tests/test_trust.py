@@ -22,7 +22,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs files of anothe
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """hello-1.0, and beside it a directory with an archive of 1.1 that nobody else may write to."""
+    """hello-1.0, and next to it a directory with an archive of 1.1 that nobody else may write to."""
     host = make_host(tmp_path)
     archive = host.archive("1.1")
     (tmp_path / "own").mkdir(mode=0o755)
@@ -93,7 +93,7 @@ def changed(what: Callable[[Path], object]) -> Callable[[Host], Path]:
 OTHERS: dict[str, tuple[Callable[[Host], Path], str]] = {
     "anyone may write to it": (changed(lambda file: file.chmod(0o646)), "anyone may write to "),
     "its group may write to it": (changed(lambda file: file.chmod(0o664)), "its group may write to "),
-    "anyone may write beside it": (changed(lambda file: file.parent.chmod(0o777)), "anyone may write to "),
+    "anyone may write next to it": (changed(lambda file: file.parent.chmod(0o777)), "anyone may write to "),
     "a group may write above it": (changed(lambda file: file.parent.parent.chmod(0o775)), "its group may write to "),
     "it is another's": (changed(lambda file: os.chown(file, 65534, -1)), " belongs to "),
     "its directory is another's": (changed(lambda file: os.chown(file.parent, 65534, -1)), " belongs to "),
@@ -228,7 +228,7 @@ def test_a_word_that_others_could_have_written_is_refused(policy: Path, how: str
 
 
 def test_the_host_s_signers_hold_whatever_the_command_line_says(policy: Path) -> None:
-    """/etc/underway/allowed_signers is taken beside the owner's word."""
+    """/etc/underway/allowed_signers is taken next to the owner's word."""
     policy.with_name("allowed_signers").touch()
 
     found = trust(None, None, "owner", {}, allow_downgrade=False)

@@ -79,7 +79,7 @@ def test_what_asks_follows_and_says_so(homes: tuple[Node, Node], command: list[s
 
 
 def test_stop_and_start_is_the_way_from_one_to_the_other(homes: tuple[Node, Node]) -> None:
-    """A start beside it is refused by the lock, and names the directory; stop ends it from either; then the other starts."""
+    """A start next to it is refused by the lock, and names the directory; stop ends it from either; then the other starts."""
     first, second = homes
 
     refused = second.run("daemon")

@@ -1,4 +1,4 @@
-"""unpack: a newer version comes in beside the one that runs, whole or not at all."""
+"""unpack: a newer version comes in next to the one that runs, whole or not at all."""
 
 from __future__ import annotations
 
@@ -340,7 +340,7 @@ def test_a_damaged_ledger_stops_it(host: Host) -> None:
     host.archive("1.1")
     host.var.ledger.write_text('{"format": 1, "rel')
 
-    refused(host, "1.1", "makes it anew", DamagedRelease)
+    refused(host, "1.1", "makes it again", DamagedRelease)
 
 
 # Who may do it, and when.
@@ -354,7 +354,7 @@ def test_a_second_one_is_told_who_is_at_it(host: Host) -> None:
     )
     with host.var.transaction.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(BusyError, match=r"'remove 0.9' by ann \(pid 4711\) is at it, for \d+ s now") as error:
+        with pytest.raises(BusyError, match=r"'remove 0.9' by ann \(pid 4711\) has been running for \d+ s") as error:
             host.unpack("1.1")
     assert error.value.exit_code == 75
     host.unpack("1.1")

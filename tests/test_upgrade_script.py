@@ -62,7 +62,7 @@ def test_on_the_way_down_state_goes_first_unless_it_is_static() -> None:
 
 
 def test_modules_that_need_each_other_keep_the_order_of_the_appup() -> None:
-    """A cycle is no error."""
+    """A cycle is not an error."""
     steps = [a.LoadModule("m.b", ["m.a"]), a.LoadModule("m.a", ["m.b"])]
 
     assert said(steps) == ["load m.a", "load m.b"]

@@ -156,7 +156,7 @@ def test_everything_wrong_is_listed(hello: Path) -> None:
 
 
 def test_files_outside_of_code_are_not_extra(hello: Path) -> None:
-    """What the node, or its administrator, keeps beside the code is not ours to judge."""
+    """What the node, or its administrator, keeps next to the code is not ours to judge."""
     for path in ("var/run/pid", "notes.txt", "releases/RELEASES", "bin/own-tool"):
         (hello / path).parent.mkdir(parents=True, exist_ok=True)
         (hello / path).touch()
@@ -193,7 +193,7 @@ def _present(root: Path, made: Path) -> Callable[[str, list[str]], list[str]]:
 
 
 def test_versions_share_what_has_one_name(hello: Path) -> None:
-    """Beside another version each is whole: bin/hello may be of either, and no file of the other is extra."""
+    """Next to another version each is whole: bin/hello may be of either, and no file of the other is extra."""
     two_versions(hello)
     assert (verify(hello, "1.0"), verify(hello, "1.1")) == ([], [])
 
@@ -298,7 +298,7 @@ def test_verify_takes_a_directory(hello: Path) -> None:
 
 
 def test_verify_of_something_else_is_an_error(tmp_path: Path) -> None:
-    """A directory that is no release, or nothing at all."""
+    """A directory that is not a release, or nothing at all."""
     assert isinstance(verifies(tmp_path).exception, DamagedRelease)
     assert "No such file" in str(verifies(tmp_path / "nothing").exception)
     assert isinstance(verifies(tmp_path, "--digest", "0" * 64).exception, UsageError)
@@ -326,7 +326,7 @@ def newer(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kinds", [("archive", "archive"), ("directory", "directory"), ("directory", "archive")])
 def test_delta_takes_archives_and_directories(hello: Path, newer: Path, tmp_path: Path, kinds: tuple[str, str]) -> None:
-    """The delta is the same, lies beside TO, and leads to it."""
+    """The delta is the same, lies next to TO, and leads to it."""
     given = []
     for root, kind in zip((hello, newer), kinds, strict=True):
         [place] = root.glob("releases/*/manifest.json")
@@ -377,7 +377,7 @@ def test_delta_of_a_damaged_archive_is_refused(hello: Path, tmp_path: Path) -> N
 
 
 def test_delta_of_something_else_is_an_error(hello: Path, tmp_path: Path) -> None:
-    """A directory that is no release, a place that can't be written, two releases that are no pair."""
+    """A directory that is not a release, a place that can't be written, two releases that are no pair."""
     (tmp_path / "empty").mkdir()
     assert isinstance(deltas(hello, tmp_path / "empty").exception, UsageError)
     make_tree(tmp_path / "next", "1.1", files("1.1"))

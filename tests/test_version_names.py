@@ -152,7 +152,7 @@ def test_every_version_that_is_built_boots(release: Release, version: str) -> No
 
 @pytest.mark.parametrize("arguments", [("start",), ("daemon",), ("node", "start"), ("cluster", "master", "start")])
 def test_what_is_not_unpacked_is_not_started(release: Release, arguments: tuple[str, ...]) -> None:
-    """Where versions have manifests, a directory without one is no version, whatever launcher is in it."""
+    """Where versions have manifests, a directory without one is not a version, whatever launcher is in it."""
     shutil.copytree(release.version, release.root / "releases/2.0")
     (release.version / "manifest.json").write_text("{}")
 

@@ -23,7 +23,7 @@ NOW = "2026-11-21T00:00:00Z"
 
 @dataclass
 class Host:
-    """A host with the release hello-1.0; beside it, where the newer ones are built."""
+    """A host with the release hello-1.0; next to it, where the newer ones are built."""
 
     place: Path
     runs: str | None = None

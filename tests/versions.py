@@ -44,7 +44,7 @@ def seal(node: Node, version: str = "1") -> None:
 
 
 def add(node: Node, version: str, *apps: App, gates: Sequence[Mapping[str, Any]] = (), **config: Any) -> Path:
-    """Another version beside the first; returns releases/V. `seal` comes when it is as it should be.
+    """Another version next to the first; returns releases/V. `seal` comes when it is as it should be.
 
     Each of these applications is another version too; without any the code is that of the first.
     """

@@ -1,6 +1,6 @@
 """From a project to a release in its place: what `underway release` does, in order.
 
-``plan`` looks and decides; it changes nothing. ``build`` carries the plan out beside the target and puts the result there
+``plan`` looks and decides; it changes nothing. ``build`` carries the plan out next to the target and puts the result there
 when all of it held.
 """
 
@@ -208,12 +208,12 @@ def _build(planned: BuildPlan, place: Path, kept: Cache, report: Callable[[str],
     final = replace(
         release, path=planned.target, version_path=ReleaseDirectory(planned.target).version(release.version).path
     )
-    notes = [f"version {version} could not be kept beside this one: its files would have changed" for version in lost]
+    notes = [f"version {version} could not be kept next to this one: its files would have changed" for version in lost]
     return Built(final, sealed.release_id, published, tuple(notes))
 
 
 def _written(planned: BuildPlan) -> list[Path]:
-    """What builds of this release write, which is no source of it though it may be below the project."""
+    """What builds of this release write, which is not a source of it though it may be below the project."""
     target = planned.target
     archives = target.parent.glob(f"{glob.escape(planned.definition.name)}-*.tar.*")
     return [target, target.with_name(f".{target.name}.partial"), *archives]

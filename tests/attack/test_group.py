@@ -86,7 +86,7 @@ def test_a_member_names_no_version_but_one_that_is_here(shared: Ground, version:
 
 
 def test_a_member_runs_no_code(shared: Ground) -> None:
-    """Not by rpc and shell, not by fields that a request does not have, and not by what is no request."""
+    """Not by rpc and shell, not by fields that a request does not have, and not by what is not a request."""
     code = f"open('{PLACE}/pwned/code', 'w')"
     requests: list[object] = [
         {"do": "rpc", "code": code},

@@ -1,4 +1,4 @@
-"""Certificates of a cluster that runs: made anew, and taken from a host, without a restart; and for no address that is not a host's."""
+"""Certificates of a cluster that runs: made again, and taken from a host, without a restart; and for no address that is not a host's."""
 
 from __future__ import annotations
 

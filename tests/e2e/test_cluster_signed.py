@@ -21,7 +21,7 @@ SIGNERS = "/etc/underway/allowed_signers"
 
 @pytest.fixture(scope="module")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One release directory with 0.1.0 and 0.1.1, and the archive of each beside it."""
+    """One release directory with 0.1.0 and 0.1.1, and the archive of each next to it."""
     root = tmp_path_factory.mktemp("project") / "wc"
     write_project(root, TOOL, name="wc")
     build(root)

@@ -39,7 +39,7 @@ config("hello", word="{word}")
 @pytest.mark.e2e
 @pytest.mark.timeout(300)
 def test_a_release_that_is_only_configured_otherwise(tmp_path: Path) -> None:
-    """Built, unpacked, checked, installed and committed by the commands of a user, beside a service that goes on."""
+    """Built, unpacked, checked, installed and committed by the commands of a user, next to a service that goes on."""
     built = {}
     for version, word in (("1", "hello"), ("2", "good day")):
         files = {"src/hello/__init__.py": SOURCE, "config/config.py": CONFIG.format(word=word)}

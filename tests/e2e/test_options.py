@@ -133,7 +133,7 @@ def test_several_releases_and_the_default(tmp_path: Path) -> None:
 
 
 def test_two_versions_side_by_side(tmp_path: Path) -> None:
-    """A newer version is built beside the older one, and RELEASE_VSN starts either."""
+    """A newer version is built next to the older one, and RELEASE_VSN starts either."""
     root = write_project(tmp_path, LIGHT)
     build(root)
     text = (root / "pyproject.toml").read_text()

@@ -139,7 +139,7 @@ def eventually_says(port: int, words: str) -> None:
     end = time.monotonic() + TIMEOUT
     while (said := get(f"http://127.0.0.1:{port}/")) != words:
         assert time.monotonic() < end, said
-        time.sleep(0.05)  # it is started anew; nothing tells from outside
+        time.sleep(0.05)  # it is started again; nothing tells from outside
 
 
 def test_reload_shows_an_edit_of_the_same_size_and_date(project: tuple[Path, int]) -> None:
@@ -166,7 +166,7 @@ def test_reload_shows_an_edit_of_the_same_size_and_date(project: tuple[Path, int
 
 
 def test_a_second_one_is_refused_by_name_and_pid(project: tuple[Path, int]) -> None:
-    """What runs already is not prepared anew under itself."""
+    """What runs already is not prepared again under itself."""
     root, port = project
     with running(root) as process:
         get(f"http://127.0.0.1:{port}/", process)

@@ -20,7 +20,7 @@ MAIN = {
         "web.app:main",
         {"src/web/app.py": "from helpers.text import greet\ndef main(): print(greet(__file__))\n"},
     ),
-    "a package beside": (
+    "a package next to": (
         "web:main",
         {"web/__init__.py": "from helpers.text import greet\ndef main():\n    print(greet(__file__))\n"},
     ),

@@ -79,7 +79,7 @@ def test_history_then_events(client: TestClient) -> None:
 
 
 def test_nonsense_closes_the_socket(client: TestClient) -> None:
-    """What is no message closes the connection of who sent it, with a reason, and nobody else's."""
+    """What is not a message closes the connection of who sent it, with a reason, and nobody else's."""
     with client.websocket_connect("/ws/lobby?name=bob") as bob, client.websocket_connect("/ws/lobby?name=cat") as cat:
         cat.send_text("nonsense")
         with pytest.raises(WebSocketDisconnect) as closed:

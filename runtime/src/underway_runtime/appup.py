@@ -156,7 +156,7 @@ class RestartApplication:
 
 @dataclass(frozen=True)
 class Keep:
-    """A global keeps its value though its initialiser changes; or a file may change, since whoever reads it reads it anew.
+    """A global keeps its value though its initialiser changes; or a file may change, since whoever reads it reads it again.
 
     A file is named as it is in the package: ``Keep("chat", "page.html")``.
     """
@@ -167,7 +167,7 @@ class Keep:
 
 @dataclass(frozen=True)
 class Reset:
-    """A global is made anew, as its initialiser says, while the application is suspended."""
+    """A global is made again, as its initialiser says, while the application is suspended."""
 
     module: str
     name: str
@@ -302,7 +302,7 @@ def _problems_of_step(step: Any) -> list[str]:
         try:
             from_json(to_json(step))
         except (StopIteration, ValueError, TypeError, AttributeError) as error:
-            return [f"{step!r} is no instruction{f': {error}' if str(error) else ''}"]
+            return [f"{step!r} is not an instruction{f': {error}' if str(error) else ''}"]
         return []
     try:
         _from_json(_to_json(step))

@@ -1,4 +1,4 @@
-"""A task that may be begun anew: for loops that never return, and so would stay in old code for ever."""
+"""A task that may be begun again: for loops that never return, and so would stay in old code for ever."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
 
 
 def looping(make: Callable[[], Coroutine[Any, Any, Any]], *, name: str | None = None) -> asyncio.Task[Any]:
-    """Run what `make` returns, as a task that is cancelled and made anew when code that it is inside of is replaced.
+    """Run what `make` returns, as a task that is cancelled and made again when code that it is inside of is replaced.
 
     `make` is called again after each such install, and then has the new code; what is to last longer than one run belongs
     into an object. The task that is returned ends as the coroutine ends, with its result or exception, and cancels it when
@@ -67,7 +67,7 @@ class Loop:
         return True
 
     def go_on(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         self._may_run.set()
 
     def owns(self, task: object) -> bool:

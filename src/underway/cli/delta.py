@@ -23,7 +23,7 @@ _FILE = click.Path(path_type=Path, exists=True)
 @click.argument("old", type=_FILE, metavar="FROM")
 @click.argument("new", type=_FILE, metavar="TO")
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="The file to write; default NAME-FROM-TO.delta beside TO."
+    "--output", type=click.Path(path_type=Path), help="The file to write; default NAME-FROM-TO.delta next to TO."
 )
 @click.option("--sign-key", type=_FILE, help="Sign it with this SSH key; the signature is OUTPUT.sig.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")

@@ -35,7 +35,7 @@ class Deployment:
         yield f"    {shlex.join(self.command)}"
         yield ""
         if self.signed:
-            yield f"With {self.file.name}.sig beside it, and the allowed signers on the host, it needs no digest."
+            yield f"With {self.file.name}.sig next to it, and the allowed signers on the host, it needs no digest."
             yield ""
 
 

@@ -14,7 +14,7 @@ from ..dev.reloading import run_and_reload
 
 @click.command(short_help="Run the project from its virtual environment.")
 @click.argument("name", required=False)
-@click.option("--reload", is_flag=True, help="Start it anew whenever its source changes; connections wait meanwhile.")
+@click.option("--reload", is_flag=True, help="Start it again whenever its source changes; connections wait meanwhile.")
 @click.option("--env", envvar="UNDERWAY_ENV", help="The environment: config/ENV.py is configuration too; default prod.")
 @click.option("--shell", is_flag=True, help="With a Python shell in it.")
 @click.option("--no-sync", is_flag=True, help="Leave the virtual environment as it is.")

@@ -1,11 +1,11 @@
-"""A project that runs and is started anew when its source changes.
+"""A project that runs and is started again when its source changes.
 
 ==========================================  ===========================================================================
 changed                                     what follows
 ==========================================  ===========================================================================
 Python source                               ``restart``: a fresh node under the same keeper, which holds the sockets
-pyproject.toml, uv.lock, config/, rel/      it is stopped, prepared anew and started
-anything, when it does not run              it is prepared anew and started
+pyproject.toml, uv.lock, config/, rel/      it is stopped, prepared again and started
+anything, when it does not run              it is prepared again and started
 ==========================================  ===========================================================================
 """
 
@@ -43,7 +43,7 @@ def run_and_reload(
 ) -> int:
     """Run until SIGINT or SIGTERM; returns the exit status of what ran last.
 
-    `prepare` makes what runs anew. `tell` gets what a person should know.
+    `prepare` makes what runs again. `tell` gets what a person should know.
     """
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -54,7 +54,7 @@ class About:
 def about(site_packages: Path, dist_info: str) -> About:
     """Read a dist-info. Raises BuildError when it does not name its distribution."""
     dist = Distribution.at(site_packages / dist_info)
-    metadata = dist.metadata  # read anew each time that it is asked for, and by much that is asked for
+    metadata = dist.metadata  # read again each time that it is asked for, and by much that is asked for
     if not metadata["Name"]:
         raise BuildError(f"{dist_info} has no METADATA that names its distribution")
     points = ((point.name, point.value) for point in dist.entry_points if point.group == GROUP)

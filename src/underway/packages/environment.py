@@ -139,7 +139,7 @@ def builder(kept: Cache, source: Source, python: Path, project: Path) -> Path | 
 
 
 def added_origins(there: Collection[str]) -> dict[str, str]:
-    """The applications that a release gets beside those of its lock, which are `there`: words for the contents of each."""
+    """The applications that a release gets next to those of its lock, which are `there`: words for the contents of each."""
     if application_name(RUNTIME) in there:
         return {}
     sums = [(path, hashlib.sha256(file.read_bytes()).hexdigest()) for path, file in _runtime_files().items()]

@@ -6,7 +6,7 @@ of the project and its ``src``  goes into the wheel
 modules                         but for setup.py, noxfile.py, conftest.py and tests
 directories with modules        whole, but for hidden files and pycs; not tests, docs, what builds write, environments; nor
                                 ``config`` and ``rel``, where they are no packages
-``templates``, ``static``       whole: frameworks look for them beside the module
+``templates``, ``static``       whole: frameworks look for them next to the module
 ==============================  =======================================================================================
 
 uv does not install such a project either; it runs its files where they are.
@@ -45,7 +45,7 @@ def modules(project: Path) -> list[str]:
 
 
 def scripts(project: Path, module: str) -> list[str]:
-    """The modules beside the one that starts, which may be scripts: they are imported when they are used, and not before."""
+    """The modules next to the one that starts, which may be scripts: they are imported when they are used, and not before."""
     top = module.partition(".")[0]
     names = (path.removesuffix(".py") for path in files(project) if "/" not in path and path.endswith(".py"))
     return sorted(name for name in names if name != top)

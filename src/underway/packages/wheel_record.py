@@ -1,7 +1,7 @@
-"""RECORD: which files a distribution brought, as its installer wrote it down, and how to write it anew.
+"""RECORD: which files a distribution brought, as its installer wrote it down, and how to write it again.
 
 Paths here are relative to the prefix, as ``lib/python3.11/site-packages/click/core.py`` or ``bin/flask``: what a wheel
-puts beside site-packages is in its RECORD as ``../../../bin/flask``.
+puts next to site-packages is in its RECORD as ``../../../bin/flask``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class WheelRow:
     """One file of a distribution."""
 
     path: str
-    """Relative to site-packages with ``/``, normalized; begins with ``../`` for what is beside it."""
+    """Relative to site-packages with ``/``, normalized; begins with ``../`` for what is next to it."""
     digest: str
     """``sha256=...`` in the encoding of RECORD; empty for RECORD itself."""
 
@@ -42,7 +42,7 @@ class WheelRow:
 def read(site_packages: Path, dist_info: str) -> tuple[WheelRow, ...]:
     """The files of one installed distribution, in the order of RECORD, each once.
 
-    Left out are compiled modules in ``__pycache__``, which are made anew, and what the installer added of its own. Raises
+    Left out are compiled modules in ``__pycache__``, which are made again, and what the installer added of its own. Raises
     BuildError, naming the distribution, when there is no RECORD, or it names what no wheel may hold: absolute paths, paths that leave the
     prefix, symbolic links, files that are not there.
     """
@@ -82,7 +82,7 @@ def paths(site_packages: Path, dist_info: str) -> list[str]:
 
 
 def write(site_packages: Path, dist_info: str, files: Iterable[str]) -> None:
-    """Write the RECORD of a distribution anew, with the digests and sizes that its files have now, in sorted order.
+    """Write the RECORD of a distribution again, with the digests and sizes that its files have now, in sorted order.
 
     `files` are relative to `site_packages`; RECORD itself is always listed, as the specification has it.
     """

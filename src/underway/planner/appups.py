@@ -46,7 +46,7 @@ class AppupDirectives:
 
     @property
     def reset(self) -> frozenset[tuple[str, str]]:
-        """Globals that are made anew."""
+        """Globals that are made again."""
         return self._pairs(Reset)
 
     @property
@@ -75,7 +75,7 @@ def said(newer: Opened, older: Opened, way: Literal["up", "down"]) -> AppupDirec
         try:
             steps = appup.parse(place.read_text(encoding="utf-8")).steps(way, before)
         except (OSError, ValueError) as error:
-            raise DamagedRelease(f"{place} is no appup: {error}") from None
+            raise DamagedRelease(f"{place} is not an appup: {error}") from None
         if steps is not None:
             found[name] = steps
     return AppupDirectives(found)

@@ -81,7 +81,7 @@ def _configuration(old: Opened, new: Opened) -> Iterator[Row]:
     for place in (new.place.sys_config, new.place.runtime_config):
         if _digest(old, place.name) != _digest(new, place.name):
             yield _row(
-                place.name, "configuration", "HOT", "configuration is resolved anew; config_change tells who asked"
+                place.name, "configuration", "HOT", "configuration is resolved again; config_change tells who asked"
             )
 
 

@@ -33,7 +33,7 @@ class PlannerContext:
     kept: frozenset[Origin] = frozenset()
     """By the appup: these keep their value, whatever their initialiser says."""
     reset: frozenset[Origin] = frozenset()
-    """By the appup: these are made anew."""
+    """By the appup: these are made again."""
     pinned: frozenset[str] = frozenset()
     """By the appup: modules that are never touched in place."""
     compared: frozenset[str] = frozenset()
@@ -163,7 +163,7 @@ class ModuleDiff:
             code = self._compiled(docstrings)
             if self._is_the_release(code):
                 return marshal.dumps(code)
-        raise ValueError(f"{self.new.file} was not compiled from the source that is beside it")
+        raise ValueError(f"{self.new.file} was not compiled from the source that is next to it")
 
     def _compiled(self, docstrings: bool) -> CodeType:
         body: list[ast.stmt] = [*self.statements, *_classes(self.new.body, self.members, self.made)]

@@ -1,4 +1,4 @@
-"""What was computed when modules were imported, from something that changes: nothing would compute it anew.
+"""What was computed when modules were imported, from something that changes: nothing would compute it again.
 
 Which function a call ends in can't be told in general, so names are followed: what an expression mentions, what the functions of
 these names mention, and so on. That finds too much rather than too little.

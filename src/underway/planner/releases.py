@@ -46,7 +46,7 @@ class Opened:
         try:
             found = {name: str(path).partition("/")[0] for name, path in index["distributions"].items()}
         except (KeyError, TypeError, AttributeError) as error:
-            raise DamagedRelease(f"{self.place.code_index} is no index: {error}") from None
+            raise DamagedRelease(f"{self.place.code_index} is not an index: {error}") from None
         return {name.replace("-", "_"): home for name, home in found.items()}
 
     @cached_property
@@ -97,7 +97,7 @@ class Opened:
                 module = module_name(path)
                 if module and (
                     module not in found or path.endswith("/__init__.py")
-                ):  # before a file beside it of that name
+                ):  # before a file next to it of that name
                     found[module] = (name, f"lib/{home}/{path}")
         return found
 
@@ -114,7 +114,7 @@ class Opened:
 def open_release(path: Path, cleanup: ExitStack) -> Opened:
     """A release in an archive, in a directory, or in ``releases/VERSION`` within one; an archive is checked and unpacked.
 
-    What was unpacked goes with `cleanup`. Raises UsageError for what is no release or holds several versions.
+    What was unpacked goes with `cleanup`. Raises UsageError for what is not a release or holds several versions.
     """
     if path.is_file():
         scratch = cleanup.enter_context(held(SCRATCH))
@@ -140,7 +140,7 @@ def only_version(root: Path) -> Path:
 
 
 def module_name(path: str) -> str:
-    """The name of the module whose source is at this path in an application; empty when it is no module's."""
+    """The name of the module whose source is at this path in an application; empty when it is not a module's."""
     if not path.endswith(".py"):
         return ""
     parts = path.removesuffix(".py").split("/")

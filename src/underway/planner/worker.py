@@ -1,6 +1,6 @@
 """Compares the modules of two releases; run by the target's interpreter, whose grammar and byte code they are in.
 
-Takes a task from standard input, as JSON, and answers so: see `compare`. Imports the standard library and what is beside it only.
+Takes a task from standard input, as JSON, and answers so: see `compare`. Imports the standard library and what is next to it only.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _binds(edit: ModuleDiff | None, name: str) -> bool:
 
 
 def _star_imports(edits: Mapping[str, ModuleDiff]) -> None:
-    """A module that imports all names of one in which names come, go or are bound anew has copies that nobody knows of."""
+    """A module that imports all names of one in which names come, go or are bound again has copies that nobody knows of."""
     for edit in edits.values():
         for statement in edit.new.body:
             origins = imported(statement, edit.new.name, edit.new.package)
@@ -174,7 +174,7 @@ def _star_imports(edits: Mapping[str, ModuleDiff]) -> None:
 def _other_imports(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
     """Names that an import binds which is not one of the module's own statements, or not the only one to bind it.
 
-    They are not bound anew: where what they stand for changes, comes or goes, only a fresh start tells what they become.
+    They are not bound again: where what they stand for changes, comes or goes, only a fresh start tells what they become.
     """
     for edit in edits.values():
         for statement in own_imports(edit.new.body):

@@ -222,9 +222,9 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ProjectError(f"{path} is not TOML: {error}") from None
     except (KeyError, TypeError, InvalidVersion):
-        raise ProjectError(f"{path} is no lock: it has no lock-version (PEP 751)") from None
+        raise ProjectError(f"{path} is not a lock: it has no lock-version (PEP 751)") from None
     if version.major != 1:
-        raise ProjectError(f"{path} has lock-version {version}; this underway reads 1.x: make the lock anew")
+        raise ProjectError(f"{path} has lock-version {version}; this underway reads 1.x: make the lock again")
     return document
 
 
@@ -239,4 +239,4 @@ def _toml_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return {}  # project.py has refused it for the project itself; a stray file beside the members is uv's concern
+        return {}  # project.py has refused it for the project itself; a stray file next to the members is uv's concern

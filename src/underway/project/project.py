@@ -36,7 +36,7 @@ class Project:
     package: bool
     """Whether there is something to build; a virtual project only names dependencies."""
     umbrella: bool
-    """The root of a uv workspace that is no package itself."""
+    """The root of a uv workspace that is not a package itself."""
     table: Mapping[str, Any] = field(repr=False)
     """[tool.underway], not validated."""
 

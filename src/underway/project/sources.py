@@ -155,7 +155,7 @@ def _leaves(text: str) -> bool:
 
 
 def _files(directory: str, out: set[str]) -> Iterator[str | None]:
-    """The files below a directory, sorted; None in the place of what can't be told: links, and what is no file."""
+    """The files below a directory, sorted; None in the place of what can't be told: links, and what is not a file."""
     entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     names = {entry.name for entry in entries}
     if "pyvenv.cfg" in names or CACHE_TAG in names:

@@ -52,7 +52,7 @@ def _questions(release: Release) -> Iterator[tuple[str, dict[str, str]]]:
     if file := release.options.get("appup"):
         if own not in release.applications:
             raise ProjectError(
-                f"appup is {file!r}, and the project is no application of the release that it could be for"
+                f"appup is {file!r}, and the project is not an application of the release that it could be for"
             )
         yield own, {"file": str(file)}
     lib = ReleaseDirectory(release.path).lib

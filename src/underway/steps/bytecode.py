@@ -42,7 +42,7 @@ def compile_file(root: str, file: str, docstrings: bool = True, prefix: str = ""
         return False
     pyc = importlib.util.cache_from_source(path)
     directory = os.path.dirname(pyc)
-    with suppress(FileExistsError):  # another process may be compiling what is beside it
+    with suppress(FileExistsError):  # another process may be compiling what is next to it
         os.mkdir(directory)
         os.chmod(directory, 0o755)  # other users must be able to read it
     content = importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code)
@@ -58,7 +58,7 @@ def settled(code: CodeType) -> CodeType:
     Marshal writes what is one object once, and which equal strings of a module (a constant and a qualified name, say) are one
     object depends on the strings that the process has interned before; so does which equal frozensets of strings are.
     So here what is equal to a name is always the one interned string, equal frozensets are one, and every code object
-    is made anew, whether that changes it or not.
+    is made again, whether that changes it or not.
     """
     return _settled_code(code, _names(code), {})
 
@@ -113,7 +113,7 @@ def _settled(value: Any, names: set[str], sets: dict[Any, Any]) -> Any:
 
 
 def _holds(value: Any, names: set[str]) -> bool:
-    """Whether a constant is to be made anew; the answer must not depend on what is interned already."""
+    """Whether a constant is to be made again; the answer must not depend on what is interned already."""
     if isinstance(value, tuple):
         return any(_holds(item, names) for item in value)
     return isinstance(value, frozenset) or (isinstance(value, str) and value in names)

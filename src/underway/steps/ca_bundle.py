@@ -25,7 +25,7 @@ _of_openssl = ssl.get_default_verify_paths
 
 
 def elsewhere() -> tuple[str | None, str | None]:
-    """The file or the directory to take authorities from, beside OpenSSL's own places; usually neither."""
+    """The file or the directory to take authorities from, next to OpenSSL's own places; usually neither."""
     file_variable, file, directory_variable, directory = _ssl.get_default_verify_paths()
     if file_variable in os.environ or directory_variable in os.environ or os.path.isfile(file) or _holds(directory):
         return None, None

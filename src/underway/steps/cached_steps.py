@@ -24,7 +24,7 @@ from .compiled_apps import entry_of
 from .interpreter import TZPATH
 
 LIBRARIES = "/etc/ld.so.cache"
-"""Written anew whenever a library is installed on this machine."""
+"""Written again whenever a library is installed on this machine."""
 
 
 def copy_time_zones(release: Release, kept: Cache) -> dict[str, File]:
@@ -48,7 +48,7 @@ def close(release: Release, placed: Mapping[str, File], kept: Cache) -> dict[str
     """As ``closed_world.close``, of a release in which `placed` is known; returns what is known of what has changed.
 
     The outcome depends on the binaries alone, and on the libraries of this machine. RECORDs are part of it, and so of what it
-    depends on, where there are binaries beside them.
+    depends on, where there are binaries next to them.
     """
     homes = {"/".join(path.split("/")[:2]) for path, file in placed.items() if file.binary}
     matters = {

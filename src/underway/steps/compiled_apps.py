@@ -40,7 +40,7 @@ from .import_index import importable
 KIND = "applications"
 
 READY = "ready"
-"""The directory beside a release in the making in which parts of it lie ready."""
+"""The directory next to a release in the making in which parts of it lie ready."""
 
 WORKERS = 2
 """How many applications are finished at a time, and, of a large one, how many processes compile."""
@@ -164,7 +164,7 @@ class Finisher:
         )
 
     def _pyc(self, path: str) -> str | None:
-        """The compiled form of a file, None for what is no module."""
+        """The compiled form of a file, None for what is not a module."""
         directory, name = os.path.split(path)
         tag = f"cpython-{minor(self.python_version).replace('.', '')}"
         return f"{directory}/__pycache__/{name[:-3]}.{tag}.pyc" if name.endswith(".py") else None
@@ -201,7 +201,7 @@ def entry_of(application: Application) -> TreeEntry | None:
 
 
 def parts(entry: TreeEntry) -> tuple[list[str], list[str]]:
-    """The files of an entry: those of its ``lib/NAME-VERSION``, and those beside that."""
+    """The files of an entry: those of its ``lib/NAME-VERSION``, and those next to that."""
     home = entry.facts["home"]
     own = [path for path in entry.files if path.startswith(home)]
     return own, [] if len(own) == len(entry.files) else [path for path in entry.files if not path.startswith(home)]

@@ -48,7 +48,7 @@ def add_runtime_config(release: Release) -> Release:
 
 
 def evaluate_config(release: Release) -> tuple[Release, Evaluated]:
-    """Run ``config/config.py``, the environment's own file beside it, and each provider's ``init``, with the release's own
+    """Run ``config/config.py``, the environment's own file next to it, and each provider's ``init``, with the release's own
     interpreter and code.
 
     Returns the release with what each ``init`` returned in the place of its argument, and what the files state. Raises

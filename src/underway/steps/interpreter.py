@@ -85,7 +85,7 @@ def copy_interpreter(release: Release) -> bool:
 def place_interpreter(release: Release) -> dict[str, File] | None:
     """As `copy_interpreter`; returns what is known of the files, by their path in the release.
 
-    The copy is made once, in the cache, and made anew when the source or this machine's libraries have changed.
+    The copy is made once, in the cache, and made again when the source or this machine's libraries have changed.
     """
     if release.interpreter_source is None:
         return None
@@ -236,7 +236,7 @@ def _copy_libraries(source: Interpreter, target: Path, executable: Path, modules
         original = source.executable if copy is executable else (source.lib_dynload or source.stdlib) / copy.name
         found = elf.resolve(original, ld_so)
         for name in [name for name, place in found.items() if place is None]:
-            # A module may count on what the interpreter itself has loaded, or has beside it.
+            # A module may count on what the interpreter itself has loaded, or has next to it.
             beside = source.base_prefix / "lib" / name
             found[name] = places.get(name) or (beside if beside.exists() else None)
         if missing := sorted(name for name, place in found.items() if place is None):

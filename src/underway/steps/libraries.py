@@ -3,7 +3,7 @@
 ::
 
     lib/flask-3.1.0/flask/ flask-3.1.0.dist-info/    what the wheel put into site-packages
-    releases/V/bin/flask                             what it put beside that, at the same place under the prefix
+    releases/V/bin/flask                             what it put next to that, at the same place under the prefix
     releases/V/code.index                            importable name -> places in lib/, for the code server
 """
 
@@ -62,7 +62,7 @@ def place_app(release: Release, name: str) -> dict[str, File] | None:
 def copy_code(release: Release, name: str, target: Path) -> bool:
     """Copy what an application has in site-packages to the directory `target`, honouring the option ``strip``.
 
-    RECORD is written anew, to list what is in `target`. Returns whether there was something to copy: an application that was not
+    RECORD is written again, to list what is in `target`. Returns whether there was something to copy: an application that was not
     installed from a distribution has nothing. Raises BuildError as `copy_app` does. After ``Mix.Release.copy_ebin/3``.
     """
     application = _application(release, name)

@@ -22,7 +22,7 @@ WRITTEN_BY_HAND = ("sys.config", "runtime.py", "env.sh", "python.args", "remote.
 
 
 def check_paths(release: Release, files: Iterable[str]) -> None:
-    """Raise BuildError for every one of `files` that bears a path of this machine; they are relative to the root.
+    """Raise BuildError for every one of `files` that contains a path of the build machine; they are relative to the root.
 
     Anywhere but inside binaries that is the directory that the release is made in. In what is read when the release starts,
     which is all but the applications' own files, it is also the project's directory (the option ``project-path``), the place of
@@ -55,7 +55,7 @@ def check_paths(release: Release, files: Iterable[str]) -> None:
                 problems += found
         problems += _where_relative(file, content)
     if problems:
-        raise BuildError(listing("the release bears paths of this machine:", problems))
+        raise BuildError(listing("the release contains paths of the build machine:", problems))
 
 
 def _places(release: Release) -> dict[Path, str]:

@@ -1,7 +1,7 @@
-"""A release is assembled beside its target and exchanged into place: at any moment the target is the old or the new one.
+"""A release is assembled next to its target and exchanged into place: at any moment the target is the old or the new one.
 
 ==============================  =======================  ================================================
-a build that dies               leaves at the target     and beside it
+a build that dies               leaves at the target     and next to it
 ==============================  =======================  ================================================
 before the exchange             what was there           ``.NAME.partial``, cleared by the next build
 between two renames, where      nothing                  the old release; the next build puts it back
@@ -37,7 +37,7 @@ ATTEMPTS = 100
 
 @contextmanager
 def workspace(target: Path) -> Iterator[Path]:
-    """A directory beside `target` to build in, held by this process alone and gone afterwards.
+    """A directory next to `target` to build in, held by this process alone and gone afterwards.
 
     Leftovers of a build that died are cleared. Directories made on the way to it are removed again when nothing was published.
     Raises BusyError while another build holds it, BuildError when it can't be made.
@@ -182,7 +182,7 @@ def _hold(place: Path, target: Path, made: list[Path]) -> int:
             place.mkdir(exist_ok=True)
             descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            # Another build has just removed it, or one beside this one what both are in.
+            # Another build has just removed it, or one next to this one what both are in.
             if isinstance(error, FileNotFoundError | FileExistsError) and attempt < ATTEMPTS - 1:
                 continue
             where = error.filename or place

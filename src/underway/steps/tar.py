@@ -13,7 +13,7 @@ from ..release import Release
 
 
 def tar(release: Release) -> Release:
-    """Pack the assembled release into ``NAME-VERSION.tar.zst`` beside it, or ``.tar.gz`` with the option ``tar = "gz"``.
+    """Pack the assembled release into ``NAME-VERSION.tar.zst`` next to it, or ``.tar.gz`` with the option ``tar = "gz"``.
 
     The archive holds what ``manifest.json`` lists, and the manifest first, so that a reader can check the rest as it
     comes; the same release and SOURCE_DATE_EPOCH give the same bytes. With the option sign-key it is signed too. Raises
@@ -27,5 +27,5 @@ def tar(release: Release) -> Release:
 
 
 def archive_path(release: Release) -> Path:
-    """Where ``tar`` puts the archive: beside the root of the release."""
+    """Where ``tar`` puts the archive: next to the root of the release."""
     return archive.path(release.path.parent, release.name, release.version, str(release.options.get("tar") or "zst"))

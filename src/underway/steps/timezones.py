@@ -25,7 +25,7 @@ LEFT_OUT = ("posix", "right", "localtime", "posixrules")
 def copy_time_zones(release: Release, places: Sequence[str] = tuple(TZPATH.split(":"))) -> None:
     """Copy this machine's time zones into the release, unless the lock has them as tzdata or there is no interpreter.
 
-    A zone that is the same as another is a link to it. They are in ``releases/V``, not beside the interpreter, because they
+    A zone that is the same as another is a link to it. They are in ``releases/V``, not next to the interpreter, because they
     change more often than that and releases share it. Where this machine has none either, a word in the log says so.
     """
     if PACKAGE in release.applications or release.interpreter_source is None:

@@ -11,7 +11,7 @@
 
 A release is made of hard links to these files. So what changes a file of a release in place, its owner or its mode
 changes the cache's too. An entry is therefore held against its record, and against the user who builds, each time it is
-used; one that is not as it was made is made anew. The bytes themselves are read again with UNDERWAY_CACHE_VERIFY=1.
+used; one that is not as it was made is made again. The bytes themselves are read again with UNDERWAY_CACHE_VERIFY=1.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Cache:
         with _locked(root / "damaged", fcntl.LOCK_EX), suppress(OSError):
             if ((entry := read(place)) is not None and self._is_whole(entry)) or not os.path.lexists(place):
                 return
-            log.info("what is cached at %s is not as it was made; it is made anew", place)
+            log.info("what is cached at %s is not as it was made; it is made again", place)
             (root / "making").mkdir(exist_ok=True)
             aside = Path(tempfile.mkdtemp(prefix="damaged-", dir=root / "making"))
             os.rename(place, aside / "entry")

@@ -1,4 +1,4 @@
-"""A finished tree: its files as they were made, in a record beside it, and how a release gets them.
+"""A finished tree: its files as they were made, in a record next to it, and how a release gets them.
 
 ::
 
@@ -117,7 +117,7 @@ class TreeEntry:
             _copy(source, where, self.files[path])
             if digest(where) != self.files[path].sha256:  # it has changed since it was found, or its bytes alone have
                 with suppress(FileNotFoundError):  # another build has seen it too
-                    os.unlink(self.tree.parent / "record")  # so that it is made anew
+                    os.unlink(self.tree.parent / "record")  # so that it is made again
                 raise OSError(errno.EIO, "the cached file is not as it was made; build again", source) from None
 
 
@@ -217,7 +217,7 @@ def make_directory(path: str | Path) -> None:
 
 
 def _aside(path: str) -> str:
-    """A name beside a path that nobody else has."""
+    """A name next to a path that nobody else has."""
     return os.path.join(os.path.dirname(path), f".{os.getpid()}.{threading.get_ident()}")
 
 

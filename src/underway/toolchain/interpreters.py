@@ -96,7 +96,7 @@ def describe(executable: Path) -> Interpreter:
 
 
 def _question_key(executable: Path) -> str | None:
-    """Stands for all that the answer depends on, but for what it names; None for what is no binary: a shim asks the environment."""
+    """Stands for all that the answer depends on, but for what it names; None for what is not a binary: a shim asks the environment."""
     try:
         with executable.open("rb") as file:
             if file.read(4) != b"\x7fELF":
@@ -145,7 +145,7 @@ def _interpreter(executable: Path, answer: Mapping[str, Any]) -> Interpreter:
     base = next((Path(path) for path in fields.pop("bases") if os.access(path, os.X_OK)), None)
     if base is None:
         raise BuildError(
-            f"the base interpreter of {executable} is gone; make that virtual environment anew, or name another"
+            f"the base interpreter of {executable} is gone; make that virtual environment again, or name another"
             " interpreter with --python"
         )
     fields.update({key: fields[key] and Path(fields[key]).resolve() for key in _PATHS})

@@ -36,7 +36,7 @@ _OURS = (
 credentials, proxies, certificates, its cache, UV_OFFLINE."""
 
 VERSION = importlib.metadata.version("uv")
-"""It decides what is installed of a wheel beside its files: scripts that start entry points."""
+"""It decides what is installed of a wheel next to its files: scripts that start entry points."""
 
 _CHATTER = ("warning: The `--pylock` option is experimental", "Using Python ", "Using CPython ", "Resolved ")
 
@@ -68,7 +68,7 @@ def lock(project: Path) -> None:
 
 
 def sync(project: Path, groups: Sequence[str], extras: Sequence[str]) -> None:
-    """Bring the project's own virtual environment up to date with its lock, with these groups and extras beside uv's defaults.
+    """Bring the project's own virtual environment up to date with its lock, with these groups and extras next to uv's defaults.
 
     Raises BuildError with what uv said, also where the lock is out of date.
     """
@@ -145,7 +145,7 @@ def install_builder(environment: Path, requirements: Sequence[str], cwd: Path) -
 def build_wheel(project: Path, out: Path, python: Path, *, isolated: bool = True) -> Path:
     """Build the wheel of a project with its own build backend into the new directory `out`, and return it.
 
-    What builds it is installed anew for it, or, with `isolated` false, is in the environment of `python`. Raises BuildError with the
+    What builds it is installed again for it, or, with `isolated` false, is in the environment of `python`. Raises BuildError with the
     last lines of what the backend said.
     """
     with building(project, out, python, isolated=isolated) as wheel:

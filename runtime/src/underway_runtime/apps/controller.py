@@ -505,7 +505,7 @@ class Applications:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE and declared:
             said += (
                 "; what `listen` names is bound for it before it starts, and is given to a bind by Python's own socket class:"
-                " gevent's, a child's and what binds in C bind anew; leave that address out of `listen`"
+                " gevent's, a child's and what binds in C bind again; leave that address out of `listen`"
             )
         return said
 

@@ -93,7 +93,7 @@ class HeldAsgi:
                     try:
                         await suspension.over()
                     except asyncio.CancelledError:
-                        unread.append(message)  # a loop that is begun anew reads it then
+                        unread.append(message)  # a loop that is begun again reads it then
                         raise
                 return message
             finally:

@@ -9,7 +9,7 @@
     what a login shell prints at its end
 
 The nonce is a random number of one call. It is a word of the command, so a shell that echoes what it runs prints it, but never
-behind ``underway-begin-``. What has no beginning or no end is no answer, whatever the status of ssh.
+behind ``underway-begin-``. What has no beginning or no end is not an answer, whatever the status of ssh.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 LOST = 255
 """The status of ssh itself."""
 _FIRST, _LAST = 200, 500
-"""Characters that are shown of what is no answer; ssh says what matters at the end."""
+"""Characters that are shown of what is not an answer; ssh says what matters at the end."""
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 """A sequence that means something to a terminal."""
 

@@ -118,7 +118,7 @@ def sign(directory: Path, request: bytes, *, hosts: Sequence[str], role: str, no
     try:
         asked = x509.load_pem_x509_csr(request)
     except ValueError as error:
-        raise ConfigError(f"this is no request for a certificate: {error}") from None
+        raise ConfigError(f"this is not a request for a certificate: {error}") from None
     if not asked.is_signature_valid:
         raise ConfigError("the request for a certificate is not signed by its own key")
     authority = x509.load_pem_x509_certificate((directory / CA).read_bytes())
@@ -144,7 +144,7 @@ def install(directory: Path, leaf: bytes, authority: bytes, revoked: str | None 
 
     certificate, issuer = (x509.load_pem_x509_certificate(each) for each in (leaf, authority))
     if certificate.public_key() != _key(directory / KEY).public_key():
-        raise ConfigError(f"the certificate is not for the key {directory / KEY}; ask for one anew")
+        raise ConfigError(f"the certificate is not for the key {directory / KEY}; ask for one again")
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, _invalid_signature()):

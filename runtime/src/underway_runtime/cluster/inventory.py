@@ -86,7 +86,7 @@ def host(word: str) -> Host:
     name, address, tags = match["name"], match["host"], match["tags"]
     made = Host(address, name, tuple(tags.split(",")) if tags is not None else ())
     if problems := [*_host_problems(made)]:
-        raise ValueError(f"{word!r} is no host: {'; '.join(problems)}")
+        raise ValueError(f"{word!r} is not a host: {'; '.join(problems)}")
     return made
 
 
@@ -154,7 +154,7 @@ def address(text: str, port: int | None = None) -> tuple[str, int]:
     """Host and port in ``HOST:PORT``, or ``HOST`` alone where there is a default. Raises UsageError."""
     match = re.fullmatch(r"(\[[^\]]+\]|[^:]+)(?::(\d{1,5}))?", text)
     if match is None or not _HOST.fullmatch(match[1]) or (match[2] is None and port is None):
-        raise UsageError(f"{text!r} is no address; it is HOST:PORT, as in 10.0.0.1:{PORT} or [fe80::1]:{PORT}")
+        raise UsageError(f"{text!r} is not an address; it is HOST:PORT, as in 10.0.0.1:{PORT} or [fe80::1]:{PORT}")
     number = int(match[2]) if match[2] is not None else port
     if number is None or number > 65535:
         raise UsageError(f"{text!r} has no port; there are 65535")
@@ -165,34 +165,34 @@ def _from_entry(entry: Any) -> Host:
     if isinstance(entry, str):
         return host(entry)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("host"), str):
-        raise ValueError(f'{entry!r} is no host; it is "[NAME@]HOST[:TAG,TAG]", or a table with host')
+        raise ValueError(f'{entry!r} is not a host; it is "[NAME@]HOST[:TAG,TAG]", or a table with host')
     if unknown := entry.keys() - {each.name for each in fields(Host)}:
         raise ValueError(f"the host {entry['host']!r} has {', '.join(map(repr, sorted(unknown)))}, which no host has")
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     made = Host(**given)
     if problems := [*_host_problems(made)]:
-        raise ValueError(f"{entry['host']!r} is no host: {'; '.join(problems)}")
+        raise ValueError(f"{entry['host']!r} is not a host: {'; '.join(problems)}")
     return made
 
 
 def _host_problems(made: Any) -> Iterable[str]:
     """What is wrong with a host, of whose fields only `host` is known to be of its type."""
     if not _HOST.fullmatch(made.host):
-        yield f"{made.host!r} is no name of a host"
+        yield f"{made.host!r} is not a name of a host"
     if made.name is not None and not (isinstance(made.name, str) and NAME.fullmatch(made.name)):
-        yield f"{made.name!r} is no name of a node"
+        yield f"{made.name!r} is not a name of a node"
     if not isinstance(made.tags, tuple):
         yield f"its tags are {made.tags!r}, not a list"
     else:
-        yield from (f"{tag!r} is no tag" for tag in made.tags if not isinstance(tag, str) or not NAME.fullmatch(tag))
+        yield from (f"{tag!r} is not a tag" for tag in made.tags if not isinstance(tag, str) or not NAME.fullmatch(tag))
     if made.role not in ROLES:
         yield f"its role is {made.role!r}, and not one of {', '.join(ROLES)}"
     if made.user is not None and not (isinstance(made.user, str) and _USER.fullmatch(made.user)):
-        yield f"{made.user!r} is no user"
+        yield f"{made.user!r} is not a user"
     if made.port is not None and not _port(made.port):
-        yield f"{made.port!r} is no port"
+        yield f"{made.port!r} is not a port"
     if made.address is not None and not _is_address(made.address):
-        yield f"{made.address!r} is no address"
+        yield f"{made.address!r} is not an address"
 
 
 def directory_problems(directory: str) -> list[str]:

@@ -86,7 +86,7 @@ class Members:
         self._updated.set()
 
     async def news(self) -> None:
-        """Until it is known anew who is there, or for two beats."""
+        """Until it is known again who is there, or for two beats."""
         self._updated.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2 * BEAT):
@@ -163,5 +163,5 @@ class Members:
                 return
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(BEAT):  # who is refused is no event
+                async with asyncio.timeout(BEAT):  # who is refused is not an event
                     await self._changed.wait()

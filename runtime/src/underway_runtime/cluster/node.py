@@ -57,7 +57,7 @@ def name_of(wanted: Wanted, environ: Mapping[str, str], release: str) -> str:
 
 
 def environment(wanted: Wanted, node: str, var: VarDirectory) -> dict[str, str]:
-    """The variables that make ``bin/NAME`` this node, beside those that are set already."""
+    """The variables that make ``bin/NAME`` this node, next to those that are set already."""
     place = var.cluster_node(node)
     said = {
         "CLUSTER_MASTER": wanted.master,

@@ -28,7 +28,7 @@ def recall(var: VarDirectory) -> Fleet:
 
 
 def remember(var: VarDirectory, fleet: Fleet) -> None:
-    """What is to be started on these hosts, beside what is known already. Raises OSError."""
+    """What is to be started on these hosts, next to what is known already. Raises OSError."""
     known = Fleet()
     with suppress(UnderwayError):
         known = recall(var)

@@ -1,4 +1,4 @@
-"""Hosts that were removed from a cluster: ``revoked.json``, with who deploys and beside the certificate of every node.
+"""Hosts that were removed from a cluster: ``revoked.json``, with who deploys and next to the certificate of every node.
 
 ::
 

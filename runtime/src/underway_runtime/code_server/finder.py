@@ -138,7 +138,7 @@ class CodeServer:
         return best
 
     def invalidate_caches(self) -> None:
-        """Look at every directory anew."""
+        """Look at every directory again."""
         for finder in list(self._finders.values()):
             finder.invalidate_caches()
 

@@ -100,7 +100,7 @@ def note_variable(name: str, where: str) -> None:
 
 
 def leaves(values: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Each value that is no mapping, or an empty one, with its path."""
+    """Each value that is not a mapping, or an empty one, with its path."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from leaves(value, (*path, key))

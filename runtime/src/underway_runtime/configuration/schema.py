@@ -264,4 +264,4 @@ def _wanted(kind: Any) -> str:
         return "None"
     if kind in (str, int, float, bool, list, dict, Any) or is_dataclass(kind):
         return "anything" if kind is Any else kind.__name__
-    return f"{kind}, which is no type of plain data and can't be checked"
+    return f"{kind}, which is not a type of plain data and can't be checked"

@@ -70,7 +70,7 @@ def texts(value: object) -> list[str]:
     """A list of texts. Raises UnderwayError."""
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return value
-    raise UnderwayError("the node states what is no list of texts; is it of another version of underway?")
+    raise UnderwayError("the node states what is not a list of texts; is it of another version of underway?")
 
 
 def become(answer: Message) -> None:
@@ -87,7 +87,7 @@ def gates(value: object) -> list[dict[str, Any]]:
         value
     ):
         return value  # type: ignore[return-value]
-    raise UnderwayError("the node states what is no outcome of gates; is it of another version of underway?")
+    raise UnderwayError("the node states what is not an outcome of gates; is it of another version of underway?")
 
 
 def is_pid(value: object) -> bool:

@@ -9,7 +9,7 @@ request                         answer
 ``{"do": "restart"}``           ``{"restarting": true, "within": seconds}``; the connection ends with the process
 ``{"do": "hand over",``         ``{"accepting": true}`` when the successor does; ``{"failed": text}``, ``{"busy": text}``
 ``"version": …, "id": …,``      ``{"refused": text}`` where an application does not let it begin; with ``"ended": text``
-``"to_commit": seconds}``       beside ``failed`` where this node could not go on
+``"to_commit": seconds}``       next to ``failed`` where this node could not go on
 ``{"do": "install",``           ``{"installed": true}`` in this process; ``{"unfit": text}`` where it takes a new one,
 ``"version": …, "id": …,``      ``{"failed": text}`` when all is as it was, ``{"busy": text}``
 ``"to_commit": seconds}``
@@ -72,7 +72,7 @@ class RequestHandler:
     allowed: Mapping[str, bool]
     """Whether ``rpc`` and ``remote`` may be used."""
     restart: Callable[[], str | None]
-    """Makes the node stop and start anew; returns why it can't, if so."""
+    """Makes the node stop and start again; returns why it can't, if so."""
     hand_over: HandOver | None = None
     """Makes another node take over; the answer comes when it does, or has failed."""
     install: HandOver | None = None

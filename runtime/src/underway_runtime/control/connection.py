@@ -20,7 +20,7 @@ _CHUNK = 32768
 
 
 class Gone(Exception):
-    """The client is gone, or was let go."""
+    """The client is gone, or its connection was closed."""
 
 
 class TooMuchOutput(Exception):

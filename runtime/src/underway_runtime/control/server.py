@@ -117,7 +117,7 @@ def open_control(
 
 def _let_pass(directory: Path, group: int) -> None:
     """Let a group reach what is below a directory of ours that others may not enter; not look around in it, or write."""
-    with contextlib.suppress(OSError):  # who is no member of the group, or not the owner, is told at the socket
+    with contextlib.suppress(OSError):  # who is not a member of the group, or not the owner, is told at the socket
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             status = os.fstat(descriptor)
@@ -295,7 +295,7 @@ class Server:
         except (Gone, TimeoutError):
             pass
         except Exception as error:
-            log("a client of the control socket was let go: it met an error of underway", error)
+            log("a connection to the control socket was closed after an internal error", error)
         finally:
             wire.abort()
 

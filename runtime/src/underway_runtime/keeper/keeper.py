@@ -14,7 +14,7 @@ another is taking over, or has just taken over         the permanent release is 
 it failed otherwise                                    the keeper ends, with the node's status
 =====================================================  =================================================================
 
-Beside the node there may be one more, of which ``handover.py`` tells; what all of them have from the keeper is in
+Next to the node there may be one more, of which ``handover.py`` tells; what all of them have from the keeper is in
 ``holdings.py``. ``release/channel.py`` has the words.
 """
 
@@ -123,7 +123,7 @@ class Keeper:
         return self._ready and not (self._stopping or self._restart)
 
     def start_second(self, version: str) -> Child:
-        """Start a node of a version, or of the permanent one, beside the one that runs. Raises OSError."""
+        """Start a node of a version, or of the permanent one, next to the one that runs. Raises OSError."""
         environ = {**self._environ, "RELEASE_VSN": version} if version else self._environ
         return Child(self._command[:3], environ, piped=self._log is not None)
 
@@ -153,7 +153,7 @@ class Keeper:
             self._status = 0 if died == -_signal.SIGTERM else status
             return
         if self._restart:
-            self.say(f"{self.name} is started anew")
+            self.say(f"{self.name} is started again")
             self.systemd.reloading()
             self._spawn()
             return

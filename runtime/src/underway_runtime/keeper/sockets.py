@@ -143,7 +143,7 @@ class Sockets:
         return [
             f"{held.key.replace(' ', ':')} was shut down by a process that has it, "
             + (
-                f"and is lost: {why}; the next node binds it anew"
+                f"and is lost: {why}; the next node binds it again"
                 if (why := held.listen_again())
                 else "and listens again"
             )
@@ -241,7 +241,7 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ValueError("this file is there already and is no socket; remove it, or choose another path")
+        raise ValueError("this file is there already and is not a socket; remove it, or choose another path")
     probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         probe.setblocking(False)

@@ -83,7 +83,7 @@ class Handover:
         """Have a version take over, or the permanent one where that is empty; from any thread.
 
         The result is ``{"accepting": True}``, or ``{"failed": reason}``, or ``{"busy": reason}``, or ``{"refused": reason}``
-        where an application does not let it begin, or ``{"stays": reason}`` where one can't be let go; with ``ended`` beside
+        where an application does not let it begin, or ``{"stays": reason}`` where one can't be let go; with ``ended`` next to
         ``failed`` where this node can't go on either.
         """
         outcome: Future[dict[str, Any]] = Future()
@@ -133,7 +133,7 @@ class Handover:
             try:
                 await self._obey(word, fields, states)
             except Exception as error:
-                self._log(f"the handover met an error of underway: {describe(error)}", error)
+                self._log(f"the handover failed with an internal error: {describe(error)}", error)
 
     async def _obey(self, word: str, fields: Sequence[str], states: bytes) -> None:
         match word, fields:
@@ -175,7 +175,7 @@ class Handover:
             self._let_go, self._stays = gone.stopped, gone.stays
             states = b"" if self._stays else state.pack(self._handed)
         except Exception as error:
-            self._stays = f"it met an error of underway: {describe(error)}"
+            self._stays = f"it failed with an internal error: {describe(error)}"
             self._log(self._stays, error)
         if self._stays:
             self._keeper.stays(self._stays)
@@ -188,7 +188,7 @@ class Handover:
             self._outcome = None
 
     async def _start_again(self) -> str:
-        """Start what was let go; why this node can't go on, or nothing."""
+        """Start again what was released; why this node can't go on, or nothing."""
         lost = []
         for name, mode in self._let_go.items():
             try:

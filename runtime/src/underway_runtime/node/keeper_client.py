@@ -171,7 +171,7 @@ class KeeperClient:
         self._tell("stays", reason)
 
     def goes_on(self) -> None:
-        """The handover has failed, and all runs here again that was let go for it."""
+        """The handover has failed, and all that was released for it runs here again."""
         self._tell("on")
 
     def go(self, states: bytes) -> None:

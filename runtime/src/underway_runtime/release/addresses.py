@@ -87,7 +87,7 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 
 def problem_of(address: str) -> str:
-    """Why this is no address to listen on; empty where it is one."""
+    """Why this is not an address to listen on; empty where it is one."""
     try:
         if socket_file(address) is None:
             host_and_port(address)

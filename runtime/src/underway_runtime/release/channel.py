@@ -53,7 +53,7 @@ node: installed LINE COMMIT                            it is that; COMMIT as abo
 node: undone                                           as before ``installing``
 =====================================================  =================================================================
 
-Where all is to stop the keeper says ``stop`` beside its signal, which a service may ignore. A SOCKET is ``tcp4 HOST
+Where all is to stop the keeper says ``stop`` next to its signal, which a service may ignore. A SOCKET is ``tcp4 HOST
 PORT``, ``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH`` or ``unix MODE:GID PATH``, the mode in octal. Who sees the
 end of the stream has lost the other.
 """

@@ -123,7 +123,7 @@ _ROWS = (
         "Restart the running release and wait until it is ready",
         "control",
         (Option("--graceful", "hand over to a new node; no request fails"),),
-        more="The node reads env.sh anew, and the file that RELEASE_ENVIRONMENT_FILE names.",
+        more="The node reads env.sh again, and the file that RELEASE_ENVIRONMENT_FILE names.",
     ),
     Command("stop", (), "Stop the running release and wait until it has stopped", "node"),
     Command(
@@ -161,7 +161,7 @@ _ROWS = (
     Command(
         "unpack",
         ("VERSION|FILE",),
-        "Unpack another version beside this one, from var/incoming or a file",
+        "Unpack another version next to this one, from var/incoming or a file",
         "upgrade",
         (_JSON, _DRY_RUN, _DIGEST, _SIGNERS, _TRUST, _DOWNGRADE, Option("--again", "forget that it has failed")),
     ),

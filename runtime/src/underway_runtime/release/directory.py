@@ -20,7 +20,7 @@
     │       ├── code.index     top-level name -> its places in lib/; what is in each: the code server answers from it
     │       ├── glibc          the oldest that it runs with, and the loader's path; the launcher compares
     │       ├── pyvenv.cfg     makes releases/V the sys.prefix of every interpreter started as bin/python
-    │       ├── bin/python     relative link to the interpreter, beside the scripts of the wheels
+    │       ├── bin/python     relative link to the interpreter, next to the scripts of the wheels
     │       ├── lib/pythonX.Y/site-packages/underway.pth   starts the code server in every process, children too
     │       ├── share/ etc/    what wheels put into the prefix
     │       ├── hello.rel      name, version, interpreter, applications and modes
@@ -90,7 +90,7 @@ class ReleaseDirectory:
 
     @property
     def transaction(self) -> Path:
-        """Beside what it is renamed to; cleared by the next transaction when its own died."""
+        """Next to what it is renamed to; cleared by the next transaction when its own died."""
         return self.root / ".transaction"
 
     def command(self, name: str) -> Path:

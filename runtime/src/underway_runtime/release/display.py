@@ -13,7 +13,7 @@ LINES = 1000
 
 
 def one_line(value: object, limit: int = LINE) -> str:
-    r"""A text on one line, with what is no character of writing escaped, and an end.
+    r"""A text on one line, with what is not a character of writing escaped, and an end.
 
     >>> one_line("gates failed\n\x1b]0;owned\x07\u202e")
     'gates failed \\x1b]0;owned\\x07\\u202e'

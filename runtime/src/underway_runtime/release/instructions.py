@@ -84,7 +84,7 @@ class Load:
     values: Mapping[str, Any] = field(default_factory=dict)
     """Names whose plain value changes -> the value that is to be found; the new one comes from the fragment."""
     rebind: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Names that were imported -> module and name that they are bound to anew."""
+    """Names that were imported -> module and name that they are bound to again."""
     imports: tuple[str, ...] = ()
     """Modules that the fragment imports for the first time."""
     code_change: tuple[str, ...] = ()
@@ -300,7 +300,7 @@ def _timeout(value: Any) -> Timeout:
     if value in ("default", "infinity"):
         return "infinity" if value == "infinity" else "default"
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise ValueError(f"{value!r} is no time to wait; it is a number of seconds, 'default' or 'infinity'")
+        raise ValueError(f"{value!r} is not a time to wait; it is a number of seconds, 'default' or 'infinity'")
     return float(value)
 
 

@@ -177,7 +177,7 @@ def previous(ledger: Ledger) -> str | None:
 def read(directory: ReleaseDirectory, var: VarDirectory) -> dict[str, Record]:
     """The ledger, as the tree and the start data have it. Writes nothing.
 
-    Raises DamagedRelease when it can't be read or what boots is not here, saying how to make it anew.
+    Raises DamagedRelease when it can't be read or what boots is not here, saying how to make it again.
     """
     return _settled(_noted(recorded(var), var), directory, boots(directory, var))
 
@@ -191,7 +191,7 @@ def recorded(var: VarDirectory) -> dict[str, Record]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DamagedRelease(
-            f"the ledger {var.ledger} can't be read: {reason}; `create-releases` makes it anew from releases/*/manifest.json and"
+            f"the ledger {var.ledger} can't be read: {reason}; `create-releases` makes it again from releases/*/manifest.json and"
             " start.data, and then knows neither which versions are old nor which have failed"
         ) from None
 
@@ -207,7 +207,7 @@ def write(var: VarDirectory, ledger: Ledger) -> None:
 
 
 def dump(ledger: Ledger) -> str:
-    """As it is written. What was `left` stands beside the records: runtimes that don't know it read those as they are."""
+    """As it is written. What was `left` stands next to the records: runtimes that don't know it read those as they are."""
     document: dict[str, Any] = {
         "format": FORMAT,
         "releases": {name: _fields(record) for name, record in ledger.items()},

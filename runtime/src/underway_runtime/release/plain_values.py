@@ -2,7 +2,7 @@
 
 ==================================  ====================================================
 None, bool, str, int, float, list   as they are
-dict                                as it is, in its order; ``{"$dict": [[key, value]]}`` where a key is no string or
+dict                                as it is, in its order; ``{"$dict": [[key, value]]}`` where a key is not a string or
                                     begins with ``$``
 tuple, set, frozenset               ``{"$tuple": […]}``, ``{"$set": […]}``, ``{"$frozenset": […]}``
 bytes                               ``{"$bytes": "6162"}``
@@ -37,7 +37,7 @@ def decode(document: Any) -> Any:
     try:
         return _decoded(document)
     except (TypeError, RecursionError, OverflowError) as error:
-        raise ValueError(f"it is no plain value: {error}") from None
+        raise ValueError(f"it is not a plain value: {error}") from None
 
 
 def is_plain(value: Any) -> bool:
@@ -111,4 +111,4 @@ def _decoded(document: Any) -> Any:
             return ...
         case dict() if not any(key.startswith("$") for key in document):
             return {key: _decoded(value) for key, value in document.items()}
-    raise ValueError(f"{json.dumps(document)} is no plain value")
+    raise ValueError(f"{json.dumps(document)} is not a plain value")

@@ -141,7 +141,7 @@ def _entry_from_json(key: str, document: Any) -> RelupEntry:
 def _row(document: Any) -> Row:
     texts = {key: _text(document[key]) for key in ("module", "definition", "change", "reason", "file")}
     if type(document["line"]) is not int:
-        raise ValueError(f"{document['line']!r} is no line")
+        raise ValueError(f"{document['line']!r} is not a line")
     return Row(verdict=_verdict(document["verdict"]), line=document["line"], **texts)
 
 
@@ -149,7 +149,7 @@ def _verdict(value: Any) -> Verdict:
     for verdict in VERDICTS:
         if value == verdict:
             return verdict
-    raise ValueError(f"{value!r} is no verdict; there are {', '.join(VERDICTS)}")
+    raise ValueError(f"{value!r} is not a verdict; there are {', '.join(VERDICTS)}")
 
 
 def _text(value: Any) -> str:

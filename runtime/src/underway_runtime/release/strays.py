@@ -4,8 +4,8 @@ A command that collects static files, an editor's backup, a ``.pyc``: such a fil
 Some can be code, though, for the import system looks into directories, and the launcher and the runtime for files by name:
 
 ==================================  =================================================================================
-`Stray.instead_of`                  is loaded or read in the place of what the version has: an extension module or a package beside a
-                                    module of that name, an ``__init__`` in a namespace package, a module beside the standard library, a
+`Stray.instead_of`                  is loaded or read in the place of what the version has: an extension module or a package next to a
+                                    module of that name, an ``__init__`` in a namespace package, a module next to the standard library, a
                                     pyc that is never compared with its source, a file of ``releases/V`` that is read where it is there
 `Stray.is_code`                     could be imported by a name that is not taken: a module of a plugin directory, a migration
 ==================================  =================================================================================
@@ -82,7 +82,7 @@ class Judge:
         if directory.endswith("/__pycache__"):
             return self._source_of(directory, file, path)
         if top.startswith("python-") and (name := self._beside_library(rest)):
-            return f"any other {name}: it is beside the standard library, which is found first"
+            return f"any other {name}: it is next to the standard library, which is found first"
         if (found := _module(file)) is None:
             return self._linked(directory, file, path)
         name, suffix = found

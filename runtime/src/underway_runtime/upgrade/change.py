@@ -36,7 +36,7 @@ _OTHERWISE = frozenset(
         "systemd.socket",
     }
 )
-"""Files of ``releases/V`` that a process which runs has not read, or would read anew; boot scripts are compared by what they say."""
+"""Files of ``releases/V`` that a process which runs has not read, or would read again; boot scripts are compared by what they say."""
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def mark_failed(handler: Handler, version: str, why: str | None) -> None:
 
 
 def create_releases(handler: Handler, permanent: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
-    """Make the ledger anew from what is here. `permanent` says what boots, where the start data can't be understood.
+    """Make the ledger again from what is here. `permanent` says what boots, where the start data can't be understood.
 
     Raises StateRefused when that is given and the start data says something else.
     """

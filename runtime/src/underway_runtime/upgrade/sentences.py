@@ -59,7 +59,7 @@ def lines(command: str, outcome: Any, would: str = "") -> list[str]:
             ]
             stays = [f"{each['version']} stays: {each['why']}" for each in outcome["kept"]]
             return [*gone, *stays]
-    return [f"the ledger {would or 'is '}made anew: {', '.join(outcome['releases'])}; {outcome['permanent']} boots"]
+    return [f"the ledger {would or 'is '}made again: {', '.join(outcome['releases'])}; {outcome['permanent']} boots"]
 
 
 def _believed(outcome: Mapping[str, Any]) -> str:

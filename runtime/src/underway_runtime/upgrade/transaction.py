@@ -24,7 +24,7 @@ from ..release.errors import BusyError, UnderwayError
 from ..release.filesystem import openat
 
 _INTENTS = ("to", "from", "removes")
-"""What is announced beside who it is: of a rollback, and of a remove."""
+"""What is announced next to who it is: of a rollback, and of a remove."""
 _HALF = 2048
 """Bytes of a half; the file always has two, and so needs no new room on a full disk."""
 _TURN, _END = "turn", "end"
@@ -110,7 +110,7 @@ def transaction(var: VarDirectory, command: str, *, pretend: bool = False) -> It
 
 @contextmanager
 def where_there_is_room() -> Iterator[None]:
-    """For what is written to be remembered, and may be missing: that a disk is full is no error."""
+    """For what is written to be remembered, and may be missing: that a disk is full is not an error."""
     try:
         yield
     except OSError as error:
@@ -145,9 +145,9 @@ def _holder(descriptor: int) -> str:
     try:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(str(about["since"]))).total_seconds()
         command, user, pid = (one_line(about[key], 100) for key in ("command", "user", "pid"))
-        return f"'{command}' by {user} (pid {pid}) is at it, for {max(0, seconds):.0f} s now"
+        return f"'{command}' by {user} (pid {pid}) has been running for {max(0, seconds):.0f} s"
     except (KeyError, ValueError, TypeError, OverflowError):
-        return "another command that changes the releases is at it"  # it has not said yet who it is
+        return "another command that changes the releases is running"  # it has not said yet who it is
 
 
 def _user() -> str:

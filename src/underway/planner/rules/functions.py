@@ -62,7 +62,7 @@ def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
     if (defaults or annotations) and _has_type_params(new):
         return edit.restart(name, what, "it has type parameters, which are made with the function", new)
     if what != "body" and (made := _made_anew(edit, old, new)):
-        return edit.restart(name, what, f"its default `{made}` would be made anew, and lose what it holds", new)
+        return edit.restart(name, what, f"its default `{made}` would be made again, and lose what it holds", new)
     if "caches" in kinds and not (new.args.args or new.args.posonlyargs or new.args.kwonlyargs or new.args.vararg):
         return edit.restart(
             name, what, "its cache holds the one object that it has made, and others may hold that", new
@@ -132,7 +132,7 @@ def _defaults(function: Function) -> str:
 
 
 def _made_anew(edit: ModuleDiff, old: Function, new: Function) -> str:
-    """A default that stays as it is written, and that making the function once more would make anew; empty for none."""
+    """A default that stays as it is written, and that making the function once more would make again; empty for none."""
     before = [text(each) for each in (*old.args.defaults, *filter(None, old.args.kw_defaults))]
     for each in (*new.args.defaults, *filter(None, new.args.kw_defaults)):
         if (

@@ -74,7 +74,7 @@ def _value(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> No
         edit.replaced.append(name)
         edit.changes(name)
         edit.run(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], after), statement or after))
-        return edit.row(name, "value", "HOT", "made anew: the appup says so", statement)
+        return edit.row(name, "value", "HOT", "made again: the appup says so", statement)
     if origin in edit.world.values:
         value = edit.world.values[origin]
         edit.was[name] = edit.world.old.value(origin)
@@ -142,7 +142,7 @@ def _import(edit: ModuleDiff, name: str) -> None:
         edit.rebind[name] = after
         edit.row(name, "import", "HOT", f"bound to what {_dotted(after)} becomes", _at(edit.new, name))
     elif after in edit.world.reset:
-        reason = f"{_dotted(after)} is made anew, and this is bound to the old one"
+        reason = f"{_dotted(after)} is made again, and this is bound to the old one"
         edit.rebind[name] = after
         edit.row(
             name,

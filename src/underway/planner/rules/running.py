@@ -28,7 +28,7 @@ _STARTS = (
     "asyncio.create_subprocess_shell",
     "anyio.run_process",
 )
-"""What starts programs: the interpreter, where that is named beside it."""
+"""What starts programs: the interpreter, where that is named next to it."""
 FORKING_LIBRARIES = ("gunicorn", "granian", "celery", "billiard", "circus")
 """Those whose servers fork workers."""
 _FOR_EVER = {"serve_forever", "wait_for_termination", "run_forever", "wait_closed"}
@@ -36,7 +36,7 @@ _FOR_EVER = {"serve_forever", "wait_for_termination", "run_forever", "wait_close
 
 _OF_PROCESSES = "an install in place does not reach them: while there is one, the node is handed over"
 _OF_LOOPS = (
-    "where it runs when this is installed, the node is handed over; as a task of `looping` it would be begun anew"
+    "where it runs when this is installed, the node is handed over; as a task of `looping` it would be begun again"
 )
 
 

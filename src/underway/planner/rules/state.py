@@ -154,7 +154,7 @@ def fields(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, *,
         elif key in now and (text(before[key]) != text(after[key]) or edit.reads(after[key])):
             edit.replaced.append(attribute)
     edit.changes(name)
-    edit.row(name, "field", "MIGRATE", f"its fields change ({names}); its methods are made anew of them", new)
+    edit.row(name, "field", "MIGRATE", f"its fields change ({names}); its methods are made again of them", new)
     return None
 
 

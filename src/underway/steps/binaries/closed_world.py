@@ -7,7 +7,7 @@ looks for libraries outside         those places go
 has a DT_RUNPATH                    it becomes a DT_RPATH, one byte: only then does the loader go on to where the
                                     interpreter's libraries are, and not to LD_LIBRARY_PATH before that
 is a program and needs what is not  it looks in the interpreter's ``lib`` too; when it is in ``lib/NAME-VERSION``, which
-beside it                           several releases share, in an ``underway.libs`` there
+next to it                           several releases share, in an ``underway.libs`` there
 ==================================  =================================================================================
 
 What nobody in the release has is copied from this machine to ``python-X.Y.Z/lib``, with all that it needs in turn. How a library

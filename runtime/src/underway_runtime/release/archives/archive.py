@@ -3,7 +3,7 @@
 The reader believes nothing. The manifest is the first member and bounded; what follows must be, byte for byte, what
 `layout` makes of that manifest: the next header is computed and compared, not parsed, so hard links, devices, modes,
 pax or GNU overrides, sparse files and members that are listed nowhere have nobody to talk to. Contents are compared
-with their digests while they are written, beside the place that they are for; a rename, the last act, puts them there.
+with their digests while they are written, next to the place that they are for; a rename, the last act, puts them there.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Contents:
 Accept = Callable[[Manifest], Container[str] | None]
 """Looks at the manifest before anything else is read; raises an UnderwayError to refuse it.
 
-Returns which of its files are to be written, beside the manifest; None for all. Those that are not are still compared.
+Returns which of its files are to be written, next to the manifest; None for all. Those that are not are still compared.
 """
 
 

@@ -1,4 +1,4 @@
-"""Who made an archive or delta: a signature by an SSH key, in ``ARCHIVE.sig`` beside it.
+"""Who made an archive or delta: a signature by an SSH key, in ``ARCHIVE.sig`` next to it.
 
 ::
 
@@ -174,14 +174,14 @@ def _check_owner(archive: Path, of_owner: bool) -> None:
 
 
 def beside(archive: Path) -> tuple[Statement, str] | None:
-    """What is stated of an archive or delta beside it, with the signature, unverified; None where there is none to be read."""
+    """What is stated of an archive or delta next to it, with the signature, unverified; None where there is none to be read."""
     with suppress(SignatureRefused):
         return _read_signature(archive)
     return None
 
 
 def is_signed(archive: Path, manifest: Manifest) -> bool:
-    """Whether an archive or delta is there with a statement beside it that is of this release. Who signed it is not asked."""
+    """Whether an archive or delta is there with a statement next to it that is of this release. Who signed it is not asked."""
     stated = beside(archive) if archive.is_file() else None
     return stated is not None and all(
         getattr(stated[0], field) == getattr(manifest, field) for field in ("name", "version", "target", "release_id")
@@ -251,7 +251,7 @@ def _read_signature(archive: Path) -> tuple[Statement, str]:
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise SignatureRefused(f"{archive} is not signed: there is no {place.name} beside it") from None
+        raise SignatureRefused(f"{archive} is not signed: there is no {place.name} next to it") from None
     except OSError as error:
         raise SignatureRefused(f"{place} can't be read: {error.strerror}") from None
     with open(descriptor, "rb") as file:

@@ -49,7 +49,7 @@ Content = Callable[[str, ManifestEntry], Iterable[bytes]]
 
 
 def source_date(environ: Mapping[str, str]) -> int:
-    """The date of everything in an archive: SOURCE_DATE_EPOCH, else 1980. Raises UsageError when it is no date."""
+    """The date of everything in an archive: SOURCE_DATE_EPOCH, else 1980. Raises UsageError when it is not a date."""
     given = environ.get("SOURCE_DATE_EPOCH") or str(EARLIEST)
     if not re.fullmatch(r"[0-9]{1,11}", given) or int(given) > LARGEST:
         raise UsageError(f"SOURCE_DATE_EPOCH is {given!r}; it must be a number of seconds since 1970")
@@ -99,7 +99,7 @@ def header(path: str, entry: ManifestEntry, date: int) -> bytes:
 _HOST_PYTHON = re.compile(r"releases/[^/]+/bin/python(3(\.[0-9]+)?)?")
 _HOSTS = re.compile(r"/(?!(?:tmp|var|run|dev|proc|sys)/)(?:[^/]+/)*bin/python3(\.[0-9]+)?")
 """The one link out of a release: its interpreter, where it includes none. Nothing can be below it or replace it. What is there on a
-host is looked at where it is unpacked; here, that it is no place which others than the owner of a host fill."""
+host is looked at where it is unpacked; here, that it is not a place which others than the owner of a host fill."""
 
 _OF_THE_NODE = ("var", ".transaction")
 
@@ -140,7 +140,7 @@ def problems(manifest: Manifest) -> Iterator[str]:
 
 
 def _file_above(name: str, seen: Mapping[str, str], directories: dict[str, str | None]) -> str | None:
-    """What is no directory on the way to a path; each directory is asked about once."""
+    """What is not a directory on the way to a path; each directory is asked about once."""
     new = []
     while (name := name.rpartition("/")[0]) not in directories:
         new.append(name)

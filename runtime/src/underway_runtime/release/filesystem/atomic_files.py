@@ -37,7 +37,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
 
 
 def clear(path: Path) -> None:
-    """Remove what a `replace` of this file left beside it when it died. For the only one who writes it."""
+    """Remove what a `replace` of this file left next to it when it died. For the only one who writes it."""
     with openat.directory(path.parent) as place:
         place.clear(path.name)
 
@@ -62,7 +62,7 @@ def sync_tree(path: Path) -> None:
 
 
 def _partial(path: Path) -> tuple[int, Path]:
-    """A new file beside another. It has the same name each time, so that a process that dies leaves one at most, but where something
+    """A new file next to another. It has the same name each time, so that a process that dies leaves one at most, but where something
     is in the way that is not ours."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     partial = path.with_name(f".{path.name}.partial")

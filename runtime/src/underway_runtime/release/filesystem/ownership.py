@@ -17,7 +17,7 @@ _MOST_LINKS = 40
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 Way = list[tuple[str, os.stat_result]]
-"""Every directory and link that leads to a file, from the top, and in the end itself, which is no link."""
+"""Every directory and link that leads to a file, from the top, and in the end itself, which is not a link."""
 
 
 def problems(way: Way) -> list[str]:

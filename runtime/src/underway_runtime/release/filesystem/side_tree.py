@@ -1,7 +1,7 @@
-"""A tree that is made beside its place and renamed into it when it is whole.
+"""A tree that is made next to its place and renamed into it when it is whole.
 
 ===================  ===================  =====================================================
-a process that dies  leaves at the place  and beside it
+a process that dies  leaves at the place  and next to it
 ===================  ===================  =====================================================
 before the rename    nothing              ``.NAME.unpacking``, cleared by the next one
 after the rename     the whole tree       ``.NAME.unpacking``, empty, cleared by the next one

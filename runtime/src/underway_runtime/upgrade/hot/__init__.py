@@ -7,7 +7,7 @@
 ``guards``             what must hold in this process, or nothing is done
 ``act``                what is done in one call, and undone
 ``imports``            the import system moves to the other version
-``stage``              what a module becomes: made beside what there is
+``stage``              what a module becomes: made next to what there is
 ``migrate``            new states by ``code_change``
 ``swap``               the phases, put together
 =====================  ================================================================================================

@@ -62,7 +62,7 @@ TO_SUSPEND = 5.0
 _LOOK = 0.02
 """Seconds between two looks at who is still inside."""
 _TRIES = 10
-"""How many times all instances are carried over anew where threads go on making some."""
+"""How many times all instances are carried over again where threads go on making some."""
 _LONGEST = 0.5
 """Seconds between two such looks while work goes on."""
 
@@ -136,7 +136,7 @@ class Code:
         return any(issubclass(kind, Application) and kind.suspend is not Application.suspend for kind in kinds)
 
     def _leaving_by_themselves(self, prepared: Prepared) -> list[Survivor]:
-        """Who is inside, but for what is begun anew. Raises RequiresRestart for a WebSocket, which can't leave."""
+        """Who is inside, but for what is begun again. Raises RequiresRestart for a WebSocket, which can't leave."""
         inside, again = prepared.inside(), loops.running()
         self._raise_for_kept(inside)
         return [each for each in inside if not any(loop.owns(each.task) for loop in again)]

@@ -80,7 +80,7 @@ def acts(
             if name:
                 cls = each.target.class_named(name)
                 if cls is None:
-                    raise Failed(f"{each.target.name}.{name} has code_change, and is no class of this module here")
+                    raise Failed(f"{each.target.name}.{name} has code_change, and is not a class of this module here")
                 converters[id(cls)] = (each, function)
             elif not again:
                 _module(result, each, function)

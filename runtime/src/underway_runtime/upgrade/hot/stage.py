@@ -1,4 +1,4 @@
-"""What a module becomes: its fragment is run beside what there is, and out of that come the acts that put it in place.
+"""What a module becomes: its fragment is run next to what there is, and out of that come the acts that put it in place.
 
 A fragment runs with the live module's globals, so that functions made in it are the module's, and binds its own names
 elsewhere. Names that the old version lacks are bound at once, in the order of the loads, for those that import them; no old

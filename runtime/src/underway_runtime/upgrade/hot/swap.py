@@ -303,7 +303,7 @@ def _values(loaded: Sequence[Target], ours: int = 0) -> Iterator[str]:
 
 
 def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:
-    """How many other modules have a name for the same value, which is bound anew with it."""
+    """How many other modules have a name for the same value, which is bound again with it."""
     return sum(
         other.names.get(bound) is target.names.get(name)
         for other in loaded
@@ -340,7 +340,7 @@ def _broken(module: str, guard: Guard, loaded: Sequence[Target], removals: Seque
 
 
 def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[dict[str, Any]]:
-    """The names of modules that have this value under one name, which they lose or bind anew in the same swap."""
+    """The names of modules that have this value under one name, which they lose or bind again in the same swap."""
     for target in loaded:
         bound = [name for name, other in list(target.names.items()) if other is value]
         load = target.load

@@ -45,7 +45,7 @@ class Memory:
         if self.limit is None or self.limit >= self.tried:
             return []
         took, left = _megabytes(self.tried), _megabytes(self.limit)
-        return [f"memory does not do for two nodes: the limit leaves {left}, and the new version took {took} on trial"]
+        return [f"not enough memory for two nodes: the limit leaves {left}, the new version took {took} on trial"]
 
     @property
     def notes(self) -> list[str]:
@@ -53,11 +53,11 @@ class Memory:
         if self.reasons or not self.needs or self.available is None or self.available >= self.needs:
             return []
         left, has = _megabytes(self.available), _megabytes(self.needs)
-        return [f"memory may not do for two nodes: {left} are available, and the running one has {has}"]
+        return [f"there may not be enough memory for two nodes: {left} available, the running one has {has}"]
 
 
 def look(status: Mapping[str, Any], tried: int, root: Path = Path("/")) -> Memory:
-    """What there is beside the node that says this of itself; `tried` is in bytes."""
+    """What there is next to the node that says this of itself; `tried` is in bytes."""
     host = None
     with contextlib.suppress(OSError, ValueError, IndexError):
         host = int((root / "proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) * 1024

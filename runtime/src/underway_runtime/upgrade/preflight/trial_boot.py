@@ -294,7 +294,7 @@ def _file_problem(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISSOCK(mode):
-        return "a file is there already, and is no socket"
+        return "a file is there already, and is not a socket"
     try:
         listening = any(
             " ".join(line.split()[7:]) == str(path) for line in Path("/proc/net/unix").read_text().splitlines()

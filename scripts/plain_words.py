@@ -1,0 +1,67 @@
+"""Find words of a private dialect where the field, or plain English, has one: in strings, comments and docs.
+
+usage: plain_words.py
+
+Each row of `WORDS` is a pattern, and what to write instead. The glossary is docs/explanation/terms.md.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+_MAY_FOLLOW_NO = (
+    "longer|such|more|less|faster|slower|other|one|way|use|business|secret|code|log|room|configuration|need"
+)
+WORDS = {
+    r"\banew\b": "again",
+    r"\bbeside\b": "next to",
+    rf"(?<!there )\bis no (?!(?:{_MAY_FOLLOW_NO})\b)\w+": "is not a ...",
+    r"\bbears\b": "contains",
+    r"\bis at it\b": "has been running for",
+    r"\bwas let go\b": "was closed",
+    r"\bmet an error\b": "an internal error",
+}
+PLACES = ("src", "runtime/src", "docs", "examples", "README.md", "CHANGELOG.md")
+_PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in WORDS.items()}
+
+
+def main() -> int:
+    """Print each place with what to write there, and return the status."""
+    found = [each for place in PLACES for file in _files(Path(place)) for each in _of(file)]
+    print(*found, sep="\n", end="\n" if found else "")
+    return 1 if found else 0
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+    for file in sorted(place.rglob("*")):
+        if file.suffix in (".py", ".md", ".sh") and not {"build", ".venv", "__pycache__"} & {*file.parts}:
+            yield file
+
+
+def _of(file: Path) -> Iterator[str]:
+    for line, text in _texts(file):
+        plain = re.sub(r"`[^`]*`", "", text)
+        for pattern, instead in _PATTERNS.items():
+            yield from (f"{file}:{line}: {match[0]!r}: write {instead!r}" for match in pattern.finditer(plain))
+
+
+def _texts(file: Path) -> Iterator[tuple[int, str]]:
+    if file.suffix != ".py":
+        yield from enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        return
+    with tokenize.open(file) as source:
+        for token in tokenize.generate_tokens(source.readline):
+            if token.type in (tokenize.STRING, tokenize.COMMENT) or token.type == getattr(
+                tokenize, "FSTRING_MIDDLE", -1
+            ):
+                yield token.start[0], token.string
+
+
+if __name__ == "__main__":
+    sys.exit(main())
