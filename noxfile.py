@@ -15,6 +15,7 @@ BIN = Path(sys.executable).parent
 TYPED = [
     "src",
     "runtime/src",
+    "tests/support",
     "tests/e2e",
     "tests",
     "bench",

@@ -14,7 +14,7 @@ from typing import Any
 
 from _measure import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "tests"))
+sys.path.insert(0, str(REPOSITORY / "tests/support"))
 
 from cluster_helpers import CREW, WORDCOUNT, Member, Nodes
 from code_server_helpers import laid_out

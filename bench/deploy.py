@@ -22,7 +22,7 @@ from statistics import median
 from _charts import Bar, Panel, draw
 from _measure import PLOTS, REPOSITORY, TOOLS, rounds, run, scratch_project
 
-sys.path[:0] = [str(REPOSITORY / "tests")]
+sys.path[:0] = [str(REPOSITORY / "tests/support")]
 from hosts import Network, network  # noqa: E402  # it is the tests' own
 
 HOSTS = 8

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests/support")]
 
 from code_server_helpers import laid_out  # noqa: E402
 from node_helpers import this_interpreter  # noqa: E402

@@ -17,7 +17,7 @@ import pytest
 from demo import UNDERWAY, Failure, expect, heading, run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "tests"))
+sys.path.insert(0, str(REPOSITORY / "tests/support"))
 from hosts import Network, network  # noqa: E402  # the tests' own
 
 ADMINISTRATORS = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"

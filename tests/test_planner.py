@@ -427,7 +427,7 @@ print(json.dumps([plans.verdicts(plans.compare(pathlib.Path(tempfile.mkdtemp(dir
 def test_verdicts_are_the_same_with_each_python(tmp_path: Path, python: Path) -> None:
     """The table holds with the grammar and the byte code of every interpreter that is installed here."""
     cases = [*FUNCTIONS, *CLASSES, *GLOBALS]
-    paths = [str(REPOSITORY / place) for place in ("src", "runtime/src", "tests")]
+    paths = [str(REPOSITORY / place) for place in ("src", "runtime/src", "tests/support")]
     done = subprocess.run(
         [python, "-I", "-S", "-B", "-c", PROGRAM, json.dumps(paths), str(tmp_path)],
         input=json.dumps([case[1:3] for case in cases]),

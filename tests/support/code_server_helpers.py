@@ -19,7 +19,7 @@ import pytest
 
 from underway.steps.modules import list_code
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 TEMPLATE = REPOSITORY / "src/underway/templates/underway.pth"
 RUNTIME = "underway_runtime-0.1.0"
 TIMEOUT = 60
