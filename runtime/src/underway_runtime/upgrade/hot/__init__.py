@@ -2,7 +2,6 @@
 
 =====================  ================================================================================================
 ``versions``           what a version of the release says on disk, and which definition a live code object is
-``objects``            looks at what belongs to others without running their code
 ``heap``, ``holders``  what is alive: functions, instances, frames, and who holds them
 ``guards``             what must hold in this process, or nothing is done
 ``act``                what is done in one call, and undone

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
+from ...observation import objects
 from ...process import audit_hooks, release_processes
 from ...release import plain_values
-from . import heap, holders, objects
+from . import heap, holders
 
 _NAMED = 2
 """References to what only a dict has: that one, and the argument of getrefcount."""

@@ -22,8 +22,9 @@ from types import (
 )
 from typing import Any
 
+from ...observation import objects
 from ...process import garbage_collector
-from . import holders, objects
+from . import holders
 
 SUSPENDED: dict[type, tuple[str, str]] = {
     CoroutineType: ("coroutine", "cr"),

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from types import CellType, FrameType, FunctionType, GeneratorType, MethodType, ModuleType, TracebackType
 from typing import Any
 
-from . import objects
+from ...observation import objects
 
 DEPTH = 5
 """How many containers are looked through."""

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from ...code_server.finder import CodeServer
-from . import objects
+from ...observation import objects
 from .undo_log import Acts
 from .versions import Version
 

@@ -18,7 +18,8 @@ from types import FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from ...application import Down
-from . import heap, objects
+from ...observation import objects
+from . import heap
 from .stage import member
 from .targets import Target
 from .undo_log import Acts

@@ -15,7 +15,8 @@ from importlib import import_module
 from types import CodeType, FunctionType
 from typing import Any
 
-from . import guards, objects, targets
+from ...observation import objects
+from . import guards, targets
 from .heap import with_subclasses
 from .targets import Functions, Target
 from .undo_log import Acts, Journal

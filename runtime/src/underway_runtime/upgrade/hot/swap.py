@@ -30,6 +30,7 @@ from typing import Any
 
 from ...application import Down
 from ...code_server import finder
+from ...observation import objects
 from ...process import garbage_collector
 from ...release import code_tree
 from ...release.instructions import CodeChange, Guard, Instruction, Load, Remove
@@ -42,7 +43,6 @@ from . import (
     holders,
     imports,
     migrate,
-    objects,
     stage,
     targets,
     undo_log,

@@ -9,10 +9,11 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from ...observation import objects
 from ...release import code_tree
 from ...release.code_tree import is_function
 from ...release.instructions import Load
-from . import heap, holders, objects
+from . import heap, holders
 from .versions import Definitions, Version, definitions
 
 _files: dict[str, set[str]] = {}

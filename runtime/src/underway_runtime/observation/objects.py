@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-from ...release import plain_values
+from ..release import plain_values
 
 _OF_TYPES: Mapping[str, Any] = type.__dict__
 _MEMBERS = _OF_TYPES["__dict__"].__get__
