@@ -29,6 +29,7 @@ from archive_helpers import (
     tar_of,
     write_archive,
 )
+from underway.project.options import Options
 from underway.release import Release
 from underway.steps.tar import tar
 from underway_runtime.release.archives import archive, compression, tar_layout
@@ -155,7 +156,7 @@ def release(root: Path, manifest: Manifest, **options: str) -> Release:
         interpreter_source=None,
         interpreter_version=manifest.interpreter,
         boot_scripts={},
-        options=options,
+        options=Options.of(options),
     )
 
 
@@ -431,7 +432,7 @@ def test_killed_at_any_write_it_leaves_nothing_or_all(hello: Path, tmp_path: Pat
     """Killed in the middle of any write or at any other change of the disk: no tree, or the whole; and it can be run again."""
     place = tmp_path / "place"
     archive.extract(hello, place_of(place) / "whole")
-    arguments = [str(Path(__file__).parent), str(hello), str(place), str(every)]
+    arguments = [str(Path(__file__).parent / "support"), str(hello), str(place), str(every)]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, timeout=110, check=False
     )

@@ -12,6 +12,7 @@ import pytest
 import binaries
 from binaries import is_true, library, load, make_release, program, record, run
 from underway.errors import BuildError
+from underway.project.options import Options
 from underway.release import Release
 from underway.steps.binaries import closed_world, elf
 from underway.steps.binaries.closed_world import close
@@ -190,7 +191,7 @@ def test_what_is_the_host_s_may_stay_outside(release: Release, here: Path) -> No
     library(home(release) / "tbb.so", gone, runpath="$ORIGIN")
     gone.unlink()
 
-    close(replace(release, options={"host-libraries": ["libtbb.so.*"], "strip": False}))
+    close(replace(release, options=Options(host_libraries=["libtbb.so.*"], strip=False)))
 
     assert list((release.path / f"python-{binaries.VERSION}/lib").iterdir()) == []
 

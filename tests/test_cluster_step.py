@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from underway.errors import StepError
-from underway.release import Application, Release
+from underway.project.options import Options
+from underway.release import Application, BuildContext, Release
 from underway.steps import ASSEMBLE, TAR
 from underway.steps.boot import make_boot_script, rel_templates_path
 from underway.steps.cluster import CHECK, check_configuration, step
@@ -38,11 +39,8 @@ def release(tmp_path: Path) -> Release:
         interpreter_version="3.11.2",
         boot_scripts={"start": (("underway_runtime", "permanent"),)},
         config_providers=(("theirs:Provider", None),),
-        options={
-            "cluster": {"hosts": ["alpha:x"]},
-            "project-path": str(tmp_path),
-            "rel-templates-path": str(tmp_path / "rel"),
-        },
+        context=BuildContext(project=tmp_path),
+        options=Options(cluster={"hosts": ["alpha:x"]}, rel_templates_path=str(tmp_path / "rel")),
         overlays=("theirs",),
         steps=(ASSEMBLE, TAR),
     )
@@ -86,7 +84,7 @@ def test_the_step_refuses_by_name_to_overwrite_what_the_project_has_set(release:
     """Templates elsewhere, executables for others, and templates in rel/: all that is wrong, at once."""
     options = {"rel-templates-path": str(tmp_path / "own"), "include-executables-for": ["windows"]}
     with pytest.raises(StepError) as raised:
-        step(replace(release, options={**release.options, **options}))
+        step(replace(release, options=Options.of({**release.options, **options})))
     assert "include-executables-for is ['windows']" in str(raised.value)
     assert f"rel-templates-path is '{tmp_path / 'own'}'" in str(raised.value)
 

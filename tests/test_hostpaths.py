@@ -9,7 +9,7 @@ import pytest
 
 from releases import make_release
 from underway.errors import BuildError
-from underway.release import Release
+from underway.release import BuildContext, Release
 from underway.steps.path_leaks import check_paths
 
 
@@ -19,7 +19,7 @@ def release(tmp_path: Path) -> Release:
     return make_release(
         tmp_path / "project/build/.partial",
         interpreter_source=Path("/opt/pythons/3.11/bin/python3.11"),
-        options={"project-path": str(tmp_path / "project")},
+        context=BuildContext(project=tmp_path / "project"),
     )
 
 
@@ -62,7 +62,7 @@ def test_what_is_read_at_start_names_neither_the_project_nor_the_interpreter(
     release: Release, file: str, place: str
 ) -> None:
     """All of it is written by the build, which has no business with these."""
-    path = place.format(project=release.options["project-path"])
+    path = place.format(project=release.context.project)
 
     said = refused(release, written(release, file, f'x = "{path}"\n'))
 
@@ -71,7 +71,7 @@ def test_what_is_read_at_start_names_neither_the_project_nor_the_interpreter(
 
 def test_what_an_application_says_is_its_own(release: Release) -> None:
     """A text of a wheel may name any path but that of the build; so may a path that only begins alike."""
-    project = release.options["project-path"]
+    project = release.context.project
 
     check_paths(
         release,
@@ -84,12 +84,12 @@ def test_what_an_application_says_is_its_own(release: Release) -> None:
 
 def test_what_the_author_wrote_is_a_word_in_the_log(release: Release, caplog: pytest.LogCaptureFixture) -> None:
     """config/config.py may compute a path of the project by mistake, or mean it."""
-    file = written(release, "releases/0.1.0/sys.config", f'{{"data": "{release.options["project-path"]}/data"}}')
+    file = written(release, "releases/0.1.0/sys.config", f'{{"data": "{release.context.project}/data"}}')
 
     with caplog.at_level(logging.WARNING, "underway"):
         check_paths(release, [file])
 
-    assert f"{file} names {release.options['project-path']}, the project's directory" in caplog.text
+    assert f"{file} names {release.context.project}, the project's directory" in caplog.text
 
 
 def test_what_must_be_relative_is(release: Release) -> None:

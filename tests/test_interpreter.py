@@ -24,7 +24,8 @@ import packaging
 import pytest
 
 from underway.errors import BuildError
-from underway.release import Release
+from underway.project.options import Options
+from underway.release import BuildContext, Release
 from underway.steps.binaries import elf
 from underway.steps.interpreter import _copy_stdlib, copy_interpreter, link_interpreter
 from underway.toolchain.interpreters import SUPPORTED, Interpreter, describe
@@ -114,7 +115,7 @@ def release_of(source: Interpreter, root: Path, **options: Any) -> Release:
         interpreter_source=source.executable,
         interpreter_version=source.version,
         boot_scripts={},
-        options=options,
+        options=Options.of(options),
     )
 
 
@@ -618,8 +619,8 @@ def test_a_copy_that_still_loads_from_its_old_place_is_refused(
 
 def test_a_release_without_an_interpreter_copies_none(managed: Interpreter, tmp_path: Path) -> None:
     """copy_interpreter says so, and the links are absolute, to the interpreter of the target."""
-    options = {"interpreter-path": str(managed.executable)}
-    release = replace(release_of(managed, tmp_path / "a release", **options), interpreter_source=None)
+    context = BuildContext(interpreter=managed.executable)
+    release = replace(release_of(managed, tmp_path / "a release"), interpreter_source=None, context=context)
 
     assert not copy_interpreter(release)
     link_interpreter(release)
@@ -634,7 +635,7 @@ def test_a_release_without_an_interpreter_copies_none(managed: Interpreter, tmp_
 
 def test_a_release_without_an_interpreter_must_name_one(managed: Interpreter, tmp_path: Path) -> None:
     """A release that nothing can start is not made."""
-    with pytest.raises(BuildError, match="the option interpreter-path does not name one"):
+    with pytest.raises(BuildError, match="its build context names none"):
         link_interpreter(replace(release_of(managed, tmp_path), interpreter_source=None))
 
 

@@ -25,6 +25,7 @@ from underway.packages import wheel_record
 from underway.packages.applications import read_applications
 from underway.packages.environment import Order, install
 from underway.project.lock import Lock, read_lock
+from underway.project.options import Options
 from underway.release import Application, Release
 from underway.steps import bytecode, libraries
 from underway.steps.binaries import strip as stripping
@@ -115,7 +116,7 @@ def make_release(root: Path, stage: Stage, python: Interpreter, **options: Any) 
         interpreter_source=None,
         interpreter_version=python.version,
         boot_scripts={},
-        options=options,
+        options=Options.of(options),
     )
 
 

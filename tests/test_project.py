@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from underway.errors import ProjectError
-from underway.project.options import DEFAULTS, OPTIONS, problem_of
+from underway.project.options import DEFAULTS, OPTIONS, Options, problem_of
 from underway.project.project import Definition, definition, read
 
 MINIMAL = '[project]\nname = "chat"\nversion = "0.1.0"\n'
@@ -222,6 +222,21 @@ def test_a_project_that_is_none_is_refused(tmp_path: Path, text: str | None, par
 def test_every_default_is_a_value_that_may_be_given(name: str) -> None:
     """A default can be written into pyproject.toml as it is."""
     assert DEFAULTS[name] is None or problem_of(name, DEFAULTS[name]) is None
+
+
+def test_an_option_has_one_value_by_name_and_by_attribute() -> None:
+    """Options are typed for what builds a release, and a mapping for the steps of a project."""
+    options = Options.of({"config-path": False, "colour": "red"})
+
+    assert dict(options) == {**DEFAULTS, "config-path": False, "colour": "red"}
+    assert options.config_path is options["config-path"]
+    with pytest.raises(KeyError):
+        options["shape"]
+
+
+def test_a_default_is_each_release_s_own() -> None:
+    """What one release does to its options no other sees."""
+    assert Options().steps is not Options().steps
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -14,7 +14,7 @@ import pytest
 
 from projects import build, uv, write_project
 from stages import stage_of
-from underway.release import Application, Release
+from underway.release import Application, Artefact, BuildContext, Release
 from underway.steps import sbom
 from underway.toolchain import interpreters
 from underway.toolchain.interpreters import Interpreter
@@ -74,11 +74,7 @@ def release(applications: dict[str, Application], python: Interpreter, tmp_path:
         (home / path).parent.mkdir(parents=True, exist_ok=True)
         (home / path).write_text(path)
     (tmp_path / "r/releases/1").mkdir(parents=True)
-    options = {
-        "artefacts": {
-            "fast": {"url": "https://example.org/fast.whl", "hashes": {"sha256": "ab", "blake2b": "cd", "md5": "ef"}}
-        }
-    }
+    fast = Artefact({"sha256": "ab", "blake2b": "cd", "md5": "ef"}, "https://example.org/fast.whl")
     return Release(
         name="r",
         version="1",
@@ -88,7 +84,7 @@ def release(applications: dict[str, Application], python: Interpreter, tmp_path:
         interpreter_source=python.executable,
         interpreter_version=python.version,
         boot_scripts={},
-        options=options,
+        context=BuildContext(artefacts={"fast": fast}),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from underway import steps
 from underway.errors import ProjectError, StepError
-from underway.release import Release, Step
+from underway.release import BuildContext, Release, Step
 from underway.steps import ASSEMBLE, TAR
 
 Pipeline = Callable[..., Release]
@@ -128,6 +128,7 @@ def test_a_step_that_spoils_what_follows_is_refused(release: Release, ran: list[
         ("applications", {"x": None}),
         ("interpreter_source", Path("/usr/bin/python3")),
         ("interpreter_version", "9.9"),
+        ("context", BuildContext(target="riscv64-linux-gnu")),
     ],
 )
 def test_a_read_only_field_is_refused_by_name(release: Release, ran: list[str], field: str, value: Any) -> None:
@@ -153,6 +154,24 @@ def test_a_field_of_another_type_is_refused_by_name(release: Release, ran: list[
     """What a step may change keeps its type."""
     with pytest.raises(StepError, match=rf"'mine'.*\n.*{field} must be"):
         run(release, ["mine", ASSEMBLE], mine=lambda r: replace(r, **{field: value}))
+
+
+def test_options_that_a_step_gives_are_checked_and_typed(release: Release, ran: list[str]) -> None:
+    """A step may put any mapping in the place of the options: what follows sees it by name and by attribute, its own too."""
+    seen: list[Release] = []
+
+    def mine(release: Release) -> Any:
+        return replace(release, options={**release.options, "config-path": False, "colour": "red"})  # type: ignore[arg-type]
+
+    def theirs(release: Release) -> Release:
+        seen.append(release)
+        return release
+
+    run(release, ["mine", "theirs", ASSEMBLE], mine=mine, theirs=theirs)
+
+    assert (seen[0].options.config_path, seen[0].options["colour"]) == (False, "red")
+    with pytest.raises(StepError, match=r"'mine'.*\n.*strip is 'yes'; it must be true"):
+        run(release, ["mine", ASSEMBLE], mine=lambda r: replace(r, options=replace(r.options, strip="yes")))
 
 
 def test_a_step_that_returns_something_else_is_refused(release: Release, ran: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,12 +10,14 @@ from typing import Any, TypeAlias
 from underway_runtime.release.boot_script import Mode
 from underway_runtime.release.directory import application_directory
 
+from .project.options import DEFAULTS, STEPS, Options, problem_of
+
 Step: TypeAlias = "Callable[[Release], Release]"
 
-STEPS = tuple(f"underway.steps:{name}" for name in ("pre_assemble", "assemble", "post_assemble", "tar"))
-"""The steps of a release that names none."""
-
-READ_ONLY = ("name", "version", "path", "version_path", "applications", "interpreter_source", "interpreter_version")
+READ_ONLY = (
+    *("name", "version", "path", "version_path", "applications", "interpreter_source", "interpreter_version"),
+    "context",
+)
 """Fields that a step may read and must not change; Mix.Release draws the same line."""
 
 
@@ -51,6 +53,32 @@ class Application:
 
 
 @dataclass(frozen=True)
+class Artefact:
+    """What a locked application is downloaded as."""
+
+    hashes: Mapping[str, str]
+    """Algorithm -> digest, as the lock has them."""
+    url: str = ""
+    """Where from, without a user's name and password; empty where that is nobody else's business."""
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What is known of a build besides what its project asks for."""
+
+    project: Path = Path()
+    """The project's root."""
+    project_application: str = ""
+    """The application that the project itself is."""
+    interpreter: Path | None = None
+    """The interpreter that the release is built for: what it is copied from, or what the target has."""
+    target: str = ""
+    """The platform, as Debian names it: ``x86_64-linux-gnu``."""
+    artefacts: Mapping[str, Artefact] = field(default_factory=dict)
+    """What each application that is not built here is downloaded as, by its name."""
+
+
+@dataclass(frozen=True)
 class Release:
     """What is being released. Steps take one and return one.
 
@@ -68,20 +96,28 @@ class Release:
     interpreter_source: Path | None
     """The interpreter to copy, an executable; None when the release does not include one."""
     interpreter_version: str
+    context: BuildContext = field(default_factory=BuildContext, kw_only=True)
 
     boot_scripts: Mapping[str, tuple[tuple[str, Mode], ...]]
     """Boot script name -> applications with their modes, in start order."""
     config_providers: tuple[tuple[str, Any], ...] = ()
     """``("module:Class", argument)``, in the order in which they load at boot."""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
     """Every other option of the release, under its name in pyproject.toml, with the contents of
-    ``[tool.underway.releases.NAME.options]`` merged in for custom steps."""
+    ``[tool.underway.releases.NAME.options]`` merged in for custom steps. A step may put any mapping in its place."""
+    runtime_start: Mapping[str, Any] | None = None
+    """What the runtime itself starts, in the form of `Application.start`."""
     overlays: tuple[str, ...] = ()
     """Paths that steps added, relative to the root. Archive and manifest include these and nothing unlisted;
     a directory stands for all that is in it."""
     steps: tuple[str, ...] = STEPS
     """The steps that are still to run, each ``"module:function"``; a step finds itself removed already and may
     change what follows."""
+
+    def __post_init__(self) -> None:
+        given: object = self.options
+        if isinstance(given, Mapping) and not isinstance(given, Options):
+            object.__setattr__(self, "options", Options.of(given))
 
 
 def type_problems(release: Release) -> list[str]:
@@ -98,7 +134,16 @@ def type_problems(release: Release) -> list[str]:
         value = getattr(release, name)
         if not holds(value):
             problems.append(f"{name} must be {_WANTED[name]}, not {value!r}")
+        elif name == "options":
+            problems += _option_problems(value)
     return problems
+
+
+def _option_problems(options: Options) -> Iterator[str]:
+    """What is wrong with the options that are not the default; a path that was made absolute is one still."""
+    for name, value in options.items():
+        if name in DEFAULTS and value != DEFAULTS[name] and (problem := problem_of(name, value)):
+            yield problem
 
 
 def changed_read_only(before: Release, after: Release) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from underway.packages import wheel_record
+from underway.project.options import Options
 from underway.release import Application, Release
 
 VERSION = "3.11.2"
@@ -55,7 +56,7 @@ def make_release(root: Path, *applications: str, **options: Any) -> Release:
         interpreter_source=Path("/usr/bin/python3"),
         interpreter_version=VERSION,
         boot_scripts={},
-        options={"strip": False, **options},
+        options=Options.of({"strip": False, **options}),
     )
     release.version_path.mkdir(parents=True)
     (root / f"python-{VERSION}/lib").mkdir(parents=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from ..build import BuildPlan, Built, build, plan
+from ..build.build import Built, build
+from ..build.plan import BuildPlan, plan
 from ..errors import BuildError
 from .deployments import deployments
 
@@ -55,7 +56,7 @@ def release(
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     overrides |= {key: True for key, value in (("overwrite", overwrite), ("quiet", quiet)) if value}
     planned = plan(Path.cwd(), name, overrides, target)
-    quiet = quiet or bool(planned.definition.options["quiet"])
+    quiet = quiet or planned.definition.options.quiet
     if dry_run:
         _show_plan(planned, as_json)
         return

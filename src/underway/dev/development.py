@@ -30,7 +30,9 @@ from underway_runtime.release import boot_script
 from underway_runtime.release.boot_script import CodePath, PrimLoad
 from underway_runtime.release.directory import ReleaseDirectory
 
-from ..build import BuildPlan, plan, release_of, starts_of
+from ..build.build import release_of
+from ..build.plan import BuildPlan, plan
+from ..build.starts import starts_of
 from ..errors import BuildError, ProjectError
 from ..packages.applications import RUNTIME, application_name, owner_of, read_applications
 from ..project import sources
@@ -74,7 +76,7 @@ def prepare(root: Path, name: str | None, *, env: str | None = None, sync: bool 
     planned = plan(root, name, overrides)
     target = root / PLACE / chosen.name
     applications = _applications(planned, environment)
-    starts = starts_of(planned, applications, partial(_owner, planned))
+    starts = starts_of(chosen, applications, partial(_owner, planned))
     projects = {root, *(package.project for package in planned.lock.packages if package.project is not None)}
     with workspace(target) as place:
         release = release_of(planned, applications, starts, place / chosen.name)
@@ -94,7 +96,7 @@ def _environment(chosen: Definition, *, sync: bool) -> Path:
     root = chosen.project.root
     place = Path(root, os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv")
     if sync and (root / "uv.lock").is_file():
-        uv.sync(root, chosen.options["groups"], chosen.options["extras"])
+        uv.sync(root, chosen.options.groups, chosen.options.extras)
     if not (place / "bin" / "python").exists():
         raise BuildError(f"there is no virtual environment at {place}; make it with `uv sync`")
     return place

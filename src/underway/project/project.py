@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 from ..errors import ProjectError, listing
 from ..suggestions import likely
-from .options import DEFAULTS, OPTIONS, START, TOP_ONLY, Option, problem_of
+from .options import OPTIONS, START, TOP_ONLY, Option, Options, problem_of
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_-]*")
@@ -53,7 +53,7 @@ class Definition:
     """The application whose version the release takes when it has none of its own."""
     start: Mapping[str, Any]
     """The one of asgi, wsgi and main that was given, with listen or args; empty when none was."""
-    options: Mapping[str, Any]
+    options: Options
     """Every other option, with its default where it was not given."""
 
     def paths(self, option: str) -> tuple[Path, ...]:
@@ -143,14 +143,14 @@ def definition(project: Project, name: str | None = None, overrides: Mapping[str
 
     version = given.get("version", project.version)
     from_app = version["from-app"] if isinstance(version, dict) else project.name
-    options = {**DEFAULTS, **{k: v for k, v in given.items() if k not in START and k not in ("options", "version")}}
+    options = {key: value for key, value in given.items() if key not in (*START, "options", "version")}
     return Definition(
         project=project,
         name=chosen,
         version=version if isinstance(version, str) else None,
         version_from=canonicalize_name(from_app).replace("-", "_"),
         start=_start(project, given),
-        options={**options, **custom},
+        options=Options.of({**options, **custom}),
     )
 
 

@@ -48,13 +48,13 @@ def write_appups(release: Release) -> list[Path]:
 
 def _questions(release: Release) -> Iterator[tuple[str, dict[str, str]]]:
     """Each application that has notes, with where they are; the project's own file wins."""
-    own = str(release.options.get("project-application", ""))
-    if file := release.options.get("appup"):
+    own = release.context.project_application
+    if file := release.options.appup:
         if own not in release.applications:
             raise ProjectError(
                 f"appup is {file!r}, and the project is not an application of the release that it could be for"
             )
-        yield own, {"file": str(file)}
+        yield own, {"file": file}
     lib = ReleaseDirectory(release.path).lib
     for name, application in release.applications.items():
         if not application.dist_info or (file and name == own):
@@ -73,7 +73,7 @@ def _compiled(release: Release, question: dict[str, str]) -> str:
             capture_output=True,
             text=True,
             env={name: value for name, value in os.environ.items() if not name.startswith(("RELEASE_", "PYTHON"))},
-            cwd=str(release.options.get("project-path") or "."),
+            cwd=release.context.project,
             timeout=TIMEOUT,
             check=False,
         )

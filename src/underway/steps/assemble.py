@@ -56,4 +56,4 @@ def assemble(release: Release) -> Release:
     files = [path for path in list_files(release.path) if path not in before]
     path_leaks.check_paths(release, [path for path in files if path not in placed or path.endswith(".pth")])
     draft(release, files, placed)
-    return copy_overlays(release, [Path(path) for path in release.options.get("overlays", ())])
+    return copy_overlays(release, [Path(path) for path in release.options.overlay_paths])

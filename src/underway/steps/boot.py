@@ -96,14 +96,14 @@ def make_cookie(release: Release, path: Path) -> None:
     Mix.Release writes the cookie into the release; there every copy of the artefact holds the secret, so here the option
     ``cookie`` names a file or a variable, and without it the node makes one at its first boot.
     """
-    option = release.options.get("cookie")
+    option = release.options.cookie
     source = {"from": "node"} if not option else {"from": next(iter(option)), **option}
     path.write_text(json.dumps(source) + "\n", encoding="utf-8")
 
 
 def write_gates(release: Release) -> None:
     """Write the gates of the release to ``releases/V``, where it has some."""
-    if gates := release.options.get("gates"):
+    if gates := release.options.gates:
         place = ReleaseDirectory(release.path).version(release.version).gates
         place.write_text(json.dumps(gates, indent=1) + "\n", encoding="utf-8")
 
@@ -113,14 +113,14 @@ def write_heart(release: Release, path: Path) -> None:
 
     In Erlang this is a flag of the emulator and a command in the environment, and there is no limit.
     """
-    option = release.options.get("heart", False)
+    option = release.options.heart
     if option is not False:
         path.write_text(json.dumps(option if isinstance(option, dict) else {}) + "\n", encoding="utf-8")
 
 
 def rel_templates_path(release: Release, name: str) -> Path:
     """The template called `name`: the project's own below the option rel-templates-path, or the one that we ship."""
-    own = Path(str(release.options.get("rel-templates-path", "rel")), name)
+    own = Path(release.options.rel_templates_path, name)
     return own if name in USER_TEMPLATES and own.is_file() else shipped_template(name)
 
 
@@ -171,7 +171,7 @@ def fill(release: Release, template: str) -> str:
 def _load(release: Release, name: str, present: set[str], schema: str | None) -> Load:
     application = release.applications[name]
     requires = tuple(sorted(set(application.requires) & present))
-    start = release.options.get("start-runtime") if name == RUNTIME else application.start
+    start = release.runtime_start if name == RUNTIME else application.start
     return Load(name, application.version, requires, start, schema)
 
 

@@ -59,7 +59,7 @@ def close(release: Release, placed: Mapping[str, File], kept: Cache) -> dict[str
     if not _is_known(release, placed):
         closed_world.close(release)
         return {}
-    given = [release.options.get(name) for name in ("host-libraries", "strip")]
+    given = [release.options.host_libraries, release.options.strip]
     place = release.version_path.relative_to(release.path).as_posix()
     key = cache.key(
         *("closed", matters, given, place, release.interpreter_source is not None, os.environ.get("LD_LIBRARY_PATH")),

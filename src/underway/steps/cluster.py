@@ -17,6 +17,7 @@ from underway_runtime.configuration.config import MISSING, lookup
 from underway_runtime.release.directory import ReleaseDirectory
 
 from ..errors import StepError, listing
+from ..project.options import DEFAULTS
 from ..release import Release
 from .boot import RUNTIME, USER_TEMPLATES, fill, shipped_template
 from .configuration import RUNTIME_FILE
@@ -40,12 +41,12 @@ def step(release: Release) -> Release:
     command.write_text(fill(release, shipped_template("cluster/cluster.sh").read_text(encoding="utf-8")), "utf-8")
     command.chmod(0o755)
     shutil.copyfile(shipped_template("cluster/cluster.py"), place.cluster_config)
-    place.cluster_hosts.write_text(json.dumps(release.options.get("cluster") or {}, indent=1) + "\n", encoding="utf-8")
-    ours = {"include-executables-for": ["unix"], "rel-templates-path": str(shipped_template("cluster"))}
+    place.cluster_hosts.write_text(json.dumps(release.options.cluster, indent=1) + "\n", encoding="utf-8")
     made = [path.relative_to(release.path).as_posix() for path in (command, place.cluster_config, place.cluster_hosts)]
     return replace(
         release,
-        options={**release.options, **ours, "start-runtime": {"class": ENGINE}},
+        options=replace(release.options, rel_templates_path=str(shipped_template("cluster"))),
+        runtime_start={"class": ENGINE},
         config_providers=(*release.config_providers, (RUNTIME_FILE, {"path": place.cluster_config.name})),
         overlays=(*release.overlays, *made),
         steps=(ASSEMBLE, CHECK, *release.steps[1:]),
@@ -68,11 +69,10 @@ def _problems(release: Release) -> Iterator[str]:
         yield "the release is called cluster, and so would be both of its commands; call it otherwise"
     if release.steps[:1] != (ASSEMBLE,):
         yield f"it is not the last step before {ASSEMBLE!r}; what comes between could change what it sets"
-    if (executables := release.options.get("include-executables-for", ["unix"])) != ["unix"]:
+    if (executables := release.options.include_executables_for) != ["unix"]:
         yield f"include-executables-for is {executables!r}, and this is for Unix only; leave it out"
-    if given := release.options.get("rel-templates-path"):
-        project = Path(str(release.options.get("project-path", ".")))
-        if Path(given) != project / "rel":
-            yield f"rel-templates-path is {given!r}, and templates for a cluster would replace those; leave it out"
-        elif own := [name for name in USER_TEMPLATES if Path(given, name).exists()]:
-            yield f"{given} holds {', '.join(own)}, which templates for a cluster would replace; remove them"
+    given = Path(release.context.project, release.options.rel_templates_path)
+    if given != release.context.project / DEFAULTS["rel-templates-path"]:
+        yield f"rel-templates-path is {str(given)!r}, and templates for a cluster would replace those; leave it out"
+    elif own := [name for name in USER_TEMPLATES if (given / name).exists()]:
+        yield f"{given} holds {', '.join(own)}, which templates for a cluster would replace; remove them"

@@ -39,7 +39,7 @@ class Evaluated:
 
 def add_runtime_config(release: Release) -> Release:
     """Copy ``config/runtime.py`` to ``releases/V/runtime.py`` and make it the first provider; without one, nothing."""
-    file = release.options.get("runtime-config-path")
+    file = release.options.runtime_config_path
     if not file or not Path(file).is_file():
         return release
     place = ReleaseDirectory(release.path).version(release.version).runtime_config
@@ -61,8 +61,8 @@ def evaluate_config(release: Release) -> tuple[Release, Evaluated]:
         release,
         {
             "files": files,
-            "environment": release.options.get("env", "prod"),
-            "may_read": list(release.options.get("build-env", [])),
+            "environment": release.options.env,
+            "may_read": list(release.options.build_env),
             "providers": [list(provider) for provider in release.config_providers],
         },
     )
@@ -92,15 +92,15 @@ def make_sys_config(release: Release, configured: Evaluated | Values) -> Path:
     if problems:
         raise ProjectError(listing("the configuration is not what the applications ask for:", problems))
     document: dict[str, Any] = {"format": FORMAT, "config": known.values}
-    if (environment := release.options.get("env", "prod")) != "prod":
+    if (environment := release.options.env) != "prod":
         document["environment"] = environment
     if known.origins:
         document["origins"] = known.origins
-    if known.compile_env and release.options.get("validate-compile-env", True):
+    if known.compile_env and release.options.validate_compile_env:
         document["compile_env"] = list(known.compile_env)
     if release.config_providers:
         document["providers"] = [list(provider) for provider in release.config_providers]
-    if flags := {flag: True for flag in FLAGS if release.options.get(flag)}:
+    if flags := {flag: True for flag in FLAGS if release.options[flag]}:
         document["flags"] = flags
     place = ReleaseDirectory(release.path).version(release.version).sys_config
     _write(place, document)
@@ -116,7 +116,7 @@ def compile_env(release: Release, application: str, *path: str, default: Any = M
     document = json.loads(place.read_text(encoding="utf-8"))
     keys = (application, *path)
     value = lookup(document["config"], keys)
-    if release.options.get("validate-compile-env", True):
+    if release.options.validate_compile_env:
         there = value is not MISSING
         document.setdefault("compile_env", []).append([list(keys), there, value if there else None])
         _write(place, document)
@@ -132,9 +132,8 @@ def schemas(release: Release) -> dict[str, str]:
 
     Raises ProjectError for one that no application holds, and for two of one application.
     """
-    given = release.options.get("config-schema") or []
     found: dict[str, str] = {}
-    for reference in [given] if isinstance(given, str) else given:
+    for reference in release.options.config_schemas:
         module = reference.partition(":")[0]
         name = module.partition(".")[0]
         owner = name if name in release.applications else owner_of(release.applications, module)
@@ -146,15 +145,16 @@ def schemas(release: Release) -> dict[str, str]:
 
 def _files(release: Release) -> list[list[str]]:
     """The build-time configuration files: path, and how they are called."""
-    given = release.options.get("config-path")
+    given = release.options.config_path
     if not given:
         return []
-    environment = release.options.get("env", "prod")
+    environment = release.options.env
     own = Path(given).with_name(f"{environment}.py")
     if environment != "prod" and not own.is_file():
         raise ProjectError(f"the environment {environment!r} has no {own}; make it, or build for another environment")
-    project = release.options.get("project-path") or Path(given).parent
-    return [[str(file), os.path.relpath(file, project)] for file in (Path(given), own) if file.is_file()]
+    return [
+        [str(file), os.path.relpath(file, release.context.project)] for file in (Path(given), own) if file.is_file()
+    ]
 
 
 def _write(place: Path, document: Mapping[str, Any]) -> None:

@@ -94,7 +94,7 @@ def place_interpreter(release: Release) -> dict[str, File] | None:
         raise BuildError(
             f"{source.executable} is Python {source.version}; this release is made for {release.interpreter_version}"
         )
-    strip = release.options.get("strip", True) is not False
+    strip = release.options.strips
     target = ReleaseDirectory(release.path).interpreter(release.interpreter_version)
     if target.exists():
         shutil.rmtree(target)
@@ -167,7 +167,7 @@ def link_interpreter(release: Release) -> None:
     """Make ``releases/V`` an environment of the interpreter: ``bin/python``, ``pyvenv.cfg``, an empty site-packages.
 
     The links are relative; when the release has no interpreter of its own they are absolute, to the one of the
-    target's that the option ``interpreter-path`` names. Raises BuildError when it names none.
+    target's that the build context names. Raises BuildError when it names none.
     """
     directory = ReleaseDirectory(release.path)
     place = directory.version(release.version)
@@ -175,10 +175,10 @@ def link_interpreter(release: Release) -> None:
     if release.interpreter_source is not None:
         interpreter = directory.interpreter(release.interpreter_version) / "bin" / name
         points_to = os.path.relpath(interpreter, place.python.parent)
-    elif path := release.options.get("interpreter-path"):
+    elif path := release.context.interpreter:
         points_to = os.path.abspath(path)
     else:
-        raise BuildError("the release has no interpreter of its own, and the option interpreter-path does not name one")
+        raise BuildError("the release has no interpreter of its own, and its build context names none")
     place.python.parent.mkdir(parents=True, exist_ok=True)
     for link in (place.python, place.python.with_name("python3"), place.python.with_name(name)):
         link.unlink(missing_ok=True)

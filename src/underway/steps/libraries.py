@@ -73,7 +73,7 @@ def copy_code(release: Release, name: str, target: Path) -> bool:
     for file in files:
         _place(application.source / file, target / file)
     wheel_record.write(target, application.dist_info, files)
-    stripping.strip(target, release.options.get("strip", True), [target / file for file in files])
+    stripping.strip(target, release.options.strip, [target / file for file in files])
     return True
 
 
@@ -84,7 +84,6 @@ def compile_applications(release: Release) -> None:
     Files that do not compile are passed over: wheels hold templates, and code for other versions. Raises BuildError when
     the interpreter fails.
     """
-    strip = release.options.get("strip", True)
     lib = ReleaseDirectory(release.path).lib
     files = sorted(
         path.relative_to(release.path).as_posix()
@@ -93,8 +92,7 @@ def compile_applications(release: Release) -> None:
         for path in (lib / application.directory).rglob("*.py")
         if path.is_file()
     )
-    docstrings = not (isinstance(strip, Mapping) and strip.get("docstrings"))
-    compiled_apps.compile_modules(_compiler(release), release.path, files, docstrings)
+    compiled_apps.compile_modules(_compiler(release), release.path, files, release.options.keeps_docstrings)
 
 
 def write_code_index(release: Release) -> None:
@@ -157,7 +155,7 @@ def _copy_beside(release: Release, application: Application) -> None:
     for path in paths:
         _place(prefix / path, release.version_path / path)
         scripts.settle(release.version_path / path)
-        stripping.strip(release.version_path / path, release.options.get("strip", True))
+        stripping.strip(release.version_path / path, release.options.strip)
 
 
 def _check_beside(release: Release, application: Application, paths: Iterable[str]) -> None:

@@ -56,7 +56,7 @@ def seal(release: Release) -> manifest.Manifest:
     sealed = manifest.Manifest(
         name=release.name,
         version=release.version,
-        target=str(release.options.get("target", "")),
+        target=release.context.target,
         interpreter=release.interpreter_version,
         files=_survey(str(release.path), {*own, *overlays, relup} - {itself}, drafted["placed"]),
         glibc=place.glibc.read_text(encoding="utf-8").partition(" ")[0] if place.glibc.exists() else "",

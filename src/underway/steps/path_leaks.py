@@ -60,8 +60,8 @@ def check_paths(release: Release, files: Iterable[str]) -> None:
 
 def _places(release: Release) -> dict[Path, str]:
     places = {}
-    if project := release.options.get("project-path"):
-        places[Path(project)] = "the project's directory"
+    if release.context.project.is_absolute():
+        places[release.context.project] = "the project's directory"
     if release.interpreter_source is not None:
         places[release.interpreter_source.parents[1]] = "where the interpreter was copied from"
     return {place: what for place, what in places.items() if str(place) not in SYSTEM_PREFIXES}

@@ -31,7 +31,7 @@ from packaging.utils import canonicalize_name
 from underway_runtime.release.archives.tar_layout import source_date
 from underway_runtime.release.directory import ReleaseDirectory, VersionDirectory, minor
 
-from ..release import Application, Release
+from ..release import Application, Artefact, Release
 from ..toolchain.cached_tree import File
 from .compiled_apps import entry_of
 
@@ -106,10 +106,10 @@ def _component(release: Release, app: Application, bundled: list[tuple[str, dict
         "version": app.version,
         "purl": _purl(app),
     }
-    artefact = release.options.get("artefacts", {}).get(app.name, {})
+    artefact = release.context.artefacts.get(app.name, Artefact({}))
     hashes = [
         {"alg": ALGORITHMS[algorithm], "content": content}
-        for algorithm, content in sorted(artefact.get("hashes", {}).items())
+        for algorithm, content in sorted(artefact.hashes.items())
         if algorithm in ALGORITHMS
     ]
     if hashes:
@@ -117,8 +117,8 @@ def _component(release: Release, app: Application, bundled: list[tuple[str, dict
     entry = entry_of(app)
     if entry is not None and entry.facts["license"]:
         component["licenses"] = [{"expression": entry.facts["license"]}]
-    if url := artefact.get("url"):
-        component["externalReferences"] = [{"type": "distribution", "url": url}]
+    if artefact.url:
+        component["externalReferences"] = [{"type": "distribution", "url": artefact.url}]
     inside = [_renamed(part, prefix) for prefix, own in bundled for part in own.get("components", [])]
     return {**component, "components": inside} if inside else component
 

@@ -21,11 +21,11 @@ def tar(release: Release) -> Release:
     """
     sealed = manifest.read(ReleaseDirectory(release.path).version(release.version).manifest)
     archive.write(archive_path(release), release.path, sealed, tar_layout.source_date(os.environ))
-    if key := release.options.get("sign-key"):
+    if key := release.options.sign_key:
         signature.sign(archive_path(release), sealed, Path(key))
     return release
 
 
 def archive_path(release: Release) -> Path:
     """Where ``tar`` puts the archive: next to the root of the release."""
-    return archive.path(release.path.parent, release.name, release.version, str(release.options.get("tar") or "zst"))
+    return archive.path(release.path.parent, release.name, release.version, release.options.tar)

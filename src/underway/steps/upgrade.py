@@ -39,7 +39,7 @@ def post_assemble(release: Release) -> Release:
     place = ReleaseDirectory(release.path).version(release.version)
     shutil.copyfile(place.sys_config, place.build_config)
     made = [*write_appups(release), place.build_config]
-    given = Path(str(release.options.get("project-path") or "."), place.relup.name)
+    given = release.context.project / place.relup.name
     if given.is_file() and _is_for(given, release.name, release.version):
         shutil.copyfile(given, place.relup)  # which belongs to the release where it is, and fits when that is sealed
     overlays = (path.relative_to(release.path).as_posix() for path in made)

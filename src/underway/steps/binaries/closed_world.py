@@ -184,7 +184,7 @@ def _keep_inside(world: _Closure) -> set[Path]:
 
 def _bundle(world: _Closure, executable: Path, release: Release) -> set[Path]:
     """Put what is missing to where it is looked for, until nothing is; what was changed."""
-    strip = release.options.get("strip", True) is not False
+    strip = release.options.strips
     changed: set[Path] = set()
     problems: dict[str, str] = {}
     while missing := [
@@ -258,7 +258,7 @@ def _inherits(world: _Closure, path: Path, name: str) -> bool:
 
 
 def _may_be_outside(name: str, release: Release) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in (*DRIVERS, *release.options.get("host-libraries", ())))
+    return any(fnmatchcase(name, pattern) for pattern in (*DRIVERS, *release.options.host_libraries))
 
 
 def _pool(world: _Closure, path: Path) -> Path:

@@ -1,0 +1,1 @@
+"""From a project to a release: what is planned, what starts, and the build itself."""
