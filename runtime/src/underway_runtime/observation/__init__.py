@@ -1,1 +1,14 @@
-"""What a module is after its import, looked at: the graph of what can be reached from it, and how two such graphs differ."""
+"""What a module is after its import, looked at: the graph of what can be reached from it, and how two such graphs differ.
+
+==============  =======================================================================================================
+``objects``     looks at what belongs to others without running their code
+``node``        what a picture is made of: nodes, labels of edges, paths
+``opaque``      a rule for each type that has state in C
+``look``        looks at one object: what it is, and what it holds
+``picture``     takes a picture: `picture.take` walks from the modules of this process
+``compare``     walks two pictures in step: `compare.compare` says each difference with its path
+``align``       which elements of two rows are the same
+==============  =======================================================================================================
+
+Nothing here knows of releases, plans and nodes.
+"""

@@ -18,8 +18,17 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterable, Mapping
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, GetSetDescriptorType, MemberDescriptorType
+from enum import Enum
+from types import (
+    AsyncGeneratorType,
+    CoroutineType,
+    FunctionType,
+    GeneratorType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+)
 from typing import Any
+from weakref import ReferenceType
 
 from ..release import plain_values
 
@@ -27,6 +36,8 @@ _OF_TYPES: Mapping[str, Any] = type.__dict__
 _MEMBERS = _OF_TYPES["__dict__"].__get__
 _MRO = _OF_TYPES["__mro__"].__get__
 _BASES = _OF_TYPES["__bases__"].__get__
+_BASE = _OF_TYPES["__base__"].__get__
+_SIZE = _OF_TYPES["__basicsize__"].__get__
 _MODULE = _OF_TYPES["__module__"].__get__
 _QUALNAME = _OF_TYPES["__qualname__"].__get__
 _PLACES = (GetSetDescriptorType, MemberDescriptorType)
@@ -55,6 +66,24 @@ def mro(cls: type) -> tuple[type, ...]:
 def bases(cls: type) -> tuple[type, ...]:
     """What a class inherits from directly."""
     found: tuple[type, ...] = _BASES(cls)
+    return found
+
+
+def base_of(cls: type) -> type | None:
+    """The base whose layout a class has; None of `object`."""
+    found: type | None = _BASE(cls)
+    return found
+
+
+def size_of(cls: type) -> int:
+    """How many bytes an instance takes, without what it holds elsewhere."""
+    found: int = _SIZE(cls)
+    return found
+
+
+def qualname_of(cls: type) -> str:
+    """The qualified name of a class."""
+    found: str = _QUALNAME(cls)
     return found
 
 
@@ -159,3 +188,18 @@ def task_name(task: Any) -> str:
         if module_of(each) == "_asyncio" and "get_name" in members(each):
             return text(members(each)["get_name"].__get__(task)())
     return "?"
+
+
+def identified(value: object) -> str:
+    """What an object is, as far as names tell: a function or an enum's member by its own, all else by its type."""
+    kind = type(value)
+    if kind is FunctionType:
+        return f"function {text(value.__module__)}.{value.__qualname__}"  # type: ignore[attr-defined]
+    if kind is ReferenceType or base_of(kind) is ReferenceType:
+        target = ReferenceType.__call__(value)  # type: ignore[arg-type]
+        return "dead reference" if target is None else f"reference to {identified(target)}"
+    if issubclass(kind, type):
+        return f"class {name_of(value)}"  # type: ignore[arg-type]
+    if any(each is Enum for each in mro(kind)):
+        return f"{name_of(kind)}.{text(names_of(value).get('_name_'))}"
+    return name_of(kind)

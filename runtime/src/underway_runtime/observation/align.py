@@ -1,0 +1,72 @@
+"""Which elements of two rows are the same: those that are alike stay partners wherever they have moved to.
+
+Elements are matched by what they are, in rounds of less and less: all that is near, without code, by type and name alone. Each
+round keeps the order (a longest common subsequence, as in a diff of text) and works on what the one before has left between its matches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import TypeAlias
+
+from .node import Flag, Node
+
+Pair: TypeAlias = tuple[int | None, int | None]
+"""Positions in the two rows; None where one has no partner."""
+
+DEPTH = 3
+"""How many steps from an element are looked at to tell it from others."""
+
+WIDTH = 40
+"""How many edges of a node count."""
+
+
+class Likeness:
+    """What nodes of one picture are, in short: equal for two nodes that are alike as far as one looks."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = nodes
+        self._known: dict[tuple[int, int, bool], int] = {}
+
+    def __call__(self, number: int, depth: int = DEPTH, code: bool = True) -> int:
+        """Of a node and what is `depth` steps from it; `code` says whether digests of code count."""
+        key = (number, depth, code)
+        if (known := self._known.get(key)) is None:
+            node = self.nodes[number]
+            digest = node.digest if code or not node.flags & Flag.CODE else ""
+            below = () if depth == 0 else tuple((label, self(to, depth - 1, code)) for label, to in node.edges[:WIDTH])
+            known = self._known[key] = hash((node.type, node.name, digest, below))
+        return known
+
+
+def rows(a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness) -> Iterator[Pair]:
+    """Partners among the nodes `a` and `b`, each position once, in order; what has no partner is paired with None."""
+    rounds = [
+        tuple([like(number, depth, code) for number in row] for like, row in ((like_a, a), (like_b, b)))
+        for depth, code in ((DEPTH, True), (DEPTH - 1, False), (1, False), (0, False))
+    ]
+    kinds = tuple([hash(like.nodes[number].type) for number in row] for like, row in ((like_a, a), (like_b, b)))
+    yield from _match([*rounds, kinds], 0, len(a), 0, len(b))
+
+
+def _match(rounds: Sequence[tuple[list[int], ...]], a: int, a_end: int, b: int, b_end: int) -> Iterator[Pair]:
+    while a < a_end and b < b_end and rounds and rounds[0][0][a] == rounds[0][1][b]:
+        yield a, b
+        a, b = a + 1, b + 1
+    if not rounds and a_end - a == b_end - b:
+        yield from zip(range(a, a_end), range(b, b_end), strict=True)  # others in the place of others
+    elif not rounds or a == a_end or b == b_end:
+        yield from ((each, None) for each in range(a, a_end))
+        yield from ((None, each) for each in range(b, b_end))
+    else:
+        yield from _blocks(rounds, a, a_end, b, b_end)
+
+
+def _blocks(rounds: Sequence[tuple[list[int], ...]], a: int, a_end: int, b: int, b_end: int) -> Iterator[Pair]:
+    first, second = (row[start:end] for row, start, end in zip(rounds[0], (a, b), (a_end, b_end), strict=True))
+    at_a, at_b = a, b
+    for block in SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks():
+        yield from _match(rounds[1:], at_a, a + block.a, at_b, b + block.b)
+        yield from ((a + block.a + each, b + block.b + each) for each in range(block.size))
+        at_a, at_b = a + block.a + block.size, b + block.b + block.size

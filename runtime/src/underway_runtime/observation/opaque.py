@@ -1,0 +1,275 @@
+"""What neither attributes, slots nor a known container show: a rule for each type that has state of its own in C.
+
+==============================  ===================================================================================
+rule                            of which types
+==============================  ===================================================================================
+`NAMED`                         descriptors and functions in C: told by the names of their class or module
+`TEXTS`                         values with a text that says all of them: a pattern, a date, a path
+`PARTS`                         wrappers: told by what they wrap, which is looked at in turn
+`REDUCED`                       told by what `pickle` would make them of, which exact types of C say without foreign code
+`STATELESS`                     locks that nobody holds, and what is made again by whoever needs it
+`DERIVED`                       compiled from something that is in the graph itself, next to it
+==============================  ===================================================================================
+
+A type that has state in C and no rule is opaque: whoever compares is told so by its name. All rules are for exact types of C, or
+ask a base of C for its own part, so that no code of an application runs.
+"""
+
+from __future__ import annotations
+
+import _thread
+import array
+import collections
+import contextvars
+import datetime as dt
+import decimal
+import functools
+import gc
+import itertools
+import operator
+import pathlib
+import random
+import re
+import struct
+import types
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..release import code_tree
+from . import objects
+from .node import DIGITS, Flag, Seen, digest_of, is_plain
+
+Rule = Callable[[Any], Seen]
+
+
+def _by_owner(value: Any) -> Seen:
+    return Seen(f"{objects.name_of(value.__objclass__)}.{value.__name__}", flags=Flag.NAMED)
+
+
+def _builtin(value: Any) -> Seen:
+    owner = value.__self__
+    if owner is None or type(owner) is types.ModuleType:
+        module = objects.names_of(owner).get("__name__") if owner is not None else value.__module__
+        return Seen(f"{objects.text(module)}:{value.__name__}", flags=Flag.NAMED)
+    return Seen(value.__name__, flags=0, edges=[("<self>", owner)])
+
+
+def _text_rule(text: Callable[[Any], str]) -> Rule:
+    return lambda value: Seen(digest=digest_of(text(value)), flags=0)
+
+
+def parts(*names: str, flags: int = Flag.MUTABLE) -> Rule:
+    """A rule by attributes of an exact type of C."""
+    labels = [(f"<{name.strip('_')}>", name) for name in names]
+
+    def rule(value: Any) -> Seen:
+        return Seen(flags=flags, edges=[(label, getattr(value, name)) for label, name in labels])
+
+    return rule
+
+
+def _bare(value: Any) -> Seen:
+    return Seen()
+
+
+def _reduced(value: Any) -> Seen:
+    reduced = value.__reduce__()
+    if isinstance(reduced, str):
+        return Seen(digest=digest_of(reduced))
+    return Seen(flags=0, edges=[("<made of>", part) for part in reduced[1:] if part is not None])
+
+
+def _cell(value: types.CellType) -> Seen:
+    try:
+        return Seen(edges=[("<contents>", value.cell_contents)])
+    except ValueError:
+        return Seen(digest="empty")
+
+
+def _reference(value: weakref.ReferenceType[Any]) -> Seen:
+    target = weakref.ReferenceType.__call__(value)
+    return Seen(digest="dead", flags=0) if target is None else Seen(flags=0, edges=[("<referent>", target)])
+
+
+def _lru_cache(value: Any) -> Seen:
+    names = objects.names_of(value)
+    own = [(f".{name}", each) for name, each in names.items() if name not in ("__wrapped__", "cache_parameters")]
+    size = value.cache_info().currsize
+    return Seen(
+        digest=f"{size} kept" if size else "",
+        edges=[("<wrapped>", names.get("__wrapped__")), ("<size>", value.cache_info().maxsize), *own],
+    )
+
+
+def _suspended(prefix: str) -> Rule:
+    def rule(value: Any) -> Seen:
+        frame = getattr(value, f"{prefix}_frame")
+        where = "ended" if frame is None else f"at {frame.f_lasti}"
+        return Seen(
+            digest=where, edges=[("<code>", getattr(value, f"{prefix}_code"))], flags=Flag.MUTABLE | Flag.OPAQUE
+        )
+
+    return rule
+
+
+def _context_variable(value: contextvars.ContextVar[Any]) -> Seen:
+    return Seen(value.name, edges=[("<default>", each) for each in gc.get_referents(value) if each is not value.name])
+
+
+_OF_PROPERTIES = ("fget", "fset", "fdel", "__doc__")
+
+
+def _property(value: Any) -> Seen:
+    edges = [(f"<{name.strip('_')}>", property.__dict__[name].__get__(value)) for name in _OF_PROPERTIES]
+    return Seen(edges=[(label, each) for label, each in edges if each is not None])
+
+
+def _wrapped(kind: Any) -> Rule:
+    read = kind.__dict__["__func__"].__get__
+    return lambda value: Seen(edges=[("<function>", read(value))])
+
+
+def _partial(value: Any) -> Seen:
+    kind = functools.partial.__dict__
+    return Seen(edges=[(f"<{name}>", kind[name].__get__(value)) for name in ("func", "args", "keywords")])
+
+
+def _exception(value: BaseException) -> Seen:
+    kind = BaseException.__dict__
+    edges = [(f"<{name.strip('_')}>", kind[name].__get__(value)) for name in ("args", "__cause__", "__context__")]
+    return Seen(edges=[(label, each) for label, each in edges if each is not None])
+
+
+def _lock(value: Any) -> Seen:
+    return Seen(digest="held" if value.locked() else "")
+
+
+def _rlock(value: Any) -> Seen:
+    return Seen(digest="held" if value._is_owned() else "")
+
+
+def _ignored(_: Any) -> Seen:
+    return Seen()
+
+
+def _mapping_proxy(value: Any) -> Seen:
+    return Seen(edges=[("<mapping>", each) for each in gc.get_referents(value)])
+
+
+def _code(value: types.CodeType) -> Seen:
+    return Seen(value.co_qualname, code_tree.digest(value)[:DIGITS], Flag.CODE)
+
+
+def _clock(value: Any) -> Seen:
+    bare = value.replace(tzinfo=None)
+    edges = [("<tzinfo>", value.tzinfo)] if value.tzinfo is not None else []
+    return Seen(digest=digest_of(f"{bare.isoformat()} {value.fold}"), flags=0, edges=edges)
+
+
+def _count(value: Any) -> Seen:
+    step = gc.get_referents(value)
+    return Seen(digest=digest_of(repr(value)) if all(map(is_plain, step)) else "", flags=Flag.MUTABLE)
+
+
+def _generic_alias(value: Any) -> Seen:
+    kind = types.GenericAlias.__dict__
+    return Seen(edges=[(f"<{name.strip('_')}>", kind[name].__get__(value)) for name in ("__origin__", "__args__")])
+
+
+_tuple_getter = type(collections.namedtuple("Any", "one").__dict__["one"])
+
+EXACT: Mapping[type, Rule] = {
+    **dict.fromkeys(
+        (
+            types.MemberDescriptorType,
+            types.GetSetDescriptorType,
+            types.WrapperDescriptorType,
+            types.MethodDescriptorType,
+            types.ClassMethodDescriptorType,
+        ),
+        _by_owner,
+    ),
+    types.BuiltinFunctionType: _builtin,
+    types.MethodWrapperType: _builtin,
+    types.MethodType: parts("__func__", "__self__", flags=0),
+    types.CodeType: _code,
+    types.CellType: _cell,
+    types.MappingProxyType: _mapping_proxy,
+    types.UnionType: parts("__args__", flags=0),
+    types.GeneratorType: _suspended("gi"),
+    types.CoroutineType: _suspended("cr"),
+    types.AsyncGeneratorType: _suspended("ag"),
+    slice: parts("start", "stop", "step", flags=0),
+    range: parts("start", "stop", "step", flags=0),
+    object: _bare,
+    super: parts("__thisclass__", "__self__"),
+    re.Pattern: lambda value: Seen(flags=0, edges=[("<pattern>", value.pattern), ("<flags>", value.flags)]),
+    struct.Struct: parts("format", flags=0),
+    type(functools.lru_cache(len)): _lru_cache,
+    contextvars.ContextVar: _context_variable,
+    _thread.LockType: _lock,
+    type(_thread.RLock()): _rlock,
+    array.array: lambda value: Seen(digest=digest_of(f"{value.typecode} {value.tobytes().hex()}")),
+    bytearray: lambda value: Seen(digest=digest_of(bytes(value).hex())),
+    decimal.Decimal: _text_rule(decimal.Decimal.__str__),
+    dt.date: _text_rule(dt.date.isoformat),
+    dt.timedelta: _text_rule(dt.timedelta.__repr__),
+    dt.timezone: _text_rule(dt.timezone.__repr__),
+    dt.datetime: _clock,
+    dt.time: _clock,
+    **dict.fromkeys((operator.itemgetter, operator.attrgetter, operator.methodcaller, _tuple_getter), _reduced),
+    itertools.count: _count,
+    **{
+        kind: _text_rule(pathlib.PurePath.__str__)
+        for kind in (pathlib.PosixPath, pathlib.PurePosixPath, pathlib.PureWindowsPath)
+    },
+}
+"""Rules for exact types."""
+
+BASES: Mapping[type, Rule] = {
+    weakref.ReferenceType: _reference,
+    property: _property,
+    staticmethod: _wrapped(staticmethod),
+    classmethod: _wrapped(classmethod),
+    functools.partial: _partial,
+    BaseException: _exception,
+    types.SimpleNamespace: _bare,
+    types.GenericAlias: _generic_alias,
+    random.Random.__bases__[0]: lambda value: Seen(digest="random"),
+}
+"""Rules for what a base of C holds; attributes and slots are added to that."""
+
+STATELESS = frozenset({"_thread._local", "_thread._localdummy", "_abc._abc_data"})
+"""What is different in each process or thread, and made again where it is needed, by name of type."""
+
+NOTHING_MORE = frozenset({"sqlalchemy.util._immutabledict_cy.immutabledict"})
+"""Subclasses of containers in C that hold nothing which their elements do not tell, by name of type."""
+
+DERIVED: Mapping[str, str] = {
+    "pydantic_core._pydantic_core.SchemaValidator": "__pydantic_core_schema__",
+    "pydantic_core._pydantic_core.SchemaSerializer": "__pydantic_core_schema__",
+    "pydantic._internal._mock_val_ser.MockValSer": "__pydantic_core_schema__",
+}
+"""What is compiled from something that is in the graph, next to it; by name of type, with the name of that."""
+
+
+_EXACT = {id(kind): rule for kind, rule in EXACT.items()}
+_BASES = {id(kind): rule for kind, rule in BASES.items()}
+
+
+def rule_of(kind: type) -> Rule | None:
+    """The rule for a type that has one by itself or by its name."""
+    if (rule := _EXACT.get(id(kind))) is not None:
+        return rule
+    name = objects.name_of(kind)
+    return _ignored if name in STATELESS or name in DERIVED else None
+
+
+def base_of(mro: Iterable[type]) -> tuple[type, Rule] | None:
+    """The first base of C that has a rule, and the rule."""
+    return next(((each, _BASES[id(each)]) for each in mro if id(each) in _BASES), None)
+
+
+CONTAINERS = (dict, list, tuple, set, frozenset, collections.deque)
+"""Bases whose elements are looked at."""

@@ -1,0 +1,36 @@
+"""Versions of a module as they are after import, and what a walk of two of them finds."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from types import ModuleType
+
+from underway_runtime.observation import picture
+from underway_runtime.observation.compare import compare
+from underway_runtime.observation.picture import Picture
+
+NAME = "seen_shop"
+
+
+def imported(source: str, name: str = NAME) -> ModuleType:
+    """A module made of a text, as if it had been imported; it stands in ``sys.modules``."""
+    module = ModuleType(name)
+    sys.modules[name] = module
+    exec(compile(textwrap.dedent(source), f"<{name}>", "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def picture_of(source: str, keep: bool = True) -> Picture:
+    """The picture of a module made of a text."""
+    imported(source)
+    try:
+        return picture.take([NAME], keep=keep)
+    finally:
+        del sys.modules[NAME]
+
+
+def found(before: str, after: str) -> list[str]:
+    """The differences of two versions of a module: kinds and paths, without the module's name."""
+    differences = compare(picture_of(before), picture_of(after))
+    return [f"{each.kind} {str(each.path).removeprefix(NAME)}" for each in differences]
