@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,10 @@ from node_helpers import (
     recorder,
     terminate,
 )
+from underway_runtime.control.node_status import Report
 from underway_runtime.process import usage_journal as journal
+from underway_runtime.process.settings import from_environ
+from underway_runtime.release.boot_script import BootScript, Load
 from underway_runtime.release.manifest import Manifest, dump
 
 BLOCKS = "import threading; print('blocks', flush=True); threading.Event().wait()"
@@ -38,9 +42,39 @@ def started(node: Node) -> Process:
     return process
 
 
+class Meanwhile(Mapping[str, str]):
+    """Nothing, of which something happens as soon as it is read."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        self._happens = happens
+
+    def __getitem__(self, key: str) -> str:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self._happens()
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
 def uses(node: Node) -> list[dict[str, object]]:
     journal = node.var / "journal/uses.jsonl"
     return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+
+
+def test_a_status_is_of_one_version(tmp_path: Path) -> None:
+    """Also one that is asked for while another version is installed in the process, which is done in another thread."""
+    environ = {"RELEASE_ROOT": str(tmp_path), "RELEASE_NAME": "hello", "RELEASE_VSN": "1"}
+    settings = from_environ(environ)
+    scripts = {v: BootScript("start", "hello", v, (Load("hello", v, (), None),)) for v in ("1", "2")}
+    report = Report(settings, scripts["1"])
+
+    document = report.document({}, Meanwhile(lambda: report.became(settings.of("2"), scripts["2"])))
+
+    assert [document["version"], *(each["version"] for each in document["applications"])] == ["1", "1"]
+    assert report.document({}, {})["version"] == "2"
 
 
 # -------------------------------------------------------------------------------------------------------------- rpc

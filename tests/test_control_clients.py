@@ -562,7 +562,7 @@ def test_restart_returns_when_the_next_node_is_ready(served: Stand) -> None:
         threading.Thread(target=another).start()
         return None
 
-    served.servers[0].desk.restart = restart
+    served.node.on_restart = restart
     assert run_restart(served) == (0, "")
     assert len(successor) == 1
 
@@ -578,7 +578,7 @@ def test_restart_says_why_the_next_node_could_not_start(served: Stand) -> None:
         threading.Thread(target=another).start()
         return None
 
-    served.servers[0].desk.restart = restart
+    served.node.on_restart = restart
     assert run_restart(served) == (1, "error: hello has stopped, and could not start again: one could not start\n")
 
 
@@ -595,7 +595,7 @@ def test_restart_says_that_the_next_node_ended_before_it_was_ready(served: Stand
         threading.Thread(target=another).start()
         return None
 
-    served.servers[0].desk.restart = restart
+    served.node.on_restart = restart
 
     status, said = run_restart(served)
 
@@ -605,9 +605,8 @@ def test_restart_says_that_the_next_node_ended_before_it_was_ready(served: Stand
 
 def test_restart_does_not_wait_for_ever(served: Stand) -> None:
     """A node that does not stop within its time is one clear error."""
-    desk = served.servers[0].desk
-    desk.restart = lambda: None
-    desk.stops_within = 0.1
+    served.node.on_restart = lambda: None
+    served.servers[0].desk.stops_within = 0.1
 
     status, said = run_restart(served)
 
@@ -626,7 +625,7 @@ def test_restart_says_that_nothing_came_after(served: Stand) -> None:
         threading.Thread(target=end).start()
         return None
 
-    served.servers[0].desk.restart = restart
+    served.node.on_restart = restart
     assert run_restart(served) == (1, "error: hello has stopped, and was not started again; its log says why\n")
 
 

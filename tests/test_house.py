@@ -84,6 +84,45 @@ def test_the_runtime_imports_only_the_standard_library(file: Path) -> None:
     assert [f"{where(file, line)} imports {name}" for name, line in imports(parsed(file)) if name not in allowed] == []
 
 
+ROOMS_OF_OBJECTS_WITH_A_LIFE = ("node", "control", "apps")
+
+
+def set_on_self(method: ast.AST) -> Iterator[tuple[str, int]]:
+    """Each attribute of ``self`` that is bound somewhere in a method, however, with its line."""
+    for node in ast.walk(method):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                yield name, node.lineno
+
+
+def set_late(kind: ast.ClassDef) -> Iterator[tuple[str, int]]:
+    """The attributes of a class that are first set outside of ``__init__`` and are no fields, with their lines."""
+    methods = [each for each in kind.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+    known = {
+        target.id
+        for each in kind.body
+        if isinstance(each, ast.AnnAssign | ast.Assign)
+        for target in ([each.target] if isinstance(each, ast.AnnAssign) else each.targets)
+        if isinstance(target, ast.Name)
+    }
+    known |= {name for method in methods if method.name == "__init__" for name, _ in set_on_self(method)}
+    yield from ((name, line) for method in methods for name, line in set_on_self(method) if name not in known)
+
+
+@pytest.mark.parametrize("room", ROOMS_OF_OBJECTS_WITH_A_LIFE)
+def test_what_an_object_consists_of_is_said_in_its_init(room: str) -> None:
+    """No attribute is first set outside of `__init__`: who reads that has seen all that an object may know."""
+    late = [
+        f"{where(file, line)} sets {kind.name}.{name}"
+        for file in modules(RUNTIME / room)
+        for kind in ast.walk(parsed(file))
+        if isinstance(kind, ast.ClassDef)
+        for name, line in set_late(kind)
+    ]
+
+    assert late == []
+
+
 SCRIPTS = {TOOL / "steps/bytecode.py", TOOL / "planner/worker.py"}
 """Run by the release's interpreter, as processes of their own, which answer with their output and their status."""
 

@@ -8,15 +8,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from code_server_helpers import Interpreter
-from control_helpers import Stand, known, receive, stand
+from control_helpers import Stand, StandIn, known, receive, stand
 from node_helpers import TIMEOUT, MakeNode, Node, nodes, read_until, recorder, terminate
 from underway_runtime.control import frames, requests
 from underway_runtime.control.client.client import Place, connect
+from underway_runtime.control.requests import HandOver, Install
 from underway_runtime.release.errors import UnderwayError
 from underway_runtime.upgrade.remove import remove
 from upgrade_helpers import make_host, release_files, with_file
@@ -60,23 +61,46 @@ RAW = [
 ]
 
 
+class Noting(StandIn):
+    """A node that notes what it is asked to do, and then fails to."""
+
+    def __init__(self, done: list[str]) -> None:
+        super().__init__()
+        self._done = done
+
+    def is_unpacked(self, version: str) -> bool:
+        return version == "1"
+
+    def restart(self) -> NoReturn:
+        self._note("restart")
+
+    def hand_over(self, request: HandOver) -> NoReturn:
+        self._note("hand over")
+
+    def install(self, request: Install) -> NoReturn:
+        self._note("install")
+
+    def can_install_in_place(self, version: str) -> NoReturn:
+        self._note("can install in place")
+
+    def try_gates(self) -> NoReturn:
+        self._note("try gates")
+
+    def committed(self) -> NoReturn:
+        self._note("committed")
+
+    def _note(self, what: str) -> NoReturn:
+        self._done.append(what)
+        raise AssertionError(what)
+
+
 @pytest.fixture
 def served() -> Iterator[tuple[Stand, list[str]]]:
     """A control socket whose node notes what it is asked to do."""
     with tempfile.TemporaryDirectory() as short, stand(Path(short, "var")) as made:
-        desk = made.serve().desk
         done: list[str] = []
-
-        def note(what: str) -> Callable[..., Any]:
-            def noted(*asked: Any) -> Any:
-                done.append(what)
-                raise AssertionError(what)
-
-            return noted
-
-        desk.hand_over, desk.install, desk.consider, desk.gates = map(note, ("over", "install", "consider", "gates"))
-        desk.restart, desk.committed = note("restart"), note("committed")
-        desk.is_here = lambda version: version == "1"
+        made.node = Noting(done)
+        made.serve()
         yield made, done
 
 
@@ -146,7 +170,8 @@ def test_fields_that_are_right_reach_the_node(served: tuple[Stand, list[str]]) -
             client.sendall(frames.encode(right))
             assert client.recv(1) == b""  # where the stand-in raises
 
-    assert done == ["over", "over", "over", "install", "consider", "gates", "restart", "committed"]
+    asked = ["install", "can install in place", "try gates", "restart", "committed"]
+    assert done == ["hand over", "hand over", "hand over", *asked]
 
 
 # ------------------------------------------------------------------------------------------- a member of the group

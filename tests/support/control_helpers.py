@@ -7,7 +7,8 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,47 @@ from node_helpers import TIMEOUT
 from underway_runtime.control import frames, handshake
 from underway_runtime.control.client import client
 from underway_runtime.control.client_session import RequestHandler
+from underway_runtime.control.requests import HandOver, Install
 from underway_runtime.control.server import Server, listen_on
 
 COOKIE = "hushhush"
+
+
+@dataclass
+class StandIn:
+    """A node that only says its name, and restarts as a test wants it to."""
+
+    on_restart: Callable[[], str | None] = lambda: "nobody would start it again"
+
+    def status(self) -> dict[str, Any]:
+        return {"name": "hello"}
+
+    def names(self) -> dict[str, Any]:
+        return {"where": "here"}
+
+    def is_unpacked(self, version: str) -> bool:
+        return True
+
+    def why_not_startable(self, version: str) -> str | None:
+        return None
+
+    def restart(self) -> str | None:
+        return self.on_restart()
+
+    def hand_over(self, request: HandOver) -> Future[dict[str, Any]]:
+        raise AssertionError
+
+    def install(self, request: Install) -> Future[dict[str, Any]]:
+        raise AssertionError
+
+    def can_install_in_place(self, version: str) -> Future[dict[str, Any]]:
+        raise AssertionError
+
+    def try_gates(self) -> Future[dict[str, Any]]:
+        raise AssertionError
+
+    def committed(self) -> str | None:
+        return None
 
 
 @dataclass
@@ -28,23 +67,18 @@ class Stand:
     directory: Path
     listener: socket.socket
     loop: asyncio.AbstractEventLoop
+    node: StandIn = field(default_factory=StandIn)
     servers: list[Server] = field(default_factory=list)
 
     def serve(self, *, ready: bool = True) -> Server:
         """Begin to serve at the socket, as another boot of the node; not ready is before its loop runs."""
-        desk = RequestHandler(
-            "hello",
-            "1",
-            lambda: {"name": "hello"},
-            self.directory / "uses.jsonl",
-            {"rpc": True, "remote": True},
-            lambda: "nobody would start it again",
-        )
+        allowed = {"rpc": True, "remote": True}
+        desk = RequestHandler(self.node, "hello", "1", self.directory / "uses.jsonl", allowed)
         server = Server(self.listener.dup(), COOKIE, None, desk)
         self.servers.append(server)
         server.start()
         if ready:
-            desk.attach(self.loop, lambda: {"where": "here"})
+            desk.attach(self.loop)
             desk.settle()
         return server
 

@@ -37,7 +37,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from ..process import upgrade_journal, usage_journal
 from ..release.errors import EXIT_CODE_RAISED
@@ -45,7 +45,21 @@ from . import metrics, requests
 from .connection import Connection, Gone
 from .frames import BadFrame, Message
 from .loop_monitor import LoopMonitor
-from .requests import Refused
+from .node_control import NodeControl
+from .requests import (
+    CanInstallInPlace,
+    Committed,
+    HandOver,
+    Install,
+    Metrics,
+    OpenShell,
+    Ready,
+    Refused,
+    Restart,
+    Rpc,
+    Status,
+    TryGates,
+)
 from .session import Outcome, Session
 
 T = TypeVar("T")
@@ -55,38 +69,17 @@ _TO_END = 2.0
 """Seconds that code gets to end when it is interrupted because its client is gone; then it is left to itself."""
 
 
-HandOver: TypeAlias = Callable[[str, str, float], "Future[Message]"]
-"""Given version, id and the seconds until it has to be committed."""
-
-
 @dataclass
 class RequestHandler:
-    """What the node puts at its clients' disposal. `attach` and `settle` are called in the node's threads, once each."""
+    """What answers the clients of a node. `attach` and `settle` are called in the node's threads, once each."""
 
+    node: NodeControl
     name: str
     version: str
-    report: Callable[[], Message]
-    """What `status` says, but for the loop; called in the server's thread."""
     uses: Path
     """Where code that is run is journalled."""
     allowed: Mapping[str, bool]
     """Whether ``rpc`` and ``remote`` may be used."""
-    restart: Callable[[], str | None]
-    """Makes the node stop and start again; returns why it can't, if so."""
-    hand_over: HandOver | None = None
-    """Makes another node take over; the answer comes when it does, or has failed."""
-    install: HandOver | None = None
-    """Makes this process another version, with the same arguments."""
-    consider: Callable[[str], Future[Message]] | None = None
-    """Looks whether this process could become a version, and changes nothing."""
-    gates: Callable[[], Future[Message]] = Future
-    """Tries the gates of the version that runs."""
-    committed: Callable[[], str | None] = lambda: None
-    """Tells the keeper that this version is permanent; returns why not, where it is not."""
-    is_here: Callable[[str], bool] = lambda version: True
-    """Whether a version is unpacked in this release directory."""
-    startable: Callable[[str], str | None] = lambda version: None
-    """Why no node of a version, or of the permanent one where that is empty, could be started from where this one was."""
     root: str = ""
     """The release directory that this node is of."""
     stops_within: float = 60.0
@@ -98,11 +91,11 @@ class RequestHandler:
     """How many clients there are."""
     closing: bool = False
     settled: Future[str | None] = field(default_factory=Future)
-    _node: tuple[asyncio.AbstractEventLoop, Callable[[], Mapping[str, Any]]] | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
 
-    def attach(self, loop: asyncio.AbstractEventLoop, names: Callable[[], Mapping[str, Any]]) -> None:
-        """The node's loop runs; `names` gives what code that is run there finds."""
-        self._node = loop, names
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The node's loop runs."""
+        self._loop = loop
         self.pulse.watch(loop)
 
     def settle(self, failure: str | None = None) -> None:
@@ -113,16 +106,15 @@ class RequestHandler:
     async def metrics(self) -> str:
         """What Prometheus reads; in the server's loop."""
         upgrades = upgrade_journal.totals(self.upgrades) if self.upgrades is not None else upgrade_journal.Totals()
-        return metrics.text(self.report(), await self.pulse.take(), self.clients(), upgrades)
+        return metrics.text(self.node.status(), await self.pulse.take(), self.clients(), upgrades)
 
     def session(self, command: str, filename: str, write: Callable[[str, str], None]) -> Session:
         """A new session. Raises Refused when there can be none."""
         if not self.allowed[command]:
             raise Refused(f"{command} is turned off in this release: `{command}` of underway_runtime")
-        if self._node is None:
+        if self._loop is None:
             raise Refused(f"{self.name} is starting and can't run code yet; try again when it is ready")
-        loop, names = self._node
-        return Session(loop, filename, names(), write)
+        return Session(self._loop, filename, self.node.names(), write)
 
 
 class ClientSession:
@@ -152,42 +144,36 @@ class ClientSession:
             if self._listening is not None:
                 self._listening.cancel()
 
-    async def _answer(self, request: Message) -> None:
-        if requests.is_interrupt(request):
+    async def _answer(self, message: Message) -> None:
+        if requests.is_interrupt(message):
             return  # what it was for has ended meanwhile
-        desk = self._desk
-        match requests.check(request, member=self._member, is_here=desk.is_here):
-            case "status":
-                await self.wire.send({"status": {**desk.report(), "loop": await desk.pulse.take()}})
-            case "metrics":
+        desk, node = self._desk, self._desk.node
+        match request := requests.read(message, member=self._member, is_unpacked=node.is_unpacked):
+            case Status():
+                await self.wire.send({"status": {**node.status(), "loop": await desk.pulse.take()}})
+            case Metrics():
                 await self.wire.send({"metrics": await desk.metrics()})
-            case "ready":
+            case Ready():
                 failure = await self._attend(asyncio.shield(asyncio.wrap_future(desk.settled)))
                 await self.wire.send({"ready": True} if failure is None else {"failed": failure})
-            case "restart":
-                if reason := desk.startable("") or desk.restart():
-                    raise Refused(reason)
+            case Restart():
+                _refuse(node.why_not_startable("") or node.restart())
                 await self.wire.send({"restarting": True, "within": desk.stops_within})
-            case "hand over" | "install" as how:
-                begin = desk.hand_over if how == "hand over" else desk.install
-                if begin is None:
-                    raise Refused(f"{desk.name} can't {how}")
-                if how == "hand over" and (reason := desk.startable(request["version"])):
-                    raise Refused(reason)
-                await self._outcome(begin(request["version"], request["id"], float(request["to_commit"])))
-            case "consider":
-                if desk.consider is None:
-                    raise Refused(f"{desk.name} can't become another version")
-                await self._outcome(desk.consider(request["version"]))
-            case "gates":
-                await self._outcome(desk.gates())
-            case "committed":
-                if reason := desk.committed():
-                    raise Refused(reason)
+            case HandOver():
+                _refuse(node.why_not_startable(request.version))
+                await self._outcome(node.hand_over(request))
+            case Install():
+                await self._outcome(node.install(request))
+            case CanInstallInPlace():
+                await self._outcome(node.can_install_in_place(request.version))
+            case TryGates():
+                await self._outcome(node.try_gates())
+            case Committed():
+                _refuse(node.committed())
                 await self.wire.send({"noted": True})
-            case "rpc":
-                await self._rpc(request["code"])
-            case "shell":
+            case Rpc():
+                await self._rpc(request.code)
+            case OpenShell():
                 await self._shell()
 
     async def _outcome(self, coming: Future[Message]) -> None:
@@ -338,6 +324,11 @@ class ClientSession:
                 return status & 0xFF
         self._say(f"{outcome.status}\n")
         return 1
+
+
+def _refuse(reason: str | None) -> None:
+    if reason is not None:
+        raise Refused(reason)
 
 
 @dataclass

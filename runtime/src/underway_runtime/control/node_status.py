@@ -7,15 +7,41 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..process.proc_sockets import children, not_handed_over
 from ..process.settings import Settings
 from ..release.boot_script import BootScript, Load, Start
 
-State = Literal["starting", "running", "installing", "handing over", "stopping"]
+
+@dataclass(frozen=True)
+class _Running:
+    """The version that runs: replaced as one, since ``status`` is answered in another thread than an install."""
+
+    settings: Settings
+    loads: Mapping[str, Load]
+    modes: Mapping[str, str]
+    _release_ids: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, settings: Settings, script: BootScript) -> _Running:
+        """What a version is by its boot script."""
+        return cls(
+            settings,
+            {i.application: i for i in script.instructions if isinstance(i, Load)},
+            {i.application: i.mode for i in script.instructions if isinstance(i, Start)},
+        )
+
+    def release_id(self) -> str | None:
+        """As its manifest says, read once; None where that can't be read."""
+        if not self._release_ids:
+            # Whether it fits the manifest's contents is for `verify`, which takes ten times as long.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                self._release_ids.append(str(json.loads(self.settings.place.manifest.read_bytes())["release_id"]))
+        return self._release_ids[0] if self._release_ids else None
 
 
 class Report:
@@ -23,43 +49,38 @@ class Report:
 
     def __init__(self, settings: Settings, script: BootScript, keeper: int | None = None) -> None:
         """`keeper` is the pid of the process that keeps this one, if there is one."""
-        self._take(settings, script)
+        self._runs = _Running.of(settings, script)
         self._keeper = keeper
         self._starts = int(os.environ.pop("RELEASE_STARTS", 1))
         self._began = time.monotonic()
-        self.state: State = "starting"
+        self.state = "starting"
         self.took_over = ""
         """The id of the handover by which this node came, where it did."""
-        self.note("starting")
+        self._changed = _change("starting")
 
     def became(self, settings: Settings, script: BootScript) -> None:
         """It is another version, with the applications of that one's boot script."""
-        self._take(settings, script)
+        self._runs = _Running.of(settings, script)
         self.note(f"became {settings.version}")
 
-    def _take(self, settings: Settings, script: BootScript) -> None:
-        self._settings = settings
-        self._loads = {i.application: i for i in script.instructions if isinstance(i, Load)}
-        self._modes = {i.application: i.mode for i in script.instructions if isinstance(i, Start)}
-        self._release_id: str | None = None
-
-    def now(self, state: State) -> None:
+    def now(self, state: str) -> None:
         """The node is in another state."""
         self.state = state
         self.note(state)
 
     def note(self, what: str) -> None:
         """Something has changed."""
-        self._changed = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
+        self._changed = _change(what)
 
     def document(self, states: Mapping[str, str], clients: Mapping[str, str]) -> dict[str, Any]:
         """All of it, given the states of the applications that have one, the others are loaded only, and what becomes of the
         clients of some at a handover."""
+        runs = self._runs
         return {
-            "name": self._settings.name,
-            "version": self._settings.version,
-            "directory": str(self._settings.root),
-            "release_id": self._id(),
+            "name": runs.settings.name,
+            "version": runs.settings.version,
+            "directory": str(runs.settings.root),
+            "release_id": runs.release_id(),
             "state": self.state,
             "uptime": round(time.monotonic() - self._began, 3),
             "pid": os.getpid(),
@@ -75,22 +96,19 @@ class Report:
                 {
                     "name": name,
                     "version": load.version,
-                    "mode": self._modes.get(name, "load"),
+                    "mode": runs.modes.get(name, "load"),
                     "state": states.get(name, "loaded"),
                 }
-                for name, load in self._loads.items()
+                for name, load in runs.loads.items()
             ],
         }
 
     def _not_handed_over(self) -> list[str]:
         return [] if self._keeper is None else not_handed_over(self._keeper, os.getpid())
 
-    def _id(self) -> str | None:
-        if self._release_id is None:
-            # Whether it fits the manifest's contents is for `verify`, which takes ten times as long.
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                self._release_id = str(json.loads(self._settings.place.manifest.read_bytes())["release_id"])
-        return self._release_id
+
+def _change(what: str) -> dict[str, str]:
+    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
 
 
 def _memory() -> int | None:

@@ -47,13 +47,87 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Request:
-    """One kind of request."""
+class Form:
+    """How one request comes, and who may send it."""
 
+    request: type[Request]
     fields: Mapping[str, Kind] = field(default_factory=dict)
-    """All of them must be there, and no other."""
+    """All of them must be there, and no other; those of the request."""
     who: str = OWNER
     switch: str = ""
+
+
+class Request:
+    """What a client asks for, read."""
+
+
+@dataclass(frozen=True)
+class Status(Request):
+    """What the node says of itself."""
+
+
+@dataclass(frozen=True)
+class Metrics(Request):
+    """The same for Prometheus."""
+
+
+@dataclass(frozen=True)
+class Ready(Request):
+    """An answer as soon as the node is ready, or has failed to become so."""
+
+
+@dataclass(frozen=True)
+class Restart(Request):
+    """The permanent version, started again."""
+
+
+@dataclass(frozen=True)
+class HandOver(Request):
+    """Another node of a version, or of the permanent one where that is empty."""
+
+    version: str
+    id: str
+    """Of the upgrade, in all journals."""
+    to_commit: float
+    """Seconds until it has to be committed, or 0."""
+
+
+@dataclass(frozen=True)
+class Install(Request):
+    """This process as another version; fields as those of `HandOver`."""
+
+    version: str
+    id: str
+    to_commit: float
+
+
+@dataclass(frozen=True)
+class CanInstallInPlace(Request):
+    """Whether `Install` could; nothing changes."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class TryGates(Request):
+    """The gates of the version that runs, tried now."""
+
+
+@dataclass(frozen=True)
+class Committed(Request):
+    """The version that runs has been made permanent."""
+
+
+@dataclass(frozen=True)
+class Rpc(Request):
+    """Code to run in the node."""
+
+    code: str
+
+
+@dataclass(frozen=True)
+class OpenShell(Request):
+    """A console in the node."""
 
 
 def _is_seconds(value: object) -> bool:
@@ -66,23 +140,22 @@ IDENTITY = Kind(f"a name of at most {names.LONGEST} letters, digits and . + ! _ 
 SECONDS = Kind(f"a number of seconds from 0 to {LONGEST_WAIT:g}", _is_seconds)
 TEXT = Kind("a text", lambda value: isinstance(value, str))
 
-REQUESTS: Mapping[str, Request] = {
-    "status": Request(who=MEMBERS),
-    "metrics": Request(who=MEMBERS),
-    "ready": Request(who=MEMBERS),
-    "restart": Request(who=MEMBERS),
-    "hand over": Request(
-        {"version": VERSION_OR_PERMANENT, "id": IDENTITY, "to_commit": SECONDS},
-        who=MEMBERS,
-    ),
-    "install": Request({"version": VERSION, "id": IDENTITY, "to_commit": SECONDS}, who=MEMBERS),
-    "consider": Request({"version": VERSION}, who=MEMBERS),
-    "gates": Request(who=MEMBERS),
-    "committed": Request(who=MEMBERS),
-    "rpc": Request({"code": TEXT}, switch="rpc"),
-    "shell": Request(switch="remote"),
+_UPGRADE: Mapping[str, Kind] = {"version": VERSION, "id": IDENTITY, "to_commit": SECONDS}
+
+REQUESTS: Mapping[str, Form] = {
+    "status": Form(Status, who=MEMBERS),
+    "metrics": Form(Metrics, who=MEMBERS),
+    "ready": Form(Ready, who=MEMBERS),
+    "restart": Form(Restart, who=MEMBERS),
+    "hand over": Form(HandOver, {**_UPGRADE, "version": VERSION_OR_PERMANENT}, who=MEMBERS),
+    "install": Form(Install, _UPGRADE, who=MEMBERS),
+    "consider": Form(CanInstallInPlace, {"version": VERSION}, who=MEMBERS),
+    "gates": Form(TryGates, who=MEMBERS),
+    "committed": Form(Committed, who=MEMBERS),
+    "rpc": Form(Rpc, {"code": TEXT}, switch="rpc"),
+    "shell": Form(OpenShell, switch="remote"),
 }
-"""By what ``do`` says."""
+"""By what ``do`` says. The words are those that clients and nodes of releases built before say."""
 
 
 def is_interrupt(request: Message) -> bool:
@@ -90,31 +163,30 @@ def is_interrupt(request: Message) -> bool:
     return list(request) == ["interrupt"] and request["interrupt"] is True
 
 
-def check(request: Message, *, member: bool, is_here: Callable[[str], bool]) -> str:
-    """What is to be done for a request, as a key of `REQUESTS`. `is_here` knows the versions; a switch is obeyed by `Desk.session`.
+def read(message: Message, *, member: bool, is_unpacked: Callable[[str], bool]) -> Request:
+    """What a client asks for. `is_unpacked` knows the versions; a switch is obeyed by `RequestHandler.session`.
 
     Raises Refused, with everything that is wrong with it.
     """
-    name = request.get("do")
-    wanted = REQUESTS.get(name) if isinstance(name, str) else None
-    if wanted is None:
+    name = message.get("do")
+    form = REQUESTS.get(name) if isinstance(name, str) else None
+    if form is None:
         raise Refused("a request that this node does not know")
-    assert isinstance(name, str)
-    if member and wanted.who == OWNER and not wanted.switch:
+    if member and form.who == OWNER and not form.switch:
         raise Refused(f"{name!r} is for the user of the node and root alone")
-    problems = [f"it needs `{each}`" for each in wanted.fields if each not in request]
+    problems = [f"it needs `{key}`" for key in form.fields if key not in message]
     problems += [
-        f"`{each}` is not {kind.what}: {_shown(request[each])}"
-        for each, kind in wanted.fields.items()
-        if each in request and not kind.holds(request[each])
+        f"`{key}` is not {kind.what}: {_shown(message[key])}"
+        for key, kind in form.fields.items()
+        if key in message and not kind.holds(message[key])
     ]
-    unknown = [each for each in request if each != "do" and each not in wanted.fields]
+    unknown = [key for key in message if key != "do" and key not in form.fields]
     problems += [f"it does not take {', '.join(map(names.shown, unknown[:_NAMED]))}"] if unknown else []
-    if not problems and (version := request.get("version")) and not is_here(version):
+    if not problems and (version := message.get("version")) and not is_unpacked(version):
         problems = [f"version {version} is not unpacked here"]
     if problems:
         raise Refused(f"{name!r} is refused: {'; '.join(problems)}")
-    return name
+    return form.request(**{key: message[key] for key in form.fields})
 
 
 _NAMED = 5

@@ -25,9 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..apps.sockets import Listeners
 from ..configuration import config
@@ -38,7 +36,8 @@ from ..release.errors import BootError, ConfigError
 from . import cookie, handshake, metrics_http
 from .client_session import ClientSession, RequestHandler
 from .connection import Connection, Gone
-from .frames import FIRST, BadFrame, Message
+from .frames import FIRST, BadFrame
+from .node_control import NodeControl
 
 MOST = 512
 MOST_KNOWN = 64
@@ -85,15 +84,13 @@ def listen_on(path: Path, group: int | None = None) -> socket.socket:
 def open_control(
     settings: Settings,
     secret: str,
-    report: Callable[[], Message],
-    restart: Callable[[], str | None],
+    node: NodeControl,
     listen: Callable[[Path, int | None], socket.socket] = listen_on,
-    **asked: Any,
 ) -> Server:
     """Make the node of these settings, whose configuration is installed, answer at its control socket.
 
-    `secret` is the cookie, `listen` is as `listen_on`; the others are those of the `RequestHandler`, as is all in `asked`.
-    Raises ConfigError for configuration that does not hold, and BootError when it can't listen.
+    `secret` is the cookie, `listen` is as `listen_on`. Raises ConfigError for configuration that does not hold, and BootError
+    when it can't listen.
     """
     allowed, group = _allowed(), _group()
     cookie.share(settings.var.cookie, group)
@@ -106,10 +103,9 @@ def open_control(
     except OSError as error:
         who = "" if group is None else "; the user who runs the node must be a member of `control_group`"
         raise BootError(f"can't listen at the control socket {place}: {error.strerror}{who}") from None
-    desk = RequestHandler(settings.name, settings.version, report, settings.var.uses, allowed, restart, **asked)
+    desk = RequestHandler(node, settings.name, settings.version, settings.var.uses, allowed)
     desk.upgrades = settings.var.upgrades
     desk.root = names.path_text(settings.root)
-    desk.is_here = partial(names.is_unpacked, str(settings.root))
     server = Server(listener, secret, group, desk)
     server.start()
     return server

@@ -5,35 +5,36 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from ..apps.controller import Applications, describe
 from ..configuration import config
 from ..control.node_status import Report
+from ..control.requests import HandOver, Install
 from ..control.server import Server, open_control
 from ..process.settings import Settings
 from ..release import names
 from ..release.boot_script import BootScript
 from ..release.errors import UnderwayError
 from .keeper_client import KeeperClient
+from .serving import Upgrades
 
 
 class ControlEndpoint:
-    """One node, to those who ask. Before `open` nobody can."""
+    """One node, to those who ask: its `NodeControl`. Before `open` nobody can."""
 
     def __init__(
-        self,
-        settings: Settings,
-        script: BootScript,
-        keeper: KeeperClient,
-        **asked: Any,
+        self, settings: Settings, script: BootScript, keeper: KeeperClient, restart: Callable[[], object]
     ) -> None:
-        """`asked` is what the node does when it is asked to: fields of the `Desk`."""
+        """`restart` makes the node stop, and the keeper start another."""
         self._settings = settings
         self._command = script.release
         self._keeper = keeper
-        self._asked = asked
+        self._restart = restart
+        self._upgrades: Upgrades | None = None
         self._control: Server | None = None
         self._applications: Applications | None = None
         self.report = Report(settings, script, os.getppid())
@@ -46,15 +47,7 @@ class ControlEndpoint:
         if self._control is not None:
             self._control.configured()
             return
-        self._control = open_control(
-            self._settings,
-            secret,
-            self._document,
-            listen=self._listen,
-            committed=self._committed,
-            startable=self._startable,
-            **self._asked,
-        )
+        self._control = open_control(self._settings, secret, self, self._listen)
 
     def about(self, applications: Applications, stops_within: float) -> None:
         """These are the applications, and so many seconds the node takes to end. Answers over HTTP too, where that is
@@ -71,15 +64,14 @@ class ControlEndpoint:
         if self._control is not None:
             self._control.desk.version = settings.version
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Code that somebody sends may run in this loop."""
+    def attach(self, upgrades: Upgrades) -> None:
+        """The node serves, and may be upgraded; code that somebody sends may run in its loop."""
+        self._upgrades = upgrades
         if self._control is not None:
-            self._control.desk.attach(loop, self.names)
+            self._control.desk.attach(upgrades.loop)
 
     def settle(self, error: BaseException | None) -> None:
         """It is ready, or could not start."""
-        if error is None:
-            self.report.now("running")
         if self._control is not None:
             self._control.desk.settle(None if error is None else describe(error))
 
@@ -94,12 +86,52 @@ class ControlEndpoint:
             self._control.desk.settle(f"{self._settings.name} was stopped before it had started")
             self._control.close()
 
+    # --------------------------------------------------------------------------------------- what clients may ask for
+
+    def status(self) -> dict[str, Any]:
+        """All that is known of the node now."""
+        if self._applications is None:
+            return self.report.document({}, {})
+        return self.report.document(self._applications.states, self._applications.drains())
+
     def names(self) -> dict[str, Any]:
-        """What code finds that somebody runs in the node."""
+        """The configuration, and what runs, each by its name."""
         running = {} if self._applications is None else self._applications.running.copy()
         return {"config": config.config, **{name: service.subject for name, (_, service) in running.items()}}
 
-    def _startable(self, version: str) -> str | None:
+    def is_unpacked(self, version: str) -> bool:
+        """Whether the release directory has a version."""
+        return names.is_unpacked(str(self._settings.root), version)
+
+    def restart(self) -> None:
+        """Stop, and have the permanent version started."""
+        self._restart()
+
+    def hand_over(self, request: HandOver) -> Future[dict[str, Any]]:
+        """Have another node take over; as `Handover.begin`."""
+        if self._upgrades is None:
+            return _is_starting()
+        return self._upgrades.handover.begin(request.version, request.id, float(request.to_commit))
+
+    def install(self, request: Install) -> Future[dict[str, Any]]:
+        """Become another version; as `Upgrades.install`."""
+        return self._on_loop(lambda upgrades: upgrades.install(request.version, request.id, float(request.to_commit)))
+
+    def can_install_in_place(self, version: str) -> Future[dict[str, Any]]:
+        """Find out whether that could be; as `InPlace.can_install_in_place`."""
+        return self._on_loop(lambda upgrades: upgrades.can_install_in_place(version))
+
+    def try_gates(self) -> Future[dict[str, Any]]:
+        """Try the gates of the version that runs."""
+        return self._on_loop(lambda upgrades: upgrades.try_gates())
+
+    def _on_loop(self, work: Callable[[Upgrades], Coroutine[Any, Any, dict[str, Any]]]) -> Future[dict[str, Any]]:
+        """Do this on the node's loop, once there is one."""
+        if self._upgrades is None:
+            return _is_starting()
+        return asyncio.run_coroutine_threadsafe(work(self._upgrades), self._upgrades.loop)
+
+    def why_not_startable(self, version: str) -> str | None:
         """Why no node of a version, or of the one that boots where that is empty, could be started in place of this one."""
         from ..release import ledger
 
@@ -121,7 +153,7 @@ class ControlEndpoint:
             )
         return None
 
-    def _committed(self) -> str | None:
+    def committed(self) -> str | None:
         """Tell the keeper that this version is permanent, where it is: who asks may operate the node and not say what boots."""
         from ..release import ledger  # of all that nodes do, this alone needs it
 
@@ -135,14 +167,16 @@ class ControlEndpoint:
         self._keeper.committed()
         return None
 
-    def _document(self) -> dict[str, Any]:
-        if self._applications is None:
-            return self.report.document({}, {})
-        return self.report.document(self._applications.states, self._applications.drains())
-
     def _listen(self, path: Path, group: int | None) -> socket.socket:
         """A socket file that the keeper holds, so that who asks between two nodes waits for the next."""
         listener = self._keeper.listen_on(path, 0o600 if group is None else 0o660)
         if group is not None:
             os.chown(path, -1, group)
         return listener
+
+
+def _is_starting() -> Future[dict[str, Any]]:
+    """The answer of a node that has no loop yet."""
+    outcome: Future[dict[str, Any]] = Future()
+    outcome.set_result({"busy": "it is starting"})
+    return outcome

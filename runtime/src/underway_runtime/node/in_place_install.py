@@ -142,7 +142,7 @@ class InPlace:
         self._became = became
         self._log = log
 
-    async def consider(self, runs: Version, version: str, own: Gates) -> dict[str, Any]:
+    async def can_install_in_place(self, runs: Version, version: str, own: Gates) -> dict[str, Any]:
         """``{"how": text}``, ``{"unfit": reason}`` or ``{"failed": reason}``: what `install` would begin with. Changes nothing."""
         try:
             change, _ = await self._prepared(runs, version, own)
