@@ -170,7 +170,7 @@ def _write(release: Release, planned: BuildPlan, environment: Path, projects: Se
     boot.make_cookie(release, place.cookie_source)
     hook = place.site_packages(release.interpreter_version) / "underway.pth"
     link = os.path.relpath(runtime, hook.parent)
-    edited = f"{RUNTIME}.node.edited"
+    edited = f"{RUNTIME}.code_server.edited_source"
     lying = [place for project in projects for place in _lies_in(project)]
     hook.write_text(
         "".join(f"{place}\n" for place in (link, *lying))
