@@ -67,7 +67,7 @@ def imports(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """The promises, with every interpreter that is installed here; more at a time than a small machine has cores, since most wait."""
-    run(session, "pytest", "-n", "4", "--dist", "loadfile", *session.posargs)
+    run(session, "pytest", "-n", "4", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -8,11 +8,13 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
+import samples
 from code_server_helpers import Interpreter, laid_out
 from node_helpers import MakeNode, nodes, this_interpreter
 from swap_helpers import Become, becoming
@@ -23,6 +25,9 @@ NO_TOOL_SKIPS = os.environ.get("UNDERWAY_NO_TOOL_SKIPS") == "1"
 MISSING = "missing tool: "
 
 Count: TypeAlias = Callable[[int, int], int]
+
+TOGETHER = ("tests/e2e/", "tests/attack/")
+"""Where the tests of a file share what takes long to make."""
 
 DRILLS = os.environ.get("UNDERWAY_DRILLS") == "1"
 
@@ -51,15 +56,36 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In ``make drills`` what tries more there is a drill too, before those are selected; each has an hour, if not told."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Leave out what the gate only samples. In ``make drills`` all of that is a drill, and what tries more there; each has an hour.
+
+    Of what was asked for by name, too, a sample is run: ``UNDERWAY_DRILLS=1`` runs it all.
+    """
     for item in items if DRILLS else []:
         assert isinstance(item, pytest.Function)
-        if "count" in item.fixturenames or getattr(item.obj, "is_hypothesis_test", False):
+        is_drill = "count" in item.fixturenames or getattr(item.obj, "is_hypothesis_test", False)
+        if is_drill or item.get_closest_marker(samples.MARK):
             item.add_marker("drill")
         if item.get_closest_marker("drill") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(3_600))
+    yield
+    if not DRILLS and (left_out := samples.left_out(items)):
+        gone = {*map(id, left_out)}
+        items[:] = [item for item in items if id(item) not in gone]
+        config.hook.pytest_deselected(items=left_out)
+    items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal out in the order of collection, in which the long ones are first: the gate ends with short ones.
+
+    What shares a release or hosts stays with one worker; of the rest each test, with all of its cases, goes to whoever is free.
+    """
+    config.option.loadscopereorder = False
+    scheduling = LoadScopeScheduling(config, log)
+    scheduling._split_scope = lambda nodeid: nodeid.partition("::" if nodeid.startswith(TOGETHER) else "[")[0]
+    return scheduling
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -36,6 +36,7 @@ def asked(command: list[str], *, shell: str = "sh", before: str = "", after: str
     return answers.answer("5eed", done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("before", NOISE)
 @pytest.mark.parametrize("after", NOISE)
 def test_an_answer_is_what_is_between_the_marks(tmp_path: Path, before: bytes, after: bytes) -> None:

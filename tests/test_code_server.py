@@ -17,6 +17,8 @@ from code_server_helpers import HELLO, RUNTIME, SCRIPT, Distribution, Interprete
 interpreter = helpers.interpreter
 make = helpers.make
 
+pytestmark = pytest.mark.sample
+
 
 # What every process has
 

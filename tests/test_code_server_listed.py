@@ -20,6 +20,8 @@ from underway.steps.modules import list_code
 
 interpreter = helpers.interpreter
 
+pytestmark = pytest.mark.sample
+
 LISTED = "type(m.__spec__.loader).__name__ == 'ListedLoader'"
 
 

@@ -18,6 +18,8 @@ from code_server_helpers import TIMEOUT, Distribution, Interpreter, Make, direct
 interpreter = helpers.interpreter
 make = helpers.make
 
+pytestmark = pytest.mark.sample
+
 
 # Packages of several applications
 

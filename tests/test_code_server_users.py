@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import code_server_helpers as helpers
 from code_server_helpers import HELLO, Distribution, Make
 
 interpreter = helpers.interpreter
 make = helpers.make
+
+pytestmark = pytest.mark.sample
 
 
 def test_pkgutil_lists_and_walks_what_there_is(make: Make) -> None:

@@ -80,6 +80,7 @@ def test_a_start_in_the_foreground_too(node: Node, closed: tuple[int, ...]) -> N
         assert process.wait(TIMEOUT) == 0
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
 def test_every_command_works_with_what_is_left(node: Node, closed: tuple[int, ...], shell: str) -> None:

@@ -309,6 +309,7 @@ def test_no_new_connection_is_lost_while_the_old_one_stops_accepting(place: Plac
     asyncio.run(asyncio.wait_for(scenario(), 4 * TIMEOUT))
 
 
+@pytest.mark.sample
 @ASGI
 @pytest.mark.parametrize("turns", range(4))
 def test_a_connection_that_has_just_been_accepted_has_its_answer(place: Place, http: str, turns: int) -> None:

@@ -172,14 +172,18 @@ def test_one_that_dies_after_it_has_taken_over_is_replaced_by_the_permanent_vers
     assert terminate(keeper)[0] == 0
 
 
-def test_what_is_not_committed_in_time_hands_back(make: MakeNode) -> None:
+def test_what_is_not_committed_in_time_hands_back(make: MakeNode, tmp_path: Path) -> None:
     """Without a failed request; what was committed stays."""
-    node = make(asgi(), libraries=["uvicorn"])
+    slow = tmp_path / "slow"  # the permanent version is back when the install has ended, however slow this machine is
+    waits = f"import time\nwhile os.path.exists({str(slow)!r}):\n    time.sleep(0.01)\n"
+    node = make(asgi(ASGI + waits), libraries=["uvicorn"])
     add_sealed(node, "2", asgi(SECOND))
     keeper, port = start(node)
+    slow.touch()
 
     with clients(port) as served:
         assert node.run("install", "2", "--commit-within", "0.1").returncode == 0
+        slow.unlink()
         eventually(lambda: node.said()["version"] == "1" and served_by(port) == "1", "back to the permanent version")
         eventually(lambda: len(children(keeper)) == 1, "the other leaves")
         assert "2  unpacked, failed: it was not committed within 0.1 s" in node.run("releases").stdout

@@ -125,6 +125,7 @@ def begin(make: MakeNode, setup: str, handler: str, port: int, other: int) -> tu
 SETUPS = ["overlap = false", "no listen", "a port that is not declared", "declared"]
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("setup", SETUPS)
 @pytest.mark.parametrize("handler", ["exits", "exits with 143", "raises", "returns", "loop", "none"])
 def test_a_handler_of_its_own_ends_the_function_and_not_the_service(make: MakeNode, setup: str, handler: str) -> None:
@@ -265,6 +266,7 @@ def here(tmp_path: Path) -> Iterator[Path]:
         each.unlink()
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("overlap", [True, False], ids=["overlaps", "alone"])
 @pytest.mark.parametrize("end", ["9", "0", "3"], ids=["killed", "exits 0", "exits 3"])
 @pytest.mark.parametrize("where", ["1 drain", "1 stop", "2 start", "2 accept"])

@@ -89,6 +89,7 @@ def ask(port: int, path: str = "/") -> list[int]:
 # --------------------------------------------------------------------------------------------------------- daemon
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("interpreter", list(installed()), indirect=True)
 @pytest.mark.parametrize("command", ["start", "daemon"])
 def test_the_keeper_is_small_and_its_pid_is_the_pid(make: MakeNode, command: str) -> None:

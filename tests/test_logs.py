@@ -261,6 +261,7 @@ def test_a_log_is_ten_files_of_ten_megabytes(node: Node) -> None:
     )
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("more", [2, 3, 5, 9])
 @pytest.mark.parametrize("written", [30, 150, 171, 400])
 def test_fewer_files_keep_the_last_lines(node: Node, more: int, written: int) -> None:

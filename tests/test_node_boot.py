@@ -286,6 +286,7 @@ def test_what_was_just_starting_is_stopped_too(make: MakeNode) -> None:
 LEFT_BEHIND = "threading.Thread(target=time.sleep, args=(1000,), daemon=False).start()"
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("interpreter", list(installed()), indirect=True)
 @pytest.mark.parametrize("stop", ["time.sleep(1000)", LEFT_BEHIND], ids=["blocks", "leaves a thread behind"])
 def test_threads_do_not_keep_the_node(make: MakeNode, stop: str) -> None:

@@ -319,6 +319,7 @@ def test_a_pydantic_model_of_the_release_is_a_schema(make: MakeNode) -> None:
     terminate(process)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("text", "part"),
     [

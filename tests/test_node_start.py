@@ -50,6 +50,7 @@ class Settling(App):
         super().__init__("app", source, {"class": "app:App"})
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("mode", ["embedded", "interactive"])
 def test_the_collector_works_rarely_until_the_node_has_started(make: MakeNode, mode: str) -> None:
     """Then what is there is set aside and the thresholds are the interpreter's own again."""
@@ -66,6 +67,7 @@ def test_the_collector_works_rarely_until_the_node_has_started(make: MakeNode, m
     assert terminate(process)[0] == 0
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("does", "settled"),
     [

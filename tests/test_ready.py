@@ -162,6 +162,7 @@ ENDS = {
 }
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("listen", [True, False], ids=["listen", "no listen"])
 @pytest.mark.parametrize("how", ENDS)
 def test_daemon_never_reports_success_for_what_ends_at_once(make: MakeNode, here: Path, how: str, listen: bool) -> None:

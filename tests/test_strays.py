@@ -115,6 +115,7 @@ def test_a_pyc_that_is_not_compared_with_its_source_is_damage(tmp_path: Path, fl
     assert bool(stray.instead_of) is is_damage
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("added", "name"),
     [
@@ -163,6 +164,7 @@ def test_a_directory_of_strays_is_one_line(tmp_path: Path) -> None:
 Do = Callable[[Path], object]
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     "do",
     [

@@ -100,6 +100,7 @@ told = [ran, shop.answer(), shop.LIMIT, shop.Room().size(), hasattr(shop, "gone"
     assert told == [[], 2, 2, 2, False]
 
 
+@pytest.mark.sample
 @everywhere
 @pytest.mark.parametrize(
     "held",

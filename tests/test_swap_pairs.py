@@ -262,6 +262,7 @@ def check_hot(ask: Ask, old: str, new: str) -> None:
     assert swapped["undone"] == []
 
 
+@pytest.mark.sample
 @everywhere
 @pytest.mark.parametrize("case", list(HOT))
 def test_an_edit_is_done_in_place_and_equals_a_fresh_start(ask: Ask, case: str) -> None:
@@ -278,6 +279,7 @@ def test_what_only_its_class_could_make_takes_a_new_interpreter(ask: Ask, case: 
     assert "RESTART" in swapped["verdicts"]
 
 
+@pytest.mark.sample
 @everywhere
 @pytest.mark.parametrize("case", list(GENERIC))
 def test_definitions_with_type_parameters_are_changed_in_place(ask: Ask, interpreter: Interpreter, case: str) -> None:

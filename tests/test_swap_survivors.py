@@ -373,6 +373,7 @@ def test_code_of_two_versions_ago_is_not_forgotten(become: Become) -> None:
     }
 
 
+@pytest.mark.sample
 @everywhere
 @pytest.mark.parametrize(
     ("old", "new", "problem"),

@@ -46,6 +46,7 @@ def runs(node: Node) -> dict[str, str]:
     return {key: str(found[key]) for key in ("state", "directory", "keeper")}
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("command", CHANGING, ids=" ".join)
 @pytest.mark.parametrize("through", ["the directory", "a link"])
 def test_what_changes_what_runs_is_refused_from_another_directory(
@@ -127,6 +128,7 @@ def moved(node: Node, to: Path) -> Node:
     return Node(to, environ=node.environ, processes=node.processes)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("command", [["restart"], ["restart", "--graceful"]], ids=" ".join)
 @pytest.mark.parametrize("fate", ["moved", "removed", "no command", "no version", "no start data", "bad start data"])
 def test_restart_never_leaves_nothing_running(make: MakeNode, tmp_path: Path, command: list[str], fate: str) -> None:

@@ -73,6 +73,7 @@ def own(path: Path) -> None:
             os.chown(place, SERVICE, SERVICE, follow_symlinks=False)
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("content", NOT_START_DATA, ids=range(len(NOT_START_DATA)))
 def test_nothing_in_var_names_what_is_executed(release: Release, tmp_path: Path, content: str) -> None:
     """What in start.data is not a version is told in one line that has none of it, and nothing is executed; Python agrees."""
@@ -92,6 +93,7 @@ def test_nothing_in_var_names_what_is_executed(release: Release, tmp_path: Path,
     assert str(refused.value).isprintable()
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("kind", ["fifo", "link", "zeros", "long", "directory", "dangling"])
 def test_a_start_data_that_is_no_small_file_is_refused_at_once(release: Release, tmp_path: Path, kind: str) -> None:
     """No command waits for it, follows it, or reads it all into memory; RELEASE_VSN is the way around."""

@@ -9,6 +9,7 @@ import pytest
 from grounds import OPERATOR, PLACE, SERVICE, STRANGER, Ground
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("umask", ["000", "002", "022", "077", "027"])
 @pytest.mark.parametrize("command", ["daemon", "eval 1"])
 def test_no_umask_lets_others_write_in_var(ground: Ground, umask: str, command: str) -> None:

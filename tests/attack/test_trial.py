@@ -100,6 +100,7 @@ def runs_in_trial(ground: Ground, code: str) -> None:
     keeper(ground, f"RELEASE_VM_ARGS={VAR}/args")
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("runs", [True, False], ids=["runs", "nothing runs"])
 @pytest.mark.parametrize("command", ["check", "upgrade"])
 def test_a_trial_has_what_the_node_s_user_has(ground: Ground, runs: bool, command: str) -> None:

@@ -110,6 +110,7 @@ def test_the_service_runs_and_root_asks_it(ground: Ground) -> None:
     assert stopped.returncode == 0, stopped.stderr
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(
     "name", ["journal", "journal/uses.jsonl", "journal/uses.jsonl.1", "journal/upgrades.jsonl", "transaction"]
 )
@@ -138,6 +139,7 @@ def test_nothing_is_written_through_what_is_planted(ground: Ground, name: str, k
     assert (where.stat().st_uid, [*where.iterdir()]) == (OPERATOR, [])
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in READERS for kind in KINDS if (name, kind) != LONG])
 def test_no_command_waits_for_or_swallows_what_is_planted(ground: Ground, name: str, kind: str) -> None:
     """Each command of root's comes to an end with a sentence, whatever stands in the place of a file of `var`."""
