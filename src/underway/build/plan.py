@@ -79,13 +79,18 @@ def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str
         raise ProjectError(listing("the release names what is not there:", missing))
     steps.check_steps(tuple(options.steps), resolver(project), assembled=False)
 
-    place = _real(Path(root, options.path or Path("build", "release", chosen.name)))
+    place = release_path(chosen)
     if chosen.version is not None:
         check_target(place, chosen.version, overwrite=True)
     included, request = _interpreter_request(chosen)
     interpreter = find(request, root, project.requires_python)
     lock = _with_sources(read_lock(root, chosen.name, _wanted(chosen, interpreter)), chosen)
     return BuildPlan(chosen, interpreter, included, lock, place, options.overwrite)
+
+
+def release_path(chosen: Definition) -> Path:
+    """Where the release of a definition is put."""
+    return _real(Path(chosen.project.root, chosen.options.path or Path("build", "release", chosen.name)))
 
 
 def _with_sources(lock: Lock, chosen: Definition) -> Lock:

@@ -12,6 +12,7 @@ from ..errors import UnderwayError
 from .delta import delta
 from .init import init
 from .new import new
+from .plan import plan
 from .release import release
 from .relup import relup
 from .run import run
@@ -38,7 +39,7 @@ def underway() -> None:
     """Releases for Python: a service, its locked dependencies and its interpreter in one movable directory."""
 
 
-for command in (delta, init, new, release, relup, run, verify):
+for command in (delta, init, new, plan, release, relup, run, verify):
     underway.add_command(command)
 
 

@@ -82,15 +82,36 @@ class ModuleDiff:
     """Bare names of definitions that do something else when they are called while a module is imported."""
 
     def row(
-        self, definition: str, change: str, verdict: Verdict, reason: str, node: ast.AST | None, *, gone: bool = False
+        self,
+        definition: str,
+        change: str,
+        verdict: Verdict,
+        reason: str,
+        node: ast.AST | None,
+        *,
+        gone: bool = False,
+        cause: Origin = ("", ""),
     ) -> None:
-        """Write down a change; `node` is where it is, in the older module when it is `gone` from the newer."""
-        file = (self.old if gone else self.new).file
-        self.rows.append(Row(self.new.name, definition, change, verdict, reason, file, getattr(node, "lineno", 0)))
+        """Write down a change; `node` is where it is, in the older module when it is `gone` from the newer.
 
-    def restart(self, definition: str, change: str, reason: str, node: ast.AST | None, *, gone: bool = False) -> None:
+        `cause` is the module and the definition whose change this follows from, where it follows from another.
+        """
+        file, line = (self.old if gone else self.new).file, getattr(node, "lineno", 0)
+        of = ":".join(filter(None, cause))
+        self.rows.append(Row(self.new.name, definition, change, verdict, reason, file, line, of))
+
+    def restart(
+        self,
+        definition: str,
+        change: str,
+        reason: str,
+        node: ast.AST | None,
+        *,
+        gone: bool = False,
+        cause: Origin = ("", ""),
+    ) -> None:
         """Write down a change that takes a fresh interpreter."""
-        self.row(definition, change, "RESTART", reason, node, gone=gone)
+        self.row(definition, change, "RESTART", reason, node, gone=gone, cause=cause)
 
     def guard(self, kind: str, of: str) -> None:
         """Ask the node for something that must hold."""

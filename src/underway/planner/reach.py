@@ -56,7 +56,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
             if path and edit is not None:
                 what = f"made with {path[0]}" if len(path) == 1 else f"made with {path[0]}, which uses {path[-1]}"
                 reason = f"it was {what}, when the module was imported; {path[-1]} changes"
-                edit.restart(name, "reached", reason, node)
+                edit.restart(name, "reached", reason, node, cause=(changed[path[-1]], path[-1]))
 
 
 def _placed(world: PlannerContext, edit: ModuleDiff) -> None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from underway_runtime.release import boot_script, manifest
+from underway_runtime.release import boot_script, ledger, manifest
 from underway_runtime.release.archives import archive, tar_layout
 from underway_runtime.release.boot_script import Load, Start
 from underway_runtime.release.directory import ReleaseDirectory, VersionDirectory
@@ -126,6 +126,25 @@ def open_release(path: Path, cleanup: ExitStack) -> Opened:
     return Opened(
         root, manifest.read(VersionDirectory(place).manifest), tar_layout.source_date(os.environ), root.parent
     )
+
+
+def standing(root: Path) -> Path:
+    """``releases/VERSION`` of what a fresh copy of a release directory would boot.
+
+    Raises UsageError where no release stands there, and DamagedRelease where it can't be told which, or that is not whole.
+    """
+    directory = ReleaseDirectory(root)
+    if not directory.releases.is_dir():
+        raise UsageError(f"there is no release at {os.path.relpath(root)}")
+    try:
+        words = ledger.words_of(directory.start_data.read_bytes())
+    except OSError as error:
+        raise DamagedRelease(f"{directory.start_data} can't be read: {error.strerror}") from None
+    if words is None:
+        raise DamagedRelease(f"{directory.start_data} does not say what boots")
+    place = directory.version(words[1])
+    manifest.read(place.manifest)
+    return place.path
 
 
 def only_version(root: Path) -> Path:

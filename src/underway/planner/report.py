@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from underway_runtime.release.relup import Relup, RelupEntry, Row
 
-_SAY = {
+SAY: Mapping[str, str] = {
     "HOT": "in place",
     "MIGRATE": "in place, and live state is carried over",
     "RESTART": "by a fresh interpreter that takes the sockets over",
@@ -22,7 +22,7 @@ def lines(relup: Relup) -> Iterator[str]:
 
 def _of_entry(relup: Relup, entry: RelupEntry, way: str) -> Iterator[str]:
     versions = (entry.version, relup.version) if way == "up" else (relup.version, entry.version)
-    yield f"{relup.name} {versions[0]} -> {versions[1]}: {entry.verdict}, {_SAY[entry.verdict]}"
+    yield f"{relup.name} {versions[0]} -> {versions[1]}: {entry.verdict}, {SAY[entry.verdict]}"
     if not entry.changes:
         yield "  nothing changes"
         return

@@ -36,6 +36,8 @@ class Row:
     file: str = ""
     """In the newer version, below ``lib``; in the older one where it is gone."""
     line: int = 0
+    cause: str = ""
+    """``module:definition`` of the change that this follows from; empty where it is one by itself."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ def _row(document: Any) -> Row:
     texts = {key: _text(document[key]) for key in ("module", "definition", "change", "reason", "file")}
     if type(document["line"]) is not int:
         raise ValueError(f"{document['line']!r} is not a line")
-    return Row(verdict=_verdict(document["verdict"]), line=document["line"], **texts)
+    cause = _text(document.get("cause", ""))  # relups that were made before there was one
+    return Row(verdict=_verdict(document["verdict"]), line=document["line"], cause=cause, **texts)
 
 
 def _verdict(value: Any) -> Verdict:

@@ -140,7 +140,8 @@ def _import(edit: ModuleDiff, name: str) -> None:
         return edit.restart(name, "import", reason, _at(edit.new, name))
     if after in edit.world.values:
         edit.rebind[name] = after
-        edit.row(name, "import", "HOT", f"bound to what {_dotted(after)} becomes", _at(edit.new, name))
+        reason = f"bound to what {_dotted(after)} becomes"
+        edit.row(name, "import", "HOT", reason, _at(edit.new, name), cause=after)
     elif after in edit.world.reset:
         reason = f"{_dotted(after)} is made again, and this is bound to the old one"
         edit.rebind[name] = after

@@ -1,0 +1,75 @@
+"""underway plan: what the way from one release to another takes, seen before it is taken."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from underway_runtime.release.errors import RestartError
+from underway_runtime.release.filesystem.atomic_files import replace
+from underway_runtime.release.relup import VERDICTS
+
+from ..errors import BuildError, PlanRefused
+from ..review import page, text
+from ..review.review import Review, as_json, review
+from ..review.sides import Project, open_sides
+
+LEVELS = {"hot": "HOT", "migrate": "MIGRATE", "restart": "RESTART"}
+
+
+@click.command(short_help="Show what the way from one release to another takes, and what becomes of a running node.")
+@click.argument("old", required=False, metavar="[FROM]")
+@click.argument("new", required=False, metavar="[TO]")
+@click.option("--json", "printed_as_json", is_flag=True, help="Print it as JSON on standard output.")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write it to FILE too, as a page.", metavar="FILE"
+)
+@click.option(
+    "--at-least", type=click.Choice([*LEVELS]), default="restart", help="Exit with 3 if more than this is needed."
+)
+@click.option("--release", metavar="NAME", help="Which release of the project; default its default release.")
+@click.option("--env", envvar="UNDERWAY_ENV", help="The environment that is built for; default prod.")
+def plan(
+    old: str | None,
+    new: str | None,
+    printed_as_json: bool,
+    html: Path | None,
+    at_least: str,
+    release: str | None,
+    env: str | None,
+) -> None:
+    """Compare FROM and TO, and show each change with its verdict, its reason and its place.
+
+    FROM and TO are archives, releases, releases/VERSION within one, directories of projects, or git revisions of this one. Without
+    FROM it is the release that stands at the project's path; without TO the project as it is. What is not built yet is built in a
+    scratch directory; nothing is left in the project. Ends with 0; with 3 where more is needed than --at-least says; with 6 where
+    a change is refused.
+    """
+    project = Project(Path.cwd(), release, {"env": env} if env else {})
+    with ExitStack() as cleanup:
+        sides = open_sides(project, old, new, cleanup, lambda what: click.echo(f"* {what}", err=True))
+        found = review(*sides)
+        if html is not None:
+            _write(html, page.text(found))
+        click.echo(json.dumps(as_json(found), indent=1) if printed_as_json else "\n".join(text.lines(found)))
+    _judge(found, at_least)
+
+
+def _write(file: Path, content: str) -> None:
+    try:
+        replace(file, content, 0o644)
+    except OSError as error:
+        raise BuildError(f"{file} can't be written: {error.strerror}") from error
+    click.echo(f"* page at {os.path.relpath(file)}", err=True)
+
+
+def _judge(found: Review, at_least: str) -> None:
+    """Raise what ends with the documented status where the verdict is more than was asked for."""
+    if found.verdict == "REFUSE":
+        raise PlanRefused("a change is refused, as the plan says; no release can come from the other")
+    if VERDICTS.index(found.verdict) > [*VERDICTS].index(LEVELS[at_least]):  # type: ignore[arg-type]
+        raise RestartError(f"the change is {found.verdict}, and at least {LEVELS[at_least]} was asked for")

@@ -1,0 +1,71 @@
+"""Rows that follow from one cause, put together: who reads them wants to know what to do, and that is one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from underway_runtime.release.relup import VERDICTS, Row, Verdict, worst
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change, and what follows from it."""
+
+    row: Row
+    consequences: tuple[Row, ...] = ()
+    """Rows whose cause it is, or that are like it but for the file that they are about."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The severest of its rows."""
+        return worst(row.verdict for row in (self.row, *self.consequences))
+
+
+def changes(rows: Sequence[Row]) -> list[Change]:
+    """Each row with those that follow from it; the severest first, then as they stand in the files."""
+    rows = list(dict.fromkeys(rows))
+    named = _named(rows)
+    causes: dict[Row, Row] = {}
+    for row in rows:
+        cause = named.get(row.cause) if row.cause else None
+        if cause is not None and _root(cause, causes) != row:  # of a circle the last one stands by itself
+            causes[row] = cause
+    consequences: dict[Row, list[Row]] = {}
+    for row in causes:
+        consequences.setdefault(_root(row, causes), []).append(row)
+    found = [Change(row, tuple(consequences.get(row, ()))) for row in rows if row not in causes]
+    return sorted(
+        _alike(found),
+        key=lambda each: (-VERDICTS.index(each.verdict), each.row.file, each.row.line, each.row.definition),
+    )
+
+
+def _named(rows: Iterable[Row]) -> dict[str, Row]:
+    """The first row of each definition, by ``module:definition`` and by the last part of that: causes have one or the other."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        found.setdefault(f"{row.module}:{row.definition}", row)
+    for row in rows:
+        found.setdefault(f"{row.module}:{row.definition.rpartition('.')[2]}", row)
+    return found
+
+
+def _root(row: Row, causes: Mapping[Row, Row]) -> Row:
+    while row in causes:
+        row = causes[row]
+    return row
+
+
+def _alike(found: Iterable[Change]) -> Iterator[Change]:
+    """Files that are not modules, and have the same said of them, are one change."""
+    groups: dict[tuple[str, ...], Change] = {}
+    for each in found:
+        row = each.row
+        if row.line or each.consequences:
+            yield each
+            continue
+        key = (row.module, row.change, row.verdict, row.reason)
+        first = groups.get(key)
+        groups[key] = each if first is None else Change(first.row, (*first.consequences, row))
+    yield from groups.values()

@@ -1,0 +1,132 @@
+"""A review as one page: definitions side by side, for a pull request. Without scripts, and with nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from html import escape
+from pathlib import Path
+
+from ..planner.report import SAY
+from .causes import Change
+from .definitions import Part, Run, pair
+from .review import Review
+from .text import what, where
+
+STYLE = Path(__file__).parents[1] / "templates/review/page.css"
+MOST_OPEN = 40
+"""Changes of which the source is unfolded; where there are more, those that are HOT are folded."""
+MOST_SHOWN = 400
+"""Definitions whose source is in the page: it is read in a browser."""
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def text(found: Review) -> str:
+    """The page. The same review gives the same text."""
+    title = f"{found.name} {found.old.version} → {found.new.version}"
+    style = STYLE.read_text(encoding="utf-8")
+    body = "\n".join(_body(found, title))
+    return f"""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(title)}: {found.verdict}</title>
+<style>
+{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def _body(found: Review, title: str) -> Iterator[str]:
+    yield f"<header>\n<h1>{escape(title)}</h1>"
+    yield f"<p>{_verdict(found.verdict)} {escape(SAY[found.verdict])}</p>\n</header>\n<main>"
+    yield "<dl>"
+    yield from _facts(found)
+    yield "</dl>"
+    yield f"<h2>Changes ({len(found.up.changes)})</h2>"
+    if not found.up.changes:
+        yield "<p>Nothing changes.</p>"
+    definitions: set[tuple[str, str]] = set()
+    for change in found.up.changes:
+        is_open = change.verdict != "HOT" or len(found.up.changes) <= MOST_OPEN
+        definition = (change.row.module, change.row.definition)
+        shown = definition not in definitions and len(definitions) < MOST_SHOWN
+        definitions.add(definition)
+        yield from _change(found, change, is_open=is_open, shown=shown)
+    yield f"<h2>Way back: {found.down.verdict}</h2>\n<p>{escape(SAY[found.down.verdict])}</p>"
+    yield from _table(found.down.changes)
+    yield "</main>"
+
+
+def _facts(found: Review) -> Iterator[str]:
+    yield _fact("From", [f"{found.old.version}, {found.old.source}"])
+    yield _fact("To", [f"{found.new.version}, {found.new.source}"])
+    yield _fact("Note", found.notes)
+    yield _fact(
+        "Applications", [f"{each.name} {each.old or '(new)'} → {each.new or '(gone)'}" for each in found.applications]
+    )
+    yield _fact("Pause", [found.pause.text])
+    yield _fact("State", [f"{each.what}: {each.how}" for each in found.state])
+
+
+def _fact(name: str, values: Iterable[str]) -> str:
+    made = [escape(value) for value in values]
+    if not made:
+        return ""
+    said = made[0] if len(made) == 1 else f"<ul>{''.join(f'<li>{each}</li>' for each in made)}</ul>"
+    return f"<dt>{name}</dt><dd>{said}</dd>"
+
+
+def _change(found: Review, change: Change, *, is_open: bool, shown: bool) -> Iterator[str]:
+    row = change.row
+    yield f"<details{' open' if is_open else ''}>"
+    yield (
+        f'<summary>{_verdict(change.verdict)} <span class="what">{escape(what(row))}</span>'
+        f' {escape(row.change)} <span class="place">{escape(where(row))}</span></summary>'
+    )
+    yield f"<p>{escape(row.reason)}</p>"
+    if change.consequences:
+        count = len(change.consequences)
+        yield f'<p class="soft">{count} consequence{"s" if count > 1 else ""}:</p>'
+        items = (
+            f"<li>{_verdict(each.verdict)} {escape(what(each))}"
+            f' <span class="place">{escape(where(each))}</span>: {escape(each.reason)}</li>'
+            for each in change.consequences
+        )
+        yield f"<ul>{''.join(items)}</ul>"
+    for stretch in pair(found.old.opened, found.new.opened, row.module, row.definition) if shown else ():
+        yield f'<div class="stretch">{"".join(map(_run, stretch))}</div>'
+    yield "</details>"
+
+
+def _run(run: Run) -> str:
+    signs = ("", "") if run.kind == "equal" else (" -", " +")
+    old, new = (_lines(part, sign) for part, sign in zip((run.old, run.new), signs, strict=True))
+    sides = f'<pre class="old">{old}</pre><pre class="new">{new}</pre>'
+    return f'<div class="run {run.kind}">{sides}</div>'
+
+
+def _lines(part: Part, sign: str) -> str:
+    numbered = enumerate(part.lines, part.line)
+    return "".join(f"<span><b>{number}{sign}</b>{escape(line)}</span>" for number, line in numbered)
+
+
+def _table(changes: Iterable[Change]) -> Iterator[str]:
+    rows = [
+        f"<tr><th>{_verdict(each.verdict)}</th><td>{escape(what(each.row))}</td><td>{escape(each.row.reason)}</td></tr>"
+        for each in changes
+    ]
+    if rows:
+        yield f"<details>\n<summary>{len(rows)} changes on the way back</summary>\n<table>{''.join(rows)}</table>\n</details>"
+
+
+def _verdict(verdict: str) -> str:
+    return f'<span class="verdict {verdict}">{verdict}</span>'

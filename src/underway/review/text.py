@@ -1,0 +1,85 @@
+"""A review for a terminal: two lines a change, of which the first fits into 80 columns where names allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from underway_runtime.release.relup import Row
+
+from ..planner.report import SAY
+from .causes import Change
+from .review import Review, Way
+
+MOST_FOLLOWING = 3
+"""Consequences of a change that are named; the others are counted."""
+
+
+def lines(found: Review) -> Iterator[str]:
+    """All of it, line by line."""
+    yield f"{found.name} {found.old.version} -> {found.new.version}: {found.verdict}, {SAY[found.verdict]}"
+    yield f"  from {found.old.source} to {found.new.source}"
+    yield from (f"  note: {note}" for note in found.notes)
+    yield from _applications(found)
+    yield from _changes(found.up)
+    if found.state:
+        yield "\nState"
+        yield from (f"  {each.what}: {each.how}" for each in found.state)
+    yield f"\nPause: {found.pause.text}"
+    yield f"Way back: {found.down.verdict}, {SAY[found.down.verdict]}"
+    known = {(each.row.module, each.row.definition, each.verdict) for each in found.up.changes}
+    severe = [each for each in found.down.changes if each.verdict in ("RESTART", "REFUSE")]
+    for each in severe:
+        if (each.row.module, each.row.definition, each.verdict) not in known:
+            yield from _change(each)
+
+
+def where(row: Row) -> str:
+    """File and line, as they stand in the application; what is not of one, as it stands in the release."""
+    file = row.file.removeprefix("lib/").partition("/")[2] if row.file.startswith("lib/") else row.file
+    return f"{file}:{row.line}" if row.line else file
+
+
+def what(row: Row) -> str:
+    """The definition, or what else changes."""
+    return ":".join(dict.fromkeys(filter(None, (row.module, row.definition)))) or "the release"
+
+
+def following(change: Change) -> str:
+    """How many rows follow from a change, and which; empty where none does."""
+    if not change.consequences:
+        return ""
+    named = list(dict.fromkeys(what(each) for each in change.consequences))
+    more = len(named) - MOST_FOLLOWING
+    others = f" and {more} more" if more > 0 else ""
+    count = len(change.consequences)
+    return f"{count} consequence{'s' if count > 1 else ''}: {', '.join(named[:MOST_FOLLOWING])}{others}"
+
+
+def _applications(found: Review) -> Iterator[str]:
+    if found.applications:
+        yield "\nApplications"
+        for each in found.applications:
+            if each.old and each.new:
+                yield f"  {each.name} {each.old} -> {each.new}"
+            else:
+                yield f"  {each.name} {each.new or each.old}, {'added' if each.new else 'removed'}"
+
+
+def _changes(way: Way) -> Iterator[str]:
+    if not way.changes:
+        yield "\nNothing changes"
+        return
+    yield "\nChanges"
+    for each in way.changes:
+        yield from _change(each)
+
+
+def _change(change: Change) -> Iterator[str]:
+    row = change.row
+    yield "  ".join(filter(None, (f"  {change.verdict:<7}", what(row), row.change, where(row))))
+    yield f"           {row.reason}"
+    if follows := following(change):
+        yield f"           {follows}"
+        worse = next((each for each in change.consequences if each.verdict == change.verdict != row.verdict), None)
+        if worse is not None:
+            yield f"           {what(worse)} ({where(worse)}): {worse.reason}"
