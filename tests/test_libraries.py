@@ -122,7 +122,7 @@ def make_release(root: Path, stage: Stage, python: Interpreter, **options: Any) 
 
 def assemble(release: Release) -> Release:
     for name in release.applications:
-        assert libraries.copy_app(release, name) is True
+        assert libraries.copy_app(release, name) is not None
     libraries.compile_applications(release)
     libraries.write_code_index(release)
     return release
@@ -254,7 +254,7 @@ def test_an_application_without_files_is_not_copied(python: Interpreter, stage: 
     """What was not installed from a distribution has nothing to copy, and the answer says so."""
     release = replace(make_release(tmp_path / "r", stage, python), applications=apps(bare=[]))
 
-    assert libraries.copy_app(release, "bare") is False
+    assert libraries.copy_app(release, "bare") is None
     assert not (tmp_path / "r").exists()
 
 

@@ -15,7 +15,7 @@ import pytest
 from projects import TIMEOUT
 from stages import stage_of
 from underway.release import Application
-from underway.steps import buildid, cached_steps
+from underway.steps import buildid, lib_directories
 from underway.steps.compiled_apps import entry_of
 from underway.toolchain import cached_tree, interpreters
 from underway.toolchain.interpreters import Interpreter
@@ -115,13 +115,13 @@ def test_what_differs_has_another_directory(
     )
     stages = [built(root, tmp_path / name, python, monkeypatch) for name in ("one", "other")]
 
-    homes = [cached_steps.by_contents(stage, {}, {"native"}) for stage in stages]
+    homes = [lib_directories.by_contents(stage, {}, {"native"}) for stage in stages]
 
     assert [[*each] for each in homes] == [["native"]] * 2
     assert homes[0]["native"].startswith("native-1.0+")
     assert homes[0] != homes[1]
-    assert cached_steps.by_contents(stages[0], {}, {"native"}) == homes[0]
-    shared = cached_steps.by_contents(stages[0], {"native": "odd-1.0+1234", "odd": "odd-1.0+1234"}, {"native"})
+    assert lib_directories.by_contents(stages[0], {}, {"native"}) == homes[0]
+    shared = lib_directories.by_contents(stages[0], {"native": "odd-1.0+1234", "odd": "odd-1.0+1234"}, {"native"})
     assert shared["native"] == shared["odd"]
     assert shared["native"].startswith("odd-1.0+1234+")
 

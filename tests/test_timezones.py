@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from releases import make_release
+from stages import cache_in
 from underway.release import Application, Release
 from underway.steps.timezones import copy_time_zones
+from underway.toolchain.cache import Cache
 
 ZONE = b"TZif2 and so on"
 
@@ -21,6 +23,12 @@ ZONE = b"TZif2 and so on"
 def release(tmp_path: Path) -> Release:
     """A release with an interpreter, to put zones into."""
     return make_release(tmp_path, interpreter_source=Path("/usr/bin/python3"))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Cache:
+    """An empty cache."""
+    return cache_in(tmp_path)
 
 
 @pytest.fixture
@@ -43,9 +51,9 @@ def zones(tmp_path: Path) -> Path:
     return place
 
 
-def test_zones_are_copied_once_each(release: Release, zones: Path) -> None:
+def test_zones_are_copied_once_each(release: Release, kept: Cache, zones: Path) -> None:
     """Doubles are relative links; tables, leap seconds and this machine's own zone stay behind."""
-    copy_time_zones(release, [str(zones.parent / "none"), str(zones)])
+    copy_time_zones(release, kept, [str(zones.parent / "none"), str(zones)])
 
     place = release.version_path / "share/zoneinfo"
     found = {path.relative_to(place).as_posix(): path for path in place.rglob("*") if not path.is_dir()}
@@ -58,9 +66,9 @@ def test_zones_are_copied_once_each(release: Release, zones: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.isdir("/usr/share/zoneinfo/Europe"), reason="this machine has no time zones")
-def test_python_reads_them(release: Release) -> None:
+def test_python_reads_them(release: Release, kept: Cache) -> None:
     """All zones that this machine has are there, aliases too, and mean the same."""
-    copy_time_zones(release)
+    copy_time_zones(release, kept)
 
     place = release.version_path / "share/zoneinfo"
     here = zoneinfo.available_timezones() - {"localtime"}
@@ -73,19 +81,21 @@ def test_python_reads_them(release: Release) -> None:
     assert sum(path.stat().st_size for path in place.rglob("*") if path.is_file() and not path.is_symlink()) < 700_000
 
 
-def test_a_release_that_locks_tzdata_has_its_zones_from_there(release: Release, zones: Path) -> None:
+def test_a_release_that_locks_tzdata_has_its_zones_from_there(release: Release, kept: Cache, zones: Path) -> None:
     """zoneinfo falls back to it by itself."""
     applications = {**release.applications, "tzdata": Application("tzdata", "2026.1")}
 
-    copy_time_zones(replace(release, applications=applications), [str(zones)])
+    copy_time_zones(replace(release, applications=applications), kept, [str(zones)])
 
     assert not (release.version_path / "share").exists()
 
 
-def test_a_machine_without_zones_says_so(release: Release, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_machine_without_zones_says_so(
+    release: Release, kept: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The release is made, and the log has the way out."""
     with caplog.at_level(logging.WARNING, "underway"):
-        copy_time_zones(release, [str(tmp_path)])
+        copy_time_zones(release, kept, [str(tmp_path)])
 
     assert "`uv add tzdata`" in caplog.text
     assert not (release.version_path / "share").exists()

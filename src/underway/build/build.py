@@ -24,7 +24,7 @@ from ..packages.applications import application_name, boot_order, clean, mode_pr
 from ..packages.stage import make_stage
 from ..project.project import version_problems
 from ..release import Application, Artefact, BuildContext, Release
-from ..steps import cached_steps, cluster, compiled_apps
+from ..steps import cached_steps, cluster, compiled_apps, lib_directories
 from ..steps import interpreter as copied
 from ..steps.publish import check_target, keep_other_versions, publish, workspace
 from ..toolchain import cache
@@ -85,15 +85,15 @@ def _build(planned: BuildPlan, place: Path, kept: Cache, report: Callable[[str],
     out = _written(planned)
 
     def meanwhile(found: Iterable[TreeEntry]) -> None:
-        finisher.prepare(found, place / compiled_apps.READY)
+        finisher.prepare(found, place / cached_steps.READY)
         if planned.included:
-            copied.finished(kept, interpreter, chosen.options.strips).prepare(place / compiled_apps.READY)
+            copied.cached_copy(kept, interpreter, chosen.options.strips).prepare(place / cached_steps.READY)
 
     prefer = chosen.options.prefer
     staged = make_stage(planned.lock, place / "stage", environment, finisher, prefer, report, out, meanwhile)
     release = release_of(planned, staged, starts_of(chosen, staged), place / planned.target.name)
     built = {application_name(package.name) for package in planned.lock.packages if package.kind == "sdist"}
-    homes = cached_steps.by_contents(release.applications, cached_steps.homes(release.applications), built)
+    homes = lib_directories.by_contents(release.applications, lib_directories.shared(release.applications), built)
     release = replace(
         release,
         applications={

@@ -9,7 +9,8 @@ from underway_runtime.release.directory import ReleaseDirectory
 
 from ..release import Release
 from ..toolchain import cache
-from . import boot, cached_steps, configuration, interpreter, libraries, path_leaks, sbom
+from . import boot, configuration, interpreter, libraries, path_leaks, sbom, timezones
+from .binaries import cached_closure
 from .manifest import draft, list_files
 from .overlays import copy_overlays
 
@@ -25,13 +26,13 @@ def assemble(release: Release) -> Release:
     place.path.mkdir(parents=True, exist_ok=True)
 
     # python-V/ and lib/NAME-V/, with releases/V/bin/python
-    placed = interpreter.place_interpreter(release) or {}
+    placed = interpreter.copy_interpreter(release) or {}
     interpreter.link_interpreter(release)
     for name in release.applications:
-        placed |= libraries.place_app(release, name) or {}
+        placed |= libraries.copy_app(release, name) or {}
     with cache.here(release.path.parent / "cache", os.environ) as kept:
-        placed |= cached_steps.copy_time_zones(release, kept)
-        placed |= cached_steps.close(release, placed, kept)
+        placed |= timezones.copy_time_zones(release, kept)
+        placed |= cached_closure.close(release, placed, kept)
     libraries.compile_applications(release)
     libraries.write_code_index(release)
 

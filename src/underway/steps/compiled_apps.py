@@ -39,9 +39,6 @@ from .import_index import importable
 
 KIND = "applications"
 
-READY = "ready"
-"""The directory next to a release in the making in which parts of it lie ready."""
-
 WORKERS = 2
 """How many applications are finished at a time, and, of a large one, how many processes compile."""
 

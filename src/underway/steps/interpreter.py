@@ -33,11 +33,11 @@ from ..errors import BuildError, listing
 from ..release import Release
 from ..toolchain import cache
 from ..toolchain.cache import Cache
-from ..toolchain.cached_tree import File, TreeEntry
+from ..toolchain.cached_tree import TreeEntry
 from ..toolchain.interpreters import Interpreter, describe
 from . import bytecode
 from .binaries import elf
-from .compiled_apps import READY
+from .cached_steps import Placed, put
 
 log = logging.getLogger("underway")
 
@@ -71,21 +71,14 @@ UNWINDER = "libgcc_s.so.1"
 _TIMEOUT = 300
 
 
-def copy_interpreter(release: Release) -> bool:
+def copy_interpreter(release: Release) -> Placed | None:
     """Copy the release's interpreter to ``python-X.Y.Z``, so that it runs there and wherever that is moved to.
 
-    Returns whether it did: a release whose ``interpreter_source`` is None has none of its own. The source is only read.
-    With the option strip (the default) the interpreter's tests and the symbols of binaries are left out; the
-    latter need binutils, and stay with a word in the log where it is absent. Raises BuildError when the interpreter
-    is not of the release's version, needs a library that this machine lacks, or loads one from outside the copy.
-    """
-    return place_interpreter(release) is not None
-
-
-def place_interpreter(release: Release) -> dict[str, File] | None:
-    """As `copy_interpreter`; returns what is known of the files, by their path in the release.
-
-    The copy is made once, in the cache, and made again when the source or this machine's libraries have changed.
+    Returns what is known of the files, or None: a release whose ``interpreter_source`` is None has none of its own. The source
+    is only read. The copy is made once, in the cache, and made again when the source or this machine's libraries have
+    changed. With the option strip (the default) the interpreter's tests and the symbols of binaries are left out; the
+    latter need binutils, and stay with a word in the log where it is absent. Raises BuildError when the interpreter is not
+    of the release's version, needs a library that this machine lacks, or loads one from outside the copy.
     """
     if release.interpreter_source is None:
         return None
@@ -94,16 +87,14 @@ def place_interpreter(release: Release) -> dict[str, File] | None:
         raise BuildError(
             f"{source.executable} is Python {source.version}; this release is made for {release.interpreter_version}"
         )
-    strip = release.options.strips
     target = ReleaseDirectory(release.path).interpreter(release.interpreter_version)
     if target.exists():
         shutil.rmtree(target)
     with cache.here(release.path.parent / "cache", os.environ) as kept:
-        files = finished(kept, source, strip).place(target, ready=release.path.parent / READY)
-    return {f"{target.name}/{path}": file for path, file in files.items()}
+        return put(release, cached_copy(kept, source, release.options.strips), target, prepared=True)
 
 
-def finished(kept: Cache, source: Interpreter, strip: bool) -> TreeEntry:
+def cached_copy(kept: Cache, source: Interpreter, strip: bool) -> TreeEntry:
     """The copy of an interpreter in the cache, made where there is none."""
     forbidden = [] if str(source.base_prefix) in SYSTEM_PREFIXES else [source.base_prefix]
     return kept.get("interpreters", _key(source, strip), lambda tree: _make(source, tree, strip), forbidden)

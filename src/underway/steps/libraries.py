@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +23,23 @@ from underway_runtime.release.directory import ReleaseDirectory, minor
 from ..errors import BuildError, listing
 from ..packages import wheel_record
 from ..release import Application, Release
-from ..toolchain.cached_tree import File, make_directory
+from ..toolchain.cached_tree import make_directory
 from . import compiled_apps, modules, scripts
 from .binaries import strip as stripping
+from .cached_steps import Placed, put
 from .import_index import importable
 
 INDEX_FORMAT = 1
 
 
-def copy_app(release: Release, name: str) -> bool:
+def copy_app(release: Release, name: str) -> Placed | None:
     """Copy an application: its code to ``lib/NAME-VERSION``, what it puts into the prefix to ``releases/V``.
 
-    What is at ``lib/NAME-VERSION`` goes first. RECORD there lists what is in that directory, as it is. Returns whether
-    there was something to copy. Raises BuildError when `name` is not in the release, when its RECORD names what may not be copied,
-    and when it would replace a file of the release itself or of another application.
+    What is at ``lib/NAME-VERSION`` goes first. RECORD there lists what is in that directory, as it is. Returns what is known of
+    the files, which is all of an application that is kept compiled, or None where there was nothing to copy. Raises
+    BuildError when `name` is not in the release, when its RECORD names what may not be copied, and when it would replace a
+    file of the release itself or of another application.
     """
-    return place_app(release, name) is not None
-
-
-def place_app(release: Release, name: str) -> dict[str, File] | None:
-    """As `copy_app`; returns what is known of the files, by their path in the release: of one that was finished, all."""
     application = _application(release, name)
     target = ReleaseDirectory(release.path).lib / application.directory
     if target.exists() and not application.home:  # others have put theirs into a shared one
@@ -54,9 +51,8 @@ def place_app(release: Release, name: str) -> dict[str, File] | None:
         return {} if copied else None
     own, beside = compiled_apps.parts(entry)
     _check_beside(release, application, beside)
-    ready = release.path.parent / compiled_apps.READY
-    known = _below(target.relative_to(release.path), entry.place(target, own, entry.facts["home"], ready))
-    return known | _below(release.version_path.relative_to(release.path), entry.place(release.version_path, beside))
+    known = put(release, entry, target, own, below=entry.facts["home"], prepared=True)
+    return known | put(release, entry, release.version_path, beside)
 
 
 def copy_code(release: Release, name: str, target: Path) -> bool:
@@ -139,10 +135,6 @@ def _application(release: Release, name: str) -> Application:
     if name not in release.applications:
         raise BuildError(f"{name!r} is not in the release; it has {', '.join(sorted(release.applications))}")
     return release.applications[name]
-
-
-def _below(directory: Path, files: Mapping[str, File]) -> dict[str, File]:
-    return {f"{directory.as_posix()}/{path}": file for path, file in files.items()}
 
 
 def _copy_beside(release: Release, application: Application) -> None:

@@ -6,11 +6,15 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..release import Release
+from ..toolchain import cache
+from ..toolchain.cache import Cache
 from ..toolchain.cached_tree import make_directory
+from .cached_steps import Placed, cached_step
 from .interpreter import TZPATH, ZONES
 
 log = logging.getLogger("underway")
@@ -22,22 +26,27 @@ LEFT_OUT = ("posix", "right", "localtime", "posixrules")
 """Doubles of other zones, zones with leap seconds, which Python can't read, and what this machine's own zone is."""
 
 
-def copy_time_zones(release: Release, places: Sequence[str] = tuple(TZPATH.split(":"))) -> None:
+def copy_time_zones(release: Release, kept: Cache, places: Sequence[str] = tuple(TZPATH.split(":"))) -> Placed:
     """Copy this machine's time zones into the release, unless the lock has them as tzdata or there is no interpreter.
 
     A zone that is the same as another is a link to it. They are in ``releases/V``, not next to the interpreter, because they
-    change more often than that and releases share it. Where this machine has none either, a word in the log says so.
+    change more often than that and releases share it. Where this machine has none either, a warning is logged. Returns what is known of
+    the files.
     """
     if PACKAGE in release.applications or release.interpreter_source is None:
-        return
-    source = next((Path(place) for place in places if os.path.isdir(place)), None)
-    names = _zones(source) if source is not None else []
-    if source is None or not names:
+        return {}
+    source = next((Path(place) for place in places if os.path.isdir(place)), Path(os.devnull))
+    key = cache.key("zones", sorted(_stamps(source)), cache.stamp(__file__))
+    placed = cached_step(release, kept, ("zones", key), lambda tree: _copy(source, tree / ZONES), release.version_path)
+    if not placed:
         log.warning("the release has no time zones, as this machine has none; for hosts without, `uv add tzdata`")
-        return
+    return placed
+
+
+def _copy(source: Path, place: Path) -> dict[str, Any]:
     first: dict[str, Path] = {}
-    for name in names:
-        target = release.version_path / ZONES / name
+    for name in _zones(source):
+        target = place / name
         make_directory(target.parent)
         digest = hashlib.sha256((source / name).read_bytes()).hexdigest()
         if (same := first.setdefault(digest, target)) is target:
@@ -45,6 +54,18 @@ def copy_time_zones(release: Release, places: Sequence[str] = tuple(TZPATH.split
             target.chmod(0o644)
         else:
             target.symlink_to(os.path.relpath(same, target.parent))
+    return {}
+
+
+def _stamps(directory: str | Path) -> Iterator[list[Any]]:
+    if not os.path.isdir(directory):
+        return
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _stamps(entry.path)
+            else:
+                yield cache.stamp(entry.path)
 
 
 def _zones(source: Path) -> list[str]:
