@@ -15,7 +15,8 @@ import pytest
 from projects import TIMEOUT
 from stages import stage_of
 from underway.release import Application
-from underway.steps import buildid, lib_directories
+from underway.steps import lib_directories
+from underway.steps.binaries import buildid
 from underway.steps.compiled_apps import entry_of
 from underway.toolchain import cached_tree, interpreters
 from underway.toolchain.interpreters import Interpreter

@@ -179,9 +179,7 @@ def _write(release: Release, planned: BuildPlan, environment: Path, projects: Se
         encoding="utf-8",
     )
 
-    release = configuration.add_runtime_config(release)
-    release, values = configuration.evaluate_config(release)
-    configuration.make_sys_config(release, values)
+    release = configuration.configure(release)
     boot.write_boot_scripts(release)
     for name in release.boot_scripts:
         script = boot_script.read(place.boot_script(name))

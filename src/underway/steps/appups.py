@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from collections.abc import Iterator
 from importlib.metadata import Distribution
 from pathlib import Path
-from typing import Any
 
 from underway_runtime import appup
 from underway_runtime.release.directory import ReleaseDirectory
 
 from ..errors import ProjectError, listing
 from ..release import Release
+from .release_code import ask
 
 GROUP = "underway.appup"
 """The entry point group by which a wheel names its notes, ``"module:attribute"``."""
-
-TIMEOUT = 300.0
-"""Seconds that making one may take."""
 
 _PROGRAM = "from underway_runtime.appup import evaluate; evaluate()"
 
@@ -66,20 +61,4 @@ def _questions(release: Release) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _compiled(release: Release, question: dict[str, str]) -> str:
     where = question.get("file") or question["reference"]
-    try:
-        done = subprocess.run(
-            [ReleaseDirectory(release.path).version(release.version).python, "-I", "-B", "-c", _PROGRAM],
-            input=json.dumps(question),
-            capture_output=True,
-            text=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith(("RELEASE_", "PYTHON"))},
-            cwd=release.context.project,
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ProjectError(f"{where} took more than {TIMEOUT:.0f} seconds") from None
-    if done.returncode != 0:
-        raise ProjectError(done.stderr.strip() or f"{where} could not be evaluated (status {done.returncode})")
-    text: Any = json.loads(done.stdout.strip().rpartition("\n")[2])
-    return str(text)
+    return str(ask(release, ["-c", _PROGRAM], question, where, release.context.project))

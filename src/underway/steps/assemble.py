@@ -44,9 +44,7 @@ def assemble(release: Release) -> Release:
     boot.write_heart(release, place.heart)
 
     # releases/V/sys.config, runtime.py
-    release = configuration.add_runtime_config(release)
-    release, values = configuration.evaluate_config(release)
-    configuration.make_sys_config(release, values)
+    release = configuration.configure(release)
 
     # releases/V/*.script, NAME.rel, releases/NAME-V.rel
     boot.write_boot_scripts(release)

@@ -69,14 +69,15 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             # A string that comes second would be the docstring once the first is gone.
-            while node.body and _is_string(node.body[0]):
+            while node.body and is_string(node.body[0]):
                 del node.body[0]
             if first is not None and not node.body and not isinstance(node, ast.Module):
                 node.body.append(ast.copy_location(ast.Pass(), first))
     return tree
 
 
-def _is_string(statement: ast.stmt) -> bool:
+def is_string(statement: ast.stmt) -> bool:
+    """Whether a statement is a string and nothing else, as docstrings are."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

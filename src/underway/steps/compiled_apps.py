@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +32,9 @@ from ..toolchain import cache, cached_tree, uv
 from ..toolchain.cache import Cache
 from ..toolchain.cached_tree import TreeEntry
 from ..toolchain.interpreters import Interpreter
-from . import buildid, bytecode, scripts
+from ..toolchain.programs import run
+from . import bytecode, scripts
+from .binaries import buildid, elf
 from .binaries import strip as stripping
 from .import_index import importable
 
@@ -145,7 +146,8 @@ class Finisher:
         new = [path for path in paths if path not in kept]
         files = [Path(os.path.normpath(home / path)) for path in new]
         for path, file in zip(new, files, strict=True):
-            _take(Path(os.path.normpath(one.site_packages / path)), file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            cached_tree.link(os.path.normpath(one.site_packages / path), file)
             if path.startswith("../"):
                 scripts.settle(file)
         if self.strip is not False:
@@ -181,6 +183,7 @@ def finisher(kept: Cache, interpreter: Interpreter, strip: bool | Mapping[str, b
                 buildid.__file__,
                 bytecode.__file__,
                 scripts.__file__,
+                elf.__file__,
                 stripping.__file__,
                 wheel_record.__file__,
             )
@@ -211,29 +214,22 @@ def compile_modules(python: Path, root: Path, files: Sequence[str], docstrings: 
     passed over.
     """
     parts = WORKERS if len(files) >= LARGE else 1
+    failed = "the modules of the release can't be compiled"
 
     def compile_part(part: int) -> None:
         task = {"root": str(root), "files": files[part::parts], "docstrings": docstrings, "prefix": prefix}
-        done = subprocess.run(
-            [python, "-I", "-S", "-B", bytecode.__file__],
-            input=json.dumps(task),
-            capture_output=True,
-            text=True,
-            timeout=COMPILE_TIMEOUT,
-        )
+        command = [str(python), "-I", "-S", "-B", bytecode.__file__]
+        done = run(command, failed, timeout=COMPILE_TIMEOUT, given=json.dumps(task))
         if done.returncode == bytecode.EX_IOERR:
             raise OSError(*json.loads(done.stdout))
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise BuildError(f"the modules of the release can't be compiled: {last}")
+            raise BuildError(f"{failed}: {last}")
 
     if not files:
         return
-    try:
-        with ThreadPoolExecutor(parts) as pool:
-            list(pool.map(compile_part, range(parts)))
-    except subprocess.SubprocessError as error:
-        raise BuildError(f"the modules of the release can't be compiled: {error}") from None
+    with ThreadPoolExecutor(parts) as pool:
+        list(pool.map(compile_part, range(parts)))
 
 
 def _place(one: Installed) -> tuple[Path, str]:
@@ -249,12 +245,3 @@ def _license(one: Installed) -> str:
 def _is_own(path: str, home: str) -> bool:
     """Whether a file is one that RECORD lists: in site-packages, and not compiled here."""
     return path.startswith(f"{home}/") and not ("/__pycache__/" in path and path.endswith(".pyc"))
-
-
-def _take(source: Path, target: Path) -> None:
-    """Take a file from where it was installed, which is made for one build and goes after it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,11 +18,10 @@ from underway_runtime.release.errors import listing
 from ..errors import ProjectError
 from ..packages.applications import owner_of
 from ..release import Release
+from .release_code import ask
 
 RUNTIME_FILE = "underway_runtime.providers:PythonFile"
 FLAGS = ("prune-runtime-sys-config-after-boot", "reboot-system-after-config", "start-distribution-during-config")
-TIMEOUT = 300.0
-"""Seconds that the project's own configuration code may take at build."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,13 @@ class Evaluated:
     """Where each value was set, as ``underway_runtime.configuration.provenance`` has it; empty when nothing was."""
     compile_env: Sequence[Any] = ()
     """What build-time code has read of it: path, whether it was there, value."""
+
+
+def configure(release: Release) -> Release:
+    """Evaluate the configuration of an assembled release and write it to ``releases/V``; the functions below, in order."""
+    release, values = evaluate_config(add_runtime_config(release))
+    make_sys_config(release, values)
+    return release
 
 
 def add_runtime_config(release: Release) -> Release:
@@ -57,14 +62,16 @@ def evaluate_config(release: Release) -> tuple[Release, Evaluated]:
     files = _files(release)
     if not files and not release.config_providers:
         return release, Evaluated()
-    answer = _in_release(
+    answer = ask(
         release,
+        ["-m", "underway_runtime.configuration.build_time"],
         {
             "files": files,
             "environment": release.options.env,
             "may_read": list(release.options.build_env),
             "providers": [list(provider) for provider in release.config_providers],
         },
+        "config/config.py or a provider's init",
     )
     providers = tuple((reference, argument) for reference, argument in answer["providers"])
     origins = answer["origins"] if any(answer["origins"].values()) else {}
@@ -159,25 +166,3 @@ def _files(release: Release) -> list[list[str]]:
 
 def _write(place: Path, document: Mapping[str, Any]) -> None:
     place.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _in_release(release: Release, question: Mapping[str, Any]) -> dict[str, Any]:
-    python = ReleaseDirectory(release.path).version(release.version).python
-    try:
-        done = subprocess.run(
-            [python, "-I", "-B", "-m", "underway_runtime.configuration.build_time"],
-            input=json.dumps(question),
-            capture_output=True,
-            text=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith(("RELEASE_", "PYTHON"))},
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ProjectError(f"config/config.py or a provider's init took more than {TIMEOUT:.0f} seconds") from None
-    if done.returncode != 0:
-        raise ProjectError(
-            done.stderr.strip() or f"the configuration could not be evaluated (status {done.returncode})"
-        )
-    answer: dict[str, Any] = json.loads(done.stdout.rpartition("\n")[2])
-    return answer

@@ -20,7 +20,6 @@ import os
 import pprint
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
@@ -35,6 +34,7 @@ from ..toolchain import cache
 from ..toolchain.cache import Cache
 from ..toolchain.cached_tree import TreeEntry
 from ..toolchain.interpreters import Interpreter, describe
+from ..toolchain.programs import run
 from . import bytecode
 from .binaries import elf
 from .cached_steps import Placed, put
@@ -374,19 +374,10 @@ print(json.dumps({"failed": failed, "mapped": sorted(mapped)}))
 
 def _ask(executable: Path, script: list[str], given: str) -> str:
     """Run a script with the copied interpreter in an empty environment; what it printed."""
-    try:
-        done = subprocess.run(
-            # -P: the directory of a script of ours holds names of the standard library's
-            [str(executable), "-P", "-s", "-S", "-B", *script],
-            input=given,
-            env={"PYTHONHASHSEED": "0"},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=_TIMEOUT,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise BuildError(f"the copied interpreter {executable} does not run: {error}") from None
+    # -P: the directory of a script of ours holds names of the standard library's
+    command = [str(executable), "-P", "-s", "-S", "-B", *script]
+    failed = f"the copied interpreter {executable} does not run"
+    done = run(command, failed, timeout=_TIMEOUT, given=given, environ={"PYTHONHASHSEED": "0"})
     if done.returncode != 0:
-        said = done.stderr.strip()
-        raise BuildError(f"the copied interpreter {executable} does not run (exit status {done.returncode}): {said}")
+        raise BuildError(f"{failed} (exit status {done.returncode}): {done.stderr.strip()}")
     return done.stdout

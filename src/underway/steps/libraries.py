@@ -23,7 +23,7 @@ from underway_runtime.release.directory import ReleaseDirectory, minor
 from ..errors import BuildError, listing
 from ..packages import wheel_record
 from ..release import Application, Release
-from ..toolchain.cached_tree import make_directory
+from ..toolchain.cached_tree import link, make_directory
 from . import compiled_apps, modules, scripts
 from .binaries import strip as stripping
 from .cached_steps import Placed, put
@@ -189,10 +189,7 @@ def _place(source: Path, target: Path) -> None:
     """Link a file of the stage, which is made for one build and goes after it; copy where that can't be."""
     make_directory(target.parent)
     target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    link(source, target)
     target.chmod(0o755 if target.stat().st_mode & 0o100 else 0o644)  # other users must be able to read it
 
 

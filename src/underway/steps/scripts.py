@@ -16,29 +16,18 @@ and no line moves.
 from __future__ import annotations
 
 import ast
-import os
 import re
 from pathlib import Path
+
+from ..toolchain.new_bytes import rewrite
+from .bytecode import is_string
 
 _SHELL = re.compile(rb"#!/bin/sh\n(?:# coding: ([\w.-]+)\n)?'''exec' [^\n]*\n' '''(?=\n)")
 
 
 def settle(path: Path) -> bool:
-    """Settle a script, in a new file: it may be a hard link to another's. Whether there was something to settle."""
-    if path.is_symlink():
-        return False
-    with path.open("rb") as file:
-        if file.read(9) != b"#!/bin/sh":
-            return False
-        file.seek(0)
-        content = file.read()
-    if (changed := settled(content)) == content:
-        return False
-    aside = path.with_name(f".{path.name}.underway")
-    aside.write_bytes(changed)
-    aside.chmod(path.stat().st_mode & 0o777)
-    os.replace(aside, path)
-    return True
+    """Settle a script, in a new file. Whether there was something to settle."""
+    return rewrite(path, b"#!/bin/sh", settled)
 
 
 def settled(content: bytes) -> bytes:
@@ -52,7 +41,7 @@ def settled(content: bytes) -> bytes:
         body = ast.parse(text).body
     except (LookupError, ValueError, SyntaxError, RecursionError, MemoryError):
         return content
-    docstring = next((each for each in body[:1] if _is_docstring(each)), None)
+    docstring = body[0] if body and is_string(body[0]) else None
     futures = []
     for statement in body[docstring is not None :]:
         if not (isinstance(statement, ast.ImportFrom) and statement.module == "__future__"):
@@ -73,14 +62,6 @@ def settled(content: bytes) -> bytes:
         lines[docstring.lineno - 1] = line[:column] + b"__doc__ = " + line[column:]
     head = "".join(f"; {each}" for each in first)
     return found[0] + (head + b"".join(lines).decode()).encode(encoding)
-
-
-def _is_docstring(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
 
 
 def _blank(lines: list[bytes], statement: ast.stmt) -> None:

@@ -196,6 +196,14 @@ def _copy(source: str, target: str, file: File) -> None:
         raise
 
 
+def link(source: str | Path, target: str | Path) -> None:
+    """Give a file that is made for one build, and goes after it, a second name; copy it where that can't be."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def make_directory(path: str | Path) -> None:
     """Make a directory, and those that it is in, where they are not there; others may be making them at the same time.
 

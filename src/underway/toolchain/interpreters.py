@@ -22,6 +22,7 @@ from uv import find_uv_bin
 
 from ..errors import BuildError, ProjectError, listing
 from . import cache
+from .programs import run
 
 SUPPORTED = ("3.11", "3.12", "3.13")
 """The minor versions whose start-up was tried; where an interpreter looks for its files differs between them."""
@@ -123,12 +124,7 @@ def _stamps(answer: dict[str, Any]) -> list[Any]:
 def _ask(executable: Path) -> dict[str, Any]:
     packages = str(Path(packaging.__file__).parents[1])
     command = [str(executable), "-I", "-S", "-B", "-c", _QUESTIONS, packages]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_ANSWER_TIMEOUT, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise BuildError(f"the interpreter {executable} can't be run: {error}") from None
+    done = run(command, f"the interpreter {executable} can't be run", timeout=_ANSWER_TIMEOUT)
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
         _interpreter(executable, answer)
@@ -277,19 +273,9 @@ def _not_found(heading: str, project: Path, requires_python: str | None = None) 
 
 def _uv(*arguments: str, project: Path) -> subprocess.CompletedProcess[str]:
     """Run uv in the project, so that its settings there apply. What uv says on stderr is about each shim it tried."""
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PATH": _search_path(os.environ)}
-    try:
-        return subprocess.run(
-            [find_uv_bin(), *arguments],
-            capture_output=True,
-            text=True,
-            cwd=project,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            timeout=_SEARCH_TIMEOUT,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise BuildError(f"uv can't be asked for interpreters: {error}") from None
+    environ = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PATH": _search_path(os.environ)}
+    failed = "uv can't be asked for interpreters"
+    return run([find_uv_bin(), *arguments], failed, timeout=_SEARCH_TIMEOUT, environ=environ, directory=project)
 
 
 def _search_path(environment: Mapping[str, str]) -> str:

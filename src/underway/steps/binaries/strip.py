@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -12,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...packages import wheel_record
+from . import elf
 
-MAGIC = b"\x7fELF"
 TIMEOUT = 300
-PT_LOAD, PT_DYNAMIC = 1, 2
 WORKERS = 2
 
 
@@ -47,7 +45,7 @@ def strip_file(path: Path) -> bool:
     after they were linked do. Without binutils on PATH nothing is stripped. Other hard links to the file keep it as it was.
     """
     command = shutil.which("strip")
-    if command is None or path.is_symlink() or not _begins_with_magic(path):
+    if command is None or path.is_symlink() or not elf.is_elf(path):
         return False
     descriptor, name = tempfile.mkstemp(prefix=".strip-", dir=path.parent)
     os.close(descriptor)
@@ -62,46 +60,11 @@ def strip_file(path: Path) -> bool:
         if done.returncode != 0:
             return False
         before, after = path.read_bytes(), copy.read_bytes()
-        loaded = _loaded(before)
-        if len(after) >= len(before) or loaded is None or loaded != _loaded(after):
+        loaded = elf.loaded(before)
+        if len(after) >= len(before) or loaded is None or loaded != elf.loaded(after):
             return False
         shutil.copymode(path, copy)
         copy.replace(path)
         return True
     finally:
         copy.unlink(missing_ok=True)
-
-
-def _begins_with_magic(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == MAGIC
-
-
-def _loaded(content: bytes) -> list[tuple[int, int, bytes]] | None:
-    """What the loader makes of a binary: each segment's address and contents; None where it can't load it.
-
-    All code and data and the dynamic section are in segments, symbols for debuggers are not: so but for the tables of
-    contents themselves, which are blanked here, this is the same before and after.
-    """
-    wide, order = content[4] == 2, "<" if content[5] == 1 else ">"
-    try:
-        offset = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", content, 32 if wide else 28)[0]
-        size, count = struct.unpack_from(f"{order}HH", content, 54 if wide else 42)
-        blank = bytearray(content)
-        blank[: 64 if wide else 52] = bytes(64 if wide else 52)
-        blank[offset : offset + size * count] = bytes(size * count)
-        segments = []
-        for index in range(count):
-            fields = struct.unpack_from(f"{order}{'IIQQQQQQ' if wide else 'IIIIIIII'}", content, offset + index * size)
-            kind = fields[0]
-            if wide:
-                _, _, start, address, _, length, _, align = fields
-            else:
-                _, start, address, _, length, _, _, align = fields
-            if kind == PT_LOAD and align > 1 and start % align != address % align:
-                return None
-            if kind in (PT_LOAD, PT_DYNAMIC):
-                segments.append((kind, address, bytes(blank[start : start + length])))
-    except struct.error:
-        return None
-    return segments or None
