@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def release(applications: dict[str, Application], python: Interpreter, tmp_path:
         (home / path).parent.mkdir(parents=True, exist_ok=True)
         (home / path).write_text(path)
     (tmp_path / "r/releases/1").mkdir(parents=True)
-    fast = Artefact({"sha256": "ab", "blake2b": "cd", "md5": "ef"}, "https://example.org/fast.whl")
+    fast = Artefact({"sha256": "ab" * 32, "blake2b": "cd" * 32, "md5": "ef" * 16}, "https://example.org/fast.whl")
     return Release(
         name="r",
         version="1",
@@ -118,7 +119,7 @@ def test_each_application_is_a_component(release: Release) -> None:
     fast = component(document, "fast")
     assert fast["version"] == "1.0+cpu"
     assert fast["purl"] == fast["bom-ref"] == "pkg:pypi/fast@1.0%2Bcpu"
-    assert fast["hashes"] == [{"alg": "MD5", "content": "ef"}, {"alg": "SHA-256", "content": "ab"}]
+    assert fast["hashes"] == [{"alg": "MD5", "content": "ef" * 16}, {"alg": "SHA-256", "content": "ab" * 32}]
     assert fast["externalReferences"] == [{"type": "distribution", "url": "https://example.org/fast.whl"}]
     assert component(document, "underway-runtime")["licenses"] == [{"expression": "Apache-2.0"}]
 
@@ -171,6 +172,15 @@ def test_it_is_the_same_each_time(release: Release) -> None:
     assert "timestamp" not in one["metadata"]
     assert written(release, SOURCE_DATE_EPOCH="0")["metadata"]["timestamp"] == "1970-01-01T00:00:00+00:00"
     assert written(replace(release, version="2"))["serialNumber"] != one["serialNumber"]
+
+
+def test_it_is_what_cyclonedx_allows(release: Release) -> None:
+    """With all that it can hold, it fits the schema of the version that it names."""
+    validation = import_module("cyclonedx.validation.json")  # which takes a second, for this test alone
+    written = sbom.write_sbom(release, {}, {"SOURCE_DATE_EPOCH": "0"}).read_text()
+    schema = import_module("cyclonedx.schema").SchemaVersion.from_version(json.loads(written)["specVersion"])
+
+    assert validation.JsonStrictValidator(schema).validate_str(written) is None
 
 
 @pytest.mark.e2e
