@@ -85,7 +85,7 @@ def test_every_boot_script_is_written_and_the_rel_is_copied(tmp_path: Path) -> N
         ('{"format": 1, "script": "s", "release": "r", "version": "1", "instructions": [1]}', "is an object"),
         (
             '{"format": 1, "script": "s", "release": "r", "version": "1", "instructions": [{"start": "a", "mode": "x"}]}',
-            "can start as permanent, transient, temporary",
+            "mode is 'x'; it must be one of permanent, transient, temporary",
         ),
     ],
 )
@@ -135,7 +135,7 @@ def test_the_gates_of_a_release_travel_in_it(tmp_path: Path) -> None:
 
     boot.write_gates(make_release(tmp_path, options={"gates": [{"http": "/health"}]}))
 
-    assert gates.read(place.gates) == (gates.Gate(http="/health"),)
+    assert gates.read(place.gates) == (gates.HttpGate(http="/health"),)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from underway_runtime.release.errors import UsageError
 def test_a_host_is_a_name_with_its_node_and_tags(word: str, host: Host | None) -> None:
     """[NAME@]HOST[:TAG,TAG], and nothing else."""
     if host is None:
-        with pytest.raises(ValueError, match="is no "):
+        with pytest.raises(ValueError, match="is not a host"):
             inventory.host(word)
     else:
         assert inventory.host(word) == host
@@ -44,7 +44,7 @@ def test_a_host_is_a_name_with_its_node_and_tags(word: str, host: Host | None) -
 @pytest.mark.parametrize("word", ["-oProxyCommand=reboot", "--help", "x@-Fevil", "-", "a:-x"])
 def test_no_word_becomes_an_option_of_ssh(word: str) -> None:
     """What begins with a dash is not a host, no node and no tag; the original handed it to ssh."""
-    with pytest.raises(UsageError, match="is no "):
+    with pytest.raises(UsageError, match="is not a host"):
         inventory.from_words([word])
 
 
@@ -88,22 +88,23 @@ def test_a_table_says_hosts_roles_and_limits() -> None:
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ([], "it is a table"),
-        ({"host": "alpha"}, "it has no 'host'"),
-        ({"hosts": "alpha"}, "its hosts is 'alpha'"),
-        ({"hosts": ["-x"]}, "is not a name of a host"),
-        ({"hosts": [{"host": "a", "roles": "x"}]}, "has 'roles'"),
-        ({"hosts": [{"host": "a", "role": "boss"}]}, "its role is 'boss'"),
-        ({"hosts": [{"host": "a", "user": "-l"}]}, "is not a user"),
-        ({"hosts": [{"host": "a", "port": "22"}]}, "is not a port"),
-        ({"hosts": [{"host": "a", "tags": "x"}]}, "its tags are"),
+        ([], "it is \\[\\]; it must be Fleet"),
+        ({"host": "alpha"}, "unknown key 'host'; did you mean 'hosts'?"),
+        ({"hosts": "alpha"}, "hosts is 'alpha'; it must be list"),
+        ({"hosts": ["-x"]}, "hosts.0: '-x' is not a host: host is '-x'; it must be a name of a host"),
+        ({"hosts": [{"host": "a", "roles": "x"}]}, "unknown key 'hosts.0.roles'; did you mean 'role'?"),
+        ({"hosts": [{"host": "a", "role": "boss"}]}, 'hosts.0.role is \'boss\'; it must be one of "worker", "master"'),
+        ({"hosts": [{"host": "a", "user": "-l"}]}, "hosts.0.user is '-l'; it must be a user"),
+        ({"hosts": [{"host": "a", "port": "22"}]}, "hosts.0.port is '22'; it must be a port"),
+        ({"hosts": [{"host": "a", "tags": "x"}]}, "hosts.0.tags is 'x'; it must be list"),
+        ({"hosts": [{"host": 1}, {"host": "a", "port": -1}]}, "hosts.0.host is 1; .*\n  - hosts.1.port is -1;"),
         ({"hosts": [{"host": "a", "role": "master"}, {"host": "b", "role": "master"}]}, "a and b are masters"),
         ({"hosts": ["a", "a"]}, "worker@a is there 2 times"),
-        ({"listen": "alpha"}, "its listen is 'alpha'"),
-        ({"limits": {"copy": 0}}, "the limit copy is 0"),
-        ({"limits": {"parallel": 1.5}}, "a whole number"),
-        ({"limits": {"speed": 1}}, "limits have no 'speed'"),
-        ({"directory": "a\nb"}, "its directory is"),
+        ({"listen": "alpha"}, "listen is 'alpha'; it must be an address with a port"),
+        ({"limits": {"copy": 0}}, "limits.copy is 0; it must be a number of more than 0"),
+        ({"limits": {"parallel": 1.5}}, "limits.parallel is 1.5; it must be a whole number"),
+        ({"limits": {"speed": 1}}, "unknown key 'limits.speed'; there are connect, command, copy"),
+        ({"directory": "a\nb"}, "directory is 'a.*b'; it must be a path"),
     ],
 )
 def test_a_table_that_is_none_is_refused(table: Any, problem: str) -> None:
@@ -122,7 +123,7 @@ def test_the_node_of_a_host_is_called_after_release_and_role() -> None:
 def test_an_address_has_a_host_and_a_port(text: str) -> None:
     """What has not is refused; with a default the port may be missing."""
     assert inventory.address("alpha", 8786) == ("alpha", 8786)
-    assert inventory.address("[::1]:1") == ("[::1]", 1)
+    assert inventory.address("[::1]:1") == ("::1", 1)
     with pytest.raises(UsageError):
         inventory.address(text)
 

@@ -23,7 +23,8 @@ from websockets.exceptions import ConnectionClosed
 from conftest import Count
 from underway_runtime.apps.controller import CutOff, Service
 from underway_runtime.apps.launch import ServerContext, run
-from underway_runtime.apps.sockets import Listeners, short
+from underway_runtime.apps.sockets import Listeners
+from underway_runtime.release.addresses import short_path
 from underway_runtime.release.boot_script import Load
 
 TIMEOUT = 30.0
@@ -187,7 +188,7 @@ async def stopping(*services: Service) -> AsyncIterator[None]:
 
 
 async def ask(path: Path) -> Answer:
-    with short(path) as name:
+    with short_path(path) as name:
         reader, writer = await asyncio.open_unix_connection(name)
     writer.write(request())
     try:

@@ -10,16 +10,17 @@ import socketserver
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from underway.project.options import problem_of
 from underway_runtime.node.gates import Result, run
 from underway_runtime.release.errors import DamagedRelease
-from underway_runtime.release.gates import gate_of, problems_of, read
+from underway_runtime.release.gates import KINDS, GateContext, gate_of, read
 
 TIMEOUT = 30.0
 
@@ -27,25 +28,42 @@ TIMEOUT = 30.0
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ("/health", "a gate is a table, not '/health'"),
-        ({}, "a gate has one of http, tcp, command, function, not none"),
-        ({"http": "/", "tcp": "a:1"}, "a gate has one of http, tcp, command, function, not http and tcp"),
-        ({"http": "/", "statsu": 200}, "a gate has no 'statsu'"),
-        ({"http": "/", "status": "200"}, "status of a gate is a number from 1, not '200'"),
-        ({"http": "/", "timeout": -1}, "timeout of a gate is a number of seconds, not -1"),
-        ({"http": "/", "contains": 1}, "contains of a gate is a string, not 1"),
-        ({"http": "health"}, 'http of a gate is "/path" or "http://host:port/path", not \'health\''),
-        ({"tcp": "5432"}, 'tcp of a gate is "host:port" or "unix:///path", not \'5432\''),
-        ({"command": "true"}, "command of a gate is a list of strings, not 'true'"),
-        ({"command": []}, "command of a gate is a list of strings, not []"),
-        ({"function": "chat.ready"}, "function of a gate is \"module:function\", not 'chat.ready'"),
-        ({"http": "/", "successes": 4}, "4 of 3 attempts can't hold"),
+        ("/health", "gates.0 is '/health'; it must be a table"),
+        ({}, "gates.0: a gate has one of http, tcp, command, function, not none"),
+        ({"http": "/", "tcp": "a:1"}, "gates.0: a gate has one of http, tcp, command, function, not http and tcp"),
+        ({"http": "/", "statsu": 200}, "unknown key 'gates.0.statsu'; did you mean 'status'?"),
+        ({"http": "/", "status": "200"}, "gates.0.status is '200'; it must be a number from 1"),
+        ({"http": "/", "attempts": True}, "gates.0.attempts is True; it must be a number from 1"),
+        ({"http": "/", "timeout": -1}, "gates.0.timeout is -1; it must be a number of seconds"),
+        ({"http": "/", "contains": 1}, "gates.0.contains is 1; it must be a text"),
+        ({"http": "health"}, 'gates.0.http is \'health\'; it must be "/path" or "http://host:port/path"'),
+        (
+            {"http": "http://h:port/"},
+            'gates.0.http is \'http://h:port/\'; it must be "/path" or "http://host:port/path"',
+        ),
+        ({"tcp": "5432"}, 'gates.0.tcp is \'5432\'; it must be "host:port" or "unix:///path"'),
+        ({"tcp": "unix:///"}, 'gates.0.tcp is \'unix:///\'; it must be "host:port" or "unix:///path"'),
+        ({"command": "true"}, "gates.0.command is 'true'; it must be a list of texts, the program first"),
+        ({"command": []}, "gates.0.command is []; it must be a list of texts, the program first"),
+        ({"function": "chat.ready"}, "gates.0.function is 'chat.ready'; it must be \"module:function\""),
+        ({"tcp": "a:1", "successes": 4}, "gates.0: 4 of 3 attempts can't pass"),
+        ({"tcp": "a:1", "status": 200}, "unknown key 'gates.0.status'; there are timeout, "),
     ],
 )
-def test_what_is_wrong_with_a_gate_is_told(table: Any, problem: str) -> None:
-    """The option of a release says the same."""
-    assert problems_of(table) == [problem]
-    assert problem_of("gates", [table]) == problem
+def test_what_is_wrong_with_a_gate_is_told_with_its_place(table: Any, problem: str) -> None:
+    """The option of a release names the gate, the key, what was found and what it must be."""
+    assert (problem_of("gates", [table]) or "").startswith(problem)
+
+
+def test_all_that_is_wrong_with_all_gates_is_told_at_once() -> None:
+    """Each problem with the gate that has it."""
+    told = problem_of("gates", [{"http": "/", "status": 0, "attempts": 0}, {"tcp": "a:1"}, {"http": "x"}])
+
+    assert [problem.partition(" ")[0] for problem in str(told).split("; ")[::2]] == [
+        "gates.0.attempts",
+        "gates.0.status",
+        "gates.2.http",
+    ]
 
 
 def test_gates_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -55,28 +73,48 @@ def test_gates_are_read_as_they_were_written(tmp_path: Path) -> None:
     (tmp_path / "gates.json").write_text(json.dumps([table]))
     assert read(tmp_path / "gates.json") == (gate_of(table),)
     (tmp_path / "gates.json").write_text('{"http": "/"}')
-    with pytest.raises(DamagedRelease, match="does not hold gates"):
+    with pytest.raises(DamagedRelease, match="does not list gates"):
         read(tmp_path / "gates.json")
 
 
 def tried(table: Mapping[str, Any], private: Path | None = None, root: Path | None = None) -> Result:
-    assert problems_of(table) == []
-    [result] = asyncio.run(asyncio.wait_for(run([gate_of(table)], private, root), TIMEOUT))
+    [result] = asyncio.run(asyncio.wait_for(run([gate_of(table)], GateContext(private, root)), TIMEOUT))
     return result
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers with its path; ``/flaky`` fails every other time."""
+    """Answers with "hello", framed as the path says; ``/flaky`` fails every other time, ``/endless`` never ends."""
 
     protocol_version = "HTTP/1.1"
 
+    FRAMES: ClassVar = {
+        "/length": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "/tight": b"HTTP/1.1 200 OK\r\nTransfer-Encoding:chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+        "/extension": b"HTTP/1.1 200 OK\r\ntransfer-encoding:  Chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",
+        "/close": b"HTTP/1.0 200 OK\r\n\r\nhello",
+        "/newlines": b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
+        "/cut": b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello",
+        "/garbage": b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n",
+    }
+
     def do_GET(self) -> None:  # a name of http.server's
         self.server.asked += 1  # type: ignore[attr-defined]
+        self.close_connection = True
+        if self.path in self.FRAMES:
+            for at in range(len(self.FRAMES[self.path])):  # byte by byte, as a network may cut it
+                self.wfile.write(self.FRAMES[self.path][at : at + 1])
+            if self.path != "/close":
+                self.close_connection = False  # as a server that takes no notice of ``Connection: close``
+            return
         self.send_response(500 if self.path == "/flaky" and self.server.asked % 2 else 200)  # type: ignore[attr-defined]
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self.wfile.write(b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n")
-        self.close_connection = True
+
+    def do_HEAD(self) -> None:  # a name of http.server's
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
 
     def log_message(self, *args: object) -> None:
         pass
@@ -122,6 +160,37 @@ def test_http_is_asked_over_tcp(server: http.server.HTTPServer) -> None:
     assert tried({"http": at}).passed
     assert tried({"http": f"{at}/", "status": 204, "attempts": 1}).attempts == ("status 200, not 204",)
     assert tried({"http": f"{at}/", "contains": "bye", "attempts": 1}).attempts == ("'bye' is not in the answer",)
+
+
+@pytest.mark.parametrize("path", ["/length", "/tight", "/extension", "/close", "/newlines"])
+def test_an_answer_is_read_as_a_client_of_http_reads_it(server: http.server.HTTPServer, path: str) -> None:
+    """However it is framed and cut, and whether or not the connection is closed after it."""
+    table = {"http": f"http://127.0.0.1:{server.server_port}{path}", "contains": "hello", "attempts": 1}
+
+    assert tried(table).attempts == ("ok",)
+
+
+def test_an_answer_without_a_body_is_one(server: http.server.HTTPServer) -> None:
+    """That to HEAD has the length of a body that does not come."""
+    assert tried({"http": f"http://127.0.0.1:{server.server_port}/", "method": "HEAD", "attempts": 1}).passed
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("/garbage", "not an answer of HTTP: b'SSH-2.0-OpenSSH_9.2p1"), ("/cut", "nothing within 0.2 s")],
+)
+def test_what_is_no_whole_answer_is_none(server: http.server.HTTPServer, path: str, reason: str) -> None:
+    """Of another protocol, or cut short: the reason says which."""
+    table = {"http": f"http://127.0.0.1:{server.server_port}{path}", "attempts": 1, "timeout": 0.2}
+
+    assert tried(table).attempts[0].startswith(reason)
+
+
+def test_every_kind_is_told_apart_by_its_key() -> None:
+    """A kind has its key as a field, without a default, and nobody else has that."""
+    for name, kind in KINDS.items():
+        assert [other.kind for other in KINDS.values() if name in {field.name for field in fields(other)}] == [name]
+        assert next(field for field in fields(kind) if field.name == name).default is MISSING
 
 
 def test_some_attempts_may_miss(server: http.server.HTTPServer) -> None:

@@ -202,7 +202,7 @@ def test_config_explains_one_key(make: MakeNode) -> None:
     )
     assert len(node.run("config", "--explain", "web").stdout.splitlines()) == 3
     wrong = node.run("config", "--explain", "web.prot")
-    assert (wrong.returncode, wrong.stderr) == (1, "error: web.prot is not configured; did you mean web.port?\n")
+    assert (wrong.returncode, wrong.stderr) == (1, "error: web.prot is not configured; did you mean 'web.port'?\n")
     assert node.run("config", "--explian", "x").returncode == 2
 
 

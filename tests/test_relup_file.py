@@ -182,10 +182,10 @@ def test_what_is_no_instruction_is_refused(document: Any, said: str) -> None:
     ("text", "said"),
     [
         ("", "Expecting value"),
-        ("[]", "list indices"),
+        ("[]", "it is not an object"),
         ('{"format": 2}', "its format is 2; this runtime reads format 1"),
-        ('{"format": 1}', "it has no 'name'"),
-        ('{"format": 1, "name": 3}', "3 is not a string"),
+        ('{"format": 1}', "name is missing; .*target_id is missing"),
+        ('{"format": 1, "name": 3}', "name is 3; it must be str"),
     ],
 )
 def test_a_damaged_relup_is_named(tmp_path: Path, text: str, said: str) -> None:

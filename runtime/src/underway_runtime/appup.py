@@ -18,7 +18,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 from .release import plain_values
@@ -48,6 +47,7 @@ from .release.instructions import (
     from_json,
     to_json,
 )
+from .release.references import find
 
 __all__ = [
     "AddApplication",
@@ -219,11 +219,7 @@ def evaluate() -> None:
 def _made(question: Mapping[str, str]) -> Appup:
     where = question.get("file") or question["reference"]
     try:
-        if "file" in question:
-            found = runpy.run_path(where).get("appup")
-        else:
-            module, _, attribute = where.partition(":")
-            found = getattr(import_module(module), attribute)
+        found = runpy.run_path(where).get("appup") if "file" in question else find(where)
         made = found() if callable(found) else found
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)

@@ -12,11 +12,12 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from underway_runtime.release.directory import ReleaseDirectory
+from underway_runtime.release.references import is_reference
 
 from .. import steps
 from ..errors import BuildError, ProjectError, listing
 from ..project.lock import Lock, Locked, Wanted, read_lock
-from ..project.options import DEFAULTS, PATHS, REFERENCE
+from ..project.options import DEFAULTS, PATHS
 from ..project.project import Definition, Project, definition, load_callable, read
 from ..release import Step
 from ..steps.publish import check_target
@@ -117,7 +118,7 @@ def _wanted(chosen: Definition, interpreter: Interpreter) -> Wanted:
 def _interpreter_request(chosen: Definition) -> tuple[bool, str | None]:
     """Whether the interpreter is included, and which was asked for."""
     wanted, request = chosen.options.include_interpreter, chosen.options.python
-    if isinstance(wanted, str) and REFERENCE.fullmatch(wanted):
+    if is_reference(wanted):
         wanted = load_callable(wanted, chosen.project.root)()
         if not isinstance(wanted, (bool, str, Path)):
             raise ProjectError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from underway_runtime.release.references import module_of
+
 from ..errors import ProjectError, listing
 from ..packages import unpackaged
 from ..packages.applications import application_name, owner_of
@@ -66,7 +68,7 @@ def lies(chosen: Definition) -> bool:
 
 def module_of(start: Mapping[str, Any]) -> str:
     """The module in which what starts is."""
-    return str(next(start[kind] for kind in ("asgi", "wsgi", "main") if kind in start)).partition(":")[0]
+    return module_of(str(next(start[kind] for kind in ("asgi", "wsgi", "main") if kind in start)))
 
 
 def check_servers(applications: Mapping[str, Application]) -> None:

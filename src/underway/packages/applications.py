@@ -19,6 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from underway_runtime.release.boot_script import MODES, STARTING_MODES, Mode
+from underway_runtime.release.references import is_reference, module_of
 
 from ..errors import BuildError, ProjectError, listing
 from ..release import Application
@@ -131,7 +132,7 @@ def starting(
 def _preloaded(application: Application, start: Mapping[str, Any], lazy: Sequence[str]) -> tuple[str, ...]:
     if application.local and application.dist_info:
         return modules_of(application, lazy)
-    return tuple(str(start[kind]).partition(":")[0] for kind in ("class", "asgi", "wsgi", "main") if kind in start)
+    return tuple(module_of(str(start[kind])) for kind in ("class", "asgi", "wsgi", "main") if kind in start)
 
 
 def modules_of(application: Application, lazy: Sequence[str] = ()) -> tuple[str, ...]:
@@ -289,7 +290,7 @@ def _start(one: About) -> tuple[dict[str, Any] | None, str | None]:
         names = ", ".join(sorted(name for name, _ in one.points))
         return None, f"{one.name} names several: {names}; call one of them {one.name!r}"
     value = chosen[0][1].partition("[")[0].strip()
-    if not all(value.partition(":")):
+    if not is_reference(value):
         return None, f'{one.name} names {chosen[0][1]!r}, which is not of the form "module:Class"'
     return {"class": value}, None
 

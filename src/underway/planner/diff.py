@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from underway_runtime.release.manifest import ManifestEntry
+from underway_runtime.release.references import module_of
 from underway_runtime.release.relup import Row, Verdict
 
 from .releases import Opened, module_name
@@ -89,7 +90,7 @@ def _starts(old: Opened, new: Opened, both: list[str]) -> Iterator[Row]:
     for name in both:
         start = new.starts.get(name)
         main = str(start.get("main", "")) if isinstance(start, dict) else ""
-        if main.partition(":")[0].partition(".")[0] in FORKING_LIBRARIES:
+        if module_of(main).partition(".")[0] in FORKING_LIBRARIES:
             reason = f"{main} runs workers in processes of their own: while there is one, the node is handed over"
             yield _row("start", "processes", "HOT", reason, module=name)
         if old.starts.get(name) != new.starts.get(name):

@@ -6,7 +6,6 @@ what each does, and is held against the rows.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
@@ -16,8 +15,8 @@ from typing import Any, Literal
 from underway_runtime.cluster import inventory
 from underway_runtime.release import addresses, gates
 from underway_runtime.release.boot_script import MODES, Mode
-
-REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+from underway_runtime.release.decode import problems_of
+from underway_runtime.release.references import is_reference
 
 STEPS = tuple(f"underway.steps:{name}" for name in ("pre_assemble", "assemble", "post_assemble", "tar"))
 """The steps of a release that names none."""
@@ -57,12 +56,8 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, str) for v in value)
 
 
-def _reference(value: Any) -> bool:
-    return isinstance(value, str) and bool(REFERENCE.fullmatch(value))
-
-
 def _references(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_reference, value))
+    return isinstance(value, list) and all(map(is_reference, value))
 
 
 def _address(value: Any) -> bool:
@@ -106,11 +101,11 @@ def _heart(value: Any) -> bool:
 
 
 def _provider(value: Any) -> bool:
-    return _reference(value) or (isinstance(value, list) and len(value) == 2 and _reference(value[0]))
+    return is_reference(value) or (isinstance(value, list) and len(value) == 2 and is_reference(value[0]))
 
 
 def _gates(value: Any) -> bool:
-    return isinstance(value, list) and not any(map(gates.problems_of, value))
+    return not problems_of(gates.Gates, value)
 
 
 def _ready(value: Any) -> bool:
@@ -123,9 +118,9 @@ def _ready(value: Any) -> bool:
 class StartOptions:
     """What starts; these travel with the application, not with the release."""
 
-    asgi: str | None = option('an ASGI application, "module:attribute"', _reference)
-    wsgi: str | None = option('a WSGI application, "module:attribute"', _reference)
-    main: str | None = option('a function, "module:function"', _reference)
+    asgi: str | None = option('an ASGI application, "module:attribute"', is_reference)
+    wsgi: str | None = option('a WSGI application, "module:attribute"', is_reference)
+    main: str | None = option('a function, "module:function"', is_reference)
     args: Sequence[str] = option("a list of strings", _texts, [])
     listen: Sequence[str] = option(
         'a list of addresses, "tcp://127.0.0.1:8000" or "unix:///run/chat.sock?mode=0660&group=www-data"',
@@ -165,7 +160,7 @@ class Options(Mapping[str, Any]):
     )
     config_schema: str | Sequence[str] = option(
         'a dataclass or pydantic model, "module:Class", or a list of them',
-        lambda v: _reference(v) or _references(v),
+        lambda v: is_reference(v) or _references(v),
         [],
     )
     cookie: Mapping[str, str] | None = option(
@@ -311,7 +306,7 @@ def problem_of(name: str, value: Any) -> str | None:
             f"application {app!r} has mode {mode!r}; a mode is one of {', '.join(MODES)}" for app, mode in wrong.items()
         )
     if name == "gates" and isinstance(value, list):
-        return "; ".join(problem for gate in value for problem in gates.problems_of(gate))
+        return "; ".join(map(str, problems_of(gates.Gates, value, ("gates",))))
     if name == "cluster" and isinstance(value, dict):
         return "; ".join(f"cluster: {problem}" for problem in inventory.problems_of(value))
     if name == "cookie":

@@ -7,11 +7,13 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
+
+from underway_runtime.release.errors import BootError
+from underway_runtime.release.references import find
 
 from ..errors import ProjectError, listing
 from ..suggestions import likely
@@ -168,17 +170,12 @@ def load_callable(reference: str, root: Path) -> Any:
 
     Raises ProjectError when there is no such thing.
     """
-    module, separator, attribute = reference.partition(":")
     for place in (root / "src", root):
         if str(place) not in sys.path:
             sys.path.insert(0, str(place))
     try:
-        if not separator:
-            raise ImportError('it is not of the form "module:function"')
-        found: Any = import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = find(reference)
+    except (BootError, ImportError, AttributeError, ValueError) as error:
         raise ProjectError(f"there is no {reference!r}: {error}") from error
     if not callable(found):
         raise ProjectError(f"{reference!r} is {found!r}, which can't be called")

@@ -14,6 +14,7 @@ from underway_runtime.configuration.config import FORMAT, MISSING, Values, looku
 from underway_runtime.release import server_options
 from underway_runtime.release.directory import ReleaseDirectory
 from underway_runtime.release.errors import listing
+from underway_runtime.release.references import module_of
 
 from ..errors import ProjectError
 from ..packages.applications import owner_of
@@ -141,7 +142,7 @@ def schemas(release: Release) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for reference in release.options.config_schemas:
-        module = reference.partition(":")[0]
+        module = module_of(reference)
         name = module.partition(".")[0]
         owner = name if name in release.applications else owner_of(release.applications, module)
         if owner in found:

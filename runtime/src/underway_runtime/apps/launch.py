@@ -24,6 +24,7 @@ from typing import Any
 
 from ..application import Application
 from ..release import server_options as server_options_of
+from ..release.addresses import host_and_port
 from ..release.boot_script import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease
 from ..release.references import find
@@ -204,7 +205,7 @@ def _withdraw(listeners: Listeners, world: ServerContext) -> None:
 def _ports(listeners: Listeners, world: ServerContext) -> set[int]:
     """Where clients of a main function come to: by what it declares, and by what it does not."""
     declared = {each.getsockname()[1] for each in listeners.sockets if each.family != socket.AF_UNIX}
-    own = {int(address.rpartition(":")[2]) for address in world.not_handed_over() if address.startswith("tcp://")}
+    own = {host_and_port(address)[1] for address in world.not_handed_over() if address.startswith("tcp://")}
     return declared | own
 
 

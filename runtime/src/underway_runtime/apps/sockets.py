@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ..release.addresses import host_and_port, socket_file
+from ..release.addresses import host_and_port, join, short_path, socket_file
 from ..release.errors import BootError, listing
 
 Ask: TypeAlias = Callable[[Sequence[str]], "Sequence[socket.socket | str]"]
@@ -82,7 +81,7 @@ def bind_private(path: Path) -> Listeners:
     try:
         each.setblocking(False)
         path.unlink(missing_ok=True)
-        with short(path) as name:
+        with short_path(path) as name:
             each.bind(name)
         path.chmod(0o600)  # nobody can connect before `listen`
     except BaseException:
@@ -96,16 +95,6 @@ def bind_private(path: Path) -> Listeners:
                 path.unlink()
 
     return Listeners((each,), (f"unix://{path}",), remove)
-
-
-@contextlib.contextmanager
-def short(path: Path) -> Iterator[str]:
-    """A name for a socket file that is not too long for the system, which takes 107 bytes."""
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}" if os.path.isdir("/proc/self/fd") else os.fspath(path)
-    finally:
-        os.close(directory)
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -137,5 +126,4 @@ def _shown(address: str) -> str:
 def address_of(each: socket.socket) -> str:
     """Where a socket is bound, in the form in which that is configured."""
     name = each.getsockname()
-    host = f"[{name[0]}]" if each.family == socket.AF_INET6 else name[0]
-    return f"tcp://{host}:{name[1]}"
+    return f"tcp://{join(name[0], name[1])}"

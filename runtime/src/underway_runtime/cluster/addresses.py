@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from ..process.settings import Settings
+from ..release.addresses import join, split
 from ..release.errors import BootError, ConfigError
 
 
@@ -19,25 +20,16 @@ def listen(stated: str, *, any_port: bool = False) -> tuple[str, int]:
     >>> listen("[::1]:8786")
     ('::1', 8786)
     """
-    host, _, port = stated.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
     try:
+        host, port = split(stated)
         address = ipaddress.ip_address(host)
     except ValueError:
         raise ConfigError(f"`listen` is address:port, the address one of this host; not {stated!r}") from None
     if address.is_unspecified:
         raise ConfigError(f"`listen` is one address of this host; {host} is all, and others have to know where to call")
-    if not port.isdecimal() or not (any_port or int(port)) or int(port) > 65535:
-        raise ConfigError(f"`listen` ends with a port, not {port!r}")
-    return host, int(port)
-
-
-def joined(host: str, port: int) -> str:
-    """
-    >>> joined("::1", 8786)
-    '[::1]:8786'
-    """
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if not (any_port or port):
+        raise ConfigError("`listen` ends with a port, not 0")
+    return host, port
 
 
 def refuse_taken(host: str, port: int) -> None:
@@ -48,12 +40,12 @@ def refuse_taken(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise BootError(f"this node can't listen on {joined(host, port)}: {error.strerror}") from None
+            raise BootError(f"this node can't listen on {join(host, port)}: {error.strerror}") from None
 
 
 def refuse_plain(host: str, master: str) -> None:
     """Raises ConfigError where something would leave this machine in the clear, and from whomever."""
-    hosts = dict.fromkeys((host, master.rpartition(":")[0].strip("[]")))
+    hosts = dict.fromkeys((host, split(master)[0]))
     if reachable := [each for each in hosts if not _is_loopback(each)]:
         raise ConfigError(
             f"there are no certificates, and {' and '.join(reachable)} can be reached from elsewhere; `bin/cluster deploy`"
@@ -77,9 +69,9 @@ def refuse_out_of_reach(host: str, master: str) -> None:
     """
     if not _is_loopback(host):
         return
-    name, _, port = master.rpartition(":")
+    name, port = split(master)
     with contextlib.suppress(OSError):
-        for family, _, _, _, where in socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_DGRAM):
+        for family, _, _, _, where in socket.getaddrinfo(name, port, type=socket.SOCK_DGRAM):
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect(where)  # sends nothing: the system says from which of its addresses it would
                 own = probe.getsockname()[0]
@@ -87,7 +79,7 @@ def refuse_out_of_reach(host: str, master: str) -> None:
                 return
             raise ConfigError(
                 f"this worker listens on {host}, where its master at {master}, which is another host, can't reach it; say an"
-                f" address of this host: --listen {joined(own, 0)}"
+                f" address of this host: --listen {join(own, 0)}"
             )
 
 

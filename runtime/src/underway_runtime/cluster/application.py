@@ -47,6 +47,7 @@ from ..control import cookie
 from ..process.log import log
 from ..process.settings import START_TIMEOUT, STOP_TIMEOUT, from_environ
 from ..release import ledger
+from ..release.addresses import join
 from ..release.errors import BootError, ConfigError, PeerLost, listing
 from ..release.filesystem import atomic_files
 from . import addresses, peer_auth
@@ -205,7 +206,7 @@ class Cluster(Application):
 
     async def _start_master(self) -> None:
         host, port = addresses.listen(self._section.listen or "127.0.0.1:8786")
-        backend = self._backend(host, port, addresses.joined(host, port))
+        backend = self._backend(host, port, join(host, port))
         security = backend.open()
         where = {"protocol": self._engine.SCHEME, "host": host, "port": port, "security": security}
         master = self._master = await self._open_master(**where)

@@ -7,15 +7,13 @@ import importlib
 import inspect
 from typing import Any
 
+from ..release.references import find, is_reference
+
 
 async def evaluate(expression: str) -> object:
     """What ``module:function`` returns, or an expression, in which modules are known by their names and ``await`` works."""
-    module, colon, path = expression.partition(":")
-    if colon and all(part.isidentifier() for part in (*module.split("."), *path.split("."))):
-        found: Any = importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
-        value = found()
+    if is_reference(expression):
+        value = find(expression)()
     else:
         code = compile(expression.strip(), "<deploy>", "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         value = eval(code, {}, _Modules())

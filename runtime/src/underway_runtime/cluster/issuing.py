@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..release.addresses import unbracketed
 from ..release.errors import UnderwayError, listing
 from . import cli, peer_auth, revocation
 from .answers import Answer
@@ -37,7 +38,7 @@ def certify(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str) -> None:
     if failed := failures(everywhere(plan, ssh, plan.hosts, _giving(plan, ssh, facts))):
         raise OnlyPart(listing("certificates could not be given to every host; nothing was started:", named(failed)))
     if plan.master is None and not plan.dry_run:
-        _give_here(plan, [address(listen)[0].strip("[]"), socket.gethostname()])
+        _give_here(plan, [address(listen)[0], socket.gethostname()])
 
 
 def renew(plan: DeployPlan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def renew(plan: DeployPlan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any
     named_out = {*map(revocation.name, gone), *removed}
 
     def is_out(host: Host) -> bool:
-        own = revocation.name(host.host.strip("[]"))
+        own = revocation.name(unbracketed(host.host))
         return own in named_out or revocation.is_out(authority, own)
 
     staying = tuple(host for host in plan.hosts if not is_out(host))
@@ -89,7 +90,7 @@ def _removed(plan: DeployPlan, ssh: Ssh, gone: Sequence[str]) -> list[str]:
     """Put hosts on the list, by each of their names: also those whose certificates are older than the notes on what is in them."""
     authority, known = plan.var.authority, revocation.issued(plan.var.authority)
     for host in plan.hosts:
-        own = host.host.strip("[]")
+        own = unbracketed(host.host)
         if own in gone and revocation.name(own) not in known:
             dialled = ssh.dials(host)
             names = (own, dialled, host.address or "", *addresses(dialled))
@@ -104,7 +105,7 @@ def _giving(plan: DeployPlan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]
     authority = plan.var.authority
     names = {host: _names(host, facts[host], ssh) for host in facts}
     if not plan.dry_run:
-        revocation.remember(authority, {host.host.strip("[]"): names[host] for host in facts})
+        revocation.remember(authority, {unbracketed(host.host): names[host] for host in facts})
 
     def give(host: Host) -> Answer:
         there, node = plan.there(facts[host]), plan.node(host)
@@ -134,7 +135,7 @@ def _list(authority: Any) -> str:
 
 def _names(host: Host, facts: Facts, ssh: Ssh) -> list[str]:
     """What is in the certificate of a host: what its user calls it, what that stands for, and its address."""
-    return [*dict.fromkeys(name for name in (host.host.strip("[]"), ssh.dials(host), facts.address) if name)]
+    return [*dict.fromkeys(name for name in (unbracketed(host.host), ssh.dials(host), facts.address) if name)]
 
 
 def _with_release(plan: DeployPlan, facts: Facts) -> Facts:

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..release.addresses import unbracketed
 from ..release.errors import ConfigError
 from ..release.filesystem.atomic_files import replace
 
@@ -66,7 +67,7 @@ def reason(certificate: Mapping[str, Any], revoked: Revoked) -> str | None:
 def name(host: str) -> str:
     """A host as it stands in the list: an address in its one form, a name in small letters."""
     try:
-        return str(ipaddress.ip_address(host.strip("[]")))
+        return str(ipaddress.ip_address(unbracketed(host)))
     except ValueError:
         return host.lower()
 

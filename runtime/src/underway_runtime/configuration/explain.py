@@ -10,7 +10,7 @@ from ..process import lock
 from ..process.settings import Settings
 from ..release import boot_script
 from ..release.display import one_line
-from ..release.errors import UnderwayError
+from ..release.errors import UnderwayError, did_you_mean
 from . import boot_config
 from .provenance import REDACTED, Setting, leaves, printable, without_passwords
 from .resolution import Resolved
@@ -86,10 +86,7 @@ def _rows(resolved: Resolved, key: str | None) -> list[dict[str, Any]]:
             }
         )
     if key is not None and not rows:
-        import difflib
-
-        close = difflib.get_close_matches(key, names, n=1)
-        raise UnderwayError(f"{key} is not configured" + (f"; did you mean {close[0]}?" if close else ""))
+        raise UnderwayError(f"{key} is not configured{did_you_mean(key, names)}")
     return rows
 
 

@@ -5,29 +5,12 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from copy import copy
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from ..release.decode import Field, fields_of, is_dataclass
 from .config import not_plain
-
-
-@dataclass(frozen=True)
-class Field:
-    """One key that a schema knows."""
-
-    name: str
-    kind: Any
-    """The annotation."""
-    default: Callable[[], Any] | None
-    """Makes what stands where the key is not configured; None for a key that must be."""
-    secret: bool
-
-
-def is_dataclass(schema: Any) -> bool:
-    return isinstance(schema, type) and dataclasses.is_dataclass(schema)
 
 
 def is_model(schema: Any) -> bool:
@@ -37,22 +20,15 @@ def is_model(schema: Any) -> bool:
 
 def fields(schema: Any) -> dict[str, Field]:
     """The fields of a schema, by the key that they have in the configuration."""
-    found = []
-    default: Callable[[], Any] | None
-    if is_model(schema):
-        for name, each in schema.model_fields.items():
-            default = None if each.is_required() else partial(each.get_default, call_default_factory=True)
-            extra = each.json_schema_extra
-            secret = isinstance(extra, Mapping) and bool(extra.get("secret"))
-            found.append(Field(each.alias or name, each.annotation, default, secret))
-    else:
-        hints = typing.get_type_hints(schema, include_extras=True)
-        for each in (each for each in dataclasses.fields(schema) if each.init):
-            default = None if each.default is dataclasses.MISSING else partial(copy, each.default)
-            if each.default_factory is not dataclasses.MISSING:
-                default = each.default_factory
-            found.append(Field(each.name, hints[each.name], default, bool(each.metadata.get("secret"))))
-    return {each.name: each for each in found}
+    if not is_model(schema):
+        return {field.name: field for field in fields_of(schema).values()}
+    found = {}
+    for name, info in schema.model_fields.items():
+        default = None if info.is_required() else partial(info.get_default, call_default_factory=True)
+        extra = info.json_schema_extra
+        secret = isinstance(extra, Mapping) and bool(extra.get("secret"))
+        found[info.alias or name] = Field(info.alias or name, info.annotation, default, secret)
+    return found
 
 
 def secrets(schema: Any, seen: frozenset[Any] = frozenset()) -> Iterator[tuple[str, ...]]:

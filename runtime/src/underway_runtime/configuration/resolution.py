@@ -24,13 +24,13 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..process.settings import START_TIMEOUT
-from ..release.errors import ConfigError, DamagedRelease, UnderwayError, listing
+from ..release.errors import BootError, ConfigError, DamagedRelease, UnderwayError, listing
+from ..release.references import find
 from .config import FORMAT, MISSING, Values, install, lookup, not_plain
 from .provenance import Origins, Setting, leaves, recording, shown
 
@@ -145,10 +145,9 @@ def resolve(system: SysConfig, begin: Begin = unseen) -> Resolved:
 
 def resolve_provider(reference: str) -> Provider:
     """The provider named ``"module:Class"``, instantiated. Raises ConfigError when there is none of that name."""
-    module, _, name = reference.partition(":")
     try:
-        provider = getattr(import_module(module), name)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        provider = find(reference)()
+    except (BootError, ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"there is no configuration provider {reference!r}: {error}") from None
     missing = [method for method in ("init", "load") if not callable(getattr(provider, method, None))]
     if missing:

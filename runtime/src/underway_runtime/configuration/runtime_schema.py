@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..process.settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
+from ..release.addresses import split
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Cluster:
             problems.append(f"the mode is local, master or worker, not {self.mode!r}")
         if (self.master is None) == (self.mode == "worker"):
             problems.append(f"a worker has a master, and nothing else has one; this {self.mode} has {self.master!r}")
+        try:
+            split(self.master or "localhost:0")
+        except ValueError as error:
+            problems.append(f"the master is at host:port: {error}")
         if self.workers and self.mode != "master":
             problems.append(f"only a master waits for workers; this is a {self.mode}")
         if self.join_timeout <= 0:

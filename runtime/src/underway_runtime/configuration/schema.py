@@ -9,18 +9,17 @@ keys, and dataclasses within. A field with ``metadata={"secret": True}`` (in pyd
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..process.stop_signals import Stopping
 from ..release import server_options
 from ..release.boot_script import Instruction, Load, Start
-from ..release.errors import BootError, ConfigError, listing
+from ..release.decode import Problem, is_dataclass, problems_of
+from ..release.errors import BootError, ConfigError, did_you_mean, listing
 from ..release.references import find
 from .config import Values, merge
-from .fields import defaults, fields, is_dataclass, is_model, secrets
+from .fields import defaults, fields, is_model, secrets
 from .provenance import Origins, Setting, leaves, shown
 
 RUNTIME = "underway_runtime"
@@ -83,7 +82,7 @@ def _own_problems(values: Values, origins: Origins) -> list[str]:
     from .runtime_schema import Runtime
 
     own = _Check(RUNTIME, "its schema", origins)
-    own._dataclass(Runtime, values[RUNTIME], (RUNTIME,))
+    own.dataclass(Runtime, values[RUNTIME])
     return own.problems
 
 
@@ -139,129 +138,61 @@ class _Check:
         if is_model(schema):
             self._model(schema, given)
         else:
-            self._dataclass(schema, given, self._path)
+            self.dataclass(schema, given)
         return defaults(schema, values)
 
-    def _dataclass(self, schema: Any, values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-        """An instance, made so that ``__post_init__`` has its say; None where something is wrong."""
-        before = len(self.problems)
-        known = fields(schema)
-        self._unknown(values, known, path)
-        arguments = {}
-        for name, field in known.items():
-            if name in values:
-                arguments[name] = self._value(values[name], field.kind, (*path, name))
-            elif field.default is None:
-                self._missing((*path, name), _wanted(field.kind))
-        if len(self.problems) > before:
-            return None
-        try:
-            return schema(**arguments)
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            secret = [str(values[name]) for name in values if self._origins.is_secret((*path, name))]
-            if any(text and text in what for text in secret):
-                what = type(error).__name__
-            self.problems.append(f"{'.'.join(path)}: {schema.__name__} refuses it: {what}")
-            return None
-
-    def _value(self, value: Any, kind: Any, path: tuple[str, ...]) -> Any:
-        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-        if origin in (typing.Union, types.UnionType):
-            if arms := [arm for arm in arguments if _fits(value, arm)]:
-                return self._value(value, arms[0], path)
-        elif origin is typing.Annotated:
-            return self._value(value, arguments[0], path)
-        elif is_dataclass(kind) and isinstance(value, Mapping):
-            return self._dataclass(kind, value, path)
-        elif origin is list and isinstance(value, list):
-            return [self._value(each, arguments[0], (*path, str(i))) for i, each in enumerate(value)]
-        elif origin is dict and isinstance(value, Mapping):
-            return {key: self._value(each, arguments[1], (*path, key)) for key, each in value.items()}
-        elif _fits(value, kind):
-            return float(value) if kind is float else value
-        self._wrong(path, value, _wanted(kind))
-        return None
+    def dataclass(self, schema: Any, given: Any) -> None:
+        """Note what is wrong by a dataclass."""
+        self._note(problems_of(schema, given, self._path))
 
     def _model(self, model: Any, given: dict[str, Any]) -> None:
-        known = fields(model)
+        """Note what is wrong by a pydantic model."""
+        keys = tuple(fields(model))
         if model.model_config.get("extra") not in ("allow", "forbid"):
-            self._unknown(given, known, self._path)
+            self._note(Problem((*self._path, key), "unknown", known=keys) for key in given if key not in keys)
         try:
             model.model_validate(given)
         except Exception as error:
             if not hasattr(error, "errors"):
                 raise
-            for problem in error.errors():
-                path = (*self._path, *map(str, problem["loc"]))
-                if problem["type"] == "missing":
-                    self._missing(path, "a value")
-                elif problem["type"] == "extra_forbidden":
-                    self._unknown({path[-1]: None}, known, path[:-1])
-                else:
-                    said = problem["msg"] if not self._origins.is_secret(path) else "another value"
-                    self._wrong(path, problem["input"], said)
+            self._note(self._problem(row, keys) for row in error.errors())
 
-    def _unknown(self, values: Mapping[str, Any], known: Iterable[str], path: tuple[str, ...]) -> None:
-        known = list(known)
-        for name in values:
-            if name not in known:
-                import difflib
+    def _problem(self, row: Mapping[str, Any], keys: tuple[str, ...]) -> Problem:
+        """One of pydantic's errors."""
+        path = (*self._path, *map(str, row["loc"]))
+        match row["type"]:
+            case "missing":
+                return Problem(path, "missing", wanted="a value")
+            case "extra_forbidden":
+                return Problem(path, "unknown", known=keys)
+        return Problem(path, "wrong", row["input"], "another value" if self._origins.is_secret(path) else row["msg"])
 
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                here = (*path, name)
-                self.problems.append(f"{'.'.join(here)}{self._set(here)} is not in {self._name}{hint}")
+    def _note(self, problems: Iterable[Problem]) -> None:
+        self.problems += map(self._text, problems)
 
-    def _missing(self, path: tuple[str, ...], wanted: str) -> None:
-        self.problems.append(f"{'.'.join(path)} is missing; {self._name} wants {wanted}")
-
-    def _wrong(self, path: tuple[str, ...], value: Any, wanted: str) -> None:
+    def _text(self, problem: Problem) -> str:
+        """One line about a problem; nothing in it is the value of a secret."""
+        path, value = problem.path, problem.value
+        where = ".".join(path)
+        match problem.fault:
+            case "missing":
+                return f"{where} is missing; {self._name} wants {problem.wanted}"
+            case "unknown":
+                return f"{where}{self._set(path)} is not in {self._name}{did_you_mean(path[-1], problem.known)}"
+            case "refused":
+                return f"{where}: {problem.known[0]} refuses it: {self._reason(problem)}"
+        is_hidden = isinstance(value, Mapping) or self._origins.is_secret(path)
         kind = type(value).__name__
-        hidden = isinstance(value, Mapping) or self._origins.is_secret(path)
-        found = kind if hidden else f"{shown(value, secret=False)}, {kind}"
-        self.problems.append(f"{'.'.join(path)} is {found}{self._set(path)}; {self._name} wants {wanted}")
+        found = kind if is_hidden else f"{shown(value, secret=False)}, {kind}"
+        return f"{where} is {found}{self._set(path)}; {self._name} wants {problem.wanted}"
+
+    def _reason(self, problem: Problem) -> str:
+        """What a schema raised: without its message, where that has the value of a secret in it."""
+        reason = f"{type(problem.error).__name__}: {problem.error}"
+        secrets = [str(value) for key, value in problem.value.items() if self._origins.is_secret((*problem.path, key))]
+        is_told = any(secret and secret in reason for secret in secrets)
+        return type(problem.error).__name__ if is_told else reason
 
     def _set(self, path: tuple[str, ...]) -> str:
         where = self._origins.where(path)
         return f" ({where})" if where else ""
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type as far as one look tells; what is inside is looked at afterwards."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return True
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, arm) for arm in arguments)
-    if origin is typing.Annotated:
-        return _fits(value, arguments[0])
-    if origin is typing.Literal:
-        return any(type(value) is type(each) and value == each for each in arguments)
-    if is_dataclass(kind) or origin is dict or kind is dict:
-        return isinstance(value, Mapping)
-    if kind is None or kind is types.NoneType:
-        return value is None
-    if kind is float:
-        return type(value) in (int, float)
-    if origin is list or kind in (str, int, bool, list):
-        return type(value) is (origin or kind)
-    return False
-
-
-def _wanted(kind: Any) -> str:
-    """A type in words: ``int``, ``one of "red", "blue"``, ``int or None``."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(_wanted, arguments))
-    if origin is typing.Annotated:
-        return _wanted(arguments[0])
-    if origin is typing.Literal:
-        return f"one of {', '.join(shown(each, secret=False) for each in arguments)}"
-    if origin in (list, dict):
-        return f"{origin.__name__}[{', '.join(map(_wanted, arguments))}]"
-    if kind is types.NoneType:
-        return "None"
-    if kind in (str, int, float, bool, list, dict, Any) or is_dataclass(kind):
-        return "anything" if kind is Any else kind.__name__
-    return f"{kind}, which is not a type of plain data and can't be checked"

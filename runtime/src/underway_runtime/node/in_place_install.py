@@ -285,5 +285,5 @@ def untold(before: config.Values, after: config.Values, kinds: Mapping[str, Any]
 
 def unasked(wanted: tuple[Gate, ...], sockets: bool) -> list[str]:
     """The gates that a node can't try, each as a reason, where it has made no sockets for gates."""
-    paths = [] if sockets else [gate for gate in wanted if gate.http.startswith("/")]
-    return [f"{gate} asks for a path, for which the node that runs has no socket" for gate in paths]
+    without = [] if sockets else [gate for gate in wanted if gate.needs_socket]
+    return [f"{gate} asks for a path, for which the node that runs has no socket" for gate in without]

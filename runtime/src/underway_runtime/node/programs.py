@@ -27,8 +27,7 @@ from typing import NoReturn
 from ..process.settings import Settings
 from ..release import boot_script
 from ..release.boot_script import BootScript, CodePath
-from ..release.command_line import likely
-from ..release.errors import UnderwayError, UsageError
+from ..release.errors import UnderwayError, UsageError, did_you_mean
 
 _OURS = (str(Path(__file__).parent.parent), "<frozen runpy>", runpy.__file__)
 _LISTED = 40
@@ -100,7 +99,7 @@ def _find(directory: Path, program: str, prog: str) -> Path:
         return directory / program
     more = f" and {len(programs) - _LISTED} more" if len(programs) > _LISTED else ""
     raise UsageError(
-        f"there is no program {program!r} in {directory}{likely(program, programs)}; there are {', '.join(programs[:_LISTED])}"
+        f"there is no program {program!r} in {directory}{did_you_mean(program, programs)}; there are {', '.join(programs[:_LISTED])}"
         f"{more}, and `{prog} run -m MODULE` runs a module"
     )
 

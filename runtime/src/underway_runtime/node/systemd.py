@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..process.settings import Settings
 from ..release import boot_script
-from ..release.addresses import host_and_port, socket_file
+from ..release.addresses import host_and_port, join, socket_file
 from ..release.boot_script import Load
 from ..release.errors import DamagedRelease, UnderwayError, listing
 
@@ -68,7 +68,7 @@ def _stream(address: str, problems: list[str]) -> Iterator[str]:
     except ValueError:
         problems.append(f"{address}: {host} is a name; systemd takes an IP address")
         return
-    yield f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}"
+    yield join(str(ip), port)
 
 
 def _template(settings: Settings, kind: str) -> str:

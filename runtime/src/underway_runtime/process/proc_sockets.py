@@ -9,6 +9,8 @@ import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from ..release.addresses import join
+
 _LISTENING = "0A"
 _OPEN = ("01", "04", "05", "08")
 """Established, or closed by one side."""
@@ -92,4 +94,4 @@ def address(local: str, family: socket.AddressFamily) -> str:
     words = bytes.fromhex(host)
     packed = b"".join(int.from_bytes(words[i : i + 4]).to_bytes(4, sys.byteorder) for i in range(0, len(words), 4))
     name = socket.inet_ntop(family, packed)
-    return f"tcp://{f'[{name}]' if family == socket.AF_INET6 else name}:{int(port, 16)}"
+    return f"tcp://{join(name, int(port, 16))}"

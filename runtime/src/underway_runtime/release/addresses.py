@@ -11,13 +11,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 SOCKET_MODE = 0o666
 """As uvicorn gives it: who may reach the file may connect. The directory, or ``mode``, says otherwise."""
+
+_HIGHEST_PORT = 65535
+_HOST_AND_PORT = re.compile(
+    r"(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9_.-]+)?\])(:(?P<port>[0-9]{1,5}))?"
+)
 
 
 @dataclass(frozen=True)
@@ -73,17 +81,55 @@ def socket_file(address: str) -> SocketFile | None:
 
 def host_and_port(address: str) -> tuple[str, int]:
     """``("::1", 8000)`` for ``tcp://[::1]:8000``. Raises ValueError."""
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    else:
-        if parts.scheme != "tcp" or parts.path or parts.query or parts.fragment or parts.username is not None:
-            host = None
-    if not host or port is None:
+    if not address.startswith("tcp://"):
         raise ValueError("an address is tcp://HOST:PORT, as in tcp://127.0.0.1:8000, or unix:///path")
-    return host, port
+    return split(address.removeprefix("tcp://"))
+
+
+def split(text: str, port: int | None = None) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``, or of ``HOST`` where `port` says the other; an IPv6 address is in brackets, and comes without.
+
+    Raises ValueError for anything else: what follows the port, a user, a port that there is not.
+
+    >>> split("[::1]:8000"), split("alpha", 8786)
+    (('::1', 8000), ('alpha', 8786))
+    """
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None or not (match["port"] or port is not None):
+        raise ValueError(f"{text!r} is not HOST:PORT, as in 127.0.0.1:8000 or [::1]:8000")
+    number = int(match["port"]) if match["port"] else port or 0
+    if number > _HIGHEST_PORT:
+        raise ValueError(f"{text!r} has no port; the highest is {_HIGHEST_PORT}")
+    return unbracketed(match["host"]), number
+
+
+def join(host: str, port: int) -> str:
+    """``HOST:PORT``, an IPv6 address in brackets.
+
+    >>> join("::1", 8786), join("alpha", 8786)
+    ('[::1]:8786', 'alpha:8786')
+    """
+    return f"{bracketed(host)}:{port}"
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def unbracketed(host: str) -> str:
+    """A host as the system and SSH take it."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+@contextlib.contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """Give a socket file a name that is not too long for the system, which takes 107 bytes."""
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}" if os.path.isdir("/proc/self/fd") else os.fspath(path)
+    finally:
+        os.close(directory)
 
 
 def problem_of(address: str) -> str:

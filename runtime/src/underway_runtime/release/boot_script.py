@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from .errors import DamagedRelease
+from .decode import Invalid, Reader, Rule, content_of, decode
+from .errors import DamagedRelease, listing
 
 FORMAT = 1
 
@@ -34,14 +35,14 @@ STARTING_MODES: tuple[Mode, ...] = ("permanent", "transient", "temporary")
 class CodePath:
     """Directories of the applications in this script."""
 
-    directories: tuple[str, ...]
+    directories: tuple[str, ...] = field(metadata={"key": "path"})
 
 
 @dataclass(frozen=True)
 class PrimLoad:
     """Modules of an application to import before anything starts."""
 
-    application: str
+    application: str = field(metadata={"key": "prim_load"})
     modules: tuple[str, ...]
 
 
@@ -49,7 +50,7 @@ class PrimLoad:
 class Load:
     """An application as the node knows it."""
 
-    application: str
+    application: str = field(metadata={"key": "load"})
     version: str
     requires: tuple[str, ...] = ()
     start: Mapping[str, Any] | None = None
@@ -64,28 +65,47 @@ class Load:
 class Start:
     """Start a loaded application."""
 
-    application: str
-    mode: Mode
+    application: str = field(metadata={"key": "start"})
+    mode: Annotated[Mode, Rule(f"one of {', '.join(STARTING_MODES)}", STARTING_MODES.__contains__)]
 
 
 @dataclass(frozen=True)
 class Progress:
     """A landmark."""
 
-    name: str
+    name: str = field(metadata={"key": "progress"})
 
 
 Instruction: TypeAlias = CodePath | PrimLoad | Load | Start | Progress
+
+_KINDS: Mapping[str, type[Instruction]] = {
+    "path": CodePath,
+    "prim_load": PrimLoad,
+    "load": Load,
+    "start": Start,
+    "progress": Progress,
+}
+"""By the key that says what an instruction is, and has the value of its first field."""
+
+
+def _instruction(entry: Any) -> Instruction:
+    """An instruction as it is in the file; keys of a newer underway's are passed over. Raises ValueError."""
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"an instruction is an object, not {entry!r}")
+    name = next((name for name in _KINDS if name in entry), None)
+    if name is None:
+        raise ValueError(f"unknown instruction {json.dumps(entry)}; there are {', '.join(_KINDS)}")
+    return decode(_KINDS[name], entry, ignore_unknown=True)
 
 
 @dataclass(frozen=True)
 class BootScript:
     """The instructions of one boot script of one version of a release."""
 
-    name: str
+    name: str = field(metadata={"key": "script"})
     release: str
     version: str
-    instructions: tuple[Instruction, ...] = field(default=())
+    instructions: tuple[Annotated[Instruction, Reader(_instruction)], ...] = ()
 
 
 def dump(script: BootScript) -> str:
@@ -115,68 +135,20 @@ def read(path: Path) -> BootScript:
     except (OSError, ValueError) as error:
         raise DamagedRelease(f"the boot script {path} can't be read: {error}") from None
     try:
-        if document["format"] != FORMAT:
-            raise ValueError(f"its format is {document['format']!r}; this runtime reads format {FORMAT}")
-        return BootScript(
-            name=_text(document["script"]),
-            release=_text(document["release"]),
-            version=_text(document["version"]),
-            instructions=tuple(_from_json(entry) for entry in document["instructions"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise DamagedRelease(f"the boot script {path} is not one: {what}") from None
+        return decode(BootScript, content_of(document, FORMAT), ignore_unknown=True)
+    except Invalid as error:
+        raise DamagedRelease(listing(f"the boot script {path} is not one:", map(str, error.problems))) from None
+    except ValueError as error:
+        raise DamagedRelease(f"the boot script {path} is not one: {error}") from None
 
 
 def _to_json(instruction: Instruction) -> dict[str, Any]:
-    match instruction:
-        case CodePath(directories):
-            return {"path": list(directories)}
-        case PrimLoad(application, modules):
-            return {"prim_load": application, "modules": list(modules)}
-        case Load(application, version, requires, start, config_schema):
-            entry = {"load": application, "version": version, "requires": list(requires), "start": start}
-            return entry if config_schema is None else {**entry, "config_schema": config_schema}
-        case Start(application, mode):
-            return {"start": application, "mode": mode}
-        case Progress(name):
-            return {"progress": name}
-
-
-def _from_json(entry: Any) -> Instruction:
-    if not isinstance(entry, dict):
-        raise ValueError(f"an instruction is an object, not {entry!r}")
-    match entry:
-        case {"path": directories}:
-            return CodePath(_texts(directories))
-        case {"prim_load": application, "modules": modules}:
-            return PrimLoad(_text(application), _texts(modules))
-        case {"load": application, "version": version, "requires": requires, "start": start}:
-            if not (start is None or isinstance(start, dict)):
-                raise ValueError(f"what starts {application!r} is an object or null, not {start!r}")
-            schema = entry.get("config_schema")
-            return Load(
-                _text(application), _text(version), _texts(requires), start, None if schema is None else _text(schema)
-            )
-        case {"start": application, "mode": mode}:
-            if mode not in STARTING_MODES:
-                raise ValueError(f"{application!r} has mode {mode!r}; it can start as {', '.join(STARTING_MODES)}")
-            return Start(_text(application), mode)
-        case {"progress": name}:
-            return Progress(_text(name))
-    raise ValueError(f"unknown instruction {json.dumps(entry)}")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a string")
-    return value
-
-
-def _texts(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        raise TypeError(f"{values!r} is not a list")
-    return tuple(_text(value) for value in values)
+    name, _ = next((name, kind) for name, kind in _KINDS.items() if type(instruction) is kind)
+    first, *others = fields(instruction)
+    entry = {name: getattr(instruction, first.name)} | {
+        field.name: getattr(instruction, field.name) for field in others
+    }
+    return {key: value for key, value in entry.items() if key != "config_schema" or value is not None}
 
 
 def resolve(directory: str, lib: str | os.PathLike[str]) -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .command_table import COMMANDS, Command, Option
-from .errors import UsageError
+from .errors import UsageError, did_you_mean
 
 _WIDTH = 28
 
@@ -37,7 +37,7 @@ def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
         option = next((each for each in command.options if option_name in (each.name, each.short)), None)
         if option is None:
             problems.append(
-                f"{name} does not take {word!r}{likely(option_name, [each.name for each in command.options])}"
+                f"{name} does not take {word!r}{did_you_mean(option_name, [each.name for each in command.options])}"
             )
         elif not option.metavar:
             given[key(option)] = True
@@ -79,17 +79,9 @@ def key(option: Option) -> str:
     return option.name.lstrip("-").replace("-", "_")
 
 
-def likely(word: str, choices: Iterable[str]) -> str:
-    """``; did you mean 'status'?`` where a choice is close, else nothing."""
-    from difflib import get_close_matches  # for mistakes only: a node reads its command line with this module too
-
-    close = get_close_matches(word, list(choices), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 def unknown(word: str, prog: str) -> UsageError:
     """What to say of a word that is not a command."""
-    return UsageError(f"there is no command {word!r}{likely(word, COMMANDS)}; `{prog} help` lists them")
+    return UsageError(f"there is no command {word!r}{did_you_mean(word, COMMANDS)}; `{prog} help` lists them")
 
 
 def help_text(name: str, prog: str) -> str:

@@ -84,3 +84,15 @@ def listing(heading: str, problems: Iterable[str]) -> str:
       - unknown key 'nane'; did you mean 'name'?
     """
     return "\n".join([heading, *(f"  - {problem}" for problem in problems)])
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return what a message about an unknown word adds where it is like a known one; else nothing.
+
+    >>> did_you_mean("nane", ["name", "version"])
+    "; did you mean 'name'?"
+    """
+    from difflib import get_close_matches  # for mistakes only: a node that starts imports little
+
+    close = get_close_matches(word, list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

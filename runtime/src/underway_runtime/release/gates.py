@@ -1,6 +1,6 @@
-"""Gates: what must hold for a version to stand, as a project writes it and a release holds it.
+"""Gates: what must be true for a version to stand, as a project writes it, a release holds it and a node tries it.
 
-A gate is a table with one of these keys, and those of `Gate` that say how often and how long:
+A gate is a table with the key of one kind, keys that only that kind has, and those of `Gate`, which say how often and how long:
 
 ==============================  =======================================================================================
 ``http = "/health"``            a request; also ``"http://127.0.0.1:8000/health"``. A path alone is asked of the
@@ -10,100 +10,305 @@ A gate is a table with one of these keys, and those of `Gate` that say how often
 ``command = ["bin/smoke"]``     a process that ends with status 0
 ``function = "chat:ready"``     a function in the node, ``async`` or not, that raises nothing and does not return false
 ==============================  =======================================================================================
+
+A new kind is a class here, in `KINDS`, and a row in docs/reference/gates.md.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import inspect
+import io
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import os
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, TypeAlias
+from urllib.parse import urlsplit
 
-from .errors import DamagedRelease, listing
+from . import addresses, references
+from .decode import Invalid, Problem, Reader, Rule, decode
+from .errors import ConfigError, DamagedRelease, UnderwayError, listing
 
-KINDS = ("http", "tcp", "command", "function")
+_LONGEST_ANSWER = 1_000_000
+"""Bytes of an answer that are looked at."""
+
+_NOT_HTTP = "not an answer of HTTP: {!r}"
+
+_TEXT = Rule("a text", bool)
+_TIMES = Rule("a number from 1", lambda number: number > 0)
+_SECONDS = Rule("a number of seconds", lambda seconds: seconds >= 0)
+
+
+class Missed(UnderwayError):
+    """A gate was answered, and not as it should be."""
 
 
 @dataclass(frozen=True)
-class Gate:
-    """What is tried, and how often it must hold."""
+class GateContext:
+    """What a gate is tried with."""
 
-    http: str = ""
-    tcp: str = ""
-    command: tuple[str, ...] = ()
-    function: str = ""
-    method: str = "GET"
-    status: int = 200
-    contains: str = ""
-    application: str = ""
-    """Whose own socket an ``http`` path is asked over; the only web application when it is not said."""
-    timeout: float = 5.0
+    sockets: Path | None = None
+    """The directory of the sockets over which gates reach the applications; None where there are none."""
+    root: Path | None = None
+    """Where commands run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate(ABC):
+    """What is tried, and how often it must pass."""
+
+    kind: ClassVar[str]
+    """The key that says what is tried."""
+
+    timeout: Annotated[float, _SECONDS] = 5.0
     """Seconds for one attempt."""
-    attempts: int = 3
+    attempts: Annotated[int, _TIMES] = 3
     """How many attempts are made at most."""
-    successes: int = 1
-    """How many of them must hold."""
-    interval: float = 1.0
+    successes: Annotated[int, _TIMES] = 1
+    """How many of them must pass."""
+    interval: Annotated[float, _SECONDS] = 1.0
     """Seconds between the beginnings of two attempts."""
-    soak: float = 0.0
+    soak: Annotated[float, _SECONDS] = 0.0
     """Seconds over which all attempts are spread evenly, instead; with 0 they end as soon as the outcome is certain."""
 
+    def __post_init__(self) -> None:
+        if self.successes > self.attempts:
+            raise ValueError(f"{self.successes} of {self.attempts} attempts can't pass")
+
     def __str__(self) -> str:
-        kind = next(kind for kind in KINDS if getattr(self, kind))
-        return f"{kind} {' '.join(self.command) if kind == 'command' else getattr(self, kind)}"
+        target = getattr(self, self.kind)
+        return f"{self.kind} {' '.join(target) if isinstance(target, tuple) else target}"
+
+    @property
+    def reference(self) -> str | None:
+        """The ``module:function`` that it calls, where it does."""
+        return None
+
+    @property
+    def needs_socket(self) -> bool:
+        """Whether it reaches an application over the socket that gates have for themselves."""
+        return False
+
+    def problem(self, web: Collection[str]) -> str | None:
+        """Return why it can't pass where these web applications are served; None where it might."""
+        return None
+
+    @abstractmethod
+    async def attempt(self, context: GateContext) -> None:
+        """Try it once. Raises what is the matter; to give up in time is the caller's."""
 
 
-def problems_of(table: Any) -> list[str]:
-    """What is wrong with a gate as it is written."""
+def _is_url(text: str) -> bool:
+    if text.startswith("/"):
+        return True
+    url = urlsplit(text)
+    with contextlib.suppress(ValueError):
+        return url.scheme == "http" and bool(addresses.split(url.netloc, 80))
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpGate(Gate):
+    """A request that is answered as it should be."""
+
+    kind = "http"
+    http: Annotated[str, Rule('"/path" or "http://host:port/path"', _is_url)]
+    method: Annotated[str, _TEXT] = "GET"
+    status: Annotated[int, _TIMES] = 200
+    contains: Annotated[str, _TEXT] = ""
+    application: Annotated[str, _TEXT] = ""
+    """Whose own socket a path is asked over; the only web application where it is empty."""
+
+    @property
+    def needs_socket(self) -> bool:
+        return self.http.startswith("/")
+
+    def problem(self, web: Collection[str]) -> str | None:
+        if not self.needs_socket or self.application in web or (not self.application and len(web) == 1):
+            return None
+        return f"the gate {self} asks a web application that is not there; there is {', '.join(web) or 'none'}"
+
+    async def attempt(self, context: GateContext) -> None:
+        url = urlsplit(self.http)
+        if self.needs_socket:
+            with addresses.short_path(self._socket(context.sockets)) as path:
+                reader, writer = await asyncio.open_unix_connection(path)
+        else:
+            reader, writer = await asyncio.open_connection(*addresses.split(url.netloc, 80))
+        try:
+            target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+            host = url.netloc or "localhost"
+            writer.write(f"{self.method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            status, body = await _response(reader, self.method)
+        finally:
+            writer.close()
+        if status != self.status:
+            raise Missed(f"status {status}, not {self.status}")
+        if self.contains.encode() not in body:
+            raise Missed(f"{self.contains!r} is not in the answer")
+
+    def _socket(self, directory: Path | None) -> Path:
+        sockets = sorted(directory.glob("*.sock")) if directory is not None else []
+        if self.application:
+            sockets = [socket for socket in sockets if socket.stem == self.application]
+        if len(sockets) != 1:
+            names = ", ".join(socket.stem for socket in sockets) or "none"
+            raise ConfigError(f"which application is asked? there is {names}; `application` of the gate names one")
+        return sockets[0]
+
+
+async def _response(reader: asyncio.StreamReader, method: str) -> tuple[int, bytes]:
+    """Status and body of an answer, as soon as it is whole. Raises Missed where it is none of HTTP's."""
+    received, ended = b"", False
+    while not ended:
+        piece = await reader.read(_LONGEST_ANSWER)
+        received += piece
+        ended = not piece or len(received) >= _LONGEST_ANSWER
+        if (response := _parsed(received, method, ended)) is not None:
+            return response
+    raise Missed(_NOT_HTTP.format(received[:80]))
+
+
+class _Received(io.BytesIO):
+    """Bytes that were received, as `http.client` takes them from a socket."""
+
+    def makefile(self, *_: object) -> _Received:
+        return self
+
+
+def _parsed(received: bytes, method: str, ended: bool) -> tuple[int, bytes] | None:
+    """Status and body of a whole answer, or of what there is of it where that has `ended`; None while it is not whole.
+
+    Raises Missed for what is none of HTTP's.
+    """
+    from http.client import (  # only where there is such a gate
+        HTTPException,
+        HTTPResponse,
+        IncompleteRead,
+        RemoteDisconnected,
+    )
+
+    if b"\r\n\r\n" not in received and b"\n\n" not in received:
+        return None  # http.client would take half a head for a whole one
+    response = HTTPResponse(_Received(received), method=method)  # type: ignore[arg-type]
+    try:
+        response.begin()
+        lasts = response.length is None and not response.chunked  # until the connection is closed
+        body = response.read()
+    except IncompleteRead as error:
+        return (response.status, error.partial) if ended else None
+    except RemoteDisconnected:  # after a "100 Continue", the answer proper is to come
+        return None
+    except (HTTPException, ValueError):
+        raise Missed(_NOT_HTTP.format(received[:80])) from None
+    return None if lasts and not ended else (response.status, body)
+
+
+def _is_tcp(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        if text.startswith("unix:"):
+            return bool(addresses.socket_file(text))
+        return bool(addresses.split(text.removeprefix("tcp://")))
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TcpGate(Gate):
+    """An address that takes a connection."""
+
+    kind = "tcp"
+    tcp: Annotated[str, Rule('"host:port" or "unix:///path"', _is_tcp)]
+
+    async def attempt(self, context: GateContext) -> None:
+        if (file := addresses.socket_file(self.tcp)) is not None:
+            with addresses.short_path(file.path) as path:
+                _, writer = await asyncio.open_unix_connection(path)
+        else:
+            _, writer = await asyncio.open_connection(*addresses.split(self.tcp.removeprefix("tcp://")))
+        writer.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandGate(Gate):
+    """A process that ends with status 0."""
+
+    kind = "command"
+    command: Annotated[tuple[str, ...], Rule("a list of texts, the program first", bool)]
+
+    async def attempt(self, context: GateContext) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *self.command,
+            cwd=context.root,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            out, _ = await process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            last = out.decode(errors="replace").strip().rpartition("\n")[2]
+            raise Missed(f"status {process.returncode}{f': {last}' if last else ''}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionGate(Gate):
+    """A function in the node, that raises nothing and does not return False."""
+
+    kind = "function"
+    function: Annotated[str, Rule('"module:function"', references.is_reference)]
+
+    @property
+    def reference(self) -> str | None:
+        return self.function
+
+    async def attempt(self, context: GateContext) -> None:
+        function = references.find(self.function)
+        if inspect.iscoroutinefunction(function):
+            value = await function()
+        else:
+            value = await asyncio.to_thread(function)
+            if inspect.isawaitable(value):
+                value = await value
+        if value is False:
+            raise Missed("it returned False")
+
+
+KINDS: Mapping[str, type[Gate]] = {kind.kind: kind for kind in (HttpGate, TcpGate, CommandGate, FunctionGate)}
+
+
+def gate_of(table: Any) -> Gate:
+    """The gate that a table describes. Raises Invalid with everything that is wrong with it."""
     if not isinstance(table, Mapping):
-        return [f"a gate is a table, not {table!r}"]
-    defaults = {each.name: each.default for each in fields(Gate)}
-    problems = [f"a gate has no {key!r}" for key in table if key not in defaults]
-    if len(kinds := [kind for kind in KINDS if kind in table]) != 1:
-        problems.append(f"a gate has one of {', '.join(KINDS)}, not {' and '.join(kinds) or 'none'}")
-    for key, value in table.items():
-        match defaults.get(key):
-            case int() if type(value) is not int or value < 1:
-                problems.append(f"{key} of a gate is a number from 1, not {value!r}")
-            case float() if type(value) not in (int, float) or value < 0:
-                problems.append(f"{key} of a gate is a number of seconds, not {value!r}")
-            case str() if not isinstance(value, str) or not value:
-                problems.append(f"{key} of a gate is a string, not {value!r}")
-            case tuple() if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
-                problems.append(f"{key} of a gate is a list of strings, not {value!r}")
-    if problems:
-        return problems
-    gate = gate_of(table)
-    if gate.successes > gate.attempts:
-        problems.append(f"{gate.successes} of {gate.attempts} attempts can't hold")
-    if gate.http and not re.match(r"/|http://[^/]", gate.http):
-        problems.append(f'http of a gate is "/path" or "http://host:port/path", not {gate.http!r}')
-    if gate.tcp and not re.fullmatch(r"(tcp://)?.+:\d+|unix:///.+", gate.tcp):
-        problems.append(f'tcp of a gate is "host:port" or "unix:///path", not {gate.tcp!r}')
-    if gate.function and not re.fullmatch(r"[\w.]+:[\w.]+", gate.function):
-        problems.append(f'function of a gate is "module:function", not {gate.function!r}')
-    return problems
+        raise Invalid([Problem((), "wrong", table, "a table")])
+    kinds = [kind for kind in KINDS if kind in table]
+    if len(kinds) != 1:
+        reason = f"a gate has one of {', '.join(KINDS)}, not {' and '.join(kinds) or 'none'}"
+        raise Invalid([Problem((), "refused", table, reason)])
+    return decode(KINDS[kinds[0]], table)
 
 
-def gate_of(table: Mapping[str, Any]) -> Gate:
-    """A gate as it is written, in which nothing is wrong."""
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    return Gate(**values)
+Gates: TypeAlias = tuple[Annotated[Gate, Reader(gate_of)], ...]
+"""Those of a version, as its project lists them."""
 
 
 def read(path: Path) -> tuple[Gate, ...]:
     """The gates of a version; none when it has no such file. Raises DamagedRelease when the file makes no sense."""
     try:
-        tables = json.loads(path.read_text(encoding="utf-8"))
+        return decode(Gates, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return ()
+    except Invalid as error:
+        raise DamagedRelease(listing(f"{path} does not list gates:", map(str, error.problems))) from None
     except (OSError, ValueError) as error:
         raise DamagedRelease(f"{path} can't be read: {error}") from None
-    problems = (
-        [problem for each in tables for problem in problems_of(each)] if isinstance(tables, list) else ["no list"]
-    )
-    if problems:
-        raise DamagedRelease(listing(f"{path} does not hold gates:", problems))
-    return tuple(map(gate_of, tables))

@@ -240,6 +240,8 @@ def from_json(document: Any) -> Instruction:
         values = {field: codec.read(document[key]) for (field, codec), key in zip(codecs.items(), keys, strict=True)}
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{name} {document[name]!r}: {error}") from None
+    except KeyError as error:
+        raise ValueError(f"{name} {document[name]!r}: it has no {error}") from None
     return kind(**values)  # type: ignore[no-any-return]
 
 

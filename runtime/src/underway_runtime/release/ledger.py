@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from . import display, manifest, names
+from .decode import content_of
 from .directory import ReleaseDirectory, VarDirectory
 from .errors import DamagedRelease, UnderwayError
 from .filesystem import atomic_files, openat
@@ -307,9 +308,7 @@ def _fields(record: Record) -> dict[str, Any]:
 
 def _parse(data: bytes) -> dict[str, Record]:
     try:
-        document = json.loads(data)
-        if document["format"] != FORMAT:
-            raise ValueError(f"its format is {document['format']!r}; this runtime reads format {FORMAT}")
+        document = content_of(json.loads(data), FORMAT)
         left = {**document.get("left", {})}
         ledger = {name: Record(**fields, left=left.get(name)) for name, fields in document["releases"].items()}
     except KeyError as error:

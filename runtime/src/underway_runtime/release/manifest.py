@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from .decode import content_of
 from .directory import ReleaseDirectory
 from .errors import DamagedRelease
 
@@ -119,9 +120,7 @@ def parse(data: bytes) -> Manifest:
     if any(data.count(mark) > most * MOST_FILES + _HEAD for mark, most in _MARKS.items()):
         raise ValueError(f"it holds more than {MOST_FILES} files, or what is in none of ours")
     try:
-        document = json.loads(data.decode("utf-8"))
-        if document["format"] != FORMAT:
-            raise ValueError(f"its format is {document['format']!r}; this runtime reads format {FORMAT}")
+        document = content_of(json.loads(data.decode("utf-8")), FORMAT)
         manifest = Manifest(
             **{field: _string(document, field) for field in ("name", "version", "target", "interpreter", "glibc")},
             files={path: _parsed_entry(path, fields) for path, fields in document["files"].items()},

@@ -1,24 +1,42 @@
-"""``module:name.name``, by which options, boot scripts, gates and schemas refer to an object."""
+"""``module:name.name``, by which options, boot scripts, gates, appups and schemas refer to an object."""
 
 from __future__ import annotations
 
-from functools import reduce
-from importlib import import_module
+import pkgutil
 from typing import Any
 
 from .errors import BootError
 
 
+def is_reference(text: object) -> bool:
+    """Return whether this has the form of a reference.
+
+    >>> [is_reference(text) for text in ("chat:ready", "acme.web:App.make", "chat", "chat:", "chat.ready", "a b:c", None)]
+    [True, True, False, False, False, False, False]
+    """
+    if not isinstance(text, str):
+        return False
+    module, colon, path = text.partition(":")
+    return bool(colon) and all(name.isidentifier() for name in (*module.split("."), *path.split(".")))
+
+
+def module_of(reference: str) -> str:
+    """The module that a reference names."""
+    return reference.partition(":")[0]
+
+
 def find(reference: str) -> Any:
     """The object that a reference leads to. Raises BootError when there is none; what an import raises, as it is."""
-    name, _, path = reference.partition(":")
+    module, _, path = reference.partition(":")
+    if not is_reference(reference):
+        raise BootError(f"{reference!r} is not MODULE:NAME")
     try:
-        module = import_module(name)
+        pkgutil.resolve_name(f"{module}:")
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # something that it imports is missing
-        raise BootError(f"there is no module {name!r}, which {reference!r} names") from None
+        raise BootError(f"there is no module {module!r}, which {reference!r} names") from None
     try:
-        return reduce(getattr, path.split("."), module)
+        return pkgutil.resolve_name(reference)
     except AttributeError:
-        raise BootError(f"{name} has no {path!r}, which {reference!r} names") from None
+        raise BootError(f"{module} has no {path!r}, which {reference!r} names") from None

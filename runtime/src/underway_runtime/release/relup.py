@@ -7,11 +7,13 @@ release that they were made from by its id, and none is chained to another. Afte
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
+from .decode import Invalid, Problem, Reader, content_of, decode
 from .errors import DamagedRelease
 from .instructions import Instruction, from_json, to_json
 
@@ -51,7 +53,16 @@ class RelupEntry:
     description: str
     verdict: Verdict
     changes: tuple[Row, ...]
-    instructions: tuple[Instruction, ...]
+    instructions: tuple[Annotated[Instruction, Reader(from_json)], ...]
+
+
+def _entry(key: str, document: Any) -> RelupEntry:
+    """An entry as it is in the file, where `key` has the version. Raises Invalid."""
+    if isinstance(document, Mapping):
+        if key not in document:
+            raise Invalid([Problem((key,), "missing", wanted="a version")])
+        document = {**document, "version": document[key]}
+    return decode(RelupEntry, document, ignore_unknown=True)
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,8 @@ class Relup:
     """The version of the interpreter that the code in it is for."""
     magic: str
     """The magic number of its compiled code, hexadecimal."""
-    up: tuple[RelupEntry, ...] = ()
-    down: tuple[RelupEntry, ...] = ()
+    up: tuple[Annotated[RelupEntry, Reader(partial(_entry, "from"))], ...] = ()
+    down: tuple[Annotated[RelupEntry, Reader(partial(_entry, "to"))], ...] = ()
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -103,18 +114,8 @@ def read(path: Path) -> Relup:
 def parse(text: str) -> Relup:
     """The relup of this text. Raises ValueError with what is wrong with it."""
     try:
-        document = json.loads(text)
-        if document["format"] != FORMAT:
-            raise ValueError(f"its format is {document['format']!r}; this runtime reads format {FORMAT}")
-        texts = {key: _text(document[key]) for key in ("name", "version", "target_id", "interpreter", "magic")}
-        return Relup(
-            **texts,
-            up=tuple(_entry_from_json("from", entry) for entry in document["up"]),
-            down=tuple(_entry_from_json("to", entry) for entry in document["down"]),
-        )
-    except KeyError as error:
-        raise ValueError(f"it has no {error}") from None
-    except (TypeError, AttributeError, RecursionError) as error:
+        return decode(Relup, content_of(json.loads(text), FORMAT), ignore_unknown=True)
+    except RecursionError as error:
         raise ValueError(str(error)) from None
 
 
@@ -127,35 +128,3 @@ def _entry_to_json(key: str, entry: RelupEntry) -> dict[str, Any]:
         "changes": [asdict(row) for row in entry.changes],
         "instructions": [to_json(instruction) for instruction in entry.instructions],
     }
-
-
-def _entry_from_json(key: str, document: Any) -> RelupEntry:
-    return RelupEntry(
-        version=_text(document[key]),
-        id=_text(document["id"]),
-        description=_text(document["description"]),
-        verdict=_verdict(document["verdict"]),
-        changes=tuple(map(_row, document["changes"])),
-        instructions=tuple(map(from_json, document["instructions"])),
-    )
-
-
-def _row(document: Any) -> Row:
-    texts = {key: _text(document[key]) for key in ("module", "definition", "change", "reason", "file")}
-    if type(document["line"]) is not int:
-        raise ValueError(f"{document['line']!r} is not a line")
-    cause = _text(document.get("cause", ""))  # relups that were made before there was one
-    return Row(verdict=_verdict(document["verdict"]), line=document["line"], cause=cause, **texts)
-
-
-def _verdict(value: Any) -> Verdict:
-    for verdict in VERDICTS:
-        if value == verdict:
-            return verdict
-    raise ValueError(f"{value!r} is not a verdict; there are {', '.join(VERDICTS)}")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a string")
-    return value

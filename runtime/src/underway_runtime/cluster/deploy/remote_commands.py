@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 from ... import __version__
 from ...process.settings import from_environ
-from ...release.command_line import likely
-from ...release.errors import UnderwayError, UsageError, listing
+from ...release.addresses import join
+from ...release.errors import UnderwayError, UsageError, did_you_mean, listing
 from .. import inventory
 from ..node import MODES, STARTING, Wanted, become
 
@@ -43,7 +43,7 @@ Usage: cluster MODE COMMAND [OPTIONS]
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         wrong = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
-        meant = likely(wrong[0], self._option_string_actions) if wrong and "unrecognized" in message else ""
+        meant = did_you_mean(wrong[0], self._option_string_actions) if wrong and "unrecognized" in message else ""
         raise UsageError(f"{message}{meant}; `{self.prog} --help` says what there is")
 
 
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         from . import deploy
 
         return deploy.run(_deploy_parser().parse_args(words[1:]), settings)
-    raise UsageError(f"{words[0]!r} is not a mode{likely(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
+    raise UsageError(f"{words[0]!r} is not a mode{did_you_mean(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
 
 
 def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool]:
@@ -90,7 +90,7 @@ def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool
     if command not in (*ASKING, "run"):
         there = ("start", "daemon", *ASKING, "run")
         raise UsageError(
-            f"{command!r} is not a command of {mode}{likely(command, there)}; there are {', '.join(there)}"
+            f"{command!r} is not a command of {mode}{did_you_mean(command, there)}; there are {', '.join(there)}"
         )
     parser = _parser(f"cluster {mode} {command}")
     _add_node(parser)
@@ -116,8 +116,7 @@ def _starting(mode: str, command: str, rest: Sequence[str], release: str) -> tup
         words = (*words, "--shell")
     master = given.get("master")
     if master is not None:
-        host, port = inventory.address(master, inventory.PORT)
-        master = f"{host}:{port}"
+        master = join(*inventory.address(master, inventory.PORT))
     if options.listen is not None:
         inventory.address(options.listen)
     peers = inventory.from_words(given.get("workers", ())) + (
@@ -162,7 +161,7 @@ def _help(words: Sequence[str], name: str) -> int:
     elif mode == "deploy":
         _deploy_parser().print_help()
     elif mode:
-        raise UsageError(f"{mode!r} is not a mode{likely(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
+        raise UsageError(f"{mode!r} is not a mode{did_you_mean(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
     else:
         sys.stdout.write(HELP.format(name=name))
     return 0

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from ...release.addresses import unbracketed
 from ...release.errors import UnderwayError
 from .. import answers
 from ..answers import Answer
@@ -61,7 +62,7 @@ class Ssh:
 
     def argv(self, host: Host, command: Sequence[str]) -> list[str]:
         """What runs a command there; nothing of a host or a command can become an option of ssh or a word of a shell."""
-        return [*self._base(host), "--", host.host.strip("[]"), shlex.join(command)]
+        return [*self._base(host), "--", unbracketed(host.host), shlex.join(command)]
 
     def run(
         self, host: Host, command: Sequence[str], *, feed: bytes | Path | None = None, within: float | None = None
@@ -99,7 +100,7 @@ class Ssh:
         """The name or address that stands for a host in the user's configuration, and is connected to."""
         try:
             done = subprocess.run(
-                [*self._base(host), "-G", "--", host.host.strip("[]")],
+                [*self._base(host), "-G", "--", unbracketed(host.host)],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -107,9 +108,9 @@ class Ssh:
                 start_new_session=True,
             )
         except subprocess.TimeoutExpired:
-            return host.host.strip("[]")
+            return unbracketed(host.host)
         found = [line.partition(" ")[2] for line in done.stdout.splitlines() if line.startswith("hostname ")]
-        return found[0] if found else host.host.strip("[]")
+        return found[0] if found else unbracketed(host.host)
 
     def _base(self, host: Host) -> list[str]:
         pulse = max(1, int(self._limits.connect / 3))
@@ -140,7 +141,7 @@ class Ssh:
     def _leave(self, host: Host) -> None:
         with suppress(subprocess.TimeoutExpired):
             subprocess.run(
-                [*self._base(host), "-O", "exit", "--", host.host.strip("[]")],
+                [*self._base(host), "-O", "exit", "--", unbracketed(host.host)],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=self._limits.connect,

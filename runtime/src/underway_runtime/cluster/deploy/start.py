@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn
 
+from ...release.addresses import join
 from ...release.errors import UndoneError, listing
 from .. import cli, remembered
 from ..answers import Answer
@@ -33,7 +34,7 @@ from .plan import (
 )
 from .preflight import Facts
 from .ssh import Ssh
-from .survey import ask, bracketed, listening, to_start
+from .survey import ask, listening, to_start
 
 _TO_JOIN = 60.0
 _MEMBERS = "from underway_runtime import cluster; print(*(each.name for each in cluster.members()))"
@@ -220,4 +221,4 @@ def stop_nodes(plan: DeployPlan, ssh: Ssh, facts: Look, hosts: Sequence[Host]) -
 
 
 def _of_worker(plan: DeployPlan, facts: Facts) -> str:
-    return f"{bracketed(facts.address or '127.0.0.1')}:{plan.fleet.worker_port}"
+    return join(facts.address or "127.0.0.1", plan.fleet.worker_port)

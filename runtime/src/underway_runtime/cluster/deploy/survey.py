@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from ...release.addresses import join, unbracketed
 from ...release.errors import UnderwayError, listing
 from .. import cli
 from ..inventory import PORT, Host, address
@@ -102,23 +103,19 @@ def listening(plan: DeployPlan, facts: Look) -> str:
         return plan.joins or plan.fleet.listen or ""
     if plan.master in facts:
         assert plan.master is not None
-        return f"{bracketed(facts[plan.master].address or plan.master.host)}:{PORT}"
+        return join(unbracketed(facts[plan.master].address or plan.master.host), PORT)
     seen = {each.client for each in facts.values()}
     if len(seen) != 1 or not all(seen):
         raise UnderwayError(
             f"the hosts see this machine at {' and '.join(sorted(seen)) or 'no address'}; say where the master listens: --listen"
         )
-    return f"{bracketed(seen.pop())}:{PORT}"
-
-
-def bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return join(seen.pop(), PORT)
 
 
 def _here_problems(plan: DeployPlan, listen: tuple[str, int], facts: Look) -> list[str]:
     """What speaks against the master here, or against a cluster over the network at all."""
     problems = []
-    host, port = listen[0].strip("[]"), listen[1]
+    host, port = listen
     if importlib.util.find_spec("cryptography") is None and not host.startswith("127."):
         problems.append('certificates need `cryptography`; depend on "underway-runtime[cluster]"')
     if plan.master is None:
@@ -132,7 +129,7 @@ def _here_problems(plan: DeployPlan, listen: tuple[str, int], facts: Look) -> li
                     probe.bind(place)
             except OSError as error:
                 problems.append(
-                    f"the master can't listen at {host}:{port} here: {error.strerror}; --listen says where else"
+                    f"the master can't listen at {join(host, port)} here: {error.strerror}; --listen says where else"
                 )
     return problems
 

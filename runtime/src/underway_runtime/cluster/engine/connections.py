@@ -17,6 +17,7 @@ from distributed import Security
 from distributed.comm import registry, tcp
 from distributed.comm.core import FatalCommClosedError
 
+from ...release.addresses import unbracketed
 from .. import greeting
 from ..members import Members
 from ..peer_auth import Credentials, differences, wrong_host, wrong_role
@@ -287,4 +288,4 @@ def _host(address: str) -> str:
     >>> _host("underway://[::1]:8786")
     '::1'
     """
-    return address.rpartition("://")[2].rpartition(":")[0].strip("[]")
+    return unbracketed(address.rpartition("://")[2].rpartition(":")[0])

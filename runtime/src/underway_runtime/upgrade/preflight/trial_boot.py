@@ -37,7 +37,7 @@ from ...release import boot_script, gates
 from ...release.addresses import SocketFile, host_and_port, socket_file
 from ...release.boot_script import BootScript, CodePath, Load, PrimLoad, Start
 from ...release.errors import UnderwayError
-from ...release.references import find
+from ...release.references import find, module_of
 
 T = TypeVar("T")
 _KINDS = ("class", "asgi", "wsgi", "main")
@@ -132,7 +132,7 @@ class _Trial:
         for load in started(script):
             for reference in ((load.start or {}).get(kind) for kind in _KINDS):
                 if reference is not None:
-                    self._attempt(reference.partition(":")[0], reference, find)
+                    self._attempt(module_of(reference), reference, find)
 
     def _attempt(self, module: str, reference: str, call: Callable[[str], object]) -> None:
         if module in self._broken:
@@ -148,12 +148,11 @@ class _Trial:
 
     def _gates(self, script: BootScript) -> None:
         web = [each.application for each in started(script) if {"asgi", "wsgi"}.intersection(each.start or {})]
-        there = ", ".join(web) or "none"
         for gate in self._try("the gates", lambda: gates.read(self._settings.place.gates)) or ():
-            if gate.function:
-                self._attempt(gate.function.partition(":")[0], gate.function, find)
-            if gate.http.startswith("/") and (gate.application or len(web) != 1) and gate.application not in web:
-                self._problems.append(f"the gate {gate} asks a web application that is not there; there is {there}")
+            if gate.reference is not None:
+                self._attempt(module_of(gate.reference), gate.reference, find)
+            if (problem := gate.problem(web)) is not None:
+                self._problems.append(problem)
 
     def _running_configuration(self) -> Resolved | None:
         try:
