@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from . import handler as handlers
 from . import sentences
 from .change import How, change
 from .handler import Handler
-from .install import install
-from .preflight.check import check, lines
+from .install import Basis, InstallResult, install
+from .preflight.check import CheckResult, check, lines
 from .prune import prune
 from .remove import remove
 from .trust import KINDS, Trust, trust
@@ -81,12 +81,12 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             " the same command goes on when that is mended"
         ) from error
     if options.json:
-        print(json.dumps(outcome, indent=1))
+        print(json.dumps(outcome.as_json() if isinstance(outcome, (CheckResult, InstallResult)) else outcome, indent=1))
     else:
         would = "would be " if options.dry_run else ""
         said = "\n".join(sentences.lines(options.command, outcome, would))
         print("\n".join(display.one_line(line, _WIDEST) for line in said.split("\n")))
-    return EXIT_REFUSED if options.command == "check" and outcome["outcome"] == "refused" else 0
+    return EXIT_REFUSED if isinstance(outcome, CheckResult) and outcome.outcome == "refused" else 0
 
 
 def keeper(settings: Settings) -> int | None:
@@ -141,7 +141,7 @@ def _do(handler: Handler, options: Options, environ: Mapping[str, str]) -> Any:
             )
         case "install":
             to_commit = options.commit_within
-            outcome = install(
+            installed = install(
                 handler,
                 Place(environ),
                 options.version,
@@ -150,9 +150,9 @@ def _do(handler: Handler, options: Options, environ: Mapping[str, str]) -> Any:
                 at_least=options.at_least,
                 fresh=options.fresh,
             )
-            if outcome["state"] == "permanent":
+            if installed.state == "permanent":
                 _tell_keeper(Place(environ))
-            return outcome
+            return installed
         case "commit":
             return _commit(handler, Place(environ), options.version or None, dry_run=options.dry_run)
         case "upgrade":
@@ -197,28 +197,31 @@ def _tell_keeper(place: Place) -> None:
         connection.close()
 
 
-def _upgrade(handler: Handler, options: Options, environ: Mapping[str, str]) -> dict[str, Any]:
-    version, place, believed = options.what, Place(environ), {}
+def _upgrade(handler: Handler, options: Options, environ: Mapping[str, str]) -> InstallResult:
+    version, place, basis = options.what, Place(environ), None
     if version not in ledger.read(handler.directory, handler.var):
         unpacked = unpack(handler, version, _trust(options, environ), again=options.again)
         version = unpacked["version"]
-        believed = {} if unpacked["was_here"] else {name: unpacked[name] for name in ("by", "file", "signer")}
+        basis = None if unpacked["was_here"] else Basis(unpacked["by"], unpacked["file"], unpacked["signer"])
     checked = check(from_environ(environ), handler, version, again=options.again)
-    if checked["outcome"] == "refused":
+    if checked.outcome == "refused":
         raise UnderwayError("\n".join(lines(checked)))
-    if checked["outcome"] == "start":
-        return {**handlers.make_permanent(handler, version, again=options.again), **believed}
+    if checked.outcome == "start":
+        before = handlers.make_permanent(handler, version, again=options.again)
+        return InstallResult(version, before, "permanent", "start", before != version, basis=basis)
     try:
-        outcome = install(handler, place, version, again=options.again, at_least=options.at_least, fresh=options.fresh)
+        installed = install(
+            handler, place, version, again=options.again, at_least=options.at_least, fresh=options.fresh
+        )
     except NotAnswering as error:
         raise UnderwayError(
             f"{error} Nothing has changed. Where it fails again and again, `{place.prog} stop` ends that, and the same upgrade then"
             f" makes {version} the one that boots"
         ) from None
-    if outcome["changed"]:
-        stand(handler, place, outcome)
+    if installed.changed:
+        stand(handler, place, installed)
     _commit(handler, place, version)
-    return {**outcome, "state": "permanent", **believed}
+    return replace(installed, state="permanent", basis=basis)
 
 
 def _go_back(handler: Handler, place: Place, running: str, version: str) -> None:

@@ -121,8 +121,10 @@ def rollback(
     return {"version": target, "from": left, "changed": changes}
 
 
-def make_permanent(handler: Handler, version: str, *, again: bool = False) -> dict[str, Any]:
+def make_permanent(handler: Handler, version: str, *, again: bool = False) -> str:
     """Make a version the one that boots while no node runs: what `upgrade` does with a service that is stopped.
+
+    Returns the version that booted before.
 
     Raises StateRefused for one that has failed, without `again`, and BusyError where a node has been started meanwhile.
     """
@@ -136,7 +138,7 @@ def make_permanent(handler: Handler, version: str, *, again: bool = False) -> di
         before = ledgers.permanent(ledger)
         if after != ledger:
             _boot_from_now_on(handler, version, after)
-    return {"version": version, "before": before, "state": "permanent", "changed": before != version, "how": "start"}
+    return before
 
 
 def _may_go_on(unfinished: Mapping[str, object], version: str | None, ledger: ledgers.Ledger) -> bool:

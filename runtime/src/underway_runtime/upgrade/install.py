@@ -23,9 +23,9 @@ has left
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from ..control.client.client import Place
 from ..process import upgrade_journal
@@ -33,6 +33,55 @@ from ..release import ledger as ledgers
 from ..release.errors import UnderwayError, UndoneError
 from .change import How, change
 from .handler import Handler, changing, settle
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Why an archive was believed."""
+
+    by: str
+    """``signature``, ``digest`` or ``owner``."""
+    file: str
+    signer: str | None
+
+
+@dataclass(frozen=True)
+class InstallResult:
+    """What an install, or an upgrade, has come to."""
+
+    version: str
+    before: str
+    """The version that ran, or booted."""
+    state: ledgers.State
+    how: How | Literal["start"] | None = None
+    """None where it ran already; start where no node runs, so that it boots at the next start."""
+    is_new: bool = True
+    """With start: whether another version booted before."""
+    held: float = 0.0
+    """Seconds for which new work had to wait."""
+    old_code: tuple[str, ...] = ()
+    """Frames of the version before that somebody keeps, though they have ended."""
+    why: str = ""
+    """Why it took a new interpreter."""
+    id: str = ""
+    pid: int | None = None
+    basis: Basis | None = None
+    """Of an archive that was unpacked on the way."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is otherwise than before."""
+        return self.how is not None and self.is_new
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as ``--json`` prints it."""
+        result = {"version": self.version, "before": self.before, "state": self.state, "changed": self.changed}
+        if self.how == "start":
+            result["how"] = self.how
+        elif self.how is not None:
+            result |= {"how": self.how, "held": self.held, "old_code": self.old_code, "why": self.why}
+            result |= {"id": self.id, "pid": self.pid}
+        return result | (asdict(self.basis) if self.basis is not None else {})
 
 
 def install(
@@ -44,7 +93,7 @@ def install(
     to_commit: float = 0,
     at_least: How = "handover",
     fresh: bool = False,
-) -> dict[str, Any]:
+) -> InstallResult:
     """Have a version take over from the one that runs. Without a commit in `to_commit` seconds the permanent one does, unless
     that is 0. `at_least` says how much of the process has to stay, `fresh` that nothing of it does.
 
@@ -62,9 +111,9 @@ def install(
             )
         if (why := states[version].failed) and not again:
             raise ledgers.StateRefused(f"{version} has failed: {why}; --again installs it all the same")
-        outcome = {"version": version, "before": running, "state": installed[version].state}
+        result = InstallResult(version, running, installed[version].state)
         if version == running:
-            return {**outcome, "changed": False}
+            return result
         identity = upgrade_journal.new_id()
         boots = installed[version].state == "permanent"
         trial = replace(installed[version], failed=None, left=None, installed=None if boots else identity)
@@ -84,5 +133,12 @@ def install(
             ledgers.write(handler.var, known)
             raise
         told("done", how=changed.how, why=changed.why)
-    how = {"how": changed.how, "held": changed.held, "old_code": [*changed.old_code], "why": changed.why}
-    return {**outcome, "changed": True, **how, "id": identity, "pid": changed.status["pid"]}
+    return replace(
+        result,
+        how=changed.how,
+        held=changed.held,
+        old_code=tuple(changed.old_code),
+        why=changed.why,
+        id=identity,
+        pid=changed.status["pid"],
+    )

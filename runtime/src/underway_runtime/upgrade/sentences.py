@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..release import display
+from .install import Basis, InstallResult
 from .preflight import check
 
 
@@ -18,30 +19,13 @@ def lines(command: str, outcome: Any, would: str = "") -> list[str]:
             failed = f"; it has failed: {outcome['failed']}" if outcome["failed"] else ""
             return [f"{outcome['version']} is here already, whole, and {outcome['state']}{failed}"]
         case "unpack":
-            by = _believed(outcome)
+            by = _believed(Basis(outcome["by"], outcome["file"], outcome["signer"]))
             counts = f"{len(outcome['added'])} new, {len(outcome['kept'])} shared with others"
             return [f"{outcome['version']} {would or 'is '}unpacked, {by}: {counts}"]
         case "check":
             return check.lines(outcome)
-        case "upgrade" if outcome.get("how") == "start":
-            already = "" if outcome["changed"] else " already"
-            return [
-                f"{outcome['version']} is permanent{already}, and boots at the next start; no node runs now, so its gates were not tried",
-                *_belief(outcome),
-            ]
-        case "upgrade" if not outcome["changed"]:
-            return [f"{outcome['version']} runs already, and is permanent"]
-        case "install" if not outcome["changed"]:
-            return [f"{outcome['version']} runs already"]
-        case "install":
-            kept = "" if outcome["state"] == "permanent" else "; `commit` makes it the one that boots"
-            return [f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}{kept}", *_old_code(outcome)]
-        case "upgrade":
-            return [
-                f"{outcome['version']} runs (pid {outcome['pid']}){_how(outcome)}; it is permanent",
-                *_belief(outcome),
-                *_old_code(outcome),
-            ]
+        case "install" | "upgrade":
+            return [_install_line(command, outcome), *_belief(outcome), *_old_code(outcome)]
         case "commit" if not outcome["changed"]:
             return [f"{outcome['version']} is permanent already"]
         case "commit":
@@ -62,32 +46,43 @@ def lines(command: str, outcome: Any, would: str = "") -> list[str]:
     return [f"the ledger {would or 'is '}made again: {', '.join(outcome['releases'])}; {outcome['permanent']} boots"]
 
 
-def _believed(outcome: Mapping[str, Any]) -> str:
-    match outcome["by"]:
+def _install_line(command: str, result: InstallResult) -> str:
+    version, is_upgrade = result.version, command == "upgrade"
+    if result.how == "start":
+        already = "" if result.changed else " already"
+        return f"{version} is permanent{already}, and boots at the next start; no node runs now, so its gates were not tried"
+    if not result.changed:
+        return f"{version} runs already{', and is permanent' if is_upgrade else ''}"
+    commit = "" if result.state == "permanent" else "; `commit` makes it the one that boots"
+    return f"{version} runs (pid {result.pid}){_how(result)}{'; it is permanent' if is_upgrade else commit}"
+
+
+def _believed(basis: Basis) -> str:
+    match basis.by:
         case "signature":
-            return f"signed by {outcome['signer']}"
+            return f"signed by {basis.signer}"
         case "digest":
             return "with the digest that was given"
-    return f"believed because nobody but root and this user could have changed {outcome['file']}"
+    return f"believed because nobody but root and this user could have changed {basis.file}"
 
 
-def _belief(outcome: Mapping[str, Any]) -> list[str]:
+def _belief(result: InstallResult) -> list[str]:
     """Of an archive that was unpacked on the way, where its owner was what proved it."""
-    return [f"  note     it was {_believed(outcome)}"] if outcome.get("by") == "owner" else []
+    basis = result.basis
+    return [f"  note     it was {_believed(basis)}"] if basis is not None and basis.by == "owner" else []
 
 
-def _how(outcome: Mapping[str, Any]) -> str:
-    before = outcome["before"]
-    match outcome["how"]:
+def _how(result: InstallResult) -> str:
+    match result.how:
         case "hot":
-            return f" in the process that ran {before}; new work waited for {1000 * outcome['held']:.0f} ms"
+            return f" in the process that ran {result.before}; new work waited for {1000 * result.held:.0f} ms"
         case "configuration":
-            return f" in the process that ran {before}, configured otherwise"
-    return f", and {before} has left" + (f" ({outcome['why']})" if outcome["why"] else "")
+            return f" in the process that ran {result.before}, configured otherwise"
+    return f", and {result.before} has left" + (f" ({result.why})" if result.why else "")
 
 
-def _old_code(outcome: Mapping[str, Any]) -> list[str]:
-    return [f"  note     of {outcome['before']} there is still {each}" for each in outcome["old_code"]]
+def _old_code(result: InstallResult) -> list[str]:
+    return [f"  note     of {result.before} there is still {frame}" for frame in result.old_code]
 
 
 def _release_line(release: Mapping[str, Any]) -> str:

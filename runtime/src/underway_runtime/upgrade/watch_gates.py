@@ -13,7 +13,6 @@ its process ends                      the keeper starts the permanent version; m
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
 
 from ..control import answers
 from ..control.client.client import Connection, Place, connect
@@ -21,11 +20,12 @@ from ..control.client.handover_request import hand_over
 from ..process import upgrade_journal
 from ..release.errors import UnderwayError, UndoneError
 from .handler import Handler, changing, mark_failed
+from .install import InstallResult
 
 
-def stand(handler: Handler, place: Place, installed: dict[str, Any]) -> None:
+def stand(handler: Handler, place: Place, installed: InstallResult) -> None:
     """Watch what `install` has installed. Raises UndoneError, and BusyError where there is to be another version meanwhile."""
-    version, before = installed["version"], installed["before"]
+    version, before = installed.version, installed.before
     try:
         with closing(connect(place)) as connection:
             missed, ended = _missed(connection, version), False
@@ -37,11 +37,11 @@ def stand(handler: Handler, place: Place, installed: dict[str, Any]) -> None:
     with changing(handler, f"upgrade {version}", dry_run=False):
         mark_failed(handler, version, why)
         upgrade_journal.note(
-            handler.var.upgrades, "soak", "failed", installed["id"], version=version, before=before, reason=why
+            handler.var.upgrades, "soak", "failed", installed.id, version=version, before=before, reason=why
         )
         if ended:
             raise UndoneError(f"{version} has failed, and the permanent version is started", why)
-        hand_over(place, before, installed["id"], 0)
+        hand_over(place, before, installed.id, 0)
     raise UndoneError(f"{version} has failed, and {before} has taken over again", why)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 from ...configuration import boot_config
 from ...configuration.provenance import printable
@@ -25,12 +25,57 @@ from ...release.display import one_line
 from ...release.errors import UnderwayError, listing
 from ..change import AS_ASKED, NO_RELUP, How, differences, may_stay
 from ..handler import Handler
-from .memory import look
+from .memory import Memory, look
+from .report import ConfigurationChange, TrialReport
 from .trial import of_node, trial
-from .trial_boot import nothing, started
+from .trial_boot import started
 
 _WIDEST = 300
 """Characters of a value of configuration that are shown."""
+
+
+Outcome: TypeAlias = Literal["nothing", "configuration", "hot", "handover", "start", "refused"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What installing a version would do."""
+
+    version: str
+    running: str | None
+    outcome: Outcome
+    """Nothing where it runs already; configuration or hot in the process that runs; handover; start where no node runs."""
+    reasons: tuple[str, ...]
+    """Why it is refused."""
+    status: int | None
+    """The exit status that `install` would have: 0, 1 where it does not begin, 3, 4; None where only `upgrade` refuses it."""
+    notes: tuple[str, ...]
+    report: TrialReport
+    memory: Memory
+    not_handed_over: Sequence[str] = ()
+    """Addresses that would be closed for a moment."""
+    clients: Mapping[str, str] = field(default_factory=dict)
+    """By server, what becomes of its clients."""
+    drains: Mapping[str, float] = field(default_factory=dict)
+    """By application, how many seconds it gets to finish what is under way."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as ``check --json`` prints it."""
+        report = self.report.as_json()
+        return {
+            "version": self.version,
+            "running": self.running,
+            "outcome": self.outcome,
+            "reasons": self.reasons,
+            "status": self.status,
+            "notes": self.notes,
+            **{key: report[key] for key in ("configuration", "providers", "schemas", "addresses")},
+            "not_handed_over": self.not_handed_over,
+            "clients": self.clients,
+            "alone": report["alone"],
+            "drains": self.drains,
+            "memory": {"needs": self.memory.needs, "available": self.memory.available},
+        }
 
 
 def check(
@@ -42,10 +87,8 @@ def check(
     within: float = 60.0,
     at_least: How = "handover",
     fresh: bool = False,
-) -> dict[str, Any]:
-    """What installing a version would do: ``outcome`` is nothing (it runs), configuration or hot (in the process that runs), handover,
-    start (no node runs) or refused, with all ``reasons``. `at_least` and `fresh` are as for `install`, and ``status`` is the exit
-    status that it would have: 0, 1 where it does not begin, 3, 4; None where only `upgrade` refuses it.
+) -> CheckResult:
+    """Find out what installing a version would do. `at_least` and `fresh` are as for `install`.
 
     Takes `within` seconds and those of reading the version's files. Raises StateRefused for a version that is not here.
     """
@@ -61,64 +104,62 @@ def check(
     disk = verify.look(handler.directory.root, version)
     unfit = [*disk.damage, *host_problems(handler.directory.version(version))]
     notes += disk.notes
-    found: dict[str, Any] = {**nothing(), "problems": unfit}
+    report = TrialReport(problems=tuple(unfit))
     if unfit:
         notes.append("it was not tried, because it is damaged or does not fit this host")
     else:
-        with trial(settings, version, running, within) as tried:
-            found = tried
-    reasons += found["problems"]
-    way = _way(handler, running, version, found, fresh=fresh)
-    how = way.how
-    is_bad, is_allowed = bool(reasons or way.failure) and begins, how != "handover" or at_least == "handover"
-    reasons += [
-        *way.failure,
-        *([] if is_allowed else [f"it takes a new interpreter: {'; '.join(way.why) or NO_RELUP}"]),
-    ]
+        with trial(settings, version, running, within) as report:
+            pass
+    reasons += report.problems
+    way = _way(handler, running, version, report, fresh=fresh)
+    is_bad = bool(reasons or way.failure) and begins
+    is_allowed = way.how != "handover" or at_least == "handover"
+    reasons += way.failure
+    if is_allowed:
+        notes += [f"a new interpreter is needed: {why}" for why in way.why]
+    else:
+        reasons.append(f"it takes a new interpreter: {'; '.join(way.why) or NO_RELUP}")
     memory = look(status, 0 if unfit else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
-    if how == "handover":
+    hands_over = way.how == "handover"
+    if hands_over:
         reasons += memory.reasons
         notes += memory.notes
-    return {
-        "version": version,
-        "running": running,
-        "outcome": "refused" if reasons else how,
-        "reasons": reasons,
-        "status": 1 if not begins else 4 if is_bad else 3 if not is_allowed else None if reasons else 0,
-        "notes": [*notes, *(f"a new interpreter is needed: {each}" for each in way.why if is_allowed), *found["notes"]],
-        "configuration": found["configuration"],
-        "providers": found["providers"],
-        "schemas": found["schemas"],
-        "addresses": found["addresses"],
-        "not_handed_over": status.get("not_handed_over", []) if how == "handover" else [],
-        "clients": status.get("clients", {}) if how == "handover" else {},
-        "alone": found["alone"] if how == "handover" else [],
-        "drains": _drains(settings, running) if running is not None and how == "handover" and not reasons else {},
-        "memory": {"needs": memory.needs, "available": memory.available},
-    }
+    return CheckResult(
+        version,
+        running,
+        "refused" if reasons else way.how,
+        tuple(reasons),
+        1 if not begins else 4 if is_bad else 3 if not is_allowed else None if reasons else 0,
+        (*notes, *report.notes),
+        report if hands_over else replace(report, alone=()),
+        memory,
+        not_handed_over=status.get("not_handed_over", []) if hands_over else [],
+        clients=status.get("clients", {}) if hands_over else {},
+        drains=_drains(settings, running) if running is not None and hands_over and not reasons else {},
+    )
 
 
 @dataclass(frozen=True)
 class _Way:
     """How a version would be installed, and why not in less."""
 
-    how: str
+    how: Outcome
     why: tuple[str, ...] = ()
     failure: tuple[str, ...] = ()
     """What the node says would fail."""
 
 
-def _way(handler: Handler, running: str | None, version: str, found: Mapping[str, Any], *, fresh: bool) -> _Way:
+def _way(handler: Handler, running: str | None, version: str, report: TrialReport, *, fresh: bool) -> _Way:
     """What would be done where nothing speaks against it."""
     if running is None or running == version:
         return _Way("start" if running is None else "nothing")
     if fresh:
         return _Way("handover", (AS_ASKED,))
     is_configuration = not differences(handler.directory, running, version)
-    if not may_stay(handler.directory, running, version) or (is_configuration and found["untold"] is None):
+    if not may_stay(handler.directory, running, version) or (is_configuration and report.untold is None):
         return _Way("handover")
-    if is_configuration and found["untold"]:
-        return _Way("handover", tuple(found["untold"]))
+    if is_configuration and report.untold:
+        return _Way("handover", report.untold)
     match _considered(version):
         case {"how": ("configuration" | "hot") as how}:
             return _Way(how)
@@ -158,40 +199,40 @@ def _seconds(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def lines(outcome: Mapping[str, Any]) -> list[str]:
+def lines(result: CheckResult) -> list[str]:
     """The same for people."""
-    version, running = outcome["version"], outcome["running"]
+    version, running, report = result.version, result.running, result.report
     stays = f"{running} goes on" if running else "nothing changes"
-    said = {
+    sentences = {
         "handover": f"{version} would take over from {running} by handover",
         "hot": f"{version} would become the code of the process that runs {running}",
         "configuration": f"{version} would be configured in the process that runs {running}",
         "nothing": f"{version} runs already",
         "start": f"{version} would boot; no node runs now",
-        "refused": listing(f"{version} would be refused, and {stays}:", outcome["reasons"]),
+        "refused": listing(f"{version} would be refused, and {stays}:", result.reasons),
     }
-    found = [said[outcome["outcome"]]]
-    for row in outcome["configuration"] or ():
-        match row:
-            case {"before": before, "after": after}:
-                what = f"{_short(before)} becomes {_short(after)}"
-            case {"after": value} | {"before": value}:
-                what = _short(value)
-        found.append(f"  {row['change']:<8} {row['key']}: {what}")
+    found = [sentences[result.outcome]]
+    found += [f"  {row.change:<8} {row.key}: {_values(row)}" for row in report.configuration or ()]
     closed = {"new": "would be bound for {}", "gone": "would be closed, of {}"}
     found += [
-        f"  {row['change']:<8} {row['address']} {closed[row['change']].format(row['application'])}"
-        for row in outcome["addresses"]
-        if row["change"] != "same"
+        f"  {row.change:<8} {row.address} {closed[row.change].format(row.application)}"
+        for row in report.addresses
+        if row.change != "same"
     ]
-    found += [f"  provider {each}" for each in outcome["providers"]]
-    found += [f"  schema   {name}: {schema}" for name, schema in outcome["schemas"].items()]
-    if drains := [f"{name} within {seconds:g} s" for name, seconds in outcome["drains"].items()]:
+    found += [f"  provider {provider}" for provider in report.providers]
+    found += [f"  schema   {name}: {schema}" for name, schema in report.schemas.items()]
+    if drains := [f"{name} within {seconds:g} s" for name, seconds in result.drains.items()]:
         found.append(f"  drains   {', '.join(drains)}")
-    notes = [f"{each} is not handed over: it would be closed for a moment" for each in outcome["not_handed_over"]]
-    notes += [f"clients of {name}, when it leaves: {text}" for name, text in outcome.get("clients", {}).items()]
-    notes += [f"{each} must not run twice: it would stop before the next one starts" for each in outcome["alone"]]
-    return [*found, *(f"  note     {note}" for note in (*notes, *outcome["notes"]))]
+    notes = [f"{address} is not handed over: it would be closed for a moment" for address in result.not_handed_over]
+    notes += [f"clients of {name}, when it leaves: {text}" for name, text in result.clients.items()]
+    notes += [f"{name} must not run twice: it would stop before the next one starts" for name in report.alone]
+    return [*found, *(f"  note     {note}" for note in (*notes, *result.notes))]
+
+
+def _values(row: ConfigurationChange) -> str:
+    if row.change == "changed":
+        return f"{_short(row.before)} becomes {_short(row.after)}"
+    return _short(row.after if row.change == "added" else row.before)
 
 
 def _short(value: Any) -> str:

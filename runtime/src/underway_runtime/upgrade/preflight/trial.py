@@ -37,15 +37,13 @@ from ...release import names
 from ...release.display import many_lines, one_line
 from ...release.errors import UnderwayError
 from ...release.filesystem import openat
-from .trial_boot import nothing
+from .report import TrialReport, read
 
 _OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _LAST_WORDS = 2000
 """Characters of what a trial printed that are shown when it died."""
 _LARGEST = 8 << 20
 """Bytes of a report."""
-_MOST = 1000
-"""Rows of each field of it."""
 _OF_RELEASE = (
     "RELEASE_BOOT_SCRIPT",
     "RELEASE_BOOT_SCRIPT_CLEAN",
@@ -107,14 +105,14 @@ def of_node(settings: Settings, pid: object) -> int | None:
 
 
 @contextlib.contextmanager
-def trial(settings: Settings, version: str, running: str | None, within: float) -> Iterator[dict[str, Any]]:
-    """What `scratch` finds in an interpreter of that version."""
+def trial(settings: Settings, version: str, running: str | None, within: float) -> Iterator[TrialReport]:
+    """What `trial_boot` finds in an interpreter of that version."""
     user, own = node_user(settings), os.geteuid()
     if own not in (0, user.uid):
         note = (
             f"it was not tried: {user.name} runs the node, and only {user.name} and root can try what that user may do"
         )
-        yield {**nothing(), "notes": [note]}
+        yield TrialReport(notes=(note,))
         return
     with _directory(user) as place:
         report = place / "report"
@@ -304,13 +302,13 @@ class _Tail:
             os.close(self._descriptor)
 
 
-def _found(place: Path, ended: int | None, output: bytes, within: float) -> dict[str, Any]:
+def _found(place: Path, ended: int | None, output: bytes, within: float) -> TrialReport:
     doing = "its start"
     with contextlib.suppress(OSError, ValueError, RecursionError):
         for line in openat.read(place, place / "report", _LARGEST).splitlines():
             match json.loads(line):
-                case {"found": dict(found)}:
-                    return _fitting(found)
+                case {"found": found}:
+                    return read(found)
                 case {"begin": str(doing)}:
                     pass
     doing = one_line(doing, 200)
@@ -320,58 +318,4 @@ def _found(place: Path, ended: int | None, output: bytes, within: float) -> dict
         how = f"signal {-ended}" if ended < 0 else f"status {ended}"
         said = many_lines(output.decode(errors="replace")[-_LAST_WORDS:].strip())
         problem = f"{doing} ended the process, with {how}" + (f"; it said: {said}" if said else "")
-    return {**nothing(), "problems": [problem]}
-
-
-def _fitting(found: dict[str, Any]) -> dict[str, Any]:
-    """A report, with what it must not be left out and named: code of the version, and of another user, has run where it was made."""
-    taken = {key: _FIELDS[key](found[key]) if key in found else default for key, default in nothing().items()}
-    if wrong := [key for key, value in taken.items() if value is _WRONG]:
-        problem = f"its trial has reported what is none: {', '.join(wrong)}"
-        return {**nothing(), "problems": [problem]}
-    return taken
-
-
-_WRONG = object()
-
-
-def _texts(value: Any) -> Any:
-    is_list = isinstance(value, list) and all(isinstance(each, str) for each in value)
-    return [many_lines(each) for each in value[:_MOST]] if is_list else _WRONG
-
-
-def _optional(take: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else take(value)
-
-
-def _rows(*needed: str, also: Sequence[str] = ()) -> Callable[[Any], Any]:
-    def take(value: Any) -> Any:
-        if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-            return _WRONG
-        if not all(isinstance(row.get(key), str) for row in value for key in needed):
-            return _WRONG
-        texts = [{key: one_line(row[key], 300) for key in needed} for row in value[:_MOST]]
-        return [
-            {**row, **{key: full[key] for key in also if key in full}} for row, full in zip(texts, value, strict=False)
-        ]
-
-    return take
-
-
-def _table(value: Any) -> Any:
-    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        return _WRONG
-    return {one_line(key, 200): one_line(each, 300) for key, each in [*value.items()][:_MOST]}
-
-
-_FIELDS: dict[str, Callable[[Any], Any]] = {
-    "problems": _texts,
-    "notes": _texts,
-    "configuration": _optional(_rows("key", "change", also=("before", "after"))),
-    "untold": _optional(_texts),
-    "addresses": _rows("address", "application", "change"),
-    "providers": _texts,
-    "schemas": _table,
-    "alone": _texts,
-}
-"""By field of a report, what takes it; the values of configuration are shown as JSON."""
+    return TrialReport(problems=(problem,))

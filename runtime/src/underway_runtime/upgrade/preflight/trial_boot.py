@@ -17,6 +17,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +39,7 @@ from ...release.addresses import SocketFile, host_and_port, socket_file
 from ...release.boot_script import BootScript, CodePath, Load, PrimLoad, Start
 from ...release.errors import UnderwayError
 from ...release.references import find, module_of
+from .report import AddressChange, ChangeKind, ConfigurationChange, TrialReport
 
 T = TypeVar("T")
 _KINDS = ("class", "asgi", "wsgi", "main")
@@ -51,7 +53,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     cookie.hide(os.environ, settings)
     with open(file, "a", buffering=1, encoding="utf-8") as report:
         trial = _Trial(settings, lambda line: report.write(f"{json.dumps(line)}\n"))
-        report.write(f"{json.dumps({'found': trial.run(*running)})}\n")
+        report.write(f"{json.dumps({'found': trial.run(*running).as_json()})}\n")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -66,41 +68,44 @@ class _Trial:
         self._broken: set[str] = set()
         """Modules that can't be imported, which is said once."""
 
-    def run(self, running: str | None = None) -> dict[str, Any]:
-        found: dict[str, Any] = {**nothing(), "problems": self._problems, "notes": self._notes}
+    def run(self, running: str | None = None) -> TrialReport:
+        """Try the version; `running` is the one that it would follow."""
+        report = TrialReport()
         script = self._try("the boot script", lambda: boot_script.read(self._settings.boot_script))
-        if script is None:
-            return found
-        resolved = self._try("the configuration", lambda: boot_config.resolve(self._settings, script, self._begin))
-        self._import(script)
-        self._gates(script)
-        if resolved is not None:
-            new = boot_config.with_boot_script(resolved, script)
-            old = self._running_configuration() if running else None
-            found["configuration"] = None if old is None else changes(old, new)
-            found["untold"] = (
-                self._untold(script, old.values, new.values, running) if running and old is not None else None
-            )
-            found["addresses"] = self._addresses(script, new.values, running, old)
-            found["providers"] = [name for name, _ in resolution.read(self._settings.sys_config).providers]
-            found["schemas"] = self._try("the schemas", lambda: schema.having(script.instructions)) or {}
-            found["alone"] = self._alone(script)
-        return found
+        if script is not None:
+            resolved = self._try("the configuration", lambda: boot_config.resolve(self._settings, script, self._begin))
+            self._import(script)
+            self._gates(script)
+            if resolved is not None:
+                report = self._configured(script, boot_config.with_boot_script(resolved, script), running)
+        return replace(report, problems=tuple(self._problems), notes=tuple(self._notes))
 
-    def _untold(self, script: BootScript, old: Values, new: Values, running: str) -> list[str]:
+    def _configured(self, script: BootScript, new: Resolved, running: str | None) -> TrialReport:
+        """What is found out where the version has a configuration."""
+        old = self._running_configuration() if running else None
+        return TrialReport(
+            configuration=None if old is None else changes(old, new),
+            untold=None if running is None or old is None else self._untold(script, old.values, new.values, running),
+            addresses=self._addresses(script, new.values, running, old),
+            providers=tuple(name for name, _ in resolution.read(self._settings.sys_config).providers),
+            schemas=self._try("the schemas", lambda: schema.having(script.instructions)) or {},
+            alone=self._alone(script),
+        )
+
+    def _untold(self, script: BootScript, old: Values, new: Values, running: str) -> tuple[str, ...]:
         """Why the change of configuration takes a new interpreter."""
         wanted = self._try("the gates", lambda: gates.read(self._settings.place.gates)) or ()
         sockets = bool(self._settings.directory.version(running).gates.exists())
         kinds = {each.application: (each.start or {}).get("class") for each in started(script)}
         classes = {name: self._found(reference) for name, reference in kinds.items() if reference is not None}
-        return [*untold(old, new, classes), *unasked(wanted, sockets)]
+        return (*untold(old, new, classes), *unasked(wanted, sockets))
 
-    def _alone(self, script: BootScript) -> list[str]:
+    def _alone(self, script: BootScript) -> tuple[str, ...]:
         """The applications that must not run in two nodes at once."""
         world = ServerContext(config.get, log, lambda _: Listeners(()))
         loads = [each for each in started(script) if self._found((each.start or {}).get("class", "sys:path"))]
         alone = (self._try(f"overlap of {each.application}", partial(overlaps, each, world)) for each in loads)
-        return [each.application for each, may in zip(loads, alone, strict=True) if may is False]
+        return tuple(load.application for load, may in zip(loads, alone, strict=True) if may is False)
 
     def _found(self, reference: str) -> Any:
         """What a reference names; None where that has been told to be broken."""
@@ -166,7 +171,7 @@ class _Trial:
 
     def _addresses(
         self, script: BootScript, values: Values, running: str | None, old: Resolved | None
-    ) -> list[dict[str, str]]:
+    ) -> tuple[AddressChange, ...]:
         after = _listens(script, values)
         before: dict[str, str] = {}
         if running is not None and old is not None:
@@ -178,50 +183,33 @@ class _Trial:
         kept = {_place(address) for address in before}
         for address, application in after.items():
             same = _place(address) in kept
-            found.append({"address": address, "application": application, "change": "same" if same else "new"})
+            found.append(AddressChange(address, application, "same" if same else "new"))
             if not same and (running is None or old is not None) and (problem := _bind_problem(address)):
                 self._problems.append(f"{application} is to listen on {address}, which can't be had: {problem}")
-        gone = [
-            (address, application)
+        found += [
+            AddressChange(address, application, "gone")
             for address, application in before.items()
             if _place(address) not in map(_place, after)
         ]
-        return [*found, *({"address": a, "application": name, "change": "gone"} for a, name in gone)]
+        return tuple(found)
 
 
-def nothing() -> dict[str, Any]:
-    """What is found where nothing can be."""
-    return {
-        "problems": [],
-        "notes": [],
-        "configuration": None,
-        "untold": None,
-        "addresses": [],
-        "providers": [],
-        "schemas": {},
-        "alone": [],
-    }
-
-
-def changes(old: Resolved, new: Resolved) -> list[dict[str, Any]]:
-    """What differs, sorted by key: ``change`` is added, removed or changed; secrets are redacted."""
+def changes(old: Resolved, new: Resolved) -> tuple[ConfigurationChange, ...]:
+    """What differs, sorted by key; secrets are redacted."""
     before, after = dict(leaves(old.values)), dict(leaves(new.values))
-    found = []
+    rows = []
     for path in sorted(before.keys() | after.keys()):
         was, becomes = before.get(path, MISSING), after.get(path, MISSING)
         if was is not MISSING and becomes is not MISSING and _text(was) == _text(becomes):
             continue
-        secret = old.origins.is_secret(path) or new.origins.is_secret(path)
-        row: dict[str, Any] = {"key": ".".join(path), "change": "changed"}
-        if was is MISSING:
-            row["change"] = "added"
-        elif becomes is MISSING:
-            row["change"] = "removed"
-        for name, value in (("before", was), ("after", becomes)):
-            if value is not MISSING:
-                row[name] = REDACTED if secret else without_passwords(value)
-        found.append(row)
-    return found
+        is_secret = old.origins.is_secret(path) or new.origins.is_secret(path)
+        shown = [
+            None if value is MISSING else REDACTED if is_secret else without_passwords(value)
+            for value in (was, becomes)
+        ]
+        kind: ChangeKind = "added" if was is MISSING else "removed" if becomes is MISSING else "changed"
+        rows.append(ConfigurationChange(".".join(path), kind, *shown))
+    return tuple(rows)
 
 
 def _text(value: Any) -> str:
