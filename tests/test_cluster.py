@@ -385,7 +385,7 @@ def test_a_boot_names_who_is_missing_and_who_was_refused() -> None:
         ({"deploy": "crew.fail_together()"}, "'crew.fail_together()' failed: ValueError: on purpose"),
         ({"deploy": "nothing.at_all()"}, "NameError: name 'nothing' is not defined"),
         ({"listen": "0.0.0.0:8786"}, "0.0.0.0 is all"),
-        ({"listen": "127.0.0.1:1x"}, "ends with a port"),
+        ({"listen": "127.0.0.1:1x"}, "`listen` is address:port"),
         ({"certificates": "/nowhere"}, "/nowhere/ca.pem is missing"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from underway_runtime.release.references import module_of
+from underway_runtime.release import references
 
 from ..errors import ProjectError, listing
 from ..packages import unpackaged
@@ -68,7 +68,7 @@ def lies(chosen: Definition) -> bool:
 
 def module_of(start: Mapping[str, Any]) -> str:
     """The module in which what starts is."""
-    return module_of(str(next(start[kind] for kind in ("asgi", "wsgi", "main") if kind in start)))
+    return references.module_of(str(next(start[kind] for kind in ("asgi", "wsgi", "main") if kind in start)))
 
 
 def check_servers(applications: Mapping[str, Application]) -> None:

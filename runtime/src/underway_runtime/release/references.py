@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pkgutil
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import BootError
 
 
-def is_reference(text: object) -> bool:
+def is_reference(text: object) -> TypeGuard[str]:
     """Return whether this has the form of a reference.
 
     >>> [is_reference(text) for text in ("chat:ready", "acme.web:App.make", "chat", "chat:", "chat.ready", "a b:c", None)]
