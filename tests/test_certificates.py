@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_not_installed(tmp_path: Path) -> None:
     [
         (["127.0.0.1"], "boss", None, "a master's or a worker's, not 'boss'"),
         ([], "worker", None, "is for a host"),
-        (["127.0.0.1"], "worker", b"nonsense", "no request"),
+        (["127.0.0.1"], "worker", b"nonsense", "not a request"),
     ],
 )
 def test_a_request_that_does_not_hold_is_refused(

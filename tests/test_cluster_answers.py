@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from underway_runtime.cluster import answers, cli
+from underway_runtime.cluster import answers
 from underway_runtime.cluster.answers import Answer
-from underway_runtime.cluster.deploy import preflight
+from underway_runtime.cluster.deploy import preflight, remote_commands
 from underway_runtime.cluster.deploy.ssh import Ssh
 from underway_runtime.cluster.inventory import Host, Limits
 from underway_runtime.release.manifest import Manifest
@@ -96,10 +96,14 @@ def test_scripts_go_through_any_login_shell(tmp_path: Path, shell: str) -> None:
     """The look at a host, and what takes a release there: what they read comes through too."""
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell}")
-    look = asked(cli.preflight(str(tmp_path / "there"), "/no"), shell=shell, feed=preflight.SCRIPT.read_bytes())
+    look = asked(
+        remote_commands.preflight(str(tmp_path / "there"), "/no"), shell=shell, feed=preflight.SCRIPT.read_bytes()
+    )
     assert preflight.read(look.output, 0, 2**40).directory == str(tmp_path / "there")
 
-    received = asked(cli.receive(str(tmp_path / "there"), RELEASE, "gzip", ""), shell=shell, feed=b"no archive")
+    received = asked(
+        remote_commands.receive(str(tmp_path / "there"), RELEASE, "gzip", ""), shell=shell, feed=b"no archive"
+    )
     assert received.status not in (0, 255)
     assert "gzip" in received.reason
     assert list(tmp_path.iterdir()) == []
@@ -188,7 +192,7 @@ def test_no_more_is_shown_than_can_be_read() -> None:
 )
 def test_a_tilde_is_the_home_of_who_logs_in(tmp_path: Path, directory: str, there: str) -> None:
     """Of a directory on a host; anywhere else in it, it is a character."""
-    words = cli.preflight(directory, "/no")
+    words = remote_commands.preflight(directory, "/no")
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     done = subprocess.run(
         words, input=preflight.SCRIPT.read_text(), capture_output=True, text=True, timeout=60, env=environ

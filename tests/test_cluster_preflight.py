@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from underway_runtime.cluster import cli
-from underway_runtime.cluster.deploy import preflight
+from underway_runtime.cluster.deploy import preflight, remote_commands
 from underway_runtime.cluster.deploy.preflight import Facts
 from underway_runtime.cluster.inventory import Host, Limits
 from underway_runtime.release.manifest import Manifest, ManifestEntry
@@ -147,7 +146,7 @@ def test_a_host_answers_whatever_its_shell_is(tmp_path: Path, shell: str) -> Non
     """And whatever the directory is called; one of another is in the way."""
 
     def asked() -> Facts:
-        words = [shell, *cli.preflight(f"{tmp_path}/a 'b", "/no")[1:]]
+        words = [shell, *remote_commands.preflight(f"{tmp_path}/a 'b", "/no")[1:]]
         done = subprocess.run(words, input=preflight.SCRIPT.read_text(), capture_output=True, text=True, timeout=30)
         assert done.stderr == ""
         return preflight.read(done.stdout, 0, 2**40)

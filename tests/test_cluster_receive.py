@@ -13,7 +13,7 @@ import pytest
 
 from archive_helpers import File, make_tree, write_archive
 from test_signature import make_key, public
-from underway_runtime.cluster import cli
+from underway_runtime.cluster.deploy import remote_commands
 from underway_runtime.cluster.deploy.copy import Parcel, Store
 from underway_runtime.cluster.deploy.preflight import Facts
 from underway_runtime.release.archives import delta, signature
@@ -61,7 +61,7 @@ class Deployer:
     def receive(self, signed: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
         """What a deploy runs there."""
         text = self.sign() if signed is None else signed
-        command = cli.receive(str(self.place / "host/srv/hello"), self.manifest, "gzip", text)
+        command = remote_commands.receive(str(self.place / "host/srv/hello"), self.manifest, "gzip", text)
         variables = {**os.environ, "RELEASE_ALLOWED_SIGNERS": str(self.signers), **environ}
         with self.archive.open("rb") as stdin:
             return subprocess.run(command, stdin=stdin, capture_output=True, text=True, env=variables, timeout=60)

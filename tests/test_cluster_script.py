@@ -12,7 +12,7 @@ import pytest
 
 from underway_runtime.cluster import cli, node
 from underway_runtime.cluster.answers import Answer
-from underway_runtime.cluster.cli import Installed, Settings
+from underway_runtime.cluster.deploy.remote_commands import Installed, Settings
 from underway_runtime.cluster.deploy import remote_commands
 from underway_runtime.cluster.deploy.ssh import Ssh
 from underway_runtime.cluster.inventory import Host, Limits
@@ -27,7 +27,7 @@ VAR = VarDirectory(Path("/srv/wc/var"))
 
 def asked(line: str) -> Wanted:
     mode, *words = shlex.split(line)
-    return remote_commands.node_of(mode, words, "wc")[0]
+    return cli.node_of(mode, words, "wc")[0]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_options_that_deploy_does_not_have_are_refused(line: str) -> None:
     """The original took them for hosts, and handed them to ssh."""
     mode, *words = shlex.split(line)
     with pytest.raises((UsageError, SystemExit)):
-        remote_commands._deploy_parser().parse_args(words if mode in {"d", "deploy"} else ["--frobnicate"])
+        cli._deploy_parser().parse_args(words if mode in {"d", "deploy"} else ["--frobnicate"])
 
 
 def test_a_master_waits_for_the_workers_of_a_file(tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_what_runs_on_hosts_is_said_as_words() -> None:
     settings = Settings(
         deploy="run(1, 'a b'); -x", log=False, working_dir="/a b", shutdown_with_master=False, within=7.0
     )
-    worker = cli.worker(THERE, host, "10.0.0.1:8786", "10.0.0.2:0", settings)
-    master = cli.master(THERE, "m@alpha", "start --shell", "10.0.0.1:8786", ["me@beta"], settings)
+    worker = remote_commands.worker(THERE, host, "10.0.0.1:8786", "10.0.0.2:0", settings)
+    master = remote_commands.master(THERE, "m@alpha", "start --shell", "10.0.0.1:8786", ["me@beta"], settings)
 
     assert worker == [
         *ENV,
@@ -239,17 +239,17 @@ def test_what_runs_on_hosts_is_said_as_words() -> None:
         *("--listen", "10.0.0.1:8786", "--deploy=run(1, 'a b'); -x", "--within", "7", "--working-dir", "/a b"),
         "--no-log",
     ]
-    assert cli.stop(THERE, "worker", "me@beta") == [
+    assert remote_commands.stop(THERE, "worker", "me@beta") == [
         *ENV,
         *("/srv/wc/bin/cluster", "worker", "stop", "--name", "me@beta"),
     ]
-    assert remote_commands.node_of("master", master[4:], "wc")[0].deploy == settings.deploy
-    assert remote_commands.node_of("worker", worker[4:], "wc")[0].tags == ("x", "y")
+    assert cli.node_of("master", master[4:], "wc")[0].deploy == settings.deploy
+    assert cli.node_of("worker", worker[4:], "wc")[0].tags == ("x", "y")
 
 
 def test_a_cookie_is_in_no_list_of_words() -> None:
     """It is the first line of standard input."""
-    words = cli.with_cookie(["sh", "-c", 'printf %s "$RELEASE_COOKIE"'])
+    words = remote_commands.with_cookie(["sh", "-c", 'printf %s "$RELEASE_COOKIE"'])
 
     assert subprocess.run(words, input=b"a b$c\nrest", capture_output=True, timeout=30).stdout == b"a b$c"
 
@@ -276,7 +276,7 @@ def test_an_answer_says_why() -> None:
 
 def test_the_room_of_clusters_needs_nothing_but_the_standard_library() -> None:
     """``bin/cluster`` works on a host before anything of the engine is imported."""
-    code = "import underway_runtime.cluster.deploy.remote_commands, sys; print({'distributed', 'dask', 'cryptography'} & {*sys.modules})"
+    code = "import underway_runtime.cluster.cli, sys; print({'distributed', 'dask', 'cryptography'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert done.stdout == "set()\n", done.stderr

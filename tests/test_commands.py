@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from node_helpers import MakeNode, recorder
 from underway.cli import underway
-from underway_runtime.cluster.deploy.remote_commands import node_of
+from underway_runtime.cluster.cli import node_of
 from underway_runtime.release.command_line import help_text, parse, unknown
 from underway_runtime.release.command_table import COMMANDS, overview, placeholders
 from underway_runtime.release.errors import UsageError

@@ -6,7 +6,7 @@ import sys
 from ..release import standard
 from ..release.display import many_lines
 from ..release.errors import UnderwayError
-from .deploy.remote_commands import run
+from .cli import run
 
 
 def end(status: int, message: str = "") -> None:

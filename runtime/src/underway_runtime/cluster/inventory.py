@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from ..release import addresses
 from ..release.decode import Invalid, Reader, Rule, decode
-from ..release.errors import UsageError, listing
+from ..release.errors import UnderwayError, UsageError, listing
 
 PORT = 8786
 """At which the master listens, where nothing else is said."""
@@ -155,6 +157,17 @@ def from_table(table: Any) -> Fleet:
     if problems := problems_of(table):
         raise UsageError(listing("the cluster can't be understood:", problems))
     return decode(Fleet, table)
+
+
+def fleet_in(file: str) -> Fleet:
+    """The hosts in a file: a table where it is called ``.toml``, else a list. Raises UsageError and UnderwayError."""
+    try:
+        text = Path(file).expanduser().read_text(encoding="utf-8")
+        return from_table(tomllib.loads(text)) if file.endswith(".toml") else Fleet(from_text(text))
+    except (OSError, ValueError) as error:
+        raise UnderwayError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}") from None
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from None
 
 
 def problems_of(table: Any) -> list[str]:

@@ -28,7 +28,7 @@ from ...release.archives import archive, compression, delta, signature, tar_layo
 from ...release.directory import ReleaseDirectory
 from ...release.errors import UnderwayError
 from ...release.manifest import Manifest, read
-from .. import cli
+from . import remote_commands
 from .preflight import Facts
 
 
@@ -89,12 +89,12 @@ class Store:
         signature = _signature(file, sha256)
         if not facts.releases:
             tool = "zstd" if file.suffix == ".zst" else "gzip"
-            return Parcel(file, cli.receive(facts.directory, self.manifest, tool, signature))
+            return Parcel(file, remote_commands.receive(facts.directory, self.manifest, tool, signature))
         return Parcel(file, self._update(facts, file, sha256, signature))
 
     def _update(self, facts: Facts, file: Path, sha256: str, signature: str) -> list[str]:
         more = ["--allow-downgrade"] if self.allow_downgrade else []
-        return [*cli.update(facts.directory, self.manifest.name, file.name, sha256, signature), *more]
+        return [*remote_commands.update(facts.directory, self.manifest.name, file.name, sha256, signature), *more]
 
     def _signed(self, facts: Facts) -> tuple[Path, str]:
         """The smallest file next to the release that is signed and that this host can open. Raises UnderwayError."""

@@ -34,15 +34,16 @@ from ...process.settings import Settings
 from ...release.directory import VarDirectory
 from ...release.errors import UnderwayError, UsageError, listing
 from ...release.manifest import read
-from .. import cli, remembered
+from .. import remembered
 from ..answers import Answer
-from ..cli import Installed
 from ..interruption import Interrupted, Unfinished, once, own_prefix, sweep
-from ..inventory import Host, address, directory_problems, from_table, from_words, together
-from ..issuing import renew
+from ..inventory import Host, address, directory_problems, fleet_in, from_table, from_words, together
 from ..node import STARTING, read_cookie
+from . import remote_commands
 from .copy import Parcel, Store
+from .issuing import renew
 from .plan import DeployPlan, Look, OnlyPart, everywhere, failures, named, on
+from .remote_commands import Installed
 from .ssh import Ssh
 from .start import start, stop
 from .survey import joining, look
@@ -75,7 +76,6 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 def plan_of(options: argparse.Namespace, settings: Settings) -> DeployPlan:
     """What the command line and the release say. Raises UsageError and UnderwayError."""
-    from .remote_commands import fleet_in
 
     built = from_table(json.loads(settings.place.cluster_hosts.read_text(encoding="utf-8")))
     fleet = fleet_in(options.file) if options.file else built
@@ -104,7 +104,7 @@ def plan_of(options: argparse.Namespace, settings: Settings) -> DeployPlan:
 
     return DeployPlan(
         fleet=fleet,
-        settings=cli.Settings(
+        settings=remote_commands.Settings(
             deploy=options.deploy,
             log=options.log,
             working_dir=options.working_dir,

@@ -19,11 +19,11 @@ from ...process import lock
 from ...release.directory import VarDirectory
 from ...release.errors import EXIT_PART, UnderwayError
 from ...release.manifest import Manifest
-from .. import cli
 from ..answers import Answer
-from ..cli import Installed
 from ..inventory import Fleet, Host
+from . import remote_commands
 from .preflight import Facts
+from .remote_commands import Installed
 from .ssh import Ssh
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class DeployPlan:
     """A deploy: what goes where, and what is started then."""
 
     fleet: Fleet
-    settings: cli.Settings
+    settings: remote_commands.Settings
     here: Installed
     manifest: Manifest
     var: VarDirectory
@@ -104,7 +104,7 @@ def with_cookie(plan: DeployPlan, ssh: Ssh, host: Host, command: list[str]) -> A
     within = plan.fleet.limits.start
     if plan.cookie is None:
         return on(plan, ssh, host, command, within=within)
-    return on(plan, ssh, host, cli.with_cookie(command), feed=f"{plan.cookie}\n".encode(), within=within)
+    return on(plan, ssh, host, remote_commands.with_cookie(command), feed=f"{plan.cookie}\n".encode(), within=within)
 
 
 def here(plan: DeployPlan, command: list[str]) -> Answer:

@@ -1,255 +1,128 @@
-"""``bin/cluster``: reads the command line, and does what it says through `node` and `deploy`."""
+"""What a deploy runs, on hosts and here, as lists of words: says it, and does nothing."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-import tomllib
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
-from ... import __version__
-from ...process.settings import from_environ
-from ...release.addresses import join
-from ...release.errors import UnderwayError, UsageError, did_you_mean, listing
-from .. import inventory
-from ..node import MODES, STARTING, Wanted, become
+from ...release.manifest import Manifest
+from ..inventory import Host
 
-SHORT = {"d": "deploy", "l": "local", "m": "master", "w": "worker"}
-ASKING = ("stop", "restart", "remote", "pid", "status")
-_INTERNAL = ("place", "certificate")
-_WORDS = (*MODES, "deploy", "help")
-
-HELP = """\
-Usage: cluster MODE COMMAND [OPTIONS]
-
-    local  start|daemon                     master and worker in one process
-    master start|daemon [NODE...]           the master; it waits until these workers have joined
-    worker start|daemon [MASTER]            a worker of the master at HOST:PORT
-    MODE   stop|restart|remote|pid|status   of a node that runs
-    MODE   run COMMAND...                   any other command of bin/{name}, for such a node
-    deploy [HOST[:TAG,TAG]...] [-f FILE]    copies the release to hosts, starts workers there and the master here
-    deploy --stop                           stops them
-    deploy --renew                          gives them new certificates while they run
-    deploy --revoke HOST                    takes a host out: every other node refuses it at once
-    help [MODE]                             the options of a mode
-
-    -a, --application-version               name and version of the release
-    -v, --version                           version of underway's runtime
-"""
+_HERE = Path(__file__).parent
+_MARK = "CLUSTER_BEGUN_BY"
+"""A variable of the processes that one deploy has started."""
+_WITH_COOKIE = 'IFS= read -r RELEASE_COOKIE; export RELEASE_COOKIE; exec "$@"'
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        wrong = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
-        meant = did_you_mean(wrong[0], self._option_string_actions) if wrong and "unrecognized" in message else ""
-        raise UsageError(f"{message}{meant}; `{self.prog} --help` says what there is")
+@dataclass(frozen=True)
+class Installed:
+    """A release at its place on a host, or here."""
+
+    directory: str
+    name: str
+    version: str
+    """Empty for the one that boots there."""
+
+    def cluster(self, *words: str) -> list[str]:
+        """``bin/cluster`` of this very version, whichever boots there."""
+        of_version = ["env", f"RELEASE_VSN={self.version}"] if self.version else []
+        return [*of_version, f"{self.directory}/bin/cluster", *words]
 
 
-def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what the command line asks for; the exit status. Raises an UnderwayError that the user has to be told."""
-    settings = from_environ(environ)
-    words = list(arguments)
-    if not words or words[0] in {"help", "-h", "--help"}:
-        return _help(words[1:], settings.name)
-    if words in (["-a"], ["--application-version"]):
-        print(f"{settings.name} {settings.version}")
-        return 0
-    if words in (["-v"], ["--version"]):
-        print(__version__)
-        return 0
-    mode = SHORT.get(words[0], words[0])
-    if mode in _INTERNAL:
-        from . import receive
+@dataclass(frozen=True)
+class Settings:
+    """How nodes are started."""
 
-        return receive.run(mode, words[1:], settings)
-    if not settings.place.cluster_config.exists():
-        raise UsageError(
-            f"{settings.name}-{settings.version} was not built for a cluster; list underway.steps.cluster:step before assemble"
-        )
-    if mode in MODES:
-        wanted, dry_run = node_of(mode, words[1:], settings.name)
-        return become(wanted, settings, environ, dry_run=dry_run)
-    if mode == "deploy":
-        from . import deploy
-
-        return deploy.run(_deploy_parser().parse_args(words[1:]), settings)
-    raise UsageError(f"{words[0]!r} is not a mode{did_you_mean(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
+    deploy: str | None = None
+    log: bool = True
+    working_dir: str | None = None
+    shutdown_with_master: bool = True
+    shutdown_with_workers: bool = False
+    within: float | None = None
+    """Seconds that the workers get to join."""
 
 
-def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool]:
-    """The node that a command line asks for, and whether that is a dry run. Raises UsageError."""
-    if not words or words[0].startswith("-"):
-        if {"-h", "--help"} & {*words}:
-            raise SystemExit(_help([mode], ""))
-        raise UsageError(f"{mode} needs a command: {', '.join(['start', 'daemon', *ASKING, 'run'])}")
-    command, rest = words[0], words[1:]
-    if command in STARTING:
-        return _starting(mode, command, rest, release)
-    if command not in (*ASKING, "run"):
-        there = ("start", "daemon", *ASKING, "run")
-        raise UsageError(
-            f"{command!r} is not a command of {mode}{did_you_mean(command, there)}; there are {', '.join(there)}"
-        )
-    parser = _parser(f"cluster {mode} {command}")
-    _add_node(parser)
-    if command == "run":
-        parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="a command of bin/NAME")
-    if command == "restart":
-        parser.add_argument("--graceful", action="store_true", help="hand over to a new node")
-    if command == "status":
-        parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(rest)
-    flags = [f"--{flag}" for flag in ("graceful", "json") if getattr(options, flag, False)]
-    asked = tuple(options.words) if command == "run" else (command, *flags)
-    if not asked:
-        raise UsageError(f"run needs a command of bin/NAME, as in: cluster {mode} run releases")
-    return Wanted(mode, asked, name=options.name, cookie_file=options.cookie_file), options.dry_run
+def preflight(directory: str, loader: str) -> list[str]:
+    """What the host is like; the script is read from standard input."""
+    return ["sh", "-s", "--", directory, loader]
 
 
-def _starting(mode: str, command: str, rest: Sequence[str], release: str) -> tuple[Wanted, bool]:
-    options = _starting_parser(mode, command).parse_args(rest)
-    given = vars(options)
-    words = STARTING[command]
-    if options.shell and "--shell" not in words:
-        words = (*words, "--shell")
-    master = given.get("master")
-    if master is not None:
-        master = join(*inventory.address(master, inventory.PORT))
-    if options.listen is not None:
-        inventory.address(options.listen)
-    peers = inventory.from_words(given.get("workers", ())) + (
-        fleet_in(given["file"]).hosts if given.get("file") else ()
+def receive(directory: str, manifest: Manifest, tool: str, signature: str) -> list[str]:
+    """A whole release from standard input, for a host that has none."""
+    told = (directory, manifest.name, manifest.release_id, tool, manifest.version, manifest.target, signature)
+    return ["sh", "-c", _script("receive"), "receive", *told]
+
+
+def update(directory: str, name: str, file: str, sha256: str, signature: str) -> list[str]:
+    """An archive or delta from standard input, for a host that has another version."""
+    return ["sh", "-c", _script("update"), "update", directory, name, file, sha256, signature]
+
+
+def worker(there: Installed, host: Host, master: str, listen: str, settings: Settings) -> list[str]:
+    """Start a worker; it returns when the worker is ready to join."""
+    return there.cluster(
+        *("worker", "daemon", master, "--name", host.node(there.name), "--listen", listen),
+        *(word for tag in host.tags for word in ("--tag", tag)),
+        *_common(settings),
+        *([] if settings.shutdown_with_master else ["--no-shutdown-with-master"]),
     )
-    if problems := inventory.together(peers):
-        raise UsageError(listing("the hosts can't be understood:", problems))
-    known = ["name", "listen", "deploy", "within", "log", "working_dir", "cookie_file"]
-    known += ["shutdown_with_master", "shutdown_with_workers"]
-    wanted = Wanted(
-        mode,
-        words,
-        master=master,
-        workers=tuple(peer.node(release) for peer in peers if peer.role == "worker"),
-        tags=tuple(tag for tags in given.get("tags") or () for tag in tags.split(",")),
-        **{key: given[key] for key in known if key in given},
+
+
+def master(here: Installed, node: str, mode: str, listen: str, workers: list[str], settings: Settings) -> list[str]:
+    """Start the master; as a daemon it returns when all workers have joined."""
+    return here.cluster(
+        *("master", *mode.split(), *workers, "--name", node, "--listen", listen),
+        *([] if settings.deploy is None else [f"--deploy={settings.deploy}"]),
+        *([] if settings.within is None else ["--within", f"{settings.within:g}"]),
+        *_common(settings),
+        *(["--shutdown-with-workers"] if settings.shutdown_with_workers else []),
     )
-    if wrong := [tag for tag in wanted.tags if not inventory.NAME.fullmatch(tag)]:
-        raise UsageError(f"{', '.join(map(repr, wrong))} can't be a tag; it is letters, digits and _ . -")
-    return wanted, options.dry_run
 
 
-def fleet_in(file: str) -> inventory.Fleet:
-    """The hosts in a file: a table where it is called ``.toml``, else a list. Raises UsageError and UnderwayError."""
-    try:
-        text = Path(file).expanduser().read_text(encoding="utf-8")
-        return (
-            inventory.from_table(tomllib.loads(text))
-            if file.endswith(".toml")
-            else inventory.Fleet(inventory.from_text(text))
-        )
-    except (OSError, ValueError) as error:
-        raise UnderwayError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}") from None
-    except UsageError as error:
-        raise UsageError(f"{file}: {error}") from None
+def begun(command: list[str], node: str, mark: str) -> list[str]:
+    """The same command, which starts a node whose processes can be found again by a mark."""
+    return ["env", _marked(node, mark), *command]
 
 
-def _help(words: Sequence[str], name: str) -> int:
-    mode = SHORT.get(words[0], words[0]) if words else ""
-    if mode in MODES:
-        _starting_parser(mode, "start").print_help()
-    elif mode == "deploy":
-        _deploy_parser().print_help()
-    elif mode:
-        raise UsageError(f"{mode!r} is not a mode{did_you_mean(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
-    else:
-        sys.stdout.write(HELP.format(name=name))
-    return 0
+def end(there: Installed, var: str, role: str, node: str, mark: str, within: float) -> list[str]:
+    """End what was begun with a mark, however far it has come; it returns when nothing of that runs."""
+    words = [var, node, _marked(node, mark), f"{within:.0f}", *stop(there, role, node)]
+    return ["sh", "-c", _script("end"), "end", *words]
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
-    return _Parser(prog=prog, allow_abbrev=False)
+def stop(there: Installed, role: str, node: str) -> list[str]:
+    """Stop a node; it returns when that has stopped."""
+    return there.cluster(role, "stop", "--name", node)
 
 
-def _add_node(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", "--name", metavar="NODE", help="of the node; default RELEASE_MODE@this host")
-    parser.add_argument("-c", "--cookie-file", metavar="FILE", help="holds the cookie; RELEASE_COOKIE is another way")
-    parser.add_argument("--cookie", action=_NoCookie, nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("--dry-run", "--debug", action="store_true", help="print what would be run")
+def commit(there: Installed, role: str, node: str) -> list[str]:
+    """Make the version that a node runs the one that boots there."""
+    return there.cluster(role, "run", "--name", node, "commit")
 
 
-def _add_starting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--no-log", dest="log", action="store_false", help="don't log what the cluster does")
-    parser.add_argument("--working-dir", metavar="DIR", help="start there")
+def request(there: Installed, node: str, host: str) -> list[str]:
+    """Make a node's key there, and print what an authority has to sign."""
+    return there.cluster("certificate", "request", node, host)
 
 
-def _starting_parser(mode: str, command: str) -> argparse.ArgumentParser:
-    parser = _parser(f"cluster {mode} {command}")
-    _add_node(parser)
-    _add_starting(parser)
-    parser.add_argument("--shell", action="store_true", help="with a Python shell")
-    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="where its peers reach it")
-    if mode == "worker":
-        parser.add_argument("master", nargs="?", metavar="MASTER", help="HOST[:PORT]; else CLUSTER_MASTER says it")
-        parser.add_argument("-t", "--tag", dest="tags", action="append", metavar="TAG", help="may be repeated")
-        parser.add_argument("--no-shutdown-with-master", dest="shutdown_with_master", action="store_false")
-    else:
-        parser.add_argument("-d", "--deploy", metavar="EXPR", help="evaluated when all workers have joined")
-    if mode == "master":
-        parser.add_argument("workers", nargs="*", metavar="NODE", help="a worker to wait for")
-        parser.add_argument("-f", "--file", metavar="FILE", help="the same, from a file of hosts")
-        parser.add_argument("--within", type=_seconds, metavar="SECONDS", help="to join")
-        parser.add_argument("--shutdown-with-workers", action="store_true")
-    return parser
+def certify(there: Installed, node: str) -> list[str]:
+    """Take a node's certificate, and that of the authority, from standard input."""
+    return there.cluster("certificate", "install", node)
 
 
-def _deploy_parser() -> argparse.ArgumentParser:
-    parser = _parser("cluster deploy")
-    _add_starting(parser)
-    parser.add_argument(
-        "hosts", nargs="*", metavar="HOST", help="[NAME@]HOST[:TAG,TAG]; default as the release was built"
-    )
-    parser.add_argument("-f", "--worker-file", dest="file", metavar="FILE", help="hosts, one in each line, or a .toml")
-    parser.add_argument("-d", "--deploy", metavar="EXPR", help="evaluated when all workers have joined")
-    parser.add_argument("-m", "--mode", default="start", choices=["start", "start_iex", "daemon", "daemon_iex"])
-    parser.add_argument("-s", "--stop", action="store_true", help="stop the nodes instead")
-    parser.add_argument("--copy-only", action="store_true", help="start nothing")
-    parser.add_argument(
-        "--allow-downgrade", action="store_true", help="also to hosts that take no older version unasked"
-    )
-    parser.add_argument("--renew", action="store_true", help="give nodes new certificates instead, also those that run")
-    parser.add_argument(
-        "--revoke",
-        metavar="HOST",
-        action="append",
-        default=[],
-        help="refuse HOST everywhere from now on, and renew the others",
-    )
-    parser.add_argument(
-        "--directory", metavar="DIR", help="of the release on the hosts; default its name, below the home"
-    )
-    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="of the master")
-    parser.add_argument("--within", type=_seconds, metavar="SECONDS", help="for all workers to join")
-    parser.add_argument("-c", "--cookie-file", metavar="FILE", help="holds the cookie for every node")
-    parser.add_argument("--cookie", action=_NoCookie, nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("--no-shutdown-with-master", dest="shutdown_with_master", action="store_false")
-    parser.add_argument("--shutdown-with-workers", action="store_true")
-    parser.add_argument("--ssh-config", metavar="FILE", help="instead of ~/.ssh/config")
-    parser.add_argument(
-        "--dry-run", "--debug", action="store_true", help="look at the hosts, and print what would be run"
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-    return parser
+def with_cookie(command: list[str]) -> list[str]:
+    """The same command with a cookie, which is the first line of standard input: a secret is in no list of words."""
+    return ["sh", "-c", _WITH_COOKIE, "with-cookie", *command]
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise ValueError(text)
-    return value
+def _marked(node: str, mark: str) -> str:
+    return f"{_MARK}={mark}/{node}/"  # what follows ends the name: one host may see the processes of another
 
 
-class _NoCookie(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> NoReturn:
-        parser.error("a cookie in an argument is seen by everyone here; use --cookie-file FILE or RELEASE_COOKIE")
+def _common(settings: Settings) -> list[str]:
+    where = [] if settings.working_dir is None else ["--working-dir", settings.working_dir]
+    return [*where, *([] if settings.log else ["--no-log"])]
+
+
+def _script(name: str) -> str:
+    return _HERE.joinpath(f"{name}.sh").read_text(encoding="utf-8")

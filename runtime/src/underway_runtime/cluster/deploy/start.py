@@ -12,11 +12,12 @@ from typing import NoReturn
 
 from ...release.addresses import join
 from ...release.errors import UndoneError, listing
-from .. import cli, remembered
+from .. import remembered
 from ..answers import Answer
 from ..interruption import Interrupted
 from ..inventory import Host
-from ..issuing import certify
+from . import remote_commands
+from .issuing import certify
 from .plan import (
     DeployPlan,
     Look,
@@ -50,9 +51,11 @@ def start(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
     begun: list[Host] = []
 
     def begin(host: Host) -> Answer:
-        worker = cli.worker(plan.there(facts[host]), host, listen, _of_worker(plan, facts[host]), plan.settings)
+        worker = remote_commands.worker(
+            plan.there(facts[host]), host, listen, _of_worker(plan, facts[host]), plan.settings
+        )
         begun.append(host)
-        return with_cookie(plan, ssh, host, cli.begun(worker, plan.node(host), plan.mark))
+        return with_cookie(plan, ssh, host, remote_commands.begun(worker, plan.node(host), plan.mark))
 
     workers = to_start(plan, facts)
     names = [plan.node(host) for host in workers]
@@ -99,7 +102,7 @@ def stop(plan: DeployPlan, ssh: Ssh) -> dict[str, object]:
     """Stop every node that runs: the master first, so that it misses nobody. Raises OnlyPart naming each that did not."""
     failed, stopped = dict[str, str](), list[str]()
     if plan.master is None and runs_here(plan) is not None:
-        done = here(plan, cli.stop(plan.here, "master", own_node(plan)))
+        done = here(plan, remote_commands.stop(plan.here, "master", own_node(plan)))
         if done.status:
             failed["master"] = done.reason
         else:
@@ -125,7 +128,7 @@ def commit(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
     others = [host for host, each in facts.items() if {*each.releases} - {version}]
 
     def make(host: Host) -> Answer:
-        return on(plan, ssh, host, cli.commit(plan.there(facts[host]), host.role, plan.node(host)))
+        return on(plan, ssh, host, remote_commands.commit(plan.there(facts[host]), host.role, plan.node(host)))
 
     if failed := failures(everywhere(plan, ssh, others, make)):
         heading = f"{version} runs everywhere, and is not what boots on every host:"
@@ -136,11 +139,11 @@ def _start_master(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str, workers:
     """Start the master, there or here, and make the version permanent where it is not. What went wrong, or None."""
     if plan.master is not None:
         there, node = plan.there(facts[plan.master]), plan.node(plan.master)
-        command = cli.master(there, node, "daemon", listen, workers, plan.settings)
-        answer = with_cookie(plan, ssh, plan.master, cli.begun(command, node, plan.mark))
+        command = remote_commands.master(there, node, "daemon", listen, workers, plan.settings)
+        answer = with_cookie(plan, ssh, plan.master, remote_commands.begun(command, node, plan.mark))
     else:
-        command = cli.master(plan.here, own_node(plan), plan.mode, listen, workers, plan.settings)
-        command = cli.begun(command, own_node(plan), plan.mark)
+        command = remote_commands.master(plan.here, own_node(plan), plan.mode, listen, workers, plan.settings)
+        command = remote_commands.begun(command, own_node(plan), plan.mark)
         if plan.mode != "daemon" and not plan.dry_run:
             return _in_the_foreground(plan, ssh, facts, command)
         answer = here(plan, command)
@@ -189,13 +192,13 @@ def _undo(plan: DeployPlan, ssh: Ssh, facts: Look, begun: Sequence[Host], why: s
 
     def end(host: Host) -> Answer:
         there = plan.there(facts[host])
-        command = cli.end(there, f"{there.directory}/var", host.role, plan.node(host), plan.mark, within)
+        command = remote_commands.end(there, f"{there.directory}/var", host.role, plan.node(host), plan.mark, within)
         return on(plan, ssh, host, command, within=within + plan.fleet.limits.command)
 
     left = failures(everywhere(plan, ssh, begun, end))
     problems = named(left)
     if plan.master is None and not plan.joins:
-        command = cli.end(plan.here, str(plan.var.path), "master", own_node(plan), plan.mark, within)
+        command = remote_commands.end(plan.here, str(plan.var.path), "master", own_node(plan), plan.mark, within)
         if (done := here(plan, command)).status:
             problems.append(f"here: {done.reason}")
     if problems:
@@ -213,7 +216,7 @@ def stop_nodes(plan: DeployPlan, ssh: Ssh, facts: Look, hosts: Sequence[Host]) -
         there = plan.there(facts[host])
         if there.version not in facts[host].releases:  # an older one runs there, and this one may go elsewhere
             there = replace(there, version="")
-        return on(plan, ssh, host, cli.stop(there, host.role, plan.node(host)))
+        return on(plan, ssh, host, remote_commands.stop(there, host.role, plan.node(host)))
 
     failed = failures(everywhere(plan, ssh, hosts, end))
     now, _ = ask(replace(plan, fleet=replace(plan.fleet, hosts=tuple(failed))), ssh)

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from ...release.addresses import join, unbracketed
 from ...release.errors import UnderwayError, listing
-from .. import cli
 from ..inventory import PORT, Host, address
-from ..reached import believed
-from . import preflight
+from . import preflight, remote_commands
 from .copy import Store
 from .plan import DeployPlan, Look, everywhere, own_node, runs_here, status_here
 from .preflight import Facts
+from .reached import believed
 from .ssh import Ssh
 
 
@@ -79,7 +78,7 @@ def look(plan: DeployPlan, ssh: Ssh) -> Look:
 def ask(plan: DeployPlan, ssh: Ssh) -> tuple[dict[Host, Facts], list[str]]:
     """What the hosts say of themselves, and those that say nothing."""
     loader = preflight.loader_of(Path(plan.here.directory), plan.here.version)
-    command = cli.preflight(plan.fleet.directory or plan.here.name, loader)
+    command = remote_commands.preflight(plan.fleet.directory or plan.here.name, loader)
     script = preflight.SCRIPT.read_bytes()
 
     def one(host: Host) -> Facts | str:

@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..release.addresses import unbracketed
-from ..release.errors import UnderwayError, listing
-from . import cli, peer_auth, revocation
-from .answers import Answer
-from .deploy import receive
-from .deploy.plan import DeployPlan, Look, OnlyPart, everywhere, failures, named, on, own_node
-from .deploy.preflight import Facts
-from .deploy.ssh import Ssh
-from .deploy.survey import ask
-from .inventory import Host, address
+from ...release.addresses import unbracketed
+from ...release.errors import UnderwayError, listing
+from .. import peer_auth, revocation
+from ..answers import Answer
+from ..inventory import Host, address
+from . import receive, remote_commands
+from .plan import DeployPlan, Look, OnlyPart, everywhere, failures, named, on, own_node
+from .preflight import Facts
 from .reached import addresses, believed
+from .ssh import Ssh
+from .survey import ask
 
 
 def certify(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str) -> None:
@@ -31,7 +31,7 @@ def certify(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str) -> None:
     """
     if importlib.util.find_spec("cryptography") is None:
         return  # `look` has seen that nothing leaves this machine
-    from . import certificates
+    from .. import certificates
 
     if not plan.dry_run:
         certificates.make_authority(plan.var.authority, plan.here.name)
@@ -48,7 +48,7 @@ def renew(plan: DeployPlan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any
     Raises UnderwayError, and nothing was changed, where there is no authority or one of `gone` was never given a certificate;
     OnlyPart with each node that does not have them, or does not obey them.
     """
-    from . import certificates
+    from .. import certificates
 
     authority = plan.var.authority
     if not (authority / certificates.CA_KEY).exists():
@@ -100,7 +100,7 @@ def _removed(plan: DeployPlan, ssh: Ssh, gone: Sequence[str]) -> list[str]:
 
 def _giving(plan: DeployPlan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]:
     """What gives one host its certificate and the list."""
-    from . import certificates
+    from .. import certificates
 
     authority = plan.var.authority
     names = {host: _names(host, facts[host], ssh) for host in facts}
@@ -109,19 +109,19 @@ def _giving(plan: DeployPlan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]
 
     def give(host: Host) -> Answer:
         there, node = plan.there(facts[host]), plan.node(host)
-        asked = on(plan, ssh, host, cli.request(there, node, names[host][0]))
+        asked = on(plan, ssh, host, remote_commands.request(there, node, names[host][0]))
         if asked.status or plan.dry_run:
             return asked
         leaf = certificates.sign(authority, asked.output.encode(), hosts=names[host], role=host.role)
         parts = leaf.strip(), (authority / peer_auth.CA).read_bytes().strip(), _list(authority).encode()
-        return on(plan, ssh, host, cli.certify(there, node), feed=b"\n\n".join(parts))
+        return on(plan, ssh, host, remote_commands.certify(there, node), feed=b"\n\n".join(parts))
 
     return give
 
 
 def _give_here(plan: DeployPlan, hosts: Sequence[str]) -> None:
     """The same for the master on this machine."""
-    from . import certificates
+    from .. import certificates
 
     authority, own = plan.var.authority, plan.var.cluster_node(own_node(plan)).certificates
     revocation.remember(authority, {hosts[0]: hosts})

@@ -10,9 +10,9 @@ import socket
 from contextlib import suppress
 from dataclasses import replace
 
-from .deploy.preflight import Facts
-from .deploy.ssh import Ssh
-from .inventory import Host
+from ..inventory import Host
+from .preflight import Facts
+from .ssh import Ssh
 
 
 def believed(facts: Facts, host: Host, ssh: Ssh) -> Facts:
