@@ -12,8 +12,8 @@ import pytest
 
 from underway_runtime.cluster import cli, node
 from underway_runtime.cluster.answers import Answer
-from underway_runtime.cluster.deploy.remote_commands import Installed, Settings
 from underway_runtime.cluster.deploy import remote_commands
+from underway_runtime.cluster.deploy.remote_commands import Installed, Settings
 from underway_runtime.cluster.deploy.ssh import Ssh
 from underway_runtime.cluster.inventory import Host, Limits
 from underway_runtime.cluster.node import Wanted
