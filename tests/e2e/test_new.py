@@ -221,12 +221,3 @@ def test_where_no_index_has_the_runtime_the_way_out_is_named(tmp_path: Path, mon
     wheel.write_bytes(b"")
     make(tmp_path / "words", "stream", develop=wheel, lock=False)
     assert f'underway-runtime = {{ path = "{wheel}" }}' in (tmp_path / "words/pyproject.toml").read_text()
-
-
-def test_the_example_is_what_the_template_makes(tmp_path: Path) -> None:
-    """examples/wordcount has the code and the tests of a new stream, to the letter."""
-    make(tmp_path / "wordcount", "stream", lock=False)
-
-    for mine in (file for place in ("src", "tests") for file in (tmp_path / "wordcount" / place).rglob("*.py")):
-        name = str(mine.relative_to(tmp_path)).replace("test_stream", "test_wordcount")
-        assert (REPOSITORY / "examples" / name).read_text() == mine.read_text(), name

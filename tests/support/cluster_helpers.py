@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,9 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from code_server_helpers import REPOSITORY, Distribution
+from code_server_helpers import Distribution
 from node_helpers import App, MakeNode, Node, closure
 from projects import free_port
+from underway.project import new
 from underway_runtime.cluster import certificates
 from underway_runtime.release import boot_script
 from underway_runtime.release.boot_script import Load, Start
@@ -77,16 +79,19 @@ def compile_libraries() -> None:
             compileall.compile_dir(str(distribution.locate_file(top)), quiet=2)
 
 
-class Package(App):
-    """An application of several modules: those of an example."""
+class Stream(App):
+    """The application of a new project, as `underway new --template stream` makes it."""
 
     @property
     def distribution(self) -> Distribution:
-        place = REPOSITORY / "examples" / self.name / "src"
-        return Distribution(self.name, "1.0", {str(f.relative_to(place)): f.read_text() for f in place.rglob("*.py")})
+        with tempfile.TemporaryDirectory() as scratch:
+            new.make(Path(scratch, self.name), "stream", lock=False)
+            place = Path(scratch, self.name, "src")
+            modules = {str(file.relative_to(place)): file.read_text() for file in place.rglob("*.py")}
+        return Distribution(self.name, "1.0", modules)
 
 
-WORDCOUNT = Package("wordcount", mode="load", preload=False)
+WORDCOUNT = Stream("wordcount", mode="load", preload=False)
 
 
 class Nodes:
