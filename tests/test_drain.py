@@ -22,7 +22,8 @@ from websockets.exceptions import ConnectionClosed
 
 from conftest import Count
 from underway_runtime.apps.controller import CutOff, Service
-from underway_runtime.apps.launch import ServerContext, run
+from underway_runtime.apps.launch import run
+from underway_runtime.apps.serving import ServerContext
 from underway_runtime.apps.sockets import Listeners
 from underway_runtime.release.addresses import short_path
 from underway_runtime.release.boot_script import Load

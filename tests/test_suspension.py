@@ -17,7 +17,8 @@ from websockets.asyncio.client import connect
 
 from underway_runtime import Application
 from underway_runtime.apps.controller import Applications, Service
-from underway_runtime.apps.launch import ServerContext, run
+from underway_runtime.apps.launch import run
+from underway_runtime.apps.serving import ServerContext
 from underway_runtime.apps.sockets import Listeners
 from underway_runtime.apps.suspension import HeldAsgi, Suspension
 from underway_runtime.release.boot_script import Load

@@ -28,7 +28,7 @@ from ..release.boot_script import Load
 from ..release.errors import BootError
 from ..release.references import find
 from .controller import CutOff, Service
-from .launch import REQUESTS_SHARE, TO_END, ServerContext, Sockets, bad_option, no_server, server_options, unread
+from .serving import REQUESTS_SHARE, TO_END, ServerContext, Sockets, bad_option, no_server, server_options, unread
 from .suspension import HeldAsgi
 
 _TO_ANSWER = 5.0

@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING
 
 from ..apps import state
 from ..apps.controller import Applications, check_code_path
-from ..apps.launch import ServerContext, overlaps
+from ..apps.launch import overlaps
 from ..apps.launch import run as run_application
 from ..apps.main_function import MainThread, wanted
+from ..apps.serving import ServerContext
 from ..apps.socket_adoption import Adoption
 from ..apps.suspension import Suspension
 from ..configuration import boot_config, config, resolution

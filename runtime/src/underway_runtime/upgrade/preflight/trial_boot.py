@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...apps.controller import check_code_path, describe
-from ...apps.launch import ServerContext, overlaps
+from ...apps.launch import overlaps
+from ...apps.serving import ServerContext
 from ...apps.sockets import Listeners
 from ...configuration import boot_config, resolution, schema
 from ...configuration.config import MISSING, Values, config
