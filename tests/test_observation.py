@@ -203,7 +203,7 @@ CHANGES = {
     "a path": (
         "import pathlib\nP = pathlib.Path('a')",
         "import pathlib\nP = pathlib.Path('b')",
-        ["value .P"],
+        ["value .P<text>"],
     ),
     "a default of a context variable": (
         "import contextvars\nV = contextvars.ContextVar('v', default=1)",
@@ -272,4 +272,4 @@ def test_a_picture_knows_its_paths() -> None:
 
     assert number is not None
     assert picture.nodes[number].name == "seen_shop:A.f"
-    assert str(picture.paths()[number]) == "seen_shop.A.f"
+    assert str(picture.paths([number])[number]) == "seen_shop.A.f"

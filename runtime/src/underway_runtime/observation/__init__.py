@@ -8,6 +8,12 @@
 ``picture``     takes a picture: `picture.take` walks from the modules of this process
 ``compare``     walks two pictures in step: `compare.compare` says each difference with its path
 ``align``       which elements of two rows are the same
+``noise``       what differs between two imports of one version, taken out
+``encoded``     pictures in files
+``trace``       which functions ran, and which globals they may read
+``outside``     what import does outside of the heap
+``importing``   the child that imports
+``sandbox``     imports twice where that can do no harm, and says what is the same
 ==============  =======================================================================================================
 
 Nothing here knows of releases, plans and nodes.

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import objects
 from .align import Likeness, rows
@@ -47,6 +48,8 @@ class Difference:
     b: int | None = None
     other: Path | None = None
     """Of an alias the path by which the same object is reached too."""
+    within: tuple[int, int] | None = None
+    """The nodes in the two pictures that hold what differs; None of a module."""
 
     def __str__(self) -> str:
         change = " -> ".join(filter(None, (self.was, self.becomes)))
@@ -59,13 +62,30 @@ def compare(a: Picture, b: Picture) -> list[Difference]:
     return list(_Comparison(a, b).run())
 
 
+class _Step(NamedTuple):
+    """A pair of nodes, and how the walk came to it."""
+
+    x: int
+    y: int
+    label: str
+    before: _Step | None
+
+    def path(self) -> Path:
+        labels, step = [], self
+        while True:
+            labels.append(step.label)
+            if step.before is None:
+                return Path(reversed(labels))
+            step = step.before
+
+
 class _Comparison:
     def __init__(self, a: Picture, b: Picture) -> None:
         self.a, self.b = a, b
         self.likeness = Likeness(a.nodes), Likeness(b.nodes)
-        self.queue: deque[tuple[int, int, Path]] = deque()
+        self.queue: deque[_Step] = deque()
         self.seen: set[tuple[int, int]] = set()
-        self.partners: tuple[dict[int, tuple[int, Path]], ...] = ({}, {})
+        self.partners: tuple[dict[int, _Step], dict[int, _Step]] = ({}, {})
 
     def run(self) -> Iterator[Difference]:
         for name in sorted({*self.a.modules, *self.b.modules}):
@@ -74,85 +94,94 @@ class _Comparison:
                 was, becomes = ("" if each is None else "walked" for each in (x, y))
                 yield Difference(Path((name,)), "module", was, becomes, x, y)
             else:
-                self.queue.append((x, y, Path((name,))))
+                self.queue.append(_Step(x, y, name, None))
         while self.queue:
-            x, y, path = self.queue.popleft()
-            node = self.a.nodes[x]
-            if node.edges or node.flags & Flag.MUTABLE:
+            step = self.queue.popleft()
+            x, y = step.x, step.y
+            old, new = self.a.nodes[x], self.b.nodes[y]
+            if old.edges or old.flags & Flag.MUTABLE:
                 if (x, y) in self.seen:
                     continue
                 self.seen.add((x, y))
-            yield from self._pair(x, y, path)
+            if old != new or old.edges or old.flags & (Flag.OPAQUE | Flag.MUTABLE):
+                yield from self._pair(step, old, new)
 
-    def _pair(self, x: int, y: int, path: Path) -> Iterator[Difference]:
-        old, new = self.a.nodes[x], self.b.nodes[y]
+    def _pair(self, step: _Step, old: Node, new: Node) -> Iterator[Difference]:
         if (old.flags | new.flags) & Flag.NOISE:
             return
         if old.type != new.type:
-            yield self._difference(path, "type", x, y)
+            yield self._difference(step, "type")
         elif old.name != new.name:
-            yield self._difference(path, "name", x, y)
+            yield self._difference(step, "name")
         else:
             if old.digest != new.digest:
-                yield self._difference(path, "code" if old.flags & Flag.CODE else "value", x, y)
-            if (old.flags & new.flags) & Flag.OPAQUE:
-                yield self._difference(path, "opaque", x, y)
-            yield from self._aliases(x, y, path)
-            yield from self._edges(x, y, path)
+                yield self._difference(step, "code" if old.flags & Flag.CODE else "value")
+            if old.flags & new.flags & Flag.OPAQUE:
+                yield self._difference(step, "opaque")
+            if old.flags & Flag.MUTABLE:
+                yield from self._aliases(step)
+            if old.edges or new.edges:
+                yield from self._edges(step, old, new)
 
-    def _aliases(self, x: int, y: int, path: Path) -> Iterator[Difference]:
-        if not self.a.nodes[x].flags & Flag.MUTABLE:
-            return
-        for partners, one, other in ((self.partners[0], x, y), (self.partners[1], y, x)):
-            known, first = partners.setdefault(one, (other, path))
-            if known != other:
-                yield self._difference(path, "alias", x, y, first)
+    def _aliases(self, step: _Step) -> Iterator[Difference]:
+        first = self.partners[0].setdefault(step.x, step)
+        if first.y != step.y:
+            yield self._difference(step, "alias", first)
+        first = self.partners[1].setdefault(step.y, step)
+        if first.x != step.x:
+            yield self._difference(step, "alias", first)
 
-    def _edges(self, x: int, y: int, path: Path) -> Iterator[Difference]:
-        old, new = self.a.nodes[x], self.b.nodes[y]
-        if old.edges == new.edges == ():
-            return
-        rows_differ = old.flags & Flag.SEQUENCE
+    def _edges(self, step: _Step, old: Node, new: Node) -> Iterator[Difference]:
+        in_a_row = old.flags & Flag.SEQUENCE
         before, after = _by_label(old), _by_label(new)
-        if rows_differ:
-            yield from self._row(_elements(before), _elements(after), path)
+        if in_a_row:
+            yield from self._row(_elements(before), _elements(after), step)
+        elif list(before) == list(after) and len(before) == len(old.edges) == len(new.edges):
+            self.queue.extend(_Step(x, y, label, step) for (label, x), (_, y) in zip(old.edges, new.edges, strict=True))
+            return
         for label in [*before, *(label for label in after if label not in before)]:
-            if not (rows_differ and _is_position(label)):
-                yield from self._under(label, before.get(label, []), after.get(label, []), path)
-        if old.flags & Flag.ORDERED and [key for key in before if key in after] != [
-            key for key in after if key in before
-        ]:
-            yield self._difference(path, "order", x, y)
+            if not (in_a_row and _is_position(label)):
+                yield from self._under(label, before.get(label, []), after.get(label, []), step)
+        if (
+            old.flags & Flag.ORDERED
+            and not (old.flags | new.flags) & Flag.UNSETTLED
+            and [key for key in before if key in after] != [key for key in after if key in before]
+        ):
+            yield self._difference(step, "order")
 
-    def _under(self, label: str, before: Sequence[int], after: Sequence[int], path: Path) -> Iterator[Difference]:
+    def _under(self, label: str, before: Sequence[int], after: Sequence[int], step: _Step) -> Iterator[Difference]:
         """What one label leads to, which in a set may be several."""
         if len(before) == len(after) == 1:
-            self.queue.append((before[0], after[0], path / label))
-            return
-        if label.startswith("<key ") and not (before and after):
-            return  # which is said of what it leads to
-        for one, other in rows(before, after, *self.likeness):
-            yield from self._partners(
-                None if one is None else before[one], None if other is None else after[other], path / label
-            )
+            self.queue.append(_Step(before[0], after[0], label, step))
+        elif (before and after) or not label.startswith("<key "):  # of a key it is said of what it leads to
+            for one, other in rows(before, after, *self.likeness):
+                x, y = None if one is None else before[one], None if other is None else after[other]
+                yield from self._partners(x, y, label, step)
 
-    def _row(self, before: Sequence[int], after: Sequence[int], path: Path) -> Iterator[Difference]:
+    def _row(self, before: Sequence[int], after: Sequence[int], step: _Step) -> Iterator[Difference]:
         for one, other in rows(before, after, *self.likeness):
             x, y = None if one is None else before[one], None if other is None else after[other]
-            yield from self._partners(x, y, path / f"[{one if other is None else other}]")
+            yield from self._partners(x, y, f"[{one if other is None else other}]", step)
 
-    def _partners(self, x: int | None, y: int | None, path: Path) -> Iterator[Difference]:
+    def _partners(self, x: int | None, y: int | None, label: str, step: _Step) -> Iterator[Difference]:
         if x is not None and y is not None:
-            self.queue.append((x, y, path))
-        else:
-            yield self._difference(path, "added" if x is None else "removed", x, y)
+            self.queue.append(_Step(x, y, label, step))
+        elif not (self.a.nodes[step.x].flags | self.b.nodes[step.y].flags) & Flag.UNSETTLED:
+            path = step.path() / label
+            kind = _kind(path, "added" if x is None else "removed")
+            yield Difference(path, kind, shown(self.a, x), shown(self.b, y), x, y, within=(step.x, step.y))
 
-    def _difference(self, path: Path, kind: str, x: int | None, y: int | None, other: Path | None = None) -> Difference:
-        if ".__slots__" in path:
-            kind = "slots"
-        elif path[-1].startswith("<base "):
-            kind = "bases"
-        return Difference(path, kind, shown(self.a, x), shown(self.b, y), x, y, other)
+    def _difference(self, step: _Step, kind: str, first: _Step | None = None) -> Difference:
+        path, other = step.path(), first.path() if first is not None else None
+        was, becomes = shown(self.a, step.x), shown(self.b, step.y)
+        within = (step.before.x, step.before.y) if step.before is not None else None
+        return Difference(path, _kind(path, kind), was, becomes, step.x, step.y, other, within)
+
+
+def _kind(path: Path, kind: str) -> str:
+    if ".__slots__" in path:
+        return "slots"
+    return "bases" if path[-1].startswith("<base ") else kind
 
 
 def shown(picture: Picture, number: int | None) -> str:

@@ -56,7 +56,7 @@ def _builtin(value: Any) -> Seen:
 
 
 def _text_rule(text: Callable[[Any], str]) -> Rule:
-    return lambda value: Seen(digest=digest_of(text(value)), flags=0)
+    return lambda value: Seen(flags=0, edges=[("<text>", text(value))])
 
 
 def parts(*names: str, flags: int = Flag.MUTABLE) -> Rule:
@@ -153,6 +153,10 @@ def _ignored(_: Any) -> Seen:
     return Seen()
 
 
+def _named_by_type(_: Any) -> Seen:
+    return Seen(flags=Flag.NAMED)
+
+
 def _mapping_proxy(value: Any) -> Seen:
     return Seen(edges=[("<mapping>", each) for each in gc.get_referents(value)])
 
@@ -243,6 +247,14 @@ BASES: Mapping[type, Rule] = {
 STATELESS = frozenset({"_thread._local", "_thread._localdummy", "_abc._abc_data"})
 """What is different in each process or thread, and made again where it is needed, by name of type."""
 
+OF_THE_PROCESS = frozenset(
+    {"os._Environ", "_io.TextIOWrapper", "_io.BufferedReader", "_io.BufferedWriter", "_io.FileIO"}
+)
+"""What belongs to the process and not to a version, by name of type: variables of the environment, open files."""
+
+COMPILED = frozenset({"?.cython_function_or_method", "builtins.PyCapsule", "builtins.fused_cython_function"})
+"""What is in the file of an extension, which is compared as a file, by name of type."""
+
 NOTHING_MORE = frozenset({"sqlalchemy.util._immutabledict_cy.immutabledict"})
 """Subclasses of containers in C that hold nothing which their elements do not tell, by name of type."""
 
@@ -263,6 +275,8 @@ def rule_of(kind: type) -> Rule | None:
     if (rule := _EXACT.get(id(kind))) is not None:
         return rule
     name = objects.name_of(kind)
+    if name in COMPILED or name in OF_THE_PROCESS:
+        return _named_by_type
     return _ignored if name in STATELESS or name in DERIVED else None
 
 

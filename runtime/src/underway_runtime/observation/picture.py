@@ -14,6 +14,7 @@ has the objects themselves, by number, for who works in the same process; it is 
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import Any
 
 from . import objects
 from .look import Looker
-from .node import PLAIN, Flag, Node, Path
+from .node import PLAIN, Flag, Node, Path, digest_of
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Picture:
     """What each node was taken of; empty unless they were kept."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Modules that could not be walked, and why."""
+    noise: tuple[Path, ...] = ()
+    """The paths of what differs between two imports of this version, sorted."""
 
     def at(self, path: Iterable[str]) -> int | None:
         """The node at a path, or None where there is none."""
@@ -47,15 +50,25 @@ class Picture:
             number = dict(reversed(self.nodes[number].edges)).get(label)
         return number
 
-    def paths(self) -> dict[int, Path]:
-        """The shortest path to each node."""
-        found: dict[int, Path] = {}
-        queue = deque((number, Path((name,))) for name, number in self.modules.items())
+    def paths(self, numbers: Iterable[int]) -> dict[int, Path]:
+        """The shortest paths to some nodes."""
+        parents: dict[int, tuple[int, str]] = {}
+        roots = {number: name for name, number in sorted(self.modules.items(), reverse=True)}
+        queue = deque(sorted(roots))
         while queue:
-            number, path = queue.popleft()
-            if number not in found:
-                found[number] = path
-                queue.extend((other, path / label) for label, other in self.nodes[number].edges)
+            number = queue.popleft()
+            for label, other in self.nodes[number].edges:
+                if other not in parents and other not in roots:
+                    parents[other] = number, label
+                    queue.append(other)
+        found = {}
+        for number in numbers:
+            labels, at = [], number
+            while at in parents:
+                at, label = parents[at]
+                labels.append(label)
+            if at in roots:
+                found[number] = Path((roots[at], *reversed(labels)))
         return found
 
     @property
@@ -64,10 +77,11 @@ class Picture:
         return [number for number, node in enumerate(self.nodes) if node.flags & Flag.OPAQUE]
 
 
-def take(modules: Iterable[str], *, keep: bool = False) -> Picture:
+def take(modules: Iterable[str], *, keep: bool = False, places: Mapping[str, str] = {}) -> Picture:
     """Look at what can be reached from modules of ``sys.modules``, which are entered; all else is told by name.
 
-    `keep` says that the picture has the objects too. Modules that are not there are `missing`. No code of the objects runs. Other
+    `keep` says that the picture has the objects too. `places` are directories that are elsewhere for each picture, with words that
+    stand for them in texts. Modules that are not there are `missing`. No code of the objects runs. Other
     threads should do nothing to them meanwhile: a container is read at once, and two are not.
     """
     wanted = sorted(set(modules))
@@ -76,14 +90,18 @@ def take(modules: Iterable[str], *, keep: bool = False) -> Picture:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        walk = _Walk(Looker(frozenset(there)))
+        walk = _Walk(Looker(frozenset(there)), places)
         roots = {name: walk.number(sys.modules[name]) for name in there}
         walk.run()
+        walk.forget_addresses()
     finally:
         if collecting:
             gc.enable()
     return Picture(roots, walk.nodes, walk.found if keep else (), missing)
 
+
+_ADDRESS = re.compile(r"(?<![0-9a-f])(?:0x[0-9a-f]{6,16}|[0-9]{9,19})(?![0-9a-f])")
+"""What may be the address of an object, in a text or a key."""
 
 _BY_VALUE = frozenset(map(id, (*PLAIN, type(NotImplemented))))
 
@@ -91,12 +109,14 @@ _BY_VALUE = frozenset(map(id, (*PLAIN, type(NotImplemented))))
 class _Walk:
     """Gives each object that is found a number, and looks at it."""
 
-    def __init__(self, look: Looker) -> None:
+    def __init__(self, look: Looker, places: Mapping[str, str]) -> None:
         self.look = look
+        self.places = places
         self.nodes: list[Node] = []
         self.found: list[Any] = []  # which keeps alive what was made only to be looked at: no address is used twice
         self.numbers: dict[int, int] = {}
         self.values: dict[tuple[str, str], int] = {}
+        self.texts: dict[str, int] = {}
         self.types: dict[int, str] = {}
 
     def number(self, value: Any) -> int:
@@ -110,10 +130,14 @@ class _Walk:
         return number
 
     def _number_of_plain(self, value: Any) -> int:
+        if type(value) is str and (known := self.texts.get(value)) is not None:
+            return known
         seen, kind = self.look(value), self._type(type(value))
         number = self.values.setdefault((kind, seen.digest), len(self.found))
         if number == len(self.found):
             self.found.append(value)
+        if type(value) is str:
+            self.texts[value] = number
         return number
 
     def run(self) -> None:
@@ -123,6 +147,37 @@ class _Walk:
             seen = self.look(value)
             edges = tuple((label, self.number(each)) for label, each in seen.edges)
             self.nodes.append(Node(self._type(type(value)), seen.name, seen.digest, int(seen.flags), edges))
+
+    def forget_addresses(self) -> None:
+        """Have texts, numbers and keys that name the address or the place of an object say which it is.
+
+        Schemas of pydantic and many a registry are full of ``id(cls)``, which is another number in each process.
+        """
+        for number, value in enumerate(self.found):
+            node = self.nodes[number]
+            if type(value) is str:
+                if (told := self._told(value)) != value:
+                    self.nodes[number] = node._replace(digest=digest_of(told))
+            elif type(value) is int:
+                if value in self.numbers:
+                    self.nodes[number] = node._replace(digest=digest_of(self._word(value)))
+            elif any(map(_ADDRESS.search, labels := [label for label, _ in node.edges if label[0] in "[{"])):
+                told_labels = {label: self._told(label) for label in labels}
+                edges = tuple((told_labels.get(label, label), to) for label, to in node.edges)
+                self.nodes[number] = node._replace(edges=edges)
+
+    def _told(self, text: str) -> str:
+        for place, word in self.places.items():
+            if place in text:
+                text = text.replace(place, word)
+        return _ADDRESS.sub(lambda match: self._word(int(match[0], 16 if match[0][:2] == "0x" else 10), match[0]), text)
+
+    def _word(self, address: int, otherwise: str = "") -> str:
+        """What stands for the address of an object that was found; `otherwise` for any other number."""
+        if (number := self.numbers.get(address)) is None:
+            return otherwise
+        node = self.nodes[number]
+        return f"@{node.type} {node.name}"
 
     def _type(self, kind: type) -> str:
         if (name := self.types.get(id(kind))) is None:

@@ -1,0 +1,164 @@
+"""Pictures in files: data that is read with limits, holds no values, and is the same for the same picture.
+
+A line that says what it is, then JSON, compressed. Texts are in one table, nodes in columns: how many edges each node has, and
+then all edges in a row. Numbers of nodes are told from the node that leads to them, so that they are small.
+
+==============  =======================================================================================================
+``python``      of which interpreter the digests of code are
+``texts``       types, names and labels
+``types``       of each node, the number of a text; so ``names``
+``digests``     of the nodes that have one, joined
+``flags``       of each node; 256 and more where it has a digest
+``edges``       how many each node has
+``labels``      of each edge, the number of a text; so ``targets``, relative to the node
+==============  =======================================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import platform
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from ..release.errors import DamagedRelease
+from .node import DIGITS, Node, Path
+from .picture import Picture
+
+MAGIC = b"underway picture 1\n"
+MOST_BYTES = 1 << 29
+"""What a picture may be when it is unpacked."""
+MOST_NODES = 1 << 23
+
+_HAS_DIGEST = 256
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen of the import of one version."""
+
+    picture: Picture
+    ran: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    """By module, the functions that ran while modules were imported, each with the globals that it may have read."""
+    outside: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What import did outside of the heap, by kind."""
+    python: str = field(default_factory=platform.python_version)
+    """The interpreter that it was seen with; digests of code are only comparable within one."""
+
+
+def dump(observation: Observation, level: int = 6) -> bytes:
+    """The contents of a file; the same observation gives the same. `level` is that of `zlib`."""
+    text = json.dumps(_document(observation), separators=(",", ":"), sort_keys=True, ensure_ascii=True)
+    return MAGIC + zlib.compress(text.encode("ascii"), level)
+
+
+def load(content: bytes, name: str = "the picture") -> Observation:
+    """What `dump` made this of. Raises DamagedRelease, which says what is wrong with it, when it is anything else."""
+    if not content.startswith(MAGIC):
+        found = content[:20].split(b"\n")[0]
+        raise DamagedRelease(f"{name} is not one: it begins with {found!r}, not {MAGIC.strip().decode()!r}")
+    try:
+        unpack = zlib.decompressobj()
+        text = unpack.decompress(content[len(MAGIC) :], MOST_BYTES)
+        if not unpack.eof or unpack.unused_data:
+            raise ValueError("it is cut off, goes on after its end, or is too large")
+        return _observation(json.loads(text))
+    except (zlib.error, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise DamagedRelease(f"{name} is damaged: {type(error).__name__}: {error}") from None
+
+
+def read(path: pathlib.Path) -> Observation:
+    """Read a file. Raises DamagedRelease when it is not a picture, OSError when it can't be read."""
+    return load(path.read_bytes(), str(path))
+
+
+def digest(content: bytes) -> str:
+    """The digest of a file, as the manifest has it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _document(observation: Observation) -> dict[str, Any]:
+    picture, texts = observation.picture, _Texts()
+    nodes = picture.nodes
+    return {
+        "python": observation.python,
+        "modules": [[name, number] for name, number in picture.modules.items()],
+        "missing": dict(picture.missing),
+        "noise": [list(path) for path in picture.noise],
+        "types": [texts.number(node.type) for node in nodes],
+        "names": [texts.number(node.name) for node in nodes],
+        "digests": "".join(node.digest for node in nodes if len(node.digest) == DIGITS),
+        "others": [[number, node.digest] for number, node in enumerate(nodes) if len(node.digest) not in (0, DIGITS)],
+        "flags": [node.flags | (_HAS_DIGEST if len(node.digest) == DIGITS else 0) for node in nodes],
+        "edges": [len(node.edges) for node in nodes],
+        "labels": [texts.number(label) for node in nodes for label, _ in node.edges],
+        "targets": [to - number for number, node in enumerate(nodes) for _, to in node.edges],
+        "texts": texts.all,
+        "ran": {module: {name: list(read) for name, read in ran.items()} for module, ran in observation.ran.items()},
+        "outside": {kind: list(found) for kind, found in observation.outside.items()},
+    }
+
+
+class _Texts:
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        number = self._numbers.setdefault(text, len(self.all))
+        if number == len(self.all):
+            self.all.append(text)
+        return number
+
+
+def _observation(document: Any) -> Observation:
+    texts = _of(str, document["texts"])
+    nodes = list(_nodes(document, texts))
+    modules = {str(name): _within(number, nodes) for name, number in document["modules"]}
+    picture = Picture(
+        modules=modules,
+        nodes=nodes,
+        missing={str(name): str(why) for name, why in document["missing"].items()},
+        noise=tuple(Path(_of(str, path)) for path in document["noise"]),
+    )
+    ran = {str(name): {str(f): _of(str, read) for f, read in ran.items()} for name, ran in document["ran"].items()}
+    outside = {str(kind): _of(str, found) for kind, found in document["outside"].items()}
+    return Observation(picture, ran, outside, str(document["python"]))
+
+
+def _nodes(document: Any, texts: list[str]) -> Iterator[Node]:
+    columns = {name: _of(int, document[name]) for name in ("types", "names", "flags", "edges", "labels", "targets")}
+    count = len(columns["types"])
+    if any(min(columns[name], default=0) < 0 for name in ("types", "names", "flags", "edges", "labels")):
+        raise ValueError("a number in it is negative")
+    if count > MOST_NODES or any(len(columns[name]) != count for name in ("names", "flags", "edges")):
+        raise ValueError(f"its columns are not of one length, or it has more than {MOST_NODES} nodes")
+    if len(columns["labels"]) != len(columns["targets"]) or len(columns["labels"]) != sum(columns["edges"]):
+        raise ValueError("it has other edges than its nodes say")
+    others = {int(number): str(other) for number, other in document["others"]}
+    digests, at = str(document["digests"]), 0
+    edges = zip(columns["labels"], columns["targets"], strict=True)
+    rows = zip(*(columns[name] for name in ("types", "names", "flags", "edges")), strict=True)
+    for number, (kind, name, flags, length) in enumerate(rows):
+        digest = others.get(number, "")
+        if flags & _HAS_DIGEST:
+            digest, at = digests[at : at + DIGITS], at + DIGITS
+        own = tuple((texts[label], _within(number + to, columns["types"])) for label, to in islice(edges, length))
+        yield Node(texts[kind], texts[name], digest, flags & ~_HAS_DIGEST, own)
+
+
+def _within(number: Any, row: Sequence[Any]) -> int:
+    if type(number) is not int or not 0 <= number < len(row):
+        raise ValueError(f"it leads to {number!r}, and has {len(row)} nodes")
+    return number
+
+
+def _of(kind: type, values: Any) -> list[Any]:
+    if type(values) is not list or not all(type(each) is kind for each in values):
+        raise TypeError(f"a list of {kind.__name__} was expected")
+    return values

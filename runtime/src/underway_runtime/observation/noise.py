@@ -1,0 +1,137 @@
+"""What differs between two pictures of one version is noise: an address, a time, an order that a hash has made.
+
+Two imports with other hash seeds show it. It is taken out, so that the same version gives the same picture:
+
+=========================  ==========================================================================================
+what differs               what becomes of it
+=========================  ==========================================================================================
+a value, code, a name      a node that says so (`Flag.NOISE`) stands in its place; nothing below it is compared
+an element more or less    it goes; what held it is `Flag.UNSETTLED`: what comes and goes there is not compared
+an order                   what has it is `Flag.UNSETTLED`
+an alias                   the object counts as one that can't be told from another
+a module                   it goes, and is missing by name
+=========================  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from .compare import Difference, compare
+from .node import Flag, Node, Path, digest_of, hidden_label
+from .picture import Picture
+
+
+def settle(one: Picture, other: Picture) -> Picture:
+    """What two canonical pictures of one version have in common, canonical too; `Picture.noise` says what was left out."""
+    missing = {**one.missing, **other.missing}
+    if (values := _values_only(one, other)) is not None:
+        nodes = list(one.nodes)
+        for number in values:
+            nodes[number] = _noise(nodes[number])
+        found = one.paths(values).values()
+        return canonical(replace(one, nodes=nodes, missing=missing, noise=tuple(sorted(found)), objects=()))
+    return _settled_by_walk(one, other, missing)
+
+
+def _values_only(one: Picture, other: Picture) -> list[int] | None:
+    """The nodes whose values differ, where nothing else does: what most pairs are. No walk finds that as fast."""
+    if one.modules != other.modules or len(one.nodes) != len(other.nodes):
+        return None
+    pairs = enumerate(zip(one.nodes, other.nodes, strict=True))
+    found = [number for number, (x, y) in pairs if x is not y and x != y]
+    unlike = any(one.nodes[n].edges != other.nodes[n].edges or one.nodes[n].type != other.nodes[n].type for n in found)
+    return None if unlike else found
+
+
+def _settled_by_walk(one: Picture, other: Picture, missing: dict[str, str]) -> Picture:
+    nodes, modules = list(one.nodes), dict(one.modules)
+    noise = [each for each in compare(one, other) if each.kind != "opaque"]
+    for each in noise:
+        if each.kind == "module":
+            name = each.path[0]
+            modules.pop(name, None)
+            missing.setdefault(name, "it is imported in one of two tries only")
+        else:
+            _take_out(nodes, each)
+    paths = tuple(sorted({each.path for each in noise}))
+    return canonical(replace(one, modules=modules, nodes=nodes, missing=missing, noise=paths, objects=()))
+
+
+def _noise(node: Node) -> Node:
+    return Node(node.type, "", "", Flag.NOISE, ())
+
+
+def _take_out(nodes: list[Node], difference: Difference) -> None:
+    x, within = difference.a, difference.within
+    if difference.kind == "alias" and x is not None:
+        nodes[x] = nodes[x]._replace(flags=nodes[x].flags & ~Flag.MUTABLE)
+    elif difference.kind == "order" and x is not None:
+        nodes[x] = nodes[x]._replace(flags=nodes[x].flags | Flag.UNSETTLED)
+    elif within is None:
+        return
+    elif x is None or difference.b is None:
+        holder = nodes[within[0]]
+        edges = tuple((label, to) for label, to in holder.edges if to != x)
+        nodes[within[0]] = holder._replace(flags=holder.flags | Flag.UNSETTLED, edges=edges)
+    else:
+        holder, node = nodes[within[0]], nodes[x]
+        nodes.append(_noise(node))
+        edges = tuple((label, len(nodes) - 1 if to == x else to) for label, to in holder.edges)
+        nodes[within[0]] = holder._replace(edges=edges)
+
+
+def hidden(picture: Picture, public: Callable[[str], bool]) -> Picture:
+    """The same, with keys as digests unless `public` says of their label that it may be told."""
+    known: dict[str, str] = {}
+    nodes = []
+    for node in picture.nodes:
+        edges = []
+        for label, to in node.edges:
+            if (told := known.get(label)) is None:
+                told = known[label] = label if public(label) else hidden_label(label)
+            edges.append((told, to))
+        nodes.append(node._replace(edges=tuple(edges)))
+    paths = tuple(sorted({Path(known.get(label, label) for label in path) for path in picture.noise}))
+    return replace(picture, nodes=nodes, noise=paths, objects=())
+
+
+def canonical(picture: Picture) -> Picture:
+    """The same graph, numbered from its modules in the order of its edges, which is that of their labels where it means nothing."""
+    nodes = picture.nodes
+    order: list[int] = []
+    numbers: dict[int, int] = {}
+
+    def number(node: int) -> int:
+        if node not in numbers:
+            numbers[node] = len(order)
+            order.append(node)
+        return numbers[node]
+
+    modules = {name: number(node) for name, node in sorted(picture.modules.items())}
+    made: list[Node] = []
+    while len(made) < len(order):
+        node = nodes[order[len(made)]]
+        made.append(node._replace(edges=tuple((label, number(to)) for label, to in _sorted(nodes, node))))
+    return replace(picture, modules=modules, nodes=made)
+
+
+def _sorted(nodes: Sequence[Node], node: Node) -> Iterable[tuple[str, int]]:
+    """The edges of a node by their labels, but for a row and for a dict, whose order can be seen.
+
+    In what order a class has its members depends on a hash in some extensions. Elements of a set may have one label; they come in
+    the order of what they lead to.
+    """
+    if node.flags & Flag.SEQUENCE or (node.flags & Flag.ORDERED and not node.flags & Flag.UNSETTLED):
+        return node.edges
+    if len({label for label, _ in node.edges}) == len(node.edges):
+        return sorted(node.edges)
+    return sorted(node.edges, key=lambda edge: (edge[0], _likeness(nodes, edge[1], 3)))
+
+
+def _likeness(nodes: Sequence[Node], number: int, depth: int) -> str:
+    """A digest that is the same in each process, of a node and what is near to it."""
+    node = nodes[number]
+    below = [f"{label}{_likeness(nodes, to, depth - 1)}" for label, to in node.edges[:20]] if depth else []
+    return digest_of("\n".join((node.type, node.name, node.digest, *below)))

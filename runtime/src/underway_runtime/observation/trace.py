@@ -1,0 +1,134 @@
+"""The trace: which functions of a release run while its modules are imported, and which globals these may read.
+
+From 3.12 on the interpreter tells each code object once, and that costs next to nothing; before, a profile function is told each call.
+What a function may read is what its code names, which is more than what it has read.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import CodeType, FrameType
+from typing import Any
+
+NAME = "underway observation"
+
+_READS = {
+    dis.opmap[name]: shift
+    for name, shift in {
+        "LOAD_GLOBAL": 1,  # the lowest bit says whether a call follows
+        "LOAD_NAME": 0,
+        "LOAD_FROM_DICT_OR_GLOBALS": 0,
+    }.items()
+    if name in dis.opmap
+}
+"""Instructions that read a global, and by how many bits their argument is shifted."""
+
+
+class Trace:
+    """The code that has run, with the module whose globals it ran in."""
+
+    def __init__(self, is_ours: Callable[[str], bool]) -> None:
+        self.is_ours = is_ours
+        """Whether a file is one of the release."""
+        self.codes: dict[CodeType, str] = {}
+
+    def began(self, code: CodeType, frame: FrameType) -> None:
+        """A function or the body of a module or class has begun."""
+        if self.is_ours(code.co_filename):
+            name = frame.f_globals.get("__name__")
+            self.codes.setdefault(code, name if type(name) is str else "?")
+
+    def functions(self) -> Mapping[str, Mapping[str, list[str]]]:
+        """By module, the qualified names of the functions that ran, each with the globals that it may read, sorted."""
+        found: dict[str, dict[str, set[str]]] = {}
+        for code, module in self.codes.items():
+            if code.co_name != "<module>":
+                found.setdefault(module, {}).setdefault(code.co_qualname, set()).update(_globals_of(code))
+        return {
+            module: {name: sorted(read) for name, read in sorted(ran.items())} for module, ran in sorted(found.items())
+        }
+
+    def texts(self) -> set[str]:
+        """All texts that the code of the modules says: those may be told."""
+        found: set[str] = set()
+        for code in self.codes:
+            if code.co_name == "<module>":
+                _texts_of(code, found)
+        return found
+
+
+@contextmanager
+def tracing(is_ours: Callable[[str], bool]) -> Iterator[Trace]:
+    """Note what runs in this block, in all threads that begin in it too."""
+    trace = Trace(is_ours)
+    stop = _monitor(trace) if sys.version_info >= (3, 12) else _profile(trace)
+    try:
+        yield trace
+    finally:
+        stop()
+
+
+def _monitor(trace: Trace) -> Callable[[], None]:
+    monitoring: Any = vars(sys)["monitoring"]
+    tool = next(number for number in (3, 4, 2, 1, 0) if monitoring.get_tool(number) is None)
+
+    def began(code: CodeType, _: int) -> Any:
+        trace.began(code, sys._getframe(1))
+        return monitoring.DISABLE
+
+    monitoring.use_tool_id(tool, NAME)
+    monitoring.register_callback(tool, monitoring.events.PY_START, began)
+    monitoring.set_events(tool, monitoring.events.PY_START)
+
+    def stop() -> None:
+        monitoring.set_events(tool, 0)
+        monitoring.register_callback(tool, monitoring.events.PY_START, None)
+        monitoring.free_tool_id(tool)
+
+    return stop
+
+
+def _profile(trace: Trace) -> Callable[[], None]:
+    seen: set[CodeType] = set()
+
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and (code := frame.f_code) not in seen:
+            seen.add(code)
+            trace.began(code, frame)
+
+    threading.setprofile(profile)
+    sys.setprofile(profile)
+
+    def stop() -> None:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+    return stop
+
+
+def _globals_of(code: CodeType) -> set[str]:
+    """As `dis` would tell it, in a tenth of the time."""
+    found, extended = set(), 0
+    bytecode = code.co_code
+    for at in range(0, len(bytecode), 2):
+        operation, argument = bytecode[at], bytecode[at + 1] | extended
+        extended = argument << 8 if operation == dis.EXTENDED_ARG else 0
+        if (shift := _READS.get(operation)) is not None:
+            found.add(code.co_names[argument >> shift])
+    return found
+
+
+def _texts_of(value: Any, found: set[str]) -> None:
+    if type(value) is str:
+        found.add(value)
+    elif type(value) in (tuple, frozenset):
+        for each in value:
+            _texts_of(each, found)
+    elif type(value) is CodeType:
+        found.update(value.co_names, value.co_varnames)
+        for each in value.co_consts:
+            _texts_of(each, found)
