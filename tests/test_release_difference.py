@@ -95,6 +95,7 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("compiled code", {"files": {"lib/chat-V/chat/_fast.so": "1"}}, {"chat/_fast.so": "RESTART"}),
     ("a file", {"files": {"lib/chat-V/chat/page.html": "1"}}, {"chat/page.html": "RESTART"}),
     ("a new file", {"files": {"lib/chat-V/chat/new.html": "1"}}, {"chat/new.html": "HOT"}),
+    ("a new file in a kept place", {"files": {"lib/chat-V/new.html": "", "lib/chat-V/chat/a.py": "Flask()"}}, {"new.html": "RESTART"}),
     ("a file less", {"files": {"lib/chat-V/chat/page.html": None}}, {"chat/page.html": "RESTART"}),
     ("a path file", {"files": {"lib/chat-V/chat.pth": "1"}}, {"chat.pth": "RESTART"}),
     ("entry points", {"files": {"lib/chat-V/chat-V.dist-info/entry_points.txt": "1"}}, {"entry_points.txt": "RESTART"}),
@@ -139,6 +140,23 @@ def test_who_may_hold_what_changes_is_compared_too(tmp_path: Path) -> None:
 
     assert compared(old, new, difference(old, new)) == sorted([*CHAT, "other", "store"])
     assert compared(old, release(tmp_path, "3"), difference(old, release(tmp_path, "4"))) == CHAT
+
+
+def test_modules_that_import_by_way_of_others_are_compared(tmp_path: Path) -> None:
+    """What a library in between has imported, others may have from it; over several lines, and with dots."""
+    files = {
+        "lib/other-7/other/__init__.py": "",
+        "lib/other-7/other.py": None,
+        "lib/other-7/other/a.py": "from store import (\n    x,\n    y)",
+        "lib/other-7/other/b.py": "from . import (a,\n  c)",
+        "lib/other-7/other/c.py": "import json",
+        "lib/other-7/other/d.py": "from .b import x as z",
+    }
+    old, new = release(tmp_path, "1", files), release(tmp_path, "2", files, store="8")
+
+    found = compared(old, new, difference(old, new))
+
+    assert [name for name in found if name.startswith("other")] == ["other.a", "other.b", "other.d"]
 
 
 def test_applications_come_and_go(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from underway_runtime.release.manifest import ManifestEntry
 from underway_runtime.release.references import module_of
@@ -153,6 +154,9 @@ def _files(old: Opened, new: Opened, name: str, kept: frozenset[tuple[str, str]]
             yield _row(path, "binary", "RESTART", "compiled code can't be loaded twice", module=name, file=where)
         elif path.endswith(".pth"):
             yield _row(path, "path", "RESTART", "it is read when the interpreter starts", module=name, file=where)
+        elif was is None and (keeper := _keeper_of_place(new, name)):
+            reason = f"{keeper}, which looks where the code was when it was made: it would not find it"
+            yield _row(path, "file", "RESTART", reason, module=name, file=where)
         elif was is None:
             yield _row(path, "file", "HOT", "new; nothing has read it", module=name, file=where)
         else:
@@ -168,6 +172,22 @@ def _files(old: Opened, new: Opened, name: str, kept: frozenset[tuple[str, str]]
     ]
     if points[0] != points[1]:
         yield _row("entry_points.txt", "value", "RESTART", "entry points are read when frameworks start", module=name)
+
+
+_KEEPS_PLACE = re.compile(
+    r"\b(Flask|Blueprint|PackageLoader|FileSystemLoader|Jinja2Templates|StaticFiles|TemplateLookup|TemplateLoader)\("
+)
+"""What is made with a directory of the application, or its name, and looks there from then on."""
+
+
+def _keeper_of_place(side: Opened, name: str) -> str:
+    """What in an application keeps the place of its files, by its text, and where; empty for nothing."""
+    for module, (application, file) in side.modules.items():
+        if application == name:
+            found = _KEEPS_PLACE.search((side.root / file).read_text(encoding="utf-8", errors="replace"))
+            if found is not None:
+                return f"{module} makes a {found[1]}"
+    return ""
 
 
 def _beside(old: Opened, new: Opened) -> Iterator[Row]:
@@ -196,13 +216,8 @@ def compared(old: Opened, new: Opened, found: Difference) -> list[str]:
     changed = set(found.changed)
     homes = {side.homes.get(name) for side in (old, new) for name in changed}
     holders = {name for name in new.requires if name not in changed and _requires(new, name) & changed}
-    names = {
-        module
-        for side in (old, new)
-        for module, (application, file) in side.modules.items()
-        if file.split("/")[1] in homes or (side is new and application in holders and _imports(new, module, changed))
-    }
-    return sorted(names)
+    names = {module for side in (old, new) for module, (_, file) in side.modules.items() if file.split("/")[1] in homes}
+    return sorted(names | _importing(new, names, holders))
 
 
 def _requires(side: Opened, name: str) -> set[str]:
@@ -216,13 +231,41 @@ def _requires(side: Opened, name: str) -> set[str]:
     return found
 
 
-def _imports(side: Opened, module: str, changed: set[str]) -> bool:
-    """Whether a module imports anything of these applications, by its text."""
-    homes = {side.homes.get(name) for name in changed}
-    tops = {name.partition(".")[0] for name, (_, file) in side.modules.items() if file.split("/")[1] in homes}
-    pattern = rf"^\s*(from|import)\s[^#\n]*\b({'|'.join(map(re.escape, sorted(tops)))})\b"
-    source = (side.root / side.modules[module][1]).read_text(encoding="utf-8", errors="replace")
-    return bool(tops) and re.search(pattern, source, re.MULTILINE) is not None
+def _importing(side: Opened, names: set[str], holders: set[str]) -> set[str]:
+    """The modules of these applications that import any with these names, or import one that does, by their text."""
+    imported = {
+        module: _imported(side.root / file, module)
+        for module, (application, file) in side.modules.items()
+        if application in holders
+    }
+    found: set[str] = set()
+    while more := {module for module, every in imported.items() if module not in found and every & (names | found)}:
+        found |= more
+    return found
+
+
+_IMPORT = re.compile(r"^\s*(?:from\s+(\S+)\s+import\s+(\([^)]*\)|[^#\n]+)|import\s+([^#\n]+))", re.MULTILINE)
+
+
+def _imported(file: Path, module: str) -> set[str]:
+    """What a module imports, with the packages that this is in, and the names that may be submodules."""
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    found: set[str] = set()
+    for source, names, plain in _IMPORT.findall(file.read_text(encoding="utf-8", errors="replace")):
+        each = {name.strip().partition(" ")[0] for name in (names or plain).strip("()").split(",")}
+        above = _absolute(source, package)
+        found |= {f"{above}.{name}" for name in each} | {above} if above else each
+    parents = {".".join(name.split(".")[:depth]) for name in found for depth in range(1, name.count(".") + 1)}
+    return found | parents
+
+
+def _absolute(source: str, package: str) -> str:
+    """What ``from SOURCE import`` in a package names."""
+    name = source.lstrip(".")
+    if name == source:
+        return source
+    above = package.split(".")
+    return ".".join(filter(None, [*above[: len(above) + 1 - (len(source) - len(name))], name]))
 
 
 def _row(definition: str, change: str, verdict: Verdict, reason: str, *, module: str = "", file: str = "") -> Row:

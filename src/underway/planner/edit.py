@@ -78,6 +78,8 @@ class ModuleDiff:
     """Classes that are made in the fragment with these decorators, of the members that it holds."""
     shapes: set[str] = field(default_factory=set)
     """Classes whose instances have another state, and functions with another signature: what frameworks read at import."""
+    narrowed: dict[str, ast.AST] = field(default_factory=dict)
+    """Bare names of functions that can't be called any more as before, each with where it is."""
     own: set[str] = field(default_factory=set)
     """Bare names of definitions that do something else when they are called while a module is imported."""
 

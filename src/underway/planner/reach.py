@@ -11,30 +11,28 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from .edit import ModuleDiff, PlannerContext
+from .mentions import mentions, path, properties
+from .places import place_read
 from .rules import bases, decorators
 from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
 from .values import NotPlain
 
-_PLACE = ("__file__", "__path__", "__spec__", "__cached__", "__loader__")
-_INSTALLED = (
-    "importlib.metadata.",
-    "importlib.resources.",
-    "importlib_metadata.",
-    "importlib_resources.",
-    "pkgutil.get_data",
-)
-"""What answers by where the code is."""
+_ITSELF = {"__code__", "__doc__", "__defaults__", "__kwdefaults__", "__annotations__", "__wrapped__", "__dict__"}
+"""Attributes by which a definition itself is read."""
 
 
 def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Iterable[Module]) -> None:
     """Write RESTART rows for all that runs at import in these modules of the new release and reaches what changes."""
     changed = {name: edit.new.name for edit in edits.values() for name in edit.own}
+    docs = {edit.new.name for edit in edits.values() if edit.old.doc != edit.new.doc}
     every = list(modules)
     shapes = {name for edit in edits.values() for name in edit.shapes}
     for one in edits.values():
         _annotated(world, one, shapes)
         if one.old.file != one.new.file:
             _placed(world, one)
+    if documented := [edit.new.name for edit in edits.values() if _docstrings(edit.old) != _docstrings(edit.new)]:
+        changed["__doc__"] = documented[0]
     if not changed:
         return
     members = {
@@ -43,7 +41,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
         for name in (*edit.was, *edit.replaced, *edit.added, *edit.removed)
         if "." in name
     }
-    mentions = _mentions(every)
+    known, read = mentions(world, every), properties(every)
     for module in every:
         edit = edits.get(module.name)
         for name, node in _import_time(world, module, edit):
@@ -51,12 +49,19 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
             seeds = [
                 *_seeds(world, module, node, made_anew, shapes),
                 *_members_read(world, module, name, node, members),
+                *_read_itself(world, module, node, read, docs),
             ]
-            path = _path(seeds, changed, mentions)
-            if path and edit is not None:
-                what = f"made with {path[0]}" if len(path) == 1 else f"made with {path[0]}, which uses {path[-1]}"
-                reason = f"it was {what}, when the module was imported; {path[-1]} changes"
-                edit.restart(name, "reached", reason, node, cause=(changed[path[-1]], path[-1]))
+            way = path(seeds, changed, known)
+            if way and edit is not None and not _is_known(edit, name):
+                what = f"made with {way[0]}" if len(way) == 1 else f"made with {way[0]}, which uses {way[-1]}"
+                reason = f"it was {what}, when the module was imported; {way[-1]} changes"
+                edit.restart(name, "reached", reason, node, cause=(changed[way[-1]], way[-1]))
+            if edit is not None and (what := _set(world, module, node, edits)):
+                edit.restart(name, "reached", f"it sets {what} when the module is imported; that changes", node)
+
+
+def _is_known(edit: ModuleDiff, name: str) -> bool:
+    return bool(name) and any(row.definition == name and row.change == "reached" for row in edit.rows)
 
 
 def _placed(world: PlannerContext, edit: ModuleDiff) -> None:
@@ -64,18 +69,9 @@ def _placed(world: PlannerContext, edit: ModuleDiff) -> None:
     for name, node in _import_time(world, edit.new, edit):
         if name in edit.added:
             continue
-        for each in import_time(node, annotations=False):
-            found = ""
-            if isinstance(each, ast.Name) and each.id in _PLACE:
-                found = each.id
-            elif isinstance(each, ast.Name | ast.Attribute):
-                origin = world.new.resolve(edit.new, each)
-                found = ".".join(origin) if origin else ""
-                found = found if found.startswith(_INSTALLED) else ""
-            if found:
-                reason = f"it was made with {found} when the module was imported, which says another thing now"
-                edit.restart(name, "reached", reason, each)
-                break
+        if (found := place_read(world, edit.new, node)) is not None:
+            reason = f"it was made with {found[0]} when the module was imported, which says another thing now"
+            edit.restart(name, "reached", reason, found[1])
 
 
 def _annotated(world: PlannerContext, edit: ModuleDiff, shapes: set[str]) -> None:
@@ -115,6 +111,52 @@ def _members_read(world: PlannerContext, module: Module, name: str, node: ast.AS
             yield each.id
 
 
+def _read_itself(
+    world: PlannerContext, module: Module, node: ast.AST, properties: set[str], docs: set[str]
+) -> Iterator[str]:
+    """What an expression calls by reading it, or reads as what it is: properties, docstrings, code objects."""
+    for each in import_time(node, annotations=False):
+        match each:
+            case ast.Name("__doc__", ast.Load()) if module.name in docs:
+                yield "__doc__"
+            case ast.Attribute(value, "__doc__", ast.Load()) if _has_another_docstring(world, module, value):
+                yield "__doc__"
+            case ast.Attribute(value, attribute, ast.Load()) if attribute in _ITSELF:
+                yield from _names_of(world, module, value)
+            case ast.Attribute(value, attribute, ast.Load()) if attribute in properties:
+                yield from _names_of(world, module, each)
+            case ast.Call(ast.Name("getattr"), [value, ast.Constant(str(attribute)), *_]):
+                if not _is_foreign(world, module, value):
+                    yield attribute
+
+
+def _has_another_docstring(world: PlannerContext, module: Module, node: ast.expr) -> bool:
+    """Whether a module or a class has another docstring in the new release; that of a function is part of its code."""
+    origin = world.new.resolve(module, node)
+    old, new = (side.modules.get(origin[0]) if origin else None for side in (world.old, world.new))
+    if origin is None or old is None or new is None or origin[0] not in world.compared:
+        return False
+    if not origin[1]:
+        return old.doc != new.doc
+    one, other = old.classes.get(origin[1]), new.classes.get(origin[1])
+    return one is not None and other is not None and ast.get_docstring(one) != ast.get_docstring(other)
+
+
+def _docstrings(module: Module) -> list[str | None]:
+    return [module.doc, *(ast.get_docstring(each) for each in module.classes.values())]
+
+
+def _set(world: PlannerContext, module: Module, node: ast.AST, edits: Mapping[str, ModuleDiff]) -> str:
+    """What of another module, or of a class, a statement binds itself, though a change gives it another value; empty for none."""
+    for each in import_time(node, annotations=False):
+        if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
+            origin = world.new.resolve(module, each)
+            other = edits.get(origin[0]) if origin else None
+            if origin and other and origin[1] in {*other.was, *other.replaced, *other.added, *other.removed}:
+                return ast.unparse(each)
+    return ""
+
+
 def _import_time(world: PlannerContext, module: Module, edit: ModuleDiff | None) -> Iterator[tuple[str, ast.AST]]:
     """What runs when a module is imported, apart from what is replaced anyway: each with the name that it is for."""
     replaced = {*edit.was, *edit.replaced} if edit else set()
@@ -127,7 +169,9 @@ def _import_time(world: PlannerContext, module: Module, edit: ModuleDiff | None)
             case ast.Import() | ast.ImportFrom():
                 continue
             case ast.FunctionDef() | ast.AsyncFunctionDef():
-                yield from ((name, each) for each in _calling(world, module, statement))
+                calling = _calling(world, module, statement)
+                yield from ((name, each) for each in calling)
+                yield from ((name, each) for each in (annotations_of(statement) if calling else ()))
                 yield from (
                     (name, each) for each in (*statement.args.defaults, *filter(None, statement.args.kw_defaults))
                 )
@@ -148,6 +192,7 @@ def _calling(world: PlannerContext, module: Module, function: Function) -> list[
 def _of_class(
     world: PlannerContext, module: Module, node: ast.ClassDef, name: str, replaced: set[str]
 ) -> Iterator[tuple[str, ast.AST]]:
+    made_otherwise = bool(node.decorator_list) or not bases.plain_bases(world, module, node)
     yield from ((name, each) for each in (*node.decorator_list, *node.bases, *(each.value for each in node.keywords)))
     for statement in node.body:
         names = names_bound(statement)
@@ -158,7 +203,10 @@ def _of_class(
                     (f"{name}.{statement.name}", each) for each in (*_calling(world, module, statement), *defaults)
                 )
             else:
-                yield (f"{name}.{names[0]}" if names else name), statement
+                own = f"{name}.{names[0]}" if names else name
+                yield own, statement
+                if isinstance(statement, ast.AnnAssign) and made_otherwise:
+                    yield own, statement.annotation
 
 
 def _is_plain(world: PlannerContext, module: Module, name: str) -> bool:
@@ -239,43 +287,3 @@ def _is_foreign(world: PlannerContext, module: Module, node: ast.expr) -> bool:
     if made is None:
         return False
     return isinstance(made, ast.Constant) or (isinstance(made, ast.Call) and _is_foreign(world, known, made.func))
-
-
-def _mentions(modules: Iterable[Module]) -> dict[str, set[str]]:
-    """By the name of each function and class: what is mentioned in its body, or where it makes an instance."""
-    found: dict[str, set[str]] = {}
-    for module in modules:
-        for name, value in module.globals.items():  # an object is what its class makes it
-            calls = (each.func for each in ast.walk(value) if isinstance(each, ast.Call))
-            found.setdefault(name, set()).update(name for each in calls for name in _mentioned(each))
-        for statement in module.body:
-            for node in ast.walk(statement):
-                if isinstance(node, Function):
-                    found.setdefault(node.name, set()).update(_mentioned(node))
-                elif isinstance(node, ast.ClassDef):
-                    into = found.setdefault(node.name, set())
-                    into.update(name for base in node.bases for name in _mentioned(base))
-                    for each in node.body:
-                        if isinstance(each, Function) and each.name.startswith("__"):
-                            into.add(f"{node.name}.{each.name}")
-                            found.setdefault(f"{node.name}.{each.name}", set()).update(_mentioned(each))
-    return found
-
-
-def _mentioned(node: ast.AST) -> set[str]:
-    names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-    return names | {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
-
-
-def _path(seeds: Iterable[str], changed: Mapping[str, str], mentions: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """How one of these names leads to something that changes; empty when none does."""
-    ways: dict[str, tuple[str, ...]] = {seed: (seed,) for seed in seeds}
-    queue = list(ways)
-    for name in queue:
-        if name in changed:
-            return ways[name]
-        for further in sorted(mentions.get(name, ())):
-            if further not in ways:
-                ways[further] = (*ways[name], further)
-                queue.append(further)
-    return ()

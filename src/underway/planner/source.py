@@ -43,6 +43,8 @@ class Module:
     classes: Mapping[str, ast.ClassDef] = field(default_factory=dict)
     named_by_imports: tuple[str, ...] = ()
     """The names that imports of its own scope bind, also those that only type checkers see."""
+    doc: str | None = None
+    """Its docstring."""
 
 
 def read(name: str, application: str, root: Path, file: str) -> Module:
@@ -82,6 +84,7 @@ def module_of(name: str, application: str, file: str, source: bytes | str, code:
         functions={s.name: s for s, names in once if isinstance(s, Function) and names},
         classes={s.name: s for s, names in once if isinstance(s, ast.ClassDef) and names},
         named_by_imports=tuple(dict.fromkeys(_named_by_imports(tree.body))),
+        doc=ast.get_docstring(tree, clean=False),
     )
 
 

@@ -139,7 +139,8 @@ class Side:
             case ast.BinOp(left, op, right) if type(op) in _BINARY:
                 return _bounded(op, of(left), of(right))
             case ast.Call(ast.Name(name), args, []) if name in _MAKERS and name not in module.stored:
-                return _MAKERS[name](*map(of, args))
+                values = list(map(of, args))
+                return _MAKERS[name](*values if name.endswith("set") else map(_ordered, values))
             case ast.Call(func, [argument], []) if ".".join(self.resolve(module, func) or ()) == _VERSION:
                 if (name := of(argument)) in self.versions:
                     return self.versions[name]
@@ -147,7 +148,7 @@ class Side:
                 return "".join(map(of, parts))
             case ast.FormattedValue(inner, conversion, spec):
                 written = _spec("" if spec is None else of(spec))
-                return format(_CONVERSIONS[conversion](of(inner)), written)
+                return format(_CONVERSIONS[conversion](_ordered(of(inner))), written)
             case ast.Name("__name__") if "__name__" not in module.stored:
                 return module.name
             case ast.Name() | ast.Attribute():
@@ -205,12 +206,23 @@ def _spec(text: str) -> str:
     return text
 
 
+def _ordered(value: Any) -> Any:
+    """A value whose text, and whose items, come in one order; raises NotPlain where a set has them in another in each process."""
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    if isinstance(value, set | frozenset) and len(value) > 1:
+        raise NotPlain("the order of a set differs from process to process")
+    for each in inner:
+        _ordered(each)
+    return value
+
+
 def _bounded(op: ast.operator, left: Any, right: Any) -> Any:
     def size(value: Any) -> int:
         return value.bit_length() if isinstance(value, int) else len(value) if hasattr(value, "__len__") else 1
 
     if isinstance(op, ast.Mod) and isinstance(left, str | bytes):
         _spec(left if isinstance(left, str) else left.decode("latin-1"))
+        _ordered(right)
     if isinstance(op, ast.Pow | ast.LShift | ast.Mult) and isinstance(right, int | str | bytes | tuple | list):
         count = abs(right) if isinstance(right, int) else len(right)
         if isinstance(op, ast.Mult) and isinstance(left, int) and not isinstance(right, int):

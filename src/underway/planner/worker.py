@@ -18,7 +18,7 @@ from typing import Any
 from underway_runtime.release.instructions import Load, Remove, to_json
 from underway_runtime.release.relup import Row
 
-from . import reach
+from . import passed, reach
 from .edit import ModuleDiff, PlannerContext
 from .rules import globals as bindings
 from .rules import modules as rules
@@ -113,6 +113,7 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
             rows.append(row)
             removes[name] = Remove(name, guards=guards)
     reach.check(world, edits, [edit.new for edit in edits.values()])
+    passed.check(edits)
     _star_imports(edits)
     _other_imports(world, edits)
     for edit in edits.values():

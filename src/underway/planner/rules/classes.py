@@ -10,12 +10,15 @@ from ..edit import ModuleDiff
 from ..source import Function, text
 from . import state
 from .bases import is_data, plain_bases, unknown_decorators
+from .changing import effect
 from .members import Members
 
 
 def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
     """What a class that is in both modules takes; `name` is its path in the module."""
     if text(old) == text(new) and not edit.reads(new) and not _bodies_differ(edit, name):
+        if not has_code_change(new if edit.world.up else old):
+            _migrate(edit, name, old, new, len(edit.rows))  # other functions may set what its instances have
         return None
     for change, before, after in (
         ("bases", old.bases, new.bases),
@@ -46,11 +49,15 @@ def add(edit: ModuleDiff, name: str, new: ast.ClassDef) -> None:
 
 def remove(edit: ModuleDiff, name: str, old: ast.ClassDef) -> None:
     """A class that only the old module has."""
+    if what := effect(edit.world, edit.old, old):
+        reason = f"making it has changed something else ({what}), and nothing takes that back"
+        return edit.restart(name, "removed", reason, old, gone=True)
     edit.removed.append(name)
     edit.changes(name)
     edit.guard("no_instances", name)
     edit.guard("no_holders", name)
     edit.row(name, "removed", "HOT", "removed, if it has no instances and nothing holds it by then", old, gone=True)
+    return None
 
 
 def _bodies_differ(edit: ModuleDiff, name: str) -> bool:
@@ -64,7 +71,7 @@ def _bodies_differ(edit: ModuleDiff, name: str) -> bool:
 
 def _migrate(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, rows: int) -> None:
     """What the change means for the instances that there are, and whether the class carries their state over."""
-    needs, node = state.needs(old, new)
+    needs, node = state.needs(old, new, edit.old.body, edit.new.body)
     if has_code_change(new if edit.world.up else old):
         if len(edit.rows) > rows or needs:
             edit.code_change.append(name)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-from ..source import Module, Origin
+from ..source import Function, Module, Origin
 from ..values import Side
 
 Kind: TypeAlias = Literal["neutral", "holds", "caches", "routes", "unknown"]
@@ -26,6 +26,12 @@ _FRAMEWORKS = {
     *("fastapi.FastAPI", "fastapi.APIRouter", "fastapi.applications.FastAPI", "fastapi.routing.APIRouter"),
     *("starlette.applications.Starlette", "starlette.routing.Router"),
     *("flask.Flask", "flask.Blueprint", "flask.app.Flask", "flask.blueprints.Blueprint"),
+    *(
+        "aiohttp.web.Application",
+        "aiohttp.web_app.Application",
+        "aiohttp.web.RouteTableDef",
+        "aiohttp.web_routedef.RouteTableDef",
+    ),
 }
 _ROUTES = {
     *("get", "post", "put", "patch", "delete", "options", "head", "route", "websocket", "websocket_route", "api_route"),
@@ -78,6 +84,22 @@ def is_framework(side: Side, found: Origin | None) -> bool:
         return False
     by = origin(side, known, made.func)
     return by is not None and ".".join(by) in _FRAMEWORKS
+
+
+def makes_framework(side: Side, module: Module, function: Function) -> str:
+    """The class of a known framework of which a function makes an object; empty for none."""
+    local = {
+        alias.asname or alias.name: f"{each.module}.{alias.name}"
+        for each in ast.walk(function)
+        if isinstance(each, ast.ImportFrom) and not each.level
+        for alias in each.names
+    }
+    for each in ast.walk(function):
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name | ast.Attribute):
+            known = local.get(ast.unparse(each.func)) or ".".join(origin(side, module, each.func) or ())
+            if known in _FRAMEWORKS:
+                return ast.unparse(each.func)
+    return ""
 
 
 def _kind(side: Side, module: Module, decorator: ast.expr) -> Kind:

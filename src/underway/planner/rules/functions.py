@@ -15,7 +15,8 @@ from underway_runtime.release.instructions import Changed
 from ..edit import ModuleDiff
 from ..source import Function, annotations_of, text
 from ..values import NotPlain
-from . import decorators
+from . import closures, decorators
+from .changing import effect
 from .state import MAKERS
 
 KINDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
@@ -63,16 +64,23 @@ def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
         return edit.restart(name, what, "it has type parameters, which are made with the function", new)
     if what != "body" and (made := _made_anew(edit, old, new)):
         return edit.restart(name, what, f"its default `{made}` would be made again, and lose what it holds", new)
-    if "caches" in kinds and not (new.args.args or new.args.posonlyargs or new.args.kwonlyargs or new.args.vararg):
-        return edit.restart(
-            name, what, "its cache holds the one object that it has made, and others may hold that", new
-        )
+    if "caches" in kinds and (problem := closures.cached(new) or closures.cached(old)):
+        return edit.restart(name, what, problem, new)
+    if (own := _own_code(was) != _own_code(now)) and (
+        made := decorators.makes_framework(edit.world.new, edit.new, new)
+    ):
+        reason = f"it makes a {made}; one that it has made already is as the old version made it"
+        return edit.restart(name, what, reason, new)
+    if problem := closures.captured(old, new):
+        return edit.restart(name, what, problem, new)
     if not _nested(edit, name, path, old, new):
         return None
+    if signature and not _takes_all(old.args, new.args):
+        edit.narrowed[new.name] = new
     if body:
         contract = signature or defaults
         edit.changed[path] = Changed(code_tree.digest(was), code_tree.digest(now), contract)
-        if _own_code(was) != _own_code(now) or _calls_nested(new):
+        if own or _calls_nested(new):
             edit.changes(name)
     if defaults or annotations or signature:
         edit.changes(name)
@@ -105,6 +113,9 @@ def remove(edit: ModuleDiff, name: str, old: Function) -> None:
         return edit.restart(
             name, "removed", "its decorator may have put it where the module does not know", old, gone=True
         )
+    if what := effect(edit.world, edit.old, old):
+        reason = f"making it has changed something else ({what}), and nothing takes that back"
+        return edit.restart(name, "removed", reason, old, gone=True)
     edit.removed.append(name)
     edit.changes(name)
     edit.guard("no_holders", name)
@@ -125,6 +136,24 @@ def _signature(function: Function) -> str:
     names = [[arg.arg for arg in each] for each in (args.posonlyargs, args.args, args.kwonlyargs)]
     stars = [arg and arg.arg for arg in (args.vararg, args.kwarg)]
     return repr((names, stars, len(args.defaults), [each is None for each in args.kw_defaults]))
+
+
+def _takes_all(old: ast.arguments, new: ast.arguments) -> bool:
+    """Whether what could be called in the old way can be called so still."""
+    was, now = ([arg.arg for arg in (*each.posonlyargs, *each.args)] for each in (old, new))
+    optional = {*now[len(now) - len(new.defaults) :]} if new.defaults else set()
+    required = {arg.arg for arg, default in zip(new.kwonlyargs, new.kw_defaults, strict=True) if default is None}
+    needed = {arg.arg for arg, default in zip(old.kwonlyargs, old.kw_defaults, strict=True) if default is None}
+    before = {*was, *(arg.arg for arg in old.kwonlyargs)}
+    return (
+        now[: len(was)] == was
+        and {*now[len(was) :]} <= optional
+        and len(now) - len(new.defaults) <= len(was) - len(old.defaults)
+        and required <= needed
+        and (new.kwarg is not None or before <= {*now, *(arg.arg for arg in new.kwonlyargs)})
+        and (old.vararg is None or new.vararg is not None)
+        and (old.kwarg is None or new.kwarg is not None)
+    )
 
 
 def _defaults(function: Function) -> str:

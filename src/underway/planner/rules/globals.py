@@ -8,17 +8,26 @@ from collections.abc import Iterator
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, text
 from ..values import NotPlain, Side, literal, same
+from .changing import changed_by_functions, effect
 
 
 def changed_values(world: PlannerContext, old: Module, new: Module) -> Iterator[tuple[Origin, object]]:
     """The globals of a module that are plain in both releases, and not the same: each with its new value."""
+    carried = _carried(world, old, new)
     for name in new.globals:
         origin = (new.name, name)
-        if name not in old.globals or origin in world.kept | world.reset:
+        if name not in old.globals or name in carried or origin in world.kept | world.reset:
             continue
         was, now = _plain(world.old, origin), _plain(world.new, origin)
         if was is not NotPlain and now is not NotPlain and not same(was, now):
             yield origin, now
+
+
+def _carried(world: PlannerContext, old: Module, new: Module) -> set[str]:
+    """The globals that functions change, where the module's code_change says what becomes of them."""
+    if "code_change" not in (new if world.up else old).functions:
+        return set()
+    return changed_by_functions(old.body) | changed_by_functions(new.body)
 
 
 def compare(edit: ModuleDiff) -> None:
@@ -55,6 +64,9 @@ def _name(edit: ModuleDiff, name: str) -> None:
         case None, (module, _):
             edit.added.append(name)
             return _imported(edit, name, module)
+        case ast.expr() as value, None if what := effect(edit.world, old, value):
+            reason = f"making it has changed something else ({what}), and nothing takes that back"
+            return edit.restart(name, "removed", reason, _at(old, name), gone=True)
         case _, None:
             edit.removed.append(name)
             edit.changes(name)
@@ -75,6 +87,9 @@ def _value(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> No
         edit.changes(name)
         edit.run(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], after), statement or after))
         return edit.row(name, "value", "HOT", "made again: the appup says so", statement)
+    if origin in edit.world.values and name in changed_by_functions(edit.old.body):
+        reason = "functions change it, so what is bound to it by then is not what the old version says"
+        return edit.restart(name, "value", reason, statement)
     if origin in edit.world.values:
         value = edit.world.values[origin]
         edit.was[name] = edit.world.old.value(origin)
@@ -85,6 +100,8 @@ def _value(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> No
         )
     if text(before) == text(after):
         return None  # kept; what it reads is looked at in `reach`
+    if name in _carried(edit.world, edit.old, edit.new):
+        return edit.row(name, "value", "MIGRATE", "the code_change of the module says what becomes of it", statement)
     if _plain(edit.world.old, origin) is not NotPlain and _plain(edit.world.new, origin) is not NotPlain:
         return None  # the same, in other words
     if _module_code_change(edit):

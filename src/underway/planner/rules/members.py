@@ -11,7 +11,9 @@ from ..source import Function, Module, bare_annotations, names_bound, text
 from ..values import NotPlain, same
 from . import decorators, functions, state
 from .bases import DATACLASS, MADE_ONCE, is_abstract, plain_bases, unknown_decorators
+from .changing import changed_by_functions
 
+_RAN_WHEN_MADE = ("__init_subclass__", "__set_name__", "__class_getitem__", "_generate_next_value_")
 Compare: TypeAlias = Callable[[ModuleDiff, str, ast.ClassDef, ast.ClassDef], None]
 
 
@@ -54,7 +56,7 @@ class Members:
             for path, one, other in zip(paths, before, after, strict=True):
                 assert isinstance(one, Function)
                 assert isinstance(other, Function)
-                if member in ("__init_subclass__", "__set_name__", "__class_getitem__") and text(one) != text(other):
+                if member in _RAN_WHEN_MADE and text(one) != text(other):
                     edit.restart(name, "body", "it ran when classes were made", other)
                 else:
                     functions.compare(edit, name, path, one, other, self.name)
@@ -64,6 +66,10 @@ class Members:
                 self.nested(edit, name, before[0], after[0])
             return
         match before, after:
+            case [ast.ClassDef() as one], [ast.ClassDef() as other] if self.bodies_only and (
+                _shape(one) != _shape(other) or edit.reads(other)
+            ):
+                edit.restart(name, "value", "what makes the class around it has read it already", other)
             case [ast.ClassDef() as one], [ast.ClassDef() as other]:
                 self.nested(edit, name, one, other)
             case _:
@@ -122,6 +128,9 @@ class Members:
             return edit.restart(name, "value", "what it is bound to can't be told without running it", after[0])
         if same(was, now):
             return None
+        if name in changed_by_functions(edit.old.body):
+            reason = "functions change it, so what is bound to it by then is not what the old version says"
+            return edit.restart(name, "value", reason, after[0])
         edit.guard("plain_class", self.name)
         edit.was[name] = was
         edit.changes(name)
@@ -194,6 +203,18 @@ class Members:
 def text_of(nodes: Iterable[ast.AST]) -> str:
     """What several nodes say."""
     return "\n".join(map(text, nodes))
+
+
+def _shape(node: ast.ClassDef) -> str:
+    """What a class says, without what is in its methods."""
+    inner = (_shape(each) if isinstance(each, ast.ClassDef) else _head(each) for each in node.body)
+    return "\n".join([node.name, *map(text, (node.bases, node.decorator_list)), text_of(node.keywords), *inner])
+
+
+def _head(statement: ast.stmt) -> str:
+    if isinstance(statement, Function):
+        return f"{statement.name}{text(statement.args)}{text(statement.decorator_list)}{text(statement.returns)}"
+    return text(statement)
 
 
 def members(node: ast.ClassDef) -> Mapping[str, list[ast.stmt]]:

@@ -9,7 +9,7 @@ from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module
-from . import classes, functions, state
+from . import classes, entries, functions, state
 from . import globals as bindings
 
 
@@ -72,6 +72,14 @@ def _global_state(edit: ModuleDiff) -> None:
     if name and (edit.new.name, name) not in edit.world.kept and "code_change" not in newer.functions:
         reason = "functions assign another kind of value to it than it may have, and no code_change carries that over"
         edit.restart(name, "state", reason, after[name][0])
+    if "code_change" in newer.functions:
+        return
+    sides = (edit.old.body, edit.new.body)
+    classes = {*edit.old.classes} & {*edit.new.classes}
+    for before, after in (map(entries.held, sides), (entries.given(each, classes) for each in sides)):
+        if name := state.lost_kinds(before, after):
+            reason = f"{name} is made another kind of value than it may be, and no code_change carries that over"
+            edit.restart("", "state", reason, after[name][0])
 
 
 def _definition(module: Module, name: str) -> Function | ast.ClassDef | None:

@@ -7,14 +7,35 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..edit import ModuleDiff
 from ..source import Function, text
+from . import entries
 
 MAKERS = ("__init__", "__new__", "__post_init__")
 _SPEAKING = ("log", "logger", "logging", "_log", "_logger", "LOG", "LOGGER", "warnings", "print")
 
 
-def needs(old: ast.ClassDef, new: ast.ClassDef) -> tuple[str, ast.AST | None]:
-    """Why live instances would not do for the new class, and where; empty when they do."""
-    before, after = attributes(old), attributes(new)
+_KEYS = "dict:"
+_LOWER_CASE = {"deque", "defaultdict", "array", "bytearray", "frozenset", "memoryview", "count", "partial", "object"}
+"""Types that are not called with a capital."""
+
+
+def needs(
+    old: ast.ClassDef, new: ast.ClassDef, before: Iterable[ast.stmt] = (), after: Iterable[ast.stmt] = ()
+) -> tuple[str, ast.AST | None]:
+    """Why live instances would not do for the new class, and where; empty when they do.
+
+    `before` and `after` are the bodies of their modules, whose functions may set attributes too.
+    """
+    return _needs(
+        old,
+        new,
+        {**entries.set_by_others(before, old.name), **attributes(old)},
+        {**entries.set_by_others(after, new.name), **attributes(new)},
+    )
+
+
+def _needs(
+    old: ast.ClassDef, new: ast.ClassDef, before: Mapping[str, ast.AST], after: Mapping[str, ast.AST]
+) -> tuple[str, ast.AST | None]:
     there = {target.id for each in new.body for target in _assigned(each)}
     fresh = [name for name in after if name not in before and name not in there]
     if fresh:
@@ -36,14 +57,32 @@ def lost_kinds(old: Mapping[str, list[ast.expr]], new: Mapping[str, list[ast.exp
     """A name to which something is assigned that the newer code never assigns to it: a list, where that makes dictionaries."""
     for name, values in old.items():
         kinds = {_kind(value) for value in new.get(name, ())}
-        if kinds and "" not in kinds and any(kind and kind not in kinds for kind in map(_kind, values)):
+        if kinds and "" not in kinds and any(kind and not _serves(kind, kinds) for kind in map(_kind, values)):
             return name
     return ""
 
 
+def _serves(kind: str, kinds: Iterable[str]) -> bool:
+    """Whether an object of this kind does where those are made: the same, or a dictionary that has the keys of one of them."""
+    return any(each == kind or _has_keys_of(kind, each) for each in kinds)
+
+
+def _has_keys_of(kind: str, other: str) -> bool:
+    if "dict" in (kind, other):
+        return kind.startswith("dict") and other.startswith("dict")
+    one, two = ({*each.removeprefix(_KEYS).split("|")} if each.startswith(_KEYS) else None for each in (kind, other))
+    return one is not None and two is not None and two <= one
+
+
 def _kind(value: ast.expr) -> str:
-    """What kind of object an expression makes; empty where that can't be told."""
+    """What kind of object an expression makes, of a dictionary with its keys; empty where that can't be told."""
     match value:
+        case ast.Dict(keys) if keys and all(isinstance(key, ast.Constant) for key in keys):
+            return _KEYS + "|".join(sorted(ast.unparse(key) for key in keys if key is not None))
+        case ast.Tuple(elts) if not any(isinstance(each, ast.Starred) for each in elts):
+            return f"tuple:{len(elts)}"
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _LOWER_CASE:
+            return name
         case ast.Constant(value=constant):
             return type(constant).__name__
         case ast.List() | ast.ListComp():

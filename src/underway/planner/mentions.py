@@ -1,0 +1,116 @@
+"""Which names the definitions of some modules mention, and how one leads to another: what a call may end in, by name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+
+from .edit import PlannerContext
+from .rules import decorators
+from .source import Function, Module
+
+_MADE_WITH = ("_generate_next_value_", "_missing_")
+"""Methods that are called by name while a class is made, or an instance, and are not between two underscores."""
+
+
+def mentions(world: PlannerContext, modules: Iterable[Module]) -> dict[str, set[str]]:
+    """By the name of each function, class and global: what it mentions, or, where it makes an instance, what that mentions."""
+    found: dict[str, set[str]] = {}
+    for module in modules:
+        aliases = dict(_aliases(module))
+        for name, value in module.globals.items():
+            found.setdefault(name, set()).update(_of_value(world, module, value, aliases))
+        for statement in module.body:
+            for node in ast.walk(statement):
+                if isinstance(node, Function):
+                    found.setdefault(node.name, set()).update(mentioned(node, aliases))
+                elif isinstance(node, ast.ClassDef):
+                    _of_class(node, aliases, found)
+    return found
+
+
+def mentioned(node: ast.AST, aliases: Mapping[str, str]) -> set[str]:
+    """The names in a node, attributes too; by what they are called where they were imported from."""
+    found = set()
+    for each in ast.walk(node):
+        match each:
+            case ast.Name(id=name):
+                found |= {name, aliases.get(name, name)}
+            case ast.Attribute(attr=name) if name != "__doc__":
+                found.add(name)
+            case ast.Call(ast.Name("getattr"), [_, ast.Constant(str(name)), *_]):
+                found.add(name)
+    return found
+
+
+def path(seeds: Iterable[str], changed: Mapping[str, str], known: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """How one of these names leads to something that changes; empty when none does."""
+    ways: dict[str, tuple[str, ...]] = {seed: (seed,) for seed in seeds}
+    queue = list(ways)
+    for name in queue:
+        if name in changed:
+            return ways[name]
+        for further in sorted(known.get(name, ())):
+            if further not in ways:
+                ways[further] = (*ways[name], further)
+                queue.append(further)
+    return ()
+
+
+def properties(modules: Iterable[Module]) -> set[str]:
+    """The names of methods that are called when they are read as an attribute."""
+    return {
+        method.name
+        for module in modules
+        for statement in module.body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.ClassDef)
+        for method in node.body
+        if isinstance(method, Function) and any("property" in _last(each) for each in method.decorator_list)
+    }
+
+
+def _of_value(world: PlannerContext, module: Module, value: ast.AST, aliases: Mapping[str, str]) -> set[str]:
+    """What a global is made with: an object is what its class makes it, a table has what is in it."""
+    kept = {
+        id(inner)
+        for each in ast.walk(value)
+        if isinstance(each, ast.Call) and decorators.keeps(world.new, module, each.func)
+        for argument in (*each.args, *(keyword.value for keyword in each.keywords))
+        for inner in ast.walk(argument)
+    }
+    found: set[str] = set()
+    for each in ast.walk(value):
+        if isinstance(each, ast.Name | ast.Attribute) and id(each) not in kept:
+            found |= mentioned(each, aliases)
+    return found
+
+
+def _of_class(node: ast.ClassDef, aliases: Mapping[str, str], found: dict[str, set[str]]) -> None:
+    into = found.setdefault(node.name, set())
+    into.update(name for base in node.bases for name in mentioned(base, aliases))
+    for each in node.body:
+        if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
+            into.update(mentioned(each.value, aliases))
+        elif not isinstance(each, Function):
+            continue
+        elif each.name.startswith("__") or each.name in _MADE_WITH:
+            into.add(f"{node.name}.{each.name}" if each.name.startswith("__") else each.name)
+            found.setdefault(f"{node.name}.{each.name}", set()).update(mentioned(each, aliases))
+
+
+def _aliases(module: Module) -> Iterator[tuple[str, str]]:
+    """What a module imports under another name, in functions too."""
+    for statement in module.body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                yield from ((each.asname, each.name.rpartition(".")[2]) for each in node.names if each.asname)
+
+
+def _last(decorator: ast.expr) -> str:
+    match decorator:
+        case ast.Name(name) | ast.Attribute(attr=name):
+            return name
+        case ast.Call(func):
+            return _last(func)
+    return ""

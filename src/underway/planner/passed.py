@@ -1,0 +1,47 @@
+"""Functions that can't be called any more as before, where others hold them: a pending call has the old arguments."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+
+from .edit import ModuleDiff
+from .source import Module
+
+
+def check(edits: Mapping[str, ModuleDiff]) -> None:
+    """Write RESTART rows for such functions that the old modules hand over as a value: to `partial`, a timer, a table."""
+    names = {name for edit in edits.values() for name in edit.narrowed}
+    if not names:
+        return
+    handed = {name: module.name for edit in edits.values() for module in [edit.old] for name in _handed(module) & names}
+    for edit in edits.values():
+        for name, node in edit.narrowed.items():
+            if name in handed:
+                reason = f"{handed[name]} hands it over as a value; what holds it may call it as before"
+                edit.restart(name, "signature", reason, node)
+
+
+def _handed(module: Module) -> set[str]:
+    """The names that a module reads without calling what they stand for, or decorating with it."""
+    called: set[int] = set()
+    found: set[str] = set()
+    for statement in module.body:
+        for node in ast.walk(statement):
+            called |= {id(each) for each in _not_handed(node)}
+    for statement in module.body:
+        for node in ast.walk(statement):
+            match node:
+                case ast.Name(name, ast.Load()) | ast.Attribute(attr=name, ctx=ast.Load()) if id(node) not in called:
+                    found.add(name)
+    return found
+
+
+def _not_handed(node: ast.AST) -> Iterator[ast.AST]:
+    match node:
+        case ast.Call(func):
+            yield func
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield from node.decorator_list
+        case ast.Attribute(value):
+            yield value

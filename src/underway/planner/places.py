@@ -1,0 +1,86 @@
+"""What an expression reads of where the code is, or of what is installed: both differ in another version."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from .edit import PlannerContext
+from .source import Function, Module, import_time
+
+PLACE = ("__file__", "__path__", "__spec__", "__cached__", "__loader__")
+_INSTALLED = (
+    "importlib.metadata.",
+    "importlib.resources.",
+    "importlib_metadata.",
+    "importlib_resources.",
+    "pkgutil.get_data",
+)
+"""What answers by where the code is."""
+_LISTING = ("pkgutil.iter_modules", "pkgutil.walk_packages")
+"""What answers by which modules a package has."""
+
+
+def place_read(world: PlannerContext, module: Module, node: ast.AST) -> tuple[str, ast.AST] | None:
+    """By what a statement of a module reads that when it runs, and where; functions that it calls by name are followed."""
+    return next(_reads(world, module, import_time(node, annotations=False), set()), None)
+
+
+def _reads(
+    world: PlannerContext, module: Module, nodes: Iterable[ast.AST], seen: set[tuple[str, str]]
+) -> Iterator[tuple[str, ast.AST]]:
+    skipped: set[int] = set()
+    for each in nodes:
+        if id(each) in skipped:
+            continue
+        if isinstance(each, ast.Call) and _lists_the_same(world, module, each):
+            skipped |= {id(inner) for argument in each.args for inner in ast.walk(argument)}
+            continue
+        if what := _named(world, module, each):
+            yield what, each
+        if isinstance(each, ast.Call):
+            yield from ((what, each) for what, _ in _followed(world, module, each, seen))
+
+
+def _named(world: PlannerContext, module: Module, node: ast.AST) -> str:
+    """The place that a name stands for; empty for none."""
+    if isinstance(node, ast.Name) and node.id in PLACE:
+        return node.id
+    if not isinstance(node, ast.Name | ast.Attribute):
+        return ""
+    if isinstance(node, ast.Attribute) and node.attr in PLACE:
+        base = world.new.resolve(module, node.value)
+        if base is None or (base[0] in world.compared and not base[1]):
+            return ast.unparse(node)[:60]
+    origin = world.new.resolve(module, node)
+    dotted = ".".join(origin) if origin else ""
+    return dotted if dotted.startswith(_INSTALLED) else ""
+
+
+def _followed(
+    world: PlannerContext, module: Module, call: ast.Call, seen: set[tuple[str, str]]
+) -> Iterator[tuple[str, ast.AST]]:
+    """What a function of a compared module reads that is called by its name."""
+    origin = world.new.resolve(module, call.func)
+    if origin is None or origin in seen or origin[0] not in world.compared:
+        return
+    seen.add(origin)
+    known = world.new.modules.get(origin[0])
+    function: Function | None = known.functions.get(origin[1]) if known else None
+    if known is not None and function is not None:
+        yield from _reads(world, known, (each for inner in function.body for each in ast.walk(inner)), seen)
+
+
+def _lists_the_same(world: PlannerContext, module: Module, call: ast.Call) -> bool:
+    """Whether it lists the modules of a package that has the same ones in both releases."""
+    if ".".join(world.new.resolve(module, call.func) or ()) not in _LISTING or not call.args:
+        return False
+    match call.args[0]:
+        case ast.Name("__path__"):
+            package = module.name
+        case ast.Attribute(value=value, attr="__path__"):
+            package = (world.new.resolve(module, value) or ("", ""))[0]
+        case _:
+            return False
+    old, new = ({name for name in side.modules if name.startswith(f"{package}.")} for side in (world.old, world.new))
+    return bool(package) and old == new

@@ -1,0 +1,131 @@
+"""State that no method assigns to its instance: what containers hold, what instances are given, what other functions set on them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from ..source import Function, text
+
+_ADDING = {
+    *("append", "appendleft", "add", "put", "put_nowait", "insert", "setdefault", "push", "send_nowait"),
+}
+"""Methods by which something is put into a container; it is their last argument."""
+
+Kinds = dict[str, list[ast.expr]]
+"""What is assigned, or put, somewhere; by where."""
+
+
+def held(body: Iterable[ast.stmt]) -> Kinds:
+    """What functions put into containers that outlive them, by the text of the container."""
+    found: Kinds = {}
+    for function, owner in _with_owners(body):
+        local = _locals(function) - set(_first(function) if owner else ())
+        for node in ast.walk(function):
+            for container, value in _put(node):
+                if _root(container) not in local:
+                    found.setdefault(f"what {ast.unparse(container)} holds", []).append(value)
+    return found
+
+
+def given(body: Sequence[ast.stmt], classes: Collection[str]) -> Kinds:
+    """What instances of these classes are made with, by position and name of the argument."""
+    found: Kinds = {}
+    for statement in body:
+        for node in ast.walk(statement):
+            match node:
+                case ast.Call(ast.Name(name) | ast.Attribute(attr=name), args, keywords) if name in classes:
+                    named = [*((str(number), each) for number, each in enumerate(args, 1))]
+                    named += [(each.arg, each.value) for each in keywords if each.arg]
+                    for where, value in named:
+                        found.setdefault(f"argument {where} of {name}", []).append(value)
+    return found
+
+
+def set_by_others(body: Iterable[ast.stmt], cls: str) -> dict[str, ast.AST]:
+    """The attributes that functions set on an instance of a class which they have made themselves, each with where."""
+    found: dict[str, ast.AST] = {}
+    for function, owner in _with_owners(body):
+        own = {cls, *(["cls"] if owner == cls else [])}
+        made = set(_made(function, own))
+        for node in ast.walk(function):
+            match node:
+                case ast.Attribute(ast.Name(name), attribute, ast.Store()) if name in made:
+                    found.setdefault(attribute, node)
+                case ast.Call() if owner == cls or made:
+                    for attribute in _set_by_name(node, {*made, *(_first(function) if owner == cls else ())}):
+                        found.setdefault(attribute, node)
+    return found
+
+
+def _set_by_name(call: ast.Call, instances: Collection[str]) -> Iterator[str]:
+    """The attributes that ``x.__dict__.update(a=1)``, ``vars(x).update({"a": 1})`` or ``setattr(x, "a", 1)`` sets."""
+    match call:
+        case ast.Call(ast.Attribute(ast.Attribute(ast.Name(name), "__dict__"), "update"), args, keywords) if (
+            name in instances
+        ):
+            pass
+        case ast.Call(ast.Attribute(ast.Call(ast.Name("vars"), [ast.Name(name)]), "update"), args, keywords) if (
+            name in instances
+        ):
+            pass
+        case ast.Call(
+            ast.Name("setattr") | ast.Attribute(ast.Name("object"), "__setattr__"),
+            [ast.Name(name), ast.Constant(str(attribute)), _],
+        ) if name in instances:
+            yield attribute
+            return
+        case _:
+            return
+    yield from (each.arg for each in keywords if each.arg)
+    for each in args:
+        if isinstance(each, ast.Dict):
+            yield from (str(key.value) for key in each.keys if isinstance(key, ast.Constant))
+        else:
+            yield f"**{text(each)}"
+
+
+def _put(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    match node:
+        case ast.Call(ast.Attribute(container, method), [*_, value]) if method in _ADDING:
+            yield container, value
+        case ast.Assign(targets, value):
+            yield from ((each.value, value) for each in targets if isinstance(each, ast.Subscript))
+
+
+def _with_owners(body: Iterable[ast.stmt], owner: str = "") -> Iterator[tuple[Function, str]]:
+    """The functions of a module, each with the class that it is a method of."""
+    for each in body:
+        if isinstance(each, Function):
+            yield each, owner
+        elif isinstance(each, ast.ClassDef):
+            yield from _with_owners(each.body, each.name)
+
+
+def _first(function: Function) -> list[str]:
+    return [each.arg for each in (*function.args.posonlyargs, *function.args.args)][:1]
+
+
+def _locals(function: Function) -> set[str]:
+    """The names of a function's own, parameters too: what they stand for is not known."""
+    named = {name for each in ast.walk(function) if isinstance(each, ast.Global | ast.Nonlocal) for name in each.names}
+    bound = {each.id for each in ast.walk(function) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+    return bound - named | {each.arg for each in ast.walk(function) if isinstance(each, ast.arg)}
+
+
+def _made(function: Function, classes: Collection[str]) -> Iterator[str]:
+    """The names of what a function has made of these classes."""
+    for each in ast.walk(function):
+        match each:
+            case ast.Assign([ast.Name(name)], ast.Call(called, args)):
+                made = called.id if isinstance(called, ast.Name) else ""
+                by_new = isinstance(called, ast.Attribute) and called.attr == "__new__" and args
+                first = args[0].id if by_new and isinstance(args[0], ast.Name) else ""
+                if {made, first} & {*classes}:
+                    yield name
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""

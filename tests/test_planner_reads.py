@@ -1,0 +1,213 @@
+"""What import has read, and what lives on: edits that leave no trace in the names which they mention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plans import compare, load_of, verdicts
+
+Modules = Mapping[str, str]
+Case = tuple[Modules, Modules, dict[str, str]]
+
+SETTINGS = "class Settings:\n    @property\n    def url(self): return {!r}\nsettings = Settings()\n"
+
+READ: dict[str, Case] = {
+    "a property that is read without a call": (
+        {"m": SETTINGS.format("a") + "URL = f'{settings.url}/x' if settings.url else ''\n"},
+        {"m": SETTINGS.format("b") + "URL = f'{settings.url}/x' if settings.url else ''\n"},
+        {"m:URL": "RESTART reached"},
+    ),
+    "a property by its name as text": (
+        {"m": SETTINGS.format("a") + "URL = getattr(settings, 'url')\n"},
+        {"m": SETTINGS.format("b") + "URL = getattr(settings, 'url')\n"},
+        {"m:URL": "RESTART reached"},
+    ),
+    "a function under another name, in a function": (
+        {"m": "def load():\n    from p import work as w\n    return w()\nX = load()\n", "p": "def work(): return 1\n"},
+        {"m": "def load():\n    from p import work as w\n    return w()\nX = load()\n", "p": "def work(): return 2\n"},
+        {"m:X": "RESTART reached"},
+    ),
+    "a function in a table": (
+        {"m": "def f(): return 1\nSTEPS = {'f': f}\nX = [STEPS['f']() for _ in 'ab']\n"},
+        {"m": "def f(): return 2\nSTEPS = {'f': f}\nX = [STEPS['f']() for _ in 'ab']\n"},
+        {"m:X": "RESTART reached"},
+    ),
+    "the docstring of the module": (
+        {"m": "'one'\nUSAGE = __doc__.upper()\n"},
+        {"m": "'two'\nUSAGE = __doc__.upper()\n"},
+        {"m:USAGE": "RESTART reached"},
+    ),
+    "the docstring of a class": (
+        {"m": "class A:\n    'one'\nHELP = [A.__doc__]\n"},
+        {"m": "class A:\n    'two'\nHELP = [A.__doc__]\n"},
+        {"m:HELP": "RESTART reached"},
+    ),
+    "the code of a function": (
+        {"m": "def f(): return 1\nCODE = f.__code__\n"},
+        {"m": "def f(): return 2\nCODE = f.__code__\n"},
+        {"m:CODE": "RESTART reached"},
+    ),
+    "a factory of a field": (
+        {
+            "m": "import dataclasses as d\ndef f(): return 1\n@d.dataclass\nclass A:\n    x: int = d.field(default_factory=f)\nX = A()\n"
+        },
+        {
+            "m": "import dataclasses as d\ndef f(): return 2\n@d.dataclass\nclass A:\n    x: int = d.field(default_factory=f)\nX = A()\n"
+        },
+        {"m:X": "RESTART reached"},
+    ),
+    "where the code is, by a function": (
+        {"m": "import os\ndef here(): return os.path.dirname(__file__)\nHERE = here()\n"},
+        {"m": "import os\ndef here(): return os.path.dirname(__file__)\nHERE = here()\ndef f(): return 1\n"},
+        {"m:HERE": "RESTART reached"},
+    ),
+    "the version, by a function": (
+        {"m": "from importlib.metadata import version\ndef get(): return version('app')\nV = get()\n"},
+        {
+            "m": "from importlib.metadata import version\ndef get(): return version('app')\nV = get()\ndef f(): return 1\n"
+        },
+        {"m:V": "RESTART reached"},
+    ),
+    "an annotation of what reads it though it is a text": (
+        {
+            "m": "from __future__ import annotations\nfrom lib import Model, Field\nN = 1\nclass A(Model):\n    x: Field(N)\n"
+        },
+        {
+            "m": "from __future__ import annotations\nfrom lib import Model, Field\nN = 2\nclass A(Model):\n    x: Field(N)\n"
+        },
+        {"m:A": "RESTART reached"},
+    ),
+    "a constant that another module sets too": (
+        {"m": "N = 1\n", "p": "import m\nm.N = 1\n"},
+        {"m": "N = 2\n", "p": "import m\nm.N = 1\n"},
+        {"p": "RESTART reached"},
+    ),
+    "settings in a class that a framework has read": (
+        {"m": "from lib import Schema\nclass A(Schema):\n    class Meta:\n        exclude = ('a',)\n"},
+        {"m": "from lib import Schema\nclass A(Schema):\n    class Meta:\n        exclude = ('b',)\n"},
+        {"m:A.Meta": "RESTART value"},
+    ),
+}
+"""The old modules, the new ones, and rows that the plan must have."""
+
+LIVES: dict[str, Case] = {
+    "what containers hold is of another kind": (
+        {"m": "rooms = {}\ndef join(n): rooms.setdefault(n, []).append(1)\n"},
+        {"m": "rooms = {}\ndef join(n): rooms.setdefault(n, set()).add(1)\n"},
+        {"m": "RESTART state"},
+    ),
+    "what a queue holds is longer": (
+        {"m": "class A:\n    def put(self, x): self.queue.append((x, 1))\n"},
+        {"m": "class A:\n    def put(self, x): self.queue.append((x, 1, 2))\n"},
+        {"m": "RESTART state"},
+    ),
+    "what containers hold has another key": (
+        {"m": "rooms = {}\ndef join(n): rooms[n] = {'a': 1}\n"},
+        {"m": "rooms = {}\ndef join(n): rooms[n] = {'a': 1, 'b': 2}\n"},
+        {"m": "RESTART state"},
+    ),
+    "what containers hold has a key less": (
+        {"m": "rooms = {}\ndef join(n): rooms[n] = {'a': 1, 'b': 2}\n"},
+        {"m": "rooms = {}\ndef join(n): rooms[n] = {'a': 1}\n"},
+        {"m:join": "HOT body"},
+    ),
+    "instances are given another kind of argument": (
+        {"m": "class A:\n    def __init__(self, x): self.x = x\ndef make(): return A([])\n"},
+        {"m": "class A:\n    def __init__(self, x): self.x = x\ndef make(): return A(set())\n"},
+        {"m": "RESTART state"},
+    ),
+    "a function sets another attribute on what it makes": (
+        {"m": "class A:\n    def show(self): return 1\ndef make():\n    a = A()\n    a.x = 1\n    return a\n"},
+        {
+            "m": "class A:\n    def show(self): return self.y\ndef make():\n    a = A()\n    a.x, a.y = 1, 2\n    return a\n"
+        },
+        {"m:A": "RESTART state"},
+    ),
+    "a class method sets another attribute": (
+        {"m": "class A:\n    @classmethod\n    def load(cls):\n        a = cls()\n        return a\n"},
+        {"m": "class A:\n    @classmethod\n    def load(cls):\n        a = cls()\n        a.x = 1\n        return a\n"},
+        {"m:A": "RESTART state"},
+    ),
+    "a value that functions change": (
+        {"m": "conf = {'a': 1}\ndef use(): conf['b'] = 1\n"},
+        {"m": "conf = {'a': 2}\ndef use(): conf['b'] = 1\n"},
+        {"m:conf": "RESTART value"},
+    ),
+    "a counter of a class": (
+        {"m": "class A:\n    n = 0\n    def __init__(self): type(self).n += 1\n"},
+        {"m": "class A:\n    n = 9\n    def __init__(self): type(self).n += 1\n"},
+        {"m:A.n": "RESTART value"},
+    ),
+    "a text of a set, whose order differs from process to process": (
+        {"m": "HELP = f'one of {frozenset({1, 2})}'\n"},
+        {"m": "HELP = f'one of {frozenset({1, 3})}'\n"},
+        {"m:HELP": "RESTART value"},
+    ),
+    "a pending call without the new argument": (
+        {"m": "import functools\ndef tick(a): pass\ndef later(q): q.append(functools.partial(tick, 1))\n"},
+        {"m": "import functools\ndef tick(a, b): pass\ndef later(q): q.append(functools.partial(tick, 1, 2))\n"},
+        {"m:tick": "HOT signature, RESTART signature"},
+    ),
+    "a call with the new argument, of nobody who holds it": (
+        {"m": "def tick(a): pass\ndef f(): tick(1)\n"},
+        {"m": "def tick(a, b): pass\ndef f(): tick(1, 2)\n"},
+        {"m:tick": "HOT signature", "m:f": "HOT body"},
+    ),
+    "what a returned closure holds": (
+        {"m": "def make():\n    n = 1\n    def inner(): return n\n    return inner\n"},
+        {"m": "def make():\n    n = 2\n    def inner(): return n\n    return inner\n"},
+        {"m:make": "RESTART body"},
+    ),
+    "the default of a returned closure": (
+        {"m": "def make():\n    def inner(n=1): return n\n    return inner\n"},
+        {"m": "def make():\n    def inner(n=2): return n\n    return inner\n"},
+        {"m:make": "RESTART body"},
+    ),
+    "a cache of what others may hold": (
+        {"m": "import functools\n@functools.lru_cache\ndef room(n): return Room(n)\n"},
+        {"m": "import functools\n@functools.lru_cache\ndef room(n): return Room(n, 1)\n"},
+        {"m:room": "RESTART body"},
+    ),
+    "a cache of plain values": (
+        {"m": "import functools\n@functools.lru_cache\ndef f(n):\n    a = n + 1\n    return a, str(n)\n"},
+        {"m": "import functools\n@functools.lru_cache\ndef f(n):\n    a = n + 2\n    return a, str(n)\n"},
+        {"m:f": "HOT body"},
+    ),
+    "what goes, and has left something elsewhere": (
+        {"m": "ALL = []\ndef add(x):\n    ALL.append(x)\n    return x\nA = add(1)\nB = add(2)\n"},
+        {"m": "ALL = []\ndef add(x):\n    ALL.append(x)\n    return x\nA = add(1)\n"},
+        {"m:B": "RESTART removed"},
+    ),
+    "a function that makes an application": (
+        {"m": "from flask import Flask\ndef make():\n    app = Flask('x')\n    return app\n"},
+        {
+            "m": "from flask import Flask\ndef make():\n    app = Flask('x')\n    app.add_url_rule('/', view_func=print)\n    return app\n"
+        },
+        {"m:make": "RESTART body"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", [*READ, *LIVES])
+def test_what_import_has_read_and_what_lives_on_is_seen(tmp_path: Path, case: str) -> None:
+    """The plan says RESTART of what would stay as the old version has made it, and of nothing that would not."""
+    old, new, wanted = {**READ, **LIVES}[case]
+
+    found: dict[str, Any] = verdicts(compare(tmp_path, old, new))
+
+    assert {name: found.get(name) for name in wanted} == wanted, found
+    if not any("RESTART" in verdict for verdict in wanted.values()):
+        assert not any("RESTART" in verdict for verdict in found.values())
+
+
+def test_a_value_that_functions_change_is_up_to_code_change(tmp_path: Path) -> None:
+    """With one, the module says itself what becomes of it; whatever it is by then, the process does not refuse it."""
+    module = "n = {}\ndef up():\n    global n\n    n += 1\ndef code_change(old, state, extra): return state\n"
+    found = compare(tmp_path, {"m": module.format(1)}, {"m": module.format(2)})
+
+    assert verdicts(found) == {"m:n": "MIGRATE value", "m": "MIGRATE state"}
+    assert load_of(found).values == {}
