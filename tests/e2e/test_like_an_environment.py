@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from projects import ENVIRONMENT, TIMEOUT, build, free_port, get, run, started, underway, uv, write_project
+from sources import source
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -34,30 +35,7 @@ if __name__ == "__main__":
     WSGIServer(("127.0.0.1", int(os.environ["PORT"])), app, log=None).serve_forever()
 """
 
-ZOO = """
-import os, signal, subprocess, sys
-
-def main():
-    match os.environ["HOW"]:
-        case "import":
-            import zoo.serve
-        case "here":
-            from gevent import monkey
-            monkey.patch_all()
-        case "child":
-            child = subprocess.Popen([sys.executable, "-m", "zoo.serve"])
-            signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-            print("begun", flush=True)
-            sys.exit(0 if child.wait() in (0, -signal.SIGTERM) else 1)
-        case "unpatched":
-            from gevent.pywsgi import WSGIServer
-            from zoo.application import app
-            WSGIServer(("127.0.0.1", int(os.environ["PORT"])), app, log=None).serve_forever()
-        case "gunicorn":
-            from gunicorn.app.wsgiapp import run
-            sys.argv = ["gunicorn", "-k", "gevent", "-b", f"127.0.0.1:{os.environ['PORT']}", "zoo.application:app"]
-            run()
-"""
+ZOO = source("zoo/v1/zoo.py")
 
 APPLICATION = """
 def app(environ, start):
@@ -78,74 +56,7 @@ for place in filter(None, os.environ.get("ZOO_PLUGINS", "").split(":")):
         sys.path.append(place)
 """
 
-PROBE = """
-import importlib.metadata, importlib.resources, json, os, pkgutil, sys
-
-def of_pkg_resources():
-    import pkg_resources
-    from pkg_resources import Requirement
-    flat = lambda name: name.lower().replace("_", "-").replace(".", "-")
-    one = pkg_resources.get_distribution("jsonschema")
-    return [
-        sorted({flat(each.project_name) for each in pkg_resources.working_set} - {"backports-zstd", "underway-runtime"}),
-        one.version, one.has_metadata("RECORD"), sorted(str(each) for each in one.requires()),
-        sorted({flat(each.project_name) for each in pkg_resources.require("sqlalchemy")}),
-        pkg_resources.load_entry_point("gunicorn", "console_scripts", "gunicorn").__module__,
-        sorted(each.name for each in pkg_resources.iter_entry_points("babel.checkers")),
-        os.path.isdir(os.path.join(one.location, "jsonschema")),
-        os.path.isfile(pkg_resources.resource_filename(Requirement.parse("certifi"), "certifi/cacert.pem")),
-        pkg_resources.resource_string("certifi", "cacert.pem")[:1] != b"",
-        len([*pkg_resources.find_distributions(one.location)]) > 0,
-        "jsonschema" in pkg_resources.Environment(),
-        "no such path was added" if not any("jsonschema-" in each for each in sys.path) else sys.path,
-    ]
-
-def of_metadata():
-    import importlib_metadata
-    found = [importlib.metadata.version("zope.event"), importlib_metadata.version("zope_event")]
-    return [*found, sorted(each.name for each in importlib.metadata.entry_points(group="babel.checkers"))]
-
-def of_stevedore():
-    import pbr.version
-    from stevedore import ExtensionManager
-    return [sorted(ExtensionManager("babel.checkers").names()), pbr.version.VersionInfo("stevedore").release_string()]
-
-def of_modules_that_replace_themselves():
-    import apipkg, lazy_loader, py, sh, six
-    from six.moves.urllib.parse import quote
-    from sh import echo
-    return [str(echo("hi")).strip(), quote("a b"), py.path.local("/tmp").basename, lazy_loader.load("json").dumps([1]),
-            type(sys.modules["sh"]).__name__]
-
-def of_data():
-    import babel, importlib_resources, pytz
-    pem = importlib.resources.files("certifi").joinpath("cacert.pem")
-    return [pem.is_file(), importlib_resources.files("certifi").joinpath("cacert.pem").is_file(), babel.Locale("de").english_name,
-            str(pytz.timezone("Europe/Berlin")), len(pkgutil.get_data("certifi", "cacert.pem")) > 1000]
-
-def of_namespaces():
-    import repoze.lru, zope.event, zope.interface
-    return [sorted(each.name for each in pkgutil.iter_modules(sys.modules["zope"].__path__)), repoze.lru.__name__]
-
-def of_dialects():
-    import sqlalchemy
-    return [sqlalchemy.create_engine("sqlite://").connect().execute(sqlalchemy.text("select 1")).scalar()]
-
-def of_children():
-    import multiprocessing, subprocess
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        spawned = pool.map(len, [[1, 2]])
-    patched = "import gevent.monkey; gevent.monkey.patch_all(); import requests, threading; print(threading.active_count())"
-    run = lambda code: subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
-    return [spawned, run("import jsonschema; print(jsonschema.__name__)"), run(patched)]
-
-if __name__ == "__main__":
-    found = {}
-    for name, probe in list(globals().items()):
-        if name.startswith("of_"):
-            found[name] = probe()
-    print(json.dumps(found))
-"""
+PROBE = source("zoo/v1/probe.py")
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from typing import Any
 from code_server_helpers import Distribution
 from node_helpers import App, MakeNode, Node, closure
 from projects import free_port
+from sources import source
 from underway.project import new
 from underway_runtime.cluster import certificates
 from underway_runtime.release import boot_script
@@ -28,46 +29,7 @@ PATIENCE = 90.0
 """Seconds for anything that a node does: on a machine that is busy with other things."""
 CLASS = "underway_runtime.cluster.application:Cluster"
 
-CREW = App(
-    "crew",
-    """
-    import os
-    import time
-    from underway_runtime import Application, cluster
-
-    class Crew(Application):
-        async def booted(self):
-            print("crew is ready", flush=True)
-
-    class Counter:
-        def __init__(self, start=0):
-            self.count = start
-
-        def add(self, number):
-            self.count += number
-            return self.count
-
-        async def slowly(self, seconds):
-            import asyncio
-            await asyncio.sleep(seconds)
-
-    def pid():
-        return os.getpid()
-
-    def environment(name):
-        return os.environ.get(name)
-
-    def fail():
-        raise ValueError("on purpose")
-
-    async def fail_together():
-        raise ExceptionGroup("some failed", [ExceptionGroup("inner", [ValueError("on purpose")])])
-
-    async def deploy():
-        print("deployed on", await cluster.run(pid), flush=True)
-    """,
-    {"class": "crew:Crew"},
-)
+CREW = App("crew", source("crew/v1/crew.py"), {"class": "crew:Crew"})
 """What the nodes can be asked to do."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hosts import Network, Pretend
 from projects import build, write_project
+from sources import source
 
 TIMEOUT = 110.0
 PLACE = "/srv/crew"
@@ -27,26 +28,7 @@ directory = "/srv/crew"
 hosts = ["host1:a", "host2:a,b", "second@host3:c"]
 limits = { connect = 3 }
 """
-CREW = """\
-import os
-import threading
-
-
-def main():
-    threading.Event().wait()
-
-
-def host():
-    return os.uname().nodename
-
-
-async def deployed(what):
-    from underway_runtime import cluster
-
-    tags = {tag: sorted((await cluster.run(host, tag=tag)).values()) for tag in ("a", "b", "c")}
-    with open("deployed.txt", "w") as file:
-        file.write(f"{what}: {tags}")
-"""
+CREW = source("hosts/v1/crew.py")
 EVERYBODY = ["crew_worker@host1", "crew_worker@host2", "second@host3"]
 
 

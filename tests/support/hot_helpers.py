@@ -17,80 +17,16 @@ from websockets.sync.client import ClientConnection
 
 from handover_helpers import asgi
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually
+from sources import source
 from underway.planner.plan import plan
 from underway.planner.releases import open_release
 from underway_runtime.release import boot_script, relup
 from underway_runtime.release.directory import ReleaseDirectory
 from versions import add, seal
 
-WEB = """
-import asyncio
-
-LIMIT = 10
-rooms = {}
-parked = asyncio.Event()
-
-
-class Room:
-    def __init__(self, name):
-        self.name = name
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
-        return f"1 {self.name} {len(self.said)} {LIMIT}"
-
-
-async def park():
-    await parked.wait()
-    return "1"
-
-
-def answer():
-    return "1"
-
-
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        while (await receive())["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
-    elif scope["type"] == "websocket":
-        await talk(receive, send)
-    else:
-        body = await park() if scope["path"] == "/park" else answer()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
-        await send({"type": "http.response.body", "body": body.encode()})
-
-
-async def talk(receive, send):
-    await receive()
-    await send({"type": "websocket.accept"})
-    room = rooms.setdefault("lobby", Room("lobby"))
-    while (message := await receive())["type"] == "websocket.receive":
-        await send({"type": "websocket.send", "text": room.say(message["text"])})
-"""
-
-ROOM_2 = """
-    def __init__(self, name):
-        self.name = name
-        self.said = []
-        self.topic = "none"
-
-    @staticmethod
-    def code_change(old_version, state, extra):
-        if not isinstance(old_version, str):
-            state.pop("topic")
-            return state
-        return {**state, "topic": f"was {old_version}"}
-
-    def say(self, text):
-        self.said.append(text)
-        return self.shown()
-
-    def shown(self):
-        return f"2 {self.name} {len(self.said)} {LIMIT} {self.topic}"
-"""
+WEB = source("lobby/v1/web.py")
+SECOND = source("lobby/v2/web.py")
+BODY = ('def answer():\n    return "1"', 'def answer():\n    return "2"')
 
 
 def changed(*edits: tuple[str, str], source: str = WEB) -> str:
@@ -99,11 +35,6 @@ def changed(*edits: tuple[str, str], source: str = WEB) -> str:
         assert before in source, before
         source = source.replace(before, after)
     return source
-
-
-ROOM_1 = WEB[WEB.index("    def __init__") : WEB.index("\n\nasync def park")]
-BODY = ('def answer():\n    return "1"', 'def answer():\n    return "2"')
-SECOND = changed(BODY, ("LIMIT = 10", "LIMIT = 20"), (ROOM_1, ROOM_2))
 
 
 def planned(node: Node, source: str | App, version: str = "2", *, back: bool = True, **how: Any) -> relup.Relup:

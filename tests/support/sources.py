@@ -1,0 +1,12 @@
+"""Applications of tests, which lie in tests/projects, their versions side by side: ``tests/projects/lobby/v1/web.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PROJECTS = Path(__file__).resolve().parents[1] / "projects"
+
+
+def source(file: str) -> str:
+    """The text of a file of tests/projects, as ``source("lobby/v1/web.py")``."""
+    return (PROJECTS / file).read_text(encoding="utf-8")
