@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,9 +26,6 @@ NO_TOOL_SKIPS = os.environ.get("UNDERWAY_NO_TOOL_SKIPS") == "1"
 MISSING = "missing tool: "
 
 Count: TypeAlias = Callable[[int, int], int]
-
-TOGETHER = ("tests/e2e/", "tests/attack/")
-"""Where the tests of a file share what takes long to make."""
 
 DRILLS = os.environ.get("UNDERWAY_DRILLS") == "1"
 
@@ -74,18 +72,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         gone = {*map(id, left_out)}
         items[:] = [item for item in items if id(item) not in gone]
         config.hook.pytest_deselected(items=left_out)
-    items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))
+    items.sort(key=lambda item: not _is_shared(config.rootpath / item.nodeid.partition("::")[0]))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Deal out in the order of collection, in which the long ones are first: the gate ends with short ones.
 
-    What shares a release or hosts stays with one worker; of the rest each test, with all of its cases, goes to whoever is free.
+    Files whose tests share something stay with one worker; of the rest each test, with all of its cases, goes to whoever is free.
     """
+
+    def dealt_out_with(nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if _is_shared(config.rootpath / file) else nodeid.partition("[")[0]
+
     config.option.loadscopereorder = False
     scheduling = LoadScopeScheduling(config, log)
-    scheduling._split_scope = lambda nodeid: nodeid.partition("::" if nodeid.startswith(TOGETHER) else "[")[0]
+    scheduling._split_scope = dealt_out_with
     return scheduling
+
+
+@cache
+def _is_shared(file: Path) -> bool:
+    """Whether tests of a file share what takes long to make: whoever deals them out knows the text alone."""
+    return file.parent.name in ("e2e", "attack") or 'fixture(scope="' in file.read_text(encoding="utf-8")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

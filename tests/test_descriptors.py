@@ -16,6 +16,7 @@ from underway_runtime.process import lock
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.upgrade.transaction import transaction
 from upgrade_helpers import make_host
+from versions import add_sealed
 
 CLOSED = [*itertools.chain.from_iterable(itertools.combinations((0, 1, 2), count) for count in (1, 2, 3))]
 NULL = "/dev/null"
@@ -103,6 +104,33 @@ def test_every_command_works_with_what_is_left(node: Node, closed: tuple[int, ..
     assert run(node, closed, "status", shell=shell) == 1
     uses = (node.var / "journal/uses.jsonl").read_text().splitlines()
     assert [json.loads(line)["outcome"] for line in uses if '"rpc"' in line] == ["began", "done", "began", "raised"]
+
+
+@pytest.mark.parametrize("closed", CLOSED, ids=str)
+def test_what_changes_the_version_works_with_what_is_left(node: Node, closed: tuple[int, ...]) -> None:
+    """Checked, installed, committed, rolled back and upgraded, and nothing that was said is in a file of ours."""
+    add_sealed(node, "2", recorder("one"))
+    assert run(node, closed, "daemon") == 0
+    for words, status in (
+        (["check", "2"], 0),
+        (["install", "2"], 0),
+        (["commit"], 0),
+        (["rollback"], 0),
+        (["unpack", "2"], 0),
+        (["upgrade", "2"], 0),
+        (["upgrade", "9"], 1),
+        (["releases"], 0),
+        (["verify"], 0),
+        (["remove", "1"], 0),
+    ):
+        assert run(node, closed, *words) == status, words
+    assert node.said()["version"] == "2"
+    assert {
+        name: each["state"] for name, each in json.loads((node.var / "RELEASES").read_text())["releases"].items()
+    } == {"2": "permanent"}
+    files = [path.read_bytes() for path in node.var.rglob("*") if path.is_file()]
+    assert not [content for content in files if b"2 is permanent" in content or b"error: " in content]
+    assert run(node, closed, "stop") == 0
 
 
 def test_who_waits_for_the_end_of_a_pipe_does_not_wait_for_a_daemon(node: Node) -> None:

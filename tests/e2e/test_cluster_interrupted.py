@@ -31,9 +31,9 @@ SLOW = "case $RELEASE_COMMAND in start | daemon) if [ -e /run/slow ]; then touch
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def release() -> Path:
     """A release with the engine."""
-    return two_versions(tmp_path_factory.mktemp("project") / "crew")
+    return two_versions()
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,10 @@ def at_a_terminal(cluster: Cluster, *words: str) -> Iterator[tuple[Terminal, sub
             process.wait(TIMEOUT)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.drill) for each in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_workers_that_are_starting_are_stopped_again(cluster: Cluster, number: signal.Signals) -> None:
     """Those that run and those that are about to, whoever has answered."""
     assert cluster.deploy("--copy-only").returncode == 0
@@ -165,7 +168,10 @@ def test_ctrl_c_in_the_foreground_before_the_master_is_ready_leaves_nothing(clus
     nothing_runs(cluster, cluster.net.hosts)
 
 
-@pytest.mark.parametrize("sleeps", ["await __import__('asyncio').sleep(100)", "__import__('time').sleep(100)"])
+@pytest.mark.parametrize(
+    "sleeps",
+    [pytest.param("await __import__('asyncio').sleep(100)", marks=pytest.mark.drill), "__import__('time').sleep(100)"],
+)
 def test_a_master_that_is_starting_here_is_stopped_with_its_workers(cluster: Cluster, sleeps: str) -> None:
     """While it evaluates what takes for ever, also where that does not let it stop: here and on the hosts nothing is left."""
     process = cluster.spawn(
@@ -241,7 +247,7 @@ def test_of_two_deploys_the_second_does_not_stop_what_the_first_has_started(clus
     cluster.net.ssh(host, *stop)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.drill)])
 def test_an_interrupted_copy_says_how_far_it_has_come(cluster: Cluster, number: signal.Signals) -> None:
     """Who has it and who has not; what had arrived is cleared, and nothing is left in temporary directories."""
     for host in cluster.net.hosts:

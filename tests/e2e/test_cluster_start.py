@@ -28,9 +28,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def release() -> Path:
     """A release with the engine, in two versions."""
-    return two_versions(tmp_path_factory.mktemp("project") / "crew")
+    return two_versions()
 
 
 @pytest.fixture(scope="module")

@@ -156,3 +156,27 @@ def test_the_service_s_own_user_changes_nothing(built: Path, tmp_path: Path) -> 
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == f"error: {root} belongs to root, who alone changes its releases; try `sudo -u root`\n"
         assert run([*other, "releases"], path).returncode == 0
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    "closed", ["<&- >&- 2>&-", *(pytest.param(each, marks=pytest.mark.drill) for each in ("<&-", ">&-", "2>&-"))]
+)
+@pytest.mark.parametrize("what", ["release-1.1/hello-1.1.tar.zst", "hello-1.0-1.1.delta"])
+def test_what_arrives_is_unpacked_whatever_its_caller_has_closed(
+    built: Path, tmp_path: Path, what: str, closed: str
+) -> None:
+    """An archive and a delta, of a caller without descriptors 0 to 2: true statuses, and each file is as it was built."""
+    root, file = tmp_path / "hello", built / what
+    shutil.copytree(built / "release-1.0/hello", root, symlinks=True)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+
+    def hello_closed(*words: str | Path) -> int:
+        return run(["/bin/sh", "-c", f'exec "$@" {closed}', "sh", root / "bin/hello", *words]).returncode
+
+    assert hello_closed("unpack", file, "--sha256", "0" * 64) == 1
+    assert hello_closed("unpack", file, "--sha256", digest) == 0
+    assert hello_closed("check", "1.1") in (0, 1)
+    assert hello_closed("upgrade", "1.1") == 0
+    assert hello(root, "version") == "hello 1.1\n"
+    assert "ok" in hello(root, "verify")

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from hosts import Network, Pretend
+from once import made_once
 from projects import build, write_project
 from sources import source
 
@@ -32,13 +33,16 @@ CREW = source("hosts/v1/crew.py")
 EVERYBODY = ["crew_worker@host1", "crew_worker@host2", "second@host3"]
 
 
-def two_versions(root: Path) -> Path:
-    """The release, as 0.1.0 and 0.1.1 in one directory."""
+def two_versions() -> Path:
+    """The release, as 0.1.0 and 0.1.1 in one directory; all who ask have the same, and leave it as it is."""
+    return made_once("crew", _build) / "build/release/crew"
+
+
+def _build(root: Path) -> None:
     for version in ("0.1.0", "0.1.1"):
         needs = ["distributed>=2026.3", "cryptography>=45"]
         write_project(root, TOOL, {"src/crew/__init__.py": CREW}, name="crew", version=version, dependencies=needs)
-        built = build(root)
-    return built
+        build(root)
 
 
 class Cluster:

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from once import made_once
 from underway.steps.modules import list_code
 
 REPOSITORY = Path(__file__).parents[2]
@@ -155,13 +156,17 @@ def lay_out(executable: Path, directory: Path) -> Interpreter:
     shutil.copy(executable, python / f"bin/python{major}.{minor}")
     (python / f"lib/python{major}.{minor}").symlink_to(standard_library)
     runtime = directory / RUNTIME
-    shutil.copytree(
-        REPOSITORY / "runtime/src/underway_runtime",
-        runtime / "underway_runtime",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
     interpreter = Interpreter(python, version, runtime)
-    compile_all(interpreter, runtime)
+
+    def compiled(place: Path) -> None:
+        shutil.copytree(
+            REPOSITORY / "runtime/src/underway_runtime",
+            place / "underway_runtime",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        compile_all(interpreter, place)
+
+    shutil.copytree(made_once(f"runtime-{version}", compiled), runtime)
     return interpreter
 
 

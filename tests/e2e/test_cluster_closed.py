@@ -1,0 +1,59 @@
+"""bin/cluster for a caller that has closed descriptors 0 to 2, as a job of cron or a supervisor may have."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from cluster_hosts import EVERYBODY, TIMEOUT, Cluster
+from test_cluster_start import cluster, hosts, pytestmark, release
+
+__all__ = ["cluster", "hosts", "pytestmark", "release"]
+
+
+def run(cluster: Cluster, closed: tuple[int, ...], *words: str) -> int:
+    """The status of a command of bin/cluster, called with these descriptors closed; the others are the null device."""
+    redirect = " ".join(f"{number}>&-" for number in closed)
+    return subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {redirect}', "sh", str(cluster.release / "bin/cluster"), *words],
+        env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(cluster.net.base),
+            "RELEASE_VAR": str(cluster.var),
+            "RELEASE_VSN": "0.1.0",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=cluster.var.parent,
+        timeout=TIMEOUT,
+    ).returncode
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [(0, 1, 2), *(pytest.param(each, marks=pytest.mark.drill) for each in ((0,), (1,), (2,), (1, 2)))],
+    ids=str,
+)
+def test_a_cluster_is_deployed_and_stopped_whatever_is_closed(cluster: Cluster, closed: tuple[int, ...]) -> None:
+    """Copied, started, asked and stopped, with true statuses: no line to a host lands on a descriptor that is written to."""
+    ssh = ("--ssh-config", str(cluster.net.ssh_config))
+    assert run(cluster, closed, "deploy", "--copy-only", *ssh) == 0
+    assert run(cluster, closed, "deploy", "-m", "daemon", *ssh) == 0
+    assert cluster.members() == EVERYBODY
+    assert run(cluster, closed, "master", "status") == 0
+    assert run(cluster, closed, "master", "run", "rpc", "1/0") == 7
+    assert run(cluster, closed, "deploy", "-m", "daemon", *ssh) == 1
+    assert run(cluster, closed, "deploy", "--stop", *ssh) == 0
+    assert [cluster.nodes(host) for host in cluster.net.hosts] == [[], [], []]
+    assert run(cluster, closed, "master", "pid") == 1
+
+
+@pytest.mark.parametrize("closed", [(0, 1, 2), (1, 2)], ids=str)
+def test_a_cluster_of_this_machine_too(cluster: Cluster, closed: tuple[int, ...]) -> None:
+    """In local mode, where nothing goes through SSH."""
+    assert run(cluster, closed, "local", "daemon") == 0
+    assert run(cluster, closed, "local", "run", "rpc", "1") == 0
+    assert run(cluster, closed, "local", "stop") == 0
+    assert run(cluster, closed, "local", "pid") == 1
