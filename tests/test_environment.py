@@ -100,6 +100,32 @@ def test_the_file_is_read_as_systemd_does(release: Release) -> None:
     assert not (release.root / "was-run").exists()
 
 
+PARSER = Path("/usr/lib/systemd/user-environment-generators/30-systemd-environment-d-generator")
+"""What reads such files with the parser of ``EnvironmentFile=``; it puts variables in, and leaves empty ones out."""
+
+
+@pytest.mark.needs_tool("systemd-analyze", "systemd")
+def test_systemd_itself_reads_the_file_so(release: Release, tmp_path: Path) -> None:
+    """Its own parser and the launcher find the same in the same bytes."""
+    (tmp_path / "environment.d").mkdir()
+    (tmp_path / "environment.d/hello.conf").write_bytes(FILE.encode())
+    (release.root / "variables").write_bytes(FILE.encode())
+    (release.version / "bin/python").write_text("#!/bin/sh\nexec /usr/bin/env -0\n")
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": "$HOME"}
+
+    parsed = subprocess.run([PARSER], env=environ, capture_output=True, text=True, timeout=30, check=True).stdout
+    shown = subprocess.run(
+        ["/bin/sh", "-c", f"set -a\n{parsed}\nexec /usr/bin/env -0"], env={}, capture_output=True, text=True, timeout=30
+    )
+    done = release.run("eval", "1", cwd=release.root, RELEASE_ENVIRONMENT_FILE="variables")
+    theirs, ours = (dict(pair.split("=", 1) for pair in out.split("\0") if pair) for out in (shown.stdout, done.stdout))
+
+    names = [line.partition("=")[0].strip() for line in FILE.splitlines() if "=" in line]
+    compared = [name for name in names if name not in ("EMPTY", "RELEASE_ROOT")]
+    assert len(compared) == 10
+    assert {name: theirs[name] for name in compared} == {name: ours[name] for name in compared}
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
