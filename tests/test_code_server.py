@@ -382,7 +382,7 @@ def test_scripts_of_wheels_find_their_code(make: Make, tmp_path: Path) -> None:
 def test_a_file_runs_with_its_own_directory_first(make: Make, tmp_path: Path) -> None:
     """python FILE imports what is next to the file, then from the release."""
     release = make(HELLO)
-    (tmp_path / "tool.py").write_text("import next to, alone; print(next to.X, alone.ALONE)")
-    (tmp_path / "next to.py").write_text("X = 1")
+    (tmp_path / "tool.py").write_text("import neighbour, alone; print(neighbour.X, alone.ALONE)")
+    (tmp_path / "neighbour.py").write_text("X = 1")
 
     assert release.output(str(tmp_path / "tool.py")) == "1 True\n"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import underway_runtime
 from underway_runtime.release import display
 from underway_runtime.release.filesystem import atomic_files, openat
 
@@ -98,7 +99,7 @@ def test_a_directory_that_several_may_write_serves_each(tmp_path: Path) -> None:
     for place in (volume, *volume.parents):
         if place.stat().st_mode & 0o005 != 0o005:
             place.chmod(place.stat().st_mode | 0o005)
-    source = Path(openat.__file__).parents[2]
+    source = Path(underway_runtime.__file__).parents[1]
     done = subprocess.run([sys.executable, "-S", "-c", code, volume, source], capture_output=True, text=True)
     assert done.stdout == "b'COOKIE'\n", done.stderr
 

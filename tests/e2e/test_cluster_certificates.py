@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 
 from cluster_hosts import EVERYBODY, Cluster
+from conftest import Count
 from test_cluster_start import cluster, hosts, pytestmark, release
 
 __all__ = ["cluster", "hosts", "pytestmark", "release"]
@@ -46,13 +47,13 @@ def pids(cluster: Cluster) -> list[str]:
     return [cluster.net.ssh(h, "sh", "-c", "cat /srv/crew/var/cluster/*/run/pid") for h in cluster.net.hosts]
 
 
-def test_certificates_are_renewed_without_a_restart(cluster: Cluster) -> None:
+def test_certificates_are_renewed_without_a_restart(cluster: Cluster, count: Count) -> None:
     """All nodes have new ones and show them, in the processes that ran; a second time too. Their names are what the deployer saw."""
     assert cluster.deploy("-m", "daemon").returncode == 0
     addresses = [host.address for host in cluster.net.hosts]
     assert named(certificate(cluster, 1)) == ["host1", addresses[0], "underway:role:worker"]
     running = pids(cluster)
-    for _ in range(2):
+    for _ in range(count(1, 2)):
         before = [certificate(cluster, number).serial_number for number in (1, 2, 3)], shown(cluster)
 
         done = cluster.deploy("--renew")

@@ -137,6 +137,7 @@ def test_ctrl_c_at_a_terminal_takes_back_what_was_begun(cluster: Cluster) -> Non
     nothing_runs(cluster, cluster.net.hosts)
 
 
+@pytest.mark.drill
 def test_a_terminal_that_is_closed_leaves_nothing_behind(cluster: Cluster) -> None:
     """Though nobody can read any more what is said."""
     assert cluster.deploy("--copy-only").returncode == 0
@@ -152,6 +153,7 @@ def test_a_terminal_that_is_closed_leaves_nothing_behind(cluster: Cluster) -> No
     nothing_runs(cluster, cluster.net.hosts)
 
 
+@pytest.mark.drill
 def test_ctrl_c_in_the_foreground_before_the_master_is_ready_leaves_nothing(cluster: Cluster) -> None:
     """The master has had it too, and does not listen."""
     place = Path("/tmp/deploying")

@@ -123,6 +123,7 @@ def acts(built: Built) -> dict[str, Act]:
 
 
 @pytest.mark.e2e
+@pytest.mark.sample
 @pytest.mark.parametrize(
     ("kind", "anywhere", "at_the_end"),
     [
