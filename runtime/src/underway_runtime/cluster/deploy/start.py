@@ -99,15 +99,18 @@ def _join(plan: DeployPlan, ssh: Ssh, facts: Look, begun: list[Host], names: lis
 
 
 def stop(plan: DeployPlan, ssh: Ssh) -> dict[str, object]:
-    """Stop every node that runs: the master first, so that it misses nobody. Raises OnlyPart naming each that did not."""
+    """Stop every node that runs: the master first, so that it misses nobody. Raises OnlyPart naming each that did not.
+
+    Who runs is asked before, since workers may end with their master: those are stopped too.
+    """
     failed, stopped = dict[str, str](), list[str]()
+    facts, unknown = ask(plan, ssh)
     if plan.master is None and runs_here(plan) is not None:
         done = here(plan, remote_commands.stop(plan.here, "master", own_node(plan)))
         if done.status:
             failed["master"] = done.reason
         else:
             stopped.append(own_node(plan))
-    facts, unknown = ask(plan, ssh)
     running = [host for host, each in facts.items() if plan.node(host) in each.nodes]
     for some in ([host for host in running if host.role == role] for role in ("master", "worker")):
         left = stop_nodes(plan, ssh, facts, some)
