@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from node_helpers import eventually
 from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, free_port, get, underway, write_project
 
 WEB = """\
@@ -135,11 +135,8 @@ def test_reload_shows_what_was_edited_and_outlives_code_that_cannot_start(projec
 
 
 def eventually_says(port: int, words: str) -> None:
-    """Wait until the project answers so."""
-    end = time.monotonic() + TIMEOUT
-    while (said := get(f"http://127.0.0.1:{port}/")) != words:
-        assert time.monotonic() < end, said
-        time.sleep(0.05)  # it is started again; nothing tells from outside
+    """Wait until the project, which is started again, answers so."""
+    eventually(lambda: get(f"http://127.0.0.1:{port}/") == words, f"it answers {words!r}")
 
 
 def test_reload_shows_an_edit_of_the_same_size_and_date(project: tuple[Path, int]) -> None:

@@ -191,12 +191,12 @@ def terminate(process: Process) -> tuple[int, str, str]:
 
 
 def eventually(happened: Any, what: str) -> Any:
-    """Ask until the answer is true, and return it; fails when it never is."""
+    """Ask until the answer is true, and return it; fails when it never is. A question that takes long is asked less often."""
     end = time.monotonic() + TIMEOUT
-    while time.monotonic() < end:
+    while (asked := time.monotonic()) < end:
         if answer := happened():
             return answer
-        time.sleep(0.01)
+        time.sleep(max(0.01, time.monotonic() - asked))
     raise AssertionError(f"never: {what}")
 
 
