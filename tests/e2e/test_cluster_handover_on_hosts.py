@@ -78,6 +78,7 @@ def on(cluster: Cluster, host: Pretend, *words: str) -> str:
     return cluster.net.ssh(host, f"{PLACE}/bin/cluster", "worker", "run", "--name", f"crew_worker@{host.name}", *words)
 
 
+@pytest.mark.drill
 def test_the_service_answers_while_master_and_workers_follow_each_other(cluster: Cluster, port: int) -> None:
     """A graceful restart, a version that the workers could not join, then the workers first: no request fails, nobody is lost."""
     assert cluster.deploy("-m", "daemon").returncode == 0
