@@ -123,7 +123,7 @@ def test_a_state_that_takes_too_long_or_fails_is_told(monkeypatch: pytest.Monkey
         def import_state(self, state: Any, version: str) -> Any:
             raise KeyError("room")
 
-    assert exported(Slow, monkeypatch, said, within=0.01) == {}
+    assert exported(Slow, monkeypatch, said, timeout=0.01) == {}
 
     async def scenario() -> list[str]:
         service = await started(Slow, monkeypatch)
@@ -152,7 +152,7 @@ def test_a_change_of_configuration_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         service, stuck = await started(Chat, monkeypatch), await started(Stuck, monkeypatch)
         await config_change(service, {"b": 5}, {"d": 4}, ["c"])
         with pytest.raises(StateError, match="it took more than"):
-            await config_change(stuck, {"b": 5}, {}, [], within=0.01)
+            await config_change(stuck, {"b": 5}, {}, [], timeout=0.01)
         await service.stop(1)
         await stuck.stop(1)
         return service.subject.given

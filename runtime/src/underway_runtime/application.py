@@ -69,14 +69,14 @@ class Application:
     def handover_failed(self) -> Any:
         """What `before_handover` has told of comes to nothing: this node goes on. What it had stopped has been started again."""
 
-    def drain(self, within: float) -> Any:
-        """Take nothing more from outside, and return when what is under way is done or after `within` seconds.
+    def drain(self, timeout: float) -> Any:
+        """Take nothing more from outside, and return when what is under way is done or after `timeout` seconds.
 
         Called at most once, before `stop`, in a node that hands over to another; what does not return in time is stopped
         all the same.
         """
 
-    def suspend(self, within: float) -> Any:
+    def suspend(self, timeout: float) -> Any:
         """Take up no new work until `resume`, because other code is about to be put in place; return within so many seconds.
 
         Requests and messages of WebSockets wait by themselves. What is under way may go on: the install waits for what runs

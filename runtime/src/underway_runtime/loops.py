@@ -57,12 +57,12 @@ class Loop:
                 if self._may_run.is_set() or (task is not None and task.cancelling()):
                     raise
 
-    async def pause(self, within: float) -> bool:
+    async def pause(self, timeout: float) -> bool:
         """Cancel what runs; whether that has ended within so many seconds. `go_on` follows in any case."""
         self._may_run.clear()
         if self._work is not None and not self._work.done():
             self._work.cancel("other code is put in place")
-            await asyncio.wait({self._work}, timeout=within)
+            await asyncio.wait({self._work}, timeout=timeout)
             return self._work.done()
         return True
 

@@ -98,15 +98,15 @@ async def run(load: Load, reference: str, world: ServerContext) -> Service:
         server.servers += before
         sockets.announce()
 
-    async def drain(within: float) -> CutOff:
+    async def drain(timeout: float) -> CutOff:
         sockets.share()
         closing.begun = True
-        return await _drain(server, closing, within)
+        return await _drain(server, closing, timeout)
 
-    async def stop(within: float) -> None:
+    async def stop(timeout: float) -> None:
         serving.cancel()
         try:
-            await _stop(server, closing, within, graceful)
+            await _stop(server, closing, timeout, graceful)
         finally:
             sockets.close()
         if getattr(lifespan, "shutdown_failed", False):
@@ -121,9 +121,9 @@ def _last_line(lifespan: Any) -> str:
     return lines[-1] if lines else "it gave no reason"
 
 
-async def _drain(server: Any, closing: _Closing, within: float) -> CutOff:
+async def _drain(server: Any, closing: _Closing, timeout: float) -> CutOff:
     loop = asyncio.get_running_loop()
-    end = loop.time() + within
+    end = loop.time() + timeout
     state = server.server_state
     for listening in server.servers:
         for each in listening.sockets:
@@ -166,11 +166,11 @@ async def _drain(server: Any, closing: _Closing, within: float) -> CutOff:
     return CutOff(streams + left, websockets, idle)
 
 
-async def _stop(server: Any, closing: _Closing, within: float, graceful: float | None) -> None:
+async def _stop(server: Any, closing: _Closing, timeout: float, graceful: float | None) -> None:
     """As a drain, in so many seconds; then the lifespan. uvicorn's own shutdown ends that while streams are cancelled."""
     loop = asyncio.get_running_loop()
     state = server.server_state
-    share = within * REQUESTS_SHARE
+    share = timeout * REQUESTS_SHARE
     cut = loop.time() + min(share * _STREAMS_SHARE, share if graceful is None else graceful)
     end = loop.time() + share
     for listening in server.servers:
@@ -188,7 +188,7 @@ async def _stop(server: Any, closing: _Closing, within: float, graceful: float |
         connection.transport.close()  # which applications that listen for it are told
     while state.tasks and (left := end - loop.time()) > 0:
         await asyncio.sleep(min(left, 0.02))
-    await _cancel(state.tasks, closing, (within - share) / 2)
+    await _cancel(state.tasks, closing, (timeout - share) / 2)
     if not server.force_exit:
         await server.lifespan.shutdown()
 
@@ -239,21 +239,21 @@ async def _answered(connection: Any, talk: _Talk | None, end: float) -> None:
         await asyncio.sleep(0 if quiet else 0.005)
 
 
-async def _cancel(tasks: set[asyncio.Task[None]], closing: _Closing, within: float) -> None:
+async def _cancel(tasks: set[asyncio.Task[None]], closing: _Closing, timeout: float) -> None:
     """Cancel what answers requests, and wait until it has ended, with the generators that it leaves to the loop."""
     closing.ended = True
     if tasks or closing.cut:
-        await _cancel_all([*tasks], within)
-        await _finalized(asyncio.get_running_loop().time() + within)
+        await _cancel_all([*tasks], timeout)
+        await _finalized(asyncio.get_running_loop().time() + timeout)
 
 
-async def _cancel_all(tasks: list[asyncio.Task[Any]], within: float) -> None:
+async def _cancel_all(tasks: list[asyncio.Task[Any]], timeout: float) -> None:
     """Cancel them and wait; nothing of theirs is held when this returns."""
     left = [task for task in tasks if not task.done()]
     for each in left:
         each.cancel(msg="the time for requests is over")
     if left:
-        await asyncio.wait(left, timeout=max(0.0, within))
+        await asyncio.wait(left, timeout=max(0.0, timeout))
 
 
 async def _finalized(end: float) -> None:

@@ -79,7 +79,7 @@ async def _nothing() -> None:
     pass
 
 
-async def _nothing_to_drain(within: float) -> CutOff:
+async def _nothing_to_drain(timeout: float) -> CutOff:
     return CutOff()
 
 
@@ -306,8 +306,8 @@ class Applications:
             if await self._stop_one(name, service, self._stop_timeout):
                 stopped = {name: mode, **stopped}
                 continue
-            within = self._drain_timeout(name) + self._stop_timeout
-            stays = f"{name} must not run twice, and has not ended within {within:g} s of being told to; it runs on"
+            timeout = self._drain_timeout(name) + self._stop_timeout
+            stays = f"{name} must not run twice, and has not ended within {timeout:g} s of being told to; it runs on"
             if service.runs_until_it_ends:
                 self.running[name] = (mode, service)
                 self._served.add(name)
@@ -383,19 +383,19 @@ class Applications:
         tell()
         return take_back
 
-    async def suspend(self, within: float) -> None:
+    async def suspend(self, timeout: float) -> None:
         """Have all that runs take up no new work, in the reverse of the start order, within so many seconds in all.
 
         Raises BootError naming the application that can't; `resume` is called after it too.
         """
-        end = asyncio.get_running_loop().time() + within
+        end = asyncio.get_running_loop().time() + timeout
         for name, (_, service) in reversed(self.running.items()):
             left = max(0.0, end - asyncio.get_running_loop().time())
             try:
                 async with asyncio.timeout(left):
                     await service.call("suspend", left)
             except TimeoutError:
-                raise BootError(f"{name} has not suspended within {within:g} s") from None
+                raise BootError(f"{name} has not suspended within {timeout:g} s") from None
             except Exception as error:
                 raise BootError(f"{name} could not suspend: {describe(error)}") from error
 
@@ -519,34 +519,34 @@ class Applications:
             await self._stop_one(name, service, self._stop_timeout)
             raise
 
-    async def _drain_one(self, name: str, service: Service, within: float) -> CutOff:
+    async def _drain_one(self, name: str, service: Service, timeout: float) -> CutOff:
         try:
-            cut_off = await service.drain(within)
+            cut_off = await service.drain(timeout)
         except TimeoutError:
-            self._log(f"{name} has not drained within {within:g} s")
+            self._log(f"{name} has not drained within {timeout:g} s")
             return CutOff()
         except Exception as error:  # what can't drain is stopped all the same
             self._log(f"{name} failed to drain: {describe(error)}", error)
             return CutOff()
         if cut_off != CutOff():
-            self._log(f"{name} has not drained within {within:g} s; ended: {cut_off}")
+            self._log(f"{name} has not drained within {timeout:g} s; ended: {cut_off}")
         return cut_off
 
-    async def _stop_one(self, name: str, service: Service, within: float) -> bool:
+    async def _stop_one(self, name: str, service: Service, timeout: float) -> bool:
         """Whether it has stopped."""
 
         async def stop() -> BaseException | None:
             try:
-                await service.stop(within)
+                await service.stop(timeout)
             except BaseException as error:  # SystemExit in a task would end the loop
                 return error
             return None
 
         task = asyncio.ensure_future(stop())
-        await asyncio.wait({task}, timeout=within)
+        await asyncio.wait({task}, timeout=timeout)
         if not task.done():
             task.cancel()  # and not awaited: it may not listen
-            self._log(f"{name} has not stopped within {within:.1f} s and is given up")
+            self._log(f"{name} has not stopped within {timeout:.1f} s and is given up")
             self.stopped_well = False
             return False
         if self.states.get(name) == "running":

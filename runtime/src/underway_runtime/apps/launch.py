@@ -115,16 +115,16 @@ async def _run_main(load: Load, reference: str, world: ServerContext, main_threa
             )
             world.log(world.not_known[-1])
 
-    async def drain(within: float) -> CutOff:
+    async def drain(timeout: float) -> CutOff:
         adoption = world.adoption
         if adoption is None:
-            return await service.drain(within)
-        end = asyncio.get_running_loop().time() + within
+            return await service.drain(timeout)
+        end = asyncio.get_running_loop().time() + timeout
         adoption.leaving.take()
         known, cut_off = bool(adoption.leaving.known), CutOff()
         if known:
             adoption.stop_accepting()
-            cut_off = CutOff(websockets=await adoption.leaving.drain(_ports(listeners, world), within))
+            cut_off = CutOff(websockets=await adoption.leaving.drain(_ports(listeners, world), timeout))
         if known or not main_thread.stops_by_itself:
             left = max(0.0, end - asyncio.get_running_loop().time())
             idle, requests = await adoption.refuse(left, TO_END)
@@ -144,9 +144,9 @@ async def _run_main(load: Load, reference: str, world: ServerContext, main_threa
             return "until its clients have closed their connections, or the deadline"
         return ""
 
-    async def stop(within: float) -> None:
+    async def stop(timeout: float) -> None:
         try:
-            await service.stop(within)
+            await service.stop(timeout)
         finally:
             shows.close()
             _withdraw(listeners, world)
@@ -228,12 +228,12 @@ async def _run_class(load: Load, reference: str, world: ServerContext) -> Servic
     async def accept() -> None:
         await thread.call(instance.accept)
 
-    async def drain(within: float) -> CutOff:
-        async with asyncio.timeout(within):
-            await thread.call(instance.drain, within)
+    async def drain(timeout: float) -> CutOff:
+        async with asyncio.timeout(timeout):
+            await thread.call(instance.drain, timeout)
         return CutOff()
 
-    async def stop(within: float) -> None:
+    async def stop(timeout: float) -> None:
         ended_before = work is None or work.done()
         try:
             await thread.call(instance.stop)

@@ -164,7 +164,7 @@ class MainThread:
             answers = isinstance(outcome, (EndedWith, KeyboardInterrupt)) and self._signalled()
             settle(ended, None, None if answers else outcome)  # 143, say, is an answer to SIGTERM
 
-        async def stop(within: float) -> None:
+        async def stop(timeout: float) -> None:
             if ended.done():
                 return
             self._interrupt()
@@ -173,10 +173,10 @@ class MainThread:
             if error is not None and not isinstance(error, EndedWith):  # 143, say, is an answer to SIGTERM
                 raise error
 
-        async def drain(within: float) -> CutOff:
+        async def drain(timeout: float) -> CutOff:
             if not ended.done():
                 self._interrupt()
-                await asyncio.wait({ended}, timeout=within)
+                await asyncio.wait({ended}, timeout=timeout)
             return CutOff()  # what it still does is its own, and is not seen here
 
         self._jobs.put(job)

@@ -81,14 +81,14 @@ class Leaving:
         """One has been opened in the loop that runs; `close` closes it with 1012."""
         self._websockets[websocket] = (asyncio.get_running_loop(), close)
 
-    async def drain(self, ports: Collection[int], within: float) -> int:
+    async def drain(self, ports: Collection[int], timeout: float) -> int:
         """Have clients told, and wait until they have gone; returns how many WebSockets were closed at the deadline."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + within
+        end = loop.time() + timeout
         self.begun.raise_()
-        ends = [each for begin in self.ends for each in begin(within)]
+        ends = [each for begin in self.ends for each in begin(timeout)]
         if ends:
-            await asyncio.wait([asyncio.wrap_future(each) for each in ends], timeout=within)
+            await asyncio.wait([asyncio.wrap_future(each) for each in ends], timeout=timeout)
         while (left := end - loop.time()) > 0:
             open_ = await loop.run_in_executor(None, lambda: connected(family(os.getpid()), ports))
             if not open_:
@@ -228,8 +228,8 @@ def _gunicorn(leaving: Leaving, module: Any) -> None:
 def _grpc(leaving: Leaving, module: Any) -> None:
     """``stop`` with a time of grace: GOAWAY, no new calls, and those that are under way end."""
 
-    def end(within: float) -> list[concurrent.futures.Future[Any]]:
-        return [asyncio.run_coroutine_threadsafe(each.stop(within), each._loop) for each in _living(module.Server)]
+    def end(timeout: float) -> list[concurrent.futures.Future[Any]]:
+        return [asyncio.run_coroutine_threadsafe(each.stop(timeout), each._loop) for each in _living(module.Server)]
 
     leaving.ends.append(end)
 

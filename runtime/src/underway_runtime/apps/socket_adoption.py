@@ -100,14 +100,14 @@ class Adoption:
         for shared in self._shared():
             shared.refused.raise_()
 
-    async def refuse(self, within: float, to_end: float) -> tuple[int, int]:
+    async def refuse(self, timeout: float, to_end: float) -> tuple[int, int]:
         """Accept nothing more in this process, and wait until its clients have closed their connections.
 
-        Those that are left after `within` seconds are read to what has come until then, as if their clients had closed
+        Those that are left after `timeout` seconds are read to what has come until then, as if their clients had closed
         them, and the service has `to_end` seconds to answer that. Returns how many were left at first, and then.
         """
         self.stop_accepting()
-        left = await self._closed(within)
+        left = await self._closed(timeout)
         for each in left:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RD)
@@ -125,8 +125,8 @@ class Adoption:
         self.sharing.close()
         self.leaving.begun.close()
 
-    async def _closed(self, within: float) -> list[socket.socket]:
-        end = time.monotonic() + within
+    async def _closed(self, timeout: float) -> list[socket.socket]:
+        end = time.monotonic() + timeout
         while True:
             left = [each for shared in self._shared() for each in shared.connections()]
             if not left or (more := end - time.monotonic()) <= 0:

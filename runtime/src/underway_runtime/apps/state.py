@@ -38,7 +38,7 @@ def unpack(data: bytes) -> dict[str, State]:
 
 
 async def export_states(
-    running: Mapping[str, tuple[str, Service]], log: Log, *, within: float = WITHIN, limit: int = LIMIT
+    running: Mapping[str, tuple[str, Service]], log: Log, *, timeout: float = WITHIN, limit: int = LIMIT
 ) -> dict[str, State]:
     """Ask each for its state; what fails is told, and left out.
 
@@ -47,7 +47,7 @@ async def export_states(
     states = {}
     for name, (version, service) in running.items():
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(timeout):
                 value = await service.call("export_state")
             if value is None:
                 continue
@@ -57,14 +57,14 @@ async def export_states(
             if (size := len(text.encode())) > limit:
                 raise StateError(f"its state has {size} bytes, and at most {limit} are handed over")
         except (Exception, SystemExit) as error:
-            log(f"{name} {version} hands nothing over: {_told(error, within)}", error)
+            log(f"{name} {version} hands nothing over: {_told(error, timeout)}", error)
         else:
             states[name] = State(version, text)
     return states
 
 
 async def import_states(
-    states: Mapping[str, State], running: Mapping[str, Service], log: Log, *, within: float = WITHIN
+    states: Mapping[str, State], running: Mapping[str, Service], log: Log, *, timeout: float = WITHIN
 ) -> list[str]:
     """Give each its state; returns those that could not take it, which is told. Nothing is given to what does not run."""
     failed = []
@@ -72,10 +72,10 @@ async def import_states(
         if name not in running:
             continue
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(timeout):
                 await running[name].call("import_state", json.loads(state.text), state.version)
         except (Exception, SystemExit) as error:
-            log(f"{name} could not take over the state of {state.version}: {_told(error, within)}", error)
+            log(f"{name} could not take over the state of {state.version}: {_told(error, timeout)}", error)
             failed.append(name)
     return failed
 
@@ -86,14 +86,14 @@ async def config_change(
     new: Mapping[str, Any],
     removed: Sequence[str],
     *,
-    within: float = WITHIN,
+    timeout: float = WITHIN,
 ) -> None:
     """Tell an application that its configuration has changed. Raises StateError when it does not take that."""
     try:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(timeout):
             await service.call("config_change", changed, new, removed)
     except (Exception, SystemExit) as error:
-        raise StateError(_told(error, within)) from error
+        raise StateError(_told(error, timeout)) from error
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
@@ -130,5 +130,5 @@ def _not_plain(value: Any, where: str) -> str:
     return "" if exact else f"{where} is {value!r:.80}"
 
 
-def _told(error: BaseException, within: float) -> str:
-    return f"it took more than {within:g} s" if isinstance(error, TimeoutError) else describe(error)
+def _told(error: BaseException, timeout: float) -> str:
+    return f"it took more than {timeout:g} s" if isinstance(error, TimeoutError) else describe(error)

@@ -50,12 +50,12 @@ async def run(load: Load, reference: str, world: ServerContext) -> Service:
         serving.accept()
         sockets.announce()
 
-    async def drain(within: float) -> CutOff:
+    async def drain(timeout: float) -> CutOff:
         sockets.share()
-        return await asyncio.shield(asyncio.wrap_future(serving.drain(within)))
+        return await asyncio.shield(asyncio.wrap_future(serving.drain(timeout)))
 
-    async def stop(within: float) -> None:
-        serving.stop(within * REQUESTS_SHARE)
+    async def stop(timeout: float) -> None:
+        serving.stop(timeout * REQUESTS_SHARE)
         try:
             await asyncio.wait({ended})
         finally:
@@ -110,17 +110,17 @@ class _Waitress:
                 each.accept_connections()
         self._wake()
 
-    def drain(self, within: float) -> concurrent.futures.Future[CutOff]:
-        """Accept nothing more, and close each connection with an answer that says so or after `within` seconds."""
+    def drain(self, timeout: float) -> concurrent.futures.Future[CutOff]:
+        """Accept nothing more, and close each connection with an answer that says so or after `timeout` seconds."""
         self.draining = True  # answers that are under way say so too
-        self._drain_within = within
+        self._drain_within = timeout
         self._wake()
         return self._drained
 
-    def stop(self, within: float) -> None:
-        """Accept nothing more, and end when the requests that are under way have their answers or after `within` seconds."""
-        self._stop_within = within
-        self._patience = within / 10
+    def stop(self, timeout: float) -> None:
+        """Accept nothing more, and end when the requests that are under way have their answers or after `timeout` seconds."""
+        self._stop_within = timeout
+        self._patience = timeout / 10
         self._wake()
 
     def close(self) -> None:
@@ -150,9 +150,9 @@ class _Waitress:
             if not self._drained.done():
                 self._drained.set_result(CutOff())  # whoever still waits
 
-    def _drain(self, within: float) -> CutOff:
+    def _drain(self, timeout: float) -> CutOff:
         self._refuse()
-        self._turn_until(lambda: self._stop_within is not None or not self._objects("requests"), within)
+        self._turn_until(lambda: self._stop_within is not None or not self._objects("requests"), timeout)
         idle = [
             each
             for each in self._objects("requests")
@@ -172,8 +172,8 @@ class _Waitress:
     def _turn(self, timeout: float) -> None:
         self._wasyncore.loop(timeout=timeout, map=self.map, use_poll=True, count=1)
 
-    def _turn_until(self, done: Callable[[], bool], within: float) -> None:
-        end = time.monotonic() + within
+    def _turn_until(self, done: Callable[[], bool], timeout: float) -> None:
+        end = time.monotonic() + timeout
         while not done() and (left := end - time.monotonic()) > 0:
             self._turn(min(left, 0.1))
 

@@ -96,11 +96,11 @@ def facts(settings: Settings, name: str, mode: str, engine: str) -> dict[str, An
 
 def release(settings: Settings, version: str) -> str:
     """What a node of this version says of its release: ``hello 1.0 (abc)``."""
-    identity = ""
+    release_id = ""
     with contextlib.suppress(OSError, ValueError, KeyError):  # under `underway run` there is no manifest
         manifest = settings.directory.version(version).manifest
-        identity = f" ({json.loads(manifest.read_bytes())['release_id']})"
-    return f"{settings.name} {version}{identity}"
+        release_id = f" ({json.loads(manifest.read_bytes())['release_id']})"
+    return f"{settings.name} {version}{release_id}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .. import cluster
 from ..application import Application
 from ..apps.controller import describe
-from ..configuration.config import config, switch
+from ..configuration.config import config, is_enabled
 from ..configuration.runtime_schema import Cluster as Section
 from ..control import cookie
 from ..process.log import log
@@ -348,7 +348,7 @@ class Cluster(Application):
         credentials = None
         if section.certificates is None:
             addresses.refuse_plain(host, master)
-            runs_code = switch("rpc") or switch("remote")
+            runs_code = is_enabled("rpc") or is_enabled("remote")
             addresses.refuse_shared(config.get("underway_runtime", "control_group", None), runs_code)
         else:
             credentials = Credentials(Path(section.certificates).expanduser())

@@ -128,7 +128,7 @@ def env(name: str, default: str | None = None) -> str:
     return value
 
 
-def switch(key: str) -> bool:
+def is_enabled(key: str) -> bool:
     """Whether a command may be used in this release: ``rpc``, ``remote`` and ``eval`` of underway_runtime, else True.
 
     Raises ConfigError when it is neither true nor false.

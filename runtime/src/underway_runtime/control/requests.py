@@ -54,7 +54,7 @@ class Form:
     fields: Mapping[str, Kind] = field(default_factory=dict)
     """All of them must be there, and no other; those of the request."""
     who: str = OWNER
-    switch: str = ""
+    enabled_by: str = ""
 
 
 class Request:
@@ -152,8 +152,8 @@ REQUESTS: Mapping[str, Form] = {
     "consider": Form(CanInstallInPlace, {"version": VERSION}, who=MEMBERS),
     "gates": Form(TryGates, who=MEMBERS),
     "committed": Form(Committed, who=MEMBERS),
-    "rpc": Form(Rpc, {"code": TEXT}, switch="rpc"),
-    "shell": Form(OpenShell, switch="remote"),
+    "rpc": Form(Rpc, {"code": TEXT}, enabled_by="rpc"),
+    "shell": Form(OpenShell, enabled_by="remote"),
 }
 """By what ``do`` says. The words are those that clients and nodes of releases built before say."""
 
@@ -172,7 +172,7 @@ def read(message: Message, *, member: bool, is_unpacked: Callable[[str], bool]) 
     form = REQUESTS.get(name) if isinstance(name, str) else None
     if form is None:
         raise Refused("a request that this node does not know")
-    if member and form.who == OWNER and not form.switch:
+    if member and form.who == OWNER and not form.enabled_by:
         raise Refused(f"{name!r} is for the user of the node and root alone")
     problems = [f"it needs `{key}`" for key in form.fields if key not in message]
     problems += [

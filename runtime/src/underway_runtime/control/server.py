@@ -327,7 +327,7 @@ class Server:
 
 
 def _allowed() -> dict[str, bool]:
-    return {command: config.switch(command) for command in ("rpc", "remote")}
+    return {command: config.is_enabled(command) for command in ("rpc", "remote")}
 
 
 def _group() -> int | None:

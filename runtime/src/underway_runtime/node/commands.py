@@ -99,19 +99,12 @@ def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
             check_code_path(instruction.directories, settings.directory.lib)
     resolved = resolution.load(settings.sys_config)
     config.install(resolved.values, resolved.environment)
-    ended = usage_journal.begin(settings.var.uses, "eval", source, os.getuid(), os.getpid())
-    outcome = "refused"
-    try:
-        if not config.switch("eval"):
+    with usage_journal.journalled(settings.var.uses, "eval", source) as use:
+        if not config.is_enabled("eval"):
             raise UnderwayError("eval is turned off in this release: `eval` of underway_runtime")
-        outcome = "exit"
+        use.outcome = "exit"
         status = console.evaluate(source, arguments)
-        outcome = "raised" if status else "done"
-    except KeyboardInterrupt:
-        outcome = "interrupted"
-        raise
-    finally:
-        ended(outcome)
+        use.outcome = "raised" if status else "done"
     return status
 
 

@@ -57,10 +57,8 @@ def run(settings: Settings, program: str, arguments: Sequence[str], *, module: b
         ended("became it")
         _become(place, arguments)
     boot_config.resolve(settings, script)
-    ended = usage_journal.begin(settings.var.uses, "run", " ".join([program, *arguments]), os.getuid(), os.getpid())
-    outcome = "refused"
-    try:
-        if not config.switch("eval"):
+    with usage_journal.journalled(settings.var.uses, "run", " ".join([program, *arguments])) as use:
+        if not config.is_enabled("eval"):
             raise UnderwayError("programs can't be run: `eval` of underway_runtime is turned off in this release")
         call = (
             _module(program, settings.prog)
@@ -68,14 +66,9 @@ def run(settings: Settings, program: str, arguments: Sequence[str], *, module: b
             else partial(runpy.run_path, str(place), run_name="__main__")
         )
         sys.argv = [program if place is None else str(place), *arguments]
-        outcome = "exit"
+        use.outcome = "exit"
         status = _called(call)
-        outcome = "raised" if status else "done"
-    except KeyboardInterrupt:
-        outcome = "interrupted"
-        raise
-    finally:
-        ended(outcome)
+        use.outcome = "raised" if status else "done"
     return status
 
 
@@ -84,7 +77,7 @@ def _check_allowed(settings: Settings, script: BootScript) -> None:
     from ..configuration import config, resolution
 
     config.install(resolution.read(settings.sys_config).values)
-    allowed = config.switch("eval")
+    allowed = config.is_enabled("eval")
     config.forget()
     if not allowed:
         raise UnderwayError("programs can't be run: `eval` of underway_runtime is turned off in this release")

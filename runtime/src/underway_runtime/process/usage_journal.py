@@ -6,12 +6,14 @@ becomes ``uses.jsonl.1``, in the place of an older one. Several processes may wr
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -39,6 +41,28 @@ def begin(path: Path, command: str, code: str | None, uid: int | None, pid: int 
 
     write("began")
     return write
+
+
+@dataclass
+class Use:
+    """One use of code, while it lasts."""
+
+    outcome: str = "refused"
+    """What the journal will say, where it is not interrupted."""
+
+
+@contextlib.contextmanager
+def journalled(path: Path, command: str, code: str) -> Iterator[Use]:
+    """Write that this process begins a use, and with which outcome it ended."""
+    ended = begin(path, command, code, os.getuid(), os.getpid())
+    use = Use()
+    try:
+        yield use
+    except KeyboardInterrupt:
+        use.outcome = "interrupted"
+        raise
+    finally:
+        ended(use.outcome)
 
 
 def append(path: Path, fields: Mapping[str, object]) -> None:

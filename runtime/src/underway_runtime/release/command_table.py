@@ -222,11 +222,6 @@ _ROWS = (
 COMMANDS: Mapping[str, Command] = {row.name: row for row in _ROWS}
 
 
-def of_room(room: Room) -> frozenset[str]:
-    """The names of its commands."""
-    return frozenset(row.name for row in _ROWS if row.room == room)
-
-
 def placeholders() -> dict[str, str]:
     """What the launcher's template takes from here: placeholder -> text."""
     remote = [row for row in _ROWS if row.room != "launcher" and not row.runs_code]

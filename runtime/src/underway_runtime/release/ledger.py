@@ -283,11 +283,11 @@ def _noted(ledger: Ledger, var: VarDirectory) -> Ledger:
     """The ledger, with what the keeper has written of the install that it has undone last."""
     try:
         text = openat.read(var.path, var.replaced, _LARGEST_NOTE).decode(errors="replace")
-        identity, version, why = text.split(maxsplit=2)
+        upgrade_id, version, why = text.split(maxsplit=2)
     except (OSError, ValueError):
         return ledger
     record = ledger.get(version)
-    if record is None or record.installed != identity:
+    if record is None or record.installed != upgrade_id:
         return ledger  # of an install that was settled since
     return {**ledger, version: replace(record, failed=display.one_line(" ".join(why.split())), installed=None)}
 

@@ -59,7 +59,7 @@ def change(
     place: Place,
     running: str,
     version: str,
-    identity: str,
+    upgrade_id: str,
     to_commit: float,
     at_least: How = "handover",
     *,
@@ -74,9 +74,9 @@ def change(
     why = AS_ASKED if fresh else ""
     if version and not fresh and may_stay(directory, running, version):
         try:
-            answer, status = handover_request.install(place, version, identity, to_commit)
+            answer, status = handover_request.install(place, version, upgrade_id, to_commit)
         except handover_request.NotInPlace as error:
-            handover_request.hand_over(place, running, identity, 0)
+            handover_request.hand_over(place, running, upgrade_id, 0)
             raise UndoneError(f"{version} has failed, and {running} has taken over again", error.reason) from None
         if "how" in answer:
             return Changed(answer["how"], status, answer["held"], answer["old_code"])
@@ -85,7 +85,7 @@ def change(
         why = str(answer.get("unfit") or answer["inside"])
     if at_least != "handover":
         raise RestartError(f"{version} takes a new interpreter: {why or NO_RELUP}; nothing has changed")
-    return Changed("handover", handover_request.hand_over(place, version, identity, to_commit), why=why)
+    return Changed("handover", handover_request.hand_over(place, version, upgrade_id, to_commit), why=why)
 
 
 def may_stay(directory: ReleaseDirectory, running: str, version: str) -> bool:

@@ -53,7 +53,7 @@ class Options:
     at_least: How
     fresh: bool
     """Whether a new interpreter is wanted, whatever could be done without one."""
-    within: float
+    timeout: float
     commit_within: float
     """0 for never."""
     permanent: str | None
@@ -135,7 +135,7 @@ def _do(handler: Handler, options: Options, environ: Mapping[str, str]) -> Any:
                 handler,
                 options.version,
                 again=options.again,
-                within=options.within,
+                timeout=options.timeout,
                 at_least=options.at_least,
                 fresh=options.fresh,
             )
@@ -226,13 +226,13 @@ def _upgrade(handler: Handler, options: Options, environ: Mapping[str, str]) -> 
 
 def _go_back(handler: Handler, place: Place, running: str, version: str) -> None:
     how: How
-    identity = upgrade_journal.new_id()
+    upgrade_id = upgrade_journal.new_id()
     try:
-        how = change(handler.directory, place, running, version, identity, 0).how
+        how = change(handler.directory, place, running, version, upgrade_id, 0).how
     except UndoneError:  # a fresh interpreter has nothing of what is wrong with this one
         how = "handover"
-        hand_over(place, version, identity, 0)
-    upgrade_journal.note(handler.var.upgrades, "rollback", "done", identity, version=version, before=running, how=how)
+        hand_over(place, version, upgrade_id, 0)
+    upgrade_journal.note(handler.var.upgrades, "rollback", "done", upgrade_id, version=version, before=running, how=how)
 
 
 def _options(arguments: Sequence[str], prog: str) -> Options:
@@ -257,7 +257,7 @@ def _options(arguments: Sequence[str], prog: str) -> Options:
     if how == "in-place":
         at_least = "hot"
     try:
-        within, to_commit = (_seconds(given.get(name)) for name in ("within", "commit_within"))
+        timeout, to_commit = (_seconds(given.get(name)) for name in ("within", "commit_within"))
     except ValueError as error:
         raise UsageError(f"{error} is not a number of seconds above 0 and up to a day{usage}") from None
     signers = given.get("allowed_signers")
@@ -274,7 +274,7 @@ def _options(arguments: Sequence[str], prog: str) -> Options:
         allow_downgrade=given.get("allow_downgrade", False),
         at_least=at_least,
         fresh=how == "handover",
-        within=within or _CHECK_WITHIN,
+        timeout=timeout or _CHECK_WITHIN,
         commit_within=to_commit,
         permanent=given.get("permanent"),
         keep=int(keep),

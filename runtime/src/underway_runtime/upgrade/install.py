@@ -114,16 +114,21 @@ def install(
         result = InstallResult(version, running, installed[version].state)
         if version == running:
             return result
-        identity = upgrade_journal.new_id()
+        upgrade_id = upgrade_journal.new_id()
         boots = installed[version].state == "permanent"
-        trial = replace(installed[version], failed=None, left=None, installed=None if boots else identity)
+        trial = replace(installed[version], failed=None, left=None, installed=None if boots else upgrade_id)
         told = partial(
-            upgrade_journal.note, handler.var.upgrades, "install", upgrade_id=identity, version=version, before=running
+            upgrade_journal.note,
+            handler.var.upgrades,
+            "install",
+            upgrade_id=upgrade_id,
+            version=version,
+            before=running,
         )
         ledgers.write(handler.var, {**installed, version: trial})
         try:
-            within = 0 if boots else to_commit
-            changed = change(handler.directory, place, running, version, identity, within, at_least, fresh=fresh)
+            timeout = 0 if boots else to_commit
+            changed = change(handler.directory, place, running, version, upgrade_id, timeout, at_least, fresh=fresh)
         except UndoneError as error:
             failed = error.reason if error.blamed else known[version].failed
             ledgers.write(handler.var, {**known, version: replace(known[version], failed=failed)})
@@ -139,6 +144,6 @@ def install(
         held=changed.held,
         old_code=tuple(changed.old_code),
         why=changed.why,
-        id=identity,
+        id=upgrade_id,
         pid=changed.status["pid"],
     )

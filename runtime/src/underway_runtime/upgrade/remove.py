@@ -29,7 +29,6 @@ from typing import Any
 
 from ..release import ledger, manifest, verify
 from ..release.directory import ReleaseDirectory
-from ..release.errors import DamagedRelease, listing
 from ..release.filesystem import atomic_files
 from ..release.filesystem.atomic_files import sync_directory
 from ..release.manifest import Manifest
@@ -55,8 +54,7 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
             raise ledger.StateRefused(f"remove {version} is refused: this command runs from it")
         if version == handler.started_as():
             raise ledger.StateRefused(f"remove {version} is refused: the node was started from it; restart it first")
-        if damaged := [why for name, why in here.damaged.items() if name != version]:
-            raise DamagedRelease(listing("it can't be said which files are still in use:", damaged))
+        tree.check_known(here, leaving=version)
         others = {name: other for name, other in here.manifests.items() if name != version}
         gone = here.manifests.get(version)
         own = directory.version(version).path

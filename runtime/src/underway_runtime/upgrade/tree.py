@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ..release.archives import tar_layout
 from ..release.directory import ReleaseDirectory
-from ..release.errors import DamagedRelease
+from ..release.errors import DamagedRelease, listing
 from ..release.filesystem.atomic_files import sync_directory
 from ..release.manifest import Manifest, ManifestEntry, read
 from . import command_files
@@ -104,6 +104,12 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def check_known(here: Known, leaving: str = "") -> None:
+    """Raise DamagedRelease where it is not known which files the versions have, but for one that is `leaving`."""
+    if damaged := [why for name, why in here.damaged.items() if name != leaving]:
+        raise DamagedRelease(listing("it can't be said which files are still in use:", damaged))
+
+
 def only_of(manifest: Manifest, others: Mapping[str, Manifest]) -> list[str]:
     """The units and shared files of a version that no other has."""
     theirs = {name for other in others.values() for name in (*units(other), *shared_files(other))}
@@ -134,12 +140,7 @@ def clear(directory: ReleaseDirectory) -> list[str]:
 def delete(directory: ReleaseDirectory, manifest: Manifest) -> list[str]:
     """Delete what only this version has, which is no longer or not yet here; what was deleted. Raises DamagedRelease."""
     here = known(directory)
-    if here.damaged:
-        raise DamagedRelease(
-            "\n".join(
-                ["it can't be said which files are still in use:", *(f"  - {why}" for why in here.damaged.values())]
-            )
-        )
+    check_known(here)
     deleted = [name for name in only_of(manifest, here.manifests) if os.path.lexists(directory.root / name)]
     for name in deleted:
         discard(directory.root / name)

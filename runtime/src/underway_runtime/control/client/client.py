@@ -112,9 +112,9 @@ class Connection:
         self.send(request)
         return self.receive()
 
-    def wait_for_end(self, within: float) -> bool:
+    def wait_for_end(self, timeout: float) -> bool:
         """Whether the node has closed the connection, as it does at its end, within so many seconds."""
-        self._socket.settimeout(within)
+        self._socket.settimeout(timeout)
         try:
             while self._socket.recv(65536):
                 pass

@@ -23,7 +23,7 @@ _TO_ANSWER = 30.0
 """Seconds in which a node that accepts, or is started again, is to be found at the control socket."""
 
 
-def hand_over(place: Place, version: str, identity: str, to_commit: float) -> dict[str, Any]:
+def hand_over(place: Place, version: str, upgrade_id: str, to_commit: float) -> dict[str, Any]:
     """Make the node hand over to a version, or to the permanent one where that is empty.
 
     Returns the status of the new one, from itself, when the old one has left. Raises BusyError, UndoneError with what was
@@ -33,7 +33,7 @@ def hand_over(place: Place, version: str, identity: str, to_commit: float) -> di
     old = connect(place)
     check_directory(place.name, place.root, old.root, "a handover")
     try:
-        answer = old.ask({"do": "hand over", "version": version, "id": identity, "to_commit": to_commit})
+        answer = old.ask({"do": "hand over", "version": version, "id": upgrade_id, "to_commit": to_commit})
     except Denied:
         raise
     except UnderwayError:
@@ -58,7 +58,7 @@ def hand_over(place: Place, version: str, identity: str, to_commit: float) -> di
                 f"the node that ran has ended before {who} had taken over, and none follows: {error}"
             ) from None
         raise UndoneError(f"{who} took over, and ended", str(error)) from None
-    if "gone" in answer and status.get("took_over") != identity:
+    if "gone" in answer and status.get("took_over") != upgrade_id:
         what = f"{who} has not taken over, and {status['version']} is started (pid {status['pid']})"
         raise UndoneError(what, "the node that ran has ended meanwhile", blamed=False)
     if "failed" in ready or status["state"] != "running" or version not in ("", status["version"]):
@@ -95,7 +95,7 @@ def _next(place: Place, old: Connection) -> Connection:
     return new
 
 
-def install(place: Place, version: str, identity: str, to_commit: float) -> tuple[dict[str, Any], dict[str, Any]]:
+def install(place: Place, version: str, upgrade_id: str, to_commit: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make the process that runs another version; the answer, and the process's status then, from itself.
 
     The answer has ``unfit`` with the reason where it takes a new interpreter, ``inside`` with who has not left what changes in time,
@@ -106,7 +106,7 @@ def install(place: Place, version: str, identity: str, to_commit: float) -> tupl
     node = connect(place)
     try:
         check_directory(place.name, place.root, node.root, "an install")
-        answer = node.ask({"do": "install", "version": version, "id": identity, "to_commit": to_commit})
+        answer = node.ask({"do": "install", "version": version, "id": upgrade_id, "to_commit": to_commit})
         status: dict[str, Any] = node.status()
     except Denied:
         raise

@@ -25,10 +25,10 @@ def run(place: Place, *, graceful: bool = False) -> int:
         return 0
     old = connect(place)
     check_directory(place.name, place.root, old.root, "restart")
-    within = answers.seconds(old.ask({"do": "restart"})["within"])
-    if not old.wait_for_end(within):
+    timeout = answers.seconds(old.ask({"do": "restart"})["within"])
+    if not old.wait_for_end(timeout):
         raise UnderwayError(
-            f"{place.name} was told to restart, and has not stopped within {within:g} s; its log says what it waits for"
+            f"{place.name} was told to restart, and has not stopped within {timeout:g} s; its log says what it waits for"
         )
     try:
         answer = _next(place, old).ask({"do": "ready"})

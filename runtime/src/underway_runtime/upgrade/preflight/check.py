@@ -84,13 +84,13 @@ def check(
     version: str,
     *,
     again: bool = False,
-    within: float = 60.0,
+    timeout: float = 60.0,
     at_least: How = "handover",
     fresh: bool = False,
 ) -> CheckResult:
     """Find out what installing a version would do. `at_least` and `fresh` are as for `install`.
 
-    Takes `within` seconds and those of reading the version's files. Raises StateRefused for a version that is not here.
+    Takes `timeout` seconds and those of reading the version's files. Raises StateRefused for a version that is not here.
     """
     running = handler.running_version()
     ledger = ledgers.with_running(ledgers.read(handler.directory, handler.var), running)
@@ -108,7 +108,7 @@ def check(
     if unfit:
         notes.append("it was not tried, because it is damaged or does not fit this host")
     else:
-        with trial(settings, version, running, within) as report:
+        with trial(settings, version, running, timeout) as report:
             pass
     reasons += report.problems
     way = _way(handler, running, version, report, fresh=fresh)

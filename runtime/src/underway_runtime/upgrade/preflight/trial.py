@@ -105,7 +105,7 @@ def of_node(settings: Settings, pid: object) -> int | None:
 
 
 @contextlib.contextmanager
-def trial(settings: Settings, version: str, running: str | None, within: float) -> Iterator[TrialReport]:
+def trial(settings: Settings, version: str, running: str | None, timeout: float) -> Iterator[TrialReport]:
     """What `trial_boot` finds in an interpreter of that version."""
     user, own = node_user(settings), os.geteuid()
     if own not in (0, user.uid):
@@ -116,16 +116,16 @@ def trial(settings: Settings, version: str, running: str | None, within: float) 
         return
     with _directory(user) as place:
         report = place / "report"
-        command = [str(settings.directory.command(settings.name)), "scratch", str(report), str(int(within) + 1)]
+        command = [str(settings.directory.command(settings.name)), "scratch", str(report), str(int(timeout) + 1)]
         command += [running] if running is not None else []
         variables = {"RELEASE_VSN": version, "TMPDIR": str(place)}
         keeper = _keeper(settings, user)
         if own == user.uid:
-            ended, output = _run(command, within, **_as_ours(settings, keeper, variables))
+            ended, output = _run(command, timeout, **_as_ours(settings, keeper, variables))
         else:
             words, how = _as_theirs(settings, user, keeper, command, variables)
-            ended, output = _run(words, within, **how)
-        yield _found(place, ended, output, within)
+            ended, output = _run(words, timeout, **how)
+        yield _found(place, ended, output, timeout)
 
 
 @contextlib.contextmanager
@@ -217,7 +217,7 @@ def _groups(keeper: int, uid: int) -> tuple[int, list[int]] | None:
     return None
 
 
-def _run(words: Sequence[str], within: float, **how: Any) -> tuple[int | None, bytes]:
+def _run(words: Sequence[str], timeout: float, **how: Any) -> tuple[int | None, bytes]:
     """The exit status, or None for one that was killed at the end of its time; and the end of its output."""
     reader, writer = os.pipe()
     tail = _Tail(reader)
@@ -231,7 +231,7 @@ def _run(words: Sequence[str], within: float, **how: Any) -> tuple[int | None, b
             raise UnderwayError(f"{words[0]} can't be executed: {error.strerror}") from None
         os.close(writer)
         try:
-            ended: int | None = process.wait(within)
+            ended: int | None = process.wait(timeout)
         except subprocess.TimeoutExpired:
             ended = None
         finally:
@@ -302,7 +302,7 @@ class _Tail:
             os.close(self._descriptor)
 
 
-def _found(place: Path, ended: int | None, output: bytes, within: float) -> TrialReport:
+def _found(place: Path, ended: int | None, output: bytes, timeout: float) -> TrialReport:
     doing = "its start"
     with contextlib.suppress(OSError, ValueError, RecursionError):
         for line in openat.read(place, place / "report", _LARGEST).splitlines():
@@ -313,7 +313,7 @@ def _found(place: Path, ended: int | None, output: bytes, within: float) -> Tria
                     pass
     doing = one_line(doing, 200)
     if ended is None:
-        problem = f"{doing} has not come to an end within {within:g} s, and was killed"
+        problem = f"{doing} has not come to an end within {timeout:g} s, and was killed"
     else:
         how = f"signal {-ended}" if ended < 0 else f"status {ended}"
         said = many_lines(output.decode(errors="replace")[-_LAST_WORDS:].strip())
