@@ -24,6 +24,14 @@ WORDS = {
     r"\bis at it\b": "has been running for",
     r"\bwas let go\b": "was closed",
     r"\bmet an error\b": "an internal error",
+    r"\ba word in the log\b": "a warning is logged",
+    r"\bgates do not hold\b": "gates failed",
+    r"\bwhat ran before runs on\b": "the version before runs on",
+    r"\bwhat answers for\b": "the process on the control socket",
+    r"\b(?:its|the) \w+ is another\b": "differs",
+    r"\bthat is to be had\b|\bis not to be had\b": "there is no ...",
+    r"\b(?:states|reported) (?:a \w+|an exit status) that is none\b": "... that makes no sense",
+    r"\blet go of by\b": "released by",
 }
 PLACES = ("src", "runtime/src", "docs", "examples", "README.md", "CHANGELOG.md")
 _PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in WORDS.items()}

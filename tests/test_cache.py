@@ -156,7 +156,7 @@ def test_a_copy_is_held_against_its_digest(kept: Cache, tmp_path: Path) -> None:
 
 
 def test_where_there_is_no_room_it_is_made_for_one_build(kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
-    """What can't be written to the cache is made next to the release, with a word in the log, and found by that build."""
+    """What can't be written to the cache is made next to the release, with a warning in the log, and found by that build."""
 
     def full(tree: Path) -> Mapping[str, Any]:
         if tree.is_relative_to(kept.root):
@@ -383,7 +383,7 @@ def test_the_place_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is made for its user alone; where it is not, everything is made for one build, with a word in the log."""
+    """It is made for its user alone; where it is not, everything is made for one build, with a warning in the log."""
     environ = {"UNDERWAY_CACHE": str(tmp_path / "cache")}
     with cache.opened(tmp_path / "build", environ) as ours:
         assert ours.root == tmp_path / "cache"

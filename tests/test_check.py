@@ -198,7 +198,10 @@ def test_an_import_that_ends_the_process_is_named(node: Node) -> None:
     seal(node, "2")
 
     [reason] = check(node, status=6)["reasons"]
-    assert reason == "the import of deadly, for its schema ended the process, with status 3; it said: good bye"
+    assert (
+        reason
+        == "the import of deadly, for its schema ended the process, with status 3; its output ends with: good bye"
+    )
 
 
 def test_what_is_damaged_is_not_executed(node: Node, tmp_path: Path) -> None:
@@ -252,7 +255,7 @@ def test_addresses_are_compared_with_those_of_the_node(node: Node) -> None:
             (goes, "gone"),
         ]
         [reason] = outcome["reasons"]
-        assert reason == f"one is to listen on {used}, which can't be had: Address already in use"
+        assert reason == f"one is to listen on {used}, which can't be bound: Address already in use"
         assert f"gone     {goes} would be closed, of one" in node.run("check", "2").stdout
         terminate(process)
 

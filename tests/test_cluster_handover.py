@@ -227,7 +227,7 @@ def test_a_successor_that_fails_when_it_has_the_workers_gives_them_back(make: Ma
     done = master.asked("restart", "--graceful")
 
     assert done.returncode == 4, done.stderr + done.stdout
-    assert "has failed, and what ran before runs on" in done.stderr
+    assert "has failed, and the version before runs on" in done.stderr
     assert [each.node for each in (master, *workers)] == pids
     assert master.rpc(PIDS) == str({"w1": pids[1], "w2": pids[2]})
     eventually(lambda: master.log.read_text().count("deployed on") == 2, "it is deployed again")
@@ -244,7 +244,7 @@ def test_a_gate_that_does_not_hold_leaves_the_cluster_alone(make: MakeNode) -> N
 
     done = master.asked("restart", "--graceful")
     assert done.returncode == 4, done.stderr
-    assert "what ran before runs on" in done.stderr
+    assert "the version before runs on" in done.stderr
     assert worker.log.read_text() == before
     assert master.rpc(MEMBERS) == "['w1']"
 

@@ -199,8 +199,8 @@ def test_a_worker_says_whose_cookie_is_another(make: MakeNode) -> None:
     master = nodes.start(plain(nodes, "master", "master"), COOKIE).ready()
     worker = nodes.start(plain(nodes, "w1", "worker"), {"RELEASE_COOKIE": "of-someone-else"})
 
-    worker.says("127.0.0.1 is refused: its cookie is another; give both the same")
-    master.says("127.0.0.1 is refused: its cookie is another; give both the same")
+    worker.says("127.0.0.1 is refused: its cookie differs; give both the same")
+    master.says("127.0.0.1 is refused: its cookie differs; give both the same")
 
 
 # -------------------------------------------------------------------------------------------------- with certificates
@@ -233,7 +233,7 @@ def facts(**changes: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("first", "said_of_it"),
     [
-        (b"", "it does not greet as a node of this version does"),
+        (b"", "it does not answer as a node of this version does"),
         (said(facts()), "w9 is refused: its"),
         (said(facts(mode="master")), "w9 is refused: it says that it is a master, and its certificate is for worker"),
         (said(facts(name="\x1b]0;x\x07\n" + "w" * 4000)), r"\?\]0;x\?\?www"),
@@ -310,7 +310,7 @@ def test_who_does_not_say_who_it_is_is_let_go(make: MakeNode, kind: str) -> None
 
     with SLOW[kind](nodes) as stranger:
         assert ended(stranger)
-    master.says("is refused: it has not said within 5 s who it is")
+    master.says("is refused: it has not identified itself within 5 s")
 
 
 def test_idle_connections_are_bounded_and_keep_no_worker_out(make: MakeNode) -> None:

@@ -611,7 +611,7 @@ def test_restart_does_not_wait_for_ever(served: Stand) -> None:
     status, said = run_restart(served)
 
     assert status == 1
-    assert said.startswith("error: hello was told to restart, and has not stopped within 0.1 s")
+    assert said.startswith("error: hello was asked to restart and has not stopped within 0.1 s")
 
 
 def test_restart_says_that_nothing_came_after(served: Stand) -> None:

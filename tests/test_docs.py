@@ -127,7 +127,7 @@ def test_every_key_of_the_runtime_is_read() -> None:
     """What its schema knows is asked for somewhere in the code, and nothing else is."""
     places = [*REFERENCE.parents[1].glob("runtime/src/underway_runtime/**/*.py")]
     code = "".join(place.read_text() for place in places if place.name != "runtime_schema.py")
-    asked = re.findall(r'(?:"underway_runtime", |\bseconds\(|switch\()"(\w+)"', code)
+    asked = re.findall(r'(?:"underway_runtime", |\bseconds\(|is_enabled\()"(\w+)"', code)
 
     assert {*asked, "rpc", "remote"} == {field.name for field in dataclasses.fields(Runtime)}
 

@@ -116,7 +116,7 @@ for _ in range(1000):
 
 
 def test_one_that_may_have_no_more_memory_fails_by_itself(make: MakeNode) -> None:
-    """By a limit of its own, from its env.sh: it can't start, and says why; what ran before runs on."""
+    """By a limit of its own, from its env.sh: it can't start, and says why; the version before runs on."""
     node = make(asgi(), libraries=["uvicorn"])
     add_sealed(node, "2", asgi(SECOND + GROWS))
     (node.root / "releases/2/env.sh").write_text("ulimit -v 600000\n")

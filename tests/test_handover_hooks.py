@@ -107,7 +107,7 @@ def test_a_node_that_can_not_go_on_does_not_say_that_it_does(make: MakeNode, tmp
     done = node.run("install", "2")
 
     assert done.returncode == 1
-    assert "2 has failed, and what ran before could not go on and ends" in done.stderr
+    assert "2 has failed, and the version before could not go on and ends" in done.stderr
     assert "no lease" in done.stderr
     assert "only once" in done.stderr
     assert "runs on" not in done.stderr

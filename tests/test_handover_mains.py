@@ -155,7 +155,7 @@ def test_who_does_not_end_goes_on(make: MakeNode, setup: str) -> None:
 
     assert done.returncode == 4, done.stderr
     assert (
-        "2 could not take over, and what ran before runs on: tool must not run twice, and has not ended within 2 s"
+        "2 could not take over, and the version before runs on: tool must not run twice, and has not ended within 2 s"
         in done.stderr
     )
     assert "failed" not in node.run("releases").stdout

@@ -160,6 +160,6 @@ def test_a_module_that_was_cut_in_half_on_the_disk_stops_nothing(make: MakeNode)
 
     upgrading = node.run("upgrade", "2")
     assert (upgrading.returncode, "lib/one-2.0/one.py has " in upgrading.stderr) == (1, True)
-    assert "2 has failed, and what ran before runs on: one could not start" in install(node, "2", status=4)
+    assert "2 has failed, and the version before runs on: one could not start" in install(node, "2", status=4)
     assert (status(node)["pid"], status(node)["state"]) == (before, "running")
     assert terminate(keeper)[0] == 0

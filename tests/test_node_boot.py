@@ -247,7 +247,7 @@ def test_a_stop_that_hangs_is_bounded(make: MakeNode) -> None:
     status, out, err = finish(process)
 
     assert (status, out) == (1, "stop two\nstop one\n")
-    assert "two has not stopped within 0.2 s and is given up" in err
+    assert "two has not stopped within 0.2 s and is abandoned" in err
 
 
 BLOCKS = """
@@ -300,7 +300,7 @@ def test_threads_do_not_keep_the_node(make: MakeNode, stop: str) -> None:
     status, _, err = finish(process)
 
     assert status == 1
-    assert "given up" in err or "its process has not ended; threads: Thread-" in err
+    assert "abandoned" in err or "its process has not ended; threads: Thread-" in err
     assert not (node.var / "run/pid").exists()
 
 

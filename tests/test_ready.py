@@ -265,7 +265,7 @@ def test_a_version_that_binds_and_does_not_accept_does_not_take_over(make: MakeN
     done = node.run("install", "2")
 
     assert done.returncode == 4
-    assert "2 has failed, and what ran before runs on: tool could not accept: it has not accepted on" in done.stderr
+    assert "2 has failed, and the version before runs on: tool could not accept: it has not accepted on" in done.stderr
     assert served_by(port) == "1"
     assert node.run("stop").returncode == 0
 

@@ -156,7 +156,7 @@ def test_what_a_node_is_holds_without_a_signature_too(tmp_path: Path) -> None:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
 
     for admission in (admit(file, sha256=digest, name="chat"), admit(file, sha256=digest, target="aarch64-linux-gnu")):
-        with pytest.raises(SignatureRefused, match=r"what is wanted has the (name|target)"):
+        with pytest.raises(SignatureRefused, match=r"the requested release has the (name|target)"):
             archive.extract(file, jail.into, accept=admission.accept)
     jail.check_untouched()
 
@@ -243,10 +243,10 @@ def test_a_signature_of_another_file_is_refused(signed: Signed) -> None:
 
 
 OTHERS = {
-    "name": "what is wanted has the name 'chat'; the archive holds 'hello'",
-    "version": "what is wanted has the version '2.0'; the archive holds '1.0'",
-    "target": "what is wanted has the target 'riscv64-linux-gnu'; the archive holds 'x86_64-linux-gnu'",
-    "release_id": "what is wanted has the release id '000000",
+    "name": "the requested release has the name 'chat'; the archive holds 'hello'",
+    "version": "the requested release has the version '2.0'; the archive holds '1.0'",
+    "target": "the requested release has the target 'riscv64-linux-gnu'; the archive holds 'x86_64-linux-gnu'",
+    "release_id": "the requested release has the release id '000000",
 }
 ANOTHER = {"name": "chat", "version": "2.0", "target": "riscv64-linux-gnu"}
 
@@ -295,7 +295,7 @@ def test_the_file_that_was_signed_is_the_one_that_is_unpacked(signed: Signed, tm
     shutil.copy(write_archive(tmp_path / "other", tmp_path / "evil", other), signed.archive)
     jail = Jail(tmp_path / "jail")
 
-    with pytest.raises(SignatureRefused, match="what is wanted has the release id"):
+    with pytest.raises(SignatureRefused, match="the requested release has the release id"):
         archive.extract(signed.archive, jail.into, accept=admission.accept, sha256=admission.sha256)
     with pytest.raises(archive.ArchiveRefused, match="its sha256 is"):
         archive.extract(signed.archive, jail.into, sha256=admission.sha256)

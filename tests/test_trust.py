@@ -223,7 +223,7 @@ def test_a_word_that_others_could_have_written_is_refused(policy: Path, how: str
     os.chown(policy, 65534 if how == "another's" else 0, 0)
     policy.parent.chmod(0o777 if how == "directory" else 0o755)
 
-    with pytest.raises(ConfigError, match="is not believed, for others could have written it"):
+    with pytest.raises(ConfigError, match="is not trusted, because others could have written it"):
         trust(None, None, None, {}, allow_downgrade=False)
 
 

@@ -243,7 +243,7 @@ def test_a_release_of_another_kind_is_refused(host: Host, field: str) -> None:
     (host.place / "built-1.1/releases/1.1/manifest.json").write_text(dump(other))
     file = write_archive(host.place, host.place / "built-1.1", other)
 
-    with pytest.raises(SignatureRefused, match=f"what is wanted has the {field}"):
+    with pytest.raises(SignatureRefused, match=f"the requested release has the {field}"):
         host.unpack(str(file), file)
 
 

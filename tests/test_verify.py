@@ -81,7 +81,7 @@ def replace_by_fifo(path: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "a byte": (
         lambda root: (root / CODE).write_bytes(b"x" + files()[CODE].content[1:]),
-        [f"{CODE} has been changed: its sha256 is another"],
+        [f"{CODE} has been changed: its sha256 differs"],
     ),
     "cut off": (lambda root: (root / CODE).write_bytes(b""), [f"{CODE} has 0 bytes, not 32"]),
     "missing": (lambda root: (root / CODE).unlink(), [f"{CODE} is missing"]),
@@ -140,7 +140,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
 
 @pytest.mark.parametrize("damage", list(DAMAGE))
 def test_damage_is_named(hello: Path, damage: str) -> None:
-    """Each file that is not what it should be, and each that should not be there, is named with what is wrong."""
+    """Each file that makes no sense, and each that should not be there, is named with what is wrong."""
     do, problems = DAMAGE[damage]
     do(hello)
 

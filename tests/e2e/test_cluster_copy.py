@@ -161,7 +161,7 @@ def test_all_that_speaks_against_it_is_listed_before_a_byte_moves(releases: Path
 
     assert done.returncode == 1
     lines = done.stderr.splitlines()
-    assert lines[0] == "error: nothing was changed, for this can't be deployed:"
+    assert lines[0] == "error: it can't be deployed, and nothing was changed:"
     assert re.match(r"  - host1: .*(timed out|No route to host)", lines[1], re.IGNORECASE), lines
     assert f"  - host2: {PLACE} holds theirs and no releases; say another directory" in lines
     assert sum("the release needs 2.99; build on a system as old as this host" in line for line in lines) == 2

@@ -30,7 +30,7 @@ class Difference:
     """Applications of another version, in that order."""
     removed: tuple[str, ...]
     interpreter: bool
-    """Whether the interpreter or the runtime is another."""
+    """Whether the interpreter or the runtime differs."""
 
     @property
     def in_place(self) -> bool:

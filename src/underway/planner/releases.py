@@ -57,7 +57,7 @@ class Opened:
             entries = self._json(file)["applications"]
             return {entry["name"]: (entry["version"], entry["mode"]) for entry in entries}
         except (KeyError, TypeError) as error:
-            raise DamagedRelease(f"{file} is not what it should be: {error}") from None
+            raise DamagedRelease(f"{file} makes no sense: {error}") from None
 
     @cached_property
     def starts(self) -> Mapping[str, object]:
@@ -107,7 +107,7 @@ class Opened:
         except (OSError, ValueError) as error:
             raise DamagedRelease(f"{file} can't be read: {error}") from None
         if not isinstance(document, dict):
-            raise DamagedRelease(f"{file} is not what it should be")
+            raise DamagedRelease(f"{file} makes no sense")
         return document
 
 

@@ -93,7 +93,7 @@ def read_lock(root: Path, release: str, wanted: Wanted) -> Lock:
 
 
 def _unknown(path: Path, wanted: Wanted) -> Iterator[str]:
-    """Names in build-sdists that the lock does not hold, where another is meant; any other is a word in the log.
+    """Names in build-sdists that the lock does not hold, where another is meant; any other is a warning in the log.
 
     Several releases may share the option, and a name may be in the lock for other platforms, groups and extras than this
     release's, as for uv's ``no-binary-package``.

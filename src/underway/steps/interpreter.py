@@ -77,7 +77,7 @@ def copy_interpreter(release: Release) -> Placed | None:
     Returns what is known of the files, or None: a release whose ``interpreter_source`` is None has none of its own. The source
     is only read. The copy is made once, in the cache, and made again when the source or this machine's libraries have
     changed. With the option strip (the default) the interpreter's tests and the symbols of binaries are left out; the
-    latter need binutils, and stay with a word in the log where it is absent. Raises BuildError when the interpreter is not
+    latter need binutils, and stay with a warning in the log where it is absent. Raises BuildError when the interpreter is not
     of the release's version, needs a library that this machine lacks, or loads one from outside the copy.
     """
     if release.interpreter_source is None:

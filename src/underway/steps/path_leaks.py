@@ -27,7 +27,7 @@ def check_paths(release: Release, files: Iterable[str]) -> None:
     Anywhere but inside binaries that is the directory that the release is made in. In what is read when the release starts,
     which is all but the applications' own files, it is also the project's directory (the option ``project-path``), the place of
     the interpreter that was copied, and any absolute path where a relative one is needed: in ``.pth`` files, links, pyvenv.cfg. In
-    what the author wrote himself the project's directory may be meant: there it is a word in the log.
+    what the author wrote himself the project's directory may be meant: there it is a warning in the log.
     """
     releases = ReleaseDirectory(release.path).version(release.version).path.relative_to(release.path).as_posix()
     by_hand = {f"{releases}/{name}" for name in WRITTEN_BY_HAND}

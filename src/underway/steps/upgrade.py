@@ -34,7 +34,7 @@ def pre_assemble(release: Release) -> Release:
 def post_assemble(release: Release) -> Release:
     """Compile the appups and copy ``sys.config`` to ``build.config``, as overlays, and the project's ``relup`` to ``releases/V``.
 
-    A relup that is for another release is left out, with a word in the log: here or, when that is known, by `without_stale_relup`.
+    A relup that is for another release is left out, with a warning in the log: here or, when that is known, by `without_stale_relup`.
     """
     place = ReleaseDirectory(release.path).version(release.version)
     shutil.copyfile(place.sys_config, place.build_config)
@@ -47,7 +47,7 @@ def post_assemble(release: Release) -> Release:
 
 
 def without_stale_relup(sealed: manifest.Manifest, place: VersionDirectory) -> manifest.Manifest:
-    """The same, without a relup that was made for other contents of its name and version; that is a word in the log."""
+    """The same, without a relup that was made for other contents of its name and version; that is a warning in the log."""
     path = ReleaseDirectory(Path()).version(sealed.version).relup.as_posix()
     if path not in sealed.files or (found := relup.read(place.relup)).target_id == manifest.plan_id(sealed):
         return sealed

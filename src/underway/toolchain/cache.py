@@ -171,7 +171,7 @@ class Cache:
 def opened(scratch: Path, environ: Mapping[str, str]) -> Iterator[Cache]:
     """The cache of the user, for one build, which shares it with others; pruned at the end, when something was added.
 
-    Where it can't be used, because it is another user's or can't be written, there is a word in the log, and everything is made in
+    Where it can't be used, because it is another user's or can't be written, there is a warning in the log, and everything is made in
     the directory `scratch`, for this build alone.
     """
     with here(scratch, environ) as cache:

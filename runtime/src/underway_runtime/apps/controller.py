@@ -546,7 +546,7 @@ class Applications:
         await asyncio.wait({task}, timeout=timeout)
         if not task.done():
             task.cancel()  # and not awaited: it may not listen
-            self._log(f"{name} has not stopped within {timeout:.1f} s and is given up")
+            self._log(f"{name} has not stopped within {timeout:.1f} s and is abandoned")
             self.stopped_well = False
             return False
         if self.states.get(name) == "running":

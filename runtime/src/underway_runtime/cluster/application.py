@@ -280,7 +280,7 @@ class Cluster(Application):
                     if self._section.shutdown_with_master:
                         raise PeerLost(f"{self.node} has lost its master {backend.master}") from None
                 elif self.loop.time() > waits_until and self._section.shutdown_with_master:
-                    why = f"it was to hand over, and there is no other: {reason}"
+                    why = f"it was to hand over, and no other node has started: {reason}"
                     raise PeerLost(f"{self.node} has lost its master {backend.master}: {why}") from None
                 elif reason != said:
                     said = reason

@@ -155,34 +155,47 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _add_node(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", "--name", metavar="NODE", help="of the node; default RELEASE_MODE@this host")
-    parser.add_argument("-c", "--cookie-file", metavar="FILE", help="holds the cookie; RELEASE_COOKIE is another way")
+    parser.add_argument("-n", "--name", metavar="NODE", help="name of the node (default: RELEASE_MODE@HOST)")
+    parser.add_argument(
+        "-c", "--cookie-file", metavar="FILE", help="read the cookie from this file; else from RELEASE_COOKIE"
+    )
     parser.add_argument("--cookie", action=_NoCookie, nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("--dry-run", "--debug", action="store_true", help="print what would be run")
+    parser.add_argument("--dry-run", "--debug", action="store_true", help="show what would be run, and run nothing")
 
 
 def _add_starting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--no-log", dest="log", action="store_false", help="don't log what the cluster does")
-    parser.add_argument("--working-dir", metavar="DIR", help="start there")
+    parser.add_argument("--no-log", dest="log", action="store_false", help="do not log what the cluster does")
+    parser.add_argument("--working-dir", metavar="DIR", help="start in this directory")
 
 
 def _starting_parser(mode: str, command: str) -> argparse.ArgumentParser:
     parser = _parser(f"cluster {mode} {command}")
     _add_node(parser)
     _add_starting(parser)
-    parser.add_argument("--shell", action="store_true", help="with a Python shell")
-    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="where its peers reach it")
+    parser.add_argument("--shell", action="store_true", help="open a Python shell in the node")
+    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="listen here; its peers must reach it")
     if mode == "worker":
-        parser.add_argument("master", nargs="?", metavar="MASTER", help="HOST[:PORT]; else CLUSTER_MASTER says it")
-        parser.add_argument("-t", "--tag", dest="tags", action="append", metavar="TAG", help="may be repeated")
-        parser.add_argument("--no-shutdown-with-master", dest="shutdown_with_master", action="store_false")
+        parser.add_argument(
+            "master", nargs="?", metavar="MASTER", help="address of the master, HOST[:PORT] (default: CLUSTER_MASTER)"
+        )
+        parser.add_argument(
+            "-t", "--tag", dest="tags", action="append", metavar="TAG", help="give the worker a tag; may be repeated"
+        )
+        parser.add_argument(
+            "--no-shutdown-with-master",
+            dest="shutdown_with_master",
+            action="store_false",
+            help="keep a worker running when its master is lost",
+        )
     else:
-        parser.add_argument("-d", "--deploy", metavar="EXPR", help="evaluated when all workers have joined")
+        parser.add_argument("-d", "--deploy", metavar="EXPR", help="evaluate this when all workers have joined")
     if mode == "master":
-        parser.add_argument("workers", nargs="*", metavar="NODE", help="a worker to wait for")
-        parser.add_argument("-f", "--file", metavar="FILE", help="the same, from a file of hosts")
-        parser.add_argument("--within", type=_seconds, metavar="SECONDS", help="to join")
-        parser.add_argument("--shutdown-with-workers", action="store_true")
+        parser.add_argument("workers", nargs="*", metavar="NODE", help="worker to wait for")
+        parser.add_argument("-f", "--file", metavar="FILE", help="read the workers to wait for from a file of hosts")
+        parser.add_argument("--within", type=_seconds, metavar="SECONDS", help="limit the time for the workers to join")
+        parser.add_argument(
+            "--shutdown-with-workers", action="store_true", help="stop the master when a worker is lost"
+        )
     return parser
 
 
@@ -190,38 +203,49 @@ def _deploy_parser() -> argparse.ArgumentParser:
     parser = _parser("cluster deploy")
     _add_starting(parser)
     parser.add_argument(
-        "hosts", nargs="*", metavar="HOST", help="[NAME@]HOST[:TAG,TAG]; default as the release was built"
+        "hosts", nargs="*", metavar="HOST", help="[NAME@]HOST[:TAG,TAG] (default: the hosts of the build)"
     )
-    parser.add_argument("-f", "--worker-file", dest="file", metavar="FILE", help="hosts, one in each line, or a .toml")
-    parser.add_argument("-d", "--deploy", metavar="EXPR", help="evaluated when all workers have joined")
-    parser.add_argument("-m", "--mode", default="start", choices=["start", "start_iex", "daemon", "daemon_iex"])
-    parser.add_argument("-s", "--stop", action="store_true", help="stop the nodes instead")
-    parser.add_argument("--copy-only", action="store_true", help="start nothing")
     parser.add_argument(
-        "--allow-downgrade", action="store_true", help="also to hosts that take no older version unasked"
+        "-f", "--worker-file", dest="file", metavar="FILE", help="read the hosts from a file, one a line, or a .toml"
     )
-    parser.add_argument("--renew", action="store_true", help="give nodes new certificates instead, also those that run")
+    parser.add_argument("-d", "--deploy", metavar="EXPR", help="evaluate this when all workers have joined")
+    parser.add_argument(
+        "-m",
+        "--mode",
+        default="start",
+        choices=["start", "start_iex", "daemon", "daemon_iex"],
+        help="how the master is started (default: start)",
+    )
+    parser.add_argument("-s", "--stop", action="store_true", help="stop the nodes")
+    parser.add_argument("--copy-only", action="store_true", help="copy the release, and start nothing")
+    parser.add_argument("--allow-downgrade", action="store_true", help="allow a version older than the one on a host")
+    parser.add_argument("--renew", action="store_true", help="give all nodes new certificates, also those that run")
     parser.add_argument(
         "--revoke",
         metavar="HOST",
         action="append",
         default=[],
-        help="refuse HOST everywhere from now on, and renew the others",
+        help="refuse HOST from now on, and renew the certificates of the others",
     )
     parser.add_argument(
-        "--directory", metavar="DIR", help="of the release on the hosts; default its name, below the home"
+        "--directory", metavar="DIR", help="directory of the release on the hosts (default: its name, below the home)"
     )
-    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="of the master")
-    parser.add_argument("--within", type=_seconds, metavar="SECONDS", help="for all workers to join")
-    parser.add_argument("-c", "--cookie-file", metavar="FILE", help="holds the cookie for every node")
+    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="listen here as the master")
+    parser.add_argument("--within", type=_seconds, metavar="SECONDS", help="limit the time for the workers to join")
+    parser.add_argument("-c", "--cookie-file", metavar="FILE", help="read the cookie of all nodes from this file")
     parser.add_argument("--cookie", action=_NoCookie, nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("--no-shutdown-with-master", dest="shutdown_with_master", action="store_false")
-    parser.add_argument("--shutdown-with-workers", action="store_true")
-    parser.add_argument("--ssh-config", metavar="FILE", help="instead of ~/.ssh/config")
     parser.add_argument(
-        "--dry-run", "--debug", action="store_true", help="look at the hosts, and print what would be run"
+        "--no-shutdown-with-master",
+        dest="shutdown_with_master",
+        action="store_false",
+        help="keep a worker running when its master is lost",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--shutdown-with-workers", action="store_true", help="stop the master when a worker is lost")
+    parser.add_argument("--ssh-config", metavar="FILE", help="use this instead of ~/.ssh/config")
+    parser.add_argument(
+        "--dry-run", "--debug", action="store_true", help="look at the hosts, and show what would be run"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     return parser
 

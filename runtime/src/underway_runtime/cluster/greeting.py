@@ -31,7 +31,7 @@ _LONGEST_TEXT = 300
 _NONCE = 16
 _SIZE = struct.Struct(">I")
 
-OTHER_COOKIE = "its cookie is another; give both the same, with --cookie-file or RELEASE_COOKIE"
+OTHER_COOKIE = "its cookie differs; give both the same, with --cookie-file or RELEASE_COOKIE"
 
 
 class Stream(Protocol):
@@ -95,26 +95,26 @@ async def _say(stream: Stream, **message: Any) -> dict[str, Any]:
 async def _hear(stream: Stream) -> dict[str, Any]:
     (size,) = _SIZE.unpack(await stream.read(_SIZE.size))
     if size > _LONGEST:
-        raise Refused("it does not greet as a node of this version does")
+        raise Refused("it does not answer as a node of this version does")
     try:
         message = json.loads(await stream.read(size))
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
-        raise Refused("it does not greet as a node of this version does")
+        raise Refused("it does not answer as a node of this version does")
     return message
 
 
 def _text(message: Mapping[str, Any], key: str) -> str:
     if message.get("underway") != VERSION or not isinstance(value := message.get(key), str):
-        raise Refused("it does not greet as a node of this version does")
+        raise Refused("it does not answer as a node of this version does")
     return value
 
 
 def _facts(message: Mapping[str, Any]) -> dict[str, str]:
     """What a node says of itself, as texts for a log: short, in one line, and nothing that a terminal obeys."""
     if message.get("underway") != VERSION:
-        raise Refused("it does not greet as a node of this version does")
+        raise Refused("it does not answer as a node of this version does")
     return {
         key: "".join(letter if letter.isprintable() else "?" for letter in value[:_LONGEST_TEXT])
         for key, value in message.items()

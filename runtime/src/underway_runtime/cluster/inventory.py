@@ -209,7 +209,7 @@ def together(found: Iterable[Host]) -> list[str]:
         *_same_but_for_case(
             "names of nodes",
             (f"{each.name}@{each.host}" for each in found if each.name),
-            "name them so that they can be told apart when they are said",
+            "give them names that differ in more than case",
         ),
         *_same_but_for_case(
             "tags", (tag for each in found for tag in each.tags), "write the tag in one way on all hosts"

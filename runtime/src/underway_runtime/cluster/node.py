@@ -52,7 +52,7 @@ def name_of(wanted: Wanted, environ: Mapping[str, str], release: str) -> str:
     try:
         inventory.host(f"{own}@{host}")
     except ValueError as error:
-        raise UsageError(f"{given!r} names no node: {error}") from None
+        raise UsageError(f"{given!r} is not the name of a node: {error}") from None
     return f"{own}@{host}"
 
 

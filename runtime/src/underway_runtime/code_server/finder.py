@@ -61,7 +61,7 @@ class Index:
         """Name as PEP 503 writes it -> its dist-info directory, below lib."""
         pth = document.get("pth")
         if not isinstance(pth, list) or not all(map(_is_text, pth)):
-            raise ValueError("'pth' is not what it should be")
+            raise ValueError("'pth' makes no sense")
         self.pth: list[str] = pth
         """``.pth`` files of distributions, below lib."""
         self.code: dict[str, dict[str, str]] = _mapping({"code": {}, **document}, "code", _is_listing)
@@ -366,7 +366,7 @@ class _ScannerOptions:
 def _mapping(document: "dict[str, Any]", key: str, is_value: "Any") -> "Any":
     mapping = document.get(key)
     if not isinstance(mapping, dict) or not all(map(is_value, mapping.values())):
-        raise ValueError(f"{key!r} is not what it should be")
+        raise ValueError(f"{key!r} makes no sense")
     return mapping
 
 

@@ -77,7 +77,7 @@ class Origins:
 def _path(keys: Any) -> Path:
     """As it is in a file, which another user may have written. Raises ValueError."""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise ValueError("it names a key that is none")
+        raise ValueError("one of its keys is not a string")
     return tuple(keys)
 
 

@@ -151,7 +151,7 @@ def resolve_provider(reference: str) -> Provider:
         raise ConfigError(f"there is no configuration provider {reference!r}: {error}") from None
     missing = [method for method in ("init", "load") if not callable(getattr(provider, method, None))]
     if missing:
-        raise ConfigError(f"{reference!r} is no configuration provider: it has no {' and no '.join(missing)}")
+        raise ConfigError(f"{reference!r} is not a configuration provider: it lacks {' and '.join(missing)}")
     return provider  # type: ignore[no-any-return]  # its two methods were just looked up
 
 

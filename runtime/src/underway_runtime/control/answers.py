@@ -42,12 +42,14 @@ def status(message: Message, name: str) -> dict[str, Any]:
     """The status in an answer of the node of the release `name`. Raises UnderwayError naming all that is not what it has to be."""
     found = message["status"]
     if not isinstance(found, dict):
-        raise UnderwayError(f"what answers for {name} is not a node of it: its status is not an object")
+        raise UnderwayError(
+            f"the process on {name}'s control socket is not one of its nodes: its status is not an object"
+        )
     wrong = [key for key, fits in _STATUS.items() if key in found and not fits(found[key])]
     wrong += [key for key in _STATUS if key not in found and key not in _SINCE]
     if wrong:
         raise UnderwayError(
-            f"what answers for {name} is not a node of it; what does not fit in its status: {', '.join(wrong)}"
+            f"the process on {name}'s control socket is not one of its nodes: these fields of its status make no sense: {', '.join(wrong)}"
         )
     return found
 
@@ -56,27 +58,31 @@ def seconds(value: object) -> float:
     """A time that the node states. Raises UnderwayError for what is none, or no end."""
     if _is_number(value) and value <= _LONGEST:  # type: ignore[operator]
         return float(value)  # type: ignore[arg-type]
-    raise UnderwayError("the node states a time that is none; is it of another version of underway?")
+    raise UnderwayError("the answer of the node has a time that makes no sense; is it of another version of underway?")
 
 
 def exit_status(value: object) -> int:
     """The status with which code ended. Raises UnderwayError."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise UnderwayError("the node states an exit status that is none; is it of another version of underway?")
+    raise UnderwayError(
+        "the answer of the node has an exit status that makes no sense; is it of another version of underway?"
+    )
 
 
 def texts(value: object) -> list[str]:
     """A list of texts. Raises UnderwayError."""
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return value
-    raise UnderwayError("the node states what is not a list of texts; is it of another version of underway?")
+    raise UnderwayError(
+        "the answer of the node has something else than a list of texts; is it of another version of underway?"
+    )
 
 
 def become(answer: Message) -> None:
     """That the process has become another version, and how. Raises UnderwayError."""
     if answer["how"] not in ("configuration", "hot"):
-        raise UnderwayError("the node says that it has become another version, and not how")
+        raise UnderwayError("the answer of the node does not say how it became another version")
     seconds(answer["held"])
     texts(answer["old_code"])
 
@@ -87,7 +93,7 @@ def gates(value: object) -> list[dict[str, Any]]:
         value
     ):
         return value  # type: ignore[return-value]
-    raise UnderwayError("the node states what is not an outcome of gates; is it of another version of underway?")
+    raise UnderwayError("the answer of the node has no results of gates; is it of another version of underway?")
 
 
 def is_pid(value: object) -> bool:

@@ -48,7 +48,7 @@ class Gates:
         """Try gates. Raises BootError listing those that fail, each with its attempts."""
         results = await run(wanted, self._context())
         if failed := [f"{result.gate}: {'; '.join(result.attempts)}" for result in results if not result.passed]:
-            raise BootError(listing("gates do not hold:", failed))
+            raise BootError(listing("gates failed:", failed))
 
     async def tried(self) -> list[dict[str, Any]]:
         """What comes of those of the version now, as plain data."""

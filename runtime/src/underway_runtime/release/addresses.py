@@ -67,9 +67,7 @@ def socket_file(address: str) -> SocketFile | None:
     seen: set[str] = set()
     for key, value in parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)):
         if key in seen or key not in ("mode", "group"):
-            raise ValueError(
-                f"a socket file has a `mode` and a `group`, each once at most, and {key!r} is not to be had"
-            )
+            raise ValueError(f"a socket file has a `mode` and a `group`, each once at most; look at {key!r}")
         seen.add(key)
         if key == "mode" and not re.fullmatch(r"0?[0-7]{3}", value):
             raise ValueError(f"the mode of a socket file is three octal digits, as in mode=0660, not {value!r}")

@@ -58,27 +58,27 @@ class Command:
 
 
 _JSON = Option(JSON, "print the outcome as JSON")
-_DRY_RUN = Option("--dry-run", "look only, and say what would be done")
-_AGAIN = Option("--again", "although it has failed before")
-_DIGEST = Option("--sha256", "what the sha256 of the file must be", "DIGEST")
-_SIGNERS = Option("--allowed-signers", "by whom the file must be signed", "FILE")
-_DOWNGRADE = Option("--allow-downgrade", "even if it is older than what boots or runs")
+_DRY_RUN = Option("--dry-run", "show what would be done, and change nothing")
+_AGAIN = Option("--again", "allow a version that has failed before")
+_DIGEST = Option("--sha256", "require this sha256 of the file", "DIGEST")
+_SIGNERS = Option("--allowed-signers", "require a signature by one of those in this file", "FILE")
+_DOWNGRADE = Option("--allow-downgrade", "allow a version older than the one that boots or runs")
 _TRUST = Option(
     "--trust",
-    "owner: take a file without a digest that nobody but root and you could have changed; digest: never (digest)",
+    "owner: trust a file without a digest that only root and you could have changed; digest: never do (default: digest)",
     "owner|digest",
 )
 _AT_LEAST = Option(
     "--at-least",
-    "exit with 3 if more than this is needed: hot, new code in the process that runs; handover, a new interpreter (handover)",
+    "exit with 3 if more than this is needed: hot, the running process; handover, a new interpreter (default: handover)",
     "hot|handover",
 )
 _HOW = Option(
     "--how",
-    "in-place, which exits with 3 where that can not be, or handover, a new interpreter even where none is needed",
+    "in-place: keep the process, or exit with 3; handover: start a new interpreter even where none is needed",
     "in-place|handover",
 )
-_SHELL = Option("--shell", "with a Python shell")
+_SHELL = Option("--shell", "open a Python shell in it")
 
 _ROWS = (
     Command("start", (), "Start the release in the foreground", "keeper", (_SHELL,), runs_code=True),
@@ -103,7 +103,7 @@ _ROWS = (
         ("PROGRAM", "[ARGS...]"),
         "Run a program of the release, with its environment and its configuration",
         "node",
-        (Option("-m", "PROGRAM is a module, as with python -m"),),
+        (Option("-m", "take PROGRAM as a module, as python -m does"),),
         runs_code=True,
         more="Programs are those of releases/V/bin; what follows is theirs, --help too.",
     ),
@@ -116,13 +116,13 @@ _ROWS = (
     ),
     Command("remote", (), "Open a Python shell in the running release", "control"),
     Command("status", (), "Show the status of the running release", "control", (_JSON,)),
-    Command("metrics", (), "Print figures of the running release, for Prometheus", "control"),
+    Command("metrics", (), "Print metrics of the running release, for Prometheus", "control"),
     Command(
         "restart",
         (),
         "Restart the running release and wait until it is ready",
         "control",
-        (Option("--graceful", "hand over to a new node; no request fails"),),
+        (Option("--graceful", "hand over to a new node, so that no request fails"),),
         more="The node reads env.sh again, and the file that RELEASE_ENVIRONMENT_FILE names.",
     ),
     Command("stop", (), "Stop the running release and wait until it has stopped", "node"),
@@ -132,8 +132,8 @@ _ROWS = (
         "Show the log of a daemon, in order and across its files",
         "node",
         (
-            Option("--follow", "go on as it grows; begins with the last 10 lines", short="-f"),
-            Option("--lines", "the last N lines only", "N", short="-n"),
+            Option("--follow", "start with the last 10 lines, and print new ones as they come", short="-f"),
+            Option("--lines", "show only the last N lines", "N", short="-n"),
         ),
     ),
     Command("pid", (), "Print the process id of the running release", "node"),
@@ -142,7 +142,7 @@ _ROWS = (
         (),
         "Show the configuration and where it came from",
         "node",
-        (Option("--explain", "show one key, and what it was before", "KEY"), _JSON),
+        (Option("--explain", "show one key, with the values that were overridden", "KEY"), _JSON),
         runs_code=True,
     ),
     Command(
@@ -151,40 +151,46 @@ _ROWS = (
         "Print a unit for systemd",
         "node",
         (
-            Option("--notify-reload", "for systemd 253 and later"),
-            Option("--user", "who runs the service; default its name", "USER"),
+            Option("--notify-reload", "use Type=notify-reload, for systemd 253 and later"),
+            Option("--user", "run the service as this user (default: its name)", "USER"),
             Option("--socket", "print a unit with the addresses, for socket activation"),
         ),
     ),
     Command("verify", (), "Compare every file of the release with its manifest", "node", (_JSON,)),
-    Command("releases", (), "List the versions that are here, with their states", "upgrade", (_JSON,)),
+    Command("releases", (), "List the unpacked versions and their states", "upgrade", (_JSON,)),
     Command(
         "unpack",
         ("VERSION|FILE",),
-        "Unpack another version next to this one, from var/incoming or a file",
+        "Unpack another version next to this one, from a file or var/incoming",
         "upgrade",
-        (_JSON, _DRY_RUN, _DIGEST, _SIGNERS, _TRUST, _DOWNGRADE, Option("--again", "forget that it has failed")),
+        (
+            _JSON,
+            _DRY_RUN,
+            _DIGEST,
+            _SIGNERS,
+            _TRUST,
+            _DOWNGRADE,
+            Option("--again", "allow a version that has failed before"),
+        ),
     ),
     Command(
         "check",
         ("VERSION",),
-        "Show what installing a version would do, and try all that can be tried",
+        "Try a version without installing it, and show what installing it would do",
         "upgrade",
-        (_JSON, _AT_LEAST, _HOW, _AGAIN, Option("--within", "how long the trial may take (60)", "SECONDS")),
+        (_JSON, _AT_LEAST, _HOW, _AGAIN, Option("--within", "limit the time of the trial (default: 60)", "SECONDS")),
     ),
     Command(
         "install",
         ("VERSION",),
-        "Make the node another version, until the next restart or a commit",
+        "Switch the running release to a version, until the next restart or a commit",
         "upgrade",
         (
             _JSON,
             _AT_LEAST,
             _HOW,
             _AGAIN,
-            Option(
-                "--commit-within", "go back to the permanent version without a commit in so many seconds", "SECONDS"
-            ),
+            Option("--commit-within", "go back to the permanent version unless it is committed in time", "SECONDS"),
         ),
     ),
     Command(
@@ -192,7 +198,16 @@ _ROWS = (
         ("VERSION|FILE",),
         "Unpack a version, install it and make it the one that boots",
         "upgrade",
-        (_JSON, _DIGEST, _SIGNERS, _TRUST, _DOWNGRADE, Option("--again", "forget that it has failed"), _AT_LEAST, _HOW),
+        (
+            _JSON,
+            _DIGEST,
+            _SIGNERS,
+            _TRUST,
+            _DOWNGRADE,
+            Option("--again", "allow a version that has failed before"),
+            _AT_LEAST,
+            _HOW,
+        ),
     ),
     Command("commit", ("[VERSION]",), "Make the version that runs the one that boots", "upgrade", (_JSON, _DRY_RUN)),
     Command("rollback", ("[VERSION]",), "Go back to the version before", "upgrade", (_JSON, _DRY_RUN)),
@@ -200,23 +215,23 @@ _ROWS = (
     Command(
         "prune",
         (),
-        "Delete old versions, but the last few, what runs and boots, and what rollback goes to",
+        "Delete old versions except the last few, and those that run, boot or are next for rollback",
         "upgrade",
-        (_JSON, _DRY_RUN, Option("--keep", "how many of those that neither run nor boot stay; required", "N")),
+        (_JSON, _DRY_RUN, Option("--keep", "keep this many of those that neither run nor boot (required)", "N")),
     ),
     Command(
         "create-releases",
         (),
-        "Make the ledger of versions again from what is here",
+        "Rebuild the ledger of versions from the release directory",
         "upgrade",
         (
             _JSON,
             _DRY_RUN,
-            Option("--permanent", "what is to boot, when start.data can not be understood", "VERSION"),
+            Option("--permanent", "make this the version that boots, where start.data can not be read", "VERSION"),
         ),
     ),
     Command("version", (), "Print the name and version of the release that would start", "launcher"),
-    Command("help", ("[COMMAND]",), "Show this list, or what a command takes", "launcher"),
+    Command("help", ("[COMMAND]",), "Show this list, or the help of a command", "launcher"),
 )
 
 COMMANDS: Mapping[str, Command] = {row.name: row for row in _ROWS}

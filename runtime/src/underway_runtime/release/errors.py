@@ -55,7 +55,7 @@ class BusyError(UnderwayError):
 
 
 class DamagedRelease(UnderwayError):
-    """A file of the release is missing or is not what it should be."""
+    """A file of the release is missing or makes no sense."""
 
 
 class BootError(UnderwayError):

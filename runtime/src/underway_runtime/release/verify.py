@@ -194,7 +194,7 @@ def _difference(file: Path, entry: ManifestEntry) -> str | None:
             return f"should {'' if entry.executable else 'not '}be executable"
         if status.st_size != entry.size:
             return f"has {status.st_size} bytes, not {entry.size}"
-        return None if _digest(file) == entry.sha256 else "has been changed: its sha256 is another"
+        return None if _digest(file) == entry.sha256 else "has been changed: its sha256 differs"
     except FileNotFoundError:
         return "is missing"
     except NotADirectoryError:

@@ -72,7 +72,7 @@ def change(
     when the node can't be asked.
     """
     why = AS_ASKED if fresh else ""
-    if version and not fresh and may_stay(directory, running, version):
+    if version and not fresh and can_install_in_place(directory, running, version):
         try:
             answer, status = handover_request.install(place, version, upgrade_id, to_commit)
         except handover_request.NotInPlace as error:
@@ -88,7 +88,7 @@ def change(
     return Changed("handover", handover_request.hand_over(place, version, upgrade_id, to_commit), why=why)
 
 
-def may_stay(directory: ReleaseDirectory, running: str, version: str) -> bool:
+def can_install_in_place(directory: ReleaseDirectory, running: str, version: str) -> bool:
     """Whether the node is to be asked to become the version in its process; it says itself whether it can."""
     relups = (directory.version(each).relup.exists() for each in (running, version))
     return any(relups) or not differences(directory, running, version)

@@ -77,8 +77,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         outcome = _do(handler, options, environ)
     except OSError as error:
         raise UnderwayError(
-            f"{options.command} could not go on: {error.strerror}: {error.filename}; what runs and what boots is as it was, and"
-            " the same command goes on when that is mended"
+            f"{options.command} could not go on: {error.strerror}: {error.filename}; the version that runs and the one that boots are"
+            " as they were, and the same command goes on when that is mended"
         ) from error
     if options.json:
         print(json.dumps(outcome.as_json() if isinstance(outcome, (CheckResult, InstallResult)) else outcome, indent=1))
@@ -101,9 +101,7 @@ def running_version(settings: Settings) -> str | None:
         return None
     version = _said(settings, "version")
     if version is None:
-        raise BusyError(
-            f"{settings.name} is starting, and has not said yet which version it is; try again when it runs"
-        )
+        raise BusyError(f"{settings.name} is starting, and its version is not known yet; try again when it runs")
     return version
 
 

@@ -69,7 +69,7 @@ def _policy() -> str:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{POLICY} can't be read: {reason}") from None
     if problems:
-        raise ConfigError(listing(f"{POLICY} is not believed, for others could have written it:", problems))
+        raise ConfigError(listing(f"{POLICY} is not trusted, because others could have written it:", problems))
     problems = [f"unknown key {key!r}; the only key is trust" for key in document if key != "trust"]
     kind = document.get("trust", "digest")
     if kind not in KINDS:

@@ -140,7 +140,7 @@ def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, know
     own = tree.version_unit(manifest)
     if os.path.lexists(directory.root / own):
         if (record := known.get(manifest.version)) is not None and record.state == "permanent":
-            problems.append(f"{own} is damaged, and boots; restore it from its archive by hand")
+            problems.append(f"{own} is damaged, and is the version that boots; restore it from its archive by hand")
         leftover.append(own)
     if leftover:
         problems += [

@@ -141,6 +141,6 @@ def _names(host: Host, facts: Facts, ssh: Ssh) -> list[str]:
 def _with_release(plan: DeployPlan, facts: Facts) -> Facts:
     if facts.releases.get(plan.here.version) != plan.manifest.release_id:
         raise ValueError(
-            f"{plan.here.name}-{plan.here.version} of here is not there; `deploy --copy-only` brings it, and starts nothing"
+            f"{plan.here.name}-{plan.here.version} is not on this host; `deploy --copy-only` copies it there, and starts nothing"
         )
     return facts

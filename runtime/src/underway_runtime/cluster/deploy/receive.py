@@ -41,7 +41,7 @@ def run(mode: str, words: Sequence[str], settings: Settings) -> int:
             )
             taken_up(settings.var, node, settings.name)
         case _:
-            raise UsageError(f"{mode} is asked for by `deploy`, and not so: {' '.join(words)!r}")
+            raise UsageError(f"{mode} is a command of `deploy` itself, and does not take {' '.join(words)!r}")
     return 0
 
 
@@ -71,15 +71,15 @@ def place(settings: Settings, directory: Path, release_id: str) -> None:
     Raises DamagedRelease when it is not, or is another than was sent, and UnderwayError when something is there already.
     """
     if problems := verify(settings.root, settings.version):
-        raise DamagedRelease(listing("what has arrived is not whole:", problems[:20]))
+        raise DamagedRelease(listing("the copy is not whole:", problems[:20]))
     found = read(settings.place.manifest).release_id
     if found != release_id:
-        raise DamagedRelease(f"what has arrived has the release id {found}, and {release_id} was sent")
+        raise DamagedRelease(f"the copy has the release id {found}, and {release_id} was sent")
     sync_tree(settings.root)
     try:
         os.rename(settings.root, directory)
     except OSError as error:
         raise UnderwayError(
-            f"{directory} can't be put in its place: {error.strerror}; is another deploy at it?"
+            f"{directory} can't be put in its place: {error.strerror}; is another deploy running?"
         ) from None
     sync_directory(directory.parent)

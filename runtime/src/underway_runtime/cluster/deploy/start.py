@@ -205,7 +205,7 @@ def _undo(plan: DeployPlan, ssh: Ssh, facts: Look, begun: Sequence[Host], why: s
         if (done := here(plan, command)).status:
             problems.append(f"here: {done.reason}")
     if problems:
-        text = listing("and what was begun here may run on, for it could not be stopped:", problems)
+        text = listing("and these may run on, for they could not be stopped:", problems)
         raise OnlyPart(f"{why}\n{text}\n`deploy --stop` stops them when they can be reached")
     with suppress(OSError):
         remembered.forget(plan.var, begun)

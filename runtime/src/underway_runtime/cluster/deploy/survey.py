@@ -71,7 +71,7 @@ def look(plan: DeployPlan, ssh: Ssh) -> Look:
         if (problem := store.problem(each)) is not None:
             problems.append(f"{host.host}: {problem}")
     if problems or speaks:
-        raise UnderwayError(listing("nothing was changed, for this can't be deployed:", [*problems, *speaks]))
+        raise UnderwayError(listing("it can't be deployed, and nothing was changed:", [*problems, *speaks]))
     return facts
 
 
@@ -144,7 +144,7 @@ def _in_the_way_of_joining(plan: DeployPlan, listen: tuple[str, int], facts: Loo
     version = (status_here(plan) or {}).get("version")
     if version != plan.here.version:
         problems.append(
-            f"{node} runs here already, and is of {version or 'a version that it does not tell'}: no worker of"
+            f"{node} runs here already, and is of {version or 'a version that is not known'}: no worker of"
             f" {plan.here.version} can join it; RELEASE_VSN says which version is deployed"
         )
     return problems

@@ -225,7 +225,7 @@ class _Listener(tcp.TCPListener):
             except greeting.Refused as error:
                 reason = str(error)
             except TimeoutError:
-                reason = f"it has not said within {greeting.WITHIN:g} s who it is"
+                reason = f"it has not identified itself within {greeting.WITHIN:g} s"
             except OSError as error:
                 why = getattr(error, "real_error", None) or error
                 if not isinstance(why, ssl.SSLError) or isinstance(why, ssl.SSLEOFError):

@@ -230,7 +230,7 @@ def reason(error: Exception) -> str:
     """Why there is no connection, or no more."""
     cause = error.__cause__
     if isinstance(cause, ssl.SSLError):
-        return f"its certificate does not hold: {getattr(cause, 'verify_message', None) or cause}"
+        return f"its certificate is not valid: {getattr(cause, 'verify_message', None) or cause}"
     if isinstance(error, FatalCommClosedError) or not isinstance(error, (CommClosedError, TimeoutError)):
         return "nobody answers" if "Timed out" in str(error) else str(error)
     if isinstance(error, TimeoutError):

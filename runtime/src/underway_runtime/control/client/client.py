@@ -77,7 +77,7 @@ class Connection:
         try:
             self._socket.sendall(frames.encode(message), getattr(socket, "MSG_NOSIGNAL", 0))
         except frames.BadFrame as error:
-            raise UnderwayError(f"that is too much for one request: {error}") from None
+            raise UnderwayError(f"the request is too long: {error}") from None
         except OSError as error:
             raise self._gone(error) from None
 
@@ -204,7 +204,7 @@ def tell_directory(place: Place, connection: Connection) -> None:
 def connect(place: Place, patience: float = PATIENCE) -> Connection:
     """Connect to the node and do the handshake, in `patience` seconds.
 
-    Raises NotRunning when there is none, and UnderwayError when it can't be asked, or is not what it should be.
+    Raises NotRunning when there is none, and UnderwayError when it can't be asked, or makes no sense.
     """
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

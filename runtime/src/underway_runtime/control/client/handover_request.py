@@ -45,9 +45,9 @@ def hand_over(place: Place, version: str, upgrade_id: str, to_commit: float) -> 
     if "ended" in answer:
         raise _after_the_end(place, old, who, answer)
     if "failed" in answer:
-        raise UndoneError(f"{who} has failed, and what ran before runs on", answer["failed"])
+        raise UndoneError(f"{who} has failed, and the version before runs on", answer["failed"])
     if "stays" in answer:
-        raise UndoneError(f"{who} could not take over, and what ran before runs on", answer["stays"], blamed=False)
+        raise UndoneError(f"{who} could not take over, and the version before runs on", answer["stays"], blamed=False)
     try:
         new = _next(place, old)
         ready = new.ask({"do": "ready"})
@@ -69,7 +69,7 @@ def hand_over(place: Place, version: str, upgrade_id: str, to_commit: float) -> 
 def _after_the_end(place: Place, old: Connection, who: str, answer: dict[str, Any]) -> UnderwayError:
     """What to say where neither the version that was to take over nor the one that ran goes on."""
     why = answer.get("failed") or answer["stays"]
-    what = f"{who} has failed, and what ran before could not go on and ends: {answer['ended']}"
+    what = f"{who} has failed, and the version before could not go on and ends: {answer['ended']}"
     try:
         new = _next(place, old)
         if failed := new.ask({"do": "ready"}).get("failed"):
@@ -90,7 +90,7 @@ def _next(place: Place, old: Connection) -> Connection:
     while (new := connect(place, _TO_ANSWER)).boot == old.boot:
         new.close()
         if time.monotonic() > end:
-            raise UnderwayError("the node before still answers")
+            raise UnderwayError("the node that was there before still answers")
         time.sleep(0.02)
     return new
 
@@ -120,7 +120,7 @@ def install(place: Place, version: str, upgrade_id: str, to_commit: float) -> tu
     if "stays" in answer:
         raise NotInPlace(f"{version} has failed, and runs on: {answer['stays']}", answer["failed"])
     if "failed" in answer:
-        raise UndoneError(f"{version} has failed, and what ran before runs on", answer["failed"])
+        raise UndoneError(f"{version} has failed, and the version before runs on", answer["failed"])
     if "unfit" not in answer and "inside" not in answer:
         answers.become(answer)
     return answer, status

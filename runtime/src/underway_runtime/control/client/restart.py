@@ -28,7 +28,7 @@ def run(place: Place, *, graceful: bool = False) -> int:
     timeout = answers.seconds(old.ask({"do": "restart"})["within"])
     if not old.wait_for_end(timeout):
         raise UnderwayError(
-            f"{place.name} was told to restart, and has not stopped within {timeout:g} s; its log says what it waits for"
+            f"{place.name} was asked to restart and has not stopped within {timeout:g} s; its log says what it waits for"
         )
     try:
         answer = _next(place, old).ask({"do": "ready"})
@@ -45,5 +45,5 @@ def _next(place: Place, old: Connection) -> Connection:
     """The node that comes after; its keeper holds the socket meanwhile, where we wait in the queue."""
     new = connect(place, TO_COME)
     if new.boot == old.boot:
-        raise UnderwayError("the node that was told to stop still answers")
+        raise UnderwayError("the node was asked to stop and still answers")
     return new

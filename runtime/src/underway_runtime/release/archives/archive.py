@@ -375,7 +375,7 @@ def _difference(block: bytes, path: str | None, manifest: Manifest) -> str:
         return f"it has {found!r}, which the manifest does not list, {where}"
     if found != path:
         return f"it has {found!r} {where}; each member comes once, sorted by path"
-    return f"the header of {path!r} does not fit the manifest: its type, size, mode, target, owner or date is another"
+    return f"the header of {path!r} does not fit the manifest: its type, size, mode, target, owner or date differs"
 
 
 def _checksum(block: bytes) -> int:

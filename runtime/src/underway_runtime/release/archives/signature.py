@@ -89,7 +89,9 @@ class Admission:
         """For `archive.extract` and `delta.apply`. Raises SignatureRefused when the manifest is not the one that was signed."""
         for field, wanted in self.expected.items():
             if (found := getattr(manifest, field)) != wanted:
-                raise SignatureRefused(f"what is wanted has the {_said(field)} {wanted!r}; the archive holds {found!r}")
+                raise SignatureRefused(
+                    f"the requested release has the {_said(field)} {wanted!r}; the archive holds {found!r}"
+                )
 
 
 def signature_path(archive: Path) -> Path:
@@ -274,7 +276,7 @@ def _ssh_keygen(
 ) -> subprocess.CompletedProcess[str]:
     tool = shutil.which("ssh-keygen")
     if tool is None:
-        raise SignatureRefused("ssh-keygen is not installed, and without it no signature is made or believed")
+        raise SignatureRefused("ssh-keygen is not installed, and without it no signature is made or verified")
     try:
         return subprocess.run(
             [tool, "-Y", *arguments],

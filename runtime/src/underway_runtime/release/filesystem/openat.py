@@ -128,7 +128,7 @@ class Directory:
 
     def read(self, name: str, limit: int = LARGEST, *, of_owner: bool = False) -> bytes:
         """A file of this directory. With `of_owner` it must belong to the directory's owner, as a secret has to: what root alone may
-        read is not to be had by a link or a name that leads to it. Where several users may write, it may be one's own too.
+        read is not one of them by a link or a name that leads to it. Where several users may write, it may be one's own too.
 
         Raises OSError, EFBIG for more than `limit` bytes and EPERM for one of another user.
         """

@@ -90,7 +90,9 @@ def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
     if spec.submodule_search_locations is not None and "__path__" in names:
         # What the package itself or others have added stays.
         if not objects.is_a(names["__path__"], (list, tuple)):
-            raise TypeError(f"{spec.name}.__path__ is a {objects.kind_of(names['__path__'])}, and no list of places")
+            raise TypeError(
+                f"{spec.name}.__path__ is a {objects.kind_of(names['__path__'])}, and not a list of directories"
+            )
         own = list(before.submodule_search_locations or ()) if before is not None else []
         theirs = [place for place in names["__path__"] if place not in own]
         moved["__path__"] = [*spec.submodule_search_locations, *theirs]

@@ -23,7 +23,7 @@ from ...release import ledger as ledgers
 from ...release.directory import VersionDirectory
 from ...release.display import one_line
 from ...release.errors import UnderwayError, listing
-from ..change import AS_ASKED, NO_RELUP, How, differences, may_stay
+from ..change import AS_ASKED, NO_RELUP, How, can_install_in_place, differences
 from ..handler import Handler
 from .memory import Memory, look
 from .report import ConfigurationChange, TrialReport
@@ -102,10 +102,10 @@ def check(
         reasons.append(f"it has failed before: {failed}; --again checks it all the same")
         begins = False
     disk = verify.look(handler.directory.root, version)
-    unfit = [*disk.damage, *host_problems(handler.directory.version(version))]
+    damage = [*disk.damage, *host_problems(handler.directory.version(version))]
     notes += disk.notes
-    report = TrialReport(problems=tuple(unfit))
-    if unfit:
+    report = TrialReport(problems=tuple(damage))
+    if damage:
         notes.append("it was not tried, because it is damaged or does not fit this host")
     else:
         with trial(settings, version, running, timeout) as report:
@@ -119,7 +119,7 @@ def check(
         notes += [f"a new interpreter is needed: {why}" for why in way.why]
     else:
         reasons.append(f"it takes a new interpreter: {'; '.join(way.why) or NO_RELUP}")
-    memory = look(status, 0 if unfit else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+    memory = look(status, 0 if damage else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
     hands_over = way.how == "handover"
     if hands_over:
         reasons += memory.reasons
@@ -156,11 +156,11 @@ def _way(handler: Handler, running: str | None, version: str, report: TrialRepor
     if fresh:
         return _Way("handover", (AS_ASKED,))
     is_configuration = not differences(handler.directory, running, version)
-    if not may_stay(handler.directory, running, version) or (is_configuration and report.untold is None):
+    if not can_install_in_place(handler.directory, running, version) or (is_configuration and report.untold is None):
         return _Way("handover")
     if is_configuration and report.untold:
         return _Way("handover", report.untold)
-    match _considered(version):
+    match _asked_of_node(version):
         case {"how": ("configuration" | "hot") as how}:
             return _Way(how)
         case {"unfit": str(reason)}:
@@ -170,7 +170,7 @@ def _way(handler: Handler, running: str | None, version: str, report: TrialRepor
     return _Way("configuration" if is_configuration else "handover")
 
 
-def _considered(version: str) -> dict[str, Any]:
+def _asked_of_node(version: str) -> dict[str, Any]:
     """What the node says, having looked at itself; nothing where it can't be asked."""
     with contextlib.suppress(UnderwayError):
         connection = connect(Place(os.environ))

@@ -317,5 +317,5 @@ def _found(place: Path, ended: int | None, output: bytes, timeout: float) -> Tri
     else:
         how = f"signal {-ended}" if ended < 0 else f"status {ended}"
         said = many_lines(output.decode(errors="replace")[-_LAST_WORDS:].strip())
-        problem = f"{doing} ended the process, with {how}" + (f"; it said: {said}" if said else "")
+        problem = f"{doing} ended the process, with {how}" + (f"; its output ends with: {said}" if said else "")
     return TrialReport(problems=(problem,))

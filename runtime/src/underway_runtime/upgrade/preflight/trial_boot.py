@@ -186,7 +186,7 @@ class _Trial:
             same = _place(address) in kept
             found.append(AddressChange(address, application, "same" if same else "new"))
             if not same and (running is None or old is not None) and (problem := _bind_problem(address)):
-                self._problems.append(f"{application} is to listen on {address}, which can't be had: {problem}")
+                self._problems.append(f"{application} is to listen on {address}, which can't be bound: {problem}")
         found += [
             AddressChange(address, application, "gone")
             for address, application in before.items()
