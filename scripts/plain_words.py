@@ -1,4 +1,4 @@
-"""Find words of a private dialect where the field, or plain English, has one: in strings, comments and docs.
+"""Find words of a private dialect where the field, or plain English, has one: in strings, comments, docs and names.
 
 usage: plain_words.py
 
@@ -33,6 +33,8 @@ WORDS = {
     r"\b(?:states|reported) (?:a \w+|an exit status) that is none\b": "... that makes no sense",
     r"\blet go of by\b": "released by",
 }
+NAMES = {"may_stay": "can_install_in_place", "switch": "is_enabled"}
+"""Names in code of the runtime."""
 PLACES = ("src", "runtime/src", "docs", "examples", "README.md", "CHANGELOG.md")
 _PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in WORDS.items()}
 
@@ -40,6 +42,7 @@ _PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in
 def main() -> int:
     """Print each place with what to write there, and return the status."""
     found = [each for place in PLACES for file in _files(Path(place)) for each in _of(file)]
+    found += [each for file in _files(Path("runtime/src")) if file.suffix == ".py" for each in _names(file)]
     print(*found, sep="\n", end="\n" if found else "")
     return 1 if found else 0
 
@@ -57,6 +60,13 @@ def _of(file: Path) -> Iterator[str]:
         plain = re.sub(r"`[^`]*`", "", text)
         for pattern, instead in _PATTERNS.items():
             yield from (f"{file}:{line}: {match[0]!r}: write {instead!r}" for match in pattern.finditer(plain))
+
+
+def _names(file: Path) -> Iterator[str]:
+    with tokenize.open(file) as source:
+        for token in tokenize.generate_tokens(source.readline):
+            if token.type == tokenize.NAME and token.string in NAMES:
+                yield f"{file}:{token.start[0]}: {token.string}: write {NAMES[token.string]!r}"
 
 
 def _texts(file: Path) -> Iterator[tuple[int, str]]:

@@ -176,7 +176,7 @@ def test_a_host_that_does_not_end_is_given_up(
     sent.write_bytes(b"x" * 10_000_000)
     for feed in (b"x" * 1_000_000, sent):
         with Ssh(Limits(connect=1)) as ssh:
-            answer = ssh.run(Host("alpha"), ["true"], feed=feed, within=30 if "yes" in does else 2)
+            answer = ssh.run(Host("alpha"), ["true"], feed=feed, timeout=30 if "yes" in does else 2)
         assert answer.lost
         assert said in answer.reason
 

@@ -49,7 +49,7 @@ def asked(line: str) -> Wanted:
                 ("daemon",),
                 workers=("wc_worker@alpha", "b@beta"),
                 listen="10.0.0.1:1",
-                within=5.0,
+                timeout=5.0,
                 shutdown_with_workers=True,
             ),
         ),
@@ -223,7 +223,7 @@ def test_what_runs_on_hosts_is_said_as_words() -> None:
     """An expression with spaces stays one word, and each word is what the other side parses."""
     host = Host("beta", "me", ("x", "y"))
     settings = Settings(
-        deploy="run(1, 'a b'); -x", log=False, working_dir="/a b", shutdown_with_master=False, within=7.0
+        deploy="run(1, 'a b'); -x", log=False, working_dir="/a b", shutdown_with_master=False, timeout=7.0
     )
     worker = remote_commands.worker(THERE, host, "10.0.0.1:8786", "10.0.0.2:0", settings)
     master = remote_commands.master(THERE, "m@alpha", "start --shell", "10.0.0.1:8786", ["me@beta"], settings)

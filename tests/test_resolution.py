@@ -78,7 +78,7 @@ def test_providers_load_in_their_order(tmp_path: Path) -> None:
         (f"{__name__}:Broken", "set", "a.b is {1}"),
         ("nowhere:Provider", None, "there is no configuration provider 'nowhere:Provider'"),
         (f"{__name__}:values", None, "there is no configuration provider"),
-        ("builtins:dict", None, "it has no init and no load"),
+        ("builtins:dict", None, "it lacks init and load"),
     ],
 )
 def test_a_provider_that_fails_stops_the_boot_by_name(tmp_path: Path, reference: str, argument: Any, part: str) -> None:

@@ -106,11 +106,11 @@ class Cluster(Application):
             return
         before = self._before or {}
         wanted, members = self._section.workers, before.get("workers", [])
-        within = self._within()
+        timeout = self._time_to_join()
         if self._before is not None:
-            for_others = min(within, 2 * SILENT)
+            for_others = min(timeout, 2 * SILENT)
             others = [name for name in wanted if name not in members]
-            await self._wait_for(members, for_others if self._came_back else within, patience=SILENT)
+            await self._wait_for(members, for_others if self._came_back else timeout, patience=SILENT)
             await self._wait_for(others, for_others, patience=SILENT)
             if not self._came_back:
                 await self._tell(self._patience())
@@ -118,8 +118,8 @@ class Cluster(Application):
                 raise BootError(
                     listing("these were members of the master before, and have not joined this one:", missing)
                 )
-        elif missing := await self._wait_for(wanted, within):
-            raise BootError(listing(f"workers have not joined within {within:g} s:", missing))
+        elif missing := await self._wait_for(wanted, timeout):
+            raise BootError(listing(f"workers have not joined within {timeout:g} s:", missing))
         if self._section.shutdown_with_workers:
             self._spawn(self._stop_with_workers())
 
@@ -141,7 +141,7 @@ class Cluster(Application):
     async def handover_failed(self) -> None:
         await self._tell(0)
 
-    async def drain(self, within: float) -> None:
+    async def drain(self, timeout: float) -> None:
         """Let the others know that this node hands over."""
         self._leaving = True
         await self._tell(self._patience())
@@ -214,7 +214,7 @@ class Cluster(Application):
         self._spawn(master.watch())
         self._spawn(self._refresh(backend))
 
-    def _within(self) -> float:
+    def _time_to_join(self) -> float:
         """Seconds for workers to join."""
         return float(
             min(self._section.join_timeout, 0.9 * config.get("underway_runtime", "start_timeout", START_TIMEOUT))
@@ -225,10 +225,10 @@ class Cluster(Application):
         start = config.get("underway_runtime", "start_timeout", START_TIMEOUT)
         return float(start + 2 * config.get("underway_runtime", "stop_timeout", STOP_TIMEOUT))
 
-    async def _wait_for(self, names: list[str], within: float, **how: float) -> list[str]:
+    async def _wait_for(self, names: list[str], timeout: float, **how: float) -> list[str]:
         """Who of these has not joined in time, with the reason."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(timeout):
                 await self.members.wait_for(names, **how)
         there = [name for name in names if self.members.named(name) is None]
         return self.members.missing(names) if there else []

@@ -122,7 +122,7 @@ def _starting(mode: str, command: str, rest: Sequence[str], release: str) -> tup
     )
     if problems := inventory.together(peers):
         raise UsageError(listing("the hosts can't be understood:", problems))
-    known = ["name", "listen", "deploy", "within", "log", "working_dir", "cookie_file"]
+    known = ["name", "listen", "deploy", "timeout", "log", "working_dir", "cookie_file"]
     known += ["shutdown_with_master", "shutdown_with_workers"]
     wanted = Wanted(
         mode,
@@ -192,7 +192,9 @@ def _starting_parser(mode: str, command: str) -> argparse.ArgumentParser:
     if mode == "master":
         parser.add_argument("workers", nargs="*", metavar="NODE", help="worker to wait for")
         parser.add_argument("-f", "--file", metavar="FILE", help="read the workers to wait for from a file of hosts")
-        parser.add_argument("--within", type=_seconds, metavar="SECONDS", help="limit the time for the workers to join")
+        parser.add_argument(
+            "--within", dest="timeout", type=_seconds, metavar="SECONDS", help="limit the time for the workers to join"
+        )
         parser.add_argument(
             "--shutdown-with-workers", action="store_true", help="stop the master when a worker is lost"
         )
@@ -231,7 +233,9 @@ def _deploy_parser() -> argparse.ArgumentParser:
         "--directory", metavar="DIR", help="directory of the release on the hosts (default: its name, below the home)"
     )
     parser.add_argument("--listen", metavar="ADDRESS:PORT", help="listen here as the master")
-    parser.add_argument("--within", type=_seconds, metavar="SECONDS", help="limit the time for the workers to join")
+    parser.add_argument(
+        "--within", dest="timeout", type=_seconds, metavar="SECONDS", help="limit the time for the workers to join"
+    )
     parser.add_argument("-c", "--cookie-file", metavar="FILE", help="read the cookie of all nodes from this file")
     parser.add_argument("--cookie", action=_NoCookie, nargs="?", help=argparse.SUPPRESS)
     parser.add_argument(

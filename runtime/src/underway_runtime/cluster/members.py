@@ -102,9 +102,9 @@ class Members:
             self.refused[who] = reason
             self._log(f"{who} is refused: {reason}")
 
-    def expect(self, name: str, within: float) -> None:
+    def expect(self, name: str, timeout: float) -> None:
         """A member hands over, and its successor is to join within so many seconds; 0 where that comes to nothing."""
-        self._expected[name] = time.monotonic() + within
+        self._expected[name] = time.monotonic() + timeout
 
     async def comes_back(self, name: str) -> bool:
         """Whether one that has gone was expected to, and joins again in time. One that is refused meanwhile is still there."""

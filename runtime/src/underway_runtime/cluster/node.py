@@ -36,7 +36,7 @@ class Wanted:
     tags: tuple[str, ...] = ()
     listen: str | None = None
     deploy: str | None = None
-    within: float | None = None
+    timeout: float | None = None
     log: bool = True
     shutdown_with_master: bool = True
     shutdown_with_workers: bool = False
@@ -65,7 +65,7 @@ def environment(wanted: Wanted, node: str, var: VarDirectory) -> dict[str, str]:
         "CLUSTER_TAGS": " ".join(wanted.tags) or None,
         "CLUSTER_LISTEN": wanted.listen,
         "CLUSTER_DEPLOY": wanted.deploy,
-        "CLUSTER_JOIN_TIMEOUT": None if wanted.within is None else f"{wanted.within:g}",
+        "CLUSTER_JOIN_TIMEOUT": None if wanted.timeout is None else f"{wanted.timeout:g}",
         "CLUSTER_LOG": None if wanted.log else "false",
         "CLUSTER_SHUTDOWN_WITH_MASTER": None if wanted.shutdown_with_master else "false",
         "CLUSTER_SHUTDOWN_WITH_WORKERS": "true" if wanted.shutdown_with_workers else None,

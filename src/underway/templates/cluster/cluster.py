@@ -12,7 +12,7 @@ def given(name: str) -> str | None:
     return env(f"CLUSTER_{name}", "") or None
 
 
-def switch(name: str, default: bool) -> bool:
+def flag(name: str, default: bool) -> bool:
     """A variable that is true or false."""
     said = given(name)
     if said not in {None, "true", "false"}:
@@ -31,9 +31,9 @@ config(
         "listen": given("LISTEN"),
         "certificates": given("CERTIFICATES"),
         "deploy": given("DEPLOY"),
-        "shutdown_with_master": switch("SHUTDOWN_WITH_MASTER", True),
-        "shutdown_with_workers": switch("SHUTDOWN_WITH_WORKERS", False),
-        "log": switch("LOG", True),
+        "shutdown_with_master": flag("SHUTDOWN_WITH_MASTER", True),
+        "shutdown_with_workers": flag("SHUTDOWN_WITH_WORKERS", False),
+        "log": flag("LOG", True),
         "join_timeout": float(given("JOIN_TIMEOUT") or 60),
     },
 )

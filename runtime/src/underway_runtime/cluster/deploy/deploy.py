@@ -110,7 +110,7 @@ def plan_of(options: argparse.Namespace, settings: Settings) -> DeployPlan:
             working_dir=options.working_dir,
             shutdown_with_master=options.shutdown_with_master,
             shutdown_with_workers=options.shutdown_with_workers,
-            within=options.within,
+            timeout=options.timeout,
         ),
         here=Installed(str(settings.root), settings.name, settings.version),
         manifest=read(settings.place.manifest),
@@ -176,7 +176,7 @@ def copy(plan: DeployPlan, ssh: Ssh, facts: Look) -> dict[Host, int]:
 
         def send(host: Host) -> Answer:
             parcel, began = parcels[host], time.monotonic()
-            answer = on(plan, ssh, host, parcel.command, feed=parcel.file, within=plan.fleet.limits.copy)
+            answer = on(plan, ssh, host, parcel.command, feed=parcel.file, timeout=plan.fleet.limits.copy)
             if answer.status == 0:
                 arrived.append(host)
                 plan.tell(f"{host.host}: {parcel.size / 1e6:.1f} MB in {time.monotonic() - began:.1f} s")

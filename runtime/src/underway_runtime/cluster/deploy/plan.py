@@ -92,32 +92,32 @@ def on(
     command: list[str],
     *,
     feed: bytes | Path | None = None,
-    within: float | None = None,
+    timeout: float | None = None,
 ) -> Answer:
     if not plan.dry_run:
-        return ssh.run(host, command, feed=feed, within=within)
+        return ssh.run(host, command, feed=feed, timeout=timeout)
     print(shlex.join(ssh.argv(host, command)) + (f" <{shlex.quote(str(feed))}" if isinstance(feed, Path) else ""))
     return Answer(0)
 
 
 def with_cookie(plan: DeployPlan, ssh: Ssh, host: Host, command: list[str]) -> Answer:
-    within = plan.fleet.limits.start
+    timeout = plan.fleet.limits.start
     if plan.cookie is None:
-        return on(plan, ssh, host, command, within=within)
-    return on(plan, ssh, host, remote_commands.with_cookie(command), feed=f"{plan.cookie}\n".encode(), within=within)
+        return on(plan, ssh, host, command, timeout=timeout)
+    return on(plan, ssh, host, remote_commands.with_cookie(command), feed=f"{plan.cookie}\n".encode(), timeout=timeout)
 
 
 def here(plan: DeployPlan, command: list[str]) -> Answer:
     if plan.dry_run:
         print(shlex.join(command))
         return Answer(0)
-    within = plan.fleet.limits.start + (plan.settings.within or 0)
+    timeout = plan.fleet.limits.start + (plan.settings.timeout or 0)
     try:
         done = subprocess.run(
-            command, env=environ(plan), capture_output=True, text=True, timeout=within, start_new_session=True
+            command, env=environ(plan), capture_output=True, text=True, timeout=timeout, start_new_session=True
         )
     except subprocess.TimeoutExpired:
-        return Answer(1, errors=f"it took more than {within:g} s")
+        return Answer(1, errors=f"it took more than {timeout:g} s")
     return Answer(done.returncode, done.stdout, done.stderr)
 
 

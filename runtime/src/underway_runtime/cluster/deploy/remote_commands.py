@@ -38,7 +38,7 @@ class Settings:
     working_dir: str | None = None
     shutdown_with_master: bool = True
     shutdown_with_workers: bool = False
-    within: float | None = None
+    timeout: float | None = None
     """Seconds that the workers get to join."""
 
 
@@ -73,7 +73,7 @@ def master(here: Installed, node: str, mode: str, listen: str, workers: list[str
     return here.cluster(
         *("master", *mode.split(), *workers, "--name", node, "--listen", listen),
         *([] if settings.deploy is None else [f"--deploy={settings.deploy}"]),
-        *([] if settings.within is None else ["--within", f"{settings.within:g}"]),
+        *([] if settings.timeout is None else ["--within", f"{settings.timeout:g}"]),
         *_common(settings),
         *(["--shutdown-with-workers"] if settings.shutdown_with_workers else []),
     )
@@ -84,9 +84,9 @@ def begun(command: list[str], node: str, mark: str) -> list[str]:
     return ["env", _marked(node, mark), *command]
 
 
-def end(there: Installed, var: str, role: str, node: str, mark: str, within: float) -> list[str]:
+def end(there: Installed, var: str, role: str, node: str, mark: str, timeout: float) -> list[str]:
     """End what was begun with a mark, however far it has come; it returns when nothing of that runs."""
-    words = [var, node, _marked(node, mark), f"{within:.0f}", *stop(there, role, node)]
+    words = [var, node, _marked(node, mark), f"{timeout:.0f}", *stop(there, role, node)]
     return ["sh", "-c", _script("end"), "end", *words]
 
 

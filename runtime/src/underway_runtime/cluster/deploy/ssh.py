@@ -65,11 +65,11 @@ class Ssh:
         return [*self._base(host), "--", unbracketed(host.host), shlex.join(command)]
 
     def run(
-        self, host: Host, command: Sequence[str], *, feed: bytes | Path | None = None, within: float | None = None
+        self, host: Host, command: Sequence[str], *, feed: bytes | Path | None = None, timeout: float | None = None
     ) -> Answer:
-        """Run a command and give it the bytes, or what a file holds, to read. `within` seconds, or `limits.command`."""
+        """Run a command and give it the bytes, or what a file holds, to read. `timeout` seconds, or `limits.command`."""
         self._known[host] = None
-        seconds, nonce = within or self._limits.command, secrets.token_hex(8)
+        seconds, nonce = timeout or self._limits.command, secrets.token_hex(8)
         source = feed.open("rb") if isinstance(feed, Path) else None
         try:
             process = subprocess.Popen(

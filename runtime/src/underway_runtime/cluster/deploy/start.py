@@ -80,7 +80,7 @@ def start(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
 
 def _join(plan: DeployPlan, ssh: Ssh, facts: Look, begun: list[Host], names: list[str]) -> None:
     """Wait until these workers are members of the master that runs here. Raises as `start`."""
-    end = time.monotonic() + (plan.settings.within or _TO_JOIN)
+    end = time.monotonic() + (plan.settings.timeout or _TO_JOIN)
     asked = plan.here.cluster("master", "run", "--name", own_node(plan), "rpc", _MEMBERS)
     while not plan.dry_run:
         answer = here(plan, asked)
@@ -191,17 +191,17 @@ def _in_the_foreground(plan: DeployPlan, ssh: Ssh, facts: Look, command: list[st
 
 def _undo(plan: DeployPlan, ssh: Ssh, facts: Look, begun: Sequence[Host], why: str) -> NoReturn:
     """End what was begun on these hosts and here, wherever it has got to. Always raises."""
-    within = plan.fleet.limits.start
+    timeout = plan.fleet.limits.start
 
     def end(host: Host) -> Answer:
         there = plan.there(facts[host])
-        command = remote_commands.end(there, f"{there.directory}/var", host.role, plan.node(host), plan.mark, within)
-        return on(plan, ssh, host, command, within=within + plan.fleet.limits.command)
+        command = remote_commands.end(there, f"{there.directory}/var", host.role, plan.node(host), plan.mark, timeout)
+        return on(plan, ssh, host, command, timeout=timeout + plan.fleet.limits.command)
 
     left = failures(everywhere(plan, ssh, begun, end))
     problems = named(left)
     if plan.master is None and not plan.joins:
-        command = remote_commands.end(plan.here, str(plan.var.path), "master", own_node(plan), plan.mark, within)
+        command = remote_commands.end(plan.here, str(plan.var.path), "master", own_node(plan), plan.mark, timeout)
         if (done := here(plan, command)).status:
             problems.append(f"here: {done.reason}")
     if problems:

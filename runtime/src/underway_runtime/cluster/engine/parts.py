@@ -174,10 +174,10 @@ class Joined:
         self._told.clear()
         self._wake.set()
 
-    async def leave(self, within: float) -> None:
+    async def leave(self, timeout: float) -> None:
         """Tell the master that this node hands over, to one that joins within so many seconds; 0: it does not. Returns when it
         knows, or after two beats."""
-        self._say(leaves=within)
+        self._say(leaves=timeout)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2 * BEAT):
                 await self._told.wait()
