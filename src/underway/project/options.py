@@ -198,6 +198,7 @@ class Options(Mapping[str, Any]):
     )
     overwrite: bool = option("true or false", _truth, False)
     path: str | None = option("a path", _text)
+    picture: bool = option("true or false", _truth, True)
     prefer: Sequence[str] = option("a list of applications", _texts, [])
     prune_runtime_sys_config_after_boot: bool = option("true or false", _truth, False)
     python: str | None = option('an interpreter as uv names it, "3.12" or a path', _text)

@@ -9,7 +9,7 @@ from underway_runtime.release.directory import ReleaseDirectory
 
 from ..release import Release
 from ..toolchain import cache
-from . import boot, configuration, interpreter, libraries, path_leaks, sbom, timezones
+from . import boot, configuration, interpreter, libraries, path_leaks, picture, sbom, timezones
 from .binaries import cached_closure
 from .manifest import draft, list_files
 from .overlays import copy_overlays
@@ -51,6 +51,10 @@ def assemble(release: Release) -> Release:
 
     # releases/V/sbom.cdx.json
     sbom.write_sbom(release, placed)
+
+    # releases/V/picture
+    with cache.here(release.path.parent / "cache", os.environ) as kept:
+        placed |= picture.write_picture(release, placed, kept)
 
     files = [path for path in list_files(release.path) if path not in before]
     path_leaks.check_paths(release, [path for path in files if path not in placed or path.endswith(".pth")])

@@ -26,6 +26,7 @@
     │       ├── hello.rel      name, version, interpreter, applications and modes
     │       ├── start.script  start_clean.script  preboot.script   boot scripts
     │       ├── sys.config  build.config    configuration as built, twice
+    │       ├── picture        what the modules are after import, as structure and digests; only where it could be taken
     │       ├── gates.json     what must hold for this version to stand; only where gates are set
     │       ├── relup          how to come here from other versions and go back; only where the project has one
     │       ├── cookie.source  where the node takes its cookie from; never the cookie
@@ -152,6 +153,11 @@ class VersionDirectory:
     def gates(self) -> Path:
         """Written where the release has some; read by `release.gates`."""
         return self.path / "gates.json"
+
+    @property
+    def picture(self) -> Path:
+        """What the modules are after import; not there where the project wants none, or it could not be taken."""
+        return self.path / "picture"
 
     @property
     def relup(self) -> Path:
