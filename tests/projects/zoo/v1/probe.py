@@ -1,18 +1,11 @@
-import importlib.metadata
-import importlib.resources
-import json
-import os
-import pkgutil
-import sys
+import importlib.metadata, importlib.resources, json, os, pkgutil, sys
 
 
 def of_pkg_resources():
     import pkg_resources
     from pkg_resources import Requirement
 
-    def flat(name):
-        return name.lower().replace("_", "-").replace(".", "-")
-
+    flat = lambda name: name.lower().replace("_", "-").replace(".", "-")
     one = pkg_resources.get_distribution("jsonschema")
     return [
         sorted(
@@ -48,10 +41,9 @@ def of_stevedore():
 
 
 def of_modules_that_replace_themselves():
-    import lazy_loader
-    import py
-    from sh import echo
+    import apipkg, lazy_loader, py, sh, six
     from six.moves.urllib.parse import quote
+    from sh import echo
 
     return [
         str(echo("hi")).strip(),
@@ -63,9 +55,7 @@ def of_modules_that_replace_themselves():
 
 
 def of_data():
-    import babel
-    import importlib_resources
-    import pytz
+    import babel, importlib_resources, pytz
 
     pem = importlib.resources.files("certifi").joinpath("cacert.pem")
     return [
@@ -78,7 +68,7 @@ def of_data():
 
 
 def of_namespaces():
-    import repoze.lru
+    import repoze.lru, zope.event, zope.interface
 
     return [sorted(each.name for each in pkgutil.iter_modules(sys.modules["zope"].__path__)), repoze.lru.__name__]
 
@@ -90,18 +80,14 @@ def of_dialects():
 
 
 def of_children():
-    import multiprocessing
-    import subprocess
+    import multiprocessing, subprocess
 
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         spawned = pool.map(len, [[1, 2]])
     patched = (
         "import gevent.monkey; gevent.monkey.patch_all(); import requests, threading; print(threading.active_count())"
     )
-
-    def run(code):
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
-
+    run = lambda code: subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
     return [spawned, run("import jsonschema; print(jsonschema.__name__)"), run(patched)]
 
 
