@@ -16,6 +16,7 @@ from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed, Guard, Load
 from underway_runtime.release.relup import Row, Verdict, worst
 
+from . import marks
 from .source import Function, Module, Origin, import_time, names_bound
 from .values import Side, literal
 
@@ -38,6 +39,8 @@ class PlannerContext:
     """By the appup: modules that are never touched in place."""
     compared: frozenset[str] = frozenset()
     """The modules that may change, or hold what does."""
+    observed: bool = False
+    """Whether the result is tried, and compared with a fresh start: what only that can tell is proposed then."""
 
     @property
     def newer(self) -> Side:
@@ -82,6 +85,12 @@ class ModuleDiff:
     """Bare names of functions that can't be called any more as before, each with where it is."""
     own: set[str] = field(default_factory=set)
     """Bare names of definitions that do something else when they are called while a module is imported."""
+    made_in: dict[str, list[str]] = field(default_factory=dict)
+    """By the name of a global that stays: under which names the fragment makes what is new in it."""
+    asked: list[str] = field(default_factory=list)
+    """The definitions of its rows that are RESTART only as long as nobody looks what becomes of them."""
+    libraries: set[str] = field(default_factory=set)
+    """Packages of others that are called by what is to be looked at, and may keep something of it."""
 
     def row(
         self,
@@ -114,6 +123,28 @@ class ModuleDiff:
     ) -> None:
         """Write down a change that takes a fresh interpreter."""
         self.row(definition, change, "RESTART", reason, node, gone=gone, cause=cause)
+
+    def unless_seen(
+        self,
+        definition: str,
+        change: str,
+        reason: str,
+        node: ast.AST | None,
+        *,
+        gone: bool = False,
+        cause: Origin = ("", ""),
+    ) -> bool:
+        """Whether what is proposed will be looked at; where it won't, write down that it takes a fresh interpreter."""
+        side, module = (self.world.old, self.old) if gone else (self.world.new, self.new)
+        if node is not None and (name := marks.hidden(side, module, node)):
+            reason = f"{reason}; {name} leaves marks that are in no object"
+        elif self.world.observed:
+            self.libraries |= set() if node is None else marks.libraries(side, module, node)
+            return True
+        else:
+            self.asked.append(definition)
+        self.restart(definition, change, reason, node, gone=gone, cause=cause)
+        return False
 
     def guard(self, kind: str, of: str) -> None:
         """Ask the node for something that must hold."""

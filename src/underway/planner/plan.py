@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from underway_runtime.release.relup import Relup, RelupEntry, Row, worst
 from ..errors import BuildError, listing
 from .appups import AppupDirectives, completed, said
 from .diff import Difference, compared, difference
+from .observed import Proposal, explained, settle
 from .releases import Opened
 from .script import Code, translate
 
@@ -88,7 +89,7 @@ def plan(target: Opened, up: Sequence[Opened], down: Sequence[Opened]) -> Relup:
 def _entry(old: Opened, new: Opened, other: Opened, *, up: bool) -> RelupEntry:
     own = said(new if up else old, other, "up" if up else "down")
     found = difference(old, new, own.kept)
-    modules = _compare(old, new, compared(old, new, found), own, up=up) if found.in_place else Compared((), {}, {}, {})
+    modules = _compare(old, new, found, own, up=up) if found.in_place else Compared((), {}, {}, {})
     changes = (*found.rows, *modules.changes, *own.restarts())
     verdict = worst(row.verdict for row in changes)
     instructions: tuple[low.Instruction, ...]
@@ -145,8 +146,12 @@ def _generated(name: str, applications: Mapping[str, str], modules: Compared, ol
     return [*steps, *(DeleteModule(module) for module in gone)]
 
 
-def _compare(old: Opened, new: Opened, names: list[str], own: AppupDirectives, *, up: bool) -> Compared:
-    """Compare modules with the interpreter of the new side, in a process that sees nothing of either release."""
+def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, *, up: bool) -> Compared:
+    """Compare modules with the interpreter of the new side, in a process that sees nothing of either release.
+
+    What can't be told from the source is tried, where nothing else takes a fresh interpreter anyway.
+    """
+    names = compared(old, new, found)
     task = {
         "old": _side(old),
         "new": _side(new),
@@ -164,6 +169,46 @@ def _compare(old: Opened, new: Opened, names: list[str], own: AppupDirectives, *
         if not any(path.endswith(f"/{module.replace('.', '/')}/{name}") for path in files)
     ]:
         raise BuildError(listing("an appup speaks of what neither version has:", unknown))
+    rules = _compared(answer)
+    restarting = [row for row in (*rules.changes, *found.rows, *own.restarts()) if row.verdict == "RESTART"]
+    if not answer["asked"] or len(restarting) != len(answer["asked"]):
+        return rules
+    asked = frozenset((module, name) for module, name in answer["asked"])
+    return _observed(old, new, found, own, rules, _answer(new, {**task, "observed": True}), asked, up=up)
+
+
+def _observed(
+    old: Opened,
+    new: Opened,
+    found: Difference,
+    own: AppupDirectives,
+    rules: Compared,
+    answer: Mapping[str, Any],
+    asked: frozenset[tuple[str, str]],
+    *,
+    up: bool,
+) -> Compared:
+    """What the rules say, with what is seen instead of what they could not tell."""
+    proposed = _compared(answer)
+    outcome = settle(
+        old,
+        new,
+        Proposal(
+            loads=proposed.loads,
+            instructions=lambda loads: _instructions(old, new, found, replace(proposed, loads=loads), own, up=up),
+            modules=sorted(proposed.loads),
+            lines=answer["lines"],
+            made=answer["made"],
+            asked=asked,
+            libraries=answer["libraries"],
+        ),
+    )
+    if outcome.problems:
+        return replace(rules, changes=explained(rules.changes, outcome.problems))
+    return replace(proposed, changes=(*proposed.changes, *outcome.changes), loads=outcome.loads)
+
+
+def _compared(answer: Mapping[str, Any]) -> Compared:
     return Compared(
         changes=tuple(Row(**row) for row in answer["changes"]),
         loads={name: _load(document) for name, document in answer["loads"].items()},

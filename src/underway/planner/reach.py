@@ -15,7 +15,7 @@ from .mentions import mentions, path, properties
 from .places import place_read
 from .rules import bases, decorators
 from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
-from .values import NotPlain
+from .values import NotPlain, origin
 
 _ITSELF = {"__code__", "__doc__", "__defaults__", "__kwdefaults__", "__annotations__", "__wrapped__", "__dict__"}
 """Attributes by which a definition itself is read."""
@@ -55,9 +55,9 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
             if way and edit is not None and not _is_known(edit, name):
                 what = f"made with {way[0]}" if len(way) == 1 else f"made with {way[0]}, which uses {way[-1]}"
                 reason = f"it was {what}, when the module was imported; {way[-1]} changes"
-                edit.restart(name, "reached", reason, node, cause=(changed[way[-1]], way[-1]))
+                edit.unless_seen(name, "reached", reason, node, cause=(changed[way[-1]], way[-1]))
             if edit is not None and (what := _set(world, module, node, edits)):
-                edit.restart(name, "reached", f"it sets {what} when the module is imported; that changes", node)
+                edit.unless_seen(name, "reached", f"it sets {what} when the module is imported; that changes", node)
 
 
 def _is_known(edit: ModuleDiff, name: str) -> bool:
@@ -71,7 +71,7 @@ def _placed(world: PlannerContext, edit: ModuleDiff) -> None:
             continue
         if (found := place_read(world, edit.new, node)) is not None:
             reason = f"it was made with {found[0]} when the module was imported, which says another thing now"
-            edit.restart(name, "reached", reason, found[1])
+            edit.unless_seen(name, "reached", reason, found[1])
 
 
 def _annotated(world: PlannerContext, edit: ModuleDiff, shapes: set[str]) -> None:
@@ -88,7 +88,7 @@ def _annotated(world: PlannerContext, edit: ModuleDiff, shapes: set[str]) -> Non
         if named := shapes & {name for node in read for name in _named(node)}:
             which = ", ".join(sorted(named))
             reason = f"it was made with what {which} was when the module was imported; that changes"
-            edit.restart(names_bound(statement)[0], "reached", reason, statement)
+            edit.unless_seen(names_bound(statement)[0], "reached", reason, statement)
 
 
 def _named(node: ast.AST) -> Iterator[str]:
@@ -277,13 +277,13 @@ def _is_foreign(world: PlannerContext, module: Module, node: ast.expr) -> bool:
     """Whether an object surely is of a class from outside of the modules that are compared."""
     if isinstance(node, ast.Constant | ast.JoinedStr):
         return True
-    origin = decorators.origin(world.new, module, node) if isinstance(node, ast.Name | ast.Attribute) else None
-    if origin is None:
+    place = origin(world.new, module, node) if isinstance(node, ast.Name | ast.Attribute) else None
+    if place is None:
         return False
-    known = world.new.modules.get(origin[0])
-    if known is None or origin[0] not in world.compared:
+    known = world.new.modules.get(place[0])
+    if known is None or place[0] not in world.compared:
         return True
-    made = known.globals.get(origin[1])
+    made = known.globals.get(place[1])
     if made is None:
         return False
     return isinstance(made, ast.Constant) or (isinstance(made, ast.Call) and _is_foreign(world, known, made.func))

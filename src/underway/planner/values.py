@@ -164,6 +164,15 @@ class Side:
         return self.modules[name].stored if name in self.modules else {}
 
 
+def origin(side: Side, module: Module, node: ast.expr) -> Origin | None:
+    """Where a decorator, or a base, comes from, called or subscripted or not; builtins included."""
+    while isinstance(node, ast.Call | ast.Subscript):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    if isinstance(node, ast.Name) and node.id not in module.stored:
+        return "builtins", node.id
+    return side.resolve(module, node)
+
+
 def same(one: Any, other: Any) -> bool:
     """Whether two plain values are the same, types, signs and order included."""
     return json.dumps(plain_values.encode(one)) == json.dumps(plain_values.encode(other))

@@ -83,13 +83,16 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
     The task has ``old`` and ``new``, each with ``root``, ``modules`` (name -> application and file) and ``versions``; ``compared``,
     names of modules; ``up``; and what the appup says: ``kept``, ``reset`` and ``pinned``. The answer has ``changes``, rows;
     ``loads`` and ``removes``, instructions by module; ``requires``, which of the modules each imports; ``unknown``, what the
-    appup speaks of and no module binds.
+    appup speaks of and no module binds; ``asked``, module and definition of each row that is RESTART only as long as nobody
+    looks what becomes of it. Where the task says ``observed``, that will be looked at; there are then ``lines``, where each
+    name of a module is bound; ``made``, under which names a fragment makes what is new in a global; and ``libraries``.
     """
     names = frozenset(task["compared"])
     kept = frozenset(tuple(each) for each in task["kept"])
     old, new = (_side(task[key], kept) for key in ("old", "new"))
     reset = frozenset(tuple(each) for each in task["reset"])
     world = PlannerContext(old, new, task["up"], {}, kept, reset, frozenset(task["pinned"]), names)
+    world.observed = task.get("observed", False)
     rows: list[Row] = []
     edits: dict[str, ModuleDiff] = {}
     for name in sorted(names & new.modules.keys()):
@@ -123,9 +126,13 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
     rows += running.warnings(edits)
     return {
         "changes": [asdict(row) for row in sorted(rows, key=lambda row: (row.module, row.line, row.definition))],
+        "asked": [[name, each] for name, edit in edits.items() for each in edit.asked],
+        "libraries": sorted({each for edit in edits.values() for each in edit.libraries}),
         "loads": {name: to_json(load) for name, load in loads.items()},
         "removes": {name: to_json(remove) for name, remove in removes.items()},
         "unknown": [[module, name] for module, name in sorted(kept | reset) if not _binds(edits.get(module), name)],
+        "lines": {name: _lines(edit.new) for name, edit in edits.items()} if world.observed else {},
+        "made": {name: edit.made_in for name, edit in edits.items()},
         "requires": {name: sorted(_imports(edit.new) & names) for name, edit in edits.items()},
     }
 
@@ -159,6 +166,10 @@ def _load(edit: ModuleDiff) -> Load | None:
 
 def _binds(edit: ModuleDiff | None, name: str) -> bool:
     return edit is not None and (name in edit.new.stored or name in edit.old.stored)
+
+
+def _lines(module: Module) -> dict[str, int]:
+    return {name: statement.lineno for statement in module.body for name in names_bound(statement)}
 
 
 def _star_imports(edits: Mapping[str, ModuleDiff]) -> None:

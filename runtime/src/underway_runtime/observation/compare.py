@@ -62,6 +62,13 @@ def compare(a: Picture, b: Picture) -> list[Difference]:
     return list(_Comparison(a, b).run())
 
 
+def partners(a: Picture, b: Picture) -> dict[int, int]:
+    """By the number of an object in the second picture, that of the one in the first that it was compared with."""
+    comparison = _Comparison(a, b)
+    deque(comparison.run(), maxlen=0)
+    return {y: x for x, y in comparison.seen}
+
+
 class _Step(NamedTuple):
     """A pair of nodes, and how the walk came to it."""
 

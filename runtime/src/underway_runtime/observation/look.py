@@ -146,7 +146,8 @@ class Looker:
             else:
                 yield from ((f"<annotation {key}>", each) for key, each in annotations.items())
         documentation = _OWN_DOC(function)
-        if documentation is not (code.co_consts[0] if code.co_consts else None) and documentation is not None:
+        written = code.co_consts[0] if code.co_consts else None
+        if documentation is not None and (type(documentation) is not type(written) or documentation != written):
             yield ".__doc__", documentation
         yield from ((_attribute(key), each) for key, each in list(function.__dict__.items()) if key not in without)
         names = function.__globals__

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
-from . import plain_values
+from . import parts, plain_values
+from .parts import Part
 
 PurgeMethod: TypeAlias = Literal["soft", "brutal"]
 Timeout: TypeAlias = Literal["default", "infinity"] | float
@@ -92,6 +93,12 @@ class Load:
     caches: tuple[str, ...] = ()
     """Functions whose ``cache_clear`` is called."""
     guards: tuple[Guard, ...] = ()
+    parts: tuple[Part, ...] = ()
+    """What changes within objects that stay."""
+    touches: tuple[tuple[str, str], ...] = ()
+    """Objects, by module and name, that the fragment changes: what it does to them is put in place with all else."""
+    seen: bool = False
+    """Whether what import has made was looked at: it is proven in the process."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +226,8 @@ def to_json(instruction: Instruction) -> dict[str, Any]:
     document = {}
     for number, each in enumerate(fields(instruction)):
         value = getattr(instruction, each.name)
+        if each.name in _ADDED and not value:
+            continue
         document[name if number == 0 else each.name] = codecs[each.name].write(value)
     return document
 
@@ -234,11 +243,16 @@ def from_json(document: Any) -> Instruction:
     if not codecs:
         return kind()  # type: ignore[no-any-return]
     keys = [name, *list(codecs)[1:]]
-    if problems := [key for key in keys if key not in document] + [key for key in document if key not in keys]:
+    missing = [key for key in keys if key not in document and key not in _ADDED]
+    if problems := [*missing, *(key for key in document if key not in keys)]:
         raise ValueError(f"an instruction {name!r} has {', '.join(keys)}; look at {', '.join(map(repr, problems))}")
     try:
-        values = {field: codec.read(document[key]) for (field, codec), key in zip(codecs.items(), keys, strict=True)}
-    except (TypeError, ValueError, AttributeError) as error:
+        values = {
+            field: codec.read(document[key])
+            for (field, codec), key in zip(codecs.items(), keys, strict=True)
+            if key in document
+        }
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
         raise ValueError(f"{name} {document[name]!r}: {error}") from None
     except KeyError as error:
         raise ValueError(f"{name} {document[name]!r}: it has no {error}") from None
@@ -340,6 +354,9 @@ _GUARDS = _list(_Codec(lambda guard: {guard.kind: guard.of}, _guard))
 _CHANGED = _Codec(lambda value: {"was": value.was, "is": value.now, "contract": value.contract}, _changed)
 _FRAGMENT = _Codec(lambda value: base64.b64encode(value).decode(), _fragment)
 
+_ADDED = ("parts", "touches", "seen")
+"""Keys that are left out where they hold nothing: older versions don't know them."""
+
 _FORMS: Mapping[str, tuple[Any, Mapping[str, _Codec]]] = {
     "load_object_code": (LoadObjectCode, {"application": _TEXT, "version": _TEXT, "modules": _TEXTS}),
     "point_of_no_return": (PointOfNoReturn, {}),
@@ -362,6 +379,9 @@ _FORMS: Mapping[str, tuple[Any, Mapping[str, _Codec]]] = {
             "code_change": _TEXTS,
             "caches": _TEXTS,
             "guards": _GUARDS,
+            "parts": _list(_Codec(parts.to_json, parts.from_json)),
+            "touches": _list(_Codec(list, _binding)),
+            "seen": _Codec(bool, bool),
         },
     ),
     "remove": (Remove, {"module": _TEXT, "pre": _PURGE, "post": _PURGE, "guards": _GUARDS}),

@@ -7,7 +7,7 @@ import builtins
 
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module
-from . import decorators
+from ..values import origin
 
 MADE_ONCE = {
     *("__slots__", "__init_subclass__", "__set_name__", "__class_getitem__", "__eq__", "__hash__", "__prepare__"),
@@ -37,16 +37,13 @@ def is_data(world: PlannerContext, module: Module, node: ast.ClassDef) -> bool:
     return (
         not node.keywords
         and not node.decorator_list
-        and all(
-            (of := decorators.origin(world.new, module, base)) is not None and ".".join(of) in known
-            for base in node.bases
-        )
+        and all((of := origin(world.new, module, base)) is not None and ".".join(of) in known for base in node.bases)
     )
 
 
 def _plain(world: PlannerContext, module: Module, base: ast.expr, seen: tuple[str, ...], side_new: bool = True) -> bool:
     side = world.new if side_new else world.old
-    found = decorators.origin(side, module, base)
+    found = origin(side, module, base)
     if found is None:
         return False
     if found[0] == "builtins":
@@ -67,7 +64,7 @@ def _hooks(node: ast.ClassDef) -> bool:
 def is_abstract(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...] = ()) -> bool:
     """Whether a class, or one that it comes from, knows which of its methods are missing."""
     for base in node.bases:
-        found = decorators.origin(world.new, module, base)
+        found = origin(world.new, module, base)
         dotted = ".".join(found) if found else ""
         if dotted in _ABSTRACT or dotted.startswith("collections.abc."):
             return True
@@ -80,5 +77,5 @@ def is_abstract(world: PlannerContext, module: Module, node: ast.ClassDef, seen:
 
 def unknown_decorators(edit: ModuleDiff, node: ast.ClassDef) -> bool:
     """Whether a class has a decorator of which it is not known what it does."""
-    of = (decorators.origin(edit.world.new, edit.new, each) for each in node.decorator_list)
+    of = (origin(edit.world.new, edit.new, each) for each in node.decorator_list)
     return any(found is None or ".".join(found) not in _HARMLESS for found in of)

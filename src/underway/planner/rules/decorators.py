@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from ..source import Function, Module, Origin
-from ..values import Side
+from ..values import Side, origin
 
 Kind: TypeAlias = Literal["neutral", "holds", "caches", "routes", "unknown"]
 """``neutral``: the class or module holds the function, or a plain descriptor of it; ``holds``: a wrapper calls it by
@@ -65,15 +65,6 @@ def keeps(side: Side, module: Module, called: ast.expr) -> bool:
 def kinds(side: Side, module: Module, decorators: Iterable[ast.expr]) -> set[Kind]:
     """What the decorators of a function are; empty where it has none."""
     return {_kind(side, module, decorator) for decorator in decorators}
-
-
-def origin(side: Side, module: Module, node: ast.expr) -> Origin | None:
-    """Where a decorator, or a base, comes from, called or subscripted or not; builtins included."""
-    while isinstance(node, ast.Call | ast.Subscript):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    if isinstance(node, ast.Name) and node.id not in module.stored:
-        return "builtins", node.id
-    return side.resolve(module, node)
 
 
 def is_framework(side: Side, found: Origin | None) -> bool:

@@ -99,7 +99,10 @@ def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
     kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
     if kinds - {"neutral", "holds", "caches"}:
         which = ", ".join(f"@{ast.unparse(each)}" for each in new.decorator_list)
-        return edit.restart(name, "added", f"{which} does with it what only a start does", new)
+        if owner:
+            return edit.restart(name, "added", f"{which} does with it what only a start does", new)
+        if not edit.unless_seen(name, "added", f"{which} does with it what only a start does", new):
+            return None
     edit.added.append(name)
     edit.changes(name)
     edit.run(new, owner)
@@ -109,18 +112,20 @@ def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
 
 def remove(edit: ModuleDiff, name: str, old: Function) -> None:
     """A function that only the old module has."""
-    if decorators.kinds(edit.world.old, edit.old, old.decorator_list) - {"neutral", "holds", "caches"}:
-        return edit.restart(
-            name, "removed", "its decorator may have put it where the module does not know", old, gone=True
-        )
+    registered = bool(decorators.kinds(edit.world.old, edit.old, old.decorator_list) - {"neutral", "holds", "caches"})
+    if registered:
+        reason = "its decorator may have put it where the module does not know"
+        if not edit.unless_seen(name, "removed", reason, old, gone=True):
+            return
     if what := effect(edit.world, edit.old, old):
         reason = f"making it has changed something else ({what}), and nothing takes that back"
-        return edit.restart(name, "removed", reason, old, gone=True)
+        if not edit.unless_seen(name, "removed", reason, old, gone=True):
+            return
     edit.removed.append(name)
     edit.changes(name)
-    edit.guard("no_holders", name)
+    if not registered:  # else who holds it is in the picture: what is not taken out differs from a fresh start
+        edit.guard("no_holders", name)
     edit.row(name, "removed", "HOT", "removed, if nothing holds it by then", old, gone=True)
-    return None
 
 
 def text_of_annotations(function: Function) -> str:

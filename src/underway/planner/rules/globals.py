@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from ..displays import new_elements
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, text
 from ..values import NotPlain, Side, literal, same
@@ -64,10 +65,11 @@ def _name(edit: ModuleDiff, name: str) -> None:
         case None, (module, _):
             edit.added.append(name)
             return _imported(edit, name, module)
-        case ast.expr() as value, None if what := effect(edit.world, old, value):
-            reason = f"making it has changed something else ({what}), and nothing takes that back"
-            return edit.restart(name, "removed", reason, _at(old, name), gone=True)
         case _, None:
+            if isinstance(before, ast.expr) and (what := effect(edit.world, old, before)):
+                reason = f"making it has changed something else ({what}), and nothing takes that back"
+                if not edit.unless_seen(name, "removed", reason, _at(old, name), gone=True):
+                    return None
             edit.removed.append(name)
             edit.changes(name)
             return edit.row(name, "removed", "HOT", "no longer bound", _at(old, name), gone=True)
@@ -107,7 +109,12 @@ def _value(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> No
     if _module_code_change(edit):
         return edit.row(name, "value", "MIGRATE", "the code_change of the module says what becomes of it", statement)
     reason = "what it is bound to can't be told without running it; `keep` or `reset` in the appup decides"
-    return edit.restart(name, "value", reason, statement)
+    if edit.unless_seen(name, "value", reason, statement):
+        for number, element in enumerate(new_elements(before, after)):
+            made = f".{name}.{number}"  # which no source can bind
+            edit.made_in.setdefault(name, []).append(made)
+            edit.run(ast.copy_location(ast.Assign([ast.Name(made, ast.Store())], element), element))
+    return None
 
 
 def _added(edit: ModuleDiff, name: str, value: ast.expr) -> None:
@@ -121,10 +128,11 @@ def _added(edit: ModuleDiff, name: str, value: ast.expr) -> None:
         for node in ast.walk(value):
             if isinstance(node, ast.Call) and (own := _own_object(edit, node.func)):
                 reason = f"making it calls {own}, which is there already, and nothing would take that back"
-                return edit.restart(name, "added", reason, value)
+                if not edit.unless_seen(name, "added", reason, value):
+                    return
         edit.run(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), value))
     edit.row(name, "added", "HOT", "new; made while nothing uses it", value)
-    return None
+    return
 
 
 def _own_object(edit: ModuleDiff, called: ast.expr) -> str:
@@ -220,14 +228,15 @@ def _statements(edit: ModuleDiff) -> None:
             texts.remove(text(statement))
         else:
             what = ast.unparse(statement).partition("\n")[0][:60]
-            edit.restart("", "statement", f"`{what}` runs when the module is imported, which it was already", statement)
+            reason = f"`{what}` runs when the module is imported, which it was already"
+            if edit.unless_seen("", "statement", reason, statement):
+                edit.run(statement)
     for old in before:
         if text(old) in texts:
             texts.remove(text(old))
             what = ast.unparse(old).partition("\n")[0][:60]
-            edit.restart(
-                "", "statement", f"`{what}` ran when the module was imported, and nothing takes it back", old, gone=True
-            )
+            reason = f"`{what}` ran when the module was imported, and nothing takes it back"
+            edit.unless_seen("", "statement", reason, old, gone=True)
 
 
 def _is_bare(statement: ast.stmt, module: Module) -> bool:

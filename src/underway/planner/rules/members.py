@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ..edit import ModuleDiff
 from ..source import Function, Module, bare_annotations, names_bound, text
-from ..values import NotPlain, same
+from ..values import NotPlain, origin, same
 from . import decorators, functions, state
 from .bases import DATACLASS, MADE_ONCE, is_abstract, plain_bases, unknown_decorators
 from .changing import changed_by_functions
@@ -194,7 +194,7 @@ class Members:
         if self.bodies_only or len(self.new.decorator_list) != 1 or self.new.bases:
             return False
         [decorator] = self.new.decorator_list
-        found = decorators.origin(self.edit.world.new, self.edit.new, decorator)
+        found = origin(self.edit.world.new, self.edit.new, decorator)
         keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
         known = all(each.arg in ("init", "repr", "eq", "kw_only", "match_args") for each in keywords)
         return found is not None and ".".join(found) == DATACLASS and known

@@ -7,8 +7,12 @@
 ``act``                what is done in one call, and undone
 ``imports``            the import system moves to the other version
 ``stage``              what a module becomes: made next to what there is
+``parts``              what changes within objects that stay
+``containers``         how what holds others is read and changed, by calls of C alone
 ``migrate``            new states by ``code_change``
 ``swap``               the phases, put together
+``rehearsal``          all of this in an interpreter that serves nobody; ``rehearsed`` asks it
+``proof``              whether this process is as a fresh start where it should be
 =====================  ================================================================================================
 
 Nothing here knows of the node; docs/explanation/swap.md says why it is done so.

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -51,7 +52,7 @@ from ...release.instructions import (
 )
 from .. import paths
 from ..change import differences
-from . import CannotMigrate, CannotSwap, MadeMeanwhile
+from . import CannotMigrate, CannotSwap, MadeMeanwhile, imports, proof
 from .heap import Survivor
 from .swap import Prepared
 from .swap import prepare as prepare_swap
@@ -77,6 +78,10 @@ def to(step: Step) -> Change:
     return Code(step, paths.find(directory, running, version))
 
 
+class NotAsFresh(UnderwayError):
+    """The process has become something else than a fresh start of the version is; all is as it was."""
+
+
 class Code:
     """The change to a version of other code."""
 
@@ -90,6 +95,7 @@ class Code:
         self._applications = step.applications
         self._configuration = step.configuration
         self._prepared: Prepared | None = None
+        self._expected: proof.Expected | None = None
         self._in_place = False
         self.held = 0.0
         self.old_code: Sequence[str] = ()
@@ -102,6 +108,7 @@ class Code:
         resolved = await self._configuration.prepare()
         try:
             self._prepared = await asyncio.to_thread(self._read)
+            self._expected = await asyncio.to_thread(self._look, resolved)
         except CannotSwap as error:
             raise RequiresRestart("; ".join(error.problems)) from error
         await self._raise_for_staying(self._prepared)
@@ -112,6 +119,15 @@ class Code:
         paths.verify_code(comes.directory, runs.version, comes.version)
         old, new = (read_version(each.place) for each in (runs, comes))
         return prepare_swap(self._way.entry.instructions, old, new, magic=self._way.magic)
+
+    def _look(self, resolved: Resolved) -> proof.Expected | None:
+        runs, comes = self._step.runs.settings, self._step.settings
+        old, new = (read_version(each.place) for each in (runs, comes))
+        before = proof.Surroundings(runs.place, dict(os.environ), self._step.runs.resolved.values)
+        environ = {**os.environ, **dict(imports.environment(old, new))}
+        return proof.expected(
+            before, proof.Surroundings(comes.place, environ, resolved.values), self._way.entry.instructions
+        )
 
     async def _raise_for_staying(self, prepared: Prepared) -> None:
         """Raise RequiresRestart where somebody is inside of what changes for as long as a pause may last: work need not wait.
@@ -249,6 +265,9 @@ class Code:
             survivors = prepared.survivors()
             left = [survivor for survivor in survivors if survivor.runs]
             if not left:
+                if wrong := [] if self._expected is None else proof.differences(self._expected):
+                    prepared.undo()
+                    raise NotAsFresh(listing("it was undone, since it was not as a fresh start:", wrong))
                 self.old_code = [str(survivor) for survivor in survivors]
                 return
             prepared.undo()

@@ -11,7 +11,7 @@ from functools import cached_property, partial, partialmethod
 from importlib.machinery import ModuleSpec
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
-from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
+from types import FunctionType, GetSetDescriptorType, MappingProxyType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from ...observation import objects
@@ -101,13 +101,19 @@ def is_plain(cls: type) -> bool:
     return type(cls) is type or type(cls) is abc.ABCMeta
 
 
-def held(names: Mapping[str, Any], name: str, leaving: Sequence[Mapping[str, Any]] = ()) -> str | None:
+def held(
+    names: Mapping[str, Any],
+    name: str,
+    leaving: Sequence[Mapping[str, Any]] = (),
+    gone: Mapping[int, Any] = MappingProxyType({}),
+) -> str | None:
     """Who refers to a function, class or value besides the module, or class, whose names these are; None for nobody.
 
-    `leaving` are the names of modules that let go of it too: one reference each.
+    `leaving` are the names of modules that let go of it too: one reference each; `gone` is what goes away with it, by id.
     """
     own = {
         id(names),
+        *gone,
         *map(id, leaving),
         *(id(each) for each in gc.get_referrers(names) if objects.is_a(each, (ModuleType, type))),
     }
@@ -115,7 +121,9 @@ def held(names: Mapping[str, Any], name: str, leaving: Sequence[Mapping[str, Any
         own |= set(map(id, gc.get_referents(names)))
     if objects.is_a(names[name], type):
         return _class_held(names[name], own)
-    if sys.getrefcount(names[name]) == _NAMED + len(leaving):
+    known = len(leaving) + (id(names[name]) in gone)
+    known += sum(each is names[name] for other in gone.values() for each in gc.get_referents(other))
+    if sys.getrefcount(names[name]) <= _NAMED + known:
         return None
     if others := [other for other, value in list(names.items()) if value is names[name] and other != name]:
         return f"{others[0]} in the same place"

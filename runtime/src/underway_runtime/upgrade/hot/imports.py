@@ -46,7 +46,7 @@ def move(server: CodeServer, old: Version, new: Version, modules: Iterable[tuple
         _move_module(acts, module, spec)
     for names in (vars(sys.modules[name]) for name in _KNOW_PATHS if name in sys.modules):
         _move_paths(acts, names, str(old.path), str(new.path))
-    for name, value in _environment(old, new):
+    for name, value in environment(old, new):
         acts.add(partial(setitem, os.environ, name, value), partial(setitem, os.environ, name, os.environ[name]))
     acts.add(importlib.invalidate_caches, _nothing)
     return acts
@@ -128,7 +128,8 @@ def _moved(value: Any, old: str, new: str) -> Any:
     return value
 
 
-def _environment(old: Version, new: Version) -> Iterator[tuple[str, str]]:
+def environment(old: Version, new: Version) -> Iterator[tuple[str, str]]:
+    """The variables of this process that are others for the other version, as they are then."""
     for name, value in os.environ.items():
         at = new.version if name == "RELEASE_VSN" else _moved(value, str(old.path), str(new.path))
         if at is not value:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -43,6 +43,7 @@ from . import (
     holders,
     imports,
     migrate,
+    parts,
     stage,
     targets,
     undo_log,
@@ -146,12 +147,12 @@ class Prepared:
         self._journal.note(partial(imports.forget_modules, before, self._old))
         modules = [(target.module, target.spec) for target in self.targets]
         self._journal.perform(imports.move(server, self._old, self._new, modules))
-        staged = stage.Stage(self.targets, self._journal)
-        staged.run()
+        inner = parts.Within(self.targets).during(stage.Stage(self.targets, self._journal).run)
         alive = heap.survey(migrate.classes(self._migrations))
         found = targets.functions(self.targets, alive.functions)
         _raise_for(found.problems, _closures(self.targets, alive))
         self._acts = acts = stage.acts(self.targets, found)
+        acts.extend(inner)
         _remove_modules(acts, self._removals)
         with (
             undo_log.no_collection()
@@ -203,20 +204,24 @@ class Prepared:
             )
 
 
-def prepare(instructions: Iterable[Instruction], old: Version, new: Version, *, magic: str | None = None) -> Prepared:
+def prepare(
+    instructions: Iterable[Instruction], old: Version, new: Version, *, magic: str | None = None, alone: bool = False
+) -> Prepared:
     """Read both versions and look at this process; of the instructions those count that load, remove and carry over.
+
+    `alone` says that it serves nobody, and no other process has to become the other version with it.
 
     Raises CannotSwap with everything that is in the way, which is also what the look itself may meet. Nothing is changed.
     """
     with _explained():
-        return _prepare(list(instructions), old, new, magic)
+        return _prepare(list(instructions), old, new, magic, alone)
 
 
-def _prepare(instructions: list[Instruction], old: Version, new: Version, magic: str | None) -> Prepared:
+def _prepare(instructions: list[Instruction], old: Version, new: Version, magic: str | None, alone: bool) -> Prepared:
     import importlib.metadata  # noqa: F401  # the import system asks for it when caches are cleared: not in the pause
 
     garbage_collector.thaw()
-    problems = [*guards.of_interpreter(magic), *guards.of_processes(old.path.parents[1])]
+    problems = [*guards.of_interpreter(magic), *(() if alone else guards.of_processes(old.path.parents[1]))]
     loaded: list[Target] = []
     for load in (each for each in instructions if isinstance(each, Load)):
         try:
@@ -253,6 +258,7 @@ def _explained() -> Iterator[None]:
 def _in_the_way(loaded: Sequence[Target], removals: Sequence[Remove]) -> list[str]:
     problems = [*_values(loaded), *_guarded(loaded, removals)]  # before a survey, which holds everything
     alive = heap.survey()
+    problems += parts.problems(loaded)
     problems += targets.functions(loaded, alive.functions).problems
     problems += _closures(loaded, alive)
     problems += _not_python(loaded, alive)
@@ -313,15 +319,18 @@ def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:
 
 
 def _guarded(loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[str]:
+    gone = parts.taken_out(loaded)
     for target in loaded:
         for guard in target.load.guards:
-            yield from _broken(target.name, guard, loaded, removals)
+            yield from _broken(target.name, guard, loaded, removals, gone)
     for removal in removals:
         for guard in removal.guards:
-            yield from _broken(removal.module, guard, loaded, removals)
+            yield from _broken(removal.module, guard, loaded, removals, gone)
 
 
-def _broken(module: str, guard: Guard, loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[str]:
+def _broken(
+    module: str, guard: Guard, loaded: Sequence[Target], removals: Sequence[Remove], gone: Mapping[int, Any]
+) -> Iterator[str]:
     where = f"{module}.{guard.of}"
     owner, _, tail = guard.of.rpartition(".")
     names: Any = objects.module_names(module)
@@ -331,7 +340,7 @@ def _broken(module: str, guard: Guard, loaded: Sequence[Target], removals: Seque
         return  # closures are looked for with all functions; and what is not there has no holder
     if guard.kind == "no_holders":
         leaving = [each for each in _leaving(names[tail], loaded, removals) if each is not names]
-        if (holder := guards.held(names, tail, leaving)) is not None:
+        if (holder := guards.held(names, tail, leaving, gone)) is not None:
             yield f"{where} goes away, and {holder} refers to it"
     elif guard.kind == "no_instances" and (why := guards.instances(names[tail])) is not None:
         yield f"{where} goes away: {why}"

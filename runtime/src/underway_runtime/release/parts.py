@@ -1,0 +1,66 @@
+"""What changes within an object that a module has made when it was imported: parts of it, by their paths from the module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from . import plain_values
+
+Step: TypeAlias = tuple[Literal["attribute", "item"], Any]
+"""From an object to one that it holds: by the name of an attribute, or by the plain key, or the number, of an item."""
+
+KINDS = ("value", "place", "added", "gone", "order", "forgotten", "meanwhile")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What becomes of one part of an object.
+
+    =============  ===================================================================================================
+    ``value``      it is bound to the plain value `now`, if it still is `was`
+    ``place``      it is bound to the file or directory `now` of the release, if it still is `was`; both below its root
+    ``added``      it is bound to the plain value `now`, if there is none
+    ``gone``       the attribute, or the key of a dict, is taken out
+    ``order``      the list there gets the items that `now` lists: by the numbers that they have in it once the fragment has
+                   run, or by the names under which the fragment has made them; `was` is how many it must have then. A dict
+                   gets its keys in the order of `now`, after those that are not in it
+    ``forgotten``  it is bound to `now` whatever it is: something that is computed again when it is asked for
+    ``meanwhile``  it is bound to `now` while the fragment runs, and not afterwards
+    =============  ===================================================================================================
+    """
+
+    kind: str
+    path: tuple[Step, ...]
+    was: Any = None
+    now: Any = None
+
+    def __str__(self) -> str:
+        """Its path as Python writes it."""
+        return "".join(f".{of}" if kind == "attribute" else f"[{of!r}]" for kind, of in self.path)[1:]
+
+
+def to_json(part: Part) -> dict[str, Any]:
+    """A part as `json` writes it. Raises ValueError for values that are not plain."""
+    path = [{kind: plain_values.encode(of)} for kind, of in part.path]
+    return {"do": part.kind, "at": path, "was": plain_values.encode(part.was), "is": plain_values.encode(part.now)}
+
+
+def from_json(document: Any) -> Part:
+    """The part that `to_json` made this of. Raises ValueError, TypeError or KeyError when it made no such thing."""
+    if document["do"] not in KINDS:
+        raise ValueError(f"nothing can be done as {document['do']!r} to a part of an object")
+    path = tuple(map(_step, document["at"]))
+    if not path:
+        raise ValueError("the path to a part has one step at least")
+    return Part(document["do"], path, plain_values.decode(document["was"]), plain_values.decode(document["is"]))
+
+
+def _step(document: Any) -> Step:
+    [(kind, of)] = document.items()
+    match kind, plain_values.decode(of):
+        case "attribute", str(name):
+            return "attribute", name
+        case "item", key:
+            return "item", key
+    raise ValueError(f"a step is an attribute or an item, not {document!r}")

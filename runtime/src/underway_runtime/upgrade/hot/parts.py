@@ -1,0 +1,217 @@
+"""What changes within objects that stay: by the parts that a relup names, and by what fragments do to them.
+
+Fragments run before the swap, and may put something into an object that is in use: a route into an application. So all containers
+of the objects that a relup says they touch are noted before; what they hold afterwards, with the parts of the relup put in, is
+taken back at once, and becomes acts: it is put in place with all else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ...observation import objects
+from ...release.parts import Part, Step
+from . import CannotSwap, guards
+from .containers import (
+    MISSING,
+    Container,
+    bind,
+    containers,
+    containers_of,
+    delete,
+    dict_of,
+    get,
+    identical,
+    put_dict,
+    reached,
+)
+from .targets import Target
+from .undo_log import Acts
+
+_NOTHING = partial(tuple)
+"""An act that is none, and is of C."""
+
+
+def problems(loaded: Iterable[Target]) -> Iterator[str]:
+    """Which parts are not as the relup says that the module has made them."""
+    for target in loaded:
+        for part in target.load.parts:
+            if part.kind in ("forgotten", "meanwhile", "order"):
+                continue
+            try:
+                holder, step = _holder(target, part)
+                yield from _unlike(target, part, get(holder, step, MISSING))
+            except LookupError:
+                yield f"{target.name}.{part} is not there"
+
+
+def taken_out(loaded: Iterable[Target]) -> dict[int, Any]:
+    """What elements hold that go away, with them and what holds them now, by id: what goes away too may be held by these."""
+    roots: list[Any] = []
+    known: dict[int, Any] = {}
+    for target in loaded:
+        for part in target.load.parts:
+            if part.kind not in ("gone", "order"):
+                continue
+            try:
+                holder, step = _holder(target, part)
+                found = get(holder, step)
+            except LookupError:
+                continue
+            if part.kind == "gone":
+                known |= {id(each): each for each in (holder, objects.own_dict(holder))}
+                roots.append(found)
+            elif objects.is_a(found, list):
+                stay = [each for each in part.now if type(each) is int]
+                roots += [each for number, each in enumerate(list.__iter__(found)) if number not in stay]
+    stay = [value for target in loaded for value in target.names.values()]
+    return known | reached(roots, stay)
+
+
+class Within:
+    """The objects that the fragments of some modules touch, and the parts of them that change.
+
+    Each method raises CannotSwap for what is not as the relup says.
+    """
+
+    def __init__(self, loaded: Sequence[Target]) -> None:
+        self._loaded = loaded
+        self._kept: list[Container] = []
+        self._meanwhile: list[Callable[[], object]] = []
+
+    def _note(self) -> None:
+        roots = [_root(module, name) for each in self._loaded for module, name in each.load.touches]
+        self._kept = list(containers(roots))
+        known = {id(each.of) for each in self._kept}
+        for target in self._loaded:
+            for part in target.load.parts:
+                holder, step = _part_of(target, part)
+                for each in containers_of(_there(target, part, holder, step) if part.kind == "order" else holder):
+                    if id(each.of) not in known:
+                        known.add(id(each.of))
+                        self._kept.append(each)
+                if part.kind == "meanwhile":
+                    self._meanwhile.append(partial(bind, holder, step, _there(target, part, holder, step)))
+                    bind(holder, step, deepcopy(part.now))
+
+    def during(self, run: Callable[[], object]) -> Acts:
+        """Run the fragments; what puts in place what they have done, and the parts. All is as it was before, in any case."""
+        self._note()
+        try:
+            run()
+            self._end_meanwhile()
+            for target in self._loaded:
+                for part in target.load.parts:
+                    _apply(target, part)
+            return self._found()
+        finally:
+            self._take_back()
+
+    def _end_meanwhile(self) -> None:
+        for undo in self._meanwhile:
+            undo()
+        self._meanwhile.clear()
+
+    def _found(self) -> Acts:
+        result = Acts()
+        for each in self._kept:
+            after = each.content()
+            if not identical(each.before, after):
+                for undo in reversed(each.calls(after, each.before)):
+                    result.add(_NOTHING, undo)
+                for do in each.calls(each.before, after):
+                    result.add(do, _NOTHING)
+        return result
+
+    def _take_back(self) -> None:
+        self._end_meanwhile()
+        for each in self._kept:
+            if not identical(each.before, each.content()):
+                each.put_back()
+        self._kept = []
+
+
+def _here(target: Target, part: Part) -> Part:
+    """A part that speaks of places below the root of the release, in terms of where that is."""
+    if part.kind != "place":
+        return part
+    assert target.spec.origin is not None
+    root = target.spec.origin.rpartition("/lib/")[0]
+    return replace(part, kind="value", was=f"{root}/{part.was}", now=f"{root}/{part.now}")
+
+
+def _apply(target: Target, part: Part) -> None:
+    part = _here(target, part)
+    holder, step = _part_of(target, part)
+    match part.kind:
+        case "value" | "added":
+            found = get(holder, step, MISSING)
+            if found is not MISSING and guards.same(found, part.now):
+                return
+            if wrong := list(_unlike(target, part, found)):
+                raise CannotSwap(wrong)
+            bind(holder, step, deepcopy(part.now))
+        case "forgotten":
+            bind(holder, step, deepcopy(part.now))
+        case "gone":
+            delete(holder, step)
+        case "order":
+            _order(target, part, _there(target, part, holder, step))
+
+
+def _unlike(target: Target, part: Part, found: object) -> Iterator[str]:
+    part = _here(target, part)
+    where = f"{target.name}.{part}"
+    if part.kind == "added" and found is not MISSING:
+        yield f"{where} is there already, as {objects.shown(found)}"
+    elif part.kind == "value" and not guards.same(found, part.was) and not guards.same(found, part.now):
+        shown = "not there" if found is MISSING else objects.shown(found)
+        yield f"{where} is {shown}, and not {objects.shown(part.was)} as the module has made it"
+    elif part.kind == "gone" and (found is MISSING or objects.name_of(type(found)) != part.was):
+        yield f"{where} is no {part.was} as the module has made it"
+
+
+def _order(target: Target, part: Part, found: Any) -> None:
+    if objects.is_a(found, dict):
+        content = dict_of(found)
+        content |= {key: content.pop(key) for key in part.now if key in content}
+        for call in put_dict(found, dict_of(found), content):
+            call()
+        return
+    if not objects.is_a(found, list) or list.__len__(found) != part.was:
+        raise CannotSwap([f"{target.name}.{part} holds something else than the module has put there"])
+    made: Any = target.staged
+    items = [made.made(each) if isinstance(each, str) else list.__getitem__(found, each) for each in part.now]
+    list.__setitem__(found, slice(None), items)
+
+
+def _part_of(target: Target, part: Part) -> tuple[Any, Step]:
+    try:
+        return _holder(target, part)
+    except LookupError:
+        raise CannotSwap([f"{target.name}.{part} is not there"]) from None
+
+
+def _there(target: Target, part: Part, holder: Any, step: Step) -> Any:
+    if (found := get(holder, step, MISSING)) is MISSING:
+        raise CannotSwap([f"{target.name}.{part} is not there"])
+    return found
+
+
+def _holder(target: Target, part: Part) -> tuple[Any, Step]:
+    """The object that holds a part, and the last step to it. Raises LookupError."""
+    found: Any = target.module
+    for step in part.path[:-1]:
+        found = get(found, step)
+    return found, part.path[-1]
+
+
+def _root(module: str, name: str) -> Any:
+    try:
+        return objects.module_names(module)[name]
+    except KeyError:
+        raise CannotSwap([f"{module}.{name} is not there"]) from None

@@ -1,0 +1,190 @@
+"""The proof: where fresh starts of two versions differ, a process that has become the newer one is as that.
+
+``expected``     both versions are imported on this host, each in an interpreter of its own with the environment and the configuration of
+                 the node, and a copy of the older one becomes the newer one; nothing of that is within the pause
+``differences``  once the swap is done, before it is forgotten: the paths at which both differ are walked in this process
+
+Where they agree, what is there is state of this process, and is left alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...observation import compare, objects
+from ...observation.compare import Difference
+from ...observation.look import Looker
+from ...observation.node import Flag
+from ...observation.picture import Picture
+from ...release.directory import VersionDirectory
+from ...release.instructions import Instruction, Load, to_json
+from . import CannotSwap
+from .rehearsed import Unobservable, rehearsed
+
+WITHIN = 120.0
+"""Seconds for all that is asked of one version."""
+
+_NAMED = 5
+"""Differences that a message lists."""
+
+_UNTOLD = ("opaque", "alias")
+"""What can't be told of a process by looking at one path."""
+
+_GONE = object()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """A version, and what it is started with here."""
+
+    place: VersionDirectory
+    environ: Mapping[str, str]
+    configuration: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a fresh start of the version that comes has, and that of the one that runs has not."""
+
+    wanted: Picture
+    differences: tuple[Difference, ...]
+    partners: Mapping[int, int]
+    """By number, what was there before."""
+
+
+def expected(old: Surroundings, new: Surroundings, instructions: Sequence[Instruction]) -> Expected | None:
+    """What the process is to be like; None where the relup does not rest on what was seen.
+
+    Raises CannotSwap where a version can't be looked at here, or the older one does not become what a fresh start of the newer one is.
+    """
+    modules = [
+        each.module for each in instructions if isinstance(each, Load) and each.seen and each.module in sys.modules
+    ]
+    if not modules:
+        return None
+    try:
+        return _expected(old, new, instructions, modules)
+    except Unobservable as error:
+        raise CannotSwap([str(error)]) from None
+
+
+def _expected(
+    old: Surroundings, new: Surroundings, instructions: Sequence[Instruction], modules: Sequence[str]
+) -> Expected:
+    documents = [to_json(each) for each in instructions]
+    before, become = _look(old, modules, new.place, documents)
+    if not isinstance(become, Picture):
+        raise CannotSwap(become)
+    wanted, _ = _look(new, modules)
+    again, _ = _look(old, modules)
+    noise = {each.path for each in compare.compare(before, again)}
+    if left := [
+        each for each in compare.compare(become, wanted) if each.kind != "opaque" and not _is_noise(each, noise)
+    ]:
+        told = [
+            f"{each.path} ({each.kind}: {each.was or 'nothing'}, and not {each.becomes or 'nothing'})" for each in left
+        ]
+        raise CannotSwap(
+            [f"in a trial on this host something differs from a fresh start: {each}" for each in told[:_NAMED]]
+        )
+    found = [each for each in compare.compare(before, wanted) if not _is_noise(each, noise)]
+    return Expected(wanted, tuple(found), compare.partners(before, wanted))
+
+
+def _look(
+    version: Surroundings, modules: Sequence[str], other: VersionDirectory | None = None, documents: Sequence[Any] = ()
+) -> tuple[Picture, Picture | list[str]]:
+    with rehearsed(version.place, version.environ, Path.cwd(), WITHIN) as process:
+        process.boot(modules, version.configuration)
+        taken = process.picture(modules)
+        return taken, taken if other is None else process.become(other, documents, modules)
+
+
+def _is_noise(difference: Difference, noise: set[Any]) -> bool:
+    return any(difference.path[:depth] in noise for depth in range(1, len(difference.path) + 1))
+
+
+def differences(wanted: Expected) -> list[str]:
+    """Where this process is not as a fresh start, of all that was to change; each with its path."""
+    walk = _Walk(wanted)
+    found = dict.fromkeys(path for each in wanted.differences if each.kind not in _UNTOLD for path in walk.check(each))
+    return [*found][:_NAMED]
+
+
+class _Walk:
+    def __init__(self, wanted: Expected) -> None:
+        self._picture = wanted.wanted
+        self._partners = wanted.partners
+        self._look = Looker(frozenset(self._picture.modules))
+        self._compared: set[tuple[int, int]] = set()
+
+    def check(self, difference: Difference) -> Iterator[str]:
+        """The paths at which this process is otherwise, where two fresh starts differ."""
+        *above, label = difference.path
+        row = self._picture.at(above) if above else None
+        if row is not None and self._picture.nodes[row].flags & Flag.SEQUENCE:
+            yield from self._row(row, self._find(above), "".join(above))
+            return
+        value = self._find(difference.path)
+        if difference.kind == "removed":
+            if value is not _GONE:
+                yield f"{difference.path} is there still"
+        elif value is _GONE:
+            yield f"{difference.path} is not there"
+        elif difference.kind == "order":
+            yield from self._order(difference, value)
+        elif difference.b is not None:
+            yield from self._same(value, difference.b, str(difference.path), label)
+
+    def _row(self, number: int, value: Any, path: str) -> Iterator[str]:
+        """All elements of a row, each as far as it is new; what was there before only by what it is."""
+        if value is _GONE:
+            yield f"{path} is not there"
+            return
+        have = [each for label, each in self._look(value).edges if label[1:-1].isdecimal()]
+        wanted = [(label, to) for label, to in self._picture.nodes[number].edges if label[1:-1].isdecimal()]
+        if len(have) != len(wanted):
+            yield f"{path} has {len(have)} elements, and not {len(wanted)}"
+            return
+        for each, (label, to) in zip(have, wanted, strict=True):
+            yield from self._same(each, to, f"{path}{label}", label)
+
+    def _order(self, difference: Difference, value: Any) -> Iterator[str]:
+        assert difference.b is not None
+        wanted = [label for label, _ in self._picture.nodes[difference.b].edges]
+        have = [label for label, _ in self._look(value).edges if label in wanted]
+        if have != [label for label in wanted if label in have]:
+            yield f"{difference.path} is in another order"
+
+    def _same(self, value: Any, number: int, path: str, label: str) -> Iterator[str]:
+        """Whether an object is what the picture has there; what it holds too, where all of it is new."""
+        waiting = [(value, number, path)]
+        for found, at, here in waiting:
+            node = self._picture.nodes[at]
+            if node.flags & Flag.NOISE or (id(found), at) in self._compared:
+                continue
+            self._compared.add((id(found), at))
+            seen, kind = self._look(found), objects.name_of(type(found))
+            if (kind, seen.name, seen.digest) != (node.type, node.name, node.digest):
+                yield f"{here} is {objects.shown(found)}, and not as in a fresh start"
+                continue
+            if at in self._partners:
+                continue  # it was there before: what it holds is compared where it changes
+            edges = dict(seen.edges)
+            for name, to in node.edges:
+                if name in edges:
+                    waiting.append((edges[name], to, f"{here}{name}"))
+                else:
+                    yield f"{here}{name} is not there"
+
+    def _find(self, path: Sequence[str]) -> Any:
+        found: Any = sys.modules.get(path[0], _GONE)
+        for label in path[1:]:
+            if found is _GONE:
+                return _GONE
+            found = dict(reversed(self._look(found).edges)).get(label, _GONE)
+        return found

@@ -1,0 +1,65 @@
+"""Releases in interpreters of their own, which are asked, each in an empty directory: see `underway_runtime.upgrade.hot.rehearsal`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from underway_runtime.release.directory import VersionDirectory
+from underway_runtime.upgrade.hot.rehearsed import Rehearsed, rehearsed
+
+from ..toolchain.held import held
+from .releases import Opened
+
+TIMEOUT = 300.0
+"""Seconds for all that is asked of one release."""
+
+_SCRATCH = "underway-rehearsal-"
+
+
+@contextmanager
+def versions(*releases: Opened) -> Iterator[list[Rehearsed]]:
+    """These releases, each in a process of its own, which ends with the block. Raises Unobservable."""
+    with ExitStack() as cleanup:
+        scratch = cleanup.enter_context(held(_SCRATCH))
+        root = _together(releases, scratch / "release")
+        yield [cleanup.enter_context(_version(root, each, scratch, seed)) for seed, each in enumerate(releases)]
+
+
+@contextmanager
+def _version(root: Path, release: Opened, scratch: Path, seed: int) -> Iterator[Rehearsed]:
+    place = VersionDirectory(root / release.place.path.relative_to(release.root))
+    work = scratch / f"work-{seed}"
+    work.mkdir()
+    environ = {"PATH": os.defpath, "HOME": str(work), "TMPDIR": str(work), "PYTHONHASHSEED": str(seed + 1)}
+    with rehearsed(place, environ, work, TIMEOUT) as version:
+        yield version
+
+
+def _together(releases: Sequence[Opened], root: Path) -> Path:
+    """A directory that has all of these releases, as one on a host has; that of the releases themselves, if it is one."""
+    if len({each.root for each in releases}) == 1:
+        return releases[0].root
+    root.mkdir()
+    for name in ("lib", "releases"):
+        (root / name).mkdir()
+    for release in releases:
+        for source in (*release.root.glob("lib/*"), release.place.path, *release.root.glob("python-*")):
+            target = root / source.relative_to(release.root)
+            if not target.exists():
+                _linked(source, target) if target.parent.name == "releases" else target.symlink_to(source)
+    return root
+
+
+def _linked(source: Path, target: Path) -> None:
+    """The directories of a version, and links to its files: its interpreter knows by where it is which version it is."""
+    target.mkdir()
+    for each in source.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            _linked(each, target / each.name)
+        elif each.is_symlink():
+            (target / each.name).symlink_to(os.readlink(each))
+        else:
+            (target / each.name).symlink_to(each)

@@ -1,0 +1,30 @@
+"""What a picture can't know of an object of a framework: what that computes at run time and keeps, and what it refuses by then.
+
+One file a framework, each with its ``RULES``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One attribute of the objects of a class, and of those that inherit from it."""
+
+    of: str
+    """The class, ``module.name``."""
+    attribute: str
+    value: object
+    kind: Literal["forgotten", "meanwhile"]
+    """``forgotten``: it is computed again when it is asked for; ``meanwhile``: it has this value while statements are run."""
+    below: tuple[str, ...] = ()
+    """The attributes below which something changes, where it follows from these alone."""
+
+
+def rules() -> tuple[Rule, ...]:
+    """Those of all frameworks."""
+    from . import fastapi, flask, starlette
+
+    return (*fastapi.RULES, *flask.RULES, *starlette.RULES)
