@@ -377,8 +377,11 @@ def test_an_interrupted_build_leaves_no_process_behind(tmp_path: Path) -> None:
         f"    os.kill({os.getpid()}, signal.SIGINT)\n    signal.pause()\n"
     )
 
-    with pytest.raises(KeyboardInterrupt):
-        uv_module.build_wheel(tmp_path, tmp_path / "out", Path(sys.executable))
+    with (
+        pytest.raises(KeyboardInterrupt),
+        uv_module.building(tmp_path, tmp_path / "out", Path(sys.executable)) as wheel,
+    ):
+        wheel()
     assert ends(int(note.read_text()))
 
 

@@ -142,19 +142,14 @@ def install_builder(environment: Path, requirements: Sequence[str], cwd: Path) -
     )
 
 
-def build_wheel(project: Path, out: Path, python: Path, *, isolated: bool = True) -> Path:
-    """Build the wheel of a project with its own build backend into the new directory `out`, and return it.
-
-    What builds it is installed again for it, or, with `isolated` false, is in the environment of `python`. Raises BuildError with the
-    last lines of what the backend said.
-    """
-    with building(project, out, python, isolated=isolated) as wheel:
-        return wheel()
-
-
 @contextmanager
 def building(project: Path, out: Path, python: Path, *, isolated: bool = True) -> Iterator[Callable[[], Path]]:
-    """As `build_wheel`, while other things are done: gives what waits for the wheel. Ended with the block at the latest."""
+    """Have a project's own build backend build its wheel into the new directory `out`, while other things are done; gives what waits
+    for the wheel and returns it. Ended with the block at the latest.
+
+    What builds it is installed again for it, or, with `isolated` false, is in the environment of `python`. What is given raises
+    BuildError with the last lines of what the backend said.
+    """
     command = ["build", "--wheel", "--out-dir", str(out), "--python", str(python), str(project)]
     with _started([*command, *([] if isolated else ["--no-build-isolation"])], project) as end:
 
