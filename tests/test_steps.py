@@ -93,7 +93,7 @@ def test_a_step_may_change_the_steps_that_follow(release: Release, ran: list[str
     ("names", "part"),
     [
         ([TAR], "there is no 'underway.steps:assemble'"),
-        ([ASSEMBLE, ASSEMBLE], "is there 2 times; list it exactly once"),
+        ([ASSEMBLE, ASSEMBLE], "is listed 2 times; list it exactly once"),
         ([TAR, ASSEMBLE], "is before 'underway.steps:assemble'"),
         ([ASSEMBLE, TAR, TAR], "list it at most once"),
         (["my:missing", ASSEMBLE], "there is no 'my:missing'"),
@@ -114,7 +114,7 @@ def test_steps_that_make_no_release_are_refused_before_any_runs(
 
 def test_a_step_that_spoils_what_follows_is_refused(release: Release, ran: list[str]) -> None:
     """What a step puts into the list is checked like the list itself."""
-    with pytest.raises(StepError, match="is there again"):
+    with pytest.raises(StepError, match="is listed again"):
         run(release, [ASSEMBLE, "again"], again=lambda r: replace(r, steps=(ASSEMBLE,)))
 
 

@@ -169,7 +169,7 @@ def test_the_readme_of_a_new_project_explains_each_of_its_files(template: str, t
 @pytest.mark.parametrize(
     ("path", "module", "problem"),
     [
-        ("there", None, "it is there already"),
+        ("there", None, "it exists already"),
         ("Upper", None, "'Upper' can't name a project"),
         ("-x", None, "can't name a project"),
         ("a b", None, "can't name a project"),

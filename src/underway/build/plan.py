@@ -77,7 +77,7 @@ def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str
     chosen = definition(project, name, overrides)
     options = chosen.options
     if missing := list(_missing_paths(chosen)):
-        raise ProjectError(listing("the release names what is not there:", missing))
+        raise ProjectError(listing("the release names files that do not exist:", missing))
     steps.check_steps(tuple(options.steps), resolver(project), assembled=False)
 
     place = release_path(chosen)

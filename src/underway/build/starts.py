@@ -80,7 +80,7 @@ def check_servers(applications: Mapping[str, Application]) -> None:
         if application.start and kind in application.start and server not in applications
     ]
     if problems:
-        raise ProjectError(listing("what is to serve is missing:", problems))
+        raise ProjectError(listing("servers are missing from the lock:", problems))
 
 
 def nothing_starts(chosen: Definition) -> str:

@@ -13,12 +13,14 @@ from ..project.new import TEMPLATES, make
 
 @click.command(short_help="Make a new project that can be released at once.")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--template", type=click.Choice(TEMPLATES), default="service", help="What it is; default service.")
+@click.option(
+    "--template", type=click.Choice(TEMPLATES), default="service", help="The kind of project; default service."
+)
 @click.option("--module", help="The name of its module; default that of the directory.")
 @click.option(
     "--develop", type=click.Path(path_type=Path), help="Take the runtime from this checkout of underway, or its wheel."
 )
-@click.option("--no-lock", is_flag=True, help="Leave out uv.lock, for which uv asks an index.")
+@click.option("--no-lock", is_flag=True, help="Don't make uv.lock, for which uv needs an index.")
 def new(path: Path, template: str, module: str | None, develop: Path | None, no_lock: bool) -> None:
     """Make a new project at PATH, named after its last part: with configuration, tests, a lock, and a README that explains
     each file.

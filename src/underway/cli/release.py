@@ -25,7 +25,7 @@ from .deployments import deployments
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
 @click.option("--dry-run", is_flag=True, help="Check everything that can be checked, show the plan, write nothing.")
-@click.option("--env", envvar="UNDERWAY_ENV", help="The environment: config/ENV.py is configuration too; default prod.")
+@click.option("--env", envvar="UNDERWAY_ENV", help="The environment, whose config/ENV.py is read too; default prod.")
 @click.option("--python", help="The interpreter to include, as uv names it: 3.12, a path.")
 @click.option("--sign-key", type=click.Path(path_type=Path), help="Sign the archive with this SSH key.")
 @click.option("--target", help="The platform to build for; only this machine's can be built here.")

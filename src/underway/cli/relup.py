@@ -40,8 +40,8 @@ def relup(
     """Compare releases and write `relup`, for the next `underway release` to put into the release that it is for.
 
     T and each F is an archive, a release directory that holds one version, or releases/VERSION within one:
-    build/release/chat/releases/0.2.0. Nothing of them is executed but the interpreter of what comes, to compare with.
-    Ends with 6 where a change is refused, and with 1 when there is no plan; then nothing is written.
+    build/release/chat/releases/0.2.0. None of their code is executed, only the interpreter of the newer one, to compare modules.
+    Exits with 6 if a change is refused, and with 1 if there is no plan; nothing is written then.
     """
     if not (fromto or upfrom or downto):
         raise UsageError("name at least one release by --fromto, --upfrom or --downto")

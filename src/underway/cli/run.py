@@ -14,9 +14,9 @@ from ..dev.reloading import run_and_reload
 
 @click.command(short_help="Run the project from its virtual environment.")
 @click.argument("name", required=False)
-@click.option("--reload", is_flag=True, help="Start it again whenever its source changes; connections wait meanwhile.")
-@click.option("--env", envvar="UNDERWAY_ENV", help="The environment: config/ENV.py is configuration too; default prod.")
-@click.option("--shell", is_flag=True, help="With a Python shell in it.")
+@click.option("--reload", is_flag=True, help="Restart it when its source changes; connections wait meanwhile.")
+@click.option("--env", envvar="UNDERWAY_ENV", help="The environment, whose config/ENV.py is read too; default prod.")
+@click.option("--shell", is_flag=True, help="Open a Python shell in it.")
 @click.option("--no-sync", is_flag=True, help="Leave the virtual environment as it is.")
 @click.pass_obj
 def run(umask: int, name: str | None, env: str | None, reload: bool, shell: bool, no_sync: bool) -> None:

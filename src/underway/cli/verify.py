@@ -19,8 +19,10 @@ _FILE = click.Path(path_type=Path)
 @click.command(short_help="Check an archive, a delta or a release against its manifest, and its signature.")
 @click.argument("what", type=_FILE, metavar="ARCHIVE|DIRECTORY")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
-@click.option("--allowed-signers", type=_FILE, help="OpenSSH's file of those who may sign; then it must be signed.")
-@click.option("--digest", metavar="SHA256", help="What the sha256 of the archive must be.")
+@click.option(
+    "--allowed-signers", type=_FILE, help="Require a signature by one of these, in OpenSSH's allowed_signers format."
+)
+@click.option("--digest", metavar="SHA256", help="Require this SHA-256 of the archive.")
 @click.option("--from", "base", type=_FILE, help="For a delta: the release that it starts from.")
 def verify(
     what: Path,
@@ -31,7 +33,7 @@ def verify(
 ) -> None:
     """Check ARCHIVE, a delta or the release in DIRECTORY against its manifest, to the last byte.
 
-    Reads only; executes nothing of it and unpacks nothing. Ends with 1 when something is wrong.
+    Reads only; executes nothing of it and unpacks nothing. Exits with 1 if something is wrong.
     """
     if what.is_dir():
         if allowed_signers or digest or base:

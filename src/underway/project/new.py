@@ -67,7 +67,7 @@ def _lock(made: Path, develop: Path | None) -> None:
 
 def _problems(path: Path, name: str, module: str, template: str, develop: Path | None) -> Iterator[str]:
     if os.path.lexists(path):
-        yield "it is there already; say another path"
+        yield "it exists already; choose another path"
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         yield f"{name!r} can't name a project; use lower-case letters, digits, _ and -, beginning with a letter"
     if not _MODULE.fullmatch(module) or keyword.iskeyword(module) or keyword.issoftkeyword(module):

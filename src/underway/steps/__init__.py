@@ -75,9 +75,11 @@ def step_problems(steps: tuple[str, ...], assembled: bool = False) -> list[str]:
     if assembles + assembled == 0:
         problems.append(f"there is no {ASSEMBLE!r}, which makes the release; list it exactly once")
     if assembles + assembled > 1:
-        problems.append(f"{ASSEMBLE!r} is there {'again' if assembled else f'{assembles} times'}; list it exactly once")
+        problems.append(
+            f"{ASSEMBLE!r} is listed {'again' if assembled else f'{assembles} times'}; list it exactly once"
+        )
     if tars > 1:
-        problems.append(f"{TAR!r} is there {tars} times; list it at most once")
+        problems.append(f"{TAR!r} is listed {tars} times; list it at most once")
     if tars and assembles and steps.index(TAR) < steps.index(ASSEMBLE):
         problems.append(f"{TAR!r} is before {ASSEMBLE!r}; there is nothing to pack yet")
     return problems
