@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 
 import click
 
 from .. import __version__
 from ..errors import UnderwayError
-from .delta import delta
-from .init import init
-from .new import new
-from .plan import plan
-from .release import release
-from .relup import relup
-from .run import run
-from .verify import verify
+
+COMMANDS: Mapping[str, str] = {
+    "delta": "Write the difference between two releases, for nodes that have the first.",
+    "init": "Write the templates of a release, env.sh for example, into the project.",
+    "new": "Make a new project that can be released at once.",
+    "plan": "Show what the way from one release to another takes, and what becomes of a running node.",
+    "release": "Make a release of the project in this directory.",
+    "relup": "Plan how a running node comes from one version to another, and back; write it as `relup`.",
+    "run": "Run the project from its virtual environment.",
+    "verify": "Check an archive, a delta or a release against its manifest, and its signature.",
+}
+"""Each command is the function of its name in the module of its name, with what the list of commands says of it."""
 
 
 class _Group(click.Group):
-    """Takes ``help COMMAND`` for ``COMMAND --help``, as ``bin/NAME`` does."""
+    """Imports a command when it is called, and takes ``help COMMAND`` for ``COMMAND --help``, as ``bin/NAME`` does."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f".{cmd_name}", __package__), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -37,10 +56,6 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="underway")
 def underway() -> None:
     """Releases for Python: a service, its locked dependencies and its interpreter in one movable directory."""
-
-
-for command in (delta, init, new, plan, release, relup, run, verify):
-    underway.add_command(command)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from .deployments import deployments
 _FILE = click.Path(path_type=Path, exists=True)
 
 
-@click.command(short_help="Write the difference between two releases, for nodes that have the first.")
+@click.command()
 @click.argument("old", type=_FILE, metavar="FROM")
 @click.argument("new", type=_FILE, metavar="TO")
 @click.option(

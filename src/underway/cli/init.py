@@ -11,7 +11,7 @@ from ..project.project import definition, read, release_names
 from ..steps.boot import USER_TEMPLATES, shipped_template
 
 
-@click.command(short_help="Write the templates of a release, env.sh for example, into the project.")
+@click.command()
 @click.option("--force", is_flag=True, help="Replace templates that are there already.")
 def init(force: bool) -> None:
     """Write the templates of a release into the project, as `mix release.init` does.

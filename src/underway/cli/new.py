@@ -11,7 +11,7 @@ from ..errors import BuildError
 from ..project.new import TEMPLATES, make
 
 
-@click.command(short_help="Make a new project that can be released at once.")
+@click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--template", type=click.Choice(TEMPLATES), default="service", help="The kind of project; default service."

@@ -21,7 +21,7 @@ from ..review.sides import Project, open_sides
 LEVELS = {"hot": "HOT", "migrate": "MIGRATE", "restart": "RESTART"}
 
 
-@click.command(short_help="Show what the way from one release to another takes, and what becomes of a running node.")
+@click.command()
 @click.argument("old", required=False, metavar="[FROM]")
 @click.argument("new", required=False, metavar="[TO]")
 @click.option("--json", "printed_as_json", is_flag=True, help="Print it as JSON on standard output.")

@@ -17,7 +17,7 @@ from ..errors import BuildError
 from .deployments import deployments
 
 
-@click.command(short_help="Make a release of the project in this directory.")
+@click.command()
 @click.argument("name", required=False)
 @click.option("--path", type=click.Path(path_type=Path), help="Where to put it; default build/release/NAME.")
 @click.option("--version", help="The version of the release; default the project's.")

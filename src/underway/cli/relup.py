@@ -20,7 +20,7 @@ from ..planner.releases import open_release
 _RELEASE = click.Path(path_type=Path, exists=True)
 
 
-@click.command(short_help="Plan how a running node comes from one version to another, and back; write it as `relup`.")
+@click.command()
 @click.option("--target", type=_RELEASE, required=True, metavar="T", help="The release that the relup is for.")
 @click.option("--fromto", type=_RELEASE, multiple=True, metavar="F", help="A release to come from, and to go back to.")
 @click.option("--upfrom", type=_RELEASE, multiple=True, metavar="F", help="A release to come from.")

@@ -12,7 +12,7 @@ from ..dev.development import prepare
 from ..dev.reloading import run_and_reload
 
 
-@click.command(short_help="Run the project from its virtual environment.")
+@click.command()
 @click.argument("name", required=False)
 @click.option("--reload", is_flag=True, help="Restart it when its source changes; connections wait meanwhile.")
 @click.option("--env", envvar="UNDERWAY_ENV", help="The environment, whose config/ENV.py is read too; default prod.")

@@ -16,7 +16,7 @@ from underway_runtime.release.errors import UsageError
 _FILE = click.Path(path_type=Path)
 
 
-@click.command(short_help="Check an archive, a delta or a release against its manifest, and its signature.")
+@click.command()
 @click.argument("what", type=_FILE, metavar="ARCHIVE|DIRECTORY")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
 @click.option(
