@@ -217,6 +217,7 @@ def test_a_host_that_is_cut_off_while_its_worker_starts_is_named(cluster: Cluste
     nothing_runs(cluster, cluster.net.hosts)
 
 
+@pytest.mark.drill
 def test_of_two_deploys_the_second_does_not_stop_what_the_first_has_started(cluster: Cluster) -> None:
     """What was begun by another is left alone, also by one that is interrupted."""
     assert cluster.deploy("--copy-only").returncode == 0

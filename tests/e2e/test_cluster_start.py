@@ -174,9 +174,7 @@ def test_a_deploy_in_the_foreground_ends_with_its_master(cluster: Cluster) -> No
 
 def test_the_next_version_boots_when_all_of_it_runs(cluster: Cluster) -> None:
     """It is sent as a difference and started uncommitted; what boots is changed when the master has all workers."""
-    assert cluster.deploy("-m", "daemon").returncode == 0
-    assert cluster.deploy("--stop").returncode == 0
-
+    assert cluster.deploy("--copy-only").returncode == 0
     failed = cluster.deploy("-m", "daemon", "-d", "1 / 0", version="0.1.1")
     assert failed.returncode == 4
     versions = [cluster.net.ssh(host, f"{PLACE}/bin/crew", "version") for host in cluster.net.hosts]
@@ -227,6 +225,7 @@ def test_a_dry_run_claims_nothing(cluster: Cluster) -> None:
     assert cluster.members() == EVERYBODY
 
 
+@pytest.mark.drill
 def test_a_worker_that_is_gone_is_brought_back_while_the_master_runs(cluster: Cluster) -> None:
     """By the same command, or with its host alone; those that run are left alone, and one more host is added the same way."""
     begin = ["-m", "daemon", "--no-shutdown-with-master", "--directory", PLACE]

@@ -22,7 +22,11 @@ OUR_OWN = {name: value for name, value in ENVIRONMENT.items() if not name.starts
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository, with nothing that was made in it."""
-    left_out = shutil.ignore_patterns(".*", "build", "__pycache__", "tests", "bench")
+
+    def left_out(place: str, names: list[str]) -> set[str]:
+        at_the_top = {"build", "tests", "bench"} if place == str(REPOSITORY) else set()
+        return shutil.ignore_patterns(".*", "__pycache__")(place, names) | at_the_top
+
     return Path(shutil.copytree(REPOSITORY, tmp_path_factory.mktemp("clone") / "underway", ignore=left_out))
 
 
@@ -46,7 +50,12 @@ def environment(place: Path) -> Path:
     return place / "bin"
 
 
-@pytest.fixture(params=["pip install .", "uv tool install .", "wheel files, no index", "an sdist"])
+@pytest.fixture(
+    params=[
+        *(pytest.param(each, marks=pytest.mark.drill) for each in ("pip install .", "uv tool install .")),
+        *("wheel files, no index", "an sdist"),
+    ]
+)
 def tool(request: pytest.FixtureRequest, clone: Path, tmp_path: Path) -> Path:
     """The command, installed in one of the ways of the guide."""
     match request.param:
