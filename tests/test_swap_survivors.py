@@ -67,7 +67,12 @@ def test_every_frame_of_old_code_is_named_with_its_holder(become: Become) -> Non
             thread = threading.Thread(target=shop.blocked, name="worker"); thread.start()
             try: shop.failing()
             except ValueError as error: kept = error
-            await asyncio.sleep(0.01)
+            def codes(frame):
+                while frame:
+                    yield frame.f_code
+                    frame = frame.f_back
+            while not all(each.get_coro().cr_await for each in tasks): await asyncio.sleep(0)
+            while shop.blocked.__code__ not in codes(sys._current_frames().get(thread.ident)): await asyncio.sleep(0)
             unstarted = asyncio.create_task(shop.step(), name="unstarted")
             inside = sorted(str(each) for each in prepared.inside())
             by_task = sorted(each.task.get_name() for each in prepared.inside() if each.task)
