@@ -305,7 +305,7 @@ def test_a_worker_whose_master_hands_over_to_nobody_stops_in_the_end(make: MakeN
     restart.communicate(timeout=90)
 
     assert worker.ends() == 4
-    assert "it was to hand over, and there is no other" in worker.log.read_text()
+    assert "it was to hand over, and no other node has started" in worker.log.read_text()
 
 
 # ---------------------------------------------------------------------------------------------- a worker hands over
