@@ -216,6 +216,7 @@ def test_after_one_line_only_what_must_differ_differs(first: Builder, release: P
             f"{home}/hello/__pycache__/other.{tag}.pyc",
             f"{home}/hello/other.py",
             "releases/0.1.0/manifest.json",
+            "releases/0.1.0/picture",
         ]
     finally:
         module.write_text(before)
