@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from types import ModuleType
 
-from underway_runtime.observation import picture
+from underway_runtime.observation import encoded, picture
 from underway_runtime.observation.compare import compare
 from underway_runtime.observation.picture import Picture
 
@@ -28,6 +31,26 @@ def picture_of(source: str, keep: bool = True) -> Picture:
         return picture.take([NAME], keep=keep)
     finally:
         del sys.modules[NAME]
+
+
+_CHILD = """
+import sys
+from pathlib import Path
+from pictures import picture_of
+from underway_runtime.observation import encoded
+made = picture_of(sys.stdin.read(), keep=False)
+Path(sys.argv[1]).write_bytes(encoded.dump(encoded.Observation(made)))
+"""
+
+
+def fresh_picture_of(source: str, seed: int, scratch: Path) -> Picture:
+    """As `picture_of`, in an interpreter of its own with that hash seed; `scratch` is a directory for a file."""
+    file = scratch / "picture"
+    environ = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run(
+        [sys.executable, "-c", _CHILD, str(file)], input=source, text=True, env=environ, check=True, timeout=60
+    )
+    return encoded.read(file).picture
 
 
 def found(before: str, after: str) -> list[str]:

@@ -37,7 +37,8 @@ class Likeness:
             if not node.edges and code:
                 return hash(node)
             digest = node.digest if code or not node.flags & Flag.CODE else ""
-            below = () if depth == 0 else tuple((label, self(to, depth - 1, code)) for label, to in node.edges[:WIDTH])
+            edges = () if depth == 0 else node.edges if node.flags & Flag.SEQUENCE else sorted(node.edges)
+            below = tuple([(label, self(to, depth - 1, code)) for label, to in edges[:WIDTH]])
             known = self._known[key] = hash((node.type, node.name, digest, below))
         return known
 
@@ -47,12 +48,31 @@ def rows(a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness)
     if [like_a(number) for number in a] == [like_b(number) for number in b]:
         yield from zip(range(len(a)), range(len(b)), strict=True)
         return
-    rounds = [
-        tuple([like(number, depth, code) for number in row] for like, row in ((like_a, a), (like_b, b)))
-        for depth, code in ((DEPTH, True), (DEPTH - 1, False), (1, False), (0, False))
-    ]
     kinds = tuple([hash(like.nodes[number].type) for number in row] for like, row in ((like_a, a), (like_b, b)))
-    yield from _match([*rounds, kinds], 0, len(a), 0, len(b))
+    yield from _match([*_rounds(a, b, like_a, like_b), kinds], 0, len(a), 0, len(b))
+
+
+def heaps(a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness) -> Iterator[Pair]:
+    """As `rows`, of elements whose order means nothing; what is alike in nothing has no partner."""
+    left, right = dict.fromkeys(range(len(a))), dict.fromkeys(range(len(b)))
+    for first, second in _rounds(a, b, like_a, like_b):
+        waiting: dict[int, list[int]] = {}
+        for position in reversed(right):
+            waiting.setdefault(second[position], []).append(position)
+        for position in list(left):
+            if partners := waiting.get(first[position]):
+                partner = partners.pop()
+                del left[position], right[partner]
+                yield position, partner
+    yield from ((position, None) for position in left)
+    yield from ((None, position) for position in right)
+
+
+def _rounds(
+    a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness
+) -> Iterator[tuple[list[int], list[int]]]:
+    for depth, code in ((DEPTH, True), (DEPTH - 1, False), (1, False), (0, False)):
+        yield [like_a(number, depth, code) for number in a], [like_b(number, depth, code) for number in b]
 
 
 def _match(rounds: Sequence[tuple[list[int], ...]], a: int, a_end: int, b: int, b_end: int) -> Iterator[Pair]:

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from . import objects
-from .align import Likeness, rows
+from .align import Likeness, heaps, rows
 from .node import Flag, Node, Path
 from .picture import Picture
 
@@ -161,7 +161,7 @@ class _Comparison:
         if len(before) == len(after) == 1:
             self.queue.append(_Step(before[0], after[0], label, step))
         elif (before and after) or not label.startswith("<key "):  # of a key it is said of what it leads to
-            for one, other in rows(before, after, *self.likeness):
+            for one, other in heaps(before, after, *self.likeness):
                 x, y = None if one is None else before[one], None if other is None else after[other]
                 yield from self._partners(x, y, label, step)
 

@@ -292,6 +292,8 @@ def layout_of(kind: type) -> Layout:
     container = next((each for each in opaque.CONTAINERS if id(each) in own), None)
     elements, flags = _ELEMENTS[container] if container is not None else (None, int(Flag.MUTABLE))
     plain = next((read for each, read in _PLAIN_BASES if id(each) in own), None)
+    if objects.name_of(kind) in opaque.HASHED:
+        plain = None
     ruled = opaque.base_of(mro)
     told = frozenset(map(id, objects.mro(ruled[0]) if ruled is not None else ()))
     if any(_has_hidden_state(each) for each in mro if id(each) not in told and not _is_known(each)):

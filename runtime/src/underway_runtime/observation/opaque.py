@@ -157,6 +157,19 @@ def _named_by_type(_: Any) -> Seen:
     return Seen(flags=Flag.NAMED)
 
 
+def _kept(value: Any) -> Seen:
+    """The lists and dicts that a container of C keeps besides its elements, as the garbage collector sees them."""
+    return Seen(
+        edges=[(f"<{type(each).__name__}>", each) for each in gc.get_referents(value) if type(each) in (list, dict)]
+    )
+
+
+def _proxy(value: Any) -> Seen:
+    """A weak proxy does whatever it is asked to what it stands for, but for its text, which says where that is."""
+    text = type.__getattribute__(type(value), "__repr__")
+    return Seen(flags=0, edges=[("<text>", text(value))])
+
+
 def _mapping_proxy(value: Any) -> Seen:
     return Seen(edges=[("<mapping>", each) for each in gc.get_referents(value)])
 
@@ -207,6 +220,8 @@ EXACT: Mapping[type, Rule] = {
     slice: parts("start", "stop", "step", flags=0),
     range: parts("start", "stop", "step", flags=0),
     object: _bare,
+    weakref.ProxyType: _proxy,
+    weakref.CallableProxyType: _proxy,
     super: parts("__thisclass__", "__self__"),
     re.Pattern: lambda value: Seen(flags=0, edges=[("<pattern>", value.pattern), ("<flags>", value.flags)]),
     struct.Struct: parts("format", flags=0),
@@ -258,6 +273,12 @@ COMPILED = frozenset({"?.cython_function_or_method", "builtins.PyCapsule", "buil
 NOTHING_MORE = frozenset({"sqlalchemy.util._immutabledict_cy.immutabledict"})
 """Subclasses of containers in C that hold nothing which their elements do not tell, by name of type."""
 
+KEEPING = frozenset({"sqlalchemy.util._collections_cy.OrderedSet", "sqlalchemy.util._collections_cy.IdentitySet"})
+"""Containers in C which keep lists or dicts besides their elements, by name of type."""
+
+HASHED = frozenset({"sqlalchemy.util.langhelpers.symbol"})
+"""Numbers that are the hash of something, by name of type: their attributes tell what they are."""
+
 DERIVED: Mapping[str, str] = {
     "pydantic_core._pydantic_core.SchemaValidator": "__pydantic_core_schema__",
     "pydantic_core._pydantic_core.SchemaSerializer": "__pydantic_core_schema__",
@@ -282,7 +303,12 @@ def rule_of(kind: type) -> Rule | None:
 
 def base_of(mro: Iterable[type]) -> tuple[type, Rule] | None:
     """The first base of C that has a rule, and the rule."""
-    return next(((each, _BASES[id(each)]) for each in mro if id(each) in _BASES), None)
+    for each in mro:
+        if (rule := _BASES.get(id(each))) is not None:
+            return each, rule
+        if objects.name_of(each) in KEEPING:
+            return each, _kept
+    return None
 
 
 CONTAINERS = (dict, list, tuple, set, frozenset, collections.deque)
