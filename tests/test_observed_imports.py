@@ -110,7 +110,10 @@ EFFECTS = {
         "import threading, time; threading.Thread(target=time.sleep, args=(99,), name='worker').start()",
         "worker",
     ),
-    "processes": ("import subprocess; P = subprocess.Popen(['sleep', '99'], start_new_session=True)", "sleep"),
+    "processes": (
+        "import subprocess; P = subprocess.Popen(['sleep', '99'], start_new_session=True)",
+        "child 1 is there",
+    ),
     "descriptors": ("import socket; S = socket.socket()", "socket"),
     "environment": ("import os; os.environ['SHOP'] = 'x'", "SHOP is there"),
     "signals": ("import signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN)", "SIGUSR1"),

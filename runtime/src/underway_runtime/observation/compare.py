@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from . import objects
 from .align import Likeness, heaps, rows
-from .node import Flag, Node, Path
+from .node import Flag, Node, Path, hidden_label
 from .picture import Picture
 
 
@@ -141,6 +141,7 @@ class _Comparison:
     def _edges(self, step: _Step, old: Node, new: Node) -> Iterator[Difference]:
         in_a_row = old.flags & Flag.SEQUENCE
         before, after = _by_label(old), _by_label(new)
+        before, after = _told(before, after), _told(after, before)
         if in_a_row:
             yield from self._row(_elements(before), _elements(after), step)
         elif list(before) == list(after) and len(before) == len(old.edges) == len(new.edges):
@@ -207,6 +208,14 @@ def _by_label(node: Node) -> dict[str, list[int]]:
     for label, number in node.edges:
         found.setdefault(label, []).append(number)
     return found
+
+
+def _told(labels: dict[str, list[int]], other: dict[str, list[int]]) -> dict[str, list[int]]:
+    """The same, with the keys that are digests as `other` tells them, where it does."""
+    if not any(label[1:2] == "#" and label not in other for label in labels):
+        return labels
+    known = {hidden_label(label): label for label in other if label not in labels}
+    return {known.get(label, label): numbers for label, numbers in labels.items()}
 
 
 def _is_position(label: str) -> bool:

@@ -23,7 +23,7 @@ import platform
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, repeat
 from typing import Any
 
 from ..release.errors import DamagedRelease
@@ -141,15 +141,24 @@ def _nodes(document: Any, texts: list[str]) -> Iterator[Node]:
     if len(columns["labels"]) != len(columns["targets"]) or len(columns["labels"]) != sum(columns["edges"]):
         raise ValueError("it has other edges than its nodes say")
     others = {int(number): str(other) for number, other in document["others"]}
-    digests, at = str(document["digests"]), 0
-    edges = zip(columns["labels"], columns["targets"], strict=True)
+    labels = [texts[label] for label in columns["labels"]]
+    targets = [n + to for n, to in zip(_repeated(columns["edges"]), columns["targets"], strict=True)]
+    if targets and not 0 <= min(targets) <= max(targets) < count:
+        raise ValueError(f"it leads to {min(targets)} and {max(targets)}, and has {count} nodes")
+    edges = list(zip(labels, targets, strict=True))
+    digests, of_digests, at = str(document["digests"]), 0, 0
     rows = zip(*(columns[name] for name in ("types", "names", "flags", "edges")), strict=True)
     for number, (kind, name, flags, length) in enumerate(rows):
         digest = others.get(number, "")
         if flags & _HAS_DIGEST:
-            digest, at = digests[at : at + DIGITS], at + DIGITS
-        own = tuple((texts[label], _within(number + to, columns["types"])) for label, to in islice(edges, length))
-        yield Node(texts[kind], texts[name], digest, flags & ~_HAS_DIGEST, own)
+            digest, of_digests = digests[of_digests : of_digests + DIGITS], of_digests + DIGITS
+        yield Node(texts[kind], texts[name], digest, flags & ~_HAS_DIGEST, tuple(edges[at : at + length]))
+        at += length
+
+
+def _repeated(counts: Sequence[int]) -> Iterator[int]:
+    """The number of the node of each edge."""
+    return chain.from_iterable(repeat(number, count) for number, count in enumerate(counts))
 
 
 def _within(number: Any, row: Sequence[Any]) -> int:

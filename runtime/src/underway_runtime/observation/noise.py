@@ -84,16 +84,16 @@ def _take_out(nodes: list[Node], difference: Difference) -> None:
 
 def hidden(picture: Picture, public: Callable[[str], bool]) -> Picture:
     """The same, with keys as digests unless `public` says of their label that it may be told."""
-    known: dict[str, str] = {}
-    nodes = []
-    for node in picture.nodes:
-        edges = []
-        for label, to in node.edges:
-            if (told := known.get(label)) is None:
-                told = known[label] = label if public(label) else hidden_label(label)
-            edges.append((told, to))
-        nodes.append(node._replace(edges=tuple(edges)))
-    paths = tuple(sorted({Path(known.get(label, label) for label in path) for path in picture.noise}))
+    labels = {label for node in picture.nodes for label, _ in node.edges}
+    labels.update(label for path in picture.noise for label in path[1:])
+    other = {label: told for label in labels if (told := hidden_label(label)) != label and not public(label)}
+    nodes = [
+        node
+        if other.keys().isdisjoint(label for label, _ in node.edges)
+        else node._replace(edges=tuple([(other.get(label, label), to) for label, to in node.edges]))
+        for node in picture.nodes
+    ]
+    paths = tuple(sorted({Path(other.get(label, label) for label in path) for path in picture.noise}))
     return replace(picture, nodes=nodes, noise=paths, objects=())
 
 

@@ -4,7 +4,7 @@
 kind                what is told
 ==================  ===================================================================================================
 ``threads``         threads that run, by name
-``processes``       child processes
+``processes``       child processes, by number
 ``descriptors``     files, sockets and pipes that are open
 ``environment``     variables that were set, changed or removed: their names
 ``signals``         signals with another handler
@@ -75,18 +75,15 @@ def _threads() -> Iterable[tuple[str, str]]:
 
 
 def _processes() -> Iterable[tuple[str, str]]:
+    """By number: which programs they are is in what was done; what they are called a moment after their start depends on the moment."""
+    found: set[str] = set()
     for task in os.listdir("/proc/self/task"):
         try:
             with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
-                children = file.read().split()
+                found.update(file.read().split())
         except OSError:
             continue  # the thread has ended
-        for child in children:
-            try:
-                with open(f"/proc/{child}/comm", encoding="utf-8", errors="replace") as file:
-                    yield f"{file.read().strip()}", ""
-            except OSError:
-                continue
+    return ((f"child {number}", "") for number, _ in enumerate(found, 1))
 
 
 def _descriptors() -> Iterable[tuple[str, str]]:

@@ -53,8 +53,8 @@ class Limits:
 
     seconds: float = 120.0
     """For all imports of one try, and the look at them."""
-    memory: int = 4 << 30
-    """Bytes of data."""
+    memory: int = max(4 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    """Bytes of data: half of the machine's, or 4 GiB where that is more."""
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,10 @@ def digest(code: CodeType) -> str:
     All of it counts, what is nested too, but for the name of the file and the lines. It is the same for the code in a pyc
     and for that of a live function, and only comparable within one version of the interpreter.
     """
-    sha256 = hashlib.sha256()
+    parts: list[bytes] = []
     for part in _parts(code):
-        sha256.update(len(part).to_bytes(8, "little"))
-        sha256.update(part)
-    return sha256.hexdigest()
+        parts += (len(part).to_bytes(8, "little"), part)
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _collect(code: CodeType, prefix: str, found: dict[str, CodeType], seen: dict[str, int]) -> None:
