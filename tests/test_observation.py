@@ -98,6 +98,21 @@ CHANGES = {
         "class A: __slots__ = ('a', 'b')",
         ["added .A.b", "slots .A.__slots__[1]"],
     ),
+    "a class that only an instance leads to": (
+        "def make():\n class A:\n  def f(self): return 1\n return A()\nX = make()",
+        "def make():\n class A:\n  def f(self): return 2\n return A()\nX = make()",
+        ["code .make", "code .X<class>.f"],
+    ),
+    "a method of a metaclass that a class leads to": (
+        "def make():\n class M(type):\n  def f(cls): return 1\n return M('A', (), {})\nX = make()",
+        "def make():\n class M(type):\n  def f(cls): return 2\n return M('A', (), {})\nX = make()",
+        ["code .make", "code .X<class>.f"],
+    ),
+    "an instance of another class of that name": (
+        "class A: ...\nB = A; X = A()",
+        "class A: ...\nB = A\nclass A: ...\nX = A()",
+        ["alias .B"],
+    ),
     "a metaclass": (
         "class M(type): ...\nclass A: ...",
         "class M(type): ...\nclass A(metaclass=M): ...",
@@ -230,11 +245,18 @@ def test_a_field_of_a_dataclass_is_seen_wherever_it_is() -> None:
     assert "code .A.__init__" in differences
 
 
-def test_what_can_not_be_seen_is_named() -> None:
-    """An object that has state in C and no rule is opaque, by its type: never taken for the same in silence."""
-    source = "import hashlib\nH = hashlib.sha256(b'a')"
+OPAQUE = {
+    "a hash": ("import hashlib\nX = hashlib.sha256(b'a')", "opaque .X"),
+    "a generator": ("def f():\n yield 1\nX = f()", "opaque .X"),
+    "an iterator": ("X = iter([1])", "opaque .X"),
+    "an instance of a subclass": ("import zlib\nX = {'a': [zlib.compressobj()]}", "opaque .X['a'][0]"),
+}
 
-    assert found(source, source) == ["opaque .H"]
+
+@pytest.mark.parametrize(("source", "expected"), OPAQUE.values(), ids=OPAQUE)
+def test_what_can_not_be_seen_is_named(source: str, expected: str) -> None:
+    """An object that has state in C and no rule is opaque, by its type: never taken for the same in silence."""
+    assert found(source, source) == [expected]
 
 
 HOSTILE = """

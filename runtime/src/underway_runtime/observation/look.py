@@ -90,6 +90,8 @@ class Looker:
     """Names of the modules whose objects are entered."""
     layouts: dict[int, Layout] = field(default_factory=dict)
     """By the address of the type, whose metaclass is not asked for a hash."""
+    entered: dict[int, bool] = field(default_factory=dict)
+    """Whether a class is, by its address."""
     digests: dict[int, str] = field(default_factory=dict)
     """Of code objects, by address."""
     of_modules: frozenset[int] = field(
@@ -161,7 +163,8 @@ class Looker:
         if module not in self.walked and _stands_there(module, qualname, cls):
             return Seen(name, flags=Flag.NAMED)
         members = objects.members(cls)
-        edges: list[tuple[str, Any]] = [(f"<base {number}>", each) for number, each in enumerate(objects.bases(cls))]
+        edges = self._kind(type(cls))
+        edges += [(f"<base {number}>", each) for number, each in enumerate(objects.bases(cls))]
         edges += [(_attribute(key), each) for key, each in list(members.items()) if key not in OF_CLASSES]
         if "_abc_impl" in members and _asks_nothing(type(cls)):
             edges.append(("<registered>", _registered(cls)))
@@ -172,12 +175,12 @@ class Looker:
         kind = type(value)
         if (layout := self.layouts.get(id(kind))) is None:
             layout = self.layouts[id(kind)] = layout_of(kind)
-        digest, flags, edges = "", layout.flags, []
+        digest, flags, edges = "", layout.flags, self._kind(kind)
         if layout.plain is not None:
             digest = digest_of(repr(layout.plain(value)))
         if layout.base is not None:
             seen = layout.base(value)
-            digest, edges = seen.digest, [*seen.edges]
+            digest, edges = seen.digest, [*edges, *seen.edges]
         if layout.elements is not None:
             edges += layout.elements(value)
         if layout.attributes is not None:
@@ -193,6 +196,14 @@ class Looker:
             except AttributeError:
                 continue  # nothing was put there yet
         return Seen("", digest, flags, edges)
+
+    def _kind(self, kind: type) -> list[tuple[str, Any]]:
+        """The edge to the class of an object, where that is entered: one that a function has made may be reached by no other way."""
+        if (entered := self.entered.get(id(kind))) is None:
+            module = objects.module_of(kind)
+            entered = module in self.walked or not _stands_there(module, objects.qualname_of(kind), kind)
+            self.entered[id(kind)] = entered
+        return [("<class>", kind)] if entered else []
 
     def digest(self, code: CodeType) -> str:
         """The digest of a code object that stays alive during the walk."""
