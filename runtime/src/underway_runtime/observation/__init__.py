@@ -4,6 +4,7 @@
 ``objects``     looks at what belongs to others without running their code
 ``node``        what a picture is made of: nodes, labels of edges, paths
 ``opaque``      a rule for each type that has state in C
+``layout``      how instances of a type are looked at
 ``look``        looks at one object: what it is, and what it holds
 ``picture``     takes a picture: `picture.take` walks from the modules of this process
 ``compare``     walks two pictures in step: `compare.compare` says each difference with its path

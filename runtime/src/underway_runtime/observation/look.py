@@ -6,17 +6,17 @@ has it under that name; one that was made by a call (a closure, a class made by 
 
 from __future__ import annotations
 
-import collections
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from ..release import code_tree
 from . import objects, opaque
-from .node import DIGITS, Flag, Seen, digest_of, element_label, is_plain, key_label
+from .layout import CACHES, ELEMENTS, Layout, layout_of
+from .node import DIGITS, Flag, Seen, digest_of, element_label
 
 OF_IMPORT = frozenset(
     [
@@ -38,23 +38,6 @@ OF_CLASSES = frozenset(
 ) | {"__annotations_cache__"}
 """Members of a class that the interpreter keeps there for itself."""
 
-CACHES: Mapping[str, frozenset[str]] = {
-    "logging.Logger": frozenset({"_cache"}),
-    "logging.RootLogger": frozenset({"_cache"}),
-    "functools.singledispatch": frozenset({"dispatch_cache", "cache_token", "_clear_cache"}),
-    **dict.fromkeys(
-        ("weakref.WeakKeyDictionary", "weakref.WeakValueDictionary", "_weakrefset.WeakSet"),
-        frozenset({"_dirty_len", "_iterating", "_pending_removals"}),
-    ),
-    **dict.fromkeys(
-        ("builtins.staticmethod", "builtins.classmethod"),
-        frozenset({"__module__", "__name__", "__qualname__", "__doc__", "__wrapped__", "__annotations__"}),
-    ),
-}
-"""What is filled by use, or repeats what is looked at anyway: attributes, by type, and cells, by function of the library."""
-
-_WORD = object.__basicsize__ // 2
-
 _OWN_DEFAULTS = FunctionType.__dict__["__defaults__"].__get__
 _OWN_KEYWORD_DEFAULTS = FunctionType.__dict__["__kwdefaults__"].__get__
 _OWN_DOC = FunctionType.__dict__["__doc__"].__get__
@@ -63,23 +46,6 @@ _OWN_ANNOTATIONS = FunctionType.__dict__["__annotate__" if _LAZY_ANNOTATIONS els
 
 _DUMP: Callable[[type], Any] = import_module("_abc")._get_dump
 _TYPE_GETATTRIBUTE = type.__dict__["__getattribute__"]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How instances of a type are looked at; found once a type."""
-
-    elements: Callable[[Any], Iterable[tuple[str, Any]]] | None
-    """The elements of a container."""
-    flags: int
-    base: opaque.Rule | None
-    """The rule for what a base of C holds."""
-    attributes: Any
-    """What reads the dict."""
-    slots: tuple[tuple[str, MemberDescriptorType], ...]
-    plain: Callable[[Any], object] | None
-    """What makes the plain value that an instance of a subclass of a plain type is."""
-    without: frozenset[str]
 
 
 @dataclass
@@ -242,115 +208,6 @@ def _asks_nothing(metaclass: type) -> bool:
     ) is (_TYPE_GETATTRIBUTE)
 
 
-def _dict_edges(value: Any) -> Iterator[tuple[str, Any]]:
-    items = list(dict.items(value))
-    if issubclass(type(value), collections.OrderedDict) and all(is_plain(key) for key, _ in items):
-        items = [(key, dict.__getitem__(value, key)) for key in collections.OrderedDict.__iter__(value)]
-    for key, each in items:
-        label = key_label(key)
-        if not is_plain(key):
-            yield f"<key {label}>", key
-        yield label, each
-
-
-def _set_edges(value: Any) -> list[tuple[str, Any]]:
-    elements = list((set if issubclass(type(value), set) else frozenset).__iter__(value))
-    return sorted(((element_label(each), each) for each in elements), key=lambda edge: edge[0])
-
-
-def _row(kind: Any) -> Callable[[Any], Iterator[tuple[str, Any]]]:
-    def edges(value: Any) -> Iterator[tuple[str, Any]]:
-        for number, each in enumerate(list(kind.__iter__(value))):
-            yield f"[{number}]", each
-
-    return edges
-
-
-def _queue(value: Any) -> Iterator[tuple[str, Any]]:
-    yield from _row(collections.deque)(value)
-    yield "<maxlen>", collections.deque.__dict__["maxlen"].__get__(value)
-
-
-_ELEMENTS: Mapping[type, tuple[Callable[[Any], Iterable[tuple[str, Any]]], int]] = {
-    dict: (_dict_edges, Flag.MUTABLE | Flag.ORDERED),
-    list: (_row(list), Flag.MUTABLE | Flag.SEQUENCE),
-    tuple: (_row(tuple), Flag.SEQUENCE),
-    set: (_set_edges, Flag.MUTABLE),
-    frozenset: (_set_edges, 0),
-    collections.deque: (_queue, Flag.MUTABLE | Flag.SEQUENCE),
-}
-
-_PLAIN_BASES: tuple[tuple[type, Callable[[Any], object]], ...] = (
-    (str, str.__str__),
-    (int, int.__int__),
-    (float, float.__float__),
-    (bytes, lambda value: bytes.__getitem__(value, slice(None))),
-    (complex, complex.__complex__),
-)
-
-
-_KNOWN = frozenset(
-    map(
-        id, (object, *opaque.CONTAINERS, *(each for each, _ in _PLAIN_BASES), collections.OrderedDict, ModuleType, type)
-    )
-)
-
-
-def layout_of(kind: type) -> Layout:
-    """How instances of a type are looked at."""
-    mro = objects.mro(kind)
-    own = frozenset(map(id, mro))
-    container = next((each for each in opaque.CONTAINERS if id(each) in own), None)
-    elements, flags = _ELEMENTS[container] if container is not None else (None, int(Flag.MUTABLE))
-    plain = next((read for each, read in _PLAIN_BASES if id(each) in own), None)
-    if objects.name_of(kind) in opaque.HASHED:
-        plain = None
-    ruled = opaque.base_of(mro)
-    told = frozenset(map(id, objects.mro(ruled[0]) if ruled is not None else ()))
-    if any(_has_hidden_state(each) for each in mro if id(each) not in told and not _is_known(each)):
-        flags |= Flag.OPAQUE
-    reads = objects.attributes_of(kind)
-    return Layout(
-        elements=elements,
-        flags=flags | (Flag.MUTABLE if reads is not None else 0),
-        base=ruled[1] if ruled is not None else None,
-        attributes=None if reads is None else reads.__get__,
-        slots=tuple(_slots(each for each in mro if id(each) not in told and not _is_known(each))),
-        plain=plain,
-        without=CACHES.get(objects.name_of(kind), frozenset()),
-    )
-
-
-def _is_known(cls: type) -> bool:
-    """Whether what a class of C keeps is looked at by the rules for containers, plain values and exceptions."""
-    return id(cls) in _KNOWN or (
-        (issubclass(cls, BaseException) and objects.module_of(cls) == "builtins")
-        or objects.name_of(cls) in opaque.NOTHING_MORE
-    )
-
-
-def _slots(mro: Iterable[type]) -> Iterator[tuple[str, MemberDescriptorType]]:
-    for cls in mro:
-        for name, member in objects.members(cls).items():
-            if type(member) is MemberDescriptorType and name not in ("__weakref__", "__dict__", "__weaklistoffset__"):
-                yield f".{name}", member
-
-
-def _has_hidden_state(cls: type) -> bool:
-    """Whether instances of a class are larger than its base and what its members show can tell."""
-    base = objects.base_of(cls)
-    if base is None:
-        return False
-    grown = objects.size_of(cls) - objects.size_of(base)
-    shown = 0
-    for name, member in objects.members(cls).items():
-        if type(member) is MemberDescriptorType or (
-            name in ("__dict__", "__weakref__") and type(member) is GetSetDescriptorType
-        ):
-            shown += _WORD
-    return grown > shown
-
-
 def _attribute(name: object) -> str:
     return f".{name}" if type(name) is str else f".{objects.identified(name)}"
 
@@ -385,7 +242,7 @@ def _look_at_plain(_: Looker, value: Any) -> Seen:
 
 
 def _look_at(kind: type) -> Callable[[Looker, Any], Seen]:
-    elements, flags = _ELEMENTS[kind]
+    elements, flags = ELEMENTS[kind]
     return lambda _, value: Seen("", "", flags, list(elements(value)))
 
 
