@@ -143,7 +143,7 @@ def test_where_signers_are_configured_a_digest_is_not_enough(host: Host, tmp_pat
     with pytest.raises(SignatureRefused, match="is not signed"):
         unpacking.unpack(host.handler, "1.1", Trust(signers))
     signature.sign(file, host.build("1.1-again", {}), key)
-    with pytest.raises(SignatureRefused, match="what is wanted has the"):
+    with pytest.raises(SignatureRefused, match="the requested release has the"):
         unpacking.unpack(host.handler, "1.1", Trust(signers))
     assert not (host.root / "lib/hello-1.1").exists()
 
