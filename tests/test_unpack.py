@@ -331,7 +331,7 @@ def test_the_version_that_boots_is_never_replaced(host: Host) -> None:
     host.directory.version("1.1").manifest.write_text("{")
     host.runs = "1.0"
     trust = Trust(sha256=digest_of(host.var.incoming / "hello-1.1.tar.zst"))
-    with pytest.raises(UnpackRefused, match=r"releases/1.1 is damaged, and boots"):
+    with pytest.raises(UnpackRefused, match=r"releases/1.1 is damaged, and is the version that boots"):
         unpacking.unpack(replace(host.handler, own_version="1.0"), "1.1", trust)
 
 
