@@ -56,7 +56,7 @@ async def _told(task: dict[str, Any], probe: dict[str, Any]) -> None:
         except CannotSwap as error:
             told.append({"refused": error.problems})
             break
-        told.append({"result": await _result(probe, state)})
+        told.append(json.loads(json.dumps({"result": await _result(probe, state)}, default=repr)))  # as it is now
     print("\n=== " + json.dumps(told, default=repr), flush=True)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from handover_helpers import start, status
-from hot_helpers import planned, run
-from node_helpers import MakeNode, terminate
-from services import Request, ask, service, source
+from hot_helpers import changed, planned, run
+from node_helpers import MakeNode, Node, terminate
+from services import Request, ask, planned_in_a_row, service, source
 
 ORDERS: tuple[Request, ...] = (
     ("GET", "/orders", None),
@@ -60,3 +60,54 @@ def test_a_service_answers_as_a_fresh_start_would_after_it_was_upgraded_in_place
     ask(port, change)
     assert after == ask(port, *requests)
     assert terminate(process)[0] == 0
+
+
+ROUTE = ('        Mount("/notes"', '        Route("/first", first),\n        Mount("/notes"')
+FIRST = (
+    "app = Starlette(",
+    "async def first(request: Request) -> Response:\n    return PlainTextResponse(notes[0])\n\n\napp = Starlette(",
+)
+HOME, BUMP = '        Route("/", home),\n', '        Route("/bump", bump, methods=["POST"]),\n'
+EDITS = (
+    (('{"notes": len(notes)}', '{"notes": len(notes), "v": 2}'),),
+    (('GREETING = "hello"', 'GREETING = "good day"'), ("SMALLEST = 500", "SMALLEST = 5")),
+    (FIRST, ROUTE),
+    ((HOME + BUMP, BUMP + HOME), ("notes[0]", "notes[0].upper()")),
+    (('        Route("/first", first),\n', ""), (FIRST[1].replace("notes[0]", "notes[0].upper()"), FIRST[0])),
+)
+ALL = (*NOTES, ("GET", "/first", None), ("POST", "/bump?text=a", None))
+
+
+def test_five_edits_in_a_row_are_as_five_fresh_starts(make: MakeNode) -> None:
+    """One process: a body, constants that an object has taken, a route that comes, two that change places, one that goes; and back."""
+    texts = [source("starlette_service")]
+    for edits in EDITS:
+        texts.append(changed(*edits, source=texts[-1]))
+    node = make(service(texts[0]), libraries=("starlette", "uvicorn"))
+    made = planned_in_a_row(node, *map(service, texts[1:]))
+    assert [entry.verdict for each in made for entry in (*each.up, *each.down)] == ["HOT"] * 10, [
+        e.up[0].changes for e in made
+    ]
+    process, port = start(node)
+    pid = status(node)["pid"]
+    told = {}
+    for number in range(2, len(texts) + 1):
+        run(node, "install", str(number), "--at-least", "hot")
+        told[number] = _asked_afresh(node, port)
+    for number in range(len(texts) - 1, 0, -1):
+        run(node, "install", str(number), "--at-least", "hot")
+        assert _asked_afresh(node, port) == told.setdefault(number, _asked_afresh(node, port))
+    assert status(node)["pid"] == pid
+    assert terminate(process)[0] == 0
+
+    for number in told:
+        node.environ["RELEASE_VSN"] = str(number)
+        process, port = start(node)
+        assert told[number] == _asked_afresh(node, port), number
+        assert terminate(process)[0] == 0
+
+
+def _asked_afresh(node: Node, port: int) -> list[tuple[int, str]]:
+    """What is answered to all requests, the same notes taken before."""
+    run(node, "rpc", "import web; web.notes[:] = ['milk']")
+    return ask(port, *ALL)

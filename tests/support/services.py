@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from node_helpers import TIMEOUT, App
+from hot_helpers import compiled, write_rel
+from node_helpers import TIMEOUT, App, Node
+from underway.planner.plan import plan
+from underway.planner.releases import open_release
+from underway_runtime.release import relup
+from underway_runtime.release.relup import Relup
+from versions import add, seal
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 
@@ -24,6 +31,24 @@ def source(project: str, version: str = "v1") -> str:
 def service(text: str, kind: str = "asgi") -> App:
     """A module as an application that serves what it calls ``app``."""
     return App("web", text, {kind: "web:app", "listen": ["tcp://127.0.0.1:0"]})
+
+
+def planned_in_a_row(node: Node, *apps: App) -> list[Relup]:
+    """Versions 2 and on, each with the plan that leads to it from the one before, and back."""
+    made = []
+    for number, app in enumerate(apps, 2):
+        versions = [str(number - 1), str(number)]
+        place = add(node, versions[1], app)
+        for each in versions:
+            compiled(node, each, app.name)
+            write_rel(node, each)
+            seal(node, each)
+        with ExitStack() as cleanup:
+            old, new = (open_release(node.root / "releases" / each, cleanup) for each in versions)
+            made.append(plan(new, [old], [old]))
+        (place / "relup").write_text(relup.dump(made[-1]))
+        seal(node, versions[1])
+    return made
 
 
 def ask(port: int, *requests: Request) -> list[tuple[int, str]]:

@@ -34,11 +34,13 @@ class PlannerContext:
     kept: frozenset[Origin] = frozenset()
     """By the appup: these keep their value, whatever their initialiser says."""
     reset: frozenset[Origin] = frozenset()
-    """By the appup: these are made again."""
+    """These are made again: by the appup, or since they are values that differ, and can't be changed themselves."""
     pinned: frozenset[str] = frozenset()
     """By the appup: modules that are never touched in place."""
     compared: frozenset[str] = frozenset()
     """The modules that may change, or hold what does."""
+    remade: frozenset[Origin] = frozenset()
+    """Those of `reset` for the second reason."""
     observed: bool = False
     """Whether the result is tried, and compared with a fresh start: what only that can tell is proposed then."""
 
@@ -87,8 +89,8 @@ class ModuleDiff:
     """Bare names of definitions that do something else when they are called while a module is imported."""
     made_in: dict[str, list[str]] = field(default_factory=dict)
     """By the name of a global that stays: under which names the fragment makes what is new in it."""
-    asked: list[str] = field(default_factory=list)
-    """The definitions of its rows that are RESTART only as long as nobody looks what becomes of them."""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Definition and kind of those of its rows that are RESTART only as long as nobody looks what becomes of them."""
     libraries: set[str] = field(default_factory=set)
     """Packages of others that are called by what is to be looked at, and may keep something of it."""
 
@@ -139,10 +141,10 @@ class ModuleDiff:
         if node is not None and (name := marks.hidden(side, module, node)):
             reason = f"{reason}; {name} leaves marks that are in no object"
         elif self.world.observed:
-            self.libraries |= set() if node is None else marks.libraries(side, module, node)
             return True
         else:
-            self.asked.append(definition)
+            self.asked.append((definition, change))
+            self.libraries |= set() if node is None else marks.libraries(side, module, node)
         self.restart(definition, change, reason, node, gone=gone, cause=cause)
         return False
 

@@ -22,6 +22,21 @@ _HIDDEN = (
 _ALONE = ("fastapi", "starlette", "flask", "werkzeug", "jinja2", "pydantic", "aiohttp", "click", "attr", "attrs")
 """Libraries whose calls leave nothing in the library itself but caches: all that they do is in the objects they make."""
 
+_KEEPING = (
+    "append",
+    "add",
+    "insert",
+    "setdefault",
+    "update",
+    "extend",
+    "appendleft",
+    "put",
+    "set",
+    "put_nowait",
+    "__setitem__",
+)
+"""Methods that put something into what they are of."""
+
 _READING = (
     "sys.version_info",
     "sys.platform",
@@ -46,6 +61,26 @@ def libraries(side: Side, module: Module, node: ast.AST) -> set[str]:
     tops = {name.partition(".")[0] for name in _called(side, module, node)}
     own = {name.partition(".")[0] for name in side.modules}
     return {top for top in tops - own if top not in sys.stdlib_module_names and top not in _ALONE and top != "builtins"}
+
+
+def passes_on(side: Side, module: Module, decorator: ast.expr) -> bool:
+    """Whether a decorator is a function of the release that keeps nothing but the function itself: no result, no count of calls."""
+    found = origin(side, module, decorator)
+    known = side.modules.get(found[0]) if found else None
+    function = known.functions.get(found[1]) if known and found else None
+    return function is not None and not any(_keeps(each) for each in ast.walk(function))
+
+
+def _keeps(node: ast.AST) -> bool:
+    match node:
+        case ast.Global() | ast.Nonlocal() | ast.AugAssign() | ast.NamedExpr():
+            return True
+        case ast.Assign(targets, value):
+            stored = any(not isinstance(each, ast.Name) for each in targets)
+            return stored and not isinstance(value, ast.Name)
+        case ast.Call(ast.Attribute(attr=name), args):
+            return name in _KEEPING and not all(isinstance(each, ast.Name | ast.Constant) for each in args)
+    return False
 
 
 def _called(side: Side, module: Module, node: ast.AST) -> Iterator[str]:

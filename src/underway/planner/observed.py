@@ -11,53 +11,70 @@ Differences between two imports of one release are noise, and are left out.
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from underway_runtime.observation.align import Likeness, rows
 from underway_runtime.observation.compare import Difference, compare, partners
-from underway_runtime.observation.node import Flag, Node
+from underway_runtime.observation.node import Flag, Path
 from underway_runtime.observation.picture import Picture
-from underway_runtime.release import plain_values
 from underway_runtime.release.instructions import Instruction, Load, Remove, to_json
-from underway_runtime.release.parts import Part, Step
+from underway_runtime.release.parts import Part
 from underway_runtime.release.relup import Row
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed, Unobservable
 
+from .graph import (
+    Loads,
+    Place,
+    elements,
+    is_fixed,
+    is_of,
+    is_settled,
+    keeps_something,
+    label_of,
+    labels_of,
+    placed,
+    places_in,
+    step_of,
+)
 from .rehearsals import versions
 from .releases import Opened
 from .rules.frameworks import Rule, rules
 
-Loads: TypeAlias = Mapping[str, Load]
 _SEEN = "; seen: "
 _TOLD = 3
 """Differences that the reason of a row names."""
 
-Place: TypeAlias = tuple[str, tuple[Step, ...]]
-"""A module, and the way from it."""
+
+@dataclass(frozen=True)
+class Asked:
+    """What the rules can't tell of the modules of two releases."""
+
+    modules: Sequence[str]
+    """Those that are compared."""
+    definitions: frozenset[tuple[str, str]] = frozenset()
+    """Modules and definitions of which only a look tells what becomes of them."""
+    decorated: frozenset[tuple[str, str]] = frozenset()
+    """Those among them that are functions with another body, in a decorator of which nobody knows what it does."""
+    libraries: Sequence[str] = ()
+    """Packages of others that may keep something of it."""
+    kept: frozenset[tuple[str, str]] = frozenset()
+    """Modules and globals that stay as they are, whatever a fresh start has."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What the rules make of the modules of two releases, to be tried."""
+    """What the rules make of it, to be tried."""
 
+    changes: Sequence[Row]
     loads: Loads
     instructions: Callable[[Loads], Sequence[Instruction]]
-    modules: Sequence[str]
-    """Those that are compared."""
     lines: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By module and name the line of the statement that binds it, in the newer release."""
     made: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     """By module and name: under which names the fragment makes what is new in what that name is bound to."""
-    asked: frozenset[tuple[str, str]] = frozenset()
-    """Modules and definitions of which only a look tells what becomes of them."""
-    libraries: Sequence[str] = ()
-    """Packages of others that may keep something of what is tried."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +87,13 @@ class Outcome:
     problems: tuple[Row, ...] = ()
 
 
-def settle(old: Opened, new: Opened, proposal: Proposal) -> Outcome:
-    """Try a proposal, and add what it lacks."""
+def settle(
+    old: Opened, new: Opened, asked: Asked, propose: Callable[[frozenset[tuple[str, str]]], Proposal]
+) -> Outcome:
+    """Try what the rules propose, and add what it lacks; `propose` is told which globals are to be made again."""
     try:
         with versions(old, new, old) as (before, after, again):
-            return _Trial(before, after, again, new, proposal).run()
+            return _Trial(before, after, again, new, asked).run(propose)
     except Unobservable as error:
         return Outcome({}, problems=(Row("", "", "observation", "RESTART", str(error)),))
 
@@ -95,21 +114,33 @@ def explained(changes: Sequence[Row], problems: Sequence[Row]) -> tuple[Row, ...
 
 
 class _Trial:
-    def __init__(self, before: Rehearsed, after: Rehearsed, again: Rehearsed, new: Opened, proposal: Proposal) -> None:
+    def __init__(self, before: Rehearsed, after: Rehearsed, again: Rehearsed, new: Opened, asked: Asked) -> None:
         self._before, self._after, self._again = before, after, again
         self._new = new
         self._roots = tuple(f"{each.place.path.parents[1]}/" for each in (before, after))
-        self._proposal = proposal
-        self._loads = dict(proposal.loads)
+        self._asked = asked
+        self._loads: dict[str, Load] = {}
+        self._made: dict[tuple[str, str], list[str]] = {}
         self._problems: list[Row] = []
         self._changes: list[Row] = []
 
-    def run(self) -> Outcome:
-        modules, libraries = self._proposal.modules, self._proposal.libraries
+    def run(self, propose: Callable[[frozenset[tuple[str, str]]], Proposal]) -> Outcome:
         for each in (self._before, self._after, self._again):
-            each.boot(sorted({module for module, _ in self._proposal.asked}))
-        self._old, self._wanted = (each.picture(modules, libraries) for each in (self._before, self._after))
-        self._noise = {each.path for each in compare(self._old, self._again.picture(modules, libraries))}
+            each.boot(sorted({module for module, _ in self._asked.definitions}))
+        self._old, self._wanted, again = map(self._picture, (self._before, self._after, self._again))
+        self._noise = {each.path for each in compare(self._old, again) if each.kind != "opaque"}
+        self._noise |= {Path((module, f".{name}")) for module, name in self._asked.kept}
+        self._proposal = propose(frozenset(self._remade()))
+        self._problems += (row for row in self._proposal.changes if row.verdict in ("RESTART", "REFUSE"))
+        for module, name in sorted(self._asked.decorated):
+            at = Path((module, *(f".{each}" for each in name.split("."))))
+            number = self._old.at(at)
+            if number is None or keeps_something(self._old, number):
+                self._problems.append(self._row(Difference(at, "body"), "its decorator may keep what it has returned"))
+        if self._problems:
+            return self._refused()
+        self._loads = dict(self._proposal.loads)
+        self._made = {(m, n): list(made) for m, names in self._proposal.made.items() for n, made in names.items()}
         first = self._become(guarded=False)
         if first is None:
             return self._refused()
@@ -126,6 +157,21 @@ class _Trial:
             return self._refused()
         return Outcome({name: replace(load, seen=True) for name, load in self._loads.items()}, tuple(self._changes))
 
+    def _picture(self, version: Rehearsed) -> Picture:
+        return version.picture(self._asked.modules, self._asked.libraries)
+
+    def _remade(self) -> Iterator[tuple[str, str]]:
+        """Globals of which nobody can tell what they are bound to, that differ, and that nobody can change."""
+        differing = {each.path[:2] for each in compare(self._old, self._wanted) if not self._is_noise(each)}
+        for module, name in self._asked.definitions:
+            nodes = [picture.at((module, f".{name}")) for picture in (self._old, self._wanted)]
+            if (module, f".{name}") not in differing or None in nodes:
+                continue
+            if all(
+                n is not None and is_settled(p.nodes[n]) for p, n in zip((self._old, self._wanted), nodes, strict=True)
+            ):
+                yield module, name
+
     def _refused(self) -> Outcome:
         return Outcome({}, problems=tuple(self._problems))
 
@@ -135,7 +181,7 @@ class _Trial:
             to_json(each if guarded or not isinstance(each, Load | Remove) else replace(each, guards=()))
             for each in self._proposal.instructions(self._loads)
         ]
-        found = self._before.become(self._after.place, instructions, self._proposal.modules, self._proposal.libraries)
+        found = self._before.become(self._after.place, instructions, self._asked.modules, self._asked.libraries)
         if isinstance(found, Picture):
             return found
         self._problems += (Row("", "", "observation", "RESTART", each) for each in found)
@@ -156,8 +202,8 @@ class _Trial:
             return False
         module, *labels = difference.path
         touched = {each for load in self._loads.values() for each in load.touches}
-        concerned = {module_and_name[0] for module_and_name in self._proposal.asked if not module_and_name[1]}
-        names = {(module, name.partition(".")[0]) for module, name in (*self._proposal.asked, *touched)}
+        concerned = {module_and_name[0] for module_and_name in self._asked.definitions if not module_and_name[1]}
+        names = {(module, name.partition(".")[0]) for module, name in (*self._asked.definitions, *touched)}
         return module not in concerned and (module, labels[0][1:] if labels else "") not in names
 
     def _touch(self, found: Picture) -> None:
@@ -185,31 +231,31 @@ class _Trial:
     def _bring(self, found: Picture) -> None:
         """Parts that bring what differs to nothing."""
         pairs = partners(found, self._wanted)
-        places = _places(found, self._loads)
+        places = places_in(found, self._loads)
         rows_of: dict[int, list[Difference]] = {}
         for each in self._left(found):
             above = self._wanted.at(each.path[:-1]) if each.kind != "removed" else None
-            x = pairs.get(above) if above is not None else _above(found, each.path)
+            x = pairs.get(above) if above is not None else found.at(each.path[:-1])
             if x is not None and found.nodes[x].flags & Flag.SEQUENCE and each.kind in ("added", "removed"):
                 rows_of.setdefault(x, []).append(each)
             elif each.kind == "order" and each.a is not None and each.a in places:
                 self._ordered(each, places[each.a])
-            elif x is None or x not in places or not self._single(each, places[x]):
+            elif x is None or x not in places or not self._single(each, places[x], is_fixed(found.nodes[x])):
                 self._problems.append(self._row(each))
         for x, differences in rows_of.items():
             self._list(found, x, next(y for y, other in pairs.items() if other == x), differences, places)
 
-    def _single(self, difference: Difference, above: Place) -> bool:
+    def _single(self, difference: Difference, above: Place, row: bool) -> bool:
         """One attribute or item of an object that is there; whether something can be done about it."""
-        step = _step(difference.path[-1])
+        step = step_of(difference.path[-1])
         module, steps = above
-        if step is None:
+        if step is None or row:
             return False
         kind = {"value": "value", "type": "value", "added": "added", "removed": "gone"}.get(difference.kind)
         if kind is None:
             return False
         path = (*steps, step)
-        labels = (module, *map(_label, path))
+        labels = (module, *map(label_of, path))
         if kind == "gone":
             assert difference.a is not None
             node = self._old.at(labels)
@@ -217,12 +263,15 @@ class _Trial:
                 return False
             self._add(difference, module, Part(kind, path, self._old.nodes[node].type))
             return True
+        if kind == "added" and not self._is_plain(difference.path) and (made := self._queue(difference)):
+            self._add(difference, module, Part("made", path, None, made.pop(0)))
+            return True
         try:
             was = None if kind == "added" else self._before.value(labels)
             now = self._after.value(difference.path)
         except LookupError:
             return False
-        part = _placed(self._roots, Part(kind, path, was, now))
+        part = placed(self._roots, Part(kind, path, was, now))
         if part is not None:
             self._add(difference, module, part)
         return part is not None
@@ -231,7 +280,7 @@ class _Trial:
         """The keys of a dict, in the order of a fresh start."""
         assert difference.b is not None
         labels = [label for label, _ in self._wanted.nodes[difference.b].edges if label[0] == "["]
-        keys = [step[1] for label in labels if (step := _step(label)) is not None]
+        keys = [step[1] for label in labels if (step := step_of(label)) is not None]
         module, path = place
         self._add(difference, module, Part("order", path, None, keys))
 
@@ -239,11 +288,11 @@ class _Trial:
         self, found: Picture, x: int, y: int, differences: Sequence[Difference], places: Mapping[int, Place]
     ) -> None:
         """A list whose elements come, go or move: which of those that are there it gets, and what the fragment has made."""
-        before, after = (_elements(picture.nodes[n]) for picture, n in ((found, x), (self._wanted, y)))
+        before, after = (elements(picture.nodes[n]) for picture, n in ((found, x), (self._wanted, y)))
         likeness = Likeness(found.nodes), Likeness(self._wanted.nodes)
         kept = {b: a for a, b in rows(before, after, *likeness) if a is not None and b is not None}
         left = [a for a in range(len(before)) if a not in kept.values()]
-        made = self._made(differences[0])
+        made, above = self._queue(differences[0]), differences[0].path[:-1]
         items: list[Any] = []
         for b in range(len(after)):
             moved = next((a for a in left if likeness[0](before[a]) == likeness[1](after[b])), None)
@@ -252,6 +301,8 @@ class _Trial:
             elif moved is not None:
                 left.remove(moved)
                 items.append(moved)
+            elif self._is_plain((*above, f"[{b}]")):
+                items.append((self._after.value((*above, f"[{b}]")),))
             elif made:
                 items.append(made.pop(0))
             else:
@@ -263,17 +314,24 @@ class _Trial:
         module, path = places[x]
         self._add(differences[0], module, Part("order", path, len(before), items))
 
-    def _made(self, difference: Difference) -> list[str]:
-        """The names under which the fragment has made what is new there."""
-        return list(self._proposal.made.get(difference.path[0], {}).get(difference.path[1][1:], ()))
+    def _is_plain(self, path: Sequence[str]) -> bool:
+        try:
+            self._after.value(path)
+        except LookupError:
+            return False
+        return True
+
+    def _queue(self, difference: Difference) -> list[str]:
+        """The names under which the fragment has made what is new there, and that is not put anywhere yet."""
+        return self._made.get((difference.path[0], difference.path[1][1:]), [])
 
     def _obey(self, rule: Rule) -> None:
         """What a framework has computed since, for each of its objects that has to do with the change."""
-        places = _places(self._old, self._loads)
+        places = places_in(self._old, self._loads)
         for number, node in enumerate(self._old.nodes):
-            if number not in places or not _is_of(self._old, node, rule.of):
+            if number not in places or not is_of(self._old, node, rule.of):
                 continue
-            attribute = self._old.at((*_labels(places[number]), f".{rule.attribute}"))
+            attribute = self._old.at((*labels_of(places[number]), f".{rule.attribute}"))
             module, path = places[number]
             if rule.kind == "forgotten" and not self._is_concerned(places[number], rule):
                 continue
@@ -285,7 +343,7 @@ class _Trial:
                 self._loads[module] = replace(load, parts=(*load.parts, part))
 
     def _is_concerned(self, place: Place, rule: Rule) -> bool:
-        here = _labels(place)
+        here = labels_of(place)
         changed = [each.path for each in compare(self._old, self._wanted) if each.path[: len(here)] == here]
         if not rule.below:
             return True
@@ -298,6 +356,7 @@ class _Trial:
         what = {
             "value": f"{part.was!r} becomes {part.now!r}, if it is still that",
             "place": f"{part.was} becomes {part.now}, below the root of the release",
+            "made": "it is made",
             "added": f"it becomes {part.now!r}",
             "gone": "it is taken out",
             "order": "it gets the elements of the newer version",
@@ -315,77 +374,3 @@ class _Trial:
         file = self._new.modules.get(module, ("", ""))[1]
         line = self._proposal.lines.get(module, {}).get(name, 0)
         return Row(module, "".join(labels)[1:], difference.kind, "RESTART", reason, file, line)
-
-
-def _placed(roots: Sequence[str], part: Part) -> Part | None:
-    """A part that says where the release is, as one that does so below its root; None for one that does so in another way."""
-    texts = [json.dumps(plain_values.encode(each)) for each in (part.was, part.now)]
-    if not any(root[:-1] in text for root in roots for text in texts):
-        return part
-    was, now = part.was, part.now
-    if part.kind != "value" or not isinstance(was, str) or not isinstance(now, str):
-        return None
-    if not was.startswith(roots[0]) or not now.startswith(roots[1]):
-        return None
-    return replace(part, kind="place", was=was.removeprefix(roots[0]), now=now.removeprefix(roots[1]))
-
-
-def _above(picture: Picture, path: Sequence[str]) -> int | None:
-    return picture.at(path[:-1])
-
-
-def _places(picture: Picture, loads: Loads) -> dict[int, Place]:
-    """By the number of an object: the shortest way to it that can be followed in a process, from a module that changes."""
-    found: dict[int, Place] = {}
-    queue = deque((number, (name, ())) for name, number in picture.modules.items() if name in loads)
-    waiting: deque[tuple[int, Place]] = deque(queue)
-    while waiting:
-        number, (module, steps) = waiting.popleft()
-        if number in found:
-            continue
-        found[number] = module, steps
-        for label, to in picture.nodes[number].edges:
-            if to not in found and (step := _step(label)) is not None:
-                waiting.append((to, (module, (*steps, step))))
-    return found
-
-
-def _step(label: str) -> Step | None:
-    if label[0] == "." and label[1:].isidentifier():
-        return "attribute", label[1:]
-    if label[0] == "[" and label[1] != "#":
-        try:
-            return "item", ast.literal_eval(label[1:-1])
-        except (ValueError, SyntaxError):
-            return None
-    return None
-
-
-def _label(step: Step) -> str:
-    return f".{step[1]}" if step[0] == "attribute" else f"[{step[1]!r}]"
-
-
-def _labels(place: Place) -> tuple[str, ...]:
-    return (place[0], *map(_label, place[1]))
-
-
-def _elements(node: Node) -> list[int]:
-    return [number for label, number in node.edges if label[0] == "[" and label[1:-1].isdecimal()]
-
-
-def _is_of(picture: Picture, node: Node, cls: str) -> bool:
-    """Whether a node is an instance of a class, or of one that inherits from it and is in the picture."""
-    if node.type == cls:
-        return True
-    by_name = {each.name.replace(":", "."): each for each in picture.nodes if each.type == "builtins.type"}
-    waiting = [node.type]
-    for name in waiting:
-        if name == cls:
-            return True
-        if name in by_name and len(waiting) < 100:
-            waiting += _bases(picture, by_name[name])
-    return False
-
-
-def _bases(picture: Picture, node: Node) -> Iterable[str]:
-    return [picture.nodes[to].name.replace(":", ".") for label, to in node.edges if label.startswith("<base ")]

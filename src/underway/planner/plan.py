@@ -30,7 +30,7 @@ from underway_runtime.release.relup import Relup, RelupEntry, Row, worst
 from ..errors import BuildError, listing
 from .appups import AppupDirectives, completed, said
 from .diff import Difference, compared, difference
-from .observed import Proposal, explained, settle
+from .observed import Asked, Proposal, explained, settle
 from .releases import Opened
 from .script import Code, translate
 
@@ -173,36 +173,28 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
     restarting = [row for row in (*rules.changes, *found.rows, *own.restarts()) if row.verdict == "RESTART"]
     if not answer["asked"] or len(restarting) != len(answer["asked"]):
         return rules
-    asked = frozenset((module, name) for module, name in answer["asked"])
-    return _observed(old, new, found, own, rules, _answer(new, {**task, "observed": True}), asked, up=up)
+    proposed = rules
 
-
-def _observed(
-    old: Opened,
-    new: Opened,
-    found: Difference,
-    own: AppupDirectives,
-    rules: Compared,
-    answer: Mapping[str, Any],
-    asked: frozenset[tuple[str, str]],
-    *,
-    up: bool,
-) -> Compared:
-    """What the rules say, with what is seen instead of what they could not tell."""
-    proposed = _compared(answer)
-    outcome = settle(
-        old,
-        new,
-        Proposal(
+    def propose(remade: frozenset[tuple[str, str]]) -> Proposal:
+        nonlocal proposed
+        observed = _answer(new, {**task, "observed": True, "remade": sorted(remade)})
+        proposed = _compared(observed)
+        return Proposal(
+            changes=proposed.changes,
             loads=proposed.loads,
             instructions=lambda loads: _instructions(old, new, found, replace(proposed, loads=loads), own, up=up),
-            modules=sorted(proposed.loads),
-            lines=answer["lines"],
-            made=answer["made"],
-            asked=asked,
-            libraries=answer["libraries"],
-        ),
+            lines=observed["lines"],
+            made=observed["made"],
+        )
+
+    asked = Asked(
+        modules=sorted(answer["requires"]),
+        definitions=frozenset((module, name) for module, name, _ in answer["asked"]),
+        decorated=frozenset((module, name) for module, name, change in answer["asked"] if change == "body"),
+        libraries=answer["libraries"],
+        kept=own.kept,
     )
+    outcome = settle(old, new, asked, propose)
     if outcome.problems:
         return replace(rules, changes=explained(rules.changes, outcome.problems))
     return replace(proposed, changes=(*proposed.changes, *outcome.changes), loads=outcome.loads)

@@ -83,15 +83,18 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
     The task has ``old`` and ``new``, each with ``root``, ``modules`` (name -> application and file) and ``versions``; ``compared``,
     names of modules; ``up``; and what the appup says: ``kept``, ``reset`` and ``pinned``. The answer has ``changes``, rows;
     ``loads`` and ``removes``, instructions by module; ``requires``, which of the modules each imports; ``unknown``, what the
-    appup speaks of and no module binds; ``asked``, module and definition of each row that is RESTART only as long as nobody
-    looks what becomes of it. Where the task says ``observed``, that will be looked at; there are then ``lines``, where each
-    name of a module is bound; ``made``, under which names a fragment makes what is new in a global; and ``libraries``.
+    appup speaks of and no module binds; ``asked``, module, definition and change of each row that is RESTART only as long as nobody
+    looks what becomes of it, and ``libraries``, whose calls these depend on. Where the task says ``observed``, that will be
+    looked at, and ``remade`` are globals that are made again; there are then ``lines``, where each name of a module is bound,
+    and ``made``, under which names a fragment makes what is new in a global.
     """
     names = frozenset(task["compared"])
     kept = frozenset(tuple(each) for each in task["kept"])
     old, new = (_side(task[key], kept) for key in ("old", "new"))
     reset = frozenset(tuple(each) for each in task["reset"])
-    world = PlannerContext(old, new, task["up"], {}, kept, reset, frozenset(task["pinned"]), names)
+    remade = frozenset(tuple(each) for each in task.get("remade", ()))
+    world = PlannerContext(old, new, task["up"], {}, kept, reset | remade, frozenset(task["pinned"]), names)
+    world.remade = remade - reset
     world.observed = task.get("observed", False)
     rows: list[Row] = []
     edits: dict[str, ModuleDiff] = {}
@@ -126,7 +129,7 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
     rows += running.warnings(edits)
     return {
         "changes": [asdict(row) for row in sorted(rows, key=lambda row: (row.module, row.line, row.definition))],
-        "asked": [[name, each] for name, edit in edits.items() for each in edit.asked],
+        "asked": [[name, *each] for name, edit in edits.items() for each in edit.asked],
         "libraries": sorted({each for edit in edits.values() for each in edit.libraries}),
         "loads": {name: to_json(load) for name, load in loads.items()},
         "removes": {name: to_json(remove) for name, remove in removes.items()},

@@ -12,6 +12,7 @@ from types import CodeType
 from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
 
+from .. import marks
 from ..edit import ModuleDiff
 from ..source import Function, annotations_of, text
 from ..values import NotPlain
@@ -57,7 +58,13 @@ def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
     kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
     what = "signature" if signature else "default" if defaults else "body" if body else "annotation"
     if problem := _decorated(kinds, what, ast.get_docstring(old) != ast.get_docstring(new)):
-        return edit.restart(name, what, problem, new)
+        unknown = [
+            each for each in new.decorator_list if decorators.kinds(edit.world.new, edit.new, [each]) == {"unknown"}
+        ]
+        if what != "body" or not all(marks.passes_on(edit.world.new, edit.new, each) for each in unknown):
+            return edit.restart(name, what, problem, new)
+        if not edit.unless_seen(name, what, problem, new):
+            return None
     if what != "body" and "#" in path:
         return edit.restart(name, what, "it is one of several functions of this name", new)
     if (defaults or annotations) and _has_type_params(new):

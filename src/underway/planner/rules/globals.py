@@ -84,11 +84,19 @@ def _name(edit: ModuleDiff, name: str) -> None:
 def _value(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> None:
     origin = (edit.new.name, name)
     statement = _at(edit.new, name)
+    if origin in edit.world.remade and name in changed_by_functions(edit.old.body):
+        reason = "functions change it, so what is bound to it by then is not what the old version says"
+        return edit.restart(name, "value", reason, statement)
     if origin in edit.world.reset:
         edit.replaced.append(name)
         edit.changes(name)
         edit.run(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], after), statement or after))
-        return edit.row(name, "value", "HOT", "made again: the appup says so", statement)
+        reason = (
+            "it can't be changed itself, so it is made again"
+            if origin in edit.world.remade
+            else "made again: the appup says so"
+        )
+        return edit.row(name, "value", "HOT", reason, statement)
     if origin in edit.world.values and name in changed_by_functions(edit.old.body):
         reason = "functions change it, so what is bound to it by then is not what the old version says"
         return edit.restart(name, "value", reason, statement)

@@ -40,7 +40,7 @@ def problems(loaded: Iterable[Target]) -> Iterator[str]:
     """Which parts are not as the relup says that the module has made them."""
     for target in loaded:
         for part in target.load.parts:
-            if part.kind in ("forgotten", "meanwhile", "order"):
+            if part.kind in ("forgotten", "meanwhile", "order", "made"):
                 continue
             try:
                 holder, step = _holder(target, part)
@@ -157,6 +157,9 @@ def _apply(target: Target, part: Part) -> None:
             bind(holder, step, deepcopy(part.now))
         case "forgotten":
             bind(holder, step, deepcopy(part.now))
+        case "made":
+            made: Any = target.staged
+            bind(holder, step, made.made(part.now))
         case "gone":
             delete(holder, step)
         case "order":
@@ -185,7 +188,14 @@ def _order(target: Target, part: Part, found: Any) -> None:
     if not objects.is_a(found, list) or list.__len__(found) != part.was:
         raise CannotSwap([f"{target.name}.{part} holds something else than the module has put there"])
     made: Any = target.staged
-    items = [made.made(each) if isinstance(each, str) else list.__getitem__(found, each) for each in part.now]
+    items = [
+        deepcopy(each[0])
+        if type(each) is tuple
+        else made.made(each)
+        if type(each) is str
+        else list.__getitem__(found, each)
+        for each in part.now
+    ]
     list.__setitem__(found, slice(None), items)
 
 

@@ -77,11 +77,13 @@ def _expected(
 ) -> Expected:
     documents = [to_json(each) for each in instructions]
     before, become = _look(old, modules, new.place, documents)
+    if set_since := [*_set_since(before, instructions)]:
+        raise CannotSwap(set_since)
     if not isinstance(become, Picture):
         raise CannotSwap(become)
     wanted, _ = _look(new, modules)
     again, _ = _look(old, modules)
-    noise = {each.path for each in compare.compare(before, again)}
+    noise = {each.path for each in compare.compare(before, again) if each.kind != "opaque"}
     if left := [
         each for each in compare.compare(become, wanted) if each.kind != "opaque" and not _is_noise(each, noise)
     ]:
@@ -93,6 +95,17 @@ def _expected(
         )
     found = [each for each in compare.compare(before, wanted) if not _is_noise(each, noise)]
     return Expected(wanted, tuple(found), compare.partners(before, wanted))
+
+
+def _set_since(before: Picture, instructions: Sequence[Instruction]) -> Iterator[str]:
+    """What is to be bound to something else, and is not what the module has made any longer."""
+    walk = _Walk(Expected(before, (), {}))
+    for load in (each for each in instructions if isinstance(each, Load) and each.seen):
+        for name in load.replaced:
+            number = before.at((load.module, f".{name}"))
+            found = objects.module_names(load.module).get(name, _GONE)
+            if number is not None and any(walk.same(found, number, f"{load.module}.{name}")):
+                yield f"{load.module}.{name} is {objects.shown(found)}, and not what the module has made"
 
 
 def _look(
@@ -124,7 +137,7 @@ class _Walk:
 
     def check(self, difference: Difference) -> Iterator[str]:
         """The paths at which this process is otherwise, where two fresh starts differ."""
-        *above, label = difference.path
+        above = difference.path[:-1]
         row = self._picture.at(above) if above else None
         if row is not None and self._picture.nodes[row].flags & Flag.SEQUENCE:
             yield from self._row(row, self._find(above), "".join(above))
@@ -138,7 +151,7 @@ class _Walk:
         elif difference.kind == "order":
             yield from self._order(difference, value)
         elif difference.b is not None:
-            yield from self._same(value, difference.b, str(difference.path), label)
+            yield from self.same(value, difference.b, str(difference.path))
 
     def _row(self, number: int, value: Any, path: str) -> Iterator[str]:
         """All elements of a row, each as far as it is new; what was there before only by what it is."""
@@ -151,7 +164,7 @@ class _Walk:
             yield f"{path} has {len(have)} elements, and not {len(wanted)}"
             return
         for each, (label, to) in zip(have, wanted, strict=True):
-            yield from self._same(each, to, f"{path}{label}", label)
+            yield from self.same(each, to, f"{path}{label}")
 
     def _order(self, difference: Difference, value: Any) -> Iterator[str]:
         assert difference.b is not None
@@ -160,7 +173,7 @@ class _Walk:
         if have != [label for label in wanted if label in have]:
             yield f"{difference.path} is in another order"
 
-    def _same(self, value: Any, number: int, path: str, label: str) -> Iterator[str]:
+    def same(self, value: Any, number: int, path: str) -> Iterator[str]:
         """Whether an object is what the picture has there; what it holds too, where all of it is new."""
         waiting = [(value, number, path)]
         for found, at, here in waiting:

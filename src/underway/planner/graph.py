@@ -1,0 +1,131 @@
+"""Pictures as the planner reads them: the ways to objects that can be followed in a process, and what can be changed there."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from underway_runtime.observation.node import Flag, Node
+from underway_runtime.observation.picture import Picture
+from underway_runtime.release import plain_values
+from underway_runtime.release.instructions import Load
+from underway_runtime.release.parts import Part, Step
+
+Loads: TypeAlias = Mapping[str, Load]
+Place: TypeAlias = tuple[str, tuple[Step, ...]]
+"""A module, and the way from it."""
+
+_NEAR = 200
+"""Objects that are looked at around a decorated function."""
+
+_KEEPING = ("builtins.set", "functools._lru_cache_wrapper", "weakref.WeakKeyDictionary", "weakref.WeakValueDictionary")
+
+_SETTLED = (
+    "decimal.Decimal",
+    "fractions.Fraction",
+    "re.Pattern",
+    "uuid.UUID",
+    "zoneinfo.ZoneInfo",
+    "ipaddress.IPv4Network",
+)
+"""Types whose instances stay what they are, beyond those of Python's own."""
+
+
+def placed(roots: Sequence[str], part: Part) -> Part | None:
+    """A part that says where the release is, as one that does so below its root; None for one that does so in another way."""
+    texts = [json.dumps(plain_values.encode(each)) for each in (part.was, part.now)]
+    if not any(root[:-1] in text for root in roots for text in texts):
+        return part
+    was, now = part.was, part.now
+    if part.kind != "value" or not isinstance(was, str) or not isinstance(now, str):
+        return None
+    if not was.startswith(roots[0]) or not now.startswith(roots[1]):
+        return None
+    return replace(part, kind="place", was=was.removeprefix(roots[0]), now=now.removeprefix(roots[1]))
+
+
+def is_settled(node: Node) -> bool:
+    """Whether nothing can change an object, so that another one is bound instead."""
+    return not node.flags & Flag.MUTABLE or node.type in _SETTLED or node.type.startswith(("datetime.", "pathlib."))
+
+
+def is_fixed(node: Node) -> bool:
+    """Whether an object is a row that can't be changed."""
+    return bool(node.flags & Flag.SEQUENCE and not node.flags & Flag.MUTABLE)
+
+
+def places_in(picture: Picture, loads: Loads) -> dict[int, Place]:
+    """By the number of an object: the shortest way to it that can be followed in a process, from a module that changes."""
+    found: dict[int, Place] = {}
+    queue = deque((number, (name, ())) for name, number in picture.modules.items() if name in loads)
+    waiting: deque[tuple[int, Place]] = deque(queue)
+    while waiting:
+        number, (module, steps) = waiting.popleft()
+        if number in found:
+            continue
+        found[number] = module, steps
+        for label, to in picture.nodes[number].edges:
+            if to not in found and (step := step_of(label)) is not None:
+                waiting.append((to, (module, (*steps, step))))
+    return found
+
+
+def step_of(label: str) -> Step | None:
+    if label[0] == "." and label[1:].isidentifier():
+        return "attribute", label[1:]
+    if label[0] == "[" and label[1] != "#":
+        try:
+            return "item", ast.literal_eval(label[1:-1])
+        except (ValueError, SyntaxError):
+            return None
+    return None
+
+
+def label_of(step: Step) -> str:
+    return f".{step[1]}" if step[0] == "attribute" else f"[{step[1]!r}]"
+
+
+def labels_of(place: Place) -> tuple[str, ...]:
+    return (place[0], *map(label_of, place[1]))
+
+
+def elements(node: Node) -> list[int]:
+    return [number for label, number in node.edges if label[0] == "[" and label[1:-1].isdecimal()]
+
+
+def is_of(picture: Picture, node: Node, cls: str) -> bool:
+    """Whether a node is an instance of a class, or of one that inherits from it and is in the picture."""
+    if node.type == cls:
+        return True
+    by_name = {each.name.replace(":", "."): each for each in picture.nodes if each.type == "builtins.type"}
+    waiting = [node.type]
+    for name in waiting:
+        if name == cls:
+            return True
+        if name in by_name and len(waiting) < 100:
+            waiting += _bases(picture, by_name[name])
+    return False
+
+
+def _bases(picture: Picture, node: Node) -> Iterable[str]:
+    return [picture.nodes[to].name.replace(":", ".") for label, to in node.edges if label.startswith("<base ")]
+
+
+def keeps_something(picture: Picture, number: int) -> bool:
+    """Whether what stands for a decorated function has a container of its own, in which may be what the function has returned."""
+    seen, waiting = {number}, [number]
+    while waiting and len(seen) < _NEAR:
+        for label, to in picture.nodes[waiting.pop()].edges:
+            node = picture.nodes[to]
+            if to in seen or label in (".__wrapped__", "<globals>", ".__dict__") or node.flags & Flag.NAMED:
+                continue
+            if (node.flags & Flag.MUTABLE and node.flags & (Flag.ORDERED | Flag.SEQUENCE)) or node.type in _KEEPING:
+                return True
+            seen.add(to)
+            if not node.type.startswith("builtins.type"):
+                waiting.append(to)
+    return False

@@ -1,0 +1,155 @@
+"""What only a look can tell: both versions are imported, and what becomes of the older one is compared with the newer one."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+
+import pytest
+
+from handover_helpers import asgi
+from hot_helpers import planned
+from node_helpers import MakeNode
+from underway.planner.displays import new_elements
+
+WRAPS = """
+import functools
+def deco(f):
+    @functools.wraps(f)
+    def inner(*args): return "<", f(*args), ">"
+    return inner
+@deco
+def shown(x): return x
+"""
+KEEPING = """
+def memo(f):
+    known = {}
+    def inner(x):
+        if x not in known: known[x] = f(x)
+        return known[x]
+    return inner
+@memo
+def shown(x): return x
+"""
+REGISTRY = """
+HANDLERS = {}
+def handles(kind):
+    def register(f):
+        HANDLERS[kind] = f
+        return f
+    return register
+@handles("a")
+def a(): return 1
+"""
+PLACE = "from pathlib import Path\nX = Path(__file__).parent\n"
+RAISES = "N = 1\ndef f(n): return 1\nx = f(N)"
+TABLE = "def one(): return 1\nTABLE = {'one': one}\nMORE = [one]\n"
+
+HOT = [
+    pytest.param(WRAPS, WRAPS.replace("return x", "return x, x"), id="body in a decorator of the application's own"),
+    pytest.param(
+        "from datetime import timedelta\nX = timedelta(1)",
+        "from datetime import timedelta\nX = timedelta(2)",
+        id="timedelta",
+    ),
+    pytest.param("import re\nX = re.compile('a')", "import re\nX = re.compile('b')", id="compiled pattern"),
+    pytest.param("N = 1\nX = [n + N for n in (1, 2)]", "N = 2\nX = [n + N for n in (1, 2)]", id="computed list"),
+    pytest.param(
+        "from pathlib import Path\nX = Path(__file__).parent",
+        "from pathlib import Path\nX = Path(__file__).parent\nN = 1",
+        id="place",
+    ),
+    pytest.param(
+        TABLE, "def two(): return 2\n" + TABLE.replace("one}", "one, 'two': two}"), id="function more in a table"
+    ),
+    pytest.param(REGISTRY, REGISTRY.replace("return 1", "return 2"), id="body of what is registered"),
+    pytest.param(REGISTRY, REGISTRY + "@handles('b')\ndef b(): return 2\n", id="registration more"),
+    pytest.param(REGISTRY + "@handles('b')\ndef b(): return 2\n", REGISTRY, id="registration less"),
+    pytest.param(
+        "import uuid\nclass A:\n    def __init__(self, n): self.n, self.id = n, uuid.uuid4()\nN = 1\na = A(N)",
+        "import uuid\nclass A:\n    def __init__(self, n): self.n, self.id = n, uuid.uuid4()\nN = 2\na = A(N)",
+        id="next to what is another at each start",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), HOT)
+def test_what_becomes_what_a_fresh_start_has_is_put_in_place(make: MakeNode, old: str, new: str) -> None:
+    """An edit that takes a new interpreter by the source alone, and none by the look."""
+    node = make(asgi(old))
+    entry = planned(node, new, back=False).up[0]
+
+    assert entry.verdict == "HOT", entry.changes
+
+
+CACHED = """
+from functools import cached_property
+class A:
+    @cached_property
+    def shown(self): return 1
+"""
+RESTART = [
+    pytest.param(
+        CACHED,
+        CACHED.replace("return 1", "return 2"),
+        "it has a decorator of which it is not known",
+        id="cached property",
+    ),
+    pytest.param(
+        KEEPING,
+        KEEPING.replace("return x\n", "return x, x\n"),
+        "it has a decorator of which it is not known",
+        id="memo",
+    ),
+    pytest.param(
+        "import signal\nN = 1\ndef on(n): return signal.SIG_DFL\nsignal.signal(signal.SIGUSR2, on(N))",
+        "import signal\nN = 2\ndef on(n): return signal.SIG_IGN\nsignal.signal(signal.SIGUSR2, on(N))",
+        "signal.signal leaves marks that are in no object",
+        id="signal",
+    ),
+    pytest.param(
+        "class A: pass\nclass B: pass\nx = [A()]",
+        "class A: pass\nclass B: pass\nx = [B()][:1]",
+        "seen: web.x[0]",
+        id="another type",
+    ),
+    pytest.param(
+        "N = 1\ndef f(n): yield n\nx = f(N)",
+        "N = 2\ndef f(n): yield n\nx = f(N)",
+        "seen: web.x",
+        id="generator that waits",
+    ),
+    pytest.param(
+        "N = 1\ndef f(n): return 1\nx = f(N)",
+        "N = 2\ndef f(n): raise SystemExit\nx = f(N)",
+        "can't be imported",
+        id="import that fails",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), RESTART)
+def test_what_does_not_is_restart_and_says_what_was_seen(make: MakeNode, old: str, new: str, reason: str) -> None:
+    """With the path, or what could not be looked at."""
+    node = make(asgi(old))
+    entry = planned(node, new, back=False).up[0]
+
+    assert entry.verdict == "RESTART"
+    assert reason in "\n".join(row.reason for row in entry.changes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "made"),
+    [
+        ("A(routes=[R(1), R(3)])", "A(routes=[R(1), R(2), R(3)])", ["R(2)"]),
+        ("A(routes=[R(1)])", "A(routes=[R(1)], more=[M(1), M(2)])", ["M(1)", "M(2)"]),
+        ("A([M('/', [R(1)])])", "A([M('/', [R(1), R(2)])])", ["R(2)"]),
+        ("{'a': f}", "{'a': f, 'b': g}", ["g"]),
+        ("A(1, [R(1), R(2)])", "A(2, [R(2)])", []),
+        ("f(1)", "g(1, [x])", []),
+    ],
+)
+def test_what_is_new_in_an_expression_is_what_has_to_be_made(old: str, new: str, made: list[str]) -> None:
+    """Elements of lists and dicts, however deep, in their order; nothing of what is only written otherwise."""
+    before, after = (ast.parse(textwrap.dedent(each), mode="eval").body for each in (old, new))
+    assert [ast.unparse(each) for each in new_elements(before, after)] == made
