@@ -84,7 +84,7 @@ def test_the_runtime_imports_only_the_standard_library(file: Path) -> None:
     assert [f"{where(file, line)} imports {name}" for name, line in imports(parsed(file)) if name not in allowed] == []
 
 
-ROOMS_OF_OBJECTS_WITH_A_LIFE = ("node", "control", "apps")
+ROOMS_OF_OBJECTS_WITH_A_LIFE = ("node", "keeper", "control", "apps")
 
 
 def set_on_self(method: ast.AST) -> Iterator[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disks import small_disk
+from underway_runtime.keeper import phases
 from underway_runtime.keeper.logs import Log
 from underway_runtime.keeper.restart_policy import RestartPolicy
 from underway_runtime.release import channel
@@ -49,31 +51,151 @@ def test_never_more_starts_than_the_limit(restarts: int, within: float, delay: f
 
 # --------------------------------------------------------------------------------------------------------- messages
 
+SENT = [
+    (
+        channel.Hello("hello", "/l", "/p", "/r", "/log", 10, 1000, 900.0, "5 60.0 1.0 0.0"),
+        "hello hello /l /p /r /log 10 1000 900.0 5|60.0|1.0|0.0",
+    ),
+    (channel.Hello("hello", "/l", "/p", "/r", "/log", 10, 1000, 900.0, ""), "hello hello /l /p /r /log 10 1000 900.0 "),
+    (channel.About("{}", 60.0), "about {} 60.0"),
+    (channel.Bind(("tcp4 h 1", "unix 600 /s")), "bind tcp4|h|1 unix|600|/s"),
+    (channel.Bind(()), "bind"),
+    (channel.Closed(("tcp4 h 1",)), "closed tcp4|h|1"),
+    (channel.Ready("1, running web"), "ready 1,|running|web"),
+    (channel.Ready("1", "nothing tells"), "ready 1 nothing|tells"),
+    (channel.Status("1"), "status 1"),
+    (channel.Failed("why"), "failed why"),
+    (channel.Beat(), "beat"),
+    (channel.Restart(), "restart"),
+    (channel.Stopping("asked"), "stopping asked"),
+    (channel.Stopping(""), "stopping "),
+    (channel.Successor("2", "id", 300.0, 0.0), "successor 2 id 300.0 0.0"),
+    (channel.Prepared(("web", "jobs")), "prepared web jobs"),
+    (channel.Go(), "go"),
+    (channel.Stays("why"), "stays why"),
+    (channel.GoesOn(), "on"),
+    (channel.Accepting("1"), "accepting 1"),
+    (channel.Leaving(), "leaving"),
+    (channel.Committed(), "committed"),
+    (channel.Installing("2", "id"), "installing 2 id"),
+    (channel.Installed("2", 30.0), "installed 2 30.0"),
+    (channel.Undone(), "undone"),
+    (channel.Held(0, ""), "held 0 "),
+    (channel.Held(2.5, "id"), "held 2.5 id"),
+    (channel.Busy("{}"), "busy {}"),
+    (channel.Unwritable("why"), "unwritable why"),
+    (channel.Noted(), "noted"),
+    (channel.Bound(("", "failed x")), "bound  failed|x"),
+    (channel.SuccessorBusy("why"), "successor busy why"),
+    (channel.SuccessorPrepared(("web",)), "successor prepared web"),
+    (channel.SuccessorPrepared(()), "successor prepared"),
+    (channel.SuccessorAccepting(), "successor accepting"),
+    (channel.SuccessorFailed("why"), "successor failed why"),
+    (channel.Accept(), "accept"),
+    (channel.States(), "state"),
+    (channel.Left(), "left"),
+    (channel.Stop(), "stop"),
+]
+"""Each message, and what is sent for it, where a space stands for NUL and a bar for a space."""
 
-@given(st.binary(max_size=2000))
-def test_any_bytes_are_a_message(data: bytes) -> None:
-    """What comes is never a reason to fall over."""
-    word, fields = channel.decode(data)
 
-    assert isinstance(word, str)
-    assert all(isinstance(field, str) for field in fields)
+def end_of(message: channel.Message) -> type[channel.FromNode] | type[channel.FromKeeper]:
+    """Whose message it is."""
+    return channel.FromNode if isinstance(message, channel.FromNode) else channel.FromKeeper
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=[])), min_size=1))
-def test_what_is_said_is_what_is_heard(words: list[str]) -> None:
+@pytest.mark.parametrize(("message", "text"), SENT, ids=[text for _, text in SENT])
+def test_messages_are_sent_as_they_always_were(message: channel.Message, text: str) -> None:
+    """The bytes are those of the first release: a keeper and its next node may be of different versions."""
+    sent = text.replace(" ", "\0").replace("|", " ").encode()
+
+    assert channel.encode(message) == sent
+    heard = channel.decode(end_of(message), sent)
+    assert type(heard) is type(message)
+    assert [getattr(heard, name) for name in heard.fields] == [getattr(message, name) for name in message.fields]
+
+
+def test_each_message_is_in_that_table() -> None:
+    """None is forgotten when another one comes."""
+    known = {*channel.FromNode.by_word.values(), *channel.FromKeeper.by_word.values()}
+
+    assert known == {type(message) for message, _ in SENT}
+
+
+@given(st.binary(max_size=2000), st.sampled_from([channel.FromNode, channel.FromKeeper]))
+def test_any_bytes_are_a_message_or_none(data: bytes, kind: type[channel.FromNode]) -> None:
+    """What comes is never a reason to fall over: it is a message, or not known, or has not its fields."""
+    with contextlib.suppress(ValueError):
+        message = channel.decode(kind, data)
+        assert message is None or isinstance(message, kind)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=[]))))
+def test_what_is_sent_is_what_arrives(sockets: list[str]) -> None:
     """Any text, also the names of files that are no UTF-8; NUL separates and becomes a space."""
-    word, *fields = words
+    message = channel.decode(channel.FromNode, channel.encode(channel.Bind((*sockets,))))
 
-    assert channel.decode(channel.encode(word, *fields)) == (word, fields)
-    assert channel.decode(channel.encode("a", "b\0c")) == ("a", ["b c"])
+    assert isinstance(message, channel.Bind)
+    assert message.sockets == (*sockets,)
+    cleaned = channel.decode(channel.FromNode, channel.encode(channel.Failed("b\0c")))
+    assert isinstance(cleaned, channel.Failed)
+    assert cleaned.reason == "b c"
+
+
+def test_of_a_later_version_what_is_known_is_understood() -> None:
+    """A message that is not known is no message, and fields that are not known are left out."""
+    longer = channel.decode(channel.FromNode, b"about\0{}\0001.5\0and\0more")
+
+    assert channel.decode(channel.FromNode, b"later\0x") is None
+    assert channel.decode(channel.FromKeeper, b"hello\0x") is None
+    assert isinstance(longer, channel.About)
+    assert (longer.document, longer.stop_timeout) == ("{}", 1.5)
+
+
+def test_what_is_wrong_with_a_message_is_said() -> None:
+    """By its word and its field, for the log."""
+    with pytest.raises(ValueError, match=r"^'about', which has no `stop_timeout`$"):
+        channel.decode(channel.FromNode, b"about\0{}")
+    with pytest.raises(ValueError, match=r"^'about', whose `stop_timeout` is not understood: could not convert string"):
+        channel.decode(channel.FromNode, b"about\0{}\0soon")
 
 
 def test_a_message_is_not_longer_than_the_limit() -> None:
     """A long traceback is cut, and still a message."""
-    message = channel.encode("failed", "é" * channel.LIMIT)
+    data = channel.encode(channel.Failed("é" * channel.LIMIT))
 
-    assert len(message) == channel.LIMIT
-    assert channel.decode(message)[0] == "failed"
+    assert len(data) == channel.LIMIT
+    assert isinstance(channel.decode(channel.FromNode, data), channel.Failed)
+
+
+# ----------------------------------------------------------------------------------------------------------- phases
+
+
+def test_a_node_goes_one_way() -> None:
+    """What is about to end serves no more, whatever it sends; it may still want that another one follows."""
+    phase = phases.STARTING
+    seen = [
+        phase := phases.after(phase, wanted)
+        for wanted in (
+            phases.RUNNING,
+            phases.STARTING,
+            phases.STOPPING,
+            phases.RUNNING,
+            phases.FAILING,
+            phases.RESTARTING,
+            phases.RUNNING,
+        )
+    ]
+
+    assert seen == [
+        phases.RUNNING,
+        phases.RUNNING,
+        phases.STOPPING,
+        phases.STOPPING,
+        phases.STOPPING,
+        phases.RESTARTING,
+        phases.RESTARTING,
+    ]
 
 
 # -------------------------------------------------------------------------------------------------------------- log

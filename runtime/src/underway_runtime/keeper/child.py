@@ -9,11 +9,12 @@ import os
 import struct
 
 from ..release import channel
+from . import phases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 else:
     import _signal
 
@@ -29,11 +30,12 @@ class Child:
         """Start it; where it is `piped` its output is to be read here. Raises OSError."""
         self.ended: int | None = None
         """Its exit status, or the negative number of the signal."""
-        self.hello: list[str] = []
-        self.about: list[str] = []
-        """What it said with these words."""
+        self.phase = phases.STARTING
+        self.hello: channel.Hello | None = None
+        self.about: channel.About | None = None
+        """What it has sent of itself."""
         self.failure = ""
-        """What it said was the matter."""
+        """What it has sent as the reason why it could not start."""
         self._line, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
         self._output, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if piped else (-1, -1)
@@ -70,8 +72,12 @@ class Child:
         if self.ended is None:
             os.kill(self.pid, number)
 
-    def messages(self) -> Iterator[tuple[str, list[str], list[int]]]:
-        """What it has said on the line, with the descriptors that came with it, which are the caller's."""
+    def enter(self, phase: str) -> None:
+        """It is in another phase, where that may follow the one that it is in."""
+        self.phase = phases.after(self.phase, phase)
+
+    def messages(self) -> Iterator[tuple[bytes, list[int]]]:
+        """What it has sent on the line, to be decoded, with the descriptors that came with it, which are the caller's."""
         while self._line.fileno() >= 0:
             try:
                 message, ancillary, _, _ = self._line.recvmsg(channel.LIMIT, 64, _socket.MSG_CMSG_CLOEXEC)
@@ -81,7 +87,7 @@ class Child:
                 self._line.close()
                 return
             rights = b"".join(data[: len(data) & ~3] for _, kind, data in ancillary if kind == _socket.SCM_RIGHTS)
-            yield *channel.decode(message), [number for (number,) in struct.iter_unpack("i", rights)]
+            yield message, [number for (number,) in struct.iter_unpack("i", rights)]
 
     def output(self) -> bytes:
         """Some of what it has printed; nothing when there is no more for now."""
@@ -96,12 +102,12 @@ class Child:
             self._output = -1
         return data
 
-    def answer(self, word: str, *fields: str, descriptors: Sequence[int] = ()) -> None:
-        """Say something to it. Never raises: where it has gone meanwhile, that is known soon."""
+    def send(self, message: channel.FromKeeper, descriptors: Sequence[int] = ()) -> None:
+        """Send it a message. Never raises: where it has gone meanwhile, that is known soon."""
         rights = struct.pack(f"{len(descriptors)}i", *descriptors)
         ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if descriptors else []
         try:
-            self._line.sendmsg([channel.encode(word, *fields)], ancillary)
+            self._line.sendmsg([channel.encode(message)], ancillary)
         except OSError:
             pass
 
@@ -111,6 +117,20 @@ class Child:
         if self._output >= 0:
             os.close(self._output)
             self._output = -1
+
+
+def reap(children: Iterable[Child]) -> None:
+    """Note which of them have ended, and wait for all that has: the first process of a container has children of others too."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        for child in children:
+            if pid == child.pid:
+                child.ended = os.waitstatus_to_exitcode(status)
 
 
 def _high(descriptor: int) -> int:

@@ -6,7 +6,7 @@ import os
 
 from ..release import standard
 from .keeper import Keeper
-from .logs import Log
+from .logs import Log, Terminal
 from .systemd_notify import Systemd
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ def main(command: str, arguments: Sequence[str], environ: MutableMapping[str, st
     systemd = Systemd(environ)
     if arguments[0] == "daemon":
         return _daemon(command, arguments, environ, systemd)
-    return Keeper(command, arguments, environ, systemd, None, lambda note: None).run()
+    return Keeper(command, arguments, environ, systemd, Terminal(), lambda note: None).run()
 
 
 def _daemon(command: str, arguments: Sequence[str], environ: MutableMapping[str, str], systemd: Systemd) -> int:
@@ -39,12 +39,12 @@ def _daemon(command: str, arguments: Sequence[str], environ: MutableMapping[str,
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     log = Log()
-    told = False
+    is_reported = False
 
-    def tell(data: bytes) -> None:
-        nonlocal told
-        if not told:
-            told = True
+    def report(data: bytes) -> None:
+        nonlocal is_reported
+        if not is_reported:
+            is_reported = True
             try:
                 os.write(writing, data)
             except OSError:
@@ -52,13 +52,13 @@ def _daemon(command: str, arguments: Sequence[str], environ: MutableMapping[str,
             os.close(writing)
 
     try:
-        status = Keeper(command, arguments, environ, systemd, log, lambda note: tell(_READY + note.encode())).run()
+        status = Keeper(command, arguments, environ, systemd, log, lambda note: report(_READY + note.encode())).run()
     except BaseException:
         import traceback
 
         log.add(traceback.format_exc().encode(), 0.0)
         status = 1
-    tell(b"%d\n%s" % (status, log.tail))
+    report(b"%d\n%s" % (status, log.tail))
     os._exit(status)
 
 
@@ -77,7 +77,7 @@ def _close_others(keep: Sequence[int]) -> None:
 
 
 def _outcome(reading: int, child: int) -> int:
-    said = b""
+    report = b""
     while True:
         try:
             data = os.read(reading, 65536)
@@ -86,13 +86,13 @@ def _outcome(reading: int, child: int) -> int:
             continue
         if not data:
             break
-        said += data
-    if said.startswith(_READY):
-        if note := said[len(_READY) :]:
+        report += data
+    if report.startswith(_READY):
+        if note := report[len(_READY) :]:
             os.write(2, note + b"\n")
         return 0
     os.waitpid(child, 0)  # so that nothing is left of it when this returns
-    status, _, text = said.partition(b"\n")
+    status, _, text = report.partition(b"\n")
     os.write(2, text if status else b"error: the keeper ended without a word\n")
     if status == b"0":
         os.write(2, b"error: it has ended, with status 0, before it was ready; nothing runs\n")

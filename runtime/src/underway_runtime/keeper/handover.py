@@ -1,6 +1,6 @@
 """The second node of a keeper: the successor, until it accepts, and then the one before it, until that has left.
 
-``release/channel.py`` has the words that go through the keeper meanwhile.
+``release/channel.py`` has the messages that go through the keeper meanwhile.
 """
 
 from __future__ import annotations
@@ -8,17 +8,47 @@ from __future__ import annotations
 import os
 import time
 
-from ..release import names
+from ..release import channel, names
 from ..release.filesystem import directories
-from . import lock
+from . import lock, phases
 from .child import Child
 from .restart_policy import RestartPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from collections.abc import Callable
+    from typing import Protocol
 
-    from .keeper import Keeper
+    from .shared_resources import SharedResources
+    from .systemd_notify import Systemd
+
+    class Nodes(Protocol):
+        """Who starts the nodes, and knows which of them is the node."""
+
+        name: str
+        node: Child | None
+        timers: dict[str, float]
+        """By name, when each is due, on the monotonic clock."""
+        told: bool
+        """Whether all is to end."""
+
+        @property
+        def beat(self) -> float:
+            """Seconds between the signs of life of a node, or 0."""
+
+        def start_second(self, version: str) -> Child:
+            """Start a node of a version, or of the permanent one, next to the one that runs. Raises OSError."""
+
+        def follow(self, new: Child, line: str) -> None:
+            """This one is the node from here on, and `line` is what it sends of itself."""
+
+        def start_permanent(self, why: str) -> None:
+            """Start the permanent version, since nothing else runs; `why` is for the log."""
+
+        def finish(self, node: Child) -> None:
+            """Take what a node has still sent and printed, in its last moments."""
+
 else:
     import _signal
 
@@ -42,8 +72,15 @@ class Asked:
 class Handover:
     """All handovers of one keeper; one at a time."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(
+        self, nodes: Nodes, root: str, resources: SharedResources, systemd: Systemd, log: Callable[[str], object]
+    ) -> None:
+        """`root` is the release directory."""
+        self._nodes = nodes
+        self._root = root
+        self._resources = resources
+        self._systemd = systemd
+        self._log = log
         self.successor: Child | None = None
         self.leaving: Child | None = None
         self.trial: Asked | None = None
@@ -56,22 +93,25 @@ class Handover:
         self._went = False  # it has let the successor accept
         self.chances = 0
         """How many more nodes are started, at once, where the one ends that a handover has left; none when that is over."""
+        self._follows_when_left = ""  # why the permanent version is to be started then
+        self.interrupted = False
+        """Whether the node, and all that have the terminal, were, since the last handover began."""
         self._late = False  # the node was not committed in time
         self._patience = _patience()  # with the permanent version, where it fails to take over for that
 
-    def begin(self, version: str, identity: str, within: float, to_commit: float) -> str:
+    def begin(self, version: str, identity: str, timeout: float, to_commit: float) -> str:
         """Start a successor; returns why not."""
-        keeper = self._keeper
-        if in_the_way := self._in_the_way() or _wrong(keeper.root, version, identity, within, to_commit):
+        nodes = self._nodes
+        if in_the_way := self._in_the_way() or _wrong(self._root, version, identity, timeout, to_commit):
             return in_the_way
         self._asked = Asked(version, identity, to_commit)
         try:
-            self.successor = keeper.start_second(version)
+            self.successor = nodes.start_second(version)
         except OSError as error:
-            return f"{keeper.name} can't be executed: {error.strerror}"
-        keeper.systemd.reloading()
-        keeper.timers["successor"] = time.monotonic() + within
-        self._of, self._went, self.chances, keeper.interrupted = keeper.node, False, _CHANCES, False
+            return f"{nodes.name} can't be executed: {error.strerror}"
+        self._systemd.reloading()
+        nodes.timers["successor"] = time.monotonic() + timeout
+        self._of, self._went, self.chances, self.interrupted = nodes.node, False, _CHANCES, False
         return ""
 
     def _in_the_way(self) -> str:
@@ -79,17 +119,22 @@ class Handover:
             return "another version is about to take over"
         if self.leaving is not None:
             return f"the version before (pid {self.leaving.pid}) has not left yet"
-        return "" if self._keeper.serves else "it is starting, or stopping"
+        return "" if self._serves else "it is starting, or stopping"
+
+    @property
+    def _serves(self) -> bool:
+        node = self._nodes.node
+        return node is not None and node.phase == phases.RUNNING
 
     def begin_unasked(self, identity: str, why: str) -> bool:
         """Have the permanent version take over, because the keeper wants it; whether that has begun."""
-        keeper = self._keeper
+        name = self._nodes.name
         if refused := self.begin("", identity, _TO_ACCEPT, 0):
-            keeper.systemd.reloading()
-            keeper.say(f"{why}: {keeper.name} can't hand over: {refused}")
-            keeper.systemd.tell("READY=1")
+            self._systemd.reloading()
+            self._log(f"{why}: {name} can't hand over: {refused}")
+            self._systemd.send("READY=1")
             return False
-        keeper.say(f"{why}: {keeper.name} hands over to the permanent version")
+        self._log(f"{why}: {name} hands over to the permanent version")
         return True
 
     def on_timer(self, name: str, now: float) -> None:
@@ -99,7 +144,7 @@ class Handover:
         elif self.trial is not None:
             self._late = True
             if self._in_the_way():
-                self._keeper.timers["commit"] = now + _AGAIN
+                self._nodes.timers["commit"] = now + _AGAIN
             elif not self.begin_unasked(self.trial.identity, "not committed in time"):
                 self._try_again()
 
@@ -117,72 +162,86 @@ class Handover:
     def node_ended(self) -> None:
         """The node is gone; a successor that waits for its word goes too."""
         if not self.goes_on:
-            self.give_up(f"{self._keeper.name} has ended meanwhile")
+            self.give_up(f"{self._nodes.name} has ended meanwhile")
 
     def end_leaving(self) -> None:
         """Nobody follows: the one that leaves is to hurry."""
         if self.leaving is not None:
             self.leaving.kill(_signal.SIGTERM)
 
-    def obey(self, child: Child, word: str, fields: list[str], descriptors: list[int]) -> None:
-        """What a successor says, or the one that leaves."""
-        keeper = self._keeper
-        match word, fields:
-            case "hello", [_, lock_path, *_]:
-                child.hello = fields
-                keeper.holdings.admit_second(child, lock_path, keeper.beat, self._asked.identity)
-            case "about", [_, _]:
-                child.about = fields
-                child.answer("noted")
-            case "bind", asked:
-                keeper.holdings.bind(child, asked)
-            case "closed", asked:
-                keeper.holdings.sockets.close(asked, child.pid, keep=True)
-            case "failed", [reason]:
+    def follow_up(self, why: str) -> None:
+        """Have the permanent version started, since this handover has left nothing that runs; at once, or where that was tried
+        as soon as the node before has left, which may have what it needs."""
+        self.chances -= 1
+        if self._nodes.told or self.chances or self.leaving is None:
+            self._nodes.start_permanent(f"{why}; the permanent version is started")
+            return
+        self.end_leaving()
+        self._follows_when_left = f"{why}; the permanent version is started, when the one before has left"
+
+    def obey(self, child: Child, message: channel.FromNode, descriptors: list[int]) -> None:
+        """Do what a successor sends, or the one that leaves."""
+        node, resources = self._nodes.node, self._resources
+        match message:
+            case channel.Hello():
+                child.hello = message
+                resources.admit_second(child, message.lock, self._nodes.beat, self._asked.identity)
+            case channel.About():
+                child.about = message
+                child.send(channel.Noted())
+            case channel.Bind(wanted):
+                resources.bind(child, wanted)
+            case channel.Closed(closed):
+                resources.sockets.close(closed, child.pid, keep=True)
+            case channel.Failed(reason):
                 child.failure = child.failure or reason
-            case "prepared", waiting if child is self.successor and keeper.node is not None:
-                keeper.node.answer("successor", "prepared", *waiting)
-            case "accepting", [line] if child is self.successor and not child.failure:
+            case channel.Prepared(waiting) if child is self.successor and node is not None:
+                node.send(channel.SuccessorPrepared(waiting))
+            case channel.Accepting(line) if child is self.successor and not child.failure:
                 self._accepting(child, line)
-            case "leaving", _ if child is self.leaving and keeper.node is not None:
-                keeper.node.answer("state", descriptors=descriptors)
+            case channel.Leaving() if child is self.leaving and node is not None:
+                node.send(channel.States(), descriptors)
 
     def go(self, descriptors: list[int]) -> None:
         """The node has let go of what must not run twice; its successor may accept."""
         if self.successor is not None:
             self._went = True
-            self.successor.answer("accept", descriptors=descriptors)
+            self.successor.send(channel.Accept(), descriptors)
 
-    def in_place(self, how: str, asked: list[str]) -> None:
-        """The node is about to become another version, has become it, or is what it was."""
-        keeper = self._keeper
-        match how, asked:
-            case "installing", [version, identity] if _wrong(keeper.root, version, identity, 0, 0):
-                keeper.say(f"{keeper.name} said {how!r}, and {_wrong(keeper.root, version, identity, 0, 0)}")
-            case "installing", [version, identity]:
-                self._before, self.trial = self.trial, Asked(version, identity, 0)
-            case "installed", [line, to_commit] if self.trial is not None:
-                trial = Asked(self.trial.version, self.trial.identity, float(to_commit))
-                if _wrong(keeper.root, "", trial.identity, 0, trial.to_commit):
-                    raise ValueError(f"{to_commit} is not a number of seconds to wait for a commit")
-                self.committed()
-                self.trial = trial
-                self._await_commit(trial.to_commit)
-                keeper.systemd.tell(f"STATUS={line}")
-            case "undone", _:
-                self.trial = self._before
+    def installing(self, version: str, identity: str) -> None:
+        """The node is about to become a version in place."""
+        if wrong := _wrong(self._root, version, identity, 0, 0):
+            self._log(f"{self._nodes.name} sent 'installing', and {wrong}")
+            return
+        self._before, self.trial = self.trial, Asked(version, identity, 0)
 
-    def _await_commit(self, within: float) -> None:
-        self._keeper.timers.pop("commit", None)
-        if within:
-            self._keeper.timers["commit"] = time.monotonic() + within
+    def installed(self, line: str, to_commit: float) -> None:
+        """It is that version, to be committed in so many seconds where that is not 0. Raises ValueError."""
+        if self.trial is None:
+            return
+        trial = Asked(self.trial.version, self.trial.identity, to_commit)
+        if _wrong(self._root, "", trial.identity, 0, trial.to_commit):
+            raise ValueError(f"{to_commit} is not a number of seconds to wait for a commit")
+        self.committed()
+        self.trial = trial
+        self._await_commit(trial.to_commit)
+        self._systemd.send(f"STATUS={line}")
+
+    def undone(self) -> None:
+        """It is the version that it was."""
+        self.trial = self._before
+
+    def _await_commit(self, timeout: float) -> None:
+        self._nodes.timers.pop("commit", None)
+        if timeout:
+            self._nodes.timers["commit"] = time.monotonic() + timeout
 
     def committed(self) -> None:
         """The node is of the permanent version."""
         if self._late and not self._asked.version:
             self.give_up("what it was to follow was committed meanwhile")
         self.trial, self._late, self._patience = None, False, _patience()
-        self._keeper.timers.pop("commit", None)
+        self._nodes.timers.pop("commit", None)
 
     def note(self, reason: str) -> None:
         """Write down why the permanent version follows the one that was on trial: the ledger is not ours to write."""
@@ -191,44 +250,43 @@ class Handover:
                 directories.make(os.path.dirname(self.replaced))
                 lock.replace(self.replaced, f"{self.trial.identity} {self.trial.version} {reason}\n")
             except OSError as error:
-                self._keeper.say(f"{self.replaced} can't be written: {error.strerror}")
+                self._log(f"{self.replaced} can't be written: {error.strerror}")
 
     def look(self) -> None:
-        """What follows where one of them has ended."""
-        keeper = self._keeper
+        """Do what follows where one of them has ended; all that it has sent has been obeyed."""
+        nodes = self._nodes
         if self.successor is not None and self.successor.ended is not None:
-            keeper.listen_to(self.successor)  # its last word may be that it accepts
-            if self.successor is not None:
-                self._after_successor(self.successor)
+            self._after_successor(self.successor, self.successor.ended)
         if self.leaving is not None and self.leaving.ended is not None:
-            keeper.finish(self.leaving)
+            nodes.finish(self.leaving)
             self.leaving = None
-            if keeper.node is not None:
-                keeper.node.answer("left")
-            if keeper.serves and keeper.node is not None and keeper.node.ended is None:
-                self.chances = 0
-            keeper.on_left()
+            if nodes.node is not None:
+                nodes.node.send(channel.Left())
+                if self._serves and nodes.node.ended is None:
+                    self.chances = 0
+            follows, self._follows_when_left = self._follows_when_left, ""
+            if follows and nodes.node is None and not nodes.told:
+                nodes.start_permanent(follows)
 
-    def _after_successor(self, successor: Child) -> None:
+    def _after_successor(self, successor: Child, died: int) -> None:
         """It has ended, and had not accepted."""
-        keeper, died = self._keeper, successor.ended
-        assert died is not None
-        keeper.finish(successor)
+        nodes = self._nodes
+        nodes.finish(successor)
         self.successor = None
-        keeper.timers.pop("successor", None)
-        keeper.holdings.sockets.drop(successor.pid)
+        nodes.timers.pop("successor", None)
+        self._resources.sockets.drop(successor.pid)
         reason = successor.failure or (
             f"it was ended by signal {-died}" if died < 0 else f"it ended with status {died}"
         )
-        if keeper.told and keeper.node is not None:
-            keeper.node.answer("stop")
-        elif keeper.node is None:
-            keeper.say(f"the successor of {keeper.name} (pid {successor.pid}) has failed: {reason}")
-            keeper.follow_up(f"{keeper.name} has ended, and so has its successor")
-        elif keeper.node is self._of:
-            keeper.say(f"the successor of {keeper.name} (pid {successor.pid}) has failed: {reason}")
-            keeper.node.answer("successor", "failed", reason)
-            keeper.systemd.tell("READY=1")
+        if nodes.told and nodes.node is not None:
+            nodes.node.send(channel.Stop())
+        elif nodes.node is None:
+            self._log(f"the successor of {nodes.name} (pid {successor.pid}) has failed: {reason}")
+            self.follow_up(f"{nodes.name} has ended, and so has its successor")
+        elif nodes.node is self._of:
+            self._log(f"the successor of {nodes.name} (pid {successor.pid}) has failed: {reason}")
+            nodes.node.send(channel.SuccessorFailed(reason))
+            self._systemd.send("READY=1")
             if self._late and not self._asked.version:
                 self._try_again()
 
@@ -236,34 +294,34 @@ class Handover:
         """The permanent version could not replace one that is late; that serves until it can."""
         now = time.monotonic()
         if (pause := self._patience.pause(now)) is not None:
-            self._keeper.timers["commit"] = now + pause
+            self._nodes.timers["commit"] = now + pause
         else:
-            self._keeper.say("the permanent version has failed too often, and is not tried again before a restart")
+            self._log("the permanent version has failed too often, and is not tried again before a restart")
 
     def _accepting(self, new: Child, line: str) -> None:
         """The successor is the node from here on."""
-        self.successor, self.leaving, asked = None, self._keeper.node, self._asked
+        self.successor, self.leaving, asked = None, self._nodes.node, self._asked
         if self.trial is not None and self._late and not asked.version:
             self.note(f"it was not committed within {self.trial.to_commit:g} s")
         self.committed()
         self.trial = asked if asked.version else None
-        self._keeper.follow(new, line)
+        self._nodes.follow(new, line)
         self._await_commit(asked.to_commit if asked.version else 0)
         if self.leaving is not None:
-            self.leaving.answer("successor", "accepting")
+            self.leaving.send(channel.SuccessorAccepting())
         else:
-            new.answer("left")
+            new.send(channel.Left())
             self.chances = 0
 
 
-def _wrong(root: str, version: str, identity: str, within: float, to_commit: float) -> str:
+def _wrong(root: str, version: str, identity: str, timeout: float, to_commit: float) -> str:
     """Why nothing is started that was asked for like this, whoever has asked; empty where it can be."""
     if version and not names.is_unpacked(root, version):
         return f"{names.shown(version)} is not a version that is unpacked in {root}"
     if not names.is_name(identity):
         return f"{names.shown(identity)} is not the id of an upgrade"
-    if not (0 <= within <= _LONGEST and 0 <= to_commit <= _LONGEST):
-        return f"{within:g} s and {to_commit:g} s are not times to wait"
+    if not (0 <= timeout <= _LONGEST and 0 <= to_commit <= _LONGEST):
+        return f"{timeout:g} s and {to_commit:g} s are not times to wait"
     return ""
 
 

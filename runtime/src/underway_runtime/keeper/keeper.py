@@ -15,7 +15,7 @@ it failed otherwise                                    the keeper ends, with the
 =====================================================  =================================================================
 
 Next to the node there may be one more, of which ``handover.py`` tells; what all of them have from the keeper is in
-``holdings.py``. ``release/channel.py`` has the words.
+``shared_resources.py``. ``release/channel.py`` has the messages, ``phases.py`` the phases of a node.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ import os
 import select
 import time
 
-from . import signals
-from .child import Child
+from ..release import channel
+from . import phases, signals
+from .child import Child, reap
 from .handover import Handover
-from .logs import Log
+from .logs import Log, Terminal
 from .restart_policy import RestartPolicy
 from .shared_resources import SharedResources
 from .systemd_notify import Systemd
@@ -56,25 +57,20 @@ class Keeper:
         arguments: Sequence[str],
         environ: Mapping[str, str],
         systemd: Systemd,
-        log: Log | None,
+        log: Log | Terminal,
         started: Callable[[str], None],
     ) -> None:
-        """`log` takes the output of the nodes, which otherwise is left alone; `started` is called at the first ready, with what is
+        """`log` takes the output of the nodes, where they don't print on the terminal; `started` is called at the first ready, with what is
         to be said of it."""
         self.name = os.path.basename(command)
-        self.systemd = systemd
-        self.holdings = SharedResources(systemd.descriptors, self.say)
-        self.handover = Handover(self)
         self.node: Child | None = None
         self.timers: dict[str, float] = {}
-        """By name, when each is due, on the monotonic clock."""
         self.told = False
         """Whether this keeper was told to stop."""
-        self.interrupted = False
-        """Whether the node, and all that have the terminal, were, since the last handover began."""
+        self._systemd = systemd
+        self._resources = SharedResources(systemd.descriptors, log.line)
+        self._handover = Handover(self, os.path.dirname(os.path.dirname(command)), self._resources, systemd, log.line)
         self._command = [command, "node", *arguments]
-        self.root = os.path.dirname(os.path.dirname(command))
-        """The release directory."""
         self._environ = dict(environ)
         self._log = log
         self._started = started
@@ -82,177 +78,161 @@ class Keeper:
         self._heart_text = ""
         self._status: int | None = None
         self._was_ready = False
-        self._when_left = ""
         self._stop_timeout = 60.0
+        self._hangup_ends = _signal.getsignal(_signal.SIGHUP) != _signal.SIG_IGN  # as nohup leaves it
+        self._signals = -1
 
     def run(self) -> int:
         """Keep a node running; the exit status. Called once."""
-        hangup = _signal.getsignal(_signal.SIGHUP)
-        self._hangup_ends = hangup != _signal.SIG_IGN  # as nohup leaves it
         self._signals = signals.catch()
         self._spawn()
-        handover = self.handover
+        handover = self._handover
         while self._status is None or handover.successor is not None or handover.leaving is not None:
             self._wait()
             handover.look()
             if self.node is not None and self.node.ended is not None:
                 self._after_node(self.node, self.node.ended)
-        self.holdings.close()
-        if self._log is not None:
-            self._log.close()
+        self._resources.close()
+        self._log.close()
         return self._status
 
     # -------------------------------------------------------------------------------------------------- the node
 
     def _spawn(self) -> None:
         """Start a node."""
-        self._ready = self._restart = self._stopping = self._asked = False
-        self.handover.committed()  # or about to be replaced by what is
+        self._handover.committed()  # or about to be replaced by what is
         self._environ["RELEASE_STARTS"] = str(int(self._environ.get("RELEASE_STARTS", 0)) + 1)  # told by its metrics
         try:
-            self.node = Child(self._command, self._environ, piped=self._log is not None)
+            self.node = Child(self._command, self._environ, piped=self._log.is_piped)
         except OSError as error:
-            self.say(f"error: {self._command[0]} can't be executed: {error.strerror}")
+            self._log.line(f"error: {self._command[0]} can't be executed: {error.strerror}")
             self._status = 1
         self._environ.pop("RELEASE_VSN", None)  # what is started later is the permanent release
         self._speak_for_the_node()
 
-    @property
-    def serves(self) -> bool:
-        """Whether the node is ready, and is to stay."""
-        return self._ready and not (self._stopping or self._restart)
-
     def start_second(self, version: str) -> Child:
         """Start a node of a version, or of the permanent one, next to the one that runs. Raises OSError."""
         environ = {**self._environ, "RELEASE_VSN": version} if version else self._environ
-        return Child(self._command[:3], environ, piped=self._log is not None)
+        return Child(self._command[:3], environ, piped=self._log.is_piped)
 
-    def follow(self, new: Child, line: str) -> None:
-        """This one is the node from here on, and `line` is what it says of itself."""
-        self._read_output(new, _CHUNKS)
-        self.node = new
-        self.timers.clear()
-        self._ready = self._restart = self._stopping = self._asked = False
-        self._read_heart(new.hello[-1])
-        if new.about:
-            self._stop_timeout = float(new.about[1])
-            self.holdings.write(new.about[0])
-        self._on_ready(line)
-        if self.told:
-            new.answer("stop")
-            new.kill(_signal.SIGTERM)
-
-    def _after_node(self, node: Child, died: int) -> None:
-        """What follows when the node has ended."""
-        self.finish(node)
-        self.node, self._ready = None, False
-        self.timers.clear()
-        status = died if died >= 0 else 128 - died
-        self.handover.node_ended()
-        if self.told:
-            self._status = 0 if died == -_signal.SIGTERM else status
-            return
-        if self._restart:
-            self.say(f"{self.name} is started again")
-            self.systemd.reloading()
-            self._spawn()
-            return
-        if died < 0:
-            self.say(f"{self.name} was ended by signal {-died}")
-        if self.handover.goes_on:
-            self.say(f"{self.name} ended with status {status}; its successor accepts")
-            return
-        if self.handover.trial is not None and not self._asked:
-            self.say(f"{self.name} ended with status {status} and was not committed; the permanent version is started")
-            how = f"was ended by signal {-died}" if died < 0 else f"ended with status {died}"
-            self.handover.note(f"it {how} before it was committed")
-            self.systemd.reloading()
-            self._spawn()
-            return
-        if self.handover.chances and not self.interrupted:
-            self.follow_up(f"{self.name} ended with status {status} while another version took over")
-            return
-        if self._asked or died in (0, -_signal.SIGINT) or self._heart is None or not self._was_ready:
-            self._status = status
-            self.handover.end_leaving()
-            return
-        pause = self._heart.pause(time.monotonic())
-        if pause is None:
-            self.say(
-                f"{self.name} ended with status {status}; it was started again {self._heart.restarts} times within"
-                f" {self._heart.within:g} s, which is the limit, and is not any more"
-            )
-            self._status = 1
-            self.handover.end_leaving()
-            return
-        self.say(f"{self.name} ended with status {status} and is started again in {pause:g} s")
-        self.systemd.tell(f"STATUS=ended with status {status}; is started again")
-        self.timers["spawn"] = time.monotonic() + pause
-        self._speak_for_the_node()
-
-    def follow_up(self, why: str) -> None:
-        """Start the permanent version, since the last handover has left nothing that runs."""
+    def start_permanent(self, why: str) -> None:
+        """Start the permanent version, unless all is to end; `why` is for the log."""
         if self.told:
             self._status = 0
             return
-        self.handover.chances -= 1
-        if self.handover.chances or self.handover.leaving is None:
-            self.say(f"{why}; the permanent version is started")
-            self.systemd.reloading()
-            self._spawn()
-            return
-        self.handover.end_leaving()  # it may have what the permanent version needs
-        self._when_left = f"{why}; the permanent version is started, when the one before has left"
+        self._log.line(why)
+        self._systemd.reloading()
+        self._spawn()
 
-    def on_left(self) -> None:
-        """The node that has handed over has ended."""
-        if self._when_left and self.node is None and not self.told:
-            self.say(self._when_left)
-            self._spawn()
-        self._when_left = ""
+    def follow(self, new: Child, line: str) -> None:
+        """This one is the node from here on, and `line` is what it sends of itself."""
+        self._read_output(new, _CHUNKS)
+        self.node = new
+        self.timers.clear()
+        if new.hello is not None:
+            self._read_heart(new.hello.heart)
+        if new.about is not None:
+            self._stop_timeout = new.about.stop_timeout
+            self._resources.write(new.about.document)
+        self._on_ready(new, line)
+        if self.told:
+            new.send(channel.Stop())
+            new.kill(_signal.SIGTERM)
+
+    def _after_node(self, node: Child, died: int) -> None:
+        """Do what follows when the node has ended: as in the table above, from the top."""
+        handover = self._handover
+        self.finish(node)
+        self.node = None
+        self.timers.clear()
+        status = died if died >= 0 else 128 - died
+        ended = f"{self.name} ended with status {status}"
+        handover.node_ended()
+        if self.told:
+            self._status = 0 if died == -_signal.SIGTERM else status
+            return
+        if node.phase == phases.RESTARTING:
+            self.start_permanent(f"{self.name} is started again")
+            return
+        if died < 0:
+            self._log.line(f"{self.name} was ended by signal {-died}")
+        if handover.goes_on:
+            self._log.line(f"{ended}; its successor accepts")
+        elif handover.trial is not None and node.phase != phases.STOPPING:
+            how = f"was ended by signal {-died}" if died < 0 else f"ended with status {died}"
+            handover.note(f"it {how} before it was committed")
+            self.start_permanent(f"{ended} and was not committed; the permanent version is started")
+        elif handover.chances and not handover.interrupted:
+            handover.follow_up(f"{ended} while another version took over")
+        elif node.phase == phases.STOPPING or died in (0, -_signal.SIGINT) or not self._was_ready:
+            self._end(status)
+        else:
+            self._start_after_pause(status)
+
+    def _start_after_pause(self, status: int) -> None:
+        """Start the permanent version again, where there is a heart that allows it; else end."""
+        if self._heart is None:
+            self._end(status)
+            return
+        pause = self._heart.pause(time.monotonic())
+        if pause is None:
+            self._log.line(
+                f"{self.name} ended with status {status}; it was started again {self._heart.restarts} times within"
+                f" {self._heart.within:g} s, which is the limit, and is not any more"
+            )
+            self._end(1)
+            return
+        self._log.line(f"{self.name} ended with status {status} and is started again in {pause:g} s")
+        self._systemd.send(f"STATUS=ended with status {status}; is started again")
+        self.timers["spawn"] = time.monotonic() + pause
+        self._speak_for_the_node()
+
+    def _end(self, status: int) -> None:
+        """Nothing follows."""
+        self._status = status
+        self._handover.end_leaving()
 
     def _speak_for_the_node(self) -> None:
         """Until the next one is ready, the keeper gives the signs of life that systemd has been promised."""
-        if self._was_ready and self.systemd.watchdog:
+        if self._was_ready and self._systemd.watchdog:
             self.timers["watchdog"] = time.monotonic()
 
     def finish(self, node: Child) -> None:
-        """What it has still said, in its last moments."""
-        self.listen_to(node)
+        """Take what it has still sent and printed, in its last moments."""
+        self._read_messages(node)
         self._read_output(node, _CHUNKS)
         node.close()
-        self.holdings.sockets.forget(node.pid)
+        self._resources.sockets.forget(node.pid)
 
     # ------------------------------------------------------------------------------------------------ what happens
 
     @property
     def _children(self) -> list[Child]:
-        return [each for each in (self.node, self.handover.successor, self.handover.leaving) if each is not None]
+        return [node for node in (self.node, self._handover.successor, self._handover.leaving) if node is not None]
 
     def _wait(self) -> None:
         now = time.monotonic()
         due = [*self.timers.values()]
-        if self._log is not None and (alive := self._log.due()) is not None:
+        if (alive := self._log.due()) is not None:
             due.append(alive)
         due.append(now + _LOOK)
         timeout = max(0.0, min(due) - now) * 1000 + 1
         poll = select.poll()
-        for descriptor in (self._signals, *(each for child in self._children for each in child.descriptors)):
+        for descriptor in (self._signals, *(number for child in self._children for number in child.descriptors)):
             poll.register(descriptor, select.POLLIN)
-        for descriptor in (listening := self.holdings.sockets.listening()):
+        for descriptor in (listening := self._resources.sockets.listening()):
             poll.register(descriptor, 0)  # for a hangup
         happened = [descriptor for descriptor, _ in poll.poll(timeout) if descriptor in listening]
         for number, from_kernel in signals.caught(self._signals):
             self._on_signal(number, from_kernel)
-        for text in self.holdings.sockets.listen_again(happened):
-            self.say(f"{self.name}: {text}")
+        for text in self._resources.sockets.listen_again(happened):
+            self._log.line(f"{self.name}: {text}")
         for child in self._children:
-            self.listen_to(child)
+            self._read_messages(child)
             self._read_output(child, 1)
-        self.holdings.mend()
+        self._resources.mend()
         now = time.monotonic()
-        if self._log is not None:
-            self._log.tick(now)
+        self._log.tick(now)
         for name in [name for name, at in self.timers.items() if at <= now]:
             del self.timers[name]
             self._on_timer(name, now)
@@ -262,162 +242,153 @@ class Keeper:
             case "spawn":
                 self._spawn()
             case "watchdog":
-                self.systemd.tell("WATCHDOG=1")
-                self.timers["watchdog"] = now + self.systemd.watchdog / 2
+                self._systemd.send("WATCHDOG=1")
+                self.timers["watchdog"] = now + self._systemd.watchdog / 2
             case "beat" if self.node is not None:
-                self.say(f"{self.name} (pid {self.node.pid}) gave no sign of life and is killed")
+                self._log.line(f"{self.name} (pid {self.node.pid}) gave no sign of life and is killed")
                 self.node.kill(_signal.SIGKILL)
             case "successor" | "commit":
-                self.handover.on_timer(name, now)
+                self._handover.on_timer(name, now)
             case "stop" if self.node is not None:
-                self.say(
+                self._log.line(
                     f"{self.name} (pid {self.node.pid}) was told to stop and has not within {self._stop_timeout:g} s"
                 )
 
     def _on_signal(self, number: int, from_kernel: bool) -> None:
         if number == _signal.SIGCHLD:
-            self._reap()
+            reap(self._children)
         elif number == _signal.SIGHUP and not (from_kernel and self._hangup_ends):
-            self.handover.begin_unasked("hangup", "SIGHUP")
+            self._handover.begin_unasked("hangup", "SIGHUP")
         elif number in (_signal.SIGTERM, _signal.SIGHUP) or (number == _signal.SIGINT and self.node is None):
             self.told = True
-            self.systemd.tell("STOPPING=1")
+            self._systemd.send("STOPPING=1")
             for child in self._children:
-                child.answer("stop")
+                child.send(channel.Stop())
                 child.kill(_signal.SIGTERM)
             if self.node is None:
                 self._status = 0
                 return
             self.timers.setdefault("stop", time.monotonic() + self._stop_timeout + _MARGIN)
         elif self.node is not None:
-            self.interrupted = self.interrupted or number == _signal.SIGINT
+            self._handover.interrupted = self._handover.interrupted or number == _signal.SIGINT
             if not (from_kernel and number == _signal.SIGINT):  # the terminal has told it too
                 self.node.kill(number)
 
-    def _reap(self) -> None:
-        """All children: as the first process of a container this one has those of others too."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            for child in self._children:
-                if pid == child.pid:
-                    child.ended = os.waitstatus_to_exitcode(status)
-
     def _read_output(self, node: Child, chunks: int) -> None:
         for _ in range(chunks):
-            if (data := node.output()) and self._log is not None:
+            if data := node.output():
                 self._log.add(data, time.monotonic())
 
-    # ---------------------------------------------------------------------------------------------- what it is told
+    # ------------------------------------------------------------------------------------------------- its messages
 
-    def listen_to(self, node: Child) -> None:
-        for word, fields, descriptors in node.messages():
+    def _read_messages(self, node: Child) -> None:
+        for data, descriptors in node.messages():
             try:
-                if node is self.node:
-                    self._obey(node, word, fields, descriptors)
+                if (message := channel.decode(channel.FromNode, data)) is None:
+                    pass  # of a version that knows more
+                elif node is self.node:
+                    self._obey(node, message, descriptors)
                 else:
-                    self.handover.obey(node, word, fields, descriptors)
+                    self._handover.obey(node, message, descriptors)
             except (ValueError, TypeError, OverflowError) as error:
-                self.say(f"{self.name} said {word!r}, which is not understood: {error}")
+                self._log.line(f"{self.name} sent what is not understood: {error}")
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _obey(self, node: Child, word: str, fields: list[str], descriptors: list[int]) -> None:
-        match word, fields:
-            case "hello", [name, lock_path, pid_path, replaced, stem, generations, size, alive, heart]:
-                self.name, self.handover.replaced = name, replaced
-                self._read_heart(heart)
-                if self.holdings.admit(node, lock_path, pid_path, self.beat) and self._log is not None:
-                    self._log.open(stem, int(generations), int(size), float(alive), time.monotonic())
-            case "about", [document, stop_timeout]:
-                self._stop_timeout = float(stop_timeout)
-                self.holdings.write(document)
-                node.answer("noted")
-            case "bind", asked:
-                self.holdings.bind(node, asked)
-            case "closed", asked:
-                self.holdings.sockets.close(asked, node.pid, keep=self._another_follows())
-            case "ready", [line, *notes]:
+    def _obey(self, node: Child, message: channel.FromNode, descriptors: list[int]) -> None:
+        """Do what the node sends."""
+        match message:
+            case channel.Hello():
+                self._on_hello(node, message)
+            case channel.About():
+                self._stop_timeout = message.stop_timeout
+                self._resources.write(message.document)
+                node.send(channel.Noted())
+            case channel.Bind(wanted):
+                self._resources.bind(node, wanted)
+            case channel.Closed(closed):
+                self._resources.sockets.close(closed, node.pid, keep=self._another_follows(node))
+            case channel.Ready(line, note):
                 self._read_output(node, _CHUNKS)  # who waits for this finds in the log what came before
-                self._on_ready(line, "".join(notes))
-            case "beat", _ if self._ready:
+                self._on_ready(node, line, note)
+            case channel.Beat() if node.phase != phases.STARTING:
                 self._on_beat()
-            case "status", [line]:
-                self.systemd.tell(f"STATUS={line.splitlines()[0] if line else ''}")
-            case "failed", [reason]:
-                self.systemd.tell(f"STATUS=failed: {reason.splitlines()[0] if reason else ''}")
-            case "successor", [version, identity, within, to_commit]:
-                if refused := self.handover.begin(version, identity, float(within), float(to_commit)):
-                    node.answer("successor", "busy", refused)
-            case "go", _:
-                self.handover.go(descriptors)
-            case "on", _:
-                self.handover.chances = 0
-            case "stays", [reason]:
-                self.handover.give_up(reason)
-            case ("installing" | "installed" | "undone") as how, asked:
-                self.handover.in_place(how, asked)
-            case "committed", _:
-                self.handover.committed()
-            case "restart", _:
-                self._restart = True
-            case "stopping", [why]:
-                self._stopping, self._asked = True, why == "asked"
+            case channel.Status(line):
+                self._systemd.send(f"STATUS={line.splitlines()[0] if line else ''}")
+            case channel.Failed(reason):
+                self._systemd.send(f"STATUS=failed: {reason.splitlines()[0] if reason else ''}")
+            case channel.Restart():
+                node.enter(phases.RESTARTING)
+            case channel.Stopping(why):
+                node.enter(phases.STOPPING if why == "asked" else phases.FAILING)
                 self.timers.pop("beat", None)
+            case _:
+                self._obey_upgrade(node, message, descriptors)
 
-    def _another_follows(self) -> bool:
+    def _obey_upgrade(self, node: Child, message: channel.FromNode, descriptors: list[int]) -> None:
+        """Do what the node sends of a handover, or of an install in place."""
+        handover = self._handover
+        match message:
+            case channel.Successor(version, identity, timeout, to_commit):
+                if refused := handover.begin(version, identity, timeout, to_commit):
+                    node.send(channel.SuccessorBusy(refused))
+            case channel.Go():
+                handover.go(descriptors)
+            case channel.GoesOn():
+                handover.chances = 0
+            case channel.Stays(reason):
+                handover.give_up(reason)
+            case channel.Installing(version, identity):
+                handover.installing(version, identity)
+            case channel.Installed(line, to_commit):
+                handover.installed(line, to_commit)
+            case channel.Undone():
+                handover.undone()
+            case channel.Committed():
+                handover.committed()
+
+    def _on_hello(self, node: Child, hello: channel.Hello) -> None:
+        self.name, self._handover.replaced = hello.name, hello.replaced
+        self._read_heart(hello.heart)
+        if self._resources.admit(node, hello.lock, hello.pid, self.beat):
+            self._log.open(hello.log, hello.generations, hello.size, hello.alive, time.monotonic())
+
+    def _another_follows(self, node: Child) -> bool:
         """Whether this node ends, and another may be started."""
-        if self._restart or self.handover.successor is not None:
+        if node.phase == phases.RESTARTING or self._handover.successor is not None:
             return True
-        failing = self._stopping or not self._ready
-        return failing and not self._asked and not self.told and self._heart is not None and self._was_ready
+        failing = node.phase in (phases.STARTING, phases.FAILING)
+        return failing and not self.told and self._heart is not None and self._was_ready
 
     def _read_heart(self, text: str) -> None:
         if text != self._heart_text:
             self._heart_text, self._heart = text, RestartPolicy.read(text)
 
     @property
-    def beat(self) -> str:
+    def beat(self) -> float:
         """Seconds between the signs of life of a node; of a successor too, whose own heart is not known yet."""
-        periods = [self.systemd.watchdog / 2, self._heart.beat / 3 if self._heart is not None else 0]
-        return str(min(filter(None, periods), default=0))
+        periods = [self._systemd.watchdog / 2, self._heart.beat / 3 if self._heart is not None else 0]
+        return min(filter(None, periods), default=0)
 
-    def _on_ready(self, line: str, note: str = "") -> None:
-        self._ready = True
+    def _on_ready(self, node: Child, line: str, note: str = "") -> None:
+        node.enter(phases.RUNNING)
         self.timers.pop("watchdog", None)
-        assert self.node is not None
-        for text in self.holdings.sockets.permit(self.node.pid):
-            self.say(f"{self.name}: who may connect to {text}")
-        for text in self.holdings.sockets.close_unasked(self.node.pid):
-            self.say(f"{self.name} does not listen on {text.replace(' ', ':')} any more")
-        self.systemd.tell("READY=1", f"MAINPID={os.getpid()}", f"STATUS={line}")
-        if self._log is not None:
-            self._log.keeps_tail, self._log.tail = False, b""
-        if self.handover.leaving is None and self.handover.successor is None:
-            self.handover.chances = 0
+        for text in self._resources.sockets.permit(node.pid):
+            self._log.line(f"{self.name}: who may connect to {text}")
+        for text in self._resources.sockets.close_unasked(node.pid):
+            self._log.line(f"{self.name} does not listen on {text.replace(' ', ':')} any more")
+        self._systemd.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={line}")
+        self._log.drop_tail()
+        if self._handover.leaving is None and self._handover.successor is None:
+            self._handover.chances = 0
         if not self._was_ready:
             self._was_ready = True
             self._started(note)
-        self._on_beat()
+        self._on_beat(first=True)
 
-    def _on_beat(self) -> None:
-        if self.systemd.watchdog:
-            self.systemd.tell("WATCHDOG=1")
-        if self._heart is not None and self._heart.beat and not self._stopping:
+    def _on_beat(self, *, first: bool = False) -> None:
+        """The node lives: it has until the timer for its next sign of life, which has ended where the node is to end."""
+        if self._systemd.watchdog:
+            self._systemd.send("WATCHDOG=1")
+        if self._heart is not None and self._heart.beat and (first or "beat" in self.timers):
             self.timers["beat"] = time.monotonic() + self._heart.beat
-
-    # ------------------------------------------------------------------------------------------------ what it says
-
-    def say(self, line: str) -> None:
-        """Tell the operator, in the log of a daemon."""
-        if self._log is not None:
-            self._log.add(f"{line}\n".encode(), time.monotonic())
-            return
-        try:
-            os.write(2, f"{line}\n".encode())
-        except OSError:
-            pass

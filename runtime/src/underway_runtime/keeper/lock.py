@@ -1,4 +1,4 @@
-"""The lock and the pid file of a running release; ``node/lock.py`` reads them, and says what they mean."""
+"""The lock and the pid file of a running release; ``process/lock.py`` reads them, and says what they mean."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Lock:
 
     def follow(self) -> Lock | str:
         """Take the lock in a new file, where this one was removed or replaced; or who has that. This one is kept as well."""
-        found = acquire(self.path, self._pid_path)
-        if not isinstance(found, str):
-            found.write(self._content.decode().rstrip())
-        return found
+        lock = acquire(self.path, self._pid_path)
+        if not isinstance(lock, str):
+            lock.write(self._content.decode().rstrip())
+        return lock
 
     def mend(self) -> bool:
         """Write the document again where somebody has damaged it; whether that was so. Raises OSError."""

@@ -14,13 +14,47 @@ from ..release.filesystem import directories
 _TAIL = 16384
 
 
+class Terminal:
+    """The log of a keeper in the foreground, whose nodes print where it does."""
+
+    is_piped = False
+
+    def line(self, text: str) -> None:
+        """Tell the operator."""
+        try:
+            os.write(2, f"{text}\n".encode())
+        except OSError:
+            pass
+
+    def open(self, stem: str, generations: int, limit: int, alive: float, now: float) -> None:
+        """There is no file."""
+
+    def add(self, data: bytes, now: float) -> None:
+        """There is no output that comes here."""
+
+    def drop_tail(self) -> None:
+        """None is kept."""
+
+    def due(self) -> float | None:
+        """Never."""
+        return None
+
+    def tick(self, now: float) -> None:
+        """Nothing is ever due."""
+
+    def close(self) -> None:
+        """The end."""
+
+
 class Log:
     """Where the output of the nodes of a daemon goes."""
+
+    is_piped = True
 
     def __init__(self) -> None:
         self.tail = b""
         """The last of what was said before the first node was ready; what it needs no more is dropped."""
-        self.keeps_tail = True
+        self._keeps_tail = True
         self._early: list[bytes] = []
         self._stem = ""
         self._file = -1
@@ -51,9 +85,17 @@ class Log:
         for data in early:
             self._write(data)
 
+    def line(self, text: str) -> None:
+        """Tell the operator."""
+        self.add(f"{text}\n".encode(), time.monotonic())
+
+    def drop_tail(self) -> None:
+        """A node is ready: nobody asks any more what was said before."""
+        self._keeps_tail, self.tail = False, b""
+
     def add(self, data: bytes, now: float) -> None:
         """Output of the node, as it came."""
-        if self.keeps_tail:
+        if self._keeps_tail:
             self.tail = (self.tail + data)[-_TAIL:]
         if not self._stem:
             if sum(map(len, self._early)) < _TAIL * 4:

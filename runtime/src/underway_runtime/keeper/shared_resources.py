@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..release import channel
 from . import lock, sockets
 from .sockets import Sockets
 
@@ -17,40 +18,40 @@ if TYPE_CHECKING:
 class SharedResources:
     """One keeper's."""
 
-    def __init__(self, inherited: Iterable[int], say: Callable[[str], object]) -> None:
-        """`inherited` are descriptors of sockets that systemd has bound; `say` tells what could not be written."""
+    def __init__(self, inherited: Iterable[int], log: Callable[[str], object]) -> None:
+        """`inherited` are descriptors of sockets that systemd has bound; `log` takes what could not be written."""
         self.sockets = Sockets(inherited)
-        self._say = say
+        self._log = log
         self._lock: lock.Lock | None = None
 
-    def admit(self, node: Child, path: str, pid_path: str, beat: str) -> bool:
+    def admit(self, node: Child, path: str, pid_path: str, beat: float) -> bool:
         """Let a node share the lock, which is taken for it where it is another than before; whether that could be done."""
         if self._lock is None or not self._lock.is_at(path):
             try:
-                found = lock.acquire(path, pid_path)
+                holder = lock.acquire(path, pid_path)
             except OSError as error:
-                node.answer("unwritable", error.strerror or str(error))
+                node.send(channel.Unwritable(error.strerror or str(error)))
                 return False
-            if isinstance(found, str):
-                node.answer("busy", found)
+            if isinstance(holder, str):
+                node.send(channel.Busy(holder))
                 return False
             if self._lock is not None:
                 self._lock.close()
-            self._lock = found
+            self._lock = holder
             try:
-                found.write_pid()
+                holder.write_pid()
             except OSError as error:
-                self._say(f"{pid_path} can't be written: {error.strerror}")
+                self._log(f"{pid_path} can't be written: {error.strerror}")
         self.write(f'{{"pid": {os.getpid()}, "node": {node.pid}}}')
-        node.answer("held", beat, "", descriptors=[self._lock.descriptor])
+        node.send(channel.Held(beat, ""), [self._lock.descriptor])
         return True
 
-    def admit_second(self, node: Child, path: str, beat: str, identity: str) -> None:
+    def admit_second(self, node: Child, path: str, beat: float, identity: str) -> None:
         """Let one more node share the lock, the successor in the handover `identity`."""
         if self._lock is None or not self._lock.is_at(path):
-            node.answer("unwritable", "the node that hands over has another RELEASE_TMP")
+            node.send(channel.Unwritable("the node that hands over has another RELEASE_TMP"))
         else:
-            node.answer("held", beat, identity, descriptors=[self._lock.descriptor])
+            node.send(channel.Held(beat, identity), [self._lock.descriptor])
 
     def write(self, document: str) -> None:
         """Put a document into the lock file."""
@@ -58,31 +59,31 @@ class SharedResources:
         try:
             self._lock.write(document)
         except OSError as error:
-            self._say(f"{self._lock.path} can't be written: {error.strerror}")
+            self._log(f"{self._lock.path} can't be written: {error.strerror}")
 
     def mend(self) -> None:
         """Write the document again, where somebody else has written in the lock file."""
         if self._lock is not None:
             try:
                 if self._lock.mend():
-                    self._say(f"{self._lock.path} was changed by somebody else, and says again who runs")
-                if not self._lock.is_there() and not isinstance(found := self._lock.follow(), str):
-                    self._say(f"{self._lock.path} was removed or replaced by somebody else, and is there again")
-                    self._lock = found
+                    self._log(f"{self._lock.path} was changed by somebody else, and says again who runs")
+                if not self._lock.is_there() and not isinstance(again := self._lock.follow(), str):
+                    self._log(f"{self._lock.path} was removed or replaced by somebody else, and is there again")
+                    self._lock = again
             except OSError:
                 pass  # it is tried again
 
-    def bind(self, node: Child, asked: list[str]) -> None:
+    def bind(self, node: Child, wanted: Iterable[str]) -> None:
         """Give a node the sockets that it asks for."""
         outcomes: list[str] = []
         descriptors: list[int] = []
-        for text in asked:
+        for text in wanted:
             try:
                 descriptors.append(self.sockets.give(text, node.pid).fileno())
                 outcomes.append("")
             except (OSError, ValueError) as error:
                 outcomes.append(sockets.reason(error))
-        node.answer("bound", *outcomes, descriptors=descriptors)
+        node.send(channel.Bound((*outcomes,)), descriptors)
 
     def close(self) -> None:
         """The end."""

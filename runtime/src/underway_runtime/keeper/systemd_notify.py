@@ -30,7 +30,7 @@ class Systemd:
         for descriptor in self.descriptors:
             os.set_inheritable(descriptor, False)
 
-    def tell(self, *lines: str) -> None:
+    def send(self, *lines: str) -> None:
         """Send what it is to know, ``READY=1`` for example. Never raises and never waits."""
         if not self._address:
             return
@@ -46,4 +46,4 @@ class Systemd:
 
     def reloading(self) -> None:
         """The service is about to be another, and not ready until it says so again."""
-        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")

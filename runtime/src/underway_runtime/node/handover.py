@@ -15,7 +15,7 @@ has `left`
 fails, at any point before it accepts           starts again what it has let go, and goes on
 ==============================================  =======================================================================
 
-The words go through the keeper; ``release/channel.py`` has them.
+The messages go through the keeper; ``release/channel.py`` has them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import Any
 
 from ..apps import state
 from ..apps.controller import Applications, Ending, Log, Service, describe
+from ..release import channel
 from ..release.boot_script import Instruction, Mode
 from ..release.errors import BootError, UnderwayError
 from .keeper_client import KeeperClient
@@ -44,16 +45,16 @@ class Handover:
         keeper: KeeperClient,
         applications: Applications,
         log: Log,
-        within: float,
+        timeout: float,
         note: Callable[[str], object],
         stop: Callable[[], object],
     ) -> None:
-        """`within`: seconds that a successor gets until it accepts; `note` takes why one has failed that nobody waits for;
+        """`timeout`: seconds that a successor gets until it accepts; `note` takes why one has failed that nobody waits for;
         `stop` is called when the keeper stops all."""
         self._keeper = keeper
         self._applications = applications
         self._log = log
-        self._within = within
+        self._timeout = timeout
         self._note = note
         self._stop = stop
         self.leaving = asyncio.Event()
@@ -69,7 +70,7 @@ class Handover:
         self._going = False
         self._beginning: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._news: asyncio.Queue[tuple[str, list[str], bytes]] = asyncio.Queue()
+        self._messages: asyncio.Queue[tuple[channel.FromKeeper, bytes]] = asyncio.Queue()
         self._may_accept: asyncio.Future[bytes] = self._loop.create_future()
         self._outcome: Future[dict[str, Any]] | None = None
         self._let_go: dict[str, Mode] = {}
@@ -77,7 +78,7 @@ class Handover:
         self.identity = ""
         """Of the last handover that was begun from here."""
         self._handed: dict[str, state.State] = {}
-        keeper.hear(self._loop, lambda *news: self._news.put_nowait(news))
+        keeper.on_message(self._loop, lambda *message: self._messages.put_nowait(message))
 
     def begin(self, version: str, identity: str, to_commit: float) -> Future[dict[str, Any]]:
         """Have a version take over, or the permanent one where that is empty; from any thread.
@@ -121,47 +122,53 @@ class Handover:
             await self._applications.handover_failed()
             self._settle({"refused": str(error)})
         else:
-            self._keeper.successor(version, self.identity, self._within, to_commit)
+            self._keeper.successor(version, self.identity, self._timeout, to_commit)
 
-    async def listen(self) -> None:
+    async def read_messages(self) -> None:
         """Do what the keeper says, until cancelled."""
         while True:
-            word, fields, states = await self._news.get()
-            if word == "stop":
+            message, states = await self._messages.get()
+            if isinstance(message, channel.Stop):
                 self._stop()
                 continue
             try:
-                await self._obey(word, fields, states)
+                await self._obey(message, states)
             except Exception as error:
                 self._log(f"the handover failed with an internal error: {describe(error)}", error)
 
-    async def _obey(self, word: str, fields: Sequence[str], states: bytes) -> None:
-        match word, fields:
-            case "successor", ["prepared", *waiting]:
+    async def _obey(self, message: channel.FromKeeper, states: bytes) -> None:
+        match message:
+            case channel.SuccessorPrepared(waiting):
                 async with self.alone:
                     self._going = True
                 await self._go(waiting)
-            case "successor", ["accepting"]:
+            case channel.SuccessorAccepting():
                 self._settle({"accepting": True})
                 self.leaving.set()
-            case "successor", [("failed" | "busy") as how, reason]:
-                lost = await self._start_again()
-                await self._applications.handover_failed()
-                self._going = False
-                if self._outcome is None:
-                    self._note(reason)
-                told: dict[str, Any] = {"stays": self._stays} if self._stays else {how: reason}
-                self._settle({**told, "ended": lost} if lost else told)
-                self._stays = ""
-                if not lost:
-                    self._keeper.goes_on()
-            case "accept", _ if not self._may_accept.done():
+            case channel.SuccessorFailed(reason):
+                await self._go_on({"failed": reason}, reason)
+            case channel.SuccessorBusy(reason):
+                await self._go_on({"busy": reason}, reason)
+            case channel.Accept() if not self._may_accept.done():
                 self._may_accept.set_result(states)
-            case "state", _:
+            case channel.States():
                 running = {name: service for name, (_, service) in self._applications.running.items()}
                 await state.import_states(state.unpack(states), running, self._log)
-            case "left", _:
+            case channel.Left():
                 self.complete.set()
+
+    async def _go_on(self, outcome: dict[str, Any], reason: str) -> None:
+        """There is no successor, or not any more: run again what was let go for it."""
+        lost = await self._start_again()
+        await self._applications.handover_failed()
+        self._going = False
+        if self._outcome is None:
+            self._note(reason)
+        outcome = {"stays": self._stays} if self._stays else outcome
+        self._settle({**outcome, "ended": lost} if lost else outcome)
+        self._stays = ""
+        if not lost:
+            self._keeper.goes_on()
 
     async def _go(self, waiting: Sequence[str]) -> None:
         """Let go of what the successor waits for, and let it accept; or have it ended, where that can't be."""

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import TypeAlias
 
 from ..apps.sockets import Listeners
 from ..apps.sockets import bind as bind_through
@@ -33,6 +34,10 @@ _PATIENCE = 30.0
 _MARGIN = 5.0
 
 
+Answer: TypeAlias = tuple[channel.FromKeeper, list[int]]
+"""A message of the keeper, with its descriptors."""
+
+
 class KeeperClient:
     """The keeper, as the node sees it. Any thread may call it."""
 
@@ -40,16 +45,16 @@ class KeeperClient:
         self._line = line
         self._lock = -1
         self._asking = threading.Lock()
-        self._answers: SimpleQueue[tuple[str, list[str], list[int]] | None] = SimpleQueue()
+        self._answers: SimpleQueue[Answer | None] = SimpleQueue()
         self._beat = 0.0
-        self._news: SimpleQueue[tuple[str, list[str], list[int]]] = SimpleQueue()
-        self._hear: Callable[[], object] = lambda: None
+        self._unasked: SimpleQueue[Answer] = SimpleQueue()
+        self._on_unasked: Callable[[], object] = lambda: None
         self.identity = ""
         """Of the handover, where this node is the successor of one that runs."""
         self._stop_timeout = STOP_TIMEOUT
         self._document: dict[str, object] = {}
         os.register_at_fork(after_in_child=self._let_go)  # a child would keep the lock of a node that is gone
-        threading.Thread(target=self._read, name="keeper", daemon=True).start()
+        threading.Thread(target=self._read_messages, name="keeper", daemon=True).start()
 
     def hold(self, settings: Settings) -> None:
         """Have the keeper take the lock, and share it.
@@ -59,32 +64,37 @@ class KeeperClient:
         """
         place, name = settings.tmp, settings.name
         log, heart = settings.log, heart_of(settings)
-        hello = (
+        policy = "" if heart is None else f"{heart.restarts} {heart.within} {heart.delay} {heart.beat}"
+        hello = channel.Hello(
             name,
-            *(str(path) for path in (place.lock, place.pid, settings.var.replaced, place.log_stem(name))),
-            *(str(number) for number in (log.generations, log.size, log.alive)),
-            "" if heart is None else f"{heart.restarts} {heart.within} {heart.delay} {heart.beat}",
+            str(place.lock),
+            str(place.pid),
+            str(settings.var.replaced),
+            str(place.log_stem(name)),
+            log.generations,
+            log.size,
+            log.alive,
+            policy,
         )
         end = None
         for attempt in range(1_000_000):
-            word, fields, descriptors = self._ask("hello", *hello)
-            if word == "held":
-                [self._lock], [beat, self.identity] = descriptors, fields
-                self._beat = float(beat)
-                return
-            if word == "unwritable":
-                raise BootError(
-                    f"{place.run} can't be written: {fields[0]}; set RELEASE_VAR to a directory that belongs to the user"
-                    " who runs the node"
-                )
+            match self._ask(hello):
+                case (channel.Held(beat, identity), [descriptor]):
+                    self._lock, self._beat, self.identity = descriptor, beat, identity
+                    return
+                case (channel.Unwritable(reason), _):
+                    raise BootError(
+                        f"{place.run} can't be written: {reason}; set RELEASE_VAR to a directory that belongs to the user"
+                        " who runs the node"
+                    )
             time.sleep(lock.PAUSE)
             if attempt < lock.TRIES:
                 continue
             running = lock.find(place, name)
             if running is None:
                 continue
-            within = (STOP_TIMEOUT if running.stop_timeout is None else running.stop_timeout) + _MARGIN
-            end = time.monotonic() + within if end is None else end
+            timeout = (STOP_TIMEOUT if running.stop_timeout is None else running.stop_timeout) + _MARGIN
+            end = time.monotonic() + timeout if end is None else end
             if not running.orphan or time.monotonic() > end:
                 from ..control.client.client import elsewhere
 
@@ -107,16 +117,16 @@ class KeeperClient:
         }
         self._stop_timeout = stop_timeout
         self._document = document
-        self._ask("about", json.dumps(document), str(stop_timeout))
+        self._ask(channel.About(json.dumps(document), stop_timeout))
 
     def about_version(self, version: str) -> None:
         """It is another version now, which has the code of the one that was started."""
         self._document["version"] = version
-        self._ask("about", json.dumps(self._document), str(self._stop_timeout))
+        self._ask(channel.About(json.dumps(self._document), self._stop_timeout))
 
     def bind(self, addresses: Sequence[str]) -> Listeners:
         """Sockets that listen at these addresses. Raises BootError when there is one that can't be had."""
-        return bind_through(addresses, self._sockets, lambda asked: self._tell("closed", *asked))
+        return bind_through(addresses, self._sockets, lambda closed: self._send(channel.Closed((*closed,))))
 
     def listen_on(self, path: Path, mode: int = 0o600) -> socket.socket:
         """A socket file of the node's own, with these permissions from its first moment on, at any path.
@@ -128,123 +138,124 @@ class KeeperClient:
             raise BootError(f"can't listen on {path}: {outcome.partition(' ')[2]}")
         return outcome
 
-    def ready(self, line: str, word: str = "ready", note: str = "") -> None:
+    def ready(self, line: str, note: str = "") -> None:
         """All applications have started; `line` is for systemd, `note` for who waits for the start.
 
         Called on the loop, whose life the keeper is told of."""
-        self._tell(word, line, *([note] if note else ()))
-        if self._beat:
-            loop = asyncio.get_running_loop()
-
-            def beat() -> None:
-                self._tell("beat")
-                loop.call_later(self._beat, beat)
-
-            beat()
-
-    def status(self, line: str) -> None:
-        """What systemd shows of this service."""
-        self._tell("status", line)
-
-    def failed(self, reason: str) -> None:
-        """The node could not start."""
-        self._tell("failed", reason)
-
-    def stopping(self, *, asked: bool) -> None:
-        """The node is about to end: because someone wants it, or because of what happened in it."""
-        self._tell("stopping", "asked" if asked else "")
-
-    def restart(self) -> None:
-        """Have another node started when this one has ended."""
-        self._tell("restart")
-
-    def successor(self, version: str, identity: str, within: float, to_commit: float) -> None:
-        """Ask for a successor of a version, or of the permanent one; `hear` tells what becomes of it."""
-        self._tell("successor", version, identity, str(within), str(to_commit))
-
-    def prepared(self, waiting: Sequence[str]) -> None:
-        """This successor could accept; it waits to start these applications until the node before has let them go."""
-        self._tell("prepared", *waiting)
-
-    def stays(self, reason: str) -> None:
-        """The successor must not accept, and is to be ended: this node goes on."""
-        self._tell("stays", reason)
-
-    def goes_on(self) -> None:
-        """The handover has failed, and all that was released for it runs here again."""
-        self._tell("on")
-
-    def go(self, states: bytes) -> None:
-        """The successor may accept; these are the states of what it is to start only then."""
-        self._tell("go", held=states)
+        self._send(channel.Ready(line, note))
+        self._give_signs_of_life()
 
     def accepting(self, line: str) -> None:
         """This successor accepts, and is the node; as `ready`."""
-        self.ready(line, "accepting")
+        self._send(channel.Accepting(line))
+        self._give_signs_of_life()
+
+    def _give_signs_of_life(self) -> None:
+        if self._beat:
+            self._send(channel.Beat())
+            asyncio.get_running_loop().call_later(self._beat, self._give_signs_of_life)
+
+    def status(self, line: str) -> None:
+        """What systemd shows of this service."""
+        self._send(channel.Status(line))
+
+    def failed(self, reason: str) -> None:
+        """The node could not start."""
+        self._send(channel.Failed(reason))
+
+    def stopping(self, *, asked: bool) -> None:
+        """The node is about to end: because someone wants it, or because of what happened in it."""
+        self._send(channel.Stopping("asked" if asked else ""))
+
+    def restart(self) -> None:
+        """Have another node started when this one has ended."""
+        self._send(channel.Restart())
+
+    def successor(self, version: str, identity: str, timeout: float, to_commit: float) -> None:
+        """Ask for a successor of a version, or of the permanent one; `on_message` tells what becomes of it."""
+        self._send(channel.Successor(version, identity, timeout, to_commit))
+
+    def prepared(self, waiting: Sequence[str]) -> None:
+        """This successor could accept; it waits to start these applications until the node before has let them go."""
+        self._send(channel.Prepared((*waiting,)))
+
+    def stays(self, reason: str) -> None:
+        """The successor must not accept, and is to be ended: this node goes on."""
+        self._send(channel.Stays(reason))
+
+    def goes_on(self) -> None:
+        """The handover has failed, and all that was released for it runs here again."""
+        self._send(channel.GoesOn())
+
+    def go(self, states: bytes) -> None:
+        """The successor may accept; these are the states of what it is to start only then."""
+        self._send(channel.Go(), states)
 
     def leaving(self, states: bytes) -> None:
         """All is done here, and these are the states that are left."""
-        self._tell("leaving", held=states)
+        self._send(channel.Leaving(), states)
 
     def installing(self, version: str, identity: str) -> None:
         """A version is put in place in this process; should it end, the permanent one is to be started."""
-        self._tell("installing", version, identity)
+        self._send(channel.Installing(version, identity))
 
     def installed(self, line: str, to_commit: float) -> None:
         """It is in place, and is to be committed within so many seconds, unless that is 0; `line` is for systemd."""
-        self._tell("installed", line, str(to_commit))
+        self._send(channel.Installed(line, to_commit))
 
     def not_installed(self) -> None:
         """All is as it was before `installing`."""
-        self._tell("undone")
+        self._send(channel.Undone())
 
     def committed(self) -> None:
         """The version of this node is permanent."""
-        self._tell("committed")
+        self._send(channel.Committed())
 
-    def hear(self, loop: asyncio.AbstractEventLoop, handler: Callable[[str, list[str], bytes], object]) -> None:
-        """Call `handler` on the loop with all that the keeper says of a handover: word, fields, states."""
+    def on_message(
+        self, loop: asyncio.AbstractEventLoop, handler: Callable[[channel.FromKeeper, bytes], object]
+    ) -> None:
+        """Call `handler` on the loop with all that the keeper sends of a handover, and the states that come with it."""
 
         def handle() -> None:
-            while not self._news.empty():
-                word, fields, descriptors = self._news.get()
+            while not self._unasked.empty():
+                message, descriptors = self._unasked.get()
                 states = b""
                 for descriptor in descriptors:
                     with open(descriptor, "rb") as file:
                         file.seek(0)
                         states = file.read()
-                handler(word, fields, states)
+                handler(message, states)
 
-        def hear() -> None:
+        def wake() -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(handle)
 
-        self._hear = hear
-        hear()
+        self._on_unasked = wake
+        wake()
 
     def _sockets(self, wanted: Sequence[str]) -> list[socket.socket | str]:
-        found: list[socket.socket | str] = []
+        outcomes: list[socket.socket | str] = []
         for start in range(0, len(wanted), channel.BATCH):
-            _, reasons, descriptors = self._ask("bind", *wanted[start : start + channel.BATCH])
+            message, descriptors = self._ask(channel.Bind((*wanted[start : start + channel.BATCH],)))
+            assert isinstance(message, channel.Bound)
             given = iter(descriptors)
-            found += [reason or socket.socket(fileno=next(given)) for reason in reasons]
-        return found
+            outcomes += [reason or socket.socket(fileno=next(given)) for reason in message.outcomes]
+        return outcomes
 
-    def _tell(self, word: str, *fields: str, held: bytes = b"") -> None:
+    def _send(self, message: channel.FromNode, states: bytes = b"") -> None:
         with contextlib.suppress(OSError):  # it has gone, which the reader sees; or it sleeps, and misses a beat
-            if not held:
-                self._line.send(channel.encode(word, *fields), socket.MSG_DONTWAIT)
+            if not states:
+                self._line.send(channel.encode(message), socket.MSG_DONTWAIT)
                 return
-            with open(
-                os.memfd_create("states"), "w+b", buffering=0
-            ) as file:  # on no disk, and nobody's when both have gone
-                file.write(held)
-                socket.send_fds(self._line, [channel.encode(word, *fields)], [file.fileno()])
+            # On no disk, and nobody's when both have gone.
+            with open(os.memfd_create("states"), "w+b", buffering=0) as file:
+                file.write(states)
+                socket.send_fds(self._line, [channel.encode(message)], [file.fileno()])
 
-    def _ask(self, word: str, *fields: str) -> tuple[str, list[str], list[int]]:
+    def _ask(self, message: channel.FromNode) -> Answer:
         with self._asking:
             with contextlib.suppress(OSError):
-                self._line.send(channel.encode(word, *fields))
+                self._line.send(channel.encode(message))
             try:
                 answer = self._answers.get(timeout=_PATIENCE)
             except Empty:
@@ -254,22 +265,28 @@ class KeeperClient:
                 raise BootError("the keeper, the parent of this node, does not answer; start the release again")
             return answer
 
-    def _read(self) -> None:
+    def _read_messages(self) -> None:
+        """Sort what the keeper sends, in a thread, until it is gone; then end."""
         while True:
             try:
-                message, descriptors, _, _ = socket.recv_fds(
+                data, descriptors, _, _ = socket.recv_fds(
                     self._line, channel.LIMIT, channel.BATCH, socket.MSG_CMSG_CLOEXEC
                 )
             except OSError:
-                message = b""
-            if not message:
+                data = b""
+            if not data:
                 break
-            word, fields = channel.decode(message)
-            if word in channel.NEWS:
-                self._news.put((word, fields, list(descriptors)))
-                self._hear()
-            else:
-                self._answers.put((word, fields, list(descriptors)))
+            message = None
+            with contextlib.suppress(ValueError):
+                message = channel.decode(channel.FromKeeper, data)
+            if isinstance(message, channel.Unasked):
+                self._unasked.put((message, list(descriptors)))
+                self._on_unasked()
+            elif message is not None:
+                self._answers.put((message, list(descriptors)))
+            else:  # of a keeper of another version
+                for descriptor in descriptors:
+                    os.close(descriptor)
         self._answers.put(None)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(self._stop_timeout + _MARGIN)

@@ -285,7 +285,7 @@ class Node:
         if self._succeeds:
             await self._take_over(line, handover, events)
         else:
-            self._keeper.ready(line, "ready", "\n".join(booted.not_known))
+            self._keeper.ready(line, "\n".join(booted.not_known))
             self._life.enter(Phase.RUNNING)
         handover.started.set()
         taken_over = not self._succeeds or handover.complete.is_set() or events.leaving.done()

@@ -129,7 +129,7 @@ class Events:
             asyncio.ensure_future(asked),
             asyncio.ensure_future(applications.ending.get()),
             asyncio.ensure_future(handover.leaving.wait()),
-            asyncio.ensure_future(handover.listen()),
+            asyncio.ensure_future(handover.read_messages()),
         )
 
     async def has_booted(self) -> bool:

@@ -31,7 +31,7 @@ _BOOT_SCRIPTS = {"RELEASE_BOOT_SCRIPT": "start", "RELEASE_BOOT_SCRIPT_CLEAN": "s
 
 @dataclass(frozen=True)
 class HeartOption:
-    """How often a node that fails is started again: at most `restarts` times `within` seconds; see keeper/heart.py."""
+    """How often a node that fails is started again: at most `restarts` times `within` seconds; see keeper/restart_policy.py."""
 
     restarts: int = 5
     within: float = 60.0

@@ -1,88 +1,351 @@
-"""What a node and its keeper say to each other, over the pair of sockets that they share.
+"""What a node and its keeper send each other, over the pair of sockets that they share: a class a message.
 
-Each message is one datagram of at most `LIMIT` bytes: a word and the fields that belong to it, separated by NUL. It is not
-JSON, because the keeper is to stay small.
+Each message is one datagram of at most `LIMIT` bytes: its word and its fields in order, separated by NUL; some come with
+descriptors. It is not JSON, because the keeper is to stay small, and so the classes are not dataclasses. The two may be of
+different versions: what has a word that is not known is dropped, as are fields after those that are.
 
 =====================================================  =================================================================
-the node says                                          the keeper answers, or does
+the node sends                                         the keeper answers, or does
 =====================================================  =================================================================
-hello NAME LOCK PID REPLACED LOG GENERATIONS SIZE      ``held BEAT ID``, with the descriptor of the lock; ``busy DOCUMENT``,
-ALIVE HEART                                            when another node has it; ``unwritable REASON``
-about DOCUMENT STOP-TIMEOUT                            ``noted``: the document is in the lock file
-bind SOCKET...                                         ``bound OUTCOME...``, with a descriptor for each that is empty;
-                                                       the other outcomes are reasons
-closed SOCKET...                                       closes its own, unless another node is to follow
-ready LINE NOTE                                        ends the start, and tells systemd; NOTE, where there is one, is for
-                                                       who waits for the start
-status LINE, failed REASON                             tells systemd
-beat                                                   counts it as a sign of life, at least each BEAT seconds
-restart                                                starts another node when this one has ended
-stopping WHY                                           expects the end; WHY is ``asked`` or empty
+`Hello`                                                `Held`, with the descriptor of the lock; `Busy` when another node has
+                                                       it; or `Unwritable`
+`About`                                                `Noted`: the document is in the lock file
+`Bind`                                                 `Bound`, with a descriptor for each outcome that is empty; the other
+                                                       outcomes are reasons
+`Closed`                                               closes its own, unless another node is to follow
+`Ready`                                                ends the start, and tells systemd and who waits for the start
+`Status`, `Failed`                                     tells systemd
+`Beat`                                                 counts it as a sign of life, at least each `Held.beat` seconds
+`Restart`                                              starts another node when this one has ended
+`Stopping`                                             expects the end
 =====================================================  =================================================================
 
 A handover, in this order. The old node may also be asked for one that it has not begun: by SIGHUP, or for want of a commit.
 
 =====================================================  =================================================================
-who says                                               what follows
+who sends                                              what follows
 =====================================================  =================================================================
-old: successor VERSION ID WITHIN COMMIT                another node is started, of this version or, where it is empty, of the
-                                                       permanent one. It has WITHIN seconds until it accepts, and then
-                                                       COMMIT seconds until ``committed``, where that is not 0.
-                                                       ``successor busy REASON`` while there is another already
-keeper to the new: held BEAT ID                        it knows by the ID that it is a successor
-new: prepared APPLICATION...                           ``successor prepared APPLICATION...`` to the old one: the new one waits
-                                                       to start these
-old: go, with a descriptor                             ``accept`` to the new one, with it: the state of what it has let go
-old: stays REASON                                      the new one is killed, as one that fails; the old one can't let go
-new: accepting LINE                                    it is the node from here on; ``successor accepting`` to the old one
-old: leaving, with a descriptor                        ``state`` to the new one, with it: that of all the others
-the old one ends                                       ``left`` to the new one
-the new one fails, or takes too long, before it        it is killed; ``successor failed REASON`` to the old one
+old: `Successor`                                       another node is started. It has so many seconds until it accepts, and
+                                                       then to `Committed`. `SuccessorBusy` while there is another already
+keeper to the new: `Held`                              it knows by the id that it is a successor
+new: `Prepared`                                        `SuccessorPrepared` to the old one
+old: `Go`, with a descriptor                           `Accept` to the new one, with it: the state of what it has let go
+old: `Stays`                                           the new one is killed, as one that fails; the old one can't let go
+new: `Accepting`                                       it is the node from here on; `SuccessorAccepting` to the old one
+old: `Leaving`, with a descriptor                      `States` to the new one, with it: that of all the others
+the old one ends                                       `Left` to the new one
+the new one fails, or takes too long, before it        it is killed; `SuccessorFailed` to the old one
 accepts
-old: on                                                it has started again what it had let go, and goes on
-the old one ends before ``go``                         the new one is killed, and the permanent one started
-the old one ends after ``go``                          the new one takes over all the same
+old: `GoesOn`                                          it has started again what it had let go
+the old one ends before `Go`                           the new one is killed, and the permanent one started
+the old one ends after `Go`                            the new one takes over all the same
 the new one ends before the old one has left           the permanent one is started; where that fails, once more when the
                                                        old one has left
-node: committed                                        it is not temporary any more
-a temporary one fails, or is not committed in COMMIT   the permanent one follows it, and the file REPLACED says why
-seconds
+node: `Committed`                                      it is not temporary any more
+a temporary one fails, or is not committed in time     the permanent one follows it, and the file `Hello.replaced` says why
 
-node: installing VERSION ID                            it is temporary: it becomes another version
-node: installed LINE COMMIT                            it is that; COMMIT as above
-node: undone                                           as before ``installing``
+node: `Installing`                                     it is temporary: it becomes another version
+node: `Installed`                                      it is that
+node: `Undone`                                         as before `Installing`
 =====================================================  =================================================================
 
-Where all is to stop the keeper says ``stop`` next to its signal, which a service may ignore. A SOCKET is ``tcp4 HOST
-PORT``, ``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH`` or ``unix MODE:GID PATH``, the mode in octal. Who sees the
-end of the stream has lost the other.
+Where all is to stop the keeper sends `Stop` next to its signal, which a service may ignore. A socket is ``tcp4 HOST PORT``,
+``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH`` or ``unix MODE:GID PATH``, the mode in octal. Who sees the end of the
+stream has lost the other.
 """
 
 from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+    M = TypeVar("M", bound="Message")
+else:
+
+    def dataclass_transform(**how):
+        """For type checkers."""
+        return lambda kind: kind
+
 
 LIMIT = 65536
 
 VARIABLE = "UNDERWAY_KEEPER"
 """Holds, for a moment, the number of the node's descriptor."""
 
-NEWS = ("successor", "accept", "state", "left", "stop")
-"""What the keeper says without having been asked."""
-
 BATCH = 64
 """How many sockets go into one message; Linux takes 253 descriptors."""
 
-
-def encode(word: str, *fields: str) -> bytes:
-    """A message; what is beyond the limit is cut off."""
-    text = "\0".join((word, *(field.replace("\0", " ") for field in fields)))
-    return text.encode("utf-8", "surrogatepass")[:LIMIT]
+_REST = "tuple[str, ...]"
+_READ = {"str": str, "int": int, "float": float}
 
 
-def decode(message: bytes) -> tuple[str, list[str]]:
-    """Its word and its fields, of any bytes; never raises."""
+@dataclass_transform(frozen_default=True)
+class Message:
+    """One message: its fields are what a class annotates, in the order in which they are sent."""
+
+    word: ClassVar[str] = ""
+    fields: ClassVar[tuple[str, ...]] = ()
+    by_word: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, word: str = "") -> None:
+        if word:
+            cls.word = word
+            cls.fields = cls.__match_args__ = (*cls.__annotations__,)  # type: ignore[misc, attr-defined]
+            cls.by_word[word] = cls
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        self.__dict__.update(zip(self.fields, values, strict=False), **named)
+
+
+class FromNode(Message):
+    """What a node sends."""
+
+    by_word: ClassVar[dict[str, Any]] = {}
+
+
+class FromKeeper(Message):
+    """What a keeper sends."""
+
+    by_word: ClassVar[dict[str, Any]] = {}
+
+
+class Unasked(FromKeeper):
+    """What a keeper sends without having been asked."""
+
+
+class Hello(FromNode, word="hello"):
+    """A node begins: its name, where its lock, pid file, replaced file and log are; and its `RestartPolicy`, or nothing."""
+
+    name: str
+    lock: str
+    pid: str
+    replaced: str
+    log: str
+    generations: int
+    size: int
+    alive: float
+    heart: str
+
+
+class About(FromNode, word="about"):
+    """What others are to know, as JSON, and the seconds that the node takes to stop."""
+
+    document: str
+    stop_timeout: float
+
+
+class Bind(FromNode, word="bind"):
+    """Sockets that the node wants."""
+
+    sockets: tuple[str, ...]
+
+
+class Closed(FromNode, word="closed"):
+    """Sockets that the node has closed."""
+
+    sockets: tuple[str, ...]
+
+
+class Ready(FromNode, word="ready"):
+    """All have started: a line for systemd, and a note for who waits for the start."""
+
+    line: str
+    note: str = ""
+
+
+class Status(FromNode, word="status"):
+    """A line for systemd."""
+
+    line: str
+
+
+class Failed(FromNode, word="failed"):
+    """Why the node could not start."""
+
+    reason: str
+
+
+class Beat(FromNode, word="beat"):
+    """The node's loop lives."""
+
+
+class Restart(FromNode, word="restart"):
+    """Another node is to follow this one."""
+
+
+class Stopping(FromNode, word="stopping"):
+    """The node is about to end; `why` is ``asked``, or empty where that comes of what happened in it."""
+
+    why: str
+
+
+class Successor(FromNode, word="successor"):
+    """A node is to take over: of a version, or of the permanent one where that is empty; in so many seconds, and to be committed
+    in so many where that is not 0."""
+
+    version: str
+    identity: str
+    timeout: float
+    to_commit: float
+
+
+class Prepared(FromNode, word="prepared"):
+    """A successor could accept; it waits to start these."""
+
+    applications: tuple[str, ...]
+
+
+class Go(FromNode, word="go"):
+    """The successor may accept."""
+
+
+class Stays(FromNode, word="stays"):
+    """Why the successor must not accept."""
+
+    reason: str
+
+
+class GoesOn(FromNode, word="on"):
+    """The handover has failed, and nothing is missing here."""
+
+
+class Accepting(FromNode, word="accepting"):
+    """A successor accepts; a line for systemd."""
+
+    line: str
+
+
+class Leaving(FromNode, word="leaving"):
+    """All is done here."""
+
+
+class Committed(FromNode, word="committed"):
+    """The version of the node is permanent."""
+
+
+class Installing(FromNode, word="installing"):
+    """The process is about to become a version."""
+
+    version: str
+    identity: str
+
+
+class Installed(FromNode, word="installed"):
+    """It is that, to be committed in so many seconds where that is not 0; a line for systemd."""
+
+    line: str
+    to_commit: float
+
+
+class Undone(FromNode, word="undone"):
+    """It is what it was."""
+
+
+class Held(FromKeeper, word="held"):
+    """The node has the lock, and gives a sign of life each `beat` seconds, unless that is 0; `identity` is that of the handover
+    in which it succeeds another, or empty."""
+
+    beat: float
+    identity: str
+
+
+class Busy(FromKeeper, word="busy"):
+    """What the lock says of the node that has it."""
+
+    document: str
+
+
+class Unwritable(FromKeeper, word="unwritable"):
+    """Why there can be no lock."""
+
+    reason: str
+
+
+class Noted(FromKeeper, word="noted"):
+    """The answer to `About`."""
+
+
+class Bound(FromKeeper, word="bound"):
+    """What came of each socket."""
+
+    outcomes: tuple[str, ...]
+
+
+class SuccessorBusy(Unasked, word="successor\0busy"):
+    """Why there is no successor."""
+
+    reason: str
+
+
+class SuccessorPrepared(Unasked, word="successor\0prepared"):
+    """The successor waits to start these."""
+
+    applications: tuple[str, ...]
+
+
+class SuccessorAccepting(Unasked, word="successor\0accepting"):
+    """The successor is the node."""
+
+
+class SuccessorFailed(Unasked, word="successor\0failed"):
+    """Why it has ended."""
+
+    reason: str
+
+
+class Accept(Unasked, word="accept"):
+    """This successor may accept."""
+
+
+class States(Unasked, word="state"):
+    """What the old node had, is here."""
+
+
+class Left(Unasked, word="left"):
+    """There is no old node any more."""
+
+
+class Stop(Unasked, word="stop"):
+    """All is to stop."""
+
+
+def encode(message: Message) -> bytes:
+    """A message as it is sent; what is beyond the limit is cut off."""
+    fields = [message.word]
+    for name in message.fields:
+        value = getattr(message, name)
+        if isinstance(value, tuple):
+            fields += [text.replace("\0", " ") for text in value]
+        elif value != getattr(type(message), name, None):  # what is at its default is left out
+            fields.append(str(value).replace("\0", " "))
+    return "\0".join(fields).encode("utf-8", "surrogatepass")[:LIMIT]
+
+
+def decode(kind: type[M], data: bytes) -> M | None:
+    """A message that a node, or a keeper, has sent; None where it is of no kind that is known here.
+
+    Raises ValueError, which names its word, where it has not the fields of its kind.
+    """
     try:
-        text = message.decode("utf-8", "surrogatepass")
+        text = data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        text = message.decode("utf-8", "replace")
+        text = data.decode("utf-8", "replace")
     word, *fields = text.split("\0")
-    return word, fields
+    if fields and (both := f"{word}\0{fields[0]}") in kind.by_word:
+        word, fields = both, fields[1:]
+    sent: type[M] | None = kind.by_word.get(word)
+    if sent is None:
+        return None
+    values: list[object] = []
+    for name, what in sent.__annotations__.items():
+        if what == _REST:
+            values.append((*fields,))
+        elif fields:
+            try:
+                values.append(_READ[what](fields.pop(0)))
+            except ValueError as error:
+                raise ValueError(f"{word!r}, whose `{name}` is not understood: {error}") from None
+        elif not hasattr(sent, name):
+            raise ValueError(f"{word!r}, which has no `{name}`")
+    return sent(*values)
