@@ -6,7 +6,7 @@ import _socket
 import errno
 import fcntl
 import os
-import struct
+import sys
 
 from ..release import channel
 from . import phases
@@ -87,7 +87,7 @@ class Child:
                 self._line.close()
                 return
             rights = b"".join(data[: len(data) & ~3] for _, kind, data in ancillary if kind == _socket.SCM_RIGHTS)
-            yield message, [number for (number,) in struct.iter_unpack("i", rights)]
+            yield message, memoryview(rights).cast("i").tolist()
 
     def output(self) -> bytes:
         """Some of what it has printed; nothing when there is no more for now."""
@@ -104,7 +104,7 @@ class Child:
 
     def send(self, message: channel.FromKeeper, descriptors: Sequence[int] = ()) -> None:
         """Send it a message. Never raises: where it has gone meanwhile, that is known soon."""
-        rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+        rights = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
         ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if descriptors else []
         try:
             self._line.sendmsg([channel.encode(message)], ancillary)

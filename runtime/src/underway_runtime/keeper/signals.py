@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _thread
 import os
-import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ WAITED = (
     _signal.SIGUSR2,
 )
 _FROM_KERNEL = 128
-_FORM = struct.Struct("ii")
+_MOST = 64
 
 
 def catch() -> int:
@@ -37,7 +36,7 @@ def catch() -> int:
     def wait() -> None:
         while True:
             information = _signal.sigwaitinfo(WAITED)
-            os.write(writing, _FORM.pack(information.si_signo, information.si_code == _FROM_KERNEL))
+            os.write(writing, bytes((information.si_signo, information.si_code == _FROM_KERNEL)))
 
     _thread.start_new_thread(wait, ())
     return reading
@@ -46,6 +45,7 @@ def catch() -> int:
 def caught(descriptor: int) -> list[tuple[int, bool]]:
     """The signals since the last call: number, and whether it came from the terminal (or the kernel otherwise)."""
     try:
-        return [(number, bool(kernel)) for number, kernel in _FORM.iter_unpack(os.read(descriptor, _FORM.size * 64))]
+        pairs = os.read(descriptor, 2 * _MOST)
     except BlockingIOError:
         return []
+    return [(number, bool(kernel)) for number, kernel in zip(pairs[::2], pairs[1::2], strict=True)]

@@ -58,6 +58,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Any, ClassVar, TypeVar, dataclass_transform
 
     M = TypeVar("M", bound="Message")
@@ -76,42 +77,66 @@ VARIABLE = "UNDERWAY_KEEPER"
 BATCH = 64
 """How many sockets go into one message; Linux takes 253 descriptors."""
 
-_REST = "tuple[str, ...]"
-_READ = {"str": str, "int": int, "float": float}
+_READ: Mapping[str, Callable[[str], object]] = {"str": str, "int": int, "float": float}
+"""By what a field is annotated with."""
+
+
+class Kind(type):
+    """Makes the class of a message from what that annotates, with slots and nothing else: a keeper has all of them, always."""
+
+    word: str
+    fields: tuple[str, ...]
+    reads: tuple[Callable[[str], object] | None, ...]
+    """Of each field, how it is read; None for one that has all the rest."""
+    defaults: Mapping[str, object]
+    by_word: dict[str, Any]
+
+    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], word: str = "") -> Any:
+        if not word:
+            return super().__new__(cls, name, bases, body)
+        annotations = body.get("__annotations__", {})
+        fields = (*annotations,)
+        defaults = {field: body[field] for field in fields if field in body}
+        reads = (*map(_READ.get, annotations.values()),)
+        slots = {"__slots__": fields, "__match_args__": fields, "fields": fields}
+        kind = super().__new__(cls, name, bases, {**slots, "word": word, "reads": reads, "defaults": defaults})
+        kind.by_word[word] = kind
+        return kind
+
+    def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], word: str = "") -> None:
+        super().__init__(name, bases, body)
 
 
 @dataclass_transform(frozen_default=True)
-class Message:
+class Message(metaclass=Kind):
     """One message: its fields are what a class annotates, in the order in which they are sent."""
 
-    word: ClassVar[str] = ""
-    fields: ClassVar[tuple[str, ...]] = ()
-    by_word: ClassVar[dict[str, Any]] = {}
+    __slots__ = ()
 
-    def __init_subclass__(cls, word: str = "") -> None:
-        if word:
-            cls.word = word
-            cls.fields = cls.__match_args__ = (*cls.__annotations__,)  # type: ignore[misc, attr-defined]
-            cls.by_word[word] = cls
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        self.__dict__.update(zip(self.fields, values, strict=False), **named)
+    def __init__(self, *values: Any) -> None:
+        kind = type(self)
+        for index, name in enumerate(kind.fields):
+            setattr(self, name, values[index] if index < len(values) else kind.defaults[name])
 
 
 class FromNode(Message):
     """What a node sends."""
 
+    __slots__ = ()
     by_word: ClassVar[dict[str, Any]] = {}
 
 
 class FromKeeper(Message):
     """What a keeper sends."""
 
+    __slots__ = ()
     by_word: ClassVar[dict[str, Any]] = {}
 
 
 class Unasked(FromKeeper):
     """What a keeper sends without having been asked."""
+
+    __slots__ = ()
 
 
 class Hello(FromNode, word="hello"):
@@ -312,17 +337,18 @@ class Stop(Unasked, word="stop"):
 
 def encode(message: Message) -> bytes:
     """A message as it is sent; what is beyond the limit is cut off."""
-    fields = [message.word]
-    for name in message.fields:
+    kind = type(message)
+    fields = [kind.word]
+    for name in kind.fields:
         value = getattr(message, name)
         if isinstance(value, tuple):
             fields += [text.replace("\0", " ") for text in value]
-        elif value != getattr(type(message), name, None):  # what is at its default is left out
+        elif value != kind.defaults.get(name):  # what is at its default is left out
             fields.append(str(value).replace("\0", " "))
     return "\0".join(fields).encode("utf-8", "surrogatepass")[:LIMIT]
 
 
-def decode(kind: type[M], data: bytes) -> M | None:
+def decode(end: type[M], data: bytes) -> M | None:
     """A message that a node, or a keeper, has sent; None where it is of no kind that is known here.
 
     Raises ValueError, which names its word, where it has not the fields of its kind.
@@ -332,20 +358,20 @@ def decode(kind: type[M], data: bytes) -> M | None:
     except UnicodeDecodeError:
         text = data.decode("utf-8", "replace")
     word, *fields = text.split("\0")
-    if fields and (both := f"{word}\0{fields[0]}") in kind.by_word:
+    if fields and (both := f"{word}\0{fields[0]}") in end.by_word:
         word, fields = both, fields[1:]
-    sent: type[M] | None = kind.by_word.get(word)
-    if sent is None:
+    kind: type[M] | None = end.by_word.get(word)
+    if kind is None:
         return None
     values: list[object] = []
-    for name, what in sent.__annotations__.items():
-        if what == _REST:
+    for name, read in zip(kind.fields, kind.reads, strict=True):
+        if read is None:
             values.append((*fields,))
         elif fields:
             try:
-                values.append(_READ[what](fields.pop(0)))
+                values.append(read(fields.pop(0)))
             except ValueError as error:
                 raise ValueError(f"{word!r}, whose `{name}` is not understood: {error}") from None
-        elif not hasattr(sent, name):
+        elif name not in kind.defaults:
             raise ValueError(f"{word!r}, which has no `{name}`")
-    return sent(*values)
+    return kind(*values)
