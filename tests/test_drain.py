@@ -21,8 +21,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from conftest import Count
-from underway_runtime.apps.controller import CutOff, Service
 from underway_runtime.apps.launch import run
+from underway_runtime.apps.service import CutOff, Service
 from underway_runtime.apps.serving import ServerContext
 from underway_runtime.apps.sockets import Listeners
 from underway_runtime.release.addresses import short_path

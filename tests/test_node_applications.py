@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underway_runtime.apps.controller import Applications, CutOff, Ending, Service
+from underway_runtime.apps.controller import Applications
+from underway_runtime.apps.service import CutOff, Ending, Service
 from underway_runtime.release.boot_script import (
     STARTING_MODES,
     CodePath,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from underway_runtime import Application
-from underway_runtime.apps.controller import Service
 from underway_runtime.apps.launch import overlaps, run
+from underway_runtime.apps.service import Service
 from underway_runtime.apps.serving import ServerContext
 from underway_runtime.apps.sockets import Listeners
 from underway_runtime.apps.state import State, config_change, difference, export_states, import_states

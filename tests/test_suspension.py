@@ -16,8 +16,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from underway_runtime import Application
-from underway_runtime.apps.controller import Applications, Service
+from underway_runtime.apps.controller import Applications
 from underway_runtime.apps.launch import run
+from underway_runtime.apps.service import Service
 from underway_runtime.apps.serving import ServerContext
 from underway_runtime.apps.sockets import Listeners
 from underway_runtime.apps.suspension import HeldAsgi, Suspension
@@ -235,8 +236,8 @@ def test_an_application_that_takes_up_work_by_itself_is_told(monkeypatch: pytest
         _, service = applications.running["consumer"]
         told_why = pytest.raises(BootError, match="consumer could not suspend: RuntimeError: not now")
         with told_why if refuses else contextlib.nullcontext():
-            await applications.suspend(5)
-        await applications.resume()
+            await applications.hooks.suspend(5)
+        await applications.hooks.resume()
         told: list[str] = service.subject.told
         await applications.stop()
         return told

@@ -12,22 +12,19 @@ at the deadline        streams end, WebSockets are closed with 1012, connections
 
 A stop is the same in less time, and closes idle connections at once. After both, whatever answered requests has ended,
 generators too, before the lifespan does: what they save at their end goes through what the lifespan closes.
-
-A connection is closed by half, and then read to its end: what is closed with something unread resets its client, which
-loses an answer that it has not read yet.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from ..release.boot_script import Load
 from ..release.errors import BootError
 from ..release.references import find
-from .controller import CutOff, Service
+from .asgi_closing import ClosingApplication, Deaf, HalfClosing, Talk
+from .service import CutOff, Service
 from .serving import REQUESTS_SHARE, TO_END, ServerContext, Sockets, bad_option, no_server, server_options, unread
 from .suspension import HeldAsgi
 
@@ -70,7 +67,7 @@ async def run(load: Load, reference: str, world: ServerContext) -> Service:
     config.load()
     if issubclass(config.lifespan_class, LifespanOn):
         config.lifespan_class = Lifespan
-    config.loaded_app = closing = _Closing(HeldAsgi(config.loaded_app, world.suspension))
+    config.loaded_app = closing = ClosingApplication(HeldAsgi(config.loaded_app, world.suspension))
     server = uvicorn.Server(config)
     server.lifespan = lifespan = config.lifespan_class(config)
     sockets = Sockets(load, world)
@@ -121,7 +118,7 @@ def _last_line(lifespan: Any) -> str:
     return lines[-1] if lines else "it gave no reason"
 
 
-async def _drain(server: Any, closing: _Closing, timeout: float) -> CutOff:
+async def _drain(server: Any, closing: ClosingApplication, timeout: float) -> CutOff:
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
     state = server.server_state
@@ -150,7 +147,7 @@ async def _drain(server: Any, closing: _Closing, timeout: float) -> CutOff:
     for connection in list(state.connections):
         if connection in talks:
             continue
-        connection.transport = gentle = _Gentle(connection.transport, closing.half_closed)
+        connection.transport = gentle = HalfClosing(connection.transport, closing.half_closed)
         cycle = getattr(connection, "cycle", None)
         if cycle is None or cycle.response_complete:
             idle += 1
@@ -166,7 +163,7 @@ async def _drain(server: Any, closing: _Closing, timeout: float) -> CutOff:
     return CutOff(streams + left, websockets, idle)
 
 
-async def _stop(server: Any, closing: _Closing, timeout: float, graceful: float | None) -> None:
+async def _stop(server: Any, closing: ClosingApplication, timeout: float, graceful: float | None) -> None:
     """As a drain, in so many seconds; then the lifespan. uvicorn's own shutdown ends that while streams are cancelled."""
     loop = asyncio.get_running_loop()
     state = server.server_state
@@ -193,7 +190,7 @@ async def _stop(server: Any, closing: _Closing, timeout: float, graceful: float 
         await server.lifespan.shutdown()
 
 
-async def _end_streams(state: Any, closing: _Closing, end: float) -> None:
+async def _end_streams(state: Any, closing: ClosingApplication, end: float) -> None:
     """Have applications end that send without an end, from within: their next `send` raises, as where a client has gone; who
     sends nothing in half of the time has the task cancelled that sends.
 
@@ -212,19 +209,19 @@ async def _end_streams(state: Any, closing: _Closing, end: float) -> None:
     await _finalized(end)
 
 
-async def _close_websockets(connections: list[Any], closing: _Closing, end: float) -> None:
+async def _close_websockets(connections: list[Any], closing: ClosingApplication, end: float) -> None:
     """Close each with 1012 as soon as all that it has received is answered, or at the end of that time."""
 
     async def close(connection: Any) -> None:
         await _answered(connection, closing.talks.get(connection), end)
-        connection.transport = _Gentle(connection.transport, closing.half_closed)
+        connection.transport = HalfClosing(connection.transport, closing.half_closed)
         connection.shutdown()
 
     if connections:
         await asyncio.wait([asyncio.ensure_future(close(each)) for each in connections])
 
 
-async def _answered(connection: Any, talk: _Talk | None, end: float) -> None:
+async def _answered(connection: Any, talk: Talk | None, end: float) -> None:
     """Return when the application waits for a message and there is none, or at `end`; in the second half of the time nothing
     more is read from a client that goes on sending."""
     loop = asyncio.get_running_loop()
@@ -234,12 +231,12 @@ async def _answered(connection: Any, talk: _Talk | None, end: float) -> None:
     while talk is not None and not talk.over and quiet < _TURNS and loop.time() < end:
         if reads and loop.time() > half:
             reads = False
-            connection.transport = _Deaf(connection.transport)
+            connection.transport = Deaf(connection.transport)
         quiet = quiet + 1 if talk.reading and not (reads and own is not None and unread(own)) else 0
         await asyncio.sleep(0 if quiet else 0.005)
 
 
-async def _cancel(tasks: set[asyncio.Task[None]], closing: _Closing, timeout: float) -> None:
+async def _cancel(tasks: set[asyncio.Task[None]], closing: ClosingApplication, timeout: float) -> None:
     """Cancel what answers requests, and wait until it has ended, with the generators that it leaves to the loop."""
     closing.ended = True
     if tasks or closing.cut:
@@ -267,164 +264,3 @@ async def _finalized(end: float) -> None:
         if not ends or loop.time() > end:
             return
         await asyncio.wait(ends, timeout=end - loop.time())
-
-
-class _Gone(OSError):
-    """Nobody hears what is sent any more."""
-
-
-def _of_the_end(error: BaseException | None) -> bool:
-    """Whether an error of an application comes of what it was told, or cancelled with, at the end."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(_of_the_end, error.exceptions))
-    if error is None or isinstance(error, (_Gone, asyncio.CancelledError)):
-        return error is not None
-    return _of_the_end(error.__cause__ or error.__context__)
-
-
-class _Talk:
-    """What an application does with a WebSocket."""
-
-    def __init__(self) -> None:
-        self.reading = self.over = False
-
-
-class _Closing:
-    """The application, and what its answers say about the connection once `begun`."""
-
-    def __init__(self, application: Any) -> None:
-        self._application = application
-        self.begun = False
-        self.ended = False
-        """What goes on is to end, and that is nothing to be logged."""
-        self.sending: dict[Any, asyncio.Task[Any] | None] = {}
-        """Of the answers that have begun and not ended, by uvicorn's cycle, the task that sends; None once it has been told to end."""
-        self.cut = 0
-        """How many have ended before their end."""
-        self.half_closed: set[asyncio.Transport] = set()
-        self.talks: dict[Any, _Talk] = {}
-        """By uvicorn's connection, the WebSockets that are open."""
-
-    async def __call__(
-        self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]
-    ) -> Any:
-        try:
-            if scope["type"] == "websocket":
-                await self._talk(scope, receive, send)
-                return
-            await self._answer(scope, receive, send)
-        except BaseException as error:
-            if not (self.ended and _of_the_end(error)):
-                raise
-
-    async def _talk(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
-        connection = getattr(receive, "__self__", None)
-        self.talks[connection] = talk = _Talk()
-
-        async def read() -> Any:
-            talk.reading = True
-            try:
-                return await receive()
-            finally:
-                talk.reading = False
-
-        try:
-            await self._application(scope, read, send)
-        finally:
-            talk.over = True
-            self.talks.pop(connection, None)
-
-    async def _answer(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> Any:
-        if scope["type"] != "http" or not scope["http_version"].startswith("1"):
-            return await self._application(scope, receive, send)
-        cycle = getattr(receive, "__self__", None)
-
-        async def tell(message: Any) -> None:
-            if self.ended and message.get("more_body"):
-                self.sending[cycle] = None
-                raise _Gone
-            self.sending[cycle] = asyncio.current_task()
-            if self.begun and message["type"] == "http.response.start" and not more_to_come(cycle):
-                self._close_gently(cycle)
-                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
-            await send(message)
-
-        try:
-            return await self._application(scope, receive, tell)
-        finally:
-            self.sending.pop(cycle, None)
-            if self.ended and cycle is not None and cycle.response_started and not cycle.response_complete:
-                self.cut += not (cycle.response_complete or cycle.disconnected)
-                self._close_gently(cycle)
-                cycle.disconnected = True  # which is how uvicorn knows that nothing is missing
-                cycle.transport.close()
-
-    def _close_gently(self, cycle: Any) -> None:
-        protocol = cycle.transport.get_protocol()
-        if isinstance(cycle.transport, _Gentle) or not hasattr(protocol, "transport"):
-            return
-        cycle.transport = protocol.transport = _Gentle(cycle.transport, self.half_closed)
-
-
-def more_to_come(cycle: Any) -> bool:
-    """Whether the client has sent, or is sending, more than has been read of this request: closing would reset it."""
-    protocol = cycle.transport.get_protocol()
-    waiting = getattr(protocol, "pipeline", ()) or (getattr(protocol, "conn", None) and protocol.conn.trailing_data[0])
-    connection = cycle.transport.get_extra_info("socket")
-    return bool(cycle.more_body or waiting or (connection is not None and unread(connection)))
-
-
-class _Gentle:
-    """A transport whose `close` closes by half and reads to the end, for a while."""
-
-    def __init__(self, transport: asyncio.Transport, half_closed: set[asyncio.Transport]) -> None:
-        self._transport = transport
-        self._half_closed = half_closed
-        self._closed = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def is_closing(self) -> bool:
-        return self._closed or self._transport.is_closing()
-
-    def close(self) -> None:
-        transport = self._transport
-        if self._closed:
-            return
-        if transport.is_closing() or not transport.can_write_eof():
-            transport.close()
-            return
-        self._closed = True
-        loop = asyncio.get_running_loop()
-        loop.call_soon(transport.get_protocol().connection_lost, None)
-        transport.set_protocol(_ToTheEnd(transport, self._half_closed))
-        transport.resume_reading()
-        transport.write_eof()
-        loop.call_later(TO_END, transport.close)
-
-
-class _Deaf:
-    """A transport from which nothing more is read."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        transport.pause_reading()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def resume_reading(self) -> None:
-        """Not any more."""
-
-
-class _ToTheEnd(asyncio.Protocol):
-    """Reads what a client still sends, and drops it."""
-
-    def __init__(self, transport: asyncio.Transport, half_closed: set[asyncio.Transport]) -> None:
-        self._transport = transport
-        self._half_closed = half_closed
-        half_closed.add(transport)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._half_closed.discard(self._transport)

@@ -32,103 +32,34 @@ starts
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 from ..application import Application
-from ..configuration import config
 from ..process.settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
-from ..process.stop_signals import Stopping
-from ..release.boot_script import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start, resolve
-from ..release.errors import BootError, DamagedRelease, UnderwayError, listing
+from ..release.boot_script import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start
+from ..release.errors import BootError
+from .hooks import Hooks
+from .service import (
+    CutOff,
+    Ending,
+    LetGo,
+    Log,
+    Prepared,
+    Service,
+    cause_of,
+    check_code_path,
+    describe,
+    drain_service,
+    import_all,
+    requirements_of,
+)
 
 _KEPT_FOR_THE_REST = 0.1
 """The part of the remaining time that an application must leave to those that stop after it."""
-
-
-class Log(Protocol):
-    def __call__(self, message: str, error: BaseException | None = None) -> None:
-        """Tell the operator, with the traceback of `error`."""
-
-
-@dataclass(frozen=True)
-class CutOff:
-    """What was still under way when the time to drain was over, and was ended."""
-
-    requests: int = 0
-    """Also streams: events that a server sends, long downloads."""
-    websockets: int = 0
-    """They were closed with 1012, service restart."""
-    idle: int = 0
-    """Connections that were kept alive, or had sent a part of a request."""
-
-    def __str__(self) -> str:
-        return f"{self.requests} requests, {self.websockets} WebSockets, {self.idle} idle connections"
-
-
-_TO_TELL = 10.0
-"""Seconds that an application gets when it is told of a handover."""
-
-
-async def _nothing() -> None:
-    pass
-
-
-async def _nothing_to_drain(timeout: float) -> CutOff:
-    return CutOff()
-
-
-async def _no_method(method: str, *arguments: Any) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Service:
-    """An application that runs: prepared at first, and accepting from when it is told to."""
-
-    subject: Any
-    """What the shell shows: the instance, the web application, the function."""
-    ended: asyncio.Future[None]
-    """Done when it ended by itself, with the exception if it failed."""
-    stop: Callable[[float], Awaitable[None]]
-    """Stops it; is told how many seconds it has. Called once, also when it has ended by itself."""
-    accept: Callable[[], Awaitable[None]] = _nothing
-    """Makes it accept what comes from outside. Called at most once."""
-    drain: Callable[[float], Awaitable[CutOff]] = _nothing_to_drain
-    """Makes it accept no more and waits, for so many seconds at most, until nothing is under way; what is then is ended.
-    Called at most once, before `stop`."""
-    drains: Callable[[], str] = lambda: ""
-    """Says what becomes of its clients at a handover, where that is not ours to do."""
-    runs_until_it_ends: bool = False
-    """What has not stopped in time does what it did, and can't be started again before it has ended."""
-    call: Callable[..., Awaitable[Any]] = _no_method
-    """Calls a method of the application's class by its name, with arguments; None where it has no such."""
-
-
-Prepared: TypeAlias = Callable[[str, Service], Awaitable[object]]
-
-
-@dataclass(frozen=True)
-class LetGo:
-    """What an old node has stopped for a new one that must not run it at the same time."""
-
-    stopped: dict[str, Mode]
-    """In start order."""
-    stays: str = ""
-    """Why the new one may not have it; empty where it may."""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Why the node has to stop: this application ended."""
-
-    application: str
-    error: BaseException | None
 
 
 class Applications:
@@ -166,6 +97,7 @@ class Applications:
         self.loaded: dict[str, Load] = {}
         self.running: dict[str, tuple[Mode, Service]] = {}
         """In start order."""
+        self.hooks = Hooks(self.running, log, start_timeout)
         self.waiting: dict[str, Mode] = {}
         """What `take_over` will start, in that order."""
         self.ending: asyncio.Queue[Ending] = asyncio.Queue()
@@ -196,7 +128,7 @@ class Applications:
             case Load(application):
                 self.loaded[application] = instruction
             case PrimLoad() if self._embedded:
-                self._import_all(instruction)
+                import_all(instruction, self._load_module, self._imports, self._log)
             case Progress(name):
                 self.progress = name
 
@@ -212,7 +144,7 @@ class Applications:
                 else:
                     self.obey(instruction)
             if not self._late:
-                await self.booted(self.running)
+                await self.hooks.booted(self.running)
         except BaseException:
             await self.stop()
             raise
@@ -254,7 +186,7 @@ class Applications:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError from error
-            reason = self._why(name, error)
+            reason = cause_of(self.loaded[name], error)
             if limit.expired() and not isinstance(error, BootError):
                 reason = f"not ready within {self._start_timeout:g} s; start_timeout of underway_runtime gives it more"
             self._log(f"{name} {load.version} could not start: {reason}", error)
@@ -282,7 +214,7 @@ class Applications:
         while self.waiting:
             name = next(iter(self.waiting))
             await self.start(name, self.waiting.pop(name), prepared)
-        await self.booted(self.running)
+        await self.hooks.booted(self.running)
 
     async def let_go(self, drained: Prepared | None = None, waiting: Iterable[str] = ()) -> LetGo:
         """Drain and stop what must not run twice, and what requires it: by what this node knows, and by what the other one
@@ -294,13 +226,13 @@ class Applications:
         alone = {
             name: mode
             for name, (mode, _) in self.running.items()
-            if not self._may_overlap(name) or others.intersection({name, *self._needs(name)})
+            if not self._may_overlap(name) or others.intersection({name, *requirements_of(self.loaded, name)})
         }
         stopped: dict[str, Mode] = {}
         for name in reversed(alone):
             mode, service = self.running.pop(name)
             self._served.discard(name)
-            await self._drain_one(name, service, self._drain_timeout(name))
+            await drain_service(name, service, self._drain_timeout(name), self._log)
             if drained is not None:
                 await drained(name, service)
             if await self._stop_one(name, service, self._stop_timeout):
@@ -318,24 +250,6 @@ class Applications:
             return LetGo(stopped, stays)
         return LetGo(stopped)
 
-    async def before_handover(self, version: str) -> None:
-        """Tell all that run that a node of a version is to take over. Raises UnderwayError with who refuses that, and why."""
-        for name, (_, service) in list(self.running.items()):
-            try:
-                async with asyncio.timeout(_TO_TELL):
-                    await service.call("before_handover", version)
-            except Exception as error:
-                raise UnderwayError(f"{name} refuses it: {describe(error)}") from error
-
-    async def handover_failed(self) -> None:
-        """Tell all that run that this node goes on. What fails then is logged."""
-        for name, (_, service) in list(self.running.items()):
-            try:
-                async with asyncio.timeout(_TO_TELL):
-                    await service.call("handover_failed")
-            except Exception as error:
-                self._log(f"{name} failed after a handover that came to nothing: {describe(error)}", error)
-
     async def drain(self) -> dict[str, CutOff]:
         """Let all that runs finish what is under way, each within its own time; returns what had to be ended.
 
@@ -347,10 +261,10 @@ class Applications:
         async def drain(name: str, service: Service, after: list[asyncio.Task[CutOff]]) -> CutOff:
             if after:
                 await asyncio.wait(after)
-            return await self._drain_one(name, service, self._drain_timeout(name))
+            return await drain_service(name, service, self._drain_timeout(name), self._log)
 
         for name, (_, service) in reversed(self.running.items()):
-            after = [task for other, task in tasks.items() if name in self._needs(other)]
+            after = [task for other, task in tasks.items() if name in requirements_of(self.loaded, other)]
             tasks[name] = asyncio.ensure_future(drain(name, service, after))
         if tasks:
             await asyncio.wait(tasks.values())
@@ -383,30 +297,6 @@ class Applications:
         tell()
         return take_back
 
-    async def suspend(self, timeout: float) -> None:
-        """Have all that runs take up no new work, in the reverse of the start order, within so many seconds in all.
-
-        Raises BootError naming the application that can't; `resume` is called after it too.
-        """
-        end = asyncio.get_running_loop().time() + timeout
-        for name, (_, service) in reversed(self.running.items()):
-            left = max(0.0, end - asyncio.get_running_loop().time())
-            try:
-                async with asyncio.timeout(left):
-                    await service.call("suspend", left)
-            except TimeoutError:
-                raise BootError(f"{name} has not suspended within {timeout:g} s") from None
-            except Exception as error:
-                raise BootError(f"{name} could not suspend: {describe(error)}") from error
-
-    async def resume(self) -> None:
-        """Have all that runs take up work again, in start order. What fails to is told."""
-        for name, (_, service) in list(self.running.items()):
-            try:
-                await service.call("resume")
-            except Exception as error:
-                self._log(f"{name} failed to resume: {describe(error)}", error)
-
     async def stop(self) -> None:
         """Stop all that runs, in the reverse of the start order, within the deadline."""
         self._stopping = True
@@ -419,51 +309,16 @@ class Applications:
         if self._retiring:
             await asyncio.wait(self._retiring)  # each has its own deadline
 
-    async def booted(self, names: Iterable[str]) -> None:
-        """Tell these, in this order, that all have started. Raises BootError with what the first of them raises."""
-        for name, (_, service) in [(name, self.running[name]) for name in names if name in self.running]:
-            try:
-                async with asyncio.timeout(self._start_timeout):
-                    await service.call("booted")
-            except Exception as error:
-                self._log(f"{name} failed when all had started: {describe(error)}", error)
-                raise BootError(f"{name} failed when all had started: {describe(error)}") from error
-
-    def _needs(self, name: str) -> set[str]:
-        """All that an application requires, itself or through others."""
-        found: set[str] = set()
-        todo = [name]
-        while todo:
-            new = set(self.loaded[todo.pop()].requires).intersection(self.loaded) - found
-            found |= new
-            todo += new
-        return found
-
     def _may_overlap(self, name: str) -> bool:
-        of_these = (self.loaded[each] for each in {name, *self._needs(name)})
+        of_these = (self.loaded[each] for each in {name, *requirements_of(self.loaded, name)})
         return all(each.start is None or self._overlaps(each) for each in of_these)
 
     def _now(self, name: str, state: str) -> None:
         self.states[name] = state
         self._note(f"{name} {state}")
 
-    def _import_all(self, instruction: PrimLoad) -> None:
-        problems = []
-        for module in instruction.modules:
-            self.importing = module
-            try:
-                self._load_module(module)
-            except Stopping:
-                raise
-            except (Exception, SystemExit) as error:
-                self._log(f"{instruction.application}: {module} can't be imported", error)
-                problems.append(f"{module}: {describe(error)}")
-        if problems:
-            raise BootError(
-                listing(f"modules of {instruction.application} can't be imported:", problems)
-                + "\nRELEASE_MODE=interactive imports modules when they are used; a module that is never used here can be"
-                " listed under `lazy` in [tool.underway]"
-            )
+    def _imports(self, module: str) -> None:
+        self.importing = module
 
     def _ended(self, name: str, mode: Mode, ended: asyncio.Future[None]) -> None:
         error = asyncio.CancelledError("it was cancelled") if ended.cancelled() else ended.exception()
@@ -483,7 +338,7 @@ class Applications:
             self._log(f"{name} ended")
         else:
             self._served.discard(name)
-            self._log(f"{name} failed: {self._why(name, error)}", error)
+            self._log(f"{name} failed: {cause_of(self.loaded[name], error)}", error)
         if mode == "permanent" or (mode == "transient" and error is not None):
             self.ending.put_nowait(Ending(name, error))
         else:
@@ -498,17 +353,6 @@ class Applications:
         except BootError as error:
             self.ending.put_nowait(Ending(name, error))
 
-    def _why(self, name: str, error: BaseException) -> str:
-        """The cause in one line; where an address is taken that is bound for the application itself, what to do."""
-        said = describe(error)
-        declared = config.config.get(name, "listen", (self.loaded[name].start or {}).get("listen"))
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE and declared:
-            said += (
-                "; what `listen` names is bound for it before it starts, and is given to a bind by Python's own socket class:"
-                " gevent's, a child's and what binds in C bind again; leave that address out of `listen`"
-            )
-        return said
-
     async def _accept(self, name: str, service: Service, prepared: Prepared | None = None) -> None:
         try:
             if prepared is not None:
@@ -518,19 +362,6 @@ class Applications:
             self._failed_to_accept.add(name)
             await self._stop_one(name, service, self._stop_timeout)
             raise
-
-    async def _drain_one(self, name: str, service: Service, timeout: float) -> CutOff:
-        try:
-            cut_off = await service.drain(timeout)
-        except TimeoutError:
-            self._log(f"{name} has not drained within {timeout:g} s")
-            return CutOff()
-        except Exception as error:  # what can't drain is stopped all the same
-            self._log(f"{name} failed to drain: {describe(error)}", error)
-            return CutOff()
-        if cut_off != CutOff():
-            self._log(f"{name} has not drained within {timeout:g} s; ended: {cut_off}")
-        return cut_off
 
     async def _stop_one(self, name: str, service: Service, timeout: float) -> bool:
         """Whether it has stopped."""
@@ -555,17 +386,3 @@ class Applications:
             self._log(f"{name} failed to stop: {describe(error)}", error)
             self.stopped_well = False
         return True
-
-
-def check_code_path(directories: Iterable[str], lib: Path) -> None:
-    """Raises DamagedRelease listing the directories of a boot script that are missing."""
-    missing = [str(place) for entry in directories if not (place := resolve(entry, lib)).is_dir()]
-    if missing:
-        raise DamagedRelease(listing("applications are missing; restore them from the release's archive:", missing))
-
-
-def describe(error: BaseException) -> str:
-    """The cause in one line, or what an error of ours says."""
-    if isinstance(error, UnderwayError):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -24,8 +24,8 @@ from ..release.boot_script import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease
 from ..release.references import find
 from . import readiness
-from .controller import CutOff, Service
 from .main_function import MainThread
+from .service import CutOff, Service
 from .serving import TO_END, ServerContext, strings
 from .socket_sharing import Shared
 from .sockets import Listeners

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 from ..process.stop_signals import STOPPING, Handler, Stopping
 from ..release.boot_script import BootScript, Load, Start
 from ..release.errors import BootError
-from .controller import CutOff, Service
+from .service import CutOff, Service
 
 T = TypeVar("T")
 

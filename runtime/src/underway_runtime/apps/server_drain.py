@@ -180,7 +180,7 @@ def _hypercorn(leaving: Leaving, module: Any) -> None:
 
 def _uvicorn(leaving: Leaving, module: Any) -> None:
     """The header of an application ends a connection; WebSockets are closed as its own shutdown does."""
-    from .asgi import more_to_come
+    from .asgi_closing import more_to_come
 
     before = module.RequestResponseCycle.send
 

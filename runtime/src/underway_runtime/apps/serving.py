@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..release import server_options as server_options_of
 from ..release.boot_script import Load
 from ..release.errors import BootError, ConfigError
-from .controller import Log
 from .main_function import MainThread
+from .service import Log
 from .sockets import Listeners, bind_private
 from .suspension import Suspension
 

@@ -24,8 +24,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .controller import Log
 from .server_drain import Leaving
+from .service import Log
 from .socket_sharing import Shared, Sharing, replace
 from .sockets import address_of
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..configuration.resolution import same
 from ..release.errors import StateError
-from .controller import Log, Service, describe
+from .service import Log, Service, describe
 
 WITHIN = 10.0
 """Seconds that an application gets to export or to import its state."""

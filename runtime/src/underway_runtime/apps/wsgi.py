@@ -16,7 +16,7 @@ from typing import Any
 
 from ..release.boot_script import Load
 from ..release.references import find
-from .controller import CutOff, Service
+from .service import CutOff, Service
 from .serving import REQUESTS_SHARE, TO_END, ServerContext, Sockets, bad_option, no_server, server_options, unread
 from .suspension import held_wsgi
 

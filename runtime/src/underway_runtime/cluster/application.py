@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import cluster
 from ..application import Application
-from ..apps.controller import describe
+from ..apps.service import describe
 from ..configuration.config import config, is_enabled
 from ..configuration.runtime_schema import Cluster as Section
 from ..control import cookie

@@ -87,7 +87,7 @@ def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
 
     Obeys the clean boot script as far as that goes. Neither sees nor touches a running node; the use is journalled.
     """
-    from ..apps.controller import check_code_path
+    from ..apps.service import check_code_path
     from ..configuration import config, resolution
     from ..control import console, cookie
     from ..process import usage_journal

@@ -10,7 +10,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from ..apps.controller import Applications, describe
+from ..apps.controller import Applications
+from ..apps.service import describe
 from ..configuration import config
 from ..control.node_status import Report
 from ..control.requests import HandOver, Install

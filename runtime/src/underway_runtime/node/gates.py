@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..apps.controller import describe
+from ..apps.service import describe
 from ..release.directory import VarDirectory
 from ..release.errors import BootError, listing
 from ..release.gates import Gate, GateContext

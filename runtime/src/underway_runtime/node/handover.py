@@ -28,7 +28,8 @@ from functools import partial
 from typing import Any
 
 from ..apps import state
-from ..apps.controller import Applications, Ending, Log, Service, describe
+from ..apps.controller import Applications
+from ..apps.service import Ending, Log, Service, describe
 from ..release import channel
 from ..release.boot_script import Instruction, Mode
 from ..release.errors import BootError, UnderwayError
@@ -117,9 +118,9 @@ class Handover:
     async def _begin(self, version: str, to_commit: float) -> None:
         await self.has_started()
         try:
-            await self._applications.before_handover(version)
+            await self._applications.hooks.before_handover(version)
         except UnderwayError as error:
-            await self._applications.handover_failed()
+            await self._applications.hooks.handover_failed()
             self._settle({"refused": str(error)})
         else:
             self._keeper.successor(version, self.identity, self._timeout, to_commit)
@@ -158,9 +159,9 @@ class Handover:
                 self.complete.set()
 
     async def _go_on(self, outcome: dict[str, Any], reason: str) -> None:
-        """There is no successor, or not any more: run again what was let go for it."""
+        """There is no successor, or not any more: start again what was stopped for it."""
         lost = await self._start_again()
-        await self._applications.handover_failed()
+        await self._applications.hooks.handover_failed()
         self._going = False
         if self._outcome is None:
             self._note(reason)
@@ -205,7 +206,7 @@ class Handover:
                 self._applications.ending.put_nowait(Ending(name, error))
         if not lost:
             with contextlib.suppress(BootError):  # which is logged
-                await self._applications.booted(self._let_go)
+                await self._applications.hooks.booted(self._let_go)
         self._let_go = {}
         return "; ".join(lost)
 

@@ -22,7 +22,8 @@ from typing import Any, Protocol
 
 from ..application import Application
 from ..apps import state
-from ..apps.controller import Applications, Log, describe
+from ..apps.controller import Applications
+from ..apps.service import Log, describe
 from ..apps.suspension import Suspension
 from ..configuration import boot_config, config
 from ..configuration.resolution import Resolved

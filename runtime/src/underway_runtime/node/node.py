@@ -27,10 +27,11 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from ..apps import state
-from ..apps.controller import Applications, check_code_path
+from ..apps.controller import Applications
 from ..apps.launch import overlaps
 from ..apps.launch import run as run_application
 from ..apps.main_function import MainThread, wanted
+from ..apps.service import check_code_path
 from ..apps.serving import ServerContext
 from ..apps.socket_adoption import Adoption
 from ..apps.suspension import Suspension
@@ -361,7 +362,7 @@ class Node:
         self._keeper.stopping(asked=asked or on_purpose)
         if self._stop_request.restarts:
             with contextlib.suppress(UnderwayError):  # there is nothing left to refuse
-                await applications.before_handover("")
+                await applications.hooks.before_handover("")
         await applications.stop()
         if last is not None:
             how = "failed" if last.error else "ended"

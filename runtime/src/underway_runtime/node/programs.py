@@ -40,7 +40,7 @@ def run(settings: Settings, program: str, arguments: Sequence[str], *, module: b
     Raises UsageError where there is none of that name, what resolving the configuration raises, and UnderwayError where ``eval``
     is turned off. The use is journalled.
     """
-    from ..apps.controller import check_code_path
+    from ..apps.service import check_code_path
     from ..configuration import boot_config, config
     from ..control import cookie
     from ..process import usage_journal

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..apps.controller import Applications, Ending
+from ..apps.controller import Applications
+from ..apps.service import Ending
 from ..apps.socket_adoption import Adoption
 from ..apps.sockets import Listeners
 from ..configuration import config

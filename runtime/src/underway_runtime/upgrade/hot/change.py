@@ -178,14 +178,14 @@ class Code:
         began = time.monotonic()
         suspension.hold()
         try:
-            await self._applications.suspend(self._script.within)
+            await self._applications.hooks.suspend(self._script.within)
             await self._become(prepared, paused)
             prepared.forget()
             self._in_place = True
         finally:
             for each in paused:
                 each.go_on()
-            await self._applications.resume()
+            await self._applications.hooks.resume()
             suspension.release()
             self.held = time.monotonic() - began
 

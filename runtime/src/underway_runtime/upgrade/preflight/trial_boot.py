@@ -23,8 +23,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...apps.controller import check_code_path, describe
 from ...apps.launch import overlaps
+from ...apps.service import check_code_path, describe
 from ...apps.serving import ServerContext
 from ...apps.sockets import Listeners
 from ...configuration import boot_config, resolution, schema
