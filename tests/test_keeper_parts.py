@@ -264,7 +264,7 @@ def test_the_newest_lines_are_there_whatever_is_written(
             log.open(f"{place}/l", generations, 1000, 0, now=0)
         log.add(chunk, 0)
         assert len(list(place.iterdir())) <= generations
-    newest = Path(log.place).read_bytes()
+    newest = Path(log.path).read_bytes()
     log.close()
 
     assert all(file.stat().st_size <= 1000 for file in place.iterdir())
@@ -280,9 +280,9 @@ def test_a_full_disk_loses_lines_and_says_how_many(tmp_path: Path) -> None:
         log.open(f"{disk}/l", 5, 1_000_000, 0, now=0)
         for _ in range(20):
             log.add(b"x" * 9_999 + b"\n", 0)
-        Path(log.place).write_bytes(b"")
+        Path(log.path).write_bytes(b"")
         log.add(b"here again\n", 0)
-        text = Path(log.place).read_bytes()
+        text = Path(log.path).read_bytes()
         log.close()
 
     assert b" bytes were lost here: the log could not be written\nhere again\n" in text

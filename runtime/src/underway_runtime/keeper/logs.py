@@ -67,7 +67,7 @@ class Log:
         self._spoke = 0.0
 
     @property
-    def place(self) -> str:
+    def path(self) -> str:
         """The file that is being written, or ""."""
         return f"{self._stem}.{self._number}" if self._stem else ""
 
@@ -165,9 +165,9 @@ class Log:
 
     def _newest(self) -> int:
         """The one before the gap."""
-        there = [os.path.exists(f"{self._stem}.{number}") for number in range(1, self._generations + 1)]
-        for index, exists in enumerate(there):
-            if exists and not there[(index + 1) % self._generations]:
+        files = [os.path.exists(f"{self._stem}.{number}") for number in range(1, self._generations + 1)]
+        for index, exists in enumerate(files):
+            if exists and not files[(index + 1) % self._generations]:
                 return index + 1
         return 1
 
@@ -175,14 +175,14 @@ class Log:
         """Where there are more files than there are to be, or no gap, the last of them stay, under the first numbers."""
         directory, name = os.path.split(self._stem)
         try:
-            numbers = [each[len(name) + 1 :] for each in os.listdir(directory) if each.startswith(f"{name}.")]
-            there = [int(number) for number in numbers if number.isdigit()]
-            if max(there, default=0) <= self._generations and len(there) < self._generations:
+            endings = [file[len(name) + 1 :] for file in os.listdir(directory) if file.startswith(f"{name}.")]
+            numbers = [int(ending) for ending in endings if ending.isdigit()]
+            if max(numbers, default=0) <= self._generations and len(numbers) < self._generations:
                 return
             self._close()
-            there.sort(key=lambda number: (os.stat(f"{self._stem}.{number}").st_mtime_ns, number))
-            stay = there[1 - self._generations :]
-            for number in there:
+            numbers.sort(key=lambda number: (os.stat(f"{self._stem}.{number}").st_mtime_ns, number))
+            stay = numbers[1 - self._generations :]
+            for number in numbers:
                 if number not in stay:
                     _remove(f"{self._stem}.{number}")
             for number in stay:

@@ -114,21 +114,21 @@ class Sockets:
             octal, _, group = permissions.partition(":")
             mode, gid = int(octal, 8), int(group or -1)
         key = f"unix {path}" if path else asked
-        for each in self._held:
-            each.move(path)
+        for held in self._held:
+            held.move(path)
         for ended in [held for held in self._held if held.key == key and held.ended]:
             ended.close()
             self._held.remove(ended)
-        held = next((held for held in self._held if held.key == key and node not in held.given), None)
-        if held is None:
+        free = next((held for held in self._held if held.key == key and node not in held.given), None)
+        if free is None:
             socket = _bind_file(path, mode, gid) if path else _bind_tcp(kind, rest.split())
-            held = Held(key, socket, path=path)
-            held.first, held.permissions = node, (mode, gid)
-            self._held.append(held)
+            free = Held(key, socket, path=path)
+            free.first, free.permissions = node, (mode, gid)
+            self._held.append(free)
             socket.listen(_BACKLOG)
-        held.given.add(node)
-        held.wanted[node] = (mode, gid)
-        return held.socket
+        free.given.add(node)
+        free.wanted[node] = (mode, gid)
+        return free.socket
 
     def permit(self, node: int) -> list[str]:
         """Let connect to socket files who may, by this node; what could not be done."""

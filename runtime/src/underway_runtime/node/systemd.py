@@ -33,7 +33,7 @@ def _service(settings: Settings, user: str, notify_reload: bool) -> str:
 
 def _socket(settings: Settings) -> str:
     script = boot_script.read(settings.boot_script)
-    loads = [each for each in script.instructions if isinstance(each, Load)]
+    loads = [load for load in script.instructions if isinstance(load, Load)]
     addresses = [address for load in loads for address in (load.start or {}).get("listen", ())]
     if not addresses:
         raise UnderwayError(f"{settings.name} was not built to listen anywhere; `listen` in [tool.underway] says where")
