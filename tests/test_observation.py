@@ -142,6 +142,11 @@ CHANGES = {
         "class A: ...\nclass B: ...\nT = {A: 1, B: 3}",
         ["value .T[class seen_shop.B]"],
     ),
+    "a key that is a frozenset": (
+        "T = {frozenset({'a', 'b'}): 1, frozenset({'c'}): 2}",
+        "T = {frozenset({'b', 'a'}): 1, frozenset({'c'}): 3}",
+        ["value .T[frozenset('c')]"],
+    ),
     "a partial": (
         "import functools\nP = functools.partial(print, 1, end='')",
         "import functools\nP = functools.partial(print, 2, end='')",

@@ -58,7 +58,7 @@ def test_a_picture_tells_no_text_that_the_code_does_not_tell(see: See) -> None:
     source = """
         import os
         TOKEN = os.environ["SHOP_TOKEN"]
-        USERS = {TOKEN: "admin", "known": TOKEN, 80: 1, 4711081547110815: 2}
+        USERS = {TOKEN: "admin", "known": TOKEN, 80: 1, int("47110815" * 2): 2, ("known", 1): 3, ("known", TOKEN): 4, 123456789: 5}
         class Holder: token = TOKEN
     """
     observation = see({"shop": source}, SHOP_TOKEN="hunter2-is-a-secret").observation
@@ -66,7 +66,11 @@ def test_a_picture_tells_no_text_that_the_code_does_not_tell(see: See) -> None:
 
     assert "hunter2" not in text
     assert "['known']" in text
+    assert "[80]" in text
+    assert "[123456789]" in text
+    assert "[('known', 1)]" in text
     assert "admin" not in text
+    assert "4711081547110815" not in text
 
 
 REFUSED = {

@@ -6,6 +6,7 @@ lets it leave that, limited memory, no core files, and `outside.Watch` refuses w
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import faulthandler
 import json
@@ -119,9 +120,19 @@ def _observed(task: Task, tell: Callable[[str], object]) -> encoded.Observation:
 
 def _tell_labels(task: Task, seen: picture.Picture, trace: Trace) -> None:
     """Write down which labels say nothing but what the code of the release says too: no others may leave this machine."""
-    public = {repr(text) for text in trace.texts()}
+    public = trace.constants()
     labels = {label for each in seen.nodes for label, _ in each.edges if node.hidden_label(label) != label}
-    Path(f"{task.out}.labels").write_text(json.dumps(sorted(label for label in labels if label[1:-1] in public)))
+    Path(f"{task.out}.labels").write_text(json.dumps(sorted(label for label in labels if _is_public(label, public))))
+
+
+def _is_public(label: str, public: set[str]) -> bool:
+    """Whether all that a key says is said by the code too, also of a tuple."""
+    try:
+        said = ast.literal_eval(label[1:-1])
+    except (ValueError, SyntaxError):
+        return False  # a frozenset
+    parts = said if type(said) is tuple else (said,)
+    return all(type(each) not in (str, bytes, int) or repr(each) in public for each in parts)
 
 
 def _attempt(module: str, failed: dict[str, str]) -> None:

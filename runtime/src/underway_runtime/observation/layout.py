@@ -9,7 +9,7 @@ from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from . import objects, opaque
-from .node import Flag, element_label, is_plain, key_label
+from .node import Flag, element_label, is_plain, is_told, key_label
 
 CACHES: Mapping[str, frozenset[str]] = {
     "logging.Logger": frozenset({"_cache"}),
@@ -52,7 +52,7 @@ def _dict_edges(value: Any) -> Iterator[tuple[str, Any]]:
         items = [(key, dict.__getitem__(value, key)) for key in collections.OrderedDict.__iter__(value)]
     for key, each in items:
         label = key_label(key)
-        if not is_plain(key):
+        if not is_told(key):
             yield f"<key {label}>", key
         yield label, each
 

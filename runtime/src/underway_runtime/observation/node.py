@@ -27,6 +27,10 @@ LONGEST = 80
 """Characters of a key that is written as a label; a longer one is a digest."""
 
 
+SHORT = 6
+"""Digits of a number that nobody would call a secret."""
+
+
 class Flag:
     """What a walk needs to know of a node besides what it is: bits. No `IntFlag`, which makes a walk take twice as long."""
 
@@ -98,6 +102,12 @@ def is_plain(value: object) -> bool:
     return id(type(value)) in _PLAIN
 
 
+def is_told(key: object) -> bool:
+    """Whether a key is wholly told by its label."""
+    kind = type(key)
+    return is_plain(key) or ((kind is tuple or kind is frozenset) and all(map(is_plain, key)))  # type: ignore[call-overload]
+
+
 def digest_of(text: str) -> str:
     """The digest of a text, as it stands in pictures."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGITS // 2).hexdigest()
@@ -121,6 +131,8 @@ def _told(key: object) -> str:
     kind = type(key)
     if kind is tuple and all(map(is_plain, key)):  # type: ignore[call-overload]
         return f"({', '.join(map(_text, key))})"  # type: ignore[call-overload]
+    if kind is frozenset and all(map(is_plain, key)):  # type: ignore[call-overload]
+        return f"frozenset({', '.join(sorted(map(_text, key)))})"  # type: ignore[call-overload]
     if issubclass(kind, type):
         return f"class {objects.name_of(key)}"  # type: ignore[arg-type]
     return objects.identified(key)
@@ -131,7 +143,10 @@ def _text(value: Any) -> str:
 
 
 def hidden_label(label: str) -> str:
-    """A label as it is in a picture that does not tell the texts of keys."""
-    if label[:1] in "[{" and label[1:2] in ("'", '"', "b", "("):
+    """A label as it is in a picture that does not tell what keys say: texts, and numbers of more than `SHORT` digits."""
+    told = label[1:-1]
+    if label[:1] in "[{" and (
+        told[:1] in ("'", '"', "b", "(") or told[:10] == "frozenset(" or (len(told) > SHORT and told.isdecimal())
+    ):
         return f"{label[0]}#{digest_of(label[1:-1])[:12]}{label[-1]}"
     return label

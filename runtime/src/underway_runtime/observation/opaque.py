@@ -164,6 +164,11 @@ def _kept(value: Any) -> Seen:
     )
 
 
+def _referring(value: Any) -> Seen:
+    held = [each for each in gc.get_referents(value) if each is not type(value)]
+    return Seen(edges=[(f"<refers to {number}>", each) for number, each in enumerate(held)])
+
+
 def _proxy(value: Any) -> Seen:
     """A weak proxy does whatever it is asked to what it stands for, but for its text, which says where that is."""
     text = type.__getattribute__(type(value), "__repr__")
@@ -270,8 +275,11 @@ OF_THE_PROCESS = frozenset(
 COMPILED = frozenset({"?.cython_function_or_method", "builtins.PyCapsule", "builtins.fused_cython_function"})
 """What is in the file of an extension, which is compared as a file, by name of type."""
 
-NOTHING_MORE = frozenset({"sqlalchemy.util._immutabledict_cy.immutabledict"})
-"""Subclasses of containers in C that hold nothing which their elements do not tell, by name of type."""
+NOTHING_MORE = frozenset({"sqlalchemy.util._immutabledict_cy.immutabledict", "multidict._multidict.istr"})
+"""Subclasses of containers and texts in C that hold nothing which these do not tell, by name of type."""
+
+REFERRING = frozenset({"propcache._helpers_c.under_cached_property", "propcache._helpers_c.cached_property"})
+"""Types in C whose state is what they refer to, by name of type."""
 
 KEEPING = frozenset({"sqlalchemy.util._collections_cy.OrderedSet", "sqlalchemy.util._collections_cy.IdentitySet"})
 """Containers in C which keep lists or dicts besides their elements, by name of type."""
@@ -298,6 +306,10 @@ def rule_of(kind: type) -> Rule | None:
     name = objects.name_of(kind)
     if name in COMPILED or name in OF_THE_PROCESS:
         return _named_by_type
+    if name in REFERRING:
+        return _referring
+    if name == "builtins.builtin_method":
+        return _builtin  # the kind that knows its class, which has no name in `types`
     return _ignored if name in STATELESS or name in DERIVED else None
 
 

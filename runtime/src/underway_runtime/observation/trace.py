@@ -52,12 +52,12 @@ class Trace:
             module: {name: sorted(read) for name, read in sorted(ran.items())} for module, ran in sorted(found.items())
         }
 
-    def texts(self) -> set[str]:
-        """All texts that the code of the modules says: those may be told."""
+    def constants(self) -> set[str]:
+        """All texts and numbers that the code of the modules says, as `repr` has them: those may be told."""
         found: set[str] = set()
         for code in self.codes:
             if code.co_name == "<module>":
-                _texts_of(code, found)
+                _constants_of(code, found)
         return found
 
 
@@ -122,13 +122,13 @@ def _globals_of(code: CodeType) -> set[str]:
     return found
 
 
-def _texts_of(value: Any, found: set[str]) -> None:
-    if type(value) is str:
-        found.add(value)
+def _constants_of(value: Any, found: set[str]) -> None:
+    if type(value) in (str, bytes, int):
+        found.add(repr(value))
     elif type(value) in (tuple, frozenset):
         for each in value:
-            _texts_of(each, found)
+            _constants_of(each, found)
     elif type(value) is CodeType:
-        found.update(value.co_names, value.co_varnames)
+        found.update(map(repr, (*value.co_names, *value.co_varnames)))
         for each in value.co_consts:
-            _texts_of(each, found)
+            _constants_of(each, found)
