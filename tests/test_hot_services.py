@@ -36,7 +36,7 @@ LIBRARIES = {"fastapi": "uvicorn", "starlette": "uvicorn", "flask": "waitress"}
 def test_a_service_answers_as_a_fresh_start_would_after_it_was_upgraded_in_place(
     make: MakeNode, framework: str, kind: str, change: Request, requests: tuple[Request, ...]
 ) -> None:
-    """A handler, constants and a version changed, a route added: HOT without an appup, up and down, and what it holds stays."""
+    """A handler, constants, a version and a route changed, one added: HOT without an appup, up and down, and what it holds stays."""
     first, second = (service(source(f"{framework}_service", version), kind) for version in ("v1", "v2"))
     node = make(first, libraries=(framework, LIBRARIES[framework]))
     made = planned(node, second)
@@ -73,19 +73,20 @@ EDITS = (
     (('GREETING = "hello"', 'GREETING = "good day"'), ("SMALLEST = 500", "SMALLEST = 5")),
     (FIRST, ROUTE),
     ((HOME + BUMP, BUMP + HOME), ("notes[0]", "notes[0].upper()")),
+    (('Route("/bump", bump', 'Route("/note", bump'),),
     (('        Route("/first", first),\n', ""), (FIRST[1].replace("notes[0]", "notes[0].upper()"), FIRST[0])),
 )
-ALL = (*NOTES, ("GET", "/first", None), ("POST", "/bump?text=a", None))
+ALL = (*NOTES, ("GET", "/first", None), ("POST", "/bump?text=a", None), ("POST", "/note?text=b", None))
 
 
-def test_five_edits_in_a_row_are_as_five_fresh_starts(make: MakeNode) -> None:
-    """One process: a body, constants that an object has taken, a route that comes, two that change places, one that goes; and back."""
+def test_edits_in_a_row_are_as_fresh_starts(make: MakeNode) -> None:
+    """One process: bodies, constants that an object has taken, routes that come, change places, have other paths, go; and back."""
     texts = [source("starlette_service")]
     for edits in EDITS:
         texts.append(changed(*edits, source=texts[-1]))
     node = make(service(texts[0]), libraries=("starlette", "uvicorn"))
     made = planned_in_a_row(node, *map(service, texts[1:]))
-    assert [entry.verdict for each in made for entry in (*each.up, *each.down)] == ["HOT"] * 10, [
+    assert [entry.verdict for each in made for entry in (*each.up, *each.down)] == ["HOT"] * 12, [
         e.up[0].changes for e in made
     ]
     process, port = start(node)

@@ -197,7 +197,9 @@ class _Trial:
         return any(difference.path[:depth] in self._noise for depth in range(1, len(difference.path) + 1))
 
     def _is_same(self, difference: Difference, found: Picture) -> bool:
-        """What makes no difference: the order of a dict of attributes; an opaque object of what nothing was done to."""
+        """What makes no difference: a count of changes; an opaque object of what nothing was done to."""
+        if difference.kind == "value" and self._is_count(difference):
+            return True
         if difference.kind != "opaque":
             return False
         module, *labels = difference.path
@@ -205,6 +207,11 @@ class _Trial:
         concerned = {module_and_name[0] for module_and_name in self._asked.definitions if not module_and_name[1]}
         names = {(module, name.partition(".")[0]) for module, name in (*self._asked.definitions, *touched)}
         return module not in concerned and (module, labels[0][1:] if labels else "") not in names
+
+    def _is_count(self, difference: Difference) -> bool:
+        above = self._wanted.at(difference.path[:-1])
+        counted = [each for each in rules() if each.kind == "counted" and difference.path[-1] == f".{each.attribute}"]
+        return above is not None and any(is_of(self._wanted, self._wanted.nodes[above], each.of) for each in counted)
 
     def _touch(self, found: Picture) -> None:
         """Note which objects the fragments have changed."""
@@ -216,8 +223,9 @@ class _Trial:
             if label[0] == "." and not self._is_of_load(module, label[1:], each.path):
                 touched.setdefault(module, {})[module, label[1:]] = None
         for module, names in touched.items():
-            if module in self._loads:
-                self._loads[module] = replace(self._loads[module], touches=tuple(names))
+            at = module if module in self._loads else next(iter(self._loads))
+            load = self._loads[at]
+            self._loads[at] = replace(load, touches=(*load.touches, *names))
 
     def _is_of_load(self, module: str, name: str, path: Sequence[str]) -> bool:
         """Whether the rules say so themselves: a member of a class, or what the name is bound to."""
@@ -234,12 +242,19 @@ class _Trial:
         places = places_in(found, self._loads)
         rows_of: dict[int, list[Difference]] = {}
         for each in self._left(found):
+            if len(each.path) < 2:  # a module that only one of them has imported
+                self._problems.append(self._row(each))
+                continue
             above = self._wanted.at(each.path[:-1]) if each.kind != "removed" else None
             x = pairs.get(above) if above is not None else found.at(each.path[:-1])
             if x is not None and found.nodes[x].flags & Flag.SEQUENCE and each.kind in ("added", "removed"):
                 rows_of.setdefault(x, []).append(each)
             elif each.kind == "order" and each.a is not None and each.a in places:
                 self._ordered(each, places[each.a])
+            elif (
+                x is not None and x in places and found.nodes[x].type == "re.Pattern" and self._pattern(each, places[x])
+            ):
+                continue
             elif x is None or x not in places or not self._single(each, places[x], is_fixed(found.nodes[x])):
                 self._problems.append(self._row(each))
         for x, differences in rows_of.items():
@@ -275,6 +290,21 @@ class _Trial:
         if part is not None:
             self._add(difference, module, part)
         return part is not None
+
+    def _pattern(self, difference: Difference, place: Place) -> bool:
+        """A compiled pattern that an object holds: another one is put in its place."""
+        module, path = place
+        if len(path) < 2 or any(part.path == path for part in self._loads[module].parts):
+            return len(path) > 1
+        try:
+            was, now = (
+                tuple(version.value((*at, label)) for label in ("<pattern>", "<flags>"))
+                for version, at in ((self._before, labels_of(place)), (self._after, difference.path[:-1]))
+            )
+        except LookupError:
+            return False
+        self._add(difference, module, Part("pattern", path, was, now))
+        return True
 
     def _ordered(self, difference: Difference, place: Place) -> None:
         """The keys of a dict, in the order of a fresh start."""
@@ -333,7 +363,7 @@ class _Trial:
                 continue
             attribute = self._old.at((*labels_of(places[number]), f".{rule.attribute}"))
             module, path = places[number]
-            if rule.kind == "forgotten" and not self._is_concerned(places[number], rule):
+            if rule.kind != "meanwhile" and not self._is_concerned(places[number], rule):
                 continue
             if rule.kind == "meanwhile" and not any(load.touches for load in self._loads.values()):
                 continue
@@ -357,6 +387,7 @@ class _Trial:
             "value": f"{part.was!r} becomes {part.now!r}, if it is still that",
             "place": f"{part.was} becomes {part.now}, below the root of the release",
             "made": "it is made",
+            "pattern": f"{part.was!r} becomes {part.now!r}, if it is still that",
             "added": f"it becomes {part.now!r}",
             "gone": "it is taken out",
             "order": "it gets the elements of the newer version",

@@ -10,7 +10,7 @@ from . import plain_values
 Step: TypeAlias = tuple[Literal["attribute", "item"], Any]
 """From an object to one that it holds: by the name of an attribute, or by the plain key, or the number, of an item."""
 
-KINDS = ("value", "place", "added", "made", "gone", "order", "forgotten", "meanwhile")
+KINDS = ("value", "place", "pattern", "added", "made", "gone", "order", "forgotten", "counted", "meanwhile")
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Part:
     =============  ===================================================================================================
     ``value``      it is bound to the plain value `now`, if it still is `was`
     ``place``      it is bound to the file or directory `now` of the release, if it still is `was`; both below its root
+    ``pattern``    it is bound to a compiled pattern, as `now` has text and flags, if it still is that of `was`
     ``added``      it is bound to the plain value `now`, if there is none
     ``made``       it is bound to what the fragment has made under the name `now`
     ``gone``       the attribute, or the key of a dict, is taken out
@@ -27,6 +28,7 @@ class Part:
                    run, by the names under which the fragment has made them, or as a tuple with a plain value; `was` is how
                    many it must have then. A dict gets its keys in the order of `now`, after those that are not in it
     ``forgotten``  it is bound to `now` whatever it is: something that is computed again when it is asked for
+    ``counted``    it is a number, and gets one more: what is kept for the number before is of no use
     ``meanwhile``  it is bound to `now` while the fragment runs, and not afterwards
     =============  ===================================================================================================
     """

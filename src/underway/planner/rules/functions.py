@@ -44,7 +44,7 @@ def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
     if not (body or signature or defaults or annotations or decoration or _type_params(old) != _type_params(new)):
         return None
     if decoration:
-        return edit.restart(name, "decorator", "its decorators change, which ran when the module was imported", new)
+        return _decorated_otherwise(edit, name, path, old, new, owner)
     if _type_params(old) != _type_params(new):
         return edit.restart(
             name, "type parameters", "its type parameters change, which are made with the function", new
@@ -99,6 +99,22 @@ def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
         edit.caches.append(name)
     edit.row(name, what, "HOT", _reason(what, kinds), new)
     return None
+
+
+def _decorated_otherwise(edit: ModuleDiff, name: str, path: str, old: Function, new: Function, owner: str) -> None:
+    """A function whose decorators change: it is made once more, and what held the one before gets the same code."""
+    reason = "its decorators change, which ran when the module was imported"
+    if owner or "#" in path or text(old.args) != text(new.args) or text_of_annotations(old) != text_of_annotations(new):
+        return edit.restart(name, "decorator", reason, new)
+    if not edit.unless_seen(name, "decorator", reason, new) or not _nested(edit, name, path, old, new):
+        return None
+    was, now = (code_tree.digest(side.codes[path]) for side in (edit.old, edit.new))
+    if was != now:
+        edit.changed[path] = Changed(was, now)
+    edit.replaced.append(name)
+    edit.changes(name)
+    edit.run(new)
+    return edit.row(name, "decorator", "HOT", "it is made once more, with its decorators", new)
 
 
 def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:

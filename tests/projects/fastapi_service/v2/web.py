@@ -36,7 +36,7 @@ async def orders(size: Annotated[int, Depends(page)]) -> dict[str, object]:
     return {"orders": [each.line() for each in taken[-size:]], "size": size, "of": len(taken)}
 
 
-@app.post("/orders")
+@app.post("/orders", status_code=201)
 async def order(wanted: Order) -> dict[str, object]:
     """Take an order."""
     taken.append(wanted)

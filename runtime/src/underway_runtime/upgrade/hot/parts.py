@@ -7,6 +7,7 @@ taken back at once, and becomes acts: it is put in place with all else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -40,7 +41,7 @@ def problems(loaded: Iterable[Target]) -> Iterator[str]:
     """Which parts are not as the relup says that the module has made them."""
     for target in loaded:
         for part in target.load.parts:
-            if part.kind in ("forgotten", "meanwhile", "order", "made"):
+            if part.kind in ("forgotten", "counted", "meanwhile", "order", "made"):
                 continue
             try:
                 holder, step = _holder(target, part)
@@ -155,8 +156,15 @@ def _apply(target: Target, part: Part) -> None:
             if wrong := list(_unlike(target, part, found)):
                 raise CannotSwap(wrong)
             bind(holder, step, deepcopy(part.now))
+        case "pattern":
+            if wrong := list(_unlike(target, part, get(holder, step, MISSING))):
+                raise CannotSwap(wrong)
+            bind(holder, step, re.compile(*part.now))
         case "forgotten":
             bind(holder, step, deepcopy(part.now))
+        case "counted":
+            found = _there(target, part, holder, step)
+            bind(holder, step, found + 1 if type(found) is int else found)
         case "made":
             made: Any = target.staged
             bind(holder, step, made.made(part.now))
@@ -174,6 +182,10 @@ def _unlike(target: Target, part: Part, found: object) -> Iterator[str]:
     elif part.kind == "value" and not guards.same(found, part.was) and not guards.same(found, part.now):
         shown = "not there" if found is MISSING else objects.shown(found)
         yield f"{where} is {shown}, and not {objects.shown(part.was)} as the module has made it"
+    elif part.kind == "pattern" and not (
+        type(found) is re.Pattern and (found.pattern, found.flags) in (part.was, part.now)
+    ):
+        yield f"{where} is {objects.shown(found)}, and not the pattern that the module has made"
     elif part.kind == "gone" and (found is MISSING or objects.name_of(type(found)) != part.was):
         yield f"{where} is no {part.was} as the module has made it"
 

@@ -83,7 +83,8 @@ def _expected(
         raise CannotSwap(become)
     wanted, _ = _look(new, modules)
     again, _ = _look(old, modules)
-    noise = {each.path for each in compare.compare(before, again) if each.kind != "opaque"}
+    noise: set[Any] = {each.path for each in compare.compare(before, again) if each.kind != "opaque"}
+    noise |= _counted(instructions)
     if left := [
         each for each in compare.compare(become, wanted) if each.kind != "opaque" and not _is_noise(each, noise)
     ]:
@@ -97,9 +98,21 @@ def _expected(
     return Expected(wanted, tuple(found), compare.partners(before, wanted))
 
 
+def _counted(instructions: Sequence[Instruction]) -> set[tuple[str, ...]]:
+    """The paths of numbers that never go back."""
+    return {
+        (load.module, *(f".{of}" if kind == "attribute" else f"[{of!r}]" for kind, of in part.path))
+        for load in instructions
+        if isinstance(load, Load)
+        for part in load.parts
+        if part.kind == "counted"
+    }
+
+
 def _set_since(before: Picture, instructions: Sequence[Instruction]) -> Iterator[str]:
     """What is to be bound to something else, and is not what the module has made any longer."""
-    walk = _Walk(Expected(before, (), {}))
+    fixed = {number: number for number, node in enumerate(before.nodes) if node.flags & Flag.MUTABLE}
+    walk = _Walk(Expected(before, (), fixed))  # what can change is told by what it is
     for load in (each for each in instructions if isinstance(each, Load) and each.seen):
         for name in load.replaced:
             number = before.at((load.module, f".{name}"))

@@ -17,8 +17,9 @@ class Rule:
     """The class, ``module.name``."""
     attribute: str
     value: object
-    kind: Literal["forgotten", "meanwhile"]
-    """``forgotten``: it is computed again when it is asked for; ``meanwhile``: it has this value while statements are run."""
+    kind: Literal["forgotten", "meanwhile", "counted"]
+    """``forgotten``: it is computed again when it is asked for; ``meanwhile``: it has this value while statements are run;
+    ``counted``: it says how often something has changed, for what is kept since, and never goes back."""
     below: tuple[str, ...] = ()
     """The attributes below which something changes, where it follows from these alone."""
 
