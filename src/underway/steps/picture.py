@@ -32,6 +32,9 @@ TIMEOUT = 900.0
 """Seconds until it is given up: more than all tries of the sandbox together may take."""
 
 _ARGUMENTS = ("-s", "-P", "-B", "-m", "underway_runtime.observation")
+_TOLD = ("threads", "processes", "descriptors", "environment", "signals", "done")
+"""What a build tells of what import does; the rest, which many a library does, is in the picture."""
+
 _SHOWN = 5
 """Lines of each kind that a build tells."""
 
@@ -92,6 +95,9 @@ def _words(facts: Mapping[str, Any]) -> Iterator[str]:
     """What a developer should know of the imports."""
     for module, why in facts["missing"].items():
         yield f"{module} can't be imported where the build looks at it, and is upgraded by what its source says: {why}"
-    for kind, lines in facts["outside"].items():
+    for kind in _TOLD:
+        lines = facts["outside"].get(kind, ())
+        if not lines:
+            continue
         more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         yield f"import does more than define ({kind}): {'; '.join(lines[:_SHOWN])}{more}"

@@ -6,6 +6,7 @@ ROOT is the release's directory, OUT the file to write, SCRATCH an empty directo
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ def main() -> int:
     """Do what the command line asks for; the exit status of the process."""
     if sys.argv[1:] == ["import"]:
         importing.run(importing.task_of(sys.stdin.read()))
+    gc.disable()  # it keeps all that it makes, and does not run for long
     root, version, out, scratch = sys.argv[1:]
     limits = sandbox.Limits()
     if seconds := os.environ.get("UNDERWAY_PICTURE_SECONDS"):

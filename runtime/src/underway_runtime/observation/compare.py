@@ -140,13 +140,15 @@ class _Comparison:
 
     def _edges(self, step: _Step, old: Node, new: Node) -> Iterator[Difference]:
         in_a_row = old.flags & Flag.SEQUENCE
+        labels = [label for label, _ in old.edges]
+        if not in_a_row and labels == [label for label, _ in new.edges] and len(set(labels)) == len(labels):
+            targets = zip(old.edges, new.edges, strict=True)
+            self.queue.extend([_Step(x, y, label, step) for (label, x), (_, y) in targets])
+            return
         before, after = _by_label(old), _by_label(new)
         before, after = _told(before, after), _told(after, before)
         if in_a_row:
             yield from self._row(_elements(before), _elements(after), step)
-        elif list(before) == list(after) and len(before) == len(old.edges) == len(new.edges):
-            self.queue.extend(_Step(x, y, label, step) for (label, x), (_, y) in zip(old.edges, new.edges, strict=True))
-            return
         for label in [*before, *(label for label in after if label not in before)]:
             if not (in_a_row and _is_position(label)):
                 yield from self._under(label, before.get(label, []), after.get(label, []), step)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import ctypes
 import faulthandler
+import gc
 import json
 import os
 import resource
@@ -106,8 +107,9 @@ def _observed(task: Task, tell: Callable[[str], object]) -> encoded.Observation:
     if failed and sys.meta_path and type(sys.meta_path[0]) is _Refused:
         del sys.meta_path[0]
     tell("")
-    watch.on = False
     changes = outside.changes(before, outside.survey())
+    watch.on = False
+    gc.disable()  # nothing of what follows is garbage, and it is a third faster
     changes |= {"done": list(watch.done)} if watch.done else {}
     walked = [name for name in sys.modules if name not in known and _is_of(name, task.lib)]
     seen = picture.take(walked, places=task.places)
