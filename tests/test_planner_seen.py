@@ -88,7 +88,21 @@ class A:
     @cached_property
     def shown(self): return 1
 """
+LIFESPAN = """
+from contextlib import asynccontextmanager
+class App:
+    def __init__(self, lifespan): self.lifespan = lifespan
+async def begin(): return 1
+@asynccontextmanager
+async def lifespan(app):
+    await begin()
+    yield
+app = App(lifespan=lifespan)
+"""
 RESTART = [
+    pytest.param(
+        LIFESPAN, LIFESPAN.replace("return 1", "return 2"), "runs once, at the start; begin changes", id="lifespan"
+    ),
     pytest.param(
         CACHED,
         CACHED.replace("return 1", "return 2"),

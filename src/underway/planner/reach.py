@@ -17,6 +17,9 @@ from .rules import bases, decorators
 from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
 from .values import NotPlain, origin
 
+_AT_START = ("lifespan", "on_startup", "on_shutdown", "cleanup_ctx")
+"""Arguments of applications: functions that run once, when they are started."""
+
 _ITSELF = {"__code__", "__doc__", "__defaults__", "__kwdefaults__", "__annotations__", "__wrapped__", "__dict__"}
 """Attributes by which a definition itself is read."""
 
@@ -51,6 +54,10 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 *_members_read(world, module, name, node, members),
                 *_read_itself(world, module, node, read, docs),
             ]
+            if edit is not None and (started := path(_run_at_start(node), changed, known)):
+                reason = f"{started[0]}, which it is made with, runs once, at the start; {started[-1]} changes"
+                edit.restart(name, "reached", reason, node, cause=(changed[started[-1]], started[-1]))
+                continue
             way = path(seeds, changed, known)
             if way and edit is not None and not _is_known(edit, name):
                 what = f"made with {way[0]}" if len(way) == 1 else f"made with {way[0]}, which uses {way[-1]}"
@@ -58,6 +65,13 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 edit.unless_seen(name, "reached", reason, node, cause=(changed[way[-1]], way[-1]))
             if edit is not None and (what := _set(world, module, node, edits)):
                 edit.unless_seen(name, "reached", f"it sets {what} when the module is imported; that changes", node)
+
+
+def _run_at_start(node: ast.AST) -> list[str]:
+    """What a call is given to be run once: no look at what import has made tells what that has done."""
+    calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
+    given = [word.value for each in calls for word in each.keywords if word.arg in _AT_START]
+    return [each.id for value in given for each in ast.walk(value) if isinstance(each, ast.Name)]
 
 
 def _is_known(edit: ModuleDiff, name: str) -> bool:
