@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -141,6 +142,23 @@ def test_what_import_does_outside_of_the_heap_is_told(see: See, kind: str, sourc
     assert any(each.startswith(line) for each in outside[kind])
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     assert not [child for child in children if Path(f"/proc/{child}/comm").read_text() == "sleep\n"]
+
+
+def test_other_children_of_who_looks_are_not_ended(see: See) -> None:
+    """What an import has started is ended; a process that was there before is left alone."""
+    with subprocess.Popen(["sleep", "60"]) as own:
+        see({"shop": "import subprocess; P = subprocess.Popen(['sleep', '99'], start_new_session=True)"})
+
+        assert own.poll() is None
+        own.kill()
+
+
+def test_a_name_that_is_looked_up_is_told(see: See) -> None:
+    """An import that asks for the address of a host is named by the host."""
+    source = "import socket\ntry: socket.getaddrinfo('db.example', 5432)\nexcept OSError: pass"
+
+    [line] = see({"shop": source}).observation.outside["done"]
+    assert line.startswith("looks up db.example (shop-0.1.0/shop.py, line 2)")
 
 
 def test_plain_modules_do_nothing_outside(see: See) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -23,14 +22,11 @@ def main() -> int:
         importing.run(importing.task_of(sys.stdin.read()))
     gc.disable()  # it keeps all that it makes, and does not run for long
     root, version, out, scratch = sys.argv[1:]
-    limits = sandbox.Limits()
-    if seconds := os.environ.get("UNDERWAY_PICTURE_SECONDS"):
-        limits = sandbox.Limits(seconds=float(seconds))
     place = Path(root)
     environ = {"RELEASE_ROOT": root, "RELEASE_VSN": version}
     try:
         modules = sandbox.preloaded(ReleaseDirectory(place), version)
-        observed = sandbox.observe(modules, place, Path(scratch), limits, environ)
+        observed = sandbox.observe(modules, place, Path(scratch), environ=environ)
     except (UnderwayError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -236,6 +236,9 @@ _PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.f
 _NETWORK = ("socket.bind", "socket.connect", "socket.sendto", "socket.sendmsg")
 
 
+_LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
+
+
 class Watch:
     """An audit hook: notes what import does beyond the heap, and refuses what would reach beyond the scratch directory."""
 
@@ -258,6 +261,8 @@ class Watch:
                 self._file(f"{event.removeprefix('os.')} of", arguments[each])
         elif event in _NETWORK:
             self._network(event.removeprefix("socket."), arguments)
+        elif event in _LOOKUPS:
+            self._note(f"looks up {_address((arguments[0], '')).rstrip(':') or 'a host'}")
         elif event in _PROGRAMS:
             program = arguments[0] if arguments and type(arguments[0]) in (str, bytes) else ""
             self._note(f"{event} {os.fsdecode(program)}".rstrip())

@@ -24,8 +24,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -90,21 +90,22 @@ def observe(
     """Import modules of the release at `root` with this interpreter, twice, and look at both.
 
     `scratch` is a directory that is there and empty; what it has afterwards is of no use. `environ` is added to what the imports
-    see. Raises OSError when nothing can be started, RuntimeError when the interpreter ends without any module.
+    see. This process should start no others meanwhile: all that begin are ended. Raises OSError when nothing can be started,
+    RuntimeError when the interpreter ends without any module.
     """
     began = time.monotonic()
-    _adopt_orphans()
     skipped: dict[str, str] = {}
     for attempt in range(MOST_TRIES):
-        children = [
-            _Child(modules, root, scratch / f"{attempt}-{seed}", seed, skipped, limits, environ) for seed in SEEDS
-        ]
-        try:
-            ended = [child.wait() for child in children]
-        finally:
-            for child in children:
-                child.end()
-            _end_orphans()
+        children: list[_Child] = []
+        with _ending_orphans():
+            try:
+                for seed in SEEDS:
+                    place = scratch / f"{attempt}-{seed}"
+                    children.append(_Child(modules, root, place, seed, skipped, limits, environ))
+                ended = [child.wait() for child in children]
+            finally:
+                for child in children:
+                    child.end()
         if all(end is None for end in ended):
             one, other = (encoded.read(child.out) for child in children)
             common = _common(one, other, children[0].labels())
@@ -213,19 +214,30 @@ class _Child:
             return file.read().decode("utf-8", "replace").strip()
 
 
-def _adopt_orphans() -> None:
-    """Become the parent of what the children leave, wherever it has gone."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+@contextmanager
+def _ending_orphans() -> Iterator[None]:
+    """Be the parent of whatever is left by processes that begin in this block, and end it; no other child is touched."""
+    libc, before = ctypes.CDLL(None, use_errno=True), _children()
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + 10
+        while left := _children() - before:
+            for child in left:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+                with suppress(ChildProcessError):
+                    os.waitpid(child, 0)
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"processes that an import has started can't be ended: {sorted(left)}")
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def _end_orphans() -> None:
-    """End all children of this process, and theirs, which are its own when they have lost their parent."""
-    deadline = time.monotonic() + 10
-    while children := Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-        for child in map(int, children):
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(child, 0)
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"processes that an import has started can't be ended: {' '.join(children)}")
+def _children() -> set[int]:
+    """The children of this process, whichever of its threads has started them."""
+    found: set[int] = set()
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError):  # a thread that has ended
+            found.update(map(int, Path(f"/proc/self/task/{task}/children").read_text().split()))
+    return found
