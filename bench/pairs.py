@@ -79,7 +79,7 @@ class Outcome:
     @property
     def title(self) -> str:
         """The line of the table that it is counted in."""
-        what = self.up if self.down != WRONG else WRONG
+        what = self.down if self.up == RIGHT and self.down in (WRONG, REFUSED) else self.up
         return f"{what}, {self.judged}" if what in (RESTART, REFUSED) else what
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from code_server_helpers import Interpreter
-from fresh import differences
-from swap_helpers import Ask, Become, asking, everywhere, unlike_fresh
+from swap_helpers import PLANNED, Ask, Become, asking, check_hot, everywhere, unlike_fresh
 
 HOT = {
     "a class that derives from one that gets a method": (
@@ -253,16 +252,6 @@ def ask(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> I
         yield ask
 
 
-def check_hot(ask: Ask, old: str, new: str) -> None:
-    swapped, fresh = ask(textwrap.dedent(old), textwrap.dedent(new))
-
-    assert "described" in swapped, swapped
-    assert differences(swapped["calls"], fresh["calls"]) == []
-    assert differences(swapped["described"], fresh["described"]) == []
-    assert swapped["undone"] == []
-
-
-@pytest.mark.sample
 @everywhere
 @pytest.mark.parametrize("case", list(HOT))
 def test_an_edit_is_done_in_place_and_equals_a_fresh_start(ask: Ask, case: str) -> None:
@@ -298,28 +287,6 @@ def test_type_parameters_that_change_take_a_new_interpreter(ask: Ask, interprete
     swapped, _ = ask(*GENERIC_RESTART[case])
 
     assert "RESTART" in swapped["verdicts"]
-
-
-PLANNED = """
-import fresh, sys
-from pathlib import Path
-from underway.planner.worker import compare
-from underway_runtime.release.instructions import from_json
-from underway_runtime.upgrade.hot.swap import prepare
-root = Path(sys.prefix).parents[1]
-def side(number):
-    files = sorted((root / f"lib/shop-{number}.0").rglob("*.py"))
-    names = {".".join(each.relative_to(root / f"lib/shop-{number}.0").with_suffix("").parts).removesuffix(".__init__"): each
-             for each in files}
-    return {"root": str(root), "versions": {}, "modules": {name: ("shop", str(each.relative_to(root))) for name, each in names.items()}}
-sides = side(1), side(2)
-names = sorted({*sides[0]["modules"], *sides[1]["modules"]})
-plan = compare({"old": sides[0], "new": sides[1], "compared": names, "up": True, "kept": [], "reset": [], "pinned": []})
-assert {each["verdict"] for each in plan["changes"]} == {"HOT"}, plan["changes"]
-prepared = prepare([from_json(each) for each in plan["loads"].values()], relups.version("1"), relups.version("2"))
-prepared.stage_and_migrate(); prepared.swap(); assert not prepared.survivors()
-told = fresh.describe("shop")
-"""
 
 
 @everywhere

@@ -62,7 +62,7 @@ def _value(value: Any, module: str, below: str) -> Any:
             return {
                 type(value).__name__: inner(value.__func__),
                 "doc": value.__doc__,
-                "annotations": str(value.__annotations__),
+                "annotations": str(getattr(value, "__annotations__", None)),
             }
         case property():
             return {

@@ -39,6 +39,28 @@ Sources = Mapping[str, str]
 
 Ask = Callable[[str, str], tuple[Any, Any]]
 
+PLANNED = """
+import fresh, sys
+from pathlib import Path
+from underway.planner.worker import compare
+from underway_runtime.release.instructions import from_json
+from underway_runtime.upgrade.hot.swap import prepare
+root = Path(sys.prefix).parents[1]
+def side(number):
+    files = sorted((root / f"lib/shop-{number}.0").rglob("*.py"))
+    names = {".".join(each.relative_to(root / f"lib/shop-{number}.0").with_suffix("").parts).removesuffix(".__init__"): each
+             for each in files}
+    return {"root": str(root), "versions": {}, "modules": {name: ("shop", str(each.relative_to(root))) for name, each in names.items()}}
+sides = side(1), side(2)
+names = sorted({*sides[0]["modules"], *sides[1]["modules"]})
+plan = compare({"old": sides[0], "new": sides[1], "compared": names, "up": True, "kept": [], "reset": [], "pinned": []})
+assert {each["verdict"] for each in plan["changes"]} == {"HOT"}, plan["changes"]
+prepared = prepare([from_json(each) for each in plan["loads"].values()], relups.version("1"), relups.version("2"))
+prepared.stage_and_migrate(); prepared.swap(); assert not prepared.survivors()
+told = fresh.describe("shop")
+"""
+"""What runs a swap from version 1 to version 2 as it is planned, all HOT."""
+
 
 class Become(Protocol):
     def __call__(self, old: Sources | str, new: Sources | str, script: str, *more: Sources | str) -> Any: ...
@@ -129,3 +151,13 @@ def _server(release: Release, number: str) -> subprocess.Popen[str]:
         text=True,
         env={"PYTHONPATH": path},
     )
+
+
+def check_hot(ask: Ask, old: str, new: str) -> None:
+    """Every module, function, member and plain global is as in a fresh start and does the same; undone, as it was."""
+    swapped, fresh = ask(textwrap.dedent(old), textwrap.dedent(new))
+
+    assert "described" in swapped, swapped
+    assert differences(swapped["calls"], fresh["calls"]) == []
+    assert differences(swapped["described"], fresh["described"]) == []
+    assert swapped["undone"] == []

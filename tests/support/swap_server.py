@@ -58,7 +58,11 @@ def _seen(name: str) -> dict[str, Any]:
     calls = {}
     for key, value in list(vars(sys.modules[name]).items()):
         if getattr(value, "__module__", None) == name:
-            instance = value() if isinstance(value, type) else None
+            try:
+                instance = value() if isinstance(value, type) else None
+            except (TypeError, ValueError) as error:  # it is abstract, or is not made so
+                calls[key] = type(error).__name__
+                continue
             members = sorted(each for each in vars(value) if each.startswith("m")) if isinstance(value, type) else []
             results = [getattr(instance, each) for each in members] if instance else [value]
             calls[key] = repr([result() if callable(result) else result for result in results])

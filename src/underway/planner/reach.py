@@ -44,6 +44,12 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
         for name in (*edit.was, *edit.replaced, *edit.added, *edit.removed)
         if "." in name
     }
+    new = {name.rpartition(".")[2] for edit in edits.values() for name in edit.added}
+    old = {
+        name.rpartition(".")[2] for edit in edits.values() for name in (*edit.changed, *edit.refreshed, *edit.removed)
+    }
+    stays = {name: module for name, module in changed.items() if name not in new or name in old}
+    """What still is as the old version made it when new things are made."""
     known, read = mentions(world, every), properties(every)
     for module in every:
         edit = edits.get(module.name)
@@ -58,7 +64,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 reason = f"{started[0]}, which it is made with, runs once, at the start; {started[-1]} changes"
                 edit.restart(name, "reached", reason, node, cause=(changed[started[-1]], started[-1]))
                 continue
-            way = path(seeds, changed, known)
+            way = path(seeds, stays if made_anew else changed, known)
             if way and edit is not None and not _is_known(edit, name):
                 what = f"made with {way[0]}" if len(way) == 1 else f"made with {way[0]}, which uses {way[-1]}"
                 reason = f"it was {what}, when the module was imported; {way[-1]} changes"

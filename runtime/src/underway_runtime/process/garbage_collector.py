@@ -4,9 +4,10 @@ Hundreds of modules make hundreds of thousands of objects that stay, and the col
 it works rarely until the node has started, and then sets aside what is there: it is as good as permanent, and no later
 collection has to look at it::
 
-    postpone()   first of all           rarely, so that what an application does at its start stays bounded
-    settle()     when all has started   as often as before, without what is there by now
-    thaw()       before a heap walk     all objects are the collector's again
+    postpone()          first of all            rarely, so that what an application does at its start stays bounded
+    settle()            when all has started    as often as before, without what is there by now
+    thaw()              before a heap walk      all objects are the collector's again
+    set_aside_again()   after an upgrade        what is there by now is set aside, if something was before
 
 What is set aside is freed when nothing refers to it any more, as ever; cycles in it are not collected. ``gc.get_objects``
 and ``gc.get_referrers`` do not see it: who walks the heap calls ``thaw`` first.
@@ -21,6 +22,8 @@ _RARELY = (100_000, 50, 100)
 
 _before: list[tuple[int, int, int]] = []
 """The thresholds to go back to, while they are not in force."""
+_thawed: list[bool] = []
+"""Whether something was set aside that is not any more."""
 
 
 def postpone() -> None:
@@ -45,4 +48,14 @@ def settle() -> None:
 
 def thaw() -> None:
     """Make all objects the collector's again. The next full collection looks at each of them."""
+    if gc.get_freeze_count():
+        _thawed.append(True)
     gc.unfreeze()
+
+
+def set_aside_again() -> None:
+    """Set aside what there is where `thaw` has given something back; cycles that nobody refers to are collected first."""
+    if _thawed:
+        _thawed.clear()
+        gc.collect()
+        gc.freeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sys
 
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module
@@ -11,9 +12,15 @@ from ..values import origin
 
 MADE_ONCE = {
     *("__slots__", "__init_subclass__", "__set_name__", "__class_getitem__", "__eq__", "__hash__", "__prepare__"),
-    *("__classcell__", "__mro_entries__", "__new__", "__match_args__", "__dict__", "__weakref__", "__getstate__"),
+    *("__classcell__", "__mro_entries__", "__new__", "__match_args__", "__dict__", "__weakref__"),
 }
 """Members that are looked at when a class, or an instance, is made, or that live instances rely on."""
+
+MADE_BY_DECORATORS = {
+    *("__init__", "__repr__", "__post_init__", "__lt__", "__le__", "__gt__", "__ge__", "__setattr__", "__delattr__"),
+    *("__getstate__", "__setstate__", "__replace__"),
+}
+"""Those that `dataclass` and `total_ordering` look for, and make where they are not there."""
 
 _PLAIN_BASES = {
     *("abc.ABC", "typing.Generic", "typing.Protocol", "underway_runtime.Application"),
@@ -30,15 +37,85 @@ def plain_bases(world: PlannerContext, module: Module, node: ast.ClassDef) -> bo
     return all(_plain(world, module, base, ()) for base in node.bases) and not _hooks(node)
 
 
+_INDIFFERENT = {
+    *("enum.Enum", "enum.StrEnum", "enum.IntEnum", "enum.Flag", "enum.IntFlag", "enum.ReprEnum", "typing.NamedTuple"),
+    *("pydantic.BaseModel", "pydantic.main.BaseModel", "sqlalchemy.orm.DeclarativeBase", "flask.views.MethodView"),
+    *("sqlalchemy.orm.decl_api.DeclarativeBase", "django.db.models.Model", "django.db.models.base.Model"),
+    *("django.forms.Form", "django.forms.forms.Form", "django.forms.ModelForm", "django.forms.models.ModelForm"),
+    *("marshmallow.Schema", "marshmallow.schema.Schema", "starlette.endpoints.HTTPEndpoint", "abc.ABC"),
+}
+"""Bases whose metaclass makes nothing of a function that a class has: it is in the class, and that is all."""
+_DATA = {
+    *(
+        "enum.Enum",
+        "enum.StrEnum",
+        "enum.IntEnum",
+        "enum.Flag",
+        "enum.IntFlag",
+        "typing.NamedTuple",
+        "typing.TypedDict",
+    ),
+    *("typing_extensions.TypedDict", "pydantic.BaseModel", "pydantic.main.BaseModel"),
+}
+"""Bases of classes that hold data, and register nothing."""
+_READING = {"__dict__", "vars", "dir", "getmembers", "hasattr", "getattr", "callable", "__annotations__"}
+"""What tells a class's members apart."""
+
+
+def takes_functions(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...] = ()) -> bool:
+    """Whether a function that comes to a class, or goes, is nothing to what has made the class."""
+    if any(keyword.arg == "metaclass" for keyword in node.keywords):
+        return False
+    if any(isinstance(each, Function) and each.name == "__init_subclass__" and _reads(each) for each in node.body):
+        return False
+    return all(_takes_functions(world, module, base, seen) for base in node.bases)
+
+
+def _takes_functions(world: PlannerContext, module: Module, base: ast.expr, seen: tuple[str, ...]) -> bool:
+    found = origin(world.new, module, base)
+    dotted = ".".join(found) if found else ""
+    if found is None or dotted == "typing.Protocol" or dotted in seen:
+        return False
+    if found[0] == "builtins" or dotted in _INDIFFERENT or dotted in _PLAIN_BASES:
+        return True
+    if found[0].partition(".")[0] in sys.stdlib_module_names:
+        return not _is_generated(dotted)
+    known = world.new.modules.get(found[0])
+    node = known.classes.get(found[1]) if known else None
+    return known is not None and node is not None and takes_functions(world, known, node, (*seen, dotted))
+
+
+def _is_generated(dotted: str) -> bool:
+    """Whether a class of the standard library makes its subclasses by what functions they have."""
+    return dotted.startswith(("typing.", "ctypes.", "unittest."))
+
+
+def _reads(function: Function) -> bool:
+    names = {each.id for each in ast.walk(function) if isinstance(each, ast.Name)}
+    return bool(_READING & (names | {each.attr for each in ast.walk(function) if isinstance(each, ast.Attribute)}))
+
+
 def is_data(world: PlannerContext, module: Module, node: ast.ClassDef) -> bool:
     """Whether it is an Enum, a NamedTuple or the like: bases of the standard library that register nothing."""
-    known = {"enum.Enum", "enum.StrEnum", "enum.IntEnum", "enum.Flag", "typing.NamedTuple", "typing.TypedDict"}
-    known |= {"pydantic.BaseModel", "pydantic.main.BaseModel"}
-    return (
-        not node.keywords
-        and not node.decorator_list
-        and all((of := origin(world.new, module, base)) is not None and ".".join(of) in known for base in node.bases)
-    )
+    return all(keyword.arg in ("total", "frozen") for keyword in node.keywords) and _is_data(world, module, node, ())
+
+
+def _is_data(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...]) -> bool:
+    made = [origin(world.new, module, each) for each in node.decorator_list]
+    if any(found is None or ".".join(found) not in ("enum.unique", "typing.final") for found in made) or _hooks(node):
+        return False
+    for base in node.bases:
+        found = origin(world.new, module, base)
+        dotted = ".".join(found) if found else ""
+        known = world.new.modules.get(found[0]) if found else None
+        inner = known.classes.get(found[1]) if known and found else None
+        if found is None or dotted in seen:
+            return False
+        if found[0] == "builtins" or dotted in _DATA:
+            continue
+        if known is None or inner is None or inner.keywords or not _is_data(world, known, inner, (*seen, dotted)):
+            return False
+    return True
 
 
 def _plain(world: PlannerContext, module: Module, base: ast.expr, seen: tuple[str, ...], side_new: bool = True) -> bool:

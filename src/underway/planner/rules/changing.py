@@ -35,6 +35,9 @@ def _effects(
         match each:
             case ast.Call(ast.Attribute(container, method)) if method in _MUTATORS and _root(container) not in own:
                 yield ast.unparse(each)[:60]
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                calls = [ast.Call(name, [], []) for name in each.decorator_list if not isinstance(name, ast.Call)]
+                yield from _effects(world, module, calls, own, seen)
             case ast.Call(func):
                 origin = world.new.resolve(module, func) or world.old.resolve(module, func)
                 known = (world.old.modules.get(origin[0]) or world.new.modules.get(origin[0])) if origin else None

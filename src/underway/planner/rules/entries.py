@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from ..source import Function, text
+from ..source import Function
 
 _ADDING = {
     *("append", "appendleft", "add", "put", "put_nowait", "insert", "setdefault", "push", "send_nowait"),
@@ -81,8 +81,6 @@ def _set_by_name(call: ast.Call, instances: Collection[str]) -> Iterator[str]:
     for each in args:
         if isinstance(each, ast.Dict):
             yield from (str(key.value) for key in each.keys if isinstance(key, ast.Constant))
-        else:
-            yield f"**{text(each)}"
 
 
 def _put(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:

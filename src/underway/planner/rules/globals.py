@@ -159,10 +159,18 @@ def _imported(edit: ModuleDiff, name: str, module: str) -> None:
     edit.changes(name)
     if target in edit.world.values:
         edit.run(_assign(name, edit.world.values[target], statement))
+    elif target[1] and target[0] in edit.world.compared and _is_bound(edit.world.new, target):
+        edit.imports.append(module)
+        edit.rebind[name] = target
     else:
         edit.imports.append(module if target[1] else target[0])
         edit.run(_only(statement, name))
     edit.row(name, "import", "HOT", "imported as well", statement)
+
+
+def _is_bound(side: Side, origin: Origin) -> bool:
+    known = side.modules.get(origin[0])
+    return known is not None and origin[1] in known.stored
 
 
 def _import(edit: ModuleDiff, name: str) -> None:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from ..edit import ModuleDiff
 from ..source import Function, Module, bare_annotations, names_bound, text
 from ..values import NotPlain, origin, same
 from . import decorators, functions, state
-from .bases import DATACLASS, MADE_ONCE, is_abstract, plain_bases, unknown_decorators
+from .bases import (
+    DATACLASS,
+    MADE_BY_DECORATORS,
+    MADE_ONCE,
+    is_abstract,
+    plain_bases,
+    takes_functions,
+    unknown_decorators,
+)
 from .changing import changed_by_functions
 
 _RAN_WHEN_MADE = ("__init_subclass__", "__set_name__", "__class_getitem__", "_generate_next_value_")
@@ -84,7 +92,7 @@ class Members:
         if all(isinstance(each, Function) for each in nodes):
             if len(nodes) > 1 and not _family(nodes):
                 return edit.restart(name, "added", "several statements bind it", nodes[0])
-            edit.guard("plain_class", self.name)
+            self.guard(nodes)
             for each in nodes:
                 assert isinstance(each, Function)
                 kinds = decorators.kinds(edit.world.new, edit.new, each.decorator_list)
@@ -108,7 +116,7 @@ class Members:
             return None
         if problem := self.problem(member, nodes):
             return edit.restart(name, "removed", problem, nodes[0], gone=True)
-        edit.guard("plain_class", self.name)
+        self.guard(nodes)
         edit.removed.append(name)
         edit.changes(name)
         if any(isinstance(each, Function | ast.ClassDef) for each in nodes):
@@ -138,20 +146,28 @@ class Members:
         edit.row(name, "value", "HOT", "a plain value of the class", after[0])
         return None
 
-    def problem(self, member: str, nodes: Iterable[ast.stmt]) -> str:
+    def problem(self, member: str, nodes: Sequence[ast.stmt]) -> str:
         """Why a member can't come, go or be another; empty if it can."""
         dunder = member.startswith("__") and member.endswith("__")
+        plain = not dunder and all(isinstance(each, Function) for each in nodes)
+        if plain and not self.closed and takes_functions(self.edit.world, self.edit.new, self.new):
+            return ""
         if self.bodies_only:
             return "it is not known what makes this class, so only the bodies of its methods can change"
-        if member in MADE_ONCE or (dunder and self.decorated):
+        if member in MADE_ONCE or (self.decorated and dunder and member in MADE_BY_DECORATORS):
             return f"{member} is looked at when the class is made"
-        if self.abstract:
+        if self.abstract and not plain:
             return (
                 "the class is abstract, or comes from one that is: which methods are missing is known when it is made"
             )
         if any(isinstance(each, ast.ClassDef | ast.Import | ast.ImportFrom) for each in nodes):
             return "a class that it holds, or imports, comes or goes with it"
         return ""
+
+    def guard(self, nodes: Iterable[ast.stmt]) -> None:
+        """Have the node look who makes the class, where it is more than functions that come or go."""
+        if not all(isinstance(each, Function) for each in nodes) or not self.bodies_only:
+            self.edit.guard("plain_class", self.name)
 
     def plain(self, module: Module, node: ast.stmt) -> object:
         """The plain value that a statement binds; NotPlain when there is none to be told."""
@@ -196,7 +212,7 @@ class Members:
         [decorator] = self.new.decorator_list
         found = origin(self.edit.world.new, self.edit.new, decorator)
         keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
-        known = all(each.arg in ("init", "repr", "eq", "kw_only", "match_args") for each in keywords)
+        known = all(each.arg in ("init", "repr", "eq", "order", "kw_only", "match_args") for each in keywords)
         return found is not None and ".".join(found) == DATACLASS and known
 
 

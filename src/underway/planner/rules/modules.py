@@ -11,6 +11,7 @@ from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module
 from . import classes, entries, functions, state
 from . import globals as bindings
+from .changing import effect
 
 
 def compare(edit: ModuleDiff) -> None:
@@ -93,6 +94,10 @@ def added(world: PlannerContext, new: Module) -> Row:
 
 def removed(world: PlannerContext, old: Module) -> tuple[Row, tuple[Guard, ...]]:
     """A module that only the old release has, and what must hold for it to go."""
+    for statement in old.body:
+        if what := effect(world, old, statement):
+            reason = f"its import has changed something else ({what}), and nothing takes that back"
+            return Row(old.name, "", "removed", "RESTART", reason, old.file, statement.lineno), ()
     guards = [Guard("no_holders", name) for name in (*old.functions, *old.classes)]
     guards += [Guard("no_instances", name) for name in old.classes]
     reason = "removed, if nothing holds what it defined by then"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 
 from ..edit import ModuleDiff
 from ..source import Function, text
@@ -202,7 +203,10 @@ def _generated(node: ast.ClassDef) -> list[str]:
     [decorator] = node.decorator_list
     keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
     off = {each.arg for each in keywords if isinstance(each.value, ast.Constant) and each.value.value is False}
-    return [name for name in ("__init__", "__repr__", "__eq__", "__match_args__") if name.strip("_") not in off]
+    on = {each.arg for each in keywords if isinstance(each.value, ast.Constant) and each.value.value is True}
+    compared = ("__lt__", "__le__", "__gt__", "__ge__") if "order" in on else ()
+    made = [name for name in ("__init__", "__repr__", "__eq__", "__match_args__") if name.strip("_") not in off]
+    return [*made, *compared]
 
 
 def _on_the_class(field: ast.AnnAssign) -> bool:
@@ -232,7 +236,29 @@ def _changed_fields(old: ast.ClassDef, new: ast.ClassDef) -> str:
 
 def _stateful(maker: Function) -> list[str]:
     """What a maker of instances does to them: all its statements but those that only check, or speak."""
-    return [text(each) for each in _effective(maker.body)]
+    names: dict[str, str] = {}
+    return [text(_Renamed(names, _own_names(maker)).visit(deepcopy(each))) for each in _effective(maker.body)]
+
+
+class _Renamed(ast.NodeTransformer):
+    """Calls local variables by the order in which they come, for what they are called is nothing to an instance."""
+
+    def __init__(self, names: dict[str, str], own: set[str]) -> None:
+        self.names, self.own = names, own
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in self.own:
+            node.id = self.names.setdefault(node.id, f"local {len(self.names)}")
+        return node
+
+
+def _own_names(function: Function) -> set[str]:
+    """The variables of a function that nothing but it sees: no parameters, and none if it looks at them all."""
+    names = [each for each in ast.walk(function) if isinstance(each, ast.Name)]
+    if any(each.id in ("locals", "eval", "exec", "vars") for each in names):
+        return set()
+    shared = {n for each in ast.walk(function) if isinstance(each, ast.Global | ast.Nonlocal) for n in each.names}
+    return {each.id for each in names if isinstance(each.ctx, ast.Store)} - shared
 
 
 def _effective(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -3,6 +3,7 @@
 =====================  ================================================================================================
 ``versions``           what a version of the release says on disk, and which definition a live code object is
 ``heap``, ``holders``  what is alive: functions, instances, frames, and who holds them
+``belonging``          what belongs to something that goes away, and goes with it
 ``guards``             what must hold in this process, or nothing is done
 ``act``                what is done in one call, and undone
 ``imports``            the import system moves to the other version

@@ -29,6 +29,7 @@ from ... import loops
 from ...application import Application
 from ...configuration.resolution import Resolved
 from ...node.in_place_install import Change, Irreversible, RequiresRestart, Step, StillInside
+from ...process import garbage_collector
 from ...release import boot_script
 from ...release.boot_script import BootScript, Mode
 from ...release.errors import UnderwayError, listing
@@ -188,6 +189,7 @@ class Code:
             await self._applications.hooks.resume()
             suspension.release()
             self.held = time.monotonic() - began
+            garbage_collector.set_aside_again()
 
     async def undo(self) -> None:
         """Go back by the relup. Raises Irreversible where that does not lead back."""

@@ -6,7 +6,7 @@ import abc
 import gc
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, partial, partialmethod
 from importlib.machinery import ModuleSpec
 from importlib.util import MAGIC_NUMBER
@@ -18,6 +18,7 @@ from ...observation import objects
 from ...process import audit_hooks, release_processes
 from ...release import plain_values
 from . import heap, holders
+from .belonging import Belonging
 
 _NAMED = 2
 """References to what only a dict has: that one, and the argument of getrefcount."""
@@ -90,9 +91,10 @@ _MUTABLE = (list, dict, set)
 _HOLDING = (list, tuple, set, frozenset)
 
 
-def instances(cls: type) -> str | None:
-    """Which instances a class or its subclasses have; None for none."""
-    found = heap.instances_of(cls)
+def instances(cls: type, leaving: Collection[int] = ()) -> str | None:
+    """Which instances a class or its subclasses have, but for its own members; None for none. `leaving`: ids of what goes too."""
+    own = Belonging(objects.members(cls).values()).ids
+    found = [each for each in heap.instances_of(cls) if id(each) not in own and id(each) not in leaving]
     return f"there are {len(found)} instances, one in {holders.holder(found[0], {id(found)})}" if found else None
 
 
@@ -106,22 +108,25 @@ def held(
     name: str,
     leaving: Sequence[Mapping[str, Any]] = (),
     gone: Mapping[int, Any] = MappingProxyType({}),
+    going: Belonging | None = None,
 ) -> str | None:
     """Who refers to a function, class or value besides the module, or class, whose names these are; None for nobody.
 
-    `leaving` are the names of modules that let go of it too: one reference each; `gone` is what goes away with it, by id.
+    `leaving` are the names of modules that let go of it too: one reference each; `gone`, by id, and `going` are what goes away with it.
     """
+    going = going or Belonging(())
     own = {
         id(names),
         *gone,
         *map(id, leaving),
+        *going.ids,
         *(id(each) for each in gc.get_referrers(names) if objects.is_a(each, (ModuleType, type))),
     }
     if type(names) is not dict:  # the mapping of a class's members, and the dict behind it
         own |= set(map(id, gc.get_referents(names)))
     if objects.is_a(names[name], type):
         return _class_held(names[name], own)
-    known = len(leaving) + (id(names[name]) in gone)
+    known = len(leaving) + (id(names[name]) in gone) + going.references[id(names[name])]
     known += sum(each is names[name] for other in gone.values() for each in gc.get_referents(other))
     if sys.getrefcount(names[name]) <= _NAMED + known:
         return None
@@ -134,10 +139,11 @@ def _class_held(cls: type, own: set[int]) -> str | None:
     subclasses: list[type] = type.__subclasses__(cls)
     if subclasses:
         return f"its subclass {objects.name_of(subclasses[0])}"
+    belonging = Belonging(objects.members(cls).values()).ids
     values = list(objects.members(cls).values())
     cells = [cell for value in values for function in functions_in(value) for cell in function.__closure__ or ()]
     own |= {id(objects.mro(cls)), *map(id, cells)}
-    own |= {id(each) for each in values if objects.is_a(each, _DESCRIPTORS)}
+    own |= {id(each) for each in values if objects.is_a(each, _DESCRIPTORS)} | belonging
     return holders.seen_holder(cls, direct=own)
 
 

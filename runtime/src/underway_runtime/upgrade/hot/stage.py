@@ -10,7 +10,9 @@ from __future__ import annotations
 import marshal
 from _imp import _fix_co_filename  # type: ignore[attr-defined]  # unknown to typeshed  # unknown to typeshed
 from abc import ABCMeta
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from types import CodeType, FunctionType
 from typing import Any
@@ -22,6 +24,10 @@ from .targets import Functions, Target
 from .undo_log import Acts, Journal
 from .versions import CLASS_CONSTANTS, like
 
+try:
+    from _abc import _reset_caches as _abc_reset  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    _abc_reset = None
 _MISSING = object()
 Changes = Mapping[int, Mapping[str, Any]]
 """By the id of a class, what its members become."""
@@ -34,34 +40,52 @@ class Stage:
         self.targets = targets.by_name(loaded)
         self._journal = journal
         self._begun: set[str] = set()
+        self._asked: set[tuple[str, str]] = set()
 
     def run(self) -> None:
         """Run them all. Raises whatever they raise."""
         for target in self.targets.values():
             self._run(target)
+        for target in self.targets.values():
+            for name in target.load.rebind:
+                target.staged.setdefault(name, self.becomes(target.name, name))
 
     def becomes(self, module: str, name: str) -> Any:
         """What a name of a module will be bound to. Raises KeyError or ImportError."""
         target = self.targets.get(module)
         if target is None:
             return objects.names_of(import_module(module))[name]
+        if name in target.load.rebind:
+            return self._rebound(target, name)
         self._run(target)
         if name in target.staged:
             return target.staged[name]  # of what stays, itself
-        if name in target.load.rebind or name in target.load.values:
+        if name in target.load.values or name in target.load.added:
             raise ImportError(f"{module}.{name} and what it is made of need each other")
         return target.names[name]
+
+    def _rebound(self, target: Target, name: str) -> Any:
+        """What a name will be bound to that stands for one of another module."""
+        if (target.name, name) in self._asked:
+            raise ImportError(f"{target.name}.{name} and what it is made of need each other")
+        self._asked.add((target.name, name))
+        try:
+            return self.becomes(*target.load.rebind[name])
+        finally:
+            self._asked.remove((target.name, name))
 
     def _run(self, target: Target) -> None:
         if target.name in self._begun:
             return
         self._begun.add(target.name)
-        fixed = {name: self.becomes(*source) for name, source in target.load.rebind.items()}
-        target.staged = _Staged(target, fixed, self._journal)
+        target.staged = staged = _Staged(target, partial(self._rebound, target), self._journal)
+        for name in target.load.rebind:
+            with suppress(ImportError, KeyError):  # of what needs this module in turn: when all have run
+                staged[name] = self._rebound(target, name)
         if target.load.fragment is not None:
             code = marshal.loads(target.load.fragment)
             _fix_co_filename(code, target.new.code.co_filename)
-            exec(code, target.names, target.staged)
+            exec(code, target.names, staged)
 
 
 class _Staged(dict[str, Any]):
@@ -70,23 +94,25 @@ class _Staged(dict[str, Any]):
     What it reads by the name of a class or a function that stays is that one, as all who hold it have it: what the fragment has
     made under that name holds some members, or other defaults, and is thrown away; `made` gives it.
     Those that the module lacks are bound in it as well: the body of a class, and what is nested, reads them there. Those that
-    come from other modules that change are as they will be, also when the fragment imports them once more.
+    stand for what is in other modules that change are as they will be, and asked for when they are read: two modules may need
+    new names of each other.
     """
 
-    def __init__(self, target: Target, fixed: Mapping[str, Any], journal: Journal) -> None:
-        super().__init__(fixed)
-        self._fixed = fixed
-        self._missing = {name for name in target.load.added if name not in target.names}
+    def __init__(self, target: Target, rebound: Callable[[str], Any], journal: Journal) -> None:
+        super().__init__()
+        load = target.load
         self._names = target.names
         self._journal = journal
-        load = target.load
+        self._rebound = rebound
+        self._elsewhere = load.rebind.keys()
+        self._missing = {name for name in load.added if name not in target.names}
         with_members = (name for name in (*load.added, *load.values, *load.replaced, *load.refreshed) if "." in name)
         stays = {*(name.partition(".")[0] for name in with_members), *load.refreshed} & target.names.keys()
         self._stays = stays - {*load.added, *load.values, *load.replaced, *load.rebind}
-        for name in self._missing & fixed.keys():
-            self[name] = fixed[name]
 
     def __getitem__(self, name: str) -> Any:
+        if name in self._elsewhere:
+            return self._rebound(name)
         return self._names[name] if name in self._stays else super().__getitem__(name)
 
     def made(self, name: str) -> Any:
@@ -94,7 +120,7 @@ class _Staged(dict[str, Any]):
         return super().__getitem__(name)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        value = self._fixed.get(name, value)
+        value = self._rebound(name) if name in self._elsewhere and name in self else value
         super().__setitem__(name, value)
         if name in self._missing:
             acts = Acts()
@@ -144,9 +170,17 @@ def acts(loaded: Iterable[Target], found: Functions) -> Acts:
     return result
 
 
-def caches(loaded: Iterable[Target]) -> Acts:
-    """What clears the caches of functions that change; last of all, since it may run finalizers of what was cached."""
+def caches(loaded: Sequence[Target]) -> Acts:
+    """What clears the caches of functions that change; last of all, since it may run finalizers of what was cached.
+
+    The abstract classes remember which classes are their own; they ask again, where the members of any may have changed.
+    """
     result = Acts()
+    if any("." in name for target in loaded for name in (*target.load.added, *target.load.removed)):
+        for cls in with_subclasses(object):
+            if objects.is_a(cls, ABCMeta) and _abc_reset is not None and "_abc_impl" in objects.members(cls):
+                clear = partial(_abc_reset, cls)
+                result.add(clear, clear)
     for target in loaded:
         for name in target.load.caches:
             clear = _within_wrapper(target.live(name)).cache_clear

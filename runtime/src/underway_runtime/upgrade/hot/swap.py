@@ -48,6 +48,7 @@ from . import (
     targets,
     undo_log,
 )
+from .belonging import Belonging
 from .migrate import Migration
 from .targets import Target
 from .versions import Version, like
@@ -319,17 +320,33 @@ def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:
 
 
 def _guarded(loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[str]:
-    gone = parts.taken_out(loaded)
+    gone, going = parts.taken_out(loaded), Belonging(_values_that_go(loaded, removals))
     for target in loaded:
         for guard in target.load.guards:
-            yield from _broken(target.name, guard, loaded, removals, gone)
+            yield from _broken(target.name, guard, loaded, removals, gone, going)
     for removal in removals:
         for guard in removal.guards:
-            yield from _broken(removal.module, guard, loaded, removals, gone)
+            yield from _broken(removal.module, guard, loaded, removals, gone, going)
+
+
+def _values_that_go(loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[Any]:
+    """What is bound, each by one name, to names that go away, or are bound to something else."""
+    for target in loaded:
+        load = target.load
+        yield from (
+            target.names[name] for name in {*load.removed, *load.values, *load.replaced} if name in target.names
+        )
+    for removal in removals:
+        yield from objects.module_names(removal.module).values()
 
 
 def _broken(
-    module: str, guard: Guard, loaded: Sequence[Target], removals: Sequence[Remove], gone: Mapping[int, Any]
+    module: str,
+    guard: Guard,
+    loaded: Sequence[Target],
+    removals: Sequence[Remove],
+    gone: Mapping[int, Any],
+    going: Belonging,
 ) -> Iterator[str]:
     where = f"{module}.{guard.of}"
     owner, _, tail = guard.of.rpartition(".")
@@ -340,9 +357,9 @@ def _broken(
         return  # closures are looked for with all functions; and what is not there has no holder
     if guard.kind == "no_holders":
         leaving = [each for each in _leaving(names[tail], loaded, removals) if each is not names]
-        if (holder := guards.held(names, tail, leaving, gone)) is not None:
+        if (holder := guards.held(names, tail, leaving, gone, going)) is not None:
             yield f"{where} goes away, and {holder} refers to it"
-    elif guard.kind == "no_instances" and (why := guards.instances(names[tail])) is not None:
+    elif guard.kind == "no_instances" and (why := guards.instances(names[tail], going.ids)) is not None:
         yield f"{where} goes away: {why}"
     elif guard.kind == "plain_class" and not guards.is_plain(names[tail]):
         yield f"members of {where} are up to its metaclass {objects.name_of(type(names[tail]))}"

@@ -44,14 +44,26 @@ class Target:
         return objects.names_of(self.module)
 
     def class_named(self, path: str) -> type | None:
-        """The class of this qualified name, where it is in force and this module's own."""
+        """The class of this qualified name, where it is in force and this module's own, whatever it says of itself."""
         found: Any = self.names
         for part in path.split("."):
             found = found.get(part)
             if not objects.is_a(found, type):
                 return None
             cls, found = found, objects.members(found)
-        return cls if objects.name_of(cls) == f"{self.name}.{path}" else None
+        return cls if objects.name_of(cls) == f"{self.name}.{path}" or self._has_made(cls, path) else None
+
+    def _has_made(self, cls: type, path: str) -> bool:
+        """Whether a class that says it is of another module, or has another name, is what this module's source makes here."""
+        if path not in self.old.constants:
+            return False
+        functions = [each for each in objects.members(cls).values() if type(each) is FunctionType]
+        own = [
+            each
+            for each in functions
+            if each.__globals__ is self.names and f"{path}.{each.__name__}" in self.old.by_path
+        ]
+        return bool(own) if functions else objects.name_of(cls).endswith(f".{path}")
 
     def split(self, name: str) -> tuple[type | None, str]:
         """The live class, or None for the module, and the name in it."""
