@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -197,6 +198,7 @@ def main() -> int:
     places = sorted(each.parent for each in arguments.directory.glob("*/case.json"))
     chosen = [each for each in places if not arguments.names or each.name in arguments.names]
     with tempfile.TemporaryDirectory(prefix="underway-pairs-") as scratch:
+        os.environ["UNDERWAY_TESTS"] = scratch  # where the helpers of the tests put what they make once
         interpreter = laid_out(this_interpreter(), Path(scratch))
         third = library(arguments.third, interpreter) if arguments.third else None
         with ThreadPoolExecutor(arguments.jobs) as pool:

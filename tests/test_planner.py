@@ -99,7 +99,7 @@ FUNCTIONS = [
         "a method that comes to use super",
         "class A:\n    def f(self): return 1",
         "class A:\n    def f(self): return super()",
-        {"m:A.f": "RESTART closure"},
+        {"m:A.f": "HOT body"},
     ),
     (
         "a nested body",
@@ -146,6 +146,12 @@ CLASSES = [
         "a cached_property's body",
         "from functools import cached_property\nclass A:\n    @cached_property\n    def x(self): return 1",
         "from functools import cached_property\nclass A:\n    @cached_property\n    def x(self): return 2",
+        {"m:A.x": "HOT body"},
+    ),
+    (
+        "a cached_property's body that makes what others may hold",
+        "from functools import cached_property\nclass A:\n    @cached_property\n    def x(self): return [1]",
+        "from functools import cached_property\nclass A:\n    @cached_property\n    def x(self): return [2]",
         {"m:A.x": "RESTART body"},
     ),
     ("a class added", "", "class A:\n    def f(self): return 1", {"m:A": "HOT added"}),
@@ -382,7 +388,19 @@ GLOBALS = [
     ("a value bound twice", "X = 1\nX = 2", "X = 1\nX = 3", {"m:X": "RESTART value"}),
     ("an import added", "", "import json", {"m:json": "HOT import"}),
     ("an import removed", "import json", "", {"m:json": "HOT removed"}),
-    ("an import of another thing", "from a import x", "from b import x", {"m:x": "RESTART import"}),
+    ("an import of another thing", "from a import x", "from b import x", {"m:x": "HOT import"}),
+    (
+        "an import of another class, of which there are instances",
+        "from a import X\ndef f(): return X()",
+        "from b import X\ndef f(): return X()",
+        {"m:X": "RESTART import"},
+    ),
+    (
+        "an import of another thing that is used at import",
+        "from a import x\nY = x()",
+        "from b import x\nY = x()",
+        {"m:x": "HOT import", "m:Y": "RESTART reached"},
+    ),
     ("a call", "print(1)", "print(2)", {"m": "RESTART statement, RESTART statement"}),
     ("a call added", "", "print(2)", {"m": "RESTART statement"}),
     (

@@ -191,11 +191,108 @@ LIVES: dict[str, Case] = {
     ),
 }
 
+_HOLDS = "import functools\ndef deco(f):\n    {}\n@deco\ndef g(): return {}\n"
+_WRAPS = "@functools.wraps(f)\n    def inner(*args):\n        return f(*args)\n    return inner"
+_FACTORY = (
+    "import functools\ndef deco(n):\n    def made(f):\n        {}\n    return made\n@deco(3)\ndef g(): return {}\n"
+)
 
-@pytest.mark.parametrize("case", [*READ, *LIVES])
+WITHIN: dict[str, Case] = {
+    "a decorator that wraps": (
+        {"m": _HOLDS.format(_WRAPS, 1)},
+        {"m": _HOLDS.format(_WRAPS, 2)},
+        {"m:g": "HOT body"},
+    ),
+    "a decorator that registers": (
+        {"m": "ALL = {}\n" + _HOLDS.format("ALL[f.__name__] = f; f.known = True; return f", 1)},
+        {"m": "ALL = {}\n" + _HOLDS.format("ALL[f.__name__] = f; f.known = True; return f", 2)},
+        {"m:g": "HOT body"},
+    ),
+    "a decorator that calls": (
+        {"m": _HOLDS.format("return f()", 1)},
+        {"m": _HOLDS.format("return f()", 2)},
+        {"m:g": "RESTART body"},
+    ),
+    "a decorator that looks into it": (
+        {"m": _HOLDS.format("f.size = len(f.__code__.co_code); return f", 1)},
+        {"m": _HOLDS.format("f.size = len(f.__code__.co_code); return f", 2)},
+        {"m:g": "RESTART body"},
+    ),
+    "a decorator that is made, and wraps": (
+        {"m": _FACTORY.format("return lambda: f() * n", 1)},
+        {"m": _FACTORY.format("return lambda: f() * n", 2)},
+        {"m:g": "HOT body"},
+    ),
+    "a decorator that is made, and stores": (
+        {"m": "ALL = []\n" + _FACTORY.format("ALL.append((n, f)); return f", 1)},
+        {"m": "ALL = []\n" + _FACTORY.format("ALL.append((n, f)); return f", 2)},
+        {"m:g": "HOT body"},
+    ),
+    "a class that decorates": (
+        {"m": "class deco:\n    def __init__(self, f): self.f = f\n@deco\ndef g(): return 1\n"},
+        {"m": "class deco:\n    def __init__(self, f): self.f = f\n@deco\ndef g(): return 2\n"},
+        {"m:g": "HOT body"},
+    ),
+    "a task of a queue": (
+        {
+            "m": "from celery import Celery, shared_task\na = Celery('m')\n@a.task\ndef g(): return 1\n@shared_task\ndef h(): return 1\n"
+        },
+        {
+            "m": "from celery import Celery, shared_task\na = Celery('m')\n@a.task\ndef g(): return 2\n@shared_task\ndef h(): return 2\n"
+        },
+        {"m:g": "HOT body", "m:h": "HOT body"},
+    ),
+    "a command that has read its docstring": (
+        {"m": "import click\n@click.command()\ndef g():\n    'a'\n    return 1\n@click.command()\ndef h(): return 1\n"},
+        {"m": "import click\n@click.command()\ndef g():\n    'b'\n    return 1\n@click.command()\ndef h(): return 2\n"},
+        {"m:g": "RESTART body", "m:h": "HOT body"},
+    ),
+    "what a dispatcher calls": (
+        {
+            "m": "import functools\n@functools.singledispatch\ndef f(x): return 1\n@f.register\ndef g(x: int): return 1\n"
+        },
+        {
+            "m": "import functools\n@functools.singledispatch\ndef f(x): return 2\n@f.register\ndef g(x: int): return 2\n"
+        },
+        {"m:f": "HOT body", "m:g": "HOT body"},
+    ),
+    "a function under a condition": (
+        {"m": "import sys\nif sys.platform == 'x':\n    def f(): return 1\nelse:\n    def f(): return 2\n"},
+        {"m": "import sys\nif sys.platform == 'x':\n    def f(): return 1\nelse:\n    def f(): return 3\n"},
+        {"m:f": "HOT body"},
+    ),
+    "the condition of a function": (
+        {"m": "import sys\nif sys.platform == 'x':\n    def f(): return 1\n"},
+        {"m": "import sys\nif sys.platform == 'y':\n    def f(): return 1\n"},
+        {"m": "RESTART statement, RESTART statement"},
+    ),
+    "lambdas in values": (
+        {"m": "KEYS = {'a': lambda x: 1, 'b': lambda x: 2}\nclass A:\n    p = property(lambda self: 1)\n"},
+        {"m": "KEYS = {'a': lambda x: 1, 'b': lambda x: 3}\nclass A:\n    p = property(lambda self: 2)\n"},
+        {"m:KEYS": "HOT body", "m:A.p": "HOT body"},
+    ),
+    "a lambda with another parameter": (
+        {"m": "key = lambda x: 1\n"},
+        {"m": "key = lambda x, y=1: 1\n"},
+        {"m:key": "RESTART value"},
+    ),
+    "a function that moves to another module": (
+        {"m": "def f(): return 1\n", "p": "", "q": "from m import f\ndef g(): return f()\n"},
+        {"m": "from p import f\n", "p": "def f(): return 2\n", "q": "from m import f\ndef g(): return f()\n"},
+        {"m:f": "HOT moved", "p:f": "HOT added", "q:f": "HOT import"},
+    ),
+    "a function that moves, and made a value": (
+        {"m": "def f(): return 1\n", "p": "", "q": "from m import f\nX = f()\n"},
+        {"m": "from p import f\n", "p": "def f(): return 2\n", "q": "from m import f\nX = f()\n"},
+        {"m:f": "HOT moved", "p:f": "HOT added", "q:f": "HOT import", "q:X": "RESTART reached"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", [*READ, *LIVES, *WITHIN])
 def test_what_import_has_read_and_what_lives_on_is_seen(tmp_path: Path, case: str) -> None:
     """The plan says RESTART of what would stay as the old version has made it, and of nothing that would not."""
-    old, new, wanted = {**READ, **LIVES}[case]
+    old, new, wanted = {**READ, **LIVES, **WITHIN}[case]
 
     found: dict[str, Any] = verdicts(compare(tmp_path, old, new))
 

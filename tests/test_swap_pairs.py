@@ -169,6 +169,27 @@ HOT = {
         "COUNT = 1\ndef f(): return COUNT\n",
         "COUNT = 2\ndef f(): return COUNT\ndef up(by=1):\n    global COUNT\n    COUNT = COUNT + by\n    return 'up'\n",
     ),
+    "a private default of the class": (
+        "class A:\n    __n = 5\n    class B:\n        n = 6\n        def m(self): return 1\n",
+        "class A:\n    __n = 5\n    class B:\n        n = 6\n        def m(self, x=n): return x\n    def m2(self, x=__n): return x\n",
+    ),
+    "a default with a name of the class": (
+        "LIMIT = 100\nclass A:\n    LIMIT = 5\n    def m(self, n=1): return n\n",
+        "LIMIT = 100\nclass A:\n    LIMIT = 5\n    def m(self, n=LIMIT): return n\n",
+    ),
+    "a new method with a default of the class": (
+        "class A:\n    SIZE = 5\n    def m(self): return 1\n",
+        "class A:\n    SIZE = 5\n    def m(self): return 1\n    def m2(self, n=SIZE): return n\n",
+    ),
+    "an annotation with a class of the class": (
+        "class A:\n    class Item: pass\n    def m(self): return 1\n",
+        """
+        class A:
+            class Item: pass
+            def m(self): return 1
+            def m2(self) -> Item: return self.m2.__annotations__['return'] is self.Item
+        """,
+    ),
 }
 """Planned HOT, done, and equal to a fresh start."""
 
@@ -220,20 +241,6 @@ GENERIC = {
     ),
 }
 
-RESTART = {
-    "a default with a name of the class": (
-        "LIMIT = 100\nclass A:\n    LIMIT = 5\n    def m(self, n=1): return n\n",
-        "LIMIT = 100\nclass A:\n    LIMIT = 5\n    def m(self, n=LIMIT): return n\n",
-    ),
-    "a new method with a default of the class": (
-        "class A:\n    SIZE = 5\n    def m(self): return 1\n",
-        "class A:\n    SIZE = 5\n    def m(self): return 1\n    def m2(self, n=SIZE): return n\n",
-    ),
-    "an annotation with a class of the class": (
-        "class A:\n    class Item: pass\n    def m(self): return 1\n",
-        "class A:\n    class Item: pass\n    def m(self): return 1\n    def m2(self) -> Item: return 2\n",
-    ),
-}
 GENERIC_RESTART = {
     "type parameters of a function": ("def f[T](x=1): return x\n", "def f[T, U](x=1): return x\n"),
     "a bound": ("def f[T: int](x=1): return x\n", "def f[T: str](x=1): return x\n"),
@@ -259,16 +266,6 @@ def test_an_edit_is_done_in_place_and_equals_a_fresh_start(ask: Ask, case: str) 
     check_hot(ask, *HOT[case])
 
 
-@everywhere
-@pytest.mark.parametrize("case", list(RESTART))
-def test_what_only_its_class_could_make_takes_a_new_interpreter(ask: Ask, case: str) -> None:
-    """A member that is made with names of its class's scope is RESTART by plan."""
-    swapped, _ = ask(*RESTART[case])
-
-    assert "RESTART" in swapped["verdicts"]
-
-
-@pytest.mark.sample
 @everywhere
 @pytest.mark.parametrize("case", list(GENERIC))
 def test_definitions_with_type_parameters_are_changed_in_place(ask: Ask, interpreter: Interpreter, case: str) -> None:

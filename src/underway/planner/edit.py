@@ -85,6 +85,10 @@ class ModuleDiff:
     """Classes whose instances have another state, and functions with another signature: what frameworks read at import."""
     narrowed: dict[str, ast.AST] = field(default_factory=dict)
     """Bare names of functions that can't be called any more as before, each with where it is."""
+    renamed: set[str] = field(default_factory=set)
+    """Names that an import binds to something else."""
+    seeds: dict[str, set[str]] = field(default_factory=dict)
+    """By the path of a class that holds members in the fragment: what these read of the live class when they are made."""
     own: set[str] = field(default_factory=set)
     """Bare names of definitions that do something else when they are called while a module is imported."""
     made_in: dict[str, list[str]] = field(default_factory=dict)
@@ -202,7 +206,8 @@ class ModuleDiff:
             for each in statements:
                 read = {n.id for n in import_time(each, annotations=not self.new.future) if isinstance(n, ast.Name)}
                 every = {n.id for n in ast.walk(each) if isinstance(n, ast.Name)}
-                if names := sorted(read & own | every & parameters):
+                self.seeds.setdefault(path, set()).update(read & own - _made_otherwise(cls))
+                if names := sorted(read & own & _made_otherwise(cls) | every & parameters):
                     name = ".".join([path, *names_bound(each)[:1]])
                     reason = f"it is made with {', '.join(names)} of its class, which only the making of the class has"
                     self.restart(name, "scope", reason, each)
@@ -222,7 +227,8 @@ class ModuleDiff:
         raise ValueError(f"{self.new.file} was not compiled from the source that is next to it")
 
     def _compiled(self, docstrings: bool) -> CodeType:
-        body: list[ast.stmt] = [*self.statements, *_classes(self.new.body, self.members, self.made)]
+        members = {path: [*self._seeded(path, each), *each] for path, each in self.members.items()}
+        body: list[ast.stmt] = [*self.statements, *_classes(self.new.body, members, self.made)]
         body.sort(key=lambda statement: statement.lineno)
         made = [_Substitute(self.world, self.new).visit(deepcopy(each)) for each in body]
         tree = ast.Module([*_imported_names(self.new, body[0]), *made], [])
@@ -238,6 +244,18 @@ class ModuleDiff:
         )
         assert isinstance(code, CodeType)
         return _binding_names(code)
+
+    def _seeded(self, path: str, statements: list[ast.stmt]) -> list[ast.stmt]:
+        """Statements that bind, in the body of a class, what others in it read of the live class."""
+        first = min(statements, key=lambda each: each.lineno)
+        named = [
+            (name, code_tree.mangled(f"{path}.{name}").rpartition(".")[2]) for name in sorted(self.seeds.get(path, ()))
+        ]
+        made = (ast.parse(f"{name} = {path}.__dict__[{member!r}]").body[0] for name, member in named)
+        placed = [ast.copy_location(each, first) for each in made]
+        for each in (inner for statement in placed for inner in ast.walk(statement) if hasattr(inner, "lineno")):
+            ast.copy_location(each, first)
+        return placed
 
     def _is_the_release(self, code: CodeType) -> bool:
         known: dict[str, set[str]] = {}
@@ -271,6 +289,13 @@ def _class_at(body: Iterable[ast.stmt], path: str) -> ast.ClassDef | None:
     first, _, rest = path.partition(".")
     found = next((each for each in body if isinstance(each, ast.ClassDef) and each.name == first), None)
     return _class_at(found.body, rest) if found is not None and rest else found
+
+
+def _made_otherwise(cls: ast.ClassDef) -> set[str]:
+    """The names in the body of a class that are not members of it as they are bound there, or not for certain."""
+    names = [name for each in cls.body for name in names_bound(each)]
+    fields = {name for each in cls.body if isinstance(each, ast.AnnAssign) for name in names_bound(each)}
+    return {name for name in names if names.count(name) > 1} | (fields if cls.decorator_list or cls.bases else set())
 
 
 def _is_comprehension(path: str) -> bool:

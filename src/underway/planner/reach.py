@@ -59,6 +59,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 *_seeds(world, module, node, made_anew, shapes),
                 *_members_read(world, module, name, node, members),
                 *_read_itself(world, module, node, read, docs),
+                *_bound_otherwise(node, edit),
             ]
             if edit is not None and (started := path(_run_at_start(node), changed, known)):
                 reason = f"{started[0]}, which it is made with, runs once, at the start; {started[-1]} changes"
@@ -150,6 +151,18 @@ def _read_itself(
                     yield attribute
 
 
+def _bound_otherwise(node: ast.AST, edit: ModuleDiff | None) -> Iterator[str]:
+    """The names that an expression reads which an import binds to something else now."""
+    for each in import_time(node, annotations=False) if edit is not None and edit.renamed else ():
+        if (
+            isinstance(each, ast.Name)
+            and isinstance(each.ctx, ast.Load)
+            and edit is not None
+            and each.id in edit.renamed
+        ):
+            yield each.id
+
+
 def _has_another_docstring(world: PlannerContext, module: Module, node: ast.expr) -> bool:
     """Whether a module or a class has another docstring in the new release; that of a function is part of its code."""
     origin = world.new.resolve(module, node)
@@ -206,7 +219,15 @@ def _import_time(world: PlannerContext, module: Module, edit: ModuleDiff | None)
 
 def _calling(world: PlannerContext, module: Module, function: Function) -> list[ast.expr]:
     """The decorators of a function that call something; a property and its setter do not."""
-    return [each for each in function.decorator_list if decorators.kinds(world.new, module, [each]) != {"neutral"}]
+    return [each for each in function.decorator_list if not _only_keeps(world, module, each)]
+
+
+def _only_keeps(world: PlannerContext, module: Module, decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    registers = isinstance(called, ast.Attribute) and called.attr == "register"
+    if registers and isinstance(called, ast.Attribute) and decorators.is_dispatch(world.new, module, called.value):
+        return True
+    return decorators.kinds(world.new, module, [decorator]) == {"neutral"}
 
 
 def _of_class(

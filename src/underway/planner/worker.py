@@ -201,7 +201,7 @@ def _other_imports(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> No
                     continue
                 if any(row.definition == name and row.verdict == "RESTART" for row in edit.rows):
                     continue
-                if name in edit.added or not _changes(world, edits, source, attribute):
+                if name in {*edit.added, *edit.rebind, *edit.replaced} or not _changes(world, edits, source, attribute):
                     continue
                 what = ".".join(filter(None, (source, attribute)))
                 edit.restart(

@@ -29,6 +29,10 @@ _PLAIN_BASES = {
 }
 _ABSTRACT = ("abc.ABC", "typing.Protocol")
 DATACLASS = "dataclasses.dataclass"
+_HOLDING = {
+    f"{module}.{name}" for module in ("attr", "attrs") for name in ("define", "frozen", "mutable", "s", "attrs")
+}
+"""What makes a class again of its members, each function the same."""
 _HARMLESS = {DATACLASS, "typing.final", "typing.runtime_checkable", "functools.total_ordering"}
 
 
@@ -155,4 +159,10 @@ def is_abstract(world: PlannerContext, module: Module, node: ast.ClassDef, seen:
 def unknown_decorators(edit: ModuleDiff, node: ast.ClassDef) -> bool:
     """Whether a class has a decorator of which it is not known what it does."""
     of = (origin(edit.world.new, edit.new, each) for each in node.decorator_list)
-    return any(found is None or ".".join(found) not in _HARMLESS for found in of)
+    return any(found is None or ".".join(found) not in _HARMLESS | _HOLDING for found in of)
+
+
+def is_made_again(edit: ModuleDiff, node: ast.ClassDef) -> bool:
+    """Whether a class has a decorator that makes another one of it."""
+    of = (origin(edit.world.new, edit.new, each) for each in node.decorator_list)
+    return any(found is not None and ".".join(found) in _HOLDING for found in of)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Literal, TypeAlias
 
 from ..source import Function, Module, Origin
 from ..values import Side, origin
+from . import own_decorators
 
 Kind: TypeAlias = Literal["neutral", "holds", "caches", "routes", "unknown"]
 """``neutral``: the class or module holds the function, or a plain descriptor of it; ``holds``: a wrapper calls it by
@@ -19,23 +20,44 @@ _NEUTRAL = {
     *("typing.final", "typing.override", "typing.overload", "typing.no_type_check"),
     *("typing_extensions.final", "typing_extensions.override", "typing_extensions.overload"),
 }
-_HOLDS = {"functools.wraps", "contextlib.contextmanager", "contextlib.asynccontextmanager", "functools.singledispatch"}
-_CACHES = {"functools.lru_cache", "functools.cache"}
+_HOLDS = {
+    *("functools.wraps", "contextlib.contextmanager", "contextlib.asynccontextmanager", "functools.singledispatch"),
+    *("celery.shared_task", "celery.app.shared_task", "tenacity.retry"),
+    *("pydantic.field_validator", "pydantic.model_validator", "pydantic.field_serializer", "pydantic.model_serializer"),
+    *("pydantic.functional_validators.field_validator", "pydantic.functional_validators.model_validator"),
+    *("pydantic.functional_serializers.field_serializer", "pydantic.functional_serializers.model_serializer"),
+    *("sqlalchemy.event.listens_for", "sqlalchemy.event.api.listens_for", "sqlalchemy.orm.validates"),
+    *(
+        "sqlalchemy.orm.mapper.validates",
+        "sqlalchemy.ext.hybrid.hybrid_property",
+        "sqlalchemy.ext.hybrid.hybrid_method",
+    ),
+    *("django.dispatch.receiver", "django.dispatch.dispatcher.receiver", "django.db.transaction.atomic"),
+    *(f"django.views.decorators.http.require_{name}" for name in ("http_methods", "GET", "POST", "safe")),
+    *("django.views.decorators.csrf.csrf_exempt", "django.views.decorators.cache.never_cache"),
+    *("django.contrib.auth.decorators.login_required", "django.contrib.auth.decorators.permission_required"),
+    *("django.contrib.auth.decorators.user_passes_test",),
+}
+"""These keep the function itself, and call it."""
+_READS = {
+    *(f"click.{name}" for name in ("command", "group", "option", "argument", "pass_context", "pass_obj")),
+    *(f"click.decorators.{name}" for name in ("command", "group", "option", "argument", "pass_context", "pass_obj")),
+}
+"""These too, and have read the docstring and the parameters."""
+_CACHES = {"functools.lru_cache", "functools.cache", "functools.cached_property"}
 _PROPERTY = {"getter", "setter", "deleter"}
 _FRAMEWORKS = {
     *("fastapi.FastAPI", "fastapi.APIRouter", "fastapi.applications.FastAPI", "fastapi.routing.APIRouter"),
     *("starlette.applications.Starlette", "starlette.routing.Router"),
     *("flask.Flask", "flask.Blueprint", "flask.app.Flask", "flask.blueprints.Blueprint"),
-    *(
-        "aiohttp.web.Application",
-        "aiohttp.web_app.Application",
-        "aiohttp.web.RouteTableDef",
-        "aiohttp.web_routedef.RouteTableDef",
-    ),
+    *("aiohttp.web.Application", "aiohttp.web_app.Application"),
+    *("aiohttp.web.RouteTableDef", "aiohttp.web_routedef.RouteTableDef"),
 }
+_QUEUES = ("celery.Celery", "celery.app.base.Celery")
 _ROUTES = {
     *("get", "post", "put", "patch", "delete", "options", "head", "route", "websocket", "websocket_route", "api_route"),
-    *("exception_handler", "errorhandler", "middleware", "on_event", "before_request", "after_request"),
+    *("exception_handler", "errorhandler", "middleware", "on_event", "before_request", "after_request", "view"),
+    *("teardown_request", "teardown_appcontext", "context_processor", "template_filter", "template_global", "trace"),
 }
 
 
@@ -67,14 +89,14 @@ def kinds(side: Side, module: Module, decorators: Iterable[ast.expr]) -> set[Kin
     return {_kind(side, module, decorator) for decorator in decorators}
 
 
-def is_framework(side: Side, found: Origin | None) -> bool:
-    """Whether a global is made by the class of a known framework."""
+def is_framework(side: Side, found: Origin | None, known_by: Container[str] = _FRAMEWORKS) -> bool:
+    """Whether a global is made by the class of a known framework, or by one of those in `known_by`."""
     known = side.modules.get(found[0]) if found else None
     made = known.globals.get(found[1]) if known and found else None
     if not isinstance(made, ast.Call) or known is None:
         return False
     by = origin(side, known, made.func)
-    return by is not None and ".".join(by) in _FRAMEWORKS
+    return by is not None and ".".join(by) in known_by
 
 
 def makes_framework(side: Side, module: Module, function: Function) -> str:
@@ -100,20 +122,25 @@ def _kind(side: Side, module: Module, decorator: ast.expr) -> Kind:
         return "neutral"
     if dotted in _HOLDS:
         return "holds"
+    if dotted in _READS:
+        return "routes"
     if dotted in _CACHES:
         return "caches"
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
     if isinstance(called, ast.Attribute):
         if called.attr in _PROPERTY and isinstance(called.value, ast.Name) and not isinstance(decorator, ast.Call):
             return "neutral"
-        if called.attr == "register" and _is_dispatch(side, module, called.value):
+        if called.attr == "register" and is_dispatch(side, module, called.value):
             return "routes"
         if called.attr in _ROUTES and is_framework(side, side.resolve(module, called.value)):
             return "routes"
-    return "unknown"
+        if called.attr == "task" and is_framework(side, side.resolve(module, called.value), _QUEUES):
+            return "holds"
+    return "holds" if own_decorators.holds_only(side, module, decorator) else "unknown"
 
 
-def _is_dispatch(side: Side, module: Module, node: ast.expr) -> bool:
+def is_dispatch(side: Side, module: Module, node: ast.expr) -> bool:
+    """Whether this is a function that `singledispatch` dispatches: what is registered with it is kept, and it is not called."""
     found = side.resolve(module, node)
     known = side.modules.get(found[0]) if found else None
     function = known.functions.get(found[1]) if known and found else None

@@ -39,7 +39,7 @@ def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
     body = code_tree.digest(was) != code_tree.digest(now)
     signature = _signature(old) != _signature(new)
     defaults = _defaults(old) != _defaults(new) or bool(edit.reads(new.args))
-    annotations = text_of_annotations(old) != text_of_annotations(new)
+    annotations = text_of_annotations(old) != text_of_annotations(new) or _annotated_with(new, edit)
     decoration = text(old.decorator_list) != text(new.decorator_list)
     if not (body or signature or defaults or annotations or decoration or _type_params(old) != _type_params(new)):
         return None
@@ -51,6 +51,8 @@ def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
         )
     if old.__class__ is not new.__class__ or (was.co_flags ^ now.co_flags) & KINDS:
         return edit.restart(name, "kind", f"{_kind(was)} becomes {_kind(now)}; its callers have to change with it", new)
+    if was.co_freevars != now.co_freevars and owner and {*was.co_freevars} ^ {*now.co_freevars} == {"__class__"}:
+        return _made_again(edit, name, new, owner)
     if was.co_freevars != now.co_freevars:
         cells = sorted(set(was.co_freevars) ^ set(now.co_freevars)) or now.co_freevars
         reason = f"it closes over other names ({', '.join(cells)}), which a function that is there can't do"
@@ -117,6 +119,18 @@ def _decorated_otherwise(edit: ModuleDiff, name: str, path: str, old: Function, 
     return edit.row(name, "decorator", "HOT", "it is made once more, with its decorators", new)
 
 
+def _made_again(edit: ModuleDiff, name: str, new: Function, owner: str) -> None:
+    """A method that comes to use ``super()``, or uses it no more: a function that is there can't, so another takes its place."""
+    if new.decorator_list:
+        return edit.restart(name, "closure", "it comes to use super(), which what decorates it has not", new)
+    edit.replaced.append(name)
+    edit.changes(name)
+    edit.guard("no_holders", name)
+    edit.run(new, owner)
+    reason = "another function takes its place, if nothing else holds this one by then"
+    return edit.row(name, "body", "HOT", reason, new)
+
+
 def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
     """A function that only the new module has."""
     kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
@@ -157,6 +171,12 @@ def text_of_annotations(function: Function) -> str:
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
     of = [text(arg.annotation) for arg in every]
     return "|".join([*of, text(function.returns)]) if annotations_of(function) else ""
+
+
+def _annotated_with(function: Function, edit: ModuleDiff) -> bool:
+    """Whether its annotations are made with what an import binds to something else."""
+    names = (each for node in annotations_of(function) for each in ast.walk(node) if isinstance(each, ast.Name))
+    return not edit.new.future and any(each.id in edit.renamed for each in names)
 
 
 def _signature(function: Function) -> str:

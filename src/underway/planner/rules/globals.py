@@ -9,6 +9,7 @@ from ..displays import new_elements
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, text
 from ..values import NotPlain, Side, literal, same
+from . import within
 from .changing import changed_by_functions, effect
 
 
@@ -52,7 +53,7 @@ def _name(edit: ModuleDiff, name: str) -> None:
     if (before is None or after is None) and any(_is_tried(side, name) for side in (old, new)):
         return _other(edit, name, Other(_at(new, name) or _at(old, name)))
     if isinstance(before, Other) or isinstance(after, Other):
-        if text_of(old, name) != text_of(new, name):
+        if text_of(old, name) != text_of(new, name) and not _is_conditional(old, new, name):
             _other(edit, name, after if isinstance(after, Other) else before)
         return None
     if origin in edit.world.kept:
@@ -72,6 +73,8 @@ def _name(edit: ModuleDiff, name: str) -> None:
                     return None
             edit.removed.append(name)
             edit.changes(name)
+            if isinstance(before, ast.Lambda):
+                edit.guard("no_holders", name)
             return edit.row(name, "removed", "HOT", "no longer bound", _at(old, name), gone=True)
         case ast.expr() as one, ast.expr() as other:
             return _value(edit, name, one, other)
@@ -110,6 +113,8 @@ def _value(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> No
         )
     if text(before) == text(after):
         return None  # kept; what it reads is looked at in `reach`
+    if within.lambdas(edit, name, before, after):
+        return None
     if name in _carried(edit.world, edit.old, edit.new):
         return edit.row(name, "value", "MIGRATE", "the code_change of the module says what becomes of it", statement)
     if _plain(edit.world.old, origin) is not NotPlain and _plain(edit.world.new, origin) is not NotPlain:
@@ -176,6 +181,8 @@ def _is_bound(side: Side, origin: Origin) -> bool:
 def _import(edit: ModuleDiff, name: str) -> None:
     before = _origin(edit.world.old, edit.old, name)
     after = _origin(edit.world.new, edit.new, name)
+    if before != after and _moves(edit, name, before, after):
+        return None
     if before != after:
         reason = f"it stood for {_dotted(before)}, and stands for {_dotted(after)}; both may be in use"
         return edit.restart(name, "import", reason, _at(edit.new, name))
@@ -194,6 +201,35 @@ def _import(edit: ModuleDiff, name: str) -> None:
             _at(edit.new, name),
         )
     return None
+
+
+def _moves(edit: ModuleDiff, name: str, before: Origin, after: Origin) -> bool:
+    """Whether an import of the same from elsewhere, or of another function, can be bound again; if so, have it so."""
+    statement = _at(edit.new, name)
+    old, new = edit.world.old.modules.get(before[0]), edit.world.new.modules.get(after[0])
+    stays = edit.world.new.modules.get(before[0])
+    if statement is None or isinstance(statement, ast.Try):
+        return False
+    if old is not None and before[1] in old.classes and stays is not None and before[1] in stays.stored:
+        return False  # there may be instances of both
+    if (old is None or new is None) and _is_made(edit.old, name):
+        return False  # what it has made is there
+    if after[1] and after[0] in edit.world.compared and _is_bound(edit.world.new, after):
+        edit.rebind[name] = after
+    else:
+        edit.replaced.append(name)
+        edit.run(_only(statement, name))
+    edit.renamed.add(name)
+    edit.changes(name)
+    edit.row(name, "import", "HOT", f"bound to {_dotted(after)} instead of {_dotted(before)}", statement)
+    return True
+
+
+def _is_made(module: Module, name: str) -> bool:
+    """Whether functions make something of what has this name."""
+    nodes = (each for statement in module.body for each in ast.walk(statement))
+    calls = (each.func for each in nodes if isinstance(each, ast.Call))
+    return name[:1].isupper() and any(isinstance(each, ast.Name) and each.id == name for each in calls)
 
 
 def _is_tried(module: Module, name: str) -> bool:
@@ -234,6 +270,16 @@ def text_of(module: Module, name: str) -> str:
     return "\n".join(text(statement) for statement in module.body if name in names_bound(statement))
 
 
+def _is_conditional(old: Module, new: Module, name: str) -> bool:
+    """Whether what binds a name are functions under conditions, which `_statements` compares."""
+    binding = [[each for each in side.body if name in names_bound(each)] for side in (old, new)]
+    if not all(_is_bare(each, side) for side, of in zip((old, new), binding, strict=True) for each in of):
+        return False
+    if not all(any(isinstance(inner, Function) for inner in ast.walk(each)) for of in binding for each in of):
+        return False
+    return [within.outline(each) for each in binding[0]] == [within.outline(each) for each in binding[1]]
+
+
 def _statements(edit: ModuleDiff) -> None:
     """What a module does when it is imported besides binding names: calls, loops, conditions."""
     before = [each for each in edit.old.body if _is_bare(each, edit.old)]
@@ -242,6 +288,8 @@ def _statements(edit: ModuleDiff) -> None:
     for statement in after:
         if text(statement) in texts:
             texts.remove(text(statement))
+        elif (was := _pair(edit, statement, before, texts)) is not None:
+            texts.remove(text(was))
         else:
             what = ast.unparse(statement).partition("\n")[0][:60]
             reason = f"`{what}` runs when the module is imported, which it was already"
@@ -253,6 +301,12 @@ def _statements(edit: ModuleDiff) -> None:
             what = ast.unparse(old).partition("\n")[0][:60]
             reason = f"`{what}` ran when the module was imported, and nothing takes it back"
             edit.unless_seen("", "statement", reason, old, gone=True)
+
+
+def _pair(edit: ModuleDiff, statement: ast.stmt, before: list[ast.stmt], left: list[str]) -> ast.stmt | None:
+    """The statement of the old module that differs from this one in functions' bodies alone, which are compared then."""
+    others = (each for each in before if text(each) in left)
+    return next((each for each in others if within.conditional(edit, each, statement)), None)
 
 
 def _is_bare(statement: ast.stmt, module: Module) -> bool:

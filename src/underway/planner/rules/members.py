@@ -9,12 +9,13 @@ from typing import TypeAlias
 from ..edit import ModuleDiff
 from ..source import Function, Module, bare_annotations, names_bound, text
 from ..values import NotPlain, origin, same
-from . import decorators, functions, state
+from . import decorators, functions, state, within
 from .bases import (
     DATACLASS,
     MADE_BY_DECORATORS,
     MADE_ONCE,
     is_abstract,
+    is_made_again,
     plain_bases,
     takes_functions,
     unknown_decorators,
@@ -32,7 +33,10 @@ class Members:
         self.edit, self.name, self.old, self.new, self.nested = edit, name, old, new, nested
         self.decorated = bool(new.decorator_list)
         self.closed = unknown_decorators(edit, new)
-        self.bodies_only = self.closed or bool(new.keywords) or not plain_bases(edit.world, edit.new, new)
+        self.made_again = is_made_again(edit, new)
+        self.bodies_only = (
+            self.closed or self.made_again or bool(new.keywords) or not plain_bases(edit.world, edit.new, new)
+        )
         self.abstract = is_abstract(edit.world, edit.new, new)
 
     def compare(self) -> None:
@@ -121,6 +125,9 @@ class Members:
         edit.changes(name)
         if any(isinstance(each, Function | ast.ClassDef) for each in nodes):
             edit.guard("no_holders", name)
+        functions_of = [each for each in nodes if isinstance(each, Function)]
+        if any("caches" in decorators.kinds(edit.world.old, edit.old, each.decorator_list) for each in functions_of):
+            edit.caches.append(name)
         edit.row(name, "removed", "HOT", "removed from the class, if nothing holds it by then", nodes[0], gone=True)
         return None
 
@@ -130,6 +137,10 @@ class Members:
             return None
         if problem := self.problem(member, after):
             return edit.restart(name, "value", problem, after[0])
+        match before, after:
+            case [ast.Assign([ast.Name()], one)], [ast.Assign([ast.Name()], other)]:
+                if within.lambdas(edit, name, one, other):
+                    return None
         was = self.plain(edit.old, before[0]) if len(before) == 1 else NotPlain
         now = self.plain(edit.new, after[0]) if len(after) == 1 else NotPlain
         if was is NotPlain or now is NotPlain:
@@ -150,7 +161,7 @@ class Members:
         """Why a member can't come, go or be another; empty if it can."""
         dunder = member.startswith("__") and member.endswith("__")
         plain = not dunder and all(isinstance(each, Function) for each in nodes)
-        if plain and not self.closed and takes_functions(self.edit.world, self.edit.new, self.new):
+        if plain and not (self.closed or self.made_again) and takes_functions(self.edit.world, self.edit.new, self.new):
             return ""
         if self.bodies_only:
             return "it is not known what makes this class, so only the bodies of its methods can change"

@@ -61,8 +61,36 @@ def _compare(edit: ModuleDiff) -> None:
                 functions.compare(edit, name, name, one, other)
             case ast.ClassDef() as one, ast.ClassDef() as other:
                 classes.compare(edit, name, one, other)
+            case ((ast.FunctionDef() | ast.AsyncFunctionDef()), None) if name in new.imports:
+                _moved_away(edit, name)
+            case None, (ast.FunctionDef() | ast.AsyncFunctionDef()) as function if name in old.imports:
+                _moved_here(edit, name, function)
             case _:
                 edit.restart(name, "kind", "it becomes something else, and the old one may be in use", after or before)
+
+
+def _moved_away(edit: ModuleDiff, name: str) -> None:
+    """A function that is imported from another module now."""
+    origin = edit.world.new.resolve(edit.new, ast.Name(name))
+    known = edit.world.new.modules.get(origin[0]) if origin else None
+    node = edit.old.functions[name]
+    if origin is None or known is None or origin[0] not in edit.world.compared or origin[1] not in known.functions:
+        return edit.restart(name, "kind", "it becomes something else, and the old one may be in use", node, gone=True)
+    edit.rebind[name] = origin
+    edit.guard("no_holders", name)
+    edit.changes(name)
+    reason = f"bound to {'.'.join(origin)} instead, if nothing else holds it by then"
+    return edit.row(name, "moved", "HOT", reason, node, gone=True)
+
+
+def _moved_here(edit: ModuleDiff, name: str, function: Function) -> None:
+    """A function that was imported from another module before."""
+    if function.decorator_list:
+        return edit.restart(name, "kind", "it becomes something else, and the old one may be in use", function)
+    edit.replaced.append(name)
+    edit.changes(name)
+    edit.run(function)
+    return edit.row(name, "moved", "HOT", "defined here now, and bound to that", function)
 
 
 def _global_state(edit: ModuleDiff) -> None:

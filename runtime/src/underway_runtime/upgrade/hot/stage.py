@@ -12,14 +12,14 @@ from _imp import _fix_co_filename  # type: ignore[attr-defined]  # unknown to ty
 from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 from types import CodeType, FunctionType
 from typing import Any
 
 from ...observation import objects
 from . import guards, targets
-from .heap import with_subclasses
+from .heap import instances_of, with_subclasses
 from .targets import Functions, Target
 from .undo_log import Acts, Journal
 from .versions import CLASS_CONSTANTS, like
@@ -183,9 +183,20 @@ def caches(loaded: Sequence[Target]) -> Acts:
                 result.add(clear, clear)
     for target in loaded:
         for name in target.load.caches:
-            clear = _within_wrapper(target.live(name)).cache_clear
-            result.add(clear, clear)
+            if objects.is_a(value := _within_wrapper(target.live(name)), cached_property):
+                _forget_in_instances(result, target, name)
+            else:
+                result.add(value.cache_clear, value.cache_clear)
     return result
+
+
+def _forget_in_instances(result: Acts, target: Target, name: str) -> None:
+    """What instances remember of a property that changes."""
+    cls, tail = target.split(name)
+    for each in instances_of(cls) if cls is not None else ():
+        names = objects.names_of(each)
+        if tail in names:
+            result.no_item(names, tail)
 
 
 _WRAPPERS: tuple[tuple[type, str], ...] = ((staticmethod, "__func__"), (classmethod, "__func__"), (property, "fget"))

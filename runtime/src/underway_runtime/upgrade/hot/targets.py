@@ -94,6 +94,14 @@ class Target:
         alike = (each for each, code in self.new.by_path.items() if code.co_qualname == name)
         return next((each for each in alike if self.new.digest(each) == wanted), None)
 
+    def is_replaced(self, path: str) -> bool:
+        """Whether another function takes the place of this definition's, or of one that it is nested in."""
+        return any(code_tree.mangled(each) in self.load.replaced for each in (path, *code_tree.outside(path)))
+
+    def stays(self, path: str) -> bool:
+        """Whether what runs in this definition of the old version may run on: it is the same in the new one."""
+        return self.successor(path) is not None and path not in self.load.changed and not self.is_replaced(path)
+
     def must_be_dead(self, path: str) -> bool:
         """Whether the relup says that nothing of this definition may be alive."""
         return any(guard.kind == "no_closures" and guard.of == path for guard in self.load.guards)
@@ -138,7 +146,7 @@ def mismatches(target: Target) -> Iterator[str]:
         elif old.digest(path) != change.was or new.digest(path) != change.now:
             yield f"{target.name}:{path} is not the code that the relup was made for"
     for path in old.by_path.keys() & new.by_path.keys() - changed.keys():
-        if any(outer in changed for outer in code_tree.outside(path)):
+        if any(outer in changed for outer in code_tree.outside(path)) or target.is_replaced(path):
             continue  # what is nested in a definition is part of its digest
         if old.by_path[path] != new.by_path[path] and old.digest(path) != new.digest(path):
             yield f"{target.name}:{path} differs in the two versions, and the relup does not say so"
@@ -185,9 +193,12 @@ def _add(result: Functions, target: Target, function: FunctionType, code: CodeTy
         owner = f"{code.co_filename} holds: something has rewritten it, a tracer perhaps"
         result.problems.append(f"{where} runs other code than {owner}")
         return
+    if all(map(target.is_replaced, paths)):
+        return  # its guard says whether anybody holds it
     becomes = [target.successor(path) for path in paths]
     if gone := [path for path, after in zip(paths, becomes, strict=True) if after is None]:
-        if not _is_removed(target, gone[0]) and not target.must_be_dead(gone[0]):  # of that its guard says so
+        goes = _is_removed(target, gone[0]) or _goes(target, function)
+        if not goes and not target.must_be_dead(gone[0]):  # of that its guard says so
             result.problems.append(f"{where} is gone, and still held by {holders.holder(function, ignored)}")
         return
     now = [path for path in becomes if path is not None]
@@ -213,7 +224,12 @@ def _names(code: CodeType) -> str:
 def _is_removed(target: Target, path: str) -> bool:
     """Whether the relup takes away what this definition is, or is in; its guards say who may hold it."""
     plain = code_tree.mangled(code_tree.owner(path).partition("#")[0])
-    return any(plain == name or plain.startswith(f"{name}.") for name in target.load.removed)
+    return any(plain == name or plain.startswith(f"{name}.") for name in (*target.load.removed, *target.load.rebind))
+
+
+def _goes(target: Target, function: FunctionType) -> bool:
+    """Whether this function is what a name is bound to that goes away: a lambda."""
+    return any(target.names.get(name) is function for name in target.load.removed)
 
 
 def _is_new(target: Target, code: CodeType) -> bool:
@@ -229,7 +245,7 @@ def changed_definition(targets: Iterable[Target]) -> Callable[[CodeType], str | 
         if target is None or not is_function(code) or _is_new(target, code):
             return None
         paths = target.old.paths(code)
-        if paths and all(target.successor(path) is not None and path not in target.load.changed for path in paths):
+        if paths and all(map(target.stays, paths)):
             return None
         return f"{target.name}:{paths[0] if paths else code.co_qualname}"
 

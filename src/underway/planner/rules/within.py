@@ -1,0 +1,125 @@
+"""Functions that stand within other statements: lambdas in values, definitions under a condition. Their bodies may change."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
+
+from underway_runtime.release import code_tree
+from underway_runtime.release.instructions import Changed
+
+from ..edit import ModuleDiff
+from ..source import Function, text
+from . import functions
+
+LAMBDA = "<lambda>"
+
+
+def outline(node: ast.AST) -> str:
+    """What a statement says, without what is in the functions in it."""
+    return text(_Outline().visit(deepcopy(node)))
+
+
+class _Outline(ast.NodeTransformer):
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        node.body = ast.Constant(None)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.body = []
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.body = []
+        return node
+
+
+def lambdas(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> bool:
+    """Whether two values differ in the bodies of lambdas alone; if they do, have these changed. `name` is what is bound to it."""
+    owner = name.rpartition(".")[0]
+    pairs = list(zip(_places(edit, owner, before, old=True), _places(edit, owner, after, old=False), strict=False))
+    if not pairs or outline(before) != outline(after) or any(path != other or not path for path, other in pairs):
+        return False
+    codes = [(path, edit.old.codes[path], edit.new.codes[path]) for path, _ in pairs]
+    if any(
+        one.co_freevars != other.co_freevars or (one.co_flags ^ other.co_flags) & functions.KINDS
+        for _, one, other in codes
+    ):
+        return False
+    for path, one, other in codes:
+        was, now = code_tree.digest(one), code_tree.digest(other)
+        if was != now:
+            edit.changed[path] = Changed(was, now)
+    edit.changes(name)
+    edit.row(name, "body", "HOT", "the function keeps its identity, so all who hold it run the new body", after)
+    return True
+
+
+def _places(edit: ModuleDiff, owner: str, value: ast.expr, *, old: bool) -> Iterator[str]:
+    """The paths of the code of the lambdas in a value; empty for one that can't be told from others."""
+    module = edit.old if old else edit.new
+    body: Sequence[ast.stmt] = module.body
+    for part in owner.split(".") if owner else ():
+        body = next((each.body for each in body if isinstance(each, ast.ClassDef) and each.name == part), [])
+    every = sorted(_lambdas(body), key=lambda each: (each.lineno, each.col_offset))
+    prefix = f"{owner}.{LAMBDA}" if owner else LAMBDA
+    known = [path for path in module.codes if path == prefix or path.startswith(f"{prefix}#")]
+    known = [path for path in known if ".<locals>" not in path]
+    for each in sorted(_lambdas([value]), key=lambda each: (each.lineno, each.col_offset)):
+        place = next((number for number, other in enumerate(every) if other is each), None)
+        yield known[place] if place is not None and len(known) == len(every) else ""
+
+
+def _lambdas(nodes: Iterable[ast.AST]) -> Iterator[ast.Lambda]:
+    """Those of one scope; what is nested in functions, and in classes, is of another."""
+    for node in nodes:
+        match node:
+            case ast.Lambda(args=args):
+                yield node
+                yield from _lambdas([*args.defaults, *filter(None, args.kw_defaults)])
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield from _lambdas([*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)])
+            case ast.ClassDef():
+                yield from _lambdas([*node.decorator_list, *node.bases, *node.keywords])
+            case _:
+                yield from _lambdas(ast.iter_child_nodes(node))
+
+
+def conditional(edit: ModuleDiff, old: ast.stmt, new: ast.stmt) -> bool:
+    """Whether two statements differ in the bodies of functions in them alone; if they do, compare these."""
+    before, after = list(_definitions([old])), list(_definitions([new]))
+    if not before or outline(old) != outline(new):
+        return False
+    for one, other in zip(before, after, strict=True):
+        path = _path(edit, one, old=True)
+        if not path or path != _path(edit, other, old=False):
+            return False
+    for one, other in zip(before, after, strict=True):
+        functions.compare(edit, other.name, _path(edit, other, old=False), one, other)
+    return True
+
+
+def _path(edit: ModuleDiff, function: Function, *, old: bool) -> str:
+    module = edit.old if old else edit.new
+    every = [each for each in _definitions(module.body) if each.name == function.name]
+    known = [each for each in module.codes if each == function.name or each.startswith(f"{function.name}#")]
+    known = [each for each in known if "." not in each]
+    return known[every.index(function)] if len(known) == len(every) else ""
+
+
+def _definitions(body: Iterable[ast.stmt]) -> Iterator[Function]:
+    """The functions of a module's own scope, also those under conditions."""
+    for each in body:
+        if isinstance(each, Function):
+            yield each
+        elif not isinstance(each, ast.ClassDef):
+            yield from _definitions(_statements_in(each))
+
+
+def _statements_in(node: ast.AST) -> Iterator[ast.stmt]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+        elif isinstance(child, ast.ExceptHandler | ast.match_case):
+            yield from child.body
