@@ -172,6 +172,29 @@ LIVES: dict[str, Case] = {
         {"m": "import functools\n@functools.lru_cache\ndef room(n): return Room(n, 1)\n"},
         {"m:room": "RESTART body"},
     ),
+    "a singleton that is made when it is asked for": (
+        {
+            "m": "N = 1\nclass A:\n    def __init__(self): self.n = N\na = None\ndef get():\n    global a\n    a = a or A()\n    a = A()\n"
+        },
+        {
+            "m": "N = 2\nclass A:\n    def __init__(self): self.n = N\na = None\ndef get():\n    global a\n    a = a or A()\n    a = A()\n"
+        },
+        {"m:a": "RESTART reached"},
+    ),
+    "the cache of a function that uses what changes": (
+        {
+            "m": "import functools\nN = 1\n@functools.lru_cache\ndef f(x): return x + N\n@functools.cache\ndef g(): return N\n"
+        },
+        {
+            "m": "import functools\nN = 2\n@functools.lru_cache\ndef f(x): return x + N\n@functools.cache\ndef g(): return N\n"
+        },
+        {"m:f": "HOT cache", "m:g": "RESTART reached"},
+    ),
+    "a start that has run": (
+        {"m": "from underway_runtime import Application\nclass A(Application):\n    async def start(self): print(1)\n"},
+        {"m": "from underway_runtime import Application\nclass A(Application):\n    async def start(self): print(2)\n"},
+        {"m:A.start": "HOT body, HOT ran"},
+    ),
     "a cache of plain values": (
         {"m": "import functools\n@functools.lru_cache\ndef f(n):\n    a = n + 1\n    return a, str(n)\n"},
         {"m": "import functools\n@functools.lru_cache\ndef f(n):\n    a = n + 2\n    return a, str(n)\n"},

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from .edit import ModuleDiff, PlannerContext
 from .mentions import mentions, path, properties
 from .places import place_read
-from .rules import bases, decorators
+from .rules import bases, closures, decorators
 from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
 from .values import NotPlain, origin
 
@@ -51,6 +51,8 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
     stays = {name: module for name, module in changed.items() if name not in new or name in old}
     """What still is as the old version made it when new things are made."""
     known, read = mentions(world, every), properties(every)
+    for one in edits.values():
+        _made_when_asked(world, one, stays, known)
     for module in every:
         edit = edits.get(module.name)
         for name, node in _import_time(world, module, edit):
@@ -79,6 +81,38 @@ def _run_at_start(node: ast.AST) -> list[str]:
     calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
     given = [word.value for each in calls for word in each.keywords if word.arg in _AT_START]
     return [each.id for value in given for each in ast.walk(value) if isinstance(each, ast.Name)]
+
+
+def _made_when_asked(
+    world: PlannerContext, edit: ModuleDiff, changed: Mapping[str, str], known: Mapping[str, set[str]]
+) -> None:
+    """What functions make once, when it is first asked for, and keep: as globals, or in a cache."""
+    for name, function in edit.new.functions.items():
+        named = {each for inner in ast.walk(function) if isinstance(inner, ast.Global) for each in inner.names}
+        for inner in ast.walk(function):
+            match inner:
+                case ast.Assign([ast.Name(bound)], ast.Call() as value) if bound in named:
+                    if way := path(_seeds(world, edit.new, value, False, set()), changed, known):
+                        reason = f"{name} makes it when it is first asked for, with {way[0]}; {way[-1]} changes"
+                        edit.restart(bound, "reached", reason, inner, cause=(changed[way[-1]], way[-1]))
+        if name in {*edit.changed, *edit.added} or decorators.kinds(world.new, edit.new, function.decorator_list) != {
+            "caches"
+        }:
+            continue
+        seeds = [each for statement in function.body for each in _names_in(world, edit.new, statement)]
+        if way := path(seeds, changed, known):
+            if problem := closures.cached(function):
+                reason = f"{way[-1]} changes, which it uses, and {problem}"
+                edit.restart(name, "reached", reason, function, cause=(changed[way[-1]], way[-1]))
+            else:
+                edit.caches.append(name)
+                edit.row(name, "cache", "HOT", f"{way[-1]} changes, which it uses: its cache is cleared", function)
+
+
+def _names_in(world: PlannerContext, module: Module, node: ast.AST) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load):
+            yield from _names_of(world, module, each)
 
 
 def _is_known(edit: ModuleDiff, name: str) -> bool:

@@ -34,6 +34,10 @@ FORKING_LIBRARIES = ("gunicorn", "granian", "celery", "billiard", "circus")
 _FOR_EVER = {"serve_forever", "wait_for_termination", "run_forever", "wait_closed"}
 """Methods that return when all is over."""
 
+_APPLICATIONS = ("underway_runtime.Application", "underway_runtime.application.Application")
+_ONCE = ("start", "accept", "booted")
+"""Methods of an application that are called while it starts."""
+
 _OF_PROCESSES = "an install in place does not reach them: while there is one, the node is handed over"
 _OF_LOOPS = (
     "where it runs when this is installed, the node is handed over; as a task of `looping` it would be begun again"
@@ -45,10 +49,25 @@ def warnings(edits: Mapping[str, ModuleDiff]) -> Iterator[Row]:
     again = {name for edit in edits.values() for name in _begun_anew(edit.new)}
     for edit in edits.values():
         yield from _processes(edit.new)
+        yield from _has_run(edit)
         for path, function in _functions(edit.new.body):
             what = _never_ends(function) if path in edit.changed and function.name not in again else ""
             if what:
                 yield Row(edit.new.name, path, "loop", "HOT", f"{what}; {_OF_LOOPS}", edit.new.file, function.lineno)
+
+
+def _has_run(edit: ModuleDiff) -> Iterator[Row]:
+    """What an application does once, when it starts, and will do otherwise from its next start on."""
+    names = _imported(edit.new)
+    for cls in edit.new.classes.values():
+        if not any(_dotted(names, base) in _APPLICATIONS for base in cls.bases):
+            continue
+        for method in cls.body:
+            if isinstance(method, Function) and method.name in _ONCE and f"{cls.name}.{method.name}" in edit.changed:
+                reason = "it ran when the application started, and is not run again: what it does now comes with the next start"
+                yield Row(
+                    edit.new.name, f"{cls.name}.{method.name}", "ran", "HOT", reason, edit.new.file, method.lineno
+                )
 
 
 def _processes(module: Module) -> Iterator[Row]:
