@@ -95,8 +95,14 @@ class Target:
         return next((each for each in alike if self.new.digest(each) == wanted), None)
 
     def is_replaced(self, path: str) -> bool:
-        """Whether another function takes the place of this definition's, or of one that it is nested in."""
-        return any(code_tree.mangled(each) in self.load.replaced for each in (path, *code_tree.outside(path)))
+        """Whether another function takes the place of this definition's, or of one that it is nested in, and this gets no new code."""
+        around = [path, *code_tree.outside(path)]
+        if any(each in self.load.changed for each in around):
+            return False
+        replaced = [
+            each for each in around if code_tree.mangled(each) in self.load.replaced and each in self.new.by_path
+        ]
+        return any(self.old.digest(each) != self.new.digest(each) for each in replaced)
 
     def stays(self, path: str) -> bool:
         """Whether what runs in this definition of the old version may run on: it is the same in the new one."""
