@@ -231,6 +231,11 @@ WITHIN: dict[str, Case] = {
         {"m": "ALL = {}\n" + _HOLDS.format("ALL[f.__name__] = f; f.known = True; return f", 2)},
         {"m:g": "HOT body"},
     ),
+    "a decorator that remembers what it has returned": (
+        {"m": _HOLDS.format("known = {}; return lambda: known.setdefault(1, f())", 1)},
+        {"m": _HOLDS.format("known = {}; return lambda: known.setdefault(1, f())", 2)},
+        {"m:g": "RESTART body"},
+    ),
     "a decorator that calls": (
         {"m": _HOLDS.format("return f()", 1)},
         {"m": _HOLDS.format("return f()", 2)},

@@ -82,12 +82,6 @@ def test_what_becomes_what_a_fresh_start_has_is_put_in_place(make: MakeNode, old
     assert entry.verdict == "HOT", entry.changes
 
 
-CACHED = """
-from functools import cached_property
-class A:
-    @cached_property
-    def shown(self): return 1
-"""
 LIFESPAN = """
 from contextlib import asynccontextmanager
 class App:
@@ -102,12 +96,6 @@ app = App(lifespan=lifespan)
 RESTART = [
     pytest.param(
         LIFESPAN, LIFESPAN.replace("return 1", "return 2"), "runs once, at the start; begin changes", id="lifespan"
-    ),
-    pytest.param(
-        CACHED,
-        CACHED.replace("return 1", "return 2"),
-        "it has a decorator of which it is not known",
-        id="cached property",
     ),
     pytest.param(
         KEEPING,

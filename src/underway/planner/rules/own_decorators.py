@@ -23,7 +23,10 @@ def holds_only(side: Side, module: Module, decorator: ast.expr) -> bool:
         return False
     if (cls := known.classes.get(found[1])) is not None and not called:
         makers = [each for each in cls.body if isinstance(each, Function) and each.name in ("__init__", "__new__")]
-        return len(makers) == 1 and makers[0].name == "__init__" and not cls.bases and _keeps(makers[0], 1)
+        others = [each for each in cls.body if isinstance(each, Function) and each not in makers]
+        if len(makers) != 1 or makers[0].name != "__init__" or cls.bases or any(map(_remembers, others)):
+            return False
+        return _keeps(makers[0], 1)
     function = known.functions.get(found[1])
     if function is None or function.decorator_list or isinstance(function, ast.AsyncFunctionDef):
         return False
@@ -43,7 +46,10 @@ def _keeps(function: Function, position: int) -> bool:
     if len(parameters) != position + 1:
         return False
     name = parameters[position]
-    nested = {each.name for each in ast.walk(function) if isinstance(each, Function)}
+    inner = [each for each in ast.walk(function) if isinstance(each, Function | ast.Lambda) and each is not function]
+    nested = {each.name for each in inner if isinstance(each, Function)}
+    if any(map(_remembers, inner)):
+        return False
     allowed = {id(node) for each in _own(function) for node in _kept(each, name)}
     for each in _own(function):
         if isinstance(each, ast.Name) and each.id == name and id(each) not in allowed:
@@ -53,6 +59,22 @@ def _keeps(function: Function, position: int) -> bool:
         if isinstance(each, ast.Yield | ast.YieldFrom | ast.Await):
             return False
     return True
+
+
+def _remembers(function: Function | ast.Lambda) -> bool:
+    """Whether a function stores something that outlives its call: what it has returned, perhaps."""
+    for each in ast.walk(function):
+        match each:
+            case ast.Nonlocal() | ast.Global() | ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
+                return True
+            case ast.Call(ast.Name(called) | ast.Attribute(attr=called)) if called in (
+                *_STORING,
+                "update",
+                "set",
+                "put",
+            ):
+                return True
+    return False
 
 
 def _kept(node: ast.AST, name: str) -> Iterator[ast.AST]:
