@@ -94,7 +94,7 @@ def outcome(place: Path, scratch: Path, interpreter: Interpreter, third: Library
     found = Outcome(place.name, "", ERROR, judged=case.get("if_restart", ""), note=case.get("note", ""))
     try:
         _try(place, case, scratch / place.name, interpreter, third if case.get("third") else None, found)
-    except Failed as error:
+    except Exception as error:  # one that can't be planned is an outcome, not the end of all others
         found.reasons = str(error).splitlines()[-REASONS:]
     finally:
         shutil.rmtree(scratch / place.name, ignore_errors=True)

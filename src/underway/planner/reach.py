@@ -71,7 +71,11 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
             if way and edit is not None and not _is_known(edit, name):
                 what = f"made with {way[0]}" if len(way) == 1 else f"made with {way[0]}, which uses {way[-1]}"
                 reason = f"it was {what}, when the module was imported; {way[-1]} changes"
-                edit.unless_seen(name, "reached", reason, node, cause=(changed[way[-1]], way[-1]))
+                cause = changed[way[-1]], way[-1]
+                if _is_annotation(module, node):  # what a model's validators are in C was made with it: no look tells
+                    edit.restart(name, "reached", reason, node, cause=cause)
+                else:
+                    edit.unless_seen(name, "reached", reason, node, cause=cause)
             if edit is not None and (what := _set(world, module, node, edits)):
                 edit.unless_seen(name, "reached", f"it sets {what} when the module is imported; that changes", node)
 
@@ -113,6 +117,11 @@ def _names_in(world: PlannerContext, module: Module, node: ast.AST) -> Iterator[
     for each in ast.walk(node):
         if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load):
             yield from _names_of(world, module, each)
+
+
+def _is_annotation(module: Module, node: ast.AST) -> bool:
+    fields = (each for cls in module.classes.values() for each in cls.body if isinstance(each, ast.AnnAssign))
+    return any(each.annotation is node for each in fields)
 
 
 def _is_known(edit: ModuleDiff, name: str) -> bool:
