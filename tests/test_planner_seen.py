@@ -93,7 +93,14 @@ async def lifespan(app):
     yield
 app = App(lifespan=lifespan)
 """
+COMPILED = """
+from typing import Annotated
+from pydantic import Field, TypeAdapter
+LIMIT = 1
+Count = TypeAdapter(Annotated[int, Field(le=LIMIT)])
+"""
 RESTART = [
+    pytest.param(COMPILED, COMPILED.replace("= 1", "= 2"), "seen: web.Count", id="schema that was compiled"),
     pytest.param(
         LIFESPAN, LIFESPAN.replace("return 1", "return 2"), "runs once, at the start; begin changes", id="lifespan"
     ),
@@ -133,7 +140,7 @@ RESTART = [
 @pytest.mark.parametrize(("old", "new", "reason"), RESTART)
 def test_what_does_not_is_restart_and_says_what_was_seen(make: MakeNode, old: str, new: str, reason: str) -> None:
     """With the path, or what could not be looked at."""
-    node = make(asgi(old))
+    node = make(asgi(old), libraries=("pydantic",))
     entry = planned(node, new, back=False).up[0]
 
     assert entry.verdict == "RESTART"

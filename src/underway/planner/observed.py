@@ -42,6 +42,7 @@ from .graph import (
 from .rehearsals import versions
 from .releases import Opened
 from .rules.frameworks import Rule, rules
+from .rules.frameworks.pydantic import COMPILED
 
 _SEEN = "; seen: "
 _TOLD = 3
@@ -242,7 +243,7 @@ class _Trial:
         places = places_in(found, self._loads)
         rows_of: dict[int, list[Difference]] = {}
         for each in self._left(found):
-            if len(each.path) < 2:  # a module that only one of them has imported
+            if len(each.path) < 2 or COMPILED.intersection(each.path):  # a module that only one has imported; a schema
                 self._problems.append(self._row(each))
                 continue
             above = self._wanted.at(each.path[:-1]) if each.kind != "removed" else None
