@@ -11,7 +11,6 @@ Differences between two imports of one release are noise, and are left out.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -43,10 +42,6 @@ from .rehearsals import versions
 from .releases import Opened
 from .rules.frameworks import Rule, rules
 from .rules.frameworks.pydantic import COMPILED
-
-_SEEN = "; seen: "
-_TOLD = 3
-"""Differences that the reason of a row names."""
 
 
 @dataclass(frozen=True)
@@ -97,21 +92,6 @@ def settle(
             return _Trial(before, after, again, new, asked).run(propose)
     except Unobservable as error:
         return Outcome({}, problems=(Row("", "", "observation", "RESTART", str(error)),))
-
-
-def explained(changes: Sequence[Row], problems: Sequence[Row]) -> tuple[Row, ...]:
-    """What the rules say, with what was seen: in the reason of the row of that definition, else of the first that is RESTART."""
-    found = list(changes)
-    restarting = [number for number, row in enumerate(found) if row.verdict == "RESTART"]
-    for problem in problems:
-        name = re.split(r"[.\[<]", problem.definition)[0]
-        own = (n for n in restarting if (found[n].module, found[n].definition) == (problem.module, name))
-        at = next(own, restarting[0])
-        if found[at].reason.count(_SEEN) < _TOLD:
-            where = ".".join(filter(None, (problem.module, problem.definition)))
-            what = f"{where}: {problem.reason}" if where else problem.reason
-            found[at] = replace(found[at], reason=f"{found[at].reason}{_SEEN}{what}")
-    return tuple(found)
 
 
 class _Trial:

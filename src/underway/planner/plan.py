@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,9 +31,13 @@ from underway_runtime.release.relup import Relup, RelupEntry, Row, worst
 from ..errors import BuildError, listing
 from .appups import AppupDirectives, completed, said
 from .diff import Difference, compared, difference
-from .observed import Asked, Proposal, explained, settle
+from .observed import Asked, Proposal, settle
 from .releases import Opened
 from .script import Code, translate
+
+_SEEN = "; seen: "
+_TOLD = 3
+"""Differences that the reason of a row names."""
 
 TIMEOUT = 600.0
 """Seconds that comparing all modules of two releases may take."""
@@ -196,8 +201,23 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
     )
     outcome = settle(old, new, asked, propose)
     if outcome.problems:
-        return replace(rules, changes=explained(rules.changes, outcome.problems))
+        return replace(rules, changes=_explained(rules.changes, outcome.problems))
     return replace(proposed, changes=(*proposed.changes, *outcome.changes), loads=outcome.loads)
+
+
+def _explained(changes: Sequence[Row], problems: Sequence[Row]) -> tuple[Row, ...]:
+    """What the rules say, with what was seen: in the reason of the row of that definition, else of the first that is RESTART."""
+    found = list(changes)
+    restarting = [number for number, row in enumerate(found) if row.verdict == "RESTART"]
+    for problem in problems:
+        name = re.split(r"[.\[<]", problem.definition)[0]
+        own = (n for n in restarting if (found[n].module, found[n].definition) == (problem.module, name))
+        at = next(own, restarting[0])
+        if found[at].reason.count(_SEEN) < _TOLD:
+            where = ".".join(filter(None, (problem.module, problem.definition)))
+            what = f"{where}: {problem.reason}" if where else problem.reason
+            found[at] = replace(found[at], reason=f"{found[at].reason}{_SEEN}{what}")
+    return tuple(found)
 
 
 def _compared(answer: Mapping[str, Any]) -> Compared:
