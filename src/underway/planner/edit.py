@@ -98,6 +98,11 @@ class ModuleDiff:
     libraries: set[str] = field(default_factory=set)
     """Packages of others that are called by what is to be looked at, and may keep something of it."""
 
+    @property
+    def is_same_text(self) -> bool:
+        """Whether both releases have the same source of it, so that what can be told from that alone is the same too."""
+        return self.old.source == self.new.source
+
     def row(
         self,
         definition: str,

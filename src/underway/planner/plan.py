@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,9 @@ _TOLD = 3
 
 TIMEOUT = 600.0
 """Seconds that comparing all modules of two releases may take."""
+
+AT_ONCE = 2
+"""Ways that are planned at the same time."""
 
 _PROGRAM = """\
 import json, os, sys
@@ -80,14 +84,17 @@ def plan(target: Opened, up: Sequence[Opened], down: Sequence[Opened]) -> Relup:
             raise BuildError(
                 f"both are {target.manifest.name} {target.manifest.version}; a relup leads to another version"
             )
+    ways = [*((other, target, other, True) for other in up), *((target, other, other, False) for other in down)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # each waits for a process that compares
+        entries = list(pool.map(lambda way: _entry(*way[:3], up=way[3]), ways))
     return Relup(
         name=target.manifest.name,
         version=target.manifest.version,
         target_id=manifest.plan_id(target.manifest),
         interpreter=target.manifest.interpreter,
         magic=_magic(target),
-        up=tuple(_entry(other, target, other, up=True) for other in up),
-        down=tuple(_entry(target, other, other, up=False) for other in down),
+        up=tuple(entries[: len(up)]),
+        down=tuple(entries[len(up) :]),
     )
 
 

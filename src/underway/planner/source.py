@@ -8,6 +8,7 @@ import marshal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType
 from typing import Any, TypeAlias
@@ -41,6 +42,7 @@ class Module:
     """The initialisers of names that a single assignment binds."""
     functions: Mapping[str, Function] = field(default_factory=dict)
     classes: Mapping[str, ast.ClassDef] = field(default_factory=dict)
+    source: bytes | str = field(default=b"", repr=False)
     named_by_imports: tuple[str, ...] = ()
     """The names that imports of its own scope bind, also those that only type checkers see."""
     doc: str | None = None
@@ -60,7 +62,7 @@ def read(name: str, application: str, root: Path, file: str) -> Module:
 
 def module_of(name: str, application: str, file: str, source: bytes | str, code: CodeType | None = None) -> Module:
     """A module as its source states it; `code` is what was compiled of it."""
-    tree = ast.parse(source)
+    tree = _parsed(source)
     if code is None:
         code = compile(source, file, "exec", dont_inherit=True, optimize=0)
     package = file.endswith("/__init__.py")
@@ -84,8 +86,15 @@ def module_of(name: str, application: str, file: str, source: bytes | str, code:
         functions={s.name: s for s, names in once if isinstance(s, Function) and names},
         classes={s.name: s for s, names in once if isinstance(s, ast.ClassDef) and names},
         named_by_imports=tuple(dict.fromkeys(_named_by_imports(tree.body))),
+        source=source,
         doc=ast.get_docstring(tree, clean=False),
     )
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(source: bytes | str) -> ast.Module:
+    """The tree of a source: most modules of two releases have the same. Nobody changes a tree that comes from here."""
+    return ast.parse(source)
 
 
 def names_bound(statement: ast.stmt) -> list[str]:

@@ -16,7 +16,7 @@ from .members import Members
 
 def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
     """What a class that is in both modules takes; `name` is its path in the module."""
-    if text(old) == text(new) and not edit.reads(new) and not _bodies_differ(edit, name):
+    if (old is new or text(old) == text(new)) and not edit.reads(new) and not _bodies_differ(edit, name):
         if not has_code_change(new if edit.world.up else old):
             _migrate(edit, name, old, new, len(edit.rows))  # other functions may set what its instances have
         return None
@@ -71,7 +71,7 @@ def _bodies_differ(edit: ModuleDiff, name: str) -> bool:
 
 def _migrate(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, rows: int) -> None:
     """What the change means for the instances that there are, and whether the class carries their state over."""
-    needs, node = state.needs(old, new, edit.old.body, edit.new.body)
+    needs, node = ("", None) if edit.is_same_text else state.needs(old, new, edit.old.body, edit.new.body)
     if has_code_change(new if edit.world.up else old):
         if len(edit.rows) > rows or needs:
             edit.code_change.append(name)

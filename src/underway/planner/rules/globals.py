@@ -39,6 +39,8 @@ def compare(edit: ModuleDiff) -> None:
         if name in new.functions or name in new.classes or name in old.functions or name in old.classes:
             continue  # `definitions` looks at these
         _name(edit, name)
+    if edit.is_same_text:
+        return
     _statements(edit)
     before = [text(each) for each in bare_annotations(old.body)]
     for statement in bare_annotations(new.body):

@@ -95,6 +95,8 @@ def _moved_here(edit: ModuleDiff, name: str, function: Function) -> None:
 
 def _global_state(edit: ModuleDiff) -> None:
     """Globals that functions bind later on hold what the old functions made."""
+    if edit.is_same_text:
+        return
     before, after = (state.global_assignments(each.body) for each in (edit.old, edit.new))
     newer = edit.new if edit.world.up else edit.old
     name = state.lost_kinds(before, after)
