@@ -67,15 +67,16 @@ def demonstrate(scratch: Path) -> None:
     show((project / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.underway]")[2], prefix="  | ")
     run(UNDERWAY, "release", cwd=project)
 
-    heading("Build the next version, and plan how a node that runs becomes it and goes back")
+    heading("Build the next version, with the way to it from the first one and back, and look at that")
     become(project, "0.2.0")
-    relup(project, "0.2.0")
+    upgrade(project, "0.2.0")
+    run(UNDERWAY, "plan", "build/release/chat", "build/0.2.0", "--at-least", "migrate", cwd=project)
 
     heading("Build one whose code_change raises")
     become(project, "0.3.0")
     rooms = project / "src/chat/rooms.py"
     rooms.write_text(rooms.read_text().replace(MIGRATES, f"        raise LookupError('no topic')\n{MIGRATES}"))
-    relup(project, "0.3.0", quiet=True)
+    upgrade(project, "0.3.0")
 
     heading("Build two without a plan; the last one has a gate that it can't pass")
     become(project, "0.4.0")
@@ -237,13 +238,11 @@ def run(
     cwd: Path | None = None,
     env: dict[str, str] | None = None,
     status: int = 0,
-    quiet: bool = False,
 ) -> None:
-    """Run a command that must end with this status, its output shown unless it is to be `quiet`."""
+    """Run a command that must end with this status, its output shown."""
     name = f"bin/{command.name}" if command != UNDERWAY else command.name
     print(f"  $ {name} {' '.join(args)}", flush=True)
-    out = subprocess.DEVNULL if quiet else None
-    ended = subprocess.run([command, *args], cwd=cwd, env=env, timeout=600, check=False, stdout=out).returncode
+    ended = subprocess.run([command, *args], cwd=cwd, env=env, timeout=600, check=False).returncode
     if ended != status:
         raise Failure(f"{command.name} {' '.join(args)} ended with status {ended}")
 
@@ -251,7 +250,6 @@ def run(
 def become(project: Path, version: str) -> None:
     """Make the project its next version, under this number."""
     shutil.copytree(NEXT, project, dirs_exist_ok=True)
-    (project / "relup").unlink(missing_ok=True)
     text = (CHAT / "pyproject.toml").read_text(encoding="utf-8")
     text = text.replace('version = "0.1.0"', f'version = "{version}"')
     text = text.replace("[tool.underway]\n", '[tool.underway]\nappup = "appup.py"\n')
@@ -261,13 +259,10 @@ def become(project: Path, version: str) -> None:
     (project / "uv.lock").write_text(lock, encoding="utf-8")
 
 
-def relup(project: Path, version: str, *, quiet: bool = False) -> None:
-    """Build a version, plan the way to it from the first one and back, and build it with the plan in it."""
-    path = f"build/{version}"
-    run(UNDERWAY, "release", "--path", path, "--quiet", cwd=project)
-    plan = ("relup", "--target", path, "--fromto", "build/release/chat")
-    run(UNDERWAY, *plan, cwd=project, quiet=quiet)
-    run(UNDERWAY, "release", "--path", path, "--overwrite", "--quiet", cwd=project)
+def upgrade(project: Path, version: str) -> None:
+    """Build a version, with the way to it from the first one and back."""
+    path = ("--path", f"build/{version}", "--upgrade-from", "build/release/chat")
+    run(UNDERWAY, "release", *path, "--quiet", cwd=project)
 
 
 def change(home: Path, command: str, version: str, *options: str, status: int = 0) -> None:

@@ -18,6 +18,9 @@ from underway_runtime.release.directory import ReleaseDirectory
 
 TAG = f"py{platform.python_version()}"
 
+TOOL = '[tool.underway]\nmain = "hello:main"\nupgrade-from = []\ninclude-interpreter = false\n'
+"""What has its relups by `underway relup` alone, and is built in a second."""
+
 OLD = """\
 from .limits import LIMIT
 
@@ -66,7 +69,7 @@ def edit(root: Path, version: str, files: dict[str, str]) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of which three versions are built, next to each other: 0.2.0 can be swapped in, 0.3.0 can't."""
-    root = write_project(tmp_path_factory.mktemp("relup") / "hello")
+    root = write_project(tmp_path_factory.mktemp("relup") / "hello", TOOL)
     edit(root, "0.1.0", {"__init__.py": OLD, "limits.py": "LIMIT = 3\n"})
     build(root)
     edit(root, "0.2.0", {"__init__.py": NEW, "limits.py": "LIMIT = 4\n", "history.py": "KEPT = []\n"})
@@ -187,7 +190,9 @@ def test_what_makes_no_sense_is_refused(project: Path) -> None:
 
 def test_a_release_holds_its_relup_and_no_stale_one(tmp_path: Path) -> None:
     """Built once more, a release holds the relup that was made for it; with other contents or another version it has none."""
-    root = write_project(tmp_path / "hello", files={"src/hello/__init__.py": OLD, "src/hello/limits.py": "LIMIT = 3\n"})
+    root = write_project(
+        tmp_path / "hello", TOOL, files={"src/hello/__init__.py": OLD, "src/hello/limits.py": "LIMIT = 3\n"}
+    )
     place = build(root) / "releases"
     edit(root, "0.2.0", {"limits.py": "LIMIT = 4\n"})
     build(root)

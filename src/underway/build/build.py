@@ -9,6 +9,7 @@ import errno
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 from underway_runtime.release import manifest
 from underway_runtime.release.directory import ReleaseDirectory
+from underway_runtime.release.relup import Relup
 
 from .. import steps
 from ..errors import BuildError, ProjectError, listing
@@ -31,6 +33,7 @@ from ..toolchain import cache
 from ..toolchain.cache import Cache
 from ..toolchain.cached_tree import TreeEntry
 from ..toolchain.interpreters import markers
+from .older import older
 from .plan import BuildPlan, resolver
 from .starts import check_servers, lies, module_of, nothing_starts, starts_of
 
@@ -45,6 +48,8 @@ class Built:
     archives: tuple[Path, ...]
     notes: tuple[str, ...]
     """What a person should know although nothing failed."""
+    planned: Relup | None = None
+    """How nodes come to it from older releases, where that was planned while it was built."""
 
     def summary(self) -> dict[str, Any]:
         """The outcome as plain data, for --json."""
@@ -60,6 +65,9 @@ class Built:
                 {"name": name, "version": release.applications[name].version, "mode": mode}
                 for name, mode in release.boot_scripts["start"]
             ],
+            "upgrade": [
+                {"from": each.version, "verdict": each.verdict} for each in (self.planned.up if self.planned else ())
+            ],
             "notes": list(self.notes),
         }
 
@@ -72,13 +80,15 @@ def build(planned: BuildPlan, report: Callable[[str], None] = lambda _: None) ->
     try:
         if planned.version is not None:
             check_target(planned.target, planned.version, planned.overwrite)
-        with workspace(planned.target) as place, cache.opened(place / "cache", os.environ) as kept:
-            return _build(planned, place, kept, report)
+        with ExitStack() as stack:
+            place = stack.enter_context(workspace(planned.target))
+            kept = stack.enter_context(cache.opened(place / "cache", os.environ))
+            return _build(planned, place, kept, report, stack)
     except OSError as error:
         raise BuildError(_disk_problem(error, planned.target)) from error
 
 
-def _build(planned: BuildPlan, place: Path, kept: Cache, report: Callable[[str], None]) -> Built:
+def _build(planned: BuildPlan, place: Path, kept: Cache, report: Callable[[str], None], cleanup: ExitStack) -> Built:
     chosen, interpreter = planned.definition, planned.interpreter
     environment = markers(interpreter)
     finisher = compiled_apps.finisher(kept, interpreter, chosen.options.strip, place)
@@ -103,9 +113,12 @@ def _build(planned: BuildPlan, place: Path, kept: Cache, report: Callable[[str],
     )
     check_target(planned.target, release.version, planned.overwrite)
 
+    given = release.options.upgrade_from if steps.POST_ASSEMBLE in release.steps else ()
+    before = older(release.name, release.version, planned.target, given, cleanup, report)
+
     report(f"assembling {release.name}-{release.version}")
     release.path.mkdir()
-    release = steps.run(release, resolver(chosen.project), lambda step: report(f"running {step}"))
+    release = steps.run(release, resolver(chosen.project), lambda step: report(f"running {step}"), before.seal)
     sealed = manifest.read(ReleaseDirectory(release.path).version(release.version).manifest)
     lost = keep_other_versions(release.path, planned.target, release.version)
 
@@ -116,7 +129,7 @@ def _build(planned: BuildPlan, place: Path, kept: Cache, report: Callable[[str],
         release, path=planned.target, version_path=ReleaseDirectory(planned.target).version(release.version).path
     )
     notes = [f"version {version} could not be kept next to this one: its files would have changed" for version in lost]
-    return Built(final, sealed.release_id, published, tuple(notes))
+    return Built(final, sealed.release_id, published, (*before.notes, *notes), before.planned)
 
 
 def _written(planned: BuildPlan) -> list[Path]:

@@ -17,6 +17,8 @@ COMMANDS: Mapping[str, str] = {
     "init": "Write the templates of a release, env.sh for example, into the project.",
     "new": "Make a new project that can be released at once.",
     "plan": "Show what the way from one release to another takes, and what becomes of a running node.",
+    "record": "Write down what is asked of a running service, for a rehearsal.",
+    "rehearse": "Upgrade one release to another in a scratch directory, under the project's traffic.",
     "release": "Make a release of the project in this directory.",
     "relup": "Plan how a running node comes from one version to another, and back; write it as `relup`.",
     "run": "Run the project from its virtual environment.",

@@ -14,6 +14,7 @@ import click
 from ..build.build import Built, build
 from ..build.plan import BuildPlan, plan
 from ..errors import BuildError
+from ..review import text
 from .deployments import deployments
 
 
@@ -28,6 +29,13 @@ from .deployments import deployments
 @click.option("--env", envvar="UNDERWAY_ENV", help="The environment, whose config/ENV.py is read too; default prod.")
 @click.option("--python", help="The interpreter to include, as uv names it: 3.12, a path.")
 @click.option("--sign-key", type=click.Path(path_type=Path), help="Sign the archive with this SSH key.")
+@click.option(
+    "--upgrade-from",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="An archive or release to plan the way from, and back to; default what stands at the path.",
+)
 @click.option("--target", help="The platform to build for; only this machine's can be built here.")
 def release(
     name: str | None,
@@ -40,6 +48,7 @@ def release(
     env: str | None,
     python: str | None,
     sign_key: Path | None,
+    upgrade_from: tuple[Path, ...],
     target: str | None,
 ) -> None:
     """Make a release of the project in this directory.
@@ -52,6 +61,7 @@ def release(
         "env": env or None,
         "python": python,
         "sign-key": sign_key and str(sign_key.absolute()),
+        "upgrade-from": [str(each.absolute()) for each in upgrade_from] or None,
     }
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     overrides |= {key: True for key, value in (("overwrite", overwrite), ("quiet", quiet)) if value}
@@ -115,6 +125,7 @@ def _announce(built: Built) -> None:
         "",
         f"Release {built.release.name}-{built.release.version} created at {path}",
         *(f"Archive at {os.path.relpath(each.file)}, sha256 {each.sha256}" for each in ready),
+        *(text.upgrade_lines(built.planned) if built.planned else ()),
         *(f"note: {note}" for note in built.notes),
         "",
         "    # To start your system",

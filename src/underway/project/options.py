@@ -218,6 +218,7 @@ class Options(Mapping[str, Any]):
     tar: Literal["zst", "gz"] = option(
         '"zst", or "gz" for hosts that have nothing', lambda v: v in ("zst", "gz"), "zst"
     )
+    upgrade_from: Sequence[str] | None = option("a list of paths, of archives and releases", _texts, is_path=True)
     validate_compile_env: bool = option("true or false", _truth, True)
 
     custom: Mapping[str, Any] = field(default_factory=dict)

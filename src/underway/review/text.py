@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from underway_runtime.release.relup import Row
+from underway_runtime.release.relup import Relup, Row
 
 from ..planner.report import SAY
 from .causes import Change
@@ -31,6 +31,19 @@ def lines(found: Review) -> Iterator[str]:
     for each in severe:
         if (each.row.module, each.row.definition, each.verdict) not in known:
             yield from _change(each)
+
+
+def upgrade_lines(relup: Relup) -> Iterator[str]:
+    """What became of a relup that was planned while its release was built: a line for each way, and what is in its way."""
+    backs = {entry.version: entry for entry in relup.down}
+    for entry in relup.up:
+        back = backs[entry.version].verdict
+        yield f"Upgrade from {entry.version}: {entry.verdict}, {SAY[entry.verdict]}; back: {back}"
+        if entry.verdict in ("RESTART", "REFUSE"):
+            severe = [row for row in entry.changes if row.verdict == entry.verdict]
+            yield from (f"  {what(row)} {where(row)}: {row.reason}" for row in severe[:MOST_FOLLOWING])
+            if len(severe) > MOST_FOLLOWING:
+                yield f"  and {len(severe) - MOST_FOLLOWING} more: `underway plan`"
 
 
 def where(row: Row) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from underway_runtime.release.manifest import Manifest
+
 from ..errors import StepError, UnderwayError, listing
 from ..release import Release, Step, changed_read_only, type_problems
 from .assemble import assemble
@@ -21,22 +23,29 @@ from .upgrade import post_assemble, pre_assemble
 
 __all__ = ["ASSEMBLE", "TAR", "assemble", "post_assemble", "pre_assemble", "run", "step_problems", "tar"]
 
+POST_ASSEMBLE = "underway.steps:post_assemble"
 ASSEMBLE = "underway.steps:assemble"
 TAR = "underway.steps:tar"
 
 _BUILT_IN: dict[str, Step] = {
     "underway.steps:pre_assemble": pre_assemble,
     ASSEMBLE: assemble,
-    "underway.steps:post_assemble": post_assemble,
+    POST_ASSEMBLE: post_assemble,
     TAR: tar,
 }
 
 
-def run(release: Release, resolve: Callable[[str], Step], report: Callable[[str], None] = lambda _: None) -> Release:
+def run(
+    release: Release,
+    resolve: Callable[[str], Step],
+    report: Callable[[str], None] = lambda _: None,
+    seal: Callable[[Release], Manifest] = seal,
+) -> Release:
     """Run every step of a release, in order, and seal what came out with its manifest.
 
     `resolve` finds a custom step by its name and raises an UnderwayError where there is none; `report` is told the name of each
-    step before it runs. Raises StepError, naming the step, for one that breaks the contract or raises.
+    step before it runs; `seal` is called before the archive is made, and at the end. Raises StepError, naming the step, for one that
+    breaks the contract or raises.
     """
     check_steps(release.steps, resolve, assembled=False)
     assembled, packed = False, None

@@ -1,0 +1,125 @@
+"""underway rehearse: an upgrade with the project's traffic, before it is done for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from underway_runtime.release.errors import EXIT_FAILED, RestartError, UsageError
+from underway_runtime.release.relup import VERDICTS
+
+from ..errors import BuildError, PlanRefused
+from ..rehearsal.asking import asking
+from ..rehearsal.player import Deadline
+from ..rehearsal.rehearsal import Outcome, Phase
+from ..rehearsal.rehearsal import rehearse as carry_out
+from ..rehearsal.stage import set_up
+from ..review.sides import Project, open_sides
+from ..toolchain.held import held
+from .plan import LEVELS
+
+SCRATCH = "underway-rehearsal-"
+MOST_SHOWN = 20
+"""Differences of one phase that are printed; the others are counted."""
+
+_NAMES = {"before": "before the upgrade", "upgraded": "after the upgrade", "rolled back": "after the rollback"}
+
+
+@click.command(short_help="Upgrade one release to another in a scratch directory, under the project's traffic.")
+@click.argument("old", required=False, metavar="[FROM]")
+@click.argument("new", required=False, metavar="[TO]")
+@click.option("--traffic", required=True, metavar="FILE|MODULE:FUNCTION", help="What to ask: a file, or a function.")
+@click.option("--ignore", multiple=True, metavar="PATTERN", help="A place of an answer that may differ.")
+@click.option(
+    "--set", "variables", multiple=True, metavar="NAME=VALUE", help="A variable of the release's environment."
+)
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=600.0, help="Seconds that all of it may take; default 600."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
+@click.option(
+    "--at-least", type=click.Choice([*LEVELS]), default="restart", help="Exit with 3 if more than this is needed."
+)
+@click.option("--release", metavar="NAME", help="Which release of the project; default its default release.")
+@click.option("--env", envvar="UNDERWAY_ENV", help="The environment that is built for; default prod.")
+def rehearse(
+    old: str | None,
+    new: str | None,
+    traffic: str,
+    ignore: tuple[str, ...],
+    variables: tuple[str, ...],
+    timeout: float,
+    as_json: bool,
+    at_least: str,
+    release: str | None,
+    env: str | None,
+) -> None:
+    """Run FROM on free ports, ask it, upgrade it to TO, ask again, roll back, ask once more; compare with fresh starts.
+
+    FROM and TO are as for `underway plan`. Ends with 0 where every answer is that of a fresh start; with 1 where one is not, or there
+    is none; with what `bin/NAME upgrade` ended with where that failed; with 3 and 6 as `underway plan`, and nothing is run then.
+    """
+    root = Path.cwd()
+    ask, environ = asking(traffic, root), dict(_variables(variables))
+    deadline = Deadline(time.monotonic() + timeout)
+    with ExitStack() as cleanup:
+        say = lambda what: click.echo(f"* {what}", err=True)  # noqa: E731
+        sides = open_sides(Project(root, release, {"env": env} if env else {}), old, new, cleanup, say)
+        place = cleanup.enter_context(held(SCRATCH))
+        stage = set_up(sides[0].opened, sides[1].opened, place)
+        _judge(stage.entry.verdict, at_least)
+        try:
+            outcome = carry_out(stage, place, ask, environ, deadline, ignore, say)
+        except TimeoutError as error:
+            raise BuildError(str(error)) from None
+    click.echo(json.dumps(_as_json(outcome), indent=1) if as_json else "\n".join(_lines(outcome)))
+    if not outcome.ok:
+        sys.exit(outcome.status or EXIT_FAILED)
+
+
+def _variables(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for each in given:
+        name, separator, value = each.partition("=")
+        if not (name and separator):
+            raise UsageError(f"--set {each} is not NAME=VALUE")
+        yield name, os.environ[value[1:]] if value.startswith("$") and value[1:] in os.environ else value
+
+
+def _judge(verdict: str, at_least: str) -> None:
+    if verdict == "REFUSE":
+        raise PlanRefused("a change is refused, so there is nothing to rehearse; `underway plan` says which")
+    if [*VERDICTS].index(verdict) > [*VERDICTS].index(LEVELS[at_least]):  # type: ignore[arg-type]
+        raise RestartError(
+            f"the change is {verdict}, and at least {LEVELS[at_least]} was asked for; `underway plan` says why"
+        )
+
+
+def _as_json(outcome: Outcome) -> dict[str, object]:
+    return {"ok": outcome.ok, **asdict(outcome)}
+
+
+def _lines(outcome: Outcome) -> Iterator[str]:
+    way = "in the process that ran" if outcome.in_place else "by a fresh interpreter"
+    yield f"{outcome.verdict}, {way}" if not outcome.problem else f"{outcome.verdict}: {outcome.problem}"
+    yield from (f"  {each}" for each in outcome.said if each)
+    for phase in outcome.phases:
+        yield from _phase(phase)
+    yield "Every answer is that of a fresh start" if outcome.ok else "Not every answer is that of a fresh start"
+
+
+def _phase(phase: Phase) -> Iterator[str]:
+    wrong = len(phase.failed) + len(phase.differences)
+    yield f"{_NAMES[phase.name]}: {phase.exchanges} answers, {f'{wrong} are not as' if wrong else 'all as'} after a fresh start"
+    yield from (f"  {each}" for each in phase.failed[:MOST_SHOWN])
+    for each in phase.differences[:MOST_SHOWN]:
+        yield f"  {each.exchange}: {each.place or 'the answer'} is {each.found}, and after a fresh start {each.wanted}"
+    if wrong > MOST_SHOWN:
+        yield f"  and more; --json has all {wrong}"
