@@ -252,7 +252,6 @@ def become(project: Path, version: str) -> None:
     shutil.copytree(NEXT, project, dirs_exist_ok=True)
     text = (CHAT / "pyproject.toml").read_text(encoding="utf-8")
     text = text.replace('version = "0.1.0"', f'version = "{version}"')
-    text = text.replace("[tool.underway]\n", '[tool.underway]\nappup = "appup.py"\n')
     (project / "pyproject.toml").write_text(text, encoding="utf-8")
     lock = (CHAT / "uv.lock").read_text(encoding="utf-8")
     lock = lock.replace('name = "chat"\nversion = "0.1.0"', f'name = "chat"\nversion = "{version}"')

@@ -167,7 +167,7 @@ def test_a_worker_believes_no_master_without_the_cookie(make: MakeNode, tmp_path
             assert set(heard(caller)) == {"proof"}
             caller.sendall(said({"proof": "0" * 64}) + message(file))
             assert ended(caller)
-        worker.says("its cookie is another")
+        worker.says("its cookie differs")
     assert not file.exists()
 
 
@@ -237,7 +237,7 @@ def facts(**changes: str) -> dict[str, Any]:
         (said(facts()), "w9 is refused: its"),
         (said(facts(mode="master")), "w9 is refused: it says that it is a master, and its certificate is for worker"),
         (said(facts(name="\x1b]0;x\x07\n" + "w" * 4000)), r"\?\]0;x\?\?www"),
-        (said({"underway": 2}), "it does not greet"),
+        (said({"underway": 2}), "it does not answer as a node"),
         (
             said({"underway": 1, "mode": ["worker"]}),
             "its certificate is for worker|it says that it is a None|its release is",
@@ -283,7 +283,7 @@ def test_a_master_of_another_release_is_not_unpickled_by_its_workers(
             with contextlib.suppress(OSError):
                 caller.sendall(greets + message(tmp_path / "ran"))
             assert ended(caller)
-    worker.says("is refused: it does not greet" if first == "the engine at once" else "m is refused: its")
+    worker.says("is refused: it does not answer as a node" if first == "the engine at once" else "m is refused: its")
     assert not (tmp_path / "ran").exists()
 
 
@@ -405,14 +405,14 @@ def test_what_was_overheard_can_not_be_said_again() -> None:
             overheard = here.said
         with pipes() as (here, there):
             await here.write(overheard)
-            with pytest.raises(greeting.Refused, match="its cookie is another"):
+            with pytest.raises(greeting.Refused, match="its cookie differs"):
                 await greeting.answer(there, {}, "c", "a>b")
         with pipes() as (here, there):
             calling = asyncio.ensure_future(greeting.call(here, {}, "c", "a>b"))
             for _ in range(2):  # the nonce and the proof, sent back as they come
                 size = await there.read(4)
                 await there.write(size + await there.read(int.from_bytes(size, "big")))
-            with pytest.raises(greeting.Refused, match="its cookie is another"):
+            with pytest.raises(greeting.Refused, match="its cookie differs"):
                 await calling
 
     asyncio.run(again())

@@ -330,7 +330,7 @@ def test_a_name_that_does_not_fit_into_a_frame_is_refused(make: MakeNode) -> Non
     out, err = asking.communicate("#" * (1 << 20), timeout=TIMEOUT)
 
     assert (asking.returncode, out) == (1, "")
-    assert "that is too much for one request" in err
+    assert "the request is too long" in err
     assert terminate(process)[0] == 0
 
 

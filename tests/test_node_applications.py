@@ -397,7 +397,7 @@ def test_a_stop_that_hangs_is_given_up() -> None:
 
     assert asyncio.run(live()) is False
     assert world.stopped == ["web", "db"]
-    assert [line for line in world.said if "given up" in line]
+    assert [line for line in world.said if "abandoned" in line]
 
 
 def test_a_start_that_takes_too_long_is_ended() -> None:

@@ -143,7 +143,7 @@ def test_where_signers_are_configured_a_digest_is_not_enough(host: Host, tmp_pat
     with pytest.raises(SignatureRefused, match="is not signed"):
         unpacking.unpack(host.handler, "1.1", Trust(signers))
     signature.sign(file, host.build("1.1-again", {}), key)
-    with pytest.raises(SignatureRefused, match="what is wanted has the"):
+    with pytest.raises(SignatureRefused, match="the requested release has the"):
         unpacking.unpack(host.handler, "1.1", Trust(signers))
     assert not (host.root / "lib/hello-1.1").exists()
 
@@ -331,7 +331,7 @@ def test_the_version_that_boots_is_never_replaced(host: Host) -> None:
     host.directory.version("1.1").manifest.write_text("{")
     host.runs = "1.0"
     trust = Trust(sha256=digest_of(host.var.incoming / "hello-1.1.tar.zst"))
-    with pytest.raises(UnpackRefused, match=r"releases/1.1 is damaged, and boots"):
+    with pytest.raises(UnpackRefused, match=r"releases/1.1 is damaged, and is the version that boots"):
         unpacking.unpack(replace(host.handler, own_version="1.0"), "1.1", trust)
 
 

@@ -205,7 +205,7 @@ def test_a_host_that_is_cut_off_while_its_worker_starts_is_named(cluster: Cluste
     _, err = process.communicate(timeout=TIMEOUT)
 
     assert process.returncode == 5, err
-    assert "what was begun here may run on, for it could not be stopped:\n  - host3: " in err
+    assert "these may run on, for they could not be stopped:\n  - host3: " in err
     assert "stopped again" not in err
     assert [crew(cluster, host) for host in cluster.net.hosts[:2]] == [[], []]
 
