@@ -42,6 +42,7 @@ def record(file: Path, service: str, listen: str, header: tuple[str, ...]) -> No
     except OSError as error:
         raise BuildError(f"{listen} can't be listened on: {error.strerror}") from error
     except KeyboardInterrupt:
+        recording.close()
         click.echo(f"\n{recording.count} exchanges in {file}")
     finally:
         recording.close()

@@ -8,6 +8,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -34,6 +35,7 @@ class Recording:
         self.headers = frozenset(name.lower() for name in (*HEADERS, *headers))
         self.count = 0
         self._lock = threading.Lock()
+        self._lasting: dict[object, Callable[[], Exchange | None]] = {}
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(descriptor, "w", encoding="utf-8")
 
@@ -44,12 +46,36 @@ class Recording:
     def add(self, exchange: Exchange) -> None:
         """Write an exchange down."""
         with self._lock:
+            self._write(exchange)
+
+    @contextmanager
+    def during(self, exchange: Callable[[], Exchange | None]) -> Iterator[None]:
+        """Write down what has been said when the block ends, or the recording."""
+        key = object()
+        self._lasting[key] = exchange
+        try:
+            yield
+        finally:
+            self._end(key)
+
+    def close(self) -> None:
+        """Write down what still lasts, and close the file."""
+        for key in [*self._lasting]:
+            self._end(key)
+        with self._lock:
+            self._file.close()
+
+    def _end(self, key: object) -> None:
+        with self._lock:
+            exchange = self._lasting.pop(key, lambda: None)()
+            if exchange is not None:
+                self._write(exchange)
+
+    def _write(self, exchange: Exchange) -> None:
+        if not self._file.closed:
             self._file.write(f"{line(exchange)}\n")
             self._file.flush()
             self.count += 1
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class Proxy(ThreadingHTTPServer):
@@ -100,12 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
             if body or "content-length" in self.headers:
                 service.putheader("Content-Length", str(len(body)))
             service.endheaders(body or None)
-            self._answer(service.getresponse())
+            answer = service.getresponse()
+            kept = self.server.recording.kept(dict(self.headers.items()))
+            self.server.recording.add(Request(self.command, self.path, kept, body))  # before anybody knows the answer
+            self._answer(answer)
         finally:
             service.close()
-        self.server.recording.add(
-            Request(self.command, self.path, self.server.recording.kept(dict(self.headers.items())), body)
-        )
 
     def _answer(self, answer: http.client.HTTPResponse) -> None:
         self.send_response_only(answer.status, answer.reason)
@@ -141,10 +167,10 @@ class _Handler(BaseHTTPRequestHandler):
                 f"{name}: {value}" for name, value in self.headers.items() if name.lower() != "sec-websocket-extensions"
             ]
             service.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-            _pass_on(self.connection, service, heard)
-        if heard.upgraded:
             kept = self.server.recording.kept(dict(self.headers.items()))
-            self.server.recording.add(Conversation(self.path, kept, tuple(heard.messages)))
+            said = lambda: Conversation(self.path, kept, tuple(heard.messages)) if heard.upgraded else None  # noqa: E731
+            with self.server.recording.during(said):
+                _pass_on(self.connection, service, heard)
 
 
 def _pass_on(client: socket.socket, service: socket.socket, heard: _Conversation) -> None:
@@ -160,8 +186,8 @@ def _pass_on(client: socket.socket, service: socket.socket, heard: _Conversation
                 assert isinstance(key.fileobj, socket.socket)
                 if not (data := key.fileobj.recv(PIECE)):
                     return
+                listener(data)  # before anybody can have heard it
                 other.sendall(data)
-                listener(data)
 
 
 class _Conversation:
