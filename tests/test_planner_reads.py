@@ -236,6 +236,11 @@ WITHIN: dict[str, Case] = {
         {"m": _HOLDS.format("known = {}; return lambda: known.setdefault(1, f())", 2)},
         {"m:g": "RESTART body"},
     ),
+    "a decorator that registers, and what is made of all that is registered": (
+        {"m": "ALL = {}\n" + _HOLDS.format("ALL[f.__name__] = f; return f", 1) + "X = [f() for f in ALL.values()]\n"},
+        {"m": "ALL = {}\n" + _HOLDS.format("ALL[f.__name__] = f; return f", 2) + "X = [f() for f in ALL.values()]\n"},
+        {"m:g": "HOT body", "m:X": "RESTART reached"},
+    ),
     "a decorator that calls": (
         {"m": _HOLDS.format("return f()", 1)},
         {"m": _HOLDS.format("return f()", 2)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .edit import PlannerContext
 from .rules import decorators
@@ -13,7 +13,7 @@ _MADE_WITH = ("_generate_next_value_", "_missing_")
 """Methods that are called by name while a class is made, or an instance, and are not between two underscores."""
 
 
-def mentions(world: PlannerContext, modules: Iterable[Module]) -> dict[str, set[str]]:
+def mentions(world: PlannerContext, modules: Collection[Module]) -> dict[str, set[str]]:
     """By the name of each function, class and global: what it mentions, or, where it makes an instance, what that mentions."""
     found: dict[str, set[str]] = {}
     for module in modules:
@@ -26,6 +26,17 @@ def mentions(world: PlannerContext, modules: Iterable[Module]) -> dict[str, set[
                     found.setdefault(node.name, set()).update(mentioned(node, aliases))
                 elif isinstance(node, ast.ClassDef):
                     _of_class(node, aliases, found)
+    return found
+
+
+def registered(modules: Collection[Module], known: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """The same, where a global that a decorator of the release uses may hold what is decorated."""
+    found = {name: set(each) for name, each in known.items()}
+    names = {name for module in modules for name in module.globals}
+    for function in (each for module in modules for each in module.functions.values()):
+        for decorator in function.decorator_list:
+            for name in names & known.get(_last(decorator), set()):
+                found[name].add(function.name)
     return found
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from .edit import ModuleDiff, PlannerContext
-from .mentions import mentions, path, properties
+from .mentions import mentions, path, properties, registered
 from .places import place_read
 from .rules import bases, closures, decorators
 from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
@@ -51,6 +51,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
     stays = {name: module for name, module in changed.items() if name not in new or name in old}
     """What still is as the old version made it when new things are made."""
     known, read = mentions(world, every), properties(every)
+    kept = registered(every, known)
     for one in edits.values():
         _made_when_asked(world, one, stays, known)
     for module in every:
@@ -67,7 +68,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 reason = f"{started[0]}, which it is made with, runs once, at the start; {started[-1]} changes"
                 edit.restart(name, "reached", reason, node, cause=(changed[started[-1]], started[-1]))
                 continue
-            way = path(seeds, stays if made_anew else changed, known)
+            way = path(seeds, stays if made_anew else changed, known if _decorates(module, node) else kept)
             if way and edit is not None and not _is_known(edit, name):
                 what = f"made with {way[0]}" if len(way) == 1 else f"made with {way[0]}, which uses {way[-1]}"
                 reason = f"it was {what}, when the module was imported; {way[-1]} changes"
@@ -117,6 +118,10 @@ def _names_in(world: PlannerContext, module: Module, node: ast.AST) -> Iterator[
     for each in ast.walk(node):
         if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load):
             yield from _names_of(world, module, each)
+
+
+def _decorates(module: Module, node: ast.AST) -> bool:
+    return any(each is node for function in module.functions.values() for each in function.decorator_list)
 
 
 def _is_annotation(module: Module, node: ast.AST) -> bool:
