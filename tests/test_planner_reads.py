@@ -219,6 +219,9 @@ _WRAPS = "@functools.wraps(f)\n    def inner(*args):\n        return f(*args)\n 
 _FACTORY = (
     "import functools\ndef deco(n):\n    def made(f):\n        {}\n    return made\n@deco(3)\ndef g(): return {}\n"
 )
+_DISPATCHED = (
+    "import functools\n@functools.singledispatch\ndef show(x): pass\n@show.register\ndef _(x: {}): return {!r}\n"
+)
 
 WITHIN: dict[str, Case] = {
     "a decorator that wraps": (
@@ -260,6 +263,16 @@ WITHIN: dict[str, Case] = {
         {"m": "ALL = []\n" + _FACTORY.format("ALL.append((n, f)); return f", 1)},
         {"m": "ALL = []\n" + _FACTORY.format("ALL.append((n, f)); return f", 2)},
         {"m:g": "HOT body"},
+    ),
+    "a body, with the annotation by which it is found": (
+        {"m": _DISPATCHED.format("int", "a")},
+        {"m": _DISPATCHED.format("str", "b")},
+        {"m:_": "RESTART annotation"},
+    ),
+    "a body, with an annotation, and what a default holds": (
+        {"m": "def f(x, known={}): return known.setdefault(x, 1)\n"},
+        {"m": "def f(x: int, known={}): return known.setdefault(x, 2)\n"},
+        {"m:f": "RESTART annotation"},
     ),
     "a class that decorates": (
         {"m": "class deco:\n    def __init__(self, f): self.f = f\n@deco\ndef g(): return 1\n"},

@@ -59,20 +59,21 @@ def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
         return edit.restart(name, "closure", reason, new)
     kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
     what = "signature" if signature else "default" if defaults else "body" if body else "annotation"
-    if problem := _decorated(kinds, what, ast.get_docstring(old) != ast.get_docstring(new)):
+    read = "annotation" if what == "body" and annotations else what  # of what changes, the part that others have read
+    if problem := _decorated(kinds, read, ast.get_docstring(old) != ast.get_docstring(new)):
         unknown = [
             each for each in new.decorator_list if decorators.kinds(edit.world.new, edit.new, [each]) == {"unknown"}
         ]
-        if what != "body" or not all(marks.passes_on(edit.world.new, edit.new, each) for each in unknown):
-            return edit.restart(name, what, problem, new)
+        if read != "body" or not all(marks.passes_on(edit.world.new, edit.new, each) for each in unknown):
+            return edit.restart(name, read, problem, new)
         if not edit.unless_seen(name, what, problem, new):
             return None
-    if what != "body" and "#" in path:
-        return edit.restart(name, what, "it is one of several functions of this name", new)
+    if read != "body" and "#" in path:
+        return edit.restart(name, read, "it is one of several functions of this name", new)
     if (defaults or annotations) and _has_type_params(new):
         return edit.restart(name, what, "it has type parameters, which are made with the function", new)
-    if what != "body" and (made := _made_anew(edit, old, new)):
-        return edit.restart(name, what, f"its default `{made}` would be made again, and lose what it holds", new)
+    if read != "body" and (made := _made_anew(edit, old, new)):
+        return edit.restart(name, read, f"its default `{made}` would be made again, and lose what it holds", new)
     if "caches" in kinds and (problem := closures.cached(new) or closures.cached(old)):
         return edit.restart(name, what, problem, new)
     if (own := _own_code(was) != _own_code(now)) and (
