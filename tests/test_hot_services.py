@@ -21,6 +21,7 @@ PRICES: tuple[Request, ...] = (
     ("GET", "/price/tea", None),
     ("GET", "/price/gold", None),
     ("GET", "/prices", None),
+    ("GET", "/page", None),
     ("GET", "/nowhere", None),
 )
 

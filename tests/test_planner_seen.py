@@ -93,6 +93,19 @@ async def lifespan(app):
     yield
 app = App(lifespan=lifespan)
 """
+KEPT = """
+from contextlib import asynccontextmanager
+NAME = 1
+class App:
+    def __init__(self, lifespan, name): self.lifespan, self.name = lifespan, name
+@asynccontextmanager
+async def lifespan(app):
+    app.state.ready = [1]
+    yield
+    app.state.ready.clear()
+app = App(lifespan=lifespan, name=NAME)
+"""
+ASKED = KEPT.replace("ready = [1]", "ready = [app.name]")
 COMPILED = """
 from typing import Annotated
 from pydantic import Field, TypeAdapter
@@ -103,6 +116,9 @@ RESTART = [
     pytest.param(COMPILED, COMPILED.replace("= 1", "= 2"), "seen: web.Count", id="schema that was compiled"),
     pytest.param(
         LIFESPAN, LIFESPAN.replace("return 1", "return 2"), "runs once, at the start; begin changes", id="lifespan"
+    ),
+    pytest.param(
+        ASKED, ASKED.replace("NAME = 1", "NAME = 2"), "runs once, at the start; NAME changes", id="asked of it"
     ),
     pytest.param(
         KEEPING,
@@ -135,6 +151,13 @@ RESTART = [
         id="import that fails",
     ),
 ]
+
+
+def test_a_start_that_only_keeps_something_in_the_application_is_in_nobodys_way(make: MakeNode) -> None:
+    """A lifespan that stores what it makes in the state of what it is given has asked that nothing: its constants change in place."""
+    entry = planned(make(asgi(KEPT)), KEPT.replace("NAME = 1", "NAME = 2")).up[0]
+
+    assert entry.verdict == "HOT", entry.changes
 
 
 @pytest.mark.parametrize(("old", "new", "reason"), RESTART)

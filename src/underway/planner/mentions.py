@@ -54,6 +54,22 @@ def mentioned(node: ast.AST, aliases: Mapping[str, str]) -> set[str]:
     return found
 
 
+def kept_in_state(function: Function) -> set[str]:
+    """The application that a function of its start is given, where that keeps what it makes in its ``state`` and asks it nothing."""
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    if len(arguments) != 1:
+        return set()
+    name = arguments[0].arg
+    uses = [each for each in ast.walk(function) if isinstance(each, ast.Name) and each.id == name]
+    own: dict[str, list[ast.Attribute]] = {}
+    for each in ast.walk(function):
+        match each:
+            case ast.Attribute(ast.Attribute(ast.Name(id), "state")) if id == name:
+                own.setdefault(each.attr, []).append(each)
+    made = [each for of in own.values() if any(isinstance(use.ctx, ast.Store) for use in of) for each in of]
+    return {name} if len(made) == len(uses) else set()
+
+
 def path(seeds: Iterable[str], changed: Mapping[str, str], known: Mapping[str, set[str]]) -> tuple[str, ...]:
     """How one of these names leads to something that changes; empty when none does."""
     ways: dict[str, tuple[str, ...]] = {seed: (seed,) for seed in seeds}

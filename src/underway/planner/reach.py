@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from .edit import ModuleDiff, PlannerContext
-from .mentions import mentions, path, properties, registered
+from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
 from .rules import bases, closures, decorators
 from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
@@ -64,7 +64,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 *_read_itself(world, module, node, read, docs),
                 *_bound_otherwise(node, edit),
             ]
-            if edit is not None and (started := path(_run_at_start(node), changed, known)):
+            if edit is not None and (started := _path_at_start(module, node, changed, known)):
                 reason = f"{started[0]}, which it is made with, runs once, at the start; {started[-1]} changes"
                 edit.restart(name, "reached", reason, node, cause=(changed[started[-1]], started[-1]))
                 continue
@@ -79,6 +79,19 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                     edit.unless_seen(name, "reached", reason, node, cause=cause)
             if edit is not None and (what := _set(world, module, node, edits)):
                 edit.unless_seen(name, "reached", f"it sets {what} when the module is imported; that changes", node)
+
+
+def _path_at_start(
+    module: Module, node: ast.AST, changed: Mapping[str, str], known: Mapping[str, set[str]]
+) -> tuple[str, ...]:
+    """How what a call is given to be run once leads to something that changes, other than by the object that is made."""
+    given = _run_at_start(node)
+    own = {
+        each: known.get(each, set()) - kept_in_state(module.functions[each])
+        for each in given
+        if each in module.functions
+    }
+    return path(given, changed, {**known, **own} if own else known)
 
 
 def _run_at_start(node: ast.AST) -> list[str]:

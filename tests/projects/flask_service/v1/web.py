@@ -1,13 +1,18 @@
 """A shop, by Flask: a blueprint, an error handler, and what an extension keeps."""
 
-from flask import Blueprint, Flask, jsonify
+from datetime import timedelta
+
+from flask import Blueprint, Flask, jsonify, render_template
 from flask.typing import ResponseReturnValue
+from jinja2 import DictLoader
 
 CURRENCY = "EUR"
 prices: dict[str, int] = {"tea": 3}
 
 app = Flask(__name__)
 app.config["CURRENCY"] = CURRENCY
+app.permanent_session_lifetime = timedelta(days=400)
+app.jinja_loader = DictLoader({"page": "<h1>{{ names|listed }}</h1>{{ ['all']|listed }}"})
 stock = Blueprint("stock", __name__, url_prefix="/stock")
 
 
@@ -15,6 +20,18 @@ stock = Blueprint("stock", __name__, url_prefix="/stock")
 def price(name: str) -> ResponseReturnValue:
     """What something costs."""
     return jsonify(name=name, price=prices[name], currency=app.config["CURRENCY"])
+
+
+@app.template_filter("listed")
+def listed(names: list[str]) -> str:
+    """Names as the page shows them."""
+    return ", ".join(names).upper()
+
+
+@app.get("/page")
+def page() -> str:
+    """A page, of a template that Jinja compiles once."""
+    return render_template("page", names=sorted(prices))
 
 
 @app.errorhandler(KeyError)

@@ -1,13 +1,18 @@
 """A shop, by Flask: a blueprint, an error handler, and what an extension keeps."""
 
-from flask import Blueprint, Flask, jsonify
+from datetime import timedelta
+
+from flask import Blueprint, Flask, jsonify, render_template
 from flask.typing import ResponseReturnValue
+from jinja2 import DictLoader
 
 CURRENCY = "CHF"
 prices: dict[str, int] = {"tea": 3}
 
 app = Flask(__name__)
 app.config["CURRENCY"] = CURRENCY
+app.permanent_session_lifetime = timedelta(days=400)
+app.jinja_loader = DictLoader({"page": "<h2>{{ names|listed }}</h2>{{ ['all']|listed }}"})
 stock = Blueprint("stock", __name__, url_prefix="/stock")
 
 
@@ -21,6 +26,18 @@ def price(name: str) -> ResponseReturnValue:
 def all_prices() -> ResponseReturnValue:
     """What everything costs."""
     return jsonify(prices)
+
+
+@app.template_filter("listed")
+def listed(names: list[str]) -> str:
+    """Names as the page shows them."""
+    return "; ".join(names).title()
+
+
+@app.get("/page")
+def page() -> str:
+    """A page, of a template that Jinja compiles once."""
+    return render_template("page", names=sorted(prices))
 
 
 @app.errorhandler(KeyError)

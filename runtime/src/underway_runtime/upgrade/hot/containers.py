@@ -2,7 +2,8 @@
 
 =================================  ===================================================================================
 lists, dicts, sets, deques         whatever inherits from them, by the methods of the base
-attributes of objects              in their dict, or their slots; a property or a ``__setattr__`` is not asked
+attributes of objects              in their dict, or their slots; a property or a ``__setattr__`` is not asked, and what C makes
+                                   at each read is not held
 members of a class                 where `type` or `ABCMeta` makes it
 =================================  ===================================================================================
 """
@@ -164,7 +165,7 @@ def containers_of(value: Any) -> Iterator[Container]:
     names = objects.own_dict(value)
     if names is not None:
         yield Container(names, partial(dict_of, names), partial(put_dict, names))
-    if slots := [*_slots(type(value))]:
+    if slots := [(name, slot) for name, slot in _slots(type(value)) if _slot(slot, value) is _slot(slot, value)]:
         yield Container(value, partial(_slot_values, slots, value), partial(_put_slots, slots, value))
 
 

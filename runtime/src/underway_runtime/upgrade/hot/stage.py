@@ -18,7 +18,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from ...observation import objects
-from . import guards, targets
+from . import guards, targets, templates
 from .heap import instances_of, with_subclasses
 from .targets import Functions, Target
 from .undo_log import Acts, Journal
@@ -173,9 +173,10 @@ def acts(loaded: Iterable[Target], found: Functions) -> Acts:
 def caches(loaded: Sequence[Target]) -> Acts:
     """What clears the caches of functions that change; last of all, since it may run finalizers of what was cached.
 
-    The abstract classes remember which classes are their own; they ask again, where the members of any may have changed.
+    The abstract classes remember which classes are their own; they ask again, where the members of any may have changed. Templates
+    are loaded again.
     """
-    result = Acts()
+    result = templates.caches()
     if any("." in name for target in loaded for name in (*target.load.added, *target.load.removed)):
         for cls in with_subclasses(object):
             if objects.is_a(cls, ABCMeta) and _abc_reset is not None and "_abc_impl" in objects.members(cls):
