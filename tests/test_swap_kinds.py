@@ -174,3 +174,16 @@ def test_what_an_abstract_class_remembers_of_others_is_asked_again(become: Becom
     )
 
     assert told == [True, False]
+
+
+@everywhere
+def test_a_class_that_goes_is_none_of_its_bases_any_more(become: Become) -> None:
+    """Who asks a class for its subclasses finds those of this version."""
+    base = "class B: pass\nclass X(B): pass\ndef names(): return [each.__name__ for each in B.__subclasses__()]\n"
+    told = become(
+        {"shop/__init__.py": base + "class Y(B): pass\n"},
+        {"shop/__init__.py": base},
+        PLANNED + "prepared.forget(); told = shop.names()\n",
+    )
+
+    assert told == ["X"]

@@ -239,7 +239,11 @@ class _Trial:
             elif x is None or x not in places or not self._single(each, places[x], is_fixed(found.nodes[x])):
                 self._problems.append(self._row(each))
         for x, differences in rows_of.items():
-            self._list(found, x, next(y for y, other in pairs.items() if other == x), differences, places)
+            y = next((y for y, other in pairs.items() if other == x), None)
+            if y is None:  # it goes, and something else stands there
+                self._problems += map(self._row, differences)
+            else:
+                self._list(found, x, y, differences, places)
 
     def _single(self, difference: Difference, above: Place, row: bool) -> bool:
         """One attribute or item of an object that is there; whether something can be done about it."""

@@ -154,6 +154,12 @@ def _placed(world: PlannerContext, edit: ModuleDiff) -> None:
         if (found := place_read(world, edit.new, node)) is not None:
             reason = f"it was made with {found[0]} when the module was imported, which says another thing now"
             edit.unless_seen(name, "reached", reason, found[1])
+    for name, function in edit.new.functions.items():
+        kinds = decorators.kinds(world.new, edit.new, function.decorator_list)
+        body = ast.Module(function.body, [])
+        if kinds == {"caches"} and name not in edit.added and (found := place_read(world, edit.new, body)) is not None:
+            reason = f"its cache holds what it has made with {found[0]}, which says another thing now"
+            edit.restart(name, "reached", reason, found[1])
 
 
 def _annotated(world: PlannerContext, edit: ModuleDiff, shapes: set[str]) -> None:

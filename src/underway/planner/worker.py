@@ -18,7 +18,7 @@ from typing import Any
 from underway_runtime.release.instructions import Load, Remove, to_json
 from underway_runtime.release.relup import Row
 
-from . import passed, reach
+from . import looked_up, passed, reach
 from .edit import ModuleDiff, PlannerContext
 from .rules import globals as bindings
 from .rules import modules as rules
@@ -120,6 +120,7 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
             removes[name] = Remove(name, guards=guards)
     reach.check(world, edits, [edit.new for edit in edits.values()])
     passed.check(edits)
+    looked_up.check(world, edits)
     _star_imports(edits)
     _other_imports(world, edits)
     for edit in edits.values():

@@ -115,6 +115,8 @@ def _decorated_otherwise(edit: ModuleDiff, name: str, path: str, old: Function, 
     if was != now:
         edit.changed[path] = Changed(was, now)
     edit.replaced.append(name)
+    if decorators.kinds(edit.world.new, edit.new, new.decorator_list) & {"holds", "caches"}:
+        edit.guard("no_holders", name)  # what is around the function that was made before stays as it is
     edit.changes(name)
     edit.run(new)
     return edit.row(name, "decorator", "HOT", "it is made once more, with its decorators", new)
@@ -140,6 +142,10 @@ def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
         if owner:
             return edit.restart(name, "added", f"{which} does with it what only a start does", new)
         if not edit.unless_seen(name, "added", f"{which} does with it what only a start does", new):
+            return None
+    if what := "" if owner else effect(edit.world, edit.new, new):
+        reason = f"making it changes something else ({what}), where it may not come last"
+        if not edit.unless_seen(name, "added", reason, new):
             return None
     edit.added.append(name)
     edit.changes(name)

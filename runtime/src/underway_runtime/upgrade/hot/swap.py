@@ -117,6 +117,8 @@ class Prepared:
         targets.remember(self.targets)
         self._let_go()
         self._journal.forget()
+        if any("." not in name for target in self.targets for name in target.load.removed):
+            gc.collect()  # a class that is gone is one of its base's until then
 
     def _let_go(self) -> None:
         self._acts = undo_log.Acts()

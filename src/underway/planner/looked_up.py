@@ -1,0 +1,125 @@
+"""Names that code looks up as text: in a list of all of them, by text that it computes, by a module's ``__getattr__``.
+
+Who asks so reads no name that could be followed, and what it has found is not bound again.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+
+from .edit import ModuleDiff, PlannerContext
+from .source import Function, import_time, imported, names_bound, own_imports
+
+_LISTS = {"dir", "vars", "globals", "locals"}
+_LISTS_OF = {"__subclasses__", "getmembers", "getmembers_static", "__dict__"}
+_BY_NAME = "sys.modules[__name__]"
+
+
+def check(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
+    """Write RESTART rows for what has found, or would find too early, what comes, goes or is bound to something else."""
+    for edit in edits.values():
+        _listed(edit, edits)
+        _found_early(edit)
+        _found_by_getattr(edit, edits)
+        _told_apart(world, edit)
+
+
+def _listed(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
+    """What was made at import from a list of names, of which some come or go."""
+    own = [name for name in (*edit.added, *edit.removed) if "." not in name]
+    every = [name for each in edits.values() for name in (*each.added, *each.removed)]
+    for statement in edit.new.body if every else ():
+        for node in import_time(statement, annotations=False):
+            what, of_all = _list(node)
+            names = every if of_all or isinstance(statement, ast.ClassDef) else own
+            bound = names_bound(statement)
+            if what and names and not {*bound} & {*edit.added}:
+                reason = f"it was made with {what} when the module was imported, which has other names now ({names[0]})"
+                edit.unless_seen(bound[0] if len(bound) == 1 else "", "reached", reason, statement)
+                break
+
+
+def _list(node: ast.AST) -> tuple[str, bool]:
+    """How an expression lists names, and whether it may be those of something else than its module; empty if it does not."""
+    match node:
+        case ast.Call(ast.Name(name), arguments) if name in _LISTS:
+            return f"{name}()", bool(arguments)
+        case ast.Attribute(attr=name) if name in _LISTS_OF:
+            return name, True
+    return "", False
+
+
+def _found_early(edit: ModuleDiff) -> None:
+    """Names that come while other things change: who looks names up by text finds them before all is in place."""
+    names = [name for name in edit.added if "." not in name]
+    alone = len(names) == 1 and len({row.definition for row in edit.rows}) == 1
+    if not names or (alone and not any(_calls(each) for each in edit.statements)):
+        return
+    for function in _functions(edit.old.body):
+        for node in ast.walk(function):
+            if _is_namespace(node):
+                reason = f"{function.name} looks names up by text, and may find {names[0]} before all else is in place"
+                edit.restart(names[0], "added", reason, function, gone=True)
+                return
+
+
+def _calls(statement: ast.stmt) -> bool:
+    return any(isinstance(each, ast.Call) for each in import_time(statement, annotations=False))
+
+
+def _is_namespace(node: ast.AST) -> bool:
+    """Whether an expression is all names of its own module."""
+    match node:
+        case ast.Call(ast.Name("globals"), []):
+            return True
+        case ast.Subscript():
+            return ast.unparse(node) == _BY_NAME
+    return False
+
+
+def _found_by_getattr(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
+    """What a module's ``__getattr__`` has found and is kept: by itself, or by an import of that name."""
+    function = edit.old.functions.get("__getattr__")
+    keeper = function and ("it" if any(map(_is_namespace, ast.walk(function))) else _importer(edit, edits))
+    if function is None or not keeper:
+        return
+    package = edit.new.name.partition(".")[0]
+    related = [each for name, each in edits.items() if name.partition(".")[0] == package]
+    others = (name for each in related for name in (*each.was, *each.replaced, *each.rebind, *each.removed))
+    changed = edit.rows[0].definition if edit.rows else next((name for name in others if "." not in name), None)
+    if changed is not None:
+        reason = f"{keeper} keeps what it has found, which may be another now: {changed or 'the module'} changes"
+        edit.restart("__getattr__", "names", reason, function, gone=True)
+
+
+def _importer(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> str:
+    """A module that imports what this one does not bind, and so has it from ``__getattr__``; empty for none."""
+    for other in edits.values():
+        for statement in own_imports(other.old.body):
+            for source, name in imported(statement, other.old.name, other.old.package).values():
+                of_here = source == edit.old.name and name not in {"", "*", *edit.old.stored}
+                if of_here and f"{source}.{name}" not in edit.world.old.modules:
+                    return other.old.name
+    return ""
+
+
+def _told_apart(world: PlannerContext, edit: ModuleDiff) -> None:
+    """Values that change, and are told from others like them by ``is``: each place where they are used has one of its own."""
+    for statement in edit.new.body if world.values else ():
+        compared = (each for each in ast.walk(statement) if isinstance(each, ast.Compare))
+        for node in compared:
+            operands = (node.left, *node.comparators) if isinstance(node.ops[0], ast.Is | ast.IsNot) else ()
+            for each in operands:
+                origin = world.new.resolve(edit.new, each) if isinstance(each, ast.Name | ast.Attribute) else None
+                if origin and not isinstance(world.values.get(origin), bool | None):
+                    reason = f"it tells {ast.unparse(each)} from others like it by `is`, and that changes"
+                    edit.restart(next(iter(names_bound(statement)), ""), "reached", reason, node)
+
+
+def _functions(body: Iterable[ast.stmt]) -> Iterator[Function]:
+    for each in body:
+        if isinstance(each, Function):
+            yield each
+        elif isinstance(each, ast.ClassDef):
+            yield from _functions(each.body)
