@@ -63,6 +63,40 @@ def test_a_service_answers_as_a_fresh_start_would_after_it_was_upgraded_in_place
     assert terminate(process)[0] == 0
 
 
+MIDDLEWARE = """
+
+@app.middleware("http")
+async def ping(request: Request, further: RequestResponseEndpoint) -> Response:
+    return PlainTextResponse("pong") if request.url.path == "/ping" else await further(request)
+
+
+@app.exception_handler(404)
+async def missing(request: Request, error: Exception) -> Response:
+    return PlainTextResponse("nothing", 404)
+"""
+IMPORTS = (
+    "from pydantic import BaseModel\n",
+    """from fastapi import Request, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel
+from starlette.middleware.base import RequestResponseEndpoint
+""",
+)
+
+
+def test_middleware_and_handlers_come_to_an_application_that_has_answered(make: MakeNode) -> None:
+    """A framework that refuses middleware once it has built its stack, and asks no other handlers then, builds that again."""
+    first = changed(IMPORTS, source=source("fastapi_service"))
+    node = make(service(first), libraries=("fastapi", "uvicorn"))
+    assert planned(node, service(first + MIDDLEWARE)).up[0].verdict == "HOT"
+    process, port = start(node)
+    assert ask(port, ("GET", "/ping", None))[0][0] == 404
+
+    run(node, "install", "2", "--at-least", "hot")
+    assert ask(port, ("GET", "/ping", None), ("GET", "/nowhere", None)) == [(200, "pong"), (404, "nothing")]
+    assert terminate(process)[0] == 0
+
+
 ROUTE = ('        Mount("/notes"', '        Route("/first", first),\n        Mount("/notes"')
 FIRST = (
     "app = Starlette(",

@@ -355,7 +355,8 @@ class _Trial:
             if attribute is not None or rule.kind == "forgotten":
                 part = Part(rule.kind, (*path, ("attribute", rule.attribute)), None, rule.value)
                 load = self._loads[module]
-                self._loads[module] = replace(load, parts=(*load.parts, part))
+                if part not in load.parts:  # a class, and one that it inherits from, may have the same rule
+                    self._loads[module] = replace(load, parts=(*load.parts, part))
 
     def _is_concerned(self, place: Place, rule: Rule) -> bool:
         here = labels_of(place)

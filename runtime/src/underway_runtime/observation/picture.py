@@ -17,7 +17,7 @@ import gc
 import re
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +103,17 @@ def take(modules: Iterable[str], *, keep: bool = False, places: Mapping[str, str
 _ADDRESS = re.compile(r"(?<![0-9a-f])(?:0x[0-9a-f]{6,16}|[0-9]{9,19})(?![0-9a-f])")
 """What may be the address of an object, in a text or a key."""
 
+
+def without_addresses(text: str, word: Callable[[int, str], str]) -> str:
+    """A text with words in the place of the addresses in it; `word` is given what may be one, and how it is written."""
+    return _ADDRESS.sub(lambda match: word(int(match[0], 16 if match[0][:2] == "0x" else 10), match[0]), text)
+
+
+def word_for(kind: str, name: str) -> str:
+    """What stands for the address of an object in a text: its type and name, as its node has them."""
+    return f"@{kind} {name}"
+
+
 _BY_VALUE = frozenset(map(id, (*PLAIN, type(NotImplemented))))
 
 
@@ -170,14 +181,14 @@ class _Walk:
         for place, word in self.places.items():
             if place in text:
                 text = text.replace(place, word)
-        return _ADDRESS.sub(lambda match: self._word(int(match[0], 16 if match[0][:2] == "0x" else 10), match[0]), text)
+        return without_addresses(text, self._word)
 
     def _word(self, address: int, otherwise: str = "") -> str:
         """What stands for the address of an object that was found; `otherwise` for any other number."""
         if (number := self.numbers.get(address)) is None:
             return otherwise
         node = self.nodes[number]
-        return f"@{node.type} {node.name}"
+        return word_for(node.type, node.name)
 
     def _type(self, kind: type) -> str:
         if (name := self.types.get(id(kind))) is None:

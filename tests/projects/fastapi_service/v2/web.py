@@ -44,6 +44,6 @@ async def order(wanted: Order) -> dict[str, object]:
 
 
 @app.get("/orders/{number}")
-async def one(number: int) -> dict[str, object]:
+async def one(number: int) -> Order:
     """One order."""
-    return {"order": taken[number].line()}
+    return taken[number]

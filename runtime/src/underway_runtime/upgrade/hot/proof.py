@@ -9,6 +9,7 @@ Where they agree, what is there is state of this process, and is left alone.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from typing import Any
 from ...observation import compare, objects
 from ...observation.compare import Difference
 from ...observation.look import Looker
-from ...observation.node import Flag
-from ...observation.picture import Picture
+from ...observation.node import Flag, digest_of
+from ...observation.picture import Picture, without_addresses, word_for
 from ...release.directory import VersionDirectory
 from ...release.instructions import Instruction, Load, to_json
 from . import CannotSwap
@@ -147,6 +148,8 @@ class _Walk:
         self._partners = wanted.partners
         self._look = Looker(frozenset(self._picture.modules))
         self._compared: set[tuple[int, int]] = set()
+        self._words: dict[int, str | None] = {}
+        """What stands for addresses; None for a number that is none."""
 
     def check(self, difference: Difference) -> Iterator[str]:
         """The paths at which this process is otherwise, where two fresh starts differ."""
@@ -195,7 +198,8 @@ class _Walk:
                 continue
             self._compared.add((id(found), at))
             seen, kind = self._look(found), objects.name_of(type(found))
-            if (kind, seen.name, seen.digest) != (node.type, node.name, node.digest):
+            alike = seen.digest == node.digest or (type(found) is str and digest_of(self._told(found)) == node.digest)
+            if (kind, seen.name) != (node.type, node.name) or not alike:
                 yield f"{here} is {objects.shown(found)}, and not as in a fresh start"
                 continue
             if at in self._partners:
@@ -206,6 +210,18 @@ class _Walk:
                     waiting.append((edges[name], to, f"{here}{name}"))
                 else:
                     yield f"{here}{name} is not there"
+
+    def _told(self, text: str) -> str:
+        """A text as pictures tell it: with what is at an address, which is another in each process, in the place of that."""
+        return without_addresses(text, self._word)
+
+    def _word(self, address: int, otherwise: str) -> str:
+        if address not in self._words:
+            found = [each for each in gc.get_objects() if id(each) == address]
+            self._words[address] = (
+                word_for(objects.name_of(type(found[0])), self._look(found[0]).name) if found else None
+            )
+        return self._words[address] or otherwise
 
     def _find(self, path: Sequence[str]) -> Any:
         found: Any = sys.modules.get(path[0], _GONE)

@@ -1,4 +1,4 @@
-"""Starlette builds its stack of middleware at the first request, of what it was told until then."""
+"""Starlette builds its stack of middleware at the first request, of what it was told until then, and refuses more."""
 
 from __future__ import annotations
 
@@ -6,4 +6,13 @@ from . import Rule
 
 _MADE_OF = ("user_middleware", "exception_handlers", "debug")
 
-RULES = (Rule("starlette.applications.Starlette", "middleware_stack", None, "forgotten", below=_MADE_OF),)
+_APPLICATIONS = ("starlette.applications.Starlette", "fastapi.applications.FastAPI")
+
+RULES = tuple(
+    rule
+    for application in _APPLICATIONS
+    for rule in (
+        Rule(application, "middleware_stack", None, "meanwhile"),
+        Rule(application, "middleware_stack", None, "forgotten", below=_MADE_OF),
+    )
+)
