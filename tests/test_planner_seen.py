@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ast
 import textwrap
+from contextlib import ExitStack
 
 import pytest
 
 from handover_helpers import asgi
-from hot_helpers import planned
+from hot_helpers import compiled, planned, write_rel
 from node_helpers import MakeNode
 from underway.planner.displays import new_elements
+from underway.planner.plan import plan
+from underway.planner.releases import open_release
+from underway.review.next_version import as_next
+from versions import seal
 
 WRAPS = """
 import functools
@@ -185,3 +190,19 @@ def test_what_is_new_in_an_expression_is_what_has_to_be_made(old: str, new: str,
     """Elements of lists and dicts, however deep, in their order; nothing of what is only written otherwise."""
     before, after = (ast.parse(textwrap.dedent(each), mode="eval").body for each in (old, new))
     assert [ast.unparse(each) for each in new_elements(before, after)] == made
+
+
+def test_a_project_that_has_not_got_its_next_version_is_looked_at_as_well(make: MakeNode) -> None:
+    """Two builds of one version, which have the same names on disk, are each what they are."""
+    text = "N = 1\nX = [N + each for each in (1, 2)]\ndef f(): return 1\n"
+    nodes = [make(asgi(each), at=at) for at, each in (("old", text), ("new", text.replace("1\n", "2\n")))]
+    for node in nodes:
+        compiled(node, "1")
+        write_rel(node, "1")
+        seal(node)
+    with ExitStack() as cleanup:
+        old, built = (open_release(node.root / "releases/1", cleanup) for node in nodes)
+        new, _ = as_next(old, built)
+        [entry] = plan(new, [old], []).up
+
+    assert entry.verdict == "HOT", entry.changes

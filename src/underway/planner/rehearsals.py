@@ -30,7 +30,8 @@ def versions(*releases: Opened) -> Iterator[list[Rehearsed]]:
 
 @contextmanager
 def _version(root: Path, release: Opened, scratch: Path, seed: int) -> Iterator[Rehearsed]:
-    place = VersionDirectory(root / release.place.path.relative_to(release.root))
+    here = VersionDirectory(root / release.place.path.relative_to(release.root))
+    place = here if _is_whole(release, root) else release.place
     work = scratch / f"work-{seed}"
     work.mkdir()
     environ = {"PATH": os.defpath, "HOME": str(work), "TMPDIR": str(work), "PYTHONHASHSEED": str(seed + 1)}
@@ -39,7 +40,10 @@ def _version(root: Path, release: Opened, scratch: Path, seed: int) -> Iterator[
 
 
 def _together(releases: Sequence[Opened], root: Path) -> Path:
-    """A directory that has all of these releases, as one on a host has; that of the releases themselves, if it is one."""
+    """A directory that has all of these releases, as one on a host has; that of the releases themselves, if it is one.
+
+    A release that has files of another under the same names, as a project has until it gets its next version, stays where it is.
+    """
     if len({each.root for each in releases}) == 1:
         return releases[0].root
     root.mkdir()
@@ -51,6 +55,12 @@ def _together(releases: Sequence[Opened], root: Path) -> Path:
             if not target.exists():
                 _linked(source, target) if target.parent.name == "releases" else target.symlink_to(source)
     return root
+
+
+def _is_whole(release: Opened, root: Path) -> bool:
+    """Whether what is there of a release is its own, and not another's of the same name."""
+    own = [*(release.root / "lib" / home for home in release.homes.values()), release.place.manifest]
+    return all((root / each.relative_to(release.root)).resolve() == each.resolve() for each in own)
 
 
 def _linked(source: Path, target: Path) -> None:
