@@ -78,6 +78,14 @@ LOOKED_UP: dict[str, Case] = {
         {"m": REGISTRY + "@on\ndef a(): pass\n@on\ndef b(): pass\n"},
         {"m:a": "RESTART added"},
     ),
+    "what another module has made of all that is registered": (
+        {"m": REGISTRY + "@on\ndef b(): pass\n", "n": "from m import ALL\nFOUND = [each.__name__ for each in ALL]\n"},
+        {
+            "m": REGISTRY + "@on\ndef b(): pass\n@on\ndef c(): pass\n",
+            "n": "from m import ALL\nFOUND = [each.__name__ for each in ALL]\n",
+        },
+        {"m:c": "RESTART added", "n:FOUND": "RESTART reached"},
+    ),
 }
 
 

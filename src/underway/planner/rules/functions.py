@@ -136,6 +136,7 @@ def _made_again(edit: ModuleDiff, name: str, new: Function, owner: str) -> None:
 
 def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
     """A function that only the new module has."""
+    edit.changes(name)  # whatever is said of it: who has read what it puts somewhere is asked for as well
     kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
     if kinds - {"neutral", "holds", "caches"}:
         which = ", ".join(f"@{ast.unparse(each)}" for each in new.decorator_list)
@@ -148,7 +149,6 @@ def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
         if not edit.unless_seen(name, "added", reason, new):
             return None
     edit.added.append(name)
-    edit.changes(name)
     edit.run(new, owner)
     edit.row(name, "added", "HOT", "new; nothing calls it yet", new)
     return None
