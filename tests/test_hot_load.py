@@ -30,13 +30,17 @@ KEPT = "/web/rooms:"
 
 DESCRIBE = """
 import gc, json, types
+from underway_runtime.process import garbage_collector
 exec(open({fresh!r}).read(), names := {{"__name__": "fresh"}})
+garbage_collector.thaw()  # what is set aside is alive too
 gc.collect()
 functions = [each for each in gc.get_objects() if type(each) is types.FunctionType]
 own = [each for each in functions if each.__globals__.get("__name__") == "web"]
 classes = [each for each in gc.get_objects() if isinstance(each, type)]
 files = sorted({{each.__code__.co_filename.removeprefix({root!r}) for each in own}})
 print(json.dumps([names["describe"]("web", below={root!r}), files, [len(own), len(functions), len(classes)]]))
+del functions, own, classes
+garbage_collector.set_aside_again()
 """
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from projects import underway, write_project
+from node_helpers import eventually
+from projects import ENVIRONMENT, UNDERWAY, started, underway, write_project
 from underway_runtime.observation import encoded
 
 OWN = f"python = {json.dumps(sys.executable)}\ninclude-interpreter = false\n"
@@ -75,3 +78,31 @@ def test_a_release_without_a_picture_is_asked_for(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     assert not (tmp_path / "r/releases/0.1.0/picture").exists()
     assert "import" not in built.stderr
+
+
+def _observers(release: Path) -> list[int]:
+    """The processes that look at imports of this release, or import for them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"underway_runtime.observation" in (process / "cmdline").read_bytes():
+                if Path(os.readlink(process / "exe")).is_relative_to(release) or str(release) in _words(process):
+                    found.append(int(process.name))
+    return found
+
+
+def _words(process: Path) -> str:
+    return (process / "cmdline").read_text("utf-8", "replace") + (process / "environ").read_text("utf-8", "replace")
+
+
+@pytest.mark.e2e
+def test_a_killed_build_leaves_nobody_who_looks(tmp_path: Path) -> None:
+    """Who imports for it, and hangs, ends with it."""
+    files = {"src/hello/__init__.py": "import time\ndef main(): pass\ntime.sleep(1000)\n"}
+    project = write_project(tmp_path / "project", f'[tool.underway]\nmain = "hello:main"\n{OWN}', files)
+    with started([UNDERWAY, "release", "--path", tmp_path / "r"], env=ENVIRONMENT, cwd=project) as process:
+        eventually(lambda: len(_observers(tmp_path)) == 3, "both imports hang")
+        process.kill()
+        process.wait()
+
+    eventually(lambda: not _observers(tmp_path), "nobody looks any more")

@@ -73,7 +73,7 @@ def _code(release: Release, placed: Mapping[str, File]) -> Iterator[tuple[str, s
 def _take(release: Release, tree: Path) -> Mapping[str, Any]:
     place = ReleaseDirectory(release.path).version(release.version)
     with tempfile.TemporaryDirectory(prefix="underway-picture-") as scratch:
-        arguments = [str(release.path), release.version, str(tree / place.picture.name), scratch]
+        arguments = [str(os.getpid()), str(release.path), release.version, str(tree / place.picture.name), scratch]
         try:
             done = subprocess.run(
                 [place.python, *_ARGUMENTS, *arguments],

@@ -51,7 +51,7 @@ _STARTING = ("class", "asgi", "wsgi", "main")
 class Limits:
     """What an import may take."""
 
-    seconds: float = 120.0
+    seconds: float = 60.0
     """For all imports of one try, and the look at them."""
     memory: int = max(4 << 30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
     """Bytes of data: half of the machine's, or 4 GiB where that is more."""
@@ -158,7 +158,7 @@ class _Child:
         )
         with open(self._printed, "wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *ARGUMENTS, "-m", "underway_runtime.observation", "import"],
+                [sys.executable, *ARGUMENTS, "-m", "underway_runtime.observation", str(os.getpid()), "import"],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
