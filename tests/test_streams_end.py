@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,34 @@ def all_have_saved(notes: Path, keeper: Process) -> None:
     assert not any("Traceback" in line for line in vars(keeper)["said"])
 
 
+@pytest.fixture
+def set_aside(make: MakeNode, notes: Path) -> tuple[Node, Process, int]:
+    """What a node does with all that is there when it has started, done when its streams have begun."""
+    app = service(notes, "1")
+    begun = "# an application that never looks whether its client is there"
+    text = app.source.replace(begun, "import gc; gc.freeze()")
+    assert text != app.source
+    node = make(replace(app, source=text), libraries=["uvicorn", "starlette"])
+    node.configure(underway_runtime={"drain_timeout": 0.5, "stop_timeout": 6})
+    keeper, port = start(node)
+    return node, keeper, port
+
+
+def test_streams_that_begin_with_the_node_end_before_the_lifespan(
+    set_aside: tuple[Node, Process, int], notes: Path
+) -> None:
+    """Also where the collector does not look at them any more."""
+    _, keeper, port = set_aside
+    clients = streams(port)
+
+    keeper.send_signal(signal.SIGTERM)
+    assert keeper.wait(TIMEOUT) == 0
+
+    all_have_saved(notes, keeper)
+    for client in clients:
+        client.close()
+
+
 def test_a_stop_ends_streams_before_the_lifespan(running: tuple[Node, Process, int], notes: Path) -> None:
     """Whatever kind of generator it is: what it saves at its end goes through what the lifespan has open."""
     _, keeper, port = running
@@ -176,6 +205,7 @@ def test_a_handover_ends_streams_before_the_lifespan(running: tuple[Node, Proces
 
 TALK = """
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 VERSION = "1"

@@ -20,6 +20,7 @@ import asyncio
 import gc
 from typing import Any
 
+from ..process import garbage_collector
 from ..release.boot_script import Load
 from ..release.errors import BootError
 from ..release.references import find
@@ -256,6 +257,7 @@ async def _cancel_all(tasks: list[asyncio.Task[Any]], timeout: float) -> None:
 async def _finalized(end: float) -> None:
     """Wait for the ends of generators that nobody iterates over any more: the loop has them, each in a task."""
     loop = asyncio.get_running_loop()
+    garbage_collector.thaw()  # one that began with the node may have been set aside
     while True:
         gc.collect()  # an exception may hold the frame that holds one
         for _ in range(2):

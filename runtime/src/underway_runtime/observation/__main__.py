@@ -19,7 +19,6 @@ from ..release.directory import ReleaseDirectory
 from ..release.errors import UnderwayError
 from . import encoded, importing, sandbox
 
-
 _PR_SET_PDEATHSIG = 1
 
 
