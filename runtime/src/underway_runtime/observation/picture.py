@@ -100,8 +100,8 @@ def take(modules: Iterable[str], *, keep: bool = False, places: Mapping[str, str
     return Picture(roots, walk.nodes, walk.found if keep else (), missing)
 
 
-_ADDRESS = re.compile(r"(?<![0-9a-f])(?:0x[0-9a-f]{6,16}|[0-9]{9,19})(?![0-9a-f])")
-"""What may be the address of an object, in a text or a key."""
+_ADDRESS = re.compile(r"(?<![0-9a-f])(?:0x[0-9a-f]{5,16}|[0-9]{7,19})(?![0-9a-f])")
+"""What may be the address of an object, in a text or a key; that of a program which is not moved may have seven digits."""
 
 
 def without_addresses(text: str, word: Callable[[int, str], str]) -> str:
