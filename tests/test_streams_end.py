@@ -205,7 +205,6 @@ def test_a_handover_ends_streams_before_the_lifespan(running: tuple[Node, Proces
 
 TALK = """
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 VERSION = "1"

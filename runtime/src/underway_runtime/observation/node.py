@@ -102,10 +102,10 @@ def is_plain(value: object) -> bool:
     return id(type(value)) in _PLAIN
 
 
-def is_told(key: object) -> bool:
+def is_told(key: Any) -> bool:
     """Whether a key is wholly told by its label."""
     kind = type(key)
-    return is_plain(key) or ((kind is tuple or kind is frozenset) and all(map(is_plain, key)))  # type: ignore[call-overload]
+    return is_plain(key) or ((kind is tuple or kind is frozenset) and all(map(is_plain, key)))
 
 
 def digest_of(text: str) -> str:
@@ -125,16 +125,16 @@ def element_label(value: object) -> str:
     return f"{{{told}}}" if len(told) <= LONGEST else f"{{#{digest_of(told)[:12]}}}"
 
 
-def _told(key: object) -> str:
+def _told(key: Any) -> str:
     if is_plain(key):
         return _text(key)
     kind = type(key)
-    if kind is tuple and all(map(is_plain, key)):  # type: ignore[call-overload]
-        return f"({', '.join(map(_text, key))})"  # type: ignore[call-overload]
-    if kind is frozenset and all(map(is_plain, key)):  # type: ignore[call-overload]
-        return f"frozenset({', '.join(sorted(map(_text, key)))})"  # type: ignore[call-overload]
+    if kind is tuple and all(map(is_plain, key)):
+        return f"({', '.join(map(_text, key))})"
+    if kind is frozenset and all(map(is_plain, key)):
+        return f"frozenset({', '.join(sorted(map(_text, key)))})"
     if issubclass(kind, type):
-        return f"class {objects.name_of(key)}"  # type: ignore[arg-type]
+        return f"class {objects.name_of(key)}"
     return objects.identified(key)
 
 
