@@ -27,7 +27,6 @@ async def visit(request: Request) -> JSONResponse:
     return JSONResponse({"name": name, "visits": visits[name]})
 
 
-# Added one by one, so that a handler that was edited is put into the process that runs; a list of routes is made again.
 app = Starlette()
 app.add_route("/health", health)
 app.add_route("/visit/{name}", visit, methods=["POST"])
