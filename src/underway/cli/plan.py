@@ -9,30 +9,21 @@ from pathlib import Path
 
 import click
 
-from underway_runtime.release.errors import RestartError
 from underway_runtime.release.filesystem.atomic_files import replace
-from underway_runtime.release.relup import VERDICTS
 
-from ..errors import BuildError, PlanRefused
+from ..errors import BuildError
 from ..review import page, text
-from ..review.review import Review, as_json, review
+from ..review.review import as_json, review
 from ..review.sides import Project, open_sides
-
-LEVELS = {"hot": "HOT", "migrate": "MIGRATE", "restart": "RESTART"}
+from .two_releases import judge, takes_two_releases
 
 
 @click.command()
-@click.argument("old", required=False, metavar="[FROM]")
-@click.argument("new", required=False, metavar="[TO]")
 @click.option("--json", "printed_as_json", is_flag=True, help="Print it as JSON on standard output.")
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write it to FILE too, as a page.", metavar="FILE"
 )
-@click.option(
-    "--at-least", type=click.Choice([*LEVELS]), default="restart", help="Exit with 3 if more than this is needed."
-)
-@click.option("--release", metavar="NAME", help="Which release of the project; default its default release.")
-@click.option("--env", envvar="UNDERWAY_ENV", help="The environment that is built for; default prod.")
+@takes_two_releases
 def plan(
     old: str | None,
     new: str | None,
@@ -52,11 +43,11 @@ def plan(
     project = Project(Path.cwd(), release, {"env": env} if env else {})
     with ExitStack() as cleanup:
         sides = open_sides(project, old, new, cleanup, lambda what: click.echo(f"* {what}", err=True))
-        found = review(*sides)
+        comparison = review(*sides)
         if html is not None:
-            _write(html, page.text(found))
-        click.echo(json.dumps(as_json(found), indent=1) if printed_as_json else "\n".join(text.lines(found)))
-    _judge(found, at_least)
+            _write(html, page.text(comparison))
+        click.echo(json.dumps(as_json(comparison), indent=1) if printed_as_json else "\n".join(text.lines(comparison)))
+    judge(comparison.verdict, at_least, "as the plan says; no release can come from the other")
 
 
 def _write(file: Path, content: str) -> None:
@@ -65,11 +56,3 @@ def _write(file: Path, content: str) -> None:
     except OSError as error:
         raise BuildError(f"{file} can't be written: {error.strerror}") from error
     click.echo(f"* page at {os.path.relpath(file)}", err=True)
-
-
-def _judge(found: Review, at_least: str) -> None:
-    """Raise what ends with the documented status where the verdict is more than was asked for."""
-    if found.verdict == "REFUSE":
-        raise PlanRefused("a change is refused, as the plan says; no release can come from the other")
-    if VERDICTS.index(found.verdict) > [*VERDICTS].index(LEVELS[at_least]):  # type: ignore[arg-type]
-        raise RestartError(f"the change is {found.verdict}, and at least {LEVELS[at_least]} was asked for")

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import click
 
-from underway_runtime.release.errors import EXIT_FAILED, RestartError, UsageError
-from underway_runtime.release.relup import VERDICTS
+from underway_runtime.release.errors import EXIT_FAILED, UsageError
 
-from ..errors import BuildError, PlanRefused
+from ..errors import BuildError
 from ..rehearsal.asking import asking
 from ..rehearsal.player import Deadline
 from ..rehearsal.rehearsal import Outcome, Phase
@@ -24,7 +23,7 @@ from ..rehearsal.rehearsal import rehearse as carry_out
 from ..rehearsal.stage import set_up
 from ..review.sides import Project, open_sides
 from ..toolchain.held import held
-from .plan import LEVELS
+from .two_releases import judge, takes_two_releases
 
 SCRATCH = "underway-rehearsal-"
 MOST_SHOWN = 20
@@ -34,8 +33,6 @@ _NAMES = {"before": "before the upgrade", "upgraded": "after the upgrade", "roll
 
 
 @click.command(short_help="Upgrade one release to another in a scratch directory, under the project's traffic.")
-@click.argument("old", required=False, metavar="[FROM]")
-@click.argument("new", required=False, metavar="[TO]")
 @click.option("--traffic", required=True, metavar="FILE|MODULE:FUNCTION", help="What to ask: a file, or a function.")
 @click.option("--ignore", multiple=True, metavar="PATTERN", help="A place of an answer that may differ.")
 @click.option(
@@ -45,11 +42,7 @@ _NAMES = {"before": "before the upgrade", "upgraded": "after the upgrade", "roll
     "--timeout", type=click.FloatRange(1), default=600.0, help="Seconds that all of it may take; default 600."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
-@click.option(
-    "--at-least", type=click.Choice([*LEVELS]), default="restart", help="Exit with 3 if more than this is needed."
-)
-@click.option("--release", metavar="NAME", help="Which release of the project; default its default release.")
-@click.option("--env", envvar="UNDERWAY_ENV", help="The environment that is built for; default prod.")
+@takes_two_releases
 def rehearse(
     old: str | None,
     new: str | None,
@@ -75,7 +68,12 @@ def rehearse(
         sides = open_sides(Project(root, release, {"env": env} if env else {}), old, new, cleanup, say)
         place = cleanup.enter_context(held(SCRATCH))
         stage = set_up(sides[0].opened, sides[1].opened, place)
-        _judge(stage.entry.verdict, at_least)
+        judge(
+            stage.entry.verdict,
+            at_least,
+            "so there is nothing to rehearse; `underway plan` says which",
+            "; `underway plan` says why",
+        )
         try:
             outcome = carry_out(stage, place, ask, environ, deadline, ignore, say)
         except TimeoutError as error:
@@ -91,15 +89,6 @@ def _variables(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         if not (name and separator):
             raise UsageError(f"--set {each} is not NAME=VALUE")
         yield name, os.environ[value[1:]] if value.startswith("$") and value[1:] in os.environ else value
-
-
-def _judge(verdict: str, at_least: str) -> None:
-    if verdict == "REFUSE":
-        raise PlanRefused("a change is refused, so there is nothing to rehearse; `underway plan` says which")
-    if [*VERDICTS].index(verdict) > [*VERDICTS].index(LEVELS[at_least]):  # type: ignore[arg-type]
-        raise RestartError(
-            f"the change is {verdict}, and at least {LEVELS[at_least]} was asked for; `underway plan` says why"
-        )
 
 
 def _as_json(outcome: Outcome) -> dict[str, object]:
