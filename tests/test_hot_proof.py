@@ -45,7 +45,7 @@ def test_an_element_that_was_exchanged_at_run_time_undoes_the_install(make: Make
 
 
 def test_what_was_set_at_run_time_is_handed_over(make: MakeNode) -> None:
-    """A value that is not what the module has made is somebody's: it is found beforehand, and nothing is swapped."""
+    """A value that is not what the module has made is somebody's, and found beforehand; nor does a look that raises blame anybody."""
     node = make(asgi(OLD), libraries=("uvicorn",))
     planned(node, NEW)
     process, port = start(node)
@@ -55,6 +55,11 @@ def test_what_was_set_at_run_time_is_handed_over(make: MakeNode) -> None:
 
     assert "web.registry.mode is 'live', and not 'old' as the module has made it" in said
     run(node, "rpc", "import web; web.registry.mode = 'old'")
+    proof = "from underway_runtime.upgrade.hot import proof; "
+    run(node, "rpc", f"{proof}proof.walk, proof.differences = proof.differences, lambda wanted: [].pop()")
+    assert "could not be looked at: IndexError" in run(node, "install", "2", "--at-least", "hot", status=3)
+    assert (get(port), "failed" in run(node, "releases")) == ("old a b", False)
+    run(node, "rpc", f"{proof}proof.differences = proof.walk")
     run(node, "install", "2", "--at-least", "hot")
     assert get(port) == "new a b c"
     assert terminate(process)[0] == 0

@@ -162,20 +162,62 @@ def test_the_ways_that_exclude_each_other_are_told(make: MakeNode) -> None:
 
 
 def test_what_is_found_only_when_it_is_done_is_handed_over(make: MakeNode) -> None:
-    """A new statement that raises in the process that runs, and not in a fresh one, makes no version undeployable."""
+    """A new statement that raises, or exits, in the process that runs, and not in a fresh one, makes no version undeployable."""
     node = web(make)
-    only_fresh = "\nFIRST = [once for once in [1] if not rooms][0]\n"
-    assert planned(node, changed(BODY) + only_fresh).up[0].verdict == "HOT"
+    for version, only_fresh in {"2": "[once for once in [1] if not rooms][0]", "3": "exit(7) if rooms else 1"}.items():
+        assert planned(node, f"{changed(BODY)}\nFIRST = {only_fresh}\n", version).up[0].verdict == "HOT"
     process, port = start(node)
     pid = status(node)["pid"]
     run(node, "rpc", "import web; web.rooms['lobby'] = web.Room('lobby')")
 
-    refused = run(node, "install", "2", "--at-least", "hot", status=3)
+    assert "IndexError" in run(node, "install", "2", "--at-least", "hot", status=3)
+    assert "SystemExit: 7" in run(node, "install", "3", "--at-least", "hot", status=3)
     assert (get(port), status(node)["pid"]) == ("1", pid)
     run(node, "install", "2")
 
-    assert "IndexError" in refused
     assert (get(port), status(node)["pid"] == pid) == ("2", False)
+    assert "failed" not in run(node, "releases")
+    assert terminate(process)[0] == 0
+
+
+def test_what_a_copy_of_the_process_can_not_be_made_ready_for_is_foretold(make: MakeNode) -> None:
+    """A new statement that raises after all that stands below it by then; so does a look at the process that raises itself."""
+    node = web(make)
+    raises_later = "rooms = {}\nONCE = 1 // (1 - hasattr(__import__(__name__), 'talk'))"
+    assert planned(node, changed(("rooms = {}", raises_later), BODY)).up[0].verdict == "HOT"
+    process, port = start(node)
+    pid = status(node)["pid"]
+
+    assert "a new interpreter is needed: in a trial on this host it could not be made ready: ZeroDivisionError" in run(
+        node, "check", "2"
+    )
+    assert "ZeroDivisionError" in run(node, "install", "2", "--at-least", "hot", status=3)
+    run(node, "rpc", "import sys; sys._current_frames = [].pop")
+    for command in (("check", "2"), ("install", "2", "--at-least", "hot")):
+        assert "this process could not be looked at: IndexError" in run(node, *command, status=3 * (len(command) > 2))
+    assert (get(port), status(node)["pid"]) == ("1", pid)
+    assert "could not be looked at" in run(node, "install", "2")
+
+    assert (get(port), status(node)["pid"] == pid) == ("2", False)
+    assert "failed" not in run(node, "releases")
+    assert terminate(process)[0] == 0
+
+
+def test_an_application_that_can_not_suspend_is_handed_over(make: MakeNode) -> None:
+    """It is the one that runs which raises, so the version that comes is not marked."""
+    node = two_versions(make, service("print('begun', flush=True)", suspends=True), ("yield 1", "yield 2"))
+    process = node.spawn("start")
+    read_until(process.stdout, "begun")
+    pid = status(node)["pid"]
+    run(node, "rpc", "import service; service.App.suspend = lambda self, within: [].pop()")
+
+    refused = run(node, "install", "2", "--at-least", "hot", status=3)
+    assert (status(node)["version"], status(node)["pid"]) == ("1", pid)
+    said = run(node, "install", "2")
+
+    for text in (refused, said):
+        assert "service could not suspend: IndexError: pop from empty list" in text
+    assert (status(node)["version"], status(node)["pid"] == pid) == ("2", False)
     assert "failed" not in run(node, "releases")
     assert terminate(process)[0] == 0
 

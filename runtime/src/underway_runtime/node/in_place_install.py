@@ -72,6 +72,9 @@ class Change(Protocol):
     async def prepare(self) -> Resolved:
         """Find out all that can be, and change nothing; what is configured then. Raises RequiresRestart, or what is the matter."""
 
+    async def rehearse(self) -> None:
+        """Try, after `prepare`, what else `commit` may fail with, in an interpreter of its own. Raises RequiresRestart."""
+
     async def commit(self) -> None:
         """Put it in place. Raises what is the matter, RequiresRestart where that is found out only now; `undo` follows."""
 
@@ -113,6 +116,9 @@ class _Undone:
     async def prepare(self) -> Resolved:
         return self._resolved
 
+    async def rehearse(self) -> None:
+        pass
+
     async def commit(self) -> None:
         await self._change.undo()
 
@@ -147,6 +153,7 @@ class InPlace:
         """``{"how": text}``, ``{"unfit": reason}`` or ``{"failed": reason}``: what `install` would begin with. Changes nothing."""
         try:
             change, _ = await self._prepared(runs, version, own)
+            await change.rehearse()
         except RequiresRestart as why:
             return {"unfit": str(why)}
         except Exception as error:
@@ -232,6 +239,9 @@ class Configuration:
             raise RequiresRestart("; ".join(reasons))
         self._after = after
         return after
+
+    async def rehearse(self) -> None:
+        """There is nothing that only a trial could tell."""
 
     async def commit(self) -> None:
         """Make it what `config.get` answers, and tell each application that it concerns, in start order."""

@@ -5,6 +5,7 @@
 ``heap``, ``holders``  what is alive: functions, instances, frames, and who holds them
 ``belonging``          what belongs to something that goes away, and goes with it
 ``guards``             what must hold in this process, or nothing is done
+``obstacles``          all that is in the way, in words
 ``act``                what is done in one call, and undone
 ``imports``            the import system moves to the other version
 ``stage``              what a module becomes: made next to what there is
@@ -21,7 +22,8 @@ Nothing here knows of the node; docs/explanation/swap.md says why it is done so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from ...release.errors import UnderwayError, listing
 
@@ -40,3 +42,14 @@ class CannotMigrate(CannotSwap):
 
 class MadeMeanwhile(CannotSwap):
     """The same, where instances were made while all others were carried over: it may go well the next time."""
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """What a look at this process raises, as a reason to leave it as it is."""
+    try:
+        yield
+    except UnderwayError:
+        raise
+    except Exception as error:
+        raise CannotSwap([f"this process could not be looked at: {type(error).__name__}: {error}"]) from error

@@ -20,7 +20,8 @@ import gc
 import inspect
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -32,7 +33,7 @@ from ...node.in_place_install import Change, Irreversible, RequiresRestart, Step
 from ...process import garbage_collector
 from ...release import boot_script
 from ...release.boot_script import BootScript, Mode
-from ...release.errors import UnderwayError, listing
+from ...release.errors import BootError, UnderwayError, listing
 from ...release.instructions import (
     ApplicationLoad,
     ApplicationStart,
@@ -53,7 +54,7 @@ from ...release.instructions import (
 )
 from .. import paths
 from ..change import differences
-from . import CannotMigrate, CannotSwap, MadeMeanwhile, imports, proof
+from . import CannotMigrate, CannotSwap, MadeMeanwhile, explained, imports, proof
 from .heap import Survivor
 from .swap import Prepared
 from .swap import prepare as prepare_swap
@@ -97,6 +98,7 @@ class Code:
         self._configuration = step.configuration
         self._prepared: Prepared | None = None
         self._expected: proof.Expected | None = None
+        self._resolved: Resolved | None = None
         self._in_place = False
         self.held = 0.0
         self.old_code: Sequence[str] = ()
@@ -106,29 +108,37 @@ class Code:
         runs, comes = self._step.runs, self._step.script
         if reasons := _started_otherwise(runs.script, comes):
             raise RequiresRestart("; ".join(reasons))
-        resolved = await self._configuration.prepare()
-        try:
+        self._resolved = resolved = await self._configuration.prepare()
+        with _as_restart(), explained():
             self._prepared = await asyncio.to_thread(self._read)
-            self._expected = await asyncio.to_thread(self._look, resolved)
-        except CannotSwap as error:
-            raise RequiresRestart("; ".join(error.problems)) from error
-        await self._raise_for_staying(self._prepared)
+            self._expected = await asyncio.to_thread(proof.expected, *self._surroundings(resolved), self._instructions)
+            await self._raise_for_staying(self._prepared)
         return resolved
+
+    async def rehearse(self) -> None:
+        """Make everything ready in a copy, where no proof has done that. Raises RequiresRestart where that fails."""
+        if self._expected is None and self._resolved is not None:
+            surroundings = self._surroundings(self._resolved)
+            with _as_restart(), explained():
+                await asyncio.to_thread(proof.raise_for_staging, *surroundings, self._instructions)
+
+    @property
+    def _instructions(self) -> Sequence[Instruction]:
+        return self._way.entry.instructions
 
     def _read(self) -> Prepared:
         runs, comes = self._step.runs.settings, self._step.settings
         paths.verify_code(comes.directory, runs.version, comes.version)
         old, new = (read_version(each.place) for each in (runs, comes))
-        return prepare_swap(self._way.entry.instructions, old, new, magic=self._way.magic)
+        return prepare_swap(self._instructions, old, new, magic=self._way.magic)
 
-    def _look(self, resolved: Resolved) -> proof.Expected | None:
+    def _surroundings(self, resolved: Resolved) -> tuple[proof.Surroundings, proof.Surroundings]:
+        """What both versions are started with here."""
         runs, comes = self._step.runs.settings, self._step.settings
         old, new = (read_version(each.place) for each in (runs, comes))
         before = proof.Surroundings(runs.place, dict(os.environ), self._step.runs.resolved.values)
         environ = {**os.environ, **dict(imports.environment(old, new))}
-        return proof.expected(
-            before, proof.Surroundings(comes.place, environ, resolved.values), self._way.entry.instructions
-        )
+        return before, proof.Surroundings(comes.place, environ, resolved.values)
 
     async def _raise_for_staying(self, prepared: Prepared) -> None:
         """Raise RequiresRestart where somebody is inside of what changes for as long as a pause may last: work need not wait.
@@ -179,7 +189,7 @@ class Code:
         began = time.monotonic()
         suspension.hold()
         try:
-            await self._applications.hooks.suspend(self._script.within)
+            await self._suspend()
             await self._become(prepared, paused)
             prepared.forget()
             self._in_place = True
@@ -190,6 +200,13 @@ class Code:
             suspension.release()
             self.held = time.monotonic() - began
             garbage_collector.set_aside_again()
+
+    async def _suspend(self) -> None:
+        """Raises RequiresRestart where an application of the version that runs can't: the one that comes is not to blame."""
+        try:
+            await self._applications.hooks.suspend(self._script.within)
+        except BootError as error:
+            raise RequiresRestart(str(error)) from error
 
     async def undo(self) -> None:
         """Go back by the relup. Raises Irreversible where that does not lead back."""
@@ -210,12 +227,8 @@ class Code:
                 if name in self._applications.running:
                     mode = await self._applications.stop_one(name)
                     undo.append(partial(self._applications.start, name, mode))
-            try:
+            with _as_restart(), explained():  # what is found out only now: a new interpreter starts without all that
                 await self._swap(prepared, paused)
-            except CannotMigrate:
-                raise
-            except CannotSwap as error:  # it was found out only now; a new interpreter starts without all that
-                raise RequiresRestart("; ".join(error.problems)) from error
             undo.append(prepared.undo)
             undo.append(self._applications.become(_loads(self._step.script)))
             for name, started in self._script.starts.items():
@@ -264,18 +277,40 @@ class Code:
                     raise
                 await asyncio.sleep(_LOOK)
                 continue
-            survivors = prepared.survivors()
-            left = [survivor for survivor in survivors if survivor.runs]
-            if not left:
-                if wrong := [] if self._expected is None else proof.differences(self._expected):
-                    prepared.undo()
-                    raise NotAsFresh(listing("it was undone, since it was not as a fresh start:", wrong))
-                self.old_code = [str(survivor) for survivor in survivors]
+            if not (left := self._left(prepared)):
                 return
-            prepared.undo()
             if time.monotonic() > end:
                 raise StillInside(listing("threads enter what changes again and again:", map(str, left)))
             await asyncio.sleep(_LOOK)
+
+    def _left(self, prepared: Prepared) -> list[Survivor]:
+        """Who runs in old code of what was put in place, and then all is undone; where nobody does, all is as in a fresh start.
+
+        Raises NotAsFresh where it is not, and whatever else the look raises, with all as it was.
+        """
+        stands = False
+        try:
+            survivors = prepared.survivors()
+            left = [survivor for survivor in survivors if survivor.runs]
+            if not left and self._expected is not None and (wrong := proof.differences(self._expected)):
+                raise NotAsFresh(listing("it was undone, since it was not as a fresh start:", wrong))
+            self.old_code = [str(survivor) for survivor in survivors]
+            stands = not left
+            return left
+        finally:
+            if not stands:
+                prepared.undo()
+
+
+@contextmanager
+def _as_restart() -> Iterator[None]:
+    """What speaks against this process, as that it takes a new one; a ``code_change`` that fails speaks against the version."""
+    try:
+        yield
+    except CannotMigrate:
+        raise
+    except CannotSwap as error:
+        raise RequiresRestart("; ".join(error.problems)) from error
 
 
 class _Script:

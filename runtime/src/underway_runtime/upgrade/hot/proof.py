@@ -1,8 +1,12 @@
 """The proof: where fresh starts of two versions differ, a process that has become the newer one is as that.
 
-``expected``     both versions are imported on this host, each in an interpreter of its own with the environment and the configuration of
-                 the node, and a copy of the older one becomes the newer one; nothing of that is within the pause
-``differences``  once the swap is done, before it is forgotten: the paths at which both differ are walked in this process
+=====================  ================================================================================================
+``expected``           both versions are imported on this host, each in an interpreter of its own with the environment and the
+                       configuration of the node, and a copy of the older one becomes the newer one; nothing of that is
+                       within the pause
+``raise_for_staging``  for who asks beforehand, where there is nothing to compare: a copy of the older one is made ready
+``differences``        once the swap is done, before it is forgotten: the paths at which both differ are walked here
+=====================  ================================================================================================
 
 Where they agree, what is there is state of this process, and is left alone.
 """
@@ -12,6 +16,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +76,25 @@ def expected(old: Surroundings, new: Surroundings, instructions: Sequence[Instru
         return _expected(old, new, instructions, modules)
     except Unobservable as error:
         raise CannotSwap([str(error)]) from None
+
+
+def raise_for_staging(old: Surroundings, new: Surroundings, instructions: Sequence[Instruction]) -> None:
+    """Make everything ready in a copy of the older version. Raises CannotSwap with what fails, or where that does not end.
+
+    Where that version can't be imported in a trial nothing is known.
+    """
+    loads = [each for each in instructions if isinstance(each, Load) and each.module in sys.modules]
+    if all(each.fragment is None for each in loads):
+        return
+    problems: Sequence[str] = ()
+    with suppress(Unobservable), rehearsed(old.place, old.environ, Path.cwd(), WITHIN) as process:
+        process.boot([each.module for each in loads], old.configuration)
+        try:
+            problems = process.stage(new.place, [to_json(each) for each in instructions])
+        except Unobservable as error:
+            problems = [str(error)]
+    if problems:
+        raise CannotSwap([f"in a trial on this host it could not be made ready: {each}" for each in problems[:_NAMED]])
 
 
 def _expected(

@@ -9,6 +9,7 @@ Run with the python of ``releases/V``; asked by lines of JSON on standard input,
 ``value`` path        the plain value at a path of that picture: ``value``, nothing where it is not plain
 ``become`` …          obey ``instructions`` that lead from the version ``old`` to ``new``, directories both, in a copy of this
                       process: its picture of ``modules`` afterwards, or the ``problems``
+``stage`` …           the same, for the ``problems`` alone that are found only when all is made ready; none where it does not come to that
 ====================  ================================================================================================
 """
 
@@ -30,8 +31,8 @@ from ...release import plain_values
 from ...release.directory import VersionDirectory
 from ...release.errors import UnderwayError
 from ...release.instructions import from_json
-from . import CannotSwap
-from .swap import prepare
+from . import CannotMigrate, CannotSwap
+from .swap import Prepared, prepare
 from .versions import read_version
 
 Answer = Mapping[str, Any]
@@ -63,6 +64,8 @@ class Rehearsal:
                 "libraries": list(tops),
             }:
                 return _in_a_copy(lambda: self._become(instructions, old, new, names, tops))
+            case {"stage": list(instructions), "old": str(old), "new": str(new)}:
+                return _in_a_copy(lambda: self._stage(instructions, old, new))
         raise ValueError(f"nothing is known of {asked!r}")
 
     def _value(self, path: Sequence[str]) -> Answer:
@@ -78,9 +81,8 @@ class Rehearsal:
         self, instructions: Sequence[Any], old: str, new: str, names: Sequence[str], libraries: Sequence[str]
     ) -> Answer:
         self._taken = None  # what it holds nothing else would
-        versions = [read_version(VersionDirectory(Path(each))) for each in (old, new)]
         try:
-            prepared = prepare(map(from_json, instructions), *versions, alone=True)
+            prepared = _prepared(instructions, old, new)
             prepared.stage_and_migrate()
             prepared.swap()
             prepared.survivors()
@@ -88,6 +90,26 @@ class Rehearsal:
             return {"problems": list(error.problems)}
         prepared.forget()
         return as_json(picture.take([*names, *_of_libraries(libraries)]))
+
+    def _stage(self, instructions: Sequence[Any], old: str, new: str) -> Answer:
+        self._taken = None
+        try:
+            prepared = _prepared(instructions, old, new)
+        except CannotSwap:
+            return {"problems": []}  # the process that serves is looked at itself
+        try:
+            prepared.stage_and_migrate()
+            prepared.swap()
+        except CannotMigrate:
+            return {"problems": []}  # about the state of this copy
+        except CannotSwap as error:
+            return {"problems": list(error.problems)}
+        return {"problems": []}
+
+
+def _prepared(instructions: Sequence[Any], old: str, new: str) -> Prepared:
+    versions = [read_version(VersionDirectory(Path(each))) for each in (old, new)]
+    return prepare(map(from_json, instructions), *versions, alone=True)
 
 
 def _of_libraries(names: Sequence[str]) -> list[str]:

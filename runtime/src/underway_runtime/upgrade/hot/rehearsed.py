@@ -61,6 +61,11 @@ class Rehearsed:
         answer = self._ask({"become": list(instructions), **places, **names})
         return list(answer["problems"]) if "problems" in answer else _picture(answer)
 
+    def stage(self, other: VersionDirectory, instructions: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What is in the way of the other version only when all is made ready for it in a copy."""
+        places = {"old": str(self.place.path), "new": str(other.path)}
+        return list(self._ask({"stage": list(instructions), **places})["problems"])
+
     def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None

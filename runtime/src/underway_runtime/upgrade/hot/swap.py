@@ -23,8 +23,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,23 +31,22 @@ from ...application import Down
 from ...code_server import finder
 from ...observation import objects
 from ...process import garbage_collector
-from ...release import code_tree
-from ...release.instructions import CodeChange, Guard, Instruction, Load, Remove
+from ...release.instructions import CodeChange, Instruction, Load, Remove
 from . import (
     CannotMigrate,
     CannotSwap,
     MadeMeanwhile,
+    explained,
     guards,
     heap,
-    holders,
     imports,
     migrate,
+    obstacles,
     parts,
     stage,
     targets,
     undo_log,
 )
-from .belonging import Belonging
 from .migrate import Migration
 from .targets import Target
 from .versions import Version, like
@@ -77,7 +75,7 @@ class Prepared:
 
     def inside(self) -> list[heap.Survivor]:
         """Frames in definitions that change or go away, with who holds them. One that a traceback keeps does not count."""
-        with _explained():
+        with explained():
             return [each for each in heap.survivors(heap.survey(), self._changed) if each.runs]
 
     def stage_and_migrate(self) -> None:
@@ -134,8 +132,8 @@ class Prepared:
             raise
         except BaseException as error:
             self.undo()
-            if not isinstance(error, Exception):
-                raise
+            if isinstance(error, KeyboardInterrupt):
+                raise  # all else is a fragment's, exits too
             if isinstance(error, migrate.Failed):
                 raise CannotMigrate([str(error)]) from error
             raise CannotSwap([f"{type(error).__name__}: {error}"]) from error
@@ -145,7 +143,11 @@ class Prepared:
         if server is None:
             raise CannotSwap(["there is no code server in this process: it does not run from a release"])
         garbage_collector.thaw()
-        _raise_for(_or_collect(lambda: [*_values(self.targets), *_guarded(self.targets, self._removals)]))
+        _raise_for(
+            obstacles.or_collect(
+                lambda: [*obstacles.of_values(self.targets), *obstacles.guarded(self.targets, self._removals)]
+            )
+        )
         before = [*sys.modules]
         self._journal.note(partial(imports.forget_modules, before, self._old))
         modules = [(target.module, target.spec) for target in self.targets]
@@ -153,7 +155,7 @@ class Prepared:
         inner = parts.Within(self.targets).during(stage.Stage(self.targets, self._journal).run)
         alive = heap.survey(migrate.classes(self._migrations))
         found = targets.functions(self.targets, alive.functions)
-        _raise_for(found.problems, _closures(self.targets, alive))
+        _raise_for(found.problems, obstacles.closures(self.targets, alive))
         self._acts = acts = stage.acts(self.targets, found)
         acts.extend(inner)
         _remove_modules(acts, self._removals)
@@ -168,7 +170,7 @@ class Prepared:
         _try_on_twins(found)
 
     def _swap(self) -> None:
-        _raise_for(_values(self.targets, ours=1))
+        _raise_for(obstacles.of_values(self.targets, ours=1))
         mark: list[Any] = []
         with undo_log.no_collection():
             self._carry_over_late_ones(self._acts)
@@ -216,7 +218,7 @@ def prepare(
 
     Raises CannotSwap with everything that is in the way, which is also what the look itself may meet. Nothing is changed.
     """
-    with _explained():
+    with explained():
         return _prepare(list(instructions), old, new, magic, alone)
 
 
@@ -243,37 +245,8 @@ def _prepare(instructions: list[Instruction], old: Version, new: Version, magic:
     ]
     migrations = list(_migrations(instructions, loaded, old, new))
     problems += guards.of_imports()
-    _raise_for([*problems, *_or_collect(partial(_in_the_way, loaded, removals))])
+    _raise_for([*problems, *obstacles.or_collect(partial(obstacles.everything, loaded, removals))])
     return Prepared(loaded, removals, migrations, old, new)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What a look at this process raises, as a reason to leave it as it is."""
-    try:
-        yield
-    except CannotSwap:
-        raise
-    except Exception as error:
-        raise CannotSwap([f"this process could not be looked at: {type(error).__name__}: {error}"]) from error
-
-
-def _in_the_way(loaded: Sequence[Target], removals: Sequence[Remove]) -> list[str]:
-    problems = [*_values(loaded), *_guarded(loaded, removals)]  # before a survey, which holds everything
-    alive = heap.survey()
-    problems += parts.problems(loaded)
-    problems += targets.functions(loaded, alive.functions).problems
-    problems += _closures(loaded, alive)
-    problems += _not_python(loaded, alive)
-    return problems
-
-
-def _or_collect(look: Callable[[], list[str]]) -> list[str]:
-    """What is in the way, without what only garbage is: cycles that nobody can reach refer to what is looked at."""
-    if not look():
-        return []
-    gc.collect()
-    return look()
 
 
 def _migrations(
@@ -295,114 +268,6 @@ def _migrations(
 def _raise_for(*problems: Iterable[str]) -> None:
     if found := list(dict.fromkeys(each for some in problems for each in some)):
         raise CannotSwap(found)
-
-
-def _values(loaded: Sequence[Target], ours: int = 0) -> Iterator[str]:
-    """Whether what changes its value has the one that the relup expects; `ours`: acts that refer to each for the undo."""
-    for target in loaded:
-        for name, was in target.load.values.items():
-            cls, tail = target.split(name)
-            names: Any = target.names if cls is None else objects.members(cls)
-            if (cls is None and "." in name) or tail not in names:
-                yield f"{target.name}.{name} is not there"
-            elif not guards.same(names[tail], was):
-                yield f"{target.name}.{name} is {objects.shown(names[tail])}, and not {objects.shown(was)} as the module has made it"
-            elif guards.shared(names, tail, _rebound(loaded, target, name) * (1 + ours) + ours) is not None:
-                yield f"{target.name}.{name} can be changed, and something refers to it that is not known"
-
-
-def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:
-    """How many other modules have a name for the same value, which is bound again with it."""
-    return sum(
-        other.names.get(bound) is target.names.get(name)
-        for other in loaded
-        for bound, source in other.load.rebind.items()
-        if source == (target.name, name)
-    )
-
-
-def _guarded(loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[str]:
-    gone, going = parts.taken_out(loaded), Belonging(_values_that_go(loaded, removals))
-    for target in loaded:
-        for guard in target.load.guards:
-            yield from _broken(target.name, guard, loaded, removals, gone, going)
-    for removal in removals:
-        for guard in removal.guards:
-            yield from _broken(removal.module, guard, loaded, removals, gone, going)
-
-
-def _values_that_go(loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[Any]:
-    """What is bound, each by one name, to names that go away, or are bound to something else."""
-    for target in loaded:
-        load = target.load
-        yield from (
-            target.names[name] for name in {*load.removed, *load.values, *load.replaced} if name in target.names
-        )
-    for removal in removals:
-        yield from objects.module_names(removal.module).values()
-
-
-def _broken(
-    module: str,
-    guard: Guard,
-    loaded: Sequence[Target],
-    removals: Sequence[Remove],
-    gone: Mapping[int, Any],
-    going: Belonging,
-) -> Iterator[str]:
-    where = f"{module}.{guard.of}"
-    owner, _, tail = guard.of.rpartition(".")
-    names: Any = objects.module_names(module)
-    for part in owner.split(".") if owner else ():
-        names = objects.members(names[part]) if objects.is_a(names.get(part), type) else {}
-    if guard.kind == "no_closures" or tail not in names:
-        return  # closures are looked for with all functions; and what is not there has no holder
-    if guard.kind == "no_holders":
-        leaving = [each for each in _leaving(names[tail], loaded, removals) if each is not names]
-        if (holder := guards.held(names, tail, leaving, gone, going)) is not None:
-            yield f"{where} goes away, and {holder} refers to it"
-    elif guard.kind == "no_instances" and (why := guards.instances(names[tail], going.ids)) is not None:
-        yield f"{where} goes away: {why}"
-    elif guard.kind == "plain_class" and not guards.is_plain(names[tail]):
-        yield f"members of {where} are up to its metaclass {objects.name_of(type(names[tail]))}"
-
-
-def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[dict[str, Any]]:
-    """The names of modules that have this value under one name, which they lose or bind again in the same swap."""
-    for target in loaded:
-        bound = [name for name, other in list(target.names.items()) if other is value]
-        load = target.load
-        if len(bound) == 1 and bound[0] in {*load.removed, *load.rebind, *load.values, *load.replaced}:
-            yield target.names
-    for removal in removals:
-        names = objects.module_names(removal.module)
-        if sum(other is value for other in list(names.values())) == 1:
-            yield names
-
-
-def _closures(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
-    for target in loaded:
-        for guard in target.load.guards:
-            found = targets.closures(alive, target, guard.of) if guard.kind == "no_closures" else ()
-            for function in found:
-                holder = holders.holder(function, {id(found), id(alive.functions)})
-                yield f"{target.name}:{guard.of} is alive, and can't become another: {holder} has it"
-
-
-def _not_python(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
-    """Definitions that change and that something else than a function of Python stands for: compiled, or replaced."""
-    found = targets.functions(loaded, alive.functions)
-    for target in loaded:
-        for path in target.load.changed:
-            if "<" in path or "#" in path or (target.name, path) in found.by_path:
-                continue
-            try:
-                value = target.live(code_tree.mangled(path))
-            except KeyError:
-                continue
-            if guards.functions_in(value):
-                continue  # what is wrong with it is said elsewhere
-            yield f"{target.name}.{path} is a {objects.name_of(type(value))} here, and no function of Python"
 
 
 def _remove_modules(acts: undo_log.Acts, removals: Iterable[Remove]) -> None:
