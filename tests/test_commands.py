@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from underway_runtime.cluster.cli import node_of
 from underway_runtime.release.command_line import help_text, parse, unknown
 from underway_runtime.release.command_table import COMMANDS, overview, placeholders
 from underway_runtime.release.errors import UsageError
+from underway_runtime.release.references import find
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
 
@@ -37,12 +39,23 @@ def test_every_command_has_help_and_a_row(name: str) -> None:
     assert re.search(rf"^\| [^|]*`{name}\b", pages, re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", [name for name, row in COMMANDS.items() if row.room not in ("launcher", "keeper")])
+def test_every_command_is_a_function_that_takes_what_its_row_says(name: str) -> None:
+    """One that changes releases takes a request, which is made of that; any other each option and argument by its name."""
+    row = COMMANDS[name]
+
+    first, *others = inspect.signature(find(f"underway_runtime.{row.function}")).parameters
+
+    assert first == {"control": "place", "node": "settings", "upgrade": "request"}[row.room]
+    assert sorted(others) == ([] if row.room == "upgrade" else sorted(row.parameters))
+
+
 @pytest.mark.parametrize(
     ("words", "given"),
     [
-        (["1.1"], {"json": False, "dry_run": False, "version": "1.1"}),
-        (["--json", "1.1", "--dry-run"], {"json": True, "dry_run": True, "version": "1.1"}),
-        (["--", "--json"], {"json": False, "dry_run": False, "version": "--json"}),
+        (["1.1"], {"as_json": False, "dry_run": False, "version": "1.1"}),
+        (["--json", "1.1", "--dry-run"], {"as_json": True, "dry_run": True, "version": "1.1"}),
+        (["--", "--json"], {"as_json": False, "dry_run": False, "version": "--json"}),
     ],
 )
 def test_options_and_arguments_come_in_any_order(words: list[str], given: dict[str, Any]) -> None:

@@ -95,7 +95,7 @@ def test_an_older_version_that_is_signed_needs_to_be_meant(host: Host, version: 
         ):
             unpacking.unpack(host.handler, what, trust(host))
     assert host.look() == before
-    assert unpacking.unpack(host.handler, version, trust(host, allow=True))["signer"] == "alice"
+    assert unpacking.unpack(host.handler, version, trust(host, allow=True)).as_json()["signer"] == "alice"
 
 
 @needs_ssh_keygen
@@ -104,7 +104,7 @@ def test_a_newer_version_that_is_signed_needs_nothing(host: Host, version: str) 
     """Also one that is newer by its last part only."""
     signed(host, version)
 
-    assert unpacking.unpack(host.handler, version, trust(host))["version"] == version
+    assert unpacking.unpack(host.handler, version, trust(host)).version == version
 
 
 @needs_ssh_keygen
@@ -118,7 +118,7 @@ def test_what_runs_counts_as_much_as_what_boots(host: Host) -> None:
         unpacking.unpack(host.handler, "2.0", trust(host))
 
     host.runs = None
-    assert unpacking.unpack(host.handler, "2.0", trust(host))["version"] == "2.0"
+    assert unpacking.unpack(host.handler, "2.0", trust(host)).version == "2.0"
 
 
 @needs_ssh_keygen
@@ -127,8 +127,8 @@ def test_an_older_version_that_is_here_stays_one_to_go_back_to(host: Host) -> No
     file = signed(host, "0.9")
     unpacking.unpack(host.handler, "0.9", trust(host, allow=True))
 
-    assert unpacking.unpack(host.handler, "0.9", trust(host))["was_here"]
-    assert unpacking.unpack(host.handler, str(file), trust(host))["was_here"]
+    assert unpacking.unpack(host.handler, "0.9", trust(host)).admitted is None
+    assert unpacking.unpack(host.handler, str(file), trust(host)).admitted is None
 
 
 @needs_ssh_keygen
@@ -139,7 +139,7 @@ def test_a_digest_beside_the_signature_changes_nothing_and_alone_is_meant(host: 
     with pytest.raises(UnpackRefused, match="--allow-downgrade"):
         unpacking.unpack(host.handler, "0.9", trust(host, sha256=digest_of(file)))
 
-    assert host.unpack("0.9")["version"] == "0.9"
+    assert host.unpack("0.9").version == "0.9"
 
 
 @pytest.mark.parametrize("name", ["good.zst", "hello", "1.1", "x.tar", "hello-1.1.tar.zst.part"])
@@ -149,4 +149,4 @@ def test_what_has_a_slash_is_a_file_whatever_it_is_called(host: Host, tmp_path: 
     file.parent.mkdir()
     shutil.move(host.archive("1.1"), file)
 
-    assert host.unpack(str(file), file)["version"] == "1.1"
+    assert host.unpack(str(file), file).version == "1.1"

@@ -43,10 +43,10 @@ def test_the_last_few_stay(host: Host, keep: int, left: list[str]) -> None:
     outcome = prune(host.handler, keep)
 
     assert list(host.states) == left
-    assert sorted(one["version"] for one in outcome["removed"]) == sorted({"1.0", "1.1", "1.2", "1.3"} - {*left})
+    assert sorted(removed.version for removed in outcome.removed) == sorted({"1.0", "1.1", "1.2", "1.3"} - {*left})
     assert all(host.problems(version) == [] for version in left)
     assert host.boots == "1.5"
-    assert rollback(host.handler, dry_run=True)["version"] == "1.4"
+    assert rollback(host.handler, dry_run=True).version == "1.4"
 
 
 def test_what_is_to_come_stays_and_what_has_failed_goes(host: Host) -> None:

@@ -11,7 +11,16 @@ from archive_helpers import File
 from underway_runtime.release import ledger
 from underway_runtime.release.errors import BusyError, DamagedRelease, UnderwayError, UndoneError
 from underway_runtime.release.ledger import StateRefused
-from underway_runtime.upgrade.handler import Handler, commit, create_releases, mark_failed, releases, rollback
+from underway_runtime.upgrade.handler import (
+    Handler,
+    RebuiltLedger,
+    RollbackResult,
+    commit,
+    create_releases,
+    mark_failed,
+    releases,
+    rollback,
+)
 from underway_runtime.upgrade.remove import remove
 from upgrade_helpers import Host, make_host, release_files
 
@@ -30,12 +39,12 @@ def test_releases_says_what_runs_and_what_boots(host: Host) -> None:
     host.runs = "1.1"
     mark_failed(host.handler, "1.1", "gate")
 
-    one, other = releases(host.handler)
+    one, other = releases(host.handler).releases
 
-    assert (one["version"], one["state"], one["running"], one["failed"]) == ("1.0", "permanent", False, None)
-    assert (other["version"], other["state"], other["running"], other["failed"]) == ("1.1", "current", True, "gate")
+    assert (one.version, one.record.state, one.running, one.record.failed) == ("1.0", "permanent", False, None)
+    assert (other.version, other.record.state, other.running, other.record.failed) == ("1.1", "current", True, "gate")
     host.runs = None
-    assert [release["state"] for release in releases(host.handler)] == ["permanent", "unpacked"]
+    assert [release.record.state for release in releases(host.handler).releases] == ["permanent", "unpacked"]
 
 
 def test_releases_changes_nothing(tmp_path: Path) -> None:
@@ -46,7 +55,9 @@ def test_releases_changes_nothing(tmp_path: Path) -> None:
     def starting() -> str:
         raise BusyError("it starts")
 
-    assert [one["state"] for one in releases(replace(host.handler, running_version=starting))] == ["permanent"]
+    assert [one.record.state for one in releases(replace(host.handler, running_version=starting)).releases] == [
+        "permanent"
+    ]
     assert host.look() == before
 
 
@@ -57,7 +68,7 @@ def test_commit_makes_what_runs_permanent(host: Host) -> None:
     """What ran before is old; it boots no more."""
     host.runs = "1.1"
 
-    assert commit(host.handler)["changed"]
+    assert commit(host.handler).changed
 
     assert host.states == {"1.0": "old", "1.1": "permanent"}
     assert host.var.start_data.read_text() == "3.11.2 1.1\n"
@@ -70,7 +81,7 @@ def test_commit_twice_is_commit_once(host: Host) -> None:
     before = host.look()
 
     assert commit(host.handler) == commit(host.handler, "1.1")
-    assert not commit(host.handler)["changed"]
+    assert not commit(host.handler).changed
     assert host.look() == before
 
 
@@ -99,7 +110,7 @@ def test_a_dry_commit_changes_nothing(host: Host) -> None:
     host.runs = "1.1"
     before = host.look()
 
-    assert commit(host.handler, dry_run=True)["changed"]
+    assert commit(host.handler, dry_run=True).changed
     assert host.look() == before
 
 
@@ -111,9 +122,9 @@ def test_a_commit_that_died_halfway_is_done(host: Host) -> None:
     assert host.states == {"1.0": "old", "1.1": "permanent"}
     with pytest.raises(StateRefused, match="it is the permanent one"):
         remove(host.handler, "1.1")
-    assert not commit(host.handler)["changed"]
+    assert not commit(host.handler).changed
     assert ledger.recorded(host.var)["1.1"].state == "permanent"
-    assert rollback(host.handler)["version"] == "1.0"
+    assert rollback(host.handler).version == "1.0"
 
 
 # rollback
@@ -125,23 +136,27 @@ def test_rollback_goes_to_the_version_before(host: Host) -> None:
     commit(host.handler)
     host.upgrade("1.2")
 
-    assert rollback(host.handler) == {"version": "1.1", "from": "1.2", "changed": True}
+    assert rollback(host.handler) == RollbackResult("1.1", "1.2", True)
     assert host.states == {"1.0": "old", "1.1": "permanent", "1.2": "current"}
     assert host.boots == "1.1"
     host.runs = "1.1"
-    assert rollback(host.handler)["version"] == "1.0"
+    assert rollback(host.handler).version == "1.0"
     host.runs = "1.0"
     with pytest.raises(StateRefused, match=r"no version before 1.0 to go back to"):
         rollback(host.handler)
-    assert [one["left"] for one in releases(host.handler)] == [None, "rolled back to 1.0", "rolled back to 1.1"]
-    assert [one["failed"] for one in releases(host.handler)] == [None, None, None]
+    assert [one.record.left for one in releases(host.handler).releases] == [
+        None,
+        "rolled back to 1.0",
+        "rolled back to 1.1",
+    ]
+    assert [one.record.failed for one in releases(host.handler).releases] == [None, None, None]
 
 
 def test_rollback_of_what_was_not_committed_is_to_what_boots(host: Host) -> None:
     """Nothing that boots changes; the one that runs is marked."""
     host.runs = "1.1"
 
-    assert rollback(host.handler) == {"version": "1.0", "from": "1.1", "changed": False}
+    assert rollback(host.handler) == RollbackResult("1.0", "1.1", False)
     assert ledger.recorded(host.var)["1.1"].left == "rolled back to 1.0"
     assert host.boots == "1.0"
 
@@ -165,7 +180,7 @@ def test_a_rollback_that_was_killed_goes_to_the_same_place(host: Host, committed
         rollback(host.handler, change=change)
 
     assert host.runs == "1.0"
-    assert rollback(host.handler) == {"version": "1.0", "from": "1.1", "changed": committed}
+    assert rollback(host.handler) == RollbackResult("1.0", "1.1", committed)
     assert host.boots == "1.0"
     assert ledger.recorded(host.var)["1.1"].left == "rolled back to 1.0"
     with pytest.raises(StateRefused, match=r"no version before 1.0 to go back to"):
@@ -184,7 +199,7 @@ def test_a_version_to_which_no_way_leads_back_is_marked(host: Host) -> None:
     with pytest.raises(UndoneError):
         rollback(host.handler, change=fail)
     assert ledger.recorded(host.var)["1.1"].failed == "no database"
-    assert rollback(host.handler, dry_run=True)["version"] == "1.0"
+    assert rollback(host.handler, dry_run=True).version == "1.0"
     host.archive("1.3")
     host.unpack("1.3")
     host.runs = "1.3"
@@ -213,10 +228,13 @@ def test_what_the_keeper_has_replaced_is_marked(host: Host, noted: str, failed: 
     host.var.replaced.parent.mkdir(exist_ok=True)
     host.var.replaced.write_text(noted)
 
-    assert {one["version"]: one["failed"] for one in releases(host.handler)} == {"1.0": None, "1.1": failed}
+    assert {one.version: one.record.failed for one in releases(host.handler).releases} == {
+        "1.0": None,
+        "1.1": failed,
+    }
     host.runs = "1.1"
     commit(host.handler)
-    assert [one["failed"] for one in releases(host.handler)] == [None, None]
+    assert [one.record.failed for one in releases(host.handler).releases] == [None, None]
 
 
 def test_rollback_may_name_the_version(host: Host) -> None:
@@ -229,7 +247,7 @@ def test_rollback_may_name_the_version(host: Host) -> None:
 
     with pytest.raises(StateRefused, match="never committed"):
         rollback(host.handler, "1.3")
-    assert rollback(host.handler, "1.0")["version"] == "1.0"
+    assert rollback(host.handler, "1.0").version == "1.0"
     assert host.boots == "1.0"
 
 
@@ -239,7 +257,7 @@ def test_a_version_that_was_committed_after_all_has_not_failed(host: Host) -> No
     host.runs = "1.1"
     commit(host.handler)
 
-    assert [one["failed"] for one in releases(host.handler)] == [None, None]
+    assert [one.record.failed for one in releases(host.handler).releases] == [None, None]
 
 
 # remove
@@ -249,7 +267,7 @@ def test_remove_deletes_what_only_it_has(host: Host) -> None:
     """The other is whole, and its interpreter and libraries are there."""
     before = make_host(host.place / "other").look()
 
-    assert remove(host.handler, "1.1")["deleted"] == ["lib/hello-1.1", "releases/hello-1.1.rel", "releases/1.1"]
+    assert remove(host.handler, "1.1").deleted == ("lib/hello-1.1", "releases/hello-1.1.rel", "releases/1.1")
 
     assert {path: what for path, what in host.look().items() if path != "var/RELEASES"} == before
     assert host.problems("1.0") == []
@@ -266,9 +284,9 @@ def test_remove_of_the_first_one(host: Host) -> None:
     commit(host.handler)
     remove(host.handler, "1.1")
 
-    deleted = remove(host.handler, "1.0")["deleted"]
+    deleted = remove(host.handler, "1.0").deleted
 
-    assert deleted == ["lib/hello-1.0", "python-3.11.2", "releases/hello-1.0.rel", "releases/1.0"]
+    assert deleted == ("lib/hello-1.0", "python-3.11.2", "releases/hello-1.0.rel", "releases/1.0")
     assert host.problems("1.2") == []
     assert (host.root / "releases/start.data").read_text() == "3.11.2 1.2\n"
     assert (host.root / "notes/read.me").exists()
@@ -297,7 +315,7 @@ def test_a_dry_remove_changes_nothing(host: Host) -> None:
     """It names what would go."""
     before = host.look()
 
-    assert "lib/hello-1.1" in remove(host.handler, "1.1", dry_run=True)["deleted"]
+    assert "lib/hello-1.1" in remove(host.handler, "1.1", dry_run=True).deleted
     assert host.look() == before
 
 
@@ -348,7 +366,7 @@ def test_a_damaged_ledger_is_made_anew(host: Host) -> None:
         with pytest.raises(DamagedRelease, match="create-releases"):
             command(host.handler)
 
-    assert create_releases(host.handler) == {"permanent": "1.1", "releases": ["1.0", "1.1"]}
+    assert create_releases(host.handler) == RebuiltLedger("1.1", ("1.0", "1.1"))
     assert host.states == {"1.0": "unpacked", "1.1": "permanent"}
 
 

@@ -48,11 +48,11 @@ def test_a_version_comes_in_beside_the_other(host: Host, kind: str) -> None:
     before = host.look()
     host.archive("1.1", kind=kind)
 
-    done = host.unpack("1.1")
+    done = host.unpack("1.1").as_json()
 
     assert (done["added"], done["kept"]) == (
-        ["lib/hello-1.1", "releases/hello-1.1.rel"],
-        ["lib/data-3", "python-3.11.2"],
+        ("lib/hello-1.1", "releases/hello-1.1.rel"),
+        ("lib/data-3", "python-3.11.2"),
     )
     assert host.states == {"1.0": "permanent", "1.1": "unpacked"}
     assert host.problems("1.1") == host.problems("1.0") == []
@@ -78,10 +78,10 @@ def test_a_file_may_be_named(host: Host, tmp_path: Path) -> None:
     """By a path, or by the name of a file in var/incoming."""
     file = host.archive("1.1")
     moved = file.rename(tmp_path / "elsewhere.tar.zst")
-    assert host.unpack(str(moved), moved)["version"] == "1.1"
+    assert host.unpack(str(moved), moved).version == "1.1"
     file = host.archive("1.2")
 
-    assert host.unpack(file.name, file)["version"] == "1.2"
+    assert host.unpack(file.name, file).version == "1.2"
 
 
 def test_what_is_here_already_is_verified(host: Host) -> None:
@@ -90,10 +90,10 @@ def test_what_is_here_already_is_verified(host: Host) -> None:
     host.unpack("1.1")
     before = host.look()
 
-    assert host.unpack(str(file), file)["was_here"]
+    assert host.unpack(str(file), file).admitted is None
     file.unlink()
-    assert host.unpack("1.1")["was_here"]
-    assert host.unpack("1.0")["state"] == "permanent"
+    assert host.unpack("1.1").admitted is None
+    assert host.unpack("1.0").state == "permanent"
     assert host.look() == before
     (host.root / "lib/hello-1.1/hello/hello.py").write_bytes(b"")
     with pytest.raises(DamagedRelease, match=r"remove it and unpack it again:\n  - lib/hello-1.1/hello/hello.py"):
@@ -105,7 +105,7 @@ def test_a_dry_run_changes_nothing(host: Host) -> None:
     host.archive("1.1")
     before = host.look()
 
-    assert host.unpack("1.1", dry_run=True)["added"] == ["lib/hello-1.1", "releases/hello-1.1.rel"]
+    assert host.unpack("1.1", dry_run=True).as_json()["added"] == ("lib/hello-1.1", "releases/hello-1.1.rel")
     assert host.look() == before
     assert not host.var.transaction.exists()
 
@@ -116,9 +116,9 @@ def test_a_version_that_has_failed_says_so(host: Host) -> None:
     host.unpack("1.1")
     mark_failed(host.handler, "1.1", "gate http: 500")
 
-    assert host.unpack("1.1")["failed"] == "gate http: 500"
-    assert host.unpack("1.1", again=True)["failed"] is None
-    assert host.unpack("1.1")["failed"] is None
+    assert host.unpack("1.1").failed == "gate http: 500"
+    assert host.unpack("1.1", again=True).failed is None
+    assert host.unpack("1.1").failed is None
 
 
 # Who may be unpacked.
@@ -148,7 +148,7 @@ def test_where_signers_are_configured_a_digest_is_not_enough(host: Host, tmp_pat
     assert not (host.root / "lib/hello-1.1").exists()
 
     signature.sign(file, read(host.place / "built-1.1/releases/1.1/manifest.json"), key)
-    assert unpacking.unpack(host.handler, "1.1", Trust(signers))["signer"] == "alice@example.com"
+    assert unpacking.unpack(host.handler, "1.1", Trust(signers)).as_json()["signer"] == "alice@example.com"
 
 
 @pytest.mark.parametrize("kind", ["missing", "another user's", "open to all"])
@@ -176,7 +176,7 @@ def test_a_release_runs_with_no_interpreter_that_others_could_change(host: Host,
         with pytest.raises(UnpackRefused, match=f"it runs with the interpreter {python} of this host"):
             host.unpack("1.1")
     build(Path(os.path.realpath("/usr/bin/python3")))
-    assert host.unpack("1.1")["version"] == "1.1"
+    assert host.unpack("1.1").version == "1.1"
 
 
 # What is broken.
@@ -259,7 +259,7 @@ def test_a_leftover_of_no_release_is_replaced(host: Host) -> None:
     (host.root / "releases/1.1").mkdir()
     (host.root / "releases/1.1/start.script").write_bytes(b"")
 
-    assert host.unpack("1.1")["replaced"] == ["lib/hello-1.1", "releases/1.1"]
+    assert host.unpack("1.1").as_json()["replaced"] == ("lib/hello-1.1", "releases/1.1")
     assert host.problems("1.1") == []
 
 

@@ -243,7 +243,7 @@ def test_an_unfinished_rollback_is_between_versions_or_none(tmp_path: Path, vers
 
     outcome = rollback(host.handler)
 
-    assert (outcome["version"], outcome["from"], host.boots) == ("1.0", "1.1", "1.0")
+    assert (outcome.version, outcome.left, host.boots) == ("1.0", "1.1", "1.0")
 
 
 @pytest.mark.parametrize("version", ["../../evil", "..", "a/b", "\x1b[2J", "-1"])

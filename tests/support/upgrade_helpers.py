@@ -74,7 +74,7 @@ class Host:
     def manifest(self, version: str) -> Manifest:
         return read(self.directory.version(version).manifest)
 
-    def unpack(self, what: str, file: Path | None = None, **how: Any) -> dict[str, Any]:
+    def unpack(self, what: str, file: Path | None = None, **how: Any) -> unpacking.UnpackResult:
         """Unpack what has been built, with its digest."""
         found = file or next(iter(sorted(self.var.incoming.glob(f"*{what}*"))), None)
         return unpacking.unpack(self.handler, what, Trust(sha256=digest_of(found)), **how)

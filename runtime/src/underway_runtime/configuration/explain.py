@@ -16,30 +16,30 @@ from .provenance import REDACTED, Setting, leaves, printable, without_passwords
 from .resolution import Resolved
 
 
-def run(settings: Settings, key: str | None = None, *, as_json: bool = False) -> int:
+def run(settings: Settings, *, explain: str | None, as_json: bool) -> int:
     """Print the configuration of the running node; without one, what a boot would be configured with now.
 
-    `key` is an application, or ``application.key``, and shows what was set there before as well. Raises UnderwayError
+    `explain` is an application, or ``application.key``, and shows what was set there before as well. Raises UnderwayError
     for one that is not configured, and what resolving raises.
     """
     resolved, source = _configuration(settings)
-    found = _rows(resolved, key)
+    rows = _rows(resolved, explain)
     if as_json:
         document = {
             "source": source,
             "environment": resolved.environment,
-            "settings": found,
+            "settings": rows,
             "variables": resolved.origins.variables,
         }
         print(json.dumps(document, indent=1))
         return 0
-    for row in found:
+    for row in rows:
         where = f"  ({one_line(row['from'])})" if row["from"] else ""
         print(f"{_name(row['key'])} = {printable(row['value'])}{where}")
-        if key is not None:
+        if explain is not None:
             for before in row["before"]:
                 print(f"    before: {printable(before['value'])}  ({one_line(before['from'])})")
-    if key is None:
+    if explain is None:
         for name, where in sorted(resolved.origins.variables.items()):
             print(f"# read from the environment: {one_line(name)}  ({one_line(where)})")
     return 0

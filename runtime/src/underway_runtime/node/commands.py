@@ -18,6 +18,7 @@ from ..release.boot_script import CodePath
 from ..release.command_table import COMMANDS
 from ..release.errors import UnderwayError, UsageError
 from ..release.filesystem import openat
+from ..release.references import find
 
 _MARGIN = 5.0
 """Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
@@ -35,36 +36,13 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], change: Callable[[
         case ["node", ("start" | "daemon") as command, *rest]:
             given = command_line.parse(command, rest, settings.prog)
             return node(settings, change, shell=given["shell"] and command == "start")
-        case [command, *rest] if command in COMMANDS:
-            return _do(settings, command, command_line.parse(command, rest, settings.prog))
+        case [name, *rest] if name in COMMANDS:
+            given = command_line.parse(name, rest, settings.prog)
+            if COMMANDS[name].room != "node":
+                raise UsageError(f"{name} is called by `{settings.prog} {name}` only")
+            status: int = find(f"underway_runtime.{COMMANDS[name].function}")(settings, **given)
+            return status
     raise command_line.unknown(arguments[0], settings.prog)
-
-
-def _do(settings: Settings, command: str, given: Mapping[str, Any]) -> int:
-    match command:
-        case "eval":
-            return evaluate(settings, given["code"], given["args"])
-        case "run":
-            from . import programs
-
-            return programs.run(settings, given["program"], given["args"], module=given["m"])
-        case "logs":
-            from . import log_files
-
-            return log_files.run(settings, given["lines"], follow=given["follow"])
-        case "stop":
-            return stop(settings)
-        case "pid":
-            return pid(settings)
-        case "systemd":
-            from . import systemd
-
-            return systemd.run(settings, given["user"] or settings.name, given["notify_reload"], given["socket"])
-        case "config":
-            return configuration(settings, given["explain"], as_json=given["json"])
-        case "verify":
-            return verify(settings, as_json=given["json"])
-    raise UsageError(f"{command} is called by `{settings.prog} {command}` only")
 
 
 def node(settings: Settings, change: Callable[[Any], Any], *, shell: bool = False) -> int:
@@ -82,7 +60,7 @@ def node(settings: Settings, change: Callable[[Any], Any], *, shell: bool = Fals
         raise
 
 
-def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
+def evaluate(settings: Settings, code: str, args: Sequence[str]) -> int:
     """Run code in this process, with the release's code and configuration and without starting an application.
 
     Obeys the clean boot script as far as that goes. Neither sees nor touches a running node; the use is journalled.
@@ -99,11 +77,11 @@ def evaluate(settings: Settings, source: str, arguments: Sequence[str]) -> int:
             check_code_path(instruction.directories, settings.directory.lib)
     resolved = resolution.load(settings.sys_config)
     config.install(resolved.values, resolved.environment)
-    with usage_journal.journalled(settings.var.uses, "eval", source) as use:
+    with usage_journal.journalled(settings.var.uses, "eval", code) as use:
         if not config.is_enabled("eval"):
             raise UnderwayError("eval is turned off in this release: `eval` of underway_runtime")
         use.outcome = "exit"
-        status = console.evaluate(source, arguments)
+        status = console.evaluate(code, args)
         use.outcome = "raised" if status else "done"
     return status
 
@@ -143,18 +121,11 @@ def stop(settings: Settings) -> int:
     return 0
 
 
-def verify(settings: Settings, *, as_json: bool = False) -> int:
+def verify(settings: Settings, *, as_json: bool) -> int:
     """Compare every file of this version with its manifest; 1 when something is wrong. No node need run."""
     from ..release import verify
 
     return verify.run(settings.root, settings.version, as_json=as_json)
-
-
-def configuration(settings: Settings, key: str | None, *, as_json: bool = False) -> int:
-    """Print what is configured, or one key of it, and where it came from."""
-    from ..configuration import explain
-
-    return explain.run(settings, *([] if key is None else [key]), as_json=as_json)
 
 
 def _refuse_var_of_others(settings: Settings) -> None:

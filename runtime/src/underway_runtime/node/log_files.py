@@ -33,7 +33,7 @@ _FOLLOWED = 10
 """Lines with which following begins."""
 
 
-def run(settings: Settings, lines: str | None, *, follow: bool = False) -> int:
+def run(settings: Settings, *, lines: str | None, follow: bool) -> int:
     """Print the log, or its last lines, and with `follow` what comes, until it is interrupted.
 
     Raises UsageError for a number that is none, and UnderwayError where there is no log.

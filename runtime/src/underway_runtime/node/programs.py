@@ -34,7 +34,7 @@ _LISTED = 40
 """Programs that are named where there is none of the name that was typed."""
 
 
-def run(settings: Settings, program: str, arguments: Sequence[str], *, module: bool = False) -> int:
+def run(settings: Settings, program: str, args: Sequence[str], *, module: bool) -> int:
     """Run a program of ``releases/V/bin``, or a module of the release; its exit status, where it returns.
 
     Raises UsageError where there is none of that name, what resolving the configuration raises, and UnderwayError where ``eval``
@@ -51,13 +51,14 @@ def run(settings: Settings, program: str, arguments: Sequence[str], *, module: b
             check_code_path(instruction.directories, settings.directory.lib)
     place = None if module else _find(settings.place.python.parent, program, settings.prog)
     cookie.hide(os.environ, settings)
+    command_line = " ".join([program, *args])
     if place is not None and not _is_python(place):
         _check_allowed(settings, script)
-        ended = usage_journal.begin(settings.var.uses, "run", " ".join([program, *arguments]), os.getuid(), os.getpid())
+        ended = usage_journal.begin(settings.var.uses, "run", command_line, os.getuid(), os.getpid())
         ended("became it")
-        _become(place, arguments)
+        _become(place, args)
     boot_config.resolve(settings, script)
-    with usage_journal.journalled(settings.var.uses, "run", " ".join([program, *arguments])) as use:
+    with usage_journal.journalled(settings.var.uses, "run", command_line) as use:
         if not config.is_enabled("eval"):
             raise UnderwayError("programs can't be run: `eval` of underway_runtime is turned off in this release")
         call = (
@@ -65,7 +66,7 @@ def run(settings: Settings, program: str, arguments: Sequence[str], *, module: b
             if place is None
             else partial(runpy.run_path, str(place), run_name="__main__")
         )
-        sys.argv = [program if place is None else str(place), *arguments]
+        sys.argv = [program if place is None else str(place), *args]
         use.outcome = "exit"
         status = _called(call)
         use.outcome = "raised" if status else "done"

@@ -13,9 +13,9 @@ from ..release.boot_script import Load
 from ..release.errors import DamagedRelease, UnderwayError, listing
 
 
-def run(settings: Settings, user: str, notify_reload: bool, socket: bool) -> int:
+def run(settings: Settings, *, user: str | None, notify_reload: bool, socket: bool) -> int:
     """Print a unit. Raises UnderwayError when the release has nothing to print it from."""
-    print(_socket(settings) if socket else _service(settings, user, notify_reload), end="")
+    print(_socket(settings) if socket else _service(settings, user or settings.name, notify_reload), end="")
     return 0
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .command_table import COMMANDS, Command, Option
+from .command_table import COMMANDS, Command, Option, argument_key
 from .errors import UsageError, did_you_mean
 
 _WIDTH = 28
 
 
 def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
-    """The options and arguments of a command, by name: ``{"dry_run": False, "version": "1.1"}``; None where one was not given.
+    """The options and arguments of a command, by what its function calls them: ``{"dry_run": False, "version": "1.1"}``; None
+    where one was not given.
 
     Options may come before and after arguments, as ``--name value`` or ``--name=value``; after ``--`` all are arguments. Raises
     UsageError with everything that is wrong.
     """
     command = COMMANDS[name]
-    given: dict[str, Any] = {key(option): None if option.metavar else False for option in command.options}
+    given: dict[str, Any] = {option.key: None if option.metavar else False for option in command.options}
     arguments: list[str] = []
     problems: list[str] = []
     rest = list(words)
@@ -40,10 +41,10 @@ def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
                 f"{name} does not take {word!r}{did_you_mean(option_name, [each.name for each in command.options])}"
             )
         elif not option.metavar:
-            given[key(option)] = True
+            given[option.key] = True
             problems += [f"{option.name} takes no value"] if equals else []
         elif equals or rest:
-            given[key(option)] = value if equals else rest.pop(0)
+            given[option.key] = value if equals else rest.pop(0)
         else:
             problems.append(f"{option_name} needs a value: {option_name} {option.metavar}")
     problems += _fill(command, arguments, given)
@@ -62,21 +63,16 @@ def _split(word: str, command: Command) -> tuple[str, str, str]:
 def _fill(command: Command, arguments: list[str], given: dict[str, Any]) -> list[str]:
     """Give the arguments their names; what is missing, and what is too much."""
     problems = []
-    for place in command.arguments:
-        name = place.strip("[].").lower().replace("|", "_or_")
-        if place.endswith("...]"):
+    for argument in command.arguments:
+        name = argument_key(argument)
+        if argument.endswith("...]"):
             given[name], arguments = arguments, []
         elif arguments:
             given[name], arguments = arguments[0], arguments[1:]
         else:
             given[name] = None
-            problems += [] if place.startswith("[") else [f"{command.name} needs {place.replace('|', ' or ')}"]
+            problems += [] if argument.startswith("[") else [f"{command.name} needs {argument.replace('|', ' or ')}"]
     return problems + ([f"{command.name} does not take {' '.join(arguments)!r}"] if arguments else [])
-
-
-def key(option: Option) -> str:
-    """The name under which `parse` returns it."""
-    return option.name.lstrip("-").replace("-", "_")
 
 
 def unknown(word: str, prog: str) -> UsageError:

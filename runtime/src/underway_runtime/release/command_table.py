@@ -1,7 +1,7 @@
 """The commands of ``bin/NAME``: the launcher, its help, what is said of mistakes, and the docs are made from this table.
 
-What the launcher does with a command is said by its `room`: the launcher answers itself, starts a keeper, runs a
-file of ``node/control`` without site-packages, or ``underway_runtime.boot``.
+What the launcher does with a command is said by its `room`: the launcher answers itself, starts a keeper, runs
+``control/client`` without site-packages, or ``underway_runtime.boot``. Those call the command's `function`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ class Option:
     metavar: str = ""
     short: str = ""
     """The same with one letter."""
+    parameter: str = ""
+    """What the command's function calls it, where that is not its name."""
+
+    @property
+    def key(self) -> str:
+        """The name under which the command's function is given it."""
+        return self.parameter or self.name.lstrip("-").replace("-", "_")
 
     @property
     def usage(self) -> str:
@@ -41,6 +48,9 @@ class Command:
     summary: str
     """In the imperative; one line, without quotes of any kind, for it stands in the launcher."""
     room: Room
+    function: str = ""
+    """Within the runtime; empty where the launcher or the keeper does it. It is given all options and arguments by name, and before
+    them the `Place` of the node to ask (control) or the `Settings` (node); of the room upgrade it is given a `Request`."""
     options: tuple[Option, ...] = ()
     runs_code: bool = False
     """Whether it runs code of the release in its own process: its arguments for Python are those of the node."""
@@ -52,12 +62,17 @@ class Command:
         return " ".join((self.name, *(f"[{option.usage}]" for option in self.options), *self.arguments))
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        """What its function is given, by name."""
+        return (*(option.key for option in self.options), *map(argument_key, self.arguments))
+
+    @property
     def verbatim(self) -> bool:
         """Whether what follows its first argument is not its own."""
         return self.arguments[-1:] == ("[ARGS...]",)
 
 
-_JSON = Option(JSON, "print the outcome as JSON")
+_JSON = Option(JSON, "print the outcome as JSON", parameter="as_json")
 _DRY_RUN = Option("--dry-run", "show what would be done, and change nothing")
 _AGAIN = Option("--again", "allow a version that has failed before")
 _DIGEST = Option("--sha256", "require this sha256 of the file", "DIGEST")
@@ -81,12 +96,13 @@ _HOW = Option(
 _SHELL = Option("--shell", "open a Python shell in it")
 
 _ROWS = (
-    Command("start", (), "Start the release in the foreground", "keeper", (_SHELL,), runs_code=True),
+    Command("start", (), "Start the release in the foreground", "keeper", "", (_SHELL,), runs_code=True),
     Command(
         "daemon",
         (),
         "Start the release in the background and wait until it is ready",
         "keeper",
+        "",
         (_SHELL,),
         runs_code=True,
     ),
@@ -95,6 +111,7 @@ _ROWS = (
         ("CODE", "[ARGS...]"),
         "Run Python code in a new process, with the configuration and without starting the applications",
         "node",
+        "node.commands:evaluate",
         runs_code=True,
         more="ARGS are sys.argv[1:] of the code; after -- they may begin with -.",
     ),
@@ -103,7 +120,8 @@ _ROWS = (
         ("PROGRAM", "[ARGS...]"),
         "Run a program of the release, with its environment and its configuration",
         "node",
-        (Option("-m", "take PROGRAM as a module, as python -m does"),),
+        "node.programs:run",
+        (Option("-m", "take PROGRAM as a module, as python -m does", parameter="module"),),
         runs_code=True,
         more="Programs are those of releases/V/bin; what follows is theirs, --help too.",
     ),
@@ -112,36 +130,46 @@ _ROWS = (
         ("CODE",),
         "Run Python code in the running release",
         "control",
+        "control.client.rpc:run",
         more="- reads the code from standard input.",
     ),
-    Command("remote", (), "Open a Python shell in the running release", "control"),
-    Command("status", (), "Show the status of the running release", "control", (_JSON,)),
-    Command("metrics", (), "Print metrics of the running release, for Prometheus", "control"),
+    Command("remote", (), "Open a Python shell in the running release", "control", "control.client.remote:run"),
+    Command("status", (), "Show the status of the running release", "control", "control.client.status:run", (_JSON,)),
+    Command(
+        "metrics",
+        (),
+        "Print metrics of the running release, for Prometheus",
+        "control",
+        "control.client.status:metrics",
+    ),
     Command(
         "restart",
         (),
         "Restart the running release and wait until it is ready",
         "control",
+        "control.client.restart:run",
         (Option("--graceful", "hand over to a new node, so that no request fails"),),
         more="The node reads env.sh again, and the file that RELEASE_ENVIRONMENT_FILE names.",
     ),
-    Command("stop", (), "Stop the running release and wait until it has stopped", "node"),
+    Command("stop", (), "Stop the running release and wait until it has stopped", "node", "node.commands:stop"),
     Command(
         "logs",
         (),
         "Show the log of a daemon, in order and across its files",
         "node",
+        "node.log_files:run",
         (
             Option("--follow", "start with the last 10 lines, and print new ones as they come", short="-f"),
             Option("--lines", "show only the last N lines", "N", short="-n"),
         ),
     ),
-    Command("pid", (), "Print the process id of the running release", "node"),
+    Command("pid", (), "Print the process id of the running release", "node", "node.commands:pid"),
     Command(
         "config",
         (),
         "Show the configuration and where it came from",
         "node",
+        "configuration.explain:run",
         (Option("--explain", "show one key, with the values that were overridden", "KEY"), _JSON),
         runs_code=True,
     ),
@@ -150,19 +178,25 @@ _ROWS = (
         (),
         "Print a unit for systemd",
         "node",
+        "node.systemd:run",
         (
             Option("--notify-reload", "use Type=notify-reload, for systemd 253 and later"),
             Option("--user", "run the service as this user (default: its name)", "USER"),
             Option("--socket", "print a unit with the addresses, for socket activation"),
         ),
     ),
-    Command("verify", (), "Compare every file of the release with its manifest", "node", (_JSON,)),
-    Command("releases", (), "List the unpacked versions and their states", "upgrade", (_JSON,)),
+    Command(
+        "verify", (), "Compare every file of the release with its manifest", "node", "node.commands:verify", (_JSON,)
+    ),
+    Command(
+        "releases", (), "List the unpacked versions and their states", "upgrade", "upgrade.commands:releases", (_JSON,)
+    ),
     Command(
         "unpack",
         ("VERSION|FILE",),
         "Unpack another version next to this one, from a file or var/incoming",
         "upgrade",
+        "upgrade.commands:unpack",
         (
             _JSON,
             _DRY_RUN,
@@ -170,7 +204,7 @@ _ROWS = (
             _SIGNERS,
             _TRUST,
             _DOWNGRADE,
-            Option("--again", "allow a version that has failed before"),
+            _AGAIN,
         ),
     ),
     Command(
@@ -178,6 +212,7 @@ _ROWS = (
         ("VERSION",),
         "Try a version without installing it, and show what installing it would do",
         "upgrade",
+        "upgrade.commands:check",
         (_JSON, _AT_LEAST, _HOW, _AGAIN, Option("--within", "limit the time of the trial (default: 60)", "SECONDS")),
     ),
     Command(
@@ -185,6 +220,7 @@ _ROWS = (
         ("VERSION",),
         "Switch the running release to a version, until the next restart or a commit",
         "upgrade",
+        "upgrade.commands:install",
         (
             _JSON,
             _AT_LEAST,
@@ -198,25 +234,48 @@ _ROWS = (
         ("VERSION|FILE",),
         "Unpack a version, install it and make it the one that boots",
         "upgrade",
+        "upgrade.commands:upgrade",
         (
             _JSON,
             _DIGEST,
             _SIGNERS,
             _TRUST,
             _DOWNGRADE,
-            Option("--again", "allow a version that has failed before"),
+            _AGAIN,
             _AT_LEAST,
             _HOW,
         ),
     ),
-    Command("commit", ("[VERSION]",), "Make the version that runs the one that boots", "upgrade", (_JSON, _DRY_RUN)),
-    Command("rollback", ("[VERSION]",), "Go back to the version before", "upgrade", (_JSON, _DRY_RUN)),
-    Command("remove", ("VERSION",), "Delete a version that neither runs nor boots", "upgrade", (_JSON, _DRY_RUN)),
+    Command(
+        "commit",
+        ("[VERSION]",),
+        "Make the version that runs the one that boots",
+        "upgrade",
+        "upgrade.commands:commit",
+        (_JSON, _DRY_RUN),
+    ),
+    Command(
+        "rollback",
+        ("[VERSION]",),
+        "Go back to the version before",
+        "upgrade",
+        "upgrade.commands:rollback",
+        (_JSON, _DRY_RUN),
+    ),
+    Command(
+        "remove",
+        ("VERSION",),
+        "Delete a version that neither runs nor boots",
+        "upgrade",
+        "upgrade.commands:remove",
+        (_JSON, _DRY_RUN),
+    ),
     Command(
         "prune",
         (),
         "Delete old versions except the last few, and those that run, boot or are next for rollback",
         "upgrade",
+        "upgrade.commands:prune",
         (_JSON, _DRY_RUN, Option("--keep", "keep this many of those that neither run nor boot (required)", "N")),
     ),
     Command(
@@ -224,6 +283,7 @@ _ROWS = (
         (),
         "Rebuild the ledger of versions from the release directory",
         "upgrade",
+        "upgrade.commands:create_releases",
         (
             _JSON,
             _DRY_RUN,
@@ -235,6 +295,11 @@ _ROWS = (
 )
 
 COMMANDS: Mapping[str, Command] = {row.name: row for row in _ROWS}
+
+
+def argument_key(argument: str) -> str:
+    """The name under which a command's function is given an argument: ``args`` for ``[ARGS...]``."""
+    return argument.strip("[].").lower().replace("|", "_or_")
 
 
 def placeholders() -> dict[str, str]:

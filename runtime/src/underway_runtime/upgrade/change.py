@@ -40,6 +40,19 @@ _OTHERWISE = frozenset(
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """What somebody asks of a change."""
+
+    at_least: How = "handover"
+    """How much of the process has to stay."""
+    fresh: bool = False
+    """Whether nothing of it may, whatever could be done in the one that runs."""
+
+
+ANY = Conditions()
+
+
+@dataclass(frozen=True)
 class Changed:
     """What the node has become, and how."""
 
@@ -61,18 +74,15 @@ def change(
     version: str,
     upgrade_id: str,
     to_commit: float,
-    at_least: How = "handover",
-    *,
-    fresh: bool = False,
+    conditions: Conditions = ANY,
 ) -> Changed:
-    """Make the node another version; an empty one is the permanent one. `at_least` says how much of the process has to stay,
-    `fresh` that it is to be a new one whatever could be done in the one that runs.
+    """Make the node another version; an empty one is the permanent one.
 
     Raises BusyError, UndoneError with what was the matter, RestartError where it takes more than it may, and UnderwayError
     when the node can't be asked.
     """
-    why = AS_ASKED if fresh else ""
-    if version and not fresh and can_install_in_place(directory, running, version):
+    why = AS_ASKED if conditions.fresh else ""
+    if version and not conditions.fresh and can_install_in_place(directory, running, version):
         try:
             answer, status = handover_request.install(place, version, upgrade_id, to_commit)
         except handover_request.NotInPlace as error:
@@ -80,10 +90,10 @@ def change(
             raise UndoneError(f"{version} has failed, and {running} has taken over again", error.reason) from None
         if "how" in answer:
             return Changed(answer["how"], status, answer["held"], answer["old_code"])
-        if "inside" in answer and at_least != "handover":
+        if "inside" in answer and conditions.at_least != "handover":
             raise UndoneError(f"{version} is not installed, and {running} runs on", str(answer["inside"]), blamed=False)
         why = str(answer.get("unfit") or answer["inside"])
-    if at_least != "handover":
+    if conditions.at_least != "handover":
         raise RestartError(f"{version} takes a new interpreter: {why or NO_RELUP}; nothing has changed")
     return Changed("handover", handover_request.hand_over(place, version, upgrade_id, to_commit), why=why)
 

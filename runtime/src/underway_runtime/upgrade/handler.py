@@ -1,6 +1,6 @@
 """The releases on disk: what `releases`, `commit`, `rollback` and `create-releases` do, and what all changes begin with.
 
-Each function takes a Handler, does its one thing, and returns what it did as plain data. Whether a node is told of it,
+Each function takes a Handler, does its one thing, and returns what it did. Whether a node is told of it,
 and what it then does, is not here.
 """
 
@@ -40,28 +40,94 @@ class Handler:
     """The pid of the keeper; None when there is none."""
 
 
-def releases(handler: Handler) -> list[dict[str, Any]]:
-    """Every version that is here, by version, with its state. Changes nothing, and waits for nobody."""
-    try:
-        running = handler.running_version()
-    except BusyError:
-        running = None
-    ledger = ledgers.with_running(ledgers.read(handler.directory, handler.var), running)
-    return [
-        {
-            "version": version,
+@dataclass(frozen=True)
+class ListedRelease:
+    """One version that is here."""
+
+    version: str
+    record: Record
+    running: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as ``releases --json`` prints it."""
+        record = self.record
+        return {
+            "version": self.version,
             "state": record.state,
-            "running": version == running,
+            "running": self.running,
             "release_id": record.release_id,
             "when": record.when,
             "failed": record.failed,
             "left": record.left,
         }
-        for version, record in sorted(ledger.items())
-    ]
 
 
-def commit(handler: Handler, version: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ReleaseList:
+    """Every version that is here, by version."""
+
+    releases: tuple[ListedRelease, ...]
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Plain data, as ``releases --json`` prints it."""
+        return [release.as_json() for release in self.releases]
+
+
+@dataclass(frozen=True)
+class CommitResult:
+    """What a commit has come to."""
+
+    version: str
+    changed: bool
+    """Whether another version booted before."""
+    before: str
+    """The version that booted before."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as ``commit --json`` prints it."""
+        return {"version": self.version, "state": "permanent", "changed": self.changed, "before": self.before}
+
+
+@dataclass(frozen=True)
+class RollbackResult:
+    """What a rollback has come to."""
+
+    version: str
+    left: str
+    """The version that somebody has gone back from."""
+    changed: bool
+    """Whether another version boots now."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as ``rollback --json`` prints it."""
+        return {"version": self.version, "from": self.left, "changed": self.changed}
+
+
+@dataclass(frozen=True)
+class RebuiltLedger:
+    """What `create-releases` has made."""
+
+    permanent: str
+    releases: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as ``create-releases --json`` prints it."""
+        return {"permanent": self.permanent, "releases": self.releases}
+
+
+def releases(handler: Handler) -> ReleaseList:
+    """List every version that is here with its state. Changes nothing, and waits for nobody."""
+    try:
+        running = handler.running_version()
+    except BusyError:
+        running = None
+    ledger = ledgers.with_running(ledgers.read(handler.directory, handler.var), running)
+    return ReleaseList(
+        tuple(ListedRelease(version, record, version == running) for version, record in sorted(ledger.items()))
+    )
+
+
+def commit(handler: Handler, version: str | None = None, *, dry_run: bool = False) -> CommitResult:
     """Make the version that runs the one that boots. Raises StateRefused when it is not current."""
     with changing(handler, f"commit {version or ''}".rstrip(), dry_run):
         running = handler.running_version()
@@ -74,7 +140,7 @@ def commit(handler: Handler, version: str | None = None, *, dry_run: bool = Fals
         changes = committed != ledger
         if changes and not dry_run:
             _boot_from_now_on(handler, version, committed)
-    return {"version": version, "state": "permanent", "changed": changes, "before": ledgers.permanent(ledger)}
+    return CommitResult(version, changes, ledgers.permanent(ledger))
 
 
 def rollback(
@@ -83,7 +149,7 @@ def rollback(
     *,
     dry_run: bool = False,
     change: Callable[[str, str], object] = lambda running, version: None,
-) -> dict[str, Any]:
+) -> RollbackResult:
     """Go back: from a version that runs uncommitted to the permanent one, else from the permanent one to that before.
 
     What is left is marked as that, and has not failed: it may be installed again.
@@ -118,7 +184,7 @@ def rollback(
             ledgers.write(handler.var, marked)
             if changes:
                 _boot_from_now_on(handler, target, back)
-    return {"version": target, "from": left, "changed": changes}
+    return RollbackResult(target, left, changes)
 
 
 def make_permanent(handler: Handler, version: str, *, again: bool = False) -> str:
@@ -155,7 +221,7 @@ def mark_failed(handler: Handler, version: str, why: str | None) -> None:
     ledgers.write(handler.var, _marked(ledgers.read(handler.directory, handler.var), version, why))
 
 
-def create_releases(handler: Handler, permanent: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+def create_releases(handler: Handler, permanent: str | None = None, *, dry_run: bool = False) -> RebuiltLedger:
     """Make the ledger again from what is here. `permanent` says what boots, where the start data can't be understood.
 
     Raises StateRefused when that is given and the start data says something else.
@@ -175,7 +241,7 @@ def create_releases(handler: Handler, permanent: str | None = None, *, dry_run: 
             raise ledgers.StateRefused(f"version {version} boots, not {permanent}; commit or rollback change that")
         if not dry_run:
             ledgers.write(handler.var, ledger)
-    return {"permanent": version, "releases": sorted(ledger)}
+    return RebuiltLedger(version, tuple(sorted(ledger)))
 
 
 def changing(handler: Handler, command: str, dry_run: bool) -> AbstractContextManager[Transaction]:

@@ -31,18 +31,9 @@ from ..control.client.client import Place
 from ..process import upgrade_journal
 from ..release import ledger as ledgers
 from ..release.errors import UnderwayError, UndoneError
-from .change import How, change
+from .change import ANY, Conditions, How, change
 from .handler import Handler, changing, settle
-
-
-@dataclass(frozen=True)
-class Basis:
-    """Why an archive was believed."""
-
-    by: str
-    """``signature``, ``digest`` or ``owner``."""
-    file: str
-    signer: str | None
+from .trust import Basis
 
 
 @dataclass(frozen=True)
@@ -88,14 +79,13 @@ def install(
     handler: Handler,
     place: Place,
     version: str,
+    conditions: Conditions = ANY,
     *,
     again: bool = False,
     to_commit: float = 0,
-    at_least: How = "handover",
-    fresh: bool = False,
 ) -> InstallResult:
     """Have a version take over from the one that runs. Without a commit in `to_commit` seconds the permanent one does, unless
-    that is 0. `at_least` says how much of the process has to stay, `fresh` that nothing of it does.
+    that is 0.
 
     Raises StateRefused before anything happens, BusyError, RestartError and UndoneError.
     """
@@ -128,7 +118,7 @@ def install(
         ledgers.write(handler.var, {**installed, version: trial})
         try:
             timeout = 0 if boots else to_commit
-            changed = change(handler.directory, place, running, version, upgrade_id, timeout, at_least, fresh=fresh)
+            changed = change(handler.directory, place, running, version, upgrade_id, timeout, conditions)
         except UndoneError as error:
             failed = error.reason if error.blamed else known[version].failed
             ledgers.write(handler.var, {**known, version: replace(known[version], failed=failed)})

@@ -13,15 +13,33 @@ holds what the keeper runs from                     until that is started again;
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..release import ledger as ledgers
 from ..release.ledger import Ledger, StateRefused
 from .handler import Handler, check_owner
-from .remove import remove
+from .remove import RemoveResult, remove
 
 
-def prune(handler: Handler, keep: int, *, dry_run: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class PruneResult:
+    """What was removed, and what stays."""
+
+    removed: tuple[RemoveResult, ...]
+    stays: Mapping[str, str]
+    """By version, why."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as ``prune --json`` prints it."""
+        return {
+            "removed": [removed.as_json() for removed in self.removed],
+            "kept": [{"version": version, "why": why} for version, why in self.stays.items()],
+        }
+
+
+def prune(handler: Handler, keep: int, *, dry_run: bool = False) -> PruneResult:
     """Remove all that the table does not keep, one after the other, each as `remove` does.
 
     Raises what `remove` raises but StateRefused, which is why a version stays; those that were removed before it stay removed.
@@ -38,10 +56,7 @@ def prune(handler: Handler, keep: int, *, dry_run: bool = False) -> dict[str, An
             removed.append(remove(handler, version, dry_run=dry_run))
         except StateRefused as error:
             stays[version] = str(error)
-    return {
-        "removed": removed,
-        "kept": [{"version": version, "why": stays[version]} for version in ledger if version in stays],
-    }
+    return PruneResult(tuple(removed), {version: stays[version] for version in ledger if version in stays})
 
 
 def _stays(ledger: Ledger, version: str, handler: Handler) -> str:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,20 @@ from .handler import Handler, changing, settle
 from .transaction import is_full, where_there_is_room
 
 
-def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RemoveResult:
+    """What was removed with a version."""
+
+    version: str
+    deleted: tuple[str, ...]
+    """Paths within the release."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as ``remove --json`` prints it."""
+        return {"version": self.version, "deleted": self.deleted}
+
+
+def remove(handler: Handler, version: str, *, dry_run: bool = False) -> RemoveResult:
     """Delete a version and what only it has.
 
     Raises StateRefused for one that runs, boots or is not here, and DamagedRelease when it can't be said what is still in use.
@@ -47,7 +60,7 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
         known = settle(handler, dry_run)
         here = tree.known(directory)
         if act.unfinished.get("removes") == version and version not in known:
-            return {"version": version, "deleted": []}
+            return RemoveResult(version, ())
         running = ledger.with_running(known, handler.running_version())
         ledger.transition({name: record.state for name, record in running.items()}, "remove", version)  # or raises
         if version == handler.own_version:
@@ -89,7 +102,7 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> dict[str
             tree.clear(directory)
             with where_there_is_room():
                 ledger.write(handler.var, left)
-    return {"version": version, "deleted": [*deleted, own.relative_to(directory.root).as_posix()]}
+    return RemoveResult(version, (*deleted, own.relative_to(directory.root).as_posix()))
 
 
 def _make_room(directory: ReleaseDirectory, own: Path, deleted: Sequence[str]) -> None:

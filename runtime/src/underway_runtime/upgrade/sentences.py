@@ -2,48 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..release import display
-from .install import Basis, InstallResult
+from .handler import CommitResult, ListedRelease, RebuiltLedger, ReleaseList, RollbackResult
+from .install import InstallResult
 from .preflight import check
+from .preflight.check import CheckResult
+from .prune import PruneResult
+from .remove import RemoveResult
+from .trust import Basis
+from .unpack import UnpackResult
 
 
 def lines(command: str, outcome: Any, would: str = "") -> list[str]:
     """What a command has done, in sentences; `would` is "would be " for a dry run."""
-    match command:
-        case "releases":
-            return [_release_line(release) for release in outcome]
-        case "unpack" if outcome["was_here"]:
-            failed = f"; it has failed: {outcome['failed']}" if outcome["failed"] else ""
-            return [f"{outcome['version']} is here already, whole, and {outcome['state']}{failed}"]
-        case "unpack":
-            by = _believed(Basis(outcome["by"], outcome["file"], outcome["signer"]))
-            counts = f"{len(outcome['added'])} new, {len(outcome['kept'])} shared with others"
-            return [f"{outcome['version']} {would or 'is '}unpacked, {by}: {counts}"]
-        case "check":
+    will = would or "is "
+    match outcome:
+        case ReleaseList():
+            return [_release_line(release) for release in outcome.releases]
+        case UnpackResult(admitted=None):
+            failed = f"; it has failed: {outcome.failed}" if outcome.failed else ""
+            return [f"{outcome.version} is here already, whole, and {outcome.state}{failed}"]
+        case UnpackResult(admitted=admitted) if admitted is not None:
+            counts = f"{len(admitted.plan.add)} new, {len(admitted.plan.keep)} shared with others"
+            return [f"{outcome.version} {will}unpacked, {_believed(admitted.basis)}: {counts}"]
+        case CheckResult():
             return check.lines(outcome)
-        case "install" | "upgrade":
+        case InstallResult():
             return [_install_line(command, outcome), *_belief(outcome), *_old_code(outcome)]
-        case "commit" if not outcome["changed"]:
-            return [f"{outcome['version']} is permanent already"]
-        case "commit":
-            return [f"{outcome['version']} {would or 'is '}permanent; {outcome['before']} {would or 'is '}old"]
-        case "rollback":
-            return [f"{outcome['version']} {would or 'is '}what boots, instead of {outcome['from']}"]
-        case "remove":
-            return [
-                f"{outcome['version']} {would or 'is '}removed, with {', '.join(outcome['deleted']) or 'nothing else'}"
-            ]
-        case "prune":
-            gone = [
-                f"{each['version']} {would or 'is '}removed, with {', '.join(each['deleted'])}"
-                for each in outcome["removed"]
-            ]
-            stays = [f"{each['version']} stays: {each['why']}" for each in outcome["kept"]]
-            return [*gone, *stays]
-    return [f"the ledger {would or 'is '}made again: {', '.join(outcome['releases'])}; {outcome['permanent']} boots"]
+        case CommitResult(changed=False):
+            return [f"{outcome.version} is permanent already"]
+        case CommitResult():
+            return [f"{outcome.version} {will}permanent; {outcome.before} {will}old"]
+        case RollbackResult():
+            return [f"{outcome.version} {will}what boots, instead of {outcome.left}"]
+        case RemoveResult():
+            return [_removed_line(outcome, will)]
+        case PruneResult():
+            stays = [f"{version} stays: {why}" for version, why in outcome.stays.items()]
+            return [*(_removed_line(removed, will) for removed in outcome.removed), *stays]
+        case RebuiltLedger():
+            return [f"the ledger {will}made again: {', '.join(outcome.releases)}; {outcome.permanent} boots"]
+    raise AssertionError(outcome)
+
+
+def _removed_line(removed: RemoveResult, will: str) -> str:
+    return f"{removed.version} {will}removed, with {', '.join(removed.deleted) or 'nothing else'}"
 
 
 def _install_line(command: str, result: InstallResult) -> str:
@@ -85,8 +90,9 @@ def _old_code(result: InstallResult) -> list[str]:
     return [f"  note     of {result.before} there is still {frame}" for frame in result.old_code]
 
 
-def _release_line(release: Mapping[str, Any]) -> str:
-    marks = [release["state"], *(["runs"] if release["running"] else [])]
-    marks += [f"failed: {display.one_line(release['failed'])}"] if release["failed"] else []
-    marks += [display.one_line(release["left"])] if release["left"] and release["state"] != "permanent" else []
-    return f"{release['version']}  {', '.join(marks)}, since {display.one_line(release['when'])}"
+def _release_line(release: ListedRelease) -> str:
+    record = release.record
+    marks = [record.state, *(["runs"] if release.running else [])]
+    marks += [f"failed: {display.one_line(record.failed)}"] if record.failed else []
+    marks += [display.one_line(record.left)] if record.left and record.state != "permanent" else []
+    return f"{release.version}  {', '.join(marks)}, since {display.one_line(record.when)}"

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from ..release.errors import ConfigError, listing
 from ..release.filesystem import ownership
@@ -25,6 +26,17 @@ ALLOWED_SIGNERS = Path("/etc/underway/allowed_signers")
 POLICY = Path("/etc/underway/underway.toml")
 
 KINDS = ("owner", "digest")
+
+By: TypeAlias = Literal["signature", "digest", "owner"]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Why an archive was believed."""
+
+    by: By
+    file: str
+    signer: str | None
 
 
 @dataclass(frozen=True)

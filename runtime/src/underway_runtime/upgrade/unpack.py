@@ -34,6 +34,7 @@ from ..release.manifest import Manifest, ManifestEntry
 from ..release.precedence import is_older
 from . import command_files, tree
 from .handler import Handler, changing, mark_failed, settle
+from .trust import Basis, By
 from .trust import Trust as Trust
 
 _SUFFIXES = (".tar.zst", ".tar.gz", ".delta")
@@ -76,7 +77,44 @@ class UnpackPlan:
         }
 
 
-def unpack(handler: Handler, what: str, trust: Trust, *, again: bool = False, dry_run: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Admitted:
+    """The file that a version was unpacked from, why it was believed, and what came of it."""
+
+    basis: Basis
+    sha256: str
+    plan: UnpackPlan
+
+
+@dataclass(frozen=True)
+class UnpackResult:
+    """What unpacking has come to."""
+
+    version: str
+    state: ledger.State
+    release_id: str
+    failed: str | None = None
+    """Why it is not to be chosen again, where it is here already and has failed."""
+    admitted: Admitted | None = None
+    """None where it was here already."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, as ``unpack --json`` prints it."""
+        result = {
+            "version": self.version,
+            "state": self.state,
+            "release_id": self.release_id,
+            "was_here": self.admitted is None,
+            "failed": self.failed,
+        }
+        if self.admitted is not None:
+            basis, done = self.admitted.basis, self.admitted.plan
+            result |= {"signer": basis.signer, "sha256": self.admitted.sha256, "file": basis.file, "by": basis.by}
+            result |= {"added": done.add, "replaced": done.replace, "kept": done.keep}
+        return result
+
+
+def unpack(handler: Handler, what: str, trust: Trust, *, again: bool = False, dry_run: bool = False) -> UnpackResult:
     """Unpack a version, or a file; a version that is here already is verified.
 
     `again` forgets that it has failed. Raises what `signature.admit`, `archive.extract` and `delta.apply` raise, UnpackRefused with
@@ -98,20 +136,9 @@ def unpack(handler: Handler, what: str, trust: Trust, *, again: bool = False, dr
             before = {name: record for name, record in known.items() if name != version}
             after = ledger.after(before, "unpack", version, handler.now(), made.manifest.release_id)
             ledger.write(handler.var, after)
-    return {
-        "version": version,
-        "state": "unpacked",
-        "release_id": made.manifest.release_id,
-        "was_here": False,
-        "failed": None,
-        "signer": admission.signer,
-        "sha256": admission.sha256,
-        "file": str(file),
-        "by": "signature" if admission.signer is not None else "digest" if trust.sha256 is not None else "owner",
-        "added": list(made.add),
-        "replaced": list(made.replace),
-        "kept": list(made.keep),
-    }
+    by: By = "signature" if admission.signer is not None else "digest" if trust.sha256 is not None else "owner"
+    admitted = Admitted(Basis(by, str(file), admission.signer), admission.sha256, made)
+    return UnpackResult(version, "unpacked", made.manifest.release_id, admitted=admitted)
 
 
 def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, known: Mapping[str, Record]) -> UnpackPlan:
@@ -316,7 +343,7 @@ def _move_in(directory: ReleaseDirectory, source: Path, made: UnpackPlan) -> Non
         tree.move(source / name, directory.root / name)
 
 
-def _verified(handler: Handler, found: Manifest, known: Mapping[str, Record], *, forget: bool) -> dict[str, Any]:
+def _verified(handler: Handler, found: Manifest, known: Mapping[str, Record], *, forget: bool) -> UnpackResult:
     """The outcome for a version that is here. Raises DamagedRelease when it is not whole."""
     if problems := verify.look(handler.directory.root, found.version).damage:
         heading = f"version {found.version} is here already, and damaged; remove it and unpack it again:"
@@ -325,10 +352,4 @@ def _verified(handler: Handler, found: Manifest, known: Mapping[str, Record], *,
     if forget and record.failed:
         mark_failed(handler, found.version, None)
         record = replace(record, failed=None)
-    return {
-        "version": found.version,
-        "state": record.state,
-        "release_id": found.release_id,
-        "was_here": True,
-        "failed": record.failed,
-    }
+    return UnpackResult(found.version, record.state, found.release_id, record.failed)

@@ -1,4 +1,7 @@
-"""The commands that ask a node, dispatched; each in a module of its own, so that none imports what another needs."""
+"""The commands that ask a node, dispatched; each in a module of its own, so that none imports what another needs.
+
+As they are usually typed they are known here, because to import the table of commands takes longer than all that they do.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def run(arguments: list[str], place: Place) -> int:
         case ["rpc", code] if code == "-" or not code.startswith("--"):
             from . import rpc
 
-            return rpc.run(place, code)
+            return rpc.run(place, code=code)
         case ["remote"]:
             from . import remote
 
@@ -54,16 +57,17 @@ def run(arguments: list[str], place: Place) -> int:
 def _other(arguments: list[str], place: Place) -> int:
     """Help, and what is wrong with all else. Raises UsageError."""
     from ...release import command_line
+    from ...release.command_table import COMMANDS
+    from ...release.references import find
 
     match arguments:
         case ["help", *names]:
             print(command_line.help_text(" ".join(names), place.prog))
             return 0
-        case [("rpc" | "remote" | "status" | "metrics" | "restart") as command, *rest]:
-            given = command_line.parse(command, rest, place.prog)
-            if command == "rpc" and given["code"]:
-                return run(["rpc", given["code"]], place)
-            return run([command, *(f"--{name}" for name, value in given.items() if value)], place)
-        case [command, *_]:
-            raise command_line.unknown(command, place.prog)
+        case [name, *rest] if name in COMMANDS and COMMANDS[name].room == "control":
+            given = command_line.parse(name, rest, place.prog)
+            status: int = find(f"underway_runtime.{COMMANDS[name].function}")(place, **given)
+            return status
+        case [name, *_]:
+            raise command_line.unknown(name, place.prog)
     raise UsageError(f"no command; `{place.prog} help` lists them")

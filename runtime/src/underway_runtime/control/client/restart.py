@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .client import Connection, Place
 
 
-def run(place: Place, *, graceful: bool = False) -> int:
+def run(place: Place, *, graceful: bool) -> int:
     """Return 0 when the new node is ready. Raises UnderwayError when it did not become so."""
     if graceful:
         from .handover_request import hand_over

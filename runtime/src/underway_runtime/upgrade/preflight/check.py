@@ -23,7 +23,7 @@ from ...release import ledger as ledgers
 from ...release.directory import VersionDirectory
 from ...release.display import one_line
 from ...release.errors import UnderwayError, listing
-from ..change import AS_ASKED, NO_RELUP, How, can_install_in_place, differences
+from ..change import ANY, AS_ASKED, NO_RELUP, Conditions, can_install_in_place, differences
 from ..handler import Handler
 from .memory import Memory, look
 from .report import ConfigurationChange, TrialReport
@@ -82,13 +82,12 @@ def check(
     settings: Settings,
     handler: Handler,
     version: str,
+    conditions: Conditions = ANY,
     *,
     again: bool = False,
     timeout: float = 60.0,
-    at_least: How = "handover",
-    fresh: bool = False,
 ) -> CheckResult:
-    """Find out what installing a version would do. `at_least` and `fresh` are as for `install`.
+    """Find out what installing a version would do.
 
     Takes `timeout` seconds and those of reading the version's files. Raises StateRefused for a version that is not here.
     """
@@ -111,9 +110,9 @@ def check(
         with trial(settings, version, running, timeout) as report:
             pass
     reasons += report.problems
-    way = _way(handler, running, version, report, fresh=fresh)
+    way = _way(handler, running, version, report, conditions)
     is_bad = bool(reasons or way.failure) and begins
-    is_allowed = way.how != "handover" or at_least == "handover"
+    is_allowed = way.how != "handover" or conditions.at_least == "handover"
     reasons += way.failure
     if is_allowed:
         notes += [f"a new interpreter is needed: {why}" for why in way.why]
@@ -149,11 +148,11 @@ class _Way:
     """What the node says would fail."""
 
 
-def _way(handler: Handler, running: str | None, version: str, report: TrialReport, *, fresh: bool) -> _Way:
+def _way(handler: Handler, running: str | None, version: str, report: TrialReport, conditions: Conditions) -> _Way:
     """What would be done where nothing speaks against it."""
     if running is None or running == version:
         return _Way("start" if running is None else "nothing")
-    if fresh:
+    if conditions.fresh:
         return _Way("handover", (AS_ASKED,))
     is_configuration = not differences(handler.directory, running, version)
     if not can_install_in_place(handler.directory, running, version) or (is_configuration and report.untold is None):
