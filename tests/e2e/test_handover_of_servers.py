@@ -23,7 +23,7 @@ from conftest import Count
 from handover_helpers import LONGER, PAUSES, Served, clients
 from node_helpers import TIMEOUT, eventually
 from projects import build, get, node_of, run, write_project
-from underway_runtime.process.proc_sockets import children
+from underway_runtime.process.process_table import children
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_200)]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from node_helpers import eventually
 from projects import build, run, started, underway, write_project
 
 MAIN = """\
@@ -85,9 +86,8 @@ def test_there_and_back_on_a_host(built: Path, tmp_path: Path) -> None:
         wait_ready(node)
         assert states(root) == {"1.0": "permanent", "1.1": "current"}
         assert "it runs" in hello(root, "remove", "1.1", status=1)
-        node.kill()
-        node.wait()
-        assert states(root) == {"1.0": "permanent", "1.1": "unpacked"}
+        node.kill()  # the keeper, whose node ends when it has noticed
+        eventually(lambda: states(root) == {"1.0": "permanent", "1.1": "unpacked"}, "its node to end")
     with started([root / "bin/hello", "start"], {"RELEASE_VSN": "1.1"}) as node:
         wait_ready(node)
         assert hello(root, "commit") == "1.1 is permanent; 1.0 is old\n"

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..process.proc_sockets import family
+from ..process.process_table import family
 from ..release.errors import BootError, ConfigError
 from .socket_sharing import Shared
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..process.proc_sockets import connected, family
+from ..process.proc_sockets import connected
+from ..process.process_table import family
 from .socket_sharing import Flag
 
 _LOOK = 0.2

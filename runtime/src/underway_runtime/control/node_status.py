@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..process.proc_sockets import children, not_handed_over
+from ..process.proc_sockets import not_handed_over
+from ..process.process_table import children
 from ..process.settings import Settings
 from ..release.boot_script import BootScript, Load, Start
 

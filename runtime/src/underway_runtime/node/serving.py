@@ -18,6 +18,7 @@ from ..apps.socket_adoption import Adoption
 from ..apps.sockets import Listeners
 from ..configuration import config
 from ..process import proc_sockets
+from ..process.process_table import children
 from ..process.settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
 from ..release.boot_script import BootScript, Instruction, PrimLoad, Start
 from ..release.errors import EXIT_FAILED, PeerLost
@@ -183,7 +184,7 @@ def bind_shared(keeper: KeeperClient, adoption: Adoption, addresses: Sequence[st
 def not_handed_over(*, by_the_other: bool) -> list[str]:
     """Where this node, or the keeper's other child, listens with sockets that it can't hand over."""
     keeper, this = os.getppid(), os.getpid()
-    others = [pid for pid in proc_sockets.children(keeper) if pid != this] if by_the_other else []
+    others = [pid for pid in children(keeper) if pid != this] if by_the_other else []
     return [address for pid in others or [this] for address in proc_sockets.not_handed_over(keeper, pid)]
 
 

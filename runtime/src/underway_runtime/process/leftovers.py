@@ -22,11 +22,13 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..release.display import one_line
 from .proc_sockets import address, listening, table
+from .process_table import Process, process_of, processes
 
 _TO_FOLLOW = 1.0
 """Seconds in which what notices by itself that its parent is gone ends too."""
@@ -36,17 +38,6 @@ _TO_END = 3.0
 _SHOWN = 10
 _UNCONNECTED = "07"
 _GROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
-
-
-@dataclass(frozen=True)
-class Process:
-    """One process; with the time of its start a pid means one for ever."""
-
-    pid: int
-    started: int
-    parent: int = 0
-    group: int = 0
-    session: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,15 +56,15 @@ class Family:
 
     def __init__(self, keeper: int) -> None:
         """`keeper` is the pid of the keeper, or of a node that has lost it."""
-        table = _table()
-        self._members = {*_descendants(keeper, table)}
+        everybody = processes()
+        self._members = {*_descendants(keeper, everybody)}
         self._sockets: dict[int, str] = {}
         for each in self._members:
             self._sockets |= _held(each.pid)
         self._group = _group(keeper)
         if self._group is not None and self._group.name.endswith(".service"):
             inside = {*_inside(self._group)}
-            self._members |= {each for each in table if each.pid in inside}
+            self._members |= {each for each in everybody.values() if each.pid in inside}
 
     def left(self) -> Left:
         """What of it runs on, once the node has stopped; in a control group of its own it is ended."""
@@ -91,7 +82,11 @@ class Family:
     def _alive(self) -> list[Process]:
         known, own = {(each.pid, each.started) for each in self._members}, os.getpid()
         links = {f"socket:[{inode}]" for inode in self._sockets}
-        found = [each for each in _table() if (each.pid, each.started) in known or (links and links & _open(each.pid))]
+        found = [
+            each
+            for each in processes().values()
+            if (each.pid, each.started) in known or (links and links & _open(each.pid))
+        ]
         return sorted((each for each in found if each.pid != own), key=lambda each: each.pid)
 
     def _said(self, process: Process) -> str:
@@ -117,32 +112,17 @@ def _some(lines: list[str]) -> str:
     return "; ".join(lines[:_SHOWN]) + (f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else "")
 
 
-def _table() -> list[Process]:
-    """All processes that live."""
-    names = os.listdir("/proc") if os.path.isdir("/proc/self") else []
-    return [process for name in names if name.isdigit() and (process := _process(int(name))) is not None]
-
-
-def _process(pid: int) -> Process | None:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        if fields[0] not in "ZX":
-            return Process(pid, int(fields[19]), int(fields[1]), int(fields[2]), int(fields[3]))
-    return None
-
-
-def _descendants(keeper: int, table: list[Process]) -> list[Process]:
+def _descendants(keeper: int, everybody: Mapping[int, Process]) -> list[Process]:
     """The keeper, what it and its own have started, and what is in a session or process group that one of these leads or led."""
-    known = {each.pid: each for each in table}
-    found, own = {keeper} & known.keys(), os.getpid()
+    found, own = {keeper} & everybody.keys(), os.getpid()
     while True:
         more = {
             each.pid
-            for each in table
+            for each in everybody.values()
             if {each.parent, each.group, each.session} & found and each.pid not in (*found, own)
         }
         if not more:
-            return [known[pid] for pid in found]
+            return [everybody[pid] for pid in found]
         found |= more
 
 
@@ -206,7 +186,7 @@ def _end(processes: list[Process]) -> None:
             with contextlib.suppress(OSError, AttributeError):
                 descriptor = os.pidfd_open(each.pid)
                 open_ones.callback(os.close, descriptor)
-                now = _process(each.pid)
+                now = process_of(each.pid)
                 if now is not None and now.started == each.started:  # from here on it means that one
                     descriptors[descriptor] = each
         for number in (signal.SIGTERM, signal.SIGKILL):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+from .process_table import family
 
 _FIRST = "1000\n"
 
@@ -22,17 +24,14 @@ def go_first() -> Callable[[], None]:
         place.write_text(_FIRST)
     except OSError:
         return lambda: None
-    return partial(_take_back, before, [os.getpid()])
+    return partial(_take_back, before, os.getpid())
 
 
-def _take_back(before: str, pids: Iterable[int]) -> None:
-    for pid in pids:
+def _take_back(before: str, pid: int) -> None:
+    for score in map(_score, family(pid)):
         with contextlib.suppress(OSError):
-            if _score(pid).read_text() == _FIRST:
-                _score(pid).write_text(before)
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                _take_back(before, map(int, task.read_text().split()))
+            if score.read_text() == _FIRST:
+                score.write_text(before)
 
 
 def _score(pid: int) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ..release.addresses import join
+from .process_table import children
 
 _LISTENING = "0A"
 _OPEN = ("01", "04", "05", "08")
@@ -26,23 +27,6 @@ def not_handed_over(keeper: int, node: int) -> list[str]:
     for pid in (node, *children(node)):
         found |= listening(pid)
     return sorted({each for inode, each in found.items() if inode not in kept and not each.startswith(_OF_GATES)})
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started and that live, sorted."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in task.read_text().split()]
-    return sorted(found)
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that it has started, and these, that live."""
-    found = [pid]
-    for each in found:
-        found += [child for child in children(each) if child not in found]
-    return found
 
 
 def connected(pids: Iterable[int], ports: Collection[int]) -> int:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..release.display import one_line
+from . import process_table
 
 LOOKS = 4
 _PAUSE = 0.03
@@ -56,13 +57,6 @@ class Process:
         return f"{self.command} (pid {self.pid})"
 
 
-@dataclass(frozen=True)
-class _Row:
-    parent: int
-    session: int
-    began: int
-
-
 def staying(root: Path) -> list[Process]:
     """The node's processes that run code of the release below `root`, and are not just about to run something else."""
     found = others(root) or others(root)  # a second look, for what was being made, or lost its parent, during the first
@@ -77,12 +71,12 @@ def staying(root: Path) -> list[Process]:
 
 def others(root: Path) -> list[Process]:
     """All of the node's processes that run code of the release at this moment, by pid."""
-    rows, own = _rows(), _own()
+    rows, own = process_table.processes(), _own()
     if own not in rows:
         return []  # there is no /proc to look at
     release = _Release(root)
     return [
-        Process(pid, rows[pid].began, one_line(" ".join(arguments), _SHOWN))
+        Process(pid, rows[pid].started, one_line(" ".join(arguments), _SHOWN))
         for pid in sorted(_of_the_node(rows, own, release))
         for arguments in [_arguments(pid)]
         if release.is_run_by(pid, arguments) and not _does_not_count(pid, arguments)
@@ -94,17 +88,19 @@ def listing_of(found: Sequence[Process]) -> list[str]:
     return [f"{each} runs code of this release, and would go on with the old one" for each in found]
 
 
-def _of_the_node(rows: Mapping[int, _Row], own: int, release: _Release) -> set[int]:
+def _of_the_node(rows: Mapping[int, process_table.Process], own: int, release: _Release) -> set[int]:
     """The pids of what the node, or something that it has started, has started."""
     above = list(_above(rows, own))
     below = _below(rows, [own])
-    beside = [pid for pid in rows if pid not in below and pid not in above and rows[pid].began >= rows[own].began]
+    beside = [pid for pid in rows if pid not in below and pid not in above and rows[pid].started >= rows[own].started]
     keepers = [rows[own].parent, *(pid for pid in beside if any(each.endswith(_KEEPER) for each in _arguments(pid)))]
     others = [pid for pid in beside if pid not in keepers and rows[pid].parent not in keepers]
     return below | _below(rows, [pid for pid in others if _has_left(pid, rows, own, above, release)])
 
 
-def _has_left(pid: int, rows: Mapping[int, _Row], own: int, above: Sequence[int], release: _Release) -> bool:
+def _has_left(
+    pid: int, rows: Mapping[int, process_table.Process], own: int, above: Sequence[int], release: _Release
+) -> bool:
     """Whether a process that is not below the node comes from it all the same."""
     variables = _variables(pid)
     if "RELEASE_ROOT" in variables:
@@ -114,13 +110,13 @@ def _has_left(pid: int, rows: Mapping[int, _Row], own: int, above: Sequence[int]
     return lost and release.is_mapped_by(pid) and _control_group(pid) == _control_group(own)
 
 
-def _above(rows: Mapping[int, _Row], pid: int) -> Iterator[int]:
+def _above(rows: Mapping[int, process_table.Process], pid: int) -> Iterator[int]:
     while pid in rows and rows[pid].parent:
         yield pid
         pid = rows[pid].parent
 
 
-def _below(rows: Mapping[int, _Row], roots: Sequence[int]) -> set[int]:
+def _below(rows: Mapping[int, process_table.Process], roots: Sequence[int]) -> set[int]:
     """These and all that were started by them, but not this process."""
     children: dict[int, list[int]] = {}
     for pid, row in rows.items():
@@ -165,17 +161,6 @@ def _does_not_count(pid: int, arguments: Sequence[str]) -> bool:
     command = _variables(pid).get("RELEASE_COMMAND", "start")
     is_command = command not in (*_RUNS, os.environ.get("RELEASE_COMMAND"))
     return is_command or any(each.startswith(_TRACKER) for each in arguments)
-
-
-def _rows() -> dict[int, _Row]:
-    """What lives, by pid."""
-    found = {}
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = _read(int(name), "stat").rpartition(")")[2].split()
-            if fields[0] not in "ZX":
-                found[int(name)] = _Row(int(fields[1]), int(fields[3]), int(fields[19]))
-    return found
 
 
 def _own() -> int:

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from ...process import lock
+from ...process.process_table import children
 from ...process.settings import OF_A_VERSION, Settings
 from ...release import names
 from ...release.display import many_lines, one_line
@@ -245,7 +246,7 @@ def _run(words: Sequence[str], timeout: float, **how: Any) -> tuple[int | None, 
 @contextlib.contextmanager
 def _gathering() -> Iterator[Callable[[], None]]:
     """Be who inherits all that a trial leaves, also what has left its session; what is yielded ends that."""
-    before = {*_children()}
+    before = {*children(os.getpid())}
     libc: Any = None
     with contextlib.suppress(ImportError, OSError, AttributeError):
         import ctypes
@@ -255,7 +256,7 @@ def _gathering() -> Iterator[Callable[[], None]]:
 
     def sweep() -> None:
         end = time.monotonic() + _TO_SWEEP
-        while (left := {*_children()} - before) and time.monotonic() < end:
+        while (left := {*children(os.getpid())} - before) and time.monotonic() < end:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
@@ -268,16 +269,6 @@ def _gathering() -> Iterator[Callable[[], None]]:
     finally:
         if libc is not None:
             libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-
-
-def _children() -> list[int]:
-    """Of this process, as the system says."""
-    found: list[int] = []
-    for each in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            if int(each.read_text(errors="replace").rpartition(")")[2].split()[1]) == os.getpid():
-                found.append(int(each.parent.name))
-    return found
 
 
 class _Tail:
