@@ -97,18 +97,15 @@ def elements(node: Node) -> list[int]:
     return [number for label, number in node.edges if label[0] == "[" and label[1:-1].isdecimal()]
 
 
-def is_of(picture: Picture, node: Node, cls: str) -> bool:
-    """Whether a node is an instance of a class, or of one that inherits from it and is in the picture."""
-    if node.type == cls:
-        return True
-    by_name = {each.name.replace(":", "."): each for each in picture.nodes if each.type == "builtins.type"}
-    waiting = [node.type]
-    for name in waiting:
-        if name == cls:
-            return True
-        if name in by_name and len(waiting) < 100:
-            waiting += _bases(picture, by_name[name])
-    return False
+def types_of(picture: Picture, cls: str) -> set[str]:
+    """The names of a class, and of those that inherit from it and are in the picture: of its instances' types."""
+    above = {
+        each.name.replace(":", "."): {*_bases(picture, each)} for each in picture.nodes if each.type == "builtins.type"
+    }
+    found = {cls}
+    while more := {name for name, bases in above.items() if name not in found and bases & found}:
+        found |= more
+    return found
 
 
 def _bases(picture: Picture, node: Node) -> Iterable[str]:

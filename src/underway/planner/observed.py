@@ -11,7 +11,7 @@ Differences between two imports of one release are noise, and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,7 +29,6 @@ from .graph import (
     Place,
     elements,
     is_fixed,
-    is_of,
     is_settled,
     keeps_something,
     label_of,
@@ -37,6 +36,7 @@ from .graph import (
     placed,
     places_in,
     step_of,
+    types_of,
 )
 from .rehearsals import versions
 from .releases import Opened
@@ -127,8 +127,10 @@ class _Trial:
             return self._refused()
         self._touch(first)
         self._bring(first)
+        places = places_in(self._old, self._loads)
+        changed = [each.path for each in compare(self._old, self._wanted)]
         for rule in rules():
-            self._obey(rule)
+            self._obey(rule, places, changed)
         if self._problems:
             return self._refused()
         last = self._become()
@@ -192,7 +194,9 @@ class _Trial:
     def _is_count(self, difference: Difference) -> bool:
         above = self._wanted.at(difference.path[:-1])
         counted = [each for each in rules() if each.kind == "counted" and difference.path[-1] == f".{each.attribute}"]
-        return above is not None and any(is_of(self._wanted, self._wanted.nodes[above], each.of) for each in counted)
+        return above is not None and any(
+            self._wanted.nodes[above].type in types_of(self._wanted, each.of) for each in counted
+        )
 
     def _touch(self, found: Picture) -> None:
         """Note which objects the fragments have changed."""
@@ -340,15 +344,15 @@ class _Trial:
         """The names under which the fragment has made what is new there, and that is not put anywhere yet."""
         return self._made.get((difference.path[0], difference.path[1][1:]), [])
 
-    def _obey(self, rule: Rule) -> None:
+    def _obey(self, rule: Rule, places: Mapping[int, Place], changed: Sequence[Path]) -> None:
         """What a framework has computed since, for each of its objects that has to do with the change."""
-        places = places_in(self._old, self._loads)
+        types = types_of(self._old, rule.of)
         for number, node in enumerate(self._old.nodes):
-            if number not in places or not is_of(self._old, node, rule.of):
+            if number not in places or node.type not in types:
                 continue
             attribute = self._old.at((*labels_of(places[number]), f".{rule.attribute}"))
             module, path = places[number]
-            if rule.kind != "meanwhile" and not self._is_concerned(places[number], rule):
+            if rule.kind != "meanwhile" and not _is_concerned(places[number], rule, changed):
                 continue
             if rule.kind == "meanwhile" and not any(load.touches for load in self._loads.values()):
                 continue
@@ -357,13 +361,6 @@ class _Trial:
                 load = self._loads[module]
                 if part not in load.parts:  # a class, and one that it inherits from, may have the same rule
                     self._loads[module] = replace(load, parts=(*load.parts, part))
-
-    def _is_concerned(self, place: Place, rule: Rule) -> bool:
-        here = labels_of(place)
-        changed = [each.path for each in compare(self._old, self._wanted) if each.path[: len(here)] == here]
-        if not rule.below:
-            return True
-        return any(len(path) > len(here) and path[len(here)][1:] in rule.below for path in changed)
 
     def _add(self, difference: Difference, module: str, part: Part) -> None:
         load = self._loads[module]
@@ -391,3 +388,13 @@ class _Trial:
         file = self._new.modules.get(module, ("", ""))[1]
         line = self._proposal.lines.get(module, {}).get(name, 0)
         return Row(module, "".join(labels)[1:], difference.kind, "RESTART", reason, file, line)
+
+
+def _is_concerned(place: Place, rule: Rule, changed: Iterable[Path]) -> bool:
+    """Whether something at these paths is below an object, where the rule is about that."""
+    here = labels_of(place)
+    if not rule.below:
+        return True
+    return any(
+        path[: len(here)] == here and len(path) > len(here) and path[len(here)][1:] in rule.below for path in changed
+    )
