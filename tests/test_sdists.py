@@ -14,10 +14,10 @@ import pytest
 
 from projects import TIMEOUT
 from stages import stage_of
+from underway.packages.application_entries import entry_of
 from underway.release import Application
 from underway.steps import lib_directories
 from underway.steps.binaries import buildid
-from underway.steps.compiled_apps import entry_of
 from underway.toolchain import cached_tree, interpreters
 from underway.toolchain.interpreters import Interpreter
 from wheels import locked_project, write_wheel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from underway_runtime.release.errors import EXIT_REFUSED, BusyError, UnderwayError, UsageError, listing
+from underway_runtime.release.errors import EXIT_REFUSED, BusyError, UnderwayError, UsageError, did_you_mean, listing
 
 __all__ = [
     "BuildError",
@@ -12,6 +12,7 @@ __all__ = [
     "StepError",
     "UnderwayError",
     "UsageError",
+    "did_you_mean",
     "listing",
 ]
 

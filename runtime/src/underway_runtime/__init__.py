@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 _PLACES = {
     "Application": ".application",
     "Down": ".application",
-    "config": ".configuration.config",
-    "env": ".configuration.config",
+    "config": ".configuration.program",
+    "env": ".configuration.program",
     "looping": ".loops",
 }
 

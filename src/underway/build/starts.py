@@ -7,14 +7,13 @@ from typing import Any
 
 from underway_runtime.release import references
 
-from ..errors import ProjectError, listing
+from ..errors import ProjectError, did_you_mean, listing
 from ..packages import unpackaged
 from ..packages.applications import application_name, owner_of
 from ..project import sources
 from ..project.lock import workspace_members
 from ..project.project import Definition, member_start
 from ..release import Application
-from ..suggestions import likely
 
 SERVERS = {"asgi": "uvicorn", "wsgi": "waitress"}
 """What serves in the release; the project locks it, so that it chooses the version."""
@@ -43,7 +42,7 @@ def starts_of(
             modules = unpackaged.modules(chosen.project.root)
             raise ProjectError(
                 f"{error}; {chosen.project.root} has no [build-system], so its modules are taken as they lie, in it and in its"
-                f" src: {', '.join(modules) or 'there are none'}{likely(module_of(own), modules)}"
+                f" src: {', '.join(modules) or 'there are none'}{did_you_mean(module_of(own), modules)}"
             ) from None
         if not (by_default and applications[name].start):  # an Application class says more than a script
             starts[name] = own

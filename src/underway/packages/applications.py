@@ -21,9 +21,8 @@ from packaging.utils import canonicalize_name
 from underway_runtime.release.boot_script import MODES, STARTING_MODES, Mode
 from underway_runtime.release.references import is_reference, module_of
 
-from ..errors import BuildError, ProjectError, listing
+from ..errors import BuildError, ProjectError, did_you_mean, listing
 from ..release import Application
-from ..suggestions import likely
 from . import wheel_record
 
 GROUP = "underway.application"
@@ -120,7 +119,7 @@ def starting(
     """
     if unknown := [name for name in starts if name not in applications]:
         raise ProjectError(
-            listing("what starts is not in the release:", (f"{n!r}{likely(n, applications)}" for n in unknown))
+            listing("what starts is not in the release:", (f"{n!r}{did_you_mean(n, applications)}" for n in unknown))
         )
     started = {name: replace(app, start=starts.get(name, app.start)) for name, app in applications.items()}
     return {
@@ -170,7 +169,7 @@ def owner_of(applications: Mapping[str, Application], module: str) -> str:
         if module in held:
             return application.name
         modules |= held
-    raise ProjectError(f"no application of the release holds the module {module!r}{likely(module, modules)}")
+    raise ProjectError(f"no application of the release holds the module {module!r}{did_you_mean(module, modules)}")
 
 
 def boot_order(
@@ -183,10 +182,12 @@ def boot_order(
     """
     given = {application_name(name): mode for name, mode in listed.items()}
     problems = [
-        f"there is no application {name!r}{likely(name, applications)}" for name in given if name not in applications
+        f"there is no application {name!r}{did_you_mean(name, applications)}"
+        for name in given
+        if name not in applications
     ]
     problems += [
-        f"application {name!r} has mode {mode!r}{likely(str(mode), MODES)}; a mode is one of {', '.join(MODES)}"
+        f"application {name!r} has mode {mode!r}{did_you_mean(str(mode), MODES)}; a mode is one of {', '.join(MODES)}"
         for name, mode in given.items()
         if mode not in MODES
     ]
@@ -230,10 +231,12 @@ def mode_problems(
     problems = []
     for name, mode in order:
         if name not in applications:
-            problems.append(f"there is no application {name!r}{likely(name, applications)}")
+            problems.append(f"there is no application {name!r}{did_you_mean(name, applications)}")
             continue
         if mode not in MODES:
-            problems.append(f"{name} has mode {mode!r}{likely(str(mode), MODES)}; a mode is one of {', '.join(MODES)}")
+            problems.append(
+                f"{name} has mode {mode!r}{did_you_mean(str(mode), MODES)}; a mode is one of {', '.join(MODES)}"
+            )
         for child in () if name in skipped else applications[name].requires:
             if child not in modes:
                 problems.append(f"{name} is listed, but it depends on {child}, which isn't")

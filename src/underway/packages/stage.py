@@ -16,13 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import ProjectError, listing
+from ..errors import ProjectError, did_you_mean, listing
 from ..project import sources
 from ..project.lock import Lock
 from ..project.pylock import Locked
 from ..project.sources import Source
 from ..release import Application
-from ..suggestions import likely
 from ..toolchain.cache import Cache
 from ..toolchain.cached_tree import TreeEntry
 from . import wheel_record
@@ -134,7 +133,7 @@ def settle(
         raise ProjectError(
             listing(
                 "the option prefer names what is not in the release:",
-                (f"{name!r}{likely(name, applications)}" for name in unknown),
+                (f"{name!r}{did_you_mean(name, applications)}" for name in unknown),
             )
         )
     if not (contested := _contested(digests)):

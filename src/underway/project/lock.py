@@ -26,8 +26,7 @@ from packaging.dependency_groups import DependencyGroupResolver
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from ..errors import ProjectError, listing
-from ..suggestions import likely
+from ..errors import ProjectError, did_you_mean, listing
 from ..toolchain import cache, uv
 from . import sources
 from .pylock import Locked, Wanted, select
@@ -65,7 +64,10 @@ def read_lock(root: Path, release: str, wanted: Wanted) -> Lock:
     members = workspace_members(root)
     if unknown := [name for name in wanted.members if name not in members]:
         raise ProjectError(
-            listing(f"the workspace in {root} has no members", (f"{name!r}{likely(name, members)}" for name in unknown))
+            listing(
+                f"the workspace in {root} has no members",
+                (f"{name!r}{did_you_mean(name, members)}" for name in unknown),
+            )
         )
 
     path = next((path for path in (root / f"pylock.{release}.toml", root / "pylock.toml") if path.is_file()), None)
@@ -102,7 +104,7 @@ def _unknown(path: Path, wanted: Wanted) -> Iterator[str]:
     for name in wanted.build_sdists:
         if canonicalize_name(name) in held:
             continue
-        if meant := likely(name, held):
+        if meant := did_you_mean(name, held):
             yield f"it has no {name!r}, which build-sdists names{meant}"
         else:
             log.warning("build-sdists names %r, which %s does not hold", name, path)

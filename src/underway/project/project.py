@@ -15,8 +15,7 @@ from packaging.utils import canonicalize_name
 from underway_runtime.release.errors import BootError
 from underway_runtime.release.references import find
 
-from ..errors import ProjectError, listing
-from ..suggestions import likely
+from ..errors import ProjectError, did_you_mean, listing
 from .options import OPTIONS, START, TOP_ONLY, Option, Options, problem_of
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -186,7 +185,7 @@ def _choose(project: Project, name: str | None) -> str:
     names = release_names(project)
     default = project.table.get("default-release")
     if default is not None and default not in names:
-        raise ProjectError(f"default-release is {default!r}{_one_of(names)}{likely(str(default), names)}")
+        raise ProjectError(f"default-release is {default!r}{_one_of(names)}{did_you_mean(str(default), names)}")
     if name is None:
         if default is None and len(names) > 1:
             raise ProjectError(
@@ -195,7 +194,7 @@ def _choose(project: Project, name: str | None) -> str:
             )
         return str(default or names[0])
     if name not in names:
-        raise ProjectError(f"there is no release {name!r}{_one_of(names)}{likely(name, names)}")
+        raise ProjectError(f"there is no release {name!r}{_one_of(names)}{did_you_mean(name, names)}")
     return name
 
 
@@ -223,7 +222,7 @@ def _own_table(project: Project, name: str) -> tuple[dict[str, Any], str]:
 def _table_problems(table: Mapping[str, Any], known: Mapping[str, Option]) -> Iterator[str]:
     for key, value in table.items():
         if key not in known:
-            yield f"unknown key {key!r}{likely(key, known)}"
+            yield f"unknown key {key!r}{did_you_mean(key, known)}"
         elif problem := problem_of(key, value):
             yield problem
 

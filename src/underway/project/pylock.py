@@ -27,7 +27,7 @@ from packaging.pylock import (
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from ..suggestions import likely
+from ..errors import did_you_mean
 
 Kind: TypeAlias = Literal["wheel", "sdist", "local"]
 
@@ -142,7 +142,7 @@ def _choice_problems(lock: Pylock, wanted: Wanted) -> Iterator[str]:
     ):
         for name in names:
             if canonicalize_name(name) not in map(canonicalize_name, there):
-                yield f"it has no {what} {name!r}{likely(name, there)}"
+                yield f"it has no {what} {name!r}{did_you_mean(name, there)}"
 
 
 def _validation_problem(table: Mapping[str, Any], error: PylockValidationError) -> str:

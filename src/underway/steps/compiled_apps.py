@@ -25,9 +25,8 @@ from typing import Any
 from underway_runtime.release.directory import application_directory, minor
 
 from ..errors import BuildError
-from ..packages import wheel_record
+from ..packages import application_entries, wheel_record
 from ..packages.stage import Installed
-from ..release import Application
 from ..toolchain import cache, cached_tree, uv
 from ..toolchain.cache import Cache
 from ..toolchain.cached_tree import TreeEntry
@@ -71,7 +70,7 @@ class Finisher:
     def prepare(self, entries: Iterable[TreeEntry], ready: Path) -> None:
         """Put what will be ``lib/NAME-VERSION`` into the directory `ready`, while there is nothing else to do."""
         for entry in entries:
-            entry.prepare(ready, parts(entry)[0], entry.facts["home"])
+            entry.prepare(ready, application_entries.parts(entry)[0], entry.facts["home"])
 
     def find(self, origin: str) -> TreeEntry | None:
         """What was made of this origin before; None when nothing was."""
@@ -190,21 +189,6 @@ def finisher(kept: Cache, interpreter: Interpreter, strip: bool | Mapping[str, b
         ),
     )
     return Finisher(kept, interpreter.executable, interpreter.version, strip, identity, scratch)
-
-
-def entry_of(application: Application) -> TreeEntry | None:
-    """The entry that an application's source is in; None for one that was only installed."""
-    if len(application.source.parents) <= wheel_record.DEPTH or not application.dist_info:
-        return None
-    tree = application.source.parents[wheel_record.DEPTH - 1]
-    return cached_tree.read(tree.parent, cache.copied(os.environ)) if tree.name == "tree" else None
-
-
-def parts(entry: TreeEntry) -> tuple[list[str], list[str]]:
-    """The files of an entry: those of its ``lib/NAME-VERSION``, and those next to that."""
-    home = entry.facts["home"]
-    own = [path for path in entry.files if path.startswith(home)]
-    return own, [] if len(own) == len(entry.files) else [path for path in entry.files if not path.startswith(home)]
 
 
 def compile_modules(python: Path, root: Path, files: Sequence[str], docstrings: bool, prefix: str = "") -> None:

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 
 from underway_runtime.release.directory import application_directory
 
+from ..packages.application_entries import entry_of
 from ..release import Application
 from ..toolchain import cache
 from .binaries import shared_libdirs
-from .compiled_apps import entry_of
 
 
 def shared(applications: Mapping[str, Application]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from underway_runtime.release.directory import ReleaseDirectory, minor
 
 from ..errors import BuildError, listing
 from ..packages import wheel_record
+from ..packages.application_entries import entry_of, parts
 from ..release import Application, Release
 from ..toolchain.cached_tree import link, make_directory
 from . import compiled_apps, modules, scripts
@@ -44,12 +45,12 @@ def copy_app(release: Release, name: str) -> Placed | None:
     target = ReleaseDirectory(release.path).lib / application.directory
     if target.exists() and not application.home:  # others have put theirs into a shared one
         shutil.rmtree(target)
-    if (entry := compiled_apps.entry_of(application)) is None:
+    if (entry := entry_of(application)) is None:
         copied = copy_code(release, name, target)
         if copied:
             _copy_beside(release, application)
         return {} if copied else None
-    own, beside = compiled_apps.parts(entry)
+    own, beside = parts(entry)
     _check_beside(release, application, beside)
     known = put(release, entry, target, own, below=entry.facts["home"], prepared=True)
     return known | put(release, entry, release.version_path, beside)
@@ -84,7 +85,7 @@ def compile_applications(release: Release) -> None:
     files = sorted(
         path.relative_to(release.path).as_posix()
         for application in release.applications.values()
-        if compiled_apps.entry_of(application) is None
+        if entry_of(application) is None
         for path in (lib / application.directory).rglob("*.py")
         if path.is_file()
     )
@@ -116,7 +117,7 @@ def code_index(release: Release) -> dict[str, Any]:
         if not (lib / home).is_dir():
             continue
         distributions[canonicalize_name(application.name)] = f"{home}/{application.dist_info}"
-        entry = compiled_apps.entry_of(application)
+        entry = entry_of(application)
         found = importable(lib / home) if entry is None else entry.facts["importable"]
         for names, into in ((found["top"], top), (found["packages"], packages)):
             for name, rank in names:

@@ -34,9 +34,9 @@ from packaging.utils import canonicalize_name
 from underway_runtime.release.archives.tar_layout import source_date
 from underway_runtime.release.directory import ReleaseDirectory, VersionDirectory, minor
 
+from ..packages.application_entries import entry_of
 from ..release import Application, Artefact, Release
 from ..toolchain.cached_tree import File
-from .compiled_apps import entry_of
 
 SPECIFICATION = "1.5"
 ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}

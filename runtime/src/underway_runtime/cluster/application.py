@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import os
 import shutil
 import time
@@ -51,6 +50,7 @@ from ..release.addresses import join
 from ..release.errors import BootError, ConfigError, PeerLost, listing
 from ..release.filesystem import atomic_files
 from . import addresses, peer_auth
+from .engine_import import import_engine
 from .expression import evaluate
 from .members import BEAT, SILENT, Event, Members
 from .peer_auth import Credentials
@@ -58,7 +58,6 @@ from .peer_auth import Credentials
 if TYPE_CHECKING:
     from .engine import Backend, Work
 
-EXTRA = "underway-runtime[cluster]"
 RENEW = 14
 """Days before its certificate ends a node begins to say so."""
 _DAY = 86400.0
@@ -85,11 +84,12 @@ class Cluster(Application):
         self._stack = contextlib.AsyncExitStack()
         self.mode = self._section.mode
         self.loop = asyncio.get_running_loop()
+        self._engine: Any = None  # imported at the start
+        self._over: asyncio.Future[None] = self.loop.create_future()
         self.members = Members(lambda line: log(f"cluster: {line}") if self._section.log else None)
 
     async def start(self) -> asyncio.Future[None]:
-        self._engine = _engine()
-        self._over = self.loop.create_future()
+        self._engine = import_engine()
         shutil.rmtree(self._directory, ignore_errors=True)  # of a node that was killed
         starts = {"local": self._start_local, "master": self._start_master, "worker": self._start_worker}
         try:
@@ -379,22 +379,3 @@ class Cluster(Application):
                 self._over.set_exception(error)
 
         task.add_done_callback(ended)
-
-
-def _engine() -> Any:
-    """The engine, imported where nothing that the user has configured for it counts: not even at its import."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith("DASK_") or name == "HOME"}
-    try:
-        for name in kept:
-            del os.environ[name]
-        os.environ |= {"HOME": "/nonexistent", "DASK_ROOT_CONFIG": "/nonexistent"}
-        return importlib.import_module(".engine", __package__)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"this node is to be in a cluster, and the release has no {error.name}; add the engine to the project:"
-            f" uv add '{EXTRA}'"
-        ) from None
-    finally:
-        for name in ("HOME", "DASK_ROOT_CONFIG"):
-            os.environ.pop(name, None)
-        os.environ |= kept

@@ -15,7 +15,7 @@ is `evaluation`, what puts the configuration of a boot together `resolution`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -44,6 +44,7 @@ class Config:
         """None until they are installed."""
         self._environment = "prod"
         self._asked: list[tuple[tuple[str, ...], Any]] | None = None
+        self._resolve: Callable[[], tuple[Values, str]] | None = None
 
     @property
     def environment(self) -> str:
@@ -105,8 +106,8 @@ class Config:
     def _installed(self) -> Values:
         if self._values is None:
             self._values = {}
-            if os.environ.get("RELEASE_COMMAND") == "run":
-                self._values, self._environment = of_program()
+            if self._resolve is not None:
+                self._values, self._environment = self._resolve()
         return self._values
 
     def __repr__(self) -> str:
@@ -159,18 +160,9 @@ def forget() -> None:
     config._values = None
 
 
-def of_program() -> tuple[Values, str]:
-    """The configuration and environment of an interpreter that ``bin/NAME run`` has become or started, resolved as a node's.
-
-    Providers run in a process of their own: a module that asks may just be imported. Raises what resolving raises.
-    """
-    from ..process.settings import from_environ
-    from ..release import boot_script
-    from . import boot_config
-
-    settings = from_environ(os.environ)
-    resolved = boot_config.of_other(settings, boot_script.read(settings.boot_script), os.environ)
-    return resolved.values, resolved.environment
+def resolve_when_asked(resolve: Callable[[], tuple[Values, str]]) -> None:
+    """Have `resolve` make values and environment of this process when somebody first asks for one, if none are installed by then."""
+    config._resolve = resolve
 
 
 def record_compile_env() -> list[tuple[tuple[str, ...], Any]]:

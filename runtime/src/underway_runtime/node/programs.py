@@ -9,7 +9,7 @@ anything else in ``bin``       in the place of this process
 =============================  ===================================================================================
 
 So signals and exit status are the program's own. Where it starts interpreters of the release, or is one, those resolve the
-configuration when they first ask for it (`config.of_program`).
+configuration when they first ask for it (`configuration.program`).
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from typing import Any
 
 from underway_runtime.release.directory import ReleaseDirectory
 
+from ...packages.application_entries import entry_of
 from ...release import Release
 from ...toolchain import cache
 from ...toolchain.cache import Cache
 from ...toolchain.cached_tree import File
 from ..cached_steps import Placed, cached_step
-from ..compiled_apps import entry_of
 from . import closed_world, elf, strip
 
 LIBRARIES = "/etc/ld.so.cache"
