@@ -3,6 +3,8 @@
 PARENT is who asks, by its process id: this process and its imports end with it. ROOT is the release's directory, OUT the file to write,
 SCRATCH an empty directory. Standard output gets one object of JSON: ``missing``,
 ``outside``, ``noise``, ``opaque``, ``nodes``, ``seconds``. The status is 1 where nothing can be seen, with the reason on standard error.
+
+What one of the processes does not need it does not import: an import here is one in each of three interpreters.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from pathlib import Path
 
 from ..release.directory import ReleaseDirectory
 from ..release.errors import UnderwayError
-from . import encoded, importing, sandbox
 
 _PR_SET_PDEATHSIG = 1
 
@@ -29,9 +30,17 @@ def main() -> int:
     if os.getppid() != int(parent):
         return 1  # it has ended before this process could ask to end with it
     if arguments == ["import"]:
+        from . import importing
+
         importing.run(importing.task_of(sys.stdin.read()))
+    return write(*arguments)
+
+
+def write(root: str, version: str, out: str, scratch: str) -> int:
+    """Take the picture and write it; the exit status."""
+    from . import columns, encoded, sandbox
+
     gc.disable()  # it keeps all that it makes, and does not run for long
-    root, version, out, scratch = arguments
     place = Path(root)
     environ = {"RELEASE_ROOT": root, "RELEASE_VSN": version}
     try:
@@ -40,14 +49,14 @@ def main() -> int:
     except (UnderwayError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    Path(out).write_bytes(encoded.dump(observed.observation))
-    seen = observed.observation.picture
+    seen = observed.document
+    Path(out).write_bytes(encoded.pack(seen))
     report = {
-        "missing": dict(seen.missing),
-        "outside": {kind: list(lines) for kind, lines in observed.observation.outside.items()},
-        "noise": len(seen.noise),
-        "opaque": sorted({seen.nodes[number].type for number in seen.opaque}),
-        "nodes": len(seen.nodes),
+        "missing": seen["missing"],
+        "outside": seen["outside"],
+        "noise": len(seen["noise"]),
+        "opaque": columns.opaque_types(seen),
+        "nodes": len(seen["flags"]),
         "seconds": round(observed.seconds, 2),
         "output": observed.output,
     }

@@ -101,17 +101,23 @@ class _Comparison:
                 was, becomes = ("" if each is None else "walked" for each in (x, y))
                 yield Difference(Path((name,)), "module", was, becomes, x, y)
             else:
-                self.queue.append(_Step(x, y, name, None))
+                self._push(x, y, name, None)
         while self.queue:
             step = self.queue.popleft()
-            x, y = step.x, step.y
-            old, new = self.a.nodes[x], self.b.nodes[y]
-            if old.edges or old.flags & Flag.MUTABLE:
-                if (x, y) in self.seen:
-                    continue
-                self.seen.add((x, y))
+            old, new = self.a.nodes[step.x], self.b.nodes[step.y]
             if old != new or old.edges or old.flags & (Flag.OPAQUE | Flag.MUTABLE):
                 yield from self._pair(step, old, new)
+
+    def _push(self, x: int, y: int, label: str, before: _Step | None) -> None:
+        """Have a pair compared, unless it was already, or is alike and holds nothing."""
+        old = self.a.nodes[x]
+        if old.edges or old.flags & Flag.MUTABLE:
+            if (x, y) in self.seen:
+                return
+            self.seen.add((x, y))
+        elif old == self.b.nodes[y] and not old.flags & Flag.OPAQUE:
+            return
+        self.queue.append(_Step(x, y, label, before))
 
     def _pair(self, step: _Step, old: Node, new: Node) -> Iterator[Difference]:
         if (old.flags | new.flags) & Flag.NOISE:
@@ -140,10 +146,11 @@ class _Comparison:
 
     def _edges(self, step: _Step, old: Node, new: Node) -> Iterator[Difference]:
         in_a_row = old.flags & Flag.SEQUENCE
-        labels = [label for label, _ in old.edges]
-        if not in_a_row and labels == [label for label, _ in new.edges] and len(set(labels)) == len(labels):
-            targets = zip(old.edges, new.edges, strict=True)
-            self.queue.extend([_Step(x, y, label, step) for (label, x), (_, y) in targets])
+        if not in_a_row and _have_the_same_labels(old, new):
+            for (label, x), (_, y) in zip(old.edges, new.edges, strict=True):
+                self._push(x, y, label, step)
+            return
+        if in_a_row and self._are_alike(old, new):
             return
         before, after = _by_label(old), _by_label(new)
         before, after = _told(before, after), _told(after, before)
@@ -159,10 +166,21 @@ class _Comparison:
         ):
             yield self._difference(step, "order")
 
+    def _are_alike(self, old: Node, new: Node) -> bool:
+        """Whether two rows have the same, all of which holds nothing."""
+        a, b = self.a.nodes, self.b.nodes
+        return len(old.edges) == len(new.edges) and all(
+            label == other
+            and not (node := a[x]).edges
+            and not node.flags & (Flag.MUTABLE | Flag.OPAQUE)
+            and node == b[y]
+            for (label, x), (other, y) in zip(old.edges, new.edges, strict=True)
+        )
+
     def _under(self, label: str, before: Sequence[int], after: Sequence[int], step: _Step) -> Iterator[Difference]:
         """What one label leads to, which in a set may be several."""
         if len(before) == len(after) == 1:
-            self.queue.append(_Step(before[0], after[0], label, step))
+            self._push(before[0], after[0], label, step)
         elif (before and after) or not label.startswith("<key "):  # of a key it is said of what it leads to
             for one, other in heaps(before, after, *self.likeness):
                 x, y = None if one is None else before[one], None if other is None else after[other]
@@ -175,7 +193,7 @@ class _Comparison:
 
     def _partners(self, x: int | None, y: int | None, label: str, step: _Step) -> Iterator[Difference]:
         if x is not None and y is not None:
-            self.queue.append(_Step(x, y, label, step))
+            self._push(x, y, label, step)
         elif not (self.a.nodes[step.x].flags | self.b.nodes[step.y].flags) & Flag.UNSETTLED:
             path = step.path() / label
             kind = _kind(path, "added" if x is None else "removed")
@@ -203,6 +221,13 @@ def shown(picture: Picture, number: int | None) -> str:
     node = picture.nodes[number]
     kind = node.type.removeprefix("builtins.")
     return f"{kind} {node.name or ''}".rstrip() + (f" #{node.digest[:8]}" if node.digest else "")
+
+
+def _have_the_same_labels(old: Node, new: Node) -> bool:
+    """Whether both have the same labels in the same order, each once."""
+    if len(old.edges) != len(new.edges) or len(dict(old.edges)) != len(old.edges):
+        return False
+    return all(label == other for (label, _), (other, _) in zip(old.edges, new.edges, strict=True))
 
 
 def _by_label(node: Node) -> dict[str, list[int]]:

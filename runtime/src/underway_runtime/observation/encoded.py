@@ -22,9 +22,10 @@ import pathlib
 import platform
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..release.errors import DamagedRelease
 from .node import DIGITS, Node, Path
@@ -35,7 +36,11 @@ MOST_BYTES = 1 << 29
 """What a picture may be when it is unpacked."""
 MOST_NODES = 1 << 23
 
-_HAS_DIGEST = 256
+HAS_DIGEST = 256
+"""A flag of nodes in columns: the next of the digests is theirs."""
+
+Document: TypeAlias = dict[str, Any]
+"""A picture as it is in a file: columns, by name."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +58,42 @@ class Observation:
 
 def dump(observation: Observation, level: int = 6) -> bytes:
     """The contents of a file; the same observation gives the same. `level` is that of `zlib`."""
-    text = json.dumps(_document(observation), separators=(",", ":"), sort_keys=True, ensure_ascii=True)
-    return MAGIC + zlib.compress(text.encode("ascii"), level)
+    return pack(document(observation), level)
 
 
 def load(content: bytes, name: str = "the picture") -> Observation:
     """What `dump` made this of. Raises DamagedRelease, which says what is wrong with it, when it is anything else."""
+    found = unpack(content, name)
+    with checked(name):
+        return of_document(found)
+
+
+def pack(document: Document, level: int = 6) -> bytes:
+    """The contents of a file, of a document."""
+    text = json.dumps(document, separators=(",", ":"), sort_keys=True, ensure_ascii=True)
+    return MAGIC + zlib.compress(text.encode("ascii"), level)
+
+
+def unpack(content: bytes, name: str = "the picture") -> Document:
+    """The document in a file, nothing of which is checked yet. Raises DamagedRelease where it has none."""
     if not content.startswith(MAGIC):
         found = content[:20].split(b"\n")[0]
         raise DamagedRelease(f"{name} is not one: it begins with {found!r}, not {MAGIC.strip().decode()!r}")
-    try:
-        unpack = zlib.decompressobj()
-        text = unpack.decompress(content[len(MAGIC) :], MOST_BYTES)
-        if not unpack.eof or unpack.unused_data:
+    with checked(name):
+        stream = zlib.decompressobj()
+        text = stream.decompress(content[len(MAGIC) :], MOST_BYTES)
+        if not stream.eof or stream.unused_data:
             raise ValueError("it is cut off, goes on after its end, or is too large")
-        return _observation(json.loads(text))
-    except (zlib.error, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        found_document: Document = json.loads(text)
+        return found_document
+
+
+@contextmanager
+def checked(name: str) -> Iterator[None]:
+    """Raise DamagedRelease for whatever of a document makes no sense in this block."""
+    try:
+        yield
+    except (zlib.error, ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError) as error:
         raise DamagedRelease(f"{name} is damaged: {type(error).__name__}: {error}") from None
 
 
@@ -82,41 +107,31 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _document(observation: Observation) -> dict[str, Any]:
-    picture, texts = observation.picture, _Texts()
+def document(observation: Observation) -> Document:
+    """The columns of a picture, and what was seen besides."""
+    picture, texts = observation.picture, dict[str, int]()
     nodes = picture.nodes
     return {
         "python": observation.python,
         "modules": [[name, number] for name, number in picture.modules.items()],
         "missing": dict(picture.missing),
         "noise": [list(path) for path in picture.noise],
-        "types": [texts.number(node.type) for node in nodes],
-        "names": [texts.number(node.name) for node in nodes],
-        "digests": "".join(node.digest for node in nodes if len(node.digest) == DIGITS),
+        "types": [texts.setdefault(node.type, len(texts)) for node in nodes],
+        "names": [texts.setdefault(node.name, len(texts)) for node in nodes],
+        "digests": "".join([node.digest for node in nodes if len(node.digest) == DIGITS]),
         "others": [[number, node.digest] for number, node in enumerate(nodes) if len(node.digest) not in (0, DIGITS)],
-        "flags": [node.flags | (_HAS_DIGEST if len(node.digest) == DIGITS else 0) for node in nodes],
+        "flags": [node.flags | (HAS_DIGEST if len(node.digest) == DIGITS else 0) for node in nodes],
         "edges": [len(node.edges) for node in nodes],
-        "labels": [texts.number(label) for node in nodes for label, _ in node.edges],
+        "labels": [texts.setdefault(label, len(texts)) for node in nodes for label, _ in node.edges],
         "targets": [to - number for number, node in enumerate(nodes) for _, to in node.edges],
-        "texts": texts.all,
+        "texts": list(texts),
         "ran": {module: {name: list(read) for name, read in ran.items()} for module, ran in observation.ran.items()},
         "outside": {kind: list(found) for kind, found in observation.outside.items()},
     }
 
 
-class _Texts:
-    def __init__(self) -> None:
-        self.all: list[str] = []
-        self._numbers: dict[str, int] = {}
-
-    def number(self, text: str) -> int:
-        number = self._numbers.setdefault(text, len(self.all))
-        if number == len(self.all):
-            self.all.append(text)
-        return number
-
-
-def _observation(document: Any) -> Observation:
+def of_document(document: Document) -> Observation:
+    """What a document says. Raises ValueError, TypeError, KeyError or IndexError where it does not make sense."""
     texts = _of(str, document["texts"])
     nodes = list(_nodes(document, texts))
     modules = {str(name): _within(number, nodes) for name, number in document["modules"]}
@@ -150,9 +165,9 @@ def _nodes(document: Any, texts: list[str]) -> Iterator[Node]:
     rows = zip(*(columns[name] for name in ("types", "names", "flags", "edges")), strict=True)
     for number, (kind, name, flags, length) in enumerate(rows):
         digest = others.get(number, "")
-        if flags & _HAS_DIGEST:
+        if flags & HAS_DIGEST:
             digest, of_digests = digests[of_digests : of_digests + DIGITS], of_digests + DIGITS
-        yield Node(texts[kind], texts[name], digest, flags & ~_HAS_DIGEST, tuple(edges[at : at + length]))
+        yield Node(texts[kind], texts[name], digest, flags & ~HAS_DIGEST, tuple(edges[at : at + length]))
         at += length
 
 

@@ -22,11 +22,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from . import encoded, node, noise, objects, outside, picture
+from . import encoded, node, objects, outside, picture
+from .canonical import canonical
 from .trace import Trace, tracing
 
 LONGEST_REASON = 300
 """Characters that are told of why a module can't be imported."""
+
+_NEVER = 1 << 30
+"""Objects more than there are: the collector does not run by itself."""
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
@@ -79,18 +83,19 @@ def run(task: Task) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (task.memory, task.memory))
     leave_the_network()
+    gc.set_threshold(_NEVER)  # a quarter of all that an import does is to look for garbage among what stays
     with open(task.progress, "a", buffering=1, encoding="utf-8") as progress:
         faulthandler.dump_traceback_later(task.seconds, exit=True, file=progress)
-        observation = _observed(task, lambda line: progress.write(f"{line}\n"))
+        document = _observed(task, lambda line: progress.write(f"{line}\n"))
         faulthandler.cancel_dump_traceback_later()
-        Path(f"{task.out}.part").write_bytes(encoded.dump(observation, level=1))
+        Path(f"{task.out}.part").write_bytes(encoded.pack(document, level=0))
         os.replace(f"{task.out}.part", task.out)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _observed(task: Task, tell: Callable[[str], object]) -> encoded.Observation:
+def _observed(task: Task, tell: Callable[[str], object]) -> encoded.Document:
     is_ours = _files_of(task.lib)
     failed = dict(task.skipped)
     watch = outside.Watch(task.scratch, lambda: _line(is_ours, task.lib))
@@ -104,6 +109,7 @@ def _observed(task: Task, tell: Callable[[str], object]) -> encoded.Observation:
         for module in task.modules:
             tell(module)
             _attempt(module, failed)
+        gc.collect()  # once, so that what is garbage does not depend on when it was looked for
     if failed and sys.meta_path and type(sys.meta_path[0]) is _Refused:
         del sys.meta_path[0]
     tell("")
@@ -113,22 +119,27 @@ def _observed(task: Task, tell: Callable[[str], object]) -> encoded.Observation:
     changes |= {"done": list(watch.done)} if watch.done else {}
     walked = [name for name in sys.modules if name not in known and _is_of(name, task.lib)]
     seen = picture.take(walked, places=task.places)
-    if task.trace:
-        _tell_labels(task, seen, trace)
     told = {kind: [_without(task.places, line) for line in lines] for kind, lines in changes.items()}
     missing = {**seen.missing, **{name: _without(task.places, why) for name, why in failed.items()}}
-    return encoded.Observation(noise.canonical(replace(seen, missing=missing)), trace.functions(), told)
+    observation = encoded.Observation(canonical(replace(seen, missing=missing)), trace.functions(), told)
+    document = encoded.document(observation)
+    if task.trace:
+        _tell_labels(task, document, trace)
+    return document
 
 
-def _tell_labels(task: Task, seen: picture.Picture, trace: Trace) -> None:
+def _tell_labels(task: Task, document: encoded.Document, trace: Trace) -> None:
     """Write down which labels say nothing but what the code of the release says too: no others may leave this machine."""
+    labels = {document["texts"][number] for number in set(document["labels"])}
+    hideable = [label for label in labels if node.hidden_label(label) != label]
     public = trace.constants()
-    labels = {label for each in seen.nodes for label, _ in each.edges if node.hidden_label(label) != label}
-    Path(f"{task.out}.labels").write_text(json.dumps(sorted(label for label in labels if _is_public(label, public))))
+    Path(f"{task.out}.labels").write_text(json.dumps(sorted(each for each in hideable if _is_public(each, public))))
 
 
 def _is_public(label: str, public: set[str]) -> bool:
     """Whether all that a key says is said by the code too, also of a tuple."""
+    if label[1:-1] in public:
+        return True
     try:
         said = ast.literal_eval(label[1:-1])
     except (ValueError, SyntaxError):

@@ -9,7 +9,7 @@ from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from . import objects, opaque
-from .node import Flag, element_label, is_plain, is_told, key_label
+from .node import LONGEST, Flag, element_label, is_plain, is_told, key_label
 
 CACHES: Mapping[str, frozenset[str]] = {
     "logging.Logger": frozenset({"_cache"}),
@@ -51,6 +51,9 @@ def _dict_edges(value: Any) -> Iterator[tuple[str, Any]]:
     if issubclass(type(value), collections.OrderedDict) and all(is_plain(key) for key, _ in items):
         items = [(key, dict.__getitem__(value, key)) for key in collections.OrderedDict.__iter__(value)]
     for key, each in items:
+        if type(key) is str and len(told := repr(key)) <= LONGEST:  # which most are
+            yield f"[{told}]", each
+            continue
         label = key_label(key)
         if not is_told(key):
             yield f"<key {label}>", key

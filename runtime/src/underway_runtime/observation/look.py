@@ -16,7 +16,7 @@ from typing import Any
 from ..release import code_tree
 from . import objects, opaque
 from .layout import CACHES, ELEMENTS, Layout, layout_of
-from .node import DIGITS, Flag, Seen, digest_of, element_label
+from .node import DIGITS, Flag, Seen, digest_of, element_label, plain_text
 
 OF_IMPORT = frozenset(
     [
@@ -238,7 +238,7 @@ def _unwrapped(descriptor: Any) -> Iterator[object]:
 
 
 def _look_at_plain(_: Looker, value: Any) -> Seen:
-    return Seen("", digest_of(repr(value)) if type(value) is not str else digest_of(value), 0)
+    return Seen("", digest_of(value if type(value) is str else plain_text(value)), 0)
 
 
 def _look_at(kind: type) -> Callable[[Looker, Any], Seen]:

@@ -127,18 +127,19 @@ def element_label(value: object) -> str:
 
 def _told(key: Any) -> str:
     if is_plain(key):
-        return _text(key)
+        return plain_text(key)
     kind = type(key)
     if kind is tuple and all(map(is_plain, key)):
-        return f"({', '.join(map(_text, key))})"
+        return f"({', '.join(map(plain_text, key))})"
     if kind is frozenset and all(map(is_plain, key)):
-        return f"frozenset({', '.join(sorted(map(_text, key)))})"
+        return f"frozenset({', '.join(sorted(map(plain_text, key)))})"
     if issubclass(kind, type):
         return f"class {objects.name_of(key)}"
     return objects.identified(key)
 
 
-def _text(value: Any) -> str:
+def plain_text(value: Any) -> str:
+    """A plain value as one would write it; a number that is too long to be written in tens, in another way."""
     return hex(value) if type(value) is int and abs(value) > 1 << 1024 else repr(value)
 
 

@@ -15,11 +15,11 @@ a module                   it goes, and is missing by name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from .canonical import canonical
 from .compare import Difference, compare
-from .node import Flag, Node, Path, digest_of, hidden_label
+from .node import Flag, Node
 from .picture import Picture
 
 
@@ -80,58 +80,3 @@ def _take_out(nodes: list[Node], difference: Difference) -> None:
         nodes.append(_noise(node))
         edges = tuple((label, len(nodes) - 1 if to == x else to) for label, to in holder.edges)
         nodes[within[0]] = holder._replace(edges=edges)
-
-
-def hidden(picture: Picture, public: Callable[[str], bool]) -> Picture:
-    """The same, with keys as digests unless `public` says of their label that it may be told."""
-    labels = {label for node in picture.nodes for label, _ in node.edges}
-    labels.update(label for path in picture.noise for label in path[1:])
-    other = {label: told for label in labels if (told := hidden_label(label)) != label and not public(label)}
-    nodes = [
-        node
-        if other.keys().isdisjoint(label for label, _ in node.edges)
-        else node._replace(edges=tuple([(other.get(label, label), to) for label, to in node.edges]))
-        for node in picture.nodes
-    ]
-    paths = tuple(sorted({Path(other.get(label, label) for label in path) for path in picture.noise}))
-    return replace(picture, nodes=nodes, noise=paths, objects=())
-
-
-def canonical(picture: Picture) -> Picture:
-    """The same graph, numbered from its modules in the order of its edges, which is that of their labels where it means nothing."""
-    nodes = picture.nodes
-    order: list[int] = []
-    numbers: dict[int, int] = {}
-
-    def number(node: int) -> int:
-        if node not in numbers:
-            numbers[node] = len(order)
-            order.append(node)
-        return numbers[node]
-
-    modules = {name: number(node) for name, node in sorted(picture.modules.items())}
-    made: list[Node] = []
-    while len(made) < len(order):
-        node = nodes[order[len(made)]]
-        made.append(node._replace(edges=tuple((label, number(to)) for label, to in _sorted(nodes, node))))
-    return replace(picture, modules=modules, nodes=made)
-
-
-def _sorted(nodes: Sequence[Node], node: Node) -> Iterable[tuple[str, int]]:
-    """The edges of a node by their labels, but for a row and for a dict, whose order can be seen.
-
-    In what order a class has its members depends on a hash in some extensions. Elements of a set may have one label; they come in
-    the order of what they lead to.
-    """
-    if node.flags & Flag.SEQUENCE or (node.flags & Flag.ORDERED and not node.flags & Flag.UNSETTLED):
-        return node.edges
-    if len({label for label, _ in node.edges}) == len(node.edges):
-        return sorted(node.edges)
-    return sorted(node.edges, key=lambda edge: (edge[0], _likeness(nodes, edge[1], 3)))
-
-
-def _likeness(nodes: Sequence[Node], number: int, depth: int) -> str:
-    """A digest that is the same in each process, of a node and what is near to it."""
-    node = nodes[number]
-    below = [f"{label}{_likeness(nodes, to, depth - 1)}" for label, to in node.edges[:20]] if depth else []
-    return digest_of("\n".join((node.type, node.name, node.digest, *below)))

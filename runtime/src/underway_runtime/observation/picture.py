@@ -23,7 +23,7 @@ from typing import Any
 
 from . import objects
 from .look import Looker
-from .node import PLAIN, Flag, Node, Path, digest_of
+from .node import PLAIN, Flag, Node, Path, digest_of, plain_text
 
 
 @dataclass(frozen=True)
@@ -126,38 +126,44 @@ class _Walk:
         self.nodes: list[Node] = []
         self.found: list[Any] = []  # which keeps alive what was made only to be looked at: no address is used twice
         self.numbers: dict[int, int] = {}
-        self.values: dict[tuple[str, str], int] = {}
+        """By address."""
         self.texts: dict[str, int] = {}
+        self.values: dict[tuple[type, str], int] = {}
+        """Of other plain values than texts."""
+        self.plain: dict[int, Node] = {}
+        """The nodes of plain values, which hold nothing."""
         self.types: dict[int, str] = {}
 
     def number(self, value: Any) -> int:
         """The number of an object; of one that is new the next."""
         if (known := self.numbers.get(id(value))) is not None:
             return known
-        if id(type(value)) in _BY_VALUE:
-            return self._number_of_plain(value)
-        number = self.numbers[id(value)] = len(self.found)
+        kind = type(value)
+        number = len(self.found)
+        if kind is str:
+            if (known := self.texts.setdefault(value, number)) != number:
+                return known
+            self.plain[number] = Node(self._type(kind), "", digest_of(value), 0, ())
+        elif id(kind) in _BY_VALUE:
+            if (known := self.values.setdefault((kind, plain_text(value)), number)) != number:
+                return known
+            self.plain[number] = Node(self._type(kind), "", self.look(value).digest, 0, ())
+        self.numbers[id(value)] = number
         self.found.append(value)
-        return number
-
-    def _number_of_plain(self, value: Any) -> int:
-        if type(value) is str and (known := self.texts.get(value)) is not None:
-            return known
-        seen, kind = self.look(value), self._type(type(value))
-        number = self.values.setdefault((kind, seen.digest), len(self.found))
-        if number == len(self.found):
-            self.found.append(value)
-        if type(value) is str:
-            self.texts[value] = number
         return number
 
     def run(self) -> None:
         """Look at all that was found, and all that this finds; a type lives as long as an object of it."""
-        while (at := len(self.nodes)) < len(self.found):
-            value = self.found[at]
-            seen = self.look(value)
-            edges = tuple((label, self.number(each)) for label, each in seen.edges)
-            self.nodes.append(Node(self._type(type(value)), seen.name, seen.digest, int(seen.flags), edges))
+        look, nodes, numbers = self.look, self.nodes, self.numbers
+        for number, value in enumerate(self.found):  # which grows meanwhile
+            if (node := self.plain.get(number)) is None:
+                seen = look(value)
+                edges = []
+                for label, each in seen.edges:
+                    known = numbers.get(id(each))
+                    edges.append((label, self.number(each) if known is None else known))
+                node = Node(self._type(type(value)), seen.name, seen.digest, seen.flags, tuple(edges))
+            nodes.append(node)
 
     def forget_addresses(self) -> None:
         """Have texts, numbers and keys that name the address or the place of an object say which it is.
@@ -170,8 +176,8 @@ class _Walk:
                 if (told := self._told(value)) != value:
                     self.nodes[number] = node._replace(digest=digest_of(told))
             elif type(value) is int:
-                if value in self.numbers:
-                    self.nodes[number] = node._replace(digest=digest_of(self._word(value)))
+                if word := self._word(value):
+                    self.nodes[number] = node._replace(digest=digest_of(word))
             elif any(map(_ADDRESS.search, labels := [label for label, _ in node.edges if label[0] in "[{"])):
                 told_labels = {label: self._told(label) for label in labels}
                 edges = tuple((told_labels.get(label, label), to) for label, to in node.edges)
@@ -185,7 +191,8 @@ class _Walk:
 
     def _word(self, address: int, otherwise: str = "") -> str:
         """What stands for the address of an object that was found; `otherwise` for any other number."""
-        if (number := self.numbers.get(address)) is None:
+        number = self.numbers.get(address)
+        if number is None or number in self.plain:
             return otherwise
         node = self.nodes[number]
         return word_for(node.type, node.name)

@@ -26,14 +26,14 @@ import sys
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..release import boot_script
 from ..release.boot_script import Load, PrimLoad, Start
 from ..release.directory import ReleaseDirectory
-from . import encoded, noise
-from .encoded import Observation
+from . import columns, encoded
+from .encoded import Document, Observation
 from .importing import Task
 
 SEEDS = ("1", "2")
@@ -61,12 +61,18 @@ class Limits:
 class Observed:
     """What came of it."""
 
-    observation: Observation
+    document: Document
+    """The picture, as it is in a file."""
     seconds: float
     output: str = ""
     """The end of what the modules printed."""
     stopped: Mapping[str, str] = field(default_factory=dict)
     """Modules that ended or hung an interpreter, and how."""
+
+    @property
+    def observation(self) -> Observation:
+        """The same, to be looked at."""
+        return encoded.of_document(self.document)
 
 
 def preloaded(directory: ReleaseDirectory, version: str) -> list[str]:
@@ -107,8 +113,7 @@ def observe(
                 for child in children:
                     child.end()
         if all(end is None for end in ended):
-            one, other = (encoded.read(child.out) for child in children)
-            common = _common(one, other, children[0].labels())
+            common = _common(children[0].out, children[1].out, children[0].labels())
             return Observed(common, time.monotonic() - began, children[0].output(), skipped)
         for module, reason in filter(None, ended):
             if not module:
@@ -117,14 +122,17 @@ def observe(
     raise RuntimeError(f"the imports can't be looked at: {MOST_TRIES} tries ended early, {skipped}")
 
 
-def _common(one: Observation, other: Observation, public: Container[str]) -> Observation:
-    outside = {
-        kind: same
-        for kind, lines in one.outside.items()
-        if (same := [line for line in lines if line in other.outside.get(kind, ())])
-    }
-    settled = noise.settle(one.picture, other.picture)
-    return replace(one, picture=noise.hidden(settled, public.__contains__), outside=outside)
+def _common(one: Path, other: Path, public: Container[str]) -> Document:
+    """What both have seen, without what it may not tell. Raises DamagedRelease where what an import did has damaged a file."""
+    first, second = (encoded.unpack(file.read_bytes(), f"what {file} has seen") for file in (one, other))
+    with encoded.checked(f"what {one} has seen"):
+        outside = {
+            kind: same
+            for kind, lines in first["outside"].items()
+            if (same := [line for line in lines if line in second["outside"].get(kind, ())])
+        }
+        common = columns.hidden(columns.settled(first, second), public.__contains__)
+    return {**common, "outside": outside}
 
 
 class _Child:

@@ -10,7 +10,6 @@ are part of these. Nor is the scope in which type parameters are made, ``<generi
 from __future__ import annotations
 
 import hashlib
-import types
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from opcode import opmap
@@ -59,10 +58,7 @@ def digest(code: CodeType) -> str:
     All of it counts, what is nested too, but for the name of the file and the lines. It is the same for the code in a pyc
     and for that of a live function, and only comparable within one version of the interpreter.
     """
-    parts: list[bytes] = []
-    for part in _parts(code):
-        parts += (len(part).to_bytes(8, "little"), part)
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+    return hashlib.sha256("\n".join(_parts(code)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _collect(code: CodeType, prefix: str, found: dict[str, CodeType], seen: dict[str, int]) -> None:
@@ -122,63 +118,47 @@ def owner(path: str) -> str:
     return before + after.partition(">")[0] if found else path
 
 
-def _parts(code: CodeType) -> Iterator[bytes]:
-    numbers = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags, code.co_stacksize)
-    yield repr(numbers).encode()
-    for names in (
-        (code.co_name, code.co_qualname),
-        code.co_names,
-        code.co_varnames,
-        code.co_freevars,
-        code.co_cellvars,
-    ):
-        yield from _constant(names)
-    yield code.co_code
-    yield code.co_exceptiontable
+def _parts(code: CodeType) -> Iterator[str]:
+    """All of a code object in lines, nested ones after the line that says so: what the interpreter writes in C is quick."""
+    yield repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags, code.co_stacksize))
+    yield from _constant((code.co_name, code.co_qualname))
+    yield repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars))
+    yield repr((code.co_code, code.co_exceptiontable))
     without = _positions(code)
+    yield f"constants {len(code.co_consts)}"
     for number, constant in enumerate(code.co_consts):
         yield from _constant(None if number in without else constant)
 
 
-_OF_THE_COMPILER = frozenset(
-    map(id, (CodeType, str, bytes, bool, int, float, complex, tuple, frozenset, slice, type(None), type(...)))
-)
+_TOLD = frozenset(map(id, (str, bytes, bool, float, complex, type(None), type(...))))
+"""Types of constants of which `repr` tells all, in one line, and tells them from those of other types."""
 
 
-def _constant(value: Any) -> Iterator[bytes]:
-    """Bytes that stand for a constant, with its type: 1, 1.0 and True are equal, and not the same."""
-    yield type.__dict__["__name__"].__get__(type(value)).encode()
-    if id(type(value)) not in _OF_THE_COMPILER:
-        yield object.__repr__(value).encode()  # something has put it there, whose own code is not to run here
-        return
-    match value:
-        case CodeType():
-            yield from _parts(value)
-        case str():
-            yield value.encode("utf-8", "surrogatepass")
-        case bytes():
-            yield value
-        case bool():
-            yield repr(value).encode()
-        case int():
-            yield hex(value).encode()
-        case tuple():
-            yield str(len(value)).encode()
-            for item in value:
-                yield from _constant(item)
-        case frozenset():
-            yield from sorted(_joined(item) for item in value)
-            yield str(len(value)).encode()
-        case slice():
-            yield from _constant((value.start, value.stop, value.step))
-        case None | float() | complex() | types.EllipsisType():
-            yield repr(value).encode()
-        case _:  # of no compiler: something has put it there, whose own code is not to run here
-            yield object.__repr__(value).encode()
-
-
-def _joined(value: Any) -> bytes:
-    return b"".join(len(part).to_bytes(8, "little") + part for part in _constant(value))
+def _constant(value: Any) -> Iterator[str]:
+    """Lines that stand for a constant, with its type: 1, 1.0 and True are equal, and not the same."""
+    kind = type(value)
+    if id(kind) in _TOLD:
+        yield repr(value)
+    elif kind is CodeType:
+        yield "code"
+        yield from _parts(value)
+    elif kind is int:
+        yield hex(value)
+    elif kind is tuple:
+        if all(id(type(item)) in _TOLD for item in value):
+            yield repr(value)
+            return
+        yield f"tuple {len(value)}"
+        for item in value:
+            yield from _constant(item)
+    elif kind is frozenset:
+        yield f"frozenset {len(value)}"
+        yield from sorted("\n".join(_constant(item)) for item in value)
+    elif kind is slice:
+        yield "slice"
+        yield from _constant((value.start, value.stop, value.step))
+    else:  # of no compiler: something has put it there, whose own code is not to run here
+        yield repr(object.__repr__(value))
 
 
 def _positions(code: CodeType) -> set[int]:
