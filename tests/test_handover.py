@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 
 from conftest import Count
 from handover_helpers import ASGI, LONGER, asgi, children, clients, start, status
-from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, terminate
+from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, read_until, terminate
 from versions import add_sealed
 
 SECOND = ASGI.replace('VERSION = "1"', 'VERSION = "2"')
@@ -273,6 +273,34 @@ def test_a_killed_keeper_takes_both_with_it(make: MakeNode, when: str) -> None:
     keeper, port = start(node)
     assert served_by(port) == "1"
     assert terminate(keeper)[0] == 0
+
+
+def test_a_successor_that_is_left_alone_is_known_until_it_has_ended(make: MakeNode, tmp_path: Path) -> None:
+    """Where keeper and node are killed at once a start waits for its end, as it does for that of a node without its keeper."""
+    node = make(asgi(), libraries=["uvicorn"])
+    reached = tmp_path / "reached"
+    gates = [{"command": ["/bin/sh", "-c", f"touch {reached}; exec sleep 60"], "timeout": 100}]
+    add_sealed(node, "2", asgi(SECOND), gates=gates)
+    keeper, _ = start(node)
+    installing = node.spawn("install", "2")
+    eventually(reached.exists, "the successor is at its gates")
+    first = node.said()["node"]
+    [successor] = {int(pid) for pid in children(keeper)} - {first}
+    os.kill(successor, signal.SIGSTOP)
+
+    for pid in (keeper.pid, first):
+        os.kill(pid, signal.SIGKILL)
+    finish(installing)
+    asked = node.run("pid")
+    again = node.spawn("start", stderr=subprocess.STDOUT)
+    refused = node.run("restart")
+    os.kill(successor, signal.SIGCONT)
+
+    assert (asked.returncode, asked.stdout) == (0, f"{successor}\n")
+    assert "not where this command can see it" not in refused.stderr, refused.stderr
+    read_until(again.stdout, "listening on")
+    assert node.said()["pid"] == again.pid
+    assert terminate(again)[0] == 0
 
 
 def test_the_old_one_may_be_killed_before_the_new_one_accepts(make: MakeNode) -> None:

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
@@ -76,6 +77,9 @@ def find(place: VarDirectory, name: str) -> RunningNode | None:
         damaged = not any(is_pid(about.get(who)) for who in ("pid", "node"))
         if damaged and (pid := _holder(descriptor)) and _has_open(pid, descriptor) and owner in (None, owner_of(pid)):
             return RunningNode(pid, None)
+        for pid in _inheritors(descriptor):
+            if owner in (None, owner_of(pid)):
+                return RunningNode(pid, _seconds(about.get("stop_timeout")), orphan=True)
     finally:
         os.close(descriptor)
     raise UnderwayError(
@@ -93,6 +97,33 @@ def _holder(descriptor: int) -> int | None:
             match line.split():
                 case [_, "FLOCK", _, "WRITE", pid, where, *_] if where == wanted and is_pid(int(pid)):
                     return int(pid)
+    return None
+
+
+def _inheritors(descriptor: int) -> Iterator[int]:
+    """Processes here that have the lock from a keeper that is gone: of a handover, a successor that nobody has named yet."""
+    namespace = _pid_namespace("self")
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and _pid_namespace(process.name) == namespace is not None:
+            with contextlib.suppress(OSError):  # of another user, or gone
+                if any(_is_inherited(process, number, descriptor) for number in os.listdir(process / "fd")):
+                    yield int(process.name)
+
+
+def _is_inherited(process: Path, number: str, descriptor: int) -> bool:
+    """Whether a descriptor of a process holds the lock, and who took it does not have it any more. Raises OSError."""
+    if not _is_same(process / "fd" / number, descriptor):
+        return False
+    for line in (process / "fdinfo" / number).read_text().splitlines():
+        match line.split():
+            case ["lock:", _, "FLOCK", _, "WRITE", pid, *_]:
+                return not _has_open(int(pid), descriptor)
+    return False
+
+
+def _pid_namespace(process: str) -> str | None:
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{process}/ns/pid")
     return None
 
 
@@ -135,16 +166,16 @@ def read(document: bytes | str) -> dict[str, object]:
 
 
 def _has_open(pid: int, descriptor: int) -> bool:
-    wanted = os.fstat(descriptor)
     try:
         entries = list(Path(f"/proc/{pid}/fd").iterdir())
     except FileNotFoundError:
         return not Path("/proc/self/fd").exists()
     except PermissionError:
         return True  # of another user, whom we can't signal either
-    for entry in entries:
-        with contextlib.suppress(OSError):
-            found = entry.stat()
-            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-                return True
+    return any(_is_same(entry, descriptor) for entry in entries)
+
+
+def _is_same(path: Path, descriptor: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
     return False
