@@ -194,18 +194,23 @@ def impostor(says: bytes) -> Iterator[tuple[dict[str, str], list[bytes]]]:
         listener.listen()
 
         def serve() -> None:
-            connected, _ = listener.accept()
-            with connected, contextlib.suppress(OSError):
-                connected.settimeout(TIMEOUT)
-                connected.sendall(says)
-                connected.shutdown(socket.SHUT_WR)
-                while data := connected.recv(65536):
-                    heard.append(data)
+            while True:
+                try:
+                    connected, _ = listener.accept()
+                except OSError:
+                    return
+                with connected, contextlib.suppress(OSError):
+                    connected.settimeout(TIMEOUT)
+                    connected.sendall(says)
+                    connected.shutdown(socket.SHUT_WR)
+                    while data := connected.recv(65536):
+                        heard.append(data)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         names = {"ROOT": short, "NAME": "hello", "VSN": "1", "VAR": short, "COOKIE": COOKIE}
         yield {f"RELEASE_{name}": value for name, value in names.items()}, heard
+        listener.shutdown(socket.SHUT_RDWR)
         thread.join(TIMEOUT)
 
 
@@ -533,6 +538,33 @@ def test_the_cookie_is_nowhere_that_others_look(make: MakeNode) -> None:
     assert not [data for data in written if b"hushhushhush" in data]
 
 
+# ------------------------------------------------------------------------------------------------- between two nodes
+
+
+@pytest.mark.parametrize("said", ["nothing", "a greeting", "all"])
+@pytest.mark.parametrize("command", ["status", "metrics"])
+def test_who_asks_a_node_that_ends_is_answered_by_the_next(served: Stand, command: str, said: str) -> None:
+    """A node that leaves lets go of whoever has not asked it yet: they ask the one that has the socket now."""
+    served.servers[0].close()
+    served.listener.setblocking(True)
+
+    def leave() -> None:
+        connected, _ = served.listener.accept()
+        with connected:
+            greeting = handshake.hello(os.getpid(), "before")
+            if said != "nothing":
+                connected.sendall(frames.encode(greeting))
+            if said == "all":
+                proof = handshake.proof(COOKIE, "node", greeting, receive(connected)["nonce"])
+                connected.sendall(frames.encode({"proof": proof}))
+        served.serve()
+
+    leaves = threading.Thread(target=leave)
+    leaves.start()
+    assert commands.main([command], served.environ) == 0
+    leaves.join(TIMEOUT)
+
+
 # ---------------------------------------------------------------------------------------------------------- restart
 
 
@@ -588,8 +620,9 @@ def test_restart_says_that_the_next_node_ended_before_it_was_ready(served: Stand
     def restart() -> str | None:
         def another() -> None:
             served.servers[0].close()
-            connected, _ = served.listener.accept()
-            connected.close()
+            for _ in range(3):  # and those after it
+                connected, _ = served.listener.accept()
+                connected.close()
 
         served.listener.setblocking(True)
         threading.Thread(target=another).start()

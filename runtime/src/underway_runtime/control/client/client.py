@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -15,13 +16,18 @@ from .. import answers, cookie, frames, handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar
 
     from ..frames import Message
 
+    T = TypeVar("T")
+
 _TO_SAY = 60.0
 """Seconds that a node gets to say how it is."""
+_TRIES = 3
+"""A node that ends lets go of who is in the handshake with it; the next one has the same socket."""
+_MOMENT = 0.02
 PATIENCE = 5.0
 """Seconds in which a node that lives has answered a handshake: its control socket has a thread for itself."""
 
@@ -36,6 +42,10 @@ class Denied(UnderwayError):
 
 class NotAnswering(UnderwayError):
     """There may be a node, or there is to be one: who asked was kept waiting."""
+
+
+class Gone(UnderwayError):
+    """The node has ended, or has let the connection go."""
 
 
 class Place:
@@ -73,7 +83,7 @@ class Connection:
         """The release directory that the node is of; empty where it does not say."""
 
     def send(self, message: Message) -> None:
-        """Send one message. Raises UnderwayError when it is too large, or the node is gone."""
+        """Send one message. Raises UnderwayError when it is too large, and Gone."""
         try:
             self._socket.sendall(frames.encode(message), getattr(socket, "MSG_NOSIGNAL", 0))
         except frames.BadFrame as error:
@@ -82,7 +92,7 @@ class Connection:
             raise self._gone(error) from None
 
     def receive(self, limit: int = frames.LARGEST) -> Message:
-        """The next message. Raises UnderwayError when there is none, or when it says that something is wrong."""
+        """The next message. Raises UnderwayError when there is none, Gone for one, or when it says that something is wrong."""
         try:
             message = frames.decode(self._read(frames.length(self._read(frames.HEADER), limit)))
         except frames.BadFrame as error:
@@ -161,8 +171,8 @@ class Connection:
         wanted, self._received = self._received[:count], self._received[count:]
         return wanted
 
-    def _gone(self, error: OSError) -> UnderwayError:
-        return UnderwayError(f"{self._name} is gone: {error.strerror or error}")
+    def _gone(self, error: OSError) -> Gone:
+        return Gone(f"{self._name} is gone: {error.strerror or error}")
 
 
 def elsewhere(name: str, root: str, node: object) -> str:
@@ -202,10 +212,32 @@ def tell_directory(place: Place, connection: Connection) -> None:
 
 
 def connect(place: Place, patience: float = PATIENCE) -> Connection:
-    """Connect to the node and do the handshake, in `patience` seconds.
+    """Connect to the node and do the handshake, in `patience` seconds; with the one that follows, where it ends meanwhile.
 
     Raises NotRunning when there is none, and UnderwayError when it can't be asked, or makes no sense.
     """
+    for _ in range(_TRIES - 1):
+        try:
+            return _agreed(place, patience)
+        except Gone:
+            time.sleep(_MOMENT)
+    return _agreed(place, patience)
+
+
+def asked(place: Place, question: Callable[[Connection], T]) -> T:
+    """What `question`, which changes nothing, has from the node; once more from the one that follows, where it ends meanwhile.
+
+    Raises what `connect` and `question` do.
+    """
+    try:
+        with contextlib.closing(connect(place)) as connection:
+            return question(connection)
+    except Gone:
+        with contextlib.closing(connect(place)) as connection:
+            return question(connection)
+
+
+def _agreed(place: Place, patience: float) -> Connection:
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connected.settimeout(PATIENCE)

@@ -7,38 +7,42 @@ import sys
 
 from ...release.display import many_lines
 from ...release.errors import EXIT_FAILED
-from .client import NotRunning, connect, tell_directory
+from .client import NotRunning, asked, tell_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .client import Place
+    from .client import Connection, Place
 
 
 def run(place: Place, *, as_json: bool) -> int:
     """Print it; 1 when no node runs, which is said as well. Raises UnderwayError when one runs that can't be asked."""
+
+    def question(connection: Connection) -> dict[str, Any]:
+        tell_directory(place, connection)
+        return connection.status()
+
     try:
-        connection = connect(place)
+        status = asked(place, question)
     except NotRunning as error:
         if not as_json:
             raise
         print(json.dumps({"name": place.name, "state": "not running"}))
         print(f"error: {many_lines(error)}", file=sys.stderr)
         return EXIT_FAILED
-    tell_directory(place, connection)
-    status = connection.status()
-    connection.close()
     print(json.dumps(status, indent=1) if as_json else text(status))
     return 0
 
 
 def metrics(place: Place) -> int:
     """Print what Prometheus reads. Raises NotRunning, and UnderwayError when the node can't be asked."""
-    connection = connect(place)
-    tell_directory(place, connection)
-    sys.stdout.write(many_lines(connection.ask({"do": "metrics"})["metrics"], limit=100_000))
-    connection.close()
+
+    def question(connection: Connection) -> str:
+        tell_directory(place, connection)
+        return many_lines(connection.ask({"do": "metrics"})["metrics"], limit=100_000)
+
+    sys.stdout.write(asked(place, question))
     return 0
 
 
