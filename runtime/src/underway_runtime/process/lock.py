@@ -22,6 +22,7 @@ from typing import TypeGuard
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError
 from ..release.filesystem import openat
+from .process_table import processes
 
 TRIES = 20
 PAUSE = 0.025
@@ -103,25 +104,25 @@ def _holder(descriptor: int) -> int | None:
 def _inheritors(descriptor: int) -> Iterator[int]:
     """Processes here that have the lock from a keeper that is gone: of a handover, a successor that nobody has named yet."""
     namespace = _pid_namespace("self")
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal() and _pid_namespace(process.name) == namespace is not None:
+    for pid in processes():
+        if _pid_namespace(pid) == namespace is not None:
             with contextlib.suppress(OSError):  # of another user, or gone
-                if any(_is_inherited(process, number, descriptor) for number in os.listdir(process / "fd")):
-                    yield int(process.name)
+                if any(_is_inherited(f"/proc/{pid}", number, descriptor) for number in os.listdir(f"/proc/{pid}/fd")):
+                    yield pid
 
 
-def _is_inherited(process: Path, number: str, descriptor: int) -> bool:
+def _is_inherited(process: str, number: str, descriptor: int) -> bool:
     """Whether a descriptor of a process holds the lock, and who took it does not have it any more. Raises OSError."""
-    if not _is_same(process / "fd" / number, descriptor):
+    if not _is_same(Path(process, "fd", number), descriptor):
         return False
-    for line in (process / "fdinfo" / number).read_text().splitlines():
+    for line in Path(process, "fdinfo", number).read_text().splitlines():
         match line.split():
             case ["lock:", _, "FLOCK", _, "WRITE", pid, *_]:
                 return not _has_open(int(pid), descriptor)
     return False
 
 
-def _pid_namespace(process: str) -> str | None:
+def _pid_namespace(process: int | str) -> str | None:
     with contextlib.suppress(OSError):
         return os.readlink(f"/proc/{process}/ns/pid")
     return None
