@@ -16,7 +16,7 @@ What it takes to become that version is a `Change`: of configuration, here; of c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -137,7 +137,7 @@ class InPlace:
         became: Callable[[Version], None],
         log: Log,
         suspension: Suspension,
-        change: Callable[[Step], Change],
+        change: Callable[[Step], Awaitable[Change]],
     ) -> None:
         """`environ` is what the process was started with; `became` tells all others what it is now; `change` says what leads to a
         version, and raises RequiresRestart where nothing does."""
@@ -167,7 +167,7 @@ class InPlace:
             raise RequiresRestart("; ".join(reasons))
         environ = {**self._environ, **runs.settings.variables_of(version, self._environ)}
         configuration = Configuration(runs, settings, script, environ, self._applications, self._log)
-        change = self._change(Step(runs, settings, script, configuration, self._applications, self._suspension))
+        change = await self._change(Step(runs, settings, script, configuration, self._applications, self._suspension))
         resolved = await change.prepare()
         if change is configuration:
             await raise_for_processes(settings)

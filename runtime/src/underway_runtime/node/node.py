@@ -20,7 +20,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from types import FrameType
@@ -83,7 +83,7 @@ class Node:
         script: BootScript,
         environ: Mapping[str, str],
         keeper: KeeperClient,
-        change: Callable[[Step], Change],
+        change: Callable[[Step], Awaitable[Change]],
         *,
         shell: bool = False,
     ) -> None:

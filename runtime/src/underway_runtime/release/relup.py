@@ -23,6 +23,10 @@ Verdict: TypeAlias = Literal["HOT", "MIGRATE", "RESTART", "REFUSE"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """From the mildest: swapped in place; and live state is carried over; a fresh interpreter; a person must decide."""
 
+Direction: TypeAlias = Literal["up", "down"]
+_OTHER: Mapping[Direction, str] = {"up": "from", "down": "to"}
+"""By the direction of an entry, the key that has the other version."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -56,13 +60,18 @@ class RelupEntry:
     instructions: tuple[Annotated[Instruction, Reader(from_json)], ...]
 
 
-def _entry(key: str, document: Any) -> RelupEntry:
-    """An entry as it is in the file, where `key` has the version. Raises Invalid."""
+def entry_from_json(direction: Direction, document: Any) -> RelupEntry:
+    """What `entry_to_json` has made. Raises Invalid."""
+    key = _OTHER[direction]
     if isinstance(document, Mapping):
         if key not in document:
             raise Invalid([Problem((key,), "missing", wanted="a version")])
         document = {**document, "version": document[key]}
     return decode(RelupEntry, document, ignore_unknown=True)
+
+
+_Up: TypeAlias = Annotated[RelupEntry, Reader(partial(entry_from_json, "up"))]
+_Down: TypeAlias = Annotated[RelupEntry, Reader(partial(entry_from_json, "down"))]
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,18 @@ class Relup:
     """The version of the interpreter that the code in it is for."""
     magic: str
     """The magic number of its compiled code, hexadecimal."""
-    up: tuple[Annotated[RelupEntry, Reader(partial(_entry, "from"))], ...] = ()
-    down: tuple[Annotated[RelupEntry, Reader(partial(_entry, "to"))], ...] = ()
+    up: tuple[_Up, ...] = ()
+    down: tuple[_Down, ...] = ()
+
+
+@dataclass(frozen=True)
+class RelupPath:
+    """What to do, and with whose code."""
+
+    entry: RelupEntry
+    direction: Direction
+    magic: str
+    """Of the compiled code in it."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -91,8 +110,8 @@ def dump(relup: Relup) -> str:
     document = {
         "format": FORMAT,
         **{key: getattr(relup, key) for key in ("name", "version", "target_id", "interpreter", "magic")},
-        "up": [_entry_to_json("from", entry) for entry in relup.up],
-        "down": [_entry_to_json("to", entry) for entry in relup.down],
+        "up": [entry_to_json("up", entry) for entry in relup.up],
+        "down": [entry_to_json("down", entry) for entry in relup.down],
     }
     return json.dumps(document, indent=1) + "\n"
 
@@ -119,9 +138,10 @@ def parse(text: str) -> Relup:
         raise ValueError(str(error)) from None
 
 
-def _entry_to_json(key: str, entry: RelupEntry) -> dict[str, Any]:
+def entry_to_json(direction: Direction, entry: RelupEntry) -> dict[str, Any]:
+    """An entry as it is in the file, among those of a direction. Raises ValueError for values in it that are not plain."""
     return {
-        key: entry.version,
+        _OTHER[direction]: entry.version,
         "id": entry.id,
         "description": entry.description,
         "verdict": entry.verdict,

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from ..node.in_place_install import RequiresRestart
 from ..release import manifest as manifests
 from ..release import relup as relups
 from ..release import verify
 from ..release.directory import ReleaseDirectory
 from ..release.errors import DamagedRelease, listing
-from ..release.relup import Relup, RelupEntry
+from ..release.relup import Relup, RelupEntry, RelupPath
 from . import tree
 
 _SHOWN = 5
 """Changes that are named as reasons; `underway relup` shows them all."""
-
-
-@dataclass(frozen=True)
-class RelupPath:
-    """What to do, and with whose code."""
-
-    entry: RelupEntry
-    direction: Literal["up", "down"]
-    magic: str
-    """Of the compiled code in it."""
 
 
 def find(directory: ReleaseDirectory, running: str, version: str) -> RelupPath:

@@ -52,8 +52,8 @@ from ...release.instructions import (
     Stop,
     Suspend,
 )
-from .. import paths
-from ..change import differences
+from ...release.relup import RelupPath
+from .. import path_finder
 from . import CannotMigrate, CannotSwap, MadeMeanwhile, explained, imports, proof
 from .heap import Survivor
 from .swap import Prepared
@@ -72,12 +72,11 @@ _LONGEST = 0.5
 _OF_THE_SWAP = (LoadObjectCode, Load, Remove, CodeChange, Purge, Suspend, Resume)
 
 
-def to(step: Step) -> Change:
-    """What makes the node that version. Raises RequiresRestart where it takes a new interpreter."""
+async def to(step: Step) -> Change:
+    """What makes the node that version. Raises RequiresRestart where it takes a new interpreter, and DamagedRelease."""
     directory, running, version = step.settings.directory, step.runs.settings.version, step.settings.version
-    if not differences(directory, running, version):
-        return step.configuration
-    return Code(step, paths.find(directory, running, version))
+    way = await asyncio.to_thread(path_finder.find, directory, running, version)
+    return step.configuration if way is None else Code(step, way)
 
 
 class NotAsFresh(UnderwayError):
@@ -89,7 +88,7 @@ class Code:
 
     how = "hot"
 
-    def __init__(self, step: Step, way: paths.RelupPath) -> None:
+    def __init__(self, step: Step, way: RelupPath) -> None:
         """Raises RequiresRestart for instructions that can't be obeyed here."""
         self._step = step
         self._way = way
@@ -128,7 +127,6 @@ class Code:
 
     def _read(self) -> Prepared:
         runs, comes = self._step.runs.settings, self._step.settings
-        paths.verify_code(comes.directory, runs.version, comes.version)
         old, new = (read_version(each.place) for each in (runs, comes))
         return prepare_swap(self._instructions, old, new, magic=self._way.magic)
 
@@ -213,7 +211,7 @@ class Code:
         if not self._in_place:
             return
         try:
-            back = to(self._step.reversed())
+            back = await to(self._step.reversed())
             await back.prepare()
             await back.commit()
         except UnderwayError as error:
