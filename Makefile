@@ -4,6 +4,7 @@
 #   make test     the gate: lint, types, imports, tests
 #   make drills   the full counts of what the gate runs as a sample
 #   make bench    side-by-side measurements
+#   make conformance  releases of well-known packages, upgraded in place and judged by their own tests
 #
 # Each sets up all that it needs (scripts/setup.sh), once. The tasks are sessions of noxfile.py.
 # PYTHON picks another interpreter, ARGS goes to the task: make tests PYTHON=python3.13 ARGS="-k boot".
@@ -14,12 +15,12 @@ PYTHON ?= python3
 ARGS ?=
 nox := .venv/bin/nox
 
-.PHONY: test demo drills bench lint types imports tests setup lock hooks clean
+.PHONY: test demo drills bench conformance lint types imports tests setup lock hooks clean
 
 test: setup
 	@$(nox)
 
-demo drills bench lint types imports tests: setup
+demo drills bench conformance lint types imports tests: setup
 	@$(nox) -s $@ -- $(ARGS)
 
 setup:

@@ -84,6 +84,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def conformance(session: nox.Session) -> None:
+    """Pairs of releases of well-known packages, upgraded and judged by their own tests; fetches what it needs once."""
+    run(session, "python", "bench/conformance", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Build examples/chat as a release, start it, call it, show the answers, stop it; then the word count on three hosts."""
     run(session, "python", "examples/demo.py", *session.posargs)

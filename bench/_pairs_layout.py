@@ -71,7 +71,7 @@ def lay_out(
                 each.install(lib / each.directory)
     compile_all(interpreter, lib)
     for number, distributions in versions:
-        _version(root, number, distributions, interpreter, third)
+        version_of(root, number, distributions, interpreter, third)
 
 
 def _distributions(place: Path, number: str, before: Mapping[str, Distribution]) -> dict[str, Distribution]:
@@ -93,7 +93,7 @@ def _is_same(one: Distribution | None, other: Distribution) -> bool:
     return one is not None and (one.files, one.entry_points) == (other.files, other.entry_points)
 
 
-def _version(
+def version_of(
     root: Path, number: str, distributions: list[Distribution], interpreter: Interpreter, third: Library | None
 ) -> None:
     directory = root / "releases" / number

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,23 +73,33 @@ async def _result(probe: dict[str, Any], state: object) -> Any:
 
 
 async def _step(step: dict[str, Any], probe: dict[str, Any], state: object) -> None:
-    """Become another version, as a node does. Raises CannotSwap."""
+    leave = (lambda: _called(probe["leave"], state)) if "leave" in probe else None
+    await become(step["version"], step["instructions"], probe.get("WITHIN", WITHIN), leave)
+
+
+async def become(
+    version: str, instructions: list[Any], within: float = WITHIN, leave: Callable[[], Awaitable[object]] | None = None
+) -> float:
+    """Become another version, as a node does: how many seconds nothing else could run. Raises CannotSwap.
+
+    `leave` is called once where frames are inside what changes, which have `within` seconds to end.
+    """
     here = Path(sys.prefix)
-    old, new = (read_version(VersionDirectory(here.parent / number)) for number in (here.name, step["version"]))
-    instructions = [from_json(each) for each in step["instructions"]]
-    end = time.monotonic() + probe.get("WITHIN", WITHIN)
-    prepared = prepare(instructions, old, new)
+    old, new = (read_version(VersionDirectory(here.parent / number)) for number in (here.name, version))
+    end = time.monotonic() + within
+    prepared = prepare([from_json(each) for each in instructions], old, new)
     if prepared.inside():
         gc.collect()
     tries, asked = 0, False
     while True:
         while inside := prepared.inside():
-            if not asked and "leave" in probe:
+            if not asked and leave is not None:
                 asked = True
-                await _called(probe["leave"], state)
+                await leave()
             if time.monotonic() > end:
                 raise CannotSwap(map(str, inside))
             await _pause()
+        began = time.perf_counter()
         try:
             _swap(prepared)
         except MadeMeanwhile:
@@ -105,7 +115,9 @@ async def _step(step: dict[str, Any], probe: dict[str, Any], state: object) -> N
         if time.monotonic() > end:
             raise CannotSwap(map(str, left))
         await _pause()
+    seconds = time.perf_counter() - began
     prepared.forget()
+    return seconds
 
 
 async def _pause() -> None:

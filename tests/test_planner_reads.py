@@ -308,8 +308,8 @@ WITHIN: dict[str, Case] = {
         {"m:f": "HOT body"},
     ),
     "the condition of a function": (
-        {"m": "import sys\nif sys.platform == 'x':\n    def f(): return 1\n"},
-        {"m": "import sys\nif sys.platform == 'y':\n    def f(): return 1\n"},
+        {"m": "import sys\nif sys.flags == 'x':\n    def f(): return 1\n"},
+        {"m": "import sys\nif sys.flags == 'y':\n    def f(): return 1\n"},
         {"m": "RESTART statement, RESTART statement"},
     ),
     "lambdas in values": (

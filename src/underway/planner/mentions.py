@@ -41,17 +41,48 @@ def registered(modules: Collection[Module], known: Mapping[str, set[str]]) -> di
 
 
 def mentioned(node: ast.AST, aliases: Mapping[str, str]) -> set[str]:
-    """The names in a node, attributes too; by what they are called where they were imported from."""
+    """The names in a node, attributes too; by what they are called where they were imported from. Variables are none."""
     found = set()
+    own = variables(node) if isinstance(node, Function) else set()
     for each in ast.walk(node):
         match each:
-            case ast.Name(id=name):
+            case ast.Name(id=name) if name not in own:
                 found |= {name, aliases.get(name, name)}
-            case ast.Attribute(attr=name) if name != "__doc__":
+            case ast.Attribute(value, name) if name != "__doc__" and not (_is_making(name) and _is_class(value)):
                 found.add(name)
             case ast.Call(ast.Name("getattr"), [_, ast.Constant(str(name)), *_]):
                 found.add(name)
     return found
+
+
+def _is_making(name: str) -> bool:
+    return name in ("__init__", "__new__", "__init_subclass__", "__call__")
+
+
+def _is_class(node: ast.expr) -> bool:
+    """Whether it is a class, by how it is called, or what ``super`` gives: what makes its instances belongs to its name, and its bases'."""
+    match node:
+        case ast.Call(ast.Name("super")):
+            return True
+        case ast.Name(name):
+            return name in ("object", "type") or name[:1].isupper()
+    return False
+
+
+def variables(function: Function) -> set[str]:
+    """What a function binds for itself, but for what it defines or imports: what these hold was named where it came from."""
+    shared = {n for each in ast.walk(function) if isinstance(each, ast.Global | ast.Nonlocal) for n in each.names}
+    bound = {each.id for each in ast.walk(function) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+    inner = {
+        name for each in ast.walk(function) if isinstance(each, ast.Lambda | Function) for name in _parameters(each)
+    }
+    nested = [each for each in ast.walk(function) if isinstance(each, Function | ast.ClassDef | ast.Lambda)]
+    return bound | inner - shared if len(nested) == 1 else set()
+
+
+def _parameters(function: Function | ast.Lambda) -> Iterator[str]:
+    args = function.args
+    yield from (each.arg for each in (*args.posonlyargs, *args.args, *args.kwonlyargs))
 
 
 def kept_in_state(function: Function) -> set[str]:

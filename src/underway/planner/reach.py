@@ -34,16 +34,12 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
         _annotated(world, one, shapes)
         if one.old.file != one.new.file:
             _placed(world, one)
-    if documented := [edit.new.name for edit in edits.values() if _docstrings(edit.old) != _docstrings(edit.new)]:
-        changed["__doc__"] = documented[0]
+    documented = (edit.new.name for edit in edits.values() if _docstrings(edit.old) != _docstrings(edit.new))
+    changed |= {"__doc__": name for name in documented}
     if not changed:
         return
-    members = {
-        name.rpartition(".")[2]
-        for edit in edits.values()
-        for name in (*edit.was, *edit.replaced, *edit.added, *edit.removed)
-        if "." in name
-    }
+    made = [name for edit in edits.values() for name in (*edit.was, *edit.replaced, *edit.added, *edit.removed)]
+    members = {name.rpartition(".")[2] for name in made if "." in name}
     new = {name.rpartition(".")[2] for edit in edits.values() for name in edit.added}
     old = {
         name.rpartition(".")[2] for edit in edits.values() for name in (*edit.changed, *edit.refreshed, *edit.removed)
@@ -73,7 +69,9 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 what = f"made with {way[0]}" if len(way) == 1 else f"made with {way[0]}, which uses {way[-1]}"
                 reason = f"it was {what}, when the module was imported; {way[-1]} changes"
                 cause = changed[way[-1]], way[-1]
-                if _is_annotation(module, node):  # what a model's validators are in C was made with it: no look tells
+                if _is_compiled(
+                    world, module, node
+                ):  # what a model's validators are in C was made with it: no look tells
                     edit.restart(name, "reached", reason, node, cause=cause)
                 else:
                     edit.unless_seen(name, "reached", reason, node, cause=cause)
@@ -137,9 +135,12 @@ def _decorates(module: Module, node: ast.AST) -> bool:
     return any(each is node for function in module.functions.values() for each in function.decorator_list)
 
 
-def _is_annotation(module: Module, node: ast.AST) -> bool:
-    fields = (each for cls in module.classes.values() for each in cls.body if isinstance(each, ast.AnnAssign))
-    return any(each.annotation is node for each in fields)
+def _is_compiled(world: PlannerContext, module: Module, node: ast.AST) -> bool:
+    """Whether it annotates a field of a class that something else than its annotations may have been made of."""
+    for cls in module.classes.values():
+        if any(isinstance(each, ast.AnnAssign) and each.annotation is node for each in cls.body):
+            return not bases.keeps_annotations(world, module, cls)
+    return False
 
 
 def _is_known(edit: ModuleDiff, name: str) -> bool:

@@ -6,14 +6,17 @@ import ast
 import importlib.util
 import marshal
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType
 from typing import Any, TypeAlias
 
 from underway_runtime.release import code_tree
+
+from . import conditions
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Origin: TypeAlias = tuple[str, str]
@@ -30,7 +33,7 @@ class Module:
     """Below the root of the release."""
     package: bool
     body: tuple[ast.stmt, ...]
-    """What runs when it is imported; without docstring, and without what only type checkers see."""
+    """What runs when it is imported; without docstring, without what only type checkers see, and without conditions that are known."""
     codes: Mapping[str, CodeType]
     future: int
     """The compiler's flags of its ``from __future__`` imports."""
@@ -66,29 +69,43 @@ def module_of(name: str, application: str, file: str, source: bytes | str, code:
     if code is None:
         code = compile(source, file, "exec", dont_inherit=True, optimize=0)
     package = file.endswith("/__init__.py")
-    body = tuple(_effective(tree.body))
-    stored: dict[str, int] = {}
-    for statement in body:
-        for bound in names_bound(statement):
-            stored[bound] = stored.get(bound, 0) + 1
-    once = [(statement, [n for n in names_bound(statement) if stored[n] == 1]) for statement in body]
-    return Module(
+    module = Module(
         name=name,
         application=application,
         file=file,
         package=package,
-        body=body,
+        body=(),
         codes=code_tree.tree(code),
         future=_future(tree),
-        stored=stored,
-        imports={n: o for s, names in once for n, o in imported(s, name, package).items() if n in names},
-        globals={n: v for s, names in once if (v := initialiser(s)) is not None for n in names},
-        functions={s.name: s for s, names in once if isinstance(s, Function) and names},
-        classes={s.name: s for s, names in once if isinstance(s, ast.ClassDef) and names},
+        stored={},
         named_by_imports=tuple(dict.fromkeys(_named_by_imports(tree.body))),
         source=source,
         doc=ast.get_docstring(tree, clean=False),
     )
+    return with_body(module, conditions.effective(tree.body, _known_names(tree.body)))
+
+
+def with_body(module: Module, statements: Iterable[ast.stmt]) -> Module:
+    """A module with these statements, and what they bind."""
+    body = tuple(statements)
+    stored = Counter(bound for statement in body for bound in names_bound(statement))
+    once = [(statement, [n for n in names_bound(statement) if stored[n] == 1]) for statement in body]
+    of = [(names, imported(statement, module.name, module.package)) for statement, names in once]
+    return replace(
+        module,
+        body=body,
+        stored=stored,
+        imports={n: o for names, origins in of for n, o in origins.items() if n in names},
+        globals={n: v for s, names in once if (v := initialiser(s)) is not None for n in names},
+        functions={s.name: s for s, names in once if isinstance(s, Function) and names},
+        classes={s.name: s for s, names in once if isinstance(s, ast.ClassDef) and names},
+    )
+
+
+def _known_names(body: list[ast.stmt]) -> conditions.Names:
+    """What names stand for in conditions: those that a single import binds."""
+    times = Counter(bound for statement in body for bound in names_bound(statement))
+    return {name: dotted for name, dotted in conditions.names_of(body).items() if times[name] <= 1}
 
 
 @lru_cache(maxsize=10_000)
@@ -130,6 +147,17 @@ def tried(statement: ast.stmt, module: str, package: bool) -> dict[str, Origin]:
             if errors <= {"ImportError", "ModuleNotFoundError"}:
                 return imported(first, module, package)
     return {}
+
+
+def path_of(module: Module, name: str, node: Function) -> str:
+    """The path of a function's code, by where it stands among those of its name; empty where that can't be told."""
+    paths = [
+        path for path in module.codes if path == name or (path.startswith(f"{name}#") and "." not in path[len(name) :])
+    ]
+    if len(paths) > 1:
+        first = min(each.lineno for each in (node, *node.decorator_list))
+        paths = [path for path in paths if module.codes[path].co_firstlineno == first]
+    return paths[0] if len(paths) == 1 else ""
 
 
 def import_source(statement: ast.ImportFrom, module: str, package: bool) -> str:
@@ -220,29 +248,6 @@ def bare_annotations(body: Iterable[ast.stmt]) -> list[ast.stmt]:
         for each in body
         if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
     ]
-
-
-def _effective(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    for statement in body:
-        match statement:
-            case ast.Expr(ast.Constant()) | ast.Pass():
-                continue
-            case ast.ImportFrom(module="__future__"):
-                continue
-            case ast.If(test=test, orelse=orelse) if _never(test):
-                yield from _effective(orelse)
-                continue
-        yield statement
-
-
-def _never(test: ast.expr) -> bool:
-    """Whether this is what holds for type checkers, or for scripts, alone."""
-    match test:
-        case ast.Name("TYPE_CHECKING") | ast.Attribute(ast.Name("typing"), "TYPE_CHECKING"):
-            return True
-        case ast.Compare(ast.Name("__name__"), [ast.Eq()], [ast.Constant("__main__")]):
-            return True
-    return False
 
 
 def _bound(node: ast.AST, found: dict[str, None]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from underway_runtime.release.instructions import Load, Remove, to_json
 from underway_runtime.release.relup import Row
 
-from . import looked_up, passed, reach
+from . import looked_up, passed, reach, stars
 from .edit import ModuleDiff, PlannerContext
 from .rules import globals as bindings
 from .rules import modules as rules
@@ -33,6 +33,7 @@ class Modules(Mapping[str, Module]):
     def __init__(self, root: Path, places: Mapping[str, tuple[str, str]]) -> None:
         self.root, self.places = root, places
         self.known: dict[str, Module | None] = {}
+        self._asking: set[str] = set()
 
     def __getitem__(self, name: str) -> Module:
         if name not in self.known:
@@ -55,10 +56,20 @@ class Modules(Mapping[str, Module]):
             return None
         application, file = self.places[name]
         try:
-            module = read(name, application, self.root, file)
+            module = stars.expanded(read(name, application, self.root, file), self._unless_asking)
         except (SyntaxError, ValueError, OSError, EOFError, TypeError, RecursionError):
             return None
         return replace(module, imports={**module.imports, **dict(self._tried(module))})
+
+    def _unless_asking(self, name: str) -> Module | None:
+        """A module, unless it imports from the one that asks for it."""
+        if name in self._asking:
+            return None
+        self._asking.add(name)
+        try:
+            return self.get(name)
+        finally:
+            self._asking.discard(name)
 
     def _tried(self, module: Module) -> Iterator[tuple[str, Origin]]:
         """Imports that are tried, and go well in this release, since it has the module and that binds the name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 import sys
 
 from ..edit import ModuleDiff, PlannerContext
@@ -99,6 +100,41 @@ def _reads(function: Function) -> bool:
     return bool(_READING & (names | {each.attr for each in ast.walk(function) if isinstance(each, ast.Attribute)}))
 
 
+def keeps_annotations(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...] = ()) -> bool:
+    """Whether what makes a class only keeps the objects that annotate its fields: nothing is compiled of them."""
+    of = [origin(world.new, module, each.func if isinstance(each, ast.Call) else each) for each in node.decorator_list]
+    if any(found is None or ".".join(found) not in _HARMLESS for found in of) or _hooks(node):
+        return False
+    if any(
+        each.arg is None or (each.arg == "metaclass" and not _ignores_annotations(world, module, each.value))
+        for each in node.keywords
+    ):
+        return False
+    return all(_keeps_annotations(world, module, base, seen) for base in node.bases)
+
+
+def _ignores_annotations(world: PlannerContext, module: Module, metaclass: ast.expr) -> bool:
+    """Whether a metaclass is of a module that has no word for annotations."""
+    found = origin(world.new, module, metaclass)
+    known = world.new.modules.get(found[0]) if found else None
+    if known is None:
+        return found is not None and found[0] == "abc"
+    text = known.source if isinstance(known.source, str) else known.source.decode("utf-8", "replace")
+    return not re.search("annotation|type_hints", re.sub(r"from __future__ import annotations\b", "", text))
+
+
+def _keeps_annotations(world: PlannerContext, module: Module, base: ast.expr, seen: tuple[str, ...]) -> bool:
+    found = origin(world.new, module, base.value if isinstance(base, ast.Subscript) else base)
+    dotted = ".".join(found) if found else ""
+    if found is None or dotted in seen:
+        return False
+    if found[0].partition(".")[0] in sys.stdlib_module_names:
+        return not dotted.startswith("ctypes.")
+    known = world.new.modules.get(found[0])
+    node = known.classes.get(found[1]) if known else None
+    return known is not None and node is not None and keeps_annotations(world, known, node, (*seen, dotted))
+
+
 def is_data(world: PlannerContext, module: Module, node: ast.ClassDef) -> bool:
     """Whether it is an Enum, a NamedTuple or the like: bases of the standard library that register nothing."""
     return all(keyword.arg in ("total", "frozen") for keyword in node.keywords) and _is_data(world, module, node, ())
@@ -158,8 +194,17 @@ def is_abstract(world: PlannerContext, module: Module, node: ast.ClassDef, seen:
 
 def unknown_decorators(edit: ModuleDiff, node: ast.ClassDef) -> bool:
     """Whether a class has a decorator of which it is not known what it does."""
-    of = (origin(edit.world.new, edit.new, each) for each in node.decorator_list)
+    others = (each for each in node.decorator_list if not _registers(edit, each))
+    of = (origin(edit.world.new, edit.new, each) for each in others)
     return any(found is None or ".".join(found) not in _HARMLESS | _HOLDING for found in of)
+
+
+def _registers(edit: ModuleDiff, decorator: ast.expr) -> bool:
+    """Whether it is ``register`` of an abstract class of the standard library, which only notes the class."""
+    if not isinstance(decorator, ast.Attribute) or decorator.attr != "register":
+        return False
+    found = origin(edit.world.new, edit.new, decorator.value)
+    return found is not None and ".".join(found).startswith(("collections.abc.", "numbers."))
 
 
 def is_made_again(edit: ModuleDiff, node: ast.ClassDef) -> bool:

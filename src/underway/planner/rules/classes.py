@@ -15,11 +15,14 @@ from .members import Members
 
 
 def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
-    """What a class that is in both modules takes; `name` is its path in the module."""
+    """What a class that is in both modules takes; `name` is its path in the module.
+
+    What makes it may be said in other words, and come to the same.
+    """
     if (old is new or text(old) == text(new)) and not edit.reads(new) and not _bodies_differ(edit, name):
         if not has_code_change(new if edit.world.up else old):
             _migrate(edit, name, old, new, len(edit.rows))  # other functions may set what its instances have
-        return None
+        return
     for change, before, after in (
         ("bases", old.bases, new.bases),
         ("decorator", old.decorator_list, new.decorator_list),
@@ -27,11 +30,13 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
         ("type parameters", getattr(old, "type_params", []), getattr(new, "type_params", [])),
     ):
         if text(before) != text(after) or any(edit.reads(each) for each in after):
-            return edit.restart(name, change, f"a class that is there can't get other {change}", new)
+            if not edit.unless_seen(name, change, f"a class that is there can't get other {change}", new):
+                return
+            edit.changes(name)
     rows = len(edit.rows)
     Members(edit, name, old, new, compare).compare()
     _migrate(edit, name, old, new, rows)
-    return None
+    return
 
 
 def add(edit: ModuleDiff, name: str, new: ast.ClassDef) -> None:

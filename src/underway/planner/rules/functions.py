@@ -14,7 +14,7 @@ from underway_runtime.release.instructions import Changed
 
 from .. import marks
 from ..edit import ModuleDiff
-from ..source import Function, annotations_of, text
+from ..source import Function, Module, annotations_of, path_of, text
 from ..values import NotPlain
 from . import closures, decorators
 from .changing import effect
@@ -29,8 +29,19 @@ _KIND_NAMES = {
 }
 
 
-def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function, owner: str = "") -> None:
-    """What a function that is in both modules takes; `path` is that of its code, `owner` the class that it is a method of."""
+def paired(edit: ModuleDiff, name: str, old: Function, new: Function) -> str:
+    """The path that the code of a function has in both releases; empty where they differ, or it can't be told."""
+    was, now = path_of(edit.old, name, old), path_of(edit.new, name, new)
+    return was if was == now else ""
+
+
+def compare(
+    edit: ModuleDiff, name: str, path: str, old: Function, new: Function, owner: str = "", *, several: bool = False
+) -> None:
+    """What a function that is in both modules takes; `path` is that of its code, `owner` the class that it is a method of.
+
+    `several` functions of this name belong together: a property and its setter.
+    """
     if path not in edit.old.codes or path not in edit.new.codes:
         if text(old) != text(new):
             edit.restart(name, "body", "its compiled code can't be told from that of others with its name", new)
@@ -68,7 +79,7 @@ def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
             return edit.restart(name, read, problem, new)
         if not edit.unless_seen(name, what, problem, new):
             return None
-    if read != "body" and "#" in path:
+    if read != "body" and several and "#" in path:
         return edit.restart(name, read, "it is one of several functions of this name", new)
     if (defaults or annotations) and _has_type_params(new):
         return edit.restart(name, what, "it has type parameters, which are made with the function", new)
@@ -102,6 +113,41 @@ def compare(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
         edit.caches.append(name)
     edit.row(name, what, "HOT", _reason(what, kinds), new)
     return None
+
+
+def unseen(edit: ModuleDiff) -> None:
+    """Have those changed, too, that never run: the process looks at all that was compiled."""
+    dead = _dead(edit.old) & _dead(edit.new)
+    for path, code in edit.new.codes.items():
+        before, top = edit.old.codes.get(path), path.partition(".<locals>.")[0]
+        if top not in dead or path in edit.changed or before is None:
+            continue
+        was, now = code_tree.digest(before), code_tree.digest(code)
+        if was != now:
+            edit.changed[path] = Changed(was, now)
+            if path == top:
+                edit.row(
+                    path.partition("#")[0], "body", "HOT", "it stands where it never runs, or tells types alone", None
+                )
+
+
+def _dead(module: Module) -> set[str]:
+    """The paths of functions that stand under conditions which do not hold, or are signatures alone."""
+    alive = {
+        (getattr(node, "name", "<lambda>"), min(each.lineno for each in (node, *getattr(node, "decorator_list", ()))))
+        for statement in module.body
+        for node in ast.walk(statement)
+        if isinstance(node, Function | ast.Lambda)
+    }
+    return {
+        path
+        for path, code in module.codes.items()
+        if ".<locals>." not in path and (code.co_name, code.co_firstlineno) not in alive and _is_named(code)
+    }
+
+
+def _is_named(code: CodeType) -> bool:
+    return code.co_name == "<lambda>" or not code.co_name.startswith("<")
 
 
 def _decorated_otherwise(edit: ModuleDiff, name: str, path: str, old: Function, new: Function, owner: str) -> None:

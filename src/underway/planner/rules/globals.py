@@ -248,7 +248,9 @@ class Other:
 
 def _other(edit: ModuleDiff, name: str, binding: object) -> None:
     node = binding.node if isinstance(binding, Other) else None
-    edit.restart(name, "value", "several statements bind it, or one that does more than that, and they change", node)
+    reason = "several statements bind it, or one that does more than that, and they change"
+    if edit.unless_seen(name, "value", reason, node, gone=_at(edit.new, name) is None):
+        edit.changes(name)
 
 
 def _binding(module: Module, name: str) -> ast.expr | Origin | Other | None:

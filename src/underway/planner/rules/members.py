@@ -61,6 +61,8 @@ class Members:
         edit, name = self.edit, f"{self.name}.{member}"
         if all(isinstance(each, Function) for each in (*before, *after)):
             paths = [path for path in edit.new.codes if path == name or path.startswith(f"{name}#")]
+            if (path := self.only_path(name, before, after)) is not None:
+                paths = [path]
             if len(before) != len(after) or len(paths) != len(after) or (len(after) > 1 and not _family(after)):
                 if text_of(before) != text_of(after):
                     edit.restart(name, "body", "several statements bind it, in another way than before", after[0])
@@ -71,7 +73,7 @@ class Members:
                 if member in _RAN_WHEN_MADE and text(one) != text(other):
                     edit.restart(name, "body", "it ran when classes were made", other)
                 else:
-                    functions.compare(edit, name, path, one, other, self.name)
+                    functions.compare(edit, name, path, one, other, self.name, several=len(after) > 1)
             return
         if text_of(before) == text_of(after) and not any(map(edit.reads, after)):
             if isinstance(after[0], ast.ClassDef) and isinstance(before[0], ast.ClassDef):
@@ -86,6 +88,15 @@ class Members:
                 self.nested(edit, name, one, other)
             case _:
                 self.value(member, before, after)
+
+    def only_path(self, name: str, before: list[ast.stmt], after: list[ast.stmt]) -> str | None:
+        """That of the one function that has this name in both releases; None where there are several."""
+        match before, after:
+            case [ast.FunctionDef() | ast.AsyncFunctionDef() as one], [
+                ast.FunctionDef() | ast.AsyncFunctionDef() as other
+            ]:
+                return functions.paired(self.edit, name, one, other)
+        return None
 
     def added(self, member: str, nodes: list[ast.stmt]) -> None:
         edit, name = self.edit, f"{self.name}.{member}"

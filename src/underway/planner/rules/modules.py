@@ -8,7 +8,7 @@ from underway_runtime.release.instructions import Guard
 from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff, PlannerContext
-from ..source import Function, Module
+from ..source import Function, Module, text
 from . import classes, entries, functions, state
 from . import globals as bindings
 from .changing import effect
@@ -58,7 +58,12 @@ def _compare(edit: ModuleDiff) -> None:
             case (ast.FunctionDef() | ast.AsyncFunctionDef()) as one, (
                 ast.FunctionDef() | ast.AsyncFunctionDef()
             ) as other:
-                functions.compare(edit, name, name, one, other)
+                functions.compare(edit, name, functions.paired(edit, name, one, other), one, other)
+            case ast.ClassDef() as one, ast.ClassDef() as other if _several(old, name) or _several(new, name):
+                if text(one) != text(other):
+                    edit.restart(
+                        name, "body", "its compiled code can't be told from that of others with its name", other
+                    )
             case ast.ClassDef() as one, ast.ClassDef() as other:
                 classes.compare(edit, name, one, other)
             case ((ast.FunctionDef() | ast.AsyncFunctionDef()), None) if name in new.imports:
@@ -67,6 +72,8 @@ def _compare(edit: ModuleDiff) -> None:
                 _moved_here(edit, name, function)
             case _:
                 edit.restart(name, "kind", "it becomes something else, and the old one may be in use", after or before)
+    if not edit.is_same_text:
+        functions.unseen(edit)
 
 
 def _moved_away(edit: ModuleDiff, name: str) -> None:
@@ -111,6 +118,11 @@ def _global_state(edit: ModuleDiff) -> None:
         if name := state.lost_kinds(before, after):
             reason = f"{name} is made another kind of value than it may be, and no code_change carries that over"
             edit.restart("", "state", reason, after[name][0])
+
+
+def _several(module: Module, name: str) -> bool:
+    """Whether the code of a module has several classes of a name, of which one stands where it never runs."""
+    return any(path.startswith(f"{name}#") for path in module.codes)
 
 
 def _definition(module: Module, name: str) -> Function | ast.ClassDef | None:

@@ -241,10 +241,15 @@ def _stateful(maker: Function) -> list[str]:
 
 
 class _Renamed(ast.NodeTransformer):
-    """Calls local variables by the order in which they come, for what they are called is nothing to an instance."""
+    """Calls local variables by the order in which they come, and leaves annotations out: neither is anything to an instance."""
 
     def __init__(self, names: dict[str, str], own: set[str]) -> None:
         self.names, self.own = names, own
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is None:
+            return ast.Pass()
+        return self.generic_visit(ast.Assign([node.target], node.value))
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in self.own:
