@@ -35,7 +35,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
         if one.old.file != one.new.file:
             _placed(world, one)
     documented = (edit.new.name for edit in edits.values() if _docstrings(edit.old) != _docstrings(edit.new))
-    changed |= {"__doc__": name for name in documented}
+    changed |= dict(zip(["__doc__"], documented, strict=False))
     if not changed:
         return
     made = [name for edit in edits.values() for name in (*edit.was, *edit.replaced, *edit.added, *edit.removed)]
