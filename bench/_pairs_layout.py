@@ -39,6 +39,11 @@ class Library:
 def library(place: Path, interpreter: Interpreter) -> Library:
     """What is installed in a directory, compiled."""
     compile_all(interpreter, place)
+    return compiled_library(place)
+
+
+def compiled_library(place: Path) -> Library:
+    """What is installed in a directory, and was compiled."""
     paths = [path.relative_to(place).as_posix() for path in place.rglob("*.py")]
     entries = manifest.survey(place, paths)
     infos = {each.name.rpartition("-")[0] and each.name.split("-")[0]: each.name for each in place.glob("*.dist-info")}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from _pairs_layout import library, version_of
+from _pairs_layout import compiled_library, version_of
 from code_server_helpers import RUNTIME, Distribution, Interpreter, compile_all
 
 from .sources import Pair, Sources
@@ -48,7 +48,7 @@ def lay_out(root: Path, pair: Pair, sources: Sources, interpreter: Interpreter) 
     lib.mkdir(parents=True)
     (lib / RUNTIME).symlink_to(interpreter.runtime)
     (root / interpreter.directory.name).symlink_to(interpreter.directory)
-    third = library(sources.libraries, interpreter)
+    third = compiled_library(sources.libraries)
     (lib / "third-1.0").symlink_to(third.place)
     made = {version: installed(pair.package.name, version, place) for version, place in sources.versions.items()}
     for each in made.values():
