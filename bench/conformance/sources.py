@@ -147,7 +147,15 @@ def _libraries(pair: Pair, place: Path) -> None:
     for top in pair.package.modules:
         if (place / top).is_dir() and not any(each.is_file() for each in (place / top).rglob("*")):
             shutil.rmtree(place / top)
-    compiling: list[str | Path] = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", place]
+    compiling: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "compileall",
+        "-q",
+        "--invalidation-mode",
+        "unchecked-hash",
+        place,
+    ]
     subprocess.run(compiling, timeout=TIMEOUT)  # some libraries carry files that are no Python of today
 
 
