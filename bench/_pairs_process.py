@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from underway_runtime.release.directory import VersionDirectory
-from underway_runtime.release.instructions import from_json
+from underway_runtime.release.instruction_json import from_json
 from underway_runtime.upgrade.hot import CannotSwap, MadeMeanwhile
 from underway_runtime.upgrade.hot.swap import Prepared, prepare
 from underway_runtime.upgrade.hot.versions import read_version

@@ -49,7 +49,7 @@ from code_server_helpers import REPOSITORY, Interpreter, laid_out  # noqa: E402
 from node_helpers import this_interpreter  # noqa: E402
 from underway.planner.plan import plan  # noqa: E402
 from underway.planner.releases import open_release  # noqa: E402
-from underway_runtime.release.instructions import to_json  # noqa: E402
+from underway_runtime.release.instruction_json import to_json  # noqa: E402
 from underway_runtime.release.relup import RelupEntry  # noqa: E402
 
 PROCESS = Path(__file__).with_name("_pairs_process.py")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from underway_runtime.release import instructions as i
 from underway_runtime.release import manifest, plain_values, relup
 from underway_runtime.release.errors import DamagedRelease
+from underway_runtime.release.instruction_json import from_json, to_json
 
 scalars = (
     st.none()
@@ -143,9 +144,9 @@ def told(instruction: i.Instruction) -> str:
 @given(anything)
 def test_an_instruction_is_read_as_it_was_written(instruction: i.Instruction) -> None:
     """Each kind, with whatever is in it, through the text of JSON."""
-    document = json.loads(json.dumps(i.to_json(instruction)))
+    document = json.loads(json.dumps(to_json(instruction)))
 
-    assert told(i.from_json(document)) == told(instruction)
+    assert told(from_json(document)) == told(instruction)
 
 
 @given(relups)
@@ -175,7 +176,7 @@ def test_a_relup_is_read_as_it_was_written(value: relup.Relup) -> None:
 def test_what_is_no_instruction_is_refused(document: Any, said: str) -> None:
     """The message says which one it is and what is wrong."""
     with pytest.raises(ValueError, match=said):
-        i.from_json(document)
+        from_json(document)
 
 
 @pytest.mark.parametrize(

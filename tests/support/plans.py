@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from underway.planner import worker
-from underway_runtime.release.instructions import Load, from_json
+from underway_runtime.release.instruction_json import from_json
+from underway_runtime.release.instructions import Load
 
 
 def compare(

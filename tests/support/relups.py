@@ -17,7 +17,8 @@ from typing import Any
 
 from underway_runtime.code_server.finder import read_index, running
 from underway_runtime.release.code_tree import digest, tree
-from underway_runtime.release.instructions import Changed, CodeChange, Guard, Instruction, Load, Remove, from_json
+from underway_runtime.release.instruction_json import from_json
+from underway_runtime.release.instructions import Changed, CodeChange, Guard, Instruction, Load, Remove
 from underway_runtime.upgrade.hot.swap import Prepared, prepare
 from underway_runtime.upgrade.hot.versions import Version
 

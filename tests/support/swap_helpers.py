@@ -43,7 +43,7 @@ PLANNED = """
 import fresh, sys
 from pathlib import Path
 from underway.planner.worker import compare
-from underway_runtime.release.instructions import from_json
+from underway_runtime.release.instruction_json import from_json
 from underway_runtime.upgrade.hot.swap import prepare
 root = Path(sys.prefix).parents[1]
 def side(number):

@@ -15,7 +15,8 @@ import fresh
 from relups import functions_of, version
 from underway.planner.worker import compare
 from underway_runtime.code_server.finder import Index, running
-from underway_runtime.release.instructions import Load, from_json
+from underway_runtime.release.instruction_json import from_json
+from underway_runtime.release.instructions import Load
 from underway_runtime.upgrade.hot import CannotSwap
 from underway_runtime.upgrade.hot.swap import prepare
 from underway_runtime.upgrade.hot.versions import Version

@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 from .release import plain_values
 from .release.errors import UnderwayError, listing
+from .release.instruction_json import from_json, to_json
 from .release.instructions import (
     ApplicationLoad,
     ApplicationStart,
@@ -44,8 +45,6 @@ from .release.instructions import (
     Suspend,
     SyncNodes,
     Timeout,
-    from_json,
-    to_json,
 )
 from .release.references import find
 

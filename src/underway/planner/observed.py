@@ -19,7 +19,8 @@ from underway_runtime.observation.align import Likeness, rows
 from underway_runtime.observation.compare import Difference, compare, partners
 from underway_runtime.observation.node import Flag, Path
 from underway_runtime.observation.picture import Picture
-from underway_runtime.release.instructions import Instruction, Load, Remove, to_json
+from underway_runtime.release.instruction_json import to_json
+from underway_runtime.release.instructions import Instruction, Load, Remove
 from underway_runtime.release.parts import Part
 from underway_runtime.release.relup import Row
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed, Unobservable

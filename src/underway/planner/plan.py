@@ -26,7 +26,8 @@ from underway_runtime.appup import (
 )
 from underway_runtime.release import instructions as low
 from underway_runtime.release import manifest
-from underway_runtime.release.instructions import Load, Remove, from_json
+from underway_runtime.release.instruction_json import from_json
+from underway_runtime.release.instructions import Load, Remove
 from underway_runtime.release.relup import Relup, RelupEntry, Row, worst
 
 from ..errors import BuildError, listing

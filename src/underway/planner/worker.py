@@ -15,7 +15,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from underway_runtime.release.instructions import Load, Remove, to_json
+from underway_runtime.release.instruction_json import to_json
+from underway_runtime.release.instructions import Load, Remove
 from underway_runtime.release.relup import Row
 
 from . import looked_up, passed, reach, stars

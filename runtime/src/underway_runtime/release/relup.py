@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from .decode import Invalid, Problem, Reader, content_of, decode
 from .errors import DamagedRelease
-from .instructions import Instruction, from_json, to_json
+from .instruction_json import from_json, to_json
+from .instructions import Instruction
 
 FORMAT = 1
 

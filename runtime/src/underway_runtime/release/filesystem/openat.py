@@ -23,6 +23,7 @@ import stat
 
 from ..names import RUN
 from . import directories
+from .walk import SEARCH, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +36,7 @@ if TYPE_CHECKING:
 LARGEST = 16 << 20
 """Bytes of a file that are read when nobody says otherwise."""
 
-_SEARCH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 _OPEN = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_LINKS = 40
-"""As many as Linux follows."""
 _TRIES = 100
 
 
@@ -74,7 +72,7 @@ class Directory:
             except FileExistsError:
                 pass
         try:
-            found = Directory(self._open(name, flags if made else _SEARCH | os.O_DIRECTORY), f"{self.path}/{name}")
+            found = Directory(self._open(name, flags if made else SEARCH | os.O_DIRECTORY), f"{self.path}/{name}")
         except OSError as error:
             raise self._explained(error, name) from None
         if made:
@@ -118,7 +116,7 @@ class Directory:
     def socket(self, name: str) -> int:
         """A descriptor of a socket file, to connect to by ``/proc/self/fd``. Raises OSError for what is none."""
         try:
-            descriptor = self._open(name, _SEARCH)
+            descriptor = self._open(name, SEARCH)
         except OSError as error:
             raise self._explained(error, name) from None
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
@@ -274,7 +272,8 @@ def directory(path: Path, *parts: str) -> Directory:
 
     Raises OSError: ELOOP where a link on the way may lead from a user to what is not his.
     """
-    found = _walked(os.fspath(path))
+    whole = os.fspath(path)
+    found = Directory(walk(whole), whole.rstrip("/") or "/")
     for part in parts:
         with found:
             inner = found.directory(part)
@@ -353,49 +352,3 @@ def _below(base: Path, path: Path) -> list[str]:
     if not whole.startswith(f"{start}/"):
         raise ValueError(f"{whole} is not below {start}")
     return whole[len(start) + 1 :].split("/")
-
-
-def _walked(path: str) -> Directory:
-    """Open a directory by its path, link by link. A link is believed whose directory belongs to root or to us, or that leads
-    to what belongs to the very user who may have put it there."""
-    here = os.open("/" if path.startswith("/") else ".", _SEARCH | os.O_DIRECTORY)
-    left = path.split("/")[::-1]
-    links, answerable = 0, set[int]()
-    try:
-        while left:
-            if (name := left.pop()) in ("", "."):
-                continue
-            there = os.open(name, _SEARCH | os.O_NOFOLLOW, dir_fd=here)
-            if stat.S_ISLNK((status := os.fstat(there)).st_mode):
-                answerable |= _answerable(os.fstat(here), status)
-                try:
-                    target = os.readlink("", dir_fd=there)
-                finally:
-                    os.close(there)
-                if (links := links + 1) > _LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-                if not target.startswith("/"):
-                    left += target.split("/")[::-1]
-                    continue
-                left += target.split("/")[::-1]
-                there = os.open("/", _SEARCH | os.O_DIRECTORY)
-            os.close(here)
-            here = there
-        if not stat.S_ISDIR((status := os.fstat(here)).st_mode):
-            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-        if others := answerable - {0, os.geteuid(), status.st_uid}:
-            who = f"a link on the way is of user {min(others)}, and leads to what belongs to user {status.st_uid}"
-            raise OSError(errno.ELOOP, who, path)
-        return Directory(here, path.rstrip("/") or "/")
-    except OSError as error:
-        os.close(here)
-        raise OSError(error.errno, error.strerror, path) from None
-    except BaseException:
-        os.close(here)
-        raise
-
-
-def _answerable(container: os.stat_result, link: os.stat_result) -> set[int]:
-    """Who may have put a link there."""
-    shared = container.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return {container.st_uid, link.st_uid} if shared else {container.st_uid}

@@ -27,7 +27,8 @@ from ...observation.look import Looker
 from ...observation.node import Flag, digest_of
 from ...observation.picture import Picture, without_addresses, word_for
 from ...release.directory import VersionDirectory
-from ...release.instructions import Instruction, Load, to_json
+from ...release.instruction_json import to_json
+from ...release.instructions import Instruction, Load
 from . import CannotSwap
 from .rehearsed import Unobservable, rehearsed
 

@@ -30,7 +30,7 @@ from ...observation.picture import Picture
 from ...release import plain_values
 from ...release.directory import VersionDirectory
 from ...release.errors import UnderwayError
-from ...release.instructions import from_json
+from ...release.instruction_json import from_json
 from . import CannotMigrate, CannotSwap
 from .swap import Prepared, prepare
 from .versions import read_version
