@@ -24,9 +24,9 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from ..process.proc_sockets import watched
 from ..process.process_table import family
 from ..release.errors import BootError, ConfigError
 from .socket_sharing import Shared
@@ -98,8 +98,8 @@ async def _accepts(listens: Sequence[tuple[str, socket.socket, Shared]], ended: 
     probe_at = loop.time() + _PROBE
     try:
         while left and not ended.done():
-            watched = await loop.run_in_executor(None, _in_an_epoll)
-            left = [each for each in left if not (each[2].accepting or _inode(each[1]) in watched)]
+            waits_for = await loop.run_in_executor(None, watched, family(os.getpid()))
+            left = [each for each in left if not (each[2].accepting or _inode(each[1]) in waits_for)]
             if left and loop.time() > probe_at:
                 _close(probes)
                 probes = [probe for _, listening, _ in left if (probe := _probe(listening)) is not None]
@@ -118,21 +118,6 @@ async def _accepts(listens: Sequence[tuple[str, socket.socket, Shared]], ended: 
 
 def _inode(listening: socket.socket) -> int:
     return os.fstat(listening.fileno()).st_ino
-
-
-def _in_an_epoll() -> set[int]:
-    """The inodes that this process and what it has started wait for; a loop has its sockets there, whoever wrote it."""
-    found: set[int] = set()
-    for pid in family(os.getpid()):
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(OSError, ValueError, IndexError):
-                    if os.readlink(entry.path) == "anon_inode:[eventpoll]":
-                        text = Path(f"/proc/{pid}/fdinfo", entry.name).read_text()
-                        found |= {
-                            int(line.split(" ino:")[1].split()[0], 16) for line in text.splitlines() if " ino:" in line
-                        }
-    return found
 
 
 def _probe(listening: socket.socket) -> socket.socket | None:

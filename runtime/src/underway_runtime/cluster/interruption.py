@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from ..process import facts
 from ..release.errors import UnderwayError
 
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "a hangup"}
@@ -79,5 +80,5 @@ def sweep(place: Path, what: str) -> None:
         with contextlib.suppress(OSError):
             found = entry.lstat()
             ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-            if ours and pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            if ours and pid.isdecimal() and not facts.is_there(pid):
                 shutil.rmtree(entry, ignore_errors=True)

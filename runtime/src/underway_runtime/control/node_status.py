@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from ..process import memory
 from ..process.proc_sockets import not_handed_over
 from ..process.process_table import children
 from ..process.settings import Settings
@@ -91,7 +91,7 @@ class Report:
             "children": children(os.getpid()),
             "not_handed_over": self._not_handed_over(),
             "clients": {**clients},
-            "memory": _memory(),
+            "memory": memory.resident(),
             "changed": self._changed,
             "applications": [
                 {
@@ -110,10 +110,3 @@ class Report:
 
 def _change(what: str) -> dict[str, str]:
     return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
-
-
-def _memory() -> int | None:
-    """Bytes of this process in memory; None where the system does not tell."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-    return None

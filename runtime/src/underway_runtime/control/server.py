@@ -20,7 +20,6 @@ import os
 import resource
 import signal
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -29,10 +28,12 @@ from pathlib import Path
 
 from ..apps.sockets import Listeners
 from ..configuration import config
+from ..process import peer
 from ..process.log import log
 from ..process.settings import Settings
 from ..release import names
 from ..release.errors import BootError, ConfigError
+from ..release.filesystem.descriptors import path_of
 from . import cookie, handshake, metrics_http
 from .client_session import ClientSession, RequestHandler
 from .connection import Connection, Gone
@@ -46,7 +47,6 @@ _MOMENT = 0.25
 _BACKLOG = 512
 _TO_SAY_IT = 1.0
 """Seconds that the last answers get to leave, when the node ends."""
-_SO_PEERGROUPS = 59
 _LONGEST_ROOT = 500
 """Characters of the path of a release directory that is told in the handshake, whose frames are small."""
 
@@ -59,7 +59,7 @@ def listen_on(path: Path, group: int | None = None) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     # The address of a socket file is at most 107 bytes; that of its directory's descriptor is short.
-    place = f"/proc/self/fd/{directory}" if os.path.isdir("/proc/self/fd") else str(path.parent)
+    place = path_of(directory, str(path.parent))
     temporary = f".{path.name}.{os.getpid()}"
     try:
         with contextlib.suppress(FileNotFoundError):
@@ -344,30 +344,15 @@ def _group() -> int | None:
 
 def _may_connect(connected: socket.socket, group: int | None) -> bool:
     """Whether the kernel says that the other end is the node's user, root, or in the group."""
-    if not hasattr(socket, "SO_PEERCRED"):
+    if (process := peer.credentials(connected)) is None:
         return True  # the permissions of the socket file decide alone
-    _, uid, gid = _credentials(connected)
+    _, uid, gid = process
     if uid in (0, os.geteuid()):
         return True
-    return group is not None and group in (gid, *_groups(connected))
-
-
-def _groups(connected: socket.socket) -> tuple[int, ...]:
-    try:
-        data = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
-    except OSError:
-        return ()
-    return struct.unpack(f"{len(data) // 4}I", data)
-
-
-def _credentials(connected: socket.socket) -> tuple[int, int, int]:
-    pid, uid, gid = struct.unpack("iII", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return pid, uid, gid
+    return group is not None and group in (gid, *peer.groups(connected))
 
 
 def _who(connected: socket.socket) -> tuple[int | None, int | None]:
     """The uid and pid at the other end; None where the system does not tell."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None, None
-    pid, uid, _ = _credentials(connected)
-    return uid, pid
+    process = peer.credentials(connected)
+    return (None, None) if process is None else (process[1], process[0])

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import select
-import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..control.client.client import elsewhere
-from ..process import lock
+from ..process import facts, lock
 from ..process.settings import STOP_TIMEOUT, Settings, from_environ
 from ..release import boot_script, command_line
 from ..release.boot_script import CodePath
@@ -98,22 +95,27 @@ def stop(settings: Settings) -> int:
     It is never killed. Raises UnderwayError when it has not stopped within its deadline and a margin.
     """
     from ..process.leftovers import Family, said
+    from ..process.termination import terminate
 
     node = _running(settings)
     family = Family(node.pid)
-    within = (STOP_TIMEOUT if node.stop_timeout is None else node.stop_timeout) + _MARGIN
+    timeout = (STOP_TIMEOUT if node.stop_timeout is None else node.stop_timeout) + _MARGIN
+
+    def is_still() -> bool:
+        running = lock.find(settings.tmp, settings.name)
+        return running is not None and running.pid == node.pid
+
     try:
-        stopped = _stop_by_pidfd(settings, node, within) if hasattr(os, "pidfd_open") else None
-        if stopped is None:
-            stopped = _stop_by_pid(settings, node, within)
+        stopped = terminate(node.pid, is_still, timeout)
     except PermissionError:
-        owner = f"user {os.stat(f'/proc/{node.pid}').st_uid}" if os.path.exists("/proc/self") else "another user"
+        uid = facts.owner(node.pid)
+        owner = "another user" if uid is None else f"user {uid}"
         raise UnderwayError(
             f"{settings.name} (pid {node.pid}) belongs to {owner}; stop it as that user or as root"
         ) from None
     if not stopped:
         raise UnderwayError(
-            f"{settings.name} (pid {node.pid}) was asked to stop and has not within {within:g} s; its log says what it"
+            f"{settings.name} (pid {node.pid}) was asked to stop and has not within {timeout:g} s; its log says what it"
             f" waits for; `kill -KILL {node.pid}` ends it without that"
         )
     for line in said(settings.name, family.left()):
@@ -156,41 +158,3 @@ def _running(settings: Settings) -> lock.RunningNode:
     if where := elsewhere(settings.name, str(settings.root), lock.said(settings.tmp).get("root")):
         print(f"note: {where}", file=sys.stderr)
     return node
-
-
-def _stop_by_pidfd(settings: Settings, node: lock.RunningNode, within: float) -> bool | None:
-    """Whether it stopped; None where the system has no pidfd."""
-    try:
-        descriptor = os.pidfd_open(node.pid)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        raise
-    except OSError:
-        return None
-    try:
-        # From here on the descriptor means one process; is it still the node?
-        now = lock.find(settings.tmp, settings.name)
-        if now is None or now.pid != node.pid:
-            return True
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(within * 1000))
-    except ProcessLookupError:
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def _stop_by_pid(settings: Settings, node: lock.RunningNode, within: float) -> bool:
-    try:
-        os.kill(node.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return True
-    end = time.monotonic() + within
-    while (running := lock.find(settings.tmp, settings.name)) is not None and running.pid == node.pid:
-        if time.monotonic() >= end:
-            return False
-        time.sleep(0.05)
-    return True

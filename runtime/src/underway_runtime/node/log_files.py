@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..process import lock
+from ..process import facts, lock
 from ..process.settings import Settings
 from ..release.display import one_line
 from ..release.errors import UnderwayError, UsageError
@@ -236,11 +236,10 @@ def _elsewhere(settings: Settings) -> str:
         running = lock.find(settings.tmp, settings.name)
         if running is None:
             return ""
-        words = _proc(running.pid, "cmdline").split(b"\0")
-        journal = journal_of(_proc(running.pid, "cgroup").decode(errors="replace"))
     except (OSError, UnderwayError):
         return ""
-    if b"daemon" in words[-4:]:
+    words, journal = facts.command_line(running.pid), journal_of(facts.control_groups(running.pid))
+    if not words or "daemon" in words[-3:]:
         return ""
     where = f"in the journal: {one_line(journal)}" if journal else "where it was started"
     return f"{settings.name} (pid {running.pid}) runs in the foreground, and its output is {where}"
@@ -263,8 +262,3 @@ def journal_of(cgroups: str) -> str:
         if last.endswith(".service") and not last.startswith("user@"):
             return f"journalctl {'--user ' if any(each.startswith('user@') for each in above) else ''}-u {last}"
     return ""
-
-
-def _proc(pid: int, name: str) -> bytes:
-    with open(f"/proc/{pid}/{name}", "rb") as file:
-        return file.read(_PIECE)

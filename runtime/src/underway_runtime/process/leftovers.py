@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..release.display import one_line
+from . import facts
 from .proc_sockets import address, listening, table
 from .process_table import Process, process_of, processes
 
@@ -160,13 +161,8 @@ def _group(pid: int) -> Path | None:
 
 def _groups(pid: str) -> dict[str, str]:
     """By kind, the path of each control group that only tells processes apart: of version 2, or systemd's own."""
-    found = {}
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/cgroup").read_text(errors="replace").splitlines():
-            number, kind, path = line.split(":", 2)
-            if (number, kind) == ("0", "") or kind == "name=systemd":
-                found[kind] = path
-    return found
+    rows = (line.split(":", 2) for line in facts.control_groups(pid).splitlines())
+    return {kind: path for number, kind, path in rows if (number, kind) == ("0", "") or kind == "name=systemd"}
 
 
 def _inside(group: Path) -> list[int]:
@@ -202,8 +198,4 @@ def _end(processes: list[Process]) -> None:
 
 def _words(pid: int) -> str:
     """What a process was started as; a text of its own choice."""
-    with contextlib.suppress(OSError):
-        return one_line(
-            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip(), 80
-        )
-    return "gone"
+    return one_line(" ".join(facts.command_line(pid)), 80) or "gone"

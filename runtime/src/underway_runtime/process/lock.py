@@ -22,6 +22,7 @@ from typing import TypeGuard
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError
 from ..release.filesystem import openat
+from . import facts
 from .process_table import processes
 
 TRIES = 20
@@ -142,12 +143,8 @@ def is_pid(value: object) -> TypeGuard[int]:
 
 def owner_of(pid: int) -> int | None:
     """The user of a process, where all its ids are his, as the system says; None for one that is not there, or has several."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
-            if line.startswith("Uid:"):
-                [uid] = set(line.split()[1:])
-                return int(uid)
-    return None
+    uids = {*facts.status(pid).get("Uid", ())}
+    return int(uids.pop()) if len(uids) == 1 else None
 
 
 def _seconds(value: object) -> float | None:

@@ -64,6 +64,24 @@ def listening(pid: int) -> dict[int, str]:
     return found
 
 
+def watched(pids: Iterable[int]) -> set[int]:
+    """Return the inodes that processes wait for in an epoll; a loop has its sockets there, whoever wrote it."""
+    inodes: set[int] = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    if os.readlink(entry.path) == "anon_inode:[eventpoll]":
+                        lines = Path(f"/proc/{pid}/fdinfo", entry.name).read_text().splitlines()
+                        inodes |= {int(line.split(" ino:")[1].split()[0], 16) for line in lines if " ino:" in line}
+    return inodes
+
+
+def is_bound(path: Path) -> bool:
+    """Return whether a socket of some process has this file; False where the system does not tell."""
+    return any(len(fields) == 8 and fields[7] == str(path) for fields in table(os.getpid(), "unix", 7))
+
+
 def table(pid: int, file: str, columns: int) -> list[list[str]]:
     """The rows of a table in ``/proc/PID/net``, cut into so many columns and the rest."""
     with contextlib.suppress(OSError):

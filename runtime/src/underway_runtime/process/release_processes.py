@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..release.display import one_line
-from . import process_table
+from . import facts, process_table
 
 LOOKS = 4
 _PAUSE = 0.03
@@ -78,7 +78,7 @@ def others(root: Path) -> list[Process]:
     return [
         Process(pid, rows[pid].started, one_line(" ".join(arguments), _SHOWN))
         for pid in sorted(_of_the_node(rows, own, release))
-        for arguments in [_arguments(pid)]
+        for arguments in [facts.command_line(pid)]
         if release.is_run_by(pid, arguments) and not _does_not_count(pid, arguments)
     ]
 
@@ -93,7 +93,10 @@ def _of_the_node(rows: Mapping[int, process_table.Process], own: int, release: _
     above = list(_above(rows, own))
     below = _below(rows, [own])
     beside = [pid for pid in rows if pid not in below and pid not in above and rows[pid].started >= rows[own].started]
-    keepers = [rows[own].parent, *(pid for pid in beside if any(each.endswith(_KEEPER) for each in _arguments(pid)))]
+    keepers = [
+        rows[own].parent,
+        *(pid for pid in beside if any(each.endswith(_KEEPER) for each in facts.command_line(pid))),
+    ]
     others = [pid for pid in beside if pid not in keepers and rows[pid].parent not in keepers]
     return below | _below(rows, [pid for pid in others if _has_left(pid, rows, own, above, release)])
 
@@ -107,7 +110,7 @@ def _has_left(
         return all(variables.get(name) == os.environ.get(name) for name in _OF_A_NODE)
     parent = rows[pid].parent
     lost = parent == 1 or (parent in above and parent in rows and rows[pid].session != rows[parent].session)
-    return lost and release.is_mapped_by(pid) and _control_group(pid) == _control_group(own)
+    return lost and release.is_mapped_by(pid) and facts.control_groups(pid) == facts.control_groups(own)
 
 
 def _above(rows: Mapping[int, process_table.Process], pid: int) -> Iterator[int]:
@@ -152,7 +155,7 @@ class _Release:
             if os.readlink(f"/proc/{pid}/exe").startswith(self._code):
                 return True
         with contextlib.suppress(OSError):
-            lines = _read(pid, "maps").splitlines()
+            lines = os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).splitlines()
             return any(fields[5].startswith(self._code) for line in lines if len(fields := line.split(maxsplit=5)) == 6)
         return False
 
@@ -170,24 +173,9 @@ def _own() -> int:
     return os.getpid()
 
 
-def _arguments(pid: int) -> list[str]:
-    with contextlib.suppress(OSError):
-        return [each for each in _read(pid, "cmdline").split("\0") if each]
-    return []
-
-
 def _variables(pid: int) -> dict[str, str]:
     """The ``RELEASE_*`` variables with which a process was started; none where that can't be seen."""
-    with contextlib.suppress(OSError):
-        pairs = (each.partition("=") for each in _read(pid, "environ").split("\0"))
-        return {name: value for name, _, value in pairs if name.startswith("RELEASE_")}
-    return {}
-
-
-def _control_group(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return _read(pid, "cgroup")
-    return ""
+    return {name: value for name, value in facts.environment(pid).items() if name.startswith("RELEASE_")}
 
 
 def _file(path: str) -> tuple[int, int] | None:
@@ -195,7 +183,3 @@ def _file(path: str) -> tuple[int, int] | None:
         found = os.stat(path)
         return found.st_dev, found.st_ino
     return None
-
-
-def _read(pid: int, name: str) -> str:
-    return os.fsdecode(Path(f"/proc/{pid}/{name}").read_bytes())

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from .filesystem.descriptors import path_of
+
 SOCKET_MODE = 0o666
 """As uvicorn gives it: who may reach the file may connect. The directory, or ``mode``, says otherwise."""
 
@@ -125,7 +127,7 @@ def short_path(path: Path) -> Iterator[str]:
     """Give a socket file a name that is not too long for the system, which takes 107 bytes."""
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{directory}/{path.name}" if os.path.isdir("/proc/self/fd") else os.fspath(path)
+        yield f"{path_of(directory, os.fspath(path.parent))}/{path.name}"
     finally:
         os.close(directory)
 

@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..process import facts
 from ..release import ledger, manifest, verify
 from ..release.directory import ReleaseDirectory
 from ..release.filesystem import atomic_files
@@ -117,12 +117,9 @@ def _make_room(directory: ReleaseDirectory, own: Path, deleted: Sequence[str]) -
 
 def _units_of(pid: int | None, directory: ReleaseDirectory) -> set[str | None]:
     """The units that a process was started from: its interpreter, and the files that its command line names."""
-    with suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        paths = [Path(os.path.realpath(os.fsdecode(word))) for word in words if word.startswith(b"/")]
-        root = directory.root.resolve()
-        return {tree.unit(str(path.relative_to(root))) for path in paths if path.is_relative_to(root)}
-    return set()
+    paths = [Path(os.path.realpath(word)) for word in facts.command_line(pid) if word.startswith("/")]
+    root = directory.root.resolve()
+    return {tree.unit(str(path.relative_to(root))) for path in paths if path.is_relative_to(root)}
 
 
 def _name_permanent(directory: ReleaseDirectory, version: str, permanent: str) -> None:

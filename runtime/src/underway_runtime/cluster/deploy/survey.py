@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import socket
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from ...process import facts
 from ...release.addresses import join, unbracketed
 from ...release.errors import UnderwayError, listing
 from ..inventory import PORT, Host, address
@@ -24,12 +24,8 @@ def joining(plan: DeployPlan) -> DeployPlan:
     """The plan, of which only workers are left where its master runs here already."""
     if plan.master is not None or (running := runs_here(plan)) is None:
         return plan
-    with suppress(OSError):
-        for word in Path(f"/proc/{running}/environ").read_bytes().split(b"\0"):
-            key, _, value = word.decode(errors="replace").partition("=")
-            if key == "CLUSTER_LISTEN" and value:
-                return replace(plan, joins=value)
-    return plan
+    listen = facts.environment(running).get("CLUSTER_LISTEN")
+    return replace(plan, joins=listen) if listen else plan
 
 
 def to_start(plan: DeployPlan, facts: Look) -> list[Host]:

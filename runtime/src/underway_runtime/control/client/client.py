@@ -9,9 +9,11 @@ import socket
 import sys
 import time
 
+from ...process import peer
 from ...release import display, names
 from ...release.errors import UnderwayError, UsageError
 from ...release.filesystem import openat
+from ...release.filesystem.descriptors import have_paths, path_of
 from .. import answers, cookie, frames, handshake
 
 TYPE_CHECKING = False
@@ -268,7 +270,7 @@ def _agreed(place: Place, patience: float) -> Connection:
 
 def _connect(connected: socket.socket, path: str) -> None:
     """Connect by descriptors: the address of a socket file is at most 107 bytes, and its directory another user's."""
-    if not os.path.isdir("/proc/self/fd"):
+    if not have_paths():
         connected.connect(path)
         return
     above, name = os.path.split(path)
@@ -279,7 +281,7 @@ def _connect(connected: socket.socket, path: str) -> None:
     try:
         while True:
             try:
-                connected.connect(f"/proc/self/fd/{descriptor}")
+                connected.connect(path_of(descriptor, path))
                 return
             except BlockingIOError:  # the queue of those who connect is full
                 if time.monotonic() >= end:
@@ -290,7 +292,5 @@ def _connect(connected: socket.socket, path: str) -> None:
 
 
 def _is_ours(connected: socket.socket) -> bool:
-    if not hasattr(socket, "SO_PEERCRED"):
-        return False
-    uid = int.from_bytes(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[4:8], sys.byteorder)
-    return uid == os.geteuid()
+    process = peer.credentials(connected)
+    return process is not None and process[1] == os.geteuid()

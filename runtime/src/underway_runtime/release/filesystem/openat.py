@@ -114,7 +114,7 @@ class Directory:
         return descriptor
 
     def socket(self, name: str) -> int:
-        """A descriptor of a socket file, to connect to by ``/proc/self/fd``. Raises OSError for what is none."""
+        """A descriptor of a socket file, to connect to by `descriptors.path_of`. Raises OSError for what is none."""
         try:
             descriptor = self._open(name, SEARCH)
         except OSError as error:

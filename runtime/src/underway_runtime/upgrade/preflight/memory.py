@@ -11,14 +11,12 @@ version has taken on trial                         ended then
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_UNLIMITED = 1 << 60
-"""From here on a number of the first version of control groups means that there is no limit."""
+from ...process import memory
 
 
 @dataclass(frozen=True)
@@ -58,37 +56,13 @@ class Memory:
 
 def look(status: Mapping[str, Any], tried: int, root: Path = Path("/")) -> Memory:
     """What there is next to the node that says this of itself; `tried` is in bytes."""
-    host = None
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        host = int((root / "proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) * 1024
-    limit = min(_left_by_limits(root, _count(status.get("pid"))), default=None)
-    return Memory(_count(status.get("memory")), tried, host, limit)
+    limit = min(memory.left_by_limits(_count(status.get("pid")), root), default=None)
+    return Memory(_count(status.get("memory")), tried, memory.available(root), limit)
 
 
 def _count(value: object) -> int | None:
     """A number as the node states it, where it is one."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-def _left_by_limits(root: Path, pid: int | None) -> Iterator[int]:
-    """Of each control group with a limit in which the process is; files that can be forgotten count as left."""
-    with contextlib.suppress(OSError):
-        for line in (root / f"proc/{pid or 'self'}/cgroup").read_text().splitlines():
-            match line.split(":", 2):
-                case ["0", "", place]:
-                    above, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file ")
-                case [_, "memory", place]:
-                    names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ")
-                    above = root / "sys/fs/cgroup/memory"
-                case _:
-                    continue
-            inner = Path(place.lstrip("/"))
-            for each in (inner, *inner.parents):
-                with contextlib.suppress(OSError, ValueError, IndexError):  # a word instead of a number: no limit
-                    most, used = (int((above / each / name).read_text()) for name in names[:2])
-                    cached = int((above / each / "memory.stat").read_text().partition(names[2])[2].split()[0])
-                    if most < _UNLIMITED:
-                        yield max(0, most - used + cached)
 
 
 def _megabytes(count: int) -> str:

@@ -25,14 +25,12 @@ import signal
 import subprocess
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...process import lock
-from ...process.process_table import children
+from ...process import facts, lock, orphans
 from ...process.settings import OF_A_VERSION, Settings
 from ...release import names
 from ...release.display import many_lines, one_line
@@ -61,10 +59,6 @@ _OF_RELEASE = (
 _OF_ROOT = ("LANG", "LANGUAGE", "TZ", *_OF_RELEASE)
 """What root's own environment gives to a trial as another user where no keeper runs, with ``LC_*``."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_TO_SWEEP = 5.0
-"""Seconds in which what a trial has started is ended; each round ends all that is known then."""
-_PAUSE = 0.01
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -167,15 +161,11 @@ def _keeper(settings: Settings, user: NodeUser) -> int | None:
 
 def _as_ours(settings: Settings, keeper: int | None, variables: Mapping[str, str]) -> dict[str, Any]:
     """What the keeper was started with, and its next node will have; where none runs, what this command has."""
-    environ = dict(os.environ)
-    with contextlib.suppress(OSError, ValueError):
-        text = os.fsdecode(Path(f"/proc/{keeper}/environ").read_bytes())
-        environ = dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
+    environ = facts.environment(keeper) or dict(os.environ)
     own = f"{settings.place.path}/"
     ours = [name for name in OF_A_VERSION if environ.get(name, "").startswith(own)]
     kept = {name: value for name, value in environ.items() if name not in (*ours, *_OF_SYSTEMD)}
-    place = f"/proc/{keeper}/cwd"
-    return {"env": {**kept, **variables}, "cwd": place if os.access(place, os.X_OK) else None}
+    return {"env": {**kept, **variables}, "cwd": facts.working_directory(keeper)}
 
 
 def _as_theirs(
@@ -210,9 +200,8 @@ def _as_theirs(
 
 def _groups(keeper: int, uid: int) -> tuple[int, list[int]] | None:
     """The groups of the keeper, read at once with the proof that it is that user's process: a unit may give it more than he has else."""
-    with contextlib.suppress(OSError, ValueError):
-        text = Path(f"/proc/{keeper}/status").read_text(encoding="utf-8", errors="replace")
-        fields = {name: rest.split() for name, _, rest in (line.partition(":") for line in text.splitlines())}
+    with contextlib.suppress(KeyError, ValueError):
+        fields = facts.status(keeper)
         if {*fields["Uid"]} == {str(uid)} and len({*fields["Gid"]}) == 1:
             return int(fields["Gid"][0]), [int(group) for group in fields["Groups"]]
     return None
@@ -222,7 +211,7 @@ def _run(words: Sequence[str], timeout: float, **how: Any) -> tuple[int | None, 
     """The exit status, or None for one that was killed at the end of its time; and the end of its output."""
     reader, writer = os.pipe()
     tail = _Tail(reader)
-    with _gathering() as sweep:
+    with orphans.gathered() as sweep:
         try:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, start_new_session=True, **how
@@ -241,34 +230,6 @@ def _run(words: Sequence[str], timeout: float, **how: Any) -> tuple[int | None, 
             process.wait()
             sweep()
     return ended, tail.end()
-
-
-@contextlib.contextmanager
-def _gathering() -> Iterator[Callable[[], None]]:
-    """Be who inherits all that a trial leaves, also what has left its session; what is yielded ends that."""
-    before = {*children(os.getpid())}
-    libc: Any = None
-    with contextlib.suppress(ImportError, OSError, AttributeError):
-        import ctypes
-
-        libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-    def sweep() -> None:
-        end = time.monotonic() + _TO_SWEEP
-        while (left := {*children(os.getpid())} - before) and time.monotonic() < end:
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
-            time.sleep(_PAUSE)
-
-    try:
-        yield sweep
-    finally:
-        if libc is not None:
-            libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 class _Tail:

@@ -33,6 +33,7 @@ from ...configuration.provenance import REDACTED, leaves, without_passwords
 from ...configuration.resolution import Resolved
 from ...control import cookie
 from ...node.in_place_install import unasked, untold
+from ...process import proc_sockets
 from ...process.log import log
 from ...process.settings import Settings, from_environ
 from ...release import boot_script, gates
@@ -283,10 +284,4 @@ def _file_problem(path: Path) -> str | None:
         return None
     if not stat.S_ISSOCK(mode):
         return "a file is there already, and is not a socket"
-    try:
-        listening = any(
-            " ".join(line.split()[7:]) == str(path) for line in Path("/proc/net/unix").read_text().splitlines()
-        )
-    except OSError:
-        return None
-    return "another process listens there" if listening else None
+    return "another process listens there" if proc_sockets.is_bound(path) else None

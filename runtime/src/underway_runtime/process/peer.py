@@ -1,0 +1,25 @@
+"""Who is at the other end of a unix socket, as the system says. Imports little: commands that ask a node use it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+_SO_PEERGROUPS = 59
+
+
+def credentials(connected: socket.socket) -> tuple[int, int, int] | None:
+    """Return pid, uid and gid of the process at the other end; None where the system does not tell."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    pid, uid, gid = struct.unpack("iII", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid, gid
+
+
+def groups(connected: socket.socket) -> tuple[int, ...]:
+    """Return the other groups of that process; none where the system does not tell."""
+    try:
+        data = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+    except OSError:
+        return ()
+    return struct.unpack(f"{len(data) // 4}I", data)

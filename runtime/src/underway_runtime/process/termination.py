@@ -1,0 +1,50 @@
+"""The end of another process, asked for and waited for."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+
+_PAUSE = 0.05
+
+
+def terminate(pid: int, is_still: Callable[[], bool], timeout: float) -> bool:
+    """Send SIGTERM to a process, and return whether it has ended within `timeout` seconds. It is never killed.
+
+    `is_still` tells whether the pid is still that of the process that is meant. Raises PermissionError for another user's.
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        raise
+    except (OSError, AttributeError):  # a system without it
+        return _terminate_by_pid(pid, is_still, timeout)
+    try:
+        if not is_still():  # from here on the descriptor means one process
+            return True
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _terminate_by_pid(pid: int, is_still: Callable[[], bool], timeout: float) -> bool:
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return True
+    end = time.monotonic() + timeout
+    while is_still():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(_PAUSE)
+    return True
