@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import underway_runtime
 from projects import TIMEOUT
 from stages import stage_of, wanted_of
 from test_applications import apps
@@ -480,6 +481,23 @@ def test_only_docstrings_are_docstrings(tmp_path: Path, source: str, same_as: st
     one, other = (code_of(tmp_path / f"{name}.py") for name in "ab")
 
     assert [shape(code) for code in nested(one)] == [shape(code) for code in nested(other)]
+
+
+def test_what_stays_in_memory_is_bare(tmp_path: Path) -> None:
+    """The keeper's modules have no docstrings and no annotations of functions, in every release; each that is named is there."""
+    runtime = Path(underway_runtime.__file__).parent.parent
+    source = "'doc'\nclass C:\n x: int\n def f(self, a: int, *b: str) -> int:\n  'doc'\n  return a\n"
+    for name in ("underway_runtime/keeper/m.py", "m.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+        assert bytecode.compile_file(str(tmp_path), name)
+
+    _, bare = functions(tmp_path / "underway_runtime/keeper/m.py")
+    _, other = functions(tmp_path / "m.py")
+
+    assert (bare["C"].f.__doc__, bare["C"].f.__annotations__, [*bare["C"].__annotations__]) == (None, {}, ["x"])
+    assert (other["C"].f.__doc__, [*other["C"].f.__annotations__]) == ("doc", ["a", "b", "return"])
+    assert all((runtime / path).exists() for path in bytecode.BARE)
 
 
 def shape(code: CodeType) -> tuple[object, ...]:

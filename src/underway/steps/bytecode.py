@@ -1,7 +1,7 @@
 """Compile modules so that the same source gives the same bytes; run by the release's interpreter, as a script.
 
-Takes from standard input, as JSON: ``root``, ``files`` relative to it, ``docstrings``, whether they are kept, and ``prefix``,
-what comes before a file's name in its pyc. Imports the standard library only. Pycs are the unchecked, hash-based ones of
+Takes from standard input, as JSON: ``root``, ``files`` relative to it, ``docstrings``, whether they are kept (but for `BARE`),
+and ``prefix``, what comes before a file's name in its pyc. Imports the standard library only. Pycs are the unchecked, hash-based ones of
 PEP 552; a file that does not compile has none.
 """
 
@@ -21,6 +21,14 @@ from typing import Any
 EX_IOERR = 74
 """The exit status when the disk is full or the like; number, words and file of the error are on standard output, as JSON."""
 
+BARE = (
+    "underway_runtime/keeper/",
+    "underway_runtime/release/channel.py",
+    "underway_runtime/release/filesystem/directories.py",
+    "underway_runtime/release/names.py",
+)
+"""Modules of the keeper, which is in memory for as long as a service runs: they have no docstrings and no annotations of functions."""
+
 UNCHECKED = b"\x01\x00\x00\x00"
 """The flags of a pyc that is never compared with its source."""
 
@@ -36,7 +44,9 @@ def compile_file(root: str, file: str, docstrings: bool = True, prefix: str = ""
         source = source_file.read()
     try:
         # The first line of asserts and of tracebacks is that of the source: nothing moves, nothing is optimized away.
-        tree: Any = source if docstrings else without_docstrings(ast.parse(source))
+        is_bare = any(f"/{bare}" in f"/{file}" for bare in BARE)
+        tree: Any = source if docstrings and not is_bare else without_docstrings(ast.parse(source))
+        tree = without_annotations(tree) if is_bare else tree
         code = settled(compile(tree, name, "exec", dont_inherit=True, optimize=0))
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
         return False
@@ -73,6 +83,16 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
                 del node.body[0]
             if first is not None and not node.body and not isinstance(node, ast.Module):
                 node.body.append(ast.copy_location(ast.Pass(), first))
+    return tree
+
+
+def without_annotations(tree: ast.Module) -> ast.Module:
+    """The tree without annotations of arguments and of what is returned; those of names stay, for code may read them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
     return tree
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import errno
 import fcntl
 import os
 import sys
@@ -134,11 +133,13 @@ def reap(children: Iterable[Child]) -> None:
 
 
 def _high(descriptor: int) -> int:
-    """A copy that a child inherits. Raises OSError where the process may open no more files."""
+    """Return a copy that a child inherits. Raises OSError where the process may open no more files."""
     for number in _HIGH:
         try:
             return fcntl.fcntl(descriptor, fcntl.F_DUPFD, number)
         except OSError as error:
+            import errno  # where something is wrong: from then on it is in memory
+
             if error.errno != errno.EINVAL:  # that is above the limit
                 raise
     raise OSError(errno.EMFILE, "the limit of open files is too low")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import stat
@@ -86,6 +85,8 @@ def acquire(path: str, pid_path: str) -> Lock | str:
     lock = Lock(path, pid_path, descriptor)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            import errno  # as in `child`
+
             raise OSError(errno.EINVAL, f"{path} is not a regular file")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         lock.write(f'{{"pid": {os.getpid()}}}')

@@ -7,7 +7,6 @@ Where it is asked for twice by one node, as port 0 may be, the second is a socke
 from __future__ import annotations
 
 import _socket
-import errno
 import os
 import stat
 
@@ -258,6 +257,8 @@ def _remove_stale(path: str) -> None:
 
 def reason(error: Exception) -> str:
     """What to tell of a socket that can't be had."""
+    import errno  # as in `child`
+
     if isinstance(error, OSError) and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
         return f"unavailable {error.strerror}"  # a name may have another address
     return f"failed {getattr(error, 'strerror', None) or error}"
