@@ -1,11 +1,13 @@
 """What a picture can't know of an object of a framework: what that computes at run time and keeps, and what it refuses by then.
 
-One file a framework, each with its ``RULES``.
+One file a framework, each with its ``RULES``; a new one is found here.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Literal
 
 
@@ -25,7 +27,6 @@ class Rule:
 
 
 def rules() -> tuple[Rule, ...]:
-    """Those of all frameworks."""
-    from . import fastapi, flask, starlette
-
-    return (*fastapi.RULES, *flask.RULES, *starlette.RULES)
+    """Return those of all frameworks."""
+    frameworks = (import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__))
+    return tuple(rule for framework in frameworks for rule in getattr(framework, "RULES", ()))
