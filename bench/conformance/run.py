@@ -17,7 +17,7 @@ from typing import Any
 from code_server_helpers import Interpreter
 from underway.planner.plan import plan
 from underway.planner.releases import module_name, open_release
-from underway_runtime.release.instructions import to_json
+from underway_runtime.release.instruction_json import to_json
 from underway_runtime.release.relup import RelupEntry
 
 from . import sources
