@@ -2,11 +2,13 @@
 
 usage: plain_words.py
 
-Each row of `WORDS` is a pattern, and what to write instead. The glossary is docs/explanation/terms.md.
+Each row of `WORDS` is a pattern, and what to write instead. The glossary is docs/explanation/terms.md. And the docstring of a function
+that returns nothing, or is named for an act, begins with a verb.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import tokenize
@@ -35,6 +37,20 @@ WORDS = {
 }
 NAMES = {"may_stay": "can_install_in_place", "switch": "is_enabled"}
 """Names in code of the runtime."""
+ACTS = (
+    "accept|acquire|add|apply|ask|attach|begin|bind|call|cancel|check|clear|close|commit|connect|copy|cut|decode|deploy|discard|dump"
+    "|encode|enter|evaluate|expect|find|forget|get|greet|hold|install|issue|join|kill|leave|link|listen|load|look|mark|move|note|parse"
+    "|publish|read|recall|receive|refresh|refuse|register|reload|remember|remove|rename|renew|replace|report|resolve|resume|save|send"
+    "|serve|sign|spawn|stop|suspend|sweep|take|tell|terminate|unpack|verify|wait|watch|write"
+)
+"""With one of these begins the name of a function that acts, whatever it returns."""
+NO_VERBS = (
+    "A|All|An|As|At|By|Each|Every|Everything|For|From|How|In|No|Not|Nothing|Of|On|One|Raises|Returns|Seconds|Something|That|The|There"
+    "|These|This|Those|Two|Until|What|When|Where|Whether|Which|Who|Whose|Why|With|Without|`.*"
+)
+"""With none of these begins what such a function does."""
+WITHOUT_VERBS = ("src/underway/planner", "src/underway/steps", "observation", "upgrade/hot")
+"""Rooms in which docstrings are not looked at."""
 PLACES = ("src", "runtime/src", "docs", "examples", "README.md", "CHANGELOG.md")
 _PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in WORDS.items()}
 
@@ -43,6 +59,13 @@ def main() -> int:
     """Print each place with what to write there, and return the status."""
     found = [each for place in PLACES for file in _files(Path(place)) for each in _of(file)]
     found += [each for file in _files(Path("runtime/src")) if file.suffix == ".py" for each in _names(file)]
+    found += [
+        each
+        for place in PLACES[:2]
+        for file in _files(Path(place))
+        if file.suffix == ".py"
+        for each in _docstrings(file)
+    ]
     print(*found, sep="\n", end="\n" if found else "")
     return 1 if found else 0
 
@@ -67,6 +90,24 @@ def _names(file: Path) -> Iterator[str]:
         for token in tokenize.generate_tokens(source.readline):
             if token.type == tokenize.NAME and token.string in NAMES:
                 yield f"{file}:{token.start[0]}: {token.string}: write {NAMES[token.string]!r}"
+
+
+def _docstrings(file: Path) -> Iterator[str]:
+    """Yield each function that acts, and is described by a noun."""
+    if "templates" in file.parts or any(room in file.as_posix() for room in WITHOUT_VERBS):
+        return
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if (
+            not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            or (docstring := ast.get_docstring(node)) is None
+        ):
+            continue
+        name, first = node.name.strip("_"), docstring.split(maxsplit=1)[0].rstrip(",:;.")
+        is_property = any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
+        returns_nothing = isinstance(node.returns, ast.Constant) and node.returns.value is None
+        acts = re.fullmatch(rf"({ACTS})(_.*)?", name) or (returns_nothing and not name.startswith("on_"))
+        if acts and not is_property and not node.name.startswith("__") and re.fullmatch(NO_VERBS, first):
+            yield f"{file}:{node.lineno}: {node.name}: {first!r} is not a verb: write what it does"
 
 
 def _texts(file: Path) -> Iterator[tuple[int, str]]:

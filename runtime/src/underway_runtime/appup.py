@@ -245,7 +245,7 @@ def problems_of(appup: Any) -> list[str]:
 
 
 def dump(appup: Appup) -> str:
-    """The text of a compiled appup. Raises ValueError for what is in it that is not plain."""
+    """Return the text of a compiled appup. Raises ValueError for what is in it that is not plain."""
     document: dict[str, Any] = {"format": FORMAT, "version": appup.version}
     for way in ("up", "down"):
         document[way] = [
@@ -256,7 +256,7 @@ def dump(appup: Appup) -> str:
 
 
 def parse(text: str) -> Appup:
-    """The appup of this text. Raises ValueError with what is wrong with it."""
+    """Read the appup of this text. Raises ValueError with what is wrong with it."""
     try:
         document = json.loads(text)
         if document["format"] != FORMAT:

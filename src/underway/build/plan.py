@@ -67,7 +67,7 @@ class BuildPlan:
 
 
 def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str | None = None) -> BuildPlan:
-    """Everything that can be checked before something is installed, for the release called `name`.
+    """Check everything that can be checked before something is installed, for the release called `name`.
 
     Raises an UnderwayError for whatever would stop the build already. Changes nothing.
     """

@@ -95,7 +95,7 @@ def _reporting(quiet: bool) -> Iterator[Callable[[str], None]]:
 
 
 def _ask_to_overwrite(planned: BuildPlan, as_json: bool) -> BuildPlan:
-    """On a terminal ask before a version is replaced, as Mix does; elsewhere the flag decides."""
+    """Ask on a terminal before a version is replaced, as Mix does; elsewhere the flag decides."""
     if planned.overwrites and not planned.overwrite:
         question = f"Release {planned.definition.name}-{planned.version} is already at {planned.target}. Overwrite?"
         if as_json or not (os.isatty(0) and os.isatty(2)):
@@ -117,7 +117,7 @@ def _show_plan(planned: BuildPlan, as_json: bool) -> None:
 
 
 def _announce(built: Built) -> None:
-    """What to type next, as Mix says it."""
+    """Say what to type next, as Mix does."""
     path = os.path.relpath(built.release.path)
     command = os.path.join(path, "bin", built.release.name)
     ready = deployments(built.release.name, built.archives)

@@ -68,7 +68,7 @@ def read_applications(
     requirements: Iterable[str] = (),
     local: Collection[str] = (),
 ) -> dict[str, Application]:
-    """The applications that are installed in a site-packages directory; as `applications_of` what is read there."""
+    """Read the applications that are installed in a site-packages directory; as `applications_of` what is read there."""
     found = [about(site_packages, info) for info in wheel_record.dist_infos(site_packages)]
     applications = applications_of(found, environment, requirements, local)
     return {name: replace(app, source=site_packages) for name, app in applications.items()}
@@ -285,7 +285,7 @@ def _requirement(whose: str, text: str) -> Requirement:
 
 
 def _start(one: About) -> tuple[dict[str, Any] | None, str | None]:
-    """What a distribution's entry point says starts, and what is wrong with it."""
+    """Find out what a distribution's entry point says starts, and what is wrong with it."""
     own = [point for point in one.points if application_name(point[0]) == one.name]
     if not one.points:
         return None, None

@@ -55,7 +55,7 @@ class Finisher(Protocol):
         """Where site-packages is in their trees."""
 
     def find(self, origin: str) -> TreeEntry | None:
-        """What was made of this origin before; None when nothing was."""
+        """Find what was made of this origin before; None when nothing was."""
 
     def make(self, installed: Sequence[Installed]) -> list[TreeEntry]:
         """Finish distributions."""
@@ -74,7 +74,7 @@ def make_stage(
     out: Collection[Path] = (),
     meanwhile: Callable[[Iterable[TreeEntry]], None] = lambda _: None,
 ) -> dict[str, Application]:
-    """The finished applications of a lock, by name, sorted, with the runtime of this tool where the lock has none.
+    """Make the finished applications of a lock, by name, sorted, with the runtime of this tool where the lock has none.
 
     `directory` is for this build, and `environment` is the PEP 508 environment of the release's interpreter. The applications are started
     by their entry points only. Where they hold different bytes for the same importable file, those named in `prefer`

@@ -40,7 +40,7 @@ class WheelRow:
 
 
 def read(site_packages: Path, dist_info: str) -> tuple[WheelRow, ...]:
-    """The files of one installed distribution, in the order of RECORD, each once.
+    """Read the files of one installed distribution, in the order of RECORD, each once.
 
     Left out are compiled modules in ``__pycache__``, which are made again, and what the installer added of its own. Raises
     BuildError, naming the distribution, when there is no RECORD, or it names what no wheel may hold: absolute paths, paths that leave the

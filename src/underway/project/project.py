@@ -165,7 +165,7 @@ def version_problems(version: str) -> list[str]:
 
 
 def load_callable(reference: str, root: Path) -> Any:
-    """What ``"module:function"`` names, imported with the project's root and its ``src`` on the path.
+    """Load what ``"module:function"`` names, imported with the project's root and its ``src`` on the path.
 
     Raises ProjectError when there is no such thing.
     """

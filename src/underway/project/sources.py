@@ -88,7 +88,7 @@ def builds(project: Path) -> bool:
 
 
 def read(project: Path, out: Iterable[Path], environ: Mapping[str, str]) -> Source | None:
-    """What the wheel of a project is made from, or None where that can't be told.
+    """Read what the wheel of a project is made from, or None where that can't be told.
 
     Not of virtual environments, repositories and caches, nor of `out`: paths below the project that the release itself is made at.
     """

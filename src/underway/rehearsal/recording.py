@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout: ClassVar[float | None] = PATIENCE
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the recording says it."""
+        """Do nothing: the recording says it."""
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         """What handles a method, whichever it is."""
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _pass_on(client: socket.socket, service: socket.socket, heard: _Conversation) -> None:
-    """Until one of both ends."""
+    """Pass on what comes, until one of both ends."""
     with selectors.DefaultSelector() as selector:
         client.settimeout(None)
         service.settimeout(None)

@@ -67,7 +67,7 @@ Exchange: TypeAlias = Request | Conversation
 
 
 def read(file: Path) -> list[Exchange]:
-    """The exchanges of a file, in order. Raises ProjectError with each line that is not one, and where there is none."""
+    """Read the exchanges of a file, in order. Raises ProjectError with each line that is not one, and where there is none."""
     try:
         if file.stat().st_size > LONGEST:
             raise ProjectError(f"{file} is larger than {LONGEST >> 20} MiB")

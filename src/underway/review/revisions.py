@@ -17,7 +17,7 @@ _ELSEWHERE = ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX")
 
 
 def commit_of(word: str, directory: Path) -> str | None:
-    """The full name of the commit that a word stands for in the repository of a directory; None where it stands for none."""
+    """Find the full name of the commit that a word stands for in the repository of a directory; None where it stands for none."""
     if word.startswith("-"):
         return None
     done = _git(directory, "rev-parse", "--verify", "--quiet", f"{word}^{{commit}}")

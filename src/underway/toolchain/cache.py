@@ -59,7 +59,7 @@ class Cache:
     """Entries that this one made."""
 
     def find(self, kind: str, key: str) -> TreeEntry | None:
-        """The entry with that key; None when there is none, or it is no longer as it was made."""
+        """Find the entry with that key; None when there is none, or it is no longer as it was made."""
         for root in dict.fromkeys((self.root, self.scratch)):
             place = root / kind / key
             if (entry := read(place, self.copies)) is not None and self._is_whole(entry):
@@ -126,7 +126,7 @@ class Cache:
     def get(
         self, kind: str, key: str, fill: Callable[[Path], Mapping[str, Any]], places: Iterable[Path] | None = None
     ) -> TreeEntry:
-        """The entry with that key, made where there is none."""
+        """Return the entry with that key, made where there is none."""
         return self.find(kind, key) or self.make(kind, key, fill, places)
 
     def _is_whole(self, entry: TreeEntry) -> bool:
@@ -196,7 +196,7 @@ def here(scratch: Path, environ: Mapping[str, str]) -> Iterator[Cache]:
 
 
 def recall(key: str, environ: Mapping[str, str]) -> Any:
-    """What was remembered under a key; None when nothing was."""
+    """Return what was remembered under a key; None when nothing was."""
     root = place(environ)
     if root is None or _problem(root):
         return None
@@ -219,7 +219,7 @@ def remember(key: str, answer: Any, environ: Mapping[str, str]) -> None:
 
 
 def place(environ: Mapping[str, str]) -> Path | None:
-    """Where the cache is: UNDERWAY_CACHE, else below XDG_CACHE_HOME or ``~/.cache``; None for a user without a home."""
+    """Return where the cache is: UNDERWAY_CACHE, else below XDG_CACHE_HOME or ``~/.cache``; None for a user without a home."""
     if given := environ.get("UNDERWAY_CACHE"):
         return Path(os.path.realpath(given))
     homes = (environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache"))

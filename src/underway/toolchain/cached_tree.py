@@ -122,7 +122,7 @@ class TreeEntry:
 
 
 def read(place: Path, copies: bool = False) -> TreeEntry | None:
-    """The entry at a place as its record has it; whether it is still so is not looked at. None where there is none."""
+    """Read the entry at a place as its record has it; whether it is still so is not looked at. None where there is none."""
     record = place / "record"
     try:
         status = record.stat()

@@ -152,7 +152,7 @@ def _interpreter(executable: Path, answer: Mapping[str, Any]) -> Interpreter:
 
 
 def find(request: str | None, project: Path, requires_python: str | None) -> Interpreter:
-    """The interpreter to build with, first that applies: `request` (the option or --python), the nearest
+    """Find the interpreter to build with, first that applies: `request` (the option or --python), the nearest
     ``.python-version`` of the project and above, what requires-python allows; of that, the running one if it may.
 
     A request is what uv takes: ``3.12``, ``cpython@3.12.1``, ``>=3.12``, a name on PATH, a path. Nothing is downloaded.

@@ -216,7 +216,7 @@ def _started(arguments: Sequence[str], cwd: Path) -> Iterator[Callable[[], tuple
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """The exit status; at once when the process has ended, where `Popen.wait` with a timeout looks every 50 ms."""
+    """Wait for the exit status; at once when the process has ended, where `Popen.wait` with a timeout looks every 50 ms."""
     try:
         ended = os.pidfd_open(process.pid)
     except (AttributeError, OSError):

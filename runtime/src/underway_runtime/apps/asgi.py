@@ -165,7 +165,7 @@ async def _drain(server: Any, closing: ClosingApplication, timeout: float) -> Cu
 
 
 async def _stop(server: Any, closing: ClosingApplication, timeout: float, graceful: float | None) -> None:
-    """As a drain, in so many seconds; then the lifespan. uvicorn's own shutdown ends that while streams are cancelled."""
+    """Stop as a drain does, in so many seconds; then end the lifespan. uvicorn's own shutdown ends that while streams are cancelled."""
     loop = asyncio.get_running_loop()
     state = server.server_state
     share = timeout * REQUESTS_SHARE

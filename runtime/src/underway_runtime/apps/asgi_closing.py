@@ -159,7 +159,7 @@ class Deaf:
         return getattr(self._transport, name)
 
     def resume_reading(self) -> None:
-        """Not any more."""
+        """Do nothing: nothing is read any more."""
 
 
 class _ToTheEnd(asyncio.Protocol):

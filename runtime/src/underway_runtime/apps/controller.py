@@ -282,7 +282,7 @@ class Applications:
         return mode
 
     def become(self, loaded: Mapping[str, Load]) -> Callable[[], None]:
-        """What runs is of other versions from now on; the function that is returned takes that back."""
+        """Take what runs for other versions from now on; the function that is returned takes that back."""
         before, self.loaded = self.loaded, dict(loaded)
 
         def tell() -> None:
@@ -364,7 +364,7 @@ class Applications:
             raise
 
     async def _stop_one(self, name: str, service: Service, timeout: float) -> bool:
-        """Whether it has stopped."""
+        """Stop it, and return whether it has."""
 
         async def stop() -> BaseException | None:
             try:

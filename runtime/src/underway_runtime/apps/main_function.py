@@ -243,7 +243,7 @@ class MainThread:
 
 
 def _let_go_of_locals(error: BaseException) -> None:
-    """What a function had is to be closed with it, a listening socket say, though its error is told later."""
+    """Close what a function had with it, a listening socket say, though its error is told later."""
     chain: list[BaseException] = []
     following: BaseException | None = error
     while following is not None and following not in chain:

@@ -79,7 +79,7 @@ class Leaving:
         return [*dict.fromkeys(self._taken.values())]
 
     def websocket(self, websocket: Any, close: Callable[[Any], Awaitable[Any]]) -> None:
-        """One has been opened in the loop that runs; `close` closes it with 1012."""
+        """Note one that was opened in the loop that runs; `close` closes it with 1012."""
         self._websockets[websocket] = (asyncio.get_running_loop(), close)
 
     async def drain(self, ports: Collection[int], timeout: float) -> int:
@@ -128,7 +128,7 @@ async def _quietly(close: Callable[[Any], Awaitable[Any]], websocket: Any) -> bo
 
 
 def _aiohttp(leaving: Leaving, module: Any) -> None:
-    """``force_close`` of an answer is its own way to end a connection; a WebSocket is closed as an application would."""
+    """End connections by ``force_close`` of an answer, its own way; close a WebSocket as an application would."""
     before = module.StreamResponse.prepare
 
     @functools.wraps(before)
@@ -149,7 +149,7 @@ def _aiohttp(leaving: Leaving, module: Any) -> None:
 
 
 def _hypercorn(leaving: Leaving, module: Any) -> None:
-    """A connection has had as many requests as it may when there was one: ``Connection: close``, or GOAWAY in HTTP/2."""
+    """Let a connection have no more requests than it has had: ``Connection: close``, or GOAWAY in HTTP/2."""
     config, name = sys.modules["hypercorn.config"].Config, "keep_alive_max_requests"
     default = getattr(config, name)
 
@@ -180,7 +180,7 @@ def _hypercorn(leaving: Leaving, module: Any) -> None:
 
 
 def _uvicorn(leaving: Leaving, module: Any) -> None:
-    """The header of an application ends a connection; WebSockets are closed as its own shutdown does."""
+    """End a connection by the header of an application; close WebSockets as its own shutdown does."""
     from .asgi_closing import more_to_come
 
     before = module.RequestResponseCycle.send
@@ -213,7 +213,7 @@ def _close_those_of_uvicorn() -> list[concurrent.futures.Future[Any]]:
 
 
 def _gunicorn(leaving: Leaving, module: Any) -> None:
-    """As where a client has asked for it."""
+    """End connections as where a client has asked for it."""
     before = module.Response.should_close
 
     @functools.wraps(before)
@@ -227,7 +227,7 @@ def _gunicorn(leaving: Leaving, module: Any) -> None:
 
 
 def _grpc(leaving: Leaving, module: Any) -> None:
-    """``stop`` with a time of grace: GOAWAY, no new calls, and those that are under way end."""
+    """Call ``stop`` with a time of grace: GOAWAY, no new calls, and those that are under way end."""
 
     def end(timeout: float) -> list[concurrent.futures.Future[Any]]:
         return [asyncio.run_coroutine_threadsafe(each.stop(timeout), each._loop) for each in _living(module.Server)]

@@ -99,7 +99,7 @@ def describe(error: BaseException) -> str:
 
 
 def check_code_path(directories: Iterable[str], lib: Path) -> None:
-    """Raises DamagedRelease listing the directories of a boot script that are missing."""
+    """Raise DamagedRelease, listing the directories of a boot script that are missing."""
     missing = [str(place) for entry in directories if not (place := resolve(entry, lib)).is_dir()]
     if missing:
         raise DamagedRelease(listing("applications are missing; restore them from the release's archive:", missing))

@@ -59,7 +59,7 @@ class Sockets:
         self._private = self._public = Listeners(())
 
     def bind(self) -> None:
-        """Raises BootError and ConfigError; some may be bound then."""
+        """Bind all addresses. Raises BootError and ConfigError; some may be bound then."""
         load, world = self._load, self._world
         if world.private is not None:
             self._private = bind_private(world.private / f"{load.application}.sock")

@@ -68,7 +68,7 @@ class Shared:
             raise TimeoutError("timed out")
 
     def take(self, connection: socket.socket) -> None:
-        """This was accepted here: it is given what the service has set on the socket; what it can't have is left out."""
+        """Give what was accepted here all that the service has set on the socket; what it can't have is left out."""
         with self._lock:
             self._accepted.add(connection)
         for (level, name), value in list(self.options.items()):
@@ -134,13 +134,13 @@ class Sharing:
             self._install()
 
     def remove(self, sockets: Iterable[socket.socket]) -> None:
-        """These are about to be closed here."""
+        """Forget sockets that are about to be closed here."""
         for each in sockets:
             if each.fileno() >= 0 and (shared := self._shared.pop(os.fstat(each.fileno()).st_ino, None)):
                 shared.close()
 
     def find(self, descriptor: Any) -> Shared | None:
-        """What a descriptor, or something that has one, is shared as; None where it is nobody else's."""
+        """Find what a descriptor, or something that has one, is shared as; None where it is nobody else's."""
         try:
             number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
             status = os.fstat(number)
@@ -258,7 +258,7 @@ def _block(own: socket.socket) -> None:
 
 
 def _find_nothing(timeout: float | None) -> None:
-    """What `accept` does where nobody connects."""
+    """Do what `accept` does where nobody connects."""
     if timeout == 0:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     select.poll().poll(None if timeout is None else timeout * 1000)

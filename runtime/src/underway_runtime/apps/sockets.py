@@ -76,7 +76,7 @@ def bind(addresses: Sequence[str], ask: Ask, release: Callable[[Sequence[str]], 
 
 
 def bind_private(path: Path) -> Listeners:
-    """A socket file that only this user can connect to, in the place of any that is there; no keeper holds it."""
+    """Make a socket file that only this user can connect to, in the place of any that is there; no keeper holds it."""
     each = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         each.setblocking(False)

@@ -28,12 +28,12 @@ class State:
 
 
 def pack(states: Mapping[str, State]) -> bytes:
-    """States as they travel."""
+    """Return states as they travel."""
     return json.dumps({name: [each.version, each.text] for name, each in states.items()}).encode()
 
 
 def unpack(data: bytes) -> dict[str, State]:
-    """What `pack` made; nothing of nothing."""
+    """Return what `pack` made; nothing of nothing."""
     return {name: State(version, text) for name, (version, text) in json.loads(data or b"{}").items()}
 
 

@@ -34,7 +34,7 @@ class Suspension:
         self._released.set()
 
     def hold(self) -> None:
-        """From now on new work waits."""
+        """Let new work wait from now on."""
         self._released.clear()
         self.held = True
 

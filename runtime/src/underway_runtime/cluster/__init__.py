@@ -76,7 +76,9 @@ class Actor(Generic[T]):
     ) -> Coroutine[Any, Any, R]: ...
 
     def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-        """What a method returns: ``await counts.call(Counts.add, words)``. Raises MemberLost, and what the method raises.
+        """Call a method, and return what that returns: ``await counts.call(Counts.add, words)``.
+
+        Raises MemberLost, and what the method raises.
 
         What goes to another node is copied; an actor on this one gets what it is given.
         An ordinary method runs in a thread, one at a time on each member; an ``async def`` one on the loop of its node.

@@ -15,7 +15,7 @@ from ..release.errors import BootError, ConfigError
 
 
 def listen(stated: str, *, any_port: bool = False) -> tuple[str, int]:
-    """The address and the port of ``address:port``. Raises ConfigError for what is not one address of one host.
+    """Return the address and the port of ``address:port``. Raises ConfigError for what is not one address of one host.
 
     >>> listen("[::1]:8786")
     ('::1', 8786)
@@ -33,7 +33,7 @@ def listen(stated: str, *, any_port: bool = False) -> tuple[str, int]:
 
 
 def refuse_taken(host: str, port: int) -> None:
-    """Raises BootError where nobody can listen there."""
+    """Raise BootError where nobody can listen there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,7 +44,7 @@ def refuse_taken(host: str, port: int) -> None:
 
 
 def refuse_plain(host: str, master: str) -> None:
-    """Raises ConfigError where something would leave this machine in the clear, and from whomever."""
+    """Raise ConfigError where something would leave this machine in the clear, and from whomever."""
     hosts = dict.fromkeys((host, split(master)[0]))
     if reachable := [each for each in hosts if not _is_loopback(each)]:
         raise ConfigError(
@@ -54,7 +54,7 @@ def refuse_plain(host: str, master: str) -> None:
 
 
 def refuse_shared(group: object, runs_code: bool) -> None:
-    """Raises ConfigError where who may operate a node, and run no code in it, has what makes a member of its cluster: the cookie."""
+    """Raise ConfigError where who may operate a node, and run no code in it, has what makes a member of its cluster: the cookie."""
     if group is not None and not runs_code:
         raise ConfigError(
             f"the members of `control_group`, {group}, may read the cookie, and without certificates that makes them members of the"
@@ -63,7 +63,7 @@ def refuse_shared(group: object, runs_code: bool) -> None:
 
 
 def refuse_out_of_reach(host: str, master: str) -> None:
-    """Raises ConfigError where a worker listens on the loopback, and its master is on another host: that could never call it.
+    """Raise ConfigError where a worker listens on the loopback, and its master is on another host: that could never call it.
 
     A name that is not known here yet, and a network that is not there yet, are waited for.
     """

@@ -58,7 +58,7 @@ def asking(command: Sequence[str], nonce: str) -> list[str]:
 
 
 def answer(nonce: str, status: int, output: bytes, errors: bytes) -> Answer:
-    """What is between the marks; where they are not there, what is there instead. `status` is that of ssh."""
+    """Return what is between the marks; where they are not there, what is there instead. `status` is that of ssh."""
     said, complaint = _between(nonce, output), _between(nonce, errors)
     if said is not None and (ended := said[1]) is not None:
         return Answer(ended, said[0], _without_end(nonce, complaint[0] if complaint else ""))

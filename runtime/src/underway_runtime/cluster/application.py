@@ -226,7 +226,7 @@ class Cluster(Application):
         return float(start + 2 * config.get("underway_runtime", "stop_timeout", STOP_TIMEOUT))
 
     async def _wait_for(self, names: list[str], timeout: float, **how: float) -> list[str]:
-        """Who of these has not joined in time, with the reason."""
+        """Wait, and return who of these has not joined in time, with the reason."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self.members.wait_for(names, **how)

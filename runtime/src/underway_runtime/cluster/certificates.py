@@ -67,14 +67,14 @@ def make_authority(directory: Path, name: str) -> None:
 
 
 def _make_private(directory: Path) -> None:
-    """Of who runs this, or of the owner of the directory that it is in."""
+    """Give it to who runs this, or to the owner of the directory that it is in."""
     directories.make(str(directory.parent))
     with openat.directory(directory.parent) as above, above.directory(directory.name, make=0o700):
         pass
 
 
 def _refuse_of_others(directory: Path) -> None:
-    """An authority is of who deploys: the owner of what it is in could put his own in its place. Raises ConfigError."""
+    """Refuse an authority of another than who deploys: he could put his own in its place. Raises ConfigError."""
     for place in (directory, *directory.parents[:2]):
         uid = os.geteuid()
         try:
@@ -104,7 +104,7 @@ def request(directory: Path, host: str) -> bytes:
 
 
 def sign(directory: Path, request: bytes, *, hosts: Sequence[str], role: str, now: datetime | None = None) -> bytes:
-    """With the deployer, whose authority is in `directory`: the certificate for a request, in PEM.
+    """Make, with the authority of the deployer in `directory`, the certificate for a request, in PEM.
 
     `hosts` are all addresses and names by which the node is reached, and those it calls from, as who deploys knows them; of the
     request only the key is taken. It is none of those that were refused when the host was removed. Raises ConfigError for another
@@ -138,7 +138,7 @@ def sign(directory: Path, request: bytes, *, hosts: Sequence[str], role: str, no
 
 
 def install(directory: Path, leaf: bytes, authority: bytes, revoked: str | None = None) -> None:
-    """On a host: put ``ca.pem`` and ``node.pem`` into their places, and the list of removed hosts. Raises ConfigError where they
+    """Put ``ca.pem`` and ``node.pem`` into their places on a host, and the list of removed hosts. Raises ConfigError where they
     don't fit its key."""
     from cryptography import x509
 

@@ -11,7 +11,7 @@ from ..release.references import find, is_reference
 
 
 async def evaluate(expression: str) -> object:
-    """What ``module:function`` returns, or an expression, in which modules are known by their names and ``await`` works."""
+    """Return what ``module:function`` returns, or an expression, in which modules are known by their names and ``await`` works."""
     if is_reference(expression):
         value = find(expression)()
     else:

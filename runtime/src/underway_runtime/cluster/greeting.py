@@ -60,7 +60,7 @@ async def call(stream: Stream, facts: Mapping[str, Any], cookie: str | None, whe
 
 
 async def answer(stream: Stream, facts: Mapping[str, Any], cookie: str | None, where: str) -> dict[str, str]:
-    """The same to who has connected."""
+    """Say the same to who has connected."""
     if cookie is not None:
         theirs = _text(await _hear(stream), "nonce")
         nonce = await _say(stream, underway=VERSION, nonce=os.urandom(_NONCE).hex())

@@ -86,7 +86,7 @@ class Members:
         self._updated.set()
 
     async def news(self) -> None:
-        """Until it is known again who is there, or for two beats."""
+        """Wait until it is known again who is there, or for two beats."""
         self._updated.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2 * BEAT):
@@ -103,7 +103,7 @@ class Members:
             self._log(f"{who} is refused: {reason}")
 
     def expect(self, name: str, timeout: float) -> None:
-        """A member hands over, and its successor is to join within so many seconds; 0 where that comes to nothing."""
+        """Expect the successor of a member that hands over, within so many seconds; 0 where that comes to nothing."""
         self._expected[name] = time.monotonic() + timeout
 
     async def comes_back(self, name: str) -> bool:
@@ -154,7 +154,7 @@ class Members:
             self._listeners.discard(queue)
 
     async def wait_for(self, names: Iterable[str], *, patience: float = float("inf")) -> None:
-        """Until all of these are there, or all that are missing have been refused for so many seconds."""
+        """Wait until all of these are there, or all that are missing have been refused for so many seconds."""
         wanted, refused = set(names), float("inf")
         while missing := wanted - self._all.keys():
             now = time.monotonic()

@@ -103,7 +103,7 @@ def become(wanted: Wanted, settings: Settings, environ: Mapping[str, str], *, dr
 
 
 def read_cookie(file: str) -> str:
-    """The cookie in a file. Raises UnderwayError where there is none, or others could read it."""
+    """Read the cookie in a file. Raises UnderwayError where there is none, or others could read it."""
     try:
         with open(os.path.expanduser(file), encoding="ascii") as stream:
             if os.fstat(stream.fileno()).st_mode & 0o077:

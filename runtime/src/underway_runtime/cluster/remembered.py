@@ -15,7 +15,7 @@ from .inventory import Fleet, Host, from_table
 
 
 def recall(var: VarDirectory) -> Fleet:
-    """The hosts on which nodes were started from here, and not stopped again. Raises UnderwayError where that can't be read."""
+    """Return the hosts on which nodes were started from here, and not stopped again. Raises UnderwayError where that can't be read."""
     file = var.deployed
     try:
         return from_table(json.loads(file.read_text(encoding="utf-8")))
@@ -28,7 +28,7 @@ def recall(var: VarDirectory) -> Fleet:
 
 
 def remember(var: VarDirectory, fleet: Fleet) -> None:
-    """What is to be started on these hosts, next to what is known already. Raises OSError."""
+    """Remember what is to be started on these hosts, next to what is known already. Raises OSError."""
     known = Fleet()
     with suppress(UnderwayError):
         known = recall(var)
@@ -37,7 +37,7 @@ def remember(var: VarDirectory, fleet: Fleet) -> None:
 
 
 def forget(var: VarDirectory, hosts: Iterable[Host]) -> None:
-    """Nothing runs any more on these. Raises OSError."""
+    """Forget these hosts, on which nothing runs any more. Raises OSError."""
     with suppress(UnderwayError):
         known = recall(var)
         if known.hosts:

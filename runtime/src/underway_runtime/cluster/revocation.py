@@ -39,17 +39,17 @@ Revoked = Mapping[str, float]
 
 
 def read(directory: Path) -> dict[str, float]:
-    """Who was removed, and when; nobody where there is no list. Raises ConfigError for one that can't be read."""
+    """Read who was removed, and when; nobody where there is no list. Raises ConfigError for one that can't be read."""
     return {name: float(at) for name, at in _table(directory / REVOKED, "revoked", (int, float)).items()}
 
 
 def dump(revoked: Revoked) -> str:
-    """The text of the list."""
+    """Return the text of the list."""
     return json.dumps({"format": _FORMAT, "revoked": dict(sorted(revoked.items()))}, indent=1) + "\n"
 
 
 def parse(text: str) -> dict[str, float]:
-    """The list in a text. Raises ConfigError."""
+    """Read the list in a text. Raises ConfigError."""
     return {name: float(at) for name, at in _parsed(text, "revoked", (int, float), "the list of removed hosts").items()}
 
 

@@ -239,7 +239,7 @@ class DistributionFinder:
         return None
 
     def find_distributions(self, context: "MetadataFinder.Context | None" = None) -> "Iterator[PathDistribution]":
-        """The distribution that the context names, or all; none where the context does not look into lib."""
+        """Find the distribution that the context names, or all; none where the context does not look into lib."""
         import importlib.metadata
         from pathlib import Path
 

@@ -108,7 +108,7 @@ class ListedLoader(SourceFileLoader):
         self.pyc = pyc
 
     def get_code(self, fullname: str) -> "CodeType | None":
-        """The code of the module.
+        """Return the code of the module.
 
         Raises ImportError, naming the pyc, when that is damaged.
         """
@@ -126,7 +126,7 @@ class ListedLoader(SourceFileLoader):
 
 
 def _read(path: str) -> bytes:
-    """What is in a file; nothing where it can't be read."""
+    """Read what is in a file; nothing where it can't be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:

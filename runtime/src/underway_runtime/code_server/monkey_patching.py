@@ -26,7 +26,7 @@ class Finder:
     """Hooks what patches where no code server does, which is in `underway run`."""
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """The spec that the path finder has of what patches, None of all else."""
+        """Find the spec that the path finder has of what patches, None of all else."""
         spec = PathFinder.find_spec(fullname, path) if fullname in PATCHES else None
         if spec is not None and spec.loader is not None:
             hook(spec.loader)

@@ -10,7 +10,7 @@ from .finder import CodeServer
 
 
 def find_spec(fullname: str, path: Sequence[str] | None, server: CodeServer) -> ModuleSpec | None:
-    """The spec that the path finder has, with a loader that says it."""
+    """Find the spec that the path finder has, with a loader that says it."""
     spec = PathFinder.find_spec(fullname, path)
     if spec is not None and spec.loader is not None:
         if fullname == pkg_resources_hook.NAME:

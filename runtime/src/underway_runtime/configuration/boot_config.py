@@ -60,7 +60,7 @@ def write_down(settings: Settings, script: BootScript, resolved: Resolved) -> No
 
 
 def resolve(settings: Settings, script: BootScript, begin: resolution.Begin = resolution.unseen) -> Resolved:
-    """What a boot is configured with; also makes it what `config.get` answers. Writes nothing.
+    """Resolve what a boot is configured with, and make it what `config.get` answers. Writes nothing.
 
     Raises what `resolution.load` raises, and ConfigError with all that does not fit the applications' schemas.
     """
@@ -132,7 +132,7 @@ def _parsed(data: bytes, file: Path) -> Resolved:
 
 
 def _remove(place: Path, pid: int) -> None:
-    """At the end of the process; not at that of a child made by fork."""
+    """Remove it at the end of the process; not at that of a child made by fork."""
     if os.getpid() == pid:
         with contextlib.suppress(OSError):
             place.unlink()

@@ -68,7 +68,7 @@ class Config:
         file.state(application, values)
 
     def get(self, application: str, key: str, default: Any = MISSING) -> Any:
-        """The value of a key of an application; `default` where it is not configured.
+        """Return the value of a key of an application; `default` where it is not configured.
 
         Raises ConfigError when it is not configured and there is no default.
         """
@@ -156,7 +156,7 @@ def install(values: Values, environment: str | None = None) -> None:
 
 
 def forget() -> None:
-    """Nothing is installed in this process."""
+    """Forget what is installed in this process."""
     config._values = None
 
 
@@ -166,7 +166,7 @@ def resolve_when_asked(resolve: Callable[[], tuple[Values, str]]) -> None:
 
 
 def record_compile_env() -> list[tuple[tuple[str, ...], Any]]:
-    """From now on write down what `config.compile_env` is asked for: path, and value or MISSING. Returns that list."""
+    """Write down from now on what `config.compile_env` is asked for: path, and value or MISSING. Returns that list."""
     config._asked = []
     return config._asked
 
@@ -180,7 +180,7 @@ def lookup(values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
 
 
 def merge(left: Values, right: Mapping[str, Any]) -> Values:
-    """`right` over `left`: mappings merge deeply, all else is replaced. Changes neither.
+    """Put `right` over `left`: mappings merge deeply, all else is replaced. Changes neither.
 
     That is what Elixir's Config does with keyword lists; its maps are replaced as a whole (``Config.__merge__``). JSON
     has one kind of mapping, and it is the one that merges.

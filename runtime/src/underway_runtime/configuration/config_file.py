@@ -27,7 +27,7 @@ class Evaluation:
         self.stated: Values = {}
 
     def state(self, application: str, values: Mapping[str, Any]) -> None:
-        """What ``config(...)`` in the file, or in something that the file calls, does."""
+        """Do what ``config(...)`` means, in the file or in something that it calls."""
         self.stated = merge(self.stated, {application: values})
         provenance.note(application, values, f"{self._label}:{self._line()}")
 

@@ -86,7 +86,7 @@ recording: ContextVar[Origins | None] = ContextVar("underway_origins", default=N
 
 
 def note(application: str, values: Mapping[str, Any], where: str, *, secret: bool = False) -> None:
-    """For files and providers: say where these values of an application were set."""
+    """Say where these values of an application were set; for files and providers."""
     if (origins := recording.get()) is not None:
         set_here = [Setting(path, value, where) for path, value in leaves(values, (application,))]
         origins.settings += set_here

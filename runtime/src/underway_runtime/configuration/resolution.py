@@ -98,7 +98,7 @@ def read(sys_config: Path) -> SysConfig:
 
 
 def load(sys_config: Path, begin: Begin = unseen, *, other: tuple[Path, Mapping[str, str]] | None = None) -> Resolved:
-    """The configuration of this boot: what ``sys.config`` holds, then each provider in order.
+    """Load the configuration of this boot: what ``sys.config`` holds, then each provider in order.
 
     With ``reboot-system-after-config`` the providers run in an interpreter of their own, so that nothing they imported
     stays in this one; so do those of another version, with `other`: its interpreter, and the variables that they see.
@@ -144,7 +144,7 @@ def resolve(system: SysConfig, begin: Begin = unseen) -> Resolved:
 
 
 def resolve_provider(reference: str) -> Provider:
-    """The provider named ``"module:Class"``, instantiated. Raises ConfigError when there is none of that name."""
+    """Resolve the provider named ``"module:Class"``, instantiated. Raises ConfigError when there is none of that name."""
     try:
         provider = find(reference)()
     except (BootError, ImportError, AttributeError, TypeError, ValueError) as error:
@@ -260,7 +260,7 @@ def _elsewhere(sys_config: Path, python: Path, environ: Mapping[str, str]) -> Re
 
 
 def _answer(sys_config: Path, descriptor: int) -> None:
-    """The other end of `_elsewhere`."""
+    """Be the other end of `_elsewhere`."""
     answer: dict[str, Any]
     try:
         resolved = resolve(read(sys_config))

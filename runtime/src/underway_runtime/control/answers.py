@@ -80,7 +80,7 @@ def texts(value: object) -> list[str]:
 
 
 def become(answer: Message) -> None:
-    """That the process has become another version, and how. Raises UnderwayError."""
+    """Read that the process has become another version, and how. Raises UnderwayError."""
     if answer["how"] not in ("configuration", "hot"):
         raise UnderwayError("the answer of the node does not say how it became another version")
     seconds(answer["held"])

@@ -94,12 +94,12 @@ class RequestHandler:
     _loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The node's loop runs."""
+        """Take the loop of the node, which runs now."""
         self._loop = loop
         self.pulse.watch(loop)
 
     def settle(self, failure: str | None = None) -> None:
-        """The node is ready, or has failed to become so; only the first time counts."""
+        """Note that the node is ready, or has failed to become so; only the first time counts."""
         if not self.settled.done():
             self.settled.set_result(failure)
 

@@ -48,7 +48,7 @@ class Connection:
         return cls(connected, *await asyncio.open_unix_connection(sock=connected))
 
     async def read(self, limit: int = LARGEST) -> Message:
-        """The next message. Raises BadFrame, and Gone at the end."""
+        """Read the next message. Raises BadFrame, and Gone at the end."""
         try:
             header = await self._reader.readexactly(HEADER)
             return frames.decode(await self._reader.readexactly(frames.length(header, limit)))
@@ -92,7 +92,7 @@ class Connection:
         self._writer.transport.abort()
 
     def drop(self) -> None:
-        """In a child made by fork: close our copy."""
+        """Close our copy, in a child made by fork."""
         self._socket.close()
 
     def _start_printing(self) -> None:

@@ -47,7 +47,7 @@ def held() -> str:
 
 
 def find(root: str, version: str, var: str, environ: Mapping[str, str]) -> str | None:
-    """The cookie as it is now; None when the node is to make it and has not.
+    """Find the cookie as it is now; None when the node is to make it and has not.
 
     ``RELEASE_COOKIE`` wins. Else ``releases/V/cookie.source`` says where it is: in a file, in a variable, or with the node,
     which makes it at its first boot and keeps it in ``var/COOKIE``, for the owner only. Raises ConfigError when it is

@@ -24,7 +24,7 @@ class BadFrame(Exception):
 
 
 def encode(message: Message) -> bytes:
-    """A message as a frame. Raises BadFrame when it is larger than any may be."""
+    """Return a message as a frame. Raises BadFrame when it is larger than any may be."""
     body = json.dumps(message).encode()
     if len(body) > LARGEST:
         raise BadFrame(f"{len(body)} bytes are more than the {LARGEST} that fit into a frame")
@@ -40,7 +40,7 @@ def length(header: bytes, limit: int) -> int:
 
 
 def decode(body: bytes) -> Message:
-    """The message in the bytes after a header, which may be any. Raises BadFrame."""
+    """Return the message in the bytes after a header, which may be any. Raises BadFrame."""
     try:
         message = json.loads(body, parse_constant=_refused, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:

@@ -30,7 +30,7 @@ def hello(pid: int, boot: str) -> Message:
 
 
 def answer(cookie: str, greeting: Message) -> Message:
-    """What a client says to that."""
+    """Return what a client says to that."""
     nonce = os.urandom(_NONCE).hex()
     return {"underway": VERSION, "nonce": nonce, "proof": proof(cookie, "client", greeting, nonce)}
 

@@ -28,7 +28,7 @@ class LoopMonitor:
             await asyncio.sleep(PERIOD)
 
     async def take(self) -> dict[str, object]:
-        """``answers``: whether it does within a tenth of a second; ``seconds``: how long it took, or has not answered."""
+        """Return ``answers``: whether it does within a tenth of a second; ``seconds``: how long it took, or has not answered."""
         self._ask()
         end = time.monotonic() + _TO_ANSWER
         while self._asked is not None and time.monotonic() < end:

@@ -65,12 +65,12 @@ class Report:
         self.note(f"became {settings.version}")
 
     def now(self, state: str) -> None:
-        """The node is in another state."""
+        """Note that the node is in another state."""
         self.state = state
         self.note(state)
 
     def note(self, what: str) -> None:
-        """Something has changed."""
+        """Note that something has changed."""
         self._changed = _change(what)
 
     def document(self, states: Mapping[str, str], clients: Mapping[str, str]) -> dict[str, Any]:

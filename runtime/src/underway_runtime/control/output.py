@@ -28,7 +28,7 @@ class Output:
         self._namespace = namespace
 
     def close(self) -> None:
-        """From now on what tasks of the session print goes where the node prints.
+        """Let what tasks of the session print from now on go where the node prints.
 
         Contexts may hold this for long; what the session has named is not held any more.
         """
@@ -36,7 +36,7 @@ class Output:
         self._namespace = {}
 
     def display(self, value: object) -> None:
-        """As sys.displayhook does, but ``_`` is the session's own."""
+        """Do as sys.displayhook does, but ``_`` is the session's own."""
         if value is not None:
             self._namespace["_"] = value
             print(repr(value))

@@ -164,7 +164,7 @@ def is_interrupt(request: Message) -> bool:
 
 
 def read(message: Message, *, member: bool, is_unpacked: Callable[[str], bool]) -> Request:
-    """What a client asks for. `is_unpacked` knows the versions; a switch is obeyed by `RequestHandler.session`.
+    """Read what a client asks for. `is_unpacked` knows the versions; a switch is obeyed by `RequestHandler.session`.
 
     Raises Refused, with everything that is wrong with it.
     """

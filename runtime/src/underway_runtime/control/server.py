@@ -319,7 +319,7 @@ class Server:
         return True
 
     def _in_child(self) -> None:
-        """A fork of the node is not the node: it must hold no connection open."""
+        """Let go of all connections: a fork of the node is not the node."""
         for each in (self._listener, *self._scraped):
             each.close()
         for wire in (*self._unknown, *(each.wire for each in self._known)):

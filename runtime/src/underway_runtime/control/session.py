@@ -142,7 +142,7 @@ class Session:
         return True
 
     def raise_in(self, task: asyncio.Task[Outcome]) -> None:
-        """In a signal handler: raise KeyboardInterrupt if this task of the session is what runs in this thread, now."""
+        """Raise KeyboardInterrupt, from a signal handler, if this task of the session is what runs in this thread, now."""
         if task is self._task and self._inside and not self._delivered and _running_task(self.loop) is task:
             self._delivered = True
             raise KeyboardInterrupt
@@ -233,7 +233,7 @@ _wanted: list[tuple[Session, asyncio.Task[Outcome]]] = []
 
 
 def on_signal() -> None:
-    """The handler of INTERRUPT: raises KeyboardInterrupt in the session that is to be interrupted, if that runs now."""
+    """Handle INTERRUPT: raise KeyboardInterrupt in the session that is to be interrupted, if that runs now."""
     while _wanted:
         session, task = _wanted.pop()
         session.raise_in(task)

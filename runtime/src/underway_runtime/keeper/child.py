@@ -111,7 +111,7 @@ class Child:
             pass
 
     def close(self) -> None:
-        """The end of both; what a child of the node prints now, nobody reads."""
+        """Close both; what a child of the node prints now, nobody reads."""
         self._line.close()
         if self._output >= 0:
             os.close(self._output)

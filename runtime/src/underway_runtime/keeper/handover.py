@@ -41,7 +41,7 @@ if TYPE_CHECKING:
             """Start a node of a version, or of the permanent one, next to the one that runs. Raises OSError."""
 
         def follow(self, new: Child, line: str) -> None:
-            """This one is the node from here on, and `line` is what it sends of itself."""
+            """Take this one for the node from here on; `line` is what it sends of itself."""
 
         def start_permanent(self, why: str) -> None:
             """Start the permanent version, since nothing else runs; `why` is for the log."""
@@ -138,7 +138,7 @@ class Handover:
         return True
 
     def on_timer(self, name: str, now: float) -> None:
-        """A successor, or a commit, is late."""
+        """Do what follows where a successor, or a commit, is late."""
         if name == "successor":
             self.give_up("it was not ready in time")
         elif self.trial is not None:
@@ -160,7 +160,7 @@ class Handover:
         return self.successor is not None and self._went and not self.successor.failure
 
     def node_ended(self) -> None:
-        """The node is gone; a successor that waits for its word goes too."""
+        """End a successor that waits for the word of the node, which is gone."""
         if not self.goes_on:
             self.give_up(f"{self._nodes.name} has ended meanwhile")
 
@@ -203,13 +203,13 @@ class Handover:
                 node.send(channel.States(), descriptors)
 
     def go(self, descriptors: list[int]) -> None:
-        """The node has let go of what must not run twice; its successor may accept."""
+        """Let the successor accept: the node has let go of what must not run twice."""
         if self.successor is not None:
             self._went = True
             self.successor.send(channel.Accept(), descriptors)
 
     def installing(self, version: str, identity: str) -> None:
-        """The node is about to become a version in place."""
+        """Note that the node is about to become a version in place."""
         if wrong := _wrong(self._root, version, identity, 0, 0):
             self._log(f"{self._nodes.name} sent 'installing', and {wrong}")
             return
@@ -237,7 +237,7 @@ class Handover:
             self._nodes.timers["commit"] = time.monotonic() + timeout
 
     def committed(self) -> None:
-        """The node is of the permanent version."""
+        """Note that the node is of the permanent version."""
         if self._late and not self._asked.version:
             self.give_up("what it was to follow was committed meanwhile")
         self.trial, self._late, self._patience = None, False, _patience()
@@ -291,7 +291,7 @@ class Handover:
                 self._try_again()
 
     def _try_again(self) -> None:
-        """The permanent version could not replace one that is late; that serves until it can."""
+        """Have the permanent version replace one that is late after a pause; that serves until it can."""
         now = time.monotonic()
         if (pause := self._patience.pause(now)) is not None:
             self._nodes.timers["commit"] = now + pause
@@ -299,7 +299,7 @@ class Handover:
             self._log("the permanent version has failed too often, and is not tried again before a restart")
 
     def _accepting(self, new: Child, line: str) -> None:
-        """The successor is the node from here on."""
+        """Take the successor for the node from here on."""
         self.successor, self.leaving, asked = None, self._nodes.node, self._asked
         if self.trial is not None and self._late and not asked.version:
             self.note(f"it was not committed within {self.trial.to_commit:g} s")

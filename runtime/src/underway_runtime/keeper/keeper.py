@@ -125,7 +125,7 @@ class Keeper:
         self._spawn()
 
     def follow(self, new: Child, line: str) -> None:
-        """This one is the node from here on, and `line` is what it sends of itself."""
+        """Take this one for the node from here on; `line` is what it sends of itself."""
         self._read_output(new, _CHUNKS)
         self.node = new
         self.timers.clear()
@@ -188,12 +188,12 @@ class Keeper:
         self._speak_for_the_node()
 
     def _end(self, status: int) -> None:
-        """Nothing follows."""
+        """End with this status: nothing follows."""
         self._status = status
         self._handover.end_leaving()
 
     def _speak_for_the_node(self) -> None:
-        """Until the next one is ready, the keeper gives the signs of life that systemd has been promised."""
+        """Give the signs of life that systemd has been promised, until the next one is ready."""
         if self._was_ready and self._systemd.watchdog:
             self.timers["watchdog"] = time.monotonic()
 

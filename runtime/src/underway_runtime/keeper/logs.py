@@ -27,10 +27,10 @@ class Terminal:
             pass
 
     def open(self, stem: str, generations: int, limit: int, alive: float, now: float) -> None:
-        """There is no file."""
+        """Do nothing: there is no file."""
 
     def add(self, data: bytes, now: float) -> None:
-        """There is no output that comes here."""
+        """Do nothing: no output comes here."""
 
     def drop_tail(self) -> None:
         """None is kept."""
@@ -40,10 +40,10 @@ class Terminal:
         return None
 
     def tick(self, now: float) -> None:
-        """Nothing is ever due."""
+        """Do nothing: nothing is ever due."""
 
     def close(self) -> None:
-        """The end."""
+        """Do nothing: there is nothing to close."""
 
 
 class Log:
@@ -90,7 +90,7 @@ class Log:
         self.add(f"{text}\n".encode(), time.monotonic())
 
     def drop_tail(self) -> None:
-        """A node is ready: nobody asks any more what was said before."""
+        """Forget what was printed before a node was ready: nobody asks for it any more."""
         self._keeps_tail, self.tail = False, b""
 
     def add(self, data: bytes, now: float) -> None:
@@ -117,7 +117,7 @@ class Log:
             self._mark("ALIVE")
 
     def close(self) -> None:
-        """The end."""
+        """Write the end down, and close the file."""
         if self._stem:
             self._mark("ENDED")
         self._close()
@@ -172,7 +172,7 @@ class Log:
         return 1
 
     def _fit(self) -> None:
-        """Where there are more files than there are to be, or no gap, the last of them stay, under the first numbers."""
+        """Let the last files stay, under the first numbers, where there are more than there are to be, or no gap."""
         directory, name = os.path.split(self._stem)
         try:
             endings = [file[len(name) + 1 :] for file in os.listdir(directory) if file.startswith(f"{name}.")]

@@ -18,7 +18,7 @@ class RestartPolicy:
 
     @classmethod
     def read(cls, text: str) -> RestartPolicy | None:
-        """What `channel.Hello.heart` is: four numbers, or nothing."""
+        """Read what `channel.Hello.heart` is: four numbers, or nothing."""
         if not text:
             return None
         restarts, *rest = text.split()

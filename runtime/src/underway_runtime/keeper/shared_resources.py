@@ -86,7 +86,7 @@ class SharedResources:
         node.send(channel.Bound((*outcomes,)), descriptors)
 
     def close(self) -> None:
-        """The end."""
+        """Let go of all at the end."""
         self.sockets.close_all()
         if self._lock is not None:
             self._lock.close()

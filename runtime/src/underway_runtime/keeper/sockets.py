@@ -92,13 +92,13 @@ class Sockets:
             self._held.append(Held(_key_of(socket), socket))
 
     def forget(self, node: int) -> None:
-        """This node has ended."""
+        """Forget a node that has ended."""
         for held in self._held:
             held.given.discard(node)
             held.wanted.pop(node, None)
 
     def drop(self, node: int) -> None:
-        """This node has ended, and nobody is to follow it: what was bound for it alone goes."""
+        """Close what was bound for a node alone that has ended, and that nobody is to follow."""
         for held in [held for held in self._held if held.first == node and held.given <= {node}]:
             held.close()
             self._held.remove(held)
@@ -151,7 +151,7 @@ class Sockets:
         ]
 
     def close(self, asked: Iterable[str], node: int, *, keep: bool) -> None:
-        """The node does without these; what no other has is closed, unless it is to be kept for one."""
+        """Close what the node does without and no other has, unless it is to be kept for one."""
         for text in asked:
             kind, _, rest = text.partition(" ")
             key = f"unix {rest.partition(' ')[2]}" if kind == "unix" else text
@@ -172,7 +172,7 @@ class Sockets:
         return [held.key for held in left]
 
     def close_all(self) -> None:
-        """The end."""
+        """Close all at the end."""
         self.close_unasked(0)
 
 

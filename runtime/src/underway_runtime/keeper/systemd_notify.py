@@ -45,5 +45,5 @@ class Systemd:
             sending.close()
 
     def reloading(self) -> None:
-        """The service is about to be another, and not ready until it says so again."""
+        """Say that the service is about to be another, and not ready until it says so again."""
         self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")

@@ -131,7 +131,7 @@ def verify(settings: Settings, *, as_json: bool) -> int:
 
 
 def _refuse_var_of_others(settings: Settings) -> None:
-    """A node trusts its `var`. Raises UnderwayError where it would be root's, and `var` another user's, who would be root then."""
+    """Refuse a `var` of another user's to a node of root's, which would trust it. Raises UnderwayError."""
     if os.geteuid() != 0:
         return
     for place in {settings.var.path, settings.tmp.path}:

@@ -51,7 +51,7 @@ class ControlEndpoint:
         self._control = open_control(self._settings, secret, self, self._listen)
 
     def about(self, applications: Applications, stops_within: float) -> None:
-        """These are the applications, and so many seconds the node takes to end. Answers over HTTP too, where that is
+        """Take the applications, and the seconds that the node takes to end. Answers over HTTP too, where that is
         configured; raises BootError where it can't."""
         self._applications = applications
         if self._control is not None:
@@ -66,7 +66,7 @@ class ControlEndpoint:
             self._control.desk.version = settings.version
 
     def attach(self, upgrades: Upgrades) -> None:
-        """The node serves, and may be upgraded; code that somebody sends may run in its loop."""
+        """Let the node be upgraded, now that it serves; code that somebody sends may run in its loop."""
         self._upgrades = upgrades
         if self._control is not None:
             self._control.desk.attach(upgrades.loop)
@@ -82,7 +82,7 @@ class ControlEndpoint:
             self._control.accept_no_more()
 
     def close(self) -> None:
-        """From now on nobody is answered."""
+        """Answer nobody from now on."""
         if self._control is not None:
             self._control.desk.settle(f"{self._settings.name} was stopped before it had started")
             self._control.close()
@@ -169,7 +169,7 @@ class ControlEndpoint:
         return None
 
     def _listen(self, path: Path, group: int | None) -> socket.socket:
-        """A socket file that the keeper holds, so that who asks between two nodes waits for the next."""
+        """Listen on a socket file that the keeper holds, so that who asks between two nodes waits for the next."""
         listener = self._keeper.listen_on(path, 0o600 if group is None else 0o660)
         if group is not None:
             os.chown(path, -1, group)

@@ -38,7 +38,7 @@ class Gates:
         """The directory of the sockets; None while nothing is to be asked there."""
 
     def open(self, wanted: tuple[Gate, ...]) -> None:
-        """These are the gates. Makes the directory where there are any."""
+        """Take these gates. Makes the directory where there are any."""
         self.wanted = wanted
         if wanted:
             self.private = self._directory.private(os.urandom(4).hex())

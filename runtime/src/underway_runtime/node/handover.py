@@ -159,7 +159,7 @@ class Handover:
                 self.complete.set()
 
     async def _go_on(self, outcome: dict[str, Any], reason: str) -> None:
-        """There is no successor, or not any more: start again what was stopped for it."""
+        """Start again what was stopped for a successor: there is none, or not any more."""
         lost = await self._start_again()
         await self._applications.hooks.handover_failed()
         self._going = False

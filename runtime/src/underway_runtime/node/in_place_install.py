@@ -174,9 +174,10 @@ class InPlace:
         return change, Version(settings, script, resolved, wanted)
 
     async def install(self, runs: Version, version: str, identity: str, own: Gates) -> dict[str, Any]:
-        """``{"installed": True}``, ``{"unfit": reason}``, ``{"inside": reason}`` or ``{"failed": reason}``; that with
-        ``"stays": reason`` where what has failed runs on, since this process can't go back.
+        """Become a version, or stay as it is.
 
+        Returns ``{"installed": True}``, ``{"unfit": reason}``, ``{"inside": reason}`` or ``{"failed": reason}``; that with
+        ``"stays": reason`` where what has failed runs on, since this process can't go back.
         `runs` is what is installed now, `own` are the gates of the node.
         """
         try:
@@ -241,7 +242,7 @@ class Configuration:
         return after
 
     async def rehearse(self) -> None:
-        """There is nothing that only a trial could tell."""
+        """Do nothing: there is nothing that only a trial could tell."""
 
     async def commit(self) -> None:
         """Make it what `config.get` answers, and tell each application that it concerns, in start order."""

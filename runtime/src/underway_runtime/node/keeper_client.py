@@ -129,7 +129,7 @@ class KeeperClient:
         return bind_through(addresses, self._sockets, lambda closed: self._send(channel.Closed((*closed,))))
 
     def listen_on(self, path: Path, mode: int = 0o600) -> socket.socket:
-        """A socket file of the node's own, with these permissions from its first moment on, at any path.
+        """Listen on a socket file of the node's own, with these permissions from its first moment on, at any path.
 
         The next node finds it listening. Raises BootError.
         """
@@ -139,14 +139,14 @@ class KeeperClient:
         return outcome
 
     def ready(self, line: str, note: str = "") -> None:
-        """All applications have started; `line` is for systemd, `note` for who waits for the start.
+        """Tell that all applications have started; `line` is for systemd, `note` for who waits for the start.
 
         Called on the loop, whose life the keeper is told of."""
         self._send(channel.Ready(line, note))
         self._give_signs_of_life()
 
     def accepting(self, line: str) -> None:
-        """This successor accepts, and is the node; as `ready`."""
+        """Tell that this successor accepts, and is the node; as `ready`."""
         self._send(channel.Accepting(line))
         self._give_signs_of_life()
 
@@ -156,15 +156,15 @@ class KeeperClient:
             asyncio.get_running_loop().call_later(self._beat, self._give_signs_of_life)
 
     def status(self, line: str) -> None:
-        """What systemd shows of this service."""
+        """Tell what systemd is to show of this service."""
         self._send(channel.Status(line))
 
     def failed(self, reason: str) -> None:
-        """The node could not start."""
+        """Tell that the node could not start."""
         self._send(channel.Failed(reason))
 
     def stopping(self, *, asked: bool) -> None:
-        """The node is about to end: because someone wants it, or because of what happened in it."""
+        """Tell that the node is about to end: because someone wants it, or because of what happened in it."""
         self._send(channel.Stopping("asked" if asked else ""))
 
     def restart(self) -> None:
@@ -176,27 +176,27 @@ class KeeperClient:
         self._send(channel.Successor(version, identity, timeout, to_commit))
 
     def prepared(self, waiting: Sequence[str]) -> None:
-        """This successor could accept; it waits to start these applications until the node before has let them go."""
+        """Tell that this successor could accept; it waits to start these applications until the node before has let them go."""
         self._send(channel.Prepared((*waiting,)))
 
     def stays(self, reason: str) -> None:
-        """The successor must not accept, and is to be ended: this node goes on."""
+        """Tell that the successor must not accept, and is to be ended: this node goes on."""
         self._send(channel.Stays(reason))
 
     def goes_on(self) -> None:
-        """The handover has failed, and all that was released for it runs here again."""
+        """Tell that the handover has failed, and all that was released for it runs here again."""
         self._send(channel.GoesOn())
 
     def go(self, states: bytes) -> None:
-        """The successor may accept; these are the states of what it is to start only then."""
+        """Tell that the successor may accept; these are the states of what it is to start only then."""
         self._send(channel.Go(), states)
 
     def leaving(self, states: bytes) -> None:
-        """All is done here, and these are the states that are left."""
+        """Tell that all is done here; these are the states that are left."""
         self._send(channel.Leaving(), states)
 
     def installing(self, version: str, identity: str) -> None:
-        """A version is put in place in this process; should it end, the permanent one is to be started."""
+        """Tell that a version is put in place in this process; should it end, the permanent one is to be started."""
         self._send(channel.Installing(version, identity))
 
     def installed(self, line: str, to_commit: float) -> None:
@@ -204,11 +204,11 @@ class KeeperClient:
         self._send(channel.Installed(line, to_commit))
 
     def not_installed(self) -> None:
-        """All is as it was before `installing`."""
+        """Tell that all is as it was before `installing`."""
         self._send(channel.Undone())
 
     def committed(self) -> None:
-        """The version of this node is permanent."""
+        """Tell that the version of this node is permanent."""
         self._send(channel.Committed())
 
     def on_message(
@@ -300,7 +300,7 @@ class KeeperClient:
 
 
 def connect(environ: MutableMapping[str, str]) -> KeeperClient:
-    """The keeper that has started this process. Raises UsageError when none has.
+    """Connect to the keeper that has started this process. Raises UsageError when none has.
 
     The variable that says how to reach it is taken out of the environment: it is not for what the node starts.
     """

@@ -123,7 +123,7 @@ def _show(log: _Log, count: int | None, *, follow: bool) -> None:
 
 
 def _follow(log: _Log, file: _Open, out: _Output) -> None:
-    """Until the reader is interrupted, or nobody reads what it prints."""
+    """Follow until the reader is interrupted, or nobody reads what it prints."""
     while True:
         numbers = log.numbers()
         _copy(file, out, None)  # it is whole once a later one is there, and that was looked for before
@@ -185,7 +185,7 @@ def _back(file: _Open, size: int, wanted: int, *, last: bool) -> tuple[int, int]
 
 
 def _copy(file: _Open, out: _Output, left: int | None) -> None:
-    """What there is to read of it, or `left` bytes of that."""
+    """Copy what there is to read of it, or `left` bytes of that."""
     while left is None or left > 0:
         piece = os.read(file.descriptor, _PIECE if left is None else min(_PIECE, left))
         if not piece:

@@ -272,7 +272,7 @@ class Node:
         )
 
     def _open_as_successor(self, booted: Booted) -> None:
-        """From now on commands ask this node, or the one that leaves, which takes no more when it knows that this accepts."""
+        """Let commands ask this node from now on, or the one that leaves, which takes no more when it knows that this accepts."""
         self._gates.close_others()
         boot_config.write_down(self._settings, self._runs.script, self._runs.resolved)
         self._endpoint.open(booted.secret)
@@ -325,7 +325,7 @@ class Node:
         self._endpoint.became(version.settings, version.script)
 
     def _note_failed(self, reason: str) -> None:
-        """The permanent version was to take over again from this one, which had been installed."""
+        """Note that the permanent version was to take over again from this one, which had been installed."""
         if self._succeeds:
             upgrade_journal.note(self._settings.var.upgrades, "return", "failed", self._keeper.identity, reason=reason)
 

@@ -74,7 +74,7 @@ def run(settings: Settings, program: str, args: Sequence[str], *, module: bool) 
 
 
 def _check_allowed(settings: Settings, script: BootScript) -> None:
-    """As built: what becomes another program resolves no configuration of its own."""
+    """Check it as built: what becomes another program resolves no configuration of its own."""
     from ..configuration import config, resolution
 
     config.install(resolution.read(settings.sys_config).values)

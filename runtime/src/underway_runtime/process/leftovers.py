@@ -128,7 +128,7 @@ def _descendants(keeper: int, everybody: Mapping[int, Process]) -> list[Process]
 
 
 def _open(pid: int) -> set[str]:
-    """What a process has open, as the system calls it."""
+    """Find out what a process has open, as the system calls it."""
     found = set()
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):

@@ -46,7 +46,7 @@ class RunningNode:
 
 
 def find(place: VarDirectory, name: str) -> RunningNode | None:
-    """The node that runs in `place`, or None.
+    """Find the node that runs in `place`, or None.
 
     A pid is only believed when the lock is held and, where the system can tell, that process is the one that has it
     open: what a dead node left may name a stranger, and so may the owner of `place`, whose own process it has to be where he is
@@ -155,7 +155,7 @@ def _seconds(value: object) -> float | None:
 
 
 def read(document: bytes | str) -> dict[str, object]:
-    """What the lock file holds; nothing where that is damaged."""
+    """Read what the lock file holds; nothing where that is damaged."""
     try:
         found = json.loads(document)
     except (ValueError, RecursionError):

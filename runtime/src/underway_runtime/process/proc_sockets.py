@@ -30,7 +30,7 @@ def not_handed_over(keeper: int, node: int) -> list[str]:
 
 
 def connected(pids: Iterable[int], ports: Collection[int]) -> int:
-    """How many connections to these ports, of TCP, the processes have open."""
+    """Count how many connections to these ports, of TCP, the processes have open."""
     if not ports:
         return 0
     ours: set[int] = set()

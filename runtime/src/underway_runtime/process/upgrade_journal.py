@@ -44,7 +44,7 @@ def note(
 
 
 def read(file: Path) -> Iterator[dict[str, Any]]:
-    """All that is known, oldest first; lines that are not whole are left out."""
+    """Read all that is known, oldest first; lines that are not whole are left out."""
     for each in (file.with_name(f"{file.name}.1"), file):
         with contextlib.suppress(OSError):
             for line in each.read_bytes().splitlines():

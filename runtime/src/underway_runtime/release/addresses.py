@@ -104,7 +104,7 @@ def split(text: str, port: int | None = None) -> tuple[str, int]:
 
 
 def join(host: str, port: int) -> str:
-    """``HOST:PORT``, an IPv6 address in brackets.
+    """Return ``HOST:PORT``, an IPv6 address in brackets.
 
     >>> join("::1", 8786), join("alpha", 8786)
     ('[::1]:8786', 'alpha:8786')

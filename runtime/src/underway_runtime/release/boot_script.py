@@ -109,7 +109,7 @@ class BootScript:
 
 
 def dump(script: BootScript) -> str:
-    """The text of a ``.script`` file; the same script gives the same text."""
+    """Return the text of a ``.script`` file; the same script gives the same text."""
     document = {
         "format": FORMAT,
         "script": script.name,
@@ -152,7 +152,7 @@ def _to_json(instruction: Instruction) -> dict[str, Any]:
 
 
 def resolve(directory: str, lib: str | os.PathLike[str]) -> Path:
-    """The place on disk of ``$RELEASE_LIB/NAME-VERSION``."""
+    """Resolve the place on disk of ``$RELEASE_LIB/NAME-VERSION``."""
     prefix = "$RELEASE_LIB/"
     if not directory.startswith(prefix) or "/" in directory[len(prefix) :] or directory.endswith(".."):
         raise DamagedRelease(f"a boot script names applications as $RELEASE_LIB/NAME-VERSION, not {directory!r}")

@@ -336,7 +336,7 @@ class Stop(Unasked, word="stop"):
 
 
 def encode(message: Message) -> bytes:
-    """A message as it is sent; what is beyond the limit is cut off."""
+    """Return a message as it is sent; what is beyond the limit is cut off."""
     kind = type(message)
     fields = [kind.word]
     for name in kind.fields:
@@ -349,7 +349,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(end: type[M], data: bytes) -> M | None:
-    """A message that a node, or a keeper, has sent; None where it is of no kind that is known here.
+    """Return the message that a node, or a keeper, has sent; None where it is of no kind that is known here.
 
     Raises ValueError, which names its word, where it has not the fields of its kind.
     """

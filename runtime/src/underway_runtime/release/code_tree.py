@@ -80,7 +80,7 @@ def _collect(code: CodeType, prefix: str, found: dict[str, CodeType], seen: dict
 
 
 def _collect_generic(code: CodeType, prefix: str, path: str, found: dict[str, CodeType], seen: dict[str, int]) -> None:
-    """What has type parameters is where their scope is, which is in no qualified name; what belongs to them is below it."""
+    """Put what has type parameters where their scope is, which is in no qualified name; what belongs to them is below it."""
     own = code.co_name.removeprefix(_GENERIC).removesuffix(">")
     constants = [each for each in code.co_consts if isinstance(each, CodeType)]
     definition = next((each for each in reversed(constants) if each.co_name == own), None)

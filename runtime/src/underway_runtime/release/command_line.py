@@ -12,7 +12,7 @@ _WIDTH = 28
 
 
 def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
-    """The options and arguments of a command, by what its function calls them: ``{"dry_run": False, "version": "1.1"}``; None
+    """Read the options and arguments of a command, by what its function calls them: ``{"dry_run": False, "version": "1.1"}``; None
     where one was not given.
 
     Options may come before and after arguments, as ``--name value`` or ``--name=value``; after ``--`` all are arguments. Raises

@@ -303,7 +303,7 @@ Gates: TypeAlias = tuple[Annotated[Gate, Reader(gate_of)], ...]
 
 
 def read(path: Path) -> tuple[Gate, ...]:
-    """The gates of a version; none when it has no such file. Raises DamagedRelease when the file makes no sense."""
+    """Read the gates of a version; none when it has no such file. Raises DamagedRelease when the file makes no sense."""
     try:
         return decode(Gates, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

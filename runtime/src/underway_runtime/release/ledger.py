@@ -176,7 +176,7 @@ def previous(ledger: Ledger) -> str | None:
 
 
 def read(directory: ReleaseDirectory, var: VarDirectory) -> dict[str, Record]:
-    """The ledger, as the tree and the start data have it. Writes nothing.
+    """Read the ledger, as the tree and the start data have it. Writes nothing.
 
     Raises DamagedRelease when it can't be read or what boots is not here, saying how to make it again.
     """
@@ -208,7 +208,7 @@ def write(var: VarDirectory, ledger: Ledger) -> None:
 
 
 def dump(ledger: Ledger) -> str:
-    """As it is written. What was `left` stands next to the records: runtimes that don't know it read those as they are."""
+    """Return it as it is written. What was `left` stands next to the records: runtimes that don't know it read those as they are."""
     document: dict[str, Any] = {
         "format": FORMAT,
         "releases": {name: _fields(record) for name, record in ledger.items()},

@@ -74,7 +74,7 @@ def survey(root: Path, paths: Iterable[str]) -> dict[str, ManifestEntry]:
 
 
 def dump(manifest: Manifest) -> str:
-    """The text of ``manifest.json``, a line for each file; the same manifest gives the same text."""
+    """Return the text of ``manifest.json``, a line for each file; the same manifest gives the same text."""
     document = {"release_id": manifest.release_id, **_document(manifest)}
     # Line by line, because json's own indentation takes its slow way, which is felt at thousands of files.
     files = [f"  {json.dumps(path)}: {json.dumps(fields)}" for path, fields in document.pop("files").items()]
@@ -110,7 +110,7 @@ def _bytes(file: Path) -> bytes:
 
 @lru_cache(maxsize=4)
 def parse(data: bytes) -> Manifest:
-    """The manifest in the bytes of a ``manifest.json``, which may come from anyone: every type is checked.
+    """Read the manifest in the bytes of a ``manifest.json``, which may come from anyone: every type is checked.
 
     One command meets the same manifest several times; with thousands of files that is felt.
 

@@ -25,7 +25,7 @@ LONG = 1 << 64
 
 
 def encode(value: Any) -> Any:
-    """What `json` writes for a plain value; the same value gives the same. Raises ValueError for any that is not plain."""
+    """Return what `json` writes for a plain value; the same value gives the same. Raises ValueError for any that is not plain."""
     try:
         return _encoded(value)
     except RecursionError:
@@ -33,7 +33,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(document: Any) -> Any:
-    """The value that `encode` made this of. Raises ValueError when it made no such thing."""
+    """Return the value that `encode` made this of. Raises ValueError when it made no such thing."""
     try:
         return _decoded(document)
     except (TypeError, RecursionError, OverflowError) as error:

@@ -26,7 +26,7 @@ def module_of(reference: str) -> str:
 
 
 def find(reference: str) -> Any:
-    """The object that a reference leads to. Raises BootError when there is none; what an import raises, as it is."""
+    """Find the object that a reference leads to. Raises BootError when there is none; what an import raises, as it is."""
     module, _, path = reference.partition(":")
     if not is_reference(reference):
         raise BootError(f"{reference!r} is not MODULE:NAME")

@@ -107,7 +107,7 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def dump(relup: Relup) -> str:
-    """The text of a relup; the same gives the same. Raises ValueError for values in it that are not plain."""
+    """Return the text of a relup; the same gives the same. Raises ValueError for values in it that are not plain."""
     document = {
         "format": FORMAT,
         **{key: getattr(relup, key) for key in ("name", "version", "target_id", "interpreter", "magic")},
@@ -132,7 +132,7 @@ def read(path: Path) -> Relup:
 
 
 def parse(text: str) -> Relup:
-    """The relup of this text. Raises ValueError with what is wrong with it."""
+    """Read the relup of this text. Raises ValueError with what is wrong with it."""
     try:
         return decode(Relup, content_of(json.loads(text), FORMAT), ignore_unknown=True)
     except RecursionError as error:

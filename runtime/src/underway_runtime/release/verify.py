@@ -44,7 +44,7 @@ class Found:
 
 
 def verify(root: Path, version: str) -> list[str]:
-    """What is wrong with a version of the release at `root`, and each stray; empty when it is whole and alone."""
+    """Return what is wrong with a version of the release at `root`, and each stray; empty when it is whole and alone."""
     found = look(root, version)
     return [*found.problems, *map(_stray_line, found.strays)]
 
@@ -76,7 +76,7 @@ def look(root: Path, version: str) -> Found:
 
 
 def verify_below(root: Path, top: str, manifest: Manifest) -> list[str]:
-    """What speaks against one directory of a version, ``lib/hello-0.1.0`` for one."""
+    """Return what speaks against one directory of a version, ``lib/hello-0.1.0`` for one."""
     files = {path: entry for path, entry in manifest.files.items() if f"{path}/".startswith(f"{top}/")}
     found = [*_file_problems(root, files, {}), *_linked(root, [top])]
     return [*found, *strays.damage(_strays(root, [top], {manifest.version: manifest}))]
@@ -91,7 +91,7 @@ def versions(root: Path) -> list[str]:
 
 
 def report(root: Path, version: str) -> dict[str, object]:
-    """The outcome as plain data, for ``--json``."""
+    """Return the outcome as plain data, for ``--json``."""
     problems = verify(root, version)
     try:
         manifest = read(ReleaseDirectory(root).version(version).manifest)
@@ -132,7 +132,7 @@ def lines(outcome: Mapping[str, object]) -> list[str]:
 
 
 def run(root: Path, version: str, *, as_json: bool = False) -> int:
-    """``bin/NAME verify [--json]``: print the outcome; the exit status."""
+    """Print the outcome, for ``bin/NAME verify [--json]``, and return the exit status."""
     outcome = report(root, version)
     print(json.dumps(outcome, indent=1) if as_json else "\n".join(lines(outcome)))
     return 0 if outcome["ok"] else 1

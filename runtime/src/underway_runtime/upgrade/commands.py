@@ -207,7 +207,7 @@ def _commit(request: Request, version: str | None) -> handlers.CommitResult:
 
 
 def _tell_keeper(place: Place) -> None:
-    """What runs is permanent, whether its keeper knows or not."""
+    """Tell the keeper that what runs is permanent, where it can be told."""
     with suppress(UnderwayError):
         connection = connect(place)
         connection.ask({"do": "committed"})

@@ -280,7 +280,7 @@ def check_owner(directory: ReleaseDirectory) -> None:
 
 
 def _boot_from_now_on(handler: Handler, version: str, ledger: ledgers.Ledger) -> None:
-    """The first write is the act; the second one is made good by `settle` if it is missing."""
+    """Make a version the one that boots. The first write is the act; `settle` makes the second one good if it is missing."""
     interpreter = manifest.read(handler.directory.version(version).manifest).interpreter
     ledgers.write_start_data(handler.var.start_data, interpreter, version)
     ledgers.write(handler.var, ledger)

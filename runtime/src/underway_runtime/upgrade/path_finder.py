@@ -26,7 +26,7 @@ _PROGRAM = "from underway_runtime.upgrade.path_finder import main; main()"
 
 
 def find(directory: ReleaseDirectory, running: str, version: str) -> RelupPath | None:
-    """The way by a relup, when it and all code hold against the manifests; None where both versions have the same code.
+    """Find the way by a relup, when it and all code hold against the manifests; None where both versions have the same code.
 
     Raises RequiresRestart with what is in the way, and DamagedRelease where the version that comes is damaged.
     """

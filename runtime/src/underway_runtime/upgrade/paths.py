@@ -16,7 +16,7 @@ _SHOWN = 5
 
 
 def find(directory: ReleaseDirectory, running: str, version: str) -> RelupPath:
-    """The way from one version to another: up by the relup of that one, or down by the relup of the one that runs.
+    """Find the way from one version to another: up by the relup of that one, or down by the relup of the one that runs.
 
     Raises RequiresRestart with what is in the way, and DamagedRelease where the relup of the version that comes is not
     the one of its archive.

@@ -130,7 +130,7 @@ def _name_permanent(directory: ReleaseDirectory, version: str, permanent: str) -
 
 
 def _account_for_what_stays(directory: ReleaseDirectory, gone: Manifest, others: Mapping[str, Manifest]) -> None:
-    """Files that others list too, with other contents, stay as this version has brought them; `verify` is to know them."""
+    """Let `verify` know the files that others list too, with other contents: they stay as this version has brought them."""
     staying = {name for other in others.values() for name in tree.shared_files(other)}
     staying.discard(directory.start_data.relative_to(directory.root).as_posix())
     left = {

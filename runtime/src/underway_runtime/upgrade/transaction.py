@@ -49,7 +49,7 @@ class Transaction:
         self._sync()
 
     def done(self) -> None:
-        """All of it is; nothing is under way any more. Where a power cut takes that back, the end is done once more."""
+        """Note that nothing is under way any more. Where a power cut takes that back, the end is done once more."""
         with where_there_is_room():
             self._write({})
 

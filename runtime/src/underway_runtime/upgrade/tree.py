@@ -89,7 +89,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def _make(directory: Path) -> None:
-    """A directory of the tree, with those above it that are missing: for others to read, whatever the umask, and not to write."""
+    """Make a directory of the tree, with those above it that are missing: for others to read, whatever the umask, and not to write."""
     if not directory.is_dir():
         _make(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)

@@ -142,7 +142,7 @@ def unpack(handler: Handler, what: str, trust: Trust, *, again: bool = False, dr
 
 
 def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, known: Mapping[str, Record]) -> UnpackPlan:
-    """What is to do for a release. Raises UnpackRefused with all that does not fit what is here, and for want of space."""
+    """Find out what is to do for a release. Raises UnpackRefused with all that does not fit what is here, and for want of space."""
     problems: list[str] = [*_host_python(manifest)]
     add, leftover, keep = [], [], []
     mine, theirs = tree.by_unit(manifest), {name: tree.by_unit(other) for name, other in here.manifests.items()}

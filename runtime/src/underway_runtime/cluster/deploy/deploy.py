@@ -75,7 +75,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def plan_of(options: argparse.Namespace, settings: Settings) -> DeployPlan:
-    """What the command line and the release say. Raises UsageError and UnderwayError."""
+    """Put together what the command line and the release say. Raises UsageError and UnderwayError."""
 
     built = from_table(json.loads(settings.place.cluster_hosts.read_text(encoding="utf-8")))
     fleet = fleet_in(options.file) if options.file else built
@@ -126,7 +126,7 @@ def plan_of(options: argparse.Namespace, settings: Settings) -> DeployPlan:
 
 
 def deploy(plan: DeployPlan, ssh: Ssh) -> dict[str, Any]:
-    """All of it. Returns what was done; raises OnlyPart, UndoneError, and UnderwayError where nothing was changed."""
+    """Do all of it. Returns what was done; raises OnlyPart, UndoneError, and UnderwayError where nothing was changed."""
     plan = joining(plan) if plan.starts else plan
     try:
         facts = look(plan, ssh)

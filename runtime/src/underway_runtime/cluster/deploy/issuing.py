@@ -120,7 +120,7 @@ def _giving(plan: DeployPlan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]
 
 
 def _give_here(plan: DeployPlan, hosts: Sequence[str]) -> None:
-    """The same for the master on this machine."""
+    """Do the same for the master on this machine."""
     from .. import certificates
 
     authority, own = plan.var.authority, plan.var.cluster_node(own_node(plan)).certificates

@@ -61,7 +61,7 @@ def loader_of(root: Path, version: str) -> str:
 
 
 def read(text: str, before: float, after: float) -> Facts:
-    """The facts in what the script prints; it was asked between these moments, in seconds since 1970.
+    """Read the facts in what the script prints; it was asked between these moments, in seconds since 1970.
 
     Raises ValueError for anything else.
     """

@@ -48,7 +48,7 @@ def preflight(directory: str, loader: str) -> list[str]:
 
 
 def receive(directory: str, manifest: Manifest, tool: str, signature: str) -> list[str]:
-    """A whole release from standard input, for a host that has none."""
+    """Receive a whole release from standard input, for a host that has none."""
     told = (directory, manifest.name, manifest.release_id, tool, manifest.version, manifest.target, signature)
     return ["sh", "-c", _script("receive"), "receive", *told]
 

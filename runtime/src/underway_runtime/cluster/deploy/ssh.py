@@ -191,6 +191,6 @@ def _exchange(process: subprocess.Popen[bytes], feed: bytes | None, seconds: flo
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """With what it has started, a ProxyCommand for one; not the connection that is shared, which has a session of its own."""
+    """Kill it with what it has started, a ProxyCommand for one; not the connection that is shared, which has a session of its own."""
     with suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)

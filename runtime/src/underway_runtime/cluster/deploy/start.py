@@ -159,7 +159,7 @@ def _start_master(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str, workers:
 
 
 def _commit_whole(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
-    """All of it runs: what makes it boot everywhere is not left half done."""
+    """Commit it everywhere: all of it runs, and what makes it boot is not left half done."""
     try:
         commit(plan, ssh, facts)
     except Interrupted as interrupted:

@@ -34,7 +34,7 @@ def to_start(plan: DeployPlan, facts: Look) -> list[Host]:
 
 
 def look(plan: DeployPlan, ssh: Ssh) -> Look:
-    """What every host is like. Raises UnderwayError with everything that speaks against this deploy, on any of them."""
+    """Find out what every host is like. Raises UnderwayError with everything that speaks against this deploy, on any of them."""
     facts, problems = ask(plan, ssh)
     store = Store(Path(plan.here.directory), plan.manifest, Path())
     for host, each in [*facts.items()] if plan.starts else ():
@@ -72,7 +72,7 @@ def look(plan: DeployPlan, ssh: Ssh) -> Look:
 
 
 def ask(plan: DeployPlan, ssh: Ssh) -> tuple[dict[Host, Facts], list[str]]:
-    """What the hosts say of themselves, and those that say nothing."""
+    """Ask the hosts what they are like; returns what they say of themselves, and those that say nothing."""
     loader = preflight.loader_of(Path(plan.here.directory), plan.here.version)
     command = remote_commands.preflight(plan.fleet.directory or plan.here.name, loader)
     script = preflight.SCRIPT.read_bytes()

@@ -191,7 +191,7 @@ class _Connector(tcp.TCPConnector):
             twin.close()
 
     async def _greet(self, comm: _Comm, role: str | None) -> None:
-        """Raises Refused where the other side is not who it has to be."""
+        """Greet the other side. Raises Refused where that is not who it has to be."""
         backend = self.backend
         if (reason := backend.wrong(comm.certificate, wanted=role)) is not None:  # before it is told anything
             raise greeting.Refused(reason)
@@ -216,7 +216,7 @@ class _Listener(tcp.TCPListener):
         return {"ssl_options": ssl_context}
 
     async def _prepare_stream(self, stream: Any, address: str) -> Any:
-        """The stream, when its other side may speak to the engine; nothing that it sends is for the engine before."""
+        """Return the stream, when its other side may speak to the engine; nothing that it sends is for the engine before."""
         who, host = [""], _host(address)
         with self.backend.unknown.one(stream, host):
             try:
@@ -275,7 +275,7 @@ class _Unknown:
 
 
 def _end(address: Any) -> str:
-    """One end of a connection, as both sides see it.
+    """Return one end of a connection, as both sides see it.
 
     >>> _end(("::1", 8786, 0, 0)), _end(("127.0.0.1", 8786))
     ('::1 8786', '127.0.0.1 8786')

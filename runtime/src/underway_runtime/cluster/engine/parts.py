@@ -207,7 +207,7 @@ class Joined:
 
 
 async def call(backend: Backend, security: Security, name: str) -> Comm:
-    """A connection to the master, which answers. Raises OSError or TimeoutError where there is none."""
+    """Make a connection to the master, which answers. Raises OSError or TimeoutError where there is none."""
     async with asyncio.timeout(SILENT):
         arguments = security.get_connection_args("worker")
         comm = await connect(f"{SCHEME}://{backend.master}", timeout=2 * BEAT, **arguments)

@@ -27,7 +27,7 @@ class Work:
         self._held: dict[str, Any] = {}
 
     async def open(self, address: str, security: Security | None = None) -> None:
-        """Raises OSError."""
+        """Connect to the scheduler at this address. Raises OSError."""
         self._client = await Client(
             address, asynchronous=True, security=security, set_as_default=False, direct_to_workers=True
         )
@@ -51,7 +51,7 @@ class Work:
             raise MemberLost(f"nobody is left to do it: {error}") from None
 
     async def run(self, f: Callable[..., Any], args: Any, kwargs: Any, on: Iterable[Member]) -> dict[str, Any]:
-        """The results, or exceptions, by name."""
+        """Run it, and return the results, or exceptions, by name."""
         by_address = {each.address: each.name for each in on}
         results = await self._client.run(_run, f, args, kwargs, workers=list(by_address), on_error="return")
         return {by_address[address]: result for address, result in results.items()}
@@ -70,7 +70,7 @@ class Work:
         self._held.pop(key, None)
 
     async def tell(self, key: str, address: str, method: str, args: Any, kwargs: Any) -> Any:
-        """What a method of such an object returns. Raises MemberLost, and what the method raises."""
+        """Call a method of such an object, and return what that returns. Raises MemberLost, and what the method raises."""
         if self._worker is not None and self._worker.address == address:  # no way around over the network
             here = await self._worker.actor_execute(actor=key, function=method, args=args, kwargs=kwargs)
             if here["status"] != "OK":
@@ -107,7 +107,7 @@ class Work:
 
 
 async def _run(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """On each node: not on its loop, unless it is made for that."""
+    """Run it on each node: not on its loop, unless it is made for that."""
     if asyncio.iscoroutinefunction(f):
         return await f(*args, **kwargs)
     return await asyncio.to_thread(f, *args, **kwargs)

@@ -94,7 +94,7 @@ class Connection:
             raise self._gone(error) from None
 
     def receive(self, limit: int = frames.LARGEST) -> Message:
-        """The next message. Raises UnderwayError when there is none, Gone for one, or when it says that something is wrong."""
+        """Receive the next message. Raises UnderwayError when there is none, Gone for one, or when it says that something is wrong."""
         try:
             message = frames.decode(self._read(frames.length(self._read(frames.HEADER), limit)))
         except frames.BadFrame as error:
@@ -125,7 +125,7 @@ class Connection:
         return self.receive()
 
     def wait_for_end(self, timeout: float) -> bool:
-        """Whether the node has closed the connection, as it does at its end, within so many seconds."""
+        """Wait, and return whether the node has closed the connection, as it does at its end, within so many seconds."""
         self._socket.settimeout(timeout)
         try:
             while self._socket.recv(65536):
@@ -141,7 +141,7 @@ class Connection:
         self._socket.close()
 
     def agree(self, secret: str, patience: float) -> None:
-        """The handshake; `patience` is in seconds, for each of the two answers on average."""
+        """Shake hands; `patience` is in seconds, for each of the two answers on average."""
         self._socket.settimeout(patience)
         self._end = time.monotonic() + 2 * patience
         greeting = self.receive(frames.FIRST)

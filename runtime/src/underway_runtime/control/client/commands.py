@@ -29,7 +29,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def run(arguments: list[str], place: Place) -> int:
-    """Raises UsageError for what can't be understood, and any UnderwayError that the user has to be told."""
+    """Do what was asked for. Raises UsageError for what can't be understood, and any UnderwayError that the user has to be told."""
     match arguments:
         case ["rpc", code] if code == "-" or not code.startswith("--"):
             from . import rpc

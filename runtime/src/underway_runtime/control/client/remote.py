@@ -21,7 +21,7 @@ _HISTORY = 1000
 
 
 def run(place: Place) -> int:
-    """Until Ctrl-D, or ``exit()``, whose status is returned. Raises UnderwayError when the node is gone."""
+    """Converse until Ctrl-D, or ``exit()``, whose status is returned. Raises UnderwayError when the node is gone."""
     connection = connect(place)
     try:
         tell_directory(place, connection)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(place: Place, code: str) -> int:
-    """The exit status: 0, 7 when the code raised, 130 when it was interrupted, or what it chose by SystemExit.
+    """Run it, and return the exit status: 0, 7 when the code raised, 130 when it was interrupted, or what it chose by SystemExit.
 
     `code` ``-`` reads it from standard input. Raises UnderwayError.
     """

@@ -126,7 +126,7 @@ class Source:
         self.size = os.fstat(descriptor).st_size
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, at most `size`; none at the end."""
+        """Read the next bytes, at most `size`; none at the end."""
         if self._ahead:
             data, self._ahead = self._ahead[:size], self._ahead[size:]
             return data
@@ -135,7 +135,7 @@ class Source:
         return data
 
     def read_exactly(self, size: int) -> bytes:
-        """The next `size` bytes. Raises Corrupt when there are fewer."""
+        """Read the next `size` bytes. Raises Corrupt when there are fewer."""
         data = bytearray()
         while len(data) < size and (piece := self.read(min(size - len(data), _PIECE))):
             data += piece
@@ -144,7 +144,7 @@ class Source:
         return bytes(data)
 
     def read_line(self, longest: int) -> bytes:
-        """The next line, with its end. Raises Corrupt when it is longer."""
+        """Read the next line, with its end. Raises Corrupt when it is longer."""
         more = os.read(self._descriptor, max(0, longest - len(self._ahead)))
         self._hash.update(more)
         line, end, self._ahead = (self._ahead + more).partition(b"\n")
@@ -213,7 +213,7 @@ def read_tar(
 
 
 def parse_manifest(text: bytes, limits: Limits) -> Manifest:
-    """A manifest that came from outside. Raises Corrupt unless it is written as ours are and could be unpacked."""
+    """Read a manifest that came from outside. Raises Corrupt unless it is written as ours are and could be unpacked."""
     try:
         manifest = parse(text)
     except ValueError as error:
@@ -262,7 +262,7 @@ def contents_of(root: Path) -> tar_layout.Content:
 
 
 def read_file(file: Path, entry: ManifestEntry) -> Iterator[bytes]:
-    """The bytes of a regular file. Raises DamagedRelease, at the end of them at the latest, unless they fit the entry."""
+    """Read the bytes of a regular file. Raises DamagedRelease, at the end of them at the latest, unless they fit the entry."""
     digest, left = hashlib.sha256(), entry.size
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -288,7 +288,7 @@ _MANIFEST = re.compile(rb"releases/([A-Za-z0-9.+!_-]{1,100})/manifest\.json\0")
 
 
 def _read_manifest(stream: Stream, limits: Limits) -> tuple[Manifest, int, bytes]:
-    """The first member. Its name, size and date are all that is ever read from a header, and computed back."""
+    """Read the first member. Its name, size and date are all that is ever read from a header, and computed back."""
     block = stream.read_exactly(tar_layout.BLOCK)
     named = _MANIFEST.match(block[:100].ljust(101, b"\0"))
     size, date = _octal(block[124:136]), _octal(block[136:148])
@@ -309,7 +309,7 @@ def _read_manifest(stream: Stream, limits: Limits) -> tuple[Manifest, int, bytes
 
 
 def _copy(stream: Stream, path: str, entry: ManifestEntry, tree: Tree | None) -> None:
-    """The content of a file, compared with its digest on the way."""
+    """Copy the content of a file, and compare it with its digest on the way."""
     if tree is None:
         _pass_on(stream, path, entry, lambda piece: None)
         return

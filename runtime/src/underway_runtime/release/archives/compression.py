@@ -39,7 +39,7 @@ class Readable(Protocol):
     """All that is asked of a compressed file."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
         ...
 
 
@@ -119,7 +119,7 @@ class Stream:
         self._pieces, self._ahead = pieces, memoryview(b"")
 
     def read(self, size: int) -> bytes:
-        """The next bytes, at most `size`; none at the end."""
+        """Read the next bytes, at most `size`; none at the end."""
         while not self._ahead:
             if (piece := next(self._pieces, None)) is None:
                 return b""
@@ -128,7 +128,7 @@ class Stream:
         return piece
 
     def read_exactly(self, size: int) -> bytes:
-        """The next `size` bytes; fewer only at the end."""
+        """Read the next `size` bytes; fewer only at the end."""
         pieces, missing = [], size
         while missing and (piece := self.read(missing)):
             pieces.append(piece)

@@ -71,7 +71,7 @@ class Statement:
     """Of the archive or delta itself."""
 
     def dump(self) -> str:
-        """The one line that is signed."""
+        """Return the one line that is signed."""
         return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":")) + "\n"
 
 
@@ -86,7 +86,7 @@ class Admission:
     """Of the fields of a statement."""
 
     def accept(self, manifest: Manifest) -> None:
-        """For `archive.extract` and `delta.apply`. Raises SignatureRefused when the manifest is not the one that was signed."""
+        """Let `archive.extract` and `delta.apply` go on. Raises SignatureRefused when the manifest is not the one that was signed."""
         for field, wanted in self.expected.items():
             if (found := getattr(manifest, field)) != wanted:
                 raise SignatureRefused(
@@ -126,7 +126,7 @@ def admit(
     name: str | None = None,
     target: str | None = None,
 ) -> Admission:
-    """Whether an archive or delta may be opened, by the table above; nothing of it is opened for that.
+    """Find out whether an archive or delta may be opened, by the table above; nothing of it is opened for that.
 
     `of_owner` is where a file does that nobody but root and who asks could have changed. `root` is
     the release on this node, in which no signers file is believed; `name` and `target` are what is wanted here.
@@ -191,7 +191,7 @@ def is_signed(archive: Path, manifest: Manifest) -> bool:
 
 
 def _verify(archive: Path, statement: Statement, signature: str, file: Path, believed: list[bytes]) -> str:
-    """The principal. Raises SignatureRefused, in ssh-keygen's own words where it has some.
+    """Return the principal. Raises SignatureRefused, in ssh-keygen's own words where it has some.
 
     Each line for the key is asked by itself, and each principal of it: of several ssh-keygen would name the first line's only,
     which may be for another purpose, or be over.

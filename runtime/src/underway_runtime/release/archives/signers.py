@@ -23,7 +23,7 @@ class SignatureRefused(UnderwayError):
 
 
 def read(file: Path, root: Path | None = None) -> list[bytes]:
-    """The lines of a signers file that name somebody; `root` is the release here. Raises SignatureRefused with all that is wrong."""
+    """Read the lines of a signers file that name somebody; `root` is the release here. Raises SignatureRefused with all that is wrong."""
     try:
         way = ownership.way(file)
         descriptor = os.open(way[-1][0], os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)

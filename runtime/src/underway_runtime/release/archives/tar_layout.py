@@ -234,7 +234,7 @@ def _split(name: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """A pax record, which begins with its own length."""
+    """Return a pax record, which begins with its own length."""
     size = len(key) + len(value) + 3
     digits = len(str(size))
     while len(str(size + digits)) != digits:

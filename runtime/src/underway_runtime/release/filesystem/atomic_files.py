@@ -48,7 +48,7 @@ def sync_directory(path: Path) -> None:
 
 
 def sync_tree(path: Path) -> None:
-    """The same for a file, or a directory with everything below it; links are none of it."""
+    """Do the same for a file, or a directory with everything below it; links are none of it."""
     if path.is_symlink():
         return
     if not path.is_dir():

@@ -84,7 +84,7 @@ class Directory:
         return found
 
     def open(self, name: str, flags: int, mode: int = 0o600) -> int:
-        """A descriptor of a regular file in this directory. One that root makes is handed over to the directory's owner.
+        """Open a regular file in this directory. One that root makes is handed over to the directory's owner.
 
         Raises OSError, with a reason that says what is there instead.
         """
@@ -125,7 +125,7 @@ class Directory:
         return descriptor
 
     def read(self, name: str, limit: int = LARGEST, *, of_owner: bool = False) -> bytes:
-        """A file of this directory. With `of_owner` it must belong to the directory's owner, as a secret has to: what root alone may
+        """Read a file of this directory. With `of_owner` it must belong to the directory's owner, as a secret has to: what root alone may
         read is not one of them by a link or a name that leads to it. Where several users may write, it may be one's own too.
 
         Raises OSError, EFBIG for more than `limit` bytes and EPERM for one of another user.
@@ -228,7 +228,7 @@ class Directory:
         return os.open(name, flags if self.is_ours else flags | os.O_NOFOLLOW, mode, dir_fd=self.descriptor)
 
     def _open_or_make(self, name: str, flags: int, mode: int) -> int:
-        """As O_CREAT does, and known whether it was made."""
+        """Open it as O_CREAT does, knowing whether it was made."""
         for _ in range(_TRIES):
             try:
                 return self._open(name, flags & ~os.O_CREAT | _OPEN)
@@ -247,7 +247,7 @@ class Directory:
             os.fchown(descriptor, self.uid, self.gid)
 
     def _hand_over(self, made: Directory) -> None:
-        """Where it is ours and empty it is the one that was made, or one that does no harm."""
+        """Give it to the owner, where it is ours and empty: it is the one that was made, or one that does no harm."""
         if made.is_ours and not os.listdir(made.descriptor):
             self._own(made.descriptor)
             made.uid, made.gid, made.is_ours = self.uid, self.gid, self.is_ours
@@ -297,7 +297,7 @@ def made(path: Path) -> Directory:
 
 
 def read(base: Path, path: Path, limit: int = LARGEST, *, of_owner: bool = False) -> bytes:
-    """A file below the directory `base`, which is ``var``, as `Directory.read` does."""
+    """Read a file below the directory `base`, which is ``var``, as `Directory.read` does."""
     *parts, name = _below(base, path)
     with directory(base, *parts) as place:
         return place.read(name, limit, of_owner=of_owner)
@@ -342,7 +342,7 @@ def user(uid: int) -> str:
 
 
 def write(descriptor: int, data: bytes) -> None:
-    """All of it. Raises OSError."""
+    """Write all of it. Raises OSError."""
     while data:
         data = data[os.write(descriptor, data) :]
 

@@ -51,7 +51,7 @@ class Tree:
             os.fchmod(file.fileno(), 0o755 if executable else 0o644)
 
     def link(self, path: str, target: str) -> None:
-        """A new symbolic link."""
+        """Make a new symbolic link."""
         parent, name = self._enter(path)
         os.symlink(target, name, dir_fd=parent)
 

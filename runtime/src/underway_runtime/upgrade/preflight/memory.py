@@ -55,7 +55,7 @@ class Memory:
 
 
 def look(status: Mapping[str, Any], tried: int, root: Path = Path("/")) -> Memory:
-    """What there is next to the node that says this of itself; `tried` is in bytes."""
+    """Find out what there is next to the node that says this of itself; `tried` is in bytes."""
     limit = min(memory.left_by_limits(_count(status.get("pid")), root), default=None)
     return Memory(_count(status.get("memory")), tried, memory.available(root), limit)
 

@@ -78,7 +78,7 @@ class TrialReport:
 
 
 def read(data: object) -> TrialReport:
-    """The report in plain data that a trial has written. What is not one is a report of that, as the only problem."""
+    """Read the report in plain data that a trial has written. What is not one is a report of that, as the only problem."""
     try:
         report = decode(TrialReport, data, ignore_unknown=True)
     except Invalid as error:

@@ -208,7 +208,7 @@ def _groups(keeper: int, uid: int) -> tuple[int, list[int]] | None:
 
 
 def _run(words: Sequence[str], timeout: float, **how: Any) -> tuple[int | None, bytes]:
-    """The exit status, or None for one that was killed at the end of its time; and the end of its output."""
+    """Run it; returns the exit status, or None for one that was killed at the end of its time; and the end of its output."""
     reader, writer = os.pipe()
     tail = _Tail(reader)
     with orphans.gathered() as sweep:
@@ -242,7 +242,7 @@ class _Tail:
         self._thread.start()
 
     def end(self) -> bytes:
-        """What is kept, when all writers are gone; one that could not be ended is not waited for."""
+        """Return what is kept, when all writers are gone; one that could not be ended is not waited for."""
         self._thread.join(1.0)
         return self._kept
 

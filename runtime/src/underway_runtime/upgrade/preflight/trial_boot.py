@@ -245,7 +245,7 @@ def _place(address: str) -> str:
 
 
 def _bind_problem(address: str) -> str | None:
-    """Why an address can't be bound now; None where it can. Listens nowhere, and leaves no file."""
+    """Find out why an address can't be bound now; None where it can. Listens nowhere, and leaves no file."""
     try:
         if (file := socket_file(address)) is not None:
             return _file_problem(file.path) or _group_problem(file)

@@ -28,8 +28,11 @@ _LIMITS = ("AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "NOFILE", "NPROC", "
 
 
 def main(text: str) -> None:
-    """`text` is JSON: ``keeper`` is its pid or null, ``command`` the words, ``set`` variables, ``without`` names, and ``of_version``
-    those that are left out where they name a file below ``own``."""
+    """Become the command that `text` asks for.
+
+    It is JSON: ``keeper`` is its pid or null, ``command`` the words, ``set`` variables, ``without`` names, and ``of_version`` those
+    that are left out where they name a file below ``own``.
+    """
     wanted = json.loads(text)
     _rule_out_privileges()
     environ = dict(os.environ)
@@ -55,7 +58,7 @@ def main(text: str) -> None:
 
 
 def _rule_out_privileges() -> None:
-    """No setuid file gives any, and the keys of who called are out of reach."""
+    """See that no setuid file gives any, and that the keys of who called are out of reach."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if (number := _KEYCTL.get(os.uname().machine)) is not None:
