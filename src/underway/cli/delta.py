@@ -28,7 +28,9 @@ _FILE = click.Path(path_type=Path, exists=True)
 @click.option("--sign-key", type=_FILE, help="Sign it with this SSH key; the signature is OUTPUT.sig.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
 def delta(old: Path, new: Path, output: Path | None, sign_key: Path | None, as_json: bool) -> None:
-    """Write a delta. FROM and TO are archives, release directories, or releases/VERSION within one.
+    """Write the difference between FROM and TO, for nodes that have FROM.
+
+    Each is an archive, a release directory, or releases/VERSION within one.
 
     Archives are checked and unpacked into a temporary directory; nothing of either is executed.
     """

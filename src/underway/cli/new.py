@@ -16,7 +16,7 @@ from ..project.new import TEMPLATES, make
 @click.option(
     "--template", type=click.Choice(TEMPLATES), default="service", help="The kind of project; default service."
 )
-@click.option("--module", help="The name of its module; default that of the directory.")
+@click.option("--module", metavar="NAME", help="The name of its module; default that of the directory.")
 @click.option(
     "--develop", type=click.Path(path_type=Path), help="Take the runtime from this checkout of underway, or its wheel."
 )

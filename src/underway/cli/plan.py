@@ -37,8 +37,8 @@ def plan(
 
     FROM and TO are archives, releases, releases/VERSION within one, directories of projects, or git revisions of this one. Without
     FROM it is the release that stands at the project's path; without TO the project as it is. What is not built yet is built in a
-    scratch directory; nothing is left in the project. Ends with 0; with 3 where more is needed than --at-least says; with 6 where
-    a change is refused.
+    scratch directory; nothing is left in the project. Exits with 0; with 3 if more is needed than --at-least says; with 6 if a
+    change is refused.
     """
     project = Project(Path.cwd(), release, {"env": env} if env else {})
     with ExitStack() as cleanup:

@@ -39,7 +39,11 @@ _NAMES = {"before": "before the upgrade", "upgraded": "after the upgrade", "roll
     "--set", "variables", multiple=True, metavar="NAME=VALUE", help="A variable of the release's environment."
 )
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=600.0, help="Seconds that all of it may take; default 600."
+    "--timeout",
+    type=click.FloatRange(1),
+    default=600.0,
+    metavar="SECONDS",
+    help="Seconds that all of it may take; default 600.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
 @takes_two_releases
@@ -57,7 +61,7 @@ def rehearse(
 ) -> None:
     """Run FROM on free ports, ask it, upgrade it to TO, ask again, roll back, ask once more; compare with fresh starts.
 
-    FROM and TO are as for `underway plan`. Ends with 0 where every answer is that of a fresh start; with 1 where one is not, or there
+    FROM and TO are as for `underway plan`. Exits with 0 if every answer is that of a fresh start; with 1 where one is not, or there
     is none; with what `bin/NAME upgrade` ended with where that failed; with 3 and 6 as `underway plan`, and nothing is run then.
     """
     root = Path.cwd()

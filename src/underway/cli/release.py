@@ -21,13 +21,18 @@ from .deployments import deployments
 @click.command()
 @click.argument("name", required=False)
 @click.option("--path", type=click.Path(path_type=Path), help="Where to put it; default build/release/NAME.")
-@click.option("--version", help="The version of the release; default the project's.")
+@click.option("--version", metavar="VERSION", help="The version of the release; default the project's.")
 @click.option("--overwrite", is_flag=True, help="Replace this version where it is there already.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
 @click.option("--dry-run", is_flag=True, help="Check everything that can be checked, show the plan, write nothing.")
-@click.option("--env", envvar="UNDERWAY_ENV", help="The environment, whose config/ENV.py is read too; default prod.")
-@click.option("--python", help="The interpreter to include, as uv names it: 3.12, a path.")
+@click.option(
+    "--env",
+    envvar="UNDERWAY_ENV",
+    metavar="ENV",
+    help="The environment, whose config/ENV.py is read too; default prod.",
+)
+@click.option("--python", metavar="PYTHON", help="The interpreter to include, as uv names it: 3.12, a path.")
 @click.option("--sign-key", type=click.Path(path_type=Path), help="Sign the archive with this SSH key.")
 @click.option(
     "--upgrade-from",
@@ -36,7 +41,7 @@ from .deployments import deployments
     metavar="PATH",
     help="An archive or release to plan the way from, and back to; default what stands at the path.",
 )
-@click.option("--target", help="The platform to build for; only this machine's can be built here.")
+@click.option("--target", metavar="PLATFORM", help="The platform to build for; only this machine's can be built here.")
 def release(
     name: str | None,
     path: Path | None,

@@ -15,7 +15,12 @@ from ..dev.reloading import run_and_reload
 @click.command()
 @click.argument("name", required=False)
 @click.option("--reload", is_flag=True, help="Restart it when its source changes; connections wait meanwhile.")
-@click.option("--env", envvar="UNDERWAY_ENV", help="The environment, whose config/ENV.py is read too; default prod.")
+@click.option(
+    "--env",
+    envvar="UNDERWAY_ENV",
+    metavar="ENV",
+    help="The environment, whose config/ENV.py is read too; default prod.",
+)
 @click.option("--shell", is_flag=True, help="Open a Python shell in it.")
 @click.option("--no-sync", is_flag=True, help="Leave the virtual environment as it is.")
 @click.pass_obj

@@ -18,7 +18,9 @@ LEVELS: dict[str, Verdict] = {"hot": "HOT", "migrate": "MIGRATE", "restart": "RE
 def takes_two_releases(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command its arguments `old` and `new`, and the options `at_least`, `release` and `env`."""
     for parameter in (
-        click.option("--env", envvar="UNDERWAY_ENV", help="The environment that is built for; default prod."),
+        click.option(
+            "--env", envvar="UNDERWAY_ENV", metavar="ENV", help="The environment that is built for; default prod."
+        ),
         click.option("--release", metavar="NAME", help="Which release of the project; default its default release."),
         click.option(
             "--at-least",

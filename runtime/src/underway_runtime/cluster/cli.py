@@ -22,19 +22,19 @@ _WORDS = (*MODES, "deploy", "help")
 HELP = """\
 Usage: cluster MODE COMMAND [OPTIONS]
 
-    local  start|daemon                     master and worker in one process
-    master start|daemon [NODE...]           the master; it waits until these workers have joined
-    worker start|daemon [MASTER]            a worker of the master at HOST:PORT
-    MODE   stop|restart|remote|pid|status   of a node that runs
-    MODE   run COMMAND...                   any other command of bin/{name}, for such a node
-    deploy [HOST[:TAG,TAG]...] [-f FILE]    copies the release to hosts, starts workers there and the master here
-    deploy --stop                           stops them
-    deploy --renew                          gives them new certificates while they run
-    deploy --revoke HOST                    takes a host out: every other node refuses it at once
-    help [MODE]                             the options of a mode
+    local  start|daemon                     start master and worker in one process
+    master start|daemon [NODE...]           start the master, and wait until these workers have joined
+    worker start|daemon [MASTER]            start a worker of the master at HOST:PORT
+    MODE   stop|restart|remote|pid|status   do this with a node that runs
+    MODE   run COMMAND...                   run any other command of bin/{name} for it
+    deploy [HOST[:TAG,TAG]...] [-f FILE]    copy the release to hosts, start workers there and the master here
+    deploy --stop                           stop them
+    deploy --renew                          give them new certificates while they run
+    deploy --revoke HOST                    take a host out: every other node refuses it at once
+    help [MODE]                             show the options of a mode
 
-    -a, --application-version               name and version of the release
-    -v, --version                           version of underway's runtime
+    -a, --application-version               print name and version of the release
+    -v, --version                           print the version of underway's runtime
 """
 
 

@@ -24,6 +24,7 @@ class Option:
     metavar: str = ""
     short: str = ""
     """The same with one letter."""
+    required: bool = False
     parameter: str = ""
     """What the command's function calls it, where that is not its name."""
 
@@ -59,7 +60,8 @@ class Command:
     @property
     def usage(self) -> str:
         """``upgrade VERSION|FILE [--json]``."""
-        return " ".join((self.name, *(f"[{option.usage}]" for option in self.options), *self.arguments))
+        options = (option.usage if option.required else f"[{option.usage}]" for option in self.options)
+        return " ".join((self.name, *options, *self.arguments))
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -276,7 +278,7 @@ _ROWS = (
         "Delete old versions except the last few, and those that run, boot or are next for rollback",
         "upgrade",
         "upgrade.commands:prune",
-        (_JSON, _DRY_RUN, Option("--keep", "keep this many of those that neither run nor boot (required)", "N")),
+        (_JSON, _DRY_RUN, Option("--keep", "keep this many of those that neither run nor boot", "N", required=True)),
     ),
     Command(
         "create-releases",
@@ -287,7 +289,7 @@ _ROWS = (
         (
             _JSON,
             _DRY_RUN,
-            Option("--permanent", "make this the version that boots, where start.data can not be read", "VERSION"),
+            Option("--permanent", "make this the version that boots, where start.data cannot be read", "VERSION"),
         ),
     ),
     Command("version", (), "Print the name and version of the release that would start", "launcher"),
