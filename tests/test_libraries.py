@@ -57,6 +57,8 @@ def lock(python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Lock:
                 "kit.py": "'''doc'''\nwhere = __file__\n",
                 "kit.pth": "import kit_started\n",
                 "kit_started.py": "",
+                "85cae__mypyc.py": "",
+                "acme/2024-01/kit.py": "",
                 "acme/tools/kit.py": "",
                 "acme/deep/er/x.py": "",
                 "regular/__init__.py": "",
@@ -74,6 +76,7 @@ def lock(python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Lock:
             {
                 "acme/tools/addon.py": "",
                 "acme/deep/other.py": "",
+                "acme/2024-01/other.py": "",
                 "regular/plugins/__init__.py": "",
                 "regular/plugins/addon.py": "",
                 "kit/__init__.py": "",
@@ -568,7 +571,9 @@ def test_the_index_says_where_everything_is(release: Release) -> None:
         "typing_extensions": [home["typing_extensions"]],
     }
     assert index["top"]["kit"] == ["add_on-1.0", "kit-1.0"]  # a package hides a module, as in one directory
+    assert index["top"]["85cae__mypyc"] == ["kit-1.0"]  # a name that is no identifier can be imported all the same
     assert index["shared"] == {
+        "acme.2024-01": ["add_on-1.0", "kit-1.0"],
         "acme.deep": ["add_on-1.0", "kit-1.0"],
         "acme.tools": ["add_on-1.0", "kit-1.0"],
         "regular.plugins": ["add_on-1.0", "kit-1.0"],

@@ -114,11 +114,19 @@ def _rows(site_packages: Path, dist_info: str) -> list[list[str]]:
 def module_name(path: str) -> str | None:
     """The dotted name of the module that a file holds, ``chat`` for ``chat/__init__.py``; None where it holds none."""
     *parents, file = path.split("/")
-    name, _, suffix = file.partition(".")
-    if suffix not in ("py", "pyc") and not file.endswith(".so"):
+    if (name := file_module(file)) is None:
         return None
     names = parents if name == "__init__" else [*parents, name]
     return ".".join(names) if names and all(part.isidentifier() for part in names) else None
+
+
+def file_module(file: str) -> str | None:
+    """The name under which a file is found in its directory; None where it is none that holds a module.
+
+    Any name that has no dot can be imported, by importlib or from C: mypyc calls its own ``85cae5375ceb5d1ca6c6__mypyc``.
+    """
+    name, _, suffix = file.partition(".")
+    return name if name and (suffix in ("py", "pyc") or file.endswith(".so")) else None
 
 
 def dist_infos(site_packages: Path) -> Iterator[str]:

@@ -32,7 +32,7 @@ from ..toolchain.cache import Cache
 from ..toolchain.cached_tree import TreeEntry
 from ..toolchain.interpreters import Interpreter
 from ..toolchain.programs import run
-from . import bytecode, scripts
+from . import bytecode, import_index, scripts
 from .binaries import buildid, elf
 from .binaries import strip as stripping
 from .import_index import importable
@@ -183,6 +183,7 @@ def finisher(kept: Cache, interpreter: Interpreter, strip: bool | Mapping[str, b
                 bytecode.__file__,
                 scripts.__file__,
                 elf.__file__,
+                import_index.__file__,
                 stripping.__file__,
                 wheel_record.__file__,
             )

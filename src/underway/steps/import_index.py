@@ -27,8 +27,8 @@ def importable(directory: Path) -> dict[str, Any]:
                 inside = _entries(entry.path)
                 top.append((entry.name, _rank(inside)))
                 packages += _packages(inside, entry.name)
-        elif (module := wheel_record.module_name(entry.name)) is not None:
-            top.append((module, MODULE))
+        elif (module := wheel_record.file_module(entry.name)) is not None:
+            top += [(module, MODULE)] if module != "__init__" else []
         elif entry.name.endswith(".pth") and not entry.name.startswith("."):
             pth.append(entry.name)
     return {"top": top, "packages": packages, "pth": pth}
@@ -37,7 +37,7 @@ def importable(directory: Path) -> dict[str, Any]:
 def _packages(inside: list[os.DirEntry[str]], dotted: str) -> Iterator[tuple[str, int]]:
     """The packages in a directory, and those inside of them."""
     for entry in inside:
-        if entry.is_dir() and entry.name.isidentifier() and entry.name != "__pycache__":
+        if entry.is_dir() and "." not in entry.name and entry.name != "__pycache__":
             name, below = f"{dotted}.{entry.name}", _entries(entry.path)
             yield name, _rank(below)
             yield from _packages(below, name)
