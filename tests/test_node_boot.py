@@ -214,6 +214,7 @@ def test_modules_are_imported_before_anything_starts(make: MakeNode) -> None:
     assert (embedded.returncode, embedded.stdout) == (1, "")
     assert "  - two: ModuleNotFoundError: No module named 'nowhere'\n" in embedded.stderr
     assert "RELEASE_MODE=interactive" in embedded.stderr
+    assert "PYTHONPATH is not read: code of the host is put on sys.path by config/runtime.py" in embedded.stderr
     assert (interactive.returncode, interactive.stdout) == (1, "start one\nstop one\n")
     assert interactive.stderr.endswith("two could not start: ModuleNotFoundError: No module named 'nowhere'\n")
 

@@ -143,9 +143,12 @@ async def drain_service(name: str, service: Service, timeout: float, log: Log) -
     return cut_off
 
 
+_OF_THE_HOST = "; PYTHONPATH is not read: code of the host is put on sys.path by config/runtime.py"
+
+
 def import_all(load: PrimLoad, load_module: Callable[[str], object], begins: Callable[[str], object], log: Log) -> None:
     """Import the modules of an application; `begins` is told of each. Raises BootError with all that can't be imported."""
-    problems = []
+    problems, missing = [], False
     for module in load.modules:
         begins(module)
         try:
@@ -155,9 +158,10 @@ def import_all(load: PrimLoad, load_module: Callable[[str], object], begins: Cal
         except (Exception, SystemExit) as error:
             log(f"{load.application}: {module} can't be imported", error)
             problems.append(f"{module}: {describe(error)}")
+            missing |= isinstance(error, ModuleNotFoundError)
     if problems:
         raise BootError(
             listing(f"modules of {load.application} can't be imported:", problems)
             + "\nRELEASE_MODE=interactive imports modules when they are used; a module that is never used here can be"
-            " listed under `lazy` in [tool.underway]"
+            " listed under `lazy` in [tool.underway]" + (_OF_THE_HOST if missing else "")
         )
