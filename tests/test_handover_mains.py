@@ -115,7 +115,8 @@ def begin(make: MakeNode, setup: str, handler: str, port: int, other: int) -> tu
     if setup == "overlap = false":
         how["overlap"] = False
     node = make(App("tool", source(handler, port, more=more), how))
-    node.configure(underway_runtime={"drain_timeout": 1, "stop_timeout": 1})
+    ends = 1 if handler == "ignores" else 20
+    node.configure(underway_runtime={"drain_timeout": 1, "stop_timeout": ends})
     add_sealed(node, "2", App("tool", source(handler, port, more=more, version="2"), how))
     keeper, _ = start(node, r"listening on (\d+)")
     assert eventually(lambda: served_by(port), "it answers") == "1"
@@ -188,7 +189,7 @@ def test_who_ends_after_its_deadline_is_started_again(make: MakeNode, tmp_path: 
     text = MAIN.replace("HANDLER", LATE).replace("MORE", "").replace("SERVE", serve).replace("PORT", str(port))
     how = {"main": "tool:main", "overlap": False, "listen": [f"tcp://127.0.0.1:{port}"]}
     node = make(App("tool", text, how))
-    node.configure(underway_runtime={"drain_timeout": 0.2, "stop_timeout": 1})
+    node.configure(underway_runtime={"drain_timeout": 0.2, "stop_timeout": 4})
     add_sealed(node, "2", App("tool", text.replace('VERSION = "1"', 'VERSION = "2"'), how))
     keeper, _ = start(node, r"listening on (\d+)")
     assert node.run("install", "2").returncode == 4

@@ -104,7 +104,7 @@ def test_a_stop_lets_requests_finish_and_closes_websockets(make: MakeNode) -> No
 def test_a_request_that_never_ends_does_not_keep_the_lifespan_from_ending(make: MakeNode) -> None:
     """Requests get most of the deadline, the application's own shutdown the rest."""
     node = chat(make)
-    node.configure(underway_runtime={"stop_timeout": 1})
+    node.configure(underway_runtime={"stop_timeout": 4})
     process = node.spawn("start")
     request = over(port_of(process))
     request.request("GET", "/endless")
@@ -238,7 +238,7 @@ def test_a_wsgi_request_gets_its_answer_at_a_stop(make: MakeNode) -> None:
 def test_a_wsgi_request_that_never_ends_is_given_up(make: MakeNode) -> None:
     """The stop is bounded although a thread can't be ended."""
     node = site(make)
-    node.configure(underway_runtime={"stop_timeout": 1})
+    node.configure(underway_runtime={"stop_timeout": 4})
     process = node.spawn("start")
     request = over(port_of(process))
     request.request("GET", "/endless")

@@ -144,7 +144,7 @@ def test_what_never_accepts_is_not_ready_and_its_addresses_are_named(make: MakeN
     """The start has failed when its time is over."""
     [port] = ports(1)
     node = make(tool(here, SERVERS["blocks"], port=port))
-    node.configure(underway_runtime={"start_timeout": 1, "stop_timeout": 1})
+    node.configure(underway_runtime={"start_timeout": 4, "stop_timeout": 1})
     (here / "hold").touch()
     code, _, error = finish(node.spawn("daemon"))
     assert code == 1
@@ -233,7 +233,7 @@ def test_a_service_may_say_that_it_is_ready(make: MakeNode, here: Path, how: str
 def test_what_is_not_said_in_time_is_named(make: MakeNode, here: Path, ready: str, what: str) -> None:
     """The start has failed then."""
     node = make(tool(here, WORKS, listen=False, ready=ready))
-    node.configure(underway_runtime={"start_timeout": 1})
+    node.configure(underway_runtime={"start_timeout": 4})
     code, _, error = finish(node.spawn("daemon"))
     assert (code, f"tool could not start: it {what}" in error) == (1, True), error
 
@@ -253,13 +253,12 @@ def test_a_version_that_binds_and_does_not_accept_does_not_take_over(make: MakeN
     """The one before has not begun to drain."""
     [port] = ports(1)
     node = make(tool(here, SERVERS[server], port=port))
-    node.configure(underway_runtime={"start_timeout": 2, "stop_timeout": 1})
     text = (
         SERVERS[server].replace("hold()", "time.sleep(1000)")
         if server != "asyncio"
         else SERVERS["asyncio"].replace("hold()", "await asyncio.sleep(1000)")
     )
-    add_sealed(node, "2", tool(here, text, port=port))
+    add_sealed(node, "2", tool(here, text, port=port), underway_runtime={"start_timeout": 4, "stop_timeout": 1})
     assert node.run("daemon").returncode == 0
 
     done = node.run("install", "2")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from handover_helpers import children, start, status
+from handover_helpers import children, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, eventually, terminate
 from test_handover_mains import MAIN, ports, served_by
 from underway_runtime.apps.socket_adoption import Adoption
@@ -362,16 +362,18 @@ def main():
 
 
 def test_sanic_hands_over(make: MakeNode) -> None:
-    """It shuts its listeners down when it ends."""
+    """It shuts its listeners down when it ends, and nobody who connects meanwhile is refused."""
     [port] = ports(1)
     begins = {"main": "tool:main", "listen": [f"tcp://127.0.0.1:{port}"]}
     text = SANIC.replace("PORT", str(port))
     node = make(App("tool", text, begins), libraries=["sanic", "setuptools"])
     add_sealed(node, "2", App("tool", text.replace('VERSION = "1"', 'VERSION = "2"'), begins))
     keeper, _ = start(node, r"listening on (\d+)")
-    for version in "21":
-        done = node.run("install", version)
-        assert done.returncode == 0, done.stderr
-        eventually(lambda: len(children(keeper)) == 1, "the other has left")
-        assert [served_by(port) for _ in range(5)] == [version] * 5
+    with clients(port, 0, short=4, pauses=(0.01,)) as served:
+        for version in "21":
+            done = node.run("install", version)
+            assert done.returncode == 0, done.stderr
+            eventually(lambda: len(children(keeper)) == 1, "the other has left")
+            assert [served_by(port) for _ in range(5)] == [version] * 5
+    assert served.failures == []
     assert terminate(keeper)[0] == 0
