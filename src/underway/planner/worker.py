@@ -19,7 +19,7 @@ from underway_runtime.release.instruction_json import to_json
 from underway_runtime.release.instructions import Load, Remove
 from underway_runtime.release.relup import Row
 
-from . import looked_up, passed, reach, stars
+from . import looked_up, passed, reach, stars, tests
 from .edit import ModuleDiff, PlannerContext
 from .rules import globals as bindings
 from .rules import modules as rules
@@ -100,7 +100,7 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
     looked at, and ``remade`` are globals that are made again; there are then ``lines``, where each name of a module is bound,
     and ``made``, under which names a fragment makes what is new in a global.
     """
-    names = frozenset(task["compared"])
+    names = frozenset(name for name in task["compared"] if not tests.is_test(name))
     kept = frozenset(tuple(each) for each in task["kept"])
     old, new = (_side(task[key], kept) for key in ("old", "new"))
     reset = frozenset(tuple(each) for each in task["reset"])
@@ -138,6 +138,8 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
     for edit in edits.values():
         edit.check_scopes()
     loads = {name: load for name, edit in edits.items() if (load := _load(edit)) is not None}
+    loads |= tests.not_loaded(task)
+    rows += tests.rows(task)
     rows += [row for edit in edits.values() for row in edit.rows]
     rows += running.warnings(edits)
     return {

@@ -12,7 +12,7 @@ PurgeMethod: TypeAlias = Literal["soft", "brutal"]
 Timeout: TypeAlias = Literal["default", "infinity"] | float
 """Seconds, or what the node says, or for ever."""
 
-GUARDS = ("no_closures", "no_holders", "no_instances", "plain_class")
+GUARDS = ("no_closures", "no_holders", "no_instances", "not_loaded", "plain_class")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Guard:
     ``no_closures``   no live function has the code of this definition, and no frame runs it
     ``no_holders``    nothing but the module, or the class, refers to what has this name
     ``no_instances``  the class of this name has none, and no subclass
+    ``not_loaded``    the module itself was never imported; of nothing
     ``plain_class``   the class of this name is made by `type` or `abc.ABCMeta`
     ================  ================================================================================
     """

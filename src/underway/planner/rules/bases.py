@@ -6,6 +6,9 @@ import ast
 import builtins
 import re
 import sys
+from abc import ABCMeta
+from importlib import import_module
+from typing import Any
 
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module
@@ -28,6 +31,43 @@ _PLAIN_BASES = {
     *("underway_runtime.application.Application", "threading.Thread", "logging.Handler", "logging.Formatter"),
     *("json.JSONEncoder", "collections.abc.Mapping", "collections.abc.Sequence", "collections.abc.Iterator"),
 }
+_ASKED = {
+    *(
+        "collections",
+        "collections.abc",
+        "contextlib",
+        "http.client",
+        "http.server",
+        "http.cookies",
+        "http.cookiejar",
+        "io",
+        "json",
+    ),
+    *(
+        "logging",
+        "logging.handlers",
+        "queue",
+        "threading",
+        "socketserver",
+        "string",
+        "warnings",
+        "email.message",
+        "html.parser",
+    ),
+    *(
+        "ast",
+        "asyncio",
+        "argparse",
+        "datetime",
+        "decimal",
+        "numbers",
+        "socket",
+        "urllib.request",
+        "xml.sax.handler",
+        "zoneinfo",
+    ),
+}
+"""Modules of which it is looked up what makes their classes."""
 _ABSTRACT = ("abc.ABC", "typing.Protocol")
 DATACLASS = "dataclasses.dataclass"
 _HOLDING = {
@@ -165,13 +205,25 @@ def _plain(world: PlannerContext, module: Module, base: ast.expr, seen: tuple[st
         return False
     if found[0] == "builtins":
         return isinstance(getattr(builtins, found[1], None), type)
-    if ".".join(found) in _PLAIN_BASES:
+    if ".".join(found) in _PLAIN_BASES or _is_plain_of_the_interpreter(*found):
         return True
     known = side.modules.get(found[0])
     node = known.classes.get(found[1]) if known else None
     if known is None or node is None or ".".join(found) in seen or node.keywords or _hooks(node):
         return False
     return all(_plain(world, known, each, (*seen, ".".join(found))) for each in node.bases)
+
+
+def _is_plain_of_the_interpreter(module: str, name: str) -> bool:
+    """Whether a class of the standard library is made by `type` or `abc.ABCMeta`, and told of no subclass."""
+    if module not in _ASKED:
+        return False
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if type(found) not in (type, ABCMeta):
+        return False
+    return not any("__init_subclass__" in vars(cls) for cls in found.__mro__ if cls is not object)
 
 
 def _hooks(node: ast.ClassDef) -> bool:

@@ -94,6 +94,9 @@ def _broken(
     gone: Mapping[int, Any],
     going: Belonging,
 ) -> Iterator[str]:
+    if guard.kind == "not_loaded":
+        yield f"{module} has been imported, which is a module of tests by its name: nobody has looked what becomes of it"
+        return
     where = f"{module}.{guard.of}"
     owner, _, tail = guard.of.rpartition(".")
     names: Any = objects.module_names(module)
