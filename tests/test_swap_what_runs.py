@@ -182,3 +182,43 @@ def test_a_star_import_of_nobody_knows_what_takes_a_restart(tmp_path: Path, case
     new = {**old, "a": f"{old['a']}W = 4\n"}
 
     assert verdicts(compare(tmp_path, old, new))["b"] == "RESTART import"
+
+
+ASKED = {
+    "client": "from m import agent\nclass Client:\n    def open(self): return agent()\n",
+    "m": """
+    class Error(Exception):
+        def __init__(self, text):
+            super().__init__(text)
+            self.request: Request = None
+    class Request:
+        def __init__(self): self.agent = agent()
+    def agent(): return 1
+    def _make():
+        agent = open(__file__).read()
+        return {agent: Error}
+    TABLE = None
+    def table():
+        global TABLE
+        if TABLE is None:
+            TABLE = _make()
+        return TABLE
+    """,
+}
+
+
+def test_names_of_python_of_variables_and_in_annotations_are_nothing_of_the_release(tmp_path: Path) -> None:
+    """What is made when it is first asked for depends on what is called by then, and on nothing that is called like it."""
+    assert verdicts(compare(tmp_path, ASKED, _another_agent(ASKED))) == {"m:agent": "HOT body"}
+
+
+@pytest.mark.parametrize("called", [("open(__file__)", "files.open()"), ("Request = None", "Request = Request()")])
+def test_what_is_called_by_a_name_is_followed(tmp_path: Path, called: tuple[str, str]) -> None:
+    """A method of whatever object, and a class."""
+    old = {**ASKED, "m": ASKED["m"].replace(*called)}
+
+    assert verdicts(compare(tmp_path, old, _another_agent(old)))["m:TABLE"] == "RESTART reached"
+
+
+def _another_agent(modules: dict[str, str]) -> dict[str, str]:
+    return {**modules, "m": modules["m"].replace("return 1", "return 2")}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .edit import PlannerContext
 from .rules import decorators
-from .source import Function, Module
+from .source import Function, Module, names_bound
 
 _MADE_WITH = ("_generate_next_value_", "_missing_")
 """Methods that are called by name while a class is made, or an instance, and are not between two underscores."""
@@ -17,7 +18,7 @@ def mentions(world: PlannerContext, modules: Collection[Module]) -> dict[str, se
     """By the name of each function, class and global: what it mentions, or, where it makes an instance, what that mentions."""
     found: dict[str, set[str]] = {}
     for module in modules:
-        aliases = dict(_aliases(module))
+        aliases = {**_builtin(module), **dict(_aliases(module))}
         for name, value in module.globals.items():
             found.setdefault(name, set()).update(_of_value(world, module, value, aliases))
         for statement in module.body:
@@ -44,15 +45,28 @@ def mentioned(node: ast.AST, aliases: Mapping[str, str]) -> set[str]:
     """The names in a node, attributes too; by what they are called where they were imported from. Variables are none."""
     found = set()
     own = variables(node) if isinstance(node, Function) else set()
-    for each in ast.walk(node):
+    for each in _evaluated(node):
         match each:
-            case ast.Name(id=name) if name not in own:
-                found |= {name, aliases.get(name, name)}
+            case ast.Name(id=name) if name not in own and (of := aliases.get(name, name)):
+                found |= {name, of}
             case ast.Attribute(value, name) if name != "__doc__" and not (_is_making(name) and _is_class(value)):
                 found.add(name)
             case ast.Call(ast.Name("getattr"), [_, ast.Constant(str(name)), *_]):
                 found.add(name)
     return found
+
+
+def _evaluated(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below one, but for the annotations of a function's variables, which nobody can ever read."""
+    waiting = [node]
+    within = {id(each) for each in ast.walk(node) if isinstance(each, Function)}
+    while waiting:
+        each = waiting.pop()
+        yield each
+        inner = ast.iter_child_nodes(each)
+        if isinstance(each, ast.AnnAssign) and within:
+            inner = iter([each.target, *filter(None, [each.value])])
+        waiting += inner
 
 
 def _is_making(name: str) -> bool:
@@ -155,6 +169,17 @@ def _of_class(node: ast.ClassDef, aliases: Mapping[str, str], found: dict[str, s
         elif each.name.startswith("__") or each.name in _MADE_WITH:
             into.add(f"{node.name}.{each.name}" if each.name.startswith("__") else each.name)
             found.setdefault(f"{node.name}.{each.name}", set()).update(mentioned(each, aliases))
+
+
+def _builtin(module: Module) -> dict[str, str]:
+    """What a module names and binds nowhere itself: functions and classes of Python, nothing of the release."""
+    bound = set(module.stored)
+    for node in (each for statement in module.body for each in ast.walk(statement)):
+        if isinstance(node, Function | ast.ClassDef):
+            bound.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            bound.update(name for each in node.body for name in names_bound(each))
+    return {name: "" for name in dir(builtins) if name not in bound}
 
 
 def _aliases(module: Module) -> Iterator[tuple[str, str]]:
