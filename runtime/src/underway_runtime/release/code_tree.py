@@ -82,9 +82,9 @@ def _collect(code: CodeType, prefix: str, found: dict[str, CodeType], seen: dict
 def _collect_generic(code: CodeType, prefix: str, path: str, found: dict[str, CodeType], seen: dict[str, int]) -> None:
     """Put what has type parameters where their scope is, which is in no qualified name; what belongs to them is below it."""
     own = code.co_name.removeprefix(_GENERIC).removesuffix(">")
-    constants = [each for each in code.co_consts if isinstance(each, CodeType)]
-    definition = next((each for each in reversed(constants) if each.co_name == own), None)
-    inner = tuple(each for each in constants if each is not definition)
+    constants = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    definition = next((constant for constant in reversed(constants) if constant.co_name == own), None)
+    inner = tuple(constant for constant in constants if constant is not definition)
     _collect(code.replace(co_consts=inner), f"{path}.", found, seen)
     if definition is not None:
         _collect(code.replace(co_consts=(definition,)), prefix, found, seen)

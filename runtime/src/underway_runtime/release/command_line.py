@@ -35,10 +35,10 @@ def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
                 break
             continue
         option_name, equals, value = _split(word, command)
-        option = next((each for each in command.options if option_name in (each.name, each.short)), None)
+        option = next((row for row in command.options if option_name in (row.name, row.short)), None)
         if option is None:
             problems.append(
-                f"{name} does not take {word!r}{did_you_mean(option_name, [each.name for each in command.options])}"
+                f"{name} does not take {word!r}{did_you_mean(option_name, [row.name for row in command.options])}"
             )
         elif not option.metavar:
             given[option.key] = True

@@ -61,6 +61,6 @@ def is_unpacked(root: str, version: str) -> bool:
     if os.path.isfile(f"{releases}/{version}/manifest.json"):
         return True
     try:
-        return not any(os.path.isfile(f"{releases}/{each}/manifest.json") for each in os.listdir(releases))
+        return not any(os.path.isfile(f"{releases}/{directory}/manifest.json") for directory in os.listdir(releases))
     except OSError:
         return False

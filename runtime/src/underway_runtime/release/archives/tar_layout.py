@@ -145,9 +145,9 @@ def _file_above(name: str, seen: Mapping[str, str], directories: dict[str, str |
     while (name := name.rpartition("/")[0]) not in directories:
         new.append(name)
     found = directories[name]
-    for each in reversed(new):
-        found = found or seen.get(each)
-        directories[each] = found
+    for ancestor in reversed(new):
+        found = found or seen.get(ancestor)
+        directories[ancestor] = found
     return found
 
 

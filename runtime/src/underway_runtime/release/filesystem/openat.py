@@ -187,9 +187,9 @@ class Directory:
 
     def clear(self, name: str) -> None:
         """Remove what a `replace` of this file left when it died. For the only one who writes it."""
-        for each in self.names():
-            if each.startswith(f".{name}."):
-                self.remove(each)
+        for entry in self.names():
+            if entry.startswith(f".{name}."):
+                self.remove(entry)
 
     def names(self) -> list[str]:
         """What is in it."""
