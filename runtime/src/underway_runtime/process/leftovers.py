@@ -60,39 +60,39 @@ class Family:
         everybody = processes()
         self._members = {*_descendants(keeper, everybody)}
         self._sockets: dict[int, str] = {}
-        for each in self._members:
-            self._sockets |= _held(each.pid)
+        for member in self._members:
+            self._sockets |= _held(member.pid)
         self._group = _group(keeper)
         if self._group is not None and self._group.name.endswith(".service"):
             inside = {*_inside(self._group)}
-            self._members |= {each for each in everybody.values() if each.pid in inside}
+            self._members |= {process for process in everybody.values() if process.pid in inside}
 
     def left(self) -> Left:
         """What of it runs on, once the node has stopped; in a control group of its own it is ended."""
         end = time.monotonic() + _TO_FOLLOW
         while (found := self._alive()) and time.monotonic() < end:
             time.sleep(_PAUSE)
-        said = [self._said(each) for each in found]
-        if not found or self._group is None or not {*_inside(self._group)} <= {each.pid for each in found}:
-            return Left(said, [], [each.pid for each in found])
+        said = [self._said(process) for process in found]
+        if not found or self._group is None or not {*_inside(self._group)} <= {process.pid for process in found}:
+            return Left(said, [], [process.pid for process in found])
         _end(found)
         still = self._alive()
         ended = [line for each, line in zip(found, said, strict=True) if each not in still]
-        return Left([self._said(each) for each in still], ended, [each.pid for each in still])
+        return Left([self._said(process) for process in still], ended, [process.pid for process in still])
 
     def _alive(self) -> list[Process]:
-        known, own = {(each.pid, each.started) for each in self._members}, os.getpid()
+        known, own = {(member.pid, member.started) for member in self._members}, os.getpid()
         links = {f"socket:[{inode}]" for inode in self._sockets}
         found = [
-            each
-            for each in processes().values()
-            if (each.pid, each.started) in known or (links and links & _open(each.pid))
+            process
+            for process in processes().values()
+            if (process.pid, process.started) in known or (links and links & _open(process.pid))
         ]
-        return sorted((each for each in found if each.pid != own), key=lambda each: each.pid)
+        return sorted((process for process in found if process.pid != own), key=lambda each: each.pid)
 
     def _said(self, process: Process) -> str:
         held = sorted({*_held(process.pid).values()})
-        holds = f", which listens on {', '.join(one_line(each, 100) for each in held)}" if held else ""
+        holds = f", which listens on {', '.join(one_line(text, 100) for text in held)}" if held else ""
         return f"pid {process.pid} ({_words(process.pid)}){holds}"
 
 
@@ -118,9 +118,9 @@ def _descendants(keeper: int, everybody: Mapping[int, Process]) -> list[Process]
     found, own = {keeper} & everybody.keys(), os.getpid()
     while True:
         more = {
-            each.pid
-            for each in everybody.values()
-            if {each.parent, each.group, each.session} & found and each.pid not in (*found, own)
+            process.pid
+            for process in everybody.values()
+            if {process.parent, process.group, process.session} & found and process.pid not in (*found, own)
         }
         if not more:
             return [everybody[pid] for pid in found]
@@ -178,13 +178,13 @@ def _end(processes: list[Process]) -> None:
     """First as they would be told to, then as they must."""
     with contextlib.ExitStack() as open_ones:
         descriptors = {}
-        for each in processes:
+        for process in processes:
             with contextlib.suppress(OSError, AttributeError):
-                descriptor = os.pidfd_open(each.pid)
+                descriptor = os.pidfd_open(process.pid)
                 open_ones.callback(os.close, descriptor)
-                now = process_of(each.pid)
-                if now is not None and now.started == each.started:  # from here on it means that one
-                    descriptors[descriptor] = each
+                now = process_of(process.pid)
+                if now is not None and now.started == process.started:  # from here on it means that one
+                    descriptors[descriptor] = process
         for number in (signal.SIGTERM, signal.SIGKILL):
             for descriptor in descriptors:
                 with contextlib.suppress(OSError):

@@ -64,8 +64,8 @@ def staying(root: Path) -> list[Process]:
         if not found:
             break
         time.sleep(_PAUSE)
-        still = {(each.pid, each.began) for each in others(root)}
-        found = [each for each in found if (each.pid, each.began) in still]
+        still = {(other.pid, other.began) for other in others(root)}
+        found = [process for process in found if (process.pid, process.began) in still]
     return found
 
 
@@ -85,7 +85,7 @@ def others(root: Path) -> list[Process]:
 
 def listing_of(found: Sequence[Process]) -> list[str]:
     """What is in the way of an upgrade, a line a process."""
-    return [f"{each} runs code of this release, and would go on with the old one" for each in found]
+    return [f"{process} runs code of this release, and would go on with the old one" for process in found]
 
 
 def _of_the_node(rows: Mapping[int, process_table.Process], own: int, release: _Release) -> set[int]:
@@ -95,7 +95,7 @@ def _of_the_node(rows: Mapping[int, process_table.Process], own: int, release: _
     beside = [pid for pid in rows if pid not in below and pid not in above and rows[pid].started >= rows[own].started]
     keepers = [
         rows[own].parent,
-        *(pid for pid in beside if any(each.endswith(_KEEPER) for each in facts.command_line(pid))),
+        *(pid for pid in beside if any(word.endswith(_KEEPER) for word in facts.command_line(pid))),
     ]
     others = [pid for pid in beside if pid not in keepers and rows[pid].parent not in keepers]
     return below | _below(rows, [pid for pid in others if _has_left(pid, rows, own, above, release)])
@@ -147,7 +147,7 @@ class _Release:
         program = _file(f"/proc/{pid}/exe")
         if program is not None and program == self._interpreter:
             return True
-        return any(each.startswith(self._code) for each in arguments) or self.is_mapped_by(pid)
+        return any(argument.startswith(self._code) for argument in arguments) or self.is_mapped_by(pid)
 
     def is_mapped_by(self, pid: int) -> bool:
         """Whether its program, or a file that it has mapped, is of the release."""
@@ -163,7 +163,7 @@ class _Release:
 def _does_not_count(pid: int, arguments: Sequence[str]) -> bool:
     command = _variables(pid).get("RELEASE_COMMAND", "start")
     is_command = command not in (*_RUNS, os.environ.get("RELEASE_COMMAND"))
-    return is_command or any(each.startswith(_TRACKER) for each in arguments)
+    return is_command or any(argument.startswith(_TRACKER) for argument in arguments)
 
 
 def _own() -> int:

@@ -45,9 +45,9 @@ def note(
 
 def read(file: Path) -> Iterator[dict[str, Any]]:
     """Read all that is known, oldest first; lines that are not whole are left out."""
-    for each in (file.with_name(f"{file.name}.1"), file):
+    for journal in (file.with_name(f"{file.name}.1"), file):
         with contextlib.suppress(OSError):
-            for line in each.read_bytes().splitlines():
+            for line in journal.read_bytes().splitlines():
                 with contextlib.suppress(ValueError):
                     if isinstance(event := json.loads(line), dict):
                         yield event
