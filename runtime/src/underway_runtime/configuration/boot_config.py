@@ -121,7 +121,7 @@ def _parsed(data: bytes, file: Path) -> Resolved:
     try:
         document = json.loads(data)
         values, environment = document["config"], document["environment"]
-        if not isinstance(values, dict) or not all(isinstance(each, dict) for each in values.values()):
+        if not isinstance(values, dict) or not all(isinstance(value, dict) for value in values.values()):
             raise ValueError("it is no configuration")
         if not isinstance(environment, str):
             raise ValueError("it names no environment")

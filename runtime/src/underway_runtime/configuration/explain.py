@@ -82,7 +82,9 @@ def _rows(resolved: Resolved, key: str | None) -> list[dict[str, Any]]:
                 "value": redacted(value),
                 "secret": secret,
                 "from": set_at[-1].where if set_at else "",
-                "before": [{"value": redacted(each.value), "from": each.where} for each in reversed(set_at[:-1])],
+                "before": [
+                    {"value": redacted(earlier.value), "from": earlier.where} for earlier in reversed(set_at[:-1])
+                ],
             }
         )
     if key is not None and not rows:

@@ -137,7 +137,7 @@ def without_passwords(value: Any) -> Any:
     if isinstance(value, str):
         return re.sub(_USER_INFO, rf"\1:{REDACTED}", value)
     if isinstance(value, list):
-        return [without_passwords(each) for each in value]
+        return [without_passwords(item) for item in value]
     if isinstance(value, Mapping):
         return {key: REDACTED if names_secret(key) else without_passwords(each) for key, each in value.items()}
     return value

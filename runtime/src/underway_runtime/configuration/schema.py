@@ -38,9 +38,9 @@ def check(
     once, with everything that is wrong with any application.
     """
     instructions = list(instructions)
-    starting = {each.application for each in instructions if isinstance(each, Start)}
+    starting = {instruction.application for instruction in instructions if isinstance(instruction, Start)}
     problems = _own_problems(values, origins)
-    for load in (each for each in instructions if isinstance(each, Load)):
+    for load in (instruction for instruction in instructions if isinstance(instruction, Load)):
         problems += server_options.problems_of(
             load.application, load.start, values.get(load.application, {}).get("server", {})
         )
@@ -71,8 +71,12 @@ def check(
 def having(instructions: Iterable[Instruction]) -> dict[str, str]:
     """The applications that have a schema, and its name. Raises ConfigError for one that can't be loaded."""
     instructions = list(instructions)
-    starting = {each.application for each in instructions if isinstance(each, Start)}
-    named = {each.application: _schema(each, starting) for each in instructions if isinstance(each, Load)}
+    starting = {instruction.application for instruction in instructions if isinstance(instruction, Start)}
+    named = {
+        instruction.application: _schema(instruction, starting)
+        for instruction in instructions
+        if isinstance(instruction, Load)
+    }
     return {application: name for application, (schema, name) in named.items() if schema is not None}
 
 
