@@ -72,7 +72,7 @@ def exit_status(value: object) -> int:
 
 def texts(value: object) -> list[str]:
     """A list of texts. Raises UnderwayError."""
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return value
     raise UnderwayError(
         "the answer of the node has something else than a list of texts; is it of another version of underway?"
@@ -107,7 +107,7 @@ def _printable(value: object, depth: int = 0) -> object:
     if depth > _DEEPEST:
         raise UnderwayError("the answer of the node is too deep; is it of another version of underway?")
     if isinstance(value, list):
-        return [_printable(each, depth + 1) for each in value]
+        return [_printable(item, depth + 1) for item in value]
     if isinstance(value, dict):
         return {one_line(key, 200): _printable(each, depth + 1) for key, each in value.items()}
     return value

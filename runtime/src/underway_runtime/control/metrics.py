@@ -13,7 +13,7 @@ def text(status: Mapping[str, Any], loop: Mapping[str, Any], clients: int, upgra
     """All of them. `status` is what the node says of itself, `loop` how its loop answers."""
     release = {"release": status["name"]}
     info = {"version": status["version"], "release_id": status["release_id"] or "", "state": status["state"]}
-    states = Counter(each["state"] for each in status["applications"])
+    states = Counter(application["state"] for application in status["applications"])
     one: dict[str, object] = {}
     families: list[tuple[str, str, str, list[tuple[Mapping[str, object], float]]]] = [
         ("info", "gauge", "What runs.", [(info, 1)]),

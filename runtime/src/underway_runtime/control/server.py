@@ -95,8 +95,8 @@ def open_control(
     allowed, group = _allowed(), _group()
     cookie.share(settings.var.cookie, group)
     if group is not None:
-        for each in {settings.var.path, settings.tmp.path, settings.tmp.run}:
-            _let_pass(each, group)
+        for directory in {settings.var.path, settings.tmp.path, settings.tmp.run}:
+            _let_pass(directory, group)
     place = settings.tmp.control
     try:
         listener = listen(place, group)
@@ -175,15 +175,15 @@ class Server:
         if address is None or self._loop is None:
             return
         self._scraped = bind([address]).sockets
-        for each in self._scraped:
+        for listener in self._scraped:
             self._scraping.append(
-                asyncio.run_coroutine_threadsafe(metrics_http.serve(each, self.desk.metrics), self._loop)
+                asyncio.run_coroutine_threadsafe(metrics_http.serve(listener, self.desk.metrics), self._loop)
             )
 
     def accept_no_more(self) -> None:
         """Leave new clients to the node that has the listening sockets too; those that are here stay. From any thread."""
-        for each in self._scraping:
-            each.cancel()
+        for listener in self._scraping:
+            listener.cancel()
         if self._loop is not None and self._accepting is not None:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._accepting.cancel)
@@ -320,9 +320,9 @@ class Server:
 
     def _in_child(self) -> None:
         """Let go of all connections: a fork of the node is not the node."""
-        for each in (self._listener, *self._scraped):
-            each.close()
-        for wire in (*self._unknown, *(each.wire for each in self._known)):
+        for listener in (self._listener, *self._scraped):
+            listener.close()
+        for wire in (*self._unknown, *(known.wire for known in self._known)):
             wire.drop()
 
 

@@ -46,7 +46,7 @@ def until_answer(connection: Connection, interrupts: int = 1) -> Message:
 def _write(descriptor: int, text: str, is_ours: bool) -> None:
     """Write it as it is into a file or a pipe; what another user's node prints is not to do something at our terminal."""
     if not is_ours and os.isatty(descriptor):
-        text = "".join(each if each in "\n\t" else escaped(each) for each in text)
+        text = "".join(character if character in "\n\t" else escaped(character) for character in text)
     data = text.encode(errors="backslashreplace")
     while data:
         data = data[os.write(descriptor, data) :]
