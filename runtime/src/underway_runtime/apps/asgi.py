@@ -124,8 +124,8 @@ async def _drain(server: Any, closing: ClosingApplication, timeout: float) -> Cu
     end = loop.time() + timeout
     state = server.server_state
     for listening in server.servers:
-        for each in listening.sockets:
-            loop.remove_reader(each.fileno())
+        for socket in listening.sockets:
+            loop.remove_reader(socket.fileno())
     # asyncio needs the server open for two more turns: to make a transport of what it has accepted, and to tell of it.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -137,7 +137,7 @@ async def _drain(server: Any, closing: ClosingApplication, timeout: float) -> Cu
             await asyncio.sleep(min(left, 0.05))
 
     await until(end)
-    talks = [each for each in state.connections if isinstance(each, server.config.ws_protocol_class or ())]
+    talks = [protocol for protocol in state.connections if isinstance(protocol, server.config.ws_protocol_class or ())]
     await _close_websockets(talks, closing, loop.time() + _TO_ANSWER)
     await _end_streams(state, closing, loop.time() + _TO_LEAVE)
     websockets, idle = len(talks), 0
@@ -173,7 +173,7 @@ async def _stop(server: Any, closing: ClosingApplication, timeout: float, gracef
     end = loop.time() + share
     for listening in server.servers:
         listening.close()
-    talks = [each for each in state.connections if isinstance(each, server.config.ws_protocol_class or ())]
+    talks = [protocol for protocol in state.connections if isinstance(protocol, server.config.ws_protocol_class or ())]
     for connection in list(state.connections):
         if connection not in talks:
             connection.shutdown()  # now where it is idle, else after its answer
@@ -219,7 +219,7 @@ async def _close_websockets(connections: list[Any], closing: ClosingApplication,
         connection.shutdown()
 
     if connections:
-        await asyncio.wait([asyncio.ensure_future(close(each)) for each in connections])
+        await asyncio.wait([asyncio.ensure_future(close(websocket)) for websocket in connections])
 
 
 async def _answered(connection: Any, talk: Talk | None, end: float) -> None:
@@ -248,8 +248,8 @@ async def _cancel(tasks: set[asyncio.Task[None]], closing: ClosingApplication, t
 async def _cancel_all(tasks: list[asyncio.Task[Any]], timeout: float) -> None:
     """Cancel them and wait; nothing of theirs is held when this returns."""
     left = [task for task in tasks if not task.done()]
-    for each in left:
-        each.cancel(msg="the time for requests is over")
+    for task in left:
+        task.cancel(msg="the time for requests is over")
     if left:
         await asyncio.wait(left, timeout=max(0.0, timeout))
 

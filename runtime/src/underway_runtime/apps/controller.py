@@ -310,8 +310,8 @@ class Applications:
             await asyncio.wait(self._retiring)  # each has its own deadline
 
     def _may_overlap(self, name: str) -> bool:
-        of_these = (self.loaded[each] for each in {name, *requirements_of(self.loaded, name)})
-        return all(each.start is None or self._overlaps(each) for each in of_these)
+        of_these = (self.loaded[needed] for needed in {name, *requirements_of(self.loaded, name)})
+        return all(load.start is None or self._overlaps(load) for load in of_these)
 
     def _now(self, name: str, state: str) -> None:
         self.states[name] = state

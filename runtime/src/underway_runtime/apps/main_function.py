@@ -249,8 +249,8 @@ def _let_go_of_locals(error: BaseException) -> None:
     while following is not None and following not in chain:
         chain.append(following)
         following = following.__cause__ or following.__context__
-    for each in chain:
-        traceback.clear_frames(each.__traceback__)
+    for frame in chain:
+        traceback.clear_frames(frame.__traceback__)
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
@@ -266,11 +266,11 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
 
 def wanted(script: BootScript) -> bool:
     """Whether a boot script starts a main function. Raises BootError when it starts more than one."""
-    starting = {each.application for each in script.instructions if isinstance(each, Start)}
+    starting = {instruction.application for instruction in script.instructions if isinstance(instruction, Start)}
     mains = [
-        each.application
-        for each in script.instructions
-        if isinstance(each, Load) and each.application in starting and "main" in (each.start or {})
+        instruction.application
+        for instruction in script.instructions
+        if isinstance(instruction, Load) and instruction.application in starting and "main" in (instruction.start or {})
     ]
     if len(mains) > 1:
         raise BootError(

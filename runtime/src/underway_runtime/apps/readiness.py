@@ -99,7 +99,7 @@ async def _accepts(listens: Sequence[tuple[str, socket.socket, Shared]], ended: 
     try:
         while left and not ended.done():
             waits_for = await loop.run_in_executor(None, watched, family(os.getpid()))
-            left = [each for each in left if not (each[2].accepting or _inode(each[1]) in waits_for)]
+            left = [listen for listen in left if not (listen[2].accepting or _inode(listen[1]) in waits_for)]
             if left and loop.time() > probe_at:
                 _close(probes)
                 probes = [probe for _, listening, _ in left if (probe := _probe(listening)) is not None]
@@ -139,8 +139,8 @@ def _probe(listening: socket.socket) -> socket.socket | None:
 
 
 def _close(sockets: list[socket.socket]) -> None:
-    for each in sockets:
-        each.close()
+    for probe in sockets:
+        probe.close()
 
 
 # ---------------------------------------------------------------------------------------------------------------- notify
@@ -248,7 +248,7 @@ def _look_through(number: int, text: bytes, seen: Callable[[], None]) -> Callabl
             if told:
                 continue
             *lines, line = (line + data).split(b"\n")
-            if told := any(text in each for each in [*lines, line]):
+            if told := any(text in printed for printed in [*lines, line]):
                 seen()
             line = line[-65536:]
         os.close(reading)

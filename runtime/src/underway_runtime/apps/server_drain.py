@@ -87,9 +87,9 @@ class Leaving:
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         self.begun.raise_()
-        ends = [each for begin in self.ends for each in begin(timeout)]
+        ends = [future for begin in self.ends for future in begin(timeout)]
         if ends:
-            await asyncio.wait([asyncio.wrap_future(each) for each in ends], timeout=timeout)
+            await asyncio.wait([asyncio.wrap_future(future) for future in ends], timeout=timeout)
         while (left := end - loop.time()) > 0:
             open_ = await loop.run_in_executor(None, lambda: connected(family(os.getpid()), ports))
             if not open_:
@@ -102,10 +102,10 @@ class Leaving:
         for websocket, (loop, close) in list(self._websockets.items()):
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 closing.append(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_quietly(close, websocket), loop)))
-        closing += [asyncio.wrap_future(each) for close in self.at_the_deadline for each in close()]
+        closing += [asyncio.wrap_future(future) for close in self.at_the_deadline for future in close()]
         if closing:
             await asyncio.wait(closing, timeout=TO_CLOSE)
-        return sum(each.done() and bool(each.result()) for each in closing)
+        return sum(future.done() and bool(future.result()) for future in closing)
 
 
 TO_CLOSE = 5.0
@@ -115,7 +115,7 @@ TO_CLOSE = 5.0
 def _living(kind: type) -> list[Any]:
     """The objects of a class that are there; those that the collector has put aside too."""
     gc.unfreeze()
-    return [each for each in gc.get_objects() if type(each) is kind]
+    return [candidate for candidate in gc.get_objects() if type(candidate) is kind]
 
 
 async def _quietly(close: Callable[[Any], Awaitable[Any]], websocket: Any) -> bool:
@@ -230,7 +230,9 @@ def _grpc(leaving: Leaving, module: Any) -> None:
     """Call ``stop`` with a time of grace: GOAWAY, no new calls, and those that are under way end."""
 
     def end(timeout: float) -> list[concurrent.futures.Future[Any]]:
-        return [asyncio.run_coroutine_threadsafe(each.stop(timeout), each._loop) for each in _living(module.Server)]
+        return [
+            asyncio.run_coroutine_threadsafe(server.stop(timeout), server._loop) for server in _living(module.Server)
+        ]
 
     leaving.ends.append(end)
 

@@ -77,8 +77,8 @@ class Adoption:
 
     def withdraw(self, sockets: Sequence[socket.socket]) -> None:
         """Forget sockets, before they are closed."""
-        self._declared = [each for each in self._declared if each not in sockets]
-        self._waiting = [each for each in self._waiting if each not in sockets]
+        self._declared = [listening for listening in self._declared if listening not in sockets]
+        self._waiting = [listening for listening in self._waiting if listening not in sockets]
         self.sharing.remove(sockets)
 
     def accept(self) -> None:
@@ -108,15 +108,15 @@ class Adoption:
         """
         self.stop_accepting()
         left = await self._closed(timeout)
-        for each in left:
+        for connection in left:
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RD)
+                connection.shutdown(socket.SHUT_RD)
         return len(left), len(await self._closed(to_end))
 
     def close(self) -> None:
         """Look at binds no more."""
-        for each in (self._may_accept, self._accept, self._arrived, self._arrive):
-            os.close(each)
+        for descriptor in (self._may_accept, self._accept, self._arrived, self._arrive):
+            os.close(descriptor)
         self._declared.clear()
         self._waiting.clear()
         for undo in self._undo:
@@ -128,14 +128,14 @@ class Adoption:
     async def _closed(self, timeout: float) -> list[socket.socket]:
         end = time.monotonic() + timeout
         while True:
-            left = [each for shared in self._shared() for each in shared.connections()]
+            left = [connection for shared in self._shared() for connection in shared.connections()]
             if not left or (more := end - time.monotonic()) <= 0:
                 return left
             await asyncio.sleep(min(more, 0.05))
 
     def _shared(self) -> list[Shared]:
         """What a main function has."""
-        return [shared for each in self._waiting if (shared := self.sharing.find(each)) is not None]
+        return [shared for listening in self._waiting if (shared := self.sharing.find(listening)) is not None]
 
     def _install(self) -> None:
         bind, accept = socket.socket.bind, socket.socket.accept
@@ -201,20 +201,25 @@ class Adoption:
     def _find(self, own: socket.socket, address: Any) -> socket.socket | None:
         if own.type != socket.SOCK_STREAM:
             return None
-        candidates = [each for each in self._declared if each.fileno() >= 0 and each.family == own.family]
+        candidates = [
+            listening for listening in self._declared if listening.fileno() >= 0 and listening.family == own.family
+        ]
         if own.family == socket.AF_UNIX:
             wanted = os.fsdecode(address)
-            return next((each for each in candidates if each.getsockname() == wanted and os.path.exists(wanted)), None)
+            return next(
+                (candidate for candidate in candidates if candidate.getsockname() == wanted and os.path.exists(wanted)),
+                None,
+            )
         if own.family not in (socket.AF_INET, socket.AF_INET6):
             return None
         host, port = address[:2]
-        same_port = [each for each in candidates if each.getsockname()[1] == port]
+        same_port = [candidate for candidate in candidates if candidate.getsockname()[1] == port]
         if not same_port:
             return None
         with contextlib.suppress(OSError):
             found = socket.getaddrinfo(host or None, port, own.family, own.type, flags=socket.AI_PASSIVE)
             hosts = {place[4][0] for place in found}
-            if match := next((each for each in same_port if each.getsockname()[0] in hosts), None):
+            if match := next((listening for listening in same_port if listening.getsockname()[0] in hosts), None):
                 return match
         self._log(
             f"a bind to {host or '*'}, port {port}, is not handed over: `listen` says {', '.join(map(address_of, same_port))}"

@@ -78,7 +78,7 @@ class Shared:
     def connections(self) -> list[socket.socket]:
         """Those that were accepted in this process and are open."""
         with self._lock:
-            return [each for each in self._accepted if each.fileno() >= 0]
+            return [connection for connection in self._accepted if connection.fileno() >= 0]
 
     def close(self) -> None:
         for flag in (self.shut, self.refused, self.accepting):
@@ -91,8 +91,8 @@ class Flag:
     def __init__(self) -> None:
         self.descriptor, self._write = os.pipe()
         self._raised = False
-        for each in (self.descriptor, self._write):
-            os.set_blocking(each, False)
+        for descriptor in (self.descriptor, self._write):
+            os.set_blocking(descriptor, False)
 
     def raise_(self) -> None:
         if self._raised:
@@ -126,17 +126,17 @@ class Sharing:
 
     def add(self, sockets: Iterable[socket.socket]) -> None:
         """Let nothing be changed for others in these; they stay the caller's."""
-        for each in sockets:
-            if each.type == socket.SOCK_STREAM:
-                os.set_blocking(each.fileno(), False)
-                self._shared.setdefault(os.fstat(each.fileno()).st_ino, Shared())
+        for listening in sockets:
+            if listening.type == socket.SOCK_STREAM:
+                os.set_blocking(listening.fileno(), False)
+                self._shared.setdefault(os.fstat(listening.fileno()).st_ino, Shared())
         if self._shared and not self._undo:
             self._install()
 
     def remove(self, sockets: Iterable[socket.socket]) -> None:
         """Forget sockets that are about to be closed here."""
-        for each in sockets:
-            if each.fileno() >= 0 and (shared := self._shared.pop(os.fstat(each.fileno()).st_ino, None)):
+        for listening in sockets:
+            if listening.fileno() >= 0 and (shared := self._shared.pop(os.fstat(listening.fileno()).st_ino, None)):
                 shared.close()
 
     def find(self, descriptor: Any) -> Shared | None:
@@ -153,8 +153,8 @@ class Sharing:
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
-        for each in self._shared.values():
-            each.close()
+        for shared in self._shared.values():
+            shared.close()
         self._shared.clear()
 
     def _install(self) -> None:

@@ -36,8 +36,8 @@ class Listeners:
 
     def close(self) -> None:
         """Close the sockets; so does the keeper, unless another node is to follow."""
-        for each in self.sockets:
-            each.close()
+        for listening in self.sockets:
+            listening.close()
         self.release()
 
 
@@ -59,8 +59,8 @@ def bind(addresses: Sequence[str], ask: Ask, release: Callable[[Sequence[str]], 
                 sockets.append(outcome)
                 asked.append(text)
                 names.append(_shown(address) if outcome.family == socket.AF_UNIX else address_of(outcome))
-        reasons = [each for each in outcomes if isinstance(each, str)]
-        fatal = [each for each in reasons if not each.startswith(_UNAVAILABLE)]
+        reasons = [result for result in outcomes if isinstance(result, str)]
+        fatal = [reason for reason in reasons if not reason.startswith(_UNAVAILABLE)]
         if fatal or len(reasons) == len(outcomes):  # localhost may have an IPv6 address where the machine has no IPv6
             problems.append(f"{address}: {(fatal or reasons)[0].partition(' ')[2]}")
 

@@ -43,9 +43,9 @@ class Suspension:
         self.held = False
         self._released.set()
         waiting, self._waiting = self._waiting, {}
-        for each in waiting:
-            if not each.done():
-                each.set_result(None)
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def over(self) -> None:
         """Return when nothing is held; on the loop."""

@@ -35,8 +35,8 @@ async def run(load: Load, reference: str, world: ServerContext) -> Service:
     try:
         sockets.bind()
         for some, start in ((sockets.private, True), (sockets.public, False)):
-            for family in dict.fromkeys(each.family for each in some):  # waitress doesn't mix them
-                of_family = [each for each in some if each.family == family]
+            for family in dict.fromkeys(listening.family for listening in some):  # waitress doesn't mix them
+                of_family = [listening for listening in some if listening.family == family]
                 serving.add(create_server(held, map=serving.map, _start=start, sockets=of_family, **options))
     except BaseException as error:
         serving.close()
@@ -85,8 +85,8 @@ class _Waitress:
 
     def add(self, server: Any) -> None:
         self._servers.append(server)
-        for each in self._objects("channel_class"):
-            each.channel_class = self._channel
+        for channel in self._objects("channel_class"):
+            channel.channel_class = self._channel
 
     def start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Serve; the future is done when the thread has ended."""
@@ -105,9 +105,9 @@ class _Waitress:
 
     def accept(self) -> None:
         """Accept on all sockets."""
-        for each in self._objects("accept_connections"):
-            if not each.accepting:
-                each.accept_connections()
+        for server in self._objects("accept_connections"):
+            if not server.accepting:
+                server.accept_connections()
         self._wake()
 
     def drain(self, timeout: float) -> concurrent.futures.Future[CutOff]:
@@ -130,8 +130,8 @@ class _Waitress:
 
     def _wake(self) -> None:
         with self._waking:  # what is written to must not be closed meanwhile
-            for each in self._objects("trigger"):
-                each.pull_trigger()
+            for trigger in self._objects("trigger"):
+                trigger.pull_trigger()
 
     def _serve(self) -> None:
         try:
@@ -141,9 +141,9 @@ class _Waitress:
                     self._drained.set_result(self._drain(self._drain_within))
             self._refuse()
             self._turn_until(lambda: not self._busy(), self._stop_within)
-            for each in self._objects("requests"):
-                each.half_closed, each.will_close = True, False
-                each.handle_close()  # what its thread writes next ends what it iterates over, as a client that has gone does
+            for channel in self._objects("requests"):
+                channel.half_closed, channel.will_close = True, False
+                channel.handle_close()  # what its thread writes next ends what it iterates over, as a client that has gone does
         finally:
             with self._waking:
                 self.close()
@@ -154,20 +154,20 @@ class _Waitress:
         self._refuse()
         self._turn_until(lambda: self._stop_within is not None or not self._objects("requests"), timeout)
         idle = [
-            each
-            for each in self._objects("requests")
-            if not (each.requests or each.total_outbufs_len or each.half_closed)
+            channel
+            for channel in self._objects("requests")
+            if not (channel.requests or channel.total_outbufs_len or channel.half_closed)
         ]
         for channel in idle:
             channel.will_close = True
         self._turn_until(lambda: not self._objects("requests"), TO_END)
-        left = [each for each in self._objects("requests") if each.requests or each.total_outbufs_len]
+        left = [channel for channel in self._objects("requests") if channel.requests or channel.total_outbufs_len]
         return CutOff(requests=len(left), idle=len(idle))
 
     def _refuse(self) -> None:
-        for each in self._objects("accepting"):
-            if each.accepting:
-                self._wasyncore.dispatcher.close(each)  # the listening socket alone
+        for server in self._objects("accepting"):
+            if server.accepting:
+                self._wasyncore.dispatcher.close(server)  # the listening socket alone
 
     def _turn(self, timeout: float) -> None:
         self._wasyncore.loop(timeout=timeout, map=self.map, use_poll=True, count=1)
@@ -185,7 +185,7 @@ class _Waitress:
         return bool(channels)
 
     def _objects(self, attribute: str) -> list[Any]:
-        return [each for each in list(self.map.values()) if hasattr(each, attribute)]
+        return [candidate for candidate in list(self.map.values()) if hasattr(candidate, attribute)]
 
 
 def _channel(serving: _Waitress) -> type[Any]:
