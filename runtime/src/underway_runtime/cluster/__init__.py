@@ -141,7 +141,7 @@ async def actor(
     """
     place = await _place(tag, member)
     key, address = await _cluster().work().make(kind, args, kwargs, place)
-    return Actor(key, address, next((each.name for each in members() if each.address == address), ""))
+    return Actor(key, address, next((other.name for other in members() if other.address == address), ""))
 
 
 def members(tag: str | None = None) -> list[Member]:
@@ -175,9 +175,9 @@ def _cluster() -> Cluster:
 
 async def _place(tag: str | None, member: str | None) -> dict[str, Any]:
     if member is not None:
-        found = await _there(lambda: [each for each in members() if each.name == member])
+        found = await _there(lambda: [other for other in members() if other.name == member])
         if not found:
-            there = ", ".join(each.name for each in members()) or "nobody"
+            there = ", ".join(other.name for other in members()) or "nobody"
             raise NobodyThere(f"there is no member {member!r}; there is {there}")
         return {"member": found[0]}
     if not await _there(lambda: members(tag)):
@@ -196,7 +196,7 @@ async def _there(look: Callable[[], list[Member]]) -> list[Member]:
 
 
 def _nobody(tag: str | None) -> NobodyThere:
-    tags = sorted({tag for each in members() for tag in each.tags})
+    tags = sorted({tag for member in members() for tag in member.tags})
     if tag is None:
         return NobodyThere("the cluster has no worker that could do it")
     return NobodyThere(f"no member has the tag {tag!r}; there are {', '.join(tags) or 'no tags'}")

@@ -46,7 +46,7 @@ def refuse_taken(host: str, port: int) -> None:
 def refuse_plain(host: str, master: str) -> None:
     """Raise ConfigError where something would leave this machine in the clear, and from whomever."""
     hosts = dict.fromkeys((host, split(master)[0]))
-    if reachable := [each for each in hosts if not _is_loopback(each)]:
+    if reachable := [address for address in hosts if not _is_loopback(address)]:
         raise ConfigError(
             f"there are no certificates, and {' and '.join(reachable)} can be reached from elsewhere; `bin/cluster deploy`"
             " makes them, and `certificates` says where they are"

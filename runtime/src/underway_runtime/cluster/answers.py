@@ -72,7 +72,9 @@ def printable(text: str) -> str:
     'Authorized only'
     """
     plain = _ESCAPE.sub("", text.replace("\r\n", "\n").replace("\t", " "))
-    clean = "".join(each if each.isprintable() or each == "\n" else "?" for each in plain.replace("\a", ""))
+    clean = "".join(
+        character if character.isprintable() or character == "\n" else "?" for character in plain.replace("\a", "")
+    )
     lines = [line.strip() for line in clean.splitlines() if line.strip()]
     shown = "\n".join(lines)
     return shown if len(shown) <= _FIRST + _LAST else f"{shown[:_FIRST]} [...] {shown[-_LAST:]}"

@@ -129,7 +129,7 @@ class Cluster(Application):
             settings = from_environ(os.environ)
             version = version or ledger.boots(settings.directory, settings.var)
             wanted = addresses.release(settings, version)
-            releases = {each.name: self._master.releases.get(each.name) or wanted for each in self.members.all()}
+            releases = {member.name: self._master.releases.get(member.name) or wanted for member in self.members.all()}
             if others := sorted(name for name, release in releases.items() if release != wanted):
                 raise BootError(
                     f"only nodes of one version are a cluster, and {', '.join(others)} would be lost to a master of {version};"

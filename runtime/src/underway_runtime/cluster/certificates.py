@@ -43,7 +43,7 @@ _SLACK = timedelta(seconds=revocation.SLACK)
 def make_authority(directory: Path, name: str) -> None:
     """Make ``ca.key`` and ``ca.pem``; nothing where they are. Raises ConfigError where only one of them is."""
     _refuse_of_others(directory)
-    there = [each for each in (CA, CA_KEY) if (directory / each).exists()]
+    there = [file for file in (CA, CA_KEY) if (directory / file).exists()]
     if len(there) == 2:
         return
     if there:
@@ -142,7 +142,7 @@ def install(directory: Path, leaf: bytes, authority: bytes, revoked: str | None 
     don't fit its key."""
     from cryptography import x509
 
-    certificate, issuer = (x509.load_pem_x509_certificate(each) for each in (leaf, authority))
+    certificate, issuer = (x509.load_pem_x509_certificate(pem) for pem in (leaf, authority))
     if certificate.public_key() != _key(directory / KEY).public_key():
         raise ConfigError(f"the certificate is not for the key {directory / KEY}; ask for one again")
     try:
@@ -168,7 +168,7 @@ def hosts_in(directory: Path) -> list[str]:
 
     certificate = x509.load_pem_x509_certificate((directory / CERTIFICATE).read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return [str(each.value) for each in names if not isinstance(each, x509.UniformResourceIdentifier)]
+    return [str(name.value) for name in names if not isinstance(name, x509.UniformResourceIdentifier)]
 
 
 def _builder(subject: Any, issuer: Any, key: Any, valid: timedelta, now: datetime | None = None) -> Any:

@@ -198,21 +198,21 @@ def directory_problems(directory: str) -> list[str]:
 def together(found: Iterable[Host]) -> list[str]:
     """What is wrong with hosts as those of one cluster."""
     found = list(found)
-    masters = [each.host for each in found if each.role == "master"]
+    masters = [peer.host for peer in found if peer.role == "master"]
     return [
         *_twice(found),
         *_same_but_for_case(
             "hosts",
-            (each.host for each in found),
+            (peer.host for peer in found),
             "DNS knows one of them; write the host in one way, and give each of several nodes there a name: NAME@HOST",
         ),
         *_same_but_for_case(
             "names of nodes",
-            (f"{each.name}@{each.host}" for each in found if each.name),
+            (f"{peer.name}@{peer.host}" for peer in found if peer.name),
             "give them names that differ in more than case",
         ),
         *_same_but_for_case(
-            "tags", (tag for each in found for tag in each.tags), "write the tag in one way on all hosts"
+            "tags", (tag for peer in found for tag in peer.tags), "write the tag in one way on all hosts"
         ),
         *([f"{' and '.join(masters)} are masters; a cluster has one"] if len(masters) > 1 else []),
     ]
@@ -223,14 +223,16 @@ def _same_but_for_case(what: str, words: Iterable[str], way_out: str) -> list[st
     for word in words:
         groups.setdefault(word.lower(), {})[word] = None
     return [
-        f"the {what} {' and '.join(each)} differ only in case; {way_out}" for each in groups.values() if len(each) > 1
+        f"the {what} {' and '.join(group)} differ only in case; {way_out}"
+        for group in groups.values()
+        if len(group) > 1
     ]
 
 
 def _twice(found: Iterable[Host]) -> list[str]:
     counts: dict[tuple[str, str | None, str], int] = {}
-    for each in found:
-        key = (each.host, each.name, each.role)
+    for peer in found:
+        key = (peer.host, peer.name, peer.role)
         counts[key] = counts.get(key, 0) + 1
     return [
         f"{name or role}@{where} is there {count} times; give each node a name of its own, NAME@HOST"

@@ -69,7 +69,7 @@ class Members:
 
     def update(self, now: Iterable[Member], *, told: bool = True) -> None:
         """Take over who is there now; the log is told who has gone, unless it knows."""
-        found = {each.name: each for each in now}
+        found = {member.name: member for member in now}
         for name in [name for name, each in self._all.items() if found.get(name) != each]:
             gone = self._gone.pop(self._all.pop(name).address, None)
             if gone is not None:
@@ -97,7 +97,7 @@ class Members:
         self._called[who] = time.monotonic()
         for known in (self._called, self.refused):
             if len(known) > MOST_REFUSED:  # whoever can connect has as many addresses as he likes
-                known.pop(next(each for each in known if each != who), None)
+                known.pop(next(other for other in known if other != who), None)
         if self.refused.get(who) != reason:
             self.refused[who] = reason
             self._log(f"{who} is refused: {reason}")

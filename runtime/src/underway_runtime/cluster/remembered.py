@@ -45,7 +45,7 @@ def forget(var: VarDirectory, hosts: Iterable[Host]) -> None:
 
 
 def _among(host: Host, others: Iterable[Host]) -> bool:
-    return any((host.host, host.name, host.role) == (each.host, each.name, each.role) for each in others)
+    return any((host.host, host.name, host.role) == (other.host, other.name, other.role) for other in others)
 
 
 def _write(var: VarDirectory, fleet: Fleet) -> None:

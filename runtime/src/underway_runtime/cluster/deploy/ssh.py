@@ -172,7 +172,7 @@ def _exchange(process: subprocess.Popen[bytes], feed: bytes | None, seconds: flo
             stream.close()
 
     streams = [(process.stdout, said[0]), (process.stderr, said[1])]
-    threads = [threading.Thread(target=read, args=each, daemon=True) for each in streams]
+    threads = [threading.Thread(target=read, args=arguments, daemon=True) for arguments in streams]
     if process.stdin is not None:
         threads.append(threading.Thread(target=write, args=[process.stdin], daemon=True))
     for thread in threads:

@@ -99,7 +99,7 @@ def listening(plan: DeployPlan, facts: Look) -> str:
     if plan.master in facts:
         assert plan.master is not None
         return join(unbracketed(facts[plan.master].address or plan.master.host), PORT)
-    seen = {each.client for each in facts.values()}
+    seen = {host_facts.client for host_facts in facts.values()}
     if len(seen) != 1 or not all(seen):
         raise UnderwayError(
             f"the hosts see this machine at {' and '.join(sorted(seen)) or 'no address'}; say where the master listens: --listen"

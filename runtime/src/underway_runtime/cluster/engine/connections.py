@@ -72,14 +72,14 @@ class Backend(tcp.TCPBackend):
 
     def cut(self) -> None:
         """End the connections with who was removed meanwhile."""
-        for each in list(self.connections):
+        for connection in list(self.connections):
             if (
-                not each.closed()
+                not connection.closed()
                 and self.credentials is not None
-                and (why := reason(each.certificate, self.credentials.revoked))
+                and (why := reason(connection.certificate, self.credentials.revoked))
             ):
-                self.members.refuse(_host(each.peer_address), why)
-                each.abort()
+                self.members.refuse(_host(connection.peer_address), why)
+                connection.abort()
 
     def get_connector(self) -> _Connector:
         return _Connector(self)

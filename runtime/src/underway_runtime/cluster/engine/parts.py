@@ -121,7 +121,7 @@ class Master:
         return self._knowing(patience)
 
     def _knowing(self, patience: float) -> list[str]:
-        return [each.name for each in self._there.values() if self._crossing.get(each.name) == patience]
+        return [member.name for member in self._there.values() if self._crossing.get(member.name) == patience]
 
     async def _on_beat(
         self, name: str, release: str = "", crossing: float | None = None, leaves: float | None = None
@@ -133,7 +133,7 @@ class Master:
             self._said.set()
         if leaves is not None:
             self._members.expect(name, leaves)
-        return [[each.name, each.tags, each.since, each.address] for each in self._there.values()]
+        return [[member.name, member.tags, member.since, member.address] for member in self._there.values()]
 
     async def close(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -52,7 +52,7 @@ class Work:
 
     async def run(self, f: Callable[..., Any], args: Any, kwargs: Any, on: Iterable[Member]) -> dict[str, Any]:
         """Run it, and return the results, or exceptions, by name."""
-        by_address = {each.address: each.name for each in on}
+        by_address = {member.address: member.name for member in on}
         results = await self._client.run(_run, f, args, kwargs, workers=list(by_address), on_error="return")
         return {by_address[address]: result for address, result in results.items()}
 
@@ -80,7 +80,7 @@ class Work:
             self._client.rpc(address).actor_execute(
                 actor=key,
                 function=method,
-                args=[to_serialize(each) for each in args],
+                args=[to_serialize(argument) for argument in args],
                 kwargs={name: to_serialize(each) for name, each in kwargs.items()},
             )
         )
