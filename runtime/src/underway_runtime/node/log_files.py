@@ -220,8 +220,8 @@ def _shown(text: str) -> Iterator[str]:
     >>> "".join(_shown("plain\\ttext\\n\\x1b[2J"))
     'plain\\ttext\\n\\\\x1b[2J'
     """
-    for each in text:
-        yield each if each.isprintable() or each in "\n\t" else one_line(each)
+    for character in text:
+        yield character if character.isprintable() or character in "\n\t" else one_line(character)
 
 
 def _count(text: str, prog: str) -> int:
@@ -260,5 +260,5 @@ def journal_of(cgroups: str) -> str:
         while above and not last.endswith((".service", ".scope", ".slice")):
             last = above.pop()  # a group that the service has made below its own
         if last.endswith(".service") and not last.startswith("user@"):
-            return f"journalctl {'--user ' if any(each.startswith('user@') for each in above) else ''}-u {last}"
+            return f"journalctl {'--user ' if any(group.startswith('user@') for group in above) else ''}-u {last}"
     return ""
