@@ -100,7 +100,7 @@ def change(
 
 def can_install_in_place(directory: ReleaseDirectory, running: str, version: str) -> bool:
     """Whether the node is to be asked to become the version in its process; it says itself whether it can."""
-    relups = (directory.version(each).relup.exists() for each in (running, version))
+    relups = (directory.version(name).relup.exists() for name in (running, version))
     return any(relups) or not differences(directory, running, version)
 
 

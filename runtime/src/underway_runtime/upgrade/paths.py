@@ -44,7 +44,7 @@ def verify_code(directory: ReleaseDirectory, running: str, version: str) -> None
 
     Raises DamagedRelease where it is the version that comes, and RequiresRestart where it is the one that runs.
     """
-    one, other = (manifests.read(directory.version(each).manifest) for each in (running, version))
+    one, other = (manifests.read(directory.version(name).manifest) for name in (running, version))
     _raise_for_damage(directory, version, sorted({*tree.units(other)} - {*tree.units(one)}))
     try:
         _raise_for_damage(directory, running, sorted({*tree.units(one)} - {*tree.units(other)}))

@@ -86,8 +86,8 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> RemoveRe
                 if gone is not None:
                     _account_for_what_stays(directory, gone, others)
                 place = directory.transaction / "gone"
-                for each in (directory.transaction, place):
-                    each.mkdir(mode=0o700, exist_ok=True)
+                for path in (directory.transaction, place):
+                    path.mkdir(mode=0o700, exist_ok=True)
                 tree.move(own, place / "releases" / version)
 
             try:

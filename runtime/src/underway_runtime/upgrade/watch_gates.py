@@ -50,4 +50,4 @@ def _missed(connection: Connection, version: str) -> list[str]:
     if (runs := connection.status()["version"]) != version:
         raise UnderwayError(f"{runs} runs")
     tried = answers.gates(connection.ask({"do": "gates"})["gates"])
-    return [f"{each['gate']}: {'; '.join(each['attempts'])}" for each in tried if not each["passed"]]
+    return [f"{gate['gate']}: {'; '.join(gate['attempts'])}" for gate in tried if not gate["passed"]]

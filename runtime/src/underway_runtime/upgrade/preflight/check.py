@@ -185,7 +185,7 @@ def _drains(settings: Settings, running: str) -> dict[str, float]:
     """By application that runs, how many seconds it gets to finish what is under way."""
     with contextlib.suppress(UnderwayError):
         place = settings.directory.version(running).boot_script(settings.boot_script.stem)
-        serving = [each.application for each in started(boot_script.read(place)) if each.start is not None]
+        serving = [load.application for load in started(boot_script.read(place)) if load.start is not None]
         configured = boot_config.of_running_node(settings)
         values = {} if configured is None else configured.values
         default = _seconds(values.get("underway_runtime", {}).get("drain_timeout")) or DRAIN_TIMEOUT

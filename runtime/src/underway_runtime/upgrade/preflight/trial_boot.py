@@ -98,15 +98,22 @@ class _Trial:
         """Why the change of configuration takes a new interpreter."""
         wanted = self._try("the gates", lambda: gates.read(self._settings.place.gates)) or ()
         sockets = bool(self._settings.directory.version(running).gates.exists())
-        kinds = {each.application: (each.start or {}).get("class") for each in started(script)}
+        kinds = {load.application: (load.start or {}).get("class") for load in started(script)}
         classes = {name: self._found(reference) for name, reference in kinds.items() if reference is not None}
         return (*untold(old, new, classes), *unasked(wanted, sockets))
 
     def _alone(self, script: BootScript) -> tuple[str, ...]:
         """The applications that must not run in two nodes at once."""
         world = ServerContext(config.get, log, lambda _: Listeners(()))
-        loads = [each for each in started(script) if self._found((each.start or {}).get("class", "sys:path"))]
-        alone = (self._try(f"overlap of {each.application}", partial(overlaps, each, world)) for each in loads)
+        loads = [
+            instruction
+            for instruction in started(script)
+            if self._found((instruction.start or {}).get("class", "sys:path"))
+        ]
+        alone = (
+            self._try(f"overlap of {instruction.application}", partial(overlaps, instruction, world))
+            for instruction in loads
+        )
         return tuple(load.application for load, may in zip(loads, alone, strict=True) if may is False)
 
     def _found(self, reference: str) -> Any:
@@ -154,7 +161,7 @@ class _Trial:
             self._problems.append(f"{module} can't be imported: {describe(error)}")
 
     def _gates(self, script: BootScript) -> None:
-        web = [each.application for each in started(script) if {"asgi", "wsgi"}.intersection(each.start or {})]
+        web = [load.application for load in started(script) if {"asgi", "wsgi"}.intersection(load.start or {})]
         for gate in self._try("the gates", lambda: gates.read(self._settings.place.gates)) or ():
             if gate.reference is not None:
                 self._attempt(module_of(gate.reference), gate.reference, find)
@@ -220,8 +227,12 @@ def _text(value: Any) -> str:
 
 def started(script: BootScript) -> list[Load]:
     """The applications that a boot script starts, libraries too."""
-    names = {each.application for each in script.instructions if isinstance(each, Start)}
-    return [each for each in script.instructions if isinstance(each, Load) and each.application in names]
+    names = {instruction.application for instruction in script.instructions if isinstance(instruction, Start)}
+    return [
+        instruction
+        for instruction in script.instructions
+        if isinstance(instruction, Load) and instruction.application in names
+    ]
 
 
 def _listens(script: BootScript | None, values: Values) -> dict[str, str]:
@@ -231,8 +242,8 @@ def _listens(script: BootScript | None, values: Values) -> dict[str, str]:
         found[metrics] = "underway_runtime"
     for load in started(script) if script is not None else ():
         listen = values.get(load.application, {}).get("listen")
-        if isinstance(listen, list) and all(re.match(r"(tcp|unix)://", str(each)) for each in listen):
-            found |= {str(each): load.application for each in listen}
+        if isinstance(listen, list) and all(re.match(r"(tcp|unix)://", str(address)) for address in listen):
+            found |= {str(address): load.application for address in listen}
     return found
 
 
