@@ -66,7 +66,7 @@ class Built:
                 for name, mode in release.boot_scripts["start"]
             ],
             "upgrade": [
-                {"from": each.version, "verdict": each.verdict} for each in (self.planned.up if self.planned else ())
+                {"from": entry.version, "verdict": entry.verdict} for entry in (self.planned.up if self.planned else ())
             ],
             "notes": list(self.notes),
         }

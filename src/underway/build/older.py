@@ -52,7 +52,7 @@ class Older:
         place = ReleaseDirectory(release.path).version(release.version)
         if not self.opened or self.planned or place.relup.is_file():
             return sealed
-        self.report(f"planning the way from {', '.join(each.manifest.version for each in self.opened)}")
+        self.report(f"planning the way from {', '.join(side.manifest.version for side in self.opened)}")
         try:
             self.planned = _plan(Opened(release.path, sealed, 0, release.path.parent), self.opened)
         except UnderwayError as error:
@@ -132,9 +132,9 @@ def _before(again: Opened, cleanup: ExitStack) -> Iterator[Opened]:
 
 def _plan(target: Opened, opened: Sequence[Opened]) -> Relup:
     """Plan the ways from releases that are as their manifests say, in so far as that is looked at. Raises DamagedRelease too."""
-    for each in opened:
-        if damaged := sorted(_damaged(each, target)):
-            raise DamagedRelease(listing(f"{each.root} is not as its manifest says; build it again:", damaged))
+    for release in opened:
+        if damaged := sorted(_damaged(release, target)):
+            raise DamagedRelease(listing(f"{release.root} is not as its manifest says; build it again:", damaged))
     return plan(target, opened, opened)
 
 

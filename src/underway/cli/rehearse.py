@@ -88,10 +88,10 @@ def rehearse(
 
 
 def _variables(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for each in given:
-        name, separator, value = each.partition("=")
+    for text in given:
+        name, separator, value = text.partition("=")
         if not (name and separator):
-            raise UsageError(f"--set {each} is not NAME=VALUE")
+            raise UsageError(f"--set {text} is not NAME=VALUE")
         yield name, os.environ[value[1:]] if value.startswith("$") and value[1:] in os.environ else value
 
 
@@ -102,7 +102,7 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
 def _lines(outcome: Outcome) -> Iterator[str]:
     way = "in the process that ran" if outcome.in_place else "by a fresh interpreter"
     yield f"{outcome.verdict}, {way}" if not outcome.problem else f"{outcome.verdict}: {outcome.problem}"
-    yield from (f"  {each}" for each in outcome.said if each)
+    yield from (f"  {line}" for line in outcome.said if line)
     for phase in outcome.phases:
         yield from _phase(phase)
     yield "Every answer is that of a fresh start" if outcome.ok else "Not every answer is that of a fresh start"
@@ -111,8 +111,9 @@ def _lines(outcome: Outcome) -> Iterator[str]:
 def _phase(phase: Phase) -> Iterator[str]:
     wrong = len(phase.failed) + len(phase.differences)
     yield f"{_NAMES[phase.name]}: {phase.exchanges} answers, {f'{wrong} are not as' if wrong else 'all as'} after a fresh start"
-    yield from (f"  {each}" for each in phase.failed[:MOST_SHOWN])
-    for each in phase.differences[:MOST_SHOWN]:
-        yield f"  {each.exchange}: {each.place or 'the answer'} is {each.found}, and after a fresh start {each.wanted}"
+    yield from (f"  {failure}" for failure in phase.failed[:MOST_SHOWN])
+    for difference in phase.differences[:MOST_SHOWN]:
+        where = f"{difference.exchange}: {difference.place or 'the answer'}"
+        yield f"  {where} is {difference.found}, and after a fresh start {difference.wanted}"
     if wrong > MOST_SHOWN:
         yield f"  and more; --json has all {wrong}"

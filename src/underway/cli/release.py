@@ -66,7 +66,7 @@ def release(
         "env": env or None,
         "python": python,
         "sign-key": sign_key and str(sign_key.absolute()),
-        "upgrade-from": [str(each.absolute()) for each in upgrade_from] or None,
+        "upgrade-from": [str(older.absolute()) for older in upgrade_from] or None,
     }
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     overrides |= {key: True for key, value in (("overwrite", overwrite), ("quiet", quiet)) if value}
@@ -80,7 +80,7 @@ def release(
         built = build(planned, report)
     if as_json:
         ready = deployments(built.release.name, built.archives)
-        click.echo(json.dumps({**built.summary(), "deploy": [each.summary() for each in ready]}, indent=1))
+        click.echo(json.dumps({**built.summary(), "deploy": [deployment.summary() for deployment in ready]}, indent=1))
     elif not quiet:
         _announce(built)
 
@@ -129,7 +129,7 @@ def _announce(built: Built) -> None:
     lines = [
         "",
         f"Release {built.release.name}-{built.release.version} created at {path}",
-        *(f"Archive at {os.path.relpath(each.file)}, sha256 {each.sha256}" for each in ready),
+        *(f"Archive at {os.path.relpath(deployment.file)}, sha256 {deployment.sha256}" for deployment in ready),
         *(text.upgrade_lines(built.planned) if built.planned else ()),
         *(f"note: {note}" for note in built.notes),
         "",

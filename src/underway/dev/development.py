@@ -129,7 +129,7 @@ def _applications(planned: BuildPlan, environment: Path) -> dict[str, Applicatio
 
 
 def _needed(planned: BuildPlan) -> set[str]:
-    return {application_name(Requirement(each).name) for each in planned.lock.requirements}
+    return {application_name(Requirement(requirement).name) for requirement in planned.lock.requirements}
 
 
 def _owner(planned: BuildPlan, applications: Mapping[str, Application], module: str) -> str:
@@ -183,7 +183,9 @@ def _write(release: Release, planned: BuildPlan, environment: Path, projects: Se
     boot.write_boot_scripts(release)
     for name in release.boot_scripts:
         script = boot_script.read(place.boot_script(name))
-        instructions = tuple(each for each in script.instructions if not isinstance(each, CodePath | PrimLoad))
+        instructions = tuple(
+            instruction for instruction in script.instructions if not isinstance(instruction, CodePath | PrimLoad)
+        )
         place.boot_script(name).write_text(boot_script.dump(replace(script, instructions=instructions)), "utf-8")
 
 

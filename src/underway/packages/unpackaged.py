@@ -65,7 +65,7 @@ def wheel(project: Path, out: Path) -> Path:
     """Make the wheel of a project in the directory `out`, which is made."""
     table = sources.document(project)["project"]
     name, version = canonicalize_name(table["name"]).replace("-", "_"), str(table.get("version", "0"))
-    requires = [f"Requires-Dist: {each}" for each in table.get("dependencies", ())]
+    requires = [f"Requires-Dist: {requirement}" for requirement in table.get("dependencies", ())]
     info = f"{name}-{version}.dist-info"
     content = {path: file.read_bytes() for path, file in files(project).items()}
     content[f"{info}/METADATA"] = _lines(
@@ -122,7 +122,9 @@ def _starts_in_src(project: Path) -> bool:
     table = sources.document(project).get("tool", {}).get("underway", {})
     releases = table.get("releases", {})
     own = [table, *(releases.values() if isinstance(releases, dict) else ())]
-    starts = [each.get(kind) for each in own if isinstance(each, dict) for kind in ("asgi", "main", "wsgi")]
+    starts = [
+        definition.get(kind) for definition in own if isinstance(definition, dict) for kind in ("asgi", "main", "wsgi")
+    ]
     return any(str(start).startswith("src.") for start in starts)
 
 
@@ -131,7 +133,7 @@ def _whole(directory: Path) -> Iterator[Path]:
         if os.path.exists(os.path.join(place, "releases", "start.data")):
             directories.clear()  # a release that was made here
             continue
-        directories[:] = sorted(each for each in directories if not each.startswith(".") and each != "__pycache__")
+        directories[:] = sorted(below for below in directories if not below.startswith(".") and below != "__pycache__")
         for name in sorted(names):
             file = Path(place, name)
             if not name.startswith(".") and file.suffix != ".pyc" and not file.is_symlink():

@@ -41,7 +41,7 @@ def option(wanted: str, holds: Callable[[Any], bool], default: Any = None, *, is
 
 def rows(table: type) -> dict[str, Option]:
     """The rows of a dataclass of options, by the name that each has in pyproject.toml."""
-    return {each.name.replace("_", "-"): each.metadata["option"] for each in fields(table) if "option" in each.metadata}
+    return {row.name.replace("_", "-"): row.metadata["option"] for row in fields(table) if "option" in row.metadata}
 
 
 def _text(value: Any) -> bool:

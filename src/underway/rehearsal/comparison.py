@@ -35,14 +35,14 @@ def differences(found: Answers, references: Sequence[Answers], ignored: Collecti
     return [
         difference
         for path, one, other in _differing(found, first, ())
-        if not any(path[: len(each)] == each for each in noise)
+        if not any(path[: len(start)] == start for start in noise)
         and not _is_ignored(difference := _difference(path, one, other, found), ignored)
     ]
 
 
 def nearest(found: Answers, choices: Sequence[Sequence[Answers]], ignored: Collection[str] = ()) -> list[Difference]:
     """The fewest differences to one of several, each with its references."""
-    measured = [differences(found, each, ignored) for each in choices]
+    measured = [differences(found, choice, ignored) for choice in choices]
     return min(measured, key=len)
 
 

@@ -227,6 +227,6 @@ class _Conversation:
             if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 parts.append(frame)
                 if frame.fin:
-                    whole = b"".join(bytes(each.data) for each in parts)
+                    whole = b"".join(bytes(part.data) for part in parts)
                     yield whole.decode("utf-8", "replace") if parts[0].opcode is Opcode.TEXT else whole
                     parts.clear()

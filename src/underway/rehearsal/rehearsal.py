@@ -93,7 +93,9 @@ def _upgraded(
         answers = ask(stage.addresses, deadline)
         choices = [[start[number] for start in references[which]] for number in rounds]
         failed = [
-            f"{each['exchange']}: {each['failed']}" for each in answers if isinstance(each, dict) and "failed" in each
+            f"{answer['exchange']}: {answer['failed']}"
+            for answer in answers
+            if isinstance(answer, dict) and "failed" in answer
         ]
         return Phase(name, len(answers), tuple(failed), tuple(nearest(answers, choices, ignored)))
 

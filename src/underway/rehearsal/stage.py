@@ -51,7 +51,7 @@ def set_up(old: Opened, new: Opened, place: Path) -> Stage:
     other = _sealed(other, other.place.relup)
     file = archive.path(place, other.manifest.name, other.manifest.version, "gz")
     archive.write(file, other.root, other.manifest)
-    addresses = tuple(("127.0.0.1", port) for each in chosen.values() for port in each)
+    addresses = tuple(("127.0.0.1", port) for number in chosen.values() for port in number)
     return Stage(made.name, one, other, file, made.up[0], addresses)
 
 

@@ -141,19 +141,19 @@ def _exchange(document: Any) -> Exchange:
 def _messages(given: Any) -> Iterator[Send | Receive]:
     if not isinstance(given, list):
         raise TypeError("messages is a list")
-    for each in given:
+    for item in given:
         if (
-            isinstance(each, dict)
-            and each.keys() == {"receive"}
-            and type(each["receive"]) is int
-            and each["receive"] > 0
+            isinstance(item, dict)
+            and item.keys() == {"receive"}
+            and type(item["receive"]) is int
+            and item["receive"] > 0
         ):
-            yield Receive(each["receive"])
-        elif isinstance(each, dict) and len(each) == 1 and (message := _value("send", each)) is not None:
+            yield Receive(item["receive"])
+        elif isinstance(item, dict) and len(item) == 1 and (message := _value("send", item)) is not None:
             yield Send(message)
         else:
             raise ValueError(
-                f'{each!r} is not a message: {{"send": TEXT}}, {{"send_base64": DATA}} or {{"receive": COUNT}}'
+                f'{item!r} is not a message: {{"send": TEXT}}, {{"send_base64": DATA}} or {{"receive": COUNT}}'
             )
 
 
@@ -183,4 +183,4 @@ def _path(value: Any) -> str:
 
 def write(file: Path, exchanges: Iterable[Exchange]) -> None:
     """Write a file that `read` reads. Raises OSError."""
-    file.write_text("".join(f"{line(each)}\n" for each in exchanges), encoding="utf-8")
+    file.write_text("".join(f"{line(exchange)}\n" for exchange in exchanges), encoding="utf-8")

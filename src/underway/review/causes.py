@@ -60,12 +60,12 @@ def _root(row: Row, causes: Mapping[Row, Row]) -> Row:
 def _alike(found: Iterable[Change]) -> Iterator[Change]:
     """Files that are not modules, and have the same said of them, are one change."""
     groups: dict[tuple[str, ...], Change] = {}
-    for each in found:
-        row = each.row
-        if row.line or each.consequences:
-            yield each
+    for cause in found:
+        row = cause.row
+        if row.line or cause.consequences:
+            yield cause
             continue
         key = (row.module, row.change, row.verdict, row.reason)
         first = groups.get(key)
-        groups[key] = each if first is None else Change(first.row, (*first.consequences, row))
+        groups[key] = cause if first is None else Change(first.row, (*first.consequences, row))
     yield from groups.values()

@@ -81,26 +81,26 @@ def _found(source: str, definition: str) -> Part:
         return Part(1, tuple(lines))
     chosen: list[ast.stmt] = []
     for name in definition.partition("[")[0].split("."):
-        bound = [each for each in _statements(body) if name in _names(each)]
+        bound = [statement for statement in _statements(body) if name in _names(statement)]
         if not bound:
             break
         chosen = bound
-        body = [inner for each in bound for inner in getattr(each, "body", [])]
+        body = [inner for block in bound for inner in getattr(block, "body", [])]
     if not chosen:
         return Part(1)
-    first = min(_first_line(each) for each in chosen)
-    last = max(each.end_lineno or each.lineno for each in chosen)
+    first = min(_first_line(statement) for statement in chosen)
+    last = max(statement.end_lineno or statement.lineno for statement in chosen)
     return Part(first, tuple(lines[first - 1 : last]))
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     """Those of a body, and those within its conditions, loops and attempts."""
-    for each in body:
-        yield each
-        if isinstance(each, ast.If | ast.Try | ast.With | ast.For | ast.While):
-            handlers = [inner for handler in getattr(each, "handlers", []) for inner in handler.body]
+    for statement in body:
+        yield statement
+        if isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While):
+            handlers = [inner for handler in getattr(statement, "handlers", []) for inner in handler.body]
             yield from _statements(
-                [*each.body, *getattr(each, "orelse", []), *handlers, *getattr(each, "finalbody", [])]
+                [*statement.body, *getattr(statement, "orelse", []), *handlers, *getattr(statement, "finalbody", [])]
             )
 
 
@@ -110,14 +110,14 @@ def _names(statement: ast.stmt) -> set[str]:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return {name}
         case ast.Import(names=names) | ast.ImportFrom(names=names):
-            return {(each.asname or each.name).partition(".")[0] for each in names}
+            return {(alias.asname or alias.name).partition(".")[0] for alias in names}
         case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            return {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+            return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
     return set()
 
 
 def _first_line(statement: ast.stmt) -> int:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return min([statement.lineno, *(each.lineno for each in statement.decorator_list)])
+        return min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
     return statement.lineno

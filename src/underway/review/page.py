@@ -71,17 +71,21 @@ def _facts(found: Review) -> Iterator[str]:
     yield _fact("To", [f"{found.new.version}, {found.new.source}"])
     yield _fact("Note", found.notes)
     yield _fact(
-        "Applications", [f"{each.name} {each.old or '(new)'} → {each.new or '(gone)'}" for each in found.applications]
+        "Applications",
+        [
+            f"{application.name} {application.old or '(new)'} → {application.new or '(gone)'}"
+            for application in found.applications
+        ],
     )
     yield _fact("Pause", [found.pause.text])
-    yield _fact("State", [f"{each.what}: {each.how}" for each in found.state])
+    yield _fact("State", [f"{carried.what}: {carried.how}" for carried in found.state])
 
 
 def _fact(name: str, values: Iterable[str]) -> str:
     made = [escape(value) for value in values]
     if not made:
         return ""
-    said = made[0] if len(made) == 1 else f"<ul>{''.join(f'<li>{each}</li>' for each in made)}</ul>"
+    said = made[0] if len(made) == 1 else f"<ul>{''.join(f'<li>{item}</li>' for item in made)}</ul>"
     return f"<dt>{name}</dt><dd>{said}</dd>"
 
 
@@ -97,9 +101,9 @@ def _change(found: Review, change: Change, *, is_open: bool, shown: bool) -> Ite
         count = len(change.consequences)
         yield f'<p class="soft">{count} consequence{"s" if count > 1 else ""}:</p>'
         items = (
-            f"<li>{_verdict(each.verdict)} {escape(what(each))}"
-            f' <span class="place">{escape(where(each))}</span>: {escape(each.reason)}</li>'
-            for each in change.consequences
+            f"<li>{_verdict(consequence.verdict)} {escape(what(consequence))}"
+            f' <span class="place">{escape(where(consequence))}</span>: {escape(consequence.reason)}</li>'
+            for consequence in change.consequences
         )
         yield f"<ul>{''.join(items)}</ul>"
     for stretch in pair(found.old.opened, found.new.opened, row.module, row.definition) if shown else ():
@@ -121,8 +125,8 @@ def _lines(part: Part, sign: str) -> str:
 
 def _table(changes: Iterable[Change]) -> Iterator[str]:
     rows = [
-        f"<tr><th>{_verdict(each.verdict)}</th><td>{escape(what(each.row))}</td><td>{escape(each.row.reason)}</td></tr>"
-        for each in changes
+        f"<tr><th>{_verdict(change.verdict)}</th><td>{escape(what(change.row))}</td><td>{escape(change.row.reason)}</td></tr>"
+        for change in changes
     ]
     if rows:
         yield f"<details>\n<summary>{len(rows)} changes on the way back</summary>\n<table>{''.join(rows)}</table>\n</details>"

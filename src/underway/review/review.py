@@ -126,10 +126,13 @@ def as_json(found: Review) -> dict[str, Any]:
         "name": found.name,
         "verdict": found.verdict,
         **ends,
-        "applications": [{"name": each.name, "from": each.old, "to": each.new} for each in found.applications],
-        "changes": [_change(found, each) for each in found.up.changes],
-        "state": [asdict(each) for each in found.state],
-        "back": {"verdict": found.down.verdict, "changes": [_change(found, each) for each in found.down.changes]},
+        "applications": [
+            {"name": application.name, "from": application.old, "to": application.new}
+            for application in found.applications
+        ],
+        "changes": [_change(found, change) for change in found.up.changes],
+        "state": [asdict(carried) for carried in found.state],
+        "back": {"verdict": found.down.verdict, "changes": [_change(found, change) for change in found.down.changes]},
         "pause": asdict(found.pause),
         "notes": list(found.notes),
     }
@@ -137,7 +140,12 @@ def as_json(found: Review) -> dict[str, Any]:
 
 def _change(found: Review, change: Change) -> dict[str, Any]:
     own = {"verdict": change.verdict, **_row(found, change.row), "consequences": len(change.consequences)}
-    return {**own, "follows": [{"verdict": each.verdict, **_row(found, each)} for each in change.consequences]}
+    return {
+        **own,
+        "follows": [
+            {"verdict": consequence.verdict, **_row(found, consequence)} for consequence in change.consequences
+        ],
+    }
 
 
 def _row(found: Review, row: Row) -> dict[str, Any]:
@@ -164,8 +172,13 @@ def _state(entry: RelupEntry) -> Iterator[Carried]:
         yield Carried("listening sockets", "handed over; the old version answers what it has and leaves")
         yield Carried("what export_state of an application returns", "handed to its import_state in the new process")
         return
-    loads = [each for each in entry.instructions if isinstance(each, Load)]
-    asked = {module for each in entry.instructions if isinstance(each, CodeChange) for module, _ in each.modules}
+    loads = [instruction for instruction in entry.instructions if isinstance(instruction, Load)]
+    asked = {
+        module
+        for instruction in entry.instructions
+        if isinstance(instruction, CodeChange)
+        for module, _ in instruction.modules
+    }
     for load in loads:
         for name in load.code_change if load.module in asked else ():
             how = f"carried over by its code_change, on the way {_way_of(entry)}"
@@ -178,7 +191,7 @@ def _state(entry: RelupEntry) -> Iterator[Carried]:
 
 
 def _way_of(entry: RelupEntry) -> str:
-    ways = {each.direction for each in entry.instructions if isinstance(each, CodeChange)}
+    ways = {instruction.direction for instruction in entry.instructions if isinstance(instruction, CodeChange)}
     return next(iter(ways), "up")
 
 
@@ -197,8 +210,8 @@ def _pause(entry: RelupEntry, old: Opened, new: Opened) -> Pause:
             text = f"{which} may not run twice: connections wait from its stop to the start of the new version"
             return Pause("stopped", None, text)
         return Pause("none", 0.0, "the new version accepts on the same sockets before the old one leaves")
-    changed = sum(len(each.changed) for each in entry.instructions if isinstance(each, Load))
-    if any(isinstance(each, CodeChange) for each in entry.instructions):
+    changed = sum(len(instruction.changed) for instruction in entry.instructions if isinstance(instruction, Load))
+    if any(isinstance(instruction, CodeChange) for instruction in entry.instructions):
         text = "new work waits while the code is exchanged and live instances are carried over; how many there are, the process knows"
         return Pause("held", None, text)
     seconds = round(HELD + HELD_A_FUNCTION * changed, 3)

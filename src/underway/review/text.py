@@ -23,14 +23,14 @@ def lines(found: Review) -> Iterator[str]:
     yield from _changes(found.up)
     if found.state:
         yield "\nState"
-        yield from (f"  {each.what}: {each.how}" for each in found.state)
+        yield from (f"  {carried.what}: {carried.how}" for carried in found.state)
     yield f"\nPause: {found.pause.text}"
     yield f"Way back: {found.down.verdict}, {SAY[found.down.verdict]}"
-    known = {(each.row.module, each.row.definition, each.verdict) for each in found.up.changes}
-    severe = [each for each in found.down.changes if each.verdict in ("RESTART", "REFUSE")]
-    for each in severe:
-        if (each.row.module, each.row.definition, each.verdict) not in known:
-            yield from _change(each)
+    known = {(change.row.module, change.row.definition, change.verdict) for change in found.up.changes}
+    severe = [change for change in found.down.changes if change.verdict in ("RESTART", "REFUSE")]
+    for change in severe:
+        if (change.row.module, change.row.definition, change.verdict) not in known:
+            yield from _change(change)
 
 
 def upgrade_lines(relup: Relup) -> Iterator[str]:
@@ -61,7 +61,7 @@ def following(change: Change) -> str:
     """How many rows follow from a change, and which; empty where none does."""
     if not change.consequences:
         return ""
-    named = list(dict.fromkeys(what(each) for each in change.consequences))
+    named = list(dict.fromkeys(what(consequence) for consequence in change.consequences))
     more = len(named) - MOST_FOLLOWING
     others = f" and {more} more" if more > 0 else ""
     count = len(change.consequences)
@@ -71,11 +71,11 @@ def following(change: Change) -> str:
 def _applications(found: Review) -> Iterator[str]:
     if found.applications:
         yield "\nApplications"
-        for each in found.applications:
-            if each.old and each.new:
-                yield f"  {each.name} {each.old} -> {each.new}"
+        for application in found.applications:
+            if application.old and application.new:
+                yield f"  {application.name} {application.old} -> {application.new}"
             else:
-                yield f"  {each.name} {each.new or each.old}, {'added' if each.new else 'removed'}"
+                yield f"  {application.name} {application.new or application.old}, {'added' if application.new else 'removed'}"
 
 
 def _changes(way: Way) -> Iterator[str]:
@@ -83,8 +83,8 @@ def _changes(way: Way) -> Iterator[str]:
         yield "\nNothing changes"
         return
     yield "\nChanges"
-    for each in way.changes:
-        yield from _change(each)
+    for change in way.changes:
+        yield from _change(change)
 
 
 def _change(change: Change) -> Iterator[str]:
@@ -93,6 +93,13 @@ def _change(change: Change) -> Iterator[str]:
     yield f"           {row.reason}"
     if follows := following(change):
         yield f"           {follows}"
-        worse = next((each for each in change.consequences if each.verdict == change.verdict != row.verdict), None)
+        worse = next(
+            (
+                consequence
+                for consequence in change.consequences
+                if consequence.verdict == change.verdict != row.verdict
+            ),
+            None,
+        )
         if worse is not None:
             yield f"           {what(worse)} ({where(worse)}): {worse.reason}"
