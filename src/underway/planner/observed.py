@@ -12,6 +12,7 @@ Differences between two imports of one release are noise, and are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from underway_runtime.release.parts import Part
 from underway_runtime.release.relup import Row
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed, Unobservable
 
+from . import stored
 from .graph import (
     Loads,
     Place,
@@ -39,7 +41,7 @@ from .graph import (
     step_of,
     types_of,
 )
-from .rehearsals import versions
+from .rehearsals import Trials
 from .releases import Opened
 from .rules.frameworks import Rule, rules
 from .rules.frameworks.pydantic import COMPILED
@@ -85,21 +87,25 @@ class Outcome:
 
 
 def settle(
-    old: Opened, new: Opened, asked: Asked, propose: Callable[[frozenset[tuple[str, str]]], Proposal]
+    old: Opened,
+    new: Opened,
+    asked: Asked,
+    propose: Callable[[frozenset[tuple[str, str]]], Proposal],
+    trials: Trials,
 ) -> Outcome:
     """Try what the rules propose, and add what it lacks; `propose` is told which globals are to be made again."""
     try:
-        with versions(old, new, old) as (before, after, again):
-            return _Trial(before, after, again, new, asked).run(propose)
+        return _Trial(trials, old, new, asked).run(propose)
     except Unobservable as error:
         return Outcome({}, problems=(Row("", "", "observation", "RESTART", str(error)),))
 
 
 class _Trial:
-    def __init__(self, before: Rehearsed, after: Rehearsed, again: Rehearsed, new: Opened, asked: Asked) -> None:
-        self._before, self._after, self._again = before, after, again
-        self._new = new
-        self._roots = tuple(f"{each.place.path.parents[1]}/" for each in (before, after))
+    def __init__(self, trials: Trials, old: Opened, new: Opened, asked: Asked) -> None:
+        self._trials = trials
+        self._before, self._after = trials.of(old), trials.of(new)
+        self._old_release, self._new = old, new
+        self._roots = tuple(f"{each.place.path.parents[1]}/" for each in (self._before, self._after))
         self._asked = asked
         self._loads: dict[str, Load] = {}
         self._made: dict[tuple[str, str], list[str]] = {}
@@ -107,10 +113,9 @@ class _Trial:
         self._changes: list[Row] = []
 
     def run(self, propose: Callable[[frozenset[tuple[str, str]]], Proposal]) -> Outcome:
-        for each in (self._before, self._after, self._again):
-            each.boot(sorted({module for module, _ in self._asked.definitions}))
-        self._old, self._wanted, again = map(self._picture, (self._before, self._after, self._again))
-        self._noise = {each.path for each in compare(self._old, again) if each.kind != "opaque"}
+        self._boot(self._before, self._after)
+        self._old, self._wanted = map(self._picture, (self._before, self._after))
+        self._noise = set(self._of_itself())
         self._noise |= {Path((module, f".{name}")) for module, name in self._asked.kept}
         self._proposal = propose(frozenset(self._remade()))
         self._problems += (row for row in self._proposal.changes if row.verdict in ("RESTART", "REFUSE"))
@@ -140,6 +145,20 @@ class _Trial:
         if self._problems:
             return self._refused()
         return Outcome({name: replace(load, seen=True) for name, load in self._loads.items()}, tuple(self._changes))
+
+    def _boot(self, *versions: Rehearsed) -> None:
+        also = sorted({module for module, _ in self._asked.definitions})
+        with ThreadPoolExecutor() as pool:  # each waits for its own process
+            list(pool.map(lambda version: version.boot(also), versions))
+
+    def _of_itself(self) -> Iterator[Path]:
+        """What differs between two imports of the older release."""
+        picture = stored.picture_of(self._old_release)
+        if picture is not None and stored.is_quiet(picture, self._old.modules):
+            return
+        again = self._trials.of(self._old_release, 1)
+        self._boot(again)
+        yield from (each.path for each in compare(self._old, self._picture(again)) if each.kind != "opaque")
 
     def _picture(self, version: Rehearsed) -> Picture:
         return version.picture(self._asked.modules, self._asked.libraries)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import underway_runtime
 from underway_runtime.appup import (
     AddApplication,
     AddModule,
@@ -32,8 +28,10 @@ from underway_runtime.release.relup import Relup, RelupEntry, Row, worst
 
 from ..errors import BuildError, listing
 from .appups import AppupDirectives, completed, said
+from .comparing import Comparer, comparer
 from .diff import Difference, compared, difference
 from .observed import Asked, Proposal, settle
+from .rehearsals import Trials
 from .releases import Opened
 from .script import Code, translate
 
@@ -41,25 +39,8 @@ _SEEN = "; seen: "
 _TOLD = 3
 """Differences that the reason of a row names."""
 
-TIMEOUT = 600.0
-"""Seconds that comparing all modules of two releases may take."""
-
 AT_ONCE = 2
-"""Ways that are planned at the same time."""
-
-_PROGRAM = """\
-import json, os, sys
-try:
-    import ctypes
-    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: what is compared for nobody ends
-except (ImportError, OSError, AttributeError):
-    pass
-if os.getppid() != int(sys.argv[2]):
-    sys.exit(1)
-sys.path[:0] = json.loads(sys.argv[1])
-from underway.planner.worker import main
-main()
-"""
+"""Other releases to which ways are planned at the same time."""
 
 
 @dataclass(frozen=True)
@@ -85,24 +66,51 @@ def plan(target: Opened, up: Sequence[Opened], down: Sequence[Opened]) -> Relup:
             raise BuildError(
                 f"both are {target.manifest.name} {target.manifest.version}; a relup leads to another version"
             )
-    ways = [*((other, target, other, True) for other in up), *((target, other, other, False) for other in down)]
+    ways = [*((other, True) for other in up), *((other, False) for other in down)]
+    pairs = {
+        other.place.path: (other, {is_up for each, is_up in ways if each.place.path == other.place.path})
+        for other, _ in ways
+    }
     with ThreadPoolExecutor(AT_ONCE) as pool:  # each waits for a process that compares
-        entries = list(pool.map(lambda way: _entry(*way[:3], up=way[3]), ways))
+        planned = list(pool.map(lambda pair: _entries(target, *pair), pairs.values()))
+    entries = dict(zip(pairs, planned, strict=True))
     return Relup(
         name=target.manifest.name,
         version=target.manifest.version,
         target_id=manifest.plan_id(target.manifest),
         interpreter=target.manifest.interpreter,
         magic=_magic(target),
-        up=tuple(entries[: len(up)]),
-        down=tuple(entries[len(up) :]),
+        up=tuple(entries[other.place.path][True] for other in up),
+        down=tuple(entries[other.place.path][False] for other in down),
     )
 
 
-def _entry(old: Opened, new: Opened, other: Opened, *, up: bool) -> RelupEntry:
+@dataclass(frozen=True)
+class _Means:
+    """What the ways between two releases are found with."""
+
+    comparer: Comparer
+    trials: Trials
+    names: Mapping[Path, str]
+    """What tasks call each release."""
+
+
+def _entries(target: Opened, other: Opened, ways: set[bool]) -> dict[bool, RelupEntry]:
+    """The ways between two releases: True is up to the target, False down from it."""
+    names = {target.place.path: "target", other.place.path: "other"}
+    releases = {"target": target, "other": other}
+    with comparer(target.place.python, releases) as compares, Trials(target, other) as trials:
+        means = _Means(compares, trials, names)
+        return {
+            up: _entry(*((other, target) if up else (target, other)), other, means, up=up)
+            for up in sorted(ways, reverse=True)
+        }
+
+
+def _entry(old: Opened, new: Opened, other: Opened, means: _Means, *, up: bool) -> RelupEntry:
     own = said(new if up else old, other, "up" if up else "down")
     found = difference(old, new, own.kept)
-    modules = _compare(old, new, found, own, up=up) if found.in_place else Compared((), {}, {}, {})
+    modules = _compare(old, new, found, own, means, up=up) if found.in_place else Compared((), {}, {}, {})
     changes = (*found.rows, *modules.changes, *own.restarts())
     verdict = worst(row.verdict for row in changes)
     instructions: tuple[low.Instruction, ...]
@@ -159,22 +167,22 @@ def _generated(name: str, applications: Mapping[str, str], modules: Compared, ol
     return [*steps, *(DeleteModule(module) for module in gone)]
 
 
-def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, *, up: bool) -> Compared:
-    """Compare modules with the interpreter of the new side, in a process that sees nothing of either release.
+def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, means: _Means, *, up: bool) -> Compared:
+    """Compare modules in a process that sees nothing of either release.
 
     What can't be told from the source is tried, where nothing else takes a fresh interpreter anyway.
     """
     names = compared(old, new, found)
     task = {
-        "old": _side(old),
-        "new": _side(new),
+        "old": means.names[old.place.path],
+        "new": means.names[new.place.path],
         "compared": names,
         "up": up,
         "kept": sorted(own.kept),
         "reset": sorted(own.reset),
         "pinned": sorted(own.pinned),
     }
-    answer = _answer(new, task)
+    answer = means.comparer.answer(task)
     files = {path for side in (old, new) for path in side.manifest.files}
     if unknown := [
         f"{module}:{name}"
@@ -190,7 +198,7 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
 
     def propose(remade: frozenset[tuple[str, str]]) -> Proposal:
         nonlocal proposed
-        observed = _answer(new, {**task, "observed": True, "remade": sorted(remade)})
+        observed = means.comparer.answer({**task, "observed": True, "remade": sorted(remade)})
         proposed = _compared(observed)
         return Proposal(
             changes=proposed.changes,
@@ -207,7 +215,7 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
         libraries=answer["libraries"],
         kept=own.kept,
     )
-    outcome = settle(old, new, asked, propose)
+    outcome = settle(old, new, asked, propose, means.trials)
     if outcome.problems:
         return replace(rules, changes=_explained(rules.changes, outcome.problems))
     return replace(proposed, changes=(*proposed.changes, *outcome.changes), loads=outcome.loads)
@@ -235,37 +243,6 @@ def _compared(answer: Mapping[str, Any]) -> Compared:
         removes={name: _remove(document) for name, document in answer["removes"].items()},
         requires=answer["requires"],
     )
-
-
-def _answer(new: Opened, task: Mapping[str, Any]) -> dict[str, Any]:
-    packages = [str(Path(__file__).parents[2]), str(Path(underway_runtime.__file__).parents[1])]
-    try:
-        done = subprocess.run(
-            [new.place.python, "-I", "-S", "-B", "-c", _PROGRAM, json.dumps(packages), str(os.getpid())],
-            input=json.dumps(task),
-            capture_output=True,
-            text=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"comparing the modules took more than {TIMEOUT:.0f} seconds") from None
-    except OSError as error:
-        raise BuildError(f"{new.place.python} can't be run: {error.strerror}") from None
-    if done.returncode != 0:
-        raise BuildError(f"the modules could not be compared:\n{done.stderr.strip()}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def _side(side: Opened) -> dict[str, Any]:
-    names = {name.replace("_", "-"): version for name, (version, _) in side.rel.items()}
-    return {
-        "root": str(side.root),
-        "modules": {name: list(place) for name, place in side.modules.items()},
-        "versions": names | {name: version for name, (version, _) in side.rel.items()},
-    }
 
 
 def _load(document: Any) -> Load:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
 from pathlib import Path
 
 from underway_runtime.release.directory import VersionDirectory
@@ -13,30 +14,48 @@ from underway_runtime.upgrade.hot.rehearsed import Rehearsed, rehearsed
 from ..toolchain.held import held
 from .releases import Opened
 
-TIMEOUT = 300.0
+TIMEOUT = 600.0
 """Seconds for all that is asked of one release."""
 
 _SCRATCH = "underway-rehearsal-"
 
 
-@contextmanager
-def versions(*releases: Opened) -> Iterator[list[Rehearsed]]:
-    """These releases, each in a process of its own, which ends with the block. Raises Unobservable."""
-    with ExitStack() as cleanup:
-        scratch = cleanup.enter_context(held(_SCRATCH))
-        root = _together(releases, scratch / "release")
-        yield [cleanup.enter_context(_version(root, each, scratch, seed)) for seed, each in enumerate(releases)]
+class Trials:
+    """Two releases, each in processes of its own: a process starts when it is asked for, and ends with the block."""
 
+    def __init__(self, one: Opened, other: Opened) -> None:
+        self._releases = one, other
+        self._cleanup = ExitStack()
+        self._known: dict[tuple[Path, int], Rehearsed] = {}
 
-@contextmanager
-def _version(root: Path, release: Opened, scratch: Path, seed: int) -> Iterator[Rehearsed]:
-    here = VersionDirectory(root / release.place.path.relative_to(release.root))
-    place = here if _is_whole(release, root) else release.place
-    work = scratch / f"work-{seed}"
-    work.mkdir()
-    environ = {"PATH": os.defpath, "HOME": str(work), "TMPDIR": str(work), "PYTHONHASHSEED": str(seed + 1)}
-    with rehearsed(place, environ, work, TIMEOUT) as version:
-        yield version
+    def __enter__(self) -> Trials:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    def of(self, release: Opened, number: int = 0) -> Rehearsed:
+        """The process of one of the releases; a second one, with another hash seed, has another number. Raises Unobservable."""
+        key = release.place.path, number
+        if key not in self._known:
+            self._known[key] = self._cleanup.enter_context(self._started(release, seed=len(self._known) + 1))
+        return self._known[key]
+
+    @cached_property
+    def _scratch(self) -> Path:
+        return self._cleanup.enter_context(held(_SCRATCH))
+
+    @cached_property
+    def _root(self) -> Path:
+        return _together(self._releases, self._scratch / "release")
+
+    def _started(self, release: Opened, seed: int) -> AbstractContextManager[Rehearsed]:
+        here = VersionDirectory(self._root / release.place.path.relative_to(release.root))
+        place = here if _is_whole(release, self._root) else release.place
+        work = self._scratch / f"work-{seed}"
+        work.mkdir()
+        environ = {"PATH": os.defpath, "HOME": str(work), "TMPDIR": str(work), "PYTHONHASHSEED": str(seed)}
+        return rehearsed(place, environ, work, TIMEOUT, {str(work): "$SCRATCH"}, alone=True)
 
 
 def _together(releases: Sequence[Opened], root: Path) -> Path:

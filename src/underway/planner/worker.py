@@ -1,11 +1,13 @@
 """Compares the modules of two releases; run by the target's interpreter, whose grammar and byte code they are in.
 
-Takes a task from standard input, as JSON, and answers so: see `compare`. Imports the standard library and what is next to it only.
+A line of standard input says which releases there are, by name; each that follows is a task, as JSON, in which these stand for
+what they are, and is answered so: see `compare`. Imports the standard library and what is next to it only.
 """
 
 from __future__ import annotations
 
 import ast
+import gc
 import graphlib
 import json
 import sys
@@ -31,9 +33,10 @@ from .values import Side
 class Modules(Mapping[str, Module]):
     """The modules of a release, each read when it is asked for; one that can't be read is not there."""
 
-    def __init__(self, root: Path, places: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, root: Path, places: Mapping[str, tuple[str, str]], known: dict[str, Module | None]) -> None:
         self.root, self.places = root, places
-        self.known: dict[str, Module | None] = {}
+        self.known = known
+        """Those that were read."""
         self._asking: set[str] = set()
 
     def __getitem__(self, name: str) -> Module:
@@ -89,8 +92,8 @@ class Modules(Mapping[str, Module]):
             return []
 
 
-def compare(task: Mapping[str, Any]) -> dict[str, Any]:
-    """What becomes of the modules that a task names.
+def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None]] = {}) -> dict[str, Any]:
+    """What becomes of the modules that a task names; `known` are those of ``old`` and ``new`` that were read before.
 
     The task has ``old`` and ``new``, each with ``root``, ``modules`` (name -> application and file) and ``versions``; ``compared``,
     names of modules; ``up``; and what the appup says: ``kept``, ``reset`` and ``pinned``. The answer has ``changes``, rows;
@@ -102,7 +105,7 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
     """
     names = frozenset(name for name in task["compared"] if not tests.is_test(name))
     kept = frozenset(tuple(each) for each in task["kept"])
-    old, new = (_side(task[key], kept) for key in ("old", "new"))
+    old, new = (_side(task[key], kept, known.get(key, {})) for key in ("old", "new"))
     reset = frozenset(tuple(each) for each in task["reset"])
     remade = frozenset(tuple(each) for each in task.get("remade", ()))
     world = PlannerContext(old, new, task["up"], {}, kept, reset | remade, frozenset(task["pinned"]), names)
@@ -155,9 +158,9 @@ def compare(task: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _side(given: Mapping[str, Any], kept: frozenset[Any]) -> Side:
+def _side(given: Mapping[str, Any], kept: frozenset[Any], known: dict[str, Module | None]) -> Side:
     places = {name: (application, file) for name, (application, file) in given["modules"].items()}
-    return Side(Modules(Path(given["root"]), places), given["versions"], kept)
+    return Side(Modules(Path(given["root"]), places, known), given["versions"], kept)
 
 
 def _unreadable(task: Mapping[str, Any], name: str) -> list[Row]:
@@ -265,7 +268,17 @@ def order(requires: Mapping[str, list[str]]) -> list[str]:
 
 
 def main() -> None:
-    """Answer one task."""
+    """Answer tasks until there are no more."""
     warnings.simplefilter("ignore")
     sys.setrecursionlimit(10_000)
-    json.dump(compare(json.load(sys.stdin)), sys.stdout)
+    gc.disable()  # it keeps what it has read, and does not run for long
+    sides = json.loads(sys.stdin.readline())
+    known: dict[str, dict[str, Module | None]] = {name: {} for name in sides}
+    for line in sys.stdin:
+        task = json.loads(line)
+        names = {key: task[key] for key in ("old", "new")}
+        answer = compare(
+            {**task, **{key: sides[name] for key, name in names.items()}},
+            {key: known[name] for key, name in names.items()},
+        )
+        print(json.dumps(answer), flush=True)

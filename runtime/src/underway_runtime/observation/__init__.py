@@ -9,11 +9,14 @@
 ``picture``     takes a picture: `picture.take` walks from the modules of this process
 ``compare``     walks two pictures in step: `compare.compare` says each difference with its path
 ``align``       which elements of two rows are the same
+``canonical``   one numbering of a picture
 ``noise``       what differs between two imports of one version, taken out
+``columns``     the same in the columns of files, where only values differ
 ``encoded``     pictures in files
 ``trace``       which functions ran, and which globals they may read
 ``outside``     what import does outside of the heap
 ``importing``   the child that imports
+``namespaces``  what the kernel can take away from it
 ``sandbox``     imports twice where that can do no harm, and says what is the same
 ==============  =======================================================================================================
 

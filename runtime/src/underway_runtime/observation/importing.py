@@ -7,7 +7,6 @@ lets it leave that, limited memory, no core files, and `outside.Watch` refuses w
 from __future__ import annotations
 
 import ast
-import ctypes
 import faulthandler
 import gc
 import json
@@ -24,6 +23,7 @@ from typing import Any
 
 from . import encoded, node, objects, outside, picture
 from .canonical import canonical
+from .namespaces import leave_the_network
 from .trace import Trace, tracing
 
 LONGEST_REASON = 300
@@ -31,8 +31,6 @@ LONGEST_REASON = 300
 
 _NEVER = 1 << 30
 """Objects more than there are: the collector does not run by itself."""
-
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
 @dataclass(frozen=True)
@@ -197,20 +195,3 @@ def _without(places: Mapping[str, str], text: str) -> str:
     for place, word in places.items():
         text = text.replace(place, word)
     return text
-
-
-def leave_the_network() -> bool:
-    """Go into a network namespace of its own, which has nothing; False where the kernel does not let this user."""
-    uid, gid = os.getuid(), os.getgid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if uid == 0 and libc.unshare(_CLONE_NEWNET) == 0:
-        return True
-    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
-        return False
-    try:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
-    except OSError:
-        pass  # it is nobody then, and may read what anybody may
-    return True

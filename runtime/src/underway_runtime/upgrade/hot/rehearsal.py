@@ -5,7 +5,8 @@ Run with the python of ``releases/V``; asked by lines of JSON on standard input,
 
 ====================  ================================================================================================
 ``import`` [names]    import these, in this order, with that ``configuration``: ``problems``, by module
-``picture`` [names]   what can be reached from these modules, and from all of the packages ``libraries``: ``modules`` and ``nodes``
+``picture`` [names]   what can be reached from these modules, and from all of the packages ``libraries``: ``modules`` and ``nodes``;
+                      ``places`` are directories of this process alone, with words that stand for them in texts
 ``value`` path        the plain value at a path of that picture: ``value``, nothing where it is not plain
 ``become`` …          obey ``instructions`` that lead from the version ``old`` to ``new``, directories both, in a copy of this
                       process: its picture of ``modules`` afterwards, or the ``problems``
@@ -51,8 +52,8 @@ class Rehearsal:
                 if values is not None:
                     config.install(values)
                 return {"problems": dict(_imported(names))}
-            case {"picture": list(names), "libraries": list(libraries)}:
-                self._taken = picture.take([*names, *_of_libraries(libraries)], keep=True)
+            case {"picture": list(names), "libraries": list(libraries), "places": dict(places)}:
+                self._taken = picture.take([*names, *_of_libraries(libraries)], keep=True, places=places)
                 return as_json(self._taken)
             case {"value": list(path)}:
                 return self._value(path)
@@ -62,8 +63,9 @@ class Rehearsal:
                 "new": str(new),
                 "modules": list(names),
                 "libraries": list(tops),
+                "places": dict(places),
             }:
-                return _in_a_copy(lambda: self._become(instructions, old, new, names, tops))
+                return _in_a_copy(lambda: self._become(instructions, old, new, [*names, *_of_libraries(tops)], places))
             case {"stage": list(instructions), "old": str(old), "new": str(new)}:
                 return _in_a_copy(lambda: self._stage(instructions, old, new))
         raise ValueError(f"nothing is known of {asked!r}")
@@ -78,7 +80,7 @@ class Rehearsal:
             return {}
 
     def _become(
-        self, instructions: Sequence[Any], old: str, new: str, names: Sequence[str], libraries: Sequence[str]
+        self, instructions: Sequence[Any], old: str, new: str, names: Sequence[str], places: Mapping[str, str]
     ) -> Answer:
         self._taken = None  # what it holds nothing else would
         try:
@@ -89,7 +91,7 @@ class Rehearsal:
         except CannotSwap as error:
             return {"problems": list(error.problems)}
         prepared.forget()
-        return as_json(picture.take([*names, *_of_libraries(libraries)]))
+        return as_json(picture.take(names, places=places))
 
     def _stage(self, instructions: Sequence[Any], old: str, new: str) -> Answer:
         self._taken = None

@@ -17,6 +17,7 @@ from ...release.boot_script import Load, PrimLoad, Start
 from ...release.directory import VersionDirectory
 
 _PROGRAM = "from underway_runtime.upgrade.hot.rehearsal import main; main()"
+_ALONE = "from underway_runtime.observation.namespaces import leave_the_network; leave_the_network();"
 
 
 class Unobservable(Exception):
@@ -26,9 +27,11 @@ class Unobservable(Exception):
 class Rehearsed:
     """A version that is asked. Each method raises Unobservable where it does not answer."""
 
-    def __init__(self, place: VersionDirectory, process: subprocess.Popen[str]) -> None:
+    def __init__(self, place: VersionDirectory, process: subprocess.Popen[str], places: Mapping[str, str] = {}) -> None:
         self.place = place
         self._process = process
+        self._places = dict(places)
+        """Directories that are this process's alone, with words that stand for them in its pictures."""
 
     def boot(self, also: Iterable[str] = (), configuration: Mapping[str, Any] | None = None) -> None:
         """Import what a boot imports, in its order, and then other modules, configured like that.
@@ -42,11 +45,17 @@ class Rehearsed:
 
     def picture(self, modules: Sequence[str], libraries: Sequence[str] = ()) -> Picture:
         """What can be reached from those of these modules that are imported, and from those of these packages."""
-        return _picture(self._ask({"picture": list(modules), "libraries": list(libraries)}))
+        return _picture(self._ask({"picture": list(modules), "libraries": list(libraries), "places": self._places}))
 
     def value(self, path: Sequence[str]) -> Any:
-        """The plain value at a path of its last picture. Raises LookupError where there is none that is plain."""
-        return plain_values.decode(self._ask({"value": list(path)})["value"])
+        """The plain value at a path of its last picture.
+
+        Raises LookupError where there is none that is plain, and for one that says where this process alone works.
+        """
+        value = self._ask({"value": list(path)})["value"]
+        if any(place in json.dumps(value) for place in self._places):
+            raise LookupError(f"{''.join(path)} is a place of its own")
+        return plain_values.decode(value)
 
     def become(
         self,
@@ -57,7 +66,7 @@ class Rehearsed:
     ) -> Picture | list[str]:
         """Its picture once a copy of it has become the other version; or what was in the way."""
         places = {"old": str(self.place.path), "new": str(other.path)}
-        names = {"modules": list(modules), "libraries": list(libraries)}
+        names = {"modules": list(modules), "libraries": list(libraries), "places": self._places}
         answer = self._ask({"become": list(instructions), **places, **names})
         return list(answer["problems"]) if "problems" in answer else _picture(answer)
 
@@ -80,11 +89,21 @@ class Rehearsed:
 
 
 @contextmanager
-def rehearsed(place: VersionDirectory, environ: Mapping[str, str], cwd: Path, within: float) -> Iterator[Rehearsed]:
-    """A version in a process that ends with the block, or after so many seconds. Raises Unobservable."""
+def rehearsed(
+    place: VersionDirectory,
+    environ: Mapping[str, str],
+    cwd: Path,
+    within: float,
+    places: Mapping[str, str] = {},
+    alone: bool = False,
+) -> Iterator[Rehearsed]:
+    """A version in a process that ends with the block, or after so many seconds. Raises Unobservable.
+
+    `alone` says that it has no network, where the kernel lets a process leave that.
+    """
     try:
         process = subprocess.Popen(
-            [place.python, "-B", "-c", _PROGRAM],
+            [place.python, "-B", "-c", f"{_ALONE if alone else ''} {_PROGRAM}".strip()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -98,7 +117,7 @@ def rehearsed(place: VersionDirectory, environ: Mapping[str, str], cwd: Path, wi
     timer = threading.Timer(within, process.kill)
     timer.start()
     try:
-        yield Rehearsed(place, process)
+        yield Rehearsed(place, process, places)
     finally:
         timer.cancel()
         process.kill()

@@ -1,0 +1,63 @@
+"""What the picture in a release says of it, without an interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import accumulate
+
+from underway_runtime.observation import encoded
+from underway_runtime.observation.encoded import Document
+from underway_runtime.observation.node import Flag
+from underway_runtime.release.errors import DamagedRelease
+
+from .releases import Opened
+
+
+def picture_of(release: Opened) -> Document | None:
+    """The picture that the build has taken; None where there is none that can be read, or it is of another interpreter."""
+    place = release.place.picture
+    if place.relative_to(release.root).as_posix() not in release.manifest.files:
+        return None
+    try:
+        document = encoded.unpack(place.read_bytes(), str(place))
+    except (DamagedRelease, OSError):
+        return None
+    return document if document.get("python") == release.manifest.interpreter else None
+
+
+def is_quiet(picture: Document, modules: Collection[str]) -> bool:
+    """Whether nothing that can be reached from these modules differs between two imports of the release, as far as was seen.
+
+    False where one of them is not in the picture. Functions and classes of other modules are told by their names in a trial, and are
+    not entered; that here only those are left out which stand in their modules can only find more. Raises DamagedRelease.
+    """
+    with encoded.checked("the picture"):
+        known: dict[str, int] = dict(picture["modules"])
+        if not known.keys() >= set(modules):
+            return False
+        starts, flags, targets = list(accumulate(picture["edges"], initial=0)), picture["flags"], picture["targets"]
+        elsewhere = _standing(picture, known, modules, starts)
+        seen = {known[name] for name in modules}
+        queue = list(seen)
+        for number in queue:  # which grows meanwhile
+            if flags[number] & (Flag.NOISE | Flag.UNSETTLED):
+                return False
+            found = {number + to for to in targets[starts[number] : starts[number + 1]]} - seen - elsewhere
+            seen |= found
+            queue += found
+        return True
+
+
+def _standing(picture: Document, known: dict[str, int], modules: Collection[str], starts: list[int]) -> set[int]:
+    """Other modules, and what stands in them under its own name."""
+    texts, labels, targets, names = (picture[column] for column in ("texts", "labels", "targets", "names"))
+    found = set()
+    for name, number in known.items():
+        if name in modules:
+            continue
+        found.add(number)
+        for edge in range(starts[number], starts[number + 1]):
+            to = number + targets[edge]
+            if texts[names[to]] == f"{name}:{texts[labels[edge]][1:]}":
+                found.add(to)
+    return found
