@@ -178,6 +178,33 @@ def test_who_ignores_the_signal_and_may_overlap_is_followed(make: MakeNode) -> N
     finish(keeper)
 
 
+FORKS = {
+    "a child": "os.fork() or accept(listening)",
+    "a child that ignores the signal": "os.fork() or (signal.signal(signal.SIGTERM, signal.SIG_IGN), accept(listening))",
+    "a daemon": "os.fork() or (os.setsid(), os.fork() and os._exit(0), accept(listening))",
+}
+
+
+@pytest.mark.sample
+@pytest.mark.parametrize("setup", SETUPS[:2])
+@pytest.mark.parametrize("fork", FORKS)
+def test_what_it_has_forked_ends_with_what_must_not_run_twice(make: MakeNode, setup: str, fork: str) -> None:
+    """A child that outlives the function holds neither the port of the next version nor its clients."""
+    port, other = ports(2)
+    HANDLERS[fork] = (
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))",
+        f"{FORKS[fork]}; threading.Event().wait()",
+    )
+    node, keeper = begin(make, setup, fork, port, other)
+
+    done = node.run("install", "2")
+
+    assert done.returncode == 0, done.stderr
+    assert [served_by(port) for _ in range(5)] == ["2"] * 5
+    assert any("is ended: tool must not run twice" in line for line in vars(keeper)["said"])
+    keeper.terminate()
+
+
 LATE = "signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))"
 
 

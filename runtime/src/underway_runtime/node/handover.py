@@ -5,7 +5,8 @@ the successor                                   the node that runs
 ==============================================  =======================================================================
 boots late, passes the gates, says `prepared`
 and what it waits to start
-                                                lets go of what must not run twice, exports its state, says `go`;
+                                                lets go of what must not run twice, and ends what that has left, exports
+                                                its state, says `go`;
                                                 or says `stays`, where it can't, and goes on
 accepts, imports that state, starts what it
 waited for, answers commands, `accepting`
@@ -49,15 +50,17 @@ class Handover:
         timeout: float,
         note: Callable[[str], object],
         stop: Callable[[], object],
+        end_processes: Callable[[], Sequence[str]],
     ) -> None:
         """`timeout`: seconds that a successor gets until it accepts; `note` takes why one has failed that nobody waits for;
-        `stop` is called when the keeper stops all."""
+        `stop` is called when the keeper stops all; `end_processes` ends what this node has started, and says what that was."""
         self._keeper = keeper
         self._applications = applications
         self._log = log
         self._timeout = timeout
         self._note = note
         self._stop = stop
+        self._end_processes = end_processes
         self.leaving = asyncio.Event()
         """A successor accepts."""
         self.complete = asyncio.Event()
@@ -181,6 +184,9 @@ class Handover:
         try:
             gone = await self._applications.let_go(export, waiting)
             self._let_go, self._stays = gone.stopped, gone.stays
+            if self._let_go and not self._stays and not self._applications.running:
+                for process in await asyncio.to_thread(self._end_processes):
+                    self._log(f"{process} is ended: {', '.join(self._let_go)} must not run twice")
             states = b"" if self._stays else state.pack(self._handed)
         except Exception as error:
             self._stays = f"it failed with an internal error: {describe(error)}"

@@ -39,7 +39,7 @@ from ..configuration import boot_config, config, resolution
 from ..configuration.provenance import Origins
 from ..configuration.resolution import Resolved
 from ..control import cookie, session
-from ..process import audit_hooks, garbage_collector, oom, stop_signals, upgrade_journal
+from ..process import audit_hooks, garbage_collector, leftovers, oom, stop_signals, upgrade_journal
 from ..process.log import log
 from ..process.settings import Settings
 from ..release import gates
@@ -244,7 +244,13 @@ class Node:
             self._main_thread.watch(loop, self._on_signal, self.ask_to_stop)
         applications = booted.applications
         handover = Handover(
-            self._keeper, applications, log, booted.timeouts.handover, self._note_failed, self.ask_to_stop
+            self._keeper,
+            applications,
+            log,
+            booted.timeouts.handover,
+            self._note_failed,
+            self.ask_to_stop,
+            partial(leftovers.end_own, self._settings.root),
         )
         self._upgrades = Upgrades(booted, handover, self._gates, self._life, self._keeper, lambda: self._runs)
         self._endpoint.attach(self._upgrades)

@@ -11,7 +11,8 @@ what is in its control group           of a service of systemd, whatever is in t
 =====================================  =================================================================================
 
 A control group in which nothing else is left was the node's own, and is ended with it, as systemd does; elsewhere what is left is
-named, for it may be meant to stay. Nothing is known where there is no ``/proc``.
+named, for it may be meant to stay. At a handover of what must not run twice it is ended, since it would. Nothing is known where
+there is no ``/proc``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..release.display import one_line
-from . import facts
+from . import facts, release_processes
 from .proc_sockets import address, listening, table
 from .process_table import Process, process_of, processes
 
@@ -94,6 +95,18 @@ class Family:
         held = sorted({*_held(process.pid).values()})
         holds = f", which listens on {', '.join(one_line(text, 100) for text in held)}" if held else ""
         return f"pid {process.pid} ({_words(process.pid)}){holds}"
+
+
+def end_own(root: Path) -> list[str]:
+    """End all that this process has started that runs code of the release below `root`; what that was, for people."""
+    found = [(process, str(each)) for each in release_processes.staying(root) if (process := _same(each)) is not None]
+    _end([process for process, _ in found])
+    return [text for _, text in found]
+
+
+def _same(process: release_processes.Process) -> Process | None:
+    now = process_of(process.pid)
+    return now if now is not None and now.started == process.began else None
 
 
 def said(name: str, left: Left) -> list[str]:
