@@ -39,7 +39,9 @@ def main() -> int:
         os.environ["UNDERWAY_TESTS"] = scratch  # where the helpers of the tests put what they make once
         interpreter = laid_out(this_interpreter(), Path(scratch))
         with ThreadPoolExecutor(options.jobs) as pool:
-            for each in pool.map(lambda pair: run.outcome(pair, cache, Path(scratch), interpreter), pairs):
+            for each in pool.map(
+                lambda pair: run.outcome(pair, cache, Path(scratch), interpreter, skip=options.skip_restarts), pairs
+            ):
                 found.append(each)
                 print(_row(each), flush=True)
     _total(found)
@@ -54,6 +56,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pairs", type=Path, default=sources.HERE / "pairs.json", help="the table of the pairs")
     parser.add_argument("--cache", type=Path, default=CACHE, help="keep here what was fetched (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write all outcomes to this file")
+    skipped = "run no test of pairs that take a fresh interpreter: whether these count is not asked"
+    parser.add_argument("--skip-restarts", action="store_true", help=skipped)
     parser.add_argument("--jobs", type=int, default=2, help="pairs at a time (default: %(default)s)")
     return parser.parse_args()
 

@@ -87,11 +87,11 @@ class Failed(Exception):
     """The pair can't be tried."""
 
 
-def outcome(pair: Pair, cache: Path, scratch: Path, interpreter: Interpreter) -> Outcome:
-    """Try a pair; what fails is in the outcome."""
+def outcome(pair: Pair, cache: Path, scratch: Path, interpreter: Interpreter, *, skip: bool = False) -> Outcome:
+    """Try a pair; what fails is in the outcome. With `skip` no test of one that takes a fresh interpreter is run."""
     found = Outcome(pair.name)
     try:
-        _Trial(pair, cache, scratch / pair.name, interpreter, found).run()
+        _Trial(pair, cache, scratch / pair.name, interpreter, found).run(skip=skip)
     except Exception as error:  # one that can't be tried is an outcome, not the end of all others
         found.error = "\n".join(str(error).splitlines()[-REASONS:]) or repr(error)
     finally:
@@ -105,9 +105,12 @@ class _Trial:
         self._interpreter = interpreter
         self._sources = sources.sources(pair, cache)
 
-    def run(self) -> None:
+    def run(self, *, skip: bool) -> None:
         lay_out(self._root, self._pair, self._sources, self._interpreter)
         found, entry = self._found, self._planned()
+        if skip and entry.verdict == "RESTART":
+            found.verdict, found.reasons, found.counts = entry.verdict, list(_reasons([entry])), "not asked"
+            return
         fresh = self._control("fresh", self._pair.new)
         passed = _passed(fresh)
         if not passed:

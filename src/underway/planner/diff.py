@@ -159,6 +159,8 @@ def _files(old: Opened, new: Opened, name: str, kept: frozenset[tuple[str, str]]
             yield _row(path, "file", "RESTART", reason, module=name, file=where)
         elif was is None:
             yield _row(path, "file", "HOT", "new; nothing has read it", module=name, file=where)
+        elif _UNREAD.search(path):
+            yield _row(path, "file", "HOT", "only tests, or what checks types, read it", module=name, file=where)
         else:
             reason = "it may have been read already; `Keep(package, file)` in the appup says that it is read each time"
             yield _row(path, "file", "RESTART", reason, module=name, file=where)
@@ -173,6 +175,9 @@ def _files(old: Opened, new: Opened, name: str, kept: frozenset[tuple[str, str]]
     if points[0] != points[1]:
         yield _row("entry_points.txt", "value", "RESTART", "entry points are read when frameworks start", module=name)
 
+
+_UNREAD = re.compile(r"(^|/)tests/|\.pyi$|(^|/)py\.typed$")
+"""Files that nothing reads which serves."""
 
 _KEEPS_PLACE = re.compile(
     r"\b(Flask|Blueprint|PackageLoader|FileSystemLoader|Jinja2Templates|StaticFiles|TemplateLookup|TemplateLoader)\("

@@ -14,8 +14,11 @@ _MADE_WITH = ("_generate_next_value_", "_missing_")
 """Methods that are called by name while a class is made, or an instance, and are not between two underscores."""
 
 
-def mentions(world: PlannerContext, modules: Collection[Module]) -> dict[str, set[str]]:
-    """By the name of each function, class and global: what it mentions, or, where it makes an instance, what that mentions."""
+def mentions(world: PlannerContext, modules: Collection[Module], *, annotations: bool = True) -> dict[str, set[str]]:
+    """By the name of each function, class and global: what it mentions, or, where it makes an instance, what that mentions.
+
+    What reads the `annotations` of a function may end in these; a call does not.
+    """
     found: dict[str, set[str]] = {}
     for module in modules:
         aliases = {**_builtin(module), **dict(_aliases(module))}
@@ -24,9 +27,9 @@ def mentions(world: PlannerContext, modules: Collection[Module]) -> dict[str, se
         for statement in module.body:
             for node in ast.walk(statement):
                 if isinstance(node, Function):
-                    found.setdefault(node.name, set()).update(mentioned(node, aliases))
+                    found.setdefault(node.name, set()).update(mentioned(node, aliases, annotations))
                 elif isinstance(node, ast.ClassDef):
-                    _of_class(node, aliases, found)
+                    _of_class(node, aliases, found, annotations)
     return found
 
 
@@ -41,11 +44,11 @@ def registered(modules: Collection[Module], known: Mapping[str, set[str]]) -> di
     return found
 
 
-def mentioned(node: ast.AST, aliases: Mapping[str, str]) -> set[str]:
+def mentioned(node: ast.AST, aliases: Mapping[str, str], annotations: bool = True) -> set[str]:
     """The names in a node, attributes too; by what they are called where they were imported from. Variables are none."""
     found = set()
     own = variables(node) if isinstance(node, Function) else set()
-    for each in _evaluated(node):
+    for each in _evaluated(node, annotations):
         match each:
             case ast.Name(id=name) if name not in own and (of := aliases.get(name, name)):
                 found |= {name, of}
@@ -56,8 +59,8 @@ def mentioned(node: ast.AST, aliases: Mapping[str, str]) -> set[str]:
     return found
 
 
-def _evaluated(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes below one, but for the annotations of a function's variables, which nobody can ever read."""
+def _evaluated(node: ast.AST, annotations: bool) -> Iterator[ast.AST]:
+    """All nodes below one, but for the annotations of a function's variables, which nobody can ever read, or for any `annotations`."""
     waiting = [node]
     within = {id(each) for each in ast.walk(node) if isinstance(each, Function)}
     while waiting:
@@ -66,6 +69,10 @@ def _evaluated(node: ast.AST) -> Iterator[ast.AST]:
         inner = ast.iter_child_nodes(each)
         if isinstance(each, ast.AnnAssign) and within:
             inner = iter([each.target, *filter(None, [each.value])])
+        elif isinstance(each, ast.arg) and not annotations:
+            continue
+        elif isinstance(each, Function) and not annotations:
+            inner = iter([*each.decorator_list, each.args, *each.body])
         waiting += inner
 
 
@@ -158,7 +165,7 @@ def _of_value(world: PlannerContext, module: Module, value: ast.AST, aliases: Ma
     return found
 
 
-def _of_class(node: ast.ClassDef, aliases: Mapping[str, str], found: dict[str, set[str]]) -> None:
+def _of_class(node: ast.ClassDef, aliases: Mapping[str, str], found: dict[str, set[str]], annotations: bool) -> None:
     into = found.setdefault(node.name, set())
     into.update(name for base in node.bases for name in mentioned(base, aliases))
     for each in node.body:
@@ -168,7 +175,7 @@ def _of_class(node: ast.ClassDef, aliases: Mapping[str, str], found: dict[str, s
             continue
         elif each.name.startswith("__") or each.name in _MADE_WITH:
             into.add(f"{node.name}.{each.name}" if each.name.startswith("__") else each.name)
-            found.setdefault(f"{node.name}.{each.name}", set()).update(mentioned(each, aliases))
+            found.setdefault(f"{node.name}.{each.name}", set()).update(mentioned(each, aliases, annotations))
 
 
 def _builtin(module: Module) -> dict[str, str]:

@@ -48,8 +48,9 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
     """What still is as the old version made it when new things are made."""
     known, read = mentions(world, every), properties(every)
     kept = registered(every, known)
+    called = mentions(world, every, annotations=False)
     for one in edits.values():
-        _made_when_asked(world, one, stays, known)
+        _made_when_asked(world, one, stays, called)
     for module in every:
         edit = edits.get(module.name)
         for name, node in _import_time(world, module, edit):
