@@ -65,8 +65,8 @@ _TO_ACCEPT = 300.0
 class Asked:
     """What was asked for: a version, or the permanent one where that is empty; and the seconds to its commit, or 0."""
 
-    def __init__(self, version: str, identity: str, to_commit: float) -> None:
-        self.version, self.identity, self.to_commit = version, identity, to_commit
+    def __init__(self, version: str, upgrade_id: str, to_commit: float) -> None:
+        self.version, self.upgrade_id, self.to_commit = version, upgrade_id, to_commit
 
 
 class Handover:
@@ -99,12 +99,12 @@ class Handover:
         self._late = False  # the node was not committed in time
         self._patience = _patience()  # with the permanent version, where it fails to take over for that
 
-    def begin(self, version: str, identity: str, timeout: float, to_commit: float) -> str:
+    def begin(self, version: str, upgrade_id: str, timeout: float, to_commit: float) -> str:
         """Start a successor; returns why not."""
         nodes = self._nodes
-        if in_the_way := self._in_the_way() or _wrong(self._root, version, identity, timeout, to_commit):
+        if in_the_way := self._in_the_way() or _wrong(self._root, version, upgrade_id, timeout, to_commit):
             return in_the_way
-        self._asked = Asked(version, identity, to_commit)
+        self._asked = Asked(version, upgrade_id, to_commit)
         try:
             self.successor = nodes.start_second(version)
         except OSError as error:
@@ -126,10 +126,10 @@ class Handover:
         node = self._nodes.node
         return node is not None and node.phase == phases.RUNNING
 
-    def begin_unasked(self, identity: str, why: str) -> bool:
+    def begin_unasked(self, upgrade_id: str, why: str) -> bool:
         """Have the permanent version take over, because the keeper wants it; whether that has begun."""
         name = self._nodes.name
-        if refused := self.begin("", identity, _TO_ACCEPT, 0):
+        if refused := self.begin("", upgrade_id, _TO_ACCEPT, 0):
             self._systemd.reloading()
             self._log(f"{why}: {name} can't hand over: {refused}")
             self._systemd.send("READY=1")
@@ -145,7 +145,7 @@ class Handover:
             self._late = True
             if self._in_the_way():
                 self._nodes.timers["commit"] = now + _AGAIN
-            elif not self.begin_unasked(self.trial.identity, "not committed in time"):
+            elif not self.begin_unasked(self.trial.upgrade_id, "not committed in time"):
                 self._try_again()
 
     def give_up(self, reason: str) -> None:
@@ -185,7 +185,7 @@ class Handover:
         match message:
             case channel.Hello():
                 child.hello = message
-                resources.admit_second(child, message.lock, self._nodes.beat, self._asked.identity)
+                resources.admit_second(child, message.lock, self._nodes.beat, self._asked.upgrade_id)
             case channel.About():
                 child.about = message
                 child.send(channel.Noted())
@@ -208,19 +208,19 @@ class Handover:
             self._went = True
             self.successor.send(channel.Accept(), descriptors)
 
-    def installing(self, version: str, identity: str) -> None:
+    def installing(self, version: str, upgrade_id: str) -> None:
         """Note that the node is about to become a version in place."""
-        if wrong := _wrong(self._root, version, identity, 0, 0):
+        if wrong := _wrong(self._root, version, upgrade_id, 0, 0):
             self._log(f"{self._nodes.name} sent 'installing', and {wrong}")
             return
-        self._before, self.trial = self.trial, Asked(version, identity, 0)
+        self._before, self.trial = self.trial, Asked(version, upgrade_id, 0)
 
     def installed(self, line: str, to_commit: float) -> None:
         """It is that version, to be committed in so many seconds where that is not 0. Raises ValueError."""
         if self.trial is None:
             return
-        trial = Asked(self.trial.version, self.trial.identity, to_commit)
-        if _wrong(self._root, "", trial.identity, 0, trial.to_commit):
+        trial = Asked(self.trial.version, self.trial.upgrade_id, to_commit)
+        if _wrong(self._root, "", trial.upgrade_id, 0, trial.to_commit):
             raise ValueError(f"{to_commit} is not a number of seconds to wait for a commit")
         self.committed()
         self.trial = trial
@@ -248,7 +248,7 @@ class Handover:
         if self.trial is not None:
             try:
                 directories.make(os.path.dirname(self.replaced))
-                lock.replace(self.replaced, f"{self.trial.identity} {self.trial.version} {reason}\n")
+                lock.replace(self.replaced, f"{self.trial.upgrade_id} {self.trial.version} {reason}\n")
             except OSError as error:
                 self._log(f"{self.replaced} can't be written: {error.strerror}")
 
@@ -314,12 +314,12 @@ class Handover:
             self.chances = 0
 
 
-def _wrong(root: str, version: str, identity: str, timeout: float, to_commit: float) -> str:
+def _wrong(root: str, version: str, upgrade_id: str, timeout: float, to_commit: float) -> str:
     """Why nothing is started that was asked for like this, whoever has asked; empty where it can be."""
     if version and not names.is_unpacked(root, version):
         return f"{names.shown(version)} is not a version that is unpacked in {root}"
-    if not names.is_name(identity):
-        return f"{names.shown(identity)} is not the id of an upgrade"
+    if not names.is_name(upgrade_id):
+        return f"{names.shown(upgrade_id)} is not the id of an upgrade"
     if not (0 <= timeout <= _LONGEST and 0 <= to_commit <= _LONGEST):
         return f"{timeout:g} s and {to_commit:g} s are not times to wait"
     return ""

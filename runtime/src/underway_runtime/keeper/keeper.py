@@ -178,7 +178,7 @@ class Keeper:
         if pause is None:
             self._log.line(
                 f"{self.name} ended with status {status}; it was started again {self._heart.restarts} times within"
-                f" {self._heart.within:g} s, which is the limit, and is not any more"
+                f" {self._heart.period:g} s, which is the limit, and is not any more"
             )
             self._end(1)
             return
@@ -329,8 +329,8 @@ class Keeper:
         """Do what the node sends of a handover, or of an install in place."""
         handover = self._handover
         match message:
-            case channel.Successor(version, identity, timeout, to_commit):
-                if refused := handover.begin(version, identity, timeout, to_commit):
+            case channel.Successor(version, upgrade_id, timeout, to_commit):
+                if refused := handover.begin(version, upgrade_id, timeout, to_commit):
                     node.send(channel.SuccessorBusy(refused))
             case channel.Go():
                 handover.go(descriptors)
@@ -338,8 +338,8 @@ class Keeper:
                 handover.chances = 0
             case channel.Stays(reason):
                 handover.give_up(reason)
-            case channel.Installing(version, identity):
-                handover.installing(version, identity)
+            case channel.Installing(version, upgrade_id):
+                handover.installing(version, upgrade_id)
             case channel.Installed(line, to_commit):
                 handover.installed(line, to_commit)
             case channel.Undone():

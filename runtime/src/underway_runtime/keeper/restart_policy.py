@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 class RestartPolicy:
-    """The limit of restarts: at most `restarts` within `within` seconds, each after a pause twice as long as the last.
+    """The limit of restarts: at most `restarts` within `period` seconds, each after a pause twice as long as the last.
 
     `beat` is how many seconds a node may give no sign of life before it counts as dead; 0 means for ever.
     """
 
-    def __init__(self, restarts: int, within: float, delay: float, beat: float = 0) -> None:
+    def __init__(self, restarts: int, period: float, delay: float, beat: float = 0) -> None:
         self.restarts = restarts
-        self.within = within
+        self.period = period
         self.beat = beat
         self._delay = delay
         self._times: list[float] = []
@@ -26,8 +26,8 @@ class RestartPolicy:
 
     def pause(self, now: float) -> float | None:
         """A node has died: the seconds until the next is started, or None when it has died too often."""
-        self._times = [time for time in self._times if now - time < self.within]
+        self._times = [time for time in self._times if now - time < self.period]
         if len(self._times) >= self.restarts:
             return None
         self._times.append(now)
-        return min(self._delay * 2.0 ** (len(self._times) - 1), self.within)
+        return min(self._delay * 2.0 ** (len(self._times) - 1), self.period)

@@ -46,12 +46,12 @@ class SharedResources:
         node.send(channel.Held(beat, ""), [self._lock.descriptor])
         return True
 
-    def admit_second(self, node: Child, path: str, beat: float, identity: str) -> None:
-        """Let one more node share the lock, the successor in the handover `identity`."""
+    def admit_second(self, node: Child, path: str, beat: float, upgrade_id: str) -> None:
+        """Let one more node share the lock, the successor in the handover `upgrade_id`."""
         if self._lock is None or not self._lock.is_at(path):
             node.send(channel.Unwritable("the node that hands over has another RELEASE_TMP"))
         else:
-            node.send(channel.Held(beat, identity), [self._lock.descriptor])
+            node.send(channel.Held(beat, upgrade_id), [self._lock.descriptor])
 
     def write(self, document: str) -> None:
         """Put a document into the lock file."""

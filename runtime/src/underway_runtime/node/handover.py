@@ -65,7 +65,7 @@ class Handover:
         """A successor accepts."""
         self.complete = asyncio.Event()
         """There is no node before this one, or not any more."""
-        if not keeper.identity:
+        if not keeper.upgrade_id:
             self.complete.set()
         self.started = asyncio.Event()
         """The keeper knows that this node is ready."""
@@ -79,12 +79,12 @@ class Handover:
         self._outcome: Future[dict[str, Any]] | None = None
         self._let_go: dict[str, Mode] = {}
         self._stays = ""
-        self.identity = ""
+        self.upgrade_id = ""
         """Of the last handover that was begun from here."""
         self._handed: dict[str, state.State] = {}
         keeper.on_message(self._loop, lambda *message: self._messages.put_nowait(message))
 
-    def begin(self, version: str, identity: str, to_commit: float) -> Future[dict[str, Any]]:
+    def begin(self, version: str, upgrade_id: str, to_commit: float) -> Future[dict[str, Any]]:
         """Have a version take over, or the permanent one where that is empty; from any thread.
 
         The result is ``{"accepting": True}``, or ``{"failed": reason}``, or ``{"busy": reason}``, or ``{"refused": reason}``
@@ -97,7 +97,7 @@ class Handover:
             if reason := self.busy:
                 outcome.set_result({"busy": reason})
                 return
-            self._outcome, self.identity = outcome, identity
+            self._outcome, self.upgrade_id = outcome, upgrade_id
             self._beginning = asyncio.ensure_future(self._begin(version, to_commit))
 
         self._loop.call_soon_threadsafe(begin)
@@ -126,7 +126,7 @@ class Handover:
             await self._applications.hooks.handover_failed()
             self._settle({"refused": str(error)})
         else:
-            self._keeper.successor(version, self.identity, self._timeout, to_commit)
+            self._keeper.successor(version, self.upgrade_id, self._timeout, to_commit)
 
     async def read_messages(self) -> None:
         """Do what the keeper says, until cancelled."""

@@ -173,7 +173,7 @@ class InPlace:
             await raise_for_processes(settings)
         return change, Version(settings, script, resolved, wanted)
 
-    async def install(self, runs: Version, version: str, identity: str, own: Gates) -> dict[str, Any]:
+    async def install(self, runs: Version, version: str, upgrade_id: str, own: Gates) -> dict[str, Any]:
         """Become a version, or stay as it is.
 
         Returns ``{"installed": True}``, ``{"unfit": reason}``, ``{"inside": reason}`` or ``{"failed": reason}``; that with
@@ -186,7 +186,7 @@ class InPlace:
             return {"unfit": str(why)}
         except Exception as error:
             return {"failed": describe(error)}
-        self._keeper.installing(version, identity)
+        self._keeper.installing(version, upgrade_id)
         try:
             await change.commit()
             await own.hold(comes.gates)

@@ -49,7 +49,7 @@ class KeeperClient:
         self._beat = 0.0
         self._unasked: SimpleQueue[Answer] = SimpleQueue()
         self._on_unasked: Callable[[], object] = lambda: None
-        self.identity = ""
+        self.upgrade_id = ""
         """Of the handover, where this node is the successor of one that runs."""
         self._stop_timeout = STOP_TIMEOUT
         self._document: dict[str, object] = {}
@@ -79,8 +79,8 @@ class KeeperClient:
         end = None
         for attempt in range(1_000_000):
             match self._ask(hello):
-                case (channel.Held(beat, identity), [descriptor]):
-                    self._lock, self._beat, self.identity = descriptor, beat, identity
+                case (channel.Held(beat, upgrade_id), [descriptor]):
+                    self._lock, self._beat, self.upgrade_id = descriptor, beat, upgrade_id
                     return
                 case (channel.Unwritable(reason), _):
                     raise BootError(
@@ -171,9 +171,9 @@ class KeeperClient:
         """Have another node started when this one has ended."""
         self._send(channel.Restart())
 
-    def successor(self, version: str, identity: str, timeout: float, to_commit: float) -> None:
+    def successor(self, version: str, upgrade_id: str, timeout: float, to_commit: float) -> None:
         """Ask for a successor of a version, or of the permanent one; `on_message` tells what becomes of it."""
-        self._send(channel.Successor(version, identity, timeout, to_commit))
+        self._send(channel.Successor(version, upgrade_id, timeout, to_commit))
 
     def prepared(self, waiting: Sequence[str]) -> None:
         """Tell that this successor could accept; it waits to start these applications until the node before has let them go."""
@@ -195,9 +195,9 @@ class KeeperClient:
         """Tell that all is done here; these are the states that are left."""
         self._send(channel.Leaving(), states)
 
-    def installing(self, version: str, identity: str) -> None:
+    def installing(self, version: str, upgrade_id: str) -> None:
         """Tell that a version is put in place in this process; should it end, the permanent one is to be started."""
-        self._send(channel.Installing(version, identity))
+        self._send(channel.Installing(version, upgrade_id))
 
     def installed(self, line: str, to_commit: float) -> None:
         """It is in place, and is to be committed within so many seconds, unless that is 0; `line` is for systemd."""

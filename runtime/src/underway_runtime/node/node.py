@@ -114,7 +114,7 @@ class Node:
     @property
     def _succeeds(self) -> bool:
         """Whether another node ran when this one was started."""
-        return bool(self._keeper.identity)
+        return bool(self._keeper.upgrade_id)
 
     def run(self) -> int:
         """Run until the node stops, and return the exit status. Called once, in the main thread.
@@ -307,12 +307,12 @@ class Node:
 
     async def _take_over(self, line: str, handover: Handover, events: Events) -> None:
         """Be the node, and wait until the one before has left."""
-        self._endpoint.report.took_over = self._keeper.identity
+        self._endpoint.report.took_over = self._keeper.upgrade_id
         self._life.enter(Phase.RUNNING)
         self._keeper.accepting(line)
         self._end_with_others()
         upgrade_journal.note(
-            self._settings.var.upgrades, "boot", "done", self._keeper.identity, version=self._settings.version
+            self._settings.var.upgrades, "boot", "done", self._keeper.upgrade_id, version=self._settings.version
         )
         complete = asyncio.ensure_future(handover.complete.wait())
         await first(complete, events.asked, events.ending, events.leaving)
@@ -333,7 +333,9 @@ class Node:
     def _note_failed(self, reason: str) -> None:
         """Note that the permanent version was to take over again from this one, which had been installed."""
         if self._succeeds:
-            upgrade_journal.note(self._settings.var.upgrades, "return", "failed", self._keeper.identity, reason=reason)
+            upgrade_journal.note(
+                self._settings.var.upgrades, "return", "failed", self._keeper.upgrade_id, reason=reason
+            )
 
     # -------------------------------------------------------------------------------------------------------- leave
 
@@ -348,10 +350,10 @@ class Node:
         timeout = drains + booted.timeouts.end
         self._forced_end.after(timeout, lambda: f"{who} has not left within {timeout:g} s and is ended by force")
         await handover.leave(asked)
-        if handover.identity:
+        if handover.upgrade_id:
             outcome = "asked to stop" if asked.done() else "done"
             upgrade_journal.note(
-                self._settings.var.upgrades, "drain", outcome, handover.identity, version=self._settings.version
+                self._settings.var.upgrades, "drain", outcome, handover.upgrade_id, version=self._settings.version
             )
 
     async def _stop(self, applications: Applications, events: Events) -> int:

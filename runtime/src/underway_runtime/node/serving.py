@@ -223,7 +223,7 @@ class Upgrades:
         self._keeper = keeper
         self._runs = runs
 
-    async def install(self, version: str, identity: str, to_commit: float) -> dict[str, Any]:
+    async def install(self, version: str, upgrade_id: str, to_commit: float) -> dict[str, Any]:
         """Become a version, which is to be committed in so many seconds where that is not 0; as `InPlace.install`, or ``busy``
         with the reason."""
         await self.handover.has_started()
@@ -234,7 +234,7 @@ class Upgrades:
         async with self.handover.alone:
             self._life.enter(Phase.INSTALLING)
             try:
-                outcome = await self._booted.in_place.install(self._runs(), version, identity, self._gates)
+                outcome = await self._booted.in_place.install(self._runs(), version, upgrade_id, self._gates)
             finally:
                 self._life.enter(Phase.RUNNING)
             if "installed" in outcome or "stays" in outcome:

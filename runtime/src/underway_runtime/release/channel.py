@@ -210,7 +210,7 @@ class Successor(FromNode, word="successor"):
     in so many where that is not 0."""
 
     version: str
-    identity: str
+    upgrade_id: str
     timeout: float
     to_commit: float
 
@@ -253,7 +253,7 @@ class Installing(FromNode, word="installing"):
     """The process is about to become a version."""
 
     version: str
-    identity: str
+    upgrade_id: str
 
 
 class Installed(FromNode, word="installed"):
@@ -268,11 +268,11 @@ class Undone(FromNode, word="undone"):
 
 
 class Held(FromKeeper, word="held"):
-    """The node has the lock, and gives a sign of life each `beat` seconds, unless that is 0; `identity` is that of the handover
+    """The node has the lock, and gives a sign of life each `beat` seconds, unless that is 0; `upgrade_id` is that of the handover
     in which it succeeds another, or empty."""
 
     beat: float
-    identity: str
+    upgrade_id: str
 
 
 class Busy(FromKeeper, word="busy"):
