@@ -27,10 +27,10 @@ POSITIONS = ("__firstlineno__", "__static_attributes__")
 
 def tree(module: CodeType) -> Mapping[str, CodeType]:
     """The definitions of a module's code by their paths, each before what is nested in it."""
-    found: dict[str, CodeType] = {}
+    codes: dict[str, CodeType] = {}
     seen: dict[str, int] = {}
-    _collect(module, "", found, seen)
-    return found
+    _collect(module, "", codes, seen)
+    return codes
 
 
 def is_function(code: CodeType) -> bool:
@@ -61,7 +61,7 @@ def digest(code: CodeType) -> str:
     return hashlib.sha256("\n".join(_parts(code)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _collect(code: CodeType, prefix: str, found: dict[str, CodeType], seen: dict[str, int]) -> None:
+def _collect(code: CodeType, prefix: str, codes: dict[str, CodeType], seen: dict[str, int]) -> None:
     for constant in code.co_consts:
         if not isinstance(constant, CodeType):
             continue
@@ -70,24 +70,24 @@ def _collect(code: CodeType, prefix: str, found: dict[str, CodeType], seen: dict
         if seen[path] > 1:
             path = f"{path}#{seen[path]}"
         if not is_function(constant):
-            _collect(constant, f"{path}.", found, seen)
+            _collect(constant, f"{path}.", codes, seen)
             continue
         if is_generic(constant):
-            _collect_generic(constant, prefix, path, found, seen)
+            _collect_generic(constant, prefix, path, codes, seen)
         else:
-            found[path] = constant
-            _collect(constant, f"{path}.<locals>.", found, seen)
+            codes[path] = constant
+            _collect(constant, f"{path}.<locals>.", codes, seen)
 
 
-def _collect_generic(code: CodeType, prefix: str, path: str, found: dict[str, CodeType], seen: dict[str, int]) -> None:
+def _collect_generic(code: CodeType, prefix: str, path: str, codes: dict[str, CodeType], seen: dict[str, int]) -> None:
     """Put what has type parameters where their scope is, which is in no qualified name; what belongs to them is below it."""
     own = code.co_name.removeprefix(_GENERIC).removesuffix(">")
     constants = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     definition = next((constant for constant in reversed(constants) if constant.co_name == own), None)
     inner = tuple(constant for constant in constants if constant is not definition)
-    _collect(code.replace(co_consts=inner), f"{path}.", found, seen)
+    _collect(code.replace(co_consts=inner), f"{path}.", codes, seen)
     if definition is not None:
-        _collect(code.replace(co_consts=(definition,)), prefix, found, seen)
+        _collect(code.replace(co_consts=(definition,)), prefix, codes, seen)
 
 
 def is_generic(code: CodeType) -> bool:
@@ -114,8 +114,8 @@ def owner(path: str) -> str:
     >>> owner("Room.say.<locals>.inner")
     'Room.say.<locals>.inner'
     """
-    before, found, after = path.partition(_GENERIC)
-    return before + after.partition(">")[0] if found else path
+    before, separator, after = path.partition(_GENERIC)
+    return before + after.partition(">")[0] if separator else path
 
 
 def _parts(code: CodeType) -> Iterator[str]:

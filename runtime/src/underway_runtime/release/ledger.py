@@ -262,8 +262,8 @@ _SAY_IT = "`RELEASE_VSN=V bin/NAME create-releases --permanent V` says it, V bei
 
 def _settled(ledger: Ledger, directory: ReleaseDirectory, version: str) -> dict[str, Record]:
     """The ledger of what is here, with `version` permanent."""
-    found = sorted(directory.releases.glob("*/manifest.json"))
-    here = {file.parent.name: file for file in found if names.is_version(file.parent.name)}
+    manifests = sorted(directory.releases.glob("*/manifest.json"))
+    here = {file.parent.name: file for file in manifests if names.is_version(file.parent.name)}
     if version not in here:
         raise DamagedRelease(
             f"version {version} is to boot, and {directory.version(version).manifest} is missing; restore it from its"

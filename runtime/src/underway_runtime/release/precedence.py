@@ -42,25 +42,25 @@ def is_older(one: str, other: str) -> bool:
 
 def _pep_440(version: str) -> tuple[Any, ...] | None:
     """What its order is by; None where PEP 440 knows no such version."""
-    found = _PEP_440.fullmatch(version)
-    if found is None:
+    match = _PEP_440.fullmatch(version)
+    if match is None:
         return None
-    release = [_number(part) for part in found["release"].split(".")]
+    release = [_number(part) for part in match["release"].split(".")]
     while len(release) > 1 and release[-1] == 0:
         release.pop()
-    pre = (_PRE[found["pre"].lower()], _number(found["pre_number"])) if found["pre"] else (_FINAL, 0)
-    if not found["pre"] and not found["post"] and found["dev"]:
+    pre = (_PRE[match["pre"].lower()], _number(match["pre_number"])) if match["pre"] else (_FINAL, 0)
+    if not match["pre"] and not match["post"] and match["dev"]:
         pre = (-1, 0)  # 1.0.dev1 is before 1.0a1
-    post = _number(found["post_short"] or found["post_number"]) if found["post"] else -1
-    dev = (0, _number(found["dev_number"])) if found["dev"] else (1, 0)
-    return _number(found["epoch"]), release, pre, post, dev, _pieces(found["local"] or "", local=True)
+    post = _number(match["post_short"] or match["post_number"]) if match["post"] else -1
+    dev = (0, _number(match["dev_number"])) if match["dev"] else (1, 0)
+    return _number(match["epoch"]), release, pre, post, dev, _pieces(match["local"] or "", local=True)
 
 
 def _pieces(text: str, *, local: bool = False) -> list[tuple[int, int, str]]:
     """Numbers and words, for comparison; in a local version, as PEP 440 has it, words are before numbers."""
-    found = re.split(r"[-_.]", text) if local else re.findall(r"\d+|[A-Za-z]+", text)
+    pieces = re.split(r"[-_.]", text) if local else re.findall(r"\d+|[A-Za-z]+", text)
     number, word = (1, 0) if local else (0, 1)
-    return [(number, _number(p), "") if p.isdigit() else (word, 0, p.lower()) for p in found if p]
+    return [(number, _number(p), "") if p.isdigit() else (word, 0, p.lower()) for p in pieces if p]
 
 
 def _number(digits: str | None) -> int:

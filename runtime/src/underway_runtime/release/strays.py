@@ -56,8 +56,8 @@ class Judge:
         self._modules: dict[tuple[str, str], str] = {}
         for path in self._listed:
             directory, _, file = path.rpartition("/")
-            if (found := _module(file)) is not None:
-                self._modules.setdefault((directory, found[0]), path)
+            if (module := _module(file)) is not None:
+                self._modules.setdefault((directory, module[0]), path)
             while directory and directory not in self._directories:
                 self._directories.add(directory)
                 directory = directory.rpartition("/")[0]
@@ -83,9 +83,9 @@ class Judge:
             return self._source_of(directory, file, path)
         if top.startswith("python-") and (name := self._beside_library(rest)):
             return f"any other {name}: it is next to the standard library, which is found first"
-        if (found := _module(file)) is None:
+        if (module := _module(file)) is None:
             return self._linked(directory, file, path)
-        name, suffix = found
+        name, suffix = module
         if name == "__init__" and (directory, "__init__") not in self._modules:
             above, _, package = directory.rpartition("/")
             return self._modules.get((above, package)) or (directory if directory in self._directories else "")
@@ -113,9 +113,9 @@ class Judge:
             case _:
                 return ""
         top = next((path for path in self._directories if path.startswith("python-") and path.count("/") == 0), "")
-        if (found := _module(parts[-1])) is None:
+        if (module := _module(parts[-1])) is None:
             return ""
-        name = found[0] if len(parts) == 1 else parts[0]
+        name = module[0] if len(parts) == 1 else parts[0]
         known = (f"{top}/{base}", name) in self._modules or f"{top}/{base}/{name}" in self._directories
         return "" if known or not name.isidentifier() else name
 
@@ -132,10 +132,10 @@ class Judge:
             return False
         if not all(map(_NAME.fullmatch, parts[2:-1])) and parts[0] == "lib":
             return False
-        link, found = self._root / path, _module(parts[-1])
-        if found is not None and ("/".join(parts[:-1]), found[0]) in self._modules:
+        link, module = self._root / path, _module(parts[-1])
+        if module is not None and ("/".join(parts[:-1]), module[0]) in self._modules:
             return False  # that one comes first
-        return found is not None or (link.is_symlink() and link.is_dir() and parts[-1].isidentifier())
+        return module is not None or (link.is_symlink() and link.is_dir() and parts[-1].isidentifier())
 
 
 def said(strays: Sequence[Stray]) -> list[str]:

@@ -45,8 +45,8 @@ class Found:
 
 def verify(root: Path, version: str) -> list[str]:
     """Return what is wrong with a version of the release at `root`, and each stray; empty when it is whole and alone."""
-    found = look(root, version)
-    return [*found.problems, *map(_stray_line, found.strays)]
+    outcome = look(root, version)
+    return [*outcome.problems, *map(_stray_line, outcome.strays)]
 
 
 def look(root: Path, version: str) -> Found:
@@ -78,16 +78,16 @@ def look(root: Path, version: str) -> Found:
 def verify_below(root: Path, top: str, manifest: Manifest) -> list[str]:
     """Return what speaks against one directory of a version, ``lib/hello-0.1.0`` for one."""
     files = {path: entry for path, entry in manifest.files.items() if f"{path}/".startswith(f"{top}/")}
-    found = [*_file_problems(root, files, {}), *_linked(root, [top])]
-    return [*found, *strays.damage(_strays(root, [top], {manifest.version: manifest}))]
+    problems = [*_file_problems(root, files, {}), *_linked(root, [top])]
+    return [*problems, *strays.damage(_strays(root, [top], {manifest.version: manifest}))]
 
 
 def versions(root: Path) -> list[str]:
     """The versions that a release holds, sorted. Raises DamagedRelease when there is none."""
-    found = sorted(place.parent.name for place in ReleaseDirectory(root).releases.glob("*/manifest.json"))
-    if not found:
+    versions_here = sorted(place.parent.name for place in ReleaseDirectory(root).releases.glob("*/manifest.json"))
+    if not versions_here:
         raise DamagedRelease(f"{root} is not a release: there is no releases/VERSION/manifest.json")
-    return found
+    return versions_here
 
 
 def report(root: Path, version: str) -> dict[str, object]:
@@ -223,11 +223,13 @@ def _linked(root: Path, tops: Iterable[str]) -> Iterator[str]:
 def _strays(root: Path, tops: Iterable[str], manifests: Mapping[str, Manifest]) -> list[Stray]:
     listed = {path for manifest in manifests.values() for path in manifest.files}
     listed |= {_relative(root, ReleaseDirectory(root).version(version).manifest) for version in manifests}
-    found = [path for top in tops if not os.path.islink(root / top) for path in _files(root, top) if path not in listed]
-    if not found:
+    strays_here = [
+        path for top in tops if not os.path.islink(root / top) for path in _files(root, top) if path not in listed
+    ]
+    if not strays_here:
         return []
     judge = strays.Judge(root, listed)
-    return [judge.stray(path) for path in found]
+    return [judge.stray(path) for path in strays_here]
 
 
 def _stray_line(stray: Stray) -> str:

@@ -199,15 +199,15 @@ def read_tar(
             continue
         entry = manifest.files[path]
         expected = tar_layout.header(path, entry, date)
-        if (found := stream.read_exactly(len(expected))) != expected:
-            raise Corrupt(_difference(found, path, manifest))
+        if (data := stream.read_exactly(len(expected))) != expected:
+            raise Corrupt(_difference(data, path, manifest))
         into = tree if wanted is None or path in wanted else None
         if entry.link is None:
             _copy(stream, path, entry, into)
         elif into is not None:
             into.link(path, entry.link)
-    if (found := stream.read_exactly(len(tar_layout.END))) != tar_layout.END:
-        raise Corrupt(_difference(found, None, manifest))
+    if (data := stream.read_exactly(len(tar_layout.END))) != tar_layout.END:
+        raise Corrupt(_difference(data, None, manifest))
     stream.finish()
     return manifest, date
 
@@ -366,15 +366,15 @@ def _difference(block: bytes, path: str | None, manifest: Manifest) -> str:
     if sum(block[:148]) + sum(block[156:]) + 8 * 32 != _checksum(block):
         return f"there is no member {where}"
     name = b"/".join(part for part in (block[345:500].rstrip(b"\0"), block[:100].rstrip(b"\0")) if part)
-    found, kind = name.decode("utf-8", "backslashreplace"), _KINDS.get(block[156:157])
+    member, kind = name.decode("utf-8", "backslashreplace"), _KINDS.get(block[156:157])
     if kind is not None and not (
-        block[156:157] == b"2" and manifest.files.get(found, ManifestEntry()).link is not None
+        block[156:157] == b"2" and manifest.files.get(member, ManifestEntry()).link is not None
     ):
-        return f"it has {kind}, {found!r}, {where}"
-    if found not in manifest.files:
-        return f"it has {found!r}, which the manifest does not list, {where}"
-    if found != path:
-        return f"it has {found!r} {where}; each member comes once, sorted by path"
+        return f"it has {kind}, {member!r}, {where}"
+    if member not in manifest.files:
+        return f"it has {member!r}, which the manifest does not list, {where}"
+    if member != path:
+        return f"it has {member!r} {where}; each member comes once, sorted by path"
     return f"the header of {path!r} does not fit the manifest: its type, size, mode, target, owner or date differs"
 
 

@@ -88,9 +88,9 @@ class Admission:
     def accept(self, manifest: Manifest) -> None:
         """Let `archive.extract` and `delta.apply` go on. Raises SignatureRefused when the manifest is not the one that was signed."""
         for field, wanted in self.expected.items():
-            if (found := getattr(manifest, field)) != wanted:
+            if (value := getattr(manifest, field)) != wanted:
                 raise SignatureRefused(
-                    f"the requested release has the {_said(field)} {wanted!r}; the archive holds {found!r}"
+                    f"the requested release has the {_said(field)} {wanted!r}; the archive holds {value!r}"
                 )
 
 
@@ -142,17 +142,17 @@ def admit(
     believed = signers.read(allowed_signers, root)
     statement, signature = _read_signature(archive)
     signer = _verify(archive, statement, signature, allowed_signers, believed)
-    found = _digest(archive, sha256)
-    if statement.sha256 != found:
+    digest = _digest(archive, sha256)
+    if statement.sha256 != digest:
         raise SignatureRefused(
-            f"the signature of {archive} is for another file: for the sha256 {statement.sha256}; this one has {found}"
+            f"the signature of {archive} is for another file: for the sha256 {statement.sha256}; this one has {digest}"
         )
     for field, value in here.items():
         if (signed := getattr(statement, field)) != value:
             raise SignatureRefused(f"{archive} is signed as the {_said(field)} {signed!r}; here it is {value!r}")
     expected = asdict(statement)
     del expected["sha256"]
-    return Admission(found, signer, expected)
+    return Admission(digest, signer, expected)
 
 
 _WAYS = (
@@ -212,8 +212,8 @@ def _verify(archive: Path, statement: Statement, signature: str, file: Path, bel
 
         for one in signers.about(believed, _public_key(signature)):
             line.write_bytes(one + b"\n")
-            found = ask("find-principals")
-            names = found.stdout.splitlines() if found.returncode == 0 else []
+            answer = ask("find-principals")
+            names = answer.stdout.splitlines() if answer.returncode == 0 else []
             for principal in (name for name in names if not name.startswith("!")):  # which says who may not
                 if ask("verify", "-I", principal, "-n", NAMESPACE, text=statement.dump()).returncode == 0:
                     return principal
@@ -301,10 +301,10 @@ def _digest(archive: Path, wanted: str | None = None) -> str:
             raise SignatureRefused(f"{archive} has {file.size} bytes; {archives.LIMITS.total} is the limit")
         while file.read(1 << 20):
             pass
-        found = file.finish(None)
-    if wanted is not None and wanted.lower() != found:
-        raise SignatureRefused(f"the sha256 of {archive} is {found}, not {wanted}; get it again")
-    return found
+        digest = file.finish(None)
+    if wanted is not None and wanted.lower() != digest:
+        raise SignatureRefused(f"the sha256 of {archive} is {digest}, not {wanted}; get it again")
+    return digest
 
 
 def _last_line(text: str) -> str:

@@ -144,11 +144,11 @@ def _file_above(name: str, seen: Mapping[str, str], directories: dict[str, str |
     new = []
     while (name := name.rpartition("/")[0]) not in directories:
         new.append(name)
-    found = directories[name]
+    file = directories[name]
     for ancestor in reversed(new):
-        found = found or seen.get(ancestor)
-        directories[ancestor] = found
-    return found
+        file = file or seen.get(ancestor)
+        directories[ancestor] = file
+    return file
 
 
 def is_host_python(path: str, entry: ManifestEntry) -> bool:

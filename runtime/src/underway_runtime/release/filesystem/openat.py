@@ -72,16 +72,16 @@ class Directory:
             except FileExistsError:
                 pass
         try:
-            found = Directory(self._open(name, flags if made else SEARCH | os.O_DIRECTORY), f"{self.path}/{name}")
+            opened = Directory(self._open(name, flags if made else SEARCH | os.O_DIRECTORY), f"{self.path}/{name}")
         except OSError as error:
             raise self._explained(error, name) from None
         if made:
             try:
-                self._hand_over(found)
+                self._hand_over(opened)
             except BaseException:
-                os.close(found.descriptor)
+                os.close(opened.descriptor)
                 raise
-        return found
+        return opened
 
     def open(self, name: str, flags: int, mode: int = 0o600) -> int:
         """Open a regular file in this directory. One that root makes is handed over to the directory's owner.
@@ -136,14 +136,14 @@ class Directory:
             if of_owner and not self._may_be_secret_of(status.st_uid):
                 who = f"it belongs to user {status.st_uid}, and {self.path} to user {self.uid}"
                 raise OSError(errno.EPERM, who, path)
-            found = b""
-            while len(found) <= limit and (piece := os.read(descriptor, limit + 1 - len(found))):
-                found += piece
+            data = b""
+            while len(data) <= limit and (piece := os.read(descriptor, limit + 1 - len(data))):
+                data += piece
         finally:
             os.close(descriptor)
-        if len(found) > limit:
+        if len(data) > limit:
             raise OSError(errno.EFBIG, f"it has more than {limit} bytes", path)
-        return found
+        return data
 
     def _may_be_secret_of(self, uid: int) -> bool:
         """Root's own is taken from root's own directory alone, and anybody else's own from where root or he lets him write."""
@@ -273,12 +273,12 @@ def directory(path: Path, *parts: str) -> Directory:
     Raises OSError: ELOOP where a link on the way may lead from a user to what is not his.
     """
     whole = os.fspath(path)
-    found = Directory(walk(whole), whole.rstrip("/") or "/")
+    opened = Directory(walk(whole), whole.rstrip("/") or "/")
     for part in parts:
-        with found:
-            inner = found.directory(part)
-        found = inner
-    return found
+        with opened:
+            inner = opened.directory(part)
+        opened = inner
+    return opened
 
 
 def made(path: Path) -> Directory:

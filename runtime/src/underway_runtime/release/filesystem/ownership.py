@@ -22,7 +22,7 @@ Way = list[tuple[str, os.stat_result]]
 
 def problems(way: Way) -> list[str]:
     """A line for each place at which somebody else could change what the end of this way is."""
-    return [problem for where, found in way if (problem := _problem(where, found))]
+    return [problem for where, status in way if (problem := _problem(where, status))]
 
 
 def way(file: Path) -> Way:
@@ -38,9 +38,9 @@ def way(file: Path) -> Way:
             place = os.path.dirname(place)
             continue
         here = os.path.join(place, part)
-        found = os.lstat(here)
-        steps.append((here, found))
-        if not stat.S_ISLNK(found.st_mode):
+        status = os.lstat(here)
+        steps.append((here, status))
+        if not stat.S_ISLNK(status.st_mode):
             place = here
             continue
         links += 1
@@ -57,22 +57,22 @@ def way(file: Path) -> Way:
 def of_file(file: Path) -> list[str]:
     """`problems` of a file, which must be one, and have no other name that another user could have given it. Raises OSError."""
     steps = way(file)
-    where, found = steps[-1]
-    if not stat.S_ISREG(found.st_mode):
+    where, status = steps[-1]
+    if not stat.S_ISREG(status.st_mode):
         return [f"{where} is not a file"]
-    other = [f"{where} has {found.st_nlink} names, as a hard link: copy it"] if found.st_nlink > 1 else []
+    other = [f"{where} has {status.st_nlink} names, as a hard link: copy it"] if status.st_nlink > 1 else []
     return [*problems(steps), *other]
 
 
-def _problem(where: str, found: os.stat_result) -> str | None:
+def _problem(where: str, status: os.stat_result) -> str | None:
     """Who else could change what is there."""
-    if found.st_uid not in (0, os.geteuid()):
-        return f"{where} belongs to {_user(found.st_uid)}, neither to root nor to you"
-    if stat.S_ISLNK(found.st_mode) or not found.st_mode & _OTHERS:
+    if status.st_uid not in (0, os.geteuid()):
+        return f"{where} belongs to {_user(status.st_uid)}, neither to root nor to you"
+    if stat.S_ISLNK(status.st_mode) or not status.st_mode & _OTHERS:
         return None
-    if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
         return None
-    who, fix = ("anyone", "go-w") if found.st_mode & stat.S_IWOTH else ("its group", "g-w")
+    who, fix = ("anyone", "go-w") if status.st_mode & stat.S_IWOTH else ("its group", "g-w")
     return f"{who} may write to {where}; chmod {fix} it"
 
 
