@@ -71,25 +71,25 @@ class Family:
     def left(self) -> Left:
         """What of it runs on, once the node has stopped; in a control group of its own it is ended."""
         end = time.monotonic() + _TO_FOLLOW
-        while (found := self._alive()) and time.monotonic() < end:
+        while (alive := self._alive()) and time.monotonic() < end:
             time.sleep(_PAUSE)
-        said = [self._said(process) for process in found]
-        if not found or self._group is None or not {*_inside(self._group)} <= {process.pid for process in found}:
-            return Left(said, [], [process.pid for process in found])
-        _end(found)
+        said = [self._said(process) for process in alive]
+        if not alive or self._group is None or not {*_inside(self._group)} <= {process.pid for process in alive}:
+            return Left(said, [], [process.pid for process in alive])
+        _end(alive)
         still = self._alive()
-        ended = [line for each, line in zip(found, said, strict=True) if each not in still]
+        ended = [line for each, line in zip(alive, said, strict=True) if each not in still]
         return Left([self._said(process) for process in still], ended, [process.pid for process in still])
 
     def _alive(self) -> list[Process]:
         known, own = {(member.pid, member.started) for member in self._members}, os.getpid()
         links = {f"socket:[{inode}]" for inode in self._sockets}
-        found = [
+        alive = [
             process
             for process in processes().values()
             if (process.pid, process.started) in known or (links and links & _open(process.pid))
         ]
-        return sorted((process for process in found if process.pid != own), key=lambda each: each.pid)
+        return sorted((process for process in alive if process.pid != own), key=lambda each: each.pid)
 
     def _said(self, process: Process) -> str:
         held = sorted({*_held(process.pid).values()})
@@ -128,36 +128,36 @@ def _some(lines: list[str]) -> str:
 
 def _descendants(keeper: int, everybody: Mapping[int, Process]) -> list[Process]:
     """The keeper, what it and its own have started, and what is in a session or process group that one of these leads or led."""
-    found, own = {keeper} & everybody.keys(), os.getpid()
+    pids, own = {keeper} & everybody.keys(), os.getpid()
     while True:
         more = {
             process.pid
             for process in everybody.values()
-            if {process.parent, process.group, process.session} & found and process.pid not in (*found, own)
+            if {process.parent, process.group, process.session} & pids and process.pid not in (*pids, own)
         }
         if not more:
-            return [everybody[pid] for pid in found]
-        found |= more
+            return [everybody[pid] for pid in pids]
+        pids |= more
 
 
 def _open(pid: int) -> set[str]:
     """Find out what a process has open, as the system calls it."""
-    found = set()
+    links = set()
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
-                found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
-    return found
+                links.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return links
 
 
 def _held(pid: int) -> dict[int, str]:
     """Where a process listens, and which ports of UDP it has, by the inode of the socket."""
-    found, links = dict(listening(pid)), _open(pid)
+    addresses, links = dict(listening(pid)), _open(pid)
     for file, family in (("udp", socket.AF_INET), ("udp6", socket.AF_INET6)):
         for fields in table(pid, file, 10):
             if fields[3] == _UNCONNECTED and f"socket:[{fields[9]}]" in links:
-                found[int(fields[9])] = address(fields[1], family).replace("tcp://", "udp://")
-    return found
+                addresses[int(fields[9])] = address(fields[1], family).replace("tcp://", "udp://")
+    return addresses
 
 
 def _group(pid: int) -> Path | None:
@@ -165,10 +165,10 @@ def _group(pid: int) -> Path | None:
     ours, theirs = _groups("self"), _groups(str(pid))
     for place in _GROUPS:
         for kind, path in theirs.items():
-            found = Path(place, path.lstrip("/"))
+            group = Path(place, path.lstrip("/"))
             is_below = path != "/" and ".." not in path.split("/") and ours.get(kind) != path
-            if is_below and (found / "cgroup.procs").exists():
-                return found
+            if is_below and (group / "cgroup.procs").exists():
+                return group
     return None
 
 
@@ -180,11 +180,11 @@ def _groups(pid: str) -> dict[str, str]:
 
 def _inside(group: Path) -> list[int]:
     """The processes in a control group and those below it."""
-    found = []
+    pids = []
     for file in (group / "cgroup.procs", *group.glob("**/cgroup.procs")):
         with contextlib.suppress(OSError, ValueError):
-            found += [int(pid) for pid in file.read_text().split()]
-    return found
+            pids += [int(pid) for pid in file.read_text().split()]
+    return pids
 
 
 def _end(processes: list[Process]) -> None:

@@ -157,10 +157,10 @@ def _seconds(value: object) -> float | None:
 def read(document: bytes | str) -> dict[str, object]:
     """Read what the lock file holds; nothing where that is damaged."""
     try:
-        found = json.loads(document)
+        content = json.loads(document)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _has_open(pid: int, descriptor: int) -> bool:

@@ -23,10 +23,10 @@ _OF_GATES = "unix:///proc/self/fd/"
 def not_handed_over(keeper: int, node: int) -> list[str]:
     """Where a node and its children listen with sockets that its keeper does not hold, but for those of its gates."""
     kept = listening(keeper)
-    found: dict[int, str] = {}
+    addresses: dict[int, str] = {}
     for pid in (node, *children(node)):
-        found |= listening(pid)
-    return sorted({each for inode, each in found.items() if inode not in kept and not each.startswith(_OF_GATES)})
+        addresses |= listening(pid)
+    return sorted({each for inode, each in addresses.items() if inode not in kept and not each.startswith(_OF_GATES)})
 
 
 def connected(pids: Iterable[int], ports: Collection[int]) -> int:
@@ -53,15 +53,15 @@ def listening(pid: int) -> dict[int, str]:
         for entry in os.scandir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 ours.add(os.stat(entry.path).st_ino)  # as lsof does: links to socket:[INODE]
-    found = {}
+    addresses = {}
     for file, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for fields in table(pid, file, 10):
             if fields[3] == _LISTENING and int(fields[9]) in ours:
-                found[int(fields[9])] = address(fields[1], family)
+                addresses[int(fields[9])] = address(fields[1], family)
     for fields in table(pid, "unix", 7):
         if len(fields) == 8 and int(fields[3], 16) & _ACCEPTS and int(fields[6]) in ours:
-            found[int(fields[6])] = f"unix://{fields[7]}"
-    return found
+            addresses[int(fields[6])] = f"unix://{fields[7]}"
+    return addresses
 
 
 def watched(pids: Iterable[int]) -> set[int]:

@@ -59,14 +59,14 @@ class Process:
 
 def staying(root: Path) -> list[Process]:
     """The node's processes that run code of the release below `root`, and are not just about to run something else."""
-    found = others(root) or others(root)  # a second look, for what was being made, or lost its parent, during the first
+    seen = others(root) or others(root)  # a second look, for what was being made, or lost its parent, during the first
     for _ in range(LOOKS - 1):
-        if not found:
+        if not seen:
             break
         time.sleep(_PAUSE)
         still = {(other.pid, other.began) for other in others(root)}
-        found = [process for process in found if (process.pid, process.began) in still]
-    return found
+        seen = [process for process in seen if (process.pid, process.began) in still]
+    return seen
 
 
 def others(root: Path) -> list[Process]:
@@ -124,14 +124,14 @@ def _below(rows: Mapping[int, process_table.Process], roots: Sequence[int]) -> s
     children: dict[int, list[int]] = {}
     for pid, row in rows.items():
         children.setdefault(row.parent, []).append(pid)
-    found: set[int] = set()
+    pids: set[int] = set()
     waiting = list(roots)
     while waiting:
         pid = waiting.pop()
-        if pid not in found:
-            found.add(pid)
+        if pid not in pids:
+            pids.add(pid)
             waiting += children.get(pid, ())
-    return found - {_own()}
+    return pids - {_own()}
 
 
 class _Release:
@@ -180,6 +180,6 @@ def _variables(pid: int) -> dict[str, str]:
 
 def _file(path: str) -> tuple[int, int] | None:
     with contextlib.suppress(OSError):
-        found = os.stat(path)
-        return found.st_dev, found.st_ino
+        status = os.stat(path)
+        return status.st_dev, status.st_ino
     return None

@@ -55,11 +55,11 @@ def read(file: Path) -> Iterator[dict[str, Any]]:
 
 def totals(file: Path) -> Totals:
     """Count the installs."""
-    found = Totals()
+    sums = Totals()
     for event in read(file):
         match event:
             case {"event": "install", "outcome": str(outcome), "time": str(time)}:
-                found.by_outcome[outcome] = found.by_outcome.get(outcome, 0) + 1
+                sums.by_outcome[outcome] = sums.by_outcome.get(outcome, 0) + 1
                 with contextlib.suppress(ValueError):
-                    found.last[outcome] = datetime.fromisoformat(time).timestamp()
-    return found
+                    sums.last[outcome] = datetime.fromisoformat(time).timestamp()
+    return sums
