@@ -173,10 +173,10 @@ def record_compile_env() -> list[tuple[tuple[str, ...], Any]]:
 
 def lookup(values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     """The value at a path, or MISSING."""
-    found: Any = values
+    value: Any = values
     for key in path:
-        found = found.get(key, MISSING) if isinstance(found, Mapping) else MISSING
-    return found
+        value = value.get(key, MISSING) if isinstance(value, Mapping) else MISSING
+    return value
 
 
 def merge(left: Values, right: Mapping[str, Any]) -> Values:

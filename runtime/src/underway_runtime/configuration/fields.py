@@ -22,13 +22,13 @@ def fields(schema: Any) -> dict[str, Field]:
     """The fields of a schema, by the key that they have in the configuration."""
     if not is_model(schema):
         return {field.name: field for field in fields_of(schema).values()}
-    found = {}
+    known = {}
     for name, info in schema.model_fields.items():
         default = None if info.is_required() else partial(info.get_default, call_default_factory=True)
         extra = info.json_schema_extra
         secret = isinstance(extra, Mapping) and bool(extra.get("secret"))
-        found[info.alias or name] = Field(info.alias or name, info.annotation, default, secret)
-    return found
+        known[info.alias or name] = Field(info.alias or name, info.annotation, default, secret)
+    return known
 
 
 def secrets(schema: Any, seen: frozenset[Any] = frozenset()) -> Iterator[tuple[str, ...]]:

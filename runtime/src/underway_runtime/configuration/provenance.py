@@ -42,14 +42,14 @@ class Origins:
     def of(self, path: Path) -> list[Setting]:
         """The settings of one value, the last one last; where it has none, those of what it is in or of what is in it."""
         for wanted in (path[: len(path) - i] for i in range(len(path))):
-            if found := [setting for setting in self.settings if setting.path == wanted]:
-                return found
+            if settings := [setting for setting in self.settings if setting.path == wanted]:
+                return settings
         return [setting for setting in self.settings if setting.path[: len(path)] == path][-1:]
 
     def where(self, path: Path) -> str:
         """Where a value was last set; empty when nobody said."""
-        found = self.of(path)
-        return found[-1].where if found else ""
+        settings = self.of(path)
+        return settings[-1].where if settings else ""
 
     def is_secret(self, path: Path) -> bool:
         """Whether a value must not be shown: by where it came from, by its schema, or by its name.

@@ -187,8 +187,8 @@ class _Check:
                 return f"{where}: {problem.known[0]} refuses it: {self._reason(problem)}"
         is_hidden = isinstance(value, Mapping) or self._origins.is_secret(path)
         kind = type(value).__name__
-        found = kind if is_hidden else f"{shown(value, secret=False)}, {kind}"
-        return f"{where} is {found}{self._set(path)}; {self._name} wants {problem.wanted}"
+        description = kind if is_hidden else f"{shown(value, secret=False)}, {kind}"
+        return f"{where} is {description}{self._set(path)}; {self._name} wants {problem.wanted}"
 
     def _reason(self, problem: Problem) -> str:
         """What a schema raised: without its message, where that has the value of a secret in it."""
