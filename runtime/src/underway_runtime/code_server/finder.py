@@ -119,13 +119,13 @@ class CodeServer:
         """
         if len(places) == 1:
             return self.finder(places[0]).find_spec(name)
-        found = [spec for place in places if (spec := self.finder(place).find_spec(name)) is not None]
-        if not found:
+        specs = [spec for place in places if (spec := self.finder(place).find_spec(name)) is not None]
+        if not specs:
             return None
-        loadable = [spec for spec in found if spec.loader is not None]
+        loadable = [spec for spec in specs if spec.loader is not None]
         if not loadable:
             namespace = ModuleSpec(name, None)
-            namespace.submodule_search_locations = [p for spec in found for p in spec.submodule_search_locations or ()]
+            namespace.submodule_search_locations = [p for spec in specs for p in spec.submodule_search_locations or ()]
             return namespace
         best = min(loadable, key=_precedence)
         if (locations := best.submodule_search_locations) is not None:

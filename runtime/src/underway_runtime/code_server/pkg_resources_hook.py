@@ -46,11 +46,11 @@ def _register(module: Any, server: CodeServer) -> None:
         for info in server.index.distributions.values():
             place = f"{server.lib}/{info}"
             metadata = module.PathMetadata(os.path.dirname(place), place)
-            found = module.Distribution.from_location(
+            distribution = module.Distribution.from_location(
                 os.path.dirname(place), os.path.basename(place), metadata, precedence=module.DEVELOP_DIST
             )
-            found.__class__ = Distribution
-            yield found
+            distribution.__class__ = Distribution
+            yield distribution
 
     module.register_finder(LibraryFinder, find)
     module._initialize_master_working_set()
