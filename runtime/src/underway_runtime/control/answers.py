@@ -40,18 +40,18 @@ def taken(message: Message) -> Answer:
 
 def status(message: Message, name: str) -> dict[str, Any]:
     """The status in an answer of the node of the release `name`. Raises UnderwayError naming all that is not what it has to be."""
-    found = message["status"]
-    if not isinstance(found, dict):
+    answer = message["status"]
+    if not isinstance(answer, dict):
         raise UnderwayError(
             f"the process on {name}'s control socket is not one of its nodes: its status is not an object"
         )
-    wrong = [key for key, fits in _STATUS.items() if key in found and not fits(found[key])]
-    wrong += [key for key in _STATUS if key not in found and key not in _SINCE]
+    wrong = [key for key, fits in _STATUS.items() if key in answer and not fits(answer[key])]
+    wrong += [key for key in _STATUS if key not in answer and key not in _SINCE]
     if wrong:
         raise UnderwayError(
             f"the process on {name}'s control socket is not one of its nodes: these fields of its status make no sense: {', '.join(wrong)}"
         )
-    return found
+    return answer
 
 
 def seconds(value: object) -> float:

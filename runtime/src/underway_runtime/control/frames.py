@@ -56,7 +56,7 @@ def _refused(constant: str) -> None:
 
 def _object(pairs: list[tuple[str, Any]]) -> Message:
     """Of two fields of one name others might see the other one."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    document = dict(pairs)
+    if len(document) < len(pairs):
         raise ValueError("a name is in it twice")
-    return found
+    return document
