@@ -187,8 +187,8 @@ def _declared(listeners: Listeners, world: ServerContext) -> list[tuple[str, soc
     """The addresses that a main function declares."""
     if world.adoption is None:
         return []
-    found = zip(listeners.addresses, listeners.sockets, strict=False)
-    return [(where, each, shared) for where, each in found if (shared := world.adoption.sharing.find(each)) is not None]
+    bound = zip(listeners.addresses, listeners.sockets, strict=False)
+    return [(where, each, shared) for where, each in bound if (shared := world.adoption.sharing.find(each)) is not None]
 
 
 # ---------------------------------------------------------------------------------------------------------- class

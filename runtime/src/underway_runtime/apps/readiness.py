@@ -204,11 +204,11 @@ async def _moment(notified: Notified, ended: asyncio.Future[None]) -> str:
 def _line(text: str) -> Readiness:
     """Look through all that the process prints, its children too: its standard output and error are pipes from here on."""
     loop = asyncio.get_running_loop()
-    found = asyncio.Event()
+    arrived = asyncio.Event()
 
     def seen() -> None:
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(found.set)
+            loop.call_soon_threadsafe(arrived.set)
 
     undo = [_look_through(number, text.encode(), seen) for number in (1, 2)]
 
@@ -217,7 +217,7 @@ def _line(text: str) -> Readiness:
             undo.pop()()
 
     async def wait(ended: asyncio.Future[None]) -> str:
-        ready = asyncio.ensure_future(found.wait())
+        ready = asyncio.ensure_future(arrived.wait())
         try:
             await asyncio.wait(_both(ready, ended), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:

@@ -217,8 +217,8 @@ class Adoption:
         if not same_port:
             return None
         with contextlib.suppress(OSError):
-            found = socket.getaddrinfo(host or None, port, own.family, own.type, flags=socket.AI_PASSIVE)
-            hosts = {place[4][0] for place in found}
+            rows = socket.getaddrinfo(host or None, port, own.family, own.type, flags=socket.AI_PASSIVE)
+            hosts = {place[4][0] for place in rows}
             if match := next((listening for listening in same_port if listening.getsockname()[0] in hosts), None):
                 return match
         self._log(

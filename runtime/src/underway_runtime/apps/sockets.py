@@ -108,8 +108,8 @@ def _wanted(address: str) -> list[str]:
         group = "" if (gid := file.gid()) is None else f":{gid}"
         return [f"unix {file.mode:o}{group} {file.path}"]
     host, port = host_and_port(address)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    targets = dict.fromkeys((family, target) for family, _, _, _, target in found)
+    rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    targets = dict.fromkeys((family, target) for family, _, _, _, target in rows)
     return [f"tcp{6 if family == socket.AF_INET6 else 4} {' '.join(map(str, target))}" for family, target in targets]
 
 
