@@ -175,11 +175,11 @@ def _cluster() -> Cluster:
 
 async def _place(tag: str | None, member: str | None) -> dict[str, Any]:
     if member is not None:
-        found = await _there(lambda: [other for other in members() if other.name == member])
-        if not found:
+        named = await _there(lambda: [other for other in members() if other.name == member])
+        if not named:
             there = ", ".join(other.name for other in members()) or "nobody"
             raise NobodyThere(f"there is no member {member!r}; there is {there}")
-        return {"member": found[0]}
+        return {"member": named[0]}
     if not await _there(lambda: members(tag)):
         raise _nobody(tag)
     return {} if tag is None else {"tag": tag}

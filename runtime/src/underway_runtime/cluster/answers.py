@@ -94,10 +94,10 @@ def _between(nonce: str, data: bytes) -> tuple[str, int | None] | None:
     _, begin, rest = data.partition(f"\nunderway-begin-{nonce}\n".encode())
     if not begin:
         return None
-    found = re.search(rf"underway-end-{nonce} (\d+)\n".encode(), rest)
-    if found is None:
+    match = re.search(rf"underway-end-{nonce} (\d+)\n".encode(), rest)
+    if match is None:
         return rest.decode(errors="replace"), None
-    return rest[: found.start()].decode(errors="replace"), int(found[1])
+    return rest[: match.start()].decode(errors="replace"), int(match[1])
 
 
 def _without_end(nonce: str, text: str) -> str:

@@ -78,7 +78,7 @@ def sweep(place: Path, what: str) -> None:
     for entry in place.glob(f"{what}*-*"):
         pid = entry.name.removeprefix(what).partition("-")[0]
         with contextlib.suppress(OSError):
-            found = entry.lstat()
-            ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+            status = entry.lstat()
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
             if ours and pid.isdecimal() and not facts.is_there(pid):
                 shutil.rmtree(entry, ignore_errors=True)

@@ -135,16 +135,16 @@ def _entry(entry: Any) -> Host:
 
 def from_words(words: Iterable[str]) -> tuple[Host, ...]:
     """The hosts in words. Raises UsageError with everything that is wrong with any of them."""
-    found, problems = [], []
+    hosts, problems = [], []
     for word in words:
         try:
-            found.append(host(word))
+            hosts.append(host(word))
         except ValueError as error:
             problems.append(str(error))
-    problems += together(found)
+    problems += together(hosts)
     if problems:
         raise UsageError(listing("the hosts can't be understood:", problems))
-    return tuple(found)
+    return tuple(hosts)
 
 
 def from_text(text: str) -> tuple[Host, ...]:
@@ -195,24 +195,24 @@ def directory_problems(directory: str) -> list[str]:
     return []
 
 
-def together(found: Iterable[Host]) -> list[str]:
+def together(hosts: Iterable[Host]) -> list[str]:
     """What is wrong with hosts as those of one cluster."""
-    found = list(found)
-    masters = [peer.host for peer in found if peer.role == "master"]
+    hosts = list(hosts)
+    masters = [peer.host for peer in hosts if peer.role == "master"]
     return [
-        *_twice(found),
+        *_twice(hosts),
         *_same_but_for_case(
             "hosts",
-            (peer.host for peer in found),
+            (peer.host for peer in hosts),
             "DNS knows one of them; write the host in one way, and give each of several nodes there a name: NAME@HOST",
         ),
         *_same_but_for_case(
             "names of nodes",
-            (f"{peer.name}@{peer.host}" for peer in found if peer.name),
+            (f"{peer.name}@{peer.host}" for peer in hosts if peer.name),
             "give them names that differ in more than case",
         ),
         *_same_but_for_case(
-            "tags", (tag for peer in found for tag in peer.tags), "write the tag in one way on all hosts"
+            "tags", (tag for peer in hosts for tag in peer.tags), "write the tag in one way on all hosts"
         ),
         *([f"{' and '.join(masters)} are masters; a cluster has one"] if len(masters) > 1 else []),
     ]
@@ -229,9 +229,9 @@ def _same_but_for_case(what: str, words: Iterable[str], way_out: str) -> list[st
     ]
 
 
-def _twice(found: Iterable[Host]) -> list[str]:
+def _twice(hosts: Iterable[Host]) -> list[str]:
     counts: dict[tuple[str, str | None, str], int] = {}
-    for peer in found:
+    for peer in hosts:
         key = (peer.host, peer.name, peer.role)
         counts[key] = counts.get(key, 0) + 1
     return [

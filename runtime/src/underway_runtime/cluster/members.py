@@ -69,14 +69,14 @@ class Members:
 
     def update(self, now: Iterable[Member], *, told: bool = True) -> None:
         """Take over who is there now; the log is told who has gone, unless it knows."""
-        found = {member.name: member for member in now}
-        for name in [name for name, each in self._all.items() if found.get(name) != each]:
+        present = {member.name: member for member in now}
+        for name in [name for name, each in self._all.items() if present.get(name) != each]:
             gone = self._gone.pop(self._all.pop(name).address, None)
             if gone is not None:
                 gone.set_result(None)
             how = "hands over to its successor" if self._left(name) > 0 else "is gone"
             self.tell(Event("down", name), f"{name} {how}" if told else "")
-        for name, each in found.items():
+        for name, each in present.items():
             if name not in self._all:
                 self._all[name] = each
                 self.refused.pop(name, None)

@@ -76,7 +76,9 @@ class Credentials:
 
         Raises OSError where they don't fit each other; what was read before goes on.
         """
-        seen = [(found.st_mtime_ns, found.st_ino) for found in (os.stat(self.directory / n) for n in (CA, CERTIFICATE))]
+        seen = [
+            (status.st_mtime_ns, status.st_ino) for status in (os.stat(self.directory / n) for n in (CA, CERTIFICATE))
+        ]
         if seen == self._seen:
             return False
         self._seen = seen
@@ -91,8 +93,8 @@ class Credentials:
     def refresh_revoked(self) -> bool:
         """Read the list of removed hosts where it has changed; whether it has. Raises ConfigError; what was read before goes on."""
         try:
-            found = os.stat(self.directory / revocation.REVOKED)
-            seen = (found.st_mtime_ns, found.st_ino, found.st_size)
+            status = os.stat(self.directory / revocation.REVOKED)
+            seen = (status.st_mtime_ns, status.st_ino, status.st_size)
         except FileNotFoundError:
             seen = None
         if seen == self._seen_revoked:
@@ -129,12 +131,12 @@ class Credentials:
 
 def digest(directory: Path) -> str:
     """Of the certificate and the list of removed hosts that are in a directory now. Raises OSError."""
-    found = hashlib.sha256()
+    total = hashlib.sha256()
     for name in (CA, CERTIFICATE, revocation.REVOKED):
         with contextlib.suppress(FileNotFoundError):
             data = (directory / name).read_bytes()
-            found.update(f"{name} {len(data)}\n".encode() + data)
-    return found.hexdigest()
+            total.update(f"{name} {len(data)}\n".encode() + data)
+    return total.hexdigest()
 
 
 def wrong_role(certificate: Mapping[str, Any], said: object = None, *, wanted: str | None = None) -> str | None:
@@ -159,8 +161,8 @@ async def wrong_host(certificate: Mapping[str, Any], called_from: str) -> str | 
             return None
         if kind == "DNS":
             with contextlib.suppress(OSError):
-                found = await asyncio.get_running_loop().getaddrinfo(value, None, type=socket.SOCK_STREAM)
-                if address in {ipaddress.ip_address(where[0]) for *_, where in found}:
+                rows = await asyncio.get_running_loop().getaddrinfo(value, None, type=socket.SOCK_STREAM)
+                if address in {ipaddress.ip_address(where[0]) for *_, where in rows}:
                     return None
         if kind != "URI":
             hosts.append(value)
@@ -173,9 +175,9 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | Non
     >>> differences({"engine": "Dask 1", "release": "hello 1.0 (ab)"}, {"engine": "Dask 1", "release": "hello 1.1 (cd)"})
     'its release is hello 1.1 (cd) and ours is hello 1.0 (ab)'
     """
-    found = [
+    problems = [
         f"its {what} is {theirs.get(what) or 'unknown'} and ours is {ours[what]}"
         for what in ("release", "engine", "interpreter")
         if what in ours and ours[what] != theirs.get(what)
     ]
-    return "; ".join(found) or None
+    return "; ".join(problems) or None

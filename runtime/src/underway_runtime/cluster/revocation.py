@@ -122,8 +122,8 @@ def earliest(authority: Path, hosts: Iterable[str]) -> float:
 
 
 def _given(authority: Path) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = _table(authority / _ISSUED, "issued", (dict,))
-    return found
+    rows: dict[str, dict[str, Any]] = _table(authority / _ISSUED, "issued", (dict,))
+    return rows
 
 
 def _is_address(host: str) -> bool:
@@ -163,5 +163,5 @@ def _parsed(text: str, key: str, kinds: tuple[type, ...], what: str) -> dict[str
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ConfigError(f"{what} can't be understood; deploy this host again") from None
-    found: dict[str, Any] = table
-    return found
+    rows: dict[str, Any] = table
+    return rows

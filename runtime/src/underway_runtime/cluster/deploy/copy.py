@@ -108,9 +108,9 @@ class Store:
         candidates = [archive.path(self.root.parent, name, version, kind) for kind in kinds]
         candidates += [delta.path(self.root.parent, name, other, version) for other in facts.releases]
         with self._lock:
-            found = [(file.stat().st_size, file, sha256) for file in candidates if (sha256 := self._if_signed(file))]
-        if found:
-            _, file, sha256 = min(found)
+            signed = [(file.stat().st_size, file, sha256) for file in candidates if (sha256 := self._if_signed(file))]
+        if signed:
+            _, file, sha256 = min(signed)
             return file, sha256
         raise UnderwayError(
             f"it takes what an allowed signer has signed ({facts.signers}), and none of"
@@ -188,12 +188,12 @@ class _Seen(Exception):
 
 def _holds(file: Path) -> str | None:
     """The release id that an archive begins with; None where it can't be read. The rest is looked at where it arrives."""
-    found: list[str] = []
+    versions: list[str] = []
 
     def accept(manifest: Manifest) -> Mapping[str, object]:
-        found.append(manifest.release_id)
+        versions.append(manifest.release_id)
         raise _Seen
 
     with suppress(_Seen, OSError, UnderwayError):
         archive.check(file, accept=accept)
-    return found[0] if found else None
+    return versions[0] if versions else None

@@ -162,8 +162,8 @@ def own_node(plan: DeployPlan) -> str:
 
 def runs_here(plan: DeployPlan) -> int | None:
     """The pid of the master that runs here, which is its keeper's."""
-    found = lock.find(plan.var.cluster_node(own_node(plan)), plan.here.name)
-    return None if found is None else found.pid
+    running = lock.find(plan.var.cluster_node(own_node(plan)), plan.here.name)
+    return None if running is None else running.pid
 
 
 def status_here(plan: DeployPlan) -> dict[str, Any] | None:

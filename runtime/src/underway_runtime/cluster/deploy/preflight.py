@@ -76,7 +76,7 @@ def read(text: str, before: float, after: float) -> Facts:
         now = float(clock)
         connection = [*said.get("connection", [""])[0].split(), "", "", ""]
         pairs = map(_pair, said.get("release", ()))
-        releases = {version: found.strip('",') for version, found in pairs if names.is_version(version)}
+        releases = {version: release_id.strip('",') for version, release_id in pairs if names.is_version(version)}
         nodes = {node: int(pid) for pid, node in map(_pair, said.get("node", ()))}
         listening = frozenset(int(port, 16) for port in said.get("listening", ()))
     except ValueError:

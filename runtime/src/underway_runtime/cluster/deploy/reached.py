@@ -20,23 +20,23 @@ def believed(facts: Facts, host: Host, ssh: Ssh) -> Facts:
     if host.address is not None:
         return replace(facts, address=host.address)
     dialled = ssh.dials(host)
-    found = addresses(dialled)
+    known = addresses(dialled)
     stated = _plain(facts.address)
-    if not stated or stated in found:
-        return replace(facts, address=stated or next(iter(found), ""))
+    if not stated or stated in known:
+        return replace(facts, address=stated or next(iter(known), ""))
     raise ValueError(
-        f"it says that it is reached at {stated}, and {dialled} is {', '.join(found) or 'no address that is known here'};"
+        f"it says that it is reached at {stated}, and {dialled} is {', '.join(known) or 'no address that is known here'};"
         f' say which of its addresses is right: {{ host = "{host.host}", address = "{stated}" }} in the table of hosts'
     )
 
 
 def addresses(name: str) -> list[str]:
     """What a name stands for here; an address stands for itself."""
-    found: dict[str, None] = {}
+    known: dict[str, None] = {}
     with suppress(OSError, UnicodeError):
         for *_, where in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM):
-            found[_plain(str(where[0]))] = None
-    return [*found]
+            known[_plain(str(where[0]))] = None
+    return [*known]
 
 
 def _plain(text: str) -> str:

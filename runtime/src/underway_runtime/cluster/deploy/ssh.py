@@ -109,8 +109,8 @@ class Ssh:
             )
         except subprocess.TimeoutExpired:
             return unbracketed(host.host)
-        found = [line.partition(" ")[2] for line in done.stdout.splitlines() if line.startswith("hostname ")]
-        return found[0] if found else unbracketed(host.host)
+        names = [line.partition(" ")[2] for line in done.stdout.splitlines() if line.startswith("hostname ")]
+        return names[0] if names else unbracketed(host.host)
 
     def _base(self, host: Host) -> list[str]:
         pulse = max(1, int(self._limits.connect / 3))
