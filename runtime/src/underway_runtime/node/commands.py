@@ -137,8 +137,8 @@ def _refuse_var_of_others(settings: Settings) -> None:
     for place in {settings.var.path, settings.tmp.path}:
         uid = 0
         try:
-            with openat.directory(place) as found:
-                uid = found.uid
+            with openat.directory(place) as directory:
+                uid = directory.uid
         except (FileNotFoundError, NotADirectoryError):
             pass  # it is made, or what makes it says so
         except OSError as error:

@@ -274,8 +274,8 @@ class Configuration:
 
 async def raise_for_processes(settings: Settings) -> None:
     """Raise RequiresRestart, naming them, where other processes run the code of this node, which no change in this one reaches."""
-    if found := await asyncio.to_thread(release_processes.staying, settings.root):
-        raise RequiresRestart("; ".join(release_processes.listing_of(found)))
+    if processes := await asyncio.to_thread(release_processes.staying, settings.root):
+        raise RequiresRestart("; ".join(release_processes.listing_of(processes)))
 
 
 def untold(before: config.Values, after: config.Values, kinds: Mapping[str, Any]) -> list[str]:

@@ -78,7 +78,7 @@ class _Log:
 
     def numbers(self) -> list[int]:
         """Oldest first."""
-        there = sorted(int(found[1]) for name in self.directory.names() if (found := self._name.fullmatch(name)))
+        there = sorted(int(match[1]) for name in self.directory.names() if (match := self._name.fullmatch(name)))
         if not there:
             return []
         match [number for number in range(1, there[-1]) if number not in there]:
@@ -165,8 +165,8 @@ def _back(file: _Open, size: int, wanted: int, *, last: bool) -> tuple[int, int]
     end = size
     if last and size and os.pread(file.descriptor, 1, size - 1) != b"\n":
         wanted -= 1  # a line that is being written counts
-        found = os.pread(file.descriptor, min(size, _PIECE), max(0, size - _PIECE)).rfind(b"\n")
-        end = max(0, size - _PIECE) + found + 1 if found >= 0 else 0
+        newline = os.pread(file.descriptor, min(size, _PIECE), max(0, size - _PIECE)).rfind(b"\n")
+        end = max(0, size - _PIECE) + newline + 1 if newline >= 0 else 0
         if wanted <= 0 or end == 0:
             return end, wanted
     position = end

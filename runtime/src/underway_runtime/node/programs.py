@@ -116,10 +116,10 @@ def _become(program: Path, arguments: Sequence[str]) -> NoReturn:
 
 def _module(name: str, prog: str) -> Callable[[], object]:
     try:
-        found = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError) as error:
         raise UsageError(f"module {name!r} can't be run: {error}") from None
-    if found is None:
+    if spec is None:
         raise UsageError(f"there is no module {name!r} in the release; `{prog} run PROGRAM` runs a program")
     return partial(runpy.run_module, name, run_name="__main__", alter_sys=True)
 
