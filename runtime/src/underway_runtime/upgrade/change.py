@@ -111,10 +111,10 @@ def differences(directory: ReleaseDirectory, one: str, other: str) -> list[str]:
         scripts = [_instructions(directory, version) for version in (one, other)]
     except DamagedRelease as error:
         return [str(error)]
-    found = sorted({*tree.units(both[0])} ^ {*tree.units(both[1])})
+    names = sorted({*tree.units(both[0])} ^ {*tree.units(both[1])})
     mine, theirs = (_own_files(manifest) for manifest in both)
-    found += [f"releases/V/{name}" for name in sorted(mine.keys() | theirs) if mine.get(name) != theirs.get(name)]
-    return found + ([] if scripts[0] == scripts[1] else ["the boot scripts"])
+    names += [f"releases/V/{name}" for name in sorted(mine.keys() | theirs) if mine.get(name) != theirs.get(name)]
+    return names + ([] if scripts[0] == scripts[1] else ["the boot scripts"])
 
 
 def _own_files(manifest: Manifest) -> dict[str, ManifestEntry]:

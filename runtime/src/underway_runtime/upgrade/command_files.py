@@ -55,10 +55,10 @@ def revision(file: Path) -> int:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return 0
-        found = _REVISION.search(os.read(descriptor, _HEAD))
+        match = _REVISION.search(os.read(descriptor, _HEAD))
     finally:
         os.close(descriptor)
-    return 1 if found is None else int(found[1])
+    return 1 if match is None else int(match[1])
 
 
 def _paths(directory: ReleaseDirectory, manifest: Manifest) -> list[str]:

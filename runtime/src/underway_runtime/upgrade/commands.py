@@ -227,8 +227,8 @@ def _go_back(handler: Handler, place: Place, running: str, version: str) -> None
 
 def keeper(settings: Settings) -> int | None:
     """The pid of the keeper; None when there is none."""
-    found = lock.find(settings.tmp, settings.name)
-    return None if found is None else found.pid
+    running = lock.find(settings.tmp, settings.name)
+    return None if running is None else running.pid
 
 
 def running_version(settings: Settings) -> str | None:

@@ -53,17 +53,17 @@ def verify_code(directory: ReleaseDirectory, running: str, version: str) -> None
 
 
 def _raise_for_damage(directory: ReleaseDirectory, version: str, places: list[str]) -> None:
-    found = manifests.read(directory.version(version).manifest)
-    if problems := [line for place in places for line in verify.verify_below(directory.root, place, found)]:
+    manifest = manifests.read(directory.version(version).manifest)
+    if problems := [line for place in places for line in verify.verify_below(directory.root, place, manifest)]:
         raise DamagedRelease(listing(f"{version} is damaged; restore it from its archive:", problems))
 
 
 def _check(directory: ReleaseDirectory, relup: Relup, newer: str, entry: RelupEntry) -> None:
     for version, wanted in ((newer, relup.target_id), (entry.version, entry.id)):
-        found = manifests.plan_id(manifests.read(directory.version(version).manifest))
-        if found != wanted:
+        plan_id = manifests.plan_id(manifests.read(directory.version(version).manifest))
+        if plan_id != wanted:
             raise RequiresRestart(
-                f"the relup of {newer} was made for a {version} of release id {wanted[:12]}, and here is {found[:12]};"
+                f"the relup of {newer} was made for a {version} of release id {wanted[:12]}, and here is {plan_id[:12]};"
                 " `underway relup` makes one for this"
             )
     if entry.verdict in ("RESTART", "REFUSE"):

@@ -292,24 +292,24 @@ def _bring_in(
     """Read the file, into its place unless it is a dry run; no version that is older than `oldest`. Raises _IsHere too."""
     directory, plans = handler.directory, []
 
-    def accept(found: Manifest) -> dict[str, ManifestEntry]:
-        admission.accept(found)
-        if not _names_file(what) and found.version != what:
-            raise UnpackRefused(f"{file} holds version {found.version}, not {what}")
-        other = here.manifests.get(found.version)
-        if other is not None and other.release_id == found.release_id:
+    def accept(manifest: Manifest) -> dict[str, ManifestEntry]:
+        admission.accept(manifest)
+        if not _names_file(what) and manifest.version != what:
+            raise UnpackRefused(f"{file} holds version {manifest.version}, not {what}")
+        other = here.manifests.get(manifest.version)
+        if other is not None and other.release_id == manifest.release_id:
             raise _IsHere(other)
         if other is not None:
             raise UnpackRefused(
-                f"another {found.name}-{found.version} is here, with the release id {other.release_id}; that of {file} is"
-                f" {found.release_id}: remove the one, or give the other a version of its own"
+                f"another {manifest.name}-{manifest.version} is here, with the release id {other.release_id}; that of {file} is"
+                f" {manifest.release_id}: remove the one, or give the other a version of its own"
             )
-        if oldest is not None and is_older(found.version, oldest):
+        if oldest is not None and is_older(manifest.version, oldest):
             raise UnpackRefused(
-                f"{file} is signed, and older than {oldest}, which is in use here: {found.version}; --allow-downgrade takes it all"
+                f"{file} is signed, and older than {oldest}, which is in use here: {manifest.version}; --allow-downgrade takes it all"
                 " the same"
             )
-        plans.append(plan(directory, found, here, known))
+        plans.append(plan(directory, manifest, here, known))
         return plans[0].files
 
     is_delta = delta.is_delta(file)
@@ -343,13 +343,13 @@ def _move_in(directory: ReleaseDirectory, source: Path, made: UnpackPlan) -> Non
         tree.move(source / name, directory.root / name)
 
 
-def _verified(handler: Handler, found: Manifest, known: Mapping[str, Record], *, forget: bool) -> UnpackResult:
+def _verified(handler: Handler, manifest: Manifest, known: Mapping[str, Record], *, forget: bool) -> UnpackResult:
     """The outcome for a version that is here. Raises DamagedRelease when it is not whole."""
-    if problems := verify.look(handler.directory.root, found.version).damage:
-        heading = f"version {found.version} is here already, and damaged; remove it and unpack it again:"
+    if problems := verify.look(handler.directory.root, manifest.version).damage:
+        heading = f"version {manifest.version} is here already, and damaged; remove it and unpack it again:"
         raise DamagedRelease(listing(heading, problems))
-    record = known[found.version]
+    record = known[manifest.version]
     if forget and record.failed:
-        mark_failed(handler, found.version, None)
+        mark_failed(handler, manifest.version, None)
         record = replace(record, failed=None)
-    return UnpackResult(found.version, record.state, found.release_id, record.failed)
+    return UnpackResult(manifest.version, record.state, manifest.release_id, record.failed)

@@ -210,22 +210,22 @@ def lines(result: CheckResult) -> list[str]:
         "start": f"{version} would boot; no node runs now",
         "refused": listing(f"{version} would be refused, and {stays}:", result.reasons),
     }
-    found = [sentences[result.outcome]]
-    found += [f"  {row.change:<8} {row.key}: {_values(row)}" for row in report.configuration or ()]
+    told = [sentences[result.outcome]]
+    told += [f"  {row.change:<8} {row.key}: {_values(row)}" for row in report.configuration or ()]
     closed = {"new": "would be bound for {}", "gone": "would be closed, of {}"}
-    found += [
+    told += [
         f"  {row.change:<8} {row.address} {closed[row.change].format(row.application)}"
         for row in report.addresses
         if row.change != "same"
     ]
-    found += [f"  provider {provider}" for provider in report.providers]
-    found += [f"  schema   {name}: {schema}" for name, schema in report.schemas.items()]
+    told += [f"  provider {provider}" for provider in report.providers]
+    told += [f"  schema   {name}: {schema}" for name, schema in report.schemas.items()]
     if drains := [f"{name} within {seconds:g} s" for name, seconds in result.drains.items()]:
-        found.append(f"  drains   {', '.join(drains)}")
+        told.append(f"  drains   {', '.join(drains)}")
     notes = [f"{address} is not handed over: it would be closed for a moment" for address in result.not_handed_over]
     notes += [f"clients of {name}, when it leaves: {text}" for name, text in result.clients.items()]
     notes += [f"{name} must not run twice: it would stop before the next one starts" for name in report.alone]
-    return [*found, *(f"  note     {note}" for note in (*notes, *result.notes))]
+    return [*told, *(f"  note     {note}" for note in (*notes, *result.notes))]
 
 
 def _values(row: ConfigurationChange) -> str:

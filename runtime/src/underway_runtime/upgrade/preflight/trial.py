@@ -154,8 +154,8 @@ def _shared() -> str | None:
 def _keeper(settings: Settings, user: NodeUser) -> int | None:
     """The keeper, as the lock shows it, if it is a process of the node's user."""
     with contextlib.suppress(UnderwayError):
-        if (found := lock.find(settings.tmp, settings.name)) is not None and lock.owner_of(found.pid) == user.uid:
-            return found.pid
+        if (running := lock.find(settings.tmp, settings.name)) is not None and lock.owner_of(running.pid) == user.uid:
+            return running.pid
     return None
 
 
@@ -190,8 +190,8 @@ def _as_theirs(
         entry = pwd.getpwuid(user.uid)
         gid, groups = entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid)
         environ |= {"HOME": entry.pw_dir, "SHELL": entry.pw_shell or "/bin/sh"}
-    if keeper is not None and (found := _groups(keeper, user.uid)) is not None:
-        gid, groups = found
+    if keeper is not None and (of_keeper := _groups(keeper, user.uid)) is not None:
+        gid, groups = of_keeper
     code = Path(__file__).with_name("trial_user.py")
     words = [str(settings.place.python), "-I", "-S", "-B", str(code), json.dumps(wanted)]
     who = {"user": user.uid, "group": gid, "extra_groups": groups}

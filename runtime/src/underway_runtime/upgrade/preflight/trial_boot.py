@@ -170,13 +170,13 @@ class _Trial:
 
     def _running_configuration(self) -> Resolved | None:
         try:
-            found = boot_config.of_running_node(self._settings)
+            resolved = boot_config.of_running_node(self._settings)
         except UnderwayError as error:
             self._notes.append(f"the configuration can't be compared: {error}")
             return None
-        if found is None:
+        if resolved is None:
             self._notes.append("the configuration can't be compared: the running node keeps no record of its own")
-        return found
+        return resolved
 
     def _addresses(
         self, script: BootScript, values: Values, running: str | None, old: Resolved | None
@@ -237,14 +237,14 @@ def started(script: BootScript) -> list[Load]:
 
 def _listens(script: BootScript | None, values: Values) -> dict[str, str]:
     """By address, which application listens there."""
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     if isinstance(metrics := values.get("underway_runtime", {}).get("metrics"), str):
-        found[metrics] = "underway_runtime"
+        addresses[metrics] = "underway_runtime"
     for load in started(script) if script is not None else ():
         listen = values.get(load.application, {}).get("listen")
         if isinstance(listen, list) and all(re.match(r"(tcp|unix)://", str(address)) for address in listen):
-            found |= {str(address): load.application for address in listen}
-    return found
+            addresses |= {str(address): load.application for address in listen}
+    return addresses
 
 
 def _place(address: str) -> str:
