@@ -109,15 +109,15 @@ def _standing(name: str, version: str, target: Path, cleanup: ExitStack, report:
     if not os.path.lexists(target / "releases"):
         return Older((), named=False)
     try:
-        found = open_release(standing(target), cleanup)
-        if found.manifest.name != name:
-            raise BuildError(f"it is {found.manifest.name} {found.manifest.version}, and this is {name}")
+        opened = open_release(standing(target), cleanup)
+        if opened.manifest.name != name:
+            raise BuildError(f"it is {opened.manifest.name} {opened.manifest.version}, and this is {name}")
     except UnderwayError as error:
         where = os.path.relpath(target)
         return Older((), named=False, notes=[f"there is no way planned from what stands at {where}: {error}"])
-    if found.manifest.version != version:
-        return Older([found], named=False, report=report)
-    return Older(list(_before(found, cleanup)), named=False, report=report)
+    if opened.manifest.version != version:
+        return Older([opened], named=False, report=report)
+    return Older(list(_before(opened, cleanup)), named=False, report=report)
 
 
 def _before(again: Opened, cleanup: ExitStack) -> Iterator[Opened]:

@@ -41,8 +41,8 @@ class Deployment:
 
 def deployments(name: str, files: Iterable[Path]) -> list[Deployment]:
     """How each of these files is deployed; signatures are no files of their own. Raises OSError."""
-    found = [file for file in files if file.suffix != ".sig"]
-    return [Deployment(name, file, digest(file), file.with_name(f"{file.name}.sig").exists()) for file in found]
+    archives = [file for file in files if file.suffix != ".sig"]
+    return [Deployment(name, file, digest(file), file.with_name(f"{file.name}.sig").exists()) for file in archives]
 
 
 def digest(file: Path) -> str:

@@ -62,18 +62,18 @@ def _check(file: Path, allowed_signers: Path | None, digest: str | None, base: P
         )
     if base is not None and not is_delta:
         raise UsageError(f"{file} is not a delta; --from goes with one")
-    found = (
+    checked = (
         archive.check(file, accept=accept, sha256=sha256)
         if base is None
         else delta.check(file, base, accept=accept, sha256=sha256)
     )
     return {
-        "name": found.manifest.name,
-        "version": found.manifest.version,
-        "target": found.manifest.target,
-        "release_id": found.manifest.release_id,
-        "files": len(found.manifest.files),
-        "sha256": found.sha256,
+        "name": checked.manifest.name,
+        "version": checked.manifest.version,
+        "target": checked.manifest.target,
+        "release_id": checked.manifest.release_id,
+        "files": len(checked.manifest.files),
+        "sha256": checked.sha256,
         "signer": admission and admission.signer,
         "ok": True,
     }

@@ -108,24 +108,29 @@ def _applications(planned: BuildPlan, environment: Path) -> dict[str, Applicatio
     lying = {application_name(p.name): p for p in planned.lock.packages if p.project and not sources.builds(p.project)}
     local = [package.name for package in planned.lock.packages if package.project is not None]
     site_packages = _site_packages(environment)
-    found = read_applications(site_packages, markers(planned.interpreter), local=local)
+    applications = read_applications(site_packages, markers(planned.interpreter), local=local)
     for name in lying:  # uv has not installed it; it is run from where it lies
-        needs = sorted(set(found) & _needed(planned))
-        found[name] = Application(name, planned.definition.project.version or "0", requires=tuple(needs), local=True)
+        needs = sorted(set(applications) & _needed(planned))
+        applications[name] = Application(
+            name, planned.definition.project.version or "0", requires=tuple(needs), local=True
+        )
     wanted = {application_name(package.name) for package in planned.lock.packages}
-    if missing := sorted(wanted - found.keys()):
+    if missing := sorted(wanted - applications.keys()):
         raise BuildError(
             f"the virtual environment {environment} lacks {', '.join(missing)}, which the lock of {root} holds; run"
             " `uv sync`"
         )
     here = underway_runtime.__version__
-    if RUNTIME in found and found[RUNTIME].version != here:
+    if RUNTIME in applications and applications[RUNTIME].version != here:
         raise ProjectError(
-            f"the virtual environment has underway-runtime {found[RUNTIME].version} and this tool runs {here};"
+            f"the virtual environment has underway-runtime {applications[RUNTIME].version} and this tool runs {here};"
             f" align them: `uv add underway-runtime=={here}`"
         )
     runtime = Application(RUNTIME, here)
-    return {**{name: app for name, app in found.items() if name in wanted}, RUNTIME: found.get(RUNTIME, runtime)}
+    return {
+        **{name: app for name, app in applications.items() if name in wanted},
+        RUNTIME: applications.get(RUNTIME, runtime),
+    }
 
 
 def _needed(planned: BuildPlan) -> set[str]:

@@ -69,8 +69,8 @@ def read_applications(
     local: Collection[str] = (),
 ) -> dict[str, Application]:
     """Read the applications that are installed in a site-packages directory; as `applications_of` what is read there."""
-    found = [about(site_packages, info) for info in wheel_record.dist_infos(site_packages)]
-    applications = applications_of(found, environment, requirements, local)
+    abouts = [about(site_packages, info) for info in wheel_record.dist_infos(site_packages)]
+    applications = applications_of(abouts, environment, requirements, local)
     return {name: replace(app, source=site_packages) for name, app in applications.items()}
 
 
@@ -86,12 +86,12 @@ def applications_of(
     decide with the distributions' own requirements which extras are in force. `local` names those that were built from
     source here. Raises ProjectError with every distribution that names no, or more than one, Application class.
     """
-    found = {one.name: one for one in abouts}
-    requires = _requires(found, environment, requirements)
+    by_name = {one.name: one for one in abouts}
+    requires = _requires(by_name, environment, requirements)
     built = {application_name(name) for name in local}
     problems: list[str] = []
     applications = {}
-    for name, one in sorted(found.items()):
+    for name, one in sorted(by_name.items()):
         start, problem = _start(one)
         problems += [problem] if problem else []
         applications[name] = Application(

@@ -92,12 +92,12 @@ def make_stage(
     origins = {application_name(p.name): _origin(p, made_from.get(p.name)) for p in lock.packages}
     added = added_origins(origins.keys())
     origins |= added
-    found = {name: entry for name, origin in origins.items() if origin and (entry := finisher.find(origin))}
-    if missing := {name: origin for name, origin in origins.items() if name not in found}:
+    entries = {name: entry for name, origin in origins.items() if origin and (entry := finisher.find(origin))}
+    if missing := {name: origin for name, origin in origins.items() if name not in entries}:
         packages = [package for package in lock.packages if application_name(package.name) in missing]
         order = Order(packages, added.keys() & missing, _builders(packages, made_from, finisher))
         installed = _install(
-            order, directory, lock.root, finisher.python, missing, report, lambda: meanwhile(found.values())
+            order, directory, lock.root, finisher.python, missing, report, lambda: meanwhile(entries.values())
         )
         for package in packages:
             if (
@@ -107,16 +107,16 @@ def make_stage(
                 # It was edited while it was being built: of what was built nobody knows what it was made from.
                 name = application_name(package.name)
                 installed[name] = replace(installed[name], origin="")
-        found |= {entry.facts["about"]["name"]: entry for entry in finisher.make([*installed.values()])}
+        entries |= {entry.facts["about"]["name"]: entry for entry in finisher.make([*installed.values()])}
 
     local = [package.name for package in lock.packages if package.kind == "local"]
-    abouts = (About(**entry.facts["about"]) for entry in found.values())
+    abouts = (About(**entry.facts["about"]) for entry in entries.values())
     applications = applications_of(abouts, environment, lock.requirements, local)
     _check_runtime(lock, {RUNTIME: applications[application_name(RUNTIME)].version})
-    digests = {name: found[name].facts["digests"] for name in applications}
+    digests = {name: entries[name].facts["digests"] for name in applications}
     for name, lost in settle(applications, digests, prefer).items():
-        found[name] = finisher.without(found[name], lost)
-    return {name: replace(app, source=found[name].tree / finisher.home) for name, app in applications.items()}
+        entries[name] = finisher.without(entries[name], lost)
+    return {name: replace(app, source=entries[name].tree / finisher.home) for name, app in applications.items()}
 
 
 def settle(
@@ -184,11 +184,11 @@ def _origin(package: Locked, source: Source | None) -> str:
 def _builders(
     packages: Iterable[Locked], made_from: Mapping[str, Source | None], finisher: Finisher
 ) -> dict[str, Path]:
-    found = {}
+    builders = {}
     for package in packages:
         if package.project is not None and (source := made_from[package.name]) is not None:
-            found[package.name] = builder(finisher.cache, source, finisher.python, package.project)
-    return {name: python for name, python in found.items() if python is not None}
+            builders[package.name] = builder(finisher.cache, source, finisher.python, package.project)
+    return {name: python for name, python in builders.items() if python is not None}
 
 
 def _install(
@@ -214,8 +214,8 @@ def _install(
 
 
 def _read_installed(site_packages: Path, origins: Mapping[str, str]) -> dict[str, Installed]:
-    found = [about(site_packages, info) for info in wheel_record.dist_infos(site_packages)]
-    return {one.name: Installed(one, site_packages, origins.get(one.name, "")) for one in found}
+    abouts = [about(site_packages, info) for info in wheel_record.dist_infos(site_packages)]
+    return {one.name: Installed(one, site_packages, origins.get(one.name, "")) for one in abouts}
 
 
 def _check_runtime(lock: Lock, versions: Mapping[str, str | None]) -> None:

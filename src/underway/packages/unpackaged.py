@@ -40,8 +40,8 @@ def holds(project: Path, module: str) -> bool:
 
 def modules(project: Path) -> list[str]:
     """The names at the top of what can be imported."""
-    found = {path.partition("/")[0].removesuffix(".py") for path in files(project) if path.endswith(".py")}
-    return sorted(name for name in found if name.isidentifier())
+    names = {path.partition("/")[0].removesuffix(".py") for path in files(project) if path.endswith(".py")}
+    return sorted(name for name in names if name.isidentifier())
 
 
 def scripts(project: Path, module: str) -> list[str]:
@@ -53,12 +53,12 @@ def scripts(project: Path, module: str) -> list[str]:
 
 def files(project: Path) -> dict[str, Path]:
     """What goes into the wheel, by its path there; what is in ``src`` comes first."""
-    found: dict[str, Path] = {}
+    places: dict[str, Path] = {}
     for base in (project / "src", project):
         if base.is_dir() and not (base != project and _starts_in_src(project)):
             for path, file in _below(base, project):
-                found.setdefault(path, file)
-    return dict(sorted(found.items()))
+                places.setdefault(path, file)
+    return dict(sorted(places.items()))
 
 
 def wheel(project: Path, out: Path) -> Path:

@@ -165,8 +165,8 @@ def workspace_members(root: Path) -> dict[str, Path]:
     if not isinstance(workspace, dict):
         return {}
     left_out = {path for pattern in workspace.get("exclude", []) for path in root.glob(pattern)}
-    found = sorted({path for pattern in workspace.get("members", []) for path in root.glob(pattern)} - left_out)
-    tops = [_top(path) for path in (root, *found) if (path / "pyproject.toml").is_file()]
+    members = sorted({path for pattern in workspace.get("members", []) for path in root.glob(pattern)} - left_out)
+    tops = [_top(path) for path in (root, *members) if (path / "pyproject.toml").is_file()]
     return {top.name: top.root for top in tops if top.name}
 
 

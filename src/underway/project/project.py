@@ -173,12 +173,12 @@ def load_callable(reference: str, root: Path) -> Any:
         if str(place) not in sys.path:
             sys.path.insert(0, str(place))
     try:
-        found = find(reference)
+        value = find(reference)
     except (BootError, ImportError, AttributeError, ValueError) as error:
         raise ProjectError(f"there is no {reference!r}: {error}") from error
-    if not callable(found):
-        raise ProjectError(f"{reference!r} is {found!r}, which can't be called")
-    return found
+    if not callable(value):
+        raise ProjectError(f"{reference!r} is {value!r}, which can't be called")
+    return value
 
 
 def _choose(project: Project, name: str | None) -> str:

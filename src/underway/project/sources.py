@@ -82,9 +82,9 @@ def document(project: Path) -> dict[str, Any]:
 
 def builds(project: Path) -> bool:
     """Whether a project has something that builds it; one that has not only names dependencies, to uv."""
-    found = document(project)
-    made = "build-system" in found or (project / "setup.py").is_file()
-    return bool(found.get("tool", {}).get("uv", {}).get("package", made))
+    table = document(project)
+    made = "build-system" in table or (project / "setup.py").is_file()
+    return bool(table.get("tool", {}).get("uv", {}).get("package", made))
 
 
 def read(project: Path, out: Iterable[Path], environ: Mapping[str, str]) -> Source | None:

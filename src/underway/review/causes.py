@@ -34,9 +34,9 @@ def changes(rows: Sequence[Row]) -> list[Change]:
     consequences: dict[Row, list[Row]] = {}
     for row in causes:
         consequences.setdefault(_root(row, causes), []).append(row)
-    found = [Change(row, tuple(consequences.get(row, ()))) for row in rows if row not in causes]
+    top = [Change(row, tuple(consequences.get(row, ()))) for row in rows if row not in causes]
     return sorted(
-        _alike(found),
+        _alike(top),
         key=lambda each: (-VERDICTS.index(each.verdict), each.row.file, each.row.line, each.row.definition),
     )
 

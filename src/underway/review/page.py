@@ -21,11 +21,11 @@ MOST_SHOWN = 400
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def text(found: Review) -> str:
+def text(review: Review) -> str:
     """The page. The same review gives the same text."""
-    title = f"{found.name} {found.old.version} → {found.new.version}"
+    title = f"{review.name} {review.old.version} → {review.new.version}"
     style = STYLE.read_text(encoding="utf-8")
-    body = "\n".join(_body(found, title))
+    body = "\n".join(_body(review, title))
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
@@ -34,7 +34,7 @@ def text(found: Review) -> str:
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escape(title)}: {found.verdict}</title>
+<title>{escape(title)}: {review.verdict}</title>
 <style>
 {style}</style>
 </head>
@@ -45,40 +45,40 @@ def text(found: Review) -> str:
 """
 
 
-def _body(found: Review, title: str) -> Iterator[str]:
+def _body(review: Review, title: str) -> Iterator[str]:
     yield f"<header>\n<h1>{escape(title)}</h1>"
-    yield f"<p>{_verdict(found.verdict)} {escape(SAY[found.verdict])}</p>\n</header>\n<main>"
+    yield f"<p>{_verdict(review.verdict)} {escape(SAY[review.verdict])}</p>\n</header>\n<main>"
     yield "<dl>"
-    yield from _facts(found)
+    yield from _facts(review)
     yield "</dl>"
-    yield f"<h2>Changes ({len(found.up.changes)})</h2>"
-    if not found.up.changes:
+    yield f"<h2>Changes ({len(review.up.changes)})</h2>"
+    if not review.up.changes:
         yield "<p>Nothing changes.</p>"
     definitions: set[tuple[str, str]] = set()
-    for change in found.up.changes:
-        is_open = change.verdict != "HOT" or len(found.up.changes) <= MOST_OPEN
+    for change in review.up.changes:
+        is_open = change.verdict != "HOT" or len(review.up.changes) <= MOST_OPEN
         definition = (change.row.module, change.row.definition)
         shown = definition not in definitions and len(definitions) < MOST_SHOWN
         definitions.add(definition)
-        yield from _change(found, change, is_open=is_open, shown=shown)
-    yield f"<h2>Way back: {found.down.verdict}</h2>\n<p>{escape(SAY[found.down.verdict])}</p>"
-    yield from _table(found.down.changes)
+        yield from _change(review, change, is_open=is_open, shown=shown)
+    yield f"<h2>Way back: {review.down.verdict}</h2>\n<p>{escape(SAY[review.down.verdict])}</p>"
+    yield from _table(review.down.changes)
     yield "</main>"
 
 
-def _facts(found: Review) -> Iterator[str]:
-    yield _fact("From", [f"{found.old.version}, {found.old.source}"])
-    yield _fact("To", [f"{found.new.version}, {found.new.source}"])
-    yield _fact("Note", found.notes)
+def _facts(review: Review) -> Iterator[str]:
+    yield _fact("From", [f"{review.old.version}, {review.old.source}"])
+    yield _fact("To", [f"{review.new.version}, {review.new.source}"])
+    yield _fact("Note", review.notes)
     yield _fact(
         "Applications",
         [
             f"{application.name} {application.old or '(new)'} → {application.new or '(gone)'}"
-            for application in found.applications
+            for application in review.applications
         ],
     )
-    yield _fact("Pause", [found.pause.text])
-    yield _fact("State", [f"{carried.what}: {carried.how}" for carried in found.state])
+    yield _fact("Pause", [review.pause.text])
+    yield _fact("State", [f"{carried.what}: {carried.how}" for carried in review.state])
 
 
 def _fact(name: str, values: Iterable[str]) -> str:
@@ -89,7 +89,7 @@ def _fact(name: str, values: Iterable[str]) -> str:
     return f"<dt>{name}</dt><dd>{said}</dd>"
 
 
-def _change(found: Review, change: Change, *, is_open: bool, shown: bool) -> Iterator[str]:
+def _change(review: Review, change: Change, *, is_open: bool, shown: bool) -> Iterator[str]:
     row = change.row
     yield f"<details{' open' if is_open else ''}>"
     yield (
@@ -106,7 +106,7 @@ def _change(found: Review, change: Change, *, is_open: bool, shown: bool) -> Ite
             for consequence in change.consequences
         )
         yield f"<ul>{''.join(items)}</ul>"
-    for stretch in pair(found.old.opened, found.new.opened, row.module, row.definition) if shown else ():
+    for stretch in pair(review.old.opened, review.new.opened, row.module, row.definition) if shown else ():
         yield f'<div class="stretch">{"".join(map(_run, stretch))}</div>'
     yield "</details>"
 

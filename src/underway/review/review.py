@@ -116,41 +116,44 @@ def review(old: Side, new: Side) -> Review:
     )
 
 
-def as_json(found: Review) -> dict[str, Any]:
+def as_json(comparison: Review) -> dict[str, Any]:
     """As docs/reference/plan.md has it."""
     ends = {
         key: {"version": end.version, "release_id": end.release_id, "source": end.source}
-        for key, end in (("from", found.old), ("to", found.new))
+        for key, end in (("from", comparison.old), ("to", comparison.new))
     }
     return {
-        "name": found.name,
-        "verdict": found.verdict,
+        "name": comparison.name,
+        "verdict": comparison.verdict,
         **ends,
         "applications": [
             {"name": application.name, "from": application.old, "to": application.new}
-            for application in found.applications
+            for application in comparison.applications
         ],
-        "changes": [_change(found, change) for change in found.up.changes],
-        "state": [asdict(carried) for carried in found.state],
-        "back": {"verdict": found.down.verdict, "changes": [_change(found, change) for change in found.down.changes]},
-        "pause": asdict(found.pause),
-        "notes": list(found.notes),
+        "changes": [_change(comparison, change) for change in comparison.up.changes],
+        "state": [asdict(carried) for carried in comparison.state],
+        "back": {
+            "verdict": comparison.down.verdict,
+            "changes": [_change(comparison, change) for change in comparison.down.changes],
+        },
+        "pause": asdict(comparison.pause),
+        "notes": list(comparison.notes),
     }
 
 
-def _change(found: Review, change: Change) -> dict[str, Any]:
-    own = {"verdict": change.verdict, **_row(found, change.row), "consequences": len(change.consequences)}
+def _change(comparison: Review, change: Change) -> dict[str, Any]:
+    own = {"verdict": change.verdict, **_row(comparison, change.row), "consequences": len(change.consequences)}
     return {
         **own,
         "follows": [
-            {"verdict": consequence.verdict, **_row(found, consequence)} for consequence in change.consequences
+            {"verdict": consequence.verdict, **_row(comparison, consequence)} for consequence in change.consequences
         ],
     }
 
 
-def _row(found: Review, row: Row) -> dict[str, Any]:
+def _row(comparison: Review, row: Row) -> dict[str, Any]:
     texts = {key: getattr(row, key) for key in ("module", "definition", "change", "reason", "file", "line")}
-    return {"application": found.application(row), **texts}
+    return {"application": comparison.application(row), **texts}
 
 
 def _way(entry: RelupEntry) -> Way:

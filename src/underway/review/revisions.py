@@ -34,10 +34,10 @@ def check_out(commit: str, directory: Path, place: Path) -> Path:
     prefix = _said(directory, "rev-parse", "--show-prefix")
     _said(directory, *_NO_HOOKS, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(place))
     _said(place, *_NO_HOOKS, "checkout", "--quiet", "--detach", commit)
-    found = place / prefix
-    if not (found / "pyproject.toml").is_file():
+    project = place / prefix
+    if not (project / "pyproject.toml").is_file():
         raise BuildError(f"there is no {prefix}pyproject.toml in {commit[:12]}")
-    return found
+    return project
 
 
 def _said(directory: Path, *arguments: str) -> str:

@@ -14,20 +14,20 @@ MOST_FOLLOWING = 3
 """Consequences of a change that are named; the others are counted."""
 
 
-def lines(found: Review) -> Iterator[str]:
+def lines(comparison: Review) -> Iterator[str]:
     """All of it, line by line."""
-    yield f"{found.name} {found.old.version} -> {found.new.version}: {found.verdict}, {SAY[found.verdict]}"
-    yield f"  from {found.old.source} to {found.new.source}"
-    yield from (f"  note: {note}" for note in found.notes)
-    yield from _applications(found)
-    yield from _changes(found.up)
-    if found.state:
+    yield f"{comparison.name} {comparison.old.version} -> {comparison.new.version}: {comparison.verdict}, {SAY[comparison.verdict]}"
+    yield f"  from {comparison.old.source} to {comparison.new.source}"
+    yield from (f"  note: {note}" for note in comparison.notes)
+    yield from _applications(comparison)
+    yield from _changes(comparison.up)
+    if comparison.state:
         yield "\nState"
-        yield from (f"  {carried.what}: {carried.how}" for carried in found.state)
-    yield f"\nPause: {found.pause.text}"
-    yield f"Way back: {found.down.verdict}, {SAY[found.down.verdict]}"
-    known = {(change.row.module, change.row.definition, change.verdict) for change in found.up.changes}
-    severe = [change for change in found.down.changes if change.verdict in ("RESTART", "REFUSE")]
+        yield from (f"  {carried.what}: {carried.how}" for carried in comparison.state)
+    yield f"\nPause: {comparison.pause.text}"
+    yield f"Way back: {comparison.down.verdict}, {SAY[comparison.down.verdict]}"
+    known = {(change.row.module, change.row.definition, change.verdict) for change in comparison.up.changes}
+    severe = [change for change in comparison.down.changes if change.verdict in ("RESTART", "REFUSE")]
     for change in severe:
         if (change.row.module, change.row.definition, change.verdict) not in known:
             yield from _change(change)
@@ -68,10 +68,10 @@ def following(change: Change) -> str:
     return f"{count} consequence{'s' if count > 1 else ''}: {', '.join(named[:MOST_FOLLOWING])}{others}"
 
 
-def _applications(found: Review) -> Iterator[str]:
-    if found.applications:
+def _applications(comparison: Review) -> Iterator[str]:
+    if comparison.applications:
         yield "\nApplications"
-        for application in found.applications:
+        for application in comparison.applications:
             if application.old and application.new:
                 yield f"  {application.name} {application.old} -> {application.new}"
             else:

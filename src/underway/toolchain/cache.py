@@ -304,12 +304,12 @@ def _clear(directory: Path) -> None:
 
 
 def _prune_entries(root: Path, limit: int) -> None:
-    found = []
+    entries = []
     for record in root.glob("*/*/record"):
         with suppress(OSError, ValueError, KeyError), record.open("rb") as file:
-            found.append((record.stat().st_mtime_ns, int(json.loads(file.readline())["size"]), record.parent))
-    total = sum(size for _, size, _ in found)
-    for _, size, place in sorted(found):
+            entries.append((record.stat().st_mtime_ns, int(json.loads(file.readline())["size"]), record.parent))
+    total = sum(size for _, size, _ in entries)
+    for _, size, place in sorted(entries):
         if total <= limit:
             return
         aside = root / "making" / place.name
@@ -321,6 +321,6 @@ def _prune_entries(root: Path, limit: int) -> None:
 
 def _prune_answers(directory: Path) -> None:
     with suppress(OSError):
-        found = sorted(os.scandir(directory), key=lambda entry: entry.stat().st_mtime_ns)
-        for entry in found[:-ANSWERS]:
+        answers = sorted(os.scandir(directory), key=lambda entry: entry.stat().st_mtime_ns)
+        for entry in answers[:-ANSWERS]:
             os.unlink(entry.path)

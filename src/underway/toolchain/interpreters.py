@@ -164,20 +164,22 @@ def find(request: str | None, project: Path, requires_python: str | None) -> Int
     if asked:
         if (located := _locate(asked, project)) is None:
             raise BuildError(_not_found(f"there is no interpreter {asked!r}, which {origin}", project))
-        found = describe(located)
-        if reasons := problems(found, requires_python):
-            raise ProjectError(listing(f"{found.executable}, which {origin} as {asked!r}, can't be used:", reasons))
-        return found
+        interpreter = describe(located)
+        if reasons := problems(interpreter, requires_python):
+            raise ProjectError(
+                listing(f"{interpreter.executable}, which {origin} as {asked!r}, can't be used:", reasons)
+            )
+        return interpreter
 
     running = describe(Path(getattr(sys, "_base_executable", sys.executable)))
     if not (reasons := problems(running, requires_python)):
         return running
     if (located := _locate(f"cpython{allowed},{_RANGE}" if allowed else f"cpython{_RANGE}", project)) is not None:
-        found = describe(located)
-        if not (others := problems(found, requires_python)):
-            return found
+        interpreter = describe(located)
+        if not (others := problems(interpreter, requires_python)):
+            return interpreter
         reasons = [f"{running.executable}: {reason}" for reason in reasons]
-        reasons += [f"{found.executable}: {reason}" for reason in others]
+        reasons += [f"{interpreter.executable}: {reason}" for reason in others]
     raise BuildError(
         _not_found(listing("no interpreter of this machine can be used:", reasons), project, requires_python)
     )
@@ -185,27 +187,27 @@ def find(request: str | None, project: Path, requires_python: str | None) -> Int
 
 def problems(interpreter: Interpreter, requires_python: str | None = None) -> list[str]:
     """Why a release can't be made with this interpreter; empty when it can."""
-    found = []
+    reasons = []
     version = _version(interpreter.version)
     if not interpreter.platform.startswith("linux"):
-        found.append(
+        reasons.append(
             f"it is for {interpreter.platform}; this version of underway makes releases for Linux with glibc only"
         )
     elif interpreter.libc is None:
-        found.append("its C library is not glibc (musl?); this version of underway makes releases for glibc only")
+        reasons.append("its C library is not glibc (musl?); this version of underway makes releases for glibc only")
     if interpreter.implementation != "cpython":
-        found.append(f"it is {interpreter.implementation}; a release runs CPython")
+        reasons.append(f"it is {interpreter.implementation}; a release runs CPython")
     if interpreter.minor not in SUPPORTED:
         newer = version >= Version("3.14.dev0")
-        found.append(
+        reasons.append(
             f"it is Python {interpreter.version}, which is {'not supported yet' if newer else 'too old'};"
             f" a release runs {_either(SUPPORTED)}"
         )
     if interpreter.free_threaded:
-        found.append("it is a free-threaded build, which is not supported yet")
+        reasons.append("it is a free-threaded build, which is not supported yet")
     if not _specifiers(requires_python).contains(version, prereleases=True):
-        found.append(f"it is Python {interpreter.version}; the project's requires-python is {requires_python!r}")
-    return found
+        reasons.append(f"it is Python {interpreter.version}; the project's requires-python is {requires_python!r}")
+    return reasons
 
 
 def markers(interpreter: Interpreter) -> dict[str, str]:
