@@ -191,14 +191,14 @@ def _rebuild(header: Header, file: Source, old: Manifest, root: Path, limits: Li
         raise Corrupt("it holds another release than it says")
     if problem := _mismatch(old, new):
         raise Corrupt(problem)
-    gone, new_files, kept = _gone(old, new), _carried(old, new), _kept(old)
+    gone, new_files, old_files = _gone(old, new), _carried(old, new), _kept(old)
     if (header.manifest, header.prefix, header.body) != (len(text), _total(gone), _total(new_files)):
         raise Corrupt("its sizes are not those of what changed between the two releases")
     body = compression.patched(file, _join(root, gone), header.body)
 
     def content(name: str, entry: ManifestEntry) -> Iterator[bytes]:
         if name not in new_files:
-            yield from archive.read_file(root / kept[entry.sha256, entry.size], entry)
+            yield from archive.read_file(root / old_files[entry.sha256, entry.size], entry)
             return
         left = entry.size
         while left and (piece := body.read(left)):
@@ -228,11 +228,11 @@ def _gone(old: Manifest, new: Manifest) -> dict[str, ManifestEntry]:
 
 def _carried(old: Manifest, new: Manifest) -> dict[str, ManifestEntry]:
     """The new files whose bytes the old tree does not have."""
-    kept = _kept(old)
+    contents = _kept(old)
     return {
         name: entry
         for name, entry in sorted(new.files.items())
-        if entry.link is None and (entry.sha256, entry.size) not in kept
+        if entry.link is None and (entry.sha256, entry.size) not in contents
     }
 
 

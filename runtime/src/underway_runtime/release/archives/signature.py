@@ -217,8 +217,8 @@ def _verify(archive: Path, statement: Statement, signature: str, file: Path, bel
             for principal in (name for name in names if not name.startswith("!")):  # which says who may not
                 if ask("verify", "-I", principal, "-n", NAMESPACE, text=statement.dump()).returncode == 0:
                     return principal
-    said = dict.fromkeys(_reason(reason, file) for reason in reasons[1:] or reasons)
-    raise SignatureRefused(f"{archive} is refused: {'; '.join(said)}")
+    sentences = dict.fromkeys(_reason(reason, file) for reason in reasons[1:] or reasons)
+    raise SignatureRefused(f"{archive} is refused: {'; '.join(sentences)}")
 
 
 def _public_key(signature: str) -> bytes:
@@ -241,11 +241,11 @@ _REASONS = (
 )
 
 
-def _reason(said: str, allowed_signers: Path) -> str:
+def _reason(reason: str, allowed_signers: Path) -> str:
     for words, sentence in _REASONS:
-        if words in said:
+        if words in reason:
             return sentence.format(signers=allowed_signers)
-    return f"ssh-keygen does not verify its signature: {_last_line(said)}"
+    return f"ssh-keygen does not verify its signature: {_last_line(reason)}"
 
 
 def _read_signature(archive: Path) -> tuple[Statement, str]:
