@@ -73,12 +73,12 @@ class Family:
         end = time.monotonic() + _TO_FOLLOW
         while (alive := self._alive()) and time.monotonic() < end:
             time.sleep(_PAUSE)
-        said = [self._said(process) for process in alive]
+        descriptions = [self._said(process) for process in alive]
         if not alive or self._group is None or not {*_inside(self._group)} <= {process.pid for process in alive}:
-            return Left(said, [], [process.pid for process in alive])
+            return Left(descriptions, [], [process.pid for process in alive])
         _end(alive)
         still = self._alive()
-        ended = [line for each, line in zip(alive, said, strict=True) if each not in still]
+        ended = [line for each, line in zip(alive, descriptions, strict=True) if each not in still]
         return Left([self._said(process) for process in still], ended, [process.pid for process in still])
 
     def _alive(self) -> list[Process]:

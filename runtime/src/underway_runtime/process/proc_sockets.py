@@ -22,11 +22,13 @@ _OF_GATES = "unix:///proc/self/fd/"
 
 def not_handed_over(keeper: int, node: int) -> list[str]:
     """Where a node and its children listen with sockets that its keeper does not hold, but for those of its gates."""
-    kept = listening(keeper)
+    of_keeper = listening(keeper)
     addresses: dict[int, str] = {}
     for pid in (node, *children(node)):
         addresses |= listening(pid)
-    return sorted({each for inode, each in addresses.items() if inode not in kept and not each.startswith(_OF_GATES)})
+    return sorted(
+        {each for inode, each in addresses.items() if inode not in of_keeper and not each.startswith(_OF_GATES)}
+    )
 
 
 def connected(pids: Iterable[int], ports: Collection[int]) -> int:

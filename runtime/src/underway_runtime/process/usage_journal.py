@@ -85,8 +85,8 @@ def _append(journal: openat.Directory, name: str, line: bytes) -> None:
             if os.fstat(descriptor).st_size < LARGEST or not is_locked:
                 os.write(descriptor, line)
                 return
-            there = journal.status(name)
-            if there is not None and os.path.samestat(os.fstat(descriptor), there):  # nobody else was faster
+            status = journal.status(name)
+            if status is not None and os.path.samestat(os.fstat(descriptor), status):  # nobody else was faster
                 journal.rename(name, f"{name}.1")
         finally:
             if is_locked:
