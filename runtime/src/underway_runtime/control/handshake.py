@@ -37,8 +37,8 @@ def answer(cookie: str, greeting: Message) -> Message:
 
 def proof(cookie: str, role: str, greeting: Message, nonce: object) -> str:
     """What only an end that has the cookie can say. `greeting` is the node's, `nonce` the client's."""
-    said = json.dumps([role, VERSION, greeting.get("pid"), greeting.get("boot"), greeting.get("nonce"), nonce])
-    return hmac.new(cookie.encode(), said.encode(), "sha256").hexdigest()
+    statement = json.dumps([role, VERSION, greeting.get("pid"), greeting.get("boot"), greeting.get("nonce"), nonce])
+    return hmac.new(cookie.encode(), statement.encode(), "sha256").hexdigest()
 
 
 def proves(message: Message, expected: str) -> bool:
