@@ -177,8 +177,8 @@ async def _place(tag: str | None, member: str | None) -> dict[str, Any]:
     if member is not None:
         named = await _there(lambda: [other for other in members() if other.name == member])
         if not named:
-            there = ", ".join(other.name for other in members()) or "nobody"
-            raise NobodyThere(f"there is no member {member!r}; there is {there}")
+            nodes = ", ".join(other.name for other in members()) or "nobody"
+            raise NobodyThere(f"there is no member {member!r}; there is {nodes}")
         return {"member": named[0]}
     if not await _there(lambda: members(tag)):
         raise _nobody(tag)

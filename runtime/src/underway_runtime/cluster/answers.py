@@ -48,8 +48,8 @@ class Answer:
     @property
     def reason(self) -> str:
         """Why it failed, in a line for each thing that was said."""
-        said = [line for line in self.errors.splitlines() if line.strip()]
-        return "\n".join(said).removeprefix("error: ") or f"it ended with status {self.status}"
+        lines = [line for line in self.errors.splitlines() if line.strip()]
+        return "\n".join(lines).removeprefix("error: ") or f"it ended with status {self.status}"
 
 
 def asking(command: Sequence[str], nonce: str) -> list[str]:

@@ -230,8 +230,8 @@ class Cluster(Application):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self.members.wait_for(names, **how)
-        there = [name for name in names if self.members.named(name) is None]
-        return self.members.missing(names) if there else []
+        missing = [name for name in names if self.members.named(name) is None]
+        return self.members.missing(names) if missing else []
 
     @property
     def _came_back(self) -> bool:
@@ -256,7 +256,7 @@ class Cluster(Application):
 
     async def _join(self, backend: Backend, host: str, port: int) -> None:
         """Be a worker, until the master is lost; where that is wanted, again."""
-        engine, security, said = self._engine, backend.open(), ""
+        engine, security, last_reason = self._engine, backend.open(), ""
         patience, waits_until = 0.0, float("inf")  # for the successor of its master
         where = {"protocol": engine.SCHEME, "host": host, "port": port, "security": security}
         while True:
@@ -265,7 +265,7 @@ class Cluster(Application):
                 comm = await engine.call(backend, security, self.node)
                 joined = engine.Joined(comm, self.node, self.members, lambda: str(self._facts()["release"]), patience)
                 await joined.start(backend.master, self._section.tags, local_directory=self._directory, **where)
-                member, said, waits_until = True, "", float("inf")
+                member, last_reason, waits_until = True, "", float("inf")
                 self._joined = joined
                 await self._open_work(f"{engine.SCHEME}://{backend.master}", security, joined.worker)
                 await joined.beat()
@@ -282,8 +282,8 @@ class Cluster(Application):
                 elif self.loop.time() > waits_until and self._section.shutdown_with_master:
                     why = f"it was to hand over, and no other node has started: {reason}"
                     raise PeerLost(f"{self.node} has lost its master {backend.master}: {why}") from None
-                elif reason != said:
-                    said = reason
+                elif reason != last_reason:
+                    last_reason = reason
                     log(f"cluster: {self.node} has not joined {backend.master} yet: {reason}")
             finally:
                 self._joined = None

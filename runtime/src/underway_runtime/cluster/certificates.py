@@ -43,11 +43,11 @@ _SLACK = timedelta(seconds=revocation.SLACK)
 def make_authority(directory: Path, name: str) -> None:
     """Make ``ca.key`` and ``ca.pem``; nothing where they are. Raises ConfigError where only one of them is."""
     _refuse_of_others(directory)
-    there = [file for file in (CA, CA_KEY) if (directory / file).exists()]
-    if len(there) == 2:
+    files = [file for file in (CA, CA_KEY) if (directory / file).exists()]
+    if len(files) == 2:
         return
-    if there:
-        raise ConfigError(f"{directory} has {there[0]} alone; restore the other one, or remove it and deploy all hosts")
+    if files:
+        raise ConfigError(f"{directory} has {files[0]} alone; restore the other one, or remove it and deploy all hosts")
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 

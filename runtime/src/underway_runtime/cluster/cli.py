@@ -86,9 +86,9 @@ def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool
     if command in STARTING:
         return _starting(mode, command, rest, release)
     if command not in (*ASKING, "run"):
-        there = ("start", "daemon", *ASKING, "run")
+        commands = ("start", "daemon", *ASKING, "run")
         raise UsageError(
-            f"{command!r} is not a command of {mode}{did_you_mean(command, there)}; there are {', '.join(there)}"
+            f"{command!r} is not a command of {mode}{did_you_mean(command, commands)}; there are {', '.join(commands)}"
         )
     parser = _parser(f"cluster {mode} {command}")
     _add_node(parser)

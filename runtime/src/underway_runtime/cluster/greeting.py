@@ -52,9 +52,9 @@ async def call(stream: Stream, facts: Mapping[str, Any], cookie: str | None, whe
     """
     if cookie is not None:
         nonce = await _say(stream, underway=VERSION, nonce=os.urandom(_NONCE).hex())
-        said = [nonce["nonce"], _text(await _hear(stream), "nonce"), where]
-        await _say(stream, proof=_proof(cookie, "caller", said))
-        _check(await _hear(stream), _proof(cookie, "answerer", said))
+        statement = [nonce["nonce"], _text(await _hear(stream), "nonce"), where]
+        await _say(stream, proof=_proof(cookie, "caller", statement))
+        _check(await _hear(stream), _proof(cookie, "answerer", statement))
     await _say(stream, underway=VERSION, **facts)
     return _facts(await _hear(stream))
 
@@ -64,20 +64,20 @@ async def answer(stream: Stream, facts: Mapping[str, Any], cookie: str | None, w
     if cookie is not None:
         theirs = _text(await _hear(stream), "nonce")
         nonce = await _say(stream, underway=VERSION, nonce=os.urandom(_NONCE).hex())
-        said = [theirs, nonce["nonce"], where]
+        statement = [theirs, nonce["nonce"], where]
         try:
-            _check(await _hear(stream), _proof(cookie, "caller", said))
+            _check(await _hear(stream), _proof(cookie, "caller", statement))
         except Refused:
             await _say(stream, refused=True)
             raise
-        await _say(stream, proof=_proof(cookie, "answerer", said))
+        await _say(stream, proof=_proof(cookie, "answerer", statement))
     said_of_itself = _facts(await _hear(stream))
     await _say(stream, underway=VERSION, **facts)
     return said_of_itself
 
 
-def _proof(cookie: str, role: str, said: list[str]) -> str:
-    return hmac.new(cookie.encode(), json.dumps([role, VERSION, *said]).encode(), "sha256").hexdigest()
+def _proof(cookie: str, role: str, statement: list[str]) -> str:
+    return hmac.new(cookie.encode(), json.dumps([role, VERSION, *statement]).encode(), "sha256").hexdigest()
 
 
 def _check(message: Mapping[str, Any], expected: str) -> None:

@@ -59,7 +59,7 @@ def name_of(wanted: Wanted, environ: Mapping[str, str], release: str) -> str:
 def environment(wanted: Wanted, node: str, var: VarDirectory) -> dict[str, str]:
     """The variables that make ``bin/NAME`` this node, next to those that are set already."""
     place = var.cluster_node(node)
-    said = {
+    variables = {
         "CLUSTER_MASTER": wanted.master,
         "CLUSTER_WORKERS": " ".join(wanted.workers) or None,
         "CLUSTER_TAGS": " ".join(wanted.tags) or None,
@@ -75,7 +75,7 @@ def environment(wanted: Wanted, node: str, var: VarDirectory) -> dict[str, str]:
         "CLUSTER_MODE": wanted.mode,
         "RELEASE_NODE": node,
         "RELEASE_TMP": str(place.path),
-        **{key: value for key, value in said.items() if value is not None},
+        **{key: value for key, value in variables.items() if value is not None},
     }
 
 

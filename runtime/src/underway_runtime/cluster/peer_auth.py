@@ -85,8 +85,8 @@ class Credentials:
         shown = self._shown()
         for context in (self.server, self.client):
             self._load(context)
-        said = [value for kind, value in shown.get("subjectAltName", ()) if kind == "URI" and value.startswith(ROLE)]
-        self.role = " and ".join(value.removeprefix(ROLE) for value in said)
+        roles = [value for kind, value in shown.get("subjectAltName", ()) if kind == "URI" and value.startswith(ROLE)]
+        self.role = " and ".join(value.removeprefix(ROLE) for value in roles)
         self.ends = ssl.cert_time_to_seconds(shown["notAfter"])
         return True
 

@@ -124,10 +124,10 @@ def here(plan: DeployPlan, command: list[str]) -> Answer:
 def environ(plan: DeployPlan) -> dict[str, str]:
     """For ``bin/cluster`` here: what this one's launcher has set is not passed on."""
     own = {"RELEASE_VAR": str(plan.var.path), **({"RELEASE_COOKIE": plan.cookie} if plan.cookie else {})}
-    kept = {
+    variables = {
         key: value for key, value in os.environ.items() if not key.startswith("RELEASE_") or key == "RELEASE_COOKIE"
     }
-    return {**kept, **own}
+    return {**variables, **own}
 
 
 def everywhere(plan: DeployPlan, ssh: Ssh, hosts: Iterable[Host], do: Callable[[Host], T]) -> dict[Host, T]:

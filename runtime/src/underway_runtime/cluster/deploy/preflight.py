@@ -67,22 +67,22 @@ def read(text: str, before: float, after: float) -> Facts:
     """
     if not text.strip():
         raise ValueError("its answer can't be understood: it says nothing; is what it has for `sh` a POSIX shell?")
-    said: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {}
     for line in text.splitlines():
         key, _, value = line.partition(" ")
-        said.setdefault(key, []).append(value)
+        lines.setdefault(key, []).append(value)
     try:
-        [clock], [system], [machine], [directory], [_] = (said.get(key, []) for key in _ONCE)
+        [clock], [system], [machine], [directory], [_] = (lines.get(key, []) for key in _ONCE)
         now = float(clock)
-        connection = [*said.get("connection", [""])[0].split(), "", "", ""]
-        pairs = map(_pair, said.get("release", ()))
+        connection = [*lines.get("connection", [""])[0].split(), "", "", ""]
+        pairs = map(_pair, lines.get("release", ()))
         releases = {version: release_id.strip('",') for version, release_id in pairs if names.is_version(version)}
-        nodes = {node: int(pid) for pid, node in map(_pair, said.get("node", ()))}
-        listening = frozenset(int(port, 16) for port in said.get("listening", ()))
+        nodes = {node: int(pid) for pid, node in map(_pair, lines.get("node", ()))}
+        listening = frozenset(int(port, 16) for port in lines.get("listening", ()))
     except ValueError:
         raise ValueError(f"its answer can't be understood, it says:\n{answers.printable(text)}") from None
-    space = re.search(r"\s(\d+)\s+\d+%\s", said.get("space", [""])[-1])
-    glibc = _OWN_GLIBC.findall(said.get("glibc", [""])[0])
+    space = re.search(r"\s(\d+)\s+\d+%\s", lines.get("space", [""])[-1])
+    glibc = _OWN_GLIBC.findall(lines.get("glibc", [""])[0])
     return Facts(
         directory=directory,
         system=system,
@@ -90,15 +90,15 @@ def read(text: str, before: float, after: float) -> Facts:
         skew=max(0.0, now - after, before - now - 1),  # it counts whole seconds
         address=connection[2],
         client=connection[0],
-        tools=frozenset(said.get("tool", ())),
-        loader="loader" in said,
+        tools=frozenset(lines.get("tool", ())),
+        loader="loader" in lines,
         glibc=glibc[-1] if glibc else None,
         space=int(space[1]) * 1024 if space else None,
         releases=releases,
         nodes=nodes,
         listening=listening,
-        occupied=next(iter(said.get("occupied", ())), None),
-        signers=next(iter(said.get("signers", ())), None),
+        occupied=next(iter(lines.get("occupied", ())), None),
+        signers=next(iter(lines.get("signers", ())), None),
     )
 
 

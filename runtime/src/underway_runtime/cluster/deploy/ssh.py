@@ -54,10 +54,10 @@ class Ssh:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        there = [host for host in self._known if any(Path(self._sockets).iterdir())]
-        if there:
-            with ThreadPoolExecutor(len(there)) as pool:
-                list(pool.map(self._leave, there))
+        hosts = [host for host in self._known if any(Path(self._sockets).iterdir())]
+        if hosts:
+            with ThreadPoolExecutor(len(hosts)) as pool:
+                list(pool.map(self._leave, hosts))
         shutil.rmtree(self._sockets, ignore_errors=True)
 
     def argv(self, host: Host, command: Sequence[str]) -> list[str]:
@@ -152,7 +152,7 @@ class Ssh:
 def _exchange(process: subprocess.Popen[bytes], feed: bytes | None, seconds: float) -> tuple[bytes, bytes, str]:
     """Give a process what it is to read, and take what it prints on both streams until it has ended; with why it was ended, where
     that was us."""
-    said, given_up = (bytearray(), bytearray()), list[str]()
+    output, given_up = (bytearray(), bytearray()), list[str]()
 
     def give_up(why: str) -> None:
         given_up.append(why)
@@ -171,7 +171,7 @@ def _exchange(process: subprocess.Popen[bytes], feed: bytes | None, seconds: flo
         with suppress(OSError):
             stream.close()
 
-    streams = [(process.stdout, said[0]), (process.stderr, said[1])]
+    streams = [(process.stdout, output[0]), (process.stderr, output[1])]
     threads = [threading.Thread(target=read, args=arguments, daemon=True) for arguments in streams]
     if process.stdin is not None:
         threads.append(threading.Thread(target=write, args=[process.stdin], daemon=True))
@@ -187,7 +187,7 @@ def _exchange(process: subprocess.Popen[bytes], feed: bytes | None, seconds: flo
     for stream, thread in zip((process.stdout, process.stderr), threads, strict=False):
         if stream is not None and not thread.is_alive():
             stream.close()
-    return bytes(said[0]), bytes(said[1]), "; ".join(given_up)
+    return bytes(output[0]), bytes(output[1]), "; ".join(given_up)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

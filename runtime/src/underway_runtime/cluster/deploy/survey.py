@@ -87,9 +87,9 @@ def ask(plan: DeployPlan, ssh: Ssh) -> tuple[dict[Host, Facts], list[str]]:
         except ValueError as error:
             return str(error)
 
-    said = everywhere(plan, ssh, plan.hosts, one)
-    facts = {host: each for host, each in said.items() if isinstance(each, Facts)}
-    return facts, [f"{host.host}: {each}" for host, each in said.items() if isinstance(each, str)]
+    replies = everywhere(plan, ssh, plan.hosts, one)
+    facts = {host: each for host, each in replies.items() if isinstance(each, Facts)}
+    return facts, [f"{host.host}: {each}" for host, each in replies.items() if isinstance(each, str)]
 
 
 def listening(plan: DeployPlan, facts: Look) -> str:
