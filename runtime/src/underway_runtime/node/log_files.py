@@ -78,16 +78,16 @@ class _Log:
 
     def numbers(self) -> list[int]:
         """Oldest first."""
-        there = sorted(int(match[1]) for name in self.directory.names() if (match := self._name.fullmatch(name)))
-        if not there:
+        existing = sorted(int(match[1]) for name in self.directory.names() if (match := self._name.fullmatch(name)))
+        if not existing:
             return []
-        match [number for number in range(1, there[-1]) if number not in there]:
+        match [number for number in range(1, existing[-1]) if number not in existing]:
             case [gap]:
-                newest = gap - 1 or there[-1]
+                newest = gap - 1 or existing[-1]
             case _:
-                newest = max(there, key=self._written)
-        at = there.index(newest) + 1
-        return [*there[at:], *there[:at]]
+                newest = max(existing, key=self._written)
+        at = existing.index(newest) + 1
+        return [*existing[at:], *existing[:at]]
 
     def _written(self, number: int) -> tuple[int, int]:
         status = self.directory.status(f"{self._stem}.{number}")
