@@ -93,8 +93,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         print(json.dumps(outcome.as_json(), indent=1))
     else:
         would = "would be " if options.dry_run else ""
-        said = "\n".join(sentences.lines(options.command, outcome, would))
-        print("\n".join(display.one_line(line, _WIDEST) for line in said.split("\n")))
+        text = "\n".join(sentences.lines(options.command, outcome, would))
+        print("\n".join(display.one_line(line, _WIDEST) for line in text.split("\n")))
     return EXIT_REFUSED if isinstance(outcome, CheckResult) and outcome.outcome == "refused" else 0
 
 

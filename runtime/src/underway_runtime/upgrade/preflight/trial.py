@@ -164,8 +164,8 @@ def _as_ours(settings: Settings, keeper: int | None, variables: Mapping[str, str
     environ = facts.environment(keeper) or dict(os.environ)
     own = f"{settings.place.path}/"
     ours = [name for name in OF_A_VERSION if environ.get(name, "").startswith(own)]
-    kept = {name: value for name, value in environ.items() if name not in (*ours, *_OF_SYSTEMD)}
-    return {"env": {**kept, **variables}, "cwd": facts.working_directory(keeper)}
+    inherited = {name: value for name, value in environ.items() if name not in (*ours, *_OF_SYSTEMD)}
+    return {"env": {**inherited, **variables}, "cwd": facts.working_directory(keeper)}
 
 
 def _as_theirs(
@@ -268,6 +268,8 @@ def _found(place: Path, ended: int | None, output: bytes, timeout: float) -> Tri
         problem = f"{doing} has not come to an end within {timeout:g} s, and was killed"
     else:
         how = f"signal {-ended}" if ended < 0 else f"status {ended}"
-        said = many_lines(output.decode(errors="replace")[-_LAST_WORDS:].strip())
-        problem = f"{doing} ended the process, with {how}" + (f"; its output ends with: {said}" if said else "")
+        last_words = many_lines(output.decode(errors="replace")[-_LAST_WORDS:].strip())
+        problem = f"{doing} ended the process, with {how}" + (
+            f"; its output ends with: {last_words}" if last_words else ""
+        )
     return TrialReport(problems=(problem,))

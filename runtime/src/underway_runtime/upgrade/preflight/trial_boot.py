@@ -189,9 +189,9 @@ class _Trial:
                 self._try("the boot script of the running version", lambda: boot_script.read(place)), old.values
             )
         found = []
-        kept = {_place(address) for address in before}
+        unchanged = {_place(address) for address in before}
         for address, application in after.items():
-            same = _place(address) in kept
+            same = _place(address) in unchanged
             found.append(AddressChange(address, application, "same" if same else "new"))
             if not same and (running is None or old is not None) and (problem := _bind_problem(address)):
                 self._problems.append(f"{application} is to listen on {address}, which can't be bound: {problem}")
