@@ -20,9 +20,9 @@ def init(force: bool) -> None:
     """
     project = read(Path.cwd())
     [directory] = definition(project, release_names(project)[0]).paths("rel-templates-path")
-    there = [str(directory / name) for name in USER_TEMPLATES if (directory / name).exists()]
-    if there and not force:
-        raise BuildError(listing("these are there already; --force replaces them:", there))
+    existing = [str(directory / name) for name in USER_TEMPLATES if (directory / name).exists()]
+    if existing and not force:
+        raise BuildError(listing("these are there already; --force replaces them:", existing))
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name in USER_TEMPLATES:

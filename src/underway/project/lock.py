@@ -81,9 +81,9 @@ def read_lock(root: Path, release: str, wanted: Wanted) -> Lock:
         _remember(key, packages)
 
     tops = [_top(members[name]) for name in wanted.members] or [_top(root)]
-    there = {package.name for package in packages}
+    chosen = {package.name for package in packages}
     # A lock may leave out the project that it is of, as what `uv pip compile` writes does.
-    packages += [Locked(top.name, None, "local", top.root) for top in tops if top.builds and top.name not in there]
+    packages += [Locked(top.name, None, "local", top.root) for top in tops if top.builds and top.name not in chosen]
     packages = [package for package in packages if package.project is None or _top(package.project).builds]
     return Lock(
         path=path,

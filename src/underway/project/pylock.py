@@ -191,12 +191,12 @@ def _problem(package: Package, artefact: _Artefact, wanted: Wanted) -> str | Non
 
 
 def _no_wheel(package: Package, wheels: Sequence[Collection[Tag]], wanted: Wanted) -> str:
-    there = sorted({_short(tags) for tags in wheels})
-    more = f" and {len(there) - SHOWN_TAGS} more" if len(there) > SHOWN_TAGS else ""
+    available = sorted({_short(tags) for tags in wheels})
+    more = f" and {len(available) - SHOWN_TAGS} more" if len(available) > SHOWN_TAGS else ""
     hint = f'; to build it from its sdist, write build-sdists = ["{package.name}"]' if package.sdist else ""
     return (
         f"{_named(package)} has no wheel for this interpreter, which takes {wanted.tags[0]} and what is older or more"
-        f" general; the lock has {', '.join(there[:SHOWN_TAGS])}{more}{hint}"
+        f" general; the lock has {', '.join(available[:SHOWN_TAGS])}{more}{hint}"
     )
 
 
@@ -217,14 +217,14 @@ def _locked(package: Package, artefact: _Artefact, table: Mapping[str, Any], roo
 
 
 def _entry(table: Mapping[str, Any], key: str, artefact: Any, root: Path) -> dict[str, Any]:
-    kept = {name: table[name] for name in ("name", "version") if name in table}
-    return {**kept, key: [_placed(file, root) for file in artefact] if key == "wheels" else _placed(artefact, root)}
+    fields = {name: table[name] for name in ("name", "version") if name in table}
+    return {**fields, key: [_placed(file, root) for file in artefact] if key == "wheels" else _placed(artefact, root)}
 
 
 def _placed(file: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """An artefact without dates, its path absolute: the text is written elsewhere than the lock it comes from."""
-    kept = {name: value for name, value in file.items() if not isinstance(value, datetime | date | time)}
-    return {**kept, "path": str(root.absolute() / kept["path"])} if "path" in kept else kept
+    fields = {name: value for name, value in file.items() if not isinstance(value, datetime | date | time)}
+    return {**fields, "path": str(root.absolute() / fields["path"])} if "path" in fields else fields
 
 
 def _toml(value: Any) -> str:

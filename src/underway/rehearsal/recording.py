@@ -127,8 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
                 service.putheader("Content-Length", str(len(body)))
             service.endheaders(body or None)
             answer = service.getresponse()
-            kept = self.server.recording.kept(dict(self.headers.items()))
-            self.server.recording.add(Request(self.command, self.path, kept, body))  # before anybody knows the answer
+            headers = self.server.recording.kept(dict(self.headers.items()))
+            self.server.recording.add(
+                Request(self.command, self.path, headers, body)
+            )  # before anybody knows the answer
             self._answer(answer)
         finally:
             service.close()
@@ -167,8 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
                 f"{name}: {value}" for name, value in self.headers.items() if name.lower() != "sec-websocket-extensions"
             ]
             service.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-            kept = self.server.recording.kept(dict(self.headers.items()))
-            said = lambda: Conversation(self.path, kept, tuple(heard.messages)) if heard.upgraded else None  # noqa: E731
+            headers = self.server.recording.kept(dict(self.headers.items()))
+            said = lambda: Conversation(self.path, headers, tuple(heard.messages)) if heard.upgraded else None  # noqa: E731
             with self.server.recording.during(said):
                 _pass_on(self.connection, service, heard)
 

@@ -136,7 +136,7 @@ def read(place: Path, copies: bool = False) -> TreeEntry | None:
 def _parsed(record: Path, _: tuple[int, int, int]) -> tuple[dict[str, File], dict[str, str], dict[str, Any], bool]:
     """A record that was read, once for each state of the file."""
     header, body = record.read_bytes().splitlines()
-    if (said := json.loads(header))["format"] != FORMAT or said["sha256"] != hashlib.sha256(body).hexdigest():
+    if (facts := json.loads(header))["format"] != FORMAT or facts["sha256"] != hashlib.sha256(body).hexdigest():
         raise ValueError("it is of another format, or damaged")
     fields = json.loads(body)
     files = {path: File(*values) for path, values in fields["files"].items()}

@@ -130,9 +130,9 @@ def _ask(executable: Path) -> dict[str, Any]:
         _interpreter(executable, answer)
         return answer
     except (ValueError, KeyError, TypeError, AttributeError):
-        said = (done.stderr.strip().splitlines() or [f"it answered {done.stdout[:100]!r}"])[0][:200]
+        reason = (done.stderr.strip().splitlines() or [f"it answered {done.stdout[:100]!r}"])[0][:200]
         raise BuildError(
-            f"{executable} does not answer as a Python does (exit status {done.returncode}): {said}"
+            f"{executable} does not answer as a Python does (exit status {done.returncode}): {reason}"
         ) from None
 
 

@@ -54,11 +54,11 @@ def export(
     for option, values in (("--group", groups), ("--extra", extras), ("--package", packages)):
         for value in values:
             command += [option, value]
-    output, said, status = _run([*command, "--python", str(python)], root)
-    if "needs to be updated" in said:
+    output, messages, status = _run([*command, "--python", str(python)], root)
+    if "needs to be updated" in messages:
         raise ProjectError(f"the uv.lock of {root} no longer fits its pyproject.toml; renew it with `uv lock`")
     if status != 0:
-        raise ProjectError(f"uv can't read the lock of {root}:\n{_last_lines(said)}")
+        raise ProjectError(f"uv can't read the lock of {root}:\n{_last_lines(messages)}")
     return output
 
 
@@ -154,9 +154,9 @@ def building(project: Path, out: Path, python: Path, *, isolated: bool = True) -
     with _started([*command, *([] if isolated else ["--no-build-isolation"])], project) as end:
 
         def wheel() -> Path:
-            _, said, status = end()
+            _, messages, status = end()
             if status != 0:
-                raise BuildError(f"{project} does not build; uv said:\n{_last_lines(said)}")
+                raise BuildError(f"{project} does not build; uv said:\n{_last_lines(messages)}")
             [built] = out.glob("*.whl")
             return built
 
@@ -164,9 +164,9 @@ def building(project: Path, out: Path, python: Path, *, isolated: bool = True) -
 
 
 def _do(failure: str, arguments: Sequence[str], cwd: Path) -> None:
-    _, said, status = _run(arguments, cwd)
+    _, messages, status = _run(arguments, cwd)
     if status != 0:
-        raise BuildError(f"{failure}; uv said:\n{_last_lines(said)}")
+        raise BuildError(f"{failure}; uv said:\n{_last_lines(messages)}")
 
 
 def _run(arguments: Sequence[str], cwd: Path) -> tuple[str, str, int]:
@@ -241,6 +241,6 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode("utf-8", "replace")
 
 
-def _last_lines(said: str) -> str:
-    lines = [line.rstrip() for line in said.splitlines() if line.strip() and not line.startswith(_CHATTER)]
+def _last_lines(messages: str) -> str:
+    lines = [line.rstrip() for line in messages.splitlines() if line.strip() and not line.startswith(_CHATTER)]
     return "\n".join(f"  {line}" for line in lines[-LAST_LINES:])
