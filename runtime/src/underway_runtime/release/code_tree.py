@@ -81,9 +81,9 @@ def _collect(code: CodeType, prefix: str, codes: dict[str, CodeType], seen: dict
 
 def _collect_generic(code: CodeType, prefix: str, path: str, codes: dict[str, CodeType], seen: dict[str, int]) -> None:
     """Put what has type parameters where their scope is, which is in no qualified name; what belongs to them is below it."""
-    own = code.co_name.removeprefix(_GENERIC).removesuffix(">")
+    name = code.co_name.removeprefix(_GENERIC).removesuffix(">")
     constants = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    definition = next((constant for constant in reversed(constants) if constant.co_name == own), None)
+    definition = next((constant for constant in reversed(constants) if constant.co_name == name), None)
     inner = tuple(constant for constant in constants if constant is not definition)
     _collect(code.replace(co_consts=inner), f"{path}.", codes, seen)
     if definition is not None:

@@ -58,8 +58,8 @@ def look(root: Path, version: str) -> Found:
     """
     directory = ReleaseDirectory(root)
     manifests, problems = _manifests(root)
-    own = manifests.get(version)
-    if own is None:
+    manifest = manifests.get(version)
+    if manifest is None:
         missing = not directory.version(version).manifest.is_file()
         return Found([*([f"{directory.version(version).manifest} is missing"] if missing else []), *problems], [])
     tops = [_relative(root, directory.lib), _relative(root, directory.version(version).path)]
@@ -70,7 +70,7 @@ def look(root: Path, version: str) -> Found:
             accounts[""] = read(directory.shared)
         except DamagedRelease as error:
             problems.append(str(error))
-    problems += _file_problems(root, own.files, accounts)
+    problems += _file_problems(root, manifest.files, accounts)
     problems += _linked(root, tops)
     return Found(problems, _strays(root, tops, manifests))
 

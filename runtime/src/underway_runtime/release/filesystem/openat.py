@@ -150,9 +150,9 @@ class Directory:
         if self.is_ours:
             return True
         asks = os.geteuid()
-        own = uid == asks != 0 and (self.uid == 0 or self.is_shared)
+        is_own = uid == asks != 0 and (self.uid == 0 or self.is_shared)
         owners = uid == self.uid and not (asks == 0 and uid == 0)  # in a directory of root's that is shared
-        return own or owners or uid in self._makers()
+        return is_own or owners or uid in self._makers()
 
     def _makers(self) -> set[int]:
         """Of a directory of root's in which others may write: who has made the directory of the node."""
