@@ -60,8 +60,8 @@ def text(status: dict[str, Any]) -> str:
         f"  loop         {_loop(loop['answers'], loop['seconds'])}",
         "  applications",
     ]
-    if own := status.get("not_handed_over"):  # an older node does not say
-        lines.insert(-1, f"  listens      not handed over: {', '.join(own)}")
+    if addresses := status.get("not_handed_over"):  # an older node does not say
+        lines.insert(-1, f"  listens      not handed over: {', '.join(addresses)}")
     for name, clients in (status.get("clients") or {}).items():
         lines.insert(-1, f"  leaves       {name}: {clients}")
     rows = [[app["name"], app["version"], app["mode"], app["state"]] for app in status["applications"]]
