@@ -228,12 +228,12 @@ async def _answered(connection: Any, talk: Talk | None, end: float) -> None:
     loop = asyncio.get_running_loop()
     half = (loop.time() + end) / 2
     reads, quiet = True, 0
-    own = connection.transport.get_extra_info("socket")
+    sock = connection.transport.get_extra_info("socket")
     while talk is not None and not talk.over and quiet < _TURNS and loop.time() < end:
         if reads and loop.time() > half:
             reads = False
             connection.transport = Deaf(connection.transport)
-        quiet = quiet + 1 if talk.reading and not (reads and own is not None and unread(own)) else 0
+        quiet = quiet + 1 if talk.reading and not (reads and sock is not None and unread(sock)) else 0
         await asyncio.sleep(0 if quiet else 0.005)
 
 

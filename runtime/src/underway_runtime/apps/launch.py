@@ -172,8 +172,8 @@ def _withdraw(listeners: Listeners, world: ServerContext) -> None:
 def _ports(listeners: Listeners, world: ServerContext) -> set[int]:
     """Where clients of a main function come to: by what it declares, and by what it does not."""
     declared = {listening.getsockname()[1] for listening in listeners.sockets if listening.family != socket.AF_UNIX}
-    own = {host_and_port(address)[1] for address in world.not_handed_over() if address.startswith("tcp://")}
-    return declared | own
+    opened = {host_and_port(address)[1] for address in world.not_handed_over() if address.startswith("tcp://")}
+    return declared | opened
 
 
 def _ready(load: Load, world: ServerContext) -> str:
@@ -208,8 +208,10 @@ async def _run_class(load: Load, reference: str, world: ServerContext) -> Servic
     loop = asyncio.get_running_loop()
     never: asyncio.Future[None] = loop.create_future()
     addresses = world.configured(load.application, "listen", None)
-    own = isinstance(addresses, list) and all(re.match(r"(tcp|unix)://", str(address)) for address in addresses)
-    listeners = _for_its_own_binds(addresses if own else [], world, waits=False)
+    has_addresses = isinstance(addresses, list) and all(
+        re.match(r"(tcp|unix)://", str(address)) for address in addresses
+    )
+    listeners = _for_its_own_binds(addresses if has_addresses else [], world, waits=False)
     try:
         returned = await thread.call(instance.start)
         work = asyncio.wrap_future(returned) if isinstance(returned, concurrent.futures.Future) else returned

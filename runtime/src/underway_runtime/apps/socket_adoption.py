@@ -140,16 +140,16 @@ class Adoption:
     def _install(self) -> None:
         bind, accept = socket.socket.bind, socket.socket.accept
 
-        def adopting_bind(own: socket.socket, address: Any, /) -> None:
-            if (declared := self._find(own, address)) is None:
+        def adopting_bind(sock: socket.socket, address: Any, /) -> None:
+            if (declared := self._find(sock, address)) is None:
                 try:
-                    bind(own, address)
+                    bind(sock, address)
                 except OSError as error:
                     if error.errno == errno.EADDRINUSE and self.late:
                         raise OSError(error.errno, f"{error.strerror}; {_NOT_DECLARED}") from None
                     raise
                 return
-            self._adopt(own, declared)
+            self._adopt(sock, declared)
             self.leaving.take()
             if declared in self._waiting:
                 with contextlib.suppress(BlockingIOError):
@@ -158,18 +158,18 @@ class Adoption:
                 may_accept.register(self._may_accept, select.POLLIN)
                 may_accept.poll()
 
-        def counting_accept(own: socket.socket) -> tuple[socket.socket, Any]:
-            if (shared := self.sharing.find(own)) is None:
-                return accept(own)
-            timeout = own.gettimeout()
+        def counting_accept(sock: socket.socket) -> tuple[socket.socket, Any]:
+            if (shared := self.sharing.find(sock)) is None:
+                return accept(sock)
+            timeout = sock.gettimeout()
             if self._taken_in != os.getpid():
                 self._taken_in = os.getpid()
                 self.leaving.take()
             end = time.monotonic() + _TO_LISTEN
             while True:
-                shared.wait(own, timeout)
+                shared.wait(sock, timeout)
                 try:
-                    connection, address = accept(own)
+                    connection, address = accept(sock)
                 except BlockingIOError:
                     if timeout is not None:
                         raise
@@ -187,37 +187,37 @@ class Adoption:
         self._undo.append(replace(socket.socket, "bind", adopting_bind))
         self._undo.append(replace(socket.socket, "accept", counting_accept))
 
-    def _adopt(self, own: socket.socket, declared: socket.socket) -> None:
+    def _adopt(self, sock: socket.socket, declared: socket.socket) -> None:
         shared = self.sharing.find(declared)
         assert shared is not None
-        if own.family != socket.AF_UNIX:
+        if sock.family != socket.AF_UNIX:
             for option in _INHERITED:
-                if (value := own.getsockopt(*option)) != declared.getsockopt(*option):
+                if (value := sock.getsockopt(*option)) != declared.getsockopt(*option):
                     shared.options[option] = (value,)
         shared.shut.lower()
         shared.refused.lower()
-        os.dup2(declared.fileno(), own.fileno(), inheritable=False)  # and the timeout of the object is its own
+        os.dup2(declared.fileno(), sock.fileno(), inheritable=False)  # and the timeout of the object is its own
 
-    def _find(self, own: socket.socket, address: Any) -> socket.socket | None:
-        if own.type != socket.SOCK_STREAM:
+    def _find(self, sock: socket.socket, address: Any) -> socket.socket | None:
+        if sock.type != socket.SOCK_STREAM:
             return None
         candidates = [
-            listening for listening in self._declared if listening.fileno() >= 0 and listening.family == own.family
+            listening for listening in self._declared if listening.fileno() >= 0 and listening.family == sock.family
         ]
-        if own.family == socket.AF_UNIX:
+        if sock.family == socket.AF_UNIX:
             wanted = os.fsdecode(address)
             return next(
                 (candidate for candidate in candidates if candidate.getsockname() == wanted and os.path.exists(wanted)),
                 None,
             )
-        if own.family not in (socket.AF_INET, socket.AF_INET6):
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
             return None
         host, port = address[:2]
         same_port = [candidate for candidate in candidates if candidate.getsockname()[1] == port]
         if not same_port:
             return None
         with contextlib.suppress(OSError):
-            rows = socket.getaddrinfo(host or None, port, own.family, own.type, flags=socket.AI_PASSIVE)
+            rows = socket.getaddrinfo(host or None, port, sock.family, sock.type, flags=socket.AI_PASSIVE)
             hosts = {place[4][0] for place in rows}
             if match := next((listening for listening in same_port if listening.getsockname()[0] in hosts), None):
                 return match

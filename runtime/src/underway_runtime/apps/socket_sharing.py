@@ -50,14 +50,14 @@ class Shared:
         """Whether nothing is accepted here because the service has shut it down, or because it has been handed over; and
         whether the service has called ``accept``."""
 
-    def wait(self, own: socket.socket, timeout: float | None) -> None:
-        """Wait, as `own` would, for what can be accepted; returns at once where it is non-blocking.
+    def wait(self, sock: socket.socket, timeout: float | None) -> None:
+        """Wait, as `sock` would, for what can be accepted; returns at once where it is non-blocking.
 
         Raises what ``accept`` does where nobody connects, and where the socket was shut down.
         """
         self.accepting.raise_()
         poll = select.poll()
-        for descriptor in (self.shut.descriptor, self.refused.descriptor, own.fileno()):
+        for descriptor in (self.shut.descriptor, self.refused.descriptor, sock.fileno()):
             poll.register(descriptor, select.POLLIN)
         ready = {descriptor for descriptor, _ in poll.poll(None if timeout is None else timeout * 1000)}
         if self.shut.descriptor in ready:
@@ -165,43 +165,43 @@ class Sharing:
             self._undo.append(replace(module, name, getattr(self, f"_{name}")(getattr(module, name))))
 
     def _setblocking(self, before: Callable[..., None]) -> Callable[..., None]:
-        def setblocking(own: socket.socket, flag: Any, /) -> None:
-            if flag and self.find(own):
-                _block(own)
+        def setblocking(sock: socket.socket, flag: Any, /) -> None:
+            if flag and self.find(sock):
+                _block(sock)
             else:
-                before(own, flag)
+                before(sock, flag)
 
         return setblocking
 
     def _settimeout(self, before: Callable[..., None]) -> Callable[..., None]:
-        def settimeout(own: socket.socket, value: Any, /) -> None:
-            if value is None and self.find(own):
-                _block(own)
+        def settimeout(sock: socket.socket, value: Any, /) -> None:
+            if value is None and self.find(sock):
+                _block(sock)
             else:
-                before(own, value)
+                before(sock, value)
 
         return settimeout
 
     def _shutdown(self, before: Callable[..., None]) -> Callable[..., None]:
-        def shutdown(own: socket.socket, how: int, /) -> None:
-            if (shared := self.find(own)) is None:
-                before(own, how)
+        def shutdown(sock: socket.socket, how: int, /) -> None:
+            if (shared := self.find(sock)) is None:
+                before(sock, how)
             elif how in (socket.SHUT_RD, socket.SHUT_RDWR):
                 shared.shut.raise_()
 
         return shutdown
 
     def _listen(self, before: Callable[..., None]) -> Callable[..., None]:
-        def listen(own: socket.socket, *backlog: int) -> None:
-            if self.find(own) is None:
-                before(own, *backlog)
+        def listen(sock: socket.socket, *backlog: int) -> None:
+            if self.find(sock) is None:
+                before(sock, *backlog)
 
         return listen
 
     def _setsockopt(self, before: Callable[..., None]) -> Callable[..., None]:
-        def setsockopt(own: socket.socket, level: int, name: int, *value: Any) -> None:
-            if (shared := self.find(own)) is None:
-                before(own, level, name, *value)
+        def setsockopt(sock: socket.socket, level: int, name: int, *value: Any) -> None:
+            if (shared := self.find(sock)) is None:
+                before(sock, level, name, *value)
             else:
                 shared.options[level, name] = value
 
@@ -245,13 +245,13 @@ def replace(place: Any, name: str, value: Any) -> Callable[[], None]:
     return undo
 
 
-def _block(own: socket.socket) -> None:
+def _block(sock: socket.socket) -> None:
     """Make the object one that waits for ever, and leave the description alone: ``settimeout`` would change both."""
     default = socket.getdefaulttimeout()
     if default is not None:
         socket.setdefaulttimeout(None)
     try:
-        _socket.socket.__init__(own, own.family, own.type, own.proto, own.fileno())
+        _socket.socket.__init__(sock, sock.family, sock.type, sock.proto, sock.fileno())
     finally:
         if default is not None:
             socket.setdefaulttimeout(default)
