@@ -74,12 +74,12 @@ def refuse_out_of_reach(host: str, master: str) -> None:
         for family, _, _, _, where in socket.getaddrinfo(name, port, type=socket.SOCK_DGRAM):
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect(where)  # sends nothing: the system says from which of its addresses it would
-                own = probe.getsockname()[0]
-            if own == where[0] or _is_loopback(str(where[0])):
+                address = probe.getsockname()[0]
+            if address == where[0] or _is_loopback(str(where[0])):
                 return
             raise ConfigError(
                 f"this worker listens on {host}, where its master at {master}, which is another host, can't reach it; say an"
-                f" address of this host: --listen {join(own, 0)}"
+                f" address of this host: --listen {join(address, 0)}"
             )
 
 

@@ -47,13 +47,13 @@ class Wanted:
 def name_of(wanted: Wanted, environ: Mapping[str, str], release: str) -> str:
     """The full name of the node: as given, or after the release and its mode, at this host. Raises UsageError."""
     given = wanted.name or environ.get("RELEASE_NODE") or f"{release}_{wanted.mode}"
-    own, _, host = given.partition("@")
+    name, _, host = given.partition("@")
     host = host or socket.gethostname()
     try:
-        inventory.host(f"{own}@{host}")
+        inventory.host(f"{name}@{host}")
     except ValueError as error:
         raise UsageError(f"{given!r} is not the name of a node: {error}") from None
-    return f"{own}@{host}"
+    return f"{name}@{host}"
 
 
 def environment(wanted: Wanted, node: str, var: VarDirectory) -> dict[str, str]:
@@ -82,22 +82,22 @@ def environment(wanted: Wanted, node: str, var: VarDirectory) -> dict[str, str]:
 def become(wanted: Wanted, settings: Settings, environ: Mapping[str, str], *, dry_run: bool) -> int:
     """Go on as ``bin/NAME``, in this process; with `dry_run` print what that would be. Raises UnderwayError."""
     node = name_of(wanted, environ, settings.name)
-    own = environment(wanted, node, VarDirectory(settings.var.path.absolute()))
+    variables = environment(wanted, node, VarDirectory(settings.var.path.absolute()))
     command = [str(settings.directory.command(settings.name)), *wanted.command]
     working_dir = wanted.working_dir and os.path.expanduser(wanted.working_dir)
     if dry_run:
         where = f"cd {shlex.quote(working_dir)} && " if working_dir else ""
-        words = [f"{key}={shlex.quote(value)}" for key, value in own.items()]
+        words = [f"{key}={shlex.quote(value)}" for key, value in variables.items()]
         print(f"{where}{' '.join(words)} {shlex.join(command)}")
         return 0
     if wanted.cookie_file is not None:
-        own["RELEASE_COOKIE"] = read_cookie(wanted.cookie_file)
+        variables["RELEASE_COOKIE"] = read_cookie(wanted.cookie_file)
     try:
-        directories.make(own["RELEASE_TMP"])
+        directories.make(variables["RELEASE_TMP"])
         if working_dir:
             os.chdir(working_dir)
         rest = {key: value for key, value in environ.items() if key not in _OF_LAUNCHER}
-        os.execve(command[0], command, {**rest, **own})
+        os.execve(command[0], command, {**rest, **variables})
     except OSError as error:
         raise UnderwayError(f"{error.filename}: {error.strerror}") from error
 

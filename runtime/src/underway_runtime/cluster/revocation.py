@@ -104,7 +104,12 @@ def remove(authority: Path, hosts: Iterable[str], now: float | None = None) -> l
         known = issued(authority)
         gone: set[str] = set()
         for host in map(name, hosts):
-            theirs = {alias for own, names in known.items() if host == own or host in names for alias in (own, *names)}
+            theirs = {
+                alias
+                for own_name, names in known.items()
+                if host == own_name or host in names
+                for alias in (own_name, *names)
+            }
             if not theirs and not _is_address(host):
                 raise ConfigError(
                     f"no certificate was given to {host}; there are {', '.join(sorted(known)) or 'none that are known'}"

@@ -59,8 +59,8 @@ def renew(plan: DeployPlan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any
     named_out = {*map(revocation.name, gone), *removed}
 
     def is_out(host: Host) -> bool:
-        own = revocation.name(unbracketed(host.host))
-        return own in named_out or revocation.is_out(authority, own)
+        own_name = revocation.name(unbracketed(host.host))
+        return own_name in named_out or revocation.is_out(authority, own_name)
 
     staying = tuple(host for host in plan.hosts if not is_out(host))
     plan = replace(plan, fleet=replace(plan.fleet, hosts=staying))
@@ -90,11 +90,11 @@ def _removed(plan: DeployPlan, ssh: Ssh, gone: Sequence[str]) -> list[str]:
     """Put hosts on the list, by each of their names: also those whose certificates are older than the notes on what is in them."""
     authority, known = plan.var.authority, revocation.issued(plan.var.authority)
     for host in plan.hosts:
-        own = unbracketed(host.host)
-        if own in gone and revocation.name(own) not in known:
+        own_host = unbracketed(host.host)
+        if own_host in gone and revocation.name(own_host) not in known:
             dialled = ssh.dials(host)
-            names = (own, dialled, host.address or "", *addresses(dialled))
-            revocation.remember(authority, {own: [name for name in names if name]})
+            names = (own_host, dialled, host.address or "", *addresses(dialled))
+            revocation.remember(authority, {own_host: [name for name in names if name]})
     return revocation.remove(authority, gone)
 
 

@@ -123,11 +123,11 @@ def here(plan: DeployPlan, command: list[str]) -> Answer:
 
 def environ(plan: DeployPlan) -> dict[str, str]:
     """For ``bin/cluster`` here: what this one's launcher has set is not passed on."""
-    own = {"RELEASE_VAR": str(plan.var.path), **({"RELEASE_COOKIE": plan.cookie} if plan.cookie else {})}
+    of_plan = {"RELEASE_VAR": str(plan.var.path), **({"RELEASE_COOKIE": plan.cookie} if plan.cookie else {})}
     variables = {
         key: value for key, value in os.environ.items() if not key.startswith("RELEASE_") or key == "RELEASE_COOKIE"
     }
-    return {**variables, **own}
+    return {**variables, **of_plan}
 
 
 def everywhere(plan: DeployPlan, ssh: Ssh, hosts: Iterable[Host], do: Callable[[Host], T]) -> dict[Host, T]:
@@ -168,8 +168,13 @@ def runs_here(plan: DeployPlan) -> int | None:
 
 def status_here(plan: DeployPlan) -> dict[str, Any] | None:
     """What the master here says of itself, right now; None where it does not answer."""
-    own = plan.var.cluster_node(own_node(plan))
-    known = {"ROOT": plan.here.directory, "NAME": plan.here.name, "VSN": plan.here.version, "TMP": str(own.path)}
+    cluster_node = plan.var.cluster_node(own_node(plan))
+    known = {
+        "ROOT": plan.here.directory,
+        "NAME": plan.here.name,
+        "VSN": plan.here.version,
+        "TMP": str(cluster_node.path),
+    }
     try:
         with closing(connect(Place({**environ(plan), **{f"RELEASE_{key}": known[key] for key in known}}), 1.0)) as node:
             status: dict[str, Any] = node.ask({"do": "status"})["status"]

@@ -48,14 +48,14 @@ def run(mode: str, words: Sequence[str], settings: Settings) -> int:
 def taken_up(var: VarDirectory, node: str, name: str) -> None:
     """Return when a node of a cluster that runs obeys the certificate and the list of removed hosts that are in its directory now; at
     once where it does not run. Raises UnderwayError where it does not obey them in time."""
-    own, wanted, end = (
+    cluster_node, wanted, end = (
         var.cluster_node(node),
         peer_auth.digest(var.cluster_node(node).certificates),
         _now() + _TO_TAKE_UP,
     )
-    while lock.find(own, name) is not None:
+    while lock.find(cluster_node, name) is not None:
         with suppress(OSError):
-            if own.certificate.read_text(encoding="ascii").strip() == wanted:
+            if cluster_node.certificate.read_text(encoding="ascii").strip() == wanted:
                 return
         if _now() > end:
             raise UnderwayError(
