@@ -149,10 +149,10 @@ class InPlace:
         self._became = became
         self._log = log
 
-    async def can_install_in_place(self, runs: Version, version: str, own: Gates) -> dict[str, Any]:
+    async def can_install_in_place(self, runs: Version, version: str, gates_of_node: Gates) -> dict[str, Any]:
         """``{"how": text}``, ``{"unfit": reason}`` or ``{"failed": reason}``: what `install` would begin with. Changes nothing."""
         try:
-            change, _ = await self._prepared(runs, version, own)
+            change, _ = await self._prepared(runs, version, gates_of_node)
             await change.rehearse()
         except RequiresRestart as why:
             return {"unfit": str(why)}
@@ -160,10 +160,10 @@ class InPlace:
             return {"failed": describe(error)}
         return {"how": change.how}
 
-    async def _prepared(self, runs: Version, version: str, own: Gates) -> tuple[Change, Version]:
+    async def _prepared(self, runs: Version, version: str, gates_of_node: Gates) -> tuple[Change, Version]:
         settings = runs.settings.of(version)
         script, wanted = boot_script.read(settings.boot_script), gates.read(settings.place.gates)
-        if reasons := unasked(wanted, own.private is not None):
+        if reasons := unasked(wanted, gates_of_node.private is not None):
             raise RequiresRestart("; ".join(reasons))
         environ = {**self._environ, **runs.settings.variables_of(version, self._environ)}
         configuration = Configuration(runs, settings, script, environ, self._applications, self._log)
@@ -173,15 +173,15 @@ class InPlace:
             await raise_for_processes(settings)
         return change, Version(settings, script, resolved, wanted)
 
-    async def install(self, runs: Version, version: str, upgrade_id: str, own: Gates) -> dict[str, Any]:
+    async def install(self, runs: Version, version: str, upgrade_id: str, gates_of_node: Gates) -> dict[str, Any]:
         """Become a version, or stay as it is.
 
         Returns ``{"installed": True}``, ``{"unfit": reason}``, ``{"inside": reason}`` or ``{"failed": reason}``; that with
         ``"stays": reason`` where what has failed runs on, since this process can't go back.
-        `runs` is what is installed now, `own` are the gates of the node.
+        `runs` is what is installed now, `gates_of_node` are those of the node.
         """
         try:
-            change, comes = await self._prepared(runs, version, own)
+            change, comes = await self._prepared(runs, version, gates_of_node)
         except RequiresRestart as why:
             return {"unfit": str(why)}
         except Exception as error:
@@ -189,7 +189,7 @@ class InPlace:
         self._keeper.installing(version, upgrade_id)
         try:
             await change.commit()
-            await own.hold(comes.gates)
+            await gates_of_node.hold(comes.gates)
             await asyncio.to_thread(self._keeper.about_version, version)
         except RequiresRestart as why:
             await change.undo()
