@@ -119,9 +119,9 @@ def differences(directory: ReleaseDirectory, one: str, other: str) -> list[str]:
 
 def _own_files(manifest: Manifest) -> dict[str, ManifestEntry]:
     start = f"{tree.version_unit(manifest)}/"
-    own = {path.removeprefix(start): entry for path, entry in manifest.files.items() if path.startswith(start)}
+    files = {path.removeprefix(start): entry for path, entry in manifest.files.items() if path.startswith(start)}
     left_out = {*_OTHERWISE, f"{manifest.name}.rel"}
-    return {name: entry for name, entry in own.items() if name not in left_out and not name.endswith(".script")}
+    return {name: entry for name, entry in files.items() if name not in left_out and not name.endswith(".script")}
 
 
 def _instructions(directory: ReleaseDirectory, version: str) -> dict[str, object]:

@@ -70,7 +70,7 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> RemoveRe
         tree.check_known(here, leaving=version)
         others = {name: other for name, other in here.manifests.items() if name != version}
         gone = here.manifests.get(version)
-        own = directory.version(version).path
+        version_directory = directory.version(version).path
         deleted = [] if gone is None else tree.only_of(gone, others)
         if used := [unit for unit in deleted if unit in _units_of(handler.keeper(), directory)]:
             raise ledger.StateRefused(
@@ -88,30 +88,30 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> RemoveRe
                 place = directory.transaction / "gone"
                 for path in (directory.transaction, place):
                     path.mkdir(mode=0o700, exist_ok=True)
-                tree.move(own, place / "releases" / version)
+                tree.move(version_directory, place / "releases" / version)
 
             try:
                 take_out()
             except OSError as error:
                 if not is_full(error):
                     raise
-                _make_room(directory, own, deleted)
+                _make_room(directory, version_directory, deleted)
                 take_out()
             sync_directory(directory.releases)
             left = {name: record for name, record in known.items() if name != version}
             tree.clear(directory)
             with where_there_is_room():
                 ledger.write(handler.var, left)
-    return RemoveResult(version, (*deleted, own.relative_to(directory.root).as_posix()))
+    return RemoveResult(version, (*deleted, version_directory.relative_to(directory.root).as_posix()))
 
 
-def _make_room(directory: ReleaseDirectory, own: Path, deleted: Sequence[str]) -> None:
+def _make_room(directory: ReleaseDirectory, version_directory: Path, deleted: Sequence[str]) -> None:
     """Delete what may go before the version itself does: what only it had, and in ``releases/V`` all but its manifest."""
     for name in deleted:
         if tree.unit(name) is not None:
             tree.discard(directory.root / name)
-    for path in own.iterdir() if own.is_dir() else ():
-        if path != directory.version(own.name).manifest:
+    for path in version_directory.iterdir() if version_directory.is_dir() else ():
+        if path != directory.version(version_directory.name).manifest:
             tree.discard(path)
 
 

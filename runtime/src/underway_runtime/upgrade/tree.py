@@ -64,8 +64,8 @@ def by_unit(manifest: Manifest) -> dict[str, dict[str, ManifestEntry]]:
 
 def shared_files(manifest: Manifest) -> list[str]:
     """The files of a version that are in no unit and not in ``releases/V``."""
-    own = f"{version_unit(manifest)}/"
-    return [path for path in manifest.files if unit(path) is None and not path.startswith(own)]
+    prefix = f"{version_unit(manifest)}/"
+    return [path for path in manifest.files if unit(path) is None and not path.startswith(prefix)]
 
 
 def version_unit(manifest: Manifest) -> str:

@@ -68,12 +68,12 @@ class UnpackPlan:
     @property
     def files(self) -> dict[str, ManifestEntry]:
         """What is extracted."""
-        own = f"{tree.version_unit(self.manifest)}/"
+        prefix = f"{tree.version_unit(self.manifest)}/"
         added = {*self.add, *self.commands}
         return {
             path: entry
             for path, entry in self.manifest.files.items()
-            if path in added or path.startswith(own) or tree.unit(path) in added
+            if path in added or path.startswith(prefix) or tree.unit(path) in added
         }
 
 
@@ -164,11 +164,13 @@ def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, know
         elif not any(path in other.files for other in here.manifests.values()):
             wrong = verify.verify_below(directory.root, path, replace(manifest, files={path: manifest.files[path]}))
             problems += [f"{problem}; it is of no release: move it away" for problem in wrong]
-    own = tree.version_unit(manifest)
-    if os.path.lexists(directory.root / own):
+    version_unit = tree.version_unit(manifest)
+    if os.path.lexists(directory.root / version_unit):
         if (record := known.get(manifest.version)) is not None and record.state == "permanent":
-            problems.append(f"{own} is damaged, and is the version that boots; restore it from its archive by hand")
-        leftover.append(own)
+            problems.append(
+                f"{version_unit} is damaged, and is the version that boots; restore it from its archive by hand"
+            )
+        leftover.append(version_unit)
     if leftover:
         problems += [
             f"{why}: so it can't be said whose {leftover[0]} is; remove {version} first"
@@ -177,7 +179,9 @@ def plan(directory: ReleaseDirectory, manifest: Manifest, here: tree.Known, know
         ]
     if problems:
         raise UnpackRefused(listing(f"{manifest.name}-{manifest.version} does not fit what is here:", problems))
-    made = UnpackPlan(manifest, (*add, *(unit for unit in leftover if unit != own)), tuple(leftover), tuple(keep))
+    made = UnpackPlan(
+        manifest, (*add, *(unit for unit in leftover if unit != version_unit)), tuple(leftover), tuple(keep)
+    )
     made = replace(made, commands=tuple(command_files.differing(directory, manifest)))
     _check_space(directory.root, made)
     return made
@@ -221,18 +225,18 @@ def _check_space(root: Path, made: UnpackPlan) -> None:
 
 def _admitted(handler: Handler, what: str, trust: Trust, here: tree.Known) -> tuple[Path, signature.Admission]:
     """The file that is meant, once its signature or digest says that it may be opened."""
-    own = here.manifests.get(handler.own_version)
-    if own is None:
+    manifest = here.manifests.get(handler.own_version)
+    if manifest is None:
         raise DamagedRelease(f"{handler.directory.version(handler.own_version).manifest} can't be read; restore it")
-    file = _find(handler.var, own.name, what, here.manifests)
+    file = _find(handler.var, manifest.name, what, here.manifests)
     return file, signature.admit(
         file,
         allowed_signers=trust.allowed_signers,
         sha256=trust.sha256,
         of_owner=trust.of_owner,
         root=handler.directory.root,
-        name=own.name,
-        target=own.target,
+        name=manifest.name,
+        target=manifest.target,
     )
 
 

@@ -102,8 +102,8 @@ def of_node(settings: Settings, pid: object) -> int | None:
 @contextlib.contextmanager
 def trial(settings: Settings, version: str, running: str | None, timeout: float) -> Iterator[TrialReport]:
     """What `trial_boot` finds in an interpreter of that version."""
-    user, own = node_user(settings), os.geteuid()
-    if own not in (0, user.uid):
+    user, uid = node_user(settings), os.geteuid()
+    if uid not in (0, user.uid):
         note = (
             f"it was not tried: {user.name} runs the node, and only {user.name} and root can try what that user may do"
         )
@@ -115,7 +115,7 @@ def trial(settings: Settings, version: str, running: str | None, timeout: float)
         command += [running] if running is not None else []
         variables = {"RELEASE_VSN": version, "TMPDIR": str(place)}
         keeper = _keeper(settings, user)
-        if own == user.uid:
+        if uid == user.uid:
             ended, output = _run(command, timeout, **_as_ours(settings, keeper, variables))
         else:
             words, how = _as_theirs(settings, user, keeper, command, variables)
@@ -162,8 +162,8 @@ def _keeper(settings: Settings, user: NodeUser) -> int | None:
 def _as_ours(settings: Settings, keeper: int | None, variables: Mapping[str, str]) -> dict[str, Any]:
     """What the keeper was started with, and its next node will have; where none runs, what this command has."""
     environ = facts.environment(keeper) or dict(os.environ)
-    own = f"{settings.place.path}/"
-    ours = [name for name in OF_A_VERSION if environ.get(name, "").startswith(own)]
+    directory = f"{settings.place.path}/"
+    ours = [name for name in OF_A_VERSION if environ.get(name, "").startswith(directory)]
     inherited = {name: value for name, value in environ.items() if name not in (*ours, *_OF_SYSTEMD)}
     return {"env": {**inherited, **variables}, "cwd": facts.working_directory(keeper)}
 
@@ -182,8 +182,10 @@ def _as_theirs(
     }
     environ = {name: os.environ[name] for name in _OF_ROOT if name in os.environ}
     environ |= {name: value for name, value in os.environ.items() if name.startswith("LC_")}
-    own = f"{settings.place.path}/"
-    environ = {name: value for name, value in environ.items() if name not in OF_A_VERSION or not value.startswith(own)}
+    directory = f"{settings.place.path}/"
+    environ = {
+        name: value for name, value in environ.items() if name not in OF_A_VERSION or not value.startswith(directory)
+    }
     environ |= {"PATH": _PATH, "HOME": "/", "USER": user.name, "LOGNAME": user.name, "SHELL": "/bin/sh"}
     gid, groups = user.gid, [user.gid]
     with contextlib.suppress(KeyError):
