@@ -140,10 +140,10 @@ def _plan(target: Opened, opened: Sequence[Opened]) -> Relup:
 
 def _damaged(old: Opened, new: Opened) -> Iterator[str]:
     """The files of an older release that are not as they were sealed: of what differs from the newer one, which is what is read."""
-    own = f"{old.place.path.relative_to(old.root).as_posix()}/"
+    prefix = f"{old.place.path.relative_to(old.root).as_posix()}/"
     homes = {f"lib/{home}/" for home in set(old.homes.values()) - set(new.homes.values())}
     for path, entry in old.manifest.files.items():
-        if path.startswith((own, *homes)):
+        if path.startswith((prefix, *homes)):
             try:
                 if manifest.survey(old.root, [path])[path] != entry:
                     yield path

@@ -33,19 +33,19 @@ def starts_of(
     starts: dict[str, Mapping[str, Any]] = {}
     for start in filter(None, given):
         by_default = start.get("by-default", False)
-        own = {key: value for key, value in start.items() if key != "by-default"}
+        table = {key: value for key, value in start.items() if key != "by-default"}
         try:
-            name = owner(applications, module_of(own))
+            name = owner(applications, module_of(table))
         except ProjectError as error:
             if sources.builds(chosen.project.root):
                 raise
             modules = unpackaged.modules(chosen.project.root)
             raise ProjectError(
                 f"{error}; {chosen.project.root} has no [build-system], so its modules are taken as they lie, in it and in its"
-                f" src: {', '.join(modules) or 'there are none'}{did_you_mean(module_of(own), modules)}"
+                f" src: {', '.join(modules) or 'there are none'}{did_you_mean(module_of(table), modules)}"
             ) from None
         if not (by_default and applications[name].start):  # an Application class says more than a script
-            starts[name] = own
+            starts[name] = table
     return starts
 
 

@@ -21,5 +21,5 @@ def entry_of(application: Application) -> TreeEntry | None:
 def parts(entry: TreeEntry) -> tuple[list[str], list[str]]:
     """Return the files of an entry: those of its ``lib/NAME-VERSION``, and those next to that."""
     home = entry.facts["home"]
-    own = [path for path in entry.files if path.startswith(home)]
-    return own, [] if len(own) == len(entry.files) else [path for path in entry.files if not path.startswith(home)]
+    files = [path for path in entry.files if path.startswith(home)]
+    return files, [] if len(files) == len(entry.files) else [path for path in entry.files if not path.startswith(home)]

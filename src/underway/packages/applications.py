@@ -286,10 +286,10 @@ def _requirement(whose: str, text: str) -> Requirement:
 
 def _start(one: About) -> tuple[dict[str, Any] | None, str | None]:
     """Find out what a distribution's entry point says starts, and what is wrong with it."""
-    own = [point for point in one.points if application_name(point[0]) == one.name]
+    points = [point for point in one.points if application_name(point[0]) == one.name]
     if not one.points:
         return None, None
-    if len(chosen := own or list(one.points)) > 1:
+    if len(chosen := points or list(one.points)) > 1:
         names = ", ".join(sorted(name for name, _ in one.points))
         return None, f"{one.name} names several: {names}; call one of them {one.name!r}"
     value = chosen[0][1].partition("[")[0].strip()

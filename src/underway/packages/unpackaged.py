@@ -121,9 +121,12 @@ def _starts_in_src(project: Path) -> bool:
     """Whether what starts is called ``src.module``: then ``src`` is a package itself."""
     table = sources.document(project).get("tool", {}).get("underway", {})
     releases = table.get("releases", {})
-    own = [table, *(releases.values() if isinstance(releases, dict) else ())]
+    tables = [table, *(releases.values() if isinstance(releases, dict) else ())]
     starts = [
-        definition.get(kind) for definition in own if isinstance(definition, dict) for kind in ("asgi", "main", "wsgi")
+        definition.get(kind)
+        for definition in tables
+        if isinstance(definition, dict)
+        for kind in ("asgi", "main", "wsgi")
     ]
     return any(str(start).startswith("src.") for start in starts)
 

@@ -86,12 +86,12 @@ def write(site_packages: Path, dist_info: str, files: Iterable[str]) -> None:
 
     `files` are relative to `site_packages`; RECORD itself is always listed, as the specification has it.
     """
-    own = f"{dist_info}/RECORD"
-    lines = [(own, "", "")]
-    for path in {*files} - {own}:
+    record = f"{dist_info}/RECORD"
+    lines = [(record, "", "")]
+    for path in {*files} - {record}:
         content = (site_packages / path).read_bytes()
         lines.append((path, digest(content), str(len(content))))
-    target = site_packages / own
+    target = site_packages / record
     target.unlink(missing_ok=True)  # it may be a hard link to somebody else's
     with target.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(sorted(lines))

@@ -204,19 +204,19 @@ def _one_of(names: Sequence[str]) -> str:
 
 def _own_table(project: Project, name: str) -> tuple[dict[str, Any], str]:
     """The release's own options, from its table or from what its callable returns, and where they stand."""
-    own = project.table.get("releases", {}).get(name, {})
+    table = project.table.get("releases", {}).get(name, {})
     where = f"[tool.underway.releases.{name}]"
-    if isinstance(own, str):
-        where = f"{own} for release {name}"
+    if isinstance(table, str):
+        where = f"{table} for release {name}"
         try:
-            own = load_callable(own, project.root)()
+            table = load_callable(table, project.root)()
         except ProjectError:
             raise
         except Exception as error:
             raise ProjectError(f"{where} raised {type(error).__name__}: {error}") from error
-    if not isinstance(own, dict):
-        raise ProjectError(f'{where} is a table or a callable "module:function" that returns one, not {own!r}')
-    return own, where
+    if not isinstance(table, dict):
+        raise ProjectError(f'{where} is a table or a callable "module:function" that returns one, not {table!r}')
+    return table, where
 
 
 def _table_problems(table: Mapping[str, Any], known: Mapping[str, Option]) -> Iterator[str]:

@@ -142,9 +142,9 @@ def as_json(comparison: Review) -> dict[str, Any]:
 
 
 def _change(comparison: Review, change: Change) -> dict[str, Any]:
-    own = {"verdict": change.verdict, **_row(comparison, change.row), "consequences": len(change.consequences)}
+    document = {"verdict": change.verdict, **_row(comparison, change.row), "consequences": len(change.consequences)}
     return {
-        **own,
+        **document,
         "follows": [
             {"verdict": consequence.verdict, **_row(comparison, consequence)} for consequence in change.consequences
         ],
