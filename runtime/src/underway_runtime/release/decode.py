@@ -215,11 +215,11 @@ class _Decoder:
             ]
         values = {}
         for name, field in fields.items():
-            place = (*path, field.name)
+            field_path = (*path, field.name)
             if field.name in data:
-                values[name] = self.value(data[field.name], field.kind, place)
+                values[name] = self.value(data[field.name], field.kind, field_path)
             elif field.default is None:
-                self.problems.append(Problem(place, "missing", wanted=wanted(field.kind)))
+                self.problems.append(Problem(field_path, "missing", wanted=wanted(field.kind)))
         if len(self.problems) > before:
             return None
         try:

@@ -84,7 +84,7 @@ def verify_below(root: Path, top: str, manifest: Manifest) -> list[str]:
 
 def versions(root: Path) -> list[str]:
     """The versions that a release holds, sorted. Raises DamagedRelease when there is none."""
-    versions_here = sorted(place.parent.name for place in ReleaseDirectory(root).releases.glob("*/manifest.json"))
+    versions_here = sorted(file.parent.name for file in ReleaseDirectory(root).releases.glob("*/manifest.json"))
     if not versions_here:
         raise DamagedRelease(f"{root} is not a release: there is no releases/VERSION/manifest.json")
     return versions_here
@@ -141,9 +141,9 @@ def run(root: Path, version: str, *, as_json: bool = False) -> int:
 def _manifests(root: Path) -> tuple[dict[str, Manifest], list[str]]:
     """Of every version; those that can't be read are problems."""
     manifests, problems = {}, []
-    for place in sorted(ReleaseDirectory(root).releases.glob("*/manifest.json")):
+    for file in sorted(ReleaseDirectory(root).releases.glob("*/manifest.json")):
         try:
-            manifests[place.parent.name] = read(place)
+            manifests[file.parent.name] = read(file)
         except DamagedRelease as error:
             problems.append(str(error))
     return manifests, problems

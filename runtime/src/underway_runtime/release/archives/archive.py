@@ -73,9 +73,9 @@ Returns which of its files are to be written, next to the manifest; None for all
 """
 
 
-def path(place: Path, manifest_name: str, version: str, kind: str = "zst") -> Path:
+def path(directory: Path, manifest_name: str, version: str, kind: str = "zst") -> Path:
     """The file ``NAME-VERSION.tar.zst``, or ``.gz``, in a directory."""
-    return place / f"{manifest_name}-{version}.tar.{kind}"
+    return directory / f"{manifest_name}-{version}.tar.{kind}"
 
 
 def write(archive: Path, root: Path, manifest: Manifest, date: int = tar_layout.EARLIEST) -> None:

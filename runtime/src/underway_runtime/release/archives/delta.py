@@ -66,9 +66,9 @@ class Header:
     """Bytes of the new files."""
 
 
-def path(place: Path, name: str, old_version: str, new_version: str) -> Path:
+def path(directory: Path, name: str, old_version: str, new_version: str) -> Path:
     """The file ``NAME-FROM-TO.delta`` in a directory."""
-    return place / f"{name}-{old_version}-{new_version}.delta"
+    return directory / f"{name}-{old_version}-{new_version}.delta"
 
 
 def create(
@@ -166,10 +166,10 @@ def _use(
 
 def _old(header: Header, root: Path) -> Manifest:
     """The manifest of the release that the delta starts from."""
-    place = ReleaseDirectory(root).version(header.old_version).manifest
-    if not place.is_file():
+    file = ReleaseDirectory(root).version(header.old_version).manifest
+    if not file.is_file():
         raise Corrupt(f"it starts from version {header.old_version}, which is not at {root}; use the whole archive")
-    old = read(place)
+    old = read(file)
     if (old.name, old.version, old.release_id) != (header.name, header.old_version, header.old_id):
         raise Corrupt(
             f"it starts from {header.name}-{header.old_version} with the release id {header.old_id}, and the one at {root} is"

@@ -110,10 +110,10 @@ def sign(archive: Path, manifest: Manifest, key: Path) -> Path:
     done = _ssh_keygen(["sign", "-q", "-n", NAMESPACE, "-f", str(key)], statement, _SIGN_TIMEOUT, os.environ)
     if done.returncode != 0 or not _SSH_SIGNATURE.fullmatch(done.stdout):
         raise SignatureRefused(f"{archive} can't be signed with {key}: {_last_line(done.stderr)}")
-    place = signature_path(archive)
-    with atomic_files.written(place) as file:
+    file_of_signature = signature_path(archive)
+    with atomic_files.written(file_of_signature) as file:
         file.write((statement + done.stdout).encode("ascii"))
-    return place
+    return file_of_signature
 
 
 def admit(
@@ -249,13 +249,13 @@ def _reason(reason: str, allowed_signers: Path) -> str:
 
 
 def _read_signature(archive: Path) -> tuple[Statement, str]:
-    place = signature_path(archive)
+    file_of_signature = signature_path(archive)
     try:
-        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(file_of_signature, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise SignatureRefused(f"{archive} is not signed: there is no {place.name} next to it") from None
+        raise SignatureRefused(f"{archive} is not signed: there is no {file_of_signature.name} next to it") from None
     except OSError as error:
-        raise SignatureRefused(f"{place} can't be read: {error.strerror}") from None
+        raise SignatureRefused(f"{file_of_signature} can't be read: {error.strerror}") from None
     with open(descriptor, "rb") as file:
         data = file.read(_LONGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     try:
@@ -267,7 +267,7 @@ def _read_signature(archive: Path) -> tuple[Statement, str]:
         if statement.dump() != f"{line}\n" or not _SSH_SIGNATURE.fullmatch(signature):
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise SignatureRefused(f"{place} is not a signature that underway made") from None
+        raise SignatureRefused(f"{file_of_signature} is not a signature that underway made") from None
     return statement, signature
 
 

@@ -17,8 +17,8 @@ def replace(path: Path, text: str, mode: int) -> None:
 
     The directory may be that of another user, as `openat` has it. Raises OSError; then what was there before is still there.
     """
-    with openat.directory(path.parent) as place:
-        place.replace(path.name, text.encode(), mode)
+    with openat.directory(path.parent) as directory:
+        directory.replace(path.name, text.encode(), mode)
 
 
 @contextlib.contextmanager
@@ -38,8 +38,8 @@ def written(path: Path) -> Iterator[BinaryIO]:
 
 def clear(path: Path) -> None:
     """Remove what a `replace` of this file left next to it when it died. For the only one who writes it."""
-    with openat.directory(path.parent) as place:
-        place.clear(path.name)
+    with openat.directory(path.parent) as directory:
+        directory.clear(path.name)
 
 
 def sync_directory(path: Path) -> None:

@@ -292,30 +292,30 @@ def made(path: Path) -> Directory:
         above, name = os.path.split(whole)
         if not name:
             raise
-    with made(above) as place:
-        return place.directory(name, make=directories.mode())
+    with made(above) as above_it:
+        return above_it.directory(name, make=directories.mode())
 
 
 def read(base: Path, path: Path, limit: int = LARGEST, *, of_owner: bool = False) -> bytes:
     """Read a file below the directory `base`, which is ``var``, as `Directory.read` does."""
     *parts, name = _below(base, path)
-    with directory(base, *parts) as place:
-        return place.read(name, limit, of_owner=of_owner)
+    with directory(base, *parts) as opened:
+        return opened.read(name, limit, of_owner=of_owner)
 
 
 def replace(base: Path, path: Path, data: bytes, mode: int) -> None:
     """Write a file below the directory `base`, as `Directory.replace` does; directories must be there."""
     *parts, name = _below(base, path)
-    with directory(base, *parts) as place:
-        place.replace(name, data, mode)
+    with directory(base, *parts) as opened:
+        opened.replace(name, data, mode)
 
 
 def is_there(base: Path, path: Path) -> bool:
     """Whether there is something of this name below `base`, whatever it is. Raises OSError where that can't be said."""
     *parts, name = _below(base, path)
     try:
-        with directory(base, *parts) as place:
-            return place.status(name) is not None
+        with directory(base, *parts) as opened:
+            return opened.status(name) is not None
     except FileNotFoundError:
         return False
 
@@ -324,8 +324,8 @@ def is_file(base: Path, path: Path) -> bool:
     """The same of a regular file. Raises OSError where something else has its name."""
     *parts, name = _below(base, path)
     try:
-        with directory(base, *parts) as place:
-            os.close(place.open(name, os.O_RDONLY))
+        with directory(base, *parts) as opened:
+            os.close(opened.open(name, os.O_RDONLY))
             return True
     except FileNotFoundError:
         return False

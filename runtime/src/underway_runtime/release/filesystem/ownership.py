@@ -29,28 +29,28 @@ def way(file: Path) -> Way:
     """How a file is reached, through all links. Raises OSError."""
     todo = list(reversed(os.path.abspath(file).split("/")[1:]))
     steps = [("/", os.lstat("/"))]
-    place, links = "/", 0
+    directory, links = "/", 0
     while todo:
         part = todo.pop()
         if part in ("", "."):
             continue
         if part == "..":
-            place = os.path.dirname(place)
+            directory = os.path.dirname(directory)
             continue
-        here = os.path.join(place, part)
+        here = os.path.join(directory, part)
         status = os.lstat(here)
         steps.append((here, status))
         if not stat.S_ISLNK(status.st_mode):
-            place = here
+            directory = here
             continue
         links += 1
         if links > _MOST_LINKS:
             raise OSError(errno.ELOOP, "too many links", here)
         target = os.readlink(here)
-        place = "/" if target.startswith("/") else place
+        directory = "/" if target.startswith("/") else directory
         todo += reversed(target.split("/"))
-    if steps[-1][0] != place:  # the last that was met was a directory that a link led up from
-        steps.append((place, os.lstat(place)))
+    if steps[-1][0] != directory:  # the last that was met was a directory that a link led up from
+        steps.append((directory, os.lstat(directory)))
     return steps
 
 

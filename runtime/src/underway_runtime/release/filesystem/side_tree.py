@@ -137,7 +137,7 @@ def _clear(side: int) -> None:
         shutil.rmtree(name, dir_fd=side)
 
 
-def _hold(above: int, name: str, place: Path) -> int:
+def _hold(above: int, name: str, directory: Path) -> int:
     for _ in range(100):
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=above)
@@ -157,7 +157,7 @@ def _hold(above: int, name: str, place: Path) -> int:
                 raise
             break
         os.close(side)
-    raise BusyError(f"another process is making {place}; wait for it, or choose another place")
+    raise BusyError(f"another process is making {directory}; wait for it, or choose another place")
 
 
 def _exists(above: int, name: str) -> bool:
