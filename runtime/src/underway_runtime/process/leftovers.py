@@ -163,9 +163,9 @@ def _held(pid: int) -> dict[int, str]:
 def _group(pid: int) -> Path | None:
     """The control group of a process, if it has one that is not that of this command, nor at the top."""
     ours, theirs = _groups("self"), _groups(str(pid))
-    for place in _GROUPS:
+    for mount in _GROUPS:
         for kind, path in theirs.items():
-            group = Path(place, path.lstrip("/"))
+            group = Path(mount, path.lstrip("/"))
             is_below = path != "/" and ".." not in path.split("/") and ours.get(kind) != path
             if is_below and (group / "cgroup.procs").exists():
                 return group

@@ -45,21 +45,21 @@ class RunningNode:
     """Whether the keeper is gone."""
 
 
-def find(place: VarDirectory, name: str) -> RunningNode | None:
-    """Find the node that runs in `place`, or None.
+def find(var: VarDirectory, name: str) -> RunningNode | None:
+    """Find the node that runs in `var`, or None.
 
     A pid is only believed when the lock is held and, where the system can tell, that process is the one that has it
-    open: what a dead node left may name a stranger, and so may the owner of `place`, whose own process it has to be where he is
+    open: what a dead node left may name a stranger, and so may the owner of `var`, whose own process it has to be where he is
     another user. Raises UnderwayError when a node runs that can't be seen from here.
     """
     try:
-        with openat.directory(place.path, place.run.name) as run:
-            descriptor = run.open(place.lock.name, os.O_RDONLY)
+        with openat.directory(var.path, var.run.name) as run:
+            descriptor = run.open(var.lock.name, os.O_RDONLY)
             owner = None if run.uid in (0, os.geteuid()) else os.fstat(descriptor).st_uid
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UnderwayError(f"{place.lock} can't be read: {error.strerror}; ask as the user who runs {name}") from None
+        raise UnderwayError(f"{var.lock} can't be read: {error.strerror}; ask as the user who runs {name}") from None
     about: dict[str, object] = {}
     try:
         for attempt in range(TRIES):
@@ -85,7 +85,7 @@ def find(place: VarDirectory, name: str) -> RunningNode | None:
     finally:
         os.close(descriptor)
     raise UnderwayError(
-        f"{name} runs, as {place.lock} is held, but not where this command can see it; ask in the container and as the"
+        f"{name} runs, as {var.lock} is held, but not where this command can see it; ask in the container and as the"
         " user that run it"
     )
 
@@ -129,10 +129,10 @@ def _pid_namespace(process: int | str) -> str | None:
     return None
 
 
-def said(place: VarDirectory) -> dict[str, object]:
+def said(var: VarDirectory) -> dict[str, object]:
     """What the lock file says, of the node that runs or of the one that was before it; nothing where it can't be read."""
     with contextlib.suppress(OSError):
-        return read(openat.read(place.path, place.lock, _LARGEST))
+        return read(openat.read(var.path, var.lock, _LARGEST))
     return {}
 
 

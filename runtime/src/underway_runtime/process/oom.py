@@ -18,10 +18,10 @@ def go_first() -> Callable[[], None]:
 
     Never raises: where the system has no such thing all stays as it is.
     """
-    place = _score(os.getpid())
+    score = _score(os.getpid())
     try:
-        before = place.read_text()
-        place.write_text(_FIRST)
+        before = score.read_text()
+        score.write_text(_FIRST)
     except OSError:
         return lambda: None
     return partial(_take_back, before, os.getpid())

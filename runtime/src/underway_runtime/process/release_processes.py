@@ -139,7 +139,7 @@ class _Release:
 
     def __init__(self, root: Path) -> None:
         places = {str(root), os.path.realpath(root)}
-        self._code = tuple(f"{place}/{below}" for place in places for below in _CODE)
+        self._code = tuple(f"{directory}/{below}" for directory in places for below in _CODE)
         self._interpreter = _file("/proc/self/exe")
 
     def is_run_by(self, pid: int, arguments: Sequence[str]) -> bool:

@@ -84,13 +84,13 @@ class Settings:
 
     def of(self, version: str) -> Settings:
         """The same of another version of the release; what the environment names elsewhere stays."""
-        place = self.directory.version(version)
+        version_directory = self.directory.version(version)
         return replace(
             self,
             version=version,
-            boot_script=place.boot_script(self.boot_script.stem),
-            boot_script_clean=place.boot_script(self.boot_script_clean.stem),
-            sys_config=place.sys_config if self.sys_config == self.place.sys_config else self.sys_config,
+            boot_script=version_directory.boot_script(self.boot_script.stem),
+            boot_script_clean=version_directory.boot_script(self.boot_script_clean.stem),
+            sys_config=version_directory.sys_config if self.sys_config == self.place.sys_config else self.sys_config,
         )
 
     def variables_of(self, version: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -135,7 +135,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     if problems:
         raise ConfigError(listing("the environment does not describe a node:", problems))
 
-    place = ReleaseDirectory(Path(root)).version(version)
+    version_directory = ReleaseDirectory(Path(root)).version(version)
     var = environ.get("RELEASE_VAR") or str(Path(root, "var"))
     return Settings(
         root=Path(root),
@@ -146,9 +146,9 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
         mode=cast(LoadingMode, mode),
         var=VarDirectory(Path(var)),
         tmp=VarDirectory(Path(environ.get("RELEASE_TMP") or var)),
-        boot_script=place.boot_script(scripts["RELEASE_BOOT_SCRIPT"]),
-        boot_script_clean=place.boot_script(scripts["RELEASE_BOOT_SCRIPT_CLEAN"]),
-        sys_config=Path(environ.get("RELEASE_SYS_CONFIG") or place.sys_config),
+        boot_script=version_directory.boot_script(scripts["RELEASE_BOOT_SCRIPT"]),
+        boot_script_clean=version_directory.boot_script(scripts["RELEASE_BOOT_SCRIPT_CLEAN"]),
+        sys_config=Path(environ.get("RELEASE_SYS_CONFIG") or version_directory.sys_config),
         cookie=environ.get("RELEASE_COOKIE") or None,
         heart_wanted=None if wanted is None else wanted == "true",
         log=Logs(generations, size, minutes * 60.0),
