@@ -43,7 +43,7 @@ def write_down(settings: Settings, script: BootScript, resolved: Resolved) -> No
     if PRUNE in resolved.flags:
         return
     shown = with_boot_script(resolved, script)
-    place = settings.tmp.resolved_config(settings.name, settings.version, os.urandom(4).hex())
+    file = settings.tmp.resolved_config(settings.name, settings.version, os.urandom(4).hex())
     document = {
         "format": FORMAT,
         "environment": resolved.environment,
@@ -51,12 +51,12 @@ def write_down(settings: Settings, script: BootScript, resolved: Resolved) -> No
         "origins": shown.origins.to_json(),
     }
     try:
-        replace(place, json.dumps(document) + "\n", 0o600)
+        replace(file, json.dumps(document) + "\n", 0o600)
     except OSError as error:
         log(
-            f"{place} can't be written: {error.strerror}; the node goes on, and `config` will show what a start would have"
+            f"{file} can't be written: {error.strerror}; the node goes on, and `config` will show what a start would have"
         )
-    atexit.register(_remove, place, os.getpid())
+    atexit.register(_remove, file, os.getpid())
 
 
 def resolve(settings: Settings, script: BootScript, begin: resolution.Begin = resolution.unseen) -> Resolved:
@@ -103,11 +103,11 @@ def of_running_node(settings: Settings) -> Resolved | None:
     """
     run = settings.tmp.run
     try:
-        with openat.directory(settings.tmp.path, run.name) as place:
-            for name in place.names():
+        with openat.directory(settings.tmp.path, run.name) as directory:
+            for name in directory.names():
                 if name.endswith(".config") and not name.startswith("."):
                     with contextlib.suppress(FileNotFoundError):
-                        return _parsed(place.read(name, _LARGEST, of_owner=True), run / name)
+                        return _parsed(directory.read(name, _LARGEST, of_owner=True), run / name)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -131,8 +131,8 @@ def _parsed(data: bytes, file: Path) -> Resolved:
         raise UnderwayError(f"{file} can't be read: {what}; ask as the user who runs the node") from None
 
 
-def _remove(place: Path, pid: int) -> None:
+def _remove(file: Path, pid: int) -> None:
     """Remove it at the end of the process; not at that of a child made by fork."""
     if os.getpid() == pid:
         with contextlib.suppress(OSError):
-            place.unlink()
+            file.unlink()
