@@ -119,7 +119,7 @@ class CodeServer:
         """
         if len(places) == 1:
             return self.finder(places[0]).find_spec(name)
-        specs = [spec for place in places if (spec := self.finder(place).find_spec(name)) is not None]
+        specs = [spec for directory in places if (spec := self.finder(directory).find_spec(name)) is not None]
         if not specs:
             return None
         loadable = [spec for spec in specs if spec.loader is not None]
@@ -130,7 +130,9 @@ class CodeServer:
         best = min(loadable, key=_precedence)
         if (locations := best.submodule_search_locations) is not None:
             tail = name.rpartition(".")[2]
-            locations += [at for place in places if (at := f"{place}/{tail}") not in locations and os.path.isdir(at)]
+            locations += [
+                at for directory in places if (at := f"{directory}/{tail}") not in locations and os.path.isdir(at)
+            ]
             if len(locations) > 1:
                 from . import merged_packages as several
 
@@ -171,9 +173,9 @@ class LibraryFinder:
         if directories is None:
             return None
         places = server.places("", directories)
-        for place in places:  # as they would be there if they were on the path; twisted looks for them
-            if place not in sys.path_importer_cache:
-                sys.path_importer_cache[place] = server.finder(place)
+        for directory in places:  # as they would be there if they were on the path; twisted looks for them
+            if directory not in sys.path_importer_cache:
+                sys.path_importer_cache[directory] = server.finder(directory)
         return server.find(fullname, places)
 
     def iter_modules(self, prefix: str = "") -> "Iterator[tuple[str, bool]]":

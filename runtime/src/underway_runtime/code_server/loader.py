@@ -81,9 +81,9 @@ class ListedFinder(FileFinder):
         kind = self._listed().get(name)
         if kind is None:
             return super().find_spec(fullname, target)
-        place = f"{self.path}/{name}" if kind == PACKAGE else self.path
+        directory = f"{self.path}/{name}" if kind == PACKAGE else self.path
         stem = "__init__" if kind == PACKAGE else name
-        file = f"{place}/{stem}.py" if kind in (MODULE, PACKAGE) else f"{place}/{kind}"
+        file = f"{directory}/{stem}.py" if kind in (MODULE, PACKAGE) else f"{directory}/{kind}"
         try:
             os.stat(file)
         except OSError:  # somebody took it away
@@ -91,11 +91,11 @@ class ListedFinder(FileFinder):
         if kind not in (MODULE, PACKAGE):
             spec = ModuleSpec(fullname, ExtensionFileLoader(fullname, file), origin=file)
         else:
-            loader = ListedLoader(fullname, file, f"{place}/__pycache__/{stem}{_PYC}")
+            loader = ListedLoader(fullname, file, f"{directory}/__pycache__/{stem}{_PYC}")
             spec = ModuleSpec(fullname, loader, origin=file, is_package=kind == PACKAGE)
             spec.cached = loader.pyc
             if kind == PACKAGE:
-                spec.submodule_search_locations = [place]
+                spec.submodule_search_locations = [directory]
         spec.has_location = True
         return spec
 

@@ -62,7 +62,7 @@ def _existing(path: str, places: Sequence[str]) -> str:
     # A missing pyc is an answer; the pyc of another place belongs to another __init__.py.
     if below == path or below.startswith("__pycache__/"):
         return path
-    return next((other for place in places if os.path.isfile(other := f"{place}/{below}")), path)
+    return next((other for directory in places if os.path.isfile(other := f"{directory}/{below}")), path)
 
 
 class _Resources(TraversableResources):
@@ -70,7 +70,7 @@ class _Resources(TraversableResources):
         self._places = places
 
     def files(self) -> Traversable:
-        return MergedPath([Path(place) for place in self._places])
+        return MergedPath([Path(directory) for directory in self._places])
 
     def resource_path(self, resource: Any) -> str:
         return str(self.files().joinpath(resource))

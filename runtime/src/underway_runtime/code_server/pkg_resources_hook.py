@@ -44,10 +44,10 @@ def _register(module: Any, server: CodeServer) -> None:
 
     def find(importer: Any, entry: str, only: bool = False) -> Iterator[Any]:
         for info in server.index.distributions.values():
-            place = f"{server.lib}/{info}"
-            metadata = module.PathMetadata(os.path.dirname(place), place)
+            path = f"{server.lib}/{info}"
+            metadata = module.PathMetadata(os.path.dirname(path), path)
             distribution = module.Distribution.from_location(
-                os.path.dirname(place), os.path.basename(place), metadata, precedence=module.DEVELOP_DIST
+                os.path.dirname(path), os.path.basename(path), metadata, precedence=module.DEVELOP_DIST
             )
             distribution.__class__ = Distribution
             yield distribution
