@@ -110,12 +110,12 @@ def _own(var: str) -> str | None:
     """What the node has made, whoever asks: a file of the owner of `var`, and no link that leads to one of another."""
     path = os.path.join(var, names.COOKIE)
     try:
-        with openat.directory(var) as place:
-            status = place.status(names.COOKIE)
+        with openat.directory(var) as directory:
+            status = directory.status(names.COOKIE)
             if status is not None and stat.S_ISREG(status.st_mode) and status.st_mode & 0o037:
                 mode = f"{status.st_mode & 0o777:04o}"
                 raise ConfigError(f"others can read the cookie in {path} (its mode is {mode}); chmod 600 it")
-            return _text(place.read(names.COOKIE, _LARGEST, of_owner=True), path)
+            return _text(directory.read(names.COOKIE, _LARGEST, of_owner=True), path)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -59,16 +59,16 @@ def listen_on(path: Path, group: int | None = None) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     # The address of a socket file is at most 107 bytes; that of its directory's descriptor is short.
-    place = path_of(directory, str(path.parent))
+    short = path_of(directory, str(path.parent))
     temporary = f".{path.name}.{os.getpid()}"
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=directory)
-        listener.bind(f"{place}/{temporary}")
+        listener.bind(f"{short}/{temporary}")
         # Nobody can connect before it listens, so it has its permissions in time.
         if group is not None:
-            os.chown(f"{place}/{temporary}", -1, group)
-        os.chmod(f"{place}/{temporary}", 0o600 if group is None else 0o660)
+            os.chown(f"{short}/{temporary}", -1, group)
+        os.chmod(f"{short}/{temporary}", 0o600 if group is None else 0o660)
         listener.listen(_BACKLOG)
         os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
@@ -97,12 +97,12 @@ def open_control(
     if group is not None:
         for directory in {settings.var.path, settings.tmp.path, settings.tmp.run}:
             _let_pass(directory, group)
-    place = settings.tmp.control
+    path = settings.tmp.control
     try:
-        listener = listen(place, group)
+        listener = listen(path, group)
     except OSError as error:
         who = "" if group is None else "; the user who runs the node must be a member of `control_group`"
-        raise BootError(f"can't listen at the control socket {place}: {error.strerror}{who}") from None
+        raise BootError(f"can't listen at the control socket {path}: {error.strerror}{who}") from None
     desk = RequestHandler(node, settings.name, settings.version, settings.var.uses, allowed)
     desk.upgrades = settings.var.upgrades
     desk.root = names.path_text(settings.root)
