@@ -100,7 +100,7 @@ def describe(error: BaseException) -> str:
 
 def check_code_path(directories: Iterable[str], lib: Path) -> None:
     """Raise DamagedRelease, listing the directories of a boot script that are missing."""
-    missing = [str(place) for entry in directories if not (place := resolve(entry, lib)).is_dir()]
+    missing = [str(directory) for entry in directories if not (directory := resolve(entry, lib)).is_dir()]
     if missing:
         raise DamagedRelease(listing("applications are missing; restore them from the release's archive:", missing))
 

@@ -218,7 +218,7 @@ class Adoption:
             return None
         with contextlib.suppress(OSError):
             rows = socket.getaddrinfo(host or None, port, sock.family, sock.type, flags=socket.AI_PASSIVE)
-            hosts = {place[4][0] for place in rows}
+            hosts = {row[4][0] for row in rows}
             if match := next((listening for listening in same_port if listening.getsockname()[0] in hosts), None):
                 return match
         self._log(
