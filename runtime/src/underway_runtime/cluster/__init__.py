@@ -139,8 +139,8 @@ async def actor(
 
     Raises NobodyThere, and what the class raises.
     """
-    place = await _place(tag, member)
-    key, address = await _cluster().work().make(kind, args, kwargs, place)
+    where = await _place(tag, member)
+    key, address = await _cluster().work().make(kind, args, kwargs, where)
     return Actor(key, address, next((other.name for other in members() if other.address == address), ""))
 
 

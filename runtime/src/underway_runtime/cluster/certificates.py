@@ -75,18 +75,18 @@ def _make_private(directory: Path) -> None:
 
 def _refuse_of_others(directory: Path) -> None:
     """Refuse an authority of another than who deploys: he could put his own in its place. Raises ConfigError."""
-    for place in (directory, *directory.parents[:2]):
+    for path in (directory, *directory.parents[:2]):
         uid = os.geteuid()
         try:
-            with openat.directory(place) as found:
+            with openat.directory(path) as found:
                 uid = found.uid
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise ConfigError(f"{place} can't be used: {error.strerror}") from None
+            raise ConfigError(f"{path} can't be used: {error.strerror}") from None
         if uid != os.geteuid():
             raise ConfigError(
-                f"{place} belongs to {openat.user(uid)}, and the authority of a cluster is in it, whose owner decides who is a"
+                f"{path} belongs to {openat.user(uid)}, and the authority of a cluster is in it, whose owner decides who is a"
                 f" member: deploy as {openat.user(uid)}, or with a RELEASE_VAR of your own"
             )
 

@@ -73,9 +73,9 @@ def own_prefix(what: str) -> str:
     return f"{what}{os.getpid()}-"
 
 
-def sweep(place: Path, what: str) -> None:
+def sweep(directory: Path, what: str) -> None:
     """Clear the temporary directories of processes of this user that were killed."""
-    for entry in place.glob(f"{what}*-*"):
+    for entry in directory.glob(f"{what}*-*"):
         pid = entry.name.removeprefix(what).partition("-")[0]
         with contextlib.suppress(OSError):
             status = entry.lstat()

@@ -58,7 +58,7 @@ def name_of(wanted: Wanted, environ: Mapping[str, str], release: str) -> str:
 
 def environment(wanted: Wanted, node: str, var: VarDirectory) -> dict[str, str]:
     """The variables that make ``bin/NAME`` this node, next to those that are set already."""
-    place = var.cluster_node(node)
+    node_var = var.cluster_node(node)
     variables = {
         "CLUSTER_MASTER": wanted.master,
         "CLUSTER_WORKERS": " ".join(wanted.workers) or None,
@@ -69,12 +69,12 @@ def environment(wanted: Wanted, node: str, var: VarDirectory) -> dict[str, str]:
         "CLUSTER_LOG": None if wanted.log else "false",
         "CLUSTER_SHUTDOWN_WITH_MASTER": None if wanted.shutdown_with_master else "false",
         "CLUSTER_SHUTDOWN_WITH_WORKERS": "true" if wanted.shutdown_with_workers else None,
-        "CLUSTER_CERTIFICATES": str(place.certificates) if place.certificates.is_dir() else None,
+        "CLUSTER_CERTIFICATES": str(node_var.certificates) if node_var.certificates.is_dir() else None,
     }
     return {
         "CLUSTER_MODE": wanted.mode,
         "RELEASE_NODE": node,
-        "RELEASE_TMP": str(place.path),
+        "RELEASE_TMP": str(node_var.path),
         **{key: value for key, value in variables.items() if value is not None},
     }
 

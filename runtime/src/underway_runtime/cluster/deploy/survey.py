@@ -118,10 +118,10 @@ def _here_problems(plan: DeployPlan, listen: tuple[str, int], facts: Look) -> li
             problems += _in_the_way_of_joining(plan, listen, facts)
         else:
             try:
-                family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+                family, kind, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
                 with socket.socket(family, kind) as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(place)
+                    probe.bind(target)
             except OSError as error:
                 problems.append(
                     f"the master can't listen at {join(host, port)} here: {error.strerror}; --listen says where else"
