@@ -134,19 +134,19 @@ def _refuse_var_of_others(settings: Settings) -> None:
     """Refuse a `var` of another user's to a node of root's, which would trust it. Raises UnderwayError."""
     if os.geteuid() != 0:
         return
-    for place in {settings.var.path, settings.tmp.path}:
+    for path in {settings.var.path, settings.tmp.path}:
         uid = 0
         try:
-            with openat.directory(place) as directory:
+            with openat.directory(path) as directory:
                 uid = directory.uid
         except (FileNotFoundError, NotADirectoryError):
             pass  # it is made, or what makes it says so
         except OSError as error:
-            raise UnderwayError(f"{place} can't be read: {error.strerror}; RELEASE_VAR says where") from None
+            raise UnderwayError(f"{path} can't be read: {error.strerror}; RELEASE_VAR says where") from None
         if uid != 0:
             who = openat.user(uid)
             raise UnderwayError(
-                f"{place} belongs to {who}, who would be root if a node of root's trusted what is in it: start it as"
+                f"{path} belongs to {who}, who would be root if a node of root's trusted what is in it: start it as"
                 f" {who}, or give root's a RELEASE_VAR that belongs to root"
             )
 

@@ -62,15 +62,15 @@ class KeeperClient:
         A node that has lost its keeper is waited for. Raises BootError when another runs, naming its pid, or when
         ``var/run`` can't be written.
         """
-        place, name = settings.tmp, settings.name
+        var, name = settings.tmp, settings.name
         log, heart = settings.log, heart_of(settings)
         policy = "" if heart is None else f"{heart.restarts} {heart.within} {heart.delay} {heart.beat}"
         hello = channel.Hello(
             name,
-            str(place.lock),
-            str(place.pid),
+            str(var.lock),
+            str(var.pid),
             str(settings.var.replaced),
-            str(place.log_stem(name)),
+            str(var.log_stem(name)),
             log.generations,
             log.size,
             log.alive,
@@ -84,13 +84,13 @@ class KeeperClient:
                     return
                 case (channel.Unwritable(reason), _):
                     raise BootError(
-                        f"{place.run} can't be written: {reason}; set RELEASE_VAR to a directory that belongs to the user"
+                        f"{var.run} can't be written: {reason}; set RELEASE_VAR to a directory that belongs to the user"
                         " who runs the node"
                     )
             time.sleep(lock.PAUSE)
             if attempt < lock.TRIES:
                 continue
-            running = lock.find(place, name)
+            running = lock.find(var, name)
             if running is None:
                 continue
             timeout = (STOP_TIMEOUT if running.stop_timeout is None else running.stop_timeout) + _MARGIN
@@ -98,9 +98,9 @@ class KeeperClient:
             if not running.orphan or time.monotonic() > end:
                 from ..control.client.client import elsewhere
 
-                where = elsewhere(name, str(settings.root), lock.said(place).get("root"))
+                where = elsewhere(name, str(settings.root), lock.said(var).get("root"))
                 raise BootError(
-                    f"{name} is running already, pid {running.pid} ({place.lock} is held); stop it first, or give this"
+                    f"{name} is running already, pid {running.pid} ({var.lock} is held); stop it first, or give this"
                     f" start another RELEASE_VAR{where and f': {where}'}"
                 )
 

@@ -49,24 +49,22 @@ def run(settings: Settings, program: str, args: Sequence[str], *, module: bool) 
     for instruction in script.instructions:
         if isinstance(instruction, CodePath):
             check_code_path(instruction.directories, settings.directory.lib)
-    place = None if module else _find(settings.place.python.parent, program, settings.prog)
+    path = None if module else _find(settings.place.python.parent, program, settings.prog)
     cookie.hide(os.environ, settings)
     command_line = " ".join([program, *args])
-    if place is not None and not _is_python(place):
+    if path is not None and not _is_python(path):
         _check_allowed(settings, script)
         ended = usage_journal.begin(settings.var.uses, "run", command_line, os.getuid(), os.getpid())
         ended("became it")
-        _become(place, args)
+        _become(path, args)
     boot_config.resolve(settings, script)
     with usage_journal.journalled(settings.var.uses, "run", command_line) as use:
         if not config.is_enabled("eval"):
             raise UnderwayError("programs can't be run: `eval` of underway_runtime is turned off in this release")
         call = (
-            _module(program, settings.prog)
-            if place is None
-            else partial(runpy.run_path, str(place), run_name="__main__")
+            _module(program, settings.prog) if path is None else partial(runpy.run_path, str(path), run_name="__main__")
         )
-        sys.argv = [program if place is None else str(place), *args]
+        sys.argv = [program if path is None else str(path), *args]
         use.outcome = "exit"
         status = _called(call)
         use.outcome = "raised" if status else "done"
