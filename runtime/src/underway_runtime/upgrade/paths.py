@@ -22,12 +22,12 @@ def find(directory: ReleaseDirectory, running: str, version: str) -> RelupPath:
     the one of its archive.
     """
     for newer, other, direction in ((version, running, "up"), (running, version, "down")):
-        place = directory.version(newer).relup
-        if not place.exists():
+        file = directory.version(newer).relup
+        if not file.exists():
             continue
         try:
-            _raise_for_damage(directory, newer, [place.relative_to(directory.root).as_posix()])
-            relup = relups.read(place)
+            _raise_for_damage(directory, newer, [file.relative_to(directory.root).as_posix()])
+            relup = relups.read(file)
             for entry in relup.up if direction == "up" else relup.down:
                 if entry.version == other:
                     _check(directory, relup, newer, entry)
@@ -54,7 +54,7 @@ def verify_code(directory: ReleaseDirectory, running: str, version: str) -> None
 
 def _raise_for_damage(directory: ReleaseDirectory, version: str, places: list[str]) -> None:
     manifest = manifests.read(directory.version(version).manifest)
-    if problems := [line for place in places for line in verify.verify_below(directory.root, place, manifest)]:
+    if problems := [line for unit in places for line in verify.verify_below(directory.root, unit, manifest)]:
         raise DamagedRelease(listing(f"{version} is damaged; restore it from its archive:", problems))
 
 

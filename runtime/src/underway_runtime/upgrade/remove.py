@@ -85,10 +85,10 @@ def remove(handler: Handler, version: str, *, dry_run: bool = False) -> RemoveRe
                 _name_permanent(directory, version, ledger.permanent(known))
                 if gone is not None:
                     _account_for_what_stays(directory, gone, others)
-                place = directory.transaction / "gone"
-                for path in (directory.transaction, place):
+                gone_place = directory.transaction / "gone"
+                for path in (directory.transaction, gone_place):
                     path.mkdir(mode=0o700, exist_ok=True)
-                tree.move(version_directory, place / "releases" / version)
+                tree.move(version_directory, gone_place / "releases" / version)
 
             try:
                 take_out()

@@ -56,19 +56,19 @@ class Transaction:
     def _write(self, document: Mapping[str, object]) -> None:
         if self._descriptor is None:
             return
-        place, turn = 1 - self._place, self._turn % _MOST_TURNS + 1
+        number, turn = 1 - self._place, self._turn % _MOST_TURNS + 1
         end = f', "{_END}": {turn}}}\n'.encode()
         half = json.dumps({**document, _TURN: turn})[:-1].encode().ljust(_HALF - len(end)) + end
         try:
             if os.fstat(self._descriptor).st_size < 2 * _HALF:
-                os.pwrite(self._descriptor, bytes(_HALF), place * _HALF)
-            os.pwrite(self._descriptor, half, place * _HALF)
+                os.pwrite(self._descriptor, bytes(_HALF), number * _HALF)
+            os.pwrite(self._descriptor, half, number * _HALF)
             if turn == 1:  # the other half has a higher number, or nothing
-                os.pwrite(self._descriptor, bytes(_HALF), (1 - place) * _HALF)
+                os.pwrite(self._descriptor, bytes(_HALF), (1 - number) * _HALF)
             os.ftruncate(self._descriptor, 2 * _HALF)  # whatever lay there before
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from None
-        self._place, self._turn = place, turn
+        self._place, self._turn = number, turn
 
     def _sync(self) -> None:
         if self._descriptor is not None:
@@ -86,8 +86,8 @@ def transaction(var: VarDirectory, command: str, *, pretend: bool = False) -> It
         yield Transaction(var.transaction, None, {}, {})
         return
     try:
-        with openat.made(var.path) as place:
-            descriptor = place.open(var.transaction.name, os.O_RDWR | os.O_CREAT, 0o644)
+        with openat.made(var.path) as opened:
+            descriptor = opened.open(var.transaction.name, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         at = f"{error.filename}: " if error.filename == str(var.transaction) else ""
         raise UnderwayError(f"{var.path} can't be written: {at}{error.strerror}; RELEASE_VAR says where") from None
@@ -131,12 +131,12 @@ def _announced(descriptor: int) -> dict[str, object]:
 def _newest(descriptor: int) -> tuple[int, int, dict[str, object]]:
     """The half that holds: which it is, its number, and what it says. One that is damaged does not count."""
     newest: tuple[int, int, dict[str, object]] = (1, 0, {})
-    for place in range(2):
+    for number in range(2):
         with suppress(ValueError, RecursionError):
-            document = json.loads(os.pread(descriptor, _HALF, place * _HALF))
+            document = json.loads(os.pread(descriptor, _HALF, number * _HALF))
             turn, end = (document.pop(key, 0) if isinstance(document, dict) else None for key in (_TURN, _END))
             if type(turn) is int and turn == end and newest[1] <= turn <= _MOST_TURNS:
-                newest = (place, turn, document)
+                newest = (number, turn, document)
     return newest
 
 

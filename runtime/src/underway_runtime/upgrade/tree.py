@@ -123,17 +123,17 @@ def clear(directory: ReleaseDirectory) -> list[str]:
     version that is here takes its place, for which the unpack did not live. Deletes nothing while the manifest of a version
     can't be read: raises DamagedRelease then.
     """
-    place = directory.transaction
-    if not place.exists():
+    transaction = directory.transaction
+    if not transaction.exists():
         return []
     about = []
-    for file in sorted(place.glob("*/releases/*/manifest.json")):
+    for file in sorted(transaction.glob("*/releases/*/manifest.json")):
         with suppress(DamagedRelease):  # it died while it was being deleted, after everything else
             manifest = read(file)
             delete(directory, manifest)
             about.append(manifest.version)
-    command_files.bring_up_to_date(directory, place / "tree", known(directory).manifests.values())
-    shutil.rmtree(place)
+    command_files.bring_up_to_date(directory, transaction / "tree", known(directory).manifests.values())
+    shutil.rmtree(transaction)
     return about
 
 

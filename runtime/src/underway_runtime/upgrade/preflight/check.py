@@ -184,8 +184,8 @@ def _asked_of_node(version: str) -> dict[str, Any]:
 def _drains(settings: Settings, running: str) -> dict[str, float]:
     """By application that runs, how many seconds it gets to finish what is under way."""
     with contextlib.suppress(UnderwayError):
-        place = settings.directory.version(running).boot_script(settings.boot_script.stem)
-        serving = [load.application for load in started(boot_script.read(place)) if load.start is not None]
+        file = settings.directory.version(running).boot_script(settings.boot_script.stem)
+        serving = [load.application for load in started(boot_script.read(file)) if load.start is not None]
         configured = boot_config.of_running_node(settings)
         values = {} if configured is None else configured.values
         default = _seconds(values.get("underway_runtime", {}).get("drain_timeout")) or DRAIN_TIMEOUT
@@ -238,10 +238,10 @@ def _short(value: Any) -> str:
     return one_line(printable(value), _WIDEST)
 
 
-def host_problems(place: VersionDirectory) -> list[str]:
+def host_problems(directory: VersionDirectory) -> list[str]:
     """Why this host's C library can't run a version; as the launcher finds out too."""
     with contextlib.suppress(OSError, ValueError):
-        floor, loader = place.glibc.read_text(encoding="utf-8").split()
+        floor, loader = directory.glibc.read_text(encoding="utf-8").split()
         if not os.path.exists(loader):
             return [f"it needs glibc {floor} or later, and this host has none for it: there is no {loader}"]
         has = (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")

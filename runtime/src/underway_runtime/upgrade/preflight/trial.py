@@ -76,21 +76,21 @@ class NodeUser:
 def node_user(settings: Settings) -> NodeUser:
     """The owner of ``var``; who asks, where there is none yet. Raises UnderwayError where that can't be said."""
     try:
-        with openat.directory(settings.tmp.path) as place:
-            return _maker(place) if place.is_shared else NodeUser(place.uid, place.gid)
+        with openat.directory(settings.tmp.path) as var:
+            return _maker(var) if var.is_shared else NodeUser(var.uid, var.gid)
     except FileNotFoundError:
         return NodeUser(os.geteuid(), os.getegid())
     except OSError as error:
         raise UnderwayError(f"{settings.tmp.path} can't be read: {error.strerror}; RELEASE_VAR says where") from None
 
 
-def _maker(place: openat.Directory) -> NodeUser:
+def _maker(var: openat.Directory) -> NodeUser:
     """Of a `var` in which several users may write: who has made what the node makes; who asks, where nobody has and it is not root."""
     try:
-        with place.directory(names.RUN) as run:
+        with var.directory(names.RUN) as run:
             return NodeUser(run.uid, run.gid)
     except FileNotFoundError:
-        return NodeUser(place.uid, place.gid) if os.geteuid() == 0 else NodeUser(os.geteuid(), os.getegid())
+        return NodeUser(var.uid, var.gid) if os.geteuid() == 0 else NodeUser(os.geteuid(), os.getegid())
 
 
 def of_node(settings: Settings, pid: object) -> int | None:
@@ -109,18 +109,18 @@ def trial(settings: Settings, version: str, running: str | None, timeout: float)
         )
         yield TrialReport(notes=(note,))
         return
-    with _directory(user) as place:
-        report = place / "report"
+    with _directory(user) as directory:
+        report = directory / "report"
         command = [str(settings.directory.command(settings.name)), "scratch", str(report), str(int(timeout) + 1)]
         command += [running] if running is not None else []
-        variables = {"RELEASE_VSN": version, "TMPDIR": str(place)}
+        variables = {"RELEASE_VSN": version, "TMPDIR": str(directory)}
         keeper = _keeper(settings, user)
         if uid == user.uid:
             ended, output = _run(command, timeout, **_as_ours(settings, keeper, variables))
         else:
             words, how = _as_theirs(settings, user, keeper, command, variables)
             ended, output = _run(words, timeout, **how)
-        yield _found(place, ended, output, timeout)
+        yield _found(directory, ended, output, timeout)
 
 
 @contextlib.contextmanager
@@ -133,14 +133,14 @@ def _directory(user: NodeUser) -> Iterator[Path]:
             yield above
             return
         above.chmod(0o711)
-        place = above / "trial"
-        place.mkdir(mode=0o700)
-        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        directory = above / "trial"
+        directory.mkdir(mode=0o700)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.fchown(descriptor, user.uid, user.gid)
         finally:
             os.close(descriptor)
-        yield place
+        yield directory
     finally:
         with contextlib.suppress(OSError, RecursionError):
             shutil.rmtree(above)
@@ -148,7 +148,7 @@ def _directory(user: NodeUser) -> Iterator[Path]:
 
 def _shared() -> str | None:
     """Not where root's own TMPDIR is, into which another user may not look."""
-    return next((place for place in ("/tmp", "/var/tmp") if os.path.isdir(place)), None)
+    return next((directory for directory in ("/tmp", "/var/tmp") if os.path.isdir(directory)), None)
 
 
 def _keeper(settings: Settings, user: NodeUser) -> int | None:

@@ -184,9 +184,9 @@ class _Trial:
         after = _listens(script, values)
         before: dict[str, str] = {}
         if running is not None and old is not None:
-            place = self._settings.directory.version(running).boot_script(self._settings.boot_script.stem)
+            file = self._settings.directory.version(running).boot_script(self._settings.boot_script.stem)
             before = _listens(
-                self._try("the boot script of the running version", lambda: boot_script.read(place)), old.values
+                self._try("the boot script of the running version", lambda: boot_script.read(file)), old.values
             )
         found = []
         unchanged = {_place(address) for address in before}

@@ -39,15 +39,15 @@ def main(text: str) -> None:
     keeper = wanted["keeper"]
     os.chdir("/")
     if isinstance(keeper, int):
-        place = f"/proc/{keeper}"
+        process = f"/proc/{keeper}"
         with contextlib.suppress(OSError):
-            with open(f"{place}/environ", "rb") as file:
+            with open(f"{process}/environ", "rb") as file:
                 pairs = os.fsdecode(file.read()).split("\0")
             environ = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
             _take_limits(keeper)
-            _take_umask(f"{place}/status")
+            _take_umask(f"{process}/status")
         with contextlib.suppress(OSError):
-            os.chdir(f"{place}/cwd")
+            os.chdir(f"{process}/cwd")
     for name in wanted["without"]:
         environ.pop(name, None)
     for name in wanted["of_version"]:
