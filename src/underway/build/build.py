@@ -81,27 +81,29 @@ def build(planned: BuildPlan, report: Callable[[str], None] = lambda _: None) ->
         if planned.version is not None:
             check_target(planned.target, planned.version, planned.overwrite)
         with ExitStack() as stack:
-            place = stack.enter_context(workspace(planned.target))
-            kept = stack.enter_context(cache.opened(place / "cache", os.environ))
-            return _build(planned, place, kept, report, stack)
+            directory = stack.enter_context(workspace(planned.target))
+            kept = stack.enter_context(cache.opened(directory / "cache", os.environ))
+            return _build(planned, directory, kept, report, stack)
     except OSError as error:
         raise BuildError(_disk_problem(error, planned.target)) from error
 
 
-def _build(planned: BuildPlan, place: Path, kept: Cache, report: Callable[[str], None], cleanup: ExitStack) -> Built:
+def _build(
+    planned: BuildPlan, directory: Path, kept: Cache, report: Callable[[str], None], cleanup: ExitStack
+) -> Built:
     chosen, interpreter = planned.definition, planned.interpreter
     environment = markers(interpreter)
-    finisher = compiled_apps.finisher(kept, interpreter, chosen.options.strip, place)
+    finisher = compiled_apps.finisher(kept, interpreter, chosen.options.strip, directory)
     out = _written(planned)
 
     def meanwhile(found: Iterable[TreeEntry]) -> None:
-        finisher.prepare(found, place / cached_steps.READY)
+        finisher.prepare(found, directory / cached_steps.READY)
         if planned.included:
-            copied.cached_copy(kept, interpreter, chosen.options.strips).prepare(place / cached_steps.READY)
+            copied.cached_copy(kept, interpreter, chosen.options.strips).prepare(directory / cached_steps.READY)
 
     prefer = chosen.options.prefer
-    staged = make_stage(planned.lock, place / "stage", environment, finisher, prefer, report, out, meanwhile)
-    release = release_of(planned, staged, starts_of(chosen, staged), place / planned.target.name)
+    staged = make_stage(planned.lock, directory / "stage", environment, finisher, prefer, report, out, meanwhile)
+    release = release_of(planned, staged, starts_of(chosen, staged), directory / planned.target.name)
     built = {application_name(package.name) for package in planned.lock.packages if package.kind == "sdist"}
     homes = lib_directories.by_contents(release.applications, lib_directories.shared(release.applications), built)
     release = replace(
@@ -122,7 +124,7 @@ def _build(planned: BuildPlan, place: Path, kept: Cache, report: Callable[[str],
     sealed = manifest.read(ReleaseDirectory(release.path).version(release.version).manifest)
     lost = keep_other_versions(release.path, planned.target, release.version)
 
-    archives = [path for path in sorted(place.iterdir()) if path.is_file() and not path.name.endswith(".files")]
+    archives = [path for path in sorted(directory.iterdir()) if path.is_file() and not path.name.endswith(".files")]
     published = tuple(path.rename(planned.target.with_name(path.name)) for path in archives)
     publish(release.path, planned.target)
     final = replace(

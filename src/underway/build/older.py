@@ -49,8 +49,8 @@ class Older:
     def seal(self, release: Release) -> Manifest:
         """Seal a release as `steps.manifest.seal` does, with its relup in it. Raises BuildError."""
         sealed = seal(release)
-        place = ReleaseDirectory(release.path).version(release.version)
-        if not self.opened or self.planned or place.relup.is_file():
+        version_directory = ReleaseDirectory(release.path).version(release.version)
+        if not self.opened or self.planned or version_directory.relup.is_file():
             return sealed
         self.report(f"planning the way from {', '.join(side.manifest.version for side in self.opened)}")
         try:
@@ -64,7 +64,7 @@ class Older:
         if any(entry.verdict == "REFUSE" for entry in (*self.planned.up, *self.planned.down)):
             self.notes.append("the release has no relup, since a change is refused; `underway plan` says which")
             return sealed
-        place.relup.write_text(relup.dump(self.planned), encoding="utf-8")
+        version_directory.relup.write_text(relup.dump(self.planned), encoding="utf-8")
         return seal(release)
 
 
@@ -125,9 +125,9 @@ def _before(again: Opened, cleanup: ExitStack) -> Iterator[Opened]:
     if not again.place.relup.is_file():
         return
     for entry in relup.read(again.place.relup).up:
-        place = ReleaseDirectory(again.root).version(entry.version)
-        if place.manifest.is_file():
-            yield open_release(place.path, cleanup)
+        version_directory = ReleaseDirectory(again.root).version(entry.version)
+        if version_directory.manifest.is_file():
+            yield open_release(version_directory.path, cleanup)
 
 
 def _plan(target: Opened, opened: Sequence[Opened]) -> Relup:

@@ -80,13 +80,13 @@ def plan(root: Path, name: str | None, overrides: Mapping[str, Any], target: str
         raise ProjectError(listing("the release names files that do not exist:", missing))
     steps.check_steps(tuple(options.steps), resolver(project), assembled=False)
 
-    place = release_path(chosen)
+    path = release_path(chosen)
     if chosen.version is not None:
-        check_target(place, chosen.version, overwrite=True)
+        check_target(path, chosen.version, overwrite=True)
     included, request = _interpreter_request(chosen)
     interpreter = find(request, root, project.requires_python)
     lock = _with_sources(read_lock(root, chosen.name, _wanted(chosen, interpreter)), chosen)
-    return BuildPlan(chosen, interpreter, included, lock, place, options.overwrite)
+    return BuildPlan(chosen, interpreter, included, lock, path, options.overwrite)
 
 
 def release_path(chosen: Definition) -> Path:

@@ -37,20 +37,20 @@ def delta(old: Path, new: Path, output: Path | None, sign_key: Path | None, as_j
     with ExitStack() as cleanup:
         one, other = (open_release(path, cleanup) for path in (old, new))
         name, versions = other.manifest.name, (one.manifest.version, other.manifest.version)
-        place = output or deltas.path(other.beside, name, *versions)
+        file = output or deltas.path(other.beside, name, *versions)
         try:
-            header = deltas.create(place, (one.root, one.manifest), (other.root, other.manifest), other.date)
+            header = deltas.create(file, (one.root, one.manifest), (other.root, other.manifest), other.date)
         except OSError as error:
-            raise BuildError(f"{place} can't be written: {error.strerror}") from error
+            raise BuildError(f"{file} can't be written: {error.strerror}") from error
         if sign_key is not None:
-            signature.sign(place, other.manifest, sign_key)
-    size, [deployment] = place.stat().st_size, deployments(name, [place])
+            signature.sign(file, other.manifest, sign_key)
+    size, [deployment] = file.stat().st_size, deployments(name, [file])
     if as_json:
         outcome = {
             "name": name,
             "from": {"version": header.old_version, "release_id": header.old_id},
             "to": {"version": header.new_version, "release_id": header.new_id},
-            "path": str(place),
+            "path": str(file),
             "bytes": size,
             "signed": sign_key is not None,
             "deploy": deployment.summary(),
@@ -58,6 +58,6 @@ def delta(old: Path, new: Path, output: Path | None, sign_key: Path | None, as_j
         click.echo(json.dumps(outcome, indent=1))
     else:
         click.echo(
-            f"Delta {name} {versions[0]} -> {versions[1]} at {os.path.relpath(place)}, {size / 1000:.1f} kB, sha256 {deployment.sha256}"
+            f"Delta {name} {versions[0]} -> {versions[1]} at {os.path.relpath(file)}, {size / 1000:.1f} kB, sha256 {deployment.sha256}"
         )
         click.echo("\n".join(["", *deployment.lines()]), nl=False)

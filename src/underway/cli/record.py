@@ -27,15 +27,15 @@ def record(file: Path, service: str, listen: str, header: tuple[str, ...]) -> No
     What is written: method, path with its query, body, messages of WebSockets, and of the headers Accept, Accept-Language and
     Content-Type. Bodies and queries may hold secrets: FILE is readable by its owner only; look at it before it goes anywhere.
     """
-    place, target = _address(listen), _address(service)
-    if not _is_loopback(place[0]):
+    address, target = _address(listen), _address(service)
+    if not _is_loopback(address[0]):
         raise UsageError(f"--listen {listen} is not on loopback; what is recorded there would be anybody's")
     try:
         recording = Recording(file, header)
     except OSError as error:
         raise BuildError(f"{file} can't be written: {error.strerror}") from error
     try:
-        with Proxy(place, target, recording) as proxy:
+        with Proxy(address, target, recording) as proxy:
             host, port = proxy.server_address[:2]
             click.echo(f"recording http://{host!s}:{port} into {file}; Ctrl-C ends it")
             proxy.serve_forever()

@@ -70,8 +70,8 @@ def rehearse(
     with ExitStack() as cleanup:
         say = lambda what: click.echo(f"* {what}", err=True)  # noqa: E731
         sides = open_sides(Project(root, release, {"env": env} if env else {}), old, new, cleanup, say)
-        place = cleanup.enter_context(held(SCRATCH))
-        stage = set_up(sides[0].opened, sides[1].opened, place)
+        scratch = cleanup.enter_context(held(SCRATCH))
+        stage = set_up(sides[0].opened, sides[1].opened, scratch)
         judge(
             stage.entry.verdict,
             at_least,
@@ -79,7 +79,7 @@ def rehearse(
             "; `underway plan` says why",
         )
         try:
-            outcome = carry_out(stage, place, ask, environ, deadline, ignore, say)
+            outcome = carry_out(stage, scratch, ask, environ, deadline, ignore, say)
         except TimeoutError as error:
             raise BuildError(str(error)) from None
     click.echo(json.dumps(_as_json(outcome), indent=1) if as_json else "\n".join(_lines(outcome)))

@@ -56,10 +56,10 @@ def relup(
         raise PlanRefused("there is no relup: a change is refused, as the plan says; nothing was written")
     if dry_run:
         return
-    place = (outdir or Path()) / "relup"
+    file = (outdir or Path()) / "relup"
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        replace(place, text, 0o644)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace(file, text, 0o644)
     except OSError as error:
-        raise BuildError(f"{place} can't be written: {error.strerror}") from error
-    click.echo(f"Relup {made.name} {made.version} at {os.path.relpath(place)}", err=as_json)
+        raise BuildError(f"{file} can't be written: {error.strerror}") from error
+    click.echo(f"Relup {made.name} {made.version} at {os.path.relpath(file)}", err=as_json)

@@ -78,8 +78,8 @@ def prepare(root: Path, name: str | None, *, env: str | None = None, sync: bool 
     applications = _applications(planned, environment)
     starts = starts_of(chosen, applications, partial(_owner, planned))
     projects = {root, *(package.project for package in planned.lock.packages if package.project is not None)}
-    with workspace(target) as place:
-        release = release_of(planned, applications, starts, place / chosen.name)
+    with workspace(target) as directory:
+        release = release_of(planned, applications, starts, directory / chosen.name)
         check_target(target, release.version, overwrite=True)
         if cluster.STEP in release.steps:
             release = cluster.step(replace(release, steps=(ASSEMBLE,)))
@@ -94,12 +94,12 @@ _NO_PROGRAMS = ("python", "activate", "deactivate")
 
 def _environment(chosen: Definition, *, sync: bool) -> Path:
     root = chosen.project.root
-    place = Path(root, os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv")
+    path = Path(root, os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv")
     if sync and (root / "uv.lock").is_file():
         uv.sync(root, chosen.options.groups, chosen.options.extras)
-    if not (place / "bin" / "python").exists():
-        raise BuildError(f"there is no virtual environment at {place}; make it with `uv sync`")
-    return place
+    if not (path / "bin" / "python").exists():
+        raise BuildError(f"there is no virtual environment at {path}; make it with `uv sync`")
+    return path
 
 
 def _applications(planned: BuildPlan, environment: Path) -> dict[str, Application]:
@@ -197,7 +197,7 @@ def _write(release: Release, planned: BuildPlan, environment: Path, projects: Se
 def _lies_in(project: Path) -> list[Path]:
     """What is put on the path for a project that nothing installs."""
     places = [project / "src", project]
-    return [] if sources.builds(project) else [place for place in places if place.is_dir()]
+    return [] if sources.builds(project) else [directory for directory in places if directory.is_dir()]
 
 
 def _site_packages(environment: Path) -> Path:

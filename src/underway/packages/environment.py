@@ -64,20 +64,20 @@ class Order:
 
 
 def install(
-    place: Path,
+    directory: Path,
     order: Order,
     python: Path,
     root: Path,
     report: Callable[[str], None] = lambda _: None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Install what is ordered into a new environment of `python` at `place`; returns site-packages.
+    """Install what is ordered into a new environment of `python` at `directory`; returns site-packages.
 
     uv's settings are those of the project in `root`. `meanwhile` is called while projects are being built. Raises BuildError for what
     uv can't do.
     """
     packages, added = order.packages, order.added
-    sources = place.with_name(f"{place.name}.sources")
+    sources = directory.with_name(f"{directory.name}.sources")
     sources.mkdir(parents=True, exist_ok=True)
     projects = [(package.name, package.project) for package in packages if package.project is not None]
     wheels = []
@@ -92,8 +92,8 @@ def install(
     with ExitStack() as stack:
         # A build is mostly waiting for other processes, so it begins first.
         running = [stack.enter_context(start(*project)) for project in projects[:BUILDERS]]
-        uv.make_environment(place, python)
-        [site_packages] = place.glob("lib/python*/site-packages")
+        uv.make_environment(directory, python)
+        [site_packages] = directory.glob("lib/python*/site-packages")
         kinds: tuple[Kind, ...] = ("wheel", "sdist")
         for kind in kinds:
             if chosen := [package for package in packages if package.kind == kind]:
@@ -101,19 +101,19 @@ def install(
                 report(f"installing {len(chosen)} {kind}s" if kind == "wheel" else f"building {names}")
                 file = sources / f"pylock.{kind}s.toml"
                 file.write_text(pylock_text(chosen), encoding="utf-8")
-                uv.install_locked(place, file, root, build=kind == "sdist")
+                uv.install_locked(directory, file, root, build=kind == "sdist")
         if application_name(RUNTIME) in added:
             add_runtime(site_packages)
         if RUNTIME_NEEDS in added:
             with as_file(files_of("underway") / "runtime-requirements.txt") as requirements:
-                uv.install_pinned(place, requirements, root)
+                uv.install_pinned(directory, requirements, root)
         meanwhile()
         wheels += [wheel() for wheel in running]
     for project in projects[BUILDERS:]:
         with start(*project) as wheel:
             wheels.append(wheel())
     if wheels:
-        uv.install_wheels(place, wheels, root)
+        uv.install_wheels(directory, wheels, root)
     return site_packages
 
 

@@ -96,14 +96,14 @@ def _copy(source: Path, target: Path, words: dict[str, str]) -> None:
     for file in sorted(source.rglob("*")):
         if file.is_dir() or "__pycache__" in file.parts:
             continue
-        place = target / _filled(str(file.relative_to(source)), words)
-        if place.name == "gitignore":
-            place = place.with_name(".gitignore")
-        place.parent.mkdir(parents=True, exist_ok=True)
+        copy = target / _filled(str(file.relative_to(source)), words)
+        if copy.name == "gitignore":
+            copy = copy.with_name(".gitignore")
+        copy.parent.mkdir(parents=True, exist_ok=True)
         try:
-            place.write_text(_filled(file.read_text(encoding="utf-8"), words), encoding="utf-8")
+            copy.write_text(_filled(file.read_text(encoding="utf-8"), words), encoding="utf-8")
         except OSError as error:
-            raise BuildError(f"{place} can't be written: {error.strerror}") from error
+            raise BuildError(f"{copy} can't be written: {error.strerror}") from error
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

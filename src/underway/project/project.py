@@ -169,9 +169,9 @@ def load_callable(reference: str, root: Path) -> Any:
 
     Raises ProjectError when there is no such thing.
     """
-    for place in (root / "src", root):
-        if str(place) not in sys.path:
-            sys.path.insert(0, str(place))
+    for directory in (root / "src", root):
+        if str(directory) not in sys.path:
+            sys.path.insert(0, str(directory))
     try:
         value = find(reference)
     except (BootError, ImportError, AttributeError, ValueError) as error:

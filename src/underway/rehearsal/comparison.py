@@ -53,8 +53,8 @@ def _is_ignored(difference: Difference, ignored: Collection[str]) -> bool:
 def _difference(path: Path, one: Any, other: Any, answers: Answers) -> Difference:
     exchange = answers[path[0]] if path and isinstance(path[0], int) and path[0] < len(answers) else None
     name = exchange.get("exchange", f"answer {path[0]}") if isinstance(exchange, dict) else "the answers"
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:]).removeprefix(".")
-    return Difference(name, place, _shown(one), _shown(other))
+    path_text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:]).removeprefix(".")
+    return Difference(name, path_text, _shown(one), _shown(other))
 
 
 def _differing(one: Any, other: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:

@@ -61,22 +61,22 @@ class Outcome:
 
 def rehearse(
     stage: Stage,
-    place: Path,
+    scratch: Path,
     ask: Ask,
     environ: Mapping[str, str],
     deadline: Deadline,
     ignored: Sequence[str] = (),
     report: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Do it all, in directories below `place`. Raises BuildError where a release does not start, and TimeoutError."""
+    """Do it all, in directories below `scratch`. Raises BuildError where a release does not start, and TimeoutError."""
     references: dict[str, list[list[Answers]]] = {}
     for which, root in (("old", stage.old.root), ("new", stage.new.root)):
         references[which] = []
         for number in range(STARTS):
             report(f"asking a fresh start of the {which} release ({number + 1} of {STARTS})")
-            with running(root, stage.name, place / f"{which}-{number}", environ, deadline):
+            with running(root, stage.name, scratch / f"{which}-{number}", environ, deadline):
                 references[which].append([ask(stage.addresses, deadline) for _ in range(ROUNDS[which])])
-    with running(stage.old.root, stage.name, place / "var", environ, deadline) as host:
+    with running(stage.old.root, stage.name, scratch / "var", environ, deadline) as host:
         return _upgraded(stage, host, ask, references, deadline, ignored, report)
 
 

@@ -35,8 +35,8 @@ class Stage:
     """Where both listen, in the order of their applications."""
 
 
-def set_up(old: Opened, new: Opened, place: Path) -> Stage:
-    """Copy both below `place` and plan the way. Raises BuildError where no application of them declares where it listens."""
+def set_up(old: Opened, new: Opened, scratch: Path) -> Stage:
+    """Copy both below `scratch` and plan the way. Raises BuildError where no application of them declares where it listens."""
     listens = {name: len(start["listen"]) for name, start in _listening(new)}
     listens |= {name: max(len(start["listen"]), listens.get(name, 0)) for name, start in _listening(old)}
     if not listens:
@@ -45,11 +45,11 @@ def set_up(old: Opened, new: Opened, place: Path) -> Stage:
         )
     ports = iter(free_ports(sum(listens.values())))
     chosen = {name: [next(ports) for _ in range(count)] for name, count in listens.items()}
-    one, other = (_copied(side, place / which, chosen) for which, side in (("old", old), ("new", new)))
+    one, other = (_copied(side, scratch / which, chosen) for which, side in (("old", old), ("new", new)))
     made = plan(other, [one], [one])
     other.place.relup.write_text(relup.dump(made), encoding="utf-8")
     other = _sealed(other, other.place.relup)
-    file = archive.path(place, other.manifest.name, other.manifest.version, "gz")
+    file = archive.path(scratch, other.manifest.name, other.manifest.version, "gz")
     archive.write(file, other.root, other.manifest)
     addresses = tuple(("127.0.0.1", port) for number in chosen.values() for port in number)
     return Stage(made.name, one, other, file, made.up[0], addresses)
@@ -71,14 +71,14 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def _copied(side: Opened, place: Path, ports: dict[str, list[int]]) -> Opened:
+def _copied(side: Opened, scratch: Path, ports: dict[str, list[int]]) -> Opened:
     for path, entry in side.manifest.files.items():
-        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / path).parent.mkdir(parents=True, exist_ok=True)
         if entry.link is not None:
-            os.symlink(entry.link, place / path)
+            os.symlink(entry.link, scratch / path)
         elif not path.endswith("/relup"):
-            _link(side.root / path, place / path)
-    config = ReleaseDirectory(place).version(side.manifest.version).sys_config
+            _link(side.root / path, scratch / path)
+    config = ReleaseDirectory(scratch).version(side.manifest.version).sys_config
     document = json.loads(config.read_text(encoding="utf-8"))
     for name, chosen in ports.items():
         document.setdefault("config", {}).setdefault(name, {})["listen"] = [
@@ -86,7 +86,7 @@ def _copied(side: Opened, place: Path, ports: dict[str, list[int]]) -> Opened:
         ]
     config.unlink()
     config.write_text(json.dumps(document), encoding="utf-8")
-    return _sealed(Opened(place, side.manifest, side.date, place.parent), config)
+    return _sealed(Opened(scratch, side.manifest, side.date, scratch.parent), config)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -30,12 +30,12 @@ _LOOKED_AT = {"quiet": True, "upgrade-from": []}
 """Options of what is built to be looked at."""
 
 
-def built(root: Path, place: Path, name: str | None, overrides: Mapping[str, Any]) -> Path:
-    """Build the release called `name` of the project at `root` below `place`, without an archive; returns its root.
+def built(root: Path, scratch: Path, name: str | None, overrides: Mapping[str, Any]) -> Path:
+    """Build the release called `name` of the project at `root` below `scratch`, without an archive; returns its root.
 
     Raises BuildError with what the build said where it fails.
     """
-    task = {"root": str(root), "name": name, "overrides": {**overrides, "path": str(place / "release"), **_LOOKED_AT}}
+    task = {"root": str(root), "name": name, "overrides": {**overrides, "path": str(scratch / "release"), **_LOOKED_AT}}
     done = subprocess.run(
         [sys.executable, "-P", "-B", "-c", _PROGRAM, str(Path(__file__).parents[2])],
         input=json.dumps(task),

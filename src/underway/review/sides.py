@@ -98,12 +98,12 @@ def _old(project: Project, word: str | None) -> _Source:
         return _source(project, "FROM", word)
     chosen = definition(read(project.root), project.release, project.overrides)
     try:
-        place = standing(release_path(chosen))
+        path = standing(release_path(chosen))
     except UnderwayError as error:
         raise UsageError(
             f"FROM: {error}; name an archive, a release or a git revision, or `underway release` one"
         ) from None
-    return _Source(os.path.relpath(place), place)
+    return _Source(os.path.relpath(path), path)
 
 
 def _new(project: Project, word: str | None) -> _Source:

@@ -61,12 +61,12 @@ class Cache:
     def find(self, kind: str, key: str) -> TreeEntry | None:
         """Find the entry with that key; None when there is none, or it is no longer as it was made."""
         for root in dict.fromkeys((self.root, self.scratch)):
-            place = root / kind / key
-            if (entry := read(place, self.copies)) is not None and self._is_whole(entry):
+            path = root / kind / key
+            if (entry := read(path, self.copies)) is not None and self._is_whole(entry):
                 with suppress(OSError):
-                    os.utime(place / "record")
+                    os.utime(path / "record")
                 return entry
-            self._discard(place)
+            self._discard(path)
         return None
 
     def make(
@@ -97,24 +97,24 @@ class Cache:
             facts = dict(fill(tree))
             files, links, bound = survey(tree, [] if places is None else [aside, *places])
             write_record(aside / "record", files, links, facts, bound)
-            place = (self.scratch if bound else root) / kind / key
-            if (theirs := self._put(aside, place, kind, key)) is not None:
+            path = (self.scratch if bound else root) / kind / key
+            if (theirs := self._put(aside, path, kind, key)) is not None:
                 return theirs
-            self.added.append(place)
-            return TreeEntry(place / "tree", files, facts, links, bound, self.copies)
+            self.added.append(path)
+            return TreeEntry(path / "tree", files, facts, links, bound, self.copies)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
-    def _put(self, aside: Path, place: Path, kind: str, key: str) -> TreeEntry | None:
+    def _put(self, aside: Path, path: Path, kind: str, key: str) -> TreeEntry | None:
         """Put what was made aside into its place; where another build was faster, the entry that it has put there."""
         for attempt in range(ATTEMPTS):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                os.rename(aside, place)
+                os.rename(aside, path)
                 return None
             except OSError as error:
                 if error.errno == errno.EXDEV:
-                    near = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=place.parent))
+                    near = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=path.parent))
                     shutil.copytree(aside, near, symlinks=True, dirs_exist_ok=True)
                     aside = near
                 elif error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or attempt == ATTEMPTS - 1:
@@ -141,18 +141,18 @@ class Cache:
                 return False
         return all(_points_to(f"{entry.tree}/{path}") == target for path, target in entry.links.items())
 
-    def _discard(self, place: Path) -> None:
+    def _discard(self, path: Path) -> None:
         """Take a damaged entry out of the way in one act; never one that another build has put there meanwhile."""
-        root = place.parents[1]
-        if not os.path.lexists(place):
+        root = path.parents[1]
+        if not os.path.lexists(path):
             return
         with _locked(root / "damaged", fcntl.LOCK_EX), suppress(OSError):
-            if ((entry := read(place)) is not None and self._is_whole(entry)) or not os.path.lexists(place):
+            if ((entry := read(path)) is not None and self._is_whole(entry)) or not os.path.lexists(path):
                 return
-            log.info("what is cached at %s is not as it was made; it is made again", place)
+            log.info("what is cached at %s is not as it was made; it is made again", path)
             (root / "making").mkdir(exist_ok=True)
             aside = Path(tempfile.mkdtemp(prefix="damaged-", dir=root / "making"))
-            os.rename(place, aside / "entry")
+            os.rename(path, aside / "entry")
             shutil.rmtree(aside, ignore_errors=True)
 
     def prune(self, limit: int = LIMIT) -> None:
@@ -309,12 +309,12 @@ def _prune_entries(root: Path, limit: int) -> None:
         with suppress(OSError, ValueError, KeyError), record.open("rb") as file:
             entries.append((record.stat().st_mtime_ns, int(json.loads(file.readline())["size"]), record.parent))
     total = sum(size for _, size, _ in entries)
-    for _, size, place in sorted(entries):
+    for _, size, entry in sorted(entries):
         if total <= limit:
             return
-        aside = root / "making" / place.name
+        aside = root / "making" / entry.name
         with suppress(OSError):
-            os.rename(place, aside)  # in one act: what is half removed is never found
+            os.rename(entry, aside)  # in one act: what is half removed is never found
             shutil.rmtree(aside, ignore_errors=True)
             total -= size
 

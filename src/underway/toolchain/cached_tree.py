@@ -121,15 +121,15 @@ class TreeEntry:
                 raise OSError(errno.EIO, "the cached file is not as it was made; build again", source) from None
 
 
-def read(place: Path, copies: bool = False) -> TreeEntry | None:
+def read(path: Path, copies: bool = False) -> TreeEntry | None:
     """Read the entry at a place as its record has it; whether it is still so is not looked at. None where there is none."""
-    record = place / "record"
+    record = path / "record"
     try:
         status = record.stat()
         files, links, facts, bound = _parsed(record, (status.st_dev, status.st_ino, status.st_ctime_ns))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return TreeEntry(place / "tree", files, facts, links, bound, copies)
+    return TreeEntry(path / "tree", files, facts, links, bound, copies)
 
 
 @lru_cache(maxsize=1024)

@@ -18,10 +18,10 @@ def held(prefix: str, parent: Path | None = None) -> Iterator[Path]:
     Those of this user with the same prefix that nobody holds any more are removed first: of a process that was killed, hundreds of
     megabytes may be left.
     """
-    place = Path(tempfile.gettempdir()) if parent is None else parent
-    _clear(place, prefix)
+    directory = Path(tempfile.gettempdir()) if parent is None else parent
+    _clear(directory, prefix)
     while True:
-        path = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+        path = Path(tempfile.mkdtemp(prefix=prefix, dir=directory))
         descriptor = _hold(path)
         if descriptor is not None:
             break
