@@ -101,11 +101,19 @@ def _starts(old: Opened, new: Opened, both: list[str]) -> Iterator[Row]:
             yield _row("mode", "value", "RESTART", f"it is started as {now}, and runs as {was}", module=name)
 
 
+_NAMESPACE = "a namespace package"
+
+
 def _kinds(old: Opened, new: Opened) -> Iterator[Row]:
     """Modules that become packages, or the other way round, and what takes the place of a namespace, or leaves one there."""
     before, after = _kinds_of(old), _kinds_of(new)
     for name in sorted(before.keys() & after.keys()):
-        if before[name] != after[name]:
+        if before[name] == after[name]:
+            continue
+        if not {before[name], after[name]} & {_NAMESPACE}:
+            reason = f"it was {before[name]}, and becomes {after[name]}: it is told where its submodules are"
+            yield Row(name, "", "kind", "HOT", reason, new.modules[name][1])
+        else:
             file = new.modules.get(name, old.modules.get(name, ("", "")))[1]
             reason = f"it was {before[name]}, and becomes {after[name]}: its submodules, and what it imports with a dot, are others"
             yield Row(name, "", "kind", "RESTART", reason, file)
@@ -120,7 +128,7 @@ def _kinds_of(side: Opened) -> dict[str, str]:
             for depth in range(1, len(parts) + 1):
                 if not parts[depth - 1].isidentifier():
                     break
-                found[".".join(parts[:depth])] = "a namespace package"
+                found[".".join(parts[:depth])] = _NAMESPACE
     for name, (_, file) in side.modules.items():
         found[name] = "a package" if file.endswith("/__init__.py") else "a module"
     return found

@@ -103,6 +103,11 @@ class ModuleDiff:
         """Whether both releases have the same source of it, so that what can be told from that alone is the same too."""
         return self.old.source == self.new.source
 
+    @property
+    def annotates_otherwise(self) -> bool:
+        """Whether annotations are texts in one release alone, whatever they say."""
+        return self.old.future != self.new.future
+
     def row(
         self,
         definition: str,
@@ -170,6 +175,12 @@ class ModuleDiff:
     def reads(self, node: ast.AST) -> list[str]:
         """The names by which a node of the new module reads a value that changes, while the module is imported."""
         return self.world.changed_reads(self.new, node)
+
+    def values_read(self, node: ast.AST) -> list[Any]:
+        """What the names become by which a node of the new module reads a value that changes."""
+        names = (each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute))
+        origins = (self.world.new.resolve(self.new, each) for each in names)
+        return [self.world.values[origin] for origin in origins if origin in self.world.values]
 
     def run(self, statement: ast.stmt, within: str = "") -> None:
         """Put a statement of the new module, or of one of its classes, into the fragment."""

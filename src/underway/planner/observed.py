@@ -31,6 +31,7 @@ from .graph import (
     Loads,
     Place,
     elements,
+    is_default_logger,
     is_fixed,
     is_settled,
     keeps_something,
@@ -165,10 +166,16 @@ class _Trial:
 
     def _remade(self) -> Iterator[tuple[str, str]]:
         """Globals of which nobody can tell what they are bound to, that differ, and that nobody can change."""
-        differing = {each.path[:2] for each in compare(self._old, self._wanted) if not self._is_noise(each)}
+        differing = {
+            each.path[:depth]
+            for each in compare(self._old, self._wanted)
+            if not self._is_noise(each)
+            for depth in range(2, len(each.path) + 1)
+        }
         for module, name in self._asked.definitions:
-            nodes = [picture.at((module, f".{name}")) for picture in (self._old, self._wanted)]
-            if (module, f".{name}") not in differing or None in nodes:
+            at = (module, *(f".{part}" for part in name.split(".")))
+            nodes = [picture.at(at) for picture in (self._old, self._wanted)]
+            if at not in differing or None in nodes:
                 continue
             if all(
                 n is not None and is_settled(p.nodes[n]) for p, n in zip((self._old, self._wanted), nodes, strict=True)
@@ -203,6 +210,8 @@ class _Trial:
         """What makes no difference: a count of changes; an opaque object of what nothing was done to."""
         if difference.kind == "value" and self._is_count(difference):
             return True
+        if ".loggerDict" in difference.path[-2:]:
+            return self._is_default_logger(difference, found)
         if difference.kind != "opaque":
             return False
         module, *labels = difference.path
@@ -210,6 +219,14 @@ class _Trial:
         concerned = {module_and_name[0] for module_and_name in self._asked.definitions if not module_and_name[1]}
         names = {(module, name.partition(".")[0]) for module, name in (*self._asked.definitions, *touched)}
         return module not in concerned and (module, labels[0][1:] if labels else "") not in names
+
+    def _is_default_logger(self, difference: Difference, found: Picture) -> bool:
+        """Whether nothing but loggers that nobody has configured come or go, or stand there in another order."""
+        sides = ((found, difference.a), (self._wanted, difference.b))
+        both = difference.kind in ("order", "type")
+        return difference.kind == "order" or all(
+            is_default_logger(*side) for side in sides if both or side[1] is not None
+        )
 
     def _is_count(self, difference: Difference) -> bool:
         above = self._wanted.at(difference.path[:-1])

@@ -178,6 +178,11 @@ def same(one: Any, other: Any) -> bool:
     return json.dumps(plain_values.encode(one)) == json.dumps(plain_values.encode(other))
 
 
+def is_shared(value: object) -> bool:
+    """Whether a plain value is a list or a dict: who has it sees what is done to it."""
+    return isinstance(value, list | dict)
+
+
 def literal(value: Any) -> ast.expr:
     """An expression for a plain value."""
     match value:

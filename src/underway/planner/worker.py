@@ -201,7 +201,7 @@ def _star_imports(edits: Mapping[str, ModuleDiff]) -> None:
             source = origins.get("*", ("", ""))[0]
             other = edits.get(source)
             if other and (other.was or other.replaced or other.rebind or other.added or other.removed):
-                edit.restart("", "import", f"`from {source} import *` has bound what changes there", statement)
+                edit.unless_seen("", "import", f"`from {source} import *` has bound what changes there", statement)
 
 
 def _other_imports(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
@@ -222,12 +222,8 @@ def _other_imports(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> No
                 if name in {*edit.added, *edit.rebind, *edit.replaced} or not _changes(world, edits, source, attribute):
                     continue
                 what = ".".join(filter(None, (source, attribute)))
-                edit.restart(
-                    name,
-                    "import",
-                    f"an import that may not run, or is not the only one, has bound what {what} was",
-                    statement,
-                )
+                reason = f"an import that may not run, or is not the only one, has bound what {what} was"
+                edit.unless_seen(name, "import", reason, statement)
 
 
 def _changes(world: PlannerContext, edits: Mapping[str, ModuleDiff], source: str, attribute: str) -> bool:

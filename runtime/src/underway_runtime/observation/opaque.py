@@ -113,6 +113,11 @@ def _suspended(prefix: str) -> Rule:
     return rule
 
 
+def _of_this_thread(value: Any) -> Seen:
+    names = _thread._local.__getattribute__(value, "__dict__")  # which is in none of its descriptors
+    return Seen(edges=[(f".{name}", each) for name, each in names.items()])
+
+
 def _context_variable(value: contextvars.ContextVar[Any]) -> Seen:
     return Seen(value.name, edges=[("<default>", each) for each in gc.get_referents(value) if each is not value.name])
 
@@ -232,6 +237,7 @@ EXACT: Mapping[type, Rule] = {
     struct.Struct: parts("format", flags=0),
     type(functools.lru_cache(len)): _lru_cache,
     contextvars.ContextVar: _context_variable,
+    _thread._local: _of_this_thread,
     _thread.LockType: _lock,
     type(_thread.RLock()): _rlock,
     array.array: lambda value: Seen(digest=digest_of(f"{value.typecode} {value.tobytes().hex()}")),

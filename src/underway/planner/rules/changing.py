@@ -71,6 +71,8 @@ def _path_of(target: ast.expr, own: set[str], owner: str) -> Iterator[str]:
             yield f"{name}.{attribute}"
         case ast.Subscript(ast.Name(name)) if name not in own:
             yield name
+        case ast.Subscript(ast.Attribute(ast.Name("self"), attribute)) if owner:
+            yield f"{owner}.{attribute}"  # an attribute of the class, unless the instance has its own
         case ast.Subscript(ast.Attribute() as inner):
             yield from _path_of(inner, own, owner)
 

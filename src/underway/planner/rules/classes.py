@@ -19,7 +19,8 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
 
     What makes it may be said in other words, and come to the same.
     """
-    if (old is new or text(old) == text(new)) and not edit.reads(new) and not _bodies_differ(edit, name):
+    same = (old is new or text(old) == text(new)) and not edit.annotates_otherwise
+    if same and not edit.reads(new) and not _bodies_differ(edit, name):
         if not has_code_change(new if edit.world.up else old):
             _migrate(edit, name, old, new, len(edit.rows))  # other functions may set what its instances have
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import __future__
 import ast
 import inspect
 import re
@@ -15,7 +16,7 @@ from underway_runtime.release.instructions import Changed
 from .. import marks
 from ..edit import ModuleDiff
 from ..source import Function, Module, annotations_of, path_of, text
-from ..values import NotPlain
+from ..values import NotPlain, is_shared
 from . import closures, decorators
 from .changing import effect
 from .state import MAKERS
@@ -47,10 +48,11 @@ def compare(
             edit.restart(name, "body", "its compiled code can't be told from that of others with its name", new)
         return None
     was, now = edit.old.codes[path], edit.new.codes[path]
-    body = code_tree.digest(was) != code_tree.digest(now)
+    body = not is_same_code(was, now)
     signature = _signature(old) != _signature(new)
     defaults = _defaults(old) != _defaults(new) or bool(edit.reads(new.args))
     annotations = text_of_annotations(old) != text_of_annotations(new) or _annotated_with(new, edit)
+    annotations = annotations or (edit.annotates_otherwise and bool(annotations_of(new)))
     decoration = text(old.decorator_list) != text(new.decorator_list)
     if not (body or signature or defaults or annotations or decoration or _type_params(old) != _type_params(new)):
         return None
@@ -85,6 +87,10 @@ def compare(
         return edit.restart(name, what, "it has type parameters, which are made with the function", new)
     if read != "body" and (made := _made_anew(edit, old, new)):
         return edit.restart(name, read, f"its default `{made}` would be made again, and lose what it holds", new)
+    if defaults and any(is_shared(value) for value in edit.values_read(new.args)):
+        reason = "its default is a list, or a dict, that changes, and that others have too"
+        if not edit.unless_seen(name, read, reason, new):
+            return None
     if "caches" in kinds and (problem := closures.cached(new) or closures.cached(old)):
         return edit.restart(name, what, problem, new)
     if (own := _own_code(was) != _own_code(now)) and (
@@ -365,6 +371,19 @@ def _classes_within(function: Function) -> str:
             ]
             found.append(f"{node.name}{text(node.bases)}{text(node.decorator_list)}{node.keywords and 1}{members}")
     return "\n".join(found)
+
+
+def is_same_code(was: CodeType, now: CodeType) -> bool:
+    """Whether two definitions do the same, whether or not `annotations` of ``__future__`` holds where they stand."""
+    return code_tree.digest(_without_future(was)) == code_tree.digest(_without_future(now))
+
+
+def _without_future(code: CodeType) -> CodeType:
+    flag = __future__.annotations.compiler_flag
+    if not code.co_flags & flag:
+        return code
+    constants = tuple(_without_future(each) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_flags=code.co_flags & ~flag, co_consts=constants)
 
 
 def _own_code(code: CodeType) -> str:

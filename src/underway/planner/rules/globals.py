@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..displays import new_elements
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, text
-from ..values import NotPlain, Side, literal, same
+from ..values import NotPlain, Side, is_shared, literal, same
 from . import within
 from .changing import changed_by_functions, effect
 
@@ -21,7 +21,9 @@ def changed_values(world: PlannerContext, old: Module, new: Module) -> Iterator[
         if name not in old.globals or name in carried or origin in world.kept | world.reset:
             continue
         was, now = _plain(world.old, origin), _plain(world.new, origin)
-        if was is not NotPlain and now is not NotPlain and not same(was, now):
+        if was is NotPlain or now is NotPlain or same(was, now):
+            continue
+        if not (world.observed and is_shared(now) and is_shared(was)):  # else it is changed itself, for all who have it
             yield origin, now
 
 
@@ -42,7 +44,7 @@ def compare(edit: ModuleDiff) -> None:
     if edit.is_same_text:
         return
     _statements(edit)
-    before = [text(each) for each in bare_annotations(old.body)]
+    before = [] if edit.annotates_otherwise else [text(each) for each in bare_annotations(old.body)]
     for statement in bare_annotations(new.body):
         if text(statement) not in before:
             edit.run(statement)
@@ -119,10 +121,15 @@ def _value(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> No
         return None
     if name in _carried(edit.world, edit.old, edit.new):
         return edit.row(name, "value", "MIGRATE", "the code_change of the module says what becomes of it", statement)
-    if _plain(edit.world.old, origin) is not NotPlain and _plain(edit.world.new, origin) is not NotPlain:
-        return None  # the same, in other words
+    was, now = _plain(edit.world.old, origin), _plain(edit.world.new, origin)
+    if was is not NotPlain and now is not NotPlain and same(was, now):
+        return None  # in other words
+    if name in changed_by_functions(edit.old.body) and is_shared(now):
+        reason = "functions change it, so what is bound to it by then is not what the old version says"
+        return edit.restart(name, "value", reason, statement)
     if _module_code_change(edit):
         return edit.row(name, "value", "MIGRATE", "the code_change of the module says what becomes of it", statement)
+    edit.changes(name)
     reason = "what it is bound to can't be told without running it; `keep` or `reset` in the appup decides"
     if edit.unless_seen(name, "value", reason, statement):
         for number, element in enumerate(new_elements(before, after)):

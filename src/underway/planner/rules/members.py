@@ -155,7 +155,7 @@ class Members:
         was = self.plain(edit.old, before[0]) if len(before) == 1 else NotPlain
         now = self.plain(edit.new, after[0]) if len(after) == 1 else NotPlain
         if was is NotPlain or now is NotPlain:
-            return edit.restart(name, "value", "what it is bound to can't be told without running it", after[0])
+            return self.unknown_value(name, after)
         if same(was, now):
             return None
         if name in changed_by_functions(edit.old.body):
@@ -167,6 +167,25 @@ class Members:
         edit.run(after[0], self.name)
         edit.row(name, "value", "HOT", "a plain value of the class", after[0])
         return None
+
+    def unknown_value(self, name: str, after: list[ast.stmt]) -> None:
+        """A value that only a look tells: made again where it can't be changed itself, else changed in what it holds."""
+        edit = self.edit
+        if (edit.new.name, name) not in edit.world.remade:
+            reason = "what it is bound to can't be told without running it"
+            if len(after) == 1 and isinstance(after[0], ast.Assign | ast.AnnAssign):
+                edit.unless_seen(name, "value", reason, after[0])
+            else:
+                edit.restart(name, "value", reason, after[0])
+            return None
+        if name in changed_by_functions(edit.old.body):
+            reason = "functions change it, so what is bound to it by then is not what the old version says"
+            return edit.restart(name, "value", reason, after[0])
+        edit.guard("plain_class", self.name)
+        edit.replaced.append(name)
+        edit.changes(name)
+        edit.run(after[0], self.name)
+        return edit.row(name, "value", "HOT", "it can't be changed itself, so it is made again", after[0])
 
     def problem(self, member: str, nodes: Sequence[ast.stmt]) -> str:
         """Why a member can't come, go or be another; empty if it can."""
@@ -214,7 +233,7 @@ class Members:
         """The annotated names of the class, all at once: a dataclass makes its methods of them."""
         reads = [read for each in _fields(self.new) for read in self.edit.reads(each)]
         if not (self.decorated or self.bodies_only):
-            before = [text(each) for each in bare_annotations(self.old.body)]
+            before = [] if self.edit.annotates_otherwise else [text(each) for each in bare_annotations(self.old.body)]
             changed = [each for each in bare_annotations(self.new.body) if text(each) not in before]
             for each in changed:
                 self.edit.run(each, self.name)
@@ -223,7 +242,9 @@ class Members:
                     self.name, "annotation", "HOT", "annotations that only those read who ask for them", self.new
                 )
             return
-        if text_of(_fields(self.old)) == text_of(_fields(self.new)) and not reads:
+        fields = _fields(self.new)
+        same = text_of(_fields(self.old)) == text_of(fields) and not (fields and self.edit.annotates_otherwise)
+        if same and not reads:
             return
         state.fields(self.edit, self.name, self.old, self.new, dataclass=self.is_dataclass())
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import __future__
 import ast
 
-from underway_runtime.release.instructions import Guard
+from underway_runtime.release import code_tree
+from underway_runtime.release.instructions import Changed, Guard
 from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff, PlannerContext
@@ -24,7 +26,9 @@ def compare(edit: ModuleDiff) -> None:
             edit.restart("", "pinned", "the appup says that this module is never changed in place", None)
         return None
     if old.future != new.future:
-        return edit.restart("", "future", "`from __future__` changes how all of it is compiled", None)
+        if old.future ^ new.future != __future__.annotations.compiler_flag:
+            return edit.restart("", "future", "`from __future__` changes how all of it is compiled", None)
+        _annotations_otherwise(edit)
     _compare(edit)
     newer = new if edit.world.up else old
     if "code_change" in newer.functions and edit.rows:
@@ -34,6 +38,23 @@ def compare(edit: ModuleDiff) -> None:
             "", "state", "MIGRATE", "its code_change carries the state of the module over", node, gone=not edit.world.up
         )
     return None
+
+
+def _annotations_otherwise(edit: ModuleDiff) -> None:
+    """All annotations become texts, or are no texts any more: who has them is compared as if each had changed."""
+    name = "annotations"
+    edit.changes("__annotations__")
+    if edit.new.future & __future__.annotations.compiler_flag:
+        edit.rebind[name] = "__future__", name
+        if name not in edit.old.stored:
+            edit.added.append(name)
+    elif name not in edit.new.stored:
+        edit.removed.append(name)
+    for path in edit.old.codes.keys() & edit.new.codes.keys():
+        was, now = edit.old.codes[path], edit.new.codes[path]
+        if ".<locals>" not in path and functions.is_same_code(was, now):
+            edit.changed[path] = Changed(code_tree.digest(was), code_tree.digest(now))
+    edit.row("", "future", "HOT", "its annotations are made again", None)
 
 
 def _compare(edit: ModuleDiff) -> None:

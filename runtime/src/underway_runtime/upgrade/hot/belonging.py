@@ -27,6 +27,9 @@ class Belonging:
     """What belongs to these values, each of which is referred to once by what goes away, and by nobody who asks."""
 
     def __init__(self, values: Iterable[Any]) -> None:
+        values = list(values)
+        self.classes = {id(each) for each in values if objects.is_a(each, type)}
+        """The ids of the classes among them, of each of which it is asked by itself who holds it."""
         roots: Counter[int] = Counter()
         own = _alone(_reached(values, roots), roots)
         self.ids = {id(each) for each in own}

@@ -125,7 +125,7 @@ def held(
     if type(names) is not dict:  # the mapping of a class's members, and the dict behind it
         own |= set(map(id, gc.get_referents(names)))
     if objects.is_a(names[name], type):
-        return _class_held(names[name], own)
+        return _class_held(names[name], own, going)
     known = len(leaving) + (id(names[name]) in gone) + going.references[id(names[name])]
     known += sum(each is names[name] for other in gone.values() for each in gc.get_referents(other))
     if sys.getrefcount(names[name]) <= _NAMED + known:
@@ -135,10 +135,11 @@ def held(
     return holders.holder(names[name], direct=own)
 
 
-def _class_held(cls: type, own: set[int]) -> str | None:
+def _class_held(cls: type, own: set[int], going: Belonging) -> str | None:
     subclasses: list[type] = type.__subclasses__(cls)
-    if subclasses:
-        return f"its subclass {objects.name_of(subclasses[0])}"
+    if stay := [each for each in subclasses if id(each) not in going.classes]:
+        return f"its subclass {objects.name_of(stay[0])}"
+    own |= {id(each) for cls in subclasses for each in (objects.bases(cls), objects.mro(cls), cls)}
     belonging = Belonging(objects.members(cls).values()).ids
     values = list(objects.members(cls).values())
     cells = [cell for value in values for function in functions_in(value) for cell in function.__closure__ or ()]

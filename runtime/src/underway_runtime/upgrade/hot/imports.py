@@ -87,7 +87,13 @@ def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
         "__file__": spec.origin,
         "__cached__": spec.cached,
     }
-    if spec.submodule_search_locations is not None and "__path__" in names:
+    if before is not None and names.get("__package__") == before.parent:
+        moved["__package__"] = spec.parent
+    if spec.submodule_search_locations is None:
+        acts.no_item(names, "__path__")  # it was a package
+    elif "__path__" not in names:
+        acts.item(names, "__path__", spec.submodule_search_locations)
+    else:
         # What the package itself or others have added stays.
         if not objects.is_a(names["__path__"], (list, tuple)):
             raise TypeError(

@@ -126,15 +126,9 @@ def read(load: Load, old: Version, new: Version) -> Target | None:
             f"{load.module} is a {objects.kind_of(module)} in sys.modules, and not the module that was loaded"
         )
     spec, code = new.code(load.module)
-    was, before = old.code(load.module)
-    if _kind(was) != _kind(spec):
-        raise ImportError(f"{load.module} was {_kind(was)}, and becomes {_kind(spec)}")
+    _, before = old.code(load.module)
     files = {*_files.get(load.module, ()), before.co_filename}
     return Target(load, module, spec, definitions(before), definitions(code), files)
-
-
-def _kind(spec: ModuleSpec) -> str:
-    return "a module" if spec.submodule_search_locations is None else "a package"
 
 
 def remember(targets: Iterable[Target]) -> None:
