@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import dis
 import marshal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from opcode import opmap
@@ -58,6 +58,15 @@ class PlannerContext:
         return list(found)
 
 
+@dataclass(frozen=True)
+class Making:
+    """How a class is made in a fragment, where the live one takes some of what that gives."""
+
+    decorators: Sequence[ast.expr] = ()
+    bases: Sequence[ast.expr] = ()
+    keywords: Sequence[ast.keyword] = ()
+
+
 @dataclass
 class ModuleDiff:
     """What is known so far of the change of one module."""
@@ -75,12 +84,16 @@ class ModuleDiff:
     rebind: dict[str, Origin] = field(default_factory=dict)
     imports: list[str] = field(default_factory=list)
     code_change: list[str] = field(default_factory=list)
+    given: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Classes, by their paths, with the attributes that their instances get."""
+    taken: dict[str, list[str]] = field(default_factory=dict)
+    """Classes with the attributes that their instances lose."""
     caches: list[str] = field(default_factory=list)
     guards: list[Guard] = field(default_factory=list)
     statements: list[ast.stmt] = field(default_factory=list)
     members: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    made: dict[str, list[ast.expr]] = field(default_factory=dict)
-    """Classes that are made in the fragment with these decorators, of the members that it holds."""
+    made: dict[str, Making] = field(default_factory=dict)
+    """How classes are made in the fragment, of the members that it holds."""
     shapes: set[str] = field(default_factory=set)
     """Classes whose instances have another state, and functions with another signature: what frameworks read at import."""
     narrowed: dict[str, ast.AST] = field(default_factory=dict)
@@ -180,7 +193,7 @@ class ModuleDiff:
         """What the names become by which a node of the new module reads a value that changes."""
         names = (each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute))
         origins = (self.world.new.resolve(self.new, each) for each in names)
-        return [self.world.values[origin] for origin in origins if origin in self.world.values]
+        return [self.world.values[origin] for origin in origins if origin is not None and origin in self.world.values]
 
     def run(self, statement: ast.stmt, within: str = "") -> None:
         """Put a statement of the new module, or of one of its classes, into the fragment."""
@@ -204,6 +217,8 @@ class ModuleDiff:
             rebind=dict(sorted(self.rebind.items())),
             imports=tuple(dict.fromkeys(self.imports)),
             code_change=tuple(self.code_change),
+            given=self.given,
+            taken={name: tuple(each) for name, each in self.taken.items()},
             caches=tuple(map(named, self.caches)),
             guards=tuple(
                 Guard(each.kind, each.of if each.kind == "no_closures" else named(each.of)) for each in self.guards
@@ -319,18 +334,22 @@ def _is_comprehension(path: str) -> bool:
 
 
 def _classes(
-    body: Iterable[ast.stmt], members: Mapping[str, list[ast.stmt]], made_by: Mapping[str, list[ast.expr]]
+    body: Iterable[ast.stmt], members: Mapping[str, list[ast.stmt]], made_by: Mapping[str, Making]
 ) -> Iterator[ast.ClassDef]:
-    """Classes of a module without their bases that hold some members; one within another where that is so."""
+    """Classes of a module that hold some members, without bases unless it is said how they are made; one within another where that is so."""
     made: dict[str, ast.ClassDef] = {}
     for path in sorted(members):
         parts = path.split(".")
         for depth in range(1, len(parts) + 1):
             here = ".".join(parts[:depth])
             if here not in made:
-                first = members[path][0]
+                first, by = members[path][0], made_by.get(here, Making())
                 made[here] = ast.ClassDef(
-                    name=parts[depth - 1], bases=[], keywords=[], body=[], decorator_list=list(made_by.get(here, []))
+                    name=parts[depth - 1],
+                    bases=list(by.bases),
+                    keywords=list(by.keywords),
+                    body=[],
+                    decorator_list=list(by.decorators),
                 )
                 ast.copy_location(made[here], first)
                 if "type_params" in ast.ClassDef._fields:

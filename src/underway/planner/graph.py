@@ -74,23 +74,27 @@ def places_in(picture: Picture, loads: Loads) -> dict[int, Place]:
             continue
         found[number] = module, steps
         for label, to in picture.nodes[number].edges:
-            if to not in found and (step := step_of(label)) is not None:
+            if to not in found and (step := step_of(label, picture.nodes[number])) is not None:
                 waiting.append((to, (module, (*steps, step))))
     return found
 
 
-def step_of(label: str) -> Step | None:
+def step_of(label: str, holder: Node) -> Step | None:
+    """The step that a label of an object stands for; None where that can't be followed in a process."""
     if label[0] == "." and label[1:].isidentifier():
         return "attribute", label[1:]
     if label[0] == "[" and label[1] != "#":
         try:
             return "item", ast.literal_eval(label[1:-1])
         except (ValueError, SyntaxError):
-            return None
+            alone = [each for each, _ in holder.edges].count(label) == 1
+            return ("key", label[1:-1]) if alone and f"<key {label}>" in dict(holder.edges) else None
     return None
 
 
 def label_of(step: Step) -> str:
+    if step[0] == "key":
+        return f"[{step[1]}]"
     return f".{step[1]}" if step[0] == "attribute" else f"[{step[1]!r}]"
 
 

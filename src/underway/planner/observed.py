@@ -22,7 +22,7 @@ from underway_runtime.observation.node import Flag, Path
 from underway_runtime.observation.picture import Picture
 from underway_runtime.release.instruction_json import to_json
 from underway_runtime.release.instructions import Instruction, Load, Remove
-from underway_runtime.release.parts import Part
+from underway_runtime.release.parts import Part, Step
 from underway_runtime.release.relup import Row
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed, Unobservable
 
@@ -263,7 +263,7 @@ class _Trial:
         pairs = partners(found, self._wanted)
         places = places_in(found, self._loads)
         rows_of: dict[int, list[Difference]] = {}
-        for each in self._left(found):
+        for each in dict.fromkeys(self._whole(each, found) for each in self._left(found)):
             if len(each.path) < 2 or COMPILED.intersection(each.path):  # a module that only one has imported; a schema
                 self._problems.append(self._row(each))
                 continue
@@ -277,7 +277,11 @@ class _Trial:
                 x is not None and x in places and found.nodes[x].type == "re.Pattern" and self._pattern(each, places[x])
             ):
                 continue
-            elif x is None or x not in places or not self._single(each, places[x], is_fixed(found.nodes[x])):
+            elif x is not None and x in places and not is_fixed(found.nodes[x]):
+                holder = found.nodes[x] if above is None else self._wanted.nodes[above]
+                if (step := step_of(each.path[-1], holder)) is None or not self._single(each, places[x], step):
+                    self._problems.append(self._row(each))
+            else:
                 self._problems.append(self._row(each))
         for x, differences in rows_of.items():
             y = next((y for y, other in pairs.items() if other == x), None)
@@ -286,12 +290,20 @@ class _Trial:
             else:
                 self._list(found, x, y, differences, places)
 
-    def _single(self, difference: Difference, above: Place, row: bool) -> bool:
+    def _whole(self, difference: Difference, found: Picture) -> Difference:
+        """What differs within a row that can't be changed, as a difference of the whole row."""
+        path = difference.path
+        while len(path) > 2:
+            a, b = found.at(path[:-1]), self._wanted.at(path[:-1])
+            if a is None or b is None or not (is_fixed(found.nodes[a]) and is_fixed(self._wanted.nodes[b])):
+                break
+            path = Path(path[:-1])
+            difference = Difference(path, "value", a=a, b=b)
+        return difference
+
+    def _single(self, difference: Difference, above: Place, step: Step) -> bool:
         """One attribute or item of an object that is there; whether something can be done about it."""
-        step = step_of(difference.path[-1])
         module, steps = above
-        if step is None or row:
-            return False
         kind = {"value": "value", "type": "value", "added": "added", "removed": "gone"}.get(difference.kind)
         if kind is None:
             return False
@@ -335,8 +347,9 @@ class _Trial:
     def _ordered(self, difference: Difference, place: Place) -> None:
         """The keys of a dict, in the order of a fresh start."""
         assert difference.b is not None
-        labels = [label for label, _ in self._wanted.nodes[difference.b].edges if label[0] == "["]
-        keys = [step[1] for label in labels if (step := step_of(label)) is not None]
+        node = self._wanted.nodes[difference.b]
+        steps = [step_of(label, node) for label, _ in node.edges if label[0] == "["]
+        keys = [step[1] for step in steps if step is not None and step[0] == "item"]
         module, path = place
         self._add(difference, module, Part("order", path, None, keys))
 

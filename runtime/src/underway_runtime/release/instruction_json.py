@@ -175,7 +175,7 @@ _GUARDS = _list(_Codec(lambda guard: {guard.kind: guard.of}, _guard))
 _CHANGED = _Codec(lambda value: {"was": value.was, "is": value.now, "contract": value.contract}, _changed)
 _FRAGMENT = _Codec(lambda value: base64.b64encode(value).decode(), _fragment)
 
-_ADDED = ("parts", "touches", "seen")
+_ADDED = ("given", "taken", "parts", "touches", "seen")
 """Keys that are left out where they hold nothing: older versions don't know them."""
 
 _FORMS: Mapping[str, tuple[Any, Mapping[str, _Codec]]] = {
@@ -198,6 +198,8 @@ _FORMS: Mapping[str, tuple[Any, Mapping[str, _Codec]]] = {
             "rebind": _by_name(_Codec(list, _binding)),
             "imports": _TEXTS,
             "code_change": _TEXTS,
+            "given": _by_name(_PLAIN),
+            "taken": _by_name(_TEXTS),
             "caches": _TEXTS,
             "guards": _GUARDS,
             "parts": _list(_Codec(parts.to_json, parts.from_json)),

@@ -84,6 +84,10 @@ class Load:
     """Modules that the fragment imports for the first time."""
     code_change: tuple[str, ...] = ()
     """The classes, and ``""`` for the module, that define ``code_change`` in the newer version."""
+    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Classes -> the attributes that their instances get, where they have none of that name, with their plain values."""
+    taken: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Classes -> the attributes that their instances lose."""
     caches: tuple[str, ...] = ()
     """Functions whose ``cache_clear`` is called."""
     guards: tuple[Guard, ...] = ()

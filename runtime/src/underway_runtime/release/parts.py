@@ -7,8 +7,9 @@ from typing import Any, Literal, TypeAlias
 
 from . import plain_values
 
-Step: TypeAlias = tuple[Literal["attribute", "item"], Any]
-"""From an object to one that it holds: by the name of an attribute, or by the plain key, or the number, of an item."""
+Step: TypeAlias = tuple[Literal["attribute", "item", "key"], Any]
+"""From an object to one that it holds: by the name of an attribute, by the plain key, or the number, of an item, or by what else the
+key is: ``class shop.A``, or ``shop.Kind.A`` of a member of an enumeration."""
 
 KINDS = ("value", "place", "pattern", "added", "made", "gone", "order", "forgotten", "counted", "meanwhile")
 
@@ -40,7 +41,8 @@ class Part:
 
     def __str__(self) -> str:
         """Its path as Python writes it."""
-        return "".join(f".{of}" if kind == "attribute" else f"[{of!r}]" for kind, of in self.path)[1:]
+        written = {"attribute": ".{}", "item": "[{!r}]", "key": "[{}]"}
+        return "".join(written[kind].format(of) for kind, of in self.path)[1:]
 
 
 def to_json(part: Part) -> dict[str, Any]:
@@ -66,4 +68,6 @@ def _step(document: Any) -> Step:
             return "attribute", name
         case "item", key:
             return "item", key
-    raise ValueError(f"a step is an attribute or an item, not {document!r}")
+        case "key", str(name):
+            return "key", name
+    raise ValueError(f"a step is an attribute, an item or a key, not {document!r}")

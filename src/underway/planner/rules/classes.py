@@ -8,7 +8,7 @@ from underway_runtime.release import code_tree
 
 from ..edit import ModuleDiff
 from ..source import Function, text
-from . import state
+from . import given, state
 from .bases import is_data, plain_bases, unknown_decorators
 from .changing import effect
 from .members import Members
@@ -86,8 +86,18 @@ def _migrate(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, 
             edit.changes(name)
             edit.row(name, "state", "MIGRATE", "its code_change carries the state of its instances over", new)
     elif needs:
-        way = "" if edit.world.up else " on the way back"
-        edit.restart(name, "state", f"{needs}, and no code_change carries its instances over{way}", node or new)
+        try:
+            found = given.by_init(edit, old, new, state.fresh_attributes(old, new, edit.old.body, edit.new.body))
+        except given.Unproven as error:
+            way = "" if edit.world.up else " on the way back"
+            reason = f"{needs}, and no code_change carries its instances over{way}: {error}"
+            return edit.restart(name, "state", reason, node or new)
+        edit.given.setdefault(name, {}).update(found.attributes)
+        edit.taken.setdefault(name, []).extend(found.taken)
+        edit.shapes.add(name.rpartition(".")[2])
+        edit.changes(name)
+        edit.row(name, "state", "MIGRATE", f"{found}, as all that the new version makes have it", new)
+    return None
 
 
 def has_code_change(node: ast.ClassDef) -> bool:

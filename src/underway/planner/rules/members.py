@@ -9,7 +9,7 @@ from typing import TypeAlias
 from ..edit import ModuleDiff
 from ..source import Function, Module, bare_annotations, names_bound, text
 from ..values import NotPlain, origin, same
-from . import decorators, functions, state, within
+from . import decorators, functions, given, regrown, state, within
 from .bases import (
     DATACLASS,
     MADE_BY_DECORATORS,
@@ -46,7 +46,11 @@ class Members:
             return edit.restart(name, "body", "it is not known what its decorator does with its members", self.new)
         if text_of(_bare_statements(self.old)) != text_of(_bare_statements(self.new)):
             return edit.restart(name, "statement", "statements in its body change, which run when it is made", self.new)
+        if come := regrown.new_members(edit, self.old, self.new, before, after):
+            regrown.enumeration(edit, name, self.new, come, after[come[0]][0])
         for member, nodes in after.items():
+            if member in come:
+                continue
             if member not in before:
                 self.added(member, nodes)
             else:
@@ -246,11 +250,49 @@ class Members:
         same = text_of(_fields(self.old)) == text_of(fields) and not (fields and self.edit.annotates_otherwise)
         if same and not reads:
             return
-        state.fields(self.edit, self.name, self.old, self.new, dataclass=self.is_dataclass())
+        self.changed_fields()
+
+    def changed_fields(self) -> None:
+        """Fields of a dataclass, or of what is like one, that come, go or are others."""
+        edit, name, new = self.edit, self.name, self.new
+        names = state.changed_fields(self.old, new)
+        if regrown.typed_dictionary(edit, name, new, names):
+            return None
+        if not self.is_dataclass():
+            return edit.restart(name, "field", f"what makes this class has read its fields ({names}) already", new)
+        newer = new if edit.world.up else self.old
+        if any(isinstance(each, Function) and each.name == "code_change" for each in newer.body):
+            state.fields(edit, name, self.old, new)
+            return edit.row(
+                name, "field", "MIGRATE", f"its fields change ({names}); its methods are made again of them", new
+            )
+        try:
+            found = given.by_fields(edit, self.old, new)
+        except given.Unproven as error:
+            way = "" if edit.world.up else " on the way back"
+            reason = f"its fields change ({names}), and no code_change carries its instances over{way}: {error}"
+            return edit.restart(name, "field", reason, new)
+        state.fields(edit, name, self.old, new)
+        if not found.attributes and not found.taken:
+            return edit.row(name, "field", "HOT", f"its fields change ({names}), and its instances do not", new)
+        edit.given[name], edit.taken[name] = dict(found.attributes), list(found.taken)
+        return edit.row(name, "field", "MIGRATE", f"its fields change ({names}): {found}", new)
+
+    def same_bases(self) -> bool:
+        """Whether all that the class comes from is of the release, and the same in both versions."""
+        new, old = self.edit.world.new, self.edit.world.old
+        waiting = [(self.edit.new, base) for base in self.new.bases]
+        for module, base in waiting:
+            found = new.resolve(module, base)
+            nodes = [side.modules[found[0]].classes.get(found[1]) for side in (old, new) if found and found[0] in side.modules]
+            if found is None or len(nodes) != 2 or nodes[0] is None or nodes[1] is None or text(nodes[0]) != text(nodes[1]):
+                return False
+            waiting += [(new.modules[found[0]], each) for each in nodes[1].bases]
+        return True
 
     def is_dataclass(self) -> bool:
         """Whether the class is made by `dataclass` alone, and none of the methods that this makes knows which class it is of."""
-        if self.bodies_only or len(self.new.decorator_list) != 1 or self.new.bases:
+        if self.bodies_only or len(self.new.decorator_list) != 1 or not self.same_bases():
             return False
         [decorator] = self.new.decorator_list
         found = origin(self.edit.world.new, self.edit.new, decorator)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
-from ..edit import ModuleDiff
+from ..edit import Making, ModuleDiff
 from ..source import Function, text
 from . import entries
 
@@ -47,7 +47,7 @@ def _needs(
     for name, node in now.items():
         if name not in was:
             return f"{name} is new, so what makes an instance is another", node
-        if _stateful(was[name]) != _stateful(node):
+        if stateful(was[name]) != stateful(node):
             return f"{name} makes instances in another way", node
     if gone := [name for name in was if name not in now]:
         return f"{gone[0]} is gone, so what makes an instance is another", new
@@ -159,18 +159,20 @@ def attributes(node: ast.ClassDef) -> dict[str, ast.AST]:
     return found
 
 
-def fields(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, *, dataclass: bool) -> None:
-    """The fields of a dataclass, or of what is like one, change."""
-    newer = new if edit.world.up else old
-    names = _changed_fields(old, new)
-    if not dataclass:
-        return edit.restart(name, "field", f"what makes this class has read its fields ({names}) already", new)
-    if not any(isinstance(each, Function) and each.name == "code_change" for each in newer.body):
-        way = "" if edit.world.up else " on the way back"
-        reason = f"its fields change ({names}), and no code_change carries its instances over{way}"
-        return edit.restart(name, "field", reason, new)
+def fresh_attributes(
+    old: ast.ClassDef, new: ast.ClassDef, before: Iterable[ast.stmt], after: Iterable[ast.stmt]
+) -> list[str]:
+    """The attributes that instances of the new class have, and those of the old one have not."""
+    was = {**entries.set_by_others(before, old.name), **attributes(old)}
+    now = {**entries.set_by_others(after, new.name), **attributes(new)}
+    there = {target.id for each in new.body for target in _assigned(each)}
+    return [name for name in now if name not in was and name not in there]
+
+
+def fields(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
+    """The fields of a dataclass change: its methods are made again of them."""
     edit.guard("plain_class", name)
-    edit.made[name] = new.decorator_list
+    edit.made[name] = Making(new.decorator_list, new.bases)
     edit.shapes.add(name.rpartition(".")[2])
     before, after = (
         {text(each.target): each for each in node.body if isinstance(each, ast.AnnAssign)} for node in (old, new)
@@ -194,8 +196,6 @@ def fields(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, *,
         elif key in now and (text(before[key]) != text(after[key]) or edit.reads(after[key])):
             edit.replaced.append(attribute)
     edit.changes(name)
-    edit.row(name, "field", "MIGRATE", f"its fields change ({names}); its methods are made again of them", new)
-    return None
 
 
 def _generated(node: ast.ClassDef) -> list[str]:
@@ -219,7 +219,7 @@ def _on_the_class(field: ast.AnnAssign) -> bool:
     return True
 
 
-def _changed_fields(old: ast.ClassDef, new: ast.ClassDef) -> str:
+def changed_fields(old: ast.ClassDef, new: ast.ClassDef) -> str:
     before, after = (
         {text(each.target): each for each in node.body if isinstance(each, ast.AnnAssign)} for node in (old, new)
     )
@@ -234,7 +234,7 @@ def _changed_fields(old: ast.ClassDef, new: ast.ClassDef) -> str:
     )
 
 
-def _stateful(maker: Function) -> list[str]:
+def stateful(maker: Function) -> list[str]:
     """What a maker of instances does to them: all its statements but those that only check, or speak."""
     names: dict[str, str] = {}
     return [text(_Renamed(names, _own_names(maker)).visit(deepcopy(each))) for each in _effective(maker.body)]

@@ -27,20 +27,21 @@ class Belonging:
     """What belongs to these values, each of which is referred to once by what goes away, and by nobody who asks."""
 
     def __init__(self, values: Iterable[Any]) -> None:
-        values = list(values)
-        self.classes = {id(each) for each in values if objects.is_a(each, type)}
+        self.classes: set[int] = set()
         """The ids of the classes among them, of each of which it is asked by itself who holds it."""
         roots: Counter[int] = Counter()
-        own = _alone(_reached(values, roots), roots)
+        own = _alone(_reached(values, roots, self.classes), roots)
         self.ids = {id(each) for each in own}
         self.references = Counter(id(each) for one in own for each in gc.get_referents(one))
         """By the id of an object: how many of the references to it come from these."""
 
 
-def _reached(values: Iterable[Any], roots: Counter[int]) -> list[Any]:
-    """The values, counted in `roots`, and what they refer to."""
+def _reached(values: Iterable[Any], roots: Counter[int], classes: set[int]) -> list[Any]:
+    """The values, counted in `roots`, and what they refer to; the ids of classes among the values come into `classes`."""
     found: dict[int, Any] = {}
     for each in values:
+        if objects.is_a(each, type):
+            classes.add(id(each))
         if gc.is_tracked(each) and not objects.is_a(each, _OTHERS):
             roots[id(each)] += 1
             found[id(each)] = each

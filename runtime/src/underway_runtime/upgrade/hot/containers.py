@@ -28,6 +28,7 @@ from types import (
 from typing import Any, TypeAlias
 
 from ...observation import objects
+from ...observation.node import key_label
 from ...release.parts import Step
 from . import CannotSwap, guards
 
@@ -43,7 +44,12 @@ _LEAVES = (
 
 def get(holder: Any, step: Step, default: Any = None) -> Any:
     """What an object holds there. Raises LookupError where that is nothing, without a default."""
-    kind, of = step
+    try:
+        kind, of = _plainly(holder, step)
+    except LookupError:
+        if default is None:
+            raise
+        return default
     if kind == "attribute":
         names: Any = objects.members(holder) if objects.is_a(holder, type) else objects.names_of(holder)
         if of in names:
@@ -63,7 +69,7 @@ def get(holder: Any, step: Step, default: Any = None) -> Any:
 
 
 def bind(holder: Any, step: Step, value: Any) -> None:
-    kind, of = step
+    kind, of = _plainly(holder, step)
     if kind == "item":
         methods = OrderedDict if objects.is_a(holder, OrderedDict) else dict if objects.is_a(holder, dict) else list
         methods.__setitem__(holder, of, value)
@@ -80,7 +86,7 @@ def bind(holder: Any, step: Step, value: Any) -> None:
 
 
 def delete(holder: Any, step: Step) -> None:
-    kind, of = step
+    kind, of = _plainly(holder, step)
     if kind == "item" and objects.is_a(holder, dict):
         (OrderedDict if objects.is_a(holder, OrderedDict) else dict).__delitem__(holder, of)
     elif kind == "attribute" and (names := objects.own_dict(holder)) is not None and of in names:
@@ -91,6 +97,29 @@ def delete(holder: Any, step: Step) -> None:
 
 _Slots: TypeAlias = Sequence[tuple[str, Any]]
 """Names and descriptors."""
+
+
+def _plainly(holder: Any, step: Step) -> Step:
+    """A step by what a key is as one by the key itself. Raises LookupError where no key is that, or several."""
+    if step[0] != "key":
+        return step
+    keys = [key for key in dict.keys(holder) if key_label(key) == f"[{step[1]}]"] if objects.is_a(holder, dict) else []
+    keys = keys or [member for member in [_member(step[1])] if member is not None]
+    if len(keys) != 1:
+        raise LookupError(step[1])
+    return "item", keys[0]
+
+
+def _member(path: str) -> Any:
+    """The member of an enumeration at a path such as ``shop.Kind.A``; None where there is none."""
+    parts = path.split(".")
+    depth = next((depth for depth in range(len(parts) - 1, 0, -1) if ".".join(parts[:depth]) in sys.modules), 0)
+    names: Any = objects.module_names(".".join(parts[:depth])) if depth else {}
+    for part in parts[depth:-1]:
+        cls = names.get(part)
+        names = objects.members(cls) if objects.is_a(cls, type) else {}
+    found = names.get(parts[-1])
+    return found if objects.identified(found) == path else None
 
 
 def _slots(kind: type) -> Iterator[tuple[str, Any]]:

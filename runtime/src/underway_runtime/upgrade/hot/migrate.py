@@ -11,7 +11,8 @@ one, of the version that is left.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from types import FunctionType, MemberDescriptorType, ModuleType
@@ -19,6 +20,7 @@ from typing import Any
 
 from ...application import Down
 from ...observation import objects
+from ...release.instructions import Load
 from . import heap
 from .stage import member
 from .targets import Target
@@ -58,10 +60,12 @@ class _ModuleContext:
 
 def classes(migrations: Iterable[Migration]) -> list[type]:
     """The classes whose instances are carried over, with their subclasses."""
-    own = [
-        cls for each in migrations for name in each.target.load.code_change if (cls := each.target.class_named(name))
-    ]
+    own = [cls for each in migrations for name in _names(each.target.load) if (cls := each.target.class_named(name))]
     return list({id(each): each for cls in own for each in heap.with_subclasses(cls)}.values())
+
+
+def _names(load: Load) -> list[str]:
+    return [*load.code_change, *load.given, *(name for name in load.taken if name not in load.given)]
 
 
 def acts(
@@ -72,9 +76,11 @@ def acts(
     Raises Failed where ``code_change`` raises, or returns what can't be a state.
     """
     result = Acts()
-    converters: dict[int, tuple[Migration, Convert]] = {}
+    converters: dict[int, tuple[Migration, Convert]] = dict(_written(migrations))
     worlds: list[_ModuleContext] = []
     for each in migrations:
+        if not each.target.load.code_change:
+            continue
         worlds.append(world := _world(each))
         for name in each.target.load.code_change:
             function = _converter(each, name, world)
@@ -92,6 +98,23 @@ def acts(
             _instances(result, cls, of_class, chain)
     _check_not_kept(worlds)
     return result
+
+
+def _written(migrations: Iterable[Migration]) -> Iterator[tuple[int, tuple[Migration, Convert]]]:
+    """By the id of a class what the relup itself does with the attributes of its instances."""
+    for each in migrations:
+        load = each.target.load
+        for name in (each for each in _names(load) if each not in load.code_change):
+            cls = each.target.class_named(name)
+            if cls is None:
+                raise Failed(f"instances of {each.target.name}.{name} change, and that is not a class of this module here")
+            yield id(cls), (each, partial(_given, load.given.get(name, {}), load.taken.get(name, ())))
+
+
+def _given(given: Mapping[str, Any], taken: Sequence[str], _old: Any, state: dict[str, Any], _extra: Any) -> Any:
+    """As a ``code_change``: what an instance gets, and has not, and what it loses."""
+    stays = {name: value for name, value in state.items() if name not in taken}
+    return {**stays, **{name: deepcopy(value) for name, value in given.items() if name not in stays}}
 
 
 def _instances(result: Acts, cls: type, instances: Sequence[Any], chain: Sequence[tuple[Migration, Convert]]) -> None:

@@ -18,7 +18,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from ...observation import objects
-from . import guards, targets, templates
+from . import enumerations, guards, targets, templates
 from .heap import instances_of, with_subclasses
 from .targets import Functions, Target
 from .undo_log import Acts, Journal
@@ -93,7 +93,8 @@ class _Staged(dict[str, Any]):
 
     What it reads by the name of a class or a function that stays is that one, as all who hold it have it: what the fragment has
     made under that name holds some members, or other defaults, and is thrown away; `made` gives it.
-    Those that the module lacks are bound in it as well: the body of a class, and what is nested, reads them there. Those that
+    Those that the module lacks are bound in it as well: the body of a class, and what is nested, reads them there. So are members of
+    an enumeration. Those that
     stand for what is in other modules that change are as they will be, and asked for when they are read: two modules may need
     new names of each other.
     """
@@ -105,6 +106,7 @@ class _Staged(dict[str, Any]):
         self._journal = journal
         self._rebound = rebound
         self._elsewhere = load.rebind.keys()
+        self._of_classes = [name.rpartition(".")[::2] for name in load.added if "." in name]
         self._missing = {name for name in load.added if name not in target.names}
         with_members = (name for name in (*load.added, *load.values, *load.replaced, *load.refreshed) if "." in name)
         stays = {*(name.partition(".")[0] for name in with_members), *load.refreshed} & target.names.keys()
@@ -122,6 +124,10 @@ class _Staged(dict[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         value = self._rebound(name) if name in self._elsewhere and name in self else value
         super().__setitem__(name, value)
+        live = self._names.get(name)
+        if objects.is_a(value, type) and objects.is_a(live, type) and enumerations.is_enumeration(live):
+            names = [member for owner, member in self._of_classes if owner == name]
+            self._journal.perform(enumerations.come(value, live, names))
         if name in self._missing:
             acts = Acts()
             acts.item(self._names, name, value)
@@ -219,6 +225,8 @@ def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
             continue
         value = member(target, name)
         if cls is not None:
+            if enumerations.is_enumeration(cls):
+                value = enumerations.own(value, member(target, name.rpartition(".")[0]), cls)
             _own_class(value, cls)
             if (set_name := getattr(type(value), "__set_name__", None)) is not None:
                 set_name(value, cls, tail)

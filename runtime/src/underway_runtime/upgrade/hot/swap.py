@@ -253,14 +253,18 @@ def _migrations(
     instructions: Sequence[Instruction], loaded: Iterable[Target], old: Version, new: Version
 ) -> Iterator[Migration]:
     known = targets.by_name(loaded)
-    for each in instructions:
-        if not isinstance(each, CodeChange):
+    named = {module for each in instructions if isinstance(each, CodeChange) for module, _ in each.modules}
+    for each in known.values():
+        if each.name not in named and (each.load.given or each.load.taken):
+            yield Migration(each, old.version, None)
+    for instruction in instructions:
+        if not isinstance(instruction, CodeChange):
             continue
-        for module, extra in each.modules:
+        for module, extra in instruction.modules:
             if (target := known.get(module)) is not None:
                 application = target.load.application
                 from_version: str | Down = old.applications.get(application, old.version)
-                if each.direction == "down":
+                if instruction.direction == "down":
                     from_version = Down(new.applications.get(application, new.version))
                 yield Migration(target, from_version, extra)
 

@@ -1,0 +1,81 @@
+"""Classes that a fragment makes once more, whole, where the live one takes what it lacks: enumerations and typed dictionaries."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import TypedDict
+
+from ..edit import Making, ModuleDiff
+from ..source import Function, text
+from ..values import origin
+
+_ENUMERATIONS = ("enum.Enum", "enum.IntEnum", "enum.StrEnum")
+_MIXED_IN = ("builtins.str", "builtins.int")
+_TYPED = ("typing.TypedDict", "typing_extensions.TypedDict")
+
+
+class _Empty(Enum):
+    pass
+
+
+class _EmptyDict(TypedDict):
+    pass
+
+
+_OF_ENUMERATIONS = [name for name, value in vars(_Empty).items() if isinstance(value, dict | list)]
+"""What an enumeration holds its members in, in this Python."""
+_OF_TYPED = ["__annotations__", *(name for name in vars(_EmptyDict) if name.endswith("_keys__"))]
+
+
+def new_members(
+    edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef, before: Mapping[str, list[ast.stmt]], after: Mapping[str, list[ast.stmt]]
+) -> list[str]:
+    """The members that come to an enumeration, where nothing but functions changes besides; empty for any other change."""
+    bases = [".".join(origin(edit.world.new, edit.new, each) or ()) for each in new.bases]
+    decorators = [".".join(origin(edit.world.new, edit.new, each) or ()) for each in new.decorator_list]
+    if not bases or bases[-1] not in _ENUMERATIONS or any(each not in _MIXED_IN for each in bases[:-1]):
+        return []
+    if new.keywords or any(each != "enum.unique" for each in decorators):
+        return []
+    was, now = _values(before), _values(after)
+    if any(name not in now or text(now[name]) != text(node) for name, node in was.items()):
+        return []
+    if any(map(edit.reads, now.values())):
+        return []
+    return [name for name in now if name not in was and not name.startswith("_")]
+
+
+def enumeration(edit: ModuleDiff, name: str, new: ast.ClassDef, members: Sequence[str], node: ast.stmt) -> None:
+    """Have an enumeration made whole, and the live one take these members of it."""
+    edit.changes(name)
+    reason = "an enumeration is made whole: what was made of its members, and which it has, only a look tells"
+    if not edit.unless_seen(name, "member", reason, node):
+        return
+    edit.made[name] = Making(new.decorator_list, new.bases)
+    for statement in new.body:
+        edit.run(statement, name)
+    edit.added += [f"{name}.{each}" for each in members]
+    edit.replaced += [f"{name}.{each}" for each in _OF_ENUMERATIONS]
+    edit.row(name, "member", "HOT", f"{', '.join(members)} come to it; those that are there stay", node)
+
+
+def typed_dictionary(edit: ModuleDiff, name: str, new: ast.ClassDef, names: str) -> bool:
+    """Whether a class is a typed dictionary; if so have its keys made again, which are nothing to dictionaries that there are."""
+    bases = [".".join(origin(edit.world.new, edit.new, each) or ()) for each in new.bases]
+    if len(bases) != 1 or bases[0] not in _TYPED or new.decorator_list:
+        return False
+    edit.made[name] = Making((), new.bases, new.keywords)
+    for statement in (each for each in new.body if isinstance(each, ast.AnnAssign)):
+        edit.run(statement, name)
+    edit.replaced += [f"{name}.{each}" for each in _OF_TYPED]
+    edit.shapes.add(name.rpartition(".")[2])
+    edit.changes(name)
+    edit.row(name, "field", "HOT", f"its keys change ({names}), which a dictionary does not know of", new)
+    return True
+
+
+def _values(members: Mapping[str, list[ast.stmt]]) -> dict[str, ast.stmt]:
+    """What a class binds to values, the last for each name."""
+    return {name: nodes[-1] for name, nodes in members.items() if not isinstance(nodes[-1], Function | ast.ClassDef)}
