@@ -230,6 +230,11 @@ CHANGES = {
         "import contextvars\nV = contextvars.ContextVar('v', default=2)",
         ["value .V<default>"],
     ),
+    "an attribute of a thread's own": (
+        "import threading\nL = threading.local()",
+        "import threading\nL = threading.local()\nL.a = 1",
+        ["added .L.a"],
+    ),
 }
 
 

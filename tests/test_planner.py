@@ -178,7 +178,7 @@ CLASSES = [
         "an enum's member",
         "from enum import Enum\nclass E(Enum):\n    A = 1",
         "from enum import Enum\nclass E(Enum):\n    A = 1\n    B = 2",
-        {"m:E.B": "RESTART added"},
+        {"m:E": "RESTART member"},
     ),
     (
         "an enum's method",
@@ -196,7 +196,7 @@ CLASSES = [
         "a new attribute of instances",
         ROOM,
         ROOM + "        self.topic = ''\n",
-        {"m:Room.__init__": "HOT body", "m:Room": "RESTART state"},
+        {"m:Room.__init__": "HOT body", "m:Room": "MIGRATE state"},
     ),
     (
         "a new attribute of instances, carried over",
@@ -216,7 +216,7 @@ CLASSES = [
         ROOM + "        if not name:\n            raise ValueError(name)\n",
         {"m:Room.__init__": "HOT body"},
     ),
-    ("a dataclass's field", DATA, DATA + "    size: int = 0\n", {"m:Room": "RESTART field"}),
+    ("a dataclass's field", DATA, DATA + "    size: int = 0\n", {"m:Room": "MIGRATE field"}),
     (
         "a dataclass's field, carried over",
         DATA,
@@ -416,7 +416,13 @@ GLOBALS = [
         "from importlib.metadata import version\nV = version('app')",
         {"m:V": "HOT value"},
     ),
-    ("from __future__", "X = 1", "from __future__ import annotations\nX = 1", {"m": "RESTART future"}),
+    ("from __future__", "X = 1", "from __future__ import annotations\nX = 1", {"m": "HOT future"}),
+    (
+        "a key of a typed dictionary",
+        "from typing import TypedDict\nclass T(TypedDict):\n    a: int",
+        "from typing import TypedDict\nclass T(TypedDict):\n    a: int\n    b: int",
+        {"m:T": "HOT field"},
+    ),
 ]
 
 

@@ -50,6 +50,18 @@ PLACE = "from pathlib import Path\nX = Path(__file__).parent\n"
 RAISES = "N = 1\ndef f(n): return 1\nx = f(N)"
 TABLE = "def one(): return 1\nTABLE = {'one': one}\nMORE = [one]\n"
 
+KIND = """
+from enum import Enum
+class Kind(Enum):
+    A = 1
+    B = 2
+NAMES = {Kind.A: 'one', Kind.B: 2}
+"""
+MORE_KINDS = KIND.replace("    B = 2\n", "    B = 2\n    C = 3\n")
+AUTO = "from enum import Enum, auto\nclass Kind(Enum):\n    A = auto()\n    B = auto()\n"
+LOGGER = "import logging\nlog = logging.getLogger('a')\nN = 1\nX = [N for _ in (1, 2)]\n"
+SHARED = "CONF = {'a': 1}\nclass A:\n    conf = CONF\ndef f(conf=CONF): return conf\n"
+
 HOT = [
     pytest.param(WRAPS, WRAPS.replace("return x", "return x, x"), id="body in a decorator of the application's own"),
     pytest.param(
@@ -75,7 +87,14 @@ HOT = [
         "import uuid\nclass A:\n    def __init__(self, n): self.n, self.id = n, uuid.uuid4()\nN = 2\na = A(N)",
         id="next to what is another at each start",
     ),
-]
+    pytest.param(KIND, MORE_KINDS, id="member of an enumeration"),
+    pytest.param(KIND, MORE_KINDS.replace("'one'", "'two'").replace("B: 2", "B: 3, Kind.C: 4"), id="table by members"),
+    pytest.param(LOGGER, LOGGER.replace("'a'", "'b'"), id="logger"),
+    pytest.param(LOGGER, f"{LOGGER}more = logging.getLogger('c.d')\n".replace("= 1", "= 2"), id="logger next to a look"),
+    pytest.param("import re\nclass A:\n    X = re.compile('a')", "import re\nclass A:\n    X = re.compile('b')", id="pattern of a class"),
+    pytest.param(SHARED, SHARED.replace("1", "2"), id="dictionary that a class and a default have too"),
+    pytest.param("X = {'a': (1, 2)}\nY = dict(X)", "X = {'a': (1, 3)}\nY = dict(X)", id="row in a dictionary"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("old", "new"), HOT)
@@ -118,6 +137,21 @@ LIMIT = 1
 Count = TypeAdapter(Annotated[int, Field(le=LIMIT)])
 """
 RESTART = [
+    pytest.param(
+        KIND, KIND.replace("    B = 2\n", "    B = 3\n"), "not known what makes this class", id="value of a member"
+    ),
+    pytest.param(
+        AUTO,
+        AUTO.replace("    B", "    M = auto()\n    B"),
+        "Kind.B is 2, and would be 3",
+        id="member that others follow",
+    ),
+    pytest.param(
+        f"{LOGGER}log.setLevel(10)\n",
+        f"{LOGGER}log.setLevel(10)\n".replace("'a'", "'b'"),
+        "log.level",
+        id="logger that is configured",
+    ),
     pytest.param(COMPILED, COMPILED.replace("= 1", "= 2"), "seen: web.Count", id="schema that was compiled"),
     pytest.param(
         LIFESPAN, LIFESPAN.replace("return 1", "return 2"), "runs once, at the start; begin changes", id="lifespan"

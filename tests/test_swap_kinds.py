@@ -80,6 +80,42 @@ HOT = {
         def f(): return A().m()
         """,
     ),
+    "annotations that become texts": (
+        """
+        KEY = lambda x=1: x
+        class A:
+            y: int = 1
+            def m(self, z: int = 1): return self.y
+        def f(x: int = 1) -> str: return KEY(x)
+        """,
+        """
+        from __future__ import annotations
+        KEY = lambda x=1: x
+        class A:
+            y: int = 1
+            def m(self, z: int = 1): return self.y, A.__annotations__, A.m.__annotations__
+        def f(x: int = 1) -> str: return KEY(x), f.__annotations__
+        """,
+    ),
+    "classes that go, of which one derives from the other": (
+        "import abc\nclass A(abc.ABC):\n    def m(self): return 1\nclass B(A): pass\nclass C(B): pass\n",
+        "import abc\nclass A(abc.ABC):\n    def m(self): return 2\n",
+    ),
+    "keys of a typed dictionary": (
+        """
+        from typing import TypedDict
+        class T(TypedDict, total=False):
+            a: int
+        def f(): return T(a=1)
+        """,
+        """
+        from typing import TypedDict
+        class T(TypedDict, total=False):
+            a: int
+            b: int
+        def f(): return T(b=1), sorted(T.__optional_keys__)
+        """,
+    ),
 }
 """Planned HOT, done, and equal to a fresh start."""
 
@@ -117,6 +153,32 @@ def test_modules_that_take_new_names_of_each_other_get_them(
     told = become(old, new, PLANNED + "assert (shop.a.f(), shop.b.g()) == ('b', 'a')\n")
 
     assert unlike_fresh(interpreter, tmp_path / "hello", "2", told) == []
+
+
+@everywhere
+def test_a_module_becomes_a_package_and_a_package_a_module(become: Become) -> None:
+    """Each finds its submodules, and what it imports with a dot, where they are then."""
+    old = {
+        "shop/__init__.py": "",
+        "shop/one.py": "def f(): return 1\n",
+        "shop/two/__init__.py": "def f():\n    from . import deep\n    return deep.N\n",
+        "shop/two/deep.py": "N = 1\n",
+    }
+    new = {
+        "shop/__init__.py": "",
+        "shop/one/__init__.py": "def f():\n    from . import deep\n    return deep.N\n",
+        "shop/one/deep.py": "N = 2\n",
+        "shop/two.py": "def f():\n    from . import one\n    return one.__package__\n",
+    }
+
+    told = become(
+        old,
+        new,
+        f"import shop.one, shop.two\n{PLANNED}\n"
+        "told = [shop.one.f(), shop.two.f(), shop.two.__package__, hasattr(shop.two, '__path__')]\n",
+    )
+
+    assert told == [2, "shop.one", "shop", False]
 
 
 @everywhere

@@ -383,8 +383,6 @@ def test_code_of_two_versions_ago_is_not_forgotten(become: Become) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ({"tool.py": "A = 1"}, {"tool/__init__.py": "A = 2"}, "tool was a module, and becomes a package"),
-        ({"tool/__init__.py": "A = 1"}, {"tool.py": "A = 2"}, "tool was a package, and becomes a module"),
         ({"tool/a.py": "A = 1"}, {"tool/__init__.py": "A = 2"}, "tool of 1 has no code: it is a namespace package"),
         ({"tool/a.py": "A = 1"}, {"tool.py": "A = 2"}, "tool of 1 has no code: it is a namespace package"),
         ({"tool/__init__.py": "A = 1"}, {"tool/a.py": "A = 2"}, "tool of 2 has no code: it is a namespace package"),

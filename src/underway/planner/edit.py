@@ -336,7 +336,7 @@ def _is_comprehension(path: str) -> bool:
 def _classes(
     body: Iterable[ast.stmt], members: Mapping[str, list[ast.stmt]], made_by: Mapping[str, Making]
 ) -> Iterator[ast.ClassDef]:
-    """Classes of a module that hold some members, without bases unless it is said how they are made; one within another where that is so."""
+    """Classes of a module that hold some members, made as is said of each; one within another where that is so."""
     made: dict[str, ast.ClassDef] = {}
     for path in sorted(members):
         parts = path.split(".")

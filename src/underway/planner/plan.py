@@ -160,7 +160,16 @@ def _generated(name: str, applications: Mapping[str, str], modules: Compared, ol
             steps.append(AddModule(module, deps))
         elif load.code_change:
             steps.append(Update(module, Advanced(), deps))
-        elif load.changed or load.values or load.removed or load.replaced or load.rebind or load.refreshed or load.given or load.taken:
+        elif (
+            load.changed
+            or load.values
+            or load.removed
+            or load.replaced
+            or load.rebind
+            or load.refreshed
+            or load.given
+            or load.taken
+        ):
             steps.append(Update(module, deps=deps))
         else:
             steps.append(LoadModule(module, deps))

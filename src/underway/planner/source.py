@@ -18,6 +18,9 @@ from underway_runtime.release import code_tree
 
 from . import conditions
 
+ANNOTATIONS = 0x1000000
+"""The compiler's flag of ``from __future__ import annotations``."""
+
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Origin: TypeAlias = tuple[str, str]
 """A module and a name in it; the module itself where the name is empty."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import __future__
 import ast
 import inspect
 import re
@@ -15,7 +14,7 @@ from underway_runtime.release.instructions import Changed
 
 from .. import marks
 from ..edit import ModuleDiff
-from ..source import Function, Module, annotations_of, path_of, text
+from ..source import ANNOTATIONS, Function, Module, annotations_of, path_of, text
 from ..values import NotPlain, is_shared
 from . import closures, decorators
 from .changing import effect
@@ -379,11 +378,10 @@ def is_same_code(was: CodeType, now: CodeType) -> bool:
 
 
 def _without_future(code: CodeType) -> CodeType:
-    flag = __future__.annotations.compiler_flag
-    if not code.co_flags & flag:
+    if not code.co_flags & ANNOTATIONS:
         return code
     constants = tuple(_without_future(each) if isinstance(each, CodeType) else each for each in code.co_consts)
-    return code.replace(co_flags=code.co_flags & ~flag, co_consts=constants)
+    return code.replace(co_flags=code.co_flags & ~ANNOTATIONS, co_consts=constants)
 
 
 def _own_code(code: CodeType) -> str:

@@ -64,11 +64,13 @@ def by_fields(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef) -> Given:
     before, after = _fields(old), _fields(new)
     for name in before.keys() & after.keys():
         if _text(before[name].value) != _text(after[name].value):
-            raise Unproven(f"{name} has another default, and whether an instance has that, or was made with it, is not known")
+            raise Unproven(
+                f"{name} has another default, and whether an instance has that, or was made with it, is not known"
+            )
     fresh = {name: each for name, each in after.items() if name not in before}
     for name, each in fresh.items():
         if any(word in ast.unparse(each.annotation) for word in ("InitVar", "ClassVar")):
-            raise Unproven(f"{name} is no ordinary field")
+            raise Unproven(f"{name} is not an ordinary field")
     values = {name: _plain(edit, edit.new, _default(each)) for name, each in fresh.items()}
     if passed := _passed(edit, new.name, fresh, len(before)):
         raise Unproven(f"{passed} makes one with another value")
@@ -82,9 +84,8 @@ def _setting(init: Function, names: Collection[str]) -> Iterator[tuple[str, ast.
     me = [each.arg for each in (*init.args.posonlyargs, *init.args.args)][:1]
     for statement in init.body:
         match statement:
-            case (
-                ast.Assign([ast.Attribute(ast.Name(name), attribute)])
-                | ast.AnnAssign(ast.Attribute(ast.Name(name), attribute), _, ast.expr())
+            case ast.Assign([ast.Attribute(ast.Name(name), attribute)]) | ast.AnnAssign(
+                ast.Attribute(ast.Name(name), attribute), _, ast.expr()
             ) if [name] == me and attribute in names:
                 yield attribute, statement
 
@@ -142,9 +143,9 @@ def _passed(edit: ModuleDiff, cls: str, names: Collection[str], most: int) -> st
             called = {each.id for each in [call.func] if isinstance(each, ast.Name)}
             called |= {each.attr for each in [call.func] if isinstance(each, ast.Attribute)}
             given = {each.id for each in call.args if isinstance(each, ast.Name)}
-            if not called & known and not (known & given):  # `partial(Room, ...)`, `replace(room, ...)` too
-                if not (called == {"replace"} and any(word.arg in names for word in call.keywords)):
-                    continue
+            replaces = called == {"replace"} and any(word.arg in names for word in call.keywords)
+            if not (called & known or known & given or replaces):  # `partial(Room, ...)` too
+                continue
             starred = any(isinstance(each, ast.Starred) for each in call.args)
             if starred or len(call.args) > most or any(word.arg is None or word.arg in names for word in call.keywords):
                 return f"{module.name}, line {call.lineno},"
@@ -236,7 +237,12 @@ def _modules(edit: ModuleDiff) -> Iterator[Module]:
 
 
 def _fields(cls: ast.ClassDef) -> dict[str, ast.AnnAssign]:
-    return {each.target.id: each for each in cls.body if isinstance(each, ast.AnnAssign) if isinstance(each.target, ast.Name)}
+    return {
+        each.target.id: each
+        for each in cls.body
+        if isinstance(each, ast.AnnAssign)
+        if isinstance(each.target, ast.Name)
+    }
 
 
 def _default(each: ast.AnnAssign) -> ast.expr | None:

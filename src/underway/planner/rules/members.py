@@ -284,8 +284,18 @@ class Members:
         waiting = [(self.edit.new, base) for base in self.new.bases]
         for module, base in waiting:
             found = new.resolve(module, base)
-            nodes = [side.modules[found[0]].classes.get(found[1]) for side in (old, new) if found and found[0] in side.modules]
-            if found is None or len(nodes) != 2 or nodes[0] is None or nodes[1] is None or text(nodes[0]) != text(nodes[1]):
+            nodes = [
+                side.modules[found[0]].classes.get(found[1])
+                for side in (old, new)
+                if found and found[0] in side.modules
+            ]
+            if (
+                found is None
+                or len(nodes) != 2
+                or nodes[0] is None
+                or nodes[1] is None
+                or text(nodes[0]) != text(nodes[1])
+            ):
                 return False
             waiting += [(new.modules[found[0]], each) for each in nodes[1].bases]
         return True

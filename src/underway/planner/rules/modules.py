@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import __future__
 import ast
 
 from underway_runtime.release import code_tree
@@ -10,7 +9,7 @@ from underway_runtime.release.instructions import Changed, Guard
 from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff, PlannerContext
-from ..source import Function, Module, text
+from ..source import ANNOTATIONS, Function, Module, text
 from . import classes, entries, functions, state
 from . import globals as bindings
 from .changing import effect
@@ -26,7 +25,7 @@ def compare(edit: ModuleDiff) -> None:
             edit.restart("", "pinned", "the appup says that this module is never changed in place", None)
         return None
     if old.future != new.future:
-        if old.future ^ new.future != __future__.annotations.compiler_flag:
+        if old.future ^ new.future != ANNOTATIONS:
             return edit.restart("", "future", "`from __future__` changes how all of it is compiled", None)
         _annotations_otherwise(edit)
     _compare(edit)
@@ -44,7 +43,7 @@ def _annotations_otherwise(edit: ModuleDiff) -> None:
     """All annotations become texts, or are no texts any more: who has them is compared as if each had changed."""
     name = "annotations"
     edit.changes("__annotations__")
-    if edit.new.future & __future__.annotations.compiler_flag:
+    if edit.new.future & ANNOTATIONS:
         edit.rebind[name] = "__future__", name
         if name not in edit.old.stored:
             edit.added.append(name)

@@ -30,7 +30,11 @@ _OF_TYPED = ["__annotations__", *(name for name in vars(_EmptyDict) if name.ends
 
 
 def new_members(
-    edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef, before: Mapping[str, list[ast.stmt]], after: Mapping[str, list[ast.stmt]]
+    edit: ModuleDiff,
+    old: ast.ClassDef,
+    new: ast.ClassDef,
+    before: Mapping[str, list[ast.stmt]],
+    after: Mapping[str, list[ast.stmt]],
 ) -> list[str]:
     """The members that come to an enumeration, where nothing but functions changes besides; empty for any other change."""
     bases = [".".join(origin(edit.world.new, edit.new, each) or ()) for each in new.bases]

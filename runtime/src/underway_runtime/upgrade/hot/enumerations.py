@@ -13,10 +13,8 @@ from ...observation import objects
 from . import CannotSwap, guards
 from .undo_log import Acts
 
-
-def is_enumeration(cls: type) -> bool:
-    """Whether a class is an enumeration."""
-    return objects.is_a(cls, EnumMeta)
+KIND = EnumMeta
+"""What enumerations are instances of."""
 
 
 def own(value: Any, made: type, live: type) -> Any:
@@ -52,5 +50,7 @@ def _member(value: Any, live: type) -> Any:
         return value
     before = objects.names_of(there)["_value_"]
     if not guards.same(before, names["_value_"]):
-        raise CannotSwap([f"{objects.name_of(live)}.{names['_name_']} is {before!r}, and would be {names['_value_']!r}"])
+        raise CannotSwap(
+            [f"{objects.name_of(live)}.{names['_name_']} is {before!r}, and would be {names['_value_']!r}"]
+        )
     return there

@@ -107,7 +107,9 @@ def _written(migrations: Iterable[Migration]) -> Iterator[tuple[int, tuple[Migra
         for name in (each for each in _names(load) if each not in load.code_change):
             cls = each.target.class_named(name)
             if cls is None:
-                raise Failed(f"instances of {each.target.name}.{name} change, and that is not a class of this module here")
+                raise Failed(
+                    f"instances of {each.target.name}.{name} change, and that is not a class of this module here"
+                )
             yield id(cls), (each, partial(_given, load.given.get(name, {}), load.taken.get(name, ())))
 
 

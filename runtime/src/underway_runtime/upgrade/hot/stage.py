@@ -124,8 +124,8 @@ class _Staged(dict[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         value = self._rebound(name) if name in self._elsewhere and name in self else value
         super().__setitem__(name, value)
-        live = self._names.get(name)
-        if objects.is_a(value, type) and objects.is_a(live, type) and enumerations.is_enumeration(live):
+        live: Any = self._names.get(name)
+        if objects.is_a(value, type) and objects.is_a(live, enumerations.KIND):
             names = [member for owner, member in self._of_classes if owner == name]
             self._journal.perform(enumerations.come(value, live, names))
         if name in self._missing:
@@ -225,7 +225,7 @@ def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
             continue
         value = member(target, name)
         if cls is not None:
-            if enumerations.is_enumeration(cls):
+            if objects.is_a(cls, enumerations.KIND):
                 value = enumerations.own(value, member(target, name.rpartition(".")[0]), cls)
             _own_class(value, cls)
             if (set_name := getattr(type(value), "__set_name__", None)) is not None:

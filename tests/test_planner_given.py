@@ -1,0 +1,118 @@
+"""Attributes that live instances get, or lose, without a ``code_change``: where each instance that a fresh start makes has the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from code_server_helpers import Interpreter
+from plans import compare, load_of
+from swap_helpers import PLANNED, Become, everywhere
+
+ROOM = "class Room:\n    def __init__(self, name): self.name = name\n    def show(self): return self.name\n"
+TOPIC = ROOM.replace("= name\n", "= name; self.topic = 'none'\n").replace("self.name\n", "self.name, self.topic\n")
+LIMITED = ROOM.replace("name): ", "name, limit=3): self.limit = limit; ")
+POINT = "from dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int\n"
+DEEP = f"{POINT}    z: int = 0\n"
+
+GIVEN = [
+    pytest.param(ROOM, TOPIC, {"Room": {"topic": "none"}}, id="a constant"),
+    pytest.param(ROOM, LIMITED, {"Room": {"limit": 3}}, id="the default of a new parameter"),
+    pytest.param(ROOM, f"{LIMITED}def new(): return Room('a', limit=4)\n", {"Room": {"limit": 3}}, id="a new maker"),
+    pytest.param(
+        f"N = 1\n{ROOM}", f"N = 2\n{TOPIC}".replace("'none'", "N"), {"Room": {"topic": 2}}, id="a constant that changes"
+    ),
+    pytest.param(POINT, DEEP, {"Point": {"z": 0}}, id="a field of a dataclass"),
+    pytest.param(
+        POINT.replace("@dataclass\n", "@dataclass(kw_only=True, order=True)\n"),
+        DEEP.replace("@dataclass\n", "@dataclass(kw_only=True, order=True)\n"),
+        {"Point": {"z": 0}},
+        id="a field that is named",
+    ),
+    pytest.param(
+        f"{POINT}@dataclass\nclass Own(Point):\n    y: int = 1\n",
+        f"{POINT}@dataclass\nclass Own(Point):\n    y: int = 1\n    z: int = 2\n",
+        {"Own": {"z": 2}},
+        id="a field of a derived dataclass",
+    ),
+]
+UNPROVEN = {
+    "a list, which may be another by now": (ROOM, TOPIC.replace("'none'", "[]"), "`[]` is not one value"),
+    "an argument": (ROOM, TOPIC.replace("'none'", "name.upper()"), "depends on what it is made with"),
+    "a condition": (
+        ROOM,
+        ROOM.replace("name): ", "name):\n        if name: self.topic = 1\n        "),
+        "under a condition",
+    ),
+    "set elsewhere": (ROOM, f"{TOPIC}    def turn(self): self.topic = 'all'\n", "set elsewhere too"),
+    "set by name": (ROOM, f"{TOPIC}def turn(room, to): setattr(room, to, 1)\n", "sets attributes by name"),
+    "an old maker": (
+        f"{ROOM}def new(): return Room('a')\n",
+        f"{LIMITED}def new(): return Room('a', limit=4)\n",
+        "makes one with another value",
+    ),
+    "an old maker of another name": (
+        f"{ROOM}def new(): return Room('a')\n",
+        f"{LIMITED}def make(): return Room('a', 4)\n",
+        "makes one with another value",
+    ),
+    "a new name": (
+        "class A:\n    def __init__(self): self.n = 1\n",
+        "class A:\n    def __init__(self): self.count = 1\n",
+        "count may be what n was",
+    ),
+    "a property": (ROOM, f"{TOPIC}    @property\n    def topic(self): return 1\n", "decides what is set"),
+    "__setattr__": (ROOM, f"{TOPIC}    def __setattr__(self, name, value): pass\n", "decides what is set"),
+    "a call": (ROOM, TOPIC.replace("self.name = name", "self.register()"), "more than set attributes"),
+    "a factory": (POINT, DEEP.replace("= 0", "= field(default_factory=list)"), "no value"),
+    "a default": (f"{POINT}    y: int = 1\n", f"{POINT}    y: int = 2\n", "has another default"),
+    "a positional argument": (
+        f"{POINT}def new(): return Point(1)\n",
+        f"{DEEP}def new(): return Point(1, 2)\n",
+        "another value",
+    ),
+    "a field that is set": (POINT, f"{DEEP}def move(point): point.z = 2\n", "set elsewhere too"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "given"), GIVEN)
+def test_what_all_instances_would_have_is_given_to_those_that_there_are(
+    tmp_path: Path, old: str, new: str, given: dict[str, dict[str, object]]
+) -> None:
+    """And on the way back they lose it again."""
+    up = compare(tmp_path / "up", {"m": old}, {"m": new})
+    down = compare(tmp_path / "down", {"m": new}, {"m": old}, up=False)
+
+    assert {row["verdict"] for row in up["changes"]} <= {"HOT", "MIGRATE"}, up["changes"]
+    assert load_of(up).given == given
+    assert load_of(down).taken == {name: tuple(each) for name, each in given.items()}
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), UNPROVEN.values(), ids=UNPROVEN)
+def test_what_only_some_would_have_needs_a_code_change(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    """The reason says why, and of which attribute."""
+    answer = compare(tmp_path, {"m": old}, {"m": new})
+
+    assert any(row["verdict"] == "RESTART" and reason in row["reason"] for row in answer["changes"]), answer["changes"]
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("old", "new", "make"), [(ROOM, TOPIC, "Room('a')"), (POINT, DEEP, "Point(1)")], ids=["class", "dataclass"]
+)
+def test_live_instances_are_as_those_that_a_fresh_start_makes(
+    become: Become, interpreter: Interpreter, old: str, new: str, make: str
+) -> None:
+    """Also those of a subclass, and one that has such an attribute keeps it."""
+    planned = PLANNED.replace('== {"HOT"}', '<= {"HOT", "MIGRATE"}')
+    name = make.partition("(")[0]
+    told = become(
+        old,
+        new,
+        f"one = shop.{make}\nclass Other(shop.{name}): pass\nother = Other(2)\nother.topic = other.z = 'own'\n{planned}\n"
+        f"told = [vars(one) == vars(shop.{make}), other.topic, other.z, sorted(vars(one))]\n",
+    )
+
+    assert told[:3] == [True, "own", "own"]
+    assert len(told[3]) == 2
