@@ -542,7 +542,7 @@ def test_the_appup_decides_what_the_rules_do_not(tmp_path: Path) -> None:
 
 def test_the_way_down_needs_the_newer_code_change(tmp_path: Path) -> None:
     """Where the newer version has none, there is no way back for state that changed."""
-    old, new = ROOM, ROOM + "        self.topic = ''\n"
+    old, new = ROOM, ROOM + "        print(self)\n        self.name.append(1)\n"
 
     assert verdicts(compare(tmp_path, {"m": new + CHANGE}, {"m": old}, up=False))["m:Room"] == "MIGRATE state"
     assert verdicts(compare(tmp_path, {"m": new}, {"m": old}, up=False))["m:Room"] == "RESTART state"

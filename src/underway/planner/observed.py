@@ -47,6 +47,9 @@ from .releases import Opened
 from .rules.frameworks import Rule, rules
 from .rules.frameworks.pydantic import COMPILED
 
+_ROUNDS = 3
+"""How many times what still differs is brought to nothing: one object that two hold is told of one of them."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -140,9 +143,7 @@ class _Trial:
             self._obey(rule, places, changed)
         if self._problems:
             return self._refused()
-        last = self._become()
-        if last is not None:
-            self._problems += (self._row(each, "it would be otherwise") for each in self._left(last))
+        self._bring_the_rest()
         if self._problems:
             return self._refused()
         return Outcome({name: replace(load, seen=True) for name, load in self._loads.items()}, tuple(self._changes))
@@ -160,6 +161,19 @@ class _Trial:
         again = self._trials.of(self._old_release, 1)
         self._boot(again)
         yield from (each.path for each in compare(self._old, self._picture(again)) if each.kind != "opaque")
+
+    def _bring_the_rest(self) -> None:
+        """What is seen only once all else is as in a fresh start: what two hold is told of one of them."""
+        for _ in range(_ROUNDS):
+            found = self._become()
+            left = [] if found is None else self._left(found)
+            if found is None or not left:
+                return
+            before = dict(self._loads)
+            self._bring(found)
+            if self._problems or self._loads == before:
+                break
+        self._problems = [self._row(each, "it would be otherwise") for each in left]
 
     def _picture(self, version: Rehearsed) -> Picture:
         return version.picture(self._asked.modules, self._asked.libraries)
@@ -414,6 +428,8 @@ class _Trial:
 
     def _add(self, difference: Difference, module: str, part: Part) -> None:
         load = self._loads[module]
+        if part in load.parts:
+            return
         parts = sorted((*load.parts, part), key=lambda each: each.kind == "order")
         self._loads[module] = replace(load, parts=tuple(parts))
         what = {

@@ -61,7 +61,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 *_read_itself(world, module, node, read, docs),
                 *_bound_otherwise(node, edit),
             ]
-            if edit is not None and (started := _path_at_start(module, node, changed, known)):
+            if edit is not None and (started := _path_at_start(module, name, node, changed, known)):
                 reason = f"{started[0]}, which it is made with, runs once, at the start; {started[-1]} changes"
                 edit.restart(name, "reached", reason, node, cause=(changed[started[-1]], started[-1]))
                 continue
@@ -81,14 +81,17 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
 
 
 def _path_at_start(
-    module: Module, node: ast.AST, changed: Mapping[str, str], known: Mapping[str, set[str]]
+    module: Module, name: str, node: ast.AST, changed: Mapping[str, str], known: Mapping[str, set[str]]
 ) -> tuple[str, ...]:
-    """How what a call is given to be run once leads to something that changes, other than by the object that is made."""
+    """How what a call is given to be run once leads to something that changes.
+
+    It is given the object that is made, `name`: it may ask that for whatever it was made with.
+    """
     given = _run_at_start(node)
+    functions = {each: module.functions[each] for each in given if each in module.functions}
     own = {
-        each: known.get(each, set()) - kept_in_state(module.functions[each])
-        for each in given
-        if each in module.functions
+        each: known.get(each, set()) | ({name} if function.args.args and not kept_in_state(function) else set())
+        for each, function in functions.items()
     }
     return path(given, changed, {**known, **own} if own else known)
 
