@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,3 +85,28 @@ def test_a_script_is_what_its_wheel_says(placed: Path, name: str) -> None:
 def test_what_needs_nothing_is_not_touched(content: bytes) -> None:
     """Shell scripts, scripts without first words, what is no Python."""
     assert scripts.settled(content) == content
+
+
+def test_scripts_are_settled_in_several_threads() -> None:
+    """What each of two threads makes of a long script is what one alone makes, wherever the collector lets the other go on.
+
+    Without a turn for each, Python 3.11 raises SystemError: "AST constructor recursion depth mismatch".
+    """
+    names = ", ".join(f"a{number} + b.c({number})" for number in range(300))
+    script = f"#!/bin/sh\n'''exec' python \"$0\" \"$@\"\n' '''\n'''Usage'''\nx = [{names}]\n".encode()
+    expected, threshold = scripts.settled(script), gc.get_threshold()
+
+    def let_others_go_on(*_: object) -> None:
+        time.sleep(0)
+
+    gc.callbacks.append(let_others_go_on)
+    gc.set_threshold(5)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            made = list(pool.map(scripts.settled, [script] * 40))
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(let_others_go_on)
+
+    assert expected != script
+    assert made == [expected] * 40

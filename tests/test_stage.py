@@ -396,11 +396,12 @@ def ends(pid: int) -> bool:
 
 
 def test_a_command_of_uv_has_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes too long is ended, and says so."""
-    monkeypatch.setattr(uv_module, "TIMEOUT", 0.0)
+    """What takes too long is ended, and says so: here it reads what nobody writes."""
+    os.mkfifo(tmp_path / "requirements.txt")
+    monkeypatch.setattr(uv_module, "TIMEOUT", 0.2)
 
     with pytest.raises(BuildError, match="was ended after 0 seconds"):
-        uv_module.make_environment(tmp_path / "environment", Path(sys.executable))
+        uv_module.install_pinned(tmp_path / "environment", tmp_path / "requirements.txt", tmp_path)
 
 
 def test_the_installers_own_files_are_left_out(stage: Stage) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +38,6 @@ _SEEN = "; seen: "
 _TOLD = 3
 """Differences that the reason of a row names."""
 
-AT_ONCE = 2
-"""Other releases to which ways are planned at the same time."""
-
 
 @dataclass(frozen=True)
 class Compared:
@@ -71,9 +67,8 @@ def plan(target: Opened, up: Sequence[Opened], down: Sequence[Opened]) -> Relup:
         other.place.path: (other, {is_up for each, is_up in ways if each.place.path == other.place.path})
         for other, _ in ways
     }
-    with ThreadPoolExecutor(AT_ONCE) as pool:  # each waits for a process that compares
-        planned = list(pool.map(lambda pair: _entries(target, *pair), pairs.values()))
-    entries = dict(zip(pairs, planned, strict=True))
+    # One after the other: what Python 3.11 parses in two threads at a time may fail with "AST constructor recursion depth mismatch".
+    entries = {path: _entries(target, *pair) for path, pair in pairs.items()}
     return Relup(
         name=target.manifest.name,
         version=target.manifest.version,

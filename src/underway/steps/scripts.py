@@ -17,12 +17,16 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 from pathlib import Path
 
 from ..toolchain.new_bytes import rewrite
 from .bytecode import is_string
 
 _SHELL = re.compile(rb"#!/bin/sh\n(?:# coding: ([\w.-]+)\n)?'''exec' [^\n]*\n' '''(?=\n)")
+
+_PARSES = threading.Lock()
+"""Applications are finished in threads, and what Python 3.11 parses in two of them at a time may fail with SystemError."""
 
 
 def settle(path: Path) -> bool:
@@ -38,7 +42,8 @@ def settled(content: bytes) -> bytes:
     encoding = (found[1] or b"utf-8").decode("ascii")
     try:
         text = content[found.end() :].decode(encoding)
-        body = ast.parse(text).body
+        with _PARSES:
+            body = ast.parse(text).body
     except (LookupError, ValueError, SyntaxError, RecursionError, MemoryError):
         return content
     docstring = body[0] if body and is_string(body[0]) else None
