@@ -118,6 +118,8 @@ CHANGES = {
         "class M(type): ...\nclass A(metaclass=M): ...",
         ["type .A"],
     ),
+    "the names of the module, in another order": ("N = locals()\nA = [1]\nB = 2", "N = locals()\nB = 2\nA = [1]", []),
+    "a name among them": ("N = locals()\nA = [1]", "N = locals()\nA = [2]", ["value .A[0]"]),
     "a method": ("class A:\n def f(self): return 1", "class A:\n def f(self): return 2", ["code .A.f"]),
     "a property's getter": (
         "class A:\n @property\n def f(self): return 1",

@@ -94,6 +94,19 @@ HOT = {
             def m(self, x=2): return [x]
         """,
     ),
+    "a method that becomes overloaded": (
+        "class A:\n    def m(self, x=1): return x\n    def n(self): return self.m()\n",
+        """
+        import typing as t
+        class A:
+            @t.overload
+            def m(self) -> None: ...
+            @t.overload
+            def m(self, x: bytes) -> str: ...
+            def m(self, x=2): return x
+            def n(self): return self.m(), 3
+        """,
+    ),
     "members that only type checkers see": (
         "from typing import TYPE_CHECKING\nclass A:\n    def m(self): return 1\n",
         """

@@ -89,6 +89,14 @@ class Looker:
         items = list(names.items())
         return Seen(name, edges=[(_attribute(key), each) for key, each in items if key not in OF_IMPORT])
 
+    def look_at_dict(self, value: dict[Any, Any]) -> Seen:
+        """A dict; the names of a module in somebody's hands, ``NAMES = locals()``, without what says where it is, in any order."""
+        elements, flags = ELEMENTS[dict]
+        if id(value) not in self.of_modules:
+            return Seen("", "", flags, list(elements(value)))
+        where = {f"[{name!r}]" for name in OF_IMPORT}
+        return Seen("", "", flags, sorted((each for each in elements(value) if each[0] not in where), key=_label))
+
     def look_at_function(self, function: FunctionType) -> Seen:
         """A function: its code, and what it holds besides."""
         module, qualname, code = objects.text(function.__module__), function.__qualname__, function.__code__
@@ -208,6 +216,10 @@ def _asks_nothing(metaclass: type) -> bool:
     ) is (_TYPE_GETATTRIBUTE)
 
 
+def _label(edge: tuple[str, Any]) -> str:
+    return edge[0]
+
+
 def _attribute(name: object) -> str:
     return f".{name}" if type(name) is str else f".{objects.identified(name)}"
 
@@ -251,6 +263,7 @@ _BY_TYPE: dict[type, Callable[[Looker, Any], Seen]] = {
         (str, int, bool, type(None), bytes, float, complex, type(...), type(NotImplemented)), _look_at_plain
     ),
     **{kind: _look_at(kind) for kind in opaque.CONTAINERS},
+    dict: Looker.look_at_dict,
     FunctionType: Looker.look_at_function,
     ModuleType: Looker.look_at_module,
     type: Looker.look_at_class,

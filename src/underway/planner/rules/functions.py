@@ -14,7 +14,7 @@ from underway_runtime.release.instructions import Changed
 
 from .. import marks
 from ..edit import ModuleDiff
-from ..source import ANNOTATIONS, Function, Module, annotations_of, path_of, text
+from ..source import ANNOTATIONS, Function, annotations_of, path_of, text
 from ..values import NotPlain, is_shared
 from . import closures, decorators
 from .changing import effect
@@ -43,6 +43,8 @@ def compare(
     `several` functions of this name belong together: a property and its setter.
     """
     if path not in edit.old.codes or path not in edit.new.codes:
+        if owner and path_of(edit.old, name, old) and path_of(edit.new, name, new) and not old.decorator_list:
+            return _made_again(edit, name, new, owner)
         if text(old) != text(new):
             edit.restart(name, "body", "its compiled code can't be told from that of others with its name", new)
         return None
@@ -120,41 +122,6 @@ def compare(
     return None
 
 
-def unseen(edit: ModuleDiff) -> None:
-    """Have those changed, too, that never run: the process looks at all that was compiled."""
-    dead = _dead(edit.old) & _dead(edit.new)
-    for path, code in edit.new.codes.items():
-        before, top = edit.old.codes.get(path), path.partition(".<locals>.")[0]
-        if top not in dead or path in edit.changed or before is None:
-            continue
-        was, now = code_tree.digest(before), code_tree.digest(code)
-        if was != now:
-            edit.changed[path] = Changed(was, now)
-            if path == top:
-                edit.row(
-                    path.partition("#")[0], "body", "HOT", "it stands where it never runs, or tells types alone", None
-                )
-
-
-def _dead(module: Module) -> set[str]:
-    """The paths of functions that stand under conditions which do not hold, or are signatures alone."""
-    alive = {
-        (getattr(node, "name", "<lambda>"), min(each.lineno for each in (node, *getattr(node, "decorator_list", ()))))
-        for statement in module.body
-        for node in ast.walk(statement)
-        if isinstance(node, Function | ast.Lambda)
-    }
-    return {
-        path
-        for path, code in module.codes.items()
-        if ".<locals>." not in path and (code.co_name, code.co_firstlineno) not in alive and _is_named(code)
-    }
-
-
-def _is_named(code: CodeType) -> bool:
-    return code.co_name == "<lambda>" or not code.co_name.startswith("<")
-
-
 def _decorated_otherwise(edit: ModuleDiff, name: str, path: str, old: Function, new: Function, owner: str) -> None:
     """A function whose decorators change: it is made once more, and what held the one before gets the same code."""
     reason = "its decorators change, which ran when the module was imported"
@@ -174,9 +141,14 @@ def _decorated_otherwise(edit: ModuleDiff, name: str, path: str, old: Function, 
 
 
 def _made_again(edit: ModuleDiff, name: str, new: Function, owner: str) -> None:
-    """A method that comes to use ``super()``, or uses it no more: a function that is there can't, so another takes its place."""
+    """A method that comes to use ``super()``, or uses it no more, or gets signatures for type checkers before it.
+
+    A function that is there can't become that, so another takes its place.
+    """
     if new.decorator_list:
-        return edit.restart(name, "closure", "it comes to use super(), which what decorates it has not", new)
+        return edit.restart(
+            name, "closure", "another function has to take its place, which what decorates it has not", new
+        )
     edit.replaced.append(name)
     edit.changes(name)
     edit.guard("no_holders", name)

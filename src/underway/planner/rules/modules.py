@@ -10,7 +10,7 @@ from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff, PlannerContext
 from ..source import ANNOTATIONS, Function, Module, text
-from . import classes, entries, functions, state
+from . import classes, entries, functions, state, unseen
 from . import globals as bindings
 from .changing import effect
 
@@ -93,7 +93,7 @@ def _compare(edit: ModuleDiff) -> None:
             case _:
                 edit.restart(name, "kind", "it becomes something else, and the old one may be in use", after or before)
     if not edit.is_same_text:
-        functions.unseen(edit)
+        unseen.compare(edit)
 
 
 def _moved_away(edit: ModuleDiff, name: str) -> None:
