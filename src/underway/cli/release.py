@@ -16,6 +16,7 @@ from ..build.plan import BuildPlan, plan
 from ..errors import BuildError
 from ..review import text
 from .deployments import deployments
+from .environment import takes_environment
 
 
 @click.command()
@@ -26,12 +27,7 @@ from .deployments import deployments
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
 @click.option("--dry-run", is_flag=True, help="Check everything that can be checked, show the plan, write nothing.")
-@click.option(
-    "--env",
-    envvar="UNDERWAY_ENV",
-    metavar="ENV",
-    help="The environment, whose config/ENV.py is read too; default prod.",
-)
+@takes_environment
 @click.option("--python", metavar="PYTHON", help="The interpreter to include, as uv names it: 3.12, a path.")
 @click.option("--sign-key", type=click.Path(path_type=Path), help="Sign the archive with this SSH key.")
 @click.option(

@@ -10,17 +10,13 @@ import click
 
 from ..dev.development import prepare
 from ..dev.reloading import run_and_reload
+from .environment import takes_environment
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--reload", is_flag=True, help="Restart it when its source changes; connections wait meanwhile.")
-@click.option(
-    "--env",
-    envvar="UNDERWAY_ENV",
-    metavar="ENV",
-    help="The environment, whose config/ENV.py is read too; default prod.",
-)
+@takes_environment
 @click.option("--shell", is_flag=True, help="Open a Python shell in it.")
 @click.option("--no-sync", is_flag=True, help="Leave the virtual environment as it is.")
 @click.pass_obj

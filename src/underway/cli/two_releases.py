@@ -11,6 +11,7 @@ from underway_runtime.release.errors import RestartError
 from underway_runtime.release.relup import VERDICTS, Verdict
 
 from ..errors import PlanRefused
+from .environment import takes_environment
 
 LEVELS: dict[str, Verdict] = {"hot": "HOT", "migrate": "MIGRATE", "restart": "RESTART"}
 
@@ -18,9 +19,7 @@ LEVELS: dict[str, Verdict] = {"hot": "HOT", "migrate": "MIGRATE", "restart": "RE
 def takes_two_releases(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command its arguments `old` and `new`, and the options `at_least`, `release` and `env`."""
     for parameter in (
-        click.option(
-            "--env", envvar="UNDERWAY_ENV", metavar="ENV", help="The environment that is built for; default prod."
-        ),
+        takes_environment,
         click.option("--release", metavar="NAME", help="Which release of the project; default its default release."),
         click.option(
             "--at-least",
