@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ..configuration import config
 from ..process.stop_signals import Stopping
-from ..release.boot_script import Load, Mode, PrimLoad, resolve
+from ..release.boot_script import BootScript, CodePath, Load, Mode, PrimLoad, resolve
 from ..release.errors import BootError, DamagedRelease, UnderwayError, listing
 
 
@@ -103,6 +103,13 @@ def check_code_path(directories: Iterable[str], lib: Path) -> None:
     missing = [str(directory) for entry in directories if not (directory := resolve(entry, lib)).is_dir()]
     if missing:
         raise DamagedRelease(listing("applications are missing; restore them from the release's archive:", missing))
+
+
+def check_code_paths(script: BootScript, lib: Path) -> None:
+    """Do the same for all code paths of a boot script."""
+    for instruction in script.instructions:
+        if isinstance(instruction, CodePath):
+            check_code_path(instruction.directories, lib)
 
 
 def requirements_of(loaded: Mapping[str, Load], name: str) -> set[str]:

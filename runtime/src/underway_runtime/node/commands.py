@@ -11,7 +11,6 @@ from ..control.client.client import elsewhere
 from ..process import facts, lock
 from ..process.settings import STOP_TIMEOUT, Settings, from_environ
 from ..release import boot_script, command_line
-from ..release.boot_script import CodePath
 from ..release.command_table import COMMANDS
 from ..release.errors import UnderwayError, UsageError
 from ..release.filesystem import openat
@@ -62,16 +61,14 @@ def evaluate(settings: Settings, code: str, args: Sequence[str]) -> int:
 
     Obeys the clean boot script as far as that goes. Neither sees nor touches a running node; the use is journalled.
     """
-    from ..apps.service import check_code_path
+    from ..apps.service import check_code_paths
     from ..configuration import config, resolution
     from ..control import console, cookie
     from ..process import usage_journal
 
     cookie.hide(os.environ, settings)
     script = boot_script.read(settings.boot_script_clean)
-    for instruction in script.instructions:
-        if isinstance(instruction, CodePath):
-            check_code_path(instruction.directories, settings.directory.lib)
+    check_code_paths(script, settings.directory.lib)
     resolved = resolution.load(settings.sys_config)
     config.install(resolved.values, resolved.environment)
     with usage_journal.journalled(settings.var.uses, "eval", code) as use:

@@ -31,7 +31,7 @@ from ..apps.controller import Applications
 from ..apps.launch import overlaps
 from ..apps.launch import run as run_application
 from ..apps.main_function import MainThread, wanted
-from ..apps.service import check_code_path
+from ..apps.service import check_code_paths
 from ..apps.serving import ServerContext
 from ..apps.socket_adoption import Adoption
 from ..apps.suspension import Suspension
@@ -43,7 +43,7 @@ from ..process import audit_hooks, garbage_collector, leftovers, oom, stop_signa
 from ..process.log import log
 from ..process.settings import Settings
 from ..release import gates
-from ..release.boot_script import BootScript, CodePath
+from ..release.boot_script import BootScript
 from ..release.errors import BootError, PeerLost, UnderwayError
 from .control_endpoint import ControlEndpoint
 from .forced_end import ForcedEnd, threads_left
@@ -177,9 +177,7 @@ class Node:
     def _configure(self, secret: str) -> None:
         """Resolve and install the configuration, and answer commands from then on, unless another node still does."""
         settings, script = self._settings, self._runs.script
-        for instruction in script.instructions:
-            if isinstance(instruction, CodePath):
-                check_code_path(instruction.directories, settings.directory.lib)
+        check_code_paths(script, settings.directory.lib)
         built = resolution.read(settings.sys_config)
         if "start-distribution-during-config" in built.flags and not self._succeeds:
             config.install(built.values)

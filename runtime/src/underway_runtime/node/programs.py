@@ -26,7 +26,7 @@ from typing import NoReturn
 
 from ..process.settings import Settings
 from ..release import boot_script
-from ..release.boot_script import BootScript, CodePath
+from ..release.boot_script import BootScript
 from ..release.errors import UnderwayError, UsageError, did_you_mean
 
 _OURS = (str(Path(__file__).parent.parent), "<frozen runpy>", runpy.__file__)
@@ -40,15 +40,13 @@ def run(settings: Settings, program: str, args: Sequence[str], *, module: bool) 
     Raises UsageError where there is none of that name, what resolving the configuration raises, and UnderwayError where ``eval``
     is turned off. The use is journalled.
     """
-    from ..apps.service import check_code_path
+    from ..apps.service import check_code_paths
     from ..configuration import boot_config, config
     from ..control import cookie
     from ..process import usage_journal
 
     script = boot_script.read(settings.boot_script)
-    for instruction in script.instructions:
-        if isinstance(instruction, CodePath):
-            check_code_path(instruction.directories, settings.directory.lib)
+    check_code_paths(script, settings.directory.lib)
     path = None if module else _find(settings.place.python.parent, program, settings.prog)
     cookie.hide(os.environ, settings)
     command_line = " ".join([program, *args])
