@@ -12,13 +12,13 @@ import pytest
 
 from underway.errors import BuildError, BusyError
 from underway.steps.publish import (
-    _exchange,
     check_target,
     keep_other_versions,
     publish,
     recover,
     workspace,
 )
+from underway_runtime.process.exchange import exchange
 from underway_runtime.release import manifest
 
 
@@ -125,7 +125,7 @@ def test_the_exchange_is_one_act(tmp_path: Path) -> None:
     (tmp_path / "a/one").touch()
     (tmp_path / "b/two").touch()
 
-    _exchange(tmp_path / "a", tmp_path / "b")
+    exchange(tmp_path / "a", tmp_path / "b")
 
     assert (os.listdir(tmp_path / "a"), os.listdir(tmp_path / "b")) == (["two"], ["one"])
 

@@ -13,8 +13,6 @@ after it                        the new release          ``.NAME.partial``, clea
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import fcntl
 import os
 import shutil
@@ -23,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from underway_runtime.process.exchange import exchange
 from underway_runtime.release import manifest
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
 from underway_runtime.release.errors import DamagedRelease
@@ -114,7 +113,7 @@ def publish(tree: Path, target: Path) -> None:
     if not target.exists():
         os.rename(tree, target)
         return
-    _exchange(tree, target)
+    exchange(tree, target)
     if (tree / "var").is_dir():
         os.rename(tree / "var", target / "var")
 
@@ -212,20 +211,3 @@ def _clear(place: Path) -> None:
             problems.append(f"{entry.path}: {error.strerror}")
     if problems:
         raise BuildError(listing(f"what a former build left in {place} can't be removed:", problems))
-
-
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-
-
-def _exchange(one: Path, other: Path) -> None:
-    """Exchange two paths in one act, by Linux's renameat2(2); where the file system can't, by two renames."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
-        return
-    number = ctypes.get_errno()
-    if number not in (errno.EINVAL, errno.ENOSYS):
-        raise OSError(number, os.strerror(number), str(other))
-    aside = one.with_name(f"{one.name}.old")
-    os.rename(other, aside)
-    os.rename(one, other)
-    os.rename(aside, one)

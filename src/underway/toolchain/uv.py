@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import select
 import signal
 import subprocess
 import tempfile
@@ -15,6 +14,7 @@ from typing import IO
 
 from uv import find_uv_bin
 
+from underway_runtime.process.termination import wait
 from underway_runtime.release.archives.tar_layout import EARLIEST
 
 from ..errors import BuildError, ProjectError
@@ -202,7 +202,7 @@ def _started(arguments: Sequence[str], cwd: Path) -> Iterator[Callable[[], tuple
 
         def end() -> tuple[str, str, int]:
             try:
-                status = _wait(process)
+                status = wait(process, TIMEOUT)
             except subprocess.TimeoutExpired:
                 raise BuildError(f"`uv {' '.join(arguments)}` was ended after {TIMEOUT:.0f} seconds") from None
             _end(process)
@@ -213,21 +213,6 @@ def _started(arguments: Sequence[str], cwd: Path) -> Iterator[Callable[[], tuple
         finally:
             if process.returncode is None:
                 _end(process)
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the exit status; at once when the process has ended, where `Popen.wait` with a timeout looks every 50 ms."""
-    try:
-        ended = os.pidfd_open(process.pid)
-    except (AttributeError, OSError):
-        return process.wait(TIMEOUT)
-    try:
-        poll = select.poll()
-        poll.register(ended, select.POLLIN)
-        poll.poll(TIMEOUT * 1000)
-    finally:
-        os.close(ended)
-    return process.wait(0)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
