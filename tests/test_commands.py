@@ -14,10 +14,9 @@ from click.testing import CliRunner
 from node_helpers import MakeNode, recorder
 from underway.cli import underway
 from underway_runtime.cluster.cli import node_of
-from underway_runtime.release.command_line import help_text, parse, unknown
+from underway_runtime.release.command_line import function_of, help_text, parse, unknown
 from underway_runtime.release.command_table import COMMANDS, overview, placeholders
 from underway_runtime.release.errors import UsageError
-from underway_runtime.release.references import find
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs/reference"
 
@@ -44,7 +43,7 @@ def test_every_command_is_a_function_that_takes_what_its_row_says(name: str) -> 
     """One that changes releases takes a request, which is made of that; any other each option and argument by its name."""
     row = COMMANDS[name]
 
-    first, *others = inspect.signature(find(f"underway_runtime.{row.function}")).parameters
+    first, *others = inspect.signature(function_of(name)).parameters
 
     assert first == {"control": "place", "node": "settings", "upgrade": "request"}[row.room]
     assert sorted(others) == ([] if row.room == "upgrade" else sorted(row.parameters))

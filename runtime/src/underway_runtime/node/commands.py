@@ -14,7 +14,6 @@ from ..release import boot_script, command_line
 from ..release.command_table import COMMANDS
 from ..release.errors import UnderwayError, UsageError
 from ..release.filesystem import openat
-from ..release.references import find
 
 _MARGIN = 5.0
 """Seconds that a node may take beyond its stop deadline: to unwind the boot, and to end as a process."""
@@ -36,7 +35,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], change: Callable[[
             given = command_line.parse(name, rest, settings.prog)
             if COMMANDS[name].room != "node":
                 raise UsageError(f"{name} is called by `{settings.prog} {name}` only")
-            status: int = find(f"underway_runtime.{COMMANDS[name].function}")(settings, **given)
+            status: int = command_line.function_of(name)(settings, **given)
             return status
     raise command_line.unknown(arguments[0], settings.prog)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from .command_table import COMMANDS, Command, Option, argument_key
@@ -73,6 +74,13 @@ def _fill(command: Command, arguments: list[str], given: dict[str, Any]) -> list
             given[name] = None
             problems += [] if argument.startswith("[") else [f"{command.name} needs {argument.replace('|', ' or ')}"]
     return problems + ([f"{command.name} does not take {' '.join(arguments)!r}"] if arguments else [])
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    """Import the function of a command."""
+    module, _, function = COMMANDS[name].function.partition(":")
+    imported: Callable[..., Any] = getattr(import_module(f"underway_runtime.{module}"), function)
+    return imported
 
 
 def unknown(word: str, prog: str) -> UsageError:

@@ -12,10 +12,8 @@ from ..control.client.client import NotAnswering, NotRunning, Place, check_direc
 from ..control.client.handover_request import hand_over
 from ..process import lock, upgrade_journal
 from ..process.settings import Settings, from_environ
-from ..release import display, ledger, names
-from ..release.command_table import COMMANDS
+from ..release import command_line, display, ledger, names
 from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError
-from ..release.references import find
 from . import command_options, sentences
 from . import handler as handlers
 from . import install as installing
@@ -81,9 +79,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     )
     check_directory(settings.name, str(settings.root), _root(settings), options.command)
     try:
-        outcome: Outcome = find(f"underway_runtime.{COMMANDS[options.command].function}")(
-            Request(handler, options, environ)
-        )
+        outcome: Outcome = command_line.function_of(options.command)(Request(handler, options, environ))
     except OSError as error:
         raise UnderwayError(
             f"{options.command} could not go on: {error.strerror}: {error.filename}; the version that runs and the one that boots are"

@@ -58,7 +58,6 @@ def _other(arguments: list[str], place: Place) -> int:
     """Help, and what is wrong with all else. Raises UsageError."""
     from ...release import command_line
     from ...release.command_table import COMMANDS
-    from ...release.references import find
 
     match arguments:
         case ["help", *names]:
@@ -66,7 +65,7 @@ def _other(arguments: list[str], place: Place) -> int:
             return 0
         case [name, *rest] if name in COMMANDS and COMMANDS[name].room == "control":
             given = command_line.parse(name, rest, place.prog)
-            status: int = find(f"underway_runtime.{COMMANDS[name].function}")(place, **given)
+            status: int = command_line.function_of(name)(place, **given)
             return status
         case [name, *_]:
             raise command_line.unknown(name, place.prog)
