@@ -72,6 +72,37 @@ UNPROVEN = {
         f"{DEEP}def new(): return Point(1, 2)\n",
         "another value",
     ),
+    "a class that is handed over": (
+        f"{ROOM}KINDS = [Room]\ndef new(kind=0): return KINDS[kind]('a')\n",
+        f"{LIMITED}KINDS = [Room]\ndef new(kind=0): return KINDS[kind]('a', 4)\n",
+        "what Room is handed to",
+    ),
+    "made without __init__": (
+        f"{ROOM}def new(): return Room.__new__(Room)\n",
+        f"{TOPIC}def new(): return Room.__new__(Room)\n",
+        "makes one without __init__",
+    ),
+    "a subclass with an __init__ of its own": (
+        f"{ROOM}class Own(Room):\n    def __init__(self): self.name = 1\n",
+        f"{TOPIC}class Own(Room):\n    def __init__(self): self.name = 1\n",
+        "__init__ of Own does not call that of Room",
+    ),
+    "its dict": (ROOM, f"{TOPIC}def turn(room): room.__dict__['topic'] = 1\n", "sets attributes by name"),
+    "a constant that functions change": (
+        f"N = 1\ndef more():\n    global N\n    N += 1\n{ROOM}",
+        "N = 1\ndef more():\n    global N\n    N += 1\n" + TOPIC.replace("'none'", "N"),
+        "not the same all the time",
+    ),
+    "a hash of all": (
+        ROOM,
+        f"{TOPIC}    def __hash__(self): return hash(tuple(vars(self).items()))\n",
+        "the hash of a Room depends",
+    ),
+    "an order that is asked for": (
+        ROOM,
+        f"{ROOM.replace('name): ', 'name): self.topic = 1; ')}def shown(room): return list(vars(room))\n",
+        "in another order",
+    ),
     "a field that is set": (POINT, f"{DEEP}def move(point): point.z = 2\n", "set elsewhere too"),
 }
 

@@ -16,7 +16,9 @@ from typing import Any
 from ..edit import ModuleDiff
 from ..source import Function, Module
 from ..values import NotPlain
+from . import instances
 from .bases import plain_bases
+from .changing import changed_by_functions
 from .state import attributes, makers, stateful
 
 _IN_THE_WAY = ("__setattr__", "__getattribute__", "__delattr__")
@@ -55,8 +57,11 @@ def by_init(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef, fresh: Colle
     if _without(before, takes.values()) != _without(after, gives.values()):
         raise Unproven("it does more than set attributes to values")
     values = {name: _value(edit, new, before, after, statement) for name, statement in gives.items()}
-    _check(edit, new, values, tuple(takes), stores=1)
-    return Given(values, tuple(sorted(takes)))
+    if _is_between(after, gives.values()) and instances.lists_attributes(edit):
+        raise Unproven("who lists its attributes would find them in another order")
+    found = Given(values, tuple(sorted(takes)))
+    _check(edit, old, new, found, stores=1)
+    return found
 
 
 def by_fields(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef) -> Given:
@@ -72,11 +77,13 @@ def by_fields(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef) -> Given:
         if any(word in ast.unparse(each.annotation) for word in ("InitVar", "ClassVar")):
             raise Unproven(f"{name} is not an ordinary field")
     values = {name: _plain(edit, edit.new, _default(each)) for name, each in fresh.items()}
-    if passed := _passed(edit, new.name, fresh, len(before)):
+    if passed := instances.passed(edit, new.name, fresh, len(before)):
         raise Unproven(f"{passed} makes one with another value")
-    gone = tuple(sorted(before.keys() - after.keys()))
-    _check(edit, new, values, gone, stores=0)
-    return Given(values, gone)
+    found = Given(values, tuple(sorted(before.keys() - after.keys())))
+    if "__init__" in makers(new):
+        raise Unproven("its own __init__ says what an instance has")
+    _check(edit, old, new, found, stores=0)
+    return found
 
 
 def _setting(init: Function, names: Collection[str]) -> Iterator[tuple[str, ast.stmt]]:
@@ -88,6 +95,14 @@ def _setting(init: Function, names: Collection[str]) -> Iterator[tuple[str, ast.
                 ast.Attribute(ast.Name(name), attribute), _, ast.expr()
             ) if [name] == me and attribute in names:
                 yield attribute, statement
+
+
+def _is_between(init: Function, statements: Collection[ast.stmt]) -> bool:
+    """Whether other statements that may set attributes follow these."""
+    following = init.body[::-1]
+    while following and any(following[0] is each for each in statements):
+        following = following[1:]
+    return any(each is other for each in following for other in statements)
 
 
 def _without(init: Function, statements: Collection[ast.stmt]) -> list[str]:
@@ -105,7 +120,7 @@ def _value(edit: ModuleDiff, cls: ast.ClassDef, before: Function, after: Functio
     own = {each.id for each in ast.walk(after) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
     old, new = _parameters(before), _parameters(after)
     if isinstance(value, ast.Name) and value.id in new and value.id not in {*old, *own} and new[value.id] is not None:
-        if passed := _passed(edit, cls.name, [value.id], len(old) - 1):
+        if passed := instances.passed(edit, cls.name, [value.id], len(old) - 1):
             raise Unproven(f"{passed} makes one with another value")
         value = new[value.id]
     if value is None or any(isinstance(each, ast.Name) and each.id in {*own, *new} for each in ast.walk(value)):
@@ -117,6 +132,11 @@ def _plain(edit: ModuleDiff, module: Module, value: ast.expr | None) -> Any:
     """The value of an expression, which nobody can change. Raises Unproven."""
     if value is None:
         raise Unproven("there is no value for those that there are")
+    for each in (inner for inner in ast.walk(value) if isinstance(inner, ast.Name | ast.Attribute)):
+        origin = edit.world.new.resolve(module, each)
+        known = edit.world.new.modules.get(origin[0]) if origin else None
+        if known is not None and origin is not None and origin[1] in changed_by_functions(known.body):
+            raise Unproven(f"{ast.unparse(each)} is not the same all the time")
     try:
         found: Any = edit.world.new.evaluate(module, value)
         hash(found)
@@ -135,105 +155,34 @@ def _parameters(function: Function) -> dict[str, ast.expr | None]:
     return {arg.arg: default for arg, default in zip((*positional, *args.kwonlyargs), defaults, strict=True)}
 
 
-def _passed(edit: ModuleDiff, cls: str, names: Collection[str], most: int) -> str:
-    """Who in the new release makes an instance with these arguments, or with more than `most` without a name; empty for nobody."""
-    for module in _modules(edit):
-        known = {cls, "__init__", "cls", *_made_of(module, cls)}
-        for call in (each for each in _walked(edit, module, cls) if isinstance(each, ast.Call)):
-            called = {each.id for each in [call.func] if isinstance(each, ast.Name)}
-            called |= {each.attr for each in [call.func] if isinstance(each, ast.Attribute)}
-            given = {each.id for each in call.args if isinstance(each, ast.Name)}
-            replaces = called == {"replace"} and any(word.arg in names for word in call.keywords)
-            if not (called & known or known & given or replaces):  # `partial(Room, ...)` too
-                continue
-            starred = any(isinstance(each, ast.Starred) for each in call.args)
-            if starred or len(call.args) > most or any(word.arg is None or word.arg in names for word in call.keywords):
-                return f"{module.name}, line {call.lineno},"
-    return ""
-
-
-def _walked(edit: ModuleDiff, module: Module, cls: str) -> Iterator[ast.AST]:
-    """What is in a module, without functions that the old one lacks: what there is was made by others.
-
-    Unless one that has made instances is gone; it may have got another name.
-    """
-    old = edit.world.old.modules.get(module.name)
-    before = {} if old is None else old.codes
-    gone = [code for path, code in before.items() if path not in module.codes and cls in code.co_names]
-    waiting: list[tuple[str, ast.AST]] = [("", each) for each in module.body]
-    for prefix, node in waiting:
-        if isinstance(node, Function):
-            if not gone and f"{prefix}{node.name}" not in before:
-                continue
-            yield from ast.walk(node)
-            continue
-        yield node
-        inner = f"{prefix}{node.name}." if isinstance(node, ast.ClassDef) else prefix
-        waiting += [(inner, each) for each in ast.iter_child_nodes(node)]
-
-
-def _made_of(module: Module, cls: str) -> Iterator[str]:
-    """By which names else a module has a class, or what is derived from it."""
-    for statement in module.body:
-        for each in ast.walk(statement):
-            match each:
-                case ast.alias(name, str(other)) if name.rpartition(".")[2] == cls:
-                    yield other
-                case ast.Assign([ast.Name(other)], ast.Name(name) | ast.Attribute(attr=name)) if name == cls:
-                    yield other
-                case ast.ClassDef(other, bases) if any(ast.unparse(base).endswith(cls) for base in bases):
-                    yield other
-
-
-def _check(
-    edit: ModuleDiff, cls: ast.ClassDef, given: Mapping[str, Any], taken: Collection[str], *, stores: int
-) -> None:
+def _check(edit: ModuleDiff, old: ast.ClassDef, cls: ast.ClassDef, found: Given, *, stores: int) -> None:
     """Raise Unproven where setting these attributes does something else, or more than so many statements set one of them."""
+    given, taken = found.attributes, found.taken
     if given and taken:
         raise Unproven(f"{min(given)} may be what {min(taken)} was")
     if not plain_bases(edit.world, edit.new, cls):
         raise Unproven("what its bases do with attributes is not known")
-    for node in _with_bases(edit, edit.new, cls):
+    for node in (*instances.with_bases(edit, edit.new, cls), old):
         for each in node.body:
             if isinstance(each, Function) and each.name in (*_IN_THE_WAY, *given):
                 raise Unproven(f"{each.name} of {node.name} decides what is set")
+            if isinstance(each, Function) and each.name == "__hash__" and _reads_any(each, given):
+                raise Unproven(f"the hash of a {node.name} depends on what it has")
             match each:
                 case ast.Assign([ast.Name("__slots__")], value):
                     if {*given} - {*_plain(edit, edit.new, value)}:
                         raise Unproven(f"{node.name} has slots, and none for that")
-    for module in _modules(edit):
-        for inner in (inner for statement in module.body for inner in ast.walk(statement)):
-            match inner:
-                case ast.Call(ast.Name("setattr") | ast.Attribute(attr="__setattr__"), [_, by, *_]):
-                    if not isinstance(by, ast.Constant) or by.value in given:
-                        raise Unproven(f"{module.name}, line {inner.lineno}, sets attributes by name")
-    for attribute in given:
-        if len([store for module in _modules(edit) for store in _stores(module, attribute)]) > stores:
+    if problem := instances.made_or_set_otherwise(edit, cls.name, given):
+        raise Unproven(problem)
+    for attribute, most in (*((each, stores) for each in given), *((each, 0) for each in taken)):
+        if instances.stores(edit, attribute) > most:
             raise Unproven(f"{attribute} is set elsewhere too, and may be another by now")
 
 
-def _stores(module: Module, name: str) -> Iterator[ast.Attribute]:
-    for statement in module.body:
-        for each in ast.walk(statement):
-            if isinstance(each, ast.Attribute) and each.attr == name and not isinstance(each.ctx, ast.Load):
-                yield each
-
-
-def _with_bases(edit: ModuleDiff, module: Module, cls: ast.ClassDef) -> Iterator[ast.ClassDef]:
-    """A class, and those of the release that it comes from."""
-    yield cls
-    for base in cls.bases:
-        found = edit.world.new.resolve(module, base)
-        known = edit.world.new.modules.get(found[0]) if found else None
-        inner = known.classes.get(found[1]) if known and found else None
-        if known is not None and inner is not None and inner is not cls:
-            yield from _with_bases(edit, known, inner)
-
-
-def _modules(edit: ModuleDiff) -> Iterator[Module]:
-    """The modules of the new release that may know of a class that changes."""
-    known = edit.world.new.modules
-    yield from (known[name] for name in sorted(edit.world.compared) if known.get(name) is not None)
+def _reads_any(function: Function, given: Collection[str]) -> bool:
+    names = {each.attr for each in ast.walk(function) if isinstance(each, ast.Attribute)}
+    names |= {each.id for each in ast.walk(function) if isinstance(each, ast.Name)}
+    return bool(names & {"__dict__", "vars", *given})
 
 
 def _fields(cls: ast.ClassDef) -> dict[str, ast.AnnAssign]:

@@ -242,6 +242,7 @@ class Members:
             for each in changed:
                 self.edit.run(each, self.name)
             if changed:
+                self.edit.changes(self.name)
                 self.edit.row(
                     self.name, "annotation", "HOT", "annotations that only those read who ask for them", self.new
                 )

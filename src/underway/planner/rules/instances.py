@@ -1,0 +1,168 @@
+"""What else in a release makes instances of a class, gives them arguments, or sets their attributes: found by name, rather too much than
+too little."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator
+
+from ..edit import ModuleDiff
+from ..source import Function, Module, annotations_of
+
+_CHANGING = ("update", "setdefault", "pop", "clear", "__setitem__")
+"""Methods that change a dict of attributes."""
+_ASKING = ("isinstance", "issubclass", "cast", "type")
+"""Functions that are given a class, and make nothing of it."""
+
+
+def passed(edit: ModuleDiff, cls: str, names: Collection[str], most: int) -> str:
+    """Who in the new release makes an instance with these arguments, or with more than `most` without a name; empty for nobody."""
+    for module in _modules(edit):
+        known = {cls, "__init__", "cls", *_made_of(module, cls)}
+        if (handed := _handed(module, cls)) is not None:
+            return f"what {cls} is handed to in {module.name}, line {getattr(handed, 'lineno', 0)},"
+        for call in (each for each in _walked(edit, module, cls) if isinstance(each, ast.Call)):
+            called = {each.id for each in [call.func] if isinstance(each, ast.Name)}
+            called |= {each.attr for each in [call.func] if isinstance(each, ast.Attribute)}
+            given = {each.id for each in call.args if isinstance(each, ast.Name)}
+            named = any(word.arg in names for word in call.keywords)  # of whatever is called: it may be this class
+            if not (called & known or known & given or named):  # `partial(Room, ...)` too
+                continue
+            starred = any(isinstance(each, ast.Starred) for each in call.args)
+            if starred or len(call.args) > most or any(word.arg is None or word.arg in names for word in call.keywords):
+                return f"{module.name}, line {call.lineno},"
+    return ""
+
+
+def _walked(edit: ModuleDiff, module: Module, cls: str) -> Iterator[ast.AST]:
+    """What is in a module, without functions that the old one lacks: what there is was made by others.
+
+    Unless one that has made instances is gone; it may have got another name.
+    """
+    old = edit.world.old.modules.get(module.name)
+    before = {} if old is None else old.codes
+    gone = [code for path, code in before.items() if path not in module.codes and cls in code.co_names]
+    waiting: list[tuple[str, ast.AST]] = [("", each) for each in module.body]
+    for prefix, node in waiting:
+        if isinstance(node, Function):
+            if not gone and f"{prefix}{node.name}" not in before:
+                continue
+            yield from ast.walk(node)
+            continue
+        yield node
+        inner = f"{prefix}{node.name}." if isinstance(node, ast.ClassDef) else prefix
+        waiting += [(inner, each) for each in ast.iter_child_nodes(node)]
+
+
+def _made_of(module: Module, cls: str) -> Iterator[str]:
+    """By which names else a module has a class, or what is derived from it."""
+    for statement in module.body:
+        for each in ast.walk(statement):
+            match each:
+                case ast.alias(name, str(other)) if name.rpartition(".")[2] == cls:
+                    yield other
+                case ast.Assign([ast.Name(other)], ast.Name(name) | ast.Attribute(attr=name)) if name == cls:
+                    yield other
+                case ast.ClassDef(other, bases) if any(ast.unparse(base).endswith(cls) for base in bases):
+                    yield other
+
+
+def stores(edit: ModuleDiff, name: str) -> int:
+    """How many statements of the new release set, or delete, an attribute of this name."""
+    every = (each for module in _modules(edit) for statement in module.body for each in ast.walk(statement))
+    return sum(
+        isinstance(each, ast.Attribute) and each.attr == name and not isinstance(each.ctx, ast.Load) for each in every
+    )
+
+
+def made_or_set_otherwise(edit: ModuleDiff, cls: str, given: Collection[str]) -> str:
+    """Who makes an instance without its ``__init__``, or sets attributes without naming them; empty for nobody."""
+    for module in _modules(edit):
+        derived = {cls, "cls", "self.__class__", "type(self)", *_made_of(module, cls)}
+        for each in (inner for statement in module.body for inner in ast.walk(statement)):
+            where = f"{module.name}, line {getattr(each, 'lineno', 0)},"
+            match each:
+                case ast.Call(ast.Name("setattr") | ast.Attribute(attr="__setattr__"), [_, by, *_]):
+                    if not isinstance(by, ast.Constant) or by.value in given:
+                        return f"{where} sets attributes by name"
+                case ast.Call(ast.Attribute(attr="__new__"), [first, *_]) if ast.unparse(first) in derived:
+                    return f"{where} makes one without __init__"
+                case ast.Subscript(holder, ctx=ast.Store() | ast.Del()) if _is_state(holder):
+                    return f"{where} sets attributes by name"
+                case ast.Call(ast.Attribute(holder, method)) if method in _CHANGING and _is_state(holder):
+                    return f"{where} sets attributes by name"
+                case ast.ClassDef(name, bases, body=body) if any(ast.unparse(base) in derived for base in bases):
+                    if name != cls and any(_skips_init(inner) for inner in body):
+                        return f"__init__ of {name} does not call that of {cls}"
+    return ""
+
+
+def lists_attributes(edit: ModuleDiff) -> bool:
+    """Whether anything in the new release asks for all attributes of an object."""
+    every = (each for module in _modules(edit) for statement in module.body for each in ast.walk(statement))
+    return any(isinstance(each, ast.expr) and _is_state(each) for each in every)
+
+
+def _is_state(node: ast.expr) -> bool:
+    """Whether an expression is the dict of an object's attributes."""
+    match node:
+        case ast.Attribute(attr="__dict__") | ast.Call(ast.Name("vars"), [_]):
+            return True
+    return False
+
+
+def _skips_init(node: ast.stmt) -> bool:
+    if not isinstance(node, Function) or node.name != "__init__":
+        return False
+    calls = (each.func for each in ast.walk(node) if isinstance(each, ast.Call))
+    return not any(isinstance(each, ast.Attribute) and each.attr == "__init__" for each in calls)
+
+
+def _handed(module: Module, cls: str) -> ast.AST | None:
+    """Where a module hands a class over as a value, so that others may make instances of it; None for nowhere."""
+    every = [each for statement in module.body for each in ast.walk(statement)]
+    harmless = {id(inner) for each in every for inner in _not_handing(each)}
+    for each in every:
+        match each:
+            case ast.Name(name, ast.Load()) | ast.Attribute(attr=name, ctx=ast.Load()):
+                if name == cls and id(each) not in harmless:
+                    return each
+    return None
+
+
+def _not_handing(node: ast.AST) -> Iterator[ast.AST]:
+    """What of a node is called, asked for, derived from or annotated with, and not given to anybody."""
+    whole: list[ast.AST | None] = []
+    match node:
+        case ast.Call(ast.Name(called) | ast.Attribute(attr=called) as func, args):
+            yield func
+            whole += args if called in _ASKING else []
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            whole += annotations_of(node)
+        case ast.AnnAssign(annotation=annotation):
+            whole.append(annotation)
+        case ast.ClassDef(bases=bases):
+            whole += bases
+        case ast.ExceptHandler(type=kind) | ast.Raise(exc=kind):
+            whole.append(kind if not isinstance(kind, ast.Call) else None)
+        case ast.Attribute(value):
+            yield value
+    for each in whole:
+        yield from () if each is None else ast.walk(each)
+
+
+def with_bases(edit: ModuleDiff, module: Module, cls: ast.ClassDef) -> Iterator[ast.ClassDef]:
+    """A class, and those of the release that it comes from."""
+    yield cls
+    for base in cls.bases:
+        found = edit.world.new.resolve(module, base)
+        known = edit.world.new.modules.get(found[0]) if found else None
+        inner = known.classes.get(found[1]) if known and found else None
+        if known is not None and inner is not None and inner is not cls:
+            yield from with_bases(edit, known, inner)
+
+
+def _modules(edit: ModuleDiff) -> Iterator[Module]:
+    """The modules of the new release that may know of a class that changes."""
+    known = edit.world.new.modules
+    yield from (known[name] for name in sorted(edit.world.compared) if known.get(name) is not None)
