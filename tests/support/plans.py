@@ -11,6 +11,7 @@ from typing import Any
 from underway.planner import worker
 from underway_runtime.release.instruction_json import from_json
 from underway_runtime.release.instructions import Load
+from underway_runtime.upgrade.hot import statements
 
 
 def compare(
@@ -46,3 +47,11 @@ def load_of(answer: Mapping[str, Any], module: str = "m") -> Load:
     load = from_json(answer["loads"][module])
     assert isinstance(load, Load)
     return load
+
+
+def run_fragment(load: Load, names: dict[str, Any]) -> dict[str, Any]:
+    """Run the statements of a fragment in a module of these names, which is returned, and has what they bind."""
+    names |= {statements.LIVE: lambda function: function, statements.BECOMES: lambda _, name: names[name]}
+    for code in statements.load(load.fragment or b""):
+        exec(code, names)
+    return names

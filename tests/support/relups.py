@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import gc
-import marshal
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from underway_runtime.code_server.finder import read_index, running
 from underway_runtime.release.code_tree import digest, tree
 from underway_runtime.release.instruction_json import from_json
 from underway_runtime.release.instructions import Changed, CodeChange, Guard, Instruction, Load, Remove
+from underway_runtime.upgrade.hot import statements
 from underway_runtime.upgrade.hot.swap import Prepared, prepare
 from underway_runtime.upgrade.hot.versions import Version
 
@@ -95,6 +95,8 @@ class _Values(ast.NodeTransformer):
 
 def fragment(source: str, run: Collection[str], file: str, literal: Mapping[str, Any]) -> bytes:
     """The statements that bind these names, compiled; of a class with a dot only those members."""
+    from underway.planner.values import Placed
+
     module = _Values(literal).visit(ast.parse(source))
     kept: list[ast.stmt] = []
     for statement in module.body:
@@ -108,8 +110,11 @@ def fragment(source: str, run: Collection[str], file: str, literal: Mapping[str,
                 statement.bases, statement.decorator_list, statement.body = [], [], body
                 statement.keywords = []
                 kept.append(statement)
-    module.body = kept
-    return marshal.dumps(compile(ast.fix_missing_locations(module), file, "exec", dont_inherit=True))
+    futures: list[ast.stmt] = [
+        each for each in kept if isinstance(each, ast.ImportFrom) and each.module == "__future__"
+    ]
+    made = [ast.Module([*futures, Placed().visit(each)], []) for each in kept if each not in futures]
+    return statements.dump(compile(ast.fix_missing_locations(each), file, "exec", dont_inherit=True) for each in made)
 
 
 def bound(statement: ast.stmt) -> Iterator[str]:

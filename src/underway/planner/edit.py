@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dis
-import marshal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -15,10 +14,11 @@ from typing import Any
 from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed, Guard, Load
 from underway_runtime.release.relup import Row, Verdict, worst
+from underway_runtime.upgrade.hot.statements import dump
 
 from . import marks
-from .source import Function, Module, Origin, import_time, names_bound
-from .values import Side, literal
+from .source import Module, Origin, import_time, names_bound
+from .values import NewValues, Placed, Side
 
 
 @dataclass
@@ -252,17 +252,20 @@ class ModuleDiff:
         if not self.statements and not self.members:
             return None
         for docstrings in (True, False):
-            code = self._compiled(docstrings)
-            if self._is_the_release(code):
-                return marshal.dumps(code)
+            codes = self._compiled(docstrings)
+            if all(map(self._is_the_release, codes)):
+                return dump(codes)
         raise ValueError(f"{self.new.file} was not compiled from the source that is next to it")
 
-    def _compiled(self, docstrings: bool) -> CodeType:
+    def _compiled(self, docstrings: bool) -> list[CodeType]:
         members = {path: [*self._seeded(path, each), *each] for path, each in self.members.items()}
         body: list[ast.stmt] = [*self.statements, *_classes(self.new.body, members, self.made)]
         body.sort(key=lambda statement: statement.lineno)
-        made = [_Substitute(self.world, self.new).visit(deepcopy(each)) for each in body]
-        tree = ast.Module([*_imported_names(self.new, body[0]), *made], [])
+        made = [NewValues(self.world, self.new).visit(deepcopy(each)) for each in body]
+        return [self._code(each, docstrings) for each in made]
+
+    def _code(self, statement: ast.stmt, docstrings: bool) -> CodeType:
+        tree = ast.Module([*_imported_names(self.new, statement), Placed().visit(statement)], [])
         if not docstrings:
             _without_docstrings(tree)
         code = compile(
@@ -361,86 +364,6 @@ def _classes(
                     made[".".join(parts[: depth - 1])].body.append(made[here])
         made[path].body.extend(sorted(members[path], key=lambda statement: statement.lineno))
     yield from (node for path, node in made.items() if "." not in path)
-
-
-class _Substitute(ast.NodeTransformer):
-    """Puts values that change in the place of the names that stand for them, wherever a fragment would read the old ones."""
-
-    def __init__(self, world: PlannerContext, module: Module) -> None:
-        self.world, self.module = world, module
-        self.hidden: frozenset[str] = frozenset()
-        """Names that mean something else where this has come to: the targets of comprehensions."""
-        self.of_class: frozenset[str] = frozenset()
-        """Those of the class whose body this is in; they hide nothing from what is nested in it."""
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.decorator_list = [self.visit(each) for each in node.decorator_list]
-        node.bases = [self.visit(each) for each in node.bases]
-        node.keywords = [self.visit(each) for each in node.keywords]
-        outside = self.of_class
-        self.of_class = frozenset(name for each in node.body for name in names_bound(each))
-        node.body = [self.visit(each) for each in node.body]
-        self.of_class = outside
-        return node
-
-    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
-        return self._comprehension(node)
-
-    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
-        return self._comprehension(node)
-
-    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
-        return self._comprehension(node)
-
-    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
-        return self._comprehension(node)
-
-    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> ast.AST:
-        first = node.generators[0]
-        first.iter = self.visit(first.iter)  # what is outside of its scope
-        iterated, first.iter = first.iter, ast.Constant(None)
-        targets = (each for generator in node.generators for each in ast.walk(generator.target))
-        outside = self.hidden, self.of_class
-        self.hidden |= {each.id for each in targets if isinstance(each, ast.Name)}
-        self.of_class = frozenset()
-        self.generic_visit(node)
-        (self.hidden, self.of_class), first.iter = outside, iterated
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return self._function(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return self._function(node)
-
-    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
-        node.args = self.visit(node.args)
-        return node
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return self._value(node)
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        value = self._value(node)
-        return self.generic_visit(node) if value is node else value
-
-    def _function(self, node: Function) -> ast.AST:
-        node.decorator_list = [self.visit(each) for each in node.decorator_list]
-        node.args = self.visit(node.args)
-        if node.returns is not None:
-            node.returns = self.visit(node.returns)
-        return node
-
-    def _value(self, node: ast.Name | ast.Attribute) -> ast.AST:
-        root: ast.expr = node
-        while isinstance(root, ast.Attribute):
-            root = root.value
-        if isinstance(root, ast.Name) and root.id in self.hidden | self.of_class:
-            return node
-        origin = self.world.new.resolve(self.module, node) if isinstance(node.ctx, ast.Load) else None
-        if origin is None or origin not in self.world.values:
-            return node
-        return ast.copy_location(literal(self.world.values[origin]), node)
 
 
 def _without_docstrings(tree: ast.Module) -> None:

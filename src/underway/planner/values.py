@@ -9,11 +9,12 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from underway_runtime.release import plain_values
+from underway_runtime.upgrade.hot import statements
 
-from .source import Module, Origin
+from .source import Function, Module, Origin, names_bound
 
 _VERSION = "importlib.metadata.version"
 
@@ -245,3 +246,135 @@ def _bounded(op: ast.operator, left: Any, right: Any) -> Any:
         if (size(left) + count.bit_length() if numbers else max(1, size(left)) * max(count, 1)) > LARGEST:
             raise NotPlain("it is too large")
     return _BINARY[type(op)](left, right)
+
+
+class _Change(Protocol):
+    """What is known of the whole change."""
+
+    @property
+    def new(self) -> Side:
+        """The release that comes."""
+
+    @property
+    def values(self) -> Mapping[Origin, Any]:
+        """Globals whose value changes."""
+
+
+class NewValues(ast.NodeTransformer):
+    """Asks for values that change, each the very one that it will be, wherever a fragment would read the old ones."""
+
+    def __init__(self, world: _Change, module: Module) -> None:
+        self.world, self.module = world, module
+        self.hidden: frozenset[str] = frozenset()
+        """Names that mean something else where this has come to: the targets of comprehensions."""
+        self.of_class: frozenset[str] = frozenset()
+        """Those of the class whose body this is in; they hide nothing from what is nested in it."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.bases = [self.visit(each) for each in node.bases]
+        node.keywords = [self.visit(each) for each in node.keywords]
+        outside = self.of_class
+        self.of_class = frozenset(name for each in node.body for name in names_bound(each))
+        node.body = [self.visit(each) for each in node.body]
+        self.of_class = outside
+        return node
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
+        return self._comprehension(node)
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> ast.AST:
+        first = node.generators[0]
+        first.iter = self.visit(first.iter)  # what is outside of its scope
+        iterated, first.iter = first.iter, ast.Constant(None)
+        targets = (each for generator in node.generators for each in ast.walk(generator.target))
+        outside = self.hidden, self.of_class
+        self.hidden |= {each.id for each in targets if isinstance(each, ast.Name)}
+        self.of_class = frozenset()
+        self.generic_visit(node)
+        (self.hidden, self.of_class), first.iter = outside, iterated
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        return node if self.module.future else self.generic_visit(node)  # a text that nothing is put into
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.value = None if node.value is None else self.visit(node.value)
+        node.annotation = node.annotation if self.module.future else self.visit(node.annotation)
+        return node
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        node.args = self.visit(node.args)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return self._value(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        value = self._value(node)
+        return self.generic_visit(node) if value is node else value
+
+    def _function(self, node: Function) -> ast.AST:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.args = self.visit(node.args)
+        if node.returns is not None and not self.module.future:
+            node.returns = self.visit(node.returns)
+        return node
+
+    def _value(self, node: ast.Name | ast.Attribute) -> ast.AST:
+        root: ast.expr = node
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if isinstance(root, ast.Name) and root.id in self.hidden | self.of_class:
+            return node
+        origin = self.world.new.resolve(self.module, node) if isinstance(node.ctx, ast.Load) else None
+        if origin is None or origin not in self.world.values:
+            return node
+        return _becomes(*origin, node)
+
+
+def _becomes(module: str, name: str, at: ast.AST) -> ast.expr:
+    """Make what reads what a name will be bound to, in the place of a node."""
+    return _hidden_call(statements.BECOMES, [ast.Constant(module), ast.Constant(name)], at)
+
+
+class Placed(ast.NodeTransformer):
+    """Has each function that a statement makes go through `statements.LIVE`; those that functions make are of what these are of."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        node.args = self.visit(node.args)
+        return _hidden_call(statements.LIVE, [node], node)
+
+    def _function(self, node: Function) -> ast.AST:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.args = self.visit(node.args)
+        node.decorator_list.append(ast.copy_location(ast.Name(statements.LIVE, ast.Load()), node))
+        return node
+
+
+def _hidden_call(name: str, arguments: list[ast.expr], at: ast.AST) -> ast.expr:
+    made = ast.Call(ast.Name(name, ast.Load()), arguments, [])
+    for each in (made, made.func, *arguments):
+        ast.copy_location(each, at)
+    return made

@@ -8,7 +8,9 @@
 ``obstacles``          all that is in the way, in words
 ``act``                what is done in one call, and undone
 ``imports``            the import system moves to the other version
-``stage``              what a module becomes: made next to what there is
+``statements``         how a relup has the statements that must run
+``fragments``          what a module becomes: made where nobody else sees it
+``stage``              what puts that in place
 ``parts``              what changes within objects that stay
 ``containers``         how what holds others is read and changed, by calls of C alone
 ``migrate``            new states by ``code_change``

@@ -22,7 +22,7 @@ from ...application import Down
 from ...observation import objects
 from ...release.instructions import Load
 from . import heap
-from .stage import member
+from .fragments import made
 from .targets import Target
 from .undo_log import Acts
 
@@ -256,7 +256,7 @@ def _converter(migration: Migration, name: str, world: _ModuleContext) -> Conver
     target, full = migration.target, f"{name}.code_change" if name else "code_change"
     try:
         is_added = full in target.load.added and not migration.down
-        value = member(target, full) if is_added else target.live(full)
+        value = made(target, full) if is_added else target.live(full)
     except KeyError:
         raise Failed(f"{target.name}.{full} is not there") from None
     function = vars(staticmethod)["__func__"].__get__(value) if objects.is_a(value, staticmethod) else value

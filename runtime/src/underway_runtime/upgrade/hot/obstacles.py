@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ def or_collect(look: Callable[[], list[str]]) -> list[str]:
 
 def of_values(loaded: Sequence[Target], ours: int = 0) -> Iterator[str]:
     """Whether what changes its value has the one that the relup expects; `ours`: acts that refer to each for the undo."""
+    captured = _captured(loaded)
     for target in loaded:
         for name, was in target.load.values.items():
             cls, tail = target.split(name)
@@ -50,8 +52,23 @@ def of_values(loaded: Sequence[Target], ours: int = 0) -> Iterator[str]:
                 yield f"{target.name}.{name} is not there"
             elif not guards.same(names[tail], was):
                 yield f"{target.name}.{name} is {objects.shown(names[tail])}, and not {objects.shown(was)} as the module has made it"
-            elif guards.shared(names, tail, _rebound(loaded, target, name) * (1 + ours) + ours) is not None:
+            elif (
+                guards.shared(
+                    names, tail, _rebound(loaded, target, name) * (1 + ours) + ours + captured[id(names[tail])]
+                )
+                is not None
+            ):
                 yield f"{target.name}.{name} can be changed, and something refers to it that is not known"
+
+
+def _captured(loaded: Iterable[Target]) -> Counter[int]:
+    """By id, how often values are the defaults of functions that get theirs again."""
+    live = [target.live(name) for target in loaded for name in target.load.refreshed]
+    functions = [function for value in live for function in guards.functions_in(value)]
+    kept = {
+        id(each): each for function in functions for each in (function.__defaults__, function.__kwdefaults__) if each
+    }
+    return Counter(id(value) for each in kept.values() for value in (each.values() if isinstance(each, dict) else each))
 
 
 def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:

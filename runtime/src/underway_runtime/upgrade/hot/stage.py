@@ -1,27 +1,22 @@
-"""What a module becomes: its fragment is run next to what there is, and out of that come the acts that put it in place.
+"""What puts in place what a module becomes: acts, made of what its fragment has made and of its new code.
 
-A fragment runs with the live module's globals, so that functions made in it are the module's, and binds its own names
-elsewhere. Names that the old version lacks are bound at once, in the order of the loads, for those that import them; no old
-code asks for them. Everything else waits for the swap.
+Nothing is done here; all of it is done at once, in the swap.
 """
 
 from __future__ import annotations
 
-import marshal
-from _imp import _fix_co_filename  # type: ignore[attr-defined]  # unknown to typeshed  # unknown to typeshed
 from abc import ABCMeta
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from importlib import import_module
 from types import CodeType, FunctionType
 from typing import Any
 
 from ...observation import objects
-from . import enumerations, guards, targets, templates
+from . import enumerations, guards, templates
+from .fragments import made
 from .heap import instances_of, with_subclasses
 from .targets import Functions, Target
-from .undo_log import Acts, Journal
+from .undo_log import Acts
 from .versions import CLASS_CONSTANTS, like
 
 try:
@@ -31,107 +26,6 @@ except ImportError:
 _MISSING = object()
 Changes = Mapping[int, Mapping[str, Any]]
 """By the id of a class, what its members become."""
-
-
-class Stage:
-    """The fragments of all targets, each run once, after those that it takes something from."""
-
-    def __init__(self, loaded: Sequence[Target], journal: Journal) -> None:
-        self.targets = targets.by_name(loaded)
-        self._journal = journal
-        self._begun: set[str] = set()
-        self._asked: set[tuple[str, str]] = set()
-
-    def run(self) -> None:
-        """Run them all. Raises whatever they raise."""
-        for target in self.targets.values():
-            self._run(target)
-        for target in self.targets.values():
-            for name in target.load.rebind:
-                target.staged.setdefault(name, self.becomes(target.name, name))
-
-    def becomes(self, module: str, name: str) -> Any:
-        """What a name of a module will be bound to. Raises KeyError or ImportError."""
-        target = self.targets.get(module)
-        if target is None:
-            return objects.names_of(import_module(module))[name]
-        if name in target.load.rebind:
-            return self._rebound(target, name)
-        self._run(target)
-        if name in target.staged:
-            return target.staged[name]  # of what stays, itself
-        if name in target.load.values or name in target.load.added:
-            raise ImportError(f"{module}.{name} and what it is made of need each other")
-        return target.names[name]
-
-    def _rebound(self, target: Target, name: str) -> Any:
-        """What a name will be bound to that stands for one of another module."""
-        if (target.name, name) in self._asked:
-            raise ImportError(f"{target.name}.{name} and what it is made of need each other")
-        self._asked.add((target.name, name))
-        try:
-            return self.becomes(*target.load.rebind[name])
-        finally:
-            self._asked.remove((target.name, name))
-
-    def _run(self, target: Target) -> None:
-        if target.name in self._begun:
-            return
-        self._begun.add(target.name)
-        target.staged = staged = _Staged(target, partial(self._rebound, target), self._journal)
-        for name in target.load.rebind:
-            with suppress(ImportError, KeyError):  # of what needs this module in turn: when all have run
-                staged[name] = self._rebound(target, name)
-        if target.load.fragment is not None:
-            code = marshal.loads(target.load.fragment)
-            _fix_co_filename(code, target.new.code.co_filename)
-            exec(code, target.names, staged)
-
-
-class _Staged(dict[str, Any]):
-    """The names that a fragment binds.
-
-    What it reads by the name of a class or a function that stays is that one, as all who hold it have it: what the fragment has
-    made under that name holds some members, or other defaults, and is thrown away; `made` gives it.
-    Those that the module lacks are bound in it as well: the body of a class, and what is nested, reads them there. So are members of
-    an enumeration. Those that
-    stand for what is in other modules that change are as they will be, and asked for when they are read: two modules may need
-    new names of each other.
-    """
-
-    def __init__(self, target: Target, rebound: Callable[[str], Any], journal: Journal) -> None:
-        super().__init__()
-        load = target.load
-        self._names = target.names
-        self._journal = journal
-        self._rebound = rebound
-        self._elsewhere = load.rebind.keys()
-        self._of_classes = [name.rpartition(".")[::2] for name in load.added if "." in name]
-        self._missing = {name for name in load.added if name not in target.names}
-        with_members = (name for name in (*load.added, *load.values, *load.replaced, *load.refreshed) if "." in name)
-        stays = {*(name.partition(".")[0] for name in with_members), *load.refreshed} & target.names.keys()
-        self._stays = stays - {*load.added, *load.values, *load.replaced, *load.rebind}
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self._elsewhere:
-            return self._rebound(name)
-        return self._names[name] if name in self._stays else super().__getitem__(name)
-
-    def made(self, name: str) -> Any:
-        """What the fragment has made, which may be thrown away. Raises KeyError."""
-        return super().__getitem__(name)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        value = self._rebound(name) if name in self._elsewhere and name in self else value
-        super().__setitem__(name, value)
-        live: Any = self._names.get(name)
-        if objects.is_a(value, type) and objects.is_a(live, enumerations.KIND):
-            names = [member for owner, member in self._of_classes if owner == name]
-            self._journal.perform(enumerations.come(value, live, names))
-        if name in self._missing:
-            acts = Acts()
-            acts.item(self._names, name, value)
-            self._journal.perform(acts)
 
 
 def acts(loaded: Iterable[Target], found: Functions) -> Acts:
@@ -223,10 +117,10 @@ def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
             if not _within(name, load.added):  # the class itself is added
                 raise KeyError(f"{target.name}.{name.rpartition('.')[0]} is not a class of this module here")
             continue
-        value = member(target, name)
+        value = made(target, name)
         if cls is not None:
             if objects.is_a(cls, enumerations.KIND):
-                value = enumerations.own(value, member(target, name.rpartition(".")[0]), cls)
+                value = enumerations.own(value, made(target, name.rpartition(".")[0]), cls)
             _own_class(value, cls)
             if (set_name := getattr(type(value), "__set_name__", None)) is not None:
                 set_name(value, cls, tail)
@@ -235,7 +129,7 @@ def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
         if name not in load.added:
             yield name, target.staged[name]
     for name in load.refreshed:
-        before, staged = target.live(name), member(target, name)
+        before, staged = target.live(name), made(target, name)
         if type(before) is not type(staged):
             yield name, _around(staged, target, found)
 
@@ -243,16 +137,6 @@ def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
 def _within(name: str, names: Sequence[str]) -> bool:
     """Whether the class that a name is in is among these, or in one that is."""
     return any(name.startswith(f"{each}.") for each in names)
-
-
-def member(target: Target, name: str) -> Any:
-    """What the fragment binds a name to. A class that is there already is one in it that is thrown away. Raises KeyError."""
-    first, *others = name.split(".")
-    staged = target.staged
-    value = staged.made(first) if isinstance(staged, _Staged) else staged[first]
-    for part in others:
-        value = objects.members(value)[part] if objects.is_a(value, type) else objects.names_of(value)[part]
-    return value
 
 
 def _own_class(value: Any, cls: type) -> None:
@@ -278,7 +162,7 @@ def _staged_functions(
 
 
 def _refresh(result: Acts, target: Target, name: str, found: Functions) -> None:
-    staged, before = member(target, name), target.live(name)
+    staged, before = made(target, name), target.live(name)
     for function, live in _staged_functions(target, staged, found):
         for each in live:
             for attribute in ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__"):
@@ -334,7 +218,7 @@ def _annotations(result: Acts, target: Target) -> None:
             continue
         before = names.get("__annotations__")
         try:
-            staged = member(target, f"{path}.__annotations__" if path else "__annotations__")
+            staged = made(target, f"{path}.__annotations__" if path else "__annotations__")
         except KeyError:
             staged = {}
         gone = [name.rpartition(".")[2] for name in target.load.removed if name.rpartition(".")[0] == path]

@@ -37,6 +37,7 @@ from . import (
     CannotSwap,
     MadeMeanwhile,
     explained,
+    fragments,
     guards,
     heap,
     imports,
@@ -152,7 +153,7 @@ class Prepared:
         self._journal.note(partial(imports.forget_modules, before, self._old))
         modules = [(target.module, target.spec) for target in self.targets]
         self._journal.perform(imports.move(server, self._old, self._new, modules))
-        inner = parts.Within(self.targets).during(stage.Stage(self.targets, self._journal).run)
+        inner = parts.Within(self.targets).during(fragments.Stage(self.targets, self._journal).run)
         alive = heap.survey(migrate.classes(self._migrations))
         found = targets.functions(self.targets, alive.functions)
         _raise_for(found.problems, obstacles.closures(self.targets, alive))
