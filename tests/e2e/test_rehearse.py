@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from projects import build, underway, write_project
+from underway_runtime.observation.node import digest_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -117,6 +118,7 @@ def test_an_upgrade_that_holds_is_as_fresh_starts_before_and_after_and_back(rele
     status, outcome, said = rehearsed(releases, "0.2.0", "--at-least", "hot")
 
     assert (status, outcome["ok"], outcome["in_place"], outcome["verdict"]) == (0, True, True, "HOT"), said
+    assert [each["objects"] for each in outcome["phases"]] == [[], [], []]
     assert [(each["name"], each["exchanges"], each["differences"]) for each in outcome["phases"]] == [
         ("before", 2, []),
         ("upgraded", 2, []),
@@ -133,6 +135,9 @@ def test_a_fresh_interpreter_may_have_forgotten(releases: Path) -> None:
     assert (status, outcome["ok"], outcome["in_place"], outcome["verdict"]) == (0, True, False, "RESTART"), said
 
 
+SHOWN_1, SHOWN_2 = (f"int #{digest_of(text)[:8]}" for text in ("1", "2"))
+
+
 def test_what_is_not_as_after_a_fresh_start_is_told(releases: Path) -> None:
     """A value that the appup keeps is the old one: the status is 1, and each answer is named with the place; it may be ignored."""
     status, outcome, said = rehearsed(releases, "0.3.0", "--at-least", "hot")
@@ -144,7 +149,12 @@ def test_what_is_not_as_after_a_fresh_start_is_told(releases: Path) -> None:
         {"exchange": "GET /one", "place": "body.limit", "found": "1", "wanted": "2"},
         {"exchange": "POST /two", "place": "body.limit", "found": "1", "wanted": "2"},
     ]
-    assert rehearsed(releases, "0.3.0", "--ignore", "* body.limit")[0] == 0
+    assert [each["objects"] for each in outcome["phases"]] == [
+        [],
+        [{"exchange": "picture", "place": "hello.web.LIMIT", "found": SHOWN_1, "wanted": SHOWN_2}],
+        [],
+    ]
+    assert rehearsed(releases, "0.3.0", "--ignore", "* body.limit", "--ignore", "picture *.LIMIT")[0] == 0
 
 
 def test_a_function_asks_too(releases: Path) -> None:

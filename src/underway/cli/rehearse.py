@@ -61,8 +61,8 @@ def rehearse(
 ) -> None:
     """Run FROM on free ports, ask it, upgrade it to TO, ask again, roll back, ask once more; compare with fresh starts.
 
-    FROM and TO are as for `underway plan`. Exits with 0 if every answer is that of a fresh start; with 1 where one is not, or there
-    is none; with what `bin/NAME upgrade` ended with where that failed; with 3 and 6 as `underway plan`, and nothing is run then.
+    FROM and TO are as for `underway plan`. Exits with 0 if all is as after a fresh start; with 1 where an answer or an object is not, or
+    there is no answer; with what `bin/NAME upgrade` ended with where that failed; with 3 and 6 as `underway plan`, and nothing is run then.
     """
     root = Path.cwd()
     ask, environ = asking(traffic, root), dict(_variables(variables))
@@ -105,15 +105,18 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     yield from (f"  {line}" for line in outcome.said if line)
     for phase in outcome.phases:
         yield from _phase(phase)
-    yield "Every answer is that of a fresh start" if outcome.ok else "Not every answer is that of a fresh start"
+    yield "All is as after a fresh start" if outcome.ok else "Not all is as after a fresh start"
 
 
 def _phase(phase: Phase) -> Iterator[str]:
     wrong = len(phase.failed) + len(phase.differences)
+    found = [*phase.differences, *phase.objects]
     yield f"{_NAMES[phase.name]}: {phase.exchanges} answers, {f'{wrong} are not as' if wrong else 'all as'} after a fresh start"
     yield from (f"  {failure}" for failure in phase.failed[:MOST_SHOWN])
-    for difference in phase.differences[:MOST_SHOWN]:
+    if phase.objects:
+        yield f"{_NAMES[phase.name]}: {len(phase.objects)} objects of modules are not as after a fresh start"
+    for difference in found[:MOST_SHOWN]:
         where = f"{difference.exchange}: {difference.place or 'the answer'}"
         yield f"  {where} is {difference.found}, and after a fresh start {difference.wanted}"
-    if wrong > MOST_SHOWN:
-        yield f"  and more; --json has all {wrong}"
+    if len(found) > MOST_SHOWN:
+        yield f"  and more; --json has all {len(found)}"

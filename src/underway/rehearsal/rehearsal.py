@@ -2,7 +2,7 @@
 
 Each time its answers are compared with those of a release that was started fresh and asked as often, so that both have the same
 behind them; where a fresh interpreter took over, with those of one that has nothing behind it, or all. Two fresh starts of each tell
-what differs anyway.
+what differs anyway. So it is with what the modules of applications that change have made, where the process is the same.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from underway_runtime.observation.picture import Picture
+
+from . import pictures
 from .comparison import Answers, Difference, nearest
 from .host import Host, running
 from .player import Deadline
@@ -37,6 +40,8 @@ class Phase:
     failed: tuple[str, ...]
     """Exchanges without an answer, and why."""
     differences: tuple[Difference, ...]
+    objects: tuple[Difference, ...] = ()
+    """What import has made, and is not as after a fresh start."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Outcome:
     @property
     def ok(self) -> bool:
         """Whether all was as after a fresh start."""
-        return not self.problem and not any(phase.failed or phase.differences for phase in self.phases)
+        return not self.problem and not any(phase.failed or phase.differences or phase.objects for phase in self.phases)
 
 
 def rehearse(
@@ -69,35 +74,65 @@ def rehearse(
     report: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Do it all, in directories below `scratch`. Raises BuildError where a release does not start, and TimeoutError."""
-    references: dict[str, list[list[Answers]]] = {}
+    references: dict[str, list[_Reference]] = {"old": [], "new": []}
+    look = _Look(scratch, stage)
     for which, root in (("old", stage.old.root), ("new", stage.new.root)):
-        references[which] = []
         for number in range(STARTS):
             report(f"asking a fresh start of the {which} release ({number + 1} of {STARTS})")
-            with running(root, stage.name, scratch / f"{which}-{number}", environ, deadline):
-                references[which].append([ask(stage.addresses, deadline) for _ in range(ROUNDS[which])])
+            with running(root, stage.name, scratch / f"{which}-{number}", environ, deadline) as host:
+                answers = [ask(stage.addresses, deadline) for _ in range(ROUNDS[which])]
+                references[which].append(_Reference(answers, look.at(host, which)))
     with running(stage.old.root, stage.name, scratch / "var", environ, deadline) as host:
-        return _upgraded(stage, host, ask, references, deadline, ignored, report)
+        return _upgraded(stage, host, ask, look, references, deadline, ignored, report)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """A fresh start."""
+
+    answers: Sequence[Answers]
+    picture: Picture
+    """After the last of them."""
+
+
+class _Look:
+    """Takes pictures of nodes."""
+
+    def __init__(self, scratch: Path, stage: Stage) -> None:
+        self._scratch = scratch
+        self._versions = {"old": stage.old.manifest.version, "new": stage.new.manifest.version}
+        self._homes = pictures.changing(stage.old, stage.new)
+        self._count = 0
+
+    def at(self, host: Host, which: str) -> Picture:
+        """Of one that runs the old or the new release."""
+        self._count += 1
+        places = {host.environ["RELEASE_VAR"]: "$RELEASE_VAR", str(self._scratch): "$SCRATCH"}
+        file = self._scratch / f"picture-{self._count}"
+        return pictures.picture_of(host, self._homes[self._versions[which]], file, places)
 
 
 def _upgraded(
     stage: Stage,
     host: Host,
     ask: Ask,
-    references: Mapping[str, list[list[Answers]]],
+    look: _Look,
+    references: Mapping[str, list[_Reference]],
     deadline: Deadline,
     ignored: Sequence[str],
     report: Callable[[str], None],
 ) -> Outcome:
-    def phase(name: Name, which: str, rounds: Sequence[int]) -> Phase:
+    def phase(name: Name, which: str, rounds: Sequence[int], *, in_place: bool = False) -> Phase:
         answers = ask(stage.addresses, deadline)
-        choices = [[start[number] for start in references[which]] for number in rounds]
+        choices = [[start.answers[number] for start in references[which]] for number in rounds]
         failed = [
             f"{answer['exchange']}: {answer['failed']}"
             for answer in answers
             if isinstance(answer, dict) and "failed" in answer
         ]
-        return Phase(name, len(answers), tuple(failed), tuple(nearest(answers, choices, ignored)))
+        found = [each.picture for each in references[which]] if in_place else []
+        objects = pictures.differences(look.at(host, which), found, ignored) if found else []
+        return Phase(name, len(answers), tuple(failed), tuple(nearest(answers, choices, ignored)), tuple(objects))
 
     phases, said = [phase("before", "old", [0])], list[str]()
     before, in_place = host.pid(), True
@@ -113,5 +148,5 @@ def _upgraded(
             problem = done.stderr.strip() or f"bin/{stage.name} {words[0]} ended with status {done.returncode}"
             return Outcome(stage.entry.verdict, False, tuple(said), tuple(phases), problem, done.returncode)
         in_place = host.pid() == before
-        phases.append(phase(name, which, [again] if in_place else range(again + 1)))
+        phases.append(phase(name, which, [again] if in_place else range(again + 1), in_place=in_place))
     return Outcome(stage.entry.verdict, in_place, tuple(said), tuple(phases))

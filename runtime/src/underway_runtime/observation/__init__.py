@@ -15,6 +15,7 @@
 ``encoded``     pictures in files
 ``trace``       which functions ran, and which globals they may read
 ``outside``     what import does outside of the heap
+``living``      what a process that serves looks like, written by itself
 ``importing``   the child that imports
 ``namespaces``  what the kernel can take away from it
 ``sandbox``     imports twice where that can do no harm, and says what is the same
