@@ -249,7 +249,7 @@ def test_a_node_whose_loop_does_not_run_yet_says_so() -> None:
         waits.send({"do": "ready"})
         assert asks.ask({"do": "status"})["status"]["name"] == "hello"
 
-        server.desk.settle()
+        server.handler.settle()
 
         assert waits.receive() == {"ready": True}
         asks.close()
@@ -589,7 +589,7 @@ def test_restart_returns_when_the_next_node_is_ready(served: Stand) -> None:
             served.servers[0].close()
             server = served.serve(ready=False)
             successor.append(server)
-            server.desk.settle()
+            server.handler.settle()
 
         threading.Thread(target=another).start()
         return None
@@ -605,7 +605,7 @@ def test_restart_says_why_the_next_node_could_not_start(served: Stand) -> None:
     def restart() -> str | None:
         def another() -> None:
             served.servers[0].close()
-            served.serve(ready=False).desk.settle("one could not start")
+            served.serve(ready=False).handler.settle("one could not start")
 
         threading.Thread(target=another).start()
         return None
@@ -639,7 +639,7 @@ def test_restart_says_that_the_next_node_ended_before_it_was_ready(served: Stand
 def test_restart_does_not_wait_for_ever(served: Stand) -> None:
     """A node that does not stop within its time is one clear error."""
     served.node.on_restart = lambda: None
-    served.servers[0].desk.stops_within = 0.1
+    served.servers[0].handler.stops_within = 0.1
 
     status, said = run_restart(served)
 

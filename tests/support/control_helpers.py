@@ -73,13 +73,13 @@ class Stand:
     def serve(self, *, ready: bool = True) -> Server:
         """Begin to serve at the socket, as another boot of the node; not ready is before its loop runs."""
         allowed = {"rpc": True, "remote": True}
-        desk = RequestHandler(self.node, "hello", "1", self.directory / "uses.jsonl", allowed)
-        server = Server(self.listener.dup(), COOKIE, None, desk)
+        handler = RequestHandler(self.node, "hello", "1", self.directory / "uses.jsonl", allowed)
+        server = Server(self.listener.dup(), COOKIE, None, handler)
         self.servers.append(server)
         server.start()
         if ready:
-            desk.attach(self.loop)
-            desk.settle()
+            handler.attach(self.loop)
+            handler.settle()
         return server
 
     @property

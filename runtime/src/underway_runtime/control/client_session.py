@@ -84,7 +84,7 @@ class RequestHandler:
     """The release directory that this node is of."""
     stops_within: float = 60.0
     """Seconds in which the node ends when it is told to stop."""
-    pulse: LoopMonitor = field(default_factory=LoopMonitor)
+    loop_monitor: LoopMonitor = field(default_factory=LoopMonitor)
     upgrades: Path | None = None
     """The journal of upgrades."""
     clients: Callable[[], int] = int
@@ -96,7 +96,7 @@ class RequestHandler:
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the loop of the node, which runs now."""
         self._loop = loop
-        self.pulse.watch(loop)
+        self.loop_monitor.watch(loop)
 
     def settle(self, failure: str | None = None) -> None:
         """Note that the node is ready, or has failed to become so; only the first time counts."""
@@ -106,7 +106,7 @@ class RequestHandler:
     async def metrics(self) -> str:
         """What Prometheus reads; in the server's loop."""
         upgrades = upgrade_journal.totals(self.upgrades) if self.upgrades is not None else upgrade_journal.Totals()
-        return metrics.text(self.node.status(), await self.pulse.take(), self.clients(), upgrades)
+        return metrics.text(self.node.status(), await self.loop_monitor.take(), self.clients(), upgrades)
 
     def session(self, command: str, filename: str, write: Callable[[str, str], None]) -> Session:
         """A new session. Raises Refused when there can be none."""
@@ -121,12 +121,12 @@ class ClientSession:
     """One client, from the handshake to its end."""
 
     def __init__(
-        self, wire: Connection, desk: RequestHandler, uid: int | None, pid: int | None, *, member: bool = False
+        self, connection: Connection, handler: RequestHandler, uid: int | None, pid: int | None, *, member: bool = False
     ) -> None:
         """`member`: of `control_group`, and neither the user of the node nor root."""
-        self.wire = wire
+        self.connection = connection
         self.idle = False
-        self._desk = desk
+        self._handler = handler
         self._caller = uid, pid
         self._member = member
         self._listening: asyncio.Task[Message] | None = None
@@ -139,7 +139,7 @@ class ClientSession:
                 try:
                     await self._answer(request)
                 except Refused as refusal:
-                    await self.wire.send({"error": str(refusal)})
+                    await self.connection.send({"error": str(refusal)})
         finally:
             if self._listening is not None:
                 self._listening.cancel()
@@ -147,18 +147,18 @@ class ClientSession:
     async def _answer(self, message: Message) -> None:
         if requests.is_interrupt(message):
             return  # what it was for has ended meanwhile
-        desk, node = self._desk, self._desk.node
+        handler, node = self._handler, self._handler.node
         match request := requests.read(message, member=self._member, is_unpacked=node.is_unpacked):
             case Status():
-                await self.wire.send({"status": {**node.status(), "loop": await desk.pulse.take()}})
+                await self.connection.send({"status": {**node.status(), "loop": await handler.loop_monitor.take()}})
             case Metrics():
-                await self.wire.send({"metrics": await desk.metrics()})
+                await self.connection.send({"metrics": await handler.metrics()})
             case Ready():
-                failure = await self._attend(asyncio.shield(asyncio.wrap_future(desk.settled)))
-                await self.wire.send({"ready": True} if failure is None else {"failed": failure})
+                failure = await self._attend(asyncio.shield(asyncio.wrap_future(handler.settled)))
+                await self.connection.send({"ready": True} if failure is None else {"failed": failure})
             case Restart():
                 _refuse(node.why_not_startable("") or node.restart())
-                await self.wire.send({"restarting": True, "within": desk.stops_within})
+                await self.connection.send({"restarting": True, "within": handler.stops_within})
             case HandOver():
                 _refuse(node.why_not_startable(request.version))
                 await self._outcome(node.hand_over(request))
@@ -170,7 +170,7 @@ class ClientSession:
                 await self._outcome(node.try_gates())
             case Committed():
                 _refuse(node.committed())
-                await self.wire.send({"noted": True})
+                await self.connection.send({"noted": True})
             case Rpc():
                 await self._rpc(request.code)
             case OpenShell():
@@ -178,24 +178,24 @@ class ClientSession:
 
     async def _outcome(self, coming: Future[Message]) -> None:
         """Send what comes of it."""
-        await self.wire.send(await self._attend(asyncio.shield(asyncio.wrap_future(coming))))
+        await self.connection.send(await self._attend(asyncio.shield(asyncio.wrap_future(coming))))
 
     async def _rpc(self, code: str) -> None:
         with self._journalled("rpc", code) as use:
-            session = self._desk.session("rpc", "<rpc>", self.wire.print)
+            session = self._handler.session("rpc", "<rpc>", self.connection.print)
             try:
                 outcome = await self._run(session, lambda: session.compiled(code), code)
             finally:
                 session.close()
             use.outcome = outcome.how
-        await self.wire.send({"end": outcome.how, "status": self._status(outcome)})
+        await self.connection.send({"end": outcome.how, "status": self._status(outcome)})
 
     async def _shell(self) -> None:
         with self._journalled("remote", None) as use:
-            session = self._desk.session("remote", "<console>", self.wire.print)
+            session = self._handler.session("remote", "<console>", self.connection.print)
             use.outcome = "done"
             python = sys.version.split()[0]
-            await self.wire.send({"welcome": f"{self._desk.name} {self._desk.version}, Python {python}"})
+            await self.connection.send({"welcome": f"{self._handler.name} {self._handler.version}, Python {python}"})
             try:
                 while True:
                     match list((request := await self._next()).items()):
@@ -203,7 +203,7 @@ class ClientSession:
                             if await self._push(session, source):
                                 return
                         case [("complete", str(text))]:
-                            await self.wire.send({"matches": await self._matches(session, text)})
+                            await self.connection.send({"matches": await self._matches(session, text)})
                         case _ if not requests.is_interrupt(request):
                             raise BadFrame("a request that a shell does not know")
             finally:
@@ -215,20 +215,20 @@ class ClientSession:
             code = session.typed(source)
         except Exception as error:
             self._say(session.shown(error, source))
-            await self.wire.send({"more": False})
+            await self.connection.send({"more": False})
             return False
         if code is None:
-            await self.wire.send({"more": True})
+            await self.connection.send({"more": True})
             return False
         with self._journalled("remote", source) as use:
             outcome = await self._run(session, lambda: [code], source)
             use.outcome = outcome.how
         if outcome.how == "exit":
-            await self.wire.send({"end": "exit", "status": self._status(outcome)})
+            await self.connection.send({"end": "exit", "status": self._status(outcome)})
             return True
         if outcome.how == "interrupted":
             self._say("KeyboardInterrupt\n")
-        await self.wire.send({"more": False})
+        await self.connection.send({"more": False})
         return False
 
     async def _run(self, session: Session, compiled: Callable[[], Sequence[CodeType]], source: str) -> Outcome:
@@ -240,7 +240,7 @@ class ClientSession:
             try:
                 running = session.run(codes, source)
             except RuntimeError:
-                raise Refused(f"{self._desk.name} is stopping") from None
+                raise Refused(f"{self._handler.name} is stopping") from None
             try:
                 outcome = await self._attend(asyncio.wrap_future(running), session)
             except asyncio.CancelledError:
@@ -280,15 +280,15 @@ class ClientSession:
                 session.interrupt()
 
     def _say(self, text: str) -> None:
-        self.wire.print("err", text, in_any_case=True)
+        self.connection.print("err", text, in_any_case=True)
 
     def _listen(self) -> asyncio.Task[Message]:
         if self._listening is None:
-            self._listening = asyncio.ensure_future(self.wire.read())
+            self._listening = asyncio.ensure_future(self.connection.read())
         return self._listening
 
     async def _next(self) -> Message:
-        if self._desk.closing:
+        if self._handler.closing:
             raise Gone
         self.idle = True
         try:
@@ -300,7 +300,7 @@ class ClientSession:
     @contextlib.contextmanager
     def _journalled(self, command: str, code: str | None) -> Any:
         use = _Use()
-        ended = usage_journal.begin(self._desk.uses, command, code, *self._caller)
+        ended = usage_journal.begin(self._handler.uses, command, code, *self._caller)
         try:
             yield use
         except Refused:

@@ -103,10 +103,10 @@ def open_control(
     except OSError as error:
         who = "" if group is None else "; the user who runs the node must be a member of `control_group`"
         raise BootError(f"can't listen at the control socket {path}: {error.strerror}{who}") from None
-    desk = RequestHandler(node, settings.name, settings.version, settings.var.uses, allowed)
-    desk.upgrades = settings.var.upgrades
-    desk.root = names.path_text(settings.root)
-    server = Server(listener, secret, group, desk)
+    handler = RequestHandler(node, settings.name, settings.version, settings.var.uses, allowed)
+    handler.upgrades = settings.var.upgrades
+    handler.root = names.path_text(settings.root)
+    server = Server(listener, secret, group, handler)
     server.start()
     return server
 
@@ -128,19 +128,19 @@ def _let_pass(directory: Path, group: int) -> None:
 class Server:
     """The clients of one node."""
 
-    def __init__(self, listener: socket.socket, secret: str, group: int | None, desk: RequestHandler) -> None:
-        """`desk` answers what clients ask once they are known."""
+    def __init__(self, listener: socket.socket, secret: str, group: int | None, handler: RequestHandler) -> None:
+        """`handler` answers what clients ask once they are known."""
         self._listener = listener
         self._secret = secret
         self._group = group
-        self.desk = desk
+        self.handler = handler
         self._boot = os.urandom(8).hex()
         self._unknown: dict[Connection, float] = {}
         self._known: set[ClientSession] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._scraped: tuple[socket.socket, ...] = ()
         self._scraping: list[Future[None]] = []
-        desk.clients = lambda: len(self._known)
+        handler.clients = lambda: len(self._known)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = MOST if files == resource.RLIM_INFINITY else min(MOST, files // 4)
         self._most_known = min(MOST_KNOWN, self._most // 2)
@@ -167,7 +167,7 @@ class Server:
                 "`control_group` of underway_runtime comes too late: with start-distribution-during-config the control"
                 " socket is opened before providers load; state it in config/config.py"
             )
-        self.desk.allowed = _allowed()
+        self.handler.allowed = _allowed()
 
     def serve_metrics(self, bind: Callable[[Sequence[str]], Listeners]) -> None:
         """Answer over HTTP too, where the configuration says so. Raises BootError where it can't be bound."""
@@ -177,7 +177,7 @@ class Server:
         self._scraped = bind([address]).sockets
         for listener in self._scraped:
             self._scraping.append(
-                asyncio.run_coroutine_threadsafe(metrics_http.serve(listener, self.desk.metrics), self._loop)
+                asyncio.run_coroutine_threadsafe(metrics_http.serve(listener, self.handler.metrics), self._loop)
             )
 
     def accept_no_more(self) -> None:
@@ -209,18 +209,18 @@ class Server:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
-        beating = asyncio.ensure_future(self.desk.pulse.beat())
+        beating = asyncio.ensure_future(self.handler.loop_monitor.beat())
         self._accepting = accepting = asyncio.ensure_future(self._accept())
         self._opened.set()
         await self._closing.wait()
         accepting.cancel()
         beating.cancel()
-        self.desk.closing = True
-        for wire in self._unknown:
-            wire.abort()
-        for conversation in self._known:
-            if conversation.idle:
-                conversation.wire.abort()
+        self.handler.closing = True
+        for connection in self._unknown:
+            connection.abort()
+        for client in self._known:
+            if client.idle:
+                client.connection.abort()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_TO_SAY_IT)
 
@@ -266,41 +266,41 @@ class Server:
 
     async def _attend(self, connected: socket.socket) -> None:
         try:
-            wire = await Connection.of(connected)
+            connection = await Connection.of(connected)
         except OSError:
             connected.close()
             return
         try:
-            self._unknown[wire] = time.monotonic()
+            self._unknown[connection] = time.monotonic()
             try:
                 async with asyncio.timeout(DEADLINE):
-                    if not await self._known_after_handshake(wire):
+                    if not await self._known_after_handshake(connection):
                         return
             finally:
-                self._unknown.pop(wire, None)
+                self._unknown.pop(connection, None)
             uid, pid = _who(connected)
-            conversation = ClientSession(wire, self.desk, uid, pid, member=uid not in (None, 0, os.geteuid()))
-            self._known.add(conversation)
+            client = ClientSession(connection, self.handler, uid, pid, member=uid not in (None, 0, os.geteuid()))
+            self._known.add(client)
             try:
-                await conversation.hold()
+                await client.hold()
             finally:
-                self._known.discard(conversation)
+                self._known.discard(client)
         except BadFrame as error:
             with contextlib.suppress(Gone, TimeoutError):
-                await wire.last_words(str(error))
+                await connection.last_words(str(error))
         except (Gone, TimeoutError):
             pass
         except Exception as error:
             log("a connection to the control socket was closed after an internal error", error)
         finally:
-            wire.abort()
+            connection.abort()
 
-    async def _known_after_handshake(self, wire: Connection) -> bool:
+    async def _known_after_handshake(self, connection: Connection) -> bool:
         greeting = handshake.hello(os.getpid(), self._boot)
-        await wire.send(greeting)
-        answer = await wire.read(FIRST)
+        await connection.send(greeting)
+        answer = await connection.read(FIRST)
         if answer.get("underway") != handshake.VERSION:
-            await wire.last_words(
+            await connection.last_words(
                 f"this node speaks version {handshake.VERSION} of its control protocol; use the version of the release that"
                 " runs: RELEASE_VSN chooses it"
             )
@@ -309,21 +309,21 @@ class Server:
         if not isinstance(nonce, str) or not handshake.proves(
             answer, handshake.proof(self._secret, "client", greeting, nonce)
         ):
-            await wire.last_words("the cookie is not that of this node")
+            await connection.last_words("the cookie is not that of this node")
             return False
         if len(self._known) >= self._most_known:
-            await wire.last_words(f"{self._most_known} clients talk to this node already; try again when one has left")
+            await connection.last_words(f"{self._most_known} clients talk to this node already; try again when one has left")
             return False
-        root = {"root": self.desk.root} if len(self.desk.root) <= _LONGEST_ROOT else {}
-        await wire.send({"proof": handshake.proof(self._secret, "node", greeting, nonce), **root})
+        root = {"root": self.handler.root} if len(self.handler.root) <= _LONGEST_ROOT else {}
+        await connection.send({"proof": handshake.proof(self._secret, "node", greeting, nonce), **root})
         return True
 
     def _in_child(self) -> None:
         """Let go of all connections: a fork of the node is not the node."""
         for listener in (self._listener, *self._scraped):
             listener.close()
-        for wire in (*self._unknown, *(known.wire for known in self._known)):
-            wire.drop()
+        for connection in (*self._unknown, *(known.connection for known in self._known)):
+            connection.drop()
 
 
 def _allowed() -> dict[str, bool]:

@@ -55,7 +55,7 @@ class ControlEndpoint:
         configured; raises BootError where it can't."""
         self._applications = applications
         if self._control is not None:
-            self._control.desk.stops_within = stops_within
+            self._control.handler.stops_within = stops_within
             self._control.serve_metrics(self._keeper.bind)
 
     def became(self, settings: Settings, script: BootScript) -> None:
@@ -63,18 +63,18 @@ class ControlEndpoint:
         self._settings = settings
         self.report.became(settings, script)
         if self._control is not None:
-            self._control.desk.version = settings.version
+            self._control.handler.version = settings.version
 
     def attach(self, upgrades: Upgrades) -> None:
         """Let the node be upgraded, now that it serves; code that somebody sends may run in its loop."""
         self._upgrades = upgrades
         if self._control is not None:
-            self._control.desk.attach(upgrades.loop)
+            self._control.handler.attach(upgrades.loop)
 
     def settle(self, error: BaseException | None) -> None:
         """It is ready, or could not start."""
         if self._control is not None:
-            self._control.desk.settle(None if error is None else describe(error))
+            self._control.handler.settle(None if error is None else describe(error))
 
     def accept_no_more(self) -> None:
         """Leave those who come from now on to the next node."""
@@ -84,7 +84,7 @@ class ControlEndpoint:
     def close(self) -> None:
         """Answer nobody from now on."""
         if self._control is not None:
-            self._control.desk.settle(f"{self._settings.name} was stopped before it had started")
+            self._control.handler.settle(f"{self._settings.name} was stopped before it had started")
             self._control.close()
 
     # --------------------------------------------------------------------------------------- what clients may ask for
