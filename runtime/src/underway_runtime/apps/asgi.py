@@ -42,7 +42,7 @@ _TURNS = 10
 """Turns of the loop in which what has been read from a socket comes to who waits for it."""
 
 
-async def run(load: Load, reference: str, world: ServerContext) -> Service:
+async def run(load: Load, reference: str, context: ServerContext) -> Service:
     """Import the application, start its lifespan and serve it on its private socket; `accept` adds the others."""
     try:
         import uvicorn
@@ -59,7 +59,7 @@ async def run(load: Load, reference: str, world: ServerContext) -> Service:
             await super().send(message)
 
     application = find(reference)
-    options = {"log_config": None, **server_options(load, world)}
+    options = {"log_config": None, **server_options(load, context)}
     graceful = options.pop("timeout_graceful_shutdown", None)
     try:
         config = uvicorn.Config(application, **options)
@@ -68,10 +68,10 @@ async def run(load: Load, reference: str, world: ServerContext) -> Service:
     config.load()
     if issubclass(config.lifespan_class, LifespanOn):
         config.lifespan_class = Lifespan
-    config.loaded_app = closing = ClosingApplication(HeldAsgi(config.loaded_app, world.suspension))
+    config.loaded_app = closing = ClosingApplication(HeldAsgi(config.loaded_app, context.suspension))
     server = uvicorn.Server(config)
     server.lifespan = lifespan = config.lifespan_class(config)
-    sockets = Sockets(load, world)
+    sockets = Sockets(load, context)
     try:
         sockets.bind()
         await server.startup(sockets.private)

@@ -31,28 +31,28 @@ from .socket_sharing import Shared
 from .sockets import Listeners
 
 
-async def run(load: Load, world: ServerContext) -> Service:
+async def run(load: Load, context: ServerContext) -> Service:
     """Start an application as the boot script says.
 
     Raises what the application raises, and BootError, ConfigError or DamagedRelease where it can't be tried.
     """
     match load.start:
         case {"class": str(reference)}:
-            return await _run_class(load, reference, world)
+            return await _run_class(load, reference, context)
         case {"asgi": str(reference)}:
             from . import asgi
 
-            return await asgi.run(load, reference, world)
+            return await asgi.run(load, reference, context)
         case {"wsgi": str(reference)}:
             from . import wsgi
 
-            return await wsgi.run(load, reference, world)
-        case {"main": str(reference)} if world.main_thread is not None:
-            return await _run_main(load, reference, world, world.main_thread)
+            return await wsgi.run(load, reference, context)
+        case {"main": str(reference)} if context.main_thread is not None:
+            return await _run_main(load, reference, context, context.main_thread)
     raise DamagedRelease(f"the boot script does not say what starts {load.application}: {load.start!r}")
 
 
-def overlaps(load: Load, world: ServerContext) -> bool:
+def overlaps(load: Load, context: ServerContext) -> bool:
     """Whether an application may run in two nodes at once. Raises what `find` raises, and ConfigError.
 
     A main function that listens where it has not declared may not, unless that is configured: its address is free only
@@ -61,8 +61,8 @@ def overlaps(load: Load, world: ServerContext) -> bool:
     start = load.start or {}
     by_itself = find(start["class"]).overlap if "class" in start else start.get("overlap", True)
     if by_itself and "main" in start:
-        by_itself = not world.not_handed_over()
-    value = world.configured(load.application, "overlap", by_itself)
+        by_itself = not context.not_handed_over()
+    value = context.configured(load.application, "overlap", by_itself)
     if not isinstance(value, bool):
         raise ConfigError(f"`overlap` of {load.application} is true or false, not {value!r}")
     return value
@@ -71,24 +71,24 @@ def overlaps(load: Load, world: ServerContext) -> bool:
 # ----------------------------------------------------------------------------------------------------------- main
 
 
-async def _run_main(load: Load, reference: str, world: ServerContext, main_thread: MainThread) -> Service:
-    arguments = strings(load, "args", world)
-    listeners = _for_its_own_binds(strings(load, "listen", world), world, waits=True)
+async def _run_main(load: Load, reference: str, context: ServerContext, main_thread: MainThread) -> Service:
+    arguments = strings(load, "args", context)
+    listeners = _for_its_own_binds(strings(load, "listen", context), context, waits=True)
     try:
-        shows = readiness.of(load.application, _ready(load, world), _declared(listeners, world))
+        shows = readiness.of(load.application, _ready(load, context), _declared(listeners, context))
     except BaseException:
-        _withdraw(listeners, world)
+        _withdraw(listeners, context)
         raise
-    world.log(f"{load.application} {load.version}: running {reference}")
+    context.log(f"{load.application} {load.version}: running {reference}")
     try:
         service = await main_thread.run(partial(find, reference), [load.application, *arguments])
     except BaseException:
         shows.close()
-        _withdraw(listeners, world)
+        _withdraw(listeners, context)
         raise
     try:
-        if listeners.sockets and world.adoption is not None and world.adoption.late:
-            arrival = asyncio.ensure_future(world.adoption.arrival())
+        if listeners.sockets and context.adoption is not None and context.adoption.late:
+            arrival = asyncio.ensure_future(context.adoption.arrival())
             await asyncio.wait({arrival, service.ended}, return_when=asyncio.FIRST_COMPLETED)
             if not arrival.done():
                 arrival.cancel()
@@ -97,26 +97,26 @@ async def _run_main(load: Load, reference: str, world: ServerContext, main_threa
     except BaseException:
         await service.stop(_TO_RETURN)
         shows.close()
-        _withdraw(listeners, world)
+        _withdraw(listeners, context)
         raise
 
     async def accept() -> None:
-        if world.adoption is not None:
-            world.adoption.accept()
+        if context.adoption is not None:
+            context.adoption.accept()
         shown = await shows.wait(service.ended)
         if service.ended.done():
             service.ended.result()
         elif shown:
-            world.log(f"{load.application} {load.version} is ready: {shown}")
+            context.log(f"{load.application} {load.version} is ready: {shown}")
         else:
-            world.not_known.append(
+            context.not_known.append(
                 f"nothing tells whether {load.application} is ready: it declares no `listen`, and has sent no READY=1;"
                 " it was called, and runs. `ready` in [tool.underway] says what to wait for"
             )
-            world.log(world.not_known[-1])
+            context.log(context.not_known[-1])
 
     async def drain(timeout: float) -> CutOff:
-        adoption = world.adoption
+        adoption = context.adoption
         if adoption is None:
             return await service.drain(timeout)
         end = asyncio.get_running_loop().time() + timeout
@@ -124,7 +124,7 @@ async def _run_main(load: Load, reference: str, world: ServerContext, main_threa
         known, cut_off = bool(adoption.leaving.known), CutOff()
         if known:
             adoption.stop_accepting()
-            cut_off = CutOff(websockets=await adoption.leaving.drain(_ports(listeners, world), timeout))
+            cut_off = CutOff(websockets=await adoption.leaving.drain(_ports(listeners, context), timeout))
         if known or not main_thread.stops_by_itself:
             left = max(0.0, end - asyncio.get_running_loop().time())
             idle, requests = await adoption.refuse(left, TO_END)
@@ -134,10 +134,10 @@ async def _run_main(load: Load, reference: str, world: ServerContext, main_threa
 
     def drains() -> str:
         """What becomes of clients at a handover; empty for who declares nothing where they could come from."""
-        if world.adoption is not None:
-            world.adoption.leaving.take()
-            if world.adoption.leaving.known:
-                return "; ".join(world.adoption.leaving.known)
+        if context.adoption is not None:
+            context.adoption.leaving.take()
+            if context.adoption.leaving.known:
+                return "; ".join(context.adoption.leaving.known)
         if main_thread.stops_by_itself:
             return "as its handler for SIGTERM ends it: what that does not finish is lost, as connections that are kept alive"
         if listeners.sockets:
@@ -149,46 +149,48 @@ async def _run_main(load: Load, reference: str, world: ServerContext, main_threa
             await service.stop(timeout)
         finally:
             shows.close()
-            _withdraw(listeners, world)
+            _withdraw(listeners, context)
 
     return replace(service, accept=accept, drain=drain, stop=stop, drains=drains)
 
 
-def _for_its_own_binds(addresses: Sequence[str], world: ServerContext, *, waits: bool) -> Listeners:
+def _for_its_own_binds(addresses: Sequence[str], context: ServerContext, *, waits: bool) -> Listeners:
     """Bind what an application says that it will bind, and give it that when it does."""
-    if not addresses or world.adoption is None:
+    if not addresses or context.adoption is None:
         return Listeners(())
-    listeners = world.bind(addresses)
-    world.adoption.declare(listeners.sockets, waits=waits)
+    listeners = context.bind(addresses)
+    context.adoption.declare(listeners.sockets, waits=waits)
     return listeners
 
 
-def _withdraw(listeners: Listeners, world: ServerContext) -> None:
-    if world.adoption is not None:
-        world.adoption.withdraw(listeners.sockets)
+def _withdraw(listeners: Listeners, context: ServerContext) -> None:
+    if context.adoption is not None:
+        context.adoption.withdraw(listeners.sockets)
     listeners.close()
 
 
-def _ports(listeners: Listeners, world: ServerContext) -> set[int]:
+def _ports(listeners: Listeners, context: ServerContext) -> set[int]:
     """Where clients of a main function come to: by what it declares, and by what it does not."""
     declared = {listening.getsockname()[1] for listening in listeners.sockets if listening.family != socket.AF_UNIX}
-    opened = {host_and_port(address)[1] for address in world.not_handed_over() if address.startswith("tcp://")}
+    opened = {host_and_port(address)[1] for address in context.not_handed_over() if address.startswith("tcp://")}
     return declared | opened
 
 
-def _ready(load: Load, world: ServerContext) -> str:
-    wanted = world.configured(load.application, "ready", (load.start or {}).get("ready", ""))
+def _ready(load: Load, context: ServerContext) -> str:
+    wanted = context.configured(load.application, "ready", (load.start or {}).get("ready", ""))
     if problem := readiness.problem_of(wanted):
         raise ConfigError(f"`ready` of {load.application}: {problem}")
     return str(wanted)
 
 
-def _declared(listeners: Listeners, world: ServerContext) -> list[tuple[str, socket.socket, Shared]]:
+def _declared(listeners: Listeners, context: ServerContext) -> list[tuple[str, socket.socket, Shared]]:
     """The addresses that a main function declares."""
-    if world.adoption is None:
+    if context.adoption is None:
         return []
     bound = zip(listeners.addresses, listeners.sockets, strict=False)
-    return [(where, each, shared) for where, each in bound if (shared := world.adoption.sharing.find(each)) is not None]
+    return [
+        (where, each, shared) for where, each in bound if (shared := context.adoption.sharing.find(each)) is not None
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------- class
@@ -197,21 +199,21 @@ _TO_RETURN = 2.0
 """Seconds that an ordinary start gets to return when the node is stopped meanwhile, and its stop after it."""
 
 
-async def _run_class(load: Load, reference: str, world: ServerContext) -> Service:
+async def _run_class(load: Load, reference: str, context: ServerContext) -> Service:
     kind = find(reference)
     if not (inspect.isclass(kind) and issubclass(kind, Application)):
         raise BootError(f"{reference} is not a class that derives from underway_runtime.Application")
     instance = kind.__new__(kind)
-    instance.name, instance.version, instance._configured = load.application, load.version, world.configured
+    instance.name, instance.version, instance._configured = load.application, load.version, context.configured
     instance.__init__()  # type: ignore[misc]  # after its name, so that it can read its configuration
     thread = _OwnThread(load.application)
     loop = asyncio.get_running_loop()
     never: asyncio.Future[None] = loop.create_future()
-    addresses = world.configured(load.application, "listen", None)
+    addresses = context.configured(load.application, "listen", None)
     has_addresses = isinstance(addresses, list) and all(
         re.match(r"(tcp|unix)://", str(address)) for address in addresses
     )
-    listeners = _for_its_own_binds(addresses if has_addresses else [], world, waits=False)
+    listeners = _for_its_own_binds(addresses if has_addresses else [], context, waits=False)
     try:
         returned = await thread.call(instance.start)
         work = asyncio.wrap_future(returned) if isinstance(returned, concurrent.futures.Future) else returned
@@ -221,7 +223,7 @@ async def _run_class(load: Load, reference: str, world: ServerContext) -> Servic
         if isinstance(error, asyncio.CancelledError):
             await thread.undo(instance.stop)
         thread.end()
-        _withdraw(listeners, world)
+        _withdraw(listeners, context)
         raise
 
     async def call(method: str, *arguments: Any) -> Any:
@@ -241,7 +243,7 @@ async def _run_class(load: Load, reference: str, world: ServerContext) -> Servic
             await thread.call(instance.stop)
         finally:
             thread.end()
-            _withdraw(listeners, world)
+            _withdraw(listeners, context)
             if work is not None and not ended_before:
                 work.cancel()
                 await asyncio.wait({work})

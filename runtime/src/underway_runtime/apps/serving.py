@@ -53,19 +53,19 @@ class ServerContext:
 class Sockets:
     """Where a web application is served: over a private socket for gates, and where it listens once it accepts."""
 
-    def __init__(self, load: Load, world: ServerContext) -> None:
+    def __init__(self, load: Load, context: ServerContext) -> None:
         self._load = load
-        self._world = world
+        self._world = context
         self._private = self._public = Listeners(())
 
     def bind(self) -> None:
         """Bind all addresses. Raises BootError and ConfigError; some may be bound then."""
-        load, world = self._load, self._world
-        if world.private is not None:
-            self._private = bind_private(world.private / f"{load.application}.sock")
-        if not (addresses := strings(load, "listen", world)):
+        load, context = self._load, self._world
+        if context.private is not None:
+            self._private = bind_private(context.private / f"{load.application}.sock")
+        if not (addresses := strings(load, "listen", context)):
             raise ConfigError(f"{load.application} has nowhere to listen: its `listen` is empty")
-        self._public = world.bind(addresses)
+        self._public = context.bind(addresses)
 
     @property
     def private(self) -> list[socket.socket]:
@@ -97,17 +97,17 @@ def unread(connection: Any) -> bool:
     return False
 
 
-def strings(load: Load, key: str, world: ServerContext) -> list[str]:
+def strings(load: Load, key: str, context: ServerContext) -> list[str]:
     """A list in the application's configuration, or else in the boot script."""
-    values = world.configured(load.application, key, (load.start or {}).get(key, []))
+    values = context.configured(load.application, key, (load.start or {}).get(key, []))
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise ConfigError(f"`{key}` of {load.application} is a list of strings, not {values!r}")
     return values
 
 
-def server_options(load: Load, world: ServerContext) -> dict[str, Any]:
+def server_options(load: Load, context: ServerContext) -> dict[str, Any]:
     """What ``server`` in the application's configuration says to its web server."""
-    options = world.configured(load.application, "server", {})
+    options = context.configured(load.application, "server", {})
     if problems := server_options_of.problems_of(load.application, load.start, options):
         raise ConfigError("; ".join(problems))
     return dict(options)

@@ -21,16 +21,16 @@ from .serving import REQUESTS_SHARE, TO_END, ServerContext, Sockets, bad_option,
 from .suspension import held_wsgi
 
 
-async def run(load: Load, reference: str, world: ServerContext) -> Service:
+async def run(load: Load, reference: str, context: ServerContext) -> Service:
     """Import the application and serve it on its private socket; `accept` adds the others."""
     try:
         create_server = import_module("waitress.server").create_server
     except ModuleNotFoundError as error:
         raise no_server(load, "a WSGI application", "waitress", error) from error
-    options = {"asyncore_use_poll": True, **server_options(load, world)}
+    options = {"asyncore_use_poll": True, **server_options(load, context)}
     application = find(reference)
-    held = held_wsgi(application, world.suspension)
-    sockets = Sockets(load, world)
+    held = held_wsgi(application, context.suspension)
+    sockets = Sockets(load, context)
     serving = _Waitress(load.application)
     try:
         sockets.bind()

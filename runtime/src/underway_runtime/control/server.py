@@ -312,7 +312,9 @@ class Server:
             await connection.last_words("the cookie is not that of this node")
             return False
         if len(self._known) >= self._most_known:
-            await connection.last_words(f"{self._most_known} clients talk to this node already; try again when one has left")
+            await connection.last_words(
+                f"{self._most_known} clients talk to this node already; try again when one has left"
+            )
             return False
         root = {"root": self.handler.root} if len(self.handler.root) <= _LONGEST_ROOT else {}
         await connection.send({"proof": handshake.proof(self._secret, "node", greeting, nonce), **root})

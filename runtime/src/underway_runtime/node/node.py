@@ -204,13 +204,13 @@ class Node:
         )
         applications = Applications(
             settings.directory.lib,
-            partial(run_application, world=context),
+            partial(run_application, context=context),
             log,
             embedded=settings.mode == "embedded",
             start_timeout=timeouts.start,
             stop_timeout=timeouts.stop,
             drain_timeout=drain_timeout,
-            overlaps=partial(overlaps, world=context),
+            overlaps=partial(overlaps, context=context),
             late=self._succeeds,
             note=self._endpoint.report.note,
         )

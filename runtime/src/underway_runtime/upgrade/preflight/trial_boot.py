@@ -104,14 +104,14 @@ class _Trial:
 
     def _alone(self, script: BootScript) -> tuple[str, ...]:
         """The applications that must not run in two nodes at once."""
-        world = ServerContext(config.get, log, lambda _: Listeners(()))
+        context = ServerContext(config.get, log, lambda _: Listeners(()))
         loads = [
             instruction
             for instruction in started(script)
             if self._found((instruction.start or {}).get("class", "sys:path"))
         ]
         alone = (
-            self._try(f"overlap of {instruction.application}", partial(overlaps, instruction, world))
+            self._try(f"overlap of {instruction.application}", partial(overlaps, instruction, context))
             for instruction in loads
         )
         return tuple(load.application for load, may in zip(loads, alone, strict=True) if may is False)
