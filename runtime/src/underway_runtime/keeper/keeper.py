@@ -74,8 +74,8 @@ class Keeper:
         self._environ = dict(environ)
         self._log = log
         self._started = started
-        self._heart: RestartPolicy | None = None
-        self._heart_text = ""
+        self._policy: RestartPolicy | None = None
+        self._policy_text = ""
         self._status: int | None = None
         self._was_ready = False
         self._stop_timeout = 60.0
@@ -130,7 +130,7 @@ class Keeper:
         self.node = new
         self.timers.clear()
         if new.hello is not None:
-            self._read_heart(new.hello.heart)
+            self._read_policy(new.hello.heart)
         if new.about is not None:
             self._stop_timeout = new.about.stop_timeout
             self._resources.write(new.about.document)
@@ -171,14 +171,14 @@ class Keeper:
 
     def _start_after_pause(self, status: int) -> None:
         """Start the permanent version again, where there is a heart that allows it; else end."""
-        if self._heart is None:
+        if self._policy is None:
             self._end(status)
             return
-        pause = self._heart.pause(time.monotonic())
+        pause = self._policy.pause(time.monotonic())
         if pause is None:
             self._log.line(
-                f"{self.name} ended with status {status}; it was started again {self._heart.restarts} times within"
-                f" {self._heart.period:g} s, which is the limit, and is not any more"
+                f"{self.name} ended with status {status}; it was started again {self._policy.restarts} times within"
+                f" {self._policy.period:g} s, which is the limit, and is not any more"
             )
             self._end(1)
             return
@@ -349,7 +349,7 @@ class Keeper:
 
     def _on_hello(self, node: Child, hello: channel.Hello) -> None:
         self.name, self._handover.replaced = hello.name, hello.replaced
-        self._read_heart(hello.heart)
+        self._read_policy(hello.heart)
         if self._resources.admit(node, hello.lock, hello.pid, self.beat):
             self._log.open(hello.log, hello.generations, hello.size, hello.alive, time.monotonic())
 
@@ -358,16 +358,16 @@ class Keeper:
         if node.phase == phases.RESTARTING or self._handover.successor is not None:
             return True
         failing = node.phase in (phases.STARTING, phases.FAILING)
-        return failing and not self.told and self._heart is not None and self._was_ready
+        return failing and not self.told and self._policy is not None and self._was_ready
 
-    def _read_heart(self, text: str) -> None:
-        if text != self._heart_text:
-            self._heart_text, self._heart = text, RestartPolicy.read(text)
+    def _read_policy(self, text: str) -> None:
+        if text != self._policy_text:
+            self._policy_text, self._policy = text, RestartPolicy.read(text)
 
     @property
     def beat(self) -> float:
         """Seconds between the signs of life of a node; of a successor too, whose own heart is not known yet."""
-        periods = [self._systemd.watchdog / 2, self._heart.beat / 3 if self._heart is not None else 0]
+        periods = [self._systemd.watchdog / 2, self._policy.beat / 3 if self._policy is not None else 0]
         return min(filter(None, periods), default=0)
 
     def _on_ready(self, node: Child, line: str, note: str = "") -> None:
@@ -390,5 +390,5 @@ class Keeper:
         """The node lives: it has until the timer for its next sign of life, which has ended where the node is to end."""
         if self._systemd.watchdog:
             self._systemd.send("WATCHDOG=1")
-        if self._heart is not None and self._heart.beat and (first or "beat" in self.timers):
-            self.timers["beat"] = time.monotonic() + self._heart.beat
+        if self._policy is not None and self._policy.beat and (first or "beat" in self.timers):
+            self.timers["beat"] = time.monotonic() + self._policy.beat

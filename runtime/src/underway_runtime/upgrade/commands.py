@@ -30,7 +30,7 @@ from .prune import PruneResult
 from .remove import RemoveResult
 from .trust import Trust, trust
 from .unpack import UnpackResult
-from .watch_gates import stand
+from .watch_gates import watch
 
 _WIDEST = 100_000
 """Characters of a line of an outcome."""
@@ -161,7 +161,7 @@ def upgrade(request: Request) -> InstallResult:
             f" makes {version} the one that boots"
         ) from None
     if installed.changed:
-        stand(handler, place, installed)
+        watch(handler, place, installed)
     _commit(request, version)
     return replace(installed, state="permanent", basis=basis)
 

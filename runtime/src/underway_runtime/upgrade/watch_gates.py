@@ -23,7 +23,7 @@ from .handler import Handler, changing, mark_failed
 from .install import InstallResult
 
 
-def stand(handler: Handler, place: Place, installed: InstallResult) -> None:
+def watch(handler: Handler, place: Place, installed: InstallResult) -> None:
     """Watch what `install` has installed. Raises UndoneError, and BusyError where there is to be another version meanwhile."""
     version, before = installed.version, installed.before
     try:
