@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from typing import Any, TypeGuard
 
 from .errors import BootError
@@ -27,6 +26,8 @@ def module_of(reference: str) -> str:
 
 def find(reference: str) -> Any:
     """Find the object that a reference leads to. Raises BootError when there is none; what an import raises, as it is."""
+    import pkgutil  # where something is looked up: commands that only ask do without
+
     module, _, path = reference.partition(":")
     if not is_reference(reference):
         raise BootError(f"{reference!r} is not MODULE:NAME")
