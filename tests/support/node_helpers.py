@@ -45,10 +45,18 @@ class App:
     requires: tuple[str, ...] = ()
     mode: Mode = "permanent"
     preload: bool = True
+    files: Mapping[str, str] = field(default_factory=dict)
+    """All of its files, by path, where it is a package and not one module."""
+    modules: tuple[str, ...] = ()
+    """What is preloaded, where it is not the module of its name."""
 
     @property
     def distribution(self) -> Distribution:
-        return Distribution(self.name, "1.0", {f"{self.name}.py": textwrap.dedent(self.source)})
+        return self.distribution_of("1.0")
+
+    def distribution_of(self, version: str) -> Distribution:
+        """It as an installer finds it."""
+        return Distribution(self.name, version, self.files or {f"{self.name}.py": textwrap.dedent(self.source)})
 
 
 def recorder(name: str, *, start: str = "pass", stop: str = "pass", requires: tuple[str, ...] = (), **how: Any) -> App:
@@ -107,7 +115,7 @@ class Node:
         """Write start.script, and start_clean.script without what starts."""
         paths = CodePath((f"$RELEASE_LIB/{RUNTIME}", *(f"$RELEASE_LIB/{app.name}-1.0" for app in apps)))
         loads = [Load(app.name, "1.0", app.requires, app.start) for app in apps]
-        modules = [PrimLoad(app.name, (app.name,)) for app in apps if app.start and app.preload]
+        modules = [PrimLoad(app.name, app.modules or (app.name,)) for app in apps if app.start and app.preload]
         starts = [Start(app.name, app.mode) for app in apps if app.mode in ("permanent", "transient", "temporary")]
         scripts: dict[str, tuple[Instruction, ...]] = {
             "start": (paths, *loads, *modules, *(instructions or starts)),

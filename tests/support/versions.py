@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from code_server_helpers import RUNTIME, Distribution, index_of
+from code_server_helpers import RUNTIME, index_of
 from node_helpers import INSTALLED, App, Node
 from underway_runtime.release import manifest
 from underway_runtime.release.boot_script import CodePath, read
@@ -54,9 +53,7 @@ def add(node: Node, version: str, *apps: App, gates: Sequence[Mapping[str, Any]]
     (place / "manifest.json").unlink(missing_ok=True)
     launcher = (place / "launcher").read_text()
     (place / "launcher").write_text(launcher.replace('RELEASE_VSN:=1"', f'RELEASE_VSN:={version}"'))
-    distributions = [
-        Distribution(app.name, f"{version}.0", {f"{app.name}.py": textwrap.dedent(app.source)}) for app in apps
-    ]
+    distributions = [app.distribution_of(f"{version}.0") for app in apps]
     for each in distributions:
         each.install(root / "lib" / each.directory)
     if apps:

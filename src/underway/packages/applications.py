@@ -129,9 +129,12 @@ def starting(
 
 
 def _preloaded(application: Application, start: Mapping[str, Any], lazy: Sequence[str]) -> tuple[str, ...]:
+    """The modules to import before it starts: first that which starts it, which may set up what others need, as Django's do."""
+    first = tuple(module_of(str(start[kind])) for kind in ("class", "asgi", "wsgi", "main") if kind in start)
     if application.local and application.dist_info:
-        return modules_of(application, lazy)
-    return tuple(module_of(str(start[kind])) for kind in ("class", "asgi", "wsgi", "main") if kind in start)
+        every = modules_of(application, lazy)
+        return (*(each for each in first if each in every), *(each for each in every if each not in first))
+    return first
 
 
 def modules_of(application: Application, lazy: Sequence[str] = ()) -> tuple[str, ...]:

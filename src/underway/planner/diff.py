@@ -11,6 +11,8 @@ from underway_runtime.release.manifest import ManifestEntry
 from underway_runtime.release.references import module_of
 from underway_runtime.release.relup import Row, Verdict
 
+from . import read_again
+from .read_again import STATIC, TEMPLATE
 from .releases import Opened, module_name
 from .rules.running import FORKING_LIBRARIES
 
@@ -31,6 +33,8 @@ class Difference:
     removed: tuple[str, ...]
     interpreter: bool
     """Whether the interpreter or the runtime differs."""
+    asked: tuple[Row, ...] = ()
+    """Those of the rows that are RESTART only as long as nobody looks who keeps the place of a file."""
 
     @property
     def in_place(self) -> bool:
@@ -51,13 +55,21 @@ def difference(old: Opened, new: Opened, kept: frozenset[tuple[str, str]] = froz
     rows += [row for name in same for row in _unversioned(old, new, name)]
     for name in changed:
         rows += _files(old, new, name, kept)
+    asked = [row for row in rows if row.change in (TEMPLATE, STATIC)]
     added = [name for name in new.rel if name not in old.rel]
     removed = [name for name in old.rel if name not in new.rel]
     rows += [
         _row(name, "added", "HOT", f"{name} {new.rel[name][0]} is loaded, and started if it starts") for name in added
     ]
     rows += [_row(name, "removed", "HOT", f"{name} {old.rel[name][0]} is stopped and unloaded") for name in removed]
-    return Difference(tuple(dict.fromkeys(rows)), tuple(added), tuple(changed), tuple(removed), interpreter)
+    return Difference(
+        tuple(dict.fromkeys(rows)),
+        tuple(added),
+        tuple(changed),
+        tuple(removed),
+        interpreter,
+        tuple(dict.fromkeys(asked)),
+    )
 
 
 def _foundation(old: Opened, new: Opened) -> Iterator[Row]:
@@ -158,10 +170,15 @@ def _files(old: Opened, new: Opened, name: str, kept: frozenset[tuple[str, str]]
         if was == now or (package.replace("/", "."), file) in kept:
             continue
         where = f"lib/{new.homes[name] if path in after else old.homes[name]}/{path}"
+        kind = read_again.kind(path)
         if BINARY.search(path):
             yield _row(path, "binary", "RESTART", "compiled code can't be loaded twice", module=name, file=where)
         elif path.endswith(".pth"):
             yield _row(path, "path", "RESTART", "it is read when the interpreter starts", module=name, file=where)
+        elif kind and (was or _keeper_of_place(new, name)):
+            problem = read_again.problem((old, new), name, kind)
+            reason = problem or "whoever reads it must look for it where it is now"
+            yield _row(path, "file" if problem else kind, "RESTART", reason, module=name, file=where)
         elif was is None and (keeper := _keeper_of_place(new, name)):
             reason = f"{keeper}, which looks where the code was when it was made: it would not find it"
             yield _row(path, "file", "RESTART", reason, module=name, file=where)

@@ -162,10 +162,14 @@ class ModuleDiff:
         *,
         gone: bool = False,
         cause: Origin = ("", ""),
+        runs: bool = True,
     ) -> bool:
-        """Whether what is proposed will be looked at; where it won't, write down that it takes a fresh interpreter."""
+        """Whether what is proposed will be looked at; where it won't, write down that it takes a fresh interpreter.
+
+        `runs` says whether the node is to run, or to be taken back: what that does must be in objects then.
+        """
         side, module = (self.world.old, self.old) if gone else (self.world.new, self.new)
-        if node is not None and (name := marks.hidden(side, module, node)):
+        if runs and node is not None and (name := marks.hidden(side, module, node)):
             reason = f"{reason}; {name} leaves marks that are in no object"
         elif self.world.observed:
             return True

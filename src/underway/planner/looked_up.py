@@ -19,10 +19,46 @@ _BY_NAME = "sys.modules[__name__]"
 def check(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
     """Write RESTART rows for what has found, or would find too early, what comes, goes or is bound to something else."""
     for edit in edits.values():
+        _taken(world, edit, edits)
         _listed(edit, edits)
         _found_early(edit)
         _found_by_getattr(edit, edits)
         _told_apart(world, edit)
+
+
+def _taken(world: PlannerContext, edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
+    """What was given a whole module at import, or its name as text, and may have taken names of it that are others now."""
+    changed = {
+        other.new.name: name
+        for other in edits.values()
+        for name in (*other.was, *other.replaced, *other.added, *other.removed)
+        if "." not in name
+    }
+    for statement in edit.new.body if changed else ():
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            continue
+        for node in ast.walk(statement):  # a function may have run: an application factory
+            module = _module_given(world, edit, node, changed)
+            bound = names_bound(statement)
+            if module and not {*bound} & {*edit.added}:
+                name = bound[0] if len(bound) == 1 else ""
+                reason = f"it was given {module} when the module was imported, of which {changed[module]} changes"
+                edit.unless_seen(name, "reached", reason, statement, cause=(module, changed[module]), runs=False)
+                break
+
+
+def _module_given(world: PlannerContext, edit: ModuleDiff, node: ast.AST, changed: Mapping[str, str]) -> str:
+    """The module among these that an expression names as text, or gives to a call; empty for none."""
+    match node:
+        case ast.Constant(str(name)) if name in changed:
+            return name
+        case ast.Call(func, args, keywords) if not ast.unparse(func).endswith("getLogger"):
+            for each in (*args, *(word.value for word in keywords)):
+                if isinstance(each, ast.Name | ast.Attribute):
+                    found = world.new.resolve(edit.new, each)
+                    if found and not found[1] and found[0] in changed:
+                        return found[0]
+    return ""
 
 
 def _listed(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:

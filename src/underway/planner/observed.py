@@ -11,7 +11,7 @@ Differences between two imports of one release are noise, and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -42,9 +42,10 @@ from .graph import (
     step_of,
     types_of,
 )
+from .obeyed import obey
 from .rehearsals import Trials
 from .releases import Opened
-from .rules.frameworks import Rule, rules
+from .rules.frameworks import rules
 from .rules.frameworks.pydantic import COMPILED
 
 _ROUNDS = 3
@@ -113,6 +114,8 @@ class _Trial:
         self._asked = asked
         self._loads: dict[str, Load] = {}
         self._made: dict[tuple[str, str], list[str]] = {}
+        self._elements: dict[int, str] = {}
+        """By its number in a fresh start of the newer release: under which name the fragment has made what is new in a list."""
         self._problems: list[Row] = []
         self._changes: list[Row] = []
 
@@ -132,15 +135,13 @@ class _Trial:
             return self._refused()
         self._loads = dict(self._proposal.loads)
         self._made = {(m, n): list(made) for m, names in self._proposal.made.items() for n, made in names.items()}
-        first = self._become(guarded=False)
+        first = self._tried()
         if first is None:
             return self._refused()
         self._touch(first)
         self._bring(first)
-        places = places_in(self._old, self._loads)
         changed = [each.path for each in compare(self._old, self._wanted)]
-        for rule in rules():
-            self._obey(rule, places, changed)
+        self._loads = obey(self._loads, self._old, changed, touched=any(each.touches for each in self._loads.values()))
         if self._problems:
             return self._refused()
         self._bring_the_rest()
@@ -198,6 +199,15 @@ class _Trial:
 
     def _refused(self) -> Outcome:
         return Outcome({}, problems=tuple(self._problems))
+
+    def _tried(self) -> Picture | None:
+        """The older release once it has become the newer one by what the rules propose, without guards and what is to be forgotten."""
+        loads = self._loads
+        self._loads = obey(loads, self._old, (), touched=True)
+        try:
+            return self._become(guarded=False)
+        finally:
+            self._loads = loads
 
     def _become(self, *, guarded: bool = True) -> Picture | None:
         """The older release once it has become the newer one; first without guards, until it is known what is taken out."""
@@ -287,9 +297,7 @@ class _Trial:
                 rows_of.setdefault(x, []).append(each)
             elif each.kind == "order" and each.a is not None and each.a in places:
                 self._ordered(each, places[each.a])
-            elif (
-                x is not None and x in places and found.nodes[x].type == "re.Pattern" and self._pattern(each, places[x])
-            ):
+            elif self._settled(each, found, places):
                 continue
             elif x is not None and x in places and not is_fixed(found.nodes[x]):
                 holder = found.nodes[x] if above is None else self._wanted.nodes[above]
@@ -297,7 +305,7 @@ class _Trial:
                     self._problems.append(self._row(each))
             else:
                 self._problems.append(self._row(each))
-        for x, differences in rows_of.items():
+        for x, differences in sorted(rows_of.items(), key=lambda each: not self._queue(each[1][0])):
             y = next((y for y, other in pairs.items() if other == x), None)
             if y is None:  # it goes, and something else stands there
                 self._problems += map(self._row, differences)
@@ -343,19 +351,31 @@ class _Trial:
             self._add(difference, module, part)
         return part is not None
 
-    def _pattern(self, difference: Difference, place: Place) -> bool:
-        """A compiled pattern that an object holds: another one is put in its place."""
+    def _settled(self, difference: Difference, found: Picture, places: Mapping[int, Place]) -> bool:
+        """A compiled pattern, or a path below the root of the release, that an object holds: another one is put in its place."""
+        number = found.at(difference.path[:-1])
+        place = places.get(number) if number is not None else None
+        of = found.nodes[number].type if number is not None else ""
+        kind, labels = ("pattern", ("<pattern>", "<flags>")) if of == "re.Pattern" else ("place", ("<text>",))
+        if place is None or (kind == "place" and not of.startswith("pathlib.")):
+            return False
         module, path = place
         if len(path) < 2 or any(part.path == path for part in self._loads[module].parts):
             return len(path) > 1
         try:
             was, now = (
-                tuple(version.value((*at, label)) for label in ("<pattern>", "<flags>"))
+                [version.value((*at, label)) for label in labels]
                 for version, at in ((self._before, labels_of(place)), (self._after, difference.path[:-1]))
             )
         except LookupError:
             return False
-        self._add(difference, module, Part("pattern", path, was, now))
+        if kind == "pattern":
+            self._add(difference, module, Part(kind, path, tuple(was), tuple(now)))
+            return True
+        part = placed(self._roots, Part("value", path, was[0], now[0]))
+        if part is None or part.kind != "place":
+            return False
+        self._add(difference, module, part)
         return True
 
     def _ordered(self, difference: Difference, place: Place) -> None:
@@ -386,8 +406,9 @@ class _Trial:
                 items.append(moved)
             elif self._is_plain((*above, f"[{b}]")):
                 items.append((self._after.value((*above, f"[{b}]")),))
-            elif made:
-                items.append(made.pop(0))
+            elif after[b] in self._elements or made:
+                items.append(self._elements.setdefault(after[b], made[0] if made else ""))
+                made[:] = [each for each in made if each != items[-1]]
             else:
                 self._problems += (self._row(each) for each in differences)
                 return
@@ -407,24 +428,6 @@ class _Trial:
     def _queue(self, difference: Difference) -> list[str]:
         """The names under which the fragment has made what is new there, and that is not put anywhere yet."""
         return self._made.get((difference.path[0], difference.path[1][1:]), [])
-
-    def _obey(self, rule: Rule, places: Mapping[int, Place], changed: Sequence[Path]) -> None:
-        """What a framework has computed since, for each of its objects that has to do with the change."""
-        types = types_of(self._old, rule.of)
-        for number, node in enumerate(self._old.nodes):
-            if number not in places or node.type not in types:
-                continue
-            attribute = self._old.at((*labels_of(places[number]), f".{rule.attribute}"))
-            module, path = places[number]
-            if rule.kind != "meanwhile" and not _is_concerned(places[number], rule, changed):
-                continue
-            if rule.kind == "meanwhile" and not any(load.touches for load in self._loads.values()):
-                continue
-            if attribute is not None or rule.kind == "forgotten":
-                part = Part(rule.kind, (*path, ("attribute", rule.attribute)), None, rule.value)
-                load = self._loads[module]
-                if part not in load.parts:  # a class, and one that it inherits from, may have the same rule
-                    self._loads[module] = replace(load, parts=(*load.parts, part))
 
     def _add(self, difference: Difference, module: str, part: Part) -> None:
         load = self._loads[module]
@@ -454,13 +457,3 @@ class _Trial:
         file = self._new.modules.get(module, ("", ""))[1]
         line = self._proposal.lines.get(module, {}).get(name, 0)
         return Row(module, "".join(labels)[1:], difference.kind, "RESTART", reason, file, line)
-
-
-def _is_concerned(place: Place, rule: Rule, changed: Iterable[Path]) -> bool:
-    """Whether something at these paths is below an object, where the rule is about that."""
-    here = labels_of(place)
-    if not rule.below:
-        return True
-    return any(
-        path[: len(here)] == here and len(path) > len(here) and path[len(here)][1:] in rule.below for path in changed
-    )

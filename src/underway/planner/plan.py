@@ -47,6 +47,8 @@ class Compared:
     loads: Mapping[str, Load]
     removes: Mapping[str, Remove]
     requires: Mapping[str, Sequence[str]]
+    seen: bool = False
+    """Whether it was looked what becomes of them."""
 
 
 def plan(target: Opened, up: Sequence[Opened], down: Sequence[Opened]) -> Relup:
@@ -106,7 +108,7 @@ def _entry(old: Opened, new: Opened, other: Opened, means: _Means, *, up: bool) 
     own = said(new if up else old, other, "up" if up else "down")
     found = difference(old, new, own.kept)
     modules = _compare(old, new, found, own, means, up=up) if found.in_place else Compared((), {}, {}, {})
-    changes = (*found.rows, *modules.changes, *own.restarts())
+    changes = (*_read_again(found, modules), *modules.changes, *own.restarts())
     verdict = worst(row.verdict for row in changes)
     instructions: tuple[low.Instruction, ...]
     if verdict in ("RESTART", "REFUSE"):
@@ -114,6 +116,14 @@ def _entry(old: Opened, new: Opened, other: Opened, means: _Means, *, up: bool) 
     else:
         instructions = _instructions(old, new, found, modules, own, up=up)
     return RelupEntry(other.manifest.version, manifest.plan_id(other.manifest), "", verdict, changes, instructions)
+
+
+def _read_again(found: Difference, modules: Compared) -> list[Row]:
+    """The rows of all but modules; where it was looked, who reads a file looks for it where it is now."""
+    read = "whoever reads it looks for it where it is now, and has kept nothing of it"
+    return [
+        replace(row, verdict="HOT", reason=read) if modules.seen and row in found.asked else row for row in found.rows
+    ]
 
 
 def _instructions(
@@ -196,7 +206,8 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
         raise BuildError(listing("an appup speaks of what neither version has:", unknown))
     rules = _compared(answer)
     restarting = [row for row in (*rules.changes, *found.rows, *own.restarts()) if row.verdict == "RESTART"]
-    if not answer["asked"] or len(restarting) != len(answer["asked"]):
+    asked_for = len(answer["asked"]) + len(found.asked)
+    if not asked_for or len(restarting) != asked_for:
         return rules
     proposed = rules
 
@@ -222,13 +233,15 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
     outcome = settle(old, new, asked, propose, means.trials)
     if outcome.problems:
         return replace(rules, changes=_explained(rules.changes, outcome.problems))
-    return replace(proposed, changes=(*proposed.changes, *outcome.changes), loads=outcome.loads)
+    return replace(proposed, changes=(*proposed.changes, *outcome.changes), loads=outcome.loads, seen=True)
 
 
 def _explained(changes: Sequence[Row], problems: Sequence[Row]) -> tuple[Row, ...]:
     """What the rules say, with what was seen: in the reason of the row of that definition, else of the first that is RESTART."""
     found = list(changes)
     restarting = [number for number, row in enumerate(found) if row.verdict == "RESTART"]
+    if not restarting:  # what asked is about files
+        return (*changes, *problems[:_TOLD])
     for problem in problems:
         name = re.split(r"[.\[<]", problem.definition)[0]
         own = (n for n in restarting if (found[n].module, found[n].definition) == (problem.module, name))

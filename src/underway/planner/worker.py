@@ -26,6 +26,7 @@ from .edit import ModuleDiff, PlannerContext
 from .rules import globals as bindings
 from .rules import modules as rules
 from .rules import running
+from .rules.frameworks import aiohttp, flask
 from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, tried
 from .values import Side
 
@@ -138,6 +139,9 @@ def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None
     looked_up.check(world, edits)
     _star_imports(edits)
     _other_imports(world, edits)
+    if world.observed:
+        aiohttp.propose(edits)
+        flask.propose(edits)
     for edit in edits.values():
         edit.check_scopes()
     loads = {name: load for name, edit in edits.items() if (load := _load(edit)) is not None}

@@ -287,7 +287,13 @@ NOTHING_MORE = frozenset({"sqlalchemy.util._immutabledict_cy.immutabledict", "mu
 REFERRING = frozenset({"propcache._helpers_c.under_cached_property", "propcache._helpers_c.cached_property"})
 """Types in C whose state is what they refer to, by name of type."""
 
-KEEPING = frozenset({"sqlalchemy.util._collections_cy.OrderedSet", "sqlalchemy.util._collections_cy.IdentitySet"})
+KEEPING = frozenset(
+    {
+        "sqlalchemy.util._collections_cy.OrderedSet",
+        "sqlalchemy.util._collections_cy.IdentitySet",
+        "frozenlist._frozenlist.FrozenList",
+    }
+)
 """Containers in C which keep lists or dicts besides their elements, by name of type."""
 
 HASHED = frozenset({"sqlalchemy.util.langhelpers.symbol"})

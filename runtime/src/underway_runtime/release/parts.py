@@ -11,7 +11,7 @@ Step: TypeAlias = tuple[Literal["attribute", "item", "key"], Any]
 """From an object to one that it holds: by the name of an attribute, by the plain key, or the number, of an item, or by what else the
 key is: ``class shop.A``, or ``shop.Kind.A`` of a member of an enumeration."""
 
-KINDS = ("value", "place", "pattern", "added", "made", "gone", "order", "forgotten", "counted", "meanwhile")
+KINDS = ("value", "place", "pattern", "added", "made", "gone", "order", "forgotten", "dropped", "counted", "meanwhile")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Part:
                    run, by the names under which the fragment has made them, or as a tuple with a plain value; `was` is how
                    many it must have then. A dict gets its keys in the order of `now`, after those that are not in it
     ``forgotten``  it is bound to `now` whatever it is: something that is computed again when it is asked for
+    ``dropped``    the attribute is taken out, if it is there: something that is made again when it is asked for
     ``counted``    it is a number, and gets one more: what is kept for the number before is of no use
     ``meanwhile``  it is bound to `now` while the fragment runs, and not afterwards
     =============  ===================================================================================================

@@ -13,6 +13,7 @@ from typing import Any
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module
 from ..values import origin
+from . import decorators
 
 MADE_ONCE = {
     *("__slots__", "__init_subclass__", "__set_name__", "__class_getitem__", "__eq__", "__hash__", "__prepare__"),
@@ -71,9 +72,10 @@ _ASKED = {
 _ABSTRACT = ("abc.ABC", "typing.Protocol")
 DATACLASS = "dataclasses.dataclass"
 _HOLDING = {
-    f"{module}.{name}" for module in ("attr", "attrs") for name in ("define", "frozen", "mutable", "s", "attrs")
+    *(f"{module}.{name}" for module in ("attr", "attrs") for name in ("define", "frozen", "mutable", "s", "attrs")),
+    "django.utils.decorators.method_decorator",
 }
-"""What makes a class again of its members, each function the same."""
+"""What makes a class, or a member of it, again of its members, each function the same."""
 _HARMLESS = {DATACLASS, "typing.final", "typing.runtime_checkable", "functools.total_ordering"}
 
 
@@ -88,6 +90,7 @@ _INDIFFERENT = {
     *("sqlalchemy.orm.decl_api.DeclarativeBase", "django.db.models.Model", "django.db.models.base.Model"),
     *("django.forms.Form", "django.forms.forms.Form", "django.forms.ModelForm", "django.forms.models.ModelForm"),
     *("marshmallow.Schema", "marshmallow.schema.Schema", "starlette.endpoints.HTTPEndpoint", "abc.ABC"),
+    *("aiohttp.web.View", "aiohttp.web_urldispatcher.View"),
 }
 """Bases whose metaclass makes nothing of a function that a class has: it is in the class, and that is all."""
 _DATA = {
@@ -246,9 +249,14 @@ def is_abstract(world: PlannerContext, module: Module, node: ast.ClassDef, seen:
 
 def unknown_decorators(edit: ModuleDiff, node: ast.ClassDef) -> bool:
     """Whether a class has a decorator of which it is not known what it does."""
-    others = (each for each in node.decorator_list if not _registers(edit, each))
+    others = (each for each in node.decorator_list if not _registers(edit, each) and not _routes(edit, each))
     of = (origin(edit.world.new, edit.new, each) for each in others)
     return any(found is None or ".".join(found) not in _HARMLESS | _HOLDING for found in of)
+
+
+def _routes(edit: ModuleDiff, decorator: ast.expr) -> bool:
+    """Whether a decorator gives a class to a framework, which makes an instance for each request."""
+    return decorators.kinds(edit.world.new, edit.new, [decorator]) == {"routes"}
 
 
 def _registers(edit: ModuleDiff, decorator: ast.expr) -> bool:

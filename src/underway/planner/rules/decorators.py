@@ -37,6 +37,7 @@ _HOLDS = {
     *("django.views.decorators.csrf.csrf_exempt", "django.views.decorators.cache.never_cache"),
     *("django.contrib.auth.decorators.login_required", "django.contrib.auth.decorators.permission_required"),
     *("django.contrib.auth.decorators.user_passes_test",),
+    *("aiohttp.web.middleware", "aiohttp.web_middlewares.middleware"),
 }
 """These keep the function itself, and call it."""
 _READS = {

@@ -7,6 +7,7 @@ taken back at once, and becomes acts: it is put in place with all else.
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
@@ -33,6 +34,7 @@ from .containers import (
 from .targets import Target
 from .undo_log import Acts
 
+_PATHS = (pathlib.PosixPath, pathlib.PurePosixPath)
 _NOTHING = partial(tuple)
 """An act that is none, and is of C."""
 
@@ -41,7 +43,7 @@ def problems(loaded: Iterable[Target]) -> Iterator[str]:
     """Which parts are not as the relup says that the module has made them."""
     for target in loaded:
         for part in target.load.parts:
-            if part.kind in ("forgotten", "counted", "meanwhile", "order", "made"):
+            if part.kind in ("forgotten", "dropped", "counted", "meanwhile", "order", "made"):
                 continue
             try:
                 holder, step = _holder(target, part)
@@ -136,28 +138,29 @@ class Within:
         self._kept = []
 
 
-def _here(target: Target, part: Part) -> Part:
-    """A part that speaks of places below the root of the release, in terms of where that is."""
+def _here(target: Target, part: Part, found: object) -> Part:
+    """A part that speaks of places below the root of the release, in terms of where that is; as a path, if that is one."""
     if part.kind != "place":
         return part
     assert target.spec.origin is not None
     root = target.spec.origin.rpartition("/lib/")[0]
-    return replace(part, kind="value", was=f"{root}/{part.was}", now=f"{root}/{part.now}")
+    kind: Any = type(found) if type(found) in _PATHS else str
+    return replace(part, kind="value", was=kind(f"{root}/{part.was}"), now=kind(f"{root}/{part.now}"))
 
 
 def _apply(target: Target, part: Part) -> None:
-    part = _here(target, part)
     holder, step = _part_of(target, part)
+    found = get(holder, step, MISSING)
+    part = _here(target, part, found)
     match part.kind:
         case "value" | "added":
-            found = get(holder, step, MISSING)
-            if found is not MISSING and guards.same(found, part.now):
+            if found is not MISSING and _same(found, part.now):
                 return
             if wrong := list(_unlike(target, part, found)):
                 raise CannotSwap(wrong)
             bind(holder, step, deepcopy(part.now))
         case "pattern":
-            if wrong := list(_unlike(target, part, get(holder, step, MISSING))):
+            if wrong := list(_unlike(target, part, found)):
                 raise CannotSwap(wrong)
             bind(holder, step, re.compile(*part.now))
         case "forgotten":
@@ -170,16 +173,18 @@ def _apply(target: Target, part: Part) -> None:
             bind(holder, step, made.made(part.now))
         case "gone":
             delete(holder, step)
+        case "dropped" if found is not MISSING:
+            delete(holder, step)
         case "order":
             _order(target, part, _there(target, part, holder, step))
 
 
 def _unlike(target: Target, part: Part, found: object) -> Iterator[str]:
-    part = _here(target, part)
+    part = _here(target, part, found)
     where = f"{target.name}.{part}"
     if part.kind == "added" and found is not MISSING:
         yield f"{where} is there already, as {objects.shown(found)}"
-    elif part.kind == "value" and not guards.same(found, part.was) and not guards.same(found, part.now):
+    elif part.kind == "value" and not _same(found, part.was) and not _same(found, part.now):
         shown = "not there" if found is MISSING else objects.shown(found)
         yield f"{where} is {shown}, and not {objects.shown(part.was)} as the module has made it"
     elif part.kind == "pattern" and not (
@@ -188,6 +193,10 @@ def _unlike(target: Target, part: Part, found: object) -> Iterator[str]:
         yield f"{where} is {objects.shown(found)}, and not the pattern that the module has made"
     elif part.kind == "gone" and (found is MISSING or objects.name_of(type(found)) != part.was):
         yield f"{where} is no {part.was} as the module has made it"
+
+
+def _same(found: object, value: object) -> bool:
+    return found == value if type(found) in _PATHS and type(found) is type(value) else guards.same(found, value)
 
 
 def _order(target: Target, part: Part, found: Any) -> None:

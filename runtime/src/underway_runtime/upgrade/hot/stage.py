@@ -12,7 +12,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from ...observation import objects
-from . import enumerations, guards, templates
+from . import caches as kept_by_frameworks
+from . import enumerations, guards
 from .fragments import made
 from .heap import instances_of, with_subclasses
 from .targets import Functions, Target
@@ -76,7 +77,7 @@ def caches(loaded: Sequence[Target]) -> Acts:
     The abstract classes remember which classes are their own; they ask again, where the members of any may have changed. Templates
     are loaded again.
     """
-    result = templates.caches()
+    result = kept_by_frameworks.forgotten()
     if any("." in name for target in loaded for name in (*target.load.added, *target.load.removed)):
         for cls in with_subclasses(object):
             if objects.is_a(cls, ABCMeta) and _abc_reset is not None and "_abc_impl" in objects.members(cls):

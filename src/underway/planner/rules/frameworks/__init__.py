@@ -19,9 +19,14 @@ class Rule:
     """The class, ``module.name``."""
     attribute: str
     value: object
-    kind: Literal["forgotten", "meanwhile", "counted"]
-    """``forgotten``: it is computed again when it is asked for; ``meanwhile``: it has this value while statements are run;
-    ``counted``: it says how often something has changed, for what is kept since, and never goes back."""
+    kind: Literal["forgotten", "dropped", "meanwhile", "counted"]
+    """What is done with it.
+
+    ``forgotten``  it gets the value, and is computed again when it is asked for
+    ``dropped``    it is taken out, unless a module has set it, and made again when it is asked for
+    ``meanwhile``  it has the value while statements are run
+    ``counted``    it says how often something has changed, for what is kept since, and never goes back
+    """
     below: tuple[str, ...] = ()
     """The attributes below which something changes, where it follows from these alone."""
 

@@ -1,0 +1,122 @@
+"""What frameworks have computed since they were imported, and keep, wherever it is: it is forgotten with each swap, and computed again.
+
+A plan names what is below an object that a module has made (see the planner's rules for frameworks). What no module's object leads to,
+or is made when something is asked for the first time, is found here: in all live instances of a class of the framework.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from ...observation import objects
+from . import heap
+from .undo_log import Acts, nothing
+
+_ROUTES = {"_reverse_dict": dict, "_namespace_dict": dict, "_app_dict": dict, "_callback_strs": set, "_populated": bool}
+"""What a resolver of Django has found in the modules of its routes, each with what makes what it has before that."""
+
+_CACHES = {
+    "django.urls.resolvers": ("_get_cached_resolver", "get_ns_resolver"),
+    "django.urls.utils": ("get_callable",),
+    "django.template.utils": ("get_app_template_dirs",),
+    "django.forms.renderers": ("get_default_renderer",),
+}
+"""Functions of Django that remember what they have answered, by module."""
+
+_WITH_PREFIX = ("MEDIA_URL", "STATIC_URL")
+"""Settings that Django keeps in another form than that in which they are set."""
+
+
+def forgotten() -> Acts:
+    """What makes all of them compute it again."""
+    result = Acts()
+    wanted = [(cls, forget) for cls, forget in _classes() if objects.is_a(cls, type)]
+    if wanted:
+        alive = heap.all_objects()
+        for cls, forget in wanted:
+            for _, found in heap.instances(heap.with_subclasses(cls), alive):
+                for each in found:
+                    own = objects.own_dict(each)
+                    if own is not None:
+                        forget(result, own)
+    _django_functions(result)
+    return result
+
+
+def _classes() -> Iterator[tuple[Any, Callable[[Acts, dict[str, Any]], None]]]:
+    """The classes of frameworks that are imported, each with what it forgets of the attributes of an instance."""
+    yield _named("jinja2.environment", "Environment"), _jinja_templates
+    yield _named("django.conf", "LazySettings"), _django_settings
+    yield _named("django.urls.resolvers", "URLResolver"), _django_routes
+    for name in ("RoutePattern", "RegexPattern"):
+        yield _named("django.urls.resolvers", name), _django_pattern
+    yield _named("django.template.utils", "EngineHandler"), _django_engines
+
+
+def _named(module: str, name: str) -> Any:
+    found = sys.modules.get(module)
+    return objects.names_of(found).get(name) if found is not None else None
+
+
+def _jinja_templates(result: Acts, own: dict[str, Any]) -> None:
+    """Templates that are compiled have in them what a loader had, and what filters have made of constants."""
+    emptied = _named("jinja2.environment", "copy_cache")
+    if "cache" in own and emptied is not None:
+        result.item(own, "cache", emptied(own["cache"]))
+
+
+def _django_settings(result: Acts, own: dict[str, Any]) -> None:
+    """Settings are kept in front of the object that has them: those that were asked for get what that has by then."""
+    settings = objects.own_dict(own.get("_wrapped"))
+    kept = [name for name in own if name != "_wrapped"]
+    if settings is None or not kept:
+        return
+    for name in kept:
+        result.no_item(own, name)
+    there = [name for name in kept if name not in _WITH_PREFIX]
+    has, value = partial(dict.__contains__, settings), partial(dict.__getitem__, settings)
+    result.add(
+        partial(dict.update, own, zip(filter(has, there), map(value, filter(has, there)), strict=False)), nothing
+    )
+
+
+def _django_routes(result: Acts, own: dict[str, Any]) -> None:
+    """Resolvers know all routes below them by name, once one was asked for."""
+    result.no_item(own, "url_patterns")
+    for name, empty in _ROUTES.items():
+        if name in own:
+            result.item(own, name, empty())
+
+
+def _django_pattern(result: Acts, own: dict[str, Any]) -> None:
+    """A route is compiled when it is first compared with a path."""
+    result.no_item(own, "regex")
+    if "_regex_dict" in own:
+        result.item(own, "_regex_dict", {})
+
+
+def _django_engines(result: Acts, own: dict[str, Any]) -> None:
+    """Engines know where templates are, which filters there are, and what they have compiled."""
+    if own.get("_engines"):
+        result.item(own, "_templates", None)
+        result.item(own, "_engines", {})
+        result.no_item(own, "templates")
+
+
+def _django_functions(result: Acts) -> None:
+    for module, names in _CACHES.items():
+        for name in names:
+            _clear(result, _named(module, name))
+    engine = _named("django.template.engine", "Engine")
+    if objects.is_a(engine, type):
+        default = objects.members(engine).get("get_default")
+        _clear(result, getattr(default, "__func__", None))
+
+
+def _clear(result: Acts, cached: Any) -> None:
+    clear = getattr(cached, "cache_clear", None)
+    if clear is not None:
+        result.add(clear, clear)

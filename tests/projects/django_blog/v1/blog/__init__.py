@@ -1,0 +1,3 @@
+"""A blog, by Django."""
+
+__version__ = "3.0"

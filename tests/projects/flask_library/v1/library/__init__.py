@@ -1,0 +1,3 @@
+"""A library, by Flask."""
+
+__version__ = "0.9"

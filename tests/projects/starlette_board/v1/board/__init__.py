@@ -1,0 +1,3 @@
+"""A notice board, by Starlette."""
+
+__version__ = "2.1"
