@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,15 @@ def test_what_starts_is_preloaded_whole(site: Path) -> None:
             "chat_cli",
         ),
     )
+
+
+def test_what_starts_an_application_is_imported_first(site: Path) -> None:
+    """What sets up a framework is there before modules that need it: Django's models can't be imported before."""
+    write_dist_info(site, "chat", dict.fromkeys(("chat/__init__.py", "chat/models.py", "chat/wsgi.py"), ""))
+    chat = replace(read_applications(site, ENVIRONMENT)["chat"], local=True)
+
+    started = starting({"chat": chat}, {"chat": {"wsgi": "chat.wsgi:application"}})
+    assert started["chat"].modules == ("chat.wsgi", "chat", "chat.models")
 
 
 def test_lazy_modules_are_not_preloaded(site: Path) -> None:

@@ -15,8 +15,8 @@ import edits_flask
 import edits_starlette
 import edits_worker
 from code_server_helpers import Interpreter
-from node_helpers import nodes
-from service_edits import Edit, Running, Service, edited
+from node_helpers import MakeNode, nodes
+from service_edits import Edit, Running, edited
 
 TABLES = {
     "fastapi": edits_fastapi,
@@ -38,8 +38,9 @@ def running(tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter) 
 
         class Services(dict[str, Running]):
             def __missing__(self, name: str) -> Running:
-                service: Service = TABLES[name].SERVICE
-                self[name] = Running(service, make, interpreter)
+                table = TABLES[name]
+                self[name] = Running(table.SERVICE, make, interpreter)
+                self[name].serves([*table.SERVICE.requests, *(each for edit in table.EDITS for each in edit.requests)])
                 return self[name]
 
         yield Services()
@@ -58,10 +59,48 @@ def test_an_edit_has_its_verdict_and_the_process_becomes_as_a_fresh_start(runnin
     if "RESTART" in (edit.up, edit.down):
         return
     requests = (*service.service.requests, *edit.requests)
-    service.serves(requests)
     held = service.held()
 
     assert service.become(version, requests) == service.fresh(version, requests)
     assert service.held() == held
     assert service.become("1", requests) == service.first(requests)
+    assert service.held() == held
+
+
+IN_A_ROW = {
+    "fastapi": ("handler body", "route added", "constant", "template", "version"),
+    "starlette": ("handler body", "route added", "constant", "template", "version"),
+    "flask": ("handler body", "route added to a blueprint", "setting", "template", "version"),
+    "django": ("view body", "route added", "setting", "template", "version"),
+    "aiohttp": ("handler body", "route added", "constant", "log line", "version"),
+    "worker": ("task body", "task added", "constant", "new module", "version"),
+}
+"""By service, edits of its table that follow each other."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "worker" else pytest.mark.drill) for name in IN_A_ROW]
+)
+def test_five_edits_in_a_row_are_as_fresh_starts_up_and_down(
+    make: MakeNode, interpreter: Interpreter, name: str
+) -> None:
+    """One process becomes five versions, each after the other, and the first again; it answers as each would when it starts."""
+    table = {edit.name: edit for edit in TABLES[name].EDITS}
+    service = Running(TABLES[name].SERVICE, make, interpreter)
+    requests = (*service.service.requests, *(each for of in IN_A_ROW[name] for each in table[of].requests))
+    files, versions = service.service.files, ["1"]
+    for edit in IN_A_ROW[name]:
+        files = edited(files, table[edit].changes)
+        version, made = service.planned(files, before=versions[-1])
+        assert [made.up[0].verdict, made.down[0].verdict] == ["HOT", "HOT"], made.up[0].changes
+        versions.append(version)
+    service.serves(requests)
+    held = service.held()
+    told = {"1": service.first(requests)}
+
+    for version in versions[1:]:
+        told[version] = service.fresh(version, requests)
+        assert service.become(version, requests) == told[version]
+    for version in versions[-2::-1]:
+        assert service.become(version, requests) == told[version]
     assert service.held() == held

@@ -17,7 +17,9 @@ SERVICE = Service(
         ("POST", "/topics/news", "long" * 50),
     ),
     kept=(
-        "from relay.main import app; from relay.views import STORE; print(id(app[STORE]), {name: topic.messages for name, topic in app[STORE].topics.items()})"
+        "from relay.main import app; "
+        "from relay.views import STORE; "
+        "print(id(app[STORE]), {name: topic.messages for name, topic in app[STORE].topics.items()})"
     ),
 )
 
@@ -33,7 +35,12 @@ EDITS = (
             (
                 VIEWS,
                 "    async def get(self)",
-                "    async def delete(self) -> web.Response:\n        return web.Response(text='no')\n\n    async def get(self)",
+                (
+                    "    async def delete(self) -> web.Response:\n"
+                    "        return web.Response(text='no')\n"
+                    "\n"
+                    "    async def get(self)"
+                ),
             ),
         ),
         (("DELETE", "/status", None),),
@@ -44,7 +51,14 @@ EDITS = (
             (
                 VIEWS,
                 '@routes.view("/status")',
-                '@routes.get("/version")\nasync def version(request: web.Request) -> web.Response:\n    return web.Response(text=__version__)\n\n\n@routes.view("/status")',
+                (
+                    '@routes.get("/version")\n'
+                    "async def version(request: web.Request) -> web.Response:\n"
+                    "    return web.Response(text=__version__)\n"
+                    "\n"
+                    "\n"
+                    '@routes.view("/status")'
+                ),
             ),
         ),
         (("GET", "/version", None),),
@@ -54,7 +68,14 @@ EDITS = (
         (
             (
                 VIEWS,
-                '@routes.get("/")\nasync def home(request: web.Request) -> web.Response:\n    """What it is."""\n    return web.json_response({"name": PREFIX, "version": __version__})\n\n\n',
+                (
+                    '@routes.get("/")\n'
+                    "async def home(request: web.Request) -> web.Response:\n"
+                    '    """What it is."""\n'
+                    '    return web.json_response({"name": PREFIX, "version": __version__})\n'
+                    "\n"
+                    "\n"
+                ),
                 "",
             ),
         ),
@@ -75,7 +96,7 @@ EDITS = (
             (
                 STORE,
                 "    def last(self",
-                "    def all(self) -> list[str]:\n        return sorted(self.topics)\n\n    def last(self",
+                ("    def all(self) -> list[str]:\n        return sorted(self.topics)\n\n    def last(self"),
             ),
             (VIEWS, '"version": __version__}', '"version": request.app[STORE].all()}'),
         ),
@@ -91,7 +112,15 @@ EDITS = (
             (
                 MIDDLEWARES,
                 "@web.middleware\nasync def told",
-                "@web.middleware\nasync def ping(request: web.Request, handler: Handler) -> web.StreamResponse:\n    return web.Response(text='pong') if request.path == '/ping' else await handler(request)\n\n\n@web.middleware\nasync def told",
+                (
+                    "@web.middleware\n"
+                    "async def ping(request: web.Request, handler: Handler) -> web.StreamResponse:\n"
+                    "    return web.Response(text='pong') if request.path == '/ping' else await handler(request)\n"
+                    "\n"
+                    "\n"
+                    "@web.middleware\n"
+                    "async def told"
+                ),
             ),
             (MAIN, "import stamped, told\n", "import ping, stamped, told\n"),
             (MAIN, "[stamped, told]", "[stamped, ping, told]"),
@@ -104,7 +133,7 @@ EDITS = (
             (
                 VIEWS,
                 "    text = await request.text()\n",
-                '    text = await request.text()\n    logger.info("%d bytes", len(text))\n',
+                ('    text = await request.text()\n    logger.info("%d bytes", len(text))\n'),
             ),
         ),
     ),
@@ -116,7 +145,7 @@ EDITS = (
             (
                 STORE,
                 "        messages = self.topics[name].messages\n",
-                '        log.debug("asked for %s", name)\n        messages = self.topics[name].messages\n',
+                ('        log.debug("asked for %s", name)\n        messages = self.topics[name].messages\n'),
             ),
         ),
     ),

@@ -11,7 +11,11 @@ SERVICE = Service(
     before=(
         (
             "rpc",
-            "import asyncio; from django.core.management import call_command; await asyncio.to_thread(call_command, 'migrate', verbosity=0)",
+            (
+                "import asyncio; "
+                "from django.core.management import call_command; "
+                "await asyncio.to_thread(call_command, 'migrate', verbosity=0)"
+            ),
             None,
         ),
         ("POST", "/posts/?title=Hello&text=Good+morning+to+all", None),
@@ -67,7 +71,14 @@ EDITS = (
             (
                 POSTS,
                 "@csrf_exempt\n@require_POST",
-                "def count(request: HttpRequest) -> HttpResponse:\n    return JsonResponse({'count': Post.objects.count()})\n\n\n@csrf_exempt\n@require_POST",
+                (
+                    "def count(request: HttpRequest) -> HttpResponse:\n"
+                    "    return JsonResponse({'count': Post.objects.count()})\n"
+                    "\n"
+                    "\n"
+                    "@csrf_exempt\n"
+                    "@require_POST"
+                ),
             ),
         ),
         (("GET", "/posts/count/", None),),
@@ -81,7 +92,7 @@ EDITS = (
             (
                 MODELS,
                 "    def summary",
-                "    def loud(self) -> str:\n        return self.text.upper()\n\n    def summary",
+                ("    def loud(self) -> str:\n        return self.text.upper()\n\n    def summary"),
             ),
             (POSTS, '"summary": found.summary()', '"summary": found.loud()'),
         ),
@@ -117,7 +128,7 @@ EDITS = (
             (
                 TAGS,
                 "@register.filter\n",
-                "@register.filter\ndef soft(text: str) -> str:\n    return text.lower()\n\n\n@register.filter\n",
+                ("@register.filter\ndef soft(text: str) -> str:\n    return text.lower()\n\n\n@register.filter\n"),
             ),
             ("blog/templates/home.html", "|loud", "|soft"),
         ),
@@ -128,12 +139,22 @@ EDITS = (
             (
                 MIDDLEWARE,
                 "class Stamped:",
-                "class Ping:\n    def __init__(self, get_response):\n        self.get_response = get_response\n\n    def __call__(self, request):\n        return HttpResponse('pong') if request.path == '/ping/' else self.get_response(request)\n\n\nclass Stamped:",
+                (
+                    "class Ping:\n"
+                    "    def __init__(self, get_response):\n"
+                    "        self.get_response = get_response\n"
+                    "\n"
+                    "    def __call__(self, request):\n"
+                    "        return HttpResponse('pong') if request.path == '/ping/' else self.get_response(request)\n"
+                    "\n"
+                    "\n"
+                    "class Stamped:"
+                ),
             ),
             (
                 SETTINGS,
                 '    "blog.middleware.Stamped",\n',
-                '    "blog.middleware.Stamped",\n    "blog.middleware.Ping",\n',
+                ('    "blog.middleware.Stamped",\n    "blog.middleware.Ping",\n'),
             ),
         ),
         (("GET", "/ping/", None),),
@@ -147,7 +168,8 @@ EDITS = (
     Edit("body of a form's method", ((FORMS, '["title"]).strip()', '["title"]).strip().lower()'),)),
     Edit("field of a form", ((FORMS, "max_length=20", "max_length=60"),), up="RESTART", down="RESTART"),
     Edit(
-        "log line", ((POSTS, "    found.likes += 1\n", '    logger.info("liked %d", number)\n    found.likes += 1\n'),)
+        "log line",
+        ((POSTS, "    found.likes += 1\n", ('    logger.info("liked %d", number)\n    found.likes += 1\n')),),
     ),
     Edit(
         "logger",
@@ -167,7 +189,15 @@ EDITS = (
             (
                 "blog/feeds.py",
                 "",
-                "from django.http import HttpRequest, HttpResponse\n\nfrom .posts.models import Post\n\n\ndef feed(request: HttpRequest) -> HttpResponse:\n    return HttpResponse(', '.join(map(str, Post.objects.all())))\n",
+                (
+                    "from django.http import HttpRequest, HttpResponse\n"
+                    "\n"
+                    "from .posts.models import Post\n"
+                    "\n"
+                    "\n"
+                    "def feed(request: HttpRequest) -> HttpResponse:\n"
+                    "    return HttpResponse(', '.join(map(str, Post.objects.all())))\n"
+                ),
             ),
             (URLS, "from . import views\n", "from . import feeds, views\n"),
             (URLS, '    path("about/"', '    path("feed/", feeds.feed),\n    path("about/"'),

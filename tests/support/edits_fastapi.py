@@ -25,7 +25,11 @@ SERVICE = Service(
         ("GET", "/openapi.json", None),
     ),
     kept=(
-        "from shop.db import engine, sessions; from shop.models import Item, Order; s = sessions(); print(id(engine), [(i.id, i.name, i.price) for i in s.query(Item)], s.query(Order).count()); s.close()"
+        "from shop.db import engine, sessions; "
+        "from shop.models import Item, Order; "
+        "s = sessions(); "
+        "print(id(engine), [(i.id, i.name, i.price) for i in s.query(Item)], s.query(Order).count()); "
+        "s.close()"
     ),
 )
 
@@ -57,14 +61,16 @@ EDITS = (
             (
                 ITEMS,
                 'router = APIRouter(prefix="/items", tags=["items"])',
-                """
-def known(x_key: Annotated[str, Header()] = "") -> None:
-    \"""Who has a key.\"""
-    if x_key == "none":
-        raise HTTPException(403, "no key")
-
-
-router = APIRouter(prefix="/items", tags=["items"], dependencies=[Depends(known)])""",
+                (
+                    "\n"
+                    'def known(x_key: Annotated[str, Header()] = "") -> None:\n'
+                    '    """Who has a key."""\n'
+                    '    if x_key == "none":\n'
+                    '        raise HTTPException(403, "no key")\n'
+                    "\n"
+                    "\n"
+                    'router = APIRouter(prefix="/items", tags=["items"], dependencies=[Depends(known)])'
+                ),
             ),
         ),
     ),
@@ -74,16 +80,18 @@ router = APIRouter(prefix="/items", tags=["items"], dependencies=[Depends(known)
             (
                 MAIN,
                 "\n\napp.include_router(items.router)",
-                """
-
-
-@app.get("/served")
-async def asked() -> dict[str, bool]:
-    \"""Whether anything was asked.\"""
-    return {"served": served > 0}
-
-
-app.include_router(items.router)""",
+                (
+                    "\n"
+                    "\n"
+                    "\n"
+                    '@app.get("/served")\n'
+                    "async def asked() -> dict[str, bool]:\n"
+                    '    """Whether anything was asked."""\n'
+                    '    return {"served": served > 0}\n'
+                    "\n"
+                    "\n"
+                    "app.include_router(items.router)"
+                ),
             ),
         ),
         (("GET", "/served", None),),
@@ -94,13 +102,15 @@ app.include_router(items.router)""",
             (
                 ITEMS,
                 '@router.post("", status_code=201)',
-                """@router.get("/count")
-def count(opened: Opened) -> dict[str, int]:
-    \"""How many there are.\"""
-    return {"count": opened.query(Item).count()}
-
-
-@router.post("", status_code=201)""",
+                (
+                    '@router.get("/count")\n'
+                    "def count(opened: Opened) -> dict[str, int]:\n"
+                    '    """How many there are."""\n'
+                    '    return {"count": opened.query(Item).count()}\n'
+                    "\n"
+                    "\n"
+                    '@router.post("", status_code=201)'
+                ),
             ),
         ),
         (("GET", "/items/count", None),),
@@ -110,13 +120,14 @@ def count(opened: Opened) -> dict[str, int]:
         (
             (
                 MAIN,
-                """@app.get("/health")
-async def health() -> dict[str, object]:
-    \"""Whether it serves.\"""
-    return {"up": True, "version": __version__}
-
-
-""",
+                (
+                    '@app.get("/health")\n'
+                    "async def health() -> dict[str, object]:\n"
+                    '    """Whether it serves."""\n'
+                    '    return {"up": True, "version": __version__}\n'
+                    "\n"
+                    "\n"
+                ),
                 "",
             ),
         ),
@@ -132,7 +143,7 @@ async def health() -> dict[str, object]:
             (
                 SCHEMAS,
                 "    id: int\n    name: str\n    price: int\n",
-                '    id: int\n    name: str\n    price: int\n    unit: str = "piece"\n',
+                ('    id: int\n    name: str\n    price: int\n    unit: str = "piece"\n'),
             ),
         ),
     ),
@@ -148,7 +159,7 @@ async def health() -> dict[str, object]:
             (
                 SCHEMAS,
                 "class ItemOut(",
-                'class Price(BaseModel):\n    """What it costs."""\n\n    amount: int\n\n\nclass ItemOut(',
+                ('class Price(BaseModel):\n    """What it costs."""\n\n    amount: int\n\n\nclass ItemOut('),
             ),
         ),
     ),
@@ -162,7 +173,14 @@ async def health() -> dict[str, object]:
             (
                 MODELS,
                 "    def label(self)",
-                '    @property\n    def cheap(self) -> bool:\n        """Whether it costs little."""\n        return self.price < 4\n\n    def label(self)',
+                (
+                    "    @property\n"
+                    "    def cheap(self) -> bool:\n"
+                    '        """Whether it costs little."""\n'
+                    "        return self.price < 4\n"
+                    "\n"
+                    "    def label(self)"
+                ),
             ),
             (ITEMS, '{"label": found.label()}', '{"label": found.label(), "cheap": str(found.cheap)}'),
         ),
@@ -176,13 +194,15 @@ async def health() -> dict[str, object]:
             (
                 MAIN,
                 '@app.get("/health")',
-                """@app.middleware("http")
-async def ping(request: Request, call_next: RequestResponseEndpoint) -> Response:
-    \"""Answers by itself.\"""
-    return Response("pong") if request.url.path == "/ping" else await call_next(request)
-
-
-@app.get("/health")""",
+                (
+                    '@app.middleware("http")\n'
+                    "async def ping(request: Request, call_next: RequestResponseEndpoint) -> Response:\n"
+                    '    """Answers by itself."""\n'
+                    '    return Response("pong") if request.url.path == "/ping" else await call_next(request)\n'
+                    "\n"
+                    "\n"
+                    '@app.get("/health")'
+                ),
             ),
         ),
         (("GET", "/ping", None),),
@@ -193,7 +213,7 @@ async def ping(request: Request, call_next: RequestResponseEndpoint) -> Response
             (
                 MAIN,
                 "    served += 1\n",
-                '    served += 1\n    if request.url.path == "/ping":\n        return Response("pong")\n',
+                ('    served += 1\n    if request.url.path == "/ping":\n        return Response("pong")\n'),
             ),
         ),
         (("GET", "/ping", None),),
@@ -204,7 +224,7 @@ async def ping(request: Request, call_next: RequestResponseEndpoint) -> Response
             (
                 ITEMS,
                 "    found = opened.get(Item, number)\n",
-                '    found = opened.get(Item, number)\n    logger.info("label of %d", number)\n    number += 0\n',
+                ('    found = opened.get(Item, number)\n    logger.info("label of %d", number)\n    number += 0\n'),
             ),
         ),
     ),
@@ -216,7 +236,7 @@ async def ping(request: Request, call_next: RequestResponseEndpoint) -> Response
             (
                 PAGES,
                 "    with sessions() as opened:\n",
-                '    log.info("the first page")\n    with sessions() as opened:\n',
+                ('    log.info("the first page")\n    with sessions() as opened:\n'),
             ),
             (PAGES, '"names": names,', '"names": names[:1],'),
         ),
@@ -227,29 +247,30 @@ async def ping(request: Request, call_next: RequestResponseEndpoint) -> Response
             (
                 "shop/prices.py",
                 "",
-                """\"""What is cheap.\"""
-
-from fastapi import APIRouter
-from sqlalchemy import select
-
-from .db import sessions
-from .models import Item
-
-router = APIRouter(prefix="/prices")
-
-
-@router.get("/lowest")
-def lowest() -> dict[str, int | None]:
-    \"""The lowest of all.\"""
-    with sessions() as opened:
-        return {"lowest": opened.scalar(select(Item.price).order_by(Item.price))}
-""",
+                (
+                    '"""What is cheap."""\n'
+                    "\n"
+                    "from fastapi import APIRouter\n"
+                    "from sqlalchemy import select\n"
+                    "\n"
+                    "from .db import sessions\n"
+                    "from .models import Item\n"
+                    "\n"
+                    'router = APIRouter(prefix="/prices")\n'
+                    "\n"
+                    "\n"
+                    '@router.get("/lowest")\n'
+                    "def lowest() -> dict[str, int | None]:\n"
+                    '    """The lowest of all."""\n'
+                    "    with sessions() as opened:\n"
+                    '        return {"lowest": opened.scalar(select(Item.price).order_by(Item.price))}\n'
+                ),
             ),
             (MAIN, "from . import __version__, items, pages\n", "from . import __version__, items, pages, prices\n"),
             (
                 MAIN,
                 "app.include_router(pages.router)\n",
-                "app.include_router(pages.router)\napp.include_router(prices.router)\n",
+                ("app.include_router(pages.router)\napp.include_router(prices.router)\n"),
             ),
         ),
         (("GET", "/prices/lowest", None),),
@@ -269,13 +290,15 @@ def lowest() -> dict[str, int | None]:
             (
                 MAIN,
                 '@app.get("/health")',
-                """@app.exception_handler(404)
-async def nothing(request: Request, error: Exception) -> Response:
-    \"""There is nothing there.\"""
-    return Response("nothing there", 404)
-
-
-@app.get("/health")""",
+                (
+                    "@app.exception_handler(404)\n"
+                    "async def nothing(request: Request, error: Exception) -> Response:\n"
+                    '    """There is nothing there."""\n'
+                    '    return Response("nothing there", 404)\n'
+                    "\n"
+                    "\n"
+                    '@app.get("/health")'
+                ),
             ),
         ),
     ),

@@ -17,7 +17,8 @@ SERVICE = Service(
         ("GET", "/books/9", None),
     ),
     kept=(
-        "from library.books import database; print(id(database), database.execute('SELECT id, title FROM books').fetchall())"
+        "from library.books import database; "
+        "print(id(database), database.execute('SELECT id, title FROM books').fetchall())"
     ),
 )
 
@@ -41,7 +42,14 @@ EDITS = (
             (
                 WEB,
                 "@app.errorhandler(404)",
-                '@app.get("/days")\ndef days() -> ResponseReturnValue:\n    return jsonify(app.config["LOAN_DAYS"])\n\n\n@app.errorhandler(404)',
+                (
+                    '@app.get("/days")\n'
+                    "def days() -> ResponseReturnValue:\n"
+                    '    return jsonify(app.config["LOAN_DAYS"])\n'
+                    "\n"
+                    "\n"
+                    "@app.errorhandler(404)"
+                ),
             ),
         ),
         (("GET", "/days", None),),
@@ -52,7 +60,14 @@ EDITS = (
             (
                 BOOKS,
                 '@books.post("/")',
-                '@books.get("/count")\ndef count() -> ResponseReturnValue:\n    return jsonify(database.execute("SELECT COUNT(*) FROM books").fetchone()[0])\n\n\n@books.post("/")',
+                (
+                    '@books.get("/count")\n'
+                    "def count() -> ResponseReturnValue:\n"
+                    '    return jsonify(database.execute("SELECT COUNT(*) FROM books").fetchone()[0])\n'
+                    "\n"
+                    "\n"
+                    '@books.post("/")'
+                ),
             ),
         ),
         (("GET", "/books/count", None),),
@@ -62,7 +77,14 @@ EDITS = (
         (
             (
                 WEB,
-                '@app.get("/about")\ndef about() -> ResponseReturnValue:\n    """What it is."""\n    return jsonify(version=__version__, counted=counter.count > 0)\n\n\n',
+                (
+                    '@app.get("/about")\n'
+                    "def about() -> ResponseReturnValue:\n"
+                    '    """What it is."""\n'
+                    "    return jsonify(version=__version__, counted=counter.count > 0)\n"
+                    "\n"
+                    "\n"
+                ),
                 "",
             ),
         ),
@@ -100,12 +122,12 @@ EDITS = (
     Edit(
         "filter added",
         (
-            (FILTERS, "def loud", "def soft(text: str) -> str:\n    return text.lower()\n\n\ndef loud"),
+            (FILTERS, "def loud", ("def soft(text: str) -> str:\n    return text.lower()\n\n\ndef loud")),
             (WEB, "from .filters import loud\n", "from .filters import loud, soft\n"),
             (
                 WEB,
                 'app.jinja_env.filters["loud"] = loud\n',
-                'app.jinja_env.filters["loud"] = loud\napp.jinja_env.filters["soft"] = soft\n',
+                ('app.jinja_env.filters["loud"] = loud\napp.jinja_env.filters["soft"] = soft\n'),
             ),
             (HOME, "|loud", "|soft"),
         ),
@@ -116,7 +138,14 @@ EDITS = (
             (
                 WEB,
                 "@app.after_request\n",
-                '@app.before_request\ndef ping() -> ResponseReturnValue | None:\n    return ("pong", 200) if request.path == "/ping" else None\n\n\n@app.after_request\n',
+                (
+                    "@app.before_request\n"
+                    "def ping() -> ResponseReturnValue | None:\n"
+                    '    return ("pong", 200) if request.path == "/ping" else None\n'
+                    "\n"
+                    "\n"
+                    "@app.after_request\n"
+                ),
             ),
             (WEB, "jsonify, render_template\n", "jsonify, render_template, request\n"),
         ),
@@ -128,7 +157,14 @@ EDITS = (
             (
                 WEB,
                 "@app.after_request\n",
-                '@app.errorhandler(405)\ndef wrong(error: Exception) -> ResponseReturnValue:\n    return jsonify(error="not so"), 405\n\n\n@app.after_request\n',
+                (
+                    "@app.errorhandler(405)\n"
+                    "def wrong(error: Exception) -> ResponseReturnValue:\n"
+                    '    return jsonify(error="not so"), 405\n'
+                    "\n"
+                    "\n"
+                    "@app.after_request\n"
+                ),
             ),
         ),
         (("DELETE", "/about", None),),
@@ -140,13 +176,20 @@ EDITS = (
             (
                 WEB,
                 '@app.cli.command("count")',
-                '@app.cli.command("about")\ndef told() -> None:\n    print(__version__)\n\n\n@app.cli.command("count")',
+                (
+                    '@app.cli.command("about")\n'
+                    "def told() -> None:\n"
+                    "    print(__version__)\n"
+                    "\n"
+                    "\n"
+                    '@app.cli.command("count")'
+                ),
             ),
         ),
     ),
     Edit(
         "log line",
-        ((BOOKS, "    if found is None:\n", '    logger.info("asked for %d", number)\n    if found is None:\n'),),
+        ((BOOKS, "    if found is None:\n", ('    logger.info("asked for %d", number)\n    if found is None:\n')),),
     ),
     Edit(
         "logger",
@@ -162,10 +205,24 @@ EDITS = (
             (
                 "library/loans.py",
                 "",
-                'from flask import Blueprint, jsonify\nfrom flask.typing import ResponseReturnValue\n\nloans = Blueprint("loans", __name__, url_prefix="/loans")\n\n\n@loans.get("/")\ndef all_of_them() -> ResponseReturnValue:\n    return jsonify([])\n',
+                (
+                    "from flask import Blueprint, jsonify\n"
+                    "from flask.typing import ResponseReturnValue\n"
+                    "\n"
+                    'loans = Blueprint("loans", __name__, url_prefix="/loans")\n'
+                    "\n"
+                    "\n"
+                    '@loans.get("/")\n'
+                    "def all_of_them() -> ResponseReturnValue:\n"
+                    "    return jsonify([])\n"
+                ),
             ),
             (WEB, "from .filters import loud\n", "from .filters import loud\nfrom .loans import loans\n"),
-            (WEB, "app.register_blueprint(books)\n", "app.register_blueprint(books)\napp.register_blueprint(loans)\n"),
+            (
+                WEB,
+                "app.register_blueprint(books)\n",
+                ("app.register_blueprint(books)\napp.register_blueprint(loans)\n"),
+            ),
         ),
         (("GET", "/loans/", None),),
     ),

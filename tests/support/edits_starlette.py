@@ -43,12 +43,18 @@ EDITS = (
             (
                 HANDLERS,
                 "async def missing(",
-                "async def last(request: Request) -> Response:\n    return PlainTextResponse(board.notices[-1].text)\n\n\nasync def missing(",
+                (
+                    "async def last(request: Request) -> Response:\n"
+                    "    return PlainTextResponse(board.notices[-1].text)\n"
+                    "\n"
+                    "\n"
+                    "async def missing("
+                ),
             ),
             (
                 MAIN,
                 '            Route("/", handlers.Notices),\n',
-                '            Route("/", handlers.Notices),\n            Route("/last", handlers.last),\n',
+                ('            Route("/", handlers.Notices),\n            Route("/last", handlers.last),\n'),
             ),
         ),
         (("GET", "/notices/last", None),),
@@ -108,7 +114,7 @@ EDITS = (
             (
                 NOTICES,
                 "        return self.text[:longest]\n",
-                '        log.debug("cut")\n        return self.text[: longest - 1]\n',
+                ('        log.debug("cut")\n        return self.text[: longest - 1]\n'),
             ),
         ),
     ),
@@ -125,7 +131,20 @@ EDITS = (
             (
                 "board/search.py",
                 "",
-                'from starlette.requests import Request\nfrom starlette.responses import JSONResponse, Response\nfrom starlette.routing import Route\n\nfrom .notices import board\n\n\nasync def find(request: Request) -> Response:\n    return JSONResponse([each.text for each in board.notices if request.query_params["word"] in each.text])\n\n\nroutes = [Route("/", find)]\n',
+                (
+                    "from starlette.requests import Request\n"
+                    "from starlette.responses import JSONResponse, Response\n"
+                    "from starlette.routing import Route\n"
+                    "\n"
+                    "from .notices import board\n"
+                    "\n"
+                    "\n"
+                    "async def find(request: Request) -> Response:\n"
+                    '    return JSONResponse([each.text for each in board.notices if request.query_params["word"] in each.text])\n'
+                    "\n"
+                    "\n"
+                    'routes = [Route("/", find)]\n'
+                ),
             ),
             (
                 MAIN,
@@ -146,7 +165,7 @@ EDITS = (
             (
                 HANDLERS,
                 "from .notices import board\n",
-                "from extra_words import plural\n\nfrom .notices import board\n",
+                ("from extra_words import plural\n\nfrom .notices import board\n"),
             ),
             (HANDLERS, '"text": each.text,', '"text": plural(each.text),'),
         ),

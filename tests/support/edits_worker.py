@@ -29,7 +29,7 @@ EDITS = (
             (
                 TASKS,
                 '@task("print")',
-                '@task("sing")\nasync def sung(job: Job) -> str:\n    return f"sang {job.text}"\n\n\n@task("print")',
+                ('@task("sing")\nasync def sung(job: Job) -> str:\n    return f"sang {job.text}"\n\n\n@task("print")'),
             ),
         ),
     ),
@@ -38,7 +38,14 @@ EDITS = (
         (
             (
                 TASKS,
-                '@task("mail")\nasync def mail(job: Job) -> str:\n    """Send a letter."""\n    return f"{SENDER} sent {job.text}"\n\n\n',
+                (
+                    '@task("mail")\n'
+                    "async def mail(job: Job) -> str:\n"
+                    '    """Send a letter."""\n'
+                    '    return f"{SENDER} sent {job.text}"\n'
+                    "\n"
+                    "\n"
+                ),
                 "",
             ),
         ),
@@ -58,7 +65,7 @@ EDITS = (
             (
                 WORKER,
                 "        queue.results.append(await done(job))\n",
-                "        result = await done(job)\n        queue.results.append(result)\n",
+                ("        result = await done(job)\n        queue.results.append(result)\n"),
             ),
         ),
     ),
@@ -72,7 +79,7 @@ EDITS = (
     Edit(
         "method of a class of state added",
         (
-            (QUEUE, "    def title", "    def loud(self) -> str:\n        return self.text.upper()\n\n    def title"),
+            (QUEUE, "    def title", ("    def loud(self) -> str:\n        return self.text.upper()\n\n    def title")),
             (TASKS, "sent {job.text}", "sent {job.loud()}"),
         ),
     ),
@@ -89,7 +96,7 @@ EDITS = (
             (
                 QUEUE,
                 "        self.results: list[Any] = []\n",
-                "        self.results: list[Any] = []\n        self.failed = 0\n",
+                ("        self.results: list[Any] = []\n        self.failed = 0\n"),
             ),
             (WORKER, '"kinds": sorted(tasks)', '"kinds": sorted(tasks), "failed": queue.failed'),
         ),
@@ -109,7 +116,7 @@ EDITS = (
             (
                 QUEUE,
                 '        return f"{self.kind}: {self.text}"\n',
-                '        log.debug("shown")\n        return f"{self.kind}, {self.text}"\n',
+                ('        log.debug("shown")\n        return f"{self.kind}, {self.text}"\n'),
             ),
         ),
     ),
@@ -120,7 +127,7 @@ EDITS = (
             (
                 TASKS,
                 "from .settings import RATES, SENDER\n",
-                "from .settings import RATES, SENDER\nfrom .words import loud\n",
+                ("from .settings import RATES, SENDER\nfrom .words import loud\n"),
             ),
             (TASKS, 'return f"{SENDER} sent', 'return f"{loud(SENDER)} sent'),
         ),
@@ -131,7 +138,15 @@ EDITS = (
             (
                 "jobs/more.py",
                 "",
-                "from .queue import Job\nfrom .tasks import task\n\n\n@task('sing')\nasync def sung(job: Job) -> str:\n    return f'sang {job.text}'\n",
+                (
+                    "from .queue import Job\n"
+                    "from .tasks import task\n"
+                    "\n"
+                    "\n"
+                    "@task('sing')\n"
+                    "async def sung(job: Job) -> str:\n"
+                    "    return f'sang {job.text}'\n"
+                ),
             ),
             (WORKER, "from . import __version__\n", "from . import __version__, more\n"),
             (WORKER, '"kinds": sorted(tasks)', '"kinds": sorted(tasks), "more": more.__name__'),

@@ -18,7 +18,7 @@ def compare(
     root: Path, old: Mapping[str, str], new: Mapping[str, str], *, up: bool = True, **said: Any
 ) -> dict[str, Any]:
     """What the planner says of these modules, as an application of version 1 and of version 2; `said` as in `worker.compare`."""
-    task: dict[str, Any] = {"kept": [], "reset": [], "pinned": [], **said, "up": up, "compared": sorted({*old, *new})}
+    task: dict[str, Any] = {"kept": [], "reset": [], "pinned": [], "up": up, "compared": sorted({*old, *new}), **said}
     for key, version, modules in (("old", "1", old), ("new", "2", new)):
         places = {}
         for name, source in modules.items():

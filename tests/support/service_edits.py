@@ -87,7 +87,7 @@ def edited(files: Files, changes: Changes) -> dict[str, str]:
     result = dict(files)
     for path, was, becomes in changes:
         text = result.get(path, "")
-        assert was in text and (was or not text), f"{path} has no {was!r}"
+        assert was in text if was else not text, f"{path} has no {was!r}, or is there"
         result[path] = text.replace(was, becomes, 1) if was else becomes
     return {path: text for path, text in result.items() if text or not files.get(path)}
 

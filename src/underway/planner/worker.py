@@ -26,7 +26,7 @@ from .edit import ModuleDiff, PlannerContext
 from .rules import globals as bindings
 from .rules import modules as rules
 from .rules import running
-from .rules.frameworks import aiohttp, flask
+from .rules.frameworks import aiohttp, django, flask
 from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, tried
 from .values import Side
 
@@ -137,6 +137,9 @@ def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None
     reach.check(world, edits, [edit.new for edit in edits.values()])
     passed.check(edits)
     looked_up.check(world, edits)
+    root, files = Path(task["new"]["root"]), task["new"]["modules"]
+    others = {name: root / file for name, (_, file) in files.items() if name not in names}
+    django.check(world, edits, others)
     _star_imports(edits)
     _other_imports(world, edits)
     if world.observed:

@@ -23,8 +23,13 @@ _CACHES = {
     "django.urls.utils": ("get_callable",),
     "django.template.utils": ("get_app_template_dirs",),
     "django.forms.renderers": ("get_default_renderer",),
+    "fastapi.dependencies.models": (
+        *("_is_gen_callable_cached", "_is_async_gen_callable_cached", "_is_coroutine_callable_cached"),
+    ),
+    "fastapi._compat.v2": ("get_cached_model_fields",),
+    "aiohttp.web_app": ("_cached_build_middleware",),
 }
-"""Functions of Django that remember what they have answered, by module."""
+"""Functions that remember what they have answered, and so hold what goes, by module."""
 
 _WITH_PREFIX = ("MEDIA_URL", "STATIC_URL")
 """Settings that Django keeps in another form than that in which they are set."""
@@ -42,7 +47,8 @@ def forgotten() -> Acts:
                     own = objects.own_dict(each)
                     if own is not None:
                         forget(result, own)
-    _django_functions(result)
+    for clear in _clears():
+        result.add(clear, clear)
     return result
 
 
@@ -106,17 +112,17 @@ def _django_engines(result: Acts, own: dict[str, Any]) -> None:
         result.no_item(own, "templates")
 
 
-def _django_functions(result: Acts) -> None:
-    for module, names in _CACHES.items():
-        for name in names:
-            _clear(result, _named(module, name))
+def forget_answers() -> None:
+    """Make functions forget what they have answered, now: they refer to functions and classes that they were asked about."""
+    for clear in _clears():
+        clear()
+
+
+def _clears() -> Iterator[Callable[[], object]]:
     engine = _named("django.template.engine", "Engine")
-    if objects.is_a(engine, type):
-        default = objects.members(engine).get("get_default")
-        _clear(result, getattr(default, "__func__", None))
-
-
-def _clear(result: Acts, cached: Any) -> None:
-    clear = getattr(cached, "cache_clear", None)
-    if clear is not None:
-        result.add(clear, clear)
+    default = objects.members(engine).get("get_default") if objects.is_a(engine, type) else None
+    functions = [_named(module, name) for module, names in _CACHES.items() for name in names]
+    for cached in (*functions, getattr(default, "__func__", None)):
+        clear = getattr(cached, "cache_clear", None)
+        if clear is not None:
+            yield clear

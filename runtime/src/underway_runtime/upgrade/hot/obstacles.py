@@ -17,7 +17,7 @@ from typing import Any
 from ...observation import objects
 from ...release import code_tree
 from ...release.instructions import Guard, Remove
-from . import guards, heap, holders, parts, targets
+from . import caches, guards, heap, holders, parts, targets
 from .belonging import Belonging
 from .targets import Target
 
@@ -34,9 +34,10 @@ def everything(loaded: Sequence[Target], removals: Sequence[Remove]) -> list[str
 
 
 def or_collect(look: Callable[[], list[str]]) -> list[str]:
-    """What is in the way, without what only garbage is: cycles that nobody can reach refer to what is looked at."""
+    """What is in the way, without what only garbage is, or an answer that a framework remembers and can give again."""
     if not look():
         return []
+    caches.forget_answers()
     gc.collect()
     return look()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pkgutil
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Literal
 
 
@@ -33,5 +34,13 @@ class Rule:
 
 def rules() -> tuple[Rule, ...]:
     """Return those of all frameworks."""
-    frameworks = (import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__))
-    return tuple(rule for framework in frameworks for rule in getattr(framework, "RULES", ()))
+    return tuple(rule for framework in _frameworks() for rule in getattr(framework, "RULES", ()))
+
+
+def remembered() -> frozenset[str]:
+    """Return the paths of functions that remember answers which depend on nothing but what they were asked."""
+    return frozenset(path for framework in _frameworks() for path in getattr(framework, "REMEMBERED", ()))
+
+
+def _frameworks() -> list[ModuleType]:
+    return [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]

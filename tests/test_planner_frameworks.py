@@ -1,0 +1,77 @@
+"""Rules for frameworks that a plan rests on: the smallest edit that each allows, and the smallest beyond it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plans import compare, verdicts
+
+SITE = {
+    "site": "",
+    "site.settings": "from pathlib import Path\nBASE_DIR = Path(__file__).parent\nPAGE = 3\nTIME_ZONE = 'UTC'\nNAME = TIME_ZONE\n",
+    "site.wsgi": "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'site.settings')\n",
+}
+
+
+def _settings(root: Path, was: str, becomes: str, **others: str) -> dict[str, str]:
+    """What is said when a text of the settings becomes another, in a site with these other modules that do not change."""
+    new = {**SITE, "site.settings": SITE["site.settings"].replace(was, becomes)}
+    return verdicts(compare(root, SITE | others, new | others, compared=sorted(SITE)))
+
+
+def test_a_setting_of_the_project_itself_is_looked_for_where_django_has_it(tmp_path: Path) -> None:
+    """A setting that only the project reads may change, once it was looked who has taken it."""
+    assert _settings(tmp_path, "PAGE = 3", "PAGE = 4")["site.settings:PAGE"] == "HOT value"
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "name"),
+    [
+        ("TIME_ZONE = 'UTC'", "TIME_ZONE = 'CET'", "TIME_ZONE"),
+        ("PAGE = 3", "PAGE = 3\nLOGGING = {}", "LOGGING"),
+        ("NAME = TIME_ZONE", "DATABASES = {'default': {'NAME': BASE_DIR / 'db'}}", "DATABASES"),
+    ],
+)
+def test_a_setting_that_django_keeps_something_of_takes_a_fresh_interpreter(
+    tmp_path: Path, was: str, becomes: str, name: str
+) -> None:
+    """Of what Django has made of a setting when it was set up, no object of the project tells."""
+    assert "RESTART setting" in _settings(tmp_path, was, becomes)[f"site.settings:{name}"]
+
+
+def test_a_database_where_the_code_is_would_be_another_in_each_version(tmp_path: Path) -> None:
+    """The text of a setting stays, and what it depends on does not: each version has a directory of its own."""
+    old = {**SITE, "site.settings": SITE["site.settings"] + "DATABASES = {'default': {'NAME': BASE_DIR / 'db'}}\n"}
+    new = {**old, "site.settings": old["site.settings"].replace("PAGE = 3", "PAGE = 4")}
+    assert "RESTART setting" in verdicts(compare(tmp_path, old, new))["site.settings:DATABASES"]
+
+
+def test_a_setting_that_a_library_names_takes_a_fresh_interpreter(tmp_path: Path) -> None:
+    """A library that reads a setting of its own may have kept it."""
+    found = _settings(
+        tmp_path, "PAGE = 3", "PAGE = 4", pager="from django.conf import settings\nSIZE = settings.PAGE\n"
+    )
+    assert "RESTART setting" in found["site.settings:PAGE"]
+
+
+@pytest.mark.parametrize("given", ["settings", "'p.settings'"])
+@pytest.mark.parametrize(
+    "text", ["app.config.from_object({})\n", "def make():\n    app.config.from_object({})\nmake()\n"]
+)
+def test_who_was_given_a_module_may_have_taken_what_it_has(tmp_path: Path, given: str, text: str) -> None:
+    """A constant of a module that was given to a call, or named as text, is not changed before it is looked who has it."""
+    web = f"from flask import Flask\nfrom . import settings\napp = Flask('p')\n{text.format(given)}"
+    old = {"p": "", "p.settings": "DAYS = 14\n", "p.web": web}
+    answer: dict[str, Any] = compare(tmp_path, old, {**old, "p.settings": "DAYS = 21\n"})
+    assert ["p.web", "reached"] in [[module, change] for module, _, change in answer["asked"]]
+
+
+def test_a_module_that_nobody_was_given_needs_no_look(tmp_path: Path) -> None:
+    """A module that is only imported, and read by its names, is changed without a look."""
+    old = {"p": "", "p.settings": "DAYS = 14\n", "p.web": "from . import settings\ndef days(): return settings.DAYS\n"}
+    answer = compare(tmp_path, old, {**old, "p.settings": "DAYS = 21\n"})
+    assert answer["asked"] == []
+    assert verdicts(answer) == {"p.settings:DAYS": "HOT value"}
