@@ -68,11 +68,9 @@ def test_an_edit_has_its_verdict_and_the_process_becomes_as_a_fresh_start(runnin
 
 
 IN_A_ROW = {
-    "fastapi": ("handler body", "route added", "constant", "template", "version"),
-    "starlette": ("handler body", "route added", "constant", "template", "version"),
-    "flask": ("handler body", "route added to a blueprint", "setting", "template", "version"),
-    "django": ("view body", "route added", "setting", "template", "version"),
-    "aiohttp": ("handler body", "route added", "constant", "log line", "version"),
+    "starlette": ("handler body", "route added to a mount", "route added", "body of a function handler", "template"),
+    "flask": ("handler body", "route added", "route added to a blueprint", "setting", "template"),
+    "aiohttp": ("handler body", "route added", "constant", "method of a class of state", "log line"),
     "worker": ("task body", "task added", "constant", "new module", "version"),
 }
 """By service, edits of its table that follow each other."""

@@ -75,3 +75,18 @@ def test_a_module_that_nobody_was_given_needs_no_look(tmp_path: Path) -> None:
     answer = compare(tmp_path, old, {**old, "p.settings": "DAYS = 21\n"})
     assert answer["asked"] == []
     assert verdicts(answer) == {"p.settings:DAYS": "HOT value"}
+
+
+def test_what_aiohttp_runs_once_at_its_start_is_not_run_again(tmp_path: Path) -> None:
+    """A constant that a function reads which was put among those of the start takes a fresh interpreter."""
+    main = """
+    from aiohttp import web
+    from .settings import TOPICS
+    async def opened(app):
+        app["topics"] = list(TOPICS)
+    app = web.Application()
+    app.on_startup.append(opened)
+    """
+    old = {"p": "", "p.settings": "TOPICS = ('a',)\n", "p.main": main}
+    found = verdicts(compare(tmp_path, old, {**old, "p.settings": "TOPICS = ('a', 'b')\n"}, observed=True))
+    assert "RESTART reached" in found["p.main"]

@@ -79,11 +79,14 @@ EDITS = (
                 "",
             ),
         ),
+        down="RESTART",
     ),
     Edit(
         "route renamed",
         ((VIEWS, '@routes.get("/topics/{name}")', '@routes.get("/topic/{name}")'),),
         (("GET", "/topic/news", None),),
+        up="RESTART",
+        down="RESTART",
     ),
     Edit(
         "method of a class of state",
@@ -126,6 +129,8 @@ EDITS = (
             (MAIN, "[stamped, told]", "[stamped, ping, told]"),
         ),
         (("GET", "/ping", None),),
+        up="RESTART",
+        down="RESTART",
     ),
     Edit(
         "log line",
@@ -138,18 +143,6 @@ EDITS = (
         ),
     ),
     Edit(
-        "logger",
-        (
-            (STORE, "from dataclasses", "import logging\nfrom dataclasses"),
-            (STORE, "@dataclass\n", "log = logging.getLogger(__name__)\n\n\n@dataclass\n"),
-            (
-                STORE,
-                "        messages = self.topics[name].messages\n",
-                ('        log.debug("asked for %s", name)\n        messages = self.topics[name].messages\n'),
-            ),
-        ),
-    ),
-    Edit(
         "new module",
         (
             ("relay/words.py", "", "def loud(text: str) -> str:\n    return f'{text}!'\n"),
@@ -157,13 +150,4 @@ EDITS = (
             (VIEWS, '{"name": PREFIX,', '{"name": loud(PREFIX),'),
         ),
     ),
-    Edit(
-        "new dependency",
-        (
-            (VIEWS, "from aiohttp import web\n", "from aiohttp import web\nfrom extra_words import plural\n"),
-            (VIEWS, '{"name": PREFIX,', '{"name": plural(PREFIX),'),
-        ),
-        library={"extra_words/__init__.py": "def plural(word: str) -> str:\n    return f'{word}s'\n"},
-    ),
-    Edit("version", (("relay/__init__.py", '"1.0"', '"1.1"'),)),
 )

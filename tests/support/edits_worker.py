@@ -57,6 +57,8 @@ EDITS = (
             (TASKS, "async def mail(job: Job)", "async def mail(job: Job, by: str = 'post')"),
             (TASKS, "sent {job.text}", "sent {job.text} by {by}"),
         ),
+        up="RESTART",
+        down="RESTART",
     ),
     Edit("what is done with a job", ((WORKER, 'f"nobody does {job.kind}"', 'f"nobody can {job.kind}"'),)),
     Edit(
@@ -89,6 +91,8 @@ EDITS = (
             (QUEUE, "    tries: int = 0\n", "    tries: int = 0\n    by: str = 'nobody'\n"),
             (TASKS, "sent {job.text}", "sent {job.text} by {job.by}"),
         ),
+        up="RESTART",
+        down="RESTART",
     ),
     Edit(
         "attribute of a class of state",
@@ -100,6 +104,8 @@ EDITS = (
             ),
             (WORKER, '"kinds": sorted(tasks)', '"kinds": sorted(tasks), "failed": queue.failed'),
         ),
+        up="RESTART",
+        down="RESTART",
     ),
     Edit("constant", ((SETTINGS, 'SENDER = "robot"', 'SENDER = "the robot"'),)),
     Edit("setting in a table", ((SETTINGS, '"print": 1', '"print": 2'),)),
@@ -151,6 +157,7 @@ EDITS = (
             (WORKER, "from . import __version__\n", "from . import __version__, more\n"),
             (WORKER, '"kinds": sorted(tasks)', '"kinds": sorted(tasks), "more": more.__name__'),
         ),
+        down="RESTART",
     ),
     Edit(
         "new dependency",

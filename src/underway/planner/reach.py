@@ -100,6 +100,10 @@ def _run_at_start(node: ast.AST) -> list[str]:
     """What a call is given to be run once: no look at what import has made tells what that has done."""
     calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
     given = [word.value for each in calls for word in each.keywords if word.arg in _AT_START]
+    for each in calls:
+        match each.func:
+            case ast.Attribute(ast.Attribute(attr=hooks), "append" | "extend") if hooks in _AT_START:
+                given += each.args
     return [each.id for value in given for each in ast.walk(value) if isinstance(each, ast.Name)]
 
 
