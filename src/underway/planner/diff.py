@@ -11,9 +11,9 @@ from underway_runtime.release.manifest import ManifestEntry
 from underway_runtime.release.references import module_of
 from underway_runtime.release.relup import Row, Verdict
 
-from . import read_again
-from .read_again import STATIC, TEMPLATE
 from .releases import Opened, module_name
+from .rules import read_again
+from .rules.read_again import STATIC, TEMPLATE
 from .rules.running import FORKING_LIBRARIES
 
 RUNTIME = "underway_runtime"

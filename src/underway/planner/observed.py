@@ -42,10 +42,10 @@ from .graph import (
     step_of,
     types_of,
 )
-from .obeyed import obey
 from .rehearsals import Trials
 from .releases import Opened
 from .rules.frameworks import remembered, rules
+from .rules.frameworks.obeyed import obey
 from .rules.frameworks.pydantic import COMPILED
 
 _ROUNDS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .releases import Opened
+from ..releases import Opened
 
 TEMPLATE, STATIC = "template", "static file"
 """Kinds of such files, by the name of a directory above them."""

@@ -10,8 +10,8 @@ from underway_runtime.observation.picture import Picture
 from underway_runtime.release.instructions import Load
 from underway_runtime.release.parts import Part
 
-from .graph import Loads, Place, labels_of, places_in, types_of
-from .rules.frameworks import Rule, rules
+from ...graph import Loads, Place, labels_of, places_in, types_of
+from . import Rule, rules
 
 
 def obey(loads: Loads, picture: Picture, changed: Sequence[Path], *, touched: bool) -> dict[str, Load]:
