@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pictures import NAME, picture_of
+from projects import build, underway
 from underway.planner.stored import is_quiet
 from underway_runtime.observation import encoded
 from underway_runtime.observation.encoded import Document, Observation
 from underway_runtime.observation.node import Flag
+from wheels import locked_project, write_wheel
 
 SOURCE = """
 class Holder: pass
@@ -57,3 +61,38 @@ def test_what_stands_in_another_module_is_not_entered() -> None:
     }
     assert is_quiet(picture, ["a"])
     assert not is_quiet(picture, ["a", "b"])
+
+
+SHOP = "import bench_desk\nLIMIT = {limit}\nAPP = bench_desk.register(LIMIT)\ndef main() -> None: ...\n"
+DESK = "import bench_shelf\ndef register(limit):\n    {act}\n    return [limit]\n"
+
+
+def release(place: Path, limit: int, act: str) -> Path:
+    """A release whose application gives a value to a library, which may give it to another."""
+    wheels = [
+        write_wheel(place / "w", "bench_shelf", {"bench_shelf.py": "KEPT = []\n"}),
+        write_wheel(place / "w", "bench_desk", {"bench_desk.py": DESK.format(act=act)}, requires=["bench_shelf"]),
+        write_wheel(place / "w", "bench_shop", {"bench_shop.py": SHOP.format(limit=limit)}, version=str(limit)),
+    ]
+    project = locked_project(place / "shop", wheels)
+    text = (project / "pyproject.toml").read_text().replace('version = "1"', f'version = "{limit}"')
+    tool = 'main = "bench_shop:main"\ninclude-interpreter = false\nsteps = ["underway.steps:assemble"]\n'
+    (project / "pyproject.toml").write_text(f"{text}\n[tool.underway]\n{tool}")
+    return build(project, "--path", place / "release")
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("act", "verdict"),
+    [
+        pytest.param("bench_shelf.KEPT.append(limit)", "RESTART", id="another library keeps it"),
+        pytest.param("bench_shelf.KEPT.append(1)", "HOT", id="nobody else keeps it"),
+    ],
+)
+def test_a_library_that_a_library_has_told_counts(tmp_path: Path, act: str, verdict: str) -> None:
+    """What holds a copy of what changes is compared, though no name of the application leads there."""
+    old, new = (release(tmp_path / str(limit), limit, act) for limit in (7, 8))
+    planned = json.loads(underway("plan", old, new, "--json", cwd=tmp_path).stdout)
+
+    assert planned["verdict"] == verdict, planned
+    assert ("bench_shelf.KEPT" in json.dumps(planned)) == (verdict == "RESTART")

@@ -26,7 +26,6 @@ from underway_runtime.release.parts import Part, Step
 from underway_runtime.release.relup import Row
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed, Unobservable
 
-from . import stored
 from .graph import (
     Loads,
     Place,
@@ -47,6 +46,7 @@ from .releases import Opened
 from .rules.frameworks import remembered, rules
 from .rules.frameworks.obeyed import obey
 from .rules.frameworks.pydantic import COMPILED
+from .stored import Pictures, is_quiet
 
 _ROUNDS = 3
 """How many times what still differs is brought to nothing: one object that two hold is told of one of them."""
@@ -97,17 +97,18 @@ def settle(
     asked: Asked,
     propose: Callable[[frozenset[tuple[str, str]]], Proposal],
     trials: Trials,
+    pictures: Pictures,
 ) -> Outcome:
     """Try what the rules propose, and add what it lacks; `propose` is told which globals are to be made again."""
     try:
-        return _Trial(trials, old, new, asked).run(propose)
+        return _Trial(trials, pictures, old, new, asked).run(propose)
     except Unobservable as error:
         return Outcome({}, problems=(Row("", "", "observation", "RESTART", str(error)),))
 
 
 class _Trial:
-    def __init__(self, trials: Trials, old: Opened, new: Opened, asked: Asked) -> None:
-        self._trials = trials
+    def __init__(self, trials: Trials, pictures: Pictures, old: Opened, new: Opened, asked: Asked) -> None:
+        self._trials, self._pictures = trials, pictures
         self._before, self._after = trials.of(old), trials.of(new)
         self._old_release, self._new = old, new
         self._roots = tuple(f"{each.place.path.parents[1]}/" for each in (self._before, self._after))
@@ -156,8 +157,8 @@ class _Trial:
 
     def _of_itself(self) -> Iterator[Path]:
         """What differs between two imports of the older release."""
-        picture = stored.picture_of(self._old_release)
-        if picture is not None and stored.is_quiet(picture, self._old.modules):
+        seen = self._pictures.of(self._old_release)
+        if seen is not None and is_quiet(seen, self._old.modules):
             return
         again = self._trials.of(self._old_release, 1)
         self._boot(again)

@@ -33,6 +33,7 @@ from .observed import Asked, Proposal, settle
 from .rehearsals import Trials
 from .releases import Opened
 from .script import Code, translate
+from .stored import Pictures
 
 _SEEN = "; seen: "
 _TOLD = 3
@@ -88,6 +89,7 @@ class _Means:
 
     comparer: Comparer
     trials: Trials
+    pictures: Pictures
     names: Mapping[Path, str]
     """What tasks call each release."""
 
@@ -97,7 +99,7 @@ def _entries(target: Opened, other: Opened, ways: set[bool]) -> dict[bool, Relup
     names = {target.place.path: "target", other.place.path: "other"}
     releases = {"target": target, "other": other}
     with comparer(target.place.python, releases) as compares, Trials(target, other) as trials:
-        means = _Means(compares, trials, names)
+        means = _Means(compares, trials, Pictures(target, other), names)
         return {
             up: _entry(*((other, target) if up else (target, other)), other, means, up=up)
             for up in sorted(ways, reverse=True)
@@ -224,13 +226,13 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
         )
 
     asked = Asked(
-        modules=sorted(answer["requires"]),
+        modules=[*sorted(answer["requires"]), *means.pictures.holders(answer["requires"], answer["libraries"])],
         definitions=frozenset((module, name) for module, name, _ in answer["asked"]),
         decorated=frozenset((module, name) for module, name, change in answer["asked"] if change == "body"),
         libraries=answer["libraries"],
         kept=own.kept,
     )
-    outcome = settle(old, new, asked, propose, means.trials)
+    outcome = settle(old, new, asked, propose, means.trials, means.pictures)
     if outcome.problems:
         return replace(rules, changes=_explained(rules.changes, outcome.problems))
     return replace(proposed, changes=(*proposed.changes, *outcome.changes), loads=outcome.loads, seen=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cached_property
 from itertools import accumulate
+from pathlib import Path
 
 from underway_runtime.observation import encoded
+from underway_runtime.observation.compare import compare
 from underway_runtime.observation.encoded import Document
 from underway_runtime.observation.node import Flag
 from underway_runtime.release.errors import DamagedRelease
@@ -13,9 +16,40 @@ from underway_runtime.release.errors import DamagedRelease
 from .releases import Opened
 
 
-def picture_of(release: Opened) -> Document | None:
-    """The picture that the build has taken; None where there is none that can be read, or it is of another interpreter."""
-    place = release.place.picture
+class Pictures:
+    """The pictures of two releases, each read when it is asked for, and once."""
+
+    def __init__(self, one: Opened, other: Opened) -> None:
+        self._releases = one, other
+        self._known: dict[Path, Document | None] = {}
+
+    def of(self, release: Opened) -> Document | None:
+        """The picture that the build has taken; None where there is none that can be read, or it is of another interpreter."""
+        place = release.place.picture
+        if place not in self._known:
+            self._known[place] = _read(release, place)
+        return self._known[place]
+
+    def holders(self, modules: Collection[str], libraries: Collection[str]) -> list[str]:
+        """The modules, beyond these and those of these packages, in which the releases differ.
+
+        They hold something of what changes, whoever has given it to them. None where a release has no picture.
+        """
+        return sorted(name for name in self._differing - set(modules) if name.partition(".")[0] not in libraries)
+
+    @cached_property
+    def _differing(self) -> frozenset[str]:
+        """The modules that both have, by which the walk comes to a difference."""
+        documents = [self.of(each) for each in self._releases]
+        if None in documents:
+            return frozenset()
+        with encoded.checked("the picture"):
+            one, other = (encoded.of_document(each).picture for each in documents if each is not None)
+        found = {each.path[0] for each in compare(one, other) if each.kind != "opaque"}
+        return frozenset(found & one.modules.keys() & other.modules.keys())
+
+
+def _read(release: Opened, place: Path) -> Document | None:
     if place.relative_to(release.root).as_posix() not in release.manifest.files:
         return None
     try:
