@@ -205,6 +205,24 @@ def test_what_it_has_forked_ends_with_what_must_not_run_twice(make: MakeNode, se
     keeper.terminate()
 
 
+@pytest.mark.parametrize("fork", FORKS)
+def test_what_it_has_forked_does_not_answer_for_the_version_before(make: MakeNode, fork: str) -> None:
+    """A child that listens is ended when the node has left, where both may run for a moment too."""
+    port, other = ports(2)
+    HANDLERS[fork] = (
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))",
+        f"{FORKS[fork]}; threading.Event().wait()",
+    )
+    node, keeper = begin(make, "declared", fork, port, other)
+
+    assert node.run("install", "2").returncode == 0
+
+    eventually(lambda: len(children(keeper)) == 1, "the old one has ended")
+    assert [served_by(port) for _ in range(20)] == ["2"] * 20
+    assert any("is ended: it listened, and 1 has left" in line for line in vars(keeper)["said"])
+    keeper.terminate()
+
+
 LATE = "signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))"
 
 

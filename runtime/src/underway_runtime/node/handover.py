@@ -31,6 +31,7 @@ from typing import Any
 from ..apps import state
 from ..apps.controller import Applications
 from ..apps.service import Ending, Log, Service, describe
+from ..process import leftovers
 from ..release import channel
 from ..release.boot_script import Instruction, Mode
 from ..release.errors import BootError, UnderwayError
@@ -50,10 +51,10 @@ class Handover:
         timeout: float,
         note: Callable[[str], object],
         stop: Callable[[], object],
-        end_processes: Callable[[], Sequence[str]],
+        end_processes: Callable[[], leftovers.Left],
     ) -> None:
         """`timeout`: seconds that a successor gets until it accepts; `note` takes why one has failed that nobody waits for;
-        `stop` is called when the keeper stops all; `end_processes` ends what this node has started, and says what that was."""
+        `stop` is called when the keeper stops all; `end_processes` ends what this node has started."""
         self._keeper = keeper
         self._applications = applications
         self._log = log
@@ -185,7 +186,7 @@ class Handover:
             gone = await self._applications.let_go(export, waiting)
             self._let_go, self._stays = gone.stopped, gone.stays
             if self._let_go and not self._stays and not self._applications.running:
-                for process in await asyncio.to_thread(self._end_processes):
+                for process in (await asyncio.to_thread(self._end_processes)).ended:
                     self._log(f"{process} is ended: {', '.join(self._let_go)} must not run twice")
             states = b"" if self._stays else state.pack(self._handed)
         except Exception as error:

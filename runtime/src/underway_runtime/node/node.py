@@ -345,7 +345,7 @@ class Node:
         log(f"{who} has handed over, and drains")
         # Until it has left there can be no other handover, so something that blocks the loop must not keep it.
         drains = sum(drain_timeout(name) + state.WITHIN for name in booted.applications.running)
-        timeout = drains + booted.timeouts.end
+        timeout = drains + booted.timeouts.end + leftovers.TO_END
         self._forced_end.after(timeout, lambda: f"{who} has not left within {timeout:g} s and is ended by force")
         await handover.leave(asked)
         if handover.upgrade_id:
@@ -370,10 +370,20 @@ class Node:
             with contextlib.suppress(UnderwayError):  # there is nothing left to refuse
                 await applications.hooks.before_handover("")
         await applications.stop()
+        if events.leaving.done() and not asked:
+            await self._end_processes()
         if last is not None:
             how = "failed" if last.error else "ended"
             log(f"{self._settings.name} stopped, because {last.application} {how}")
         return exit_status(last, self._exit_error, stopped_well=applications.stopped_well)
+
+    async def _end_processes(self) -> None:
+        """End what listens of what this node has started, and name the rest: another node has taken over."""
+        left = await asyncio.to_thread(leftovers.end_own, self._settings.root, listening_only=True)
+        for process in left.ended:
+            log(f"{process} is ended: it listened, and {self._settings.version} has left")
+        for process in left.named:
+            log(f"{process} runs on with the code of {self._settings.version}, which has left")
 
     def _end_soon(self) -> None:
         """See to it that the process ends: threads that applications left behind must not keep it."""

@@ -11,8 +11,8 @@ what is in its control group           of a service of systemd, whatever is in t
 =====================================  =================================================================================
 
 A control group in which nothing else is left was the node's own, and is ended with it, as systemd does; elsewhere what is left is
-named, for it may be meant to stay. At a handover of what must not run twice it is ended, since it would. Nothing is known where
-there is no ``/proc``.
+named, for it may be meant to stay. At a handover what listens is ended, which would go on to answer for the version that has left, and
+all of what must not run twice. Nothing is known where there is no ``/proc``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .process_table import Process, process_of, processes
 _TO_FOLLOW = 1.0
 """Seconds in which what notices by itself that its parent is gone ends too."""
 _PAUSE = 0.1
-_TO_END = 3.0
+TO_END = 3.0
 """Seconds that a process gets after SIGTERM, before SIGKILL."""
 _SHOWN = 10
 _UNCONNECTED = "07"
@@ -49,7 +49,7 @@ class Left:
     named: list[str]
     """Those that run on, with what they hold."""
     ended: list[str]
-    """Those that were ended with the control group."""
+    """Those that were ended."""
     pids: list[int]
 
 
@@ -97,11 +97,16 @@ class Family:
         return f"pid {process.pid} ({_words(process.pid)}){holds}"
 
 
-def end_own(root: Path) -> list[str]:
-    """End all that this process has started that runs code of the release below `root`; what that was, for people."""
+def end_own(root: Path, *, listening_only: bool = False) -> Left:
+    """End what this process has started that runs code of the release below `root`; of that only what listens, where that is said."""
     found = [(process, str(each)) for each in release_processes.staying(root) if (process := _same(each)) is not None]
-    _end([process for process, _ in found])
-    return [text for _, text in found]
+    ends = [process for process, _ in found if not listening_only or _held(process.pid)]
+    _end(ends)
+    return Left(
+        [text for process, text in found if process not in ends],
+        [text for process, text in found if process in ends],
+        [process.pid for process, _ in found if process not in ends],
+    )
 
 
 def _same(process: release_processes.Process) -> Process | None:
@@ -202,7 +207,7 @@ def _end(processes: list[Process]) -> None:
             for descriptor in descriptors:
                 with contextlib.suppress(OSError):
                     signal.pidfd_send_signal(descriptor, number)
-            end = time.monotonic() + _TO_END
+            end = time.monotonic() + TO_END
             for descriptor in descriptors:
                 poll = select.poll()
                 poll.register(descriptor, select.POLLIN)

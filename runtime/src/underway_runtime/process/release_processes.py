@@ -5,8 +5,8 @@ release, is seen in ``/proc``; one counts where both are so.
 
 ================================  ====================================================================================
 it is the node's                  it was started by the node, or by what the node has started; or it began after the
-                                  node and has its variables; or has lost its parent and all variables, and is in
-                                  the node's control group
+                                  node, and before another that follows it, and has its variables; or has lost its
+                                  parent and all variables, and is in the node's control group
 it runs code of the release       its program is the node's interpreter, or a file of the release; or such a file is
                                   mapped, or on its command line
 it does not count                 a command of ``bin/NAME``; multiprocessing's tracker, which imports nothing of ours
@@ -97,7 +97,10 @@ def _of_the_node(rows: Mapping[int, process_table.Process], own: int, release: _
         rows[own].parent,
         *(pid for pid in beside if any(word.endswith(_KEEPER) for word in facts.command_line(pid))),
     ]
-    others = [pid for pid in beside if pid not in keepers and rows[pid].parent not in keepers]
+    nodes = [pid for pid, row in rows.items() if row.parent in keepers and pid != own]
+    theirs = _below(rows, nodes)
+    until = min((rows[pid].started for pid in nodes if rows[pid].started > rows[own].started), default=float("inf"))
+    others = [pid for pid in beside if pid not in keepers and pid not in theirs and rows[pid].started <= until]
     return below | _below(rows, [pid for pid in others if _has_left(pid, rows, own, above, release)])
 
 
