@@ -99,7 +99,10 @@ def _of_the_node(rows: Mapping[int, process_table.Process], own: int, release: _
     ]
     nodes = [pid for pid, row in rows.items() if row.parent in keepers and pid != own]
     theirs = _below(rows, nodes)
-    until = min((rows[pid].started for pid in nodes if rows[pid].started > rows[own].started), default=float("inf"))
+    next_nodes = [
+        pid for pid in nodes if rows[pid].parent == rows[own].parent and rows[pid].started > rows[own].started
+    ]
+    until = min((rows[pid].started for pid in next_nodes), default=float("inf"))
     others = [pid for pid in beside if pid not in keepers and pid not in theirs and rows[pid].started <= until]
     return below | _below(rows, [pid for pid in others if _has_left(pid, rows, own, above, release)])
 
