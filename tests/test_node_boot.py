@@ -435,6 +435,7 @@ AS_NOBODY = """
 import os, sys
 from underway_runtime import boot
 from underway_runtime.node import commands  # while the interpreter can be read
+from underway_runtime.process import leftovers, termination
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
