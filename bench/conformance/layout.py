@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 from _pairs_layout import compiled_library, version_of
 from code_server_helpers import RUNTIME, Distribution, Interpreter, compile_all
 
-from .sources import Pair, Sources
+from .sources import INSIDE, Pair, Sources
 
 SCRIPTS = ("bin", "share", "include")
 """What a wheel has beside its modules."""
@@ -56,6 +57,10 @@ def lay_out(root: Path, pair: Pair, sources: Sources, interpreter: Interpreter) 
         compile_all(interpreter, lib / each.directory)
     for version, each in made.items():
         version_of(root, version, [each], interpreter, third)
+    if pair.package.tests == INSIDE:  # where wheels may leave them out
+        for package in (sources.tests / above / top for above in (".", "src") for top in pair.package.modules):
+            if package.is_dir():
+                shutil.copytree(package, lib / made[pair.new].directory / package.name, dirs_exist_ok=True)
 
 
 def installed(name: str, version: str, place: Path) -> Installed:

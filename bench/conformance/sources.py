@@ -177,6 +177,12 @@ def _install(place: Path, *arguments: str) -> None:
         raise ValueError(f"uv: {done.stderr.strip()}")
 
 
+def _only_tests(package: Path) -> None:
+    for file in [each for each in package.rglob("*") if each.is_file()]:
+        if "tests" not in file.relative_to(package).parts[:-1]:
+            file.unlink()
+
+
 def _tests(pair: Pair, place: Path) -> None:
     with urllib.request.urlopen(pair.url, timeout=TIMEOUT) as answer:
         content = answer.read()
@@ -190,8 +196,11 @@ def _tests(pair: Pair, place: Path) -> None:
     (inner,) = place.iterdir()
     for top in pair.package.modules:
         for copy in (inner / top, inner / "src" / top):
-            shutil.rmtree(copy, ignore_errors=True)
             copy.with_suffix(".py").unlink(missing_ok=True)
+            if pair.package.tests == INSIDE and copy.is_dir():
+                _only_tests(copy)
+            else:
+                shutil.rmtree(copy, ignore_errors=True)
     for each in inner.iterdir():
         each.rename(place / each.name)
     inner.rmdir()
