@@ -235,3 +235,12 @@ def test_what_is_called_by_a_name_is_followed(tmp_path: Path, called: tuple[str,
 
 def _another_agent(modules: dict[str, str]) -> dict[str, str]:
     return {**modules, "m": modules["m"].replace("return 1", "return 2")}
+
+
+@pytest.mark.parametrize(("asks", "seen"), [("sys.stdout.isatty()", True), ("sys.setrecursionlimit(1000)", False)])
+def test_what_only_asks_the_interpreter_leaves_no_marks(tmp_path: Path, asks: str, seen: bool) -> None:
+    """What it was made with is in a picture; what sets something is not."""
+    old = f"import sys\ndef f(x): return [x]\nX = f({asks})\n"
+    answer = compare(tmp_path, {"m": old}, {"m": old.replace("[x]", "[x, 1]")})
+
+    assert (["m", "X", "reached"] in answer["asked"]) == seen

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 BENCH = REPOSITORY / "bench/conformance"
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-IN_PLACE = {"jinja2-3.1.5-3.1.6"}
+IN_PLACE = {"itsdangerous-2.1.1-2.1.2"}
 NAMED = {
     *(
         "click",
