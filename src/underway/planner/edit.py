@@ -193,6 +193,12 @@ class ModuleDiff:
         """The names by which a node of the new module reads a value that changes, while the module is imported."""
         return self.world.changed_reads(self.new, node)
 
+    def cause_in(self, node: ast.AST) -> Origin:
+        """The module and the name of the first value that changes which a node of the new module reads; empty texts for none."""
+        names = (each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute))
+        origins = (self.world.new.resolve(self.new, each) for each in names)
+        return next((each for each in origins if each is not None and each in self.world.values), ("", ""))
+
     def values_read(self, node: ast.AST) -> list[Any]:
         """What the names become by which a node of the new module reads a value that changes."""
         names = (each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute))

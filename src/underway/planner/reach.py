@@ -185,7 +185,8 @@ def _annotated(world: PlannerContext, edit: ModuleDiff, shapes: set[str]) -> Non
         if named := shapes & {name for node in read for name in _named(node)}:
             which = ", ".join(sorted(named))
             reason = f"it was made with what {which} was when the module was imported; that changes"
-            edit.unless_seen(names_bound(statement)[0], "reached", reason, statement)
+            cause = next(((edit.new.name, each) for each in sorted(named) if each in edit.new.classes), ("", ""))
+            edit.unless_seen(names_bound(statement)[0], "reached", reason, statement, cause=cause)
 
 
 def _named(node: ast.AST) -> Iterator[str]:

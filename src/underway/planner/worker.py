@@ -230,7 +230,7 @@ def _other_imports(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> No
                     continue
                 what = ".".join(filter(None, (source, attribute)))
                 reason = f"an import that may not run, or is not the only one, has bound what {what} was"
-                edit.unless_seen(name, "import", reason, statement)
+                edit.unless_seen(name, "import", reason, statement, cause=(source, attribute))
 
 
 def _changes(world: PlannerContext, edits: Mapping[str, ModuleDiff], source: str, attribute: str) -> bool:

@@ -256,11 +256,13 @@ class Members:
     def changed_fields(self) -> None:
         """Fields of a dataclass, or of what is like one, that come, go or are others."""
         edit, name, new = self.edit, self.name, self.new
-        names = state.changed_fields(self.old, new)
+        cause = edit.cause_in(new) if text_of(_fields(self.old)) == text_of(_fields(new)) else ("", "")
+        names = f"made with {cause[1]}" if cause[1] else state.changed_fields(self.old, new)
         if regrown.typed_dictionary(edit, name, new, names):
             return None
         if not self.is_dataclass():
-            return edit.restart(name, "field", f"what makes this class has read its fields ({names}) already", new)
+            reason = f"what makes this class has read its fields ({names}) already"
+            return edit.restart(name, "field", reason, new, cause=cause)
         newer = new if edit.world.up else self.old
         if any(isinstance(each, Function) and each.name == "code_change" for each in newer.body):
             state.fields(edit, name, self.old, new)
@@ -272,7 +274,7 @@ class Members:
         except given.Unproven as error:
             way = "" if edit.world.up else " on the way back"
             reason = f"its fields change ({names}), and no code_change carries its instances over{way}: {error}"
-            return edit.restart(name, "field", reason, new)
+            return edit.restart(name, "field", reason, new, cause=cause)
         state.fields(edit, name, self.old, new)
         if not found.attributes and not found.taken:
             return edit.row(name, "field", "HOT", f"its fields change ({names}), and its instances do not", new)
