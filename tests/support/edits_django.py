@@ -47,6 +47,11 @@ TAGS = "blog/posts/templatetags/shown.py"
 
 EDITS = (
     Edit("view body", ((POSTS, '"likes": found.likes})\n\n\n@csrf', '"likes": found.likes, "by": "us"})\n\n\n@csrf'),)),
+    Edit(
+        "route added",
+        ((URLS, '    path("about/"', '    path("info/", views.about),\n    path("about/"'),),
+        (("GET", "/info/", None),),
+    ),
     Edit("setting", ((SETTINGS, "POSTS_ON_A_PAGE = 3", "POSTS_ON_A_PAGE = 1"),)),
     Edit("setting that is text", ((SETTINGS, 'SITE_NAME = "The blog"', 'SITE_NAME = "Our blog"'),)),
 )

@@ -140,4 +140,17 @@ EDITS = (
             ),
         ),
     ),
+    Edit("constant", ((SETTINGS, 'TITLE = "shop"', 'TITLE = "market"'),)),
+    Edit("template", ((HOME, "<h1>{{ title }}</h1>", "<h1>{{ title }}!</h1>"),)),
+    Edit(
+        "log line",
+        (
+            (
+                ITEMS,
+                "    found = opened.get(Item, number)\n",
+                ('    found = opened.get(Item, number)\n    logger.info("label of %d", number)\n    number += 0\n'),
+            ),
+        ),
+    ),
+    Edit("version", (("shop/__init__.py", "1.4.0", "1.5.0"),)),
 )

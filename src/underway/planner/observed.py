@@ -43,7 +43,7 @@ from .graph import (
 )
 from .rehearsals import Trials
 from .releases import Opened
-from .rules.frameworks import remembered, rules
+from .rules.frameworks import by_hash, remembered, rules
 from .rules.frameworks.obeyed import obey
 from .rules.frameworks.pydantic import COMPILED
 from .stored import Pictures, is_quiet
@@ -229,6 +229,8 @@ class _Trial:
         ]
 
     def _is_noise(self, difference: Difference) -> bool:
+        if by_hash().intersection(difference.path):
+            return True
         return any(difference.path[:depth] in self._noise for depth in range(1, len(difference.path) + 1))
 
     def _is_same(self, difference: Difference, found: Picture) -> bool:

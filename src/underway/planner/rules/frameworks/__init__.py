@@ -42,5 +42,10 @@ def remembered() -> frozenset[str]:
     return frozenset(path for framework in _frameworks() for path in getattr(framework, "REMEMBERED", ()))
 
 
+def by_hash() -> frozenset[str]:
+    """Return the labels of what has hashes for keys, and so differs from process to process."""
+    return frozenset(label for framework in _frameworks() for label in getattr(framework, "BY_HASH", ()))
+
+
 def _frameworks() -> list[ModuleType]:
     return [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]

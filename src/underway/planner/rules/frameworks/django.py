@@ -17,6 +17,9 @@ from ...source import Module, initialiser, names_bound, text
 REMEMBERED = ("django.urls.resolvers._route_to_regex",)
 """Routes are compiled once; what comes of it depends on the text of the route alone."""
 
+BY_HASH = (".coroutine_functions_to_sensitive_variables",)
+"""Dicts whose keys are hashes, which are others in each process."""
+
 _READ_EACH_TIME = frozenset(
     {
         *("BASE_DIR", "TEMPLATES", "ALLOWED_HOSTS", "ADMINS", "MANAGERS", "APPEND_SLASH", "INTERNAL_IPS"),
