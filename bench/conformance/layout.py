@@ -51,7 +51,8 @@ def lay_out(root: Path, pair: Pair, sources: Sources, interpreter: Interpreter) 
     (root / interpreter.directory.name).symlink_to(interpreter.directory)
     third = compiled_library(sources.libraries)
     (lib / "third-1.0").symlink_to(third.place)
-    made = {version: installed(pair.package.name, version, place) for version, place in sources.versions.items()}
+    application = pair.package.name.replace("-", "_")  # as releases call them
+    made = {version: installed(application, version, place) for version, place in sources.versions.items()}
     for each in made.values():
         each.install(lib / each.directory)
         compile_all(interpreter, lib / each.directory)
