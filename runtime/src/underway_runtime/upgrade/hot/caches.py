@@ -7,8 +7,9 @@ or is made when something is asked for the first time, is found here: in all liv
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import PurePath
 from typing import Any
 
 from ...observation import objects
@@ -126,3 +127,59 @@ def _clears() -> Iterator[Callable[[], object]]:
         clear = getattr(cached, "cache_clear", None)
         if clear is not None:
             yield clear
+
+
+_LOOKING: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("jinja2.loaders", "FileSystemLoader"): ("searchpath",),
+    ("jinja2.loaders", "PackageLoader"): ("_template_root",),
+    ("starlette.staticfiles", "StaticFiles"): ("directory", "all_directories"),
+    ("flask.sansio.scaffold", "Scaffold"): ("root_path",),
+}
+"""By module and class: the attributes that say where an object looks for files."""
+
+
+def moved(files: Iterable[tuple[str, str]]) -> Acts:
+    """What has files looked for where the new version has them, by whoever was made with a place in the old one.
+
+    `files` are those of modules, in the old version and in the new one.
+    """
+    result = Acts()
+    places = _directories(files)
+    looking: list[tuple[Any, tuple[str, ...]]] = [
+        (objects.module_names(module).get(name), names) for (module, name), names in _LOOKING.items()
+    ]
+    bases = [(cls, names) for cls, names in looking if objects.is_a(cls, type)]
+    classes = {id(each): each for base, _ in bases for each in heap.with_subclasses(base)}
+    for cls, found in heap.instances(classes.values(), heap.all_objects()) if places and classes else ():
+        names = [name for base, of in bases if base in objects.mro(cls) for name in of]
+        for own in (own for each in found if (own := objects.own_dict(each)) is not None):
+            for name in names:
+                if (place := _moved(own.get(name), places)) is not None:
+                    result.item(own, name, place)
+    return result
+
+
+def _directories(files: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The directories of the applications that these files are of: old -> new."""
+    found = {}
+    for old, new in files:
+        before, after = old.split("/"), new.split("/")
+        different = [number for number, (one, other) in enumerate(zip(before, after, strict=False)) if one != other]
+        if len(different) == 1 and len(before) == len(after):
+            end = different[0] + 1
+            found["/".join(before[:end])] = "/".join(after[:end])
+    return found
+
+
+def _moved(value: Any, places: Mapping[str, str]) -> Any:
+    """A path, or a list of some, in the new version; None where it is not in the old one."""
+    if type(value) is list:
+        moved = [_moved(each, places) for each in value]
+        return (
+            [new if new is not None else each for each, new in zip(value, moved, strict=True)] if any(moved) else None
+        )
+    text = value if type(value) is str else str(value) if objects.is_a(value, PurePath) else ""
+    for old, new in places.items():
+        if text == old or text.startswith(f"{old}/"):
+            return type(value)(new + text[len(old) :])
+    return None

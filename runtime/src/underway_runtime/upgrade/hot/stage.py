@@ -78,6 +78,8 @@ def caches(loaded: Sequence[Target]) -> Acts:
     are loaded again.
     """
     result = kept_by_frameworks.forgotten()
+    files = ((target.old.code.co_filename, target.new.code.co_filename) for target in loaded)
+    result.extend(kept_by_frameworks.moved(files))
     if any("." in name for target in loaded for name in (*target.load.added, *target.load.removed)):
         for cls in with_subclasses(object):
             if objects.is_a(cls, ABCMeta) and _abc_reset is not None and "_abc_impl" in objects.members(cls):

@@ -1,0 +1,38 @@
+"""What frameworks keep about the files of a version is that of the next one after a swap, and comes back with the undo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Flask
+from jinja2 import FileSystemLoader
+from starlette.staticfiles import StaticFiles
+
+from underway_runtime.upgrade.hot import caches
+from underway_runtime.upgrade.hot.undo_log import Journal
+
+FILES = [("/r/lib/shop-1.0/shop/__init__.py", "/r/lib/shop-2.0/shop/__init__.py")]
+
+
+def test_who_looks_for_files_in_one_version_looks_in_the_next() -> None:
+    """Loaders, applications and static files that were made with a place in the old version; what is elsewhere stays."""
+    loader = FileSystemLoader(
+        ["/r/lib/shop-1.0/shop/templates", Path("/r/lib/shop-1.0/more"), "/r/lib/shop-1.0.1", "/etc"]
+    )
+    elsewhere = FileSystemLoader("/r/lib/other-1.0/shop-1.0")
+    app = Flask("shop", root_path="/r/lib/shop-1.0/shop")
+    static = StaticFiles(directory="/r/lib/shop-1.0/shop/static", check_dir=False)
+    before = (loader.searchpath, elsewhere.searchpath, app.root_path, static.directory, static.all_directories)
+    journal = Journal()
+
+    journal.perform(caches.moved(FILES))
+
+    assert loader.searchpath == ["/r/lib/shop-2.0/shop/templates", "/r/lib/shop-2.0/more", "/r/lib/shop-1.0.1", "/etc"]
+    assert elsewhere.searchpath == ["/r/lib/other-1.0/shop-1.0"]
+    assert app.root_path == "/r/lib/shop-2.0/shop"
+    assert (static.directory, static.all_directories) == (
+        "/r/lib/shop-2.0/shop/static",
+        ["/r/lib/shop-2.0/shop/static"],
+    )
+    journal.undo()
+    assert (loader.searchpath, elsewhere.searchpath, app.root_path, static.directory, static.all_directories) == before
