@@ -125,3 +125,12 @@ def test_what_must_be_found_early_hides_nothing_of_pythons(become: Become) -> No
     told = become(SIZE, SIZE + CALLED + "def len(text): return -1\n", script)
 
     assert told == ["len would hide that of Python from old code, before all is in place", 3, False]
+
+
+@everywhere
+def test_what_the_standard_library_has_may_hide_what_python_has(become: Become) -> None:
+    """An import of it asks for nothing of the module: old code has Python's own until all is in place."""
+    opener = "def opener(): return open.__module__.strip('_')\n"
+    script = STAGED + "early = [shop.opener(), is_as_before]\n" + SWAPPED + "told = [*early, shop.opener()]\n"
+
+    assert become(opener, "from gzip import open\n" + opener, script) == ["io", True, "gzip"]

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import builtins
 import dis
+import sys
 from _imp import _fix_co_filename  # type: ignore[attr-defined]  # unknown to typeshed
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +40,6 @@ from .targets import Target
 from .undo_log import Acts, Journal
 
 _CALLS = ("CALL", "CALL_KW", "CALL_FUNCTION_EX")
-_IMPORTS = ("IMPORT_NAME", "IMPORT_FROM")
 _LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_ATTR", "LOAD_METHOD")
 _OWN = (statements.LIVE, statements.BECOMES)
 _MISSING = object()
@@ -241,7 +241,7 @@ def _calls_others(code: CodeType, names: Mapping[str, Any], values: Collection[s
     """
     every = list(_executed(code))
     instructions = [each for one in every for each in dis.get_instructions(one)]
-    if any(each.opname in _IMPORTS for each in instructions):
+    if any(_imports_others(instructions, number) for number in range(len(instructions))):
         return True
     loaded = Counter(each.argval for each in instructions if each.opname in _LOADS)
     makes = sum(each.opname == "LOAD_BUILD_CLASS" for each in instructions)
@@ -251,6 +251,14 @@ def _calls_others(code: CodeType, names: Mapping[str, Any], values: Collection[s
     return (others > 0 or makes > 0) and not all(
         name in known or _is_quiet(names.get(name, _MISSING)) for name in loaded
     )
+
+
+def _imports_others(instructions: Sequence[dis.Instruction], number: int) -> bool:
+    """Whether an instruction imports what may know of this module: all but the standard library's."""
+    if instructions[number].opname != "IMPORT_NAME":
+        return False
+    level, top = instructions[number - 2].argval, str(instructions[number].argval).partition(".")[0]
+    return level != 0 or top not in sys.stdlib_module_names
 
 
 def _is_quiet(value: object) -> bool:
