@@ -20,7 +20,7 @@ STEPS = {
     "prefetch": f"{LIVE}.change:read_version",
     "prepare": f"{LIVE}.change:prepare_swap",
     "suspend": "underway_runtime.apps.suspension:Suspension.hold",
-    "stage": f"{LIVE}.stage:Stage.run",
+    "stage": f"{LIVE}.fragments:Stage.run",
     "migrate": f"{LIVE}.migrate:acts",
     "swap": f"{LIVE}.swap:Prepared.swap",
     "scan": f"{LIVE}.swap:Prepared.survivors",
