@@ -20,19 +20,33 @@ def test_who_looks_for_files_in_one_version_looks_in_the_next() -> None:
         ["/r/lib/shop-1.0/shop/templates", Path("/r/lib/shop-1.0/more"), "/r/lib/shop-1.0.1", "/etc"]
     )
     elsewhere = FileSystemLoader("/r/lib/other-1.0/shop-1.0")
-    app = Flask("shop", root_path="/r/lib/shop-1.0/shop")
+    app = Flask("shop", root_path="/r/lib/shop-1.0/shop", static_folder="/r/lib/shop-1.0/shop/files")
     static = StaticFiles(directory="/r/lib/shop-1.0/shop/static", check_dir=False)
-    before = (loader.searchpath, elsewhere.searchpath, app.root_path, static.directory, static.all_directories)
+    before = (
+        loader.searchpath,
+        elsewhere.searchpath,
+        app.root_path,
+        app.static_folder,
+        static.directory,
+        static.all_directories,
+    )
     journal = Journal()
 
     journal.perform(caches.moved(FILES))
 
     assert loader.searchpath == ["/r/lib/shop-2.0/shop/templates", "/r/lib/shop-2.0/more", "/r/lib/shop-1.0.1", "/etc"]
     assert elsewhere.searchpath == ["/r/lib/other-1.0/shop-1.0"]
-    assert app.root_path == "/r/lib/shop-2.0/shop"
+    assert (app.root_path, app.static_folder) == ("/r/lib/shop-2.0/shop", "/r/lib/shop-2.0/shop/files")
     assert (static.directory, static.all_directories) == (
         "/r/lib/shop-2.0/shop/static",
         ["/r/lib/shop-2.0/shop/static"],
     )
     journal.undo()
-    assert (loader.searchpath, elsewhere.searchpath, app.root_path, static.directory, static.all_directories) == before
+    assert (
+        loader.searchpath,
+        elsewhere.searchpath,
+        app.root_path,
+        app.static_folder,
+        static.directory,
+        static.all_directories,
+    ) == before

@@ -133,7 +133,7 @@ _LOOKING: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("jinja2.loaders", "FileSystemLoader"): ("searchpath",),
     ("jinja2.loaders", "PackageLoader"): ("_template_root",),
     ("starlette.staticfiles", "StaticFiles"): ("directory", "all_directories"),
-    ("flask.sansio.scaffold", "Scaffold"): ("root_path",),
+    ("flask.sansio.scaffold", "Scaffold"): ("root_path", "template_folder", "_static_folder"),
 }
 """By module and class: the attributes that say where an object looks for files."""
 
