@@ -37,6 +37,7 @@ def test_who_looks_for_files_in_one_version_looks_in_the_next() -> None:
     assert loader.searchpath == ["/r/lib/shop-2.0/shop/templates", "/r/lib/shop-2.0/more", "/r/lib/shop-1.0.1", "/etc"]
     assert elsewhere.searchpath == ["/r/lib/other-1.0/shop-1.0"]
     assert (app.root_path, app.static_folder) == ("/r/lib/shop-2.0/shop", "/r/lib/shop-2.0/shop/files")
+    assert app.config.root_path == app.root_path
     assert (static.directory, static.all_directories) == (
         "/r/lib/shop-2.0/shop/static",
         ["/r/lib/shop-2.0/shop/static"],

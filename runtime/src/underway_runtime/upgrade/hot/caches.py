@@ -133,7 +133,8 @@ _LOOKING: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("jinja2.loaders", "FileSystemLoader"): ("searchpath",),
     ("jinja2.loaders", "PackageLoader"): ("_template_root",),
     ("starlette.staticfiles", "StaticFiles"): ("directory", "all_directories"),
-    ("flask.sansio.scaffold", "Scaffold"): ("root_path", "template_folder", "_static_folder"),
+    ("flask.sansio.scaffold", "Scaffold"): ("root_path", "instance_path", "template_folder", "_static_folder"),
+    ("flask.config", "Config"): ("root_path",),
 }
 """By module and class: the attributes that say where an object looks for files."""
 
