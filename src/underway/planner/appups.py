@@ -62,23 +62,23 @@ class AppupDirectives:
                     yield Row(name, "", "appup", "RESTART", "the appup says so", f"lib/{name}.appup")
 
 
-def said(newer: Opened, older: Opened, way: Literal["up", "down"]) -> AppupDirectives:
+def directives_of(newer: Opened, older: Opened, way: Literal["up", "down"]) -> AppupDirectives:
     """What the newer of two releases says of coming from the older one, or of going back. Raises DamagedRelease."""
-    found = {}
+    steps_of = {}
     for name, (version, _) in newer.rel.items():
         before = older.rel.get(name, (version, ""))[0]
         if before == version or name not in newer.homes:
             continue
-        place = ReleaseDirectory(newer.root).appup(newer.homes[name], name)
-        if not place.is_file():
+        path = ReleaseDirectory(newer.root).appup(newer.homes[name], name)
+        if not path.is_file():
             continue
         try:
-            steps = appup.parse(place.read_text(encoding="utf-8")).steps(way, before)
+            steps = appup.parse(path.read_text(encoding="utf-8")).steps(way, before)
         except (OSError, ValueError) as error:
-            raise DamagedRelease(f"{place} is not an appup: {error}") from None
+            raise DamagedRelease(f"{path} is not an appup: {error}") from None
         if steps is not None:
-            found[name] = steps
-    return AppupDirectives(found)
+            steps_of[name] = steps
+    return AppupDirectives(steps_of)
 
 
 def completed(steps: Sequence[Step], loads: Mapping[str, Load], generated: Iterable[Step]) -> list[Step]:
@@ -86,13 +86,13 @@ def completed(steps: Sequence[Step], loads: Mapping[str, Load], generated: Itera
 
     An update, or a load, of a module that defines ``code_change`` is one with it, whatever was said: the rules rely on that.
     """
-    own = [_carrying(step, loads) for step in steps]
+    carrying = [_carrying(step, loads) for step in steps]
     named = {
         step.module
-        for step in own
+        for step in carrying
         if isinstance(step, Update | LoadModule | AddModule | DeleteModule | low.Load | low.Remove)
     }
-    return [*own, *(step for step in generated if getattr(step, "module", None) not in named)]
+    return [*carrying, *(step for step in generated if getattr(step, "module", None) not in named)]
 
 
 def _carrying(step: Step, loads: Mapping[str, Load]) -> Step:

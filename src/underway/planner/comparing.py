@@ -71,8 +71,8 @@ class Comparer:
                 raise BuildError(f"comparing the modules took more than {TIMEOUT:.0f} seconds")
             self._errors.seek(0)
             raise BuildError(f"the modules could not be compared:\n{self._errors.read().strip()}")
-        found: dict[str, Any] = json.loads(line)
-        return found
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def _start(self) -> subprocess.Popen[str]:
         packages = [str(Path(__file__).parents[2]), str(Path(underway_runtime.__file__).parents[1])]
@@ -89,7 +89,7 @@ class Comparer:
             raise BuildError(f"{self._python} can't be run: {error.strerror}") from None
         assert process.stdin is not None
         with suppress(BrokenPipeError):  # the first question says why
-            process.stdin.write(f"{json.dumps({name: _side(each) for name, each in self._releases.items()})}\n")
+            process.stdin.write(f"{json.dumps({name: _side(release) for name, release in self._releases.items()})}\n")
         return process
 
     def close(self) -> None:
@@ -104,17 +104,17 @@ class Comparer:
 def comparer(python: Path, releases: Mapping[str, Opened]) -> Iterator[Comparer]:
     """What compares modules of these releases, until the block ends."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-        found = Comparer(python, releases, errors)
+        worker = Comparer(python, releases, errors)
         try:
-            yield found
+            yield worker
         finally:
-            found.close()
+            worker.close()
 
 
 def _side(side: Opened) -> dict[str, Any]:
     names = {name.replace("_", "-"): version for name, (version, _) in side.rel.items()}
     return {
         "root": str(side.root),
-        "modules": {name: list(place) for name, place in side.modules.items()},
+        "modules": {name: list(origin) for name, origin in side.modules.items()},
         "versions": names | {name: version for name, (version, _) in side.rel.items()},
     }

@@ -73,14 +73,16 @@ class Unknown(Exception):
 
 def names_of(body: Sequence[ast.stmt]) -> Names:
     """What the imports at the top of a module call modules of the standard library, and what is in them."""
-    found: dict[str, str] = {"TYPE_CHECKING": "typing.TYPE_CHECKING"}
+    known: dict[str, str] = {"TYPE_CHECKING": "typing.TYPE_CHECKING"}
     for statement in body:
         match statement:
             case ast.Import(names):
-                found |= {each.asname or each.name: each.name for each in names if each.asname or "." not in each.name}
+                known |= {
+                    alias.asname or alias.name: alias.name for alias in names if alias.asname or "." not in alias.name
+                }
             case ast.ImportFrom(module=str(module), names=names, level=0):
-                found |= {each.asname or each.name: f"{module}.{each.name}" for each in names}
-    return found
+                known |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in names}
+    return known
 
 
 def effective(body: Sequence[ast.stmt], names: Names) -> Iterator[ast.stmt]:
@@ -92,7 +94,7 @@ def effective(body: Sequence[ast.stmt], names: Names) -> Iterator[ast.stmt]:
             case ast.ImportFrom(module="__future__"):
                 continue
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if _is_signature(statement, names):
-                if any(isinstance(each, _DEFINITION) and each.name == name for each in body[number + 1 :]):
+                if any(isinstance(later, _DEFINITION) and later.name == name for later in body[number + 1 :]):
                     continue
             case ast.If(test=test, body=then, orelse=otherwise):
                 try:
@@ -122,7 +124,7 @@ def value(test: ast.expr, names: Names) -> Any:
         case ast.Name() | ast.Attribute():
             return _read(test, names)
         case ast.Tuple(elements):
-            return tuple(value(each, names) for each in elements)
+            return tuple(value(element, names) for element in elements)
         case ast.UnaryOp(ast.Not(), operand):
             return not value(operand, names)
         case ast.BoolOp(kind, values):
@@ -132,7 +134,7 @@ def value(test: ast.expr, names: Names) -> Any:
         case ast.Subscript(of, ast.Constant(int(index))):
             return _tried(operator.getitem, value(of, names), index)
         case ast.Subscript(of, ast.Slice(None | ast.Constant() as lower, None | ast.Constant() as upper, None)):
-            ends = (None if each is None else value(each, names) for each in (lower, upper))
+            ends = (None if end is None else value(end, names) for end in (lower, upper))
             return _tried(operator.getitem, value(of, names), slice(*ends))
         case ast.Call(ast.Attribute(of, "startswith"), [ast.Constant(str(text))], []):
             return _tried(str.startswith, value(of, names), text)
@@ -144,12 +146,12 @@ _DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 def _of_several(every: bool, values: Sequence[ast.expr], names: Names) -> Any:
     """That of ``and``, or of ``or``: what comes after what decides is not asked, and may be anything."""
-    found: Any = None
-    for each in values:
-        found = value(each, names)
-        if bool(found) is not every:
+    last: Any = None
+    for operand in values:
+        last = value(operand, names)
+        if bool(last) is not every:
             break
-    return found
+    return last
 
 
 def _read(node: ast.expr, names: Names) -> Any:
@@ -185,15 +187,15 @@ def _has(statement: ast.ImportFrom) -> bool:
     if statement.level or statement.module not in _OF_THE_INTERPRETER:
         return False
     module = import_module(statement.module)
-    return all(hasattr(module, each.name) for each in statement.names)
+    return all(hasattr(module, alias.name) for alias in statement.names)
 
 
 def _class(node: ast.ClassDef, names: Names) -> ast.ClassDef:
     """A class with the statements that run; the node itself where all of them do."""
     body = list(effective(node.body, names))
     inert = (ast.Expr, ast.Pass)
-    if [each for each in node.body if not isinstance(each, inert)] == [
-        each for each in body if not isinstance(each, inert)
+    if [statement for statement in node.body if not isinstance(statement, inert)] == [
+        statement for statement in body if not isinstance(statement, inert)
     ]:
         return node
     made = copy(node)

@@ -92,10 +92,10 @@ def _foundation(old: Opened, new: Opened) -> Iterator[Row]:
 
 
 def _configuration(old: Opened, new: Opened) -> Iterator[Row]:
-    for place in (new.place.sys_config, new.place.runtime_config):
-        if _digest(old, place.name) != _digest(new, place.name):
+    for file in (new.place.sys_config, new.place.runtime_config):
+        if _digest(old, file.name) != _digest(new, file.name):
             yield _row(
-                place.name, "configuration", "HOT", "configuration is resolved again; config_change tells who asked"
+                file.name, "configuration", "HOT", "configuration is resolved again; config_change tells who asked"
             )
 
 
@@ -133,17 +133,17 @@ def _kinds(old: Opened, new: Opened) -> Iterator[Row]:
 
 def _kinds_of(side: Opened) -> dict[str, str]:
     """What can be imported, by name: a module, a package, or a namespace, which is any directory without ``__init__.py``."""
-    found = {}
+    kinds = {}
     for home in set(side.homes.values()):
         for path in side.below.get(home, {}):
             parts = path.split("/")[:-1]
             for depth in range(1, len(parts) + 1):
                 if not parts[depth - 1].isidentifier():
                     break
-                found[".".join(parts[:depth])] = _NAMESPACE
+                kinds[".".join(parts[:depth])] = _NAMESPACE
     for name, (_, file) in side.modules.items():
-        found[name] = "a package" if file.endswith("/__init__.py") else "a module"
-    return found
+        kinds[name] = "a package" if file.endswith("/__init__.py") else "a module"
+    return kinds
 
 
 def _unversioned(old: Opened, new: Opened, name: str) -> Iterator[Row]:
@@ -214,9 +214,9 @@ def _keeper_of_place(side: Opened, name: str) -> str:
     """What in an application keeps the place of its files, by its text, and where; empty for nothing."""
     for module, (application, file) in side.modules.items():
         if application == name:
-            found = _KEEPS_PLACE.search((side.root / file).read_text(encoding="utf-8", errors="replace"))
-            if found is not None:
-                return f"{module} makes a {found[1]}"
+            making = _KEEPS_PLACE.search((side.root / file).read_text(encoding="utf-8", errors="replace"))
+            if making is not None:
+                return f"{module} makes a {making[1]}"
     return ""
 
 
@@ -231,19 +231,19 @@ def _beside(old: Opened, new: Opened) -> Iterator[Row]:
 
 
 def _others(side: Opened) -> Iterator[tuple[str, ManifestEntry]]:
-    own = f"{side.place.path.relative_to(side.root).as_posix()}/"
+    prefix = f"{side.place.path.relative_to(side.root).as_posix()}/"
     for path, entry in side.manifest.files.items():
-        if path.startswith(own):
-            below = path.removeprefix(own)
+        if path.startswith(prefix):
+            below = path.removeprefix(prefix)
             if below.startswith(("share/", "etc/")) and not below.startswith(("share/man/", "share/doc/")):
                 yield below, entry
         elif not path.startswith(("lib/", "releases/", "bin/", "python-")):
             yield path, entry
 
 
-def compared(old: Opened, new: Opened, found: Difference) -> list[str]:
+def compared(old: Opened, new: Opened, differing: Difference) -> list[str]:
     """The modules to compare: all of the applications that change, and all others that may hold what is theirs."""
-    changed = set(found.changed)
+    changed = set(differing.changed)
     homes = {side.homes.get(name) for side in (old, new) for name in changed}
     holders = {name for name in new.requires if name not in changed and _requires(new, name) & changed}
     names = {module for side in (old, new) for module, (_, file) in side.modules.items() if file.split("/")[1] in homes}
@@ -251,14 +251,14 @@ def compared(old: Opened, new: Opened, found: Difference) -> list[str]:
 
 
 def _requires(side: Opened, name: str) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     queue = [name]
     while queue:
-        for each in side.requires.get(queue.pop(), ()):
-            if each not in found:
-                found.add(each)
-                queue.append(each)
-    return found
+        for requirement in side.requires.get(queue.pop(), ()):
+            if requirement not in names:
+                names.add(requirement)
+                queue.append(requirement)
+    return names
 
 
 def _importing(side: Opened, names: set[str], holders: set[str]) -> set[str]:
@@ -268,10 +268,12 @@ def _importing(side: Opened, names: set[str], holders: set[str]) -> set[str]:
         for module, (application, file) in side.modules.items()
         if application in holders
     }
-    found: set[str] = set()
-    while more := {module for module, every in imported.items() if module not in found and every & (names | found)}:
-        found |= more
-    return found
+    importing: set[str] = set()
+    while more := {
+        module for module, every in imported.items() if module not in importing and every & (names | importing)
+    }:
+        importing |= more
+    return importing
 
 
 _IMPORT = re.compile(r"^\s*(?:from\s+(\S+)\s+import\s+(\([^)]*\)|[^#\n]+)|import\s+([^#\n]+))", re.MULTILINE)
@@ -280,13 +282,13 @@ _IMPORT = re.compile(r"^\s*(?:from\s+(\S+)\s+import\s+(\([^)]*\)|[^#\n]+)|import
 def _imported(file: Path, module: str) -> set[str]:
     """What a module imports, with the packages that this is in, and the names that may be submodules."""
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    found: set[str] = set()
+    imports: set[str] = set()
     for source, names, plain in _IMPORT.findall(file.read_text(encoding="utf-8", errors="replace")):
-        each = {name.strip().partition(" ")[0] for name in (names or plain).strip("()").split(",")}
+        listed = {name.strip().partition(" ")[0] for name in (names or plain).strip("()").split(",")}
         above = _absolute(source, package)
-        found |= {f"{above}.{name}" for name in each} | {above} if above else each
-    parents = {".".join(name.split(".")[:depth]) for name in found for depth in range(1, name.count(".") + 1)}
-    return found | parents
+        imports |= {f"{above}.{name}" for name in listed} | {above} if above else listed
+    parents = {".".join(name.split(".")[:depth]) for name in imports for depth in range(1, name.count(".") + 1)}
+    return imports | parents
 
 
 def _absolute(source: str, package: str) -> str:

@@ -27,7 +27,7 @@ def new_elements(old: ast.AST | None, new: ast.AST) -> Iterator[ast.expr]:
 
 
 def _of_row(old: Sequence[ast.expr], new: Sequence[ast.expr]) -> Iterator[ast.expr]:
-    texts = [text(each) for each in old], [text(each) for each in new]
+    texts = [text(element) for element in old], [text(element) for element in new]
     for kind, i, i_end, j, j_end in SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
         if kind == "replace" and i_end - i == j_end - j:
             for one, other in zip(old[i:i_end], new[j:j_end], strict=True):
@@ -38,7 +38,7 @@ def _of_row(old: Sequence[ast.expr], new: Sequence[ast.expr]) -> Iterator[ast.ex
 
 def _of_children(old: ast.AST, new: ast.AST) -> Iterator[ast.expr]:
     if isinstance(old, ast.Call) and isinstance(new, ast.Call):
-        before = {each.arg: each.value for each in old.keywords}
+        before = {keyword.arg: keyword.value for keyword in old.keywords}
         for argument, after in zip(old.args, new.args, strict=False):
             yield from new_elements(argument, after)
         for keyword in new.keywords:
@@ -49,4 +49,4 @@ def _of_children(old: ast.AST, new: ast.AST) -> Iterator[ast.expr]:
 
 
 def _expressions(node: ast.AST) -> list[ast.AST]:
-    return [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr)]
+    return [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]

@@ -51,11 +51,11 @@ class PlannerContext:
 
     def changed_reads(self, module: Module, node: ast.AST) -> list[str]:
         """The names by which an expression of a new module reads a value that changes."""
-        found: dict[str, None] = {}
-        for each in import_time(node, annotations=not module.future):
-            if isinstance(each, ast.Name | ast.Attribute) and self.new.resolve(module, each) in self.values:
-                found[ast.unparse(each)] = None
-        return list(found)
+        texts: dict[str, None] = {}
+        for inner in import_time(node, annotations=not module.future):
+            if isinstance(inner, ast.Name | ast.Attribute) and self.new.resolve(module, inner) in self.values:
+                texts[ast.unparse(inner)] = None
+        return list(texts)
 
 
 @dataclass(frozen=True)
@@ -195,21 +195,21 @@ class ModuleDiff:
 
     def cause_in(self, node: ast.AST) -> Origin:
         """The module and the name of the first value that changes which a node of the new module reads; empty texts for none."""
-        names = (each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute))
-        origins = (self.world.new.resolve(self.new, each) for each in names)
-        return next((each for each in origins if each is not None and each in self.world.values), ("", ""))
+        names = (inner for inner in ast.walk(node) if isinstance(inner, ast.Name | ast.Attribute))
+        origins = (self.world.new.resolve(self.new, name) for name in names)
+        return next((origin for origin in origins if origin is not None and origin in self.world.values), ("", ""))
 
     def values_read(self, node: ast.AST) -> list[Any]:
         """What the names become by which a node of the new module reads a value that changes."""
-        names = (each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Attribute))
-        origins = (self.world.new.resolve(self.new, each) for each in names)
+        names = (inner for inner in ast.walk(node) if isinstance(inner, ast.Name | ast.Attribute))
+        origins = (self.world.new.resolve(self.new, name) for name in names)
         return [self.world.values[origin] for origin in origins if origin is not None and origin in self.world.values]
 
     def run(self, statement: ast.stmt, within: str = "") -> None:
         """Put a statement of the new module, or of one of its classes, into the fragment."""
-        place = self.members.setdefault(within, []) if within else self.statements
-        if statement not in place:
-            place.append(statement)
+        statements = self.members.setdefault(within, []) if within else self.statements
+        if statement not in statements:
+            statements.append(statement)
 
     def load(self) -> Load:
         """The instruction for the node. Raises ValueError when the fragment is not what was compiled for the release."""
@@ -228,10 +228,10 @@ class ModuleDiff:
             imports=tuple(dict.fromkeys(self.imports)),
             code_change=tuple(self.code_change),
             given=self.given,
-            taken={name: tuple(each) for name, each in self.taken.items()},
+            taken={name: tuple(attributes) for name, attributes in self.taken.items()},
             caches=tuple(map(named, self.caches)),
             guards=tuple(
-                Guard(each.kind, each.of if each.kind == "no_closures" else named(each.of)) for each in self.guards
+                Guard(guard.kind, guard.of if guard.kind == "no_closures" else named(guard.of)) for guard in self.guards
             ),
         )
 
@@ -241,17 +241,19 @@ class ModuleDiff:
             cls = _class_at(self.new.body, path)
             if cls is None:
                 continue
-            made = {name for each in statements for name in names_bound(each)}
-            own = {name for each in cls.body for name in names_bound(each)} - made
-            parameters = {each.name for each in getattr(cls, "type_params", [])}
-            for each in statements:
-                read = {n.id for n in import_time(each, annotations=not self.new.future) if isinstance(n, ast.Name)}
-                every = {n.id for n in ast.walk(each) if isinstance(n, ast.Name)}
-                self.seeds.setdefault(path, set()).update(read & own - _made_otherwise(cls))
-                if names := sorted(read & own & _made_otherwise(cls) | every & parameters):
-                    name = ".".join([path, *names_bound(each)[:1]])
+            made = {name for statement in statements for name in names_bound(statement)}
+            in_class = {name for statement in cls.body for name in names_bound(statement)} - made
+            parameters = {parameter.name for parameter in getattr(cls, "type_params", [])}
+            for statement in statements:
+                read = {
+                    n.id for n in import_time(statement, annotations=not self.new.future) if isinstance(n, ast.Name)
+                }
+                every = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+                self.seeds.setdefault(path, set()).update(read & in_class - _made_otherwise(cls))
+                if names := sorted(read & in_class & _made_otherwise(cls) | every & parameters):
+                    name = ".".join([path, *names_bound(statement)[:1]])
                     reason = f"it is made with {', '.join(names)} of its class, which only the making of the class has"
-                    self.restart(name, "scope", reason, each)
+                    self.restart(name, "scope", reason, statement)
 
     @property
     def verdict(self) -> Verdict:
@@ -268,11 +270,11 @@ class ModuleDiff:
         raise ValueError(f"{self.new.file} was not compiled from the source that is next to it")
 
     def _compiled(self, docstrings: bool) -> list[CodeType]:
-        members = {path: [*self._seeded(path, each), *each] for path, each in self.members.items()}
+        members = {path: [*self._seeded(path, statements), *statements] for path, statements in self.members.items()}
         body: list[ast.stmt] = [*self.statements, *_classes(self.new.body, members, self.made)]
         body.sort(key=lambda statement: statement.lineno)
-        made = [NewValues(self.world, self.new).visit(deepcopy(each)) for each in body]
-        return [self._code(each, docstrings) for each in made]
+        made = [NewValues(self.world, self.new).visit(deepcopy(statement)) for statement in body]
+        return [self._code(statement, docstrings) for statement in made]
 
     def _code(self, statement: ast.stmt, docstrings: bool) -> CodeType:
         tree = ast.Module([*_imported_names(self.new, statement), Placed().visit(statement)], [])
@@ -291,23 +293,23 @@ class ModuleDiff:
 
     def _seeded(self, path: str, statements: list[ast.stmt]) -> list[ast.stmt]:
         """Statements that bind, in the body of a class, what others in it read of the live class."""
-        first = min(statements, key=lambda each: each.lineno)
+        first = min(statements, key=lambda statement: statement.lineno)
         named = [
             (name, code_tree.mangled(f"{path}.{name}").rpartition(".")[2]) for name in sorted(self.seeds.get(path, ()))
         ]
         made = (ast.parse(f"{name} = {path}.__dict__[{member!r}]").body[0] for name, member in named)
-        placed = [ast.copy_location(each, first) for each in made]
-        for each in (inner for statement in placed for inner in ast.walk(statement) if hasattr(inner, "lineno")):
-            ast.copy_location(each, first)
+        placed = [ast.copy_location(statement, first) for statement in made]
+        for inner in (inner for statement in placed for inner in ast.walk(statement) if hasattr(inner, "lineno")):
+            ast.copy_location(inner, first)
         return placed
 
     def _is_the_release(self, code: CodeType) -> bool:
         known: dict[str, set[str]] = {}
-        for path, each in self.new.codes.items():
-            known.setdefault(path.replace("#", " ").split(" ")[0], set()).add(code_tree.digest(each))
+        for path, known_code in self.new.codes.items():
+            known.setdefault(path.replace("#", " ").split(" ")[0], set()).add(code_tree.digest(known_code))
         return all(
-            code_tree.digest(each) in known.get(path.replace("#", " ").split(" ")[0], ())
-            for path, each in code_tree.tree(code).items()
+            code_tree.digest(part) in known.get(path.replace("#", " ").split(" ")[0], ())
+            for path, part in code_tree.tree(code).items()
             if not _is_comprehension(path)
         )
 
@@ -322,7 +324,7 @@ def _binding_names(code: CodeType) -> CodeType:
     """A fragment that binds each name where it is run: one that a function declares as global it would bind in the live module."""
     name, deleted = opmap["STORE_NAME"], opmap["DELETE_NAME"]
     instead = {opmap["STORE_GLOBAL"]: name, opmap["DELETE_GLOBAL"]: deleted}
-    by_offset = {each.offset: each.opcode for each in dis.get_instructions(code)}
+    by_offset = {instruction.offset: instruction.opcode for instruction in dis.get_instructions(code)}
     raw = bytearray(code.co_code)
     for offset, opcode in by_offset.items():
         raw[offset] = instead.get(opcode, raw[offset])
@@ -331,14 +333,16 @@ def _binding_names(code: CodeType) -> CodeType:
 
 def _class_at(body: Iterable[ast.stmt], path: str) -> ast.ClassDef | None:
     first, _, rest = path.partition(".")
-    found = next((each for each in body if isinstance(each, ast.ClassDef) and each.name == first), None)
-    return _class_at(found.body, rest) if found is not None and rest else found
+    cls = next(
+        (statement for statement in body if isinstance(statement, ast.ClassDef) and statement.name == first), None
+    )
+    return _class_at(cls.body, rest) if cls is not None and rest else cls
 
 
 def _made_otherwise(cls: ast.ClassDef) -> set[str]:
     """The names in the body of a class that are not members of it as they are bound there, or not for certain."""
-    names = [name for each in cls.body for name in names_bound(each)]
-    fields = {name for each in cls.body if isinstance(each, ast.AnnAssign) for name in names_bound(each)}
+    names = [name for statement in cls.body for name in names_bound(statement)]
+    fields = {name for statement in cls.body if isinstance(statement, ast.AnnAssign) for name in names_bound(statement)}
     return {name for name in names if names.count(name) > 1} | (fields if cls.decorator_list or cls.bases else set())
 
 

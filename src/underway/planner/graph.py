@@ -42,7 +42,7 @@ _UNCONFIGURED = {"level": 0, "propagate": True, "disabled": False}
 
 def placed(roots: Sequence[str], part: Part) -> Part | None:
     """A part that says where the release is, as one that does so below its root; None for one that does so in another way."""
-    texts = [json.dumps(plain_values.encode(each)) for each in (part.was, part.now)]
+    texts = [json.dumps(plain_values.encode(value)) for value in (part.was, part.now)]
     if not any(root[:-1] in text for root in roots for text in texts):
         return part
     was, now = part.was, part.now
@@ -65,18 +65,18 @@ def is_fixed(node: Node) -> bool:
 
 def places_in(picture: Picture, loads: Loads) -> dict[int, Place]:
     """By the number of an object: the shortest way to it that can be followed in a process, from a module that changes."""
-    found: dict[int, Place] = {}
+    places: dict[int, Place] = {}
     queue = deque((number, (name, ())) for name, number in picture.modules.items() if name in loads)
     waiting: deque[tuple[int, Place]] = deque(queue)
     while waiting:
         number, (module, steps) = waiting.popleft()
-        if number in found:
+        if number in places:
             continue
-        found[number] = module, steps
+        places[number] = module, steps
         for label, to in picture.nodes[number].edges:
-            if to not in found and (step := step_of(label, picture.nodes[number])) is not None:
+            if to not in places and (step := step_of(label, picture.nodes[number])) is not None:
                 waiting.append((to, (module, (*steps, step))))
-    return found
+    return places
 
 
 def step_of(label: str, holder: Node) -> Step | None:
@@ -87,7 +87,7 @@ def step_of(label: str, holder: Node) -> Step | None:
         try:
             return "item", ast.literal_eval(label[1:-1])
         except (ValueError, SyntaxError):
-            alone = [each for each, _ in holder.edges].count(label) == 1
+            alone = [other for other, _ in holder.edges].count(label) == 1
             return ("key", label[1:-1]) if alone and f"<key {label}>" in dict(holder.edges) else None
     return None
 
@@ -121,12 +121,12 @@ def elements(node: Node) -> list[int]:
 def types_of(picture: Picture, cls: str) -> set[str]:
     """The names of a class, and of those that inherit from it and are in the picture: of its instances' types."""
     above = {
-        each.name.replace(":", "."): {*_bases(picture, each)} for each in picture.nodes if each.type == "builtins.type"
+        node.name.replace(":", "."): {*_bases(picture, node)} for node in picture.nodes if node.type == "builtins.type"
     }
-    found = {cls}
-    while more := {name for name, bases in above.items() if name not in found and bases & found}:
-        found |= more
-    return found
+    names = {cls}
+    while more := {name for name, bases in above.items() if name not in names and bases & names}:
+        names |= more
+    return names
 
 
 def _bases(picture: Picture, node: Node) -> Iterable[str]:

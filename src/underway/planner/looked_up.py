@@ -53,22 +53,22 @@ def _module_given(world: PlannerContext, edit: ModuleDiff, node: ast.AST, change
         case ast.Constant(str(name)) if name in changed:
             return name
         case ast.Call(func, args, keywords) if not ast.unparse(func).endswith("getLogger"):
-            for each in (*args, *(word.value for word in keywords)):
-                if isinstance(each, ast.Name | ast.Attribute):
-                    found = world.new.resolve(edit.new, each)
-                    if found and not found[1] and found[0] in changed:
-                        return found[0]
+            for argument in (*args, *(word.value for word in keywords)):
+                if isinstance(argument, ast.Name | ast.Attribute):
+                    origin = world.new.resolve(edit.new, argument)
+                    if origin and not origin[1] and origin[0] in changed:
+                        return origin[0]
     return ""
 
 
 def _listed(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
     """What was made at import from a list of names, of which some come or go."""
-    own = [name for name in (*edit.added, *edit.removed) if "." not in name]
-    every = [name for each in edits.values() for name in (*each.added, *each.removed)]
+    of_module = [name for name in (*edit.added, *edit.removed) if "." not in name]
+    every = [name for other in edits.values() for name in (*other.added, *other.removed)]
     for statement in edit.new.body if every else ():
         for node in import_time(statement, annotations=False):
             what, of_all = _list(node)
-            names = every if of_all or isinstance(statement, ast.ClassDef) else own
+            names = every if of_all or isinstance(statement, ast.ClassDef) else of_module
             bound = names_bound(statement)
             if what and names and not {*bound} & {*edit.added}:
                 reason = f"it was made with {what} when the module was imported, which has other names now ({names[0]})"
@@ -90,7 +90,7 @@ def _found_early(edit: ModuleDiff) -> None:
     """Names that come while other things change: who looks names up by text finds them before all is in place."""
     names = [name for name in edit.added if "." not in name]
     alone = len(names) == 1 and len({row.definition for row in edit.rows}) == 1
-    if not names or (alone and not any(_calls(each) for each in edit.statements)):
+    if not names or (alone and not any(_calls(statement) for statement in edit.statements)):
         return
     for function in _functions(edit.old.body):
         for node in ast.walk(function):
@@ -101,7 +101,7 @@ def _found_early(edit: ModuleDiff) -> None:
 
 
 def _calls(statement: ast.stmt) -> bool:
-    return any(isinstance(each, ast.Call) for each in import_time(statement, annotations=False))
+    return any(isinstance(node, ast.Call) for node in import_time(statement, annotations=False))
 
 
 def _is_namespace(node: ast.AST) -> bool:
@@ -121,8 +121,8 @@ def _found_by_getattr(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None
     if function is None or not keeper:
         return
     package = edit.new.name.partition(".")[0]
-    related = [each for name, each in edits.items() if name.partition(".")[0] == package]
-    others = (name for each in related for name in (*each.was, *each.replaced, *each.rebind, *each.removed))
+    related = [other for name, other in edits.items() if name.partition(".")[0] == package]
+    others = (name for other in related for name in (*other.was, *other.replaced, *other.rebind, *other.removed))
     changed = edit.rows[0].definition if edit.rows else next((name for name in others if "." not in name), None)
     if changed is not None:
         reason = f"{keeper} keeps what it has found, which may be another now: {changed or 'the module'} changes"
@@ -143,19 +143,19 @@ def _importer(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> str:
 def _told_apart(world: PlannerContext, edit: ModuleDiff) -> None:
     """Values that change, and are told from others like them by ``is``: each place where they are used has one of its own."""
     for statement in edit.new.body if world.values else ():
-        compared = (each for each in ast.walk(statement) if isinstance(each, ast.Compare))
+        compared = (inner for inner in ast.walk(statement) if isinstance(inner, ast.Compare))
         for node in compared:
             operands = (node.left, *node.comparators) if isinstance(node.ops[0], ast.Is | ast.IsNot) else ()
-            for each in operands:
-                origin = world.new.resolve(edit.new, each) if isinstance(each, ast.Name | ast.Attribute) else None
+            for operand in operands:
+                origin = world.new.resolve(edit.new, operand) if isinstance(operand, ast.Name | ast.Attribute) else None
                 if origin and not isinstance(world.values.get(origin), bool | None):
-                    reason = f"it tells {ast.unparse(each)} from others like it by `is`, and that changes"
+                    reason = f"it tells {ast.unparse(operand)} from others like it by `is`, and that changes"
                     edit.restart(next(iter(names_bound(statement)), ""), "reached", reason, node)
 
 
 def _functions(body: Iterable[ast.stmt]) -> Iterator[Function]:
-    for each in body:
-        if isinstance(each, Function):
-            yield each
-        elif isinstance(each, ast.ClassDef):
-            yield from _functions(each.body)
+    for statement in body:
+        if isinstance(statement, Function):
+            yield statement
+        elif isinstance(statement, ast.ClassDef):
+            yield from _functions(statement.body)

@@ -64,16 +64,18 @@ def hidden(side: Side, module: Module, node: ast.AST) -> str:
 def libraries(side: Side, module: Module, node: ast.AST) -> set[str]:
     """The packages of others that a statement calls, and that may keep something of it."""
     tops = {name.partition(".")[0] for name in _called(side, module, node)}
-    own = {name.partition(".")[0] for name in side.modules}
-    return {top for top in tops - own if top not in sys.stdlib_module_names and top not in _ALONE and top != "builtins"}
+    packages = {name.partition(".")[0] for name in side.modules}
+    return {
+        top for top in tops - packages if top not in sys.stdlib_module_names and top not in _ALONE and top != "builtins"
+    }
 
 
 def passes_on(side: Side, module: Module, decorator: ast.expr) -> bool:
     """Whether a decorator is a function of the release that keeps nothing but the function itself: no result, no count of calls."""
-    found = origin(side, module, decorator)
-    known = side.modules.get(found[0]) if found else None
-    function = known.functions.get(found[1]) if known and found else None
-    return function is not None and not any(_keeps(each) for each in ast.walk(function))
+    source = origin(side, module, decorator)
+    known = side.modules.get(source[0]) if source else None
+    function = known.functions.get(source[1]) if known and source else None
+    return function is not None and not any(_keeps(inner) for inner in ast.walk(function))
 
 
 def _keeps(node: ast.AST) -> bool:
@@ -81,10 +83,10 @@ def _keeps(node: ast.AST) -> bool:
         case ast.Global() | ast.Nonlocal() | ast.AugAssign() | ast.NamedExpr():
             return True
         case ast.Assign(targets, value):
-            stored = any(not isinstance(each, ast.Name) for each in targets)
+            stored = any(not isinstance(target, ast.Name) for target in targets)
             return stored and not isinstance(value, ast.Name)
         case ast.Call(ast.Attribute(attr=name), args):
-            return name in _KEEPING and not all(isinstance(each, ast.Name | ast.Constant) for each in args)
+            return name in _KEEPING and not all(isinstance(argument, ast.Name | ast.Constant) for argument in args)
     return False
 
 
@@ -92,14 +94,14 @@ def _called(side: Side, module: Module, node: ast.AST) -> Iterator[str]:
     decorating = (
         [] if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else node.decorator_list
     )
-    for each in (*decorating, *import_time(node, annotations=False)):
-        called = each.func if isinstance(each, ast.Call) else each
+    for inner in (*decorating, *import_time(node, annotations=False)):
+        called = inner.func if isinstance(inner, ast.Call) else inner
         if isinstance(called, ast.Name | ast.Attribute) and (
-            called is not each or each in decorating or _is_target(each)
+            called is not inner or inner in decorating or _is_target(inner)
         ):
-            found = origin(side, module, called)
-            if found is not None:
-                yield ".".join(filter(None, found))
+            source = origin(side, module, called)
+            if source is not None:
+                yield ".".join(filter(None, source))
 
 
 def _is_target(node: ast.AST) -> bool:
@@ -108,4 +110,4 @@ def _is_target(node: ast.AST) -> bool:
 
 
 def _below(name: str, names: tuple[str, ...]) -> bool:
-    return any(name == each or name.startswith(f"{each}.") for each in names)
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in names)

@@ -19,60 +19,60 @@ def mentions(world: PlannerContext, modules: Collection[Module], *, annotations:
 
     What reads the `annotations` of a function may end in these; a call does not.
     """
-    found: dict[str, set[str]] = {}
+    named: dict[str, set[str]] = {}
     for module in modules:
         aliases = {**_builtin(module), **dict(_aliases(module))}
         for name, value in module.globals.items():
-            found.setdefault(name, set()).update(_of_value(world, module, value, aliases))
+            named.setdefault(name, set()).update(_of_value(world, module, value, aliases))
         for statement in module.body:
             for node in ast.walk(statement):
                 if isinstance(node, Function):
-                    found.setdefault(node.name, set()).update(mentioned(node, aliases, annotations))
+                    named.setdefault(node.name, set()).update(mentioned(node, aliases, annotations))
                 elif isinstance(node, ast.ClassDef):
-                    _of_class(node, aliases, found, annotations)
-    return found
+                    _of_class(node, aliases, named, annotations)
+    return named
 
 
 def registered(modules: Collection[Module], known: Mapping[str, set[str]]) -> dict[str, set[str]]:
     """The same, where a global that a decorator of the release uses may hold what is decorated."""
-    found = {name: set(each) for name, each in known.items()}
+    holding = {name: set(names) for name, names in known.items()}
     names = {name for module in modules for name in module.globals}
-    for function in (each for module in modules for each in module.functions.values()):
+    for function in (definition for module in modules for definition in module.functions.values()):
         for decorator in function.decorator_list:
             for name in names & known.get(_last(decorator), set()):
-                found[name].add(function.name)
-    return found
+                holding[name].add(function.name)
+    return holding
 
 
 def mentioned(node: ast.AST, aliases: Mapping[str, str], annotations: bool = True) -> set[str]:
     """The names in a node, attributes too; by what they are called where they were imported from. Variables are none."""
-    found = set()
-    own = variables(node) if isinstance(node, Function) else set()
-    for each in _evaluated(node, annotations):
-        match each:
-            case ast.Name(id=name) if name not in own and (of := aliases.get(name, name)):
-                found |= {name, of}
+    names = set()
+    local = variables(node) if isinstance(node, Function) else set()
+    for inner in _evaluated(node, annotations):
+        match inner:
+            case ast.Name(id=name) if name not in local and (of := aliases.get(name, name)):
+                names |= {name, of}
             case ast.Attribute(value, name) if name != "__doc__" and not (_is_making(name) and _is_class(value)):
-                found.add(name)
+                names.add(name)
             case ast.Call(ast.Name("getattr"), [_, ast.Constant(str(name)), *_]):
-                found.add(name)
-    return found
+                names.add(name)
+    return names
 
 
 def _evaluated(node: ast.AST, annotations: bool) -> Iterator[ast.AST]:
     """All nodes below one, but for the annotations of a function's variables, which nobody can ever read, or for any `annotations`."""
     waiting = [node]
-    within = {id(each) for each in ast.walk(node) if isinstance(each, Function)}
+    within = {id(inner) for inner in ast.walk(node) if isinstance(inner, Function)}
     while waiting:
-        each = waiting.pop()
-        yield each
-        inner = ast.iter_child_nodes(each)
-        if isinstance(each, ast.AnnAssign) and within:
-            inner = iter([each.target, *filter(None, [each.value])])
-        elif isinstance(each, ast.arg) and not annotations:
+        current = waiting.pop()
+        yield current
+        inner = ast.iter_child_nodes(current)
+        if isinstance(current, ast.AnnAssign) and within:
+            inner = iter([current.target, *filter(None, [current.value])])
+        elif isinstance(current, ast.arg) and not annotations:
             continue
-        elif isinstance(each, Function) and not annotations:
-            inner = iter([*each.decorator_list, each.args, *each.body])
+        elif isinstance(current, Function) and not annotations:
+            inner = iter([*current.decorator_list, current.args, *current.body])
         waiting += inner
 
 
@@ -92,18 +92,23 @@ def _is_class(node: ast.expr) -> bool:
 
 def variables(function: Function) -> set[str]:
     """What a function binds for itself, but for what it defines or imports: what these hold was named where it came from."""
-    shared = {n for each in ast.walk(function) if isinstance(each, ast.Global | ast.Nonlocal) for n in each.names}
-    bound = {each.id for each in ast.walk(function) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
-    inner = {
-        name for each in ast.walk(function) if isinstance(each, ast.Lambda | Function) for name in _parameters(each)
+    shared = {n for inner in ast.walk(function) if isinstance(inner, ast.Global | ast.Nonlocal) for n in inner.names}
+    bound = {
+        inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
     }
-    nested = [each for each in ast.walk(function) if isinstance(each, Function | ast.ClassDef | ast.Lambda)]
+    inner = {
+        name
+        for nested in ast.walk(function)
+        if isinstance(nested, ast.Lambda | Function)
+        for name in _parameters(nested)
+    }
+    nested = [inner for inner in ast.walk(function) if isinstance(inner, Function | ast.ClassDef | ast.Lambda)]
     return bound | inner - shared if len(nested) == 1 else set()
 
 
 def _parameters(function: Function | ast.Lambda) -> Iterator[str]:
     args = function.args
-    yield from (each.arg for each in (*args.posonlyargs, *args.args, *args.kwonlyargs))
+    yield from (argument.arg for argument in (*args.posonlyargs, *args.args, *args.kwonlyargs))
 
 
 def kept_in_state(function: Function) -> set[str]:
@@ -112,13 +117,15 @@ def kept_in_state(function: Function) -> set[str]:
     if len(arguments) != 1:
         return set()
     name = arguments[0].arg
-    uses = [each for each in ast.walk(function) if isinstance(each, ast.Name) and each.id == name]
-    own: dict[str, list[ast.Attribute]] = {}
-    for each in ast.walk(function):
-        match each:
+    uses = [inner for inner in ast.walk(function) if isinstance(inner, ast.Name) and inner.id == name]
+    attributes: dict[str, list[ast.Attribute]] = {}
+    for inner in ast.walk(function):
+        match inner:
             case ast.Attribute(ast.Attribute(ast.Name(id), "state")) if id == name:
-                own.setdefault(each.attr, []).append(each)
-    made = [each for of in own.values() if any(isinstance(use.ctx, ast.Store) for use in of) for each in of]
+                attributes.setdefault(inner.attr, []).append(inner)
+    made = [
+        attribute for of in attributes.values() if any(isinstance(use.ctx, ast.Store) for use in of) for attribute in of
+    ]
     return {name} if len(made) == len(uses) else set()
 
 
@@ -145,47 +152,47 @@ def properties(modules: Iterable[Module]) -> set[str]:
         for node in ast.walk(statement)
         if isinstance(node, ast.ClassDef)
         for method in node.body
-        if isinstance(method, Function) and any("property" in _last(each) for each in method.decorator_list)
+        if isinstance(method, Function) and any("property" in _last(decorator) for decorator in method.decorator_list)
     }
 
 
 def _of_value(world: PlannerContext, module: Module, value: ast.AST, aliases: Mapping[str, str]) -> set[str]:
     """What a global is made with: an object is what its class makes it, a table has what is in it."""
-    kept = {
+    of_keepers = {
         id(inner)
-        for each in ast.walk(value)
-        if isinstance(each, ast.Call) and decorators.keeps(world.new, module, each.func)
-        for argument in (*each.args, *(keyword.value for keyword in each.keywords))
+        for call in ast.walk(value)
+        if isinstance(call, ast.Call) and decorators.keeps(world.new, module, call.func)
+        for argument in (*call.args, *(keyword.value for keyword in call.keywords))
         for inner in ast.walk(argument)
     }
-    found: set[str] = set()
-    for each in ast.walk(value):
-        if isinstance(each, ast.Name | ast.Attribute) and id(each) not in kept:
-            found |= mentioned(each, aliases)
-    return found
+    names: set[str] = set()
+    for inner in ast.walk(value):
+        if isinstance(inner, ast.Name | ast.Attribute) and id(inner) not in of_keepers:
+            names |= mentioned(inner, aliases)
+    return names
 
 
-def _of_class(node: ast.ClassDef, aliases: Mapping[str, str], found: dict[str, set[str]], annotations: bool) -> None:
-    into = found.setdefault(node.name, set())
+def _of_class(node: ast.ClassDef, aliases: Mapping[str, str], named: dict[str, set[str]], annotations: bool) -> None:
+    into = named.setdefault(node.name, set())
     into.update(name for base in node.bases for name in mentioned(base, aliases))
-    for each in node.body:
-        if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
-            into.update(mentioned(each.value, aliases))
-        elif not isinstance(each, Function):
+    for statement in node.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            into.update(mentioned(statement.value, aliases))
+        elif not isinstance(statement, Function):
             continue
-        elif each.name.startswith("__") or each.name in _MADE_WITH:
-            into.add(f"{node.name}.{each.name}" if each.name.startswith("__") else each.name)
-            found.setdefault(f"{node.name}.{each.name}", set()).update(mentioned(each, aliases, annotations))
+        elif statement.name.startswith("__") or statement.name in _MADE_WITH:
+            into.add(f"{node.name}.{statement.name}" if statement.name.startswith("__") else statement.name)
+            named.setdefault(f"{node.name}.{statement.name}", set()).update(mentioned(statement, aliases, annotations))
 
 
 def _builtin(module: Module) -> dict[str, str]:
     """What a module names and binds nowhere itself: functions and classes of Python, nothing of the release."""
     bound = set(module.stored)
-    for node in (each for statement in module.body for each in ast.walk(statement)):
+    for node in (inner for statement in module.body for inner in ast.walk(statement)):
         if isinstance(node, Function | ast.ClassDef):
             bound.add(node.name)
         if isinstance(node, ast.ClassDef):
-            bound.update(name for each in node.body for name in names_bound(each))
+            bound.update(name for statement in node.body for name in names_bound(statement))
     return {name: "" for name in dir(builtins) if name not in bound}
 
 
@@ -194,7 +201,7 @@ def _aliases(module: Module) -> Iterator[tuple[str, str]]:
     for statement in module.body:
         for node in ast.walk(statement):
             if isinstance(node, ast.ImportFrom | ast.Import):
-                yield from ((each.asname, each.name.rpartition(".")[2]) for each in node.names if each.asname)
+                yield from ((alias.asname, alias.name.rpartition(".")[2]) for alias in node.names if alias.asname)
 
 
 def _last(decorator: ast.expr) -> str:

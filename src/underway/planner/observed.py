@@ -111,7 +111,7 @@ class _Trial:
         self._trials, self._pictures = trials, pictures
         self._before, self._after = trials.of(old), trials.of(new)
         self._old_release, self._new = old, new
-        self._roots = tuple(f"{each.place.path.parents[1]}/" for each in (self._before, self._after))
+        self._roots = tuple(f"{version.place.path.parents[1]}/" for version in (self._before, self._after))
         self._asked = asked
         self._loads: dict[str, Load] = {}
         self._made: dict[tuple[str, str], list[str]] = {}
@@ -128,7 +128,7 @@ class _Trial:
         self._proposal = propose(frozenset(self._remade()))
         self._problems += (row for row in self._proposal.changes if row.verdict in ("RESTART", "REFUSE"))
         for module, name in sorted(self._asked.decorated):
-            at = Path((module, *(f".{each}" for each in name.split("."))))
+            at = Path((module, *(f".{part}" for part in name.split("."))))
             number = self._old.at(at)
             if number is None or keeps_something(self._old, number):
                 self._problems.append(self._row(Difference(at, "body"), "its decorator may keep what it has returned"))
@@ -141,8 +141,8 @@ class _Trial:
             return self._refused()
         self._touch(first)
         self._bring(first)
-        changed = [each.path for each in compare(self._old, self._wanted)]
-        self._loads = obey(self._loads, self._old, changed, touched=any(each.touches for each in self._loads.values()))
+        changed = [difference.path for difference in compare(self._old, self._wanted)]
+        self._loads = obey(self._loads, self._old, changed, touched=any(load.touches for load in self._loads.values()))
         if self._problems:
             return self._refused()
         self._bring_the_rest()
@@ -162,20 +162,22 @@ class _Trial:
             return
         again = self._trials.of(self._old_release, 1)
         self._boot(again)
-        yield from (each.path for each in compare(self._old, self._picture(again)) if each.kind != "opaque")
+        yield from (
+            difference.path for difference in compare(self._old, self._picture(again)) if difference.kind != "opaque"
+        )
 
     def _bring_the_rest(self) -> None:
         """What is seen only once all else is as in a fresh start: what two hold is told of one of them."""
         for _ in range(_ROUNDS):
-            found = self._become()
-            left = [] if found is None else self._left(found)
-            if found is None or not left:
+            result = self._become()
+            left = [] if result is None else self._left(result)
+            if result is None or not left:
                 return
             before = dict(self._loads)
-            self._bring(found)
+            self._bring(result)
             if self._problems or self._loads == before:
                 break
-        self._problems = [self._row(each, "it would be otherwise") for each in left]
+        self._problems = [self._row(difference, "it would be otherwise") for difference in left]
 
     def _picture(self, version: Rehearsed) -> Picture:
         return version.picture(self._asked.modules, self._asked.libraries)
@@ -183,10 +185,10 @@ class _Trial:
     def _remade(self) -> Iterator[tuple[str, str]]:
         """Globals of which nobody can tell what they are bound to, that differ, and that nobody can change."""
         differing = {
-            each.path[:depth]
-            for each in compare(self._old, self._wanted)
-            if not self._is_noise(each)
-            for depth in range(2, len(each.path) + 1)
+            difference.path[:depth]
+            for difference in compare(self._old, self._wanted)
+            if not self._is_noise(difference)
+            for depth in range(2, len(difference.path) + 1)
         }
         for module, name in self._asked.definitions:
             at = (module, *(f".{part}" for part in name.split(".")))
@@ -213,19 +215,25 @@ class _Trial:
     def _become(self, *, guarded: bool = True) -> Picture | None:
         """The older release once it has become the newer one; first without guards, until it is known what is taken out."""
         instructions = [
-            to_json(each if guarded or not isinstance(each, Load | Remove) else replace(each, guards=()))
-            for each in self._proposal.instructions(self._loads)
+            to_json(
+                instruction
+                if guarded or not isinstance(instruction, Load | Remove)
+                else replace(instruction, guards=())
+            )
+            for instruction in self._proposal.instructions(self._loads)
         ]
-        found = self._before.become(self._after.place, instructions, self._asked.modules, self._asked.libraries)
-        if isinstance(found, Picture):
-            return found
-        self._problems += (Row("", "", "observation", "RESTART", each) for each in found)
+        answer = self._before.become(self._after.place, instructions, self._asked.modules, self._asked.libraries)
+        if isinstance(answer, Picture):
+            return answer
+        self._problems += (Row("", "", "observation", "RESTART", problem) for problem in answer)
         return None
 
-    def _left(self, found: Picture) -> list[Difference]:
+    def _left(self, result: Picture) -> list[Difference]:
         """In what a picture differs from a fresh start, and that can be told of both."""
         return [
-            each for each in compare(found, self._wanted) if not self._is_noise(each) and not self._is_same(each, found)
+            difference
+            for difference in compare(result, self._wanted)
+            if not self._is_noise(difference) and not self._is_same(difference, result)
         ]
 
     def _is_noise(self, difference: Difference) -> bool:
@@ -233,23 +241,23 @@ class _Trial:
             return True
         return any(difference.path[:depth] in self._noise for depth in range(1, len(difference.path) + 1))
 
-    def _is_same(self, difference: Difference, found: Picture) -> bool:
+    def _is_same(self, difference: Difference, result: Picture) -> bool:
         """What makes no difference: a count of changes; an opaque object of what nothing was done to."""
         if difference.kind == "value" and ("".join(difference.path) in remembered() or self._is_count(difference)):
             return True
         if ".loggerDict" in difference.path[-2:]:
-            return self._is_default_logger(difference, found)
+            return self._is_default_logger(difference, result)
         if difference.kind != "opaque":
             return False
         module, *labels = difference.path
-        touched = {each for load in self._loads.values() for each in load.touches}
+        touched = {touch for load in self._loads.values() for touch in load.touches}
         concerned = {module_and_name[0] for module_and_name in self._asked.definitions if not module_and_name[1]}
         names = {(module, name.partition(".")[0]) for module, name in (*self._asked.definitions, *touched)}
         return module not in concerned and (module, labels[0][1:] if labels else "") not in names
 
-    def _is_default_logger(self, difference: Difference, found: Picture) -> bool:
+    def _is_default_logger(self, difference: Difference, result: Picture) -> bool:
         """Whether nothing but loggers that nobody has configured come or go, or stand there in another order."""
-        sides = ((found, difference.a), (self._wanted, difference.b))
+        sides = ((result, difference.a), (self._wanted, difference.b))
         both = difference.kind in ("order", "type")
         return difference.kind == "order" or all(
             is_default_logger(*side) for side in sides if both or side[1] is not None
@@ -257,19 +265,24 @@ class _Trial:
 
     def _is_count(self, difference: Difference) -> bool:
         above = self._wanted.at(difference.path[:-1])
-        counted = [each for each in rules() if each.kind == "counted" and difference.path[-1] == f".{each.attribute}"]
+        counted = [rule for rule in rules() if rule.kind == "counted" and difference.path[-1] == f".{rule.attribute}"]
         return above is not None and any(
-            self._wanted.nodes[above].type in types_of(self._wanted, each.of) for each in counted
+            self._wanted.nodes[above].type in types_of(self._wanted, rule.of) for rule in counted
         )
 
-    def _touch(self, found: Picture) -> None:
+    def _touch(self, result: Picture) -> None:
         """Note which objects the fragments have changed."""
         touched: dict[str, dict[tuple[str, str], None]] = {}
-        for each in compare(self._old, found):
-            if each.kind == "code" or len(each.path) < 3 or self._is_noise(each) or each.kind == "opaque":
+        for difference in compare(self._old, result):
+            if (
+                difference.kind == "code"
+                or len(difference.path) < 3
+                or self._is_noise(difference)
+                or difference.kind == "opaque"
+            ):
                 continue
-            module, label = each.path[:2]
-            if label[0] == "." and not self._is_of_load(module, label[1:], each.path):
+            module, label = difference.path[:2]
+            if label[0] == "." and not self._is_of_load(module, label[1:], difference.path):
                 touched.setdefault(module, {})[module, label[1:]] = None
         for module, names in touched.items():
             at = module if module in self._loads else next(iter(self._loads))
@@ -285,42 +298,46 @@ class _Trial:
         named = {*load.added, *load.removed, *load.replaced, *load.values, *load.refreshed, *load.rebind, *load.changed}
         return name in named or member in named
 
-    def _bring(self, found: Picture) -> None:
+    def _bring(self, result: Picture) -> None:
         """Parts that bring what differs to nothing."""
-        pairs = partners(found, self._wanted)
-        places = places_in(found, self._loads)
+        pairs = partners(result, self._wanted)
+        places = places_in(result, self._loads)
         rows_of: dict[int, list[Difference]] = {}
-        for each in dict.fromkeys(self._whole(each, found) for each in self._left(found)):
-            if len(each.path) < 2 or COMPILED.intersection(each.path):  # a module that only one has imported; a schema
-                self._problems.append(self._row(each))
+        for difference in dict.fromkeys(self._whole(difference, result) for difference in self._left(result)):
+            if len(difference.path) < 2 or COMPILED.intersection(
+                difference.path
+            ):  # a module that only one has imported; a schema
+                self._problems.append(self._row(difference))
                 continue
-            above = self._wanted.at(each.path[:-1]) if each.kind != "removed" else None
-            x = pairs.get(above) if above is not None else found.at(each.path[:-1])
-            if x is not None and found.nodes[x].flags & Flag.SEQUENCE and each.kind in ("added", "removed"):
-                rows_of.setdefault(x, []).append(each)
-            elif each.kind == "order" and each.a is not None and each.a in places:
-                self._ordered(each, places[each.a])
-            elif self._settled(each, found, places):
+            above = self._wanted.at(difference.path[:-1]) if difference.kind != "removed" else None
+            x = pairs.get(above) if above is not None else result.at(difference.path[:-1])
+            if x is not None and result.nodes[x].flags & Flag.SEQUENCE and difference.kind in ("added", "removed"):
+                rows_of.setdefault(x, []).append(difference)
+            elif difference.kind == "order" and difference.a is not None and difference.a in places:
+                self._ordered(difference, places[difference.a])
+            elif self._settled(difference, result, places):
                 continue
-            elif x is not None and x in places and not is_fixed(found.nodes[x]):
-                holder = found.nodes[x] if above is None else self._wanted.nodes[above]
-                if (step := step_of(each.path[-1], holder)) is None or not self._single(each, places[x], step):
-                    self._problems.append(self._row(each))
+            elif x is not None and x in places and not is_fixed(result.nodes[x]):
+                holder = result.nodes[x] if above is None else self._wanted.nodes[above]
+                if (step := step_of(difference.path[-1], holder)) is None or not self._single(
+                    difference, places[x], step
+                ):
+                    self._problems.append(self._row(difference))
             else:
-                self._problems.append(self._row(each))
-        for x, differences in sorted(rows_of.items(), key=lambda each: not self._queue(each[1][0])):
+                self._problems.append(self._row(difference))
+        for x, differences in sorted(rows_of.items(), key=lambda row: not self._queue(row[1][0])):
             y = next((y for y, other in pairs.items() if other == x), None)
             if y is None:  # it goes, and something else stands there
                 self._problems += map(self._row, differences)
             else:
-                self._list(found, x, y, differences, places)
+                self._list(result, x, y, differences, places)
 
-    def _whole(self, difference: Difference, found: Picture) -> Difference:
+    def _whole(self, difference: Difference, result: Picture) -> Difference:
         """What differs within a row that can't be changed, as a difference of the whole row."""
         path = difference.path
         while len(path) > 2:
-            a, b = found.at(path[:-1]), self._wanted.at(path[:-1])
-            if a is None or b is None or not (is_fixed(found.nodes[a]) and is_fixed(self._wanted.nodes[b])):
+            a, b = result.at(path[:-1]), self._wanted.at(path[:-1])
+            if a is None or b is None or not (is_fixed(result.nodes[a]) and is_fixed(self._wanted.nodes[b])):
                 break
             path = Path(path[:-1])
             difference = Difference(path, "value", a=a, b=b)
@@ -354,11 +371,11 @@ class _Trial:
             self._add(difference, module, part)
         return part is not None
 
-    def _settled(self, difference: Difference, found: Picture, places: Mapping[int, Place]) -> bool:
+    def _settled(self, difference: Difference, result: Picture, places: Mapping[int, Place]) -> bool:
         """A compiled pattern, or a path below the root of the release, that an object holds: another one is put in its place."""
-        number = found.at(difference.path[:-1])
+        number = result.at(difference.path[:-1])
         place = places.get(number) if number is not None else None
-        of = found.nodes[number].type if number is not None else ""
+        of = result.nodes[number].type if number is not None else ""
         kind, labels = ("pattern", ("<pattern>", "<flags>")) if of == "re.Pattern" else ("place", ("<text>",))
         if place is None or (kind == "place" and not of.startswith("pathlib.")):
             return False
@@ -391,19 +408,19 @@ class _Trial:
         self._add(difference, module, Part("order", path, None, keys))
 
     def _list(
-        self, found: Picture, x: int, y: int, differences: Sequence[Difference], places: Mapping[int, Place]
+        self, result: Picture, x: int, y: int, differences: Sequence[Difference], places: Mapping[int, Place]
     ) -> None:
         """A list whose elements come, go or move: which of those that are there it gets, and what the fragment has made."""
-        before, after = (elements(picture.nodes[n]) for picture, n in ((found, x), (self._wanted, y)))
-        likeness = Likeness(found.nodes), Likeness(self._wanted.nodes)
-        kept = {b: a for a, b in rows(before, after, *likeness) if a is not None and b is not None}
-        left = [a for a in range(len(before)) if a not in kept.values()]
+        before, after = (elements(picture.nodes[n]) for picture, n in ((result, x), (self._wanted, y)))
+        likeness = Likeness(result.nodes), Likeness(self._wanted.nodes)
+        staying = {b: a for a, b in rows(before, after, *likeness) if a is not None and b is not None}
+        left = [a for a in range(len(before)) if a not in staying.values()]
         made, above = self._queue(differences[0]), differences[0].path[:-1]
         items: list[Any] = []
         for b in range(len(after)):
             moved = next((a for a in left if likeness[0](before[a]) == likeness[1](after[b])), None)
-            if b in kept:
-                items.append(kept[b])
+            if b in staying:
+                items.append(staying[b])
             elif moved is not None:
                 left.remove(moved)
                 items.append(moved)
@@ -411,12 +428,12 @@ class _Trial:
                 items.append((self._after.value((*above, f"[{b}]")),))
             elif after[b] in self._elements or made:
                 items.append(self._elements.setdefault(after[b], made[0] if made else ""))
-                made[:] = [each for each in made if each != items[-1]]
+                made[:] = [name for name in made if name != items[-1]]
             else:
-                self._problems += (self._row(each) for each in differences)
+                self._problems += (self._row(difference) for difference in differences)
                 return
-        if x not in places or found.nodes[x].type != "builtins.list":
-            self._problems += (self._row(each) for each in differences)
+        if x not in places or result.nodes[x].type != "builtins.list":
+            self._problems += (self._row(difference) for difference in differences)
             return
         module, path = places[x]
         self._add(differences[0], module, Part("order", path, len(before), items))
@@ -436,7 +453,7 @@ class _Trial:
         load = self._loads[module]
         if part in load.parts:
             return
-        parts = sorted((*load.parts, part), key=lambda each: each.kind == "order")
+        parts = sorted((*load.parts, part), key=lambda change: change.kind == "order")
         self._loads[module] = replace(load, parts=tuple(parts))
         what = {
             "value": f"{part.was!r} becomes {part.now!r}, if it is still that",

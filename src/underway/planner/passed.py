@@ -25,16 +25,16 @@ def check(edits: Mapping[str, ModuleDiff]) -> None:
 def _handed(module: Module) -> set[str]:
     """The names that a module reads without calling what they stand for, or decorating with it."""
     called: set[int] = set()
-    found: set[str] = set()
+    names: set[str] = set()
     for statement in module.body:
         for node in ast.walk(statement):
-            called |= {id(each) for each in _not_handed(node)}
+            called |= {id(function) for function in _not_handed(node)}
     for statement in module.body:
         for node in ast.walk(statement):
             match node:
                 case ast.Name(name, ast.Load()) | ast.Attribute(attr=name, ctx=ast.Load()) if id(node) not in called:
-                    found.add(name)
-    return found
+                    names.add(name)
+    return names
 
 
 def _not_handed(node: ast.AST) -> Iterator[ast.AST]:

@@ -30,16 +30,16 @@ def _reads(
     world: PlannerContext, module: Module, nodes: Iterable[ast.AST], seen: set[tuple[str, str]]
 ) -> Iterator[tuple[str, ast.AST]]:
     skipped: set[int] = set()
-    for each in nodes:
-        if id(each) in skipped:
+    for node in nodes:
+        if id(node) in skipped:
             continue
-        if isinstance(each, ast.Call) and _lists_the_same(world, module, each):
-            skipped |= {id(inner) for argument in each.args for inner in ast.walk(argument)}
+        if isinstance(node, ast.Call) and _lists_the_same(world, module, node):
+            skipped |= {id(inner) for argument in node.args for inner in ast.walk(argument)}
             continue
-        if what := _named(world, module, each):
-            yield what, each
-        if isinstance(each, ast.Call):
-            yield from ((what, each) for what, _ in _followed(world, module, each, seen))
+        if what := _named(world, module, node):
+            yield what, node
+        if isinstance(node, ast.Call):
+            yield from ((what, node) for what, _ in _followed(world, module, node, seen))
 
 
 def _named(world: PlannerContext, module: Module, node: ast.AST) -> str:
@@ -68,7 +68,7 @@ def _followed(
     known = world.new.modules.get(origin[0])
     function: Function | None = known.functions.get(origin[1]) if known else None
     if known is not None and function is not None:
-        yield from _reads(world, known, (each for inner in function.body for each in ast.walk(inner)), seen)
+        yield from _reads(world, known, (below for inner in function.body for below in ast.walk(inner)), seen)
 
 
 def _lists_the_same(world: PlannerContext, module: Module, call: ast.Call) -> bool:

@@ -26,7 +26,7 @@ from underway_runtime.release.instructions import Load, Remove
 from underway_runtime.release.relup import Relup, RelupEntry, Row, worst
 
 from ..errors import BuildError, listing
-from .appups import AppupDirectives, completed, said
+from .appups import AppupDirectives, completed, directives_of
 from .comparing import Comparer, comparer
 from .diff import Difference, compared, difference
 from .observed import Asked, Proposal, settle
@@ -67,7 +67,7 @@ def plan(target: Opened, up: Sequence[Opened], down: Sequence[Opened]) -> Relup:
             )
     ways = [*((other, True) for other in up), *((other, False) for other in down)]
     pairs = {
-        other.place.path: (other, {is_up for each, is_up in ways if each.place.path == other.place.path})
+        other.place.path: (other, {is_up for release, is_up in ways if release.place.path == other.place.path})
         for other, _ in ways
     }
     # One after the other: what Python 3.11 parses in two threads at a time may fail with "AST constructor recursion depth mismatch".
@@ -107,41 +107,44 @@ def _entries(target: Opened, other: Opened, ways: set[bool]) -> dict[bool, Relup
 
 
 def _entry(old: Opened, new: Opened, other: Opened, means: _Means, *, up: bool) -> RelupEntry:
-    own = said(new if up else old, other, "up" if up else "down")
-    found = difference(old, new, own.kept)
-    modules = _compare(old, new, found, own, means, up=up) if found.in_place else Compared((), {}, {}, {})
-    changes = (*_read_again(found, modules), *modules.changes, *own.restarts())
+    directives = directives_of(new if up else old, other, "up" if up else "down")
+    differing = difference(old, new, directives.kept)
+    modules = (
+        _compare(old, new, differing, directives, means, up=up) if differing.in_place else Compared((), {}, {}, {})
+    )
+    changes = (*_read_again(differing, modules), *modules.changes, *directives.restarts())
     verdict = worst(row.verdict for row in changes)
     instructions: tuple[low.Instruction, ...]
     if verdict in ("RESTART", "REFUSE"):
-        instructions = (low.RestartNewEmulator() if found.interpreter else low.RestartEmulator(),)
+        instructions = (low.RestartNewEmulator() if differing.interpreter else low.RestartEmulator(),)
     else:
-        instructions = _instructions(old, new, found, modules, own, up=up)
+        instructions = _instructions(old, new, differing, modules, directives, up=up)
     return RelupEntry(other.manifest.version, manifest.plan_id(other.manifest), "", verdict, changes, instructions)
 
 
-def _read_again(found: Difference, modules: Compared) -> list[Row]:
+def _read_again(differing: Difference, modules: Compared) -> list[Row]:
     """The rows of all but modules; where it was looked, who reads a file looks for it where it is now."""
     read = "whoever reads it looks for it where it is now, and has kept nothing of it"
     return [
-        replace(row, verdict="HOT", reason=read) if modules.seen and row in found.asked else row for row in found.rows
+        replace(row, verdict="HOT", reason=read) if modules.seen and row in differing.asked else row
+        for row in differing.rows
     ]
 
 
 def _instructions(
-    old: Opened, new: Opened, found: Difference, modules: Compared, own: AppupDirectives, *, up: bool
+    old: Opened, new: Opened, differing: Difference, modules: Compared, directives: AppupDirectives, *, up: bool
 ) -> tuple[low.Instruction, ...]:
     """Added applications, then changed ones in the order of their start, then removed ones: systools' order."""
     applications = {name: application for side in (old, new) for name, (application, _) in side.modules.items()}
     scripts: list[tuple[str, Sequence[Step]]] = [
-        *((name, [AddApplication(name, _mode(new, name))]) for name in found.added)
+        *((name, [AddApplication(name, _mode(new, name))]) for name in differing.added)
     ]
-    named = dict.fromkeys((*found.changed, *(applications[name] for name in modules.loads)))
+    named = dict.fromkeys((*differing.changed, *(applications[name] for name in modules.loads)))
     scripts += [
-        (name, completed(own.steps.get(name, ()), modules.loads, _generated(name, applications, modules, old)))
+        (name, completed(directives.steps.get(name, ()), modules.loads, _generated(name, applications, modules, old)))
         for name in sorted(named, key=list(new.rel).index)
     ]
-    scripts += [(name, [RemoveApplication(name)]) for name in found.removed]
+    scripts += [(name, [RemoveApplication(name)]) for name in differing.removed]
     return translate(
         scripts,
         Code(
@@ -157,12 +160,16 @@ def _instructions(
 
 def _generated(name: str, applications: Mapping[str, str], modules: Compared, old: Opened) -> list[Step]:
     """Instructions for the modules of an application, as the rules make them."""
-    own = [module for module in modules.loads if applications[module] == name]
+    loaded = [module for module in modules.loads if applications[module] == name]
     gone = [module for module in modules.removes if applications[module] == name]
     steps: list[Step] = []
-    for module in own:
+    for module in loaded:
         load = modules.loads[module]
-        deps = tuple(each for each in modules.requires.get(module, ()) if each in modules.loads and each != module)
+        deps = tuple(
+            required
+            for required in modules.requires.get(module, ())
+            if required in modules.loads and required != module
+        )
         if module not in old.modules:
             steps.append(AddModule(module, deps))
         elif load.code_change:
@@ -183,20 +190,22 @@ def _generated(name: str, applications: Mapping[str, str], modules: Compared, ol
     return [*steps, *(DeleteModule(module) for module in gone)]
 
 
-def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, means: _Means, *, up: bool) -> Compared:
+def _compare(
+    old: Opened, new: Opened, differing: Difference, directives: AppupDirectives, means: _Means, *, up: bool
+) -> Compared:
     """Compare modules in a process that sees nothing of either release.
 
     What can't be told from the source is tried, where nothing else takes a fresh interpreter anyway.
     """
-    names = compared(old, new, found)
+    names = compared(old, new, differing)
     task = {
         "old": means.names[old.place.path],
         "new": means.names[new.place.path],
         "compared": names,
         "up": up,
-        "kept": sorted(own.kept),
-        "reset": sorted(own.reset),
-        "pinned": sorted(own.pinned),
+        "kept": sorted(directives.kept),
+        "reset": sorted(directives.reset),
+        "pinned": sorted(directives.pinned),
     }
     answer = means.comparer.answer(task)
     files = {path for side in (old, new) for path in side.manifest.files}
@@ -207,8 +216,8 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
     ]:
         raise BuildError(listing("an appup speaks of what neither version has:", unknown))
     rules = _compared(answer)
-    restarting = [row for row in (*rules.changes, *found.rows, *own.restarts()) if row.verdict == "RESTART"]
-    asked_for = len(answer["asked"]) + len(found.asked)
+    restarting = [row for row in (*rules.changes, *differing.rows, *directives.restarts()) if row.verdict == "RESTART"]
+    asked_for = len(answer["asked"]) + len(differing.asked)
     if not asked_for or len(restarting) != asked_for:
         return rules
     proposed = rules
@@ -220,7 +229,9 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
         return Proposal(
             changes=proposed.changes,
             loads=proposed.loads,
-            instructions=lambda loads: _instructions(old, new, found, replace(proposed, loads=loads), own, up=up),
+            instructions=lambda loads: _instructions(
+                old, new, differing, replace(proposed, loads=loads), directives, up=up
+            ),
             lines=observed["lines"],
             made=observed["made"],
         )
@@ -230,7 +241,7 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
         definitions=frozenset((module, name) for module, name, _ in answer["asked"]),
         decorated=frozenset((module, name) for module, name, change in answer["asked"] if change == "body"),
         libraries=answer["libraries"],
-        kept=own.kept,
+        kept=directives.kept,
     )
     outcome = settle(old, new, asked, propose, means.trials, means.pictures)
     if outcome.problems:
@@ -240,19 +251,21 @@ def _compare(old: Opened, new: Opened, found: Difference, own: AppupDirectives, 
 
 def _explained(changes: Sequence[Row], problems: Sequence[Row]) -> tuple[Row, ...]:
     """What the rules say, with what was seen: in the reason of the row of that definition, else of the first that is RESTART."""
-    found = list(changes)
-    restarting = [number for number, row in enumerate(found) if row.verdict == "RESTART"]
+    explained = list(changes)
+    restarting = [number for number, row in enumerate(explained) if row.verdict == "RESTART"]
     if not restarting:  # what asked is about files
         return (*changes, *problems[:_TOLD])
     for problem in problems:
         name = re.split(r"[.\[<]", problem.definition)[0]
-        own = (n for n in restarting if (found[n].module, found[n].definition) == (problem.module, name))
-        at = next(own, restarting[0])
-        if found[at].reason.count(_SEEN) < _TOLD:
+        of_definition = (
+            n for n in restarting if (explained[n].module, explained[n].definition) == (problem.module, name)
+        )
+        at = next(of_definition, restarting[0])
+        if explained[at].reason.count(_SEEN) < _TOLD:
             where = ".".join(filter(None, (problem.module, problem.definition)))
             what = f"{where}: {problem.reason}" if where else problem.reason
-            found[at] = replace(found[at], reason=f"{found[at].reason}{_SEEN}{what}")
-    return tuple(found)
+            explained[at] = replace(explained[at], reason=f"{explained[at].reason}{_SEEN}{what}")
+    return tuple(explained)
 
 
 def _compared(answer: Mapping[str, Any]) -> Compared:
@@ -281,10 +294,10 @@ def _mode(side: Opened, name: str) -> Any:
 
 
 def _modules_of(side: Opened) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    modules: dict[str, list[str]] = {}
     for module, (application, _) in side.modules.items():
-        found.setdefault(application, []).append(module)
-    return found
+        modules.setdefault(application, []).append(module)
+    return modules
 
 
 def _magic(target: Opened) -> str:

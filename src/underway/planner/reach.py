@@ -47,7 +47,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
     stays = {name: module for name, module in changed.items() if name not in new or name in old}
     """What still is as the old version made it when new things are made."""
     known, read = mentions(world, every), properties(every)
-    kept = registered(every, known)
+    holding = registered(every, known)
     called = mentions(world, every, annotations=False)
     for one in edits.values():
         _made_when_asked(world, one, stays, called)
@@ -65,7 +65,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 reason = f"{started[0]}, which it is made with, runs once, at the start; {started[-1]} changes"
                 edit.restart(name, "reached", reason, node, cause=(changed[started[-1]], started[-1]))
                 continue
-            way = path(seeds, stays if made_anew else changed, known if _decorates(module, node) else kept)
+            way = path(seeds, stays if made_anew else changed, known if _decorates(module, node) else holding)
             if way and edit is not None and not _is_known(edit, name):
                 what = f"made with {way[0]}" if len(way) == 1 else f"made with {way[0]}, which uses {way[-1]}"
                 reason = f"it was {what}, when the module was imported; {way[-1]} changes"
@@ -88,23 +88,23 @@ def _path_at_start(
     It is given the object that is made, `name`: it may ask that for whatever it was made with.
     """
     given = _run_at_start(node)
-    functions = {each: module.functions[each] for each in given if each in module.functions}
-    own = {
-        each: known.get(each, set()) | ({name} if function.args.args and not kept_in_state(function) else set())
-        for each, function in functions.items()
+    functions = {name: module.functions[name] for name in given if name in module.functions}
+    asking = {
+        argument: known.get(argument, set()) | ({name} if function.args.args and not kept_in_state(function) else set())
+        for argument, function in functions.items()
     }
-    return path(given, changed, {**known, **own} if own else known)
+    return path(given, changed, {**known, **asking} if asking else known)
 
 
 def _run_at_start(node: ast.AST) -> list[str]:
     """What a call is given to be run once: no look at what import has made tells what that has done."""
-    calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
-    given = [word.value for each in calls for word in each.keywords if word.arg in _AT_START]
-    for each in calls:
-        match each.func:
+    calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+    given = [word.value for call in calls for word in call.keywords if word.arg in _AT_START]
+    for call in calls:
+        match call.func:
             case ast.Attribute(ast.Attribute(attr=hooks), "append" | "extend") if hooks in _AT_START:
-                given += each.args
-    return [each.id for value in given for each in ast.walk(value) if isinstance(each, ast.Name)]
+                given += call.args
+    return [inner.id for value in given for inner in ast.walk(value) if isinstance(inner, ast.Name)]
 
 
 def _made_when_asked(
@@ -112,7 +112,7 @@ def _made_when_asked(
 ) -> None:
     """What functions make once, when it is first asked for, and keep: as globals, or in a cache."""
     for name, function in edit.new.functions.items():
-        named = {each for inner in ast.walk(function) if isinstance(inner, ast.Global) for each in inner.names}
+        named = {name for inner in ast.walk(function) if isinstance(inner, ast.Global) for name in inner.names}
         for inner in ast.walk(function):
             match inner:
                 case ast.Assign([ast.Name(bound)], ast.Call() as value) if bound in named:
@@ -123,7 +123,7 @@ def _made_when_asked(
             "caches"
         }:
             continue
-        seeds = [each for statement in function.body for each in _names_in(world, edit.new, statement)]
+        seeds = [name for statement in function.body for name in _names_in(world, edit.new, statement)]
         if way := path(seeds, changed, known):
             if problem := closures.cached(function):
                 reason = f"{way[-1]} changes, which it uses, and {problem}"
@@ -134,19 +134,19 @@ def _made_when_asked(
 
 
 def _names_in(world: PlannerContext, module: Module, node: ast.AST) -> Iterator[str]:
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name | ast.Attribute) and isinstance(each.ctx, ast.Load):
-            yield from _names_of(world, module, each)
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name | ast.Attribute) and isinstance(inner.ctx, ast.Load):
+            yield from _names_of(world, module, inner)
 
 
 def _decorates(module: Module, node: ast.AST) -> bool:
-    return any(each is node for function in module.functions.values() for each in function.decorator_list)
+    return any(decorator is node for function in module.functions.values() for decorator in function.decorator_list)
 
 
 def _is_compiled(world: PlannerContext, module: Module, node: ast.AST) -> bool:
     """Whether it annotates a field of a class that something else than its annotations may have been made of."""
     for cls in module.classes.values():
-        if any(isinstance(each, ast.AnnAssign) and each.annotation is node for each in cls.body):
+        if any(isinstance(statement, ast.AnnAssign) and statement.annotation is node for statement in cls.body):
             return not bases.keeps_annotations(world, module, cls)
     return False
 
@@ -160,15 +160,19 @@ def _placed(world: PlannerContext, edit: ModuleDiff) -> None:
     for name, node in _import_time(world, edit.new, edit):
         if name in edit.added:
             continue
-        if (found := place_read(world, edit.new, node)) is not None:
-            reason = f"it was made with {found[0]} when the module was imported, which says another thing now"
-            edit.unless_seen(name, "reached", reason, found[1])
+        if (reading := place_read(world, edit.new, node)) is not None:
+            reason = f"it was made with {reading[0]} when the module was imported, which says another thing now"
+            edit.unless_seen(name, "reached", reason, reading[1])
     for name, function in edit.new.functions.items():
         kinds = decorators.kinds(world.new, edit.new, function.decorator_list)
         body = ast.Module(function.body, [])
-        if kinds == {"caches"} and name not in edit.added and (found := place_read(world, edit.new, body)) is not None:
-            reason = f"its cache holds what it has made with {found[0]}, which says another thing now"
-            edit.restart(name, "reached", reason, found[1])
+        if (
+            kinds == {"caches"}
+            and name not in edit.added
+            and (reading := place_read(world, edit.new, body)) is not None
+        ):
+            reason = f"its cache holds what it has made with {reading[0]}, which says another thing now"
+            edit.restart(name, "reached", reason, reading[1])
 
 
 def _annotated(world: PlannerContext, edit: ModuleDiff, shapes: set[str]) -> None:
@@ -178,43 +182,43 @@ def _annotated(world: PlannerContext, edit: ModuleDiff, shapes: set[str]) -> Non
         if isinstance(statement, Function) and _calling(world, edit.new, statement):
             read = annotations_of(statement)
         elif isinstance(statement, ast.ClassDef) and not bases.plain_bases(world, edit.new, statement):
-            read = [each.annotation for each in statement.body if isinstance(each, ast.AnnAssign)]
+            read = [inner.annotation for inner in statement.body if isinstance(inner, ast.AnnAssign)]
         elif isinstance(statement, ast.ClassDef):
-            methods = [each for each in statement.body if isinstance(each, Function)]
-            read = [node for each in methods if _calling(world, edit.new, each) for node in annotations_of(each)]
+            methods = [inner for inner in statement.body if isinstance(inner, Function)]
+            read = [node for method in methods if _calling(world, edit.new, method) for node in annotations_of(method)]
         if named := shapes & {name for node in read for name in _named(node)}:
             which = ", ".join(sorted(named))
             reason = f"it was made with what {which} was when the module was imported; that changes"
-            cause = next(((edit.new.name, each) for each in sorted(named) if each in edit.new.classes), ("", ""))
+            cause = next(((edit.new.name, name) for name in sorted(named) if name in edit.new.classes), ("", ""))
             edit.unless_seen(names_bound(statement)[0], "reached", reason, statement, cause=cause)
 
 
 def _named(node: ast.AST) -> Iterator[str]:
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name):
-            yield each.id
-        elif isinstance(each, ast.Attribute):
-            yield each.attr
-        elif isinstance(each, ast.Constant) and isinstance(each.value, str):
-            yield from re.findall(r"\w+", each.value)
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            yield inner.id
+        elif isinstance(inner, ast.Attribute):
+            yield inner.attr
+        elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+            yield from re.findall(r"\w+", inner.value)
 
 
 def _members_read(world: PlannerContext, module: Module, name: str, node: ast.AST, members: set[str]) -> Iterator[str]:
     """Members of classes that are bound to something else, as an expression reads them."""
-    for each in import_time(node, annotations=False):
-        if isinstance(each, ast.Attribute) and each.attr in members and isinstance(each.ctx, ast.Load):
-            if not _is_foreign(world, module, each.value):
-                yield each.attr
-        elif isinstance(each, ast.Name) and "." in name and each.id in members and isinstance(each.ctx, ast.Load):
-            yield each.id
+    for inner in import_time(node, annotations=False):
+        if isinstance(inner, ast.Attribute) and inner.attr in members and isinstance(inner.ctx, ast.Load):
+            if not _is_foreign(world, module, inner.value):
+                yield inner.attr
+        elif isinstance(inner, ast.Name) and "." in name and inner.id in members and isinstance(inner.ctx, ast.Load):
+            yield inner.id
 
 
 def _read_itself(
     world: PlannerContext, module: Module, node: ast.AST, properties: set[str], docs: set[str]
 ) -> Iterator[str]:
     """What an expression calls by reading it, or reads as what it is: properties, docstrings, code objects."""
-    for each in import_time(node, annotations=False):
-        match each:
+    for inner in import_time(node, annotations=False):
+        match inner:
             case ast.Name("__doc__", ast.Load()) if module.name in docs:
                 yield "__doc__"
             case ast.Attribute(value, "__doc__", ast.Load()) if _has_another_docstring(world, module, value):
@@ -222,7 +226,7 @@ def _read_itself(
             case ast.Attribute(value, attribute, ast.Load()) if attribute in _ITSELF:
                 yield from _names_of(world, module, value)
             case ast.Attribute(value, attribute, ast.Load()) if attribute in properties:
-                yield from _names_of(world, module, each)
+                yield from _names_of(world, module, inner)
             case ast.Call(ast.Name("getattr"), [value, ast.Constant(str(attribute)), *_]):
                 if not _is_foreign(world, module, value):
                     yield attribute
@@ -230,14 +234,14 @@ def _read_itself(
 
 def _bound_otherwise(node: ast.AST, edit: ModuleDiff | None) -> Iterator[str]:
     """The names that an expression reads which an import binds to something else now."""
-    for each in import_time(node, annotations=False) if edit is not None and edit.renamed else ():
+    for inner in import_time(node, annotations=False) if edit is not None and edit.renamed else ():
         if (
-            isinstance(each, ast.Name)
-            and isinstance(each.ctx, ast.Load)
+            isinstance(inner, ast.Name)
+            and isinstance(inner.ctx, ast.Load)
             and edit is not None
-            and each.id in edit.renamed
+            and inner.id in edit.renamed
         ):
-            yield each.id
+            yield inner.id
 
 
 def _has_another_docstring(world: PlannerContext, module: Module, node: ast.expr) -> bool:
@@ -253,17 +257,17 @@ def _has_another_docstring(world: PlannerContext, module: Module, node: ast.expr
 
 
 def _docstrings(module: Module) -> list[str | None]:
-    return [module.doc, *(ast.get_docstring(each) for each in module.classes.values())]
+    return [module.doc, *(ast.get_docstring(cls) for cls in module.classes.values())]
 
 
 def _set(world: PlannerContext, module: Module, node: ast.AST, edits: Mapping[str, ModuleDiff]) -> str:
     """What of another module, or of a class, a statement binds itself, though a change gives it another value; empty for none."""
-    for each in import_time(node, annotations=False):
-        if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store | ast.Del):
-            origin = world.new.resolve(module, each)
+    for inner in import_time(node, annotations=False):
+        if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store | ast.Del):
+            origin = world.new.resolve(module, inner)
             other = edits.get(origin[0]) if origin else None
             if origin and other and origin[1] in {*other.was, *other.replaced, *other.added, *other.removed}:
-                return ast.unparse(each)
+                return ast.unparse(inner)
     return ""
 
 
@@ -280,10 +284,10 @@ def _import_time(world: PlannerContext, module: Module, edit: ModuleDiff | None)
                 continue
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 calling = _calling(world, module, statement)
-                yield from ((name, each) for each in calling)
-                yield from ((name, each) for each in (annotations_of(statement) if calling else ()))
+                yield from ((name, decorator) for decorator in calling)
+                yield from ((name, annotation) for annotation in (annotations_of(statement) if calling else ()))
                 yield from (
-                    (name, each) for each in (*statement.args.defaults, *filter(None, statement.args.kw_defaults))
+                    (name, default) for default in (*statement.args.defaults, *filter(None, statement.args.kw_defaults))
                 )
             case ast.ClassDef():
                 yield from _of_class(world, module, statement, name, replaced)
@@ -296,7 +300,7 @@ def _import_time(world: PlannerContext, module: Module, edit: ModuleDiff | None)
 
 def _calling(world: PlannerContext, module: Module, function: Function) -> list[ast.expr]:
     """The decorators of a function that call something; a property and its setter do not."""
-    return [each for each in function.decorator_list if not _only_keeps(world, module, each)]
+    return [decorator for decorator in function.decorator_list if not _only_keeps(world, module, decorator)]
 
 
 def _only_keeps(world: PlannerContext, module: Module, decorator: ast.expr) -> bool:
@@ -311,20 +315,23 @@ def _of_class(
     world: PlannerContext, module: Module, node: ast.ClassDef, name: str, replaced: set[str]
 ) -> Iterator[tuple[str, ast.AST]]:
     made_otherwise = bool(node.decorator_list) or not bases.plain_bases(world, module, node)
-    yield from ((name, each) for each in (*node.decorator_list, *node.bases, *(each.value for each in node.keywords)))
+    yield from (
+        (name, keyword)
+        for keyword in (*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords))
+    )
     for statement in node.body:
         names = names_bound(statement)
-        if not any(f"{name}.{each}" in replaced for each in names):
+        if not any(f"{name}.{bound}" in replaced for bound in names):
             if isinstance(statement, Function):
                 defaults = [*statement.args.defaults, *filter(None, statement.args.kw_defaults)]
                 yield from (
-                    (f"{name}.{statement.name}", each) for each in (*_calling(world, module, statement), *defaults)
+                    (f"{name}.{statement.name}", part) for part in (*_calling(world, module, statement), *defaults)
                 )
             else:
-                own = f"{name}.{names[0]}" if names else name
-                yield own, statement
+                of = f"{name}.{names[0]}" if names else name
+                yield of, statement
                 if isinstance(statement, ast.AnnAssign) and made_otherwise:
-                    yield own, statement.annotation
+                    yield of, statement.annotation
 
 
 def _is_plain(world: PlannerContext, module: Module, name: str) -> bool:
@@ -341,14 +348,14 @@ def _seeds(world: PlannerContext, module: Module, node: ast.AST, made_anew: bool
     Where it is `made_anew`, in a fragment, it finds the new values in their places; `shapes` is what has another signature or
     other fields.
     """
-    found: dict[str, None] = {}
-    for each in import_time(node, annotations=False):
-        if isinstance(each, ast.Name | ast.Attribute) and isinstance(getattr(each, "ctx", None), ast.Load):
-            origin = world.new.resolve(module, each)
+    reached: dict[str, None] = {}
+    for expression in import_time(node, annotations=False):
+        if isinstance(expression, ast.Name | ast.Attribute) and isinstance(getattr(expression, "ctx", None), ast.Load):
+            origin = world.new.resolve(module, expression)
             if origin in world.reset or (origin in world.values and not made_anew):
-                found[origin[1] if origin else ""] = None
+                reached[origin[1] if origin else ""] = None
         called: list[ast.expr] = []
-        match each:
+        match expression:
             case ast.Call(func, args, keywords):
                 given = [*args, *(keyword.value for keyword in keywords)]
                 called = [func]
@@ -356,17 +363,19 @@ def _seeds(world: PlannerContext, module: Module, node: ast.AST, made_anew: bool
                     called += given
                 else:
                     names = (name for inner in given for name in _names_of(world, module, inner))
-                    found.update(dict.fromkeys(name for name in names if name in shapes))
+                    reached.update(dict.fromkeys(name for name in names if name in shapes))
             case ast.BinOp() | ast.Compare() | ast.Subscript() | ast.UnaryOp() | ast.JoinedStr() | ast.Starred():
-                called = [inner for inner in ast.iter_child_nodes(each) if isinstance(inner, ast.Name | ast.Attribute)]
+                called = [
+                    inner for inner in ast.iter_child_nodes(expression) if isinstance(inner, ast.Name | ast.Attribute)
+                ]
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp() | ast.For() | ast.With():
-                called = [inner for inner in ast.walk(each) if isinstance(inner, ast.Name | ast.Attribute)]
-        if each is node and isinstance(node, ast.Name | ast.Attribute):
+                called = [inner for inner in ast.walk(expression) if isinstance(inner, ast.Name | ast.Attribute)]
+        if expression is node and isinstance(node, ast.Name | ast.Attribute):
             called.append(node)  # a decorator or a base by itself is called too
         for inner in called:
             if not (made_anew and world.new.resolve(module, inner) in world.values):
-                found.update(dict.fromkeys(_names_of(world, module, inner)))
-    return list(found)
+                reached.update(dict.fromkeys(_names_of(world, module, inner)))
+    return list(reached)
 
 
 def _names_of(world: PlannerContext, module: Module, node: ast.expr) -> Iterator[str]:
@@ -381,8 +390,8 @@ def _names_of(world: PlannerContext, module: Module, node: ast.expr) -> Iterator
                 yield attribute
             yield from _names_of(world, module, value)
         case ast.Lambda(body=body):
-            yield from (each.id for each in ast.walk(body) if isinstance(each, ast.Name))
-            yield from (each.attr for each in ast.walk(body) if isinstance(each, ast.Attribute))
+            yield from (inner.id for inner in ast.walk(body) if isinstance(inner, ast.Name))
+            yield from (inner.attr for inner in ast.walk(body) if isinstance(inner, ast.Attribute))
         case ast.Constant():
             return
         case _:
@@ -395,13 +404,13 @@ def _is_foreign(world: PlannerContext, module: Module, node: ast.expr) -> bool:
     """Whether an object surely is of a class from outside of the modules that are compared."""
     if isinstance(node, ast.Constant | ast.JoinedStr):
         return True
-    place = origin(world.new, module, node) if isinstance(node, ast.Name | ast.Attribute) else None
-    if place is None:
+    source = origin(world.new, module, node) if isinstance(node, ast.Name | ast.Attribute) else None
+    if source is None:
         return False
-    known = world.new.modules.get(place[0])
-    if known is None or place[0] not in world.compared:
+    known = world.new.modules.get(source[0])
+    if known is None or source[0] not in world.compared:
         return True
-    made = known.globals.get(place[1])
+    made = known.globals.get(source[1])
     if made is None:
         return False
     return isinstance(made, ast.Constant) or (isinstance(made, ast.Call) and _is_foreign(world, known, made.func))

@@ -51,11 +51,11 @@ class Trials:
 
     def _started(self, release: Opened, seed: int) -> AbstractContextManager[Rehearsed]:
         here = VersionDirectory(self._root / release.place.path.relative_to(release.root))
-        place = here if _is_whole(release, self._root) else release.place
+        version = here if _is_whole(release, self._root) else release.place
         work = self._scratch / f"work-{seed}"
         work.mkdir()
         environ = {"PATH": os.defpath, "HOME": str(work), "TMPDIR": str(work), "PYTHONHASHSEED": str(seed)}
-        return rehearsed(place, environ, work, TIMEOUT, {str(work): "$SCRATCH"}, alone=True)
+        return rehearsed(version, environ, work, TIMEOUT, {str(work): "$SCRATCH"}, alone=True)
 
 
 def _together(releases: Sequence[Opened], root: Path) -> Path:
@@ -63,7 +63,7 @@ def _together(releases: Sequence[Opened], root: Path) -> Path:
 
     A release that has files of another under the same names, as a project has until it gets its next version, stays where it is.
     """
-    if len({each.root for each in releases}) == 1:
+    if len({release.root for release in releases}) == 1:
         return releases[0].root
     root.mkdir()
     for name in ("lib", "releases"):
@@ -78,17 +78,17 @@ def _together(releases: Sequence[Opened], root: Path) -> Path:
 
 def _is_whole(release: Opened, root: Path) -> bool:
     """Whether what is there of a release is its own, and not another's of the same name."""
-    own = [*(release.root / "lib" / home for home in release.homes.values()), release.place.manifest]
-    return all((root / each.relative_to(release.root)).resolve() == each.resolve() for each in own)
+    paths = [*(release.root / "lib" / home for home in release.homes.values()), release.place.manifest]
+    return all((root / path.relative_to(release.root)).resolve() == path.resolve() for path in paths)
 
 
 def _linked(source: Path, target: Path) -> None:
     """The directories of a version, and links to its files: its interpreter knows by where it is which version it is."""
     target.mkdir()
-    for each in source.iterdir():
-        if each.is_dir() and not each.is_symlink():
-            _linked(each, target / each.name)
-        elif each.is_symlink():
-            (target / each.name).symlink_to(os.readlink(each))
+    for path in source.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            _linked(path, target / path.name)
+        elif path.is_symlink():
+            (target / path.name).symlink_to(os.readlink(path))
         else:
-            (target / each.name).symlink_to(each)
+            (target / path.name).symlink_to(path)

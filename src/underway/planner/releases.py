@@ -44,10 +44,10 @@ class Opened:
         """Application -> its directory in ``lib``; several may share one."""
         index = self._json(self.place.code_index)
         try:
-            found = {name: str(path).partition("/")[0] for name, path in index["distributions"].items()}
+            distributions = {name: str(path).partition("/")[0] for name, path in index["distributions"].items()}
         except (KeyError, TypeError, AttributeError) as error:
             raise DamagedRelease(f"{self.place.code_index} is not an index: {error}") from None
-        return {name.replace("-", "_"): home for name, home in found.items()}
+        return {name.replace("-", "_"): home for name, home in distributions.items()}
 
     @cached_property
     def rel(self) -> Mapping[str, tuple[str, str]]:
@@ -63,43 +63,47 @@ class Opened:
     def starts(self) -> Mapping[str, object]:
         """Application -> what starts it, of those that start."""
         script = boot_script.read(self.place.boot_script("start"))
-        started = {each.application for each in script.instructions if isinstance(each, Start)}
+        started = {instruction.application for instruction in script.instructions if isinstance(instruction, Start)}
         return {
-            each.application: each.start
-            for each in script.instructions
-            if isinstance(each, Load) and each.application in started
+            instruction.application: instruction.start
+            for instruction in script.instructions
+            if isinstance(instruction, Load) and instruction.application in started
         }
 
     @cached_property
     def requires(self) -> Mapping[str, tuple[str, ...]]:
         """Application -> those that it requires."""
         script = boot_script.read(self.place.boot_script("start"))
-        return {each.application: each.requires for each in script.instructions if isinstance(each, Load)}
+        return {
+            instruction.application: instruction.requires
+            for instruction in script.instructions
+            if isinstance(instruction, Load)
+        }
 
     @cached_property
     def below(self) -> Mapping[str, Mapping[str, ManifestEntry]]:
         """Directory in ``lib``, or whatever else is at the top -> its files, relative to it."""
-        found: dict[str, dict[str, ManifestEntry]] = {}
+        files: dict[str, dict[str, ManifestEntry]] = {}
         for path, entry in self.manifest.files.items():
             top, _, rest = path.partition("/")
             if top == "lib":
                 top, _, rest = rest.partition("/")
-            found.setdefault(top, {})[rest] = entry
-        return found
+            files.setdefault(top, {})[rest] = entry
+        return files
 
     @cached_property
     def modules(self) -> Mapping[str, tuple[str, str]]:
         """Module -> its application, and its source below the root; of the whole release."""
         owner = {home: name for name, home in sorted(self.homes.items(), reverse=True)}
-        found = {}
+        origins = {}
         for home, name in sorted(owner.items()):
             for path in self.below.get(home, {}):
                 module = module_name(path)
                 if module and (
-                    module not in found or path.endswith("/__init__.py")
+                    module not in origins or path.endswith("/__init__.py")
                 ):  # before a file next to it of that name
-                    found[module] = (name, f"lib/{home}/{path}")
-        return found
+                    origins[module] = (name, f"lib/{home}/{path}")
+        return origins
 
     def _json(self, file: Path) -> dict[str, Any]:
         try:
@@ -118,13 +122,15 @@ def open_release(path: Path, cleanup: ExitStack) -> Opened:
     """
     if path.is_file():
         scratch = cleanup.enter_context(held(SCRATCH))
-        found = archive.extract(path, scratch / "release")
-        return Opened(scratch / "release", found.manifest, found.date, path.absolute().parent)
+        extracted = archive.extract(path, scratch / "release")
+        return Opened(scratch / "release", extracted.manifest, extracted.date, path.absolute().parent)
     path = path.resolve()
-    place = path if VersionDirectory(path).manifest.is_file() and path.parent.name == "releases" else only_version(path)
-    root = place.parent.parent
+    version = (
+        path if VersionDirectory(path).manifest.is_file() and path.parent.name == "releases" else only_version(path)
+    )
+    root = version.parent.parent
     return Opened(
-        root, manifest.read(VersionDirectory(place).manifest), tar_layout.source_date(os.environ), root.parent
+        root, manifest.read(VersionDirectory(version).manifest), tar_layout.source_date(os.environ), root.parent
     )
 
 
@@ -142,9 +148,9 @@ def standing(root: Path) -> Path:
         raise DamagedRelease(f"{directory.start_data} can't be read: {error.strerror}") from None
     if words is None:
         raise DamagedRelease(f"{directory.start_data} does not say what boots")
-    place = directory.version(words[1])
-    manifest.read(place.manifest)
-    return place.path
+    version = directory.version(words[1])
+    manifest.read(version.manifest)
+    return version.path
 
 
 def only_version(root: Path) -> Path:

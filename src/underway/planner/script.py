@@ -58,7 +58,7 @@ def translate(scripts: Sequence[tuple[str, Sequence[Step]]], code: Code) -> tupl
         early, late = _split(application, script, problems)
         before += early
         after += late
-    expanded = [each for step in after for each in _expanded(step, code)]
+    expanded = [instruction for step in after for instruction in _expanded(step, code)]
     of_modules = [step for step in expanded if isinstance(step, OfModule)]
     problems += _module_problems(of_modules, code)
     if problems:
@@ -151,7 +151,7 @@ def _placed(steps: Sequence[Step], of_modules: Sequence[OfModule], code: Code) -
             yield step
         elif step.module not in done:
             group = component[step.module]
-            done |= {each.module for each in group}
+            done |= {member.module for member in group}
             yield from _group(group, code)
 
 
@@ -235,11 +235,11 @@ def _prefetch(
 ) -> list[low.LoadObjectCode]:
     """What is read beforehand, once for each application."""
     modules: dict[str, dict[str, None]] = {}
-    for each in fetched:
-        if each.version != code.versions.get(each.application):
-            there = code.versions.get(each.application, "nothing")
-            problems.append(f"load_object_code of {each.application} {each.version}; there will be {there}")
-        modules.setdefault(each.application, {}).update(dict.fromkeys(each.modules))
+    for fetch in fetched:
+        if fetch.version != code.versions.get(fetch.application):
+            version = code.versions.get(fetch.application, "nothing")
+            problems.append(f"load_object_code of {fetch.application} {fetch.version}; there will be {version}")
+        modules.setdefault(fetch.application, {}).update(dict.fromkeys(fetch.modules))
     for step in body:
         if isinstance(step, low.Load):
             if step.module not in code.loads:
@@ -261,7 +261,7 @@ def _pair_problems(steps: Sequence[Step]) -> Iterator[str]:
         open_: list[str] = []
         for step in steps:
             if isinstance(step, first):
-                open_ += [each if isinstance(each, str) else each[0] for each in step.modules]
+                open_ += [module if isinstance(module, str) else module[0] for module in step.modules]
             elif isinstance(step, second):
                 for module in step.modules:
                     if module in open_:

@@ -119,9 +119,9 @@ def _parsed(source: bytes | str) -> ast.Module:
 
 def names_bound(statement: ast.stmt) -> list[str]:
     """The names of the module, or the class, that a statement binds or deletes; each once."""
-    found: dict[str, None] = {}
-    _bound(statement, found)
-    return list(found)
+    names: dict[str, None] = {}
+    _bound(statement, names)
+    return list(names)
 
 
 def imported(statement: ast.stmt, module: str, package: bool) -> dict[str, Origin]:
@@ -145,8 +145,10 @@ def tried(statement: ast.stmt, module: str, package: bool) -> dict[str, Origin]:
     """The same of an import that is tried: ``try: from ._version import __version__``, and something else where that fails."""
     match statement:
         case ast.Try([(ast.Import() | ast.ImportFrom()) as first], handlers, [], []) if handlers:
-            named = [each.type.elts if isinstance(each.type, ast.Tuple) else [each.type] for each in handlers]
-            errors = {each.id if isinstance(each, ast.Name) else "" for types in named for each in types}
+            named = [
+                handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type] for handler in handlers
+            ]
+            errors = {error.id if isinstance(error, ast.Name) else "" for types in named for error in types}
             if errors <= {"ImportError", "ModuleNotFoundError"}:
                 return imported(first, module, package)
     return {}
@@ -158,7 +160,7 @@ def path_of(module: Module, name: str, node: Function) -> str:
         path for path in module.codes if path == name or (path.startswith(f"{name}#") and "." not in path[len(name) :])
     ]
     if len(paths) > 1:
-        first = min(each.lineno for each in (node, *node.decorator_list))
+        first = min(part.lineno for part in (node, *node.decorator_list))
         paths = [path for path in paths if module.codes[path].co_firstlineno == first]
     return paths[0] if len(paths) == 1 else ""
 
@@ -175,10 +177,10 @@ def import_source(statement: ast.ImportFrom, module: str, package: bool) -> str:
 def initialiser(statement: ast.stmt) -> ast.expr | None:
     """The value of an assignment to nothing but one name; None for any other statement."""
     match statement:
-        case ast.Assign([ast.Name()], value) if not any(isinstance(each, ast.NamedExpr) for each in ast.walk(value)):
+        case ast.Assign([ast.Name()], value) if not any(isinstance(inner, ast.NamedExpr) for inner in ast.walk(value)):
             return value  # of several names it would be one object
         case ast.AnnAssign(target=ast.Name(), value=ast.expr() as value) if not any(
-            isinstance(each, ast.NamedExpr) for each in ast.walk(value)
+            isinstance(inner, ast.NamedExpr) for inner in ast.walk(value)
         ):
             return value
     return None
@@ -216,7 +218,9 @@ def annotations_of(function: Function) -> list[ast.AST]:
     """The annotations of a function's parameters and of what it returns."""
     args = function.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
-    return [each for each in (*(arg.annotation for arg in every), function.returns) if each is not None]
+    return [
+        annotation for annotation in (*(arg.annotation for arg in every), function.returns) if annotation is not None
+    ]
 
 
 def own_imports(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
@@ -225,7 +229,7 @@ def own_imports(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFro
         if isinstance(statement, ast.Import | ast.ImportFrom):
             yield statement
         elif not isinstance(statement, Function):
-            yield from own_imports(each for each in _statements_in(statement))
+            yield from own_imports(inner for inner in _statements_in(statement))
 
 
 def _statements_in(node: ast.AST) -> Iterator[ast.stmt]:
@@ -247,36 +251,36 @@ def _named_by_imports(body: Iterable[ast.stmt]) -> Iterator[str]:
 def bare_annotations(body: Iterable[ast.stmt]) -> list[ast.stmt]:
     """The annotations of names in a module, or in a class, without their values."""
     return [
-        ast.copy_location(ast.AnnAssign(each.target, each.annotation, None, 1), each)
-        for each in body
-        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+        ast.copy_location(ast.AnnAssign(statement.target, statement.annotation, None, 1), statement)
+        for statement in body
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
     ]
 
 
-def _bound(node: ast.AST, found: dict[str, None]) -> None:
+def _bound(node: ast.AST, names: dict[str, None]) -> None:
     match node:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            found[name] = None
+            names[name] = None
             for decorator in node.decorator_list:
-                _bound(decorator, found)
+                _bound(decorator, names)
             return
         case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
             for inner in ast.walk(node):
                 if isinstance(inner, ast.NamedExpr) and not isinstance(node, ast.Lambda):
-                    found[inner.target.id] = None
+                    names[inner.target.id] = None
             return
         case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-            found[name] = None
+            names[name] = None
         case ast.AnnAssign(target=ast.Name(), value=None):
             return
         case ast.alias(name=name, asname=asname):
-            found[asname or name.partition(".")[0]] = None
+            names[asname or name.partition(".")[0]] = None
         case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-            found[name] = None
+            names[name] = None
         case ast.MatchMapping(rest=str(name)):
-            found[name] = None
+            names[name] = None
     for child in ast.iter_child_nodes(node):
-        _bound(child, found)
+        _bound(child, names)
 
 
 def _future(tree: ast.Module) -> int:
@@ -286,7 +290,7 @@ def _future(tree: ast.Module) -> int:
     settled = [name for name in __future__.all_feature_names if _is_settled(getattr(__future__, name))]
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-            for alias in (each for each in statement.names if each.name not in settled):
+            for alias in (option for option in statement.names if option.name not in settled):
                 flags |= getattr(__future__, alias.name).compiler_flag
     return flags
 

@@ -41,10 +41,10 @@ def public(module: Module) -> list[str] | None:
             names = ast.literal_eval(listed)
         except ValueError:
             return None
-        return list(names) if isinstance(names, list | tuple) and all(isinstance(each, str) for each in names) else None
+        return list(names) if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names) else None
     if "__all__" in module.stored or module.package:
         return None
-    if any(names_bound(each) and not isinstance(each, _SIMPLE) for each in module.body):
+    if any(names_bound(statement) and not isinstance(statement, _SIMPLE) for statement in module.body):
         return None
     return [name for name in module.stored if not name.startswith("_")]
 
@@ -61,4 +61,4 @@ def _reads(module: Module) -> Iterator[str]:
                 yield node.id
             elif isinstance(node, ast.Attribute):
                 yield node.attr
-        yield from (each.id for each in ast.walk(statement) if isinstance(each, ast.Name) and each.id == "globals")
+        yield from (inner.id for inner in ast.walk(statement) if isinstance(inner, ast.Name) and inner.id == "globals")

@@ -25,10 +25,10 @@ class Pictures:
 
     def of(self, release: Opened) -> Document | None:
         """The picture that the build has taken; None where there is none that can be read, or it is of another interpreter."""
-        place = release.place.picture
-        if place not in self._known:
-            self._known[place] = _read(release, place)
-        return self._known[place]
+        file = release.place.picture
+        if file not in self._known:
+            self._known[file] = _read(release, file)
+        return self._known[file]
 
     def holders(self, modules: Collection[str], libraries: Collection[str]) -> list[str]:
         """The modules, beyond these and those of these packages, in which the releases differ.
@@ -40,20 +40,20 @@ class Pictures:
     @cached_property
     def _differing(self) -> frozenset[str]:
         """The modules that both have, by which the walk comes to a difference."""
-        documents = [self.of(each) for each in self._releases]
+        documents = [self.of(release) for release in self._releases]
         if None in documents:
             return frozenset()
         with encoded.checked("the picture"):
-            one, other = (encoded.of_document(each).picture for each in documents if each is not None)
-        found = {each.path[0] for each in compare(one, other) if each.kind != "opaque"}
-        return frozenset(found & one.modules.keys() & other.modules.keys())
+            one, other = (encoded.of_document(document).picture for document in documents if document is not None)
+        differing = {difference.path[0] for difference in compare(one, other) if difference.kind != "opaque"}
+        return frozenset(differing & one.modules.keys() & other.modules.keys())
 
 
-def _read(release: Opened, place: Path) -> Document | None:
-    if place.relative_to(release.root).as_posix() not in release.manifest.files:
+def _read(release: Opened, file: Path) -> Document | None:
+    if file.relative_to(release.root).as_posix() not in release.manifest.files:
         return None
     try:
-        document = encoded.unpack(place.read_bytes(), str(place))
+        document = encoded.unpack(file.read_bytes(), str(file))
     except (DamagedRelease, OSError):
         return None
     return document if document.get("python") == release.manifest.interpreter else None
@@ -76,22 +76,22 @@ def is_quiet(picture: Document, modules: Collection[str]) -> bool:
         for number in queue:  # which grows meanwhile
             if flags[number] & (Flag.NOISE | Flag.UNSETTLED):
                 return False
-            found = {number + to for to in targets[starts[number] : starts[number + 1]]} - seen - elsewhere
-            seen |= found
-            queue += found
+            reached = {number + to for to in targets[starts[number] : starts[number + 1]]} - seen - elsewhere
+            seen |= reached
+            queue += reached
         return True
 
 
 def _standing(picture: Document, known: dict[str, int], modules: Collection[str], starts: list[int]) -> set[int]:
     """Other modules, and what stands in them under its own name."""
     texts, labels, targets, names = (picture[column] for column in ("texts", "labels", "targets", "names"))
-    found = set()
+    numbers = set()
     for name, number in known.items():
         if name in modules:
             continue
-        found.add(number)
+        numbers.add(number)
         for edge in range(starts[number], starts[number + 1]):
             to = number + targets[edge]
             if texts[names[to]] == f"{name}:{texts[labels[edge]][1:]}":
-                found.add(to)
-    return found
+                numbers.add(to)
+    return numbers

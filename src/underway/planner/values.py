@@ -226,8 +226,8 @@ def _ordered(value: Any) -> Any:
     inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
     if isinstance(value, set | frozenset) and len(value) > 1:
         raise NotPlain("the order of a set differs from process to process")
-    for each in inner:
-        _ordered(each)
+    for element in inner:
+        _ordered(element)
     return value
 
 
@@ -271,12 +271,12 @@ class NewValues(ast.NodeTransformer):
         """Those of the class whose body this is in; they hide nothing from what is nested in it."""
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.decorator_list = [self.visit(each) for each in node.decorator_list]
-        node.bases = [self.visit(each) for each in node.bases]
-        node.keywords = [self.visit(each) for each in node.keywords]
+        node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
+        node.bases = [self.visit(base) for base in node.bases]
+        node.keywords = [self.visit(keyword) for keyword in node.keywords]
         outside = self.of_class
-        self.of_class = frozenset(name for each in node.body for name in names_bound(each))
-        node.body = [self.visit(each) for each in node.body]
+        self.of_class = frozenset(name for statement in node.body for name in names_bound(statement))
+        node.body = [self.visit(statement) for statement in node.body]
         self.of_class = outside
         return node
 
@@ -296,9 +296,9 @@ class NewValues(ast.NodeTransformer):
         first = node.generators[0]
         first.iter = self.visit(first.iter)  # what is outside of its scope
         iterated, first.iter = first.iter, ast.Constant(None)
-        targets = (each for generator in node.generators for each in ast.walk(generator.target))
+        targets = (inner for generator in node.generators for inner in ast.walk(generator.target))
         outside = self.hidden, self.of_class
-        self.hidden |= {each.id for each in targets if isinstance(each, ast.Name)}
+        self.hidden |= {target.id for target in targets if isinstance(target, ast.Name)}
         self.of_class = frozenset()
         self.generic_visit(node)
         (self.hidden, self.of_class), first.iter = outside, iterated
@@ -330,7 +330,7 @@ class NewValues(ast.NodeTransformer):
         return self.generic_visit(node) if value is node else value
 
     def _function(self, node: Function) -> ast.AST:
-        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
         node.args = self.visit(node.args)
         if node.returns is not None and not self.module.future:
             node.returns = self.visit(node.returns)
@@ -367,7 +367,7 @@ class Placed(ast.NodeTransformer):
         return _hidden_call(statements.LIVE, [node], node)
 
     def _function(self, node: Function) -> ast.AST:
-        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
         node.args = self.visit(node.args)
         node.decorator_list.append(ast.copy_location(ast.Name(statements.LIVE, ast.Load()), node))
         return node
@@ -375,6 +375,6 @@ class Placed(ast.NodeTransformer):
 
 def _hidden_call(name: str, arguments: list[ast.expr], at: ast.AST) -> ast.expr:
     made = ast.Call(ast.Name(name, ast.Load()), arguments, [])
-    for each in (made, made.func, *arguments):
-        ast.copy_location(each, at)
+    for part in (made, made.func, *arguments):
+        ast.copy_location(part, at)
     return made

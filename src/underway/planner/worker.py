@@ -81,7 +81,7 @@ class Modules(Mapping[str, Module]):
         for statement in module.body:
             for name, (source, attribute) in tried(statement, module.name, module.package).items():
                 if module.stored.get(name) == 1 and source in self.places and source != module.name:
-                    bound = {each for inner in self._body(source) for each in names_bound(inner)}
+                    bound = {name for inner in self._body(source) for name in names_bound(inner)}
                     if not attribute or attribute in bound or f"{source}.{attribute}" in self.places:
                         yield name, (source, attribute)
 
@@ -105,11 +105,11 @@ def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None
     and ``made``, under which names a fragment makes what is new in a global.
     """
     names = frozenset(name for name in task["compared"] if not tests.is_test(name))
-    kept = frozenset(tuple(each) for each in task["kept"])
-    old, new = (_side(task[key], kept, known.get(key, {})) for key in ("old", "new"))
-    reset = frozenset(tuple(each) for each in task["reset"])
-    remade = frozenset(tuple(each) for each in task.get("remade", ()))
-    world = PlannerContext(old, new, task["up"], {}, kept, reset | remade, frozenset(task["pinned"]), names)
+    staying = frozenset(tuple(pair) for pair in task["kept"])
+    old, new = (_side(task[key], staying, known.get(key, {})) for key in ("old", "new"))
+    reset = frozenset(tuple(pair) for pair in task["reset"])
+    remade = frozenset(tuple(pair) for pair in task.get("remade", ()))
+    world = PlannerContext(old, new, task["up"], {}, staying, reset | remade, frozenset(task["pinned"]), names)
     world.remade = remade - reset
     world.observed = task.get("observed", False)
     rows: list[Row] = []
@@ -154,20 +154,20 @@ def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None
     rows += running.warnings(edits)
     return {
         "changes": [asdict(row) for row in sorted(rows, key=lambda row: (row.module, row.line, row.definition))],
-        "asked": [[name, *each] for name, edit in edits.items() for each in edit.asked],
-        "libraries": sorted({each for edit in edits.values() for each in edit.libraries}),
+        "asked": [[name, *row] for name, edit in edits.items() for row in edit.asked],
+        "libraries": sorted({library for edit in edits.values() for library in edit.libraries}),
         "loads": {name: to_json(load) for name, load in loads.items()},
         "removes": {name: to_json(remove) for name, remove in removes.items()},
-        "unknown": [[module, name] for module, name in sorted(kept | reset) if not _binds(edits.get(module), name)],
+        "unknown": [[module, name] for module, name in sorted(staying | reset) if not _binds(edits.get(module), name)],
         "lines": {name: _lines(edit.new) for name, edit in edits.items()} if world.observed else {},
         "made": {name: edit.made_in for name, edit in edits.items()},
         "requires": {name: sorted(_imports(edit.new) & names) for name, edit in edits.items()},
     }
 
 
-def _side(given: Mapping[str, Any], kept: frozenset[Any], known: dict[str, Module | None]) -> Side:
+def _side(given: Mapping[str, Any], staying: frozenset[Any], known: dict[str, Module | None]) -> Side:
     places = {name: (application, file) for name, (application, file) in given["modules"].items()}
-    return Side(Modules(Path(given["root"]), places, known), given["versions"], kept)
+    return Side(Modules(Path(given["root"]), places, known), given["versions"], staying)
 
 
 def _unreadable(task: Mapping[str, Any], name: str) -> list[Row]:
@@ -245,15 +245,15 @@ def _changes(world: PlannerContext, edits: Mapping[str, ModuleDiff], source: str
 
 
 def _imports(module: Module) -> set[str]:
-    found = set()
+    imports = set()
     for statement in module.body:
         for node in ast.walk(statement):
             if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
+                imports |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 source = import_source(node, module.name, module.package)
-                found |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
-    return found - {module.name}
+                imports |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
+    return imports - {module.name}
 
 
 def order(requires: Mapping[str, list[str]]) -> list[str]:
