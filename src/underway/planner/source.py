@@ -229,10 +229,11 @@ def own_imports(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFro
         if isinstance(statement, ast.Import | ast.ImportFrom):
             yield statement
         elif not isinstance(statement, Function):
-            yield from own_imports(inner for inner in _statements_in(statement))
+            yield from own_imports(statements_in(statement))
 
 
-def _statements_in(node: ast.AST) -> Iterator[ast.stmt]:
+def statements_in(node: ast.AST) -> Iterator[ast.stmt]:
+    """The statements right below one, those of handlers and cases included."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt):
             yield child
@@ -240,12 +241,20 @@ def _statements_in(node: ast.AST) -> Iterator[ast.stmt]:
             yield from child.body
 
 
+def nodes_of(node: ast.AST) -> Iterator[ast.AST]:
+    """What is in a function or a statement, and not in what is nested in it."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, Function | ast.Lambda | ast.ClassDef):
+            yield from nodes_of(child)
+
+
 def _named_by_imports(body: Iterable[ast.stmt]) -> Iterator[str]:
     for statement in body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             yield from (alias.asname or alias.name.partition(".")[0] for alias in statement.names if alias.name != "*")
         elif not isinstance(statement, Function | ast.ClassDef):
-            yield from _named_by_imports(_statements_in(statement))
+            yield from _named_by_imports(statements_in(statement))
 
 
 def bare_annotations(body: Iterable[ast.stmt]) -> list[ast.stmt]:

@@ -114,22 +114,25 @@ def takes_functions(world: PlannerContext, module: Module, node: ast.ClassDef, s
     """Whether a function that comes to a class, or goes, is nothing to what has made the class."""
     if any(keyword.arg == "metaclass" for keyword in node.keywords):
         return False
-    if any(isinstance(each, Function) and each.name == "__init_subclass__" and _reads(each) for each in node.body):
+    if any(
+        isinstance(statement, Function) and statement.name == "__init_subclass__" and _reads(statement)
+        for statement in node.body
+    ):
         return False
     return all(_takes_functions(world, module, base, seen) for base in node.bases)
 
 
 def _takes_functions(world: PlannerContext, module: Module, base: ast.expr, seen: tuple[str, ...]) -> bool:
-    found = origin(world.new, module, base)
-    dotted = ".".join(found) if found else ""
-    if found is None or dotted == "typing.Protocol" or dotted in seen:
+    source = origin(world.new, module, base)
+    dotted = ".".join(source) if source else ""
+    if source is None or dotted == "typing.Protocol" or dotted in seen:
         return False
-    if found[0] == "builtins" or dotted in _INDIFFERENT or dotted in _PLAIN_BASES:
+    if source[0] == "builtins" or dotted in _INDIFFERENT or dotted in _PLAIN_BASES:
         return True
-    if found[0].partition(".")[0] in sys.stdlib_module_names:
+    if source[0].partition(".")[0] in sys.stdlib_module_names:
         return not _is_generated(dotted)
-    known = world.new.modules.get(found[0])
-    node = known.classes.get(found[1]) if known else None
+    known = world.new.modules.get(source[0])
+    node = known.classes.get(source[1]) if known else None
     return known is not None and node is not None and takes_functions(world, known, node, (*seen, dotted))
 
 
@@ -139,18 +142,21 @@ def _is_generated(dotted: str) -> bool:
 
 
 def _reads(function: Function) -> bool:
-    names = {each.id for each in ast.walk(function) if isinstance(each, ast.Name)}
-    return bool(_READING & (names | {each.attr for each in ast.walk(function) if isinstance(each, ast.Attribute)}))
+    names = {inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name)}
+    return bool(_READING & (names | {inner.attr for inner in ast.walk(function) if isinstance(inner, ast.Attribute)}))
 
 
 def keeps_annotations(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...] = ()) -> bool:
     """Whether what makes a class only keeps the objects that annotate its fields: nothing is compiled of them."""
-    of = [origin(world.new, module, each.func if isinstance(each, ast.Call) else each) for each in node.decorator_list]
-    if any(found is None or ".".join(found) not in _HARMLESS for found in of) or _hooks(node):
+    of = [
+        origin(world.new, module, decorator.func if isinstance(decorator, ast.Call) else decorator)
+        for decorator in node.decorator_list
+    ]
+    if any(source is None or ".".join(source) not in _HARMLESS for source in of) or _hooks(node):
         return False
     if any(
-        each.arg is None or (each.arg == "metaclass" and not _ignores_annotations(world, module, each.value))
-        for each in node.keywords
+        keyword.arg is None or (keyword.arg == "metaclass" and not _ignores_annotations(world, module, keyword.value))
+        for keyword in node.keywords
     ):
         return False
     return all(_keeps_annotations(world, module, base, seen) for base in node.bases)
@@ -158,23 +164,23 @@ def keeps_annotations(world: PlannerContext, module: Module, node: ast.ClassDef,
 
 def _ignores_annotations(world: PlannerContext, module: Module, metaclass: ast.expr) -> bool:
     """Whether a metaclass is of a module that has no word for annotations."""
-    found = origin(world.new, module, metaclass)
-    known = world.new.modules.get(found[0]) if found else None
+    source = origin(world.new, module, metaclass)
+    known = world.new.modules.get(source[0]) if source else None
     if known is None:
-        return found is not None and found[0] == "abc"
+        return source is not None and source[0] == "abc"
     text = known.source if isinstance(known.source, str) else known.source.decode("utf-8", "replace")
     return not re.search("annotation|type_hints", re.sub(r"from __future__ import annotations\b", "", text))
 
 
 def _keeps_annotations(world: PlannerContext, module: Module, base: ast.expr, seen: tuple[str, ...]) -> bool:
-    found = origin(world.new, module, base.value if isinstance(base, ast.Subscript) else base)
-    dotted = ".".join(found) if found else ""
-    if found is None or dotted in seen:
+    source = origin(world.new, module, base.value if isinstance(base, ast.Subscript) else base)
+    dotted = ".".join(source) if source else ""
+    if source is None or dotted in seen:
         return False
-    if found[0].partition(".")[0] in sys.stdlib_module_names:
+    if source[0].partition(".")[0] in sys.stdlib_module_names:
         return not dotted.startswith("ctypes.")
-    known = world.new.modules.get(found[0])
-    node = known.classes.get(found[1]) if known else None
+    known = world.new.modules.get(source[0])
+    node = known.classes.get(source[1]) if known else None
     return known is not None and node is not None and keeps_annotations(world, known, node, (*seen, dotted))
 
 
@@ -184,17 +190,19 @@ def is_data(world: PlannerContext, module: Module, node: ast.ClassDef) -> bool:
 
 
 def _is_data(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...]) -> bool:
-    made = [origin(world.new, module, each) for each in node.decorator_list]
-    if any(found is None or ".".join(found) not in ("enum.unique", "typing.final") for found in made) or _hooks(node):
+    made = [origin(world.new, module, decorator) for decorator in node.decorator_list]
+    if any(source is None or ".".join(source) not in ("enum.unique", "typing.final") for source in made) or _hooks(
+        node
+    ):
         return False
     for base in node.bases:
-        found = origin(world.new, module, base)
-        dotted = ".".join(found) if found else ""
-        known = world.new.modules.get(found[0]) if found else None
-        inner = known.classes.get(found[1]) if known and found else None
-        if found is None or dotted in seen:
+        source = origin(world.new, module, base)
+        dotted = ".".join(source) if source else ""
+        known = world.new.modules.get(source[0]) if source else None
+        inner = known.classes.get(source[1]) if known and source else None
+        if source is None or dotted in seen:
             return False
-        if found[0] == "builtins" or dotted in _DATA:
+        if source[0] == "builtins" or dotted in _DATA:
             continue
         if known is None or inner is None or inner.keywords or not _is_data(world, known, inner, (*seen, dotted)):
             return False
@@ -203,45 +211,45 @@ def _is_data(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tu
 
 def _plain(world: PlannerContext, module: Module, base: ast.expr, seen: tuple[str, ...], side_new: bool = True) -> bool:
     side = world.new if side_new else world.old
-    found = origin(side, module, base)
-    if found is None:
+    source = origin(side, module, base)
+    if source is None:
         return False
-    if found[0] == "builtins":
-        return isinstance(getattr(builtins, found[1], None), type)
-    if ".".join(found) in _PLAIN_BASES or _is_plain_of_the_interpreter(*found):
+    if source[0] == "builtins":
+        return isinstance(getattr(builtins, source[1], None), type)
+    if ".".join(source) in _PLAIN_BASES or _is_plain_of_the_interpreter(*source):
         return True
-    known = side.modules.get(found[0])
-    node = known.classes.get(found[1]) if known else None
-    if known is None or node is None or ".".join(found) in seen or node.keywords or _hooks(node):
+    known = side.modules.get(source[0])
+    node = known.classes.get(source[1]) if known else None
+    if known is None or node is None or ".".join(source) in seen or node.keywords or _hooks(node):
         return False
-    return all(_plain(world, known, each, (*seen, ".".join(found))) for each in node.bases)
+    return all(_plain(world, known, parent, (*seen, ".".join(source))) for parent in node.bases)
 
 
 def _is_plain_of_the_interpreter(module: str, name: str) -> bool:
     """Whether a class of the standard library is made by `type` or `abc.ABCMeta`, and told of no subclass."""
     if module not in _ASKED:
         return False
-    found: Any = import_module(module)
+    member: Any = import_module(module)
     for part in name.split("."):
-        found = getattr(found, part, None)
-    if type(found) not in (type, ABCMeta):
+        member = getattr(member, part, None)
+    if type(member) not in (type, ABCMeta):
         return False
-    return not any("__init_subclass__" in vars(cls) for cls in found.__mro__ if cls is not object)
+    return not any("__init_subclass__" in vars(cls) for cls in member.__mro__ if cls is not object)
 
 
 def _hooks(node: ast.ClassDef) -> bool:
-    return any(isinstance(each, Function) and each.name == "__init_subclass__" for each in node.body)
+    return any(isinstance(statement, Function) and statement.name == "__init_subclass__" for statement in node.body)
 
 
 def is_abstract(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...] = ()) -> bool:
     """Whether a class, or one that it comes from, knows which of its methods are missing."""
     for base in node.bases:
-        found = origin(world.new, module, base)
-        dotted = ".".join(found) if found else ""
+        source = origin(world.new, module, base)
+        dotted = ".".join(source) if source else ""
         if dotted in _ABSTRACT or dotted.startswith("collections.abc."):
             return True
-        known = world.new.modules.get(found[0]) if found else None
-        inner = known.classes.get(found[1]) if known and found else None
+        known = world.new.modules.get(source[0]) if source else None
+        inner = known.classes.get(source[1]) if known and source else None
         if known and inner and dotted not in seen and is_abstract(world, known, inner, (*seen, dotted)):
             return True
     return any(keyword.arg == "metaclass" for keyword in node.keywords)
@@ -249,9 +257,13 @@ def is_abstract(world: PlannerContext, module: Module, node: ast.ClassDef, seen:
 
 def unknown_decorators(edit: ModuleDiff, node: ast.ClassDef) -> bool:
     """Whether a class has a decorator of which it is not known what it does."""
-    others = (each for each in node.decorator_list if not _registers(edit, each) and not _routes(edit, each))
-    of = (origin(edit.world.new, edit.new, each) for each in others)
-    return any(found is None or ".".join(found) not in _HARMLESS | _HOLDING for found in of)
+    others = (
+        decorator
+        for decorator in node.decorator_list
+        if not _registers(edit, decorator) and not _routes(edit, decorator)
+    )
+    of = (origin(edit.world.new, edit.new, decorator) for decorator in others)
+    return any(source is None or ".".join(source) not in _HARMLESS | _HOLDING for source in of)
 
 
 def _routes(edit: ModuleDiff, decorator: ast.expr) -> bool:
@@ -263,11 +275,11 @@ def _registers(edit: ModuleDiff, decorator: ast.expr) -> bool:
     """Whether it is ``register`` of an abstract class of the standard library, which only notes the class."""
     if not isinstance(decorator, ast.Attribute) or decorator.attr != "register":
         return False
-    found = origin(edit.world.new, edit.new, decorator.value)
-    return found is not None and ".".join(found).startswith(("collections.abc.", "numbers."))
+    source = origin(edit.world.new, edit.new, decorator.value)
+    return source is not None and ".".join(source).startswith(("collections.abc.", "numbers."))
 
 
 def is_made_again(edit: ModuleDiff, node: ast.ClassDef) -> bool:
     """Whether a class has a decorator that makes another one of it."""
-    of = (origin(edit.world.new, edit.new, each) for each in node.decorator_list)
-    return any(found is not None and ".".join(found) in _HOLDING for found in of)
+    of = (origin(edit.world.new, edit.new, decorator) for decorator in node.decorator_list)
+    return any(source is not None and ".".join(source) in _HOLDING for source in of)

@@ -26,55 +26,55 @@ def effect(world: PlannerContext, module: Module, node: ast.AST) -> str:
 
 
 def _effects(
-    world: PlannerContext, module: Module, nodes: Iterable[ast.AST], own: set[str], seen: set[tuple[str, str]]
+    world: PlannerContext, module: Module, nodes: Iterable[ast.AST], local: set[str], seen: set[tuple[str, str]]
 ) -> Iterator[str]:
-    for each in nodes:
-        for target in _targets(each):
-            if isinstance(target, ast.Attribute | ast.Subscript) and (root := _root(target)) and root not in own:
+    for node in nodes:
+        for target in _targets(node):
+            if isinstance(target, ast.Attribute | ast.Subscript) and (root := _root(target)) and root not in local:
                 yield ast.unparse(target)
-        match each:
-            case ast.Call(ast.Attribute(container, method)) if method in _MUTATORS and _root(container) not in own:
-                yield ast.unparse(each)[:60]
+        match node:
+            case ast.Call(ast.Attribute(container, method)) if method in _MUTATORS and _root(container) not in local:
+                yield ast.unparse(node)[:60]
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                calls = [ast.Call(name, [], []) for name in each.decorator_list if not isinstance(name, ast.Call)]
-                yield from _effects(world, module, calls, own, seen)
+                calls = [ast.Call(name, [], []) for name in node.decorator_list if not isinstance(name, ast.Call)]
+                yield from _effects(world, module, calls, local, seen)
             case ast.Call(func):
                 origin = world.new.resolve(module, func) or world.old.resolve(module, func)
                 known = (world.old.modules.get(origin[0]) or world.new.modules.get(origin[0])) if origin else None
                 function = known.functions.get(origin[1]) if known and origin else None
                 if known and function and origin and origin not in seen and origin[0] in world.compared:
                     seen.add(origin)
-                    inner = [each for statement in function.body for each in ast.walk(statement)]
-                    if rebound := [name for each in inner if isinstance(each, ast.Global) for name in each.names]:
+                    inner = [within for statement in function.body for within in ast.walk(statement)]
+                    if rebound := [name for within in inner if isinstance(within, ast.Global) for name in within.names]:
                         yield rebound[0]
                     yield from _effects(world, known, inner, _locals(function), seen)
 
 
 def _changed(function: Function, owner: str) -> Iterator[str]:
-    named = {name for each in ast.walk(function) if isinstance(each, ast.Global) for name in each.names}
+    named = {name for inner in ast.walk(function) if isinstance(inner, ast.Global) for name in inner.names}
     yield from named
-    own = _locals(function) - named
-    for each in ast.walk(function):
-        for target in _targets(each):
-            yield from _path_of(target, own, owner)
-        match each:
+    local = _locals(function) - named
+    for inner in ast.walk(function):
+        for target in _targets(inner):
+            yield from _path_of(target, local, owner)
+        match inner:
             case ast.Call(ast.Attribute(container, method)) if method in _MUTATORS:
-                yield from _path_of(ast.Subscript(container, ast.Constant(0)), own, owner)
+                yield from _path_of(ast.Subscript(container, ast.Constant(0)), local, owner)
 
 
-def _path_of(target: ast.expr, own: set[str], owner: str) -> Iterator[str]:
+def _path_of(target: ast.expr, local: set[str], owner: str) -> Iterator[str]:
     """The global, or the member of a class, that a store to this changes."""
     match target:
         case ast.Attribute(ast.Name("cls") | ast.Call(ast.Name("type"), [_]), attribute) if owner:
             yield f"{owner}.{attribute}"
-        case ast.Attribute(ast.Name(name), attribute) if name not in own:
+        case ast.Attribute(ast.Name(name), attribute) if name not in local:
             yield f"{name}.{attribute}"
-        case ast.Subscript(ast.Name(name)) if name not in own:
+        case ast.Subscript(ast.Name(name)) if name not in local:
             yield name
         case ast.Subscript(ast.Attribute(ast.Name("self"), attribute)) if owner:
             yield f"{owner}.{attribute}"  # an attribute of the class, unless the instance has its own
         case ast.Subscript(ast.Attribute() as inner):
-            yield from _path_of(inner, own, owner)
+            yield from _path_of(inner, local, owner)
 
 
 def _targets(node: ast.AST) -> Iterator[ast.expr]:
@@ -86,16 +86,18 @@ def _targets(node: ast.AST) -> Iterator[ast.expr]:
 
 
 def _functions(body: Iterable[ast.stmt], owner: str = "") -> Iterator[tuple[Function, str]]:
-    for each in body:
-        if isinstance(each, Function):
-            yield each, owner
-        elif isinstance(each, ast.ClassDef):
-            yield from _functions(each.body, each.name)
+    for statement in body:
+        if isinstance(statement, Function):
+            yield statement, owner
+        elif isinstance(statement, ast.ClassDef):
+            yield from _functions(statement.body, statement.name)
 
 
 def _locals(function: Function) -> set[str]:
-    bound = {each.id for each in ast.walk(function) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
-    return bound | {each.arg for each in ast.walk(function) if isinstance(each, ast.arg)}
+    bound = {
+        inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
+    }
+    return bound | {inner.arg for inner in ast.walk(function) if isinstance(inner, ast.arg)}
 
 
 def _root(node: ast.expr) -> str:

@@ -27,10 +27,10 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
     for change, before, after in (
         ("bases", old.bases, new.bases),
         ("decorator", old.decorator_list, new.decorator_list),
-        ("keywords", [each.value for each in old.keywords], [each.value for each in new.keywords]),
+        ("keywords", [keyword.value for keyword in old.keywords], [keyword.value for keyword in new.keywords]),
         ("type parameters", getattr(old, "type_params", []), getattr(new, "type_params", [])),
     ):
-        if text(before) != text(after) or any(edit.reads(each) for each in after):
+        if text(before) != text(after) or any(edit.reads(node) for node in after):
             if not edit.unless_seen(name, change, f"a class that is there can't get other {change}", new):
                 return
             edit.changes(name)
@@ -87,19 +87,19 @@ def _migrate(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, 
             edit.row(name, "state", "MIGRATE", "its code_change carries the state of its instances over", new)
     elif needs:
         try:
-            found = given.by_init(edit, old, new, state.fresh_attributes(old, new, edit.old.body, edit.new.body))
+            result = given.by_init(edit, old, new, state.fresh_attributes(old, new, edit.old.body, edit.new.body))
         except given.Unproven as error:
             way = "" if edit.world.up else " on the way back"
             reason = f"{needs}, and no code_change carries its instances over{way}: {error}"
             return edit.restart(name, "state", reason, node or new)
-        edit.given.setdefault(name, {}).update(found.attributes)
-        edit.taken.setdefault(name, []).extend(found.taken)
+        edit.given.setdefault(name, {}).update(result.attributes)
+        edit.taken.setdefault(name, []).extend(result.taken)
         edit.shapes.add(name.rpartition(".")[2])
         edit.changes(name)
-        edit.row(name, "state", "MIGRATE", f"{found}, as all that the new version makes have it", new)
+        edit.row(name, "state", "MIGRATE", f"{result}, as all that the new version makes have it", new)
     return None
 
 
 def has_code_change(node: ast.ClassDef) -> bool:
     """Whether a class says how its instances are carried over."""
-    return any(isinstance(each, Function) and each.name == "code_change" for each in node.body)
+    return any(isinstance(statement, Function) and statement.name == "code_change" for statement in node.body)

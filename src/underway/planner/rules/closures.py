@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from ..source import Function, text
+from ..source import Function, nodes_of, text
 
 _PLAIN_CALLS = {*("str", "int", "float", "bool", "bytes", "len", "repr", "sum", "abs", "round", "hash", "ord", "chr")}
 _PLAIN_METHODS = {*dir(str), *("hexdigest", "digest", "isoformat", "timestamp", "total_seconds")}
@@ -36,9 +36,9 @@ def cached(function: Function) -> str:
     if not (args.args or args.posonlyargs or args.kwonlyargs or args.vararg or args.kwarg):
         return "its cache holds the one object that it has made, and others may hold that"
     plain = _plain_names(function)
-    for each in _own(function):
-        if isinstance(each, ast.Return) and each.value is not None and not _is_plain(each.value, plain):
-            return f"its cache holds what it has made, `{ast.unparse(each.value)[:40]}`, and others may hold that too"
+    for inner in nodes_of(function):
+        if isinstance(inner, ast.Return) and inner.value is not None and not _is_plain(inner.value, plain):
+            return f"its cache holds what it has made, `{ast.unparse(inner.value)[:40]}`, and others may hold that too"
     return ""
 
 
@@ -48,13 +48,13 @@ def _is_plain(value: ast.expr, names: set[str]) -> bool:
         case ast.Name(name):
             return name in names
         case ast.Tuple(elts):
-            return all(_is_plain(each, names) for each in elts)
+            return all(_is_plain(element, names) for element in elts)
         case ast.UnaryOp(operand=operand):
             return _is_plain(operand, names)
         case ast.BinOp(left, _, right):
             return _is_plain(left, names) or _is_plain(right, names)
         case ast.BoolOp(values=values):
-            return all(_is_plain(each, names) for each in values)
+            return all(_is_plain(operand, names) for operand in values)
         case ast.IfExp(_, one, other):
             return _is_plain(one, names) and _is_plain(other, names)
         case ast.Call(ast.Name(name)):
@@ -66,10 +66,10 @@ def _is_plain(value: ast.expr, names: set[str]) -> bool:
 
 def _plain_names(function: Function) -> set[str]:
     """Parameters, which can be hashed where there is a cache, and what is made of such; without what may be anything else."""
-    found = {each.arg for each in ast.walk(function) if isinstance(each, ast.arg)}
+    plain = {inner.arg for inner in ast.walk(function) if isinstance(inner, ast.arg)}
     stores: dict[str, list[ast.expr | None]] = {}
-    for each in _own(function):
-        match each:
+    for statement in nodes_of(function):
+        match statement:
             case ast.Assign([ast.Name(name)], value):
                 stores.setdefault(name, []).append(value)
             case ast.AugAssign(ast.Name(name), _, value):
@@ -81,47 +81,41 @@ def _plain_names(function: Function) -> set[str]:
                     if isinstance(target, ast.Name):
                         stores.setdefault(target.id, []).append(value)
     for _ in stores:
-        found |= {name for name, values in stores.items() if all(v is not None and _is_plain(v, found) for v in values)}
-    return found
+        plain |= {name for name, values in stores.items() if all(v is not None and _is_plain(v, plain) for v in values)}
+    return plain
 
 
 def _returned(function: Function) -> Mapping[str, Function | ast.Lambda]:
     """The functions that a function makes, and returns, by name."""
-    nested = {each.name: each for each in _own(function) if isinstance(each, Function)}
-    found: dict[str, Function | ast.Lambda] = {}
-    for each in _own(function):
-        if isinstance(each, ast.Return) and each.value is not None:
-            for inner in ast.walk(each.value):
+    nested = {inner.name: inner for inner in nodes_of(function) if isinstance(inner, Function)}
+    returned: dict[str, Function | ast.Lambda] = {}
+    for statement in nodes_of(function):
+        if isinstance(statement, ast.Return) and statement.value is not None:
+            for inner in ast.walk(statement.value):
                 if isinstance(inner, ast.Name) and inner.id in nested:
-                    found[inner.id] = nested[inner.id]
-            if isinstance(each.value, ast.Lambda):
-                found["<lambda>"] = each.value
-    return found
+                    returned[inner.id] = nested[inner.id]
+            if isinstance(statement.value, ast.Lambda):
+                returned["<lambda>"] = statement.value
+    return returned
 
 
 def _assigned(function: Function) -> dict[str, list[str]]:
     """What a function binds its names to."""
-    found: dict[str, list[str]] = {}
-    for each in _own(function):
-        if isinstance(each, ast.Assign):
-            for target in each.targets:
+    values: dict[str, list[str]] = {}
+    for statement in nodes_of(function):
+        if isinstance(statement, ast.Assign):
+            for target in statement.targets:
                 if isinstance(target, ast.Name):
-                    found.setdefault(target.id, []).append(text(each.value))
-    return found
+                    values.setdefault(target.id, []).append(text(statement.value))
+    return values
 
 
 def _read(function: Function | ast.Lambda) -> set[str]:
-    names = {each.id for each in ast.walk(function) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+    names = {
+        inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load)
+    }
     return {name for name in names if not hasattr(builtins, name)}
 
 
 def _defaults(function: Function) -> str:
     return "|".join(map(text, [*function.args.defaults, *function.args.kw_defaults]))
-
-
-def _own(node: ast.AST) -> Iterator[ast.AST]:
-    """What is in a function, and not in what is nested in it."""
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if not isinstance(child, Function | ast.Lambda | ast.ClassDef):
-            yield from _own(child)

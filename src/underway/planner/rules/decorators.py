@@ -90,10 +90,10 @@ def kinds(side: Side, module: Module, decorators: Iterable[ast.expr]) -> set[Kin
     return {_kind(side, module, decorator) for decorator in decorators}
 
 
-def is_framework(side: Side, found: Origin | None, known_by: Container[str] = _FRAMEWORKS) -> bool:
+def is_framework(side: Side, source: Origin | None, known_by: Container[str] = _FRAMEWORKS) -> bool:
     """Whether a global is made by the class of a known framework, or by one of those in `known_by`."""
-    known = side.modules.get(found[0]) if found else None
-    made = known.globals.get(found[1]) if known and found else None
+    known = side.modules.get(source[0]) if source else None
+    made = known.globals.get(source[1]) if known and source else None
     if not isinstance(made, ast.Call) or known is None:
         return False
     by = origin(side, known, made.func)
@@ -103,22 +103,22 @@ def is_framework(side: Side, found: Origin | None, known_by: Container[str] = _F
 def makes_framework(side: Side, module: Module, function: Function) -> str:
     """The class of a known framework of which a function makes an object; empty for none."""
     local = {
-        alias.asname or alias.name: f"{each.module}.{alias.name}"
-        for each in ast.walk(function)
-        if isinstance(each, ast.ImportFrom) and not each.level
-        for alias in each.names
+        alias.asname or alias.name: f"{inner.module}.{alias.name}"
+        for inner in ast.walk(function)
+        if isinstance(inner, ast.ImportFrom) and not inner.level
+        for alias in inner.names
     }
-    for each in ast.walk(function):
-        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name | ast.Attribute):
-            known = local.get(ast.unparse(each.func)) or ".".join(origin(side, module, each.func) or ())
+    for inner in ast.walk(function):
+        if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name | ast.Attribute):
+            known = local.get(ast.unparse(inner.func)) or ".".join(origin(side, module, inner.func) or ())
             if known in _FRAMEWORKS:
-                return ast.unparse(each.func)
+                return ast.unparse(inner.func)
     return ""
 
 
 def _kind(side: Side, module: Module, decorator: ast.expr) -> Kind:
-    found = origin(side, module, decorator)
-    dotted = ".".join(found) if found else ""
+    source = origin(side, module, decorator)
+    dotted = ".".join(source) if source else ""
     if dotted in _NEUTRAL:
         return "neutral"
     if dotted in _HOLDS:
@@ -142,14 +142,14 @@ def _kind(side: Side, module: Module, decorator: ast.expr) -> Kind:
 
 def is_dispatch(side: Side, module: Module, node: ast.expr) -> bool:
     """Whether this is a function that `singledispatch` dispatches: what is registered with it is kept, and it is not called."""
-    found = side.resolve(module, node)
-    known = side.modules.get(found[0]) if found else None
-    function = known.functions.get(found[1]) if known and found else None
+    source = side.resolve(module, node)
+    known = side.modules.get(source[0]) if source else None
+    function = known.functions.get(source[1]) if known and source else None
     return (
         function is not None
         and known is not None
         and any(
-            (of := origin(side, known, each)) is not None and ".".join(of) == "functools.singledispatch"
-            for each in function.decorator_list
+            (of := origin(side, known, decorator)) is not None and ".".join(of) == "functools.singledispatch"
+            for decorator in function.decorator_list
         )
     )

@@ -18,44 +18,44 @@ Kinds = dict[str, list[ast.expr]]
 
 def held(body: Iterable[ast.stmt]) -> Kinds:
     """What functions put into containers that outlive them, by the text of the container."""
-    found: Kinds = {}
+    values: Kinds = {}
     for function, owner in _with_owners(body):
         local = _locals(function) - set(_first(function) if owner else ())
         for node in ast.walk(function):
             for container, value in _put(node):
                 if _root(container) not in local:
-                    found.setdefault(f"what {ast.unparse(container)} holds", []).append(value)
-    return found
+                    values.setdefault(f"what {ast.unparse(container)} holds", []).append(value)
+    return values
 
 
 def given(body: Sequence[ast.stmt], classes: Collection[str]) -> Kinds:
     """What instances of these classes are made with, by position and name of the argument."""
-    found: Kinds = {}
+    values: Kinds = {}
     for statement in body:
         for node in ast.walk(statement):
             match node:
                 case ast.Call(ast.Name(name) | ast.Attribute(attr=name), args, keywords) if name in classes:
-                    named = [*((str(number), each) for number, each in enumerate(args, 1))]
-                    named += [(each.arg, each.value) for each in keywords if each.arg]
+                    named = [*((str(number), argument) for number, argument in enumerate(args, 1))]
+                    named += [(keyword.arg, keyword.value) for keyword in keywords if keyword.arg]
                     for where, value in named:
-                        found.setdefault(f"argument {where} of {name}", []).append(value)
-    return found
+                        values.setdefault(f"argument {where} of {name}", []).append(value)
+    return values
 
 
 def set_by_others(body: Iterable[ast.stmt], cls: str) -> dict[str, ast.AST]:
     """The attributes that functions set on an instance of a class which they have made themselves, each with where."""
-    found: dict[str, ast.AST] = {}
+    places: dict[str, ast.AST] = {}
     for function, owner in _with_owners(body):
-        own = {cls, *(["cls"] if owner == cls else [])}
-        made = set(_made(function, own))
+        classes = {cls, *(["cls"] if owner == cls else [])}
+        made = set(_made(function, classes))
         for node in ast.walk(function):
             match node:
                 case ast.Attribute(ast.Name(name), attribute, ast.Store()) if name in made:
-                    found.setdefault(attribute, node)
+                    places.setdefault(attribute, node)
                 case ast.Call() if owner == cls or made:
                     for attribute in _set_by_name(node, {*made, *(_first(function) if owner == cls else ())}):
-                        found.setdefault(attribute, node)
-    return found
+                        places.setdefault(attribute, node)
+    return places
 
 
 def _set_by_name(call: ast.Call, instances: Collection[str]) -> Iterator[str]:
@@ -77,10 +77,10 @@ def _set_by_name(call: ast.Call, instances: Collection[str]) -> Iterator[str]:
             return
         case _:
             return
-    yield from (each.arg for each in keywords if each.arg)
-    for each in args:
-        if isinstance(each, ast.Dict):
-            yield from (str(key.value) for key in each.keys if isinstance(key, ast.Constant))
+    yield from (keyword.arg for keyword in keywords if keyword.arg)
+    for argument in args:
+        if isinstance(argument, ast.Dict):
+            yield from (str(key.value) for key in argument.keys if isinstance(key, ast.Constant))
 
 
 def _put(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -88,33 +88,37 @@ def _put(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
         case ast.Call(ast.Attribute(container, method), [*_, value]) if method in _ADDING:
             yield container, value
         case ast.Assign(targets, value):
-            yield from ((each.value, value) for each in targets if isinstance(each, ast.Subscript))
+            yield from ((target.value, value) for target in targets if isinstance(target, ast.Subscript))
 
 
 def _with_owners(body: Iterable[ast.stmt], owner: str = "") -> Iterator[tuple[Function, str]]:
     """The functions of a module, each with the class that it is a method of."""
-    for each in body:
-        if isinstance(each, Function):
-            yield each, owner
-        elif isinstance(each, ast.ClassDef):
-            yield from _with_owners(each.body, each.name)
+    for statement in body:
+        if isinstance(statement, Function):
+            yield statement, owner
+        elif isinstance(statement, ast.ClassDef):
+            yield from _with_owners(statement.body, statement.name)
 
 
 def _first(function: Function) -> list[str]:
-    return [each.arg for each in (*function.args.posonlyargs, *function.args.args)][:1]
+    return [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)][:1]
 
 
 def _locals(function: Function) -> set[str]:
     """The names of a function's own, parameters too: what they stand for is not known."""
-    named = {name for each in ast.walk(function) if isinstance(each, ast.Global | ast.Nonlocal) for name in each.names}
-    bound = {each.id for each in ast.walk(function) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
-    return bound - named | {each.arg for each in ast.walk(function) if isinstance(each, ast.arg)}
+    named = {
+        name for inner in ast.walk(function) if isinstance(inner, ast.Global | ast.Nonlocal) for name in inner.names
+    }
+    bound = {
+        inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
+    }
+    return bound - named | {inner.arg for inner in ast.walk(function) if isinstance(inner, ast.arg)}
 
 
 def _made(function: Function, classes: Collection[str]) -> Iterator[str]:
     """The names of what a function has made of these classes."""
-    for each in ast.walk(function):
-        match each:
+    for inner in ast.walk(function):
+        match inner:
             case ast.Assign([ast.Name(name)], ast.Call(called, args)):
                 made = called.id if isinstance(called, ast.Name) else ""
                 by_new = isinstance(called, ast.Attribute) and called.attr == "__new__" and args

@@ -76,9 +76,11 @@ def compare(
     read = "annotation" if what == "body" and annotations else what  # of what changes, the part that others have read
     if problem := _decorated(kinds, read, ast.get_docstring(old) != ast.get_docstring(new)):
         unknown = [
-            each for each in new.decorator_list if decorators.kinds(edit.world.new, edit.new, [each]) == {"unknown"}
+            decorator
+            for decorator in new.decorator_list
+            if decorators.kinds(edit.world.new, edit.new, [decorator]) == {"unknown"}
         ]
-        if read != "body" or not all(marks.passes_on(edit.world.new, edit.new, each) for each in unknown):
+        if read != "body" or not all(marks.passes_on(edit.world.new, edit.new, decorator) for decorator in unknown):
             return edit.restart(name, read, problem, new)
         if not edit.unless_seen(name, what, problem, new):
             return None
@@ -94,7 +96,7 @@ def compare(
             return None
     if "caches" in kinds and (problem := closures.cached(new) or closures.cached(old)):
         return edit.restart(name, what, problem, new)
-    if (own := _own_code(was) != _own_code(now)) and (
+    if (changes_itself := _own_code(was) != _own_code(now)) and (
         made := decorators.makes_framework(edit.world.new, edit.new, new)
     ):
         reason = f"it makes a {made}; one that it has made already is as the old version made it"
@@ -108,7 +110,7 @@ def compare(
     if body:
         contract = signature or defaults
         edit.changed[path] = Changed(code_tree.digest(was), code_tree.digest(now), contract)
-        if own or _calls_nested(new):
+        if changes_itself or _calls_nested(new):
             edit.changes(name)
     if defaults or annotations or signature:
         edit.changes(name)
@@ -162,7 +164,7 @@ def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
     edit.changes(name)  # whatever is said of it: who has read what it puts somewhere is asked for as well
     kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
     if kinds - {"neutral", "holds", "caches"}:
-        which = ", ".join(f"@{ast.unparse(each)}" for each in new.decorator_list)
+        which = ", ".join(f"@{ast.unparse(decorator)}" for decorator in new.decorator_list)
         if owner:
             return edit.restart(name, "added", f"{which} does with it what only a start does", new)
         if not edit.unless_seen(name, "added", f"{which} does with it what only a start does", new):
@@ -205,20 +207,20 @@ def text_of_annotations(function: Function) -> str:
 
 def _annotated_with(function: Function, edit: ModuleDiff) -> bool:
     """Whether its annotations are made with what an import binds to something else."""
-    names = (each for node in annotations_of(function) for each in ast.walk(node) if isinstance(each, ast.Name))
-    return not edit.new.future and any(each.id in edit.renamed for each in names)
+    names = (inner for node in annotations_of(function) for inner in ast.walk(node) if isinstance(inner, ast.Name))
+    return not edit.new.future and any(name.id in edit.renamed for name in names)
 
 
 def _signature(function: Function) -> str:
     args = function.args
-    names = [[arg.arg for arg in each] for each in (args.posonlyargs, args.args, args.kwonlyargs)]
+    names = [[arg.arg for arg in arguments] for arguments in (args.posonlyargs, args.args, args.kwonlyargs)]
     stars = [arg and arg.arg for arg in (args.vararg, args.kwarg)]
-    return repr((names, stars, len(args.defaults), [each is None for each in args.kw_defaults]))
+    return repr((names, stars, len(args.defaults), [default is None for default in args.kw_defaults]))
 
 
 def _takes_all(old: ast.arguments, new: ast.arguments) -> bool:
     """Whether what could be called in the old way can be called so still."""
-    was, now = ([arg.arg for arg in (*each.posonlyargs, *each.args)] for each in (old, new))
+    was, now = ([arg.arg for arg in (*arguments.posonlyargs, *arguments.args)] for arguments in (old, new))
     optional = {*now[len(now) - len(new.defaults) :]} if new.defaults else set()
     required = {arg.arg for arg, default in zip(new.kwonlyargs, new.kw_defaults, strict=True) if default is None}
     needed = {arg.arg for arg, default in zip(old.kwonlyargs, old.kw_defaults, strict=True) if default is None}
@@ -240,17 +242,17 @@ def _defaults(function: Function) -> str:
 
 def _made_anew(edit: ModuleDiff, old: Function, new: Function) -> str:
     """A default that stays as it is written, and that making the function once more would make again; empty for none."""
-    before = [text(each) for each in (*old.args.defaults, *filter(None, old.args.kw_defaults))]
-    for each in (*new.args.defaults, *filter(None, new.args.kw_defaults)):
+    before = [text(default) for default in (*old.args.defaults, *filter(None, old.args.kw_defaults))]
+    for default in (*new.args.defaults, *filter(None, new.args.kw_defaults)):
         if (
-            text(each) in before
-            and not edit.reads(each)
-            and not isinstance(each, ast.Constant | ast.Name | ast.Attribute)
+            text(default) in before
+            and not edit.reads(default)
+            and not isinstance(default, ast.Constant | ast.Name | ast.Attribute)
         ):
             try:
-                hash(edit.world.new.evaluate(edit.new, each))
+                hash(edit.world.new.evaluate(edit.new, default))
             except (NotPlain, TypeError):
-                return ast.unparse(each)
+                return ast.unparse(default)
     return ""
 
 
@@ -281,8 +283,8 @@ def _nested(edit: ModuleDiff, name: str, path: str, old: Function, new: Function
         return False
     before, after = _below(edit.old.codes, path), _below(edit.new.codes, path)
     for base in dict.fromkeys(map(_base, before)):
-        olds = {each: code for each, code in before.items() if _base(each) == base}
-        news = {each: code for each, code in after.items() if _base(each) == base}
+        olds = {nested: code for nested, code in before.items() if _base(nested) == base}
+        news = {nested: code for nested, code in after.items() if _base(nested) == base}
         _pair(edit, olds, news)
     return True
 
@@ -322,7 +324,7 @@ def _arguments(code: CodeType) -> int:
 
 
 def _below(codes: Mapping[str, CodeType], path: str) -> dict[str, CodeType]:
-    return {each: code for each, code in codes.items() if each.startswith(f"{path}.<locals>.")}
+    return {nested: code for nested, code in codes.items() if nested.startswith(f"{path}.<locals>.")}
 
 
 def _base(path: str) -> str:
@@ -331,17 +333,17 @@ def _base(path: str) -> str:
 
 def _classes_within(function: Function) -> str:
     """The classes that a function makes, without the bodies of their methods."""
-    found = []
+    classes = []
     for node in ast.walk(function):
         if isinstance(node, ast.ClassDef):
             members = [
-                f"{each.name}{_signature(each)}{_defaults(each)}{text(each.decorator_list)}"
-                if isinstance(each, Function)
-                else text(each)
-                for each in node.body
+                f"{statement.name}{_signature(statement)}{_defaults(statement)}{text(statement.decorator_list)}"
+                if isinstance(statement, Function)
+                else text(statement)
+                for statement in node.body
             ]
-            found.append(f"{node.name}{text(node.bases)}{text(node.decorator_list)}{node.keywords and 1}{members}")
-    return "\n".join(found)
+            classes.append(f"{node.name}{text(node.bases)}{text(node.decorator_list)}{node.keywords and 1}{members}")
+    return "\n".join(classes)
 
 
 def is_same_code(was: CodeType, now: CodeType) -> bool:
@@ -352,7 +354,9 @@ def is_same_code(was: CodeType, now: CodeType) -> bool:
 def _without_future(code: CodeType) -> CodeType:
     if not code.co_flags & ANNOTATIONS:
         return code
-    constants = tuple(_without_future(each) if isinstance(each, CodeType) else each for each in code.co_consts)
+    constants = tuple(
+        _without_future(constant) if isinstance(constant, CodeType) else constant for constant in code.co_consts
+    )
     return code.replace(co_flags=code.co_flags & ~ANNOTATIONS, co_consts=constants)
 
 

@@ -59,9 +59,9 @@ def by_init(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef, fresh: Colle
     values = {name: _value(edit, new, before, after, statement) for name, statement in gives.items()}
     if _is_between(after, gives.values()) and instances.lists_attributes(edit):
         raise Unproven("who lists its attributes would find them in another order")
-    found = Given(values, tuple(sorted(takes)))
-    _check(edit, old, new, found, stores=1)
-    return found
+    result = Given(values, tuple(sorted(takes)))
+    _check(edit, old, new, result, stores=1)
+    return result
 
 
 def by_fields(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef) -> Given:
@@ -72,23 +72,23 @@ def by_fields(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef) -> Given:
             raise Unproven(
                 f"{name} has another default, and whether an instance has that, or was made with it, is not known"
             )
-    fresh = {name: each for name, each in after.items() if name not in before}
-    for name, each in fresh.items():
-        if any(word in ast.unparse(each.annotation) for word in ("InitVar", "ClassVar")):
+    fresh = {name: statement for name, statement in after.items() if name not in before}
+    for name, statement in fresh.items():
+        if any(word in ast.unparse(statement.annotation) for word in ("InitVar", "ClassVar")):
             raise Unproven(f"{name} is not an ordinary field")
-    values = {name: _plain(edit, edit.new, _default(each)) for name, each in fresh.items()}
+    values = {name: _plain(edit, edit.new, _default(statement)) for name, statement in fresh.items()}
     if passed := instances.passed(edit, new.name, fresh, len(before)):
         raise Unproven(f"{passed} makes one with another value")
-    found = Given(values, tuple(sorted(before.keys() - after.keys())))
+    result = Given(values, tuple(sorted(before.keys() - after.keys())))
     if "__init__" in makers(new):
         raise Unproven("its own __init__ says what an instance has")
-    _check(edit, old, new, found, stores=0)
-    return found
+    _check(edit, old, new, result, stores=0)
+    return result
 
 
 def _setting(init: Function, names: Collection[str]) -> Iterator[tuple[str, ast.stmt]]:
     """The statements of its own by which a function sets these attributes of the instance."""
-    me = [each.arg for each in (*init.args.posonlyargs, *init.args.args)][:1]
+    me = [argument.arg for argument in (*init.args.posonlyargs, *init.args.args)][:1]
     for statement in init.body:
         match statement:
             case ast.Assign([ast.Attribute(ast.Name(name), attribute)]) | ast.AnnAssign(
@@ -100,15 +100,15 @@ def _setting(init: Function, names: Collection[str]) -> Iterator[tuple[str, ast.
 def _is_between(init: Function, statements: Collection[ast.stmt]) -> bool:
     """Whether other statements that may set attributes follow these."""
     following = init.body[::-1]
-    while following and any(following[0] is each for each in statements):
+    while following and any(following[0] is statement for statement in statements):
         following = following[1:]
-    return any(each is other for each in following for other in statements)
+    return any(statement is other for statement in following for other in statements)
 
 
 def _without(init: Function, statements: Collection[ast.stmt]) -> list[str]:
     """What a function does to an instance besides these statements."""
     rest = copy(init)
-    rest.body = [each for each in init.body if not any(each is other for other in statements)]
+    rest.body = [statement for statement in init.body if not any(statement is other for other in statements)]
     return stateful(rest)
 
 
@@ -117,13 +117,13 @@ def _value(edit: ModuleDiff, cls: ast.ClassDef, before: Function, after: Functio
     assert isinstance(statement, ast.Assign | ast.AnnAssign)
     value = statement.value
     assert value is not None
-    own = {each.id for each in ast.walk(after) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+    local = {inner.id for inner in ast.walk(after) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
     old, new = _parameters(before), _parameters(after)
-    if isinstance(value, ast.Name) and value.id in new and value.id not in {*old, *own} and new[value.id] is not None:
+    if isinstance(value, ast.Name) and value.id in new and value.id not in {*old, *local} and new[value.id] is not None:
         if passed := instances.passed(edit, cls.name, [value.id], len(old) - 1):
             raise Unproven(f"{passed} makes one with another value")
         value = new[value.id]
-    if value is None or any(isinstance(each, ast.Name) and each.id in {*own, *new} for each in ast.walk(value)):
+    if value is None or any(isinstance(inner, ast.Name) and inner.id in {*local, *new} for inner in ast.walk(value)):
         raise Unproven(f"`{ast.unparse(statement)}` depends on what it is made with")
     return _plain(edit, edit.new, value)
 
@@ -132,18 +132,18 @@ def _plain(edit: ModuleDiff, module: Module, value: ast.expr | None) -> Any:
     """The value of an expression, which nobody can change. Raises Unproven."""
     if value is None:
         raise Unproven("there is no value for those that there are")
-    for each in (inner for inner in ast.walk(value) if isinstance(inner, ast.Name | ast.Attribute)):
-        origin = edit.world.new.resolve(module, each)
+    for name in (inner for inner in ast.walk(value) if isinstance(inner, ast.Name | ast.Attribute)):
+        origin = edit.world.new.resolve(module, name)
         known = edit.world.new.modules.get(origin[0]) if origin else None
         if known is not None and origin is not None and origin[1] in changed_by_functions(known.body):
-            raise Unproven(f"{ast.unparse(each)} is not the same all the time")
+            raise Unproven(f"{ast.unparse(name)} is not the same all the time")
     try:
-        found: Any = edit.world.new.evaluate(module, value)
-        hash(found)
+        result: Any = edit.world.new.evaluate(module, value)
+        hash(result)
     except (NotPlain, TypeError):
         reason = f"`{ast.unparse(value)}` is not one value that nobody can change, so that it may be another by now"
         raise Unproven(reason) from None
-    return found
+    return result
 
 
 def _parameters(function: Function) -> dict[str, ast.expr | None]:
@@ -155,50 +155,50 @@ def _parameters(function: Function) -> dict[str, ast.expr | None]:
     return {arg.arg: default for arg, default in zip((*positional, *args.kwonlyargs), defaults, strict=True)}
 
 
-def _check(edit: ModuleDiff, old: ast.ClassDef, cls: ast.ClassDef, found: Given, *, stores: int) -> None:
+def _check(edit: ModuleDiff, old: ast.ClassDef, cls: ast.ClassDef, result: Given, *, stores: int) -> None:
     """Raise Unproven where setting these attributes does something else, or more than so many statements set one of them."""
-    given, taken = found.attributes, found.taken
+    given, taken = result.attributes, result.taken
     if given and taken:
         raise Unproven(f"{min(given)} may be what {min(taken)} was")
     if not plain_bases(edit.world, edit.new, cls):
         raise Unproven("what its bases do with attributes is not known")
     for node in (*instances.with_bases(edit, edit.new, cls), old):
-        for each in node.body:
-            if isinstance(each, Function) and each.name in (*_IN_THE_WAY, *given):
-                raise Unproven(f"{each.name} of {node.name} decides what is set")
-            if isinstance(each, Function) and each.name == "__hash__" and _reads_any(each, given):
+        for statement in node.body:
+            if isinstance(statement, Function) and statement.name in (*_IN_THE_WAY, *given):
+                raise Unproven(f"{statement.name} of {node.name} decides what is set")
+            if isinstance(statement, Function) and statement.name == "__hash__" and _reads_any(statement, given):
                 raise Unproven(f"the hash of a {node.name} depends on what it has")
-            match each:
+            match statement:
                 case ast.Assign([ast.Name("__slots__")], value):
                     if {*given} - {*_plain(edit, edit.new, value)}:
                         raise Unproven(f"{node.name} has slots, and none for that")
     if problem := instances.made_or_set_otherwise(edit, cls.name, given):
         raise Unproven(problem)
-    for attribute, most in (*((each, stores) for each in given), *((each, 0) for each in taken)):
+    for attribute, most in (*((name, stores) for name in given), *((name, 0) for name in taken)):
         if instances.stores(edit, attribute) > most:
             raise Unproven(f"{attribute} is set elsewhere too, and may be another by now")
 
 
 def _reads_any(function: Function, given: Collection[str]) -> bool:
-    names = {each.attr for each in ast.walk(function) if isinstance(each, ast.Attribute)}
-    names |= {each.id for each in ast.walk(function) if isinstance(each, ast.Name)}
+    names = {inner.attr for inner in ast.walk(function) if isinstance(inner, ast.Attribute)}
+    names |= {inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name)}
     return bool(names & {"__dict__", "vars", *given})
 
 
 def _fields(cls: ast.ClassDef) -> dict[str, ast.AnnAssign]:
     return {
-        each.target.id: each
-        for each in cls.body
-        if isinstance(each, ast.AnnAssign)
-        if isinstance(each.target, ast.Name)
+        statement.target.id: statement
+        for statement in cls.body
+        if isinstance(statement, ast.AnnAssign)
+        if isinstance(statement.target, ast.Name)
     }
 
 
-def _default(each: ast.AnnAssign) -> ast.expr | None:
-    match each.value:
+def _default(statement: ast.AnnAssign) -> ast.expr | None:
+    match statement.value:
         case ast.Call(ast.Name("field") | ast.Attribute(attr="field"), [], keywords):
             return next((word.value for word in keywords if word.arg == "default"), None)
-    return each.value
+    return statement.value
 
 
 def _text(value: ast.expr | None) -> str:

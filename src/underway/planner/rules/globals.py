@@ -44,7 +44,7 @@ def compare(edit: ModuleDiff) -> None:
     if edit.is_same_text:
         return
     _statements(edit)
-    before = [] if edit.annotates_otherwise else [text(each) for each in bare_annotations(old.body)]
+    before = [] if edit.annotates_otherwise else [text(annotation) for annotation in bare_annotations(old.body)]
     for statement in bare_annotations(new.body):
         if text(statement) not in before:
             edit.run(statement)
@@ -148,8 +148,8 @@ def _added(edit: ModuleDiff, name: str, value: ast.expr) -> None:
         edit.run(_assign(name, plain, value))
     else:
         for node in ast.walk(value):
-            if isinstance(node, ast.Call) and (own := _own_object(edit, node.func)):
-                reason = f"making it calls {own}, which is there already, and nothing would take that back"
+            if isinstance(node, ast.Call) and (called := _own_object(edit, node.func)):
+                reason = f"making it calls {called}, which is there already, and nothing would take that back"
                 if not edit.unless_seen(name, "added", reason, value):
                     return
         edit.run(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), value))
@@ -161,9 +161,9 @@ def _own_object(edit: ModuleDiff, called: ast.expr) -> str:
     """The object of this release, made when the module was imported, of which something is called; empty for none."""
     if not isinstance(called, ast.Attribute):
         return ""
-    found = edit.world.new.resolve(edit.new, called.value)
-    known = edit.world.new.modules.get(found[0]) if found else None
-    return ast.unparse(called) if found and known and found[1].partition(".")[0] in known.globals else ""
+    source = edit.world.new.resolve(edit.new, called.value)
+    known = edit.world.new.modules.get(source[0]) if source else None
+    return ast.unparse(called) if source and known and source[1].partition(".")[0] in known.globals else ""
 
 
 def _imported(edit: ModuleDiff, name: str, module: str) -> None:
@@ -236,9 +236,9 @@ def _moves(edit: ModuleDiff, name: str, before: Origin, after: Origin) -> bool:
 
 def _is_made(module: Module, name: str) -> bool:
     """Whether functions make something of what has this name."""
-    nodes = (each for statement in module.body for each in ast.walk(statement))
-    calls = (each.func for each in nodes if isinstance(each, ast.Call))
-    return name[:1].isupper() and any(isinstance(each, ast.Name) and each.id == name for each in calls)
+    nodes = (inner for statement in module.body for inner in ast.walk(statement))
+    calls = (node.func for node in nodes if isinstance(node, ast.Call))
+    return name[:1].isupper() and any(isinstance(call, ast.Name) and call.id == name for call in calls)
 
 
 def _is_tried(module: Module, name: str) -> bool:
@@ -283,19 +283,21 @@ def text_of(module: Module, name: str) -> str:
 
 def _is_conditional(old: Module, new: Module, name: str) -> bool:
     """Whether what binds a name are functions under conditions, which `_statements` compares."""
-    binding = [[each for each in side.body if name in names_bound(each)] for side in (old, new)]
-    if not all(_is_bare(each, side) for side, of in zip((old, new), binding, strict=True) for each in of):
+    binding = [[statement for statement in side.body if name in names_bound(statement)] for side in (old, new)]
+    if not all(_is_bare(statement, side) for side, of in zip((old, new), binding, strict=True) for statement in of):
         return False
-    if not all(any(isinstance(inner, Function) for inner in ast.walk(each)) for of in binding for each in of):
+    if not all(any(isinstance(inner, Function) for inner in ast.walk(statement)) for of in binding for statement in of):
         return False
-    return [within.outline(each) for each in binding[0]] == [within.outline(each) for each in binding[1]]
+    return [within.outline(statement) for statement in binding[0]] == [
+        within.outline(statement) for statement in binding[1]
+    ]
 
 
 def _statements(edit: ModuleDiff) -> None:
     """What a module does when it is imported besides binding names: calls, loops, conditions."""
-    before = [each for each in edit.old.body if _is_bare(each, edit.old)]
-    after = [each for each in edit.new.body if _is_bare(each, edit.new)]
-    texts = [text(each) for each in before]
+    before = [statement for statement in edit.old.body if _is_bare(statement, edit.old)]
+    after = [statement for statement in edit.new.body if _is_bare(statement, edit.new)]
+    texts = [text(statement) for statement in before]
     for statement in after:
         if text(statement) in texts:
             texts.remove(text(statement))
@@ -316,8 +318,8 @@ def _statements(edit: ModuleDiff) -> None:
 
 def _pair(edit: ModuleDiff, statement: ast.stmt, before: list[ast.stmt], left: list[str]) -> ast.stmt | None:
     """The statement of the old module that differs from this one in functions' bodies alone, which are compared then."""
-    others = (each for each in before if text(each) in left)
-    return next((each for each in others if within.conditional(edit, each, statement)), None)
+    others = (earlier for earlier in before if text(earlier) in left)
+    return next((other for other in others if within.conditional(edit, other, statement)), None)
 
 
 def _is_bare(statement: ast.stmt, module: Module) -> bool:

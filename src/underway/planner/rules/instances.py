@@ -21,14 +21,14 @@ def passed(edit: ModuleDiff, cls: str, names: Collection[str], most: int) -> str
         known = {cls, "__init__", "cls", *_made_of(module, cls)}
         if (handed := _handed(module, cls)) is not None:
             return f"what {cls} is handed to in {module.name}, line {getattr(handed, 'lineno', 0)},"
-        for call in (each for each in _walked(edit, module, cls) if isinstance(each, ast.Call)):
-            called = {each.id for each in [call.func] if isinstance(each, ast.Name)}
-            called |= {each.attr for each in [call.func] if isinstance(each, ast.Attribute)}
-            given = {each.id for each in call.args if isinstance(each, ast.Name)}
+        for call in (inner for inner in _walked(edit, module, cls) if isinstance(inner, ast.Call)):
+            called = {function.id for function in [call.func] if isinstance(function, ast.Name)}
+            called |= {function.attr for function in [call.func] if isinstance(function, ast.Attribute)}
+            given = {argument.id for argument in call.args if isinstance(argument, ast.Name)}
             named = any(word.arg in names for word in call.keywords)  # of whatever is called: it may be this class
             if not (called & known or known & given or named):  # `partial(Room, ...)` too
                 continue
-            starred = any(isinstance(each, ast.Starred) for each in call.args)
+            starred = any(isinstance(argument, ast.Starred) for argument in call.args)
             if starred or len(call.args) > most or any(word.arg is None or word.arg in names for word in call.keywords):
                 return f"{module.name}, line {call.lineno},"
     return ""
@@ -42,7 +42,7 @@ def _walked(edit: ModuleDiff, module: Module, cls: str) -> Iterator[ast.AST]:
     old = edit.world.old.modules.get(module.name)
     before = {} if old is None else old.codes
     gone = [code for path, code in before.items() if path not in module.codes and cls in code.co_names]
-    waiting: list[tuple[str, ast.AST]] = [("", each) for each in module.body]
+    waiting: list[tuple[str, ast.AST]] = [("", statement) for statement in module.body]
     for prefix, node in waiting:
         if isinstance(node, Function):
             if not gone and f"{prefix}{node.name}" not in before:
@@ -51,14 +51,14 @@ def _walked(edit: ModuleDiff, module: Module, cls: str) -> Iterator[ast.AST]:
             continue
         yield node
         inner = f"{prefix}{node.name}." if isinstance(node, ast.ClassDef) else prefix
-        waiting += [(inner, each) for each in ast.iter_child_nodes(node)]
+        waiting += [(inner, child) for child in ast.iter_child_nodes(node)]
 
 
 def _made_of(module: Module, cls: str) -> Iterator[str]:
     """By which names else a module has a class, or what is derived from it."""
     for statement in module.body:
-        for each in ast.walk(statement):
-            match each:
+        for inner in ast.walk(statement):
+            match inner:
                 case ast.alias(name, str(other)) if name.rpartition(".")[2] == cls:
                     yield other
                 case ast.Assign([ast.Name(other)], ast.Name(name) | ast.Attribute(attr=name)) if name == cls:
@@ -69,9 +69,10 @@ def _made_of(module: Module, cls: str) -> Iterator[str]:
 
 def stores(edit: ModuleDiff, name: str) -> int:
     """How many statements of the new release set, or delete, an attribute of this name."""
-    every = (each for module in _modules(edit) for statement in module.body for each in ast.walk(statement))
+    every = (inner for module in _modules(edit) for statement in module.body for inner in ast.walk(statement))
     return sum(
-        isinstance(each, ast.Attribute) and each.attr == name and not isinstance(each.ctx, ast.Load) for each in every
+        isinstance(inner, ast.Attribute) and inner.attr == name and not isinstance(inner.ctx, ast.Load)
+        for inner in every
     )
 
 
@@ -79,9 +80,9 @@ def made_or_set_otherwise(edit: ModuleDiff, cls: str, given: Collection[str]) ->
     """Who makes an instance without its ``__init__``, or sets attributes without naming them; empty for nobody."""
     for module in _modules(edit):
         derived = {cls, "cls", "self.__class__", "type(self)", *_made_of(module, cls)}
-        for each in (inner for statement in module.body for inner in ast.walk(statement)):
-            where = f"{module.name}, line {getattr(each, 'lineno', 0)},"
-            match each:
+        for inner in (inner for statement in module.body for inner in ast.walk(statement)):
+            where = f"{module.name}, line {getattr(inner, 'lineno', 0)},"
+            match inner:
                 case ast.Call(ast.Name("setattr") | ast.Attribute(attr="__setattr__"), [_, by, *_]):
                     if not isinstance(by, ast.Constant) or by.value in given:
                         return f"{where} sets attributes by name"
@@ -99,8 +100,8 @@ def made_or_set_otherwise(edit: ModuleDiff, cls: str, given: Collection[str]) ->
 
 def lists_attributes(edit: ModuleDiff) -> bool:
     """Whether anything in the new release asks for all attributes of an object."""
-    every = (each for module in _modules(edit) for statement in module.body for each in ast.walk(statement))
-    return any(isinstance(each, ast.expr) and _is_state(each) for each in every)
+    every = (inner for module in _modules(edit) for statement in module.body for inner in ast.walk(statement))
+    return any(isinstance(inner, ast.expr) and _is_state(inner) for inner in every)
 
 
 def _is_state(node: ast.expr) -> bool:
@@ -114,19 +115,19 @@ def _is_state(node: ast.expr) -> bool:
 def _skips_init(node: ast.stmt) -> bool:
     if not isinstance(node, Function) or node.name != "__init__":
         return False
-    calls = (each.func for each in ast.walk(node) if isinstance(each, ast.Call))
-    return not any(isinstance(each, ast.Attribute) and each.attr == "__init__" for each in calls)
+    calls = (inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call))
+    return not any(isinstance(function, ast.Attribute) and function.attr == "__init__" for function in calls)
 
 
 def _handed(module: Module, cls: str) -> ast.AST | None:
     """Where a module hands a class over as a value, so that others may make instances of it; None for nowhere."""
-    every = [each for statement in module.body for each in ast.walk(statement)]
-    harmless = {id(inner) for each in every for inner in _not_handing(each)}
-    for each in every:
-        match each:
+    every = [inner for statement in module.body for inner in ast.walk(statement)]
+    harmless = {id(inner) for node in every for inner in _not_handing(node)}
+    for node in every:
+        match node:
             case ast.Name(name, ast.Load()) | ast.Attribute(attr=name, ctx=ast.Load()):
-                if name == cls and id(each) not in harmless:
-                    return each
+                if name == cls and id(node) not in harmless:
+                    return node
     return None
 
 
@@ -147,17 +148,17 @@ def _not_handing(node: ast.AST) -> Iterator[ast.AST]:
             whole.append(kind if not isinstance(kind, ast.Call) else None)
         case ast.Attribute(value):
             yield value
-    for each in whole:
-        yield from () if each is None else ast.walk(each)
+    for part in whole:
+        yield from () if part is None else ast.walk(part)
 
 
 def with_bases(edit: ModuleDiff, module: Module, cls: ast.ClassDef) -> Iterator[ast.ClassDef]:
     """A class, and those of the release that it comes from."""
     yield cls
     for base in cls.bases:
-        found = edit.world.new.resolve(module, base)
-        known = edit.world.new.modules.get(found[0]) if found else None
-        inner = known.classes.get(found[1]) if known and found else None
+        source = edit.world.new.resolve(module, base)
+        known = edit.world.new.modules.get(source[0]) if source else None
+        inner = known.classes.get(source[1]) if known and source else None
         if known is not None and inner is not None and inner is not cls:
             yield from with_bases(edit, known, inner)
 

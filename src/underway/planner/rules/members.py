@@ -63,7 +63,7 @@ class Members:
 
     def both(self, member: str, before: list[ast.stmt], after: list[ast.stmt]) -> None:
         edit, name = self.edit, f"{self.name}.{member}"
-        if all(isinstance(each, Function) for each in (*before, *after)):
+        if all(isinstance(statement, Function) for statement in (*before, *after)):
             paths = [path for path in edit.new.codes if path == name or path.startswith(f"{name}#")]
             if (path := self.only_path(name, before, after)) is not None:
                 paths = [path]
@@ -108,16 +108,16 @@ class Members:
             return None  # all fields are looked at together
         if problem := self.problem(member, nodes):
             return edit.restart(name, "added", problem, nodes[0])
-        if all(isinstance(each, Function) for each in nodes):
+        if all(isinstance(statement, Function) for statement in nodes):
             if len(nodes) > 1 and not _family(nodes):
                 return edit.restart(name, "added", "several statements bind it", nodes[0])
             self.guard(nodes)
-            for each in nodes:
-                assert isinstance(each, Function)
-                kinds = decorators.kinds(edit.world.new, edit.new, each.decorator_list)
+            for statement in nodes:
+                assert isinstance(statement, Function)
+                kinds = decorators.kinds(edit.world.new, edit.new, statement.decorator_list)
                 if kinds - {"neutral", "holds", "caches"}:
-                    return edit.restart(name, "added", "its decorator does with it what only a start does", each)
-                edit.run(each, self.name)
+                    return edit.restart(name, "added", "its decorator does with it what only a start does", statement)
+                edit.run(statement, self.name)
             edit.added.append(name)
             edit.changes(name)
             return edit.row(name, "added", "HOT", "new on the class, so on all its instances", nodes[0])
@@ -138,10 +138,12 @@ class Members:
         self.guard(nodes)
         edit.removed.append(name)
         edit.changes(name)
-        if any(isinstance(each, Function | ast.ClassDef) for each in nodes):
+        if any(isinstance(statement, Function | ast.ClassDef) for statement in nodes):
             edit.guard("no_holders", name)
-        functions_of = [each for each in nodes if isinstance(each, Function)]
-        if any("caches" in decorators.kinds(edit.world.old, edit.old, each.decorator_list) for each in functions_of):
+        functions_of = [statement for statement in nodes if isinstance(statement, Function)]
+        if any(
+            "caches" in decorators.kinds(edit.world.old, edit.old, function.decorator_list) for function in functions_of
+        ):
             edit.caches.append(name)
         edit.row(name, "removed", "HOT", "removed from the class, if nothing holds it by then", nodes[0], gone=True)
         return None
@@ -194,7 +196,7 @@ class Members:
     def problem(self, member: str, nodes: Sequence[ast.stmt]) -> str:
         """Why a member can't come, go or be another; empty if it can."""
         dunder = member.startswith("__") and member.endswith("__")
-        plain = not dunder and all(isinstance(each, Function) for each in nodes)
+        plain = not dunder and all(isinstance(statement, Function) for statement in nodes)
         if plain and not (self.closed or self.made_again) and takes_functions(self.edit.world, self.edit.new, self.new):
             return ""
         if self.bodies_only:
@@ -205,13 +207,13 @@ class Members:
             return (
                 "the class is abstract, or comes from one that is: which methods are missing is known when it is made"
             )
-        if any(isinstance(each, ast.ClassDef | ast.Import | ast.ImportFrom) for each in nodes):
+        if any(isinstance(statement, ast.ClassDef | ast.Import | ast.ImportFrom) for statement in nodes):
             return "a class that it holds, or imports, comes or goes with it"
         return ""
 
     def guard(self, nodes: Iterable[ast.stmt]) -> None:
         """Have the node look who makes the class, where it is more than functions that come or go."""
-        if not all(isinstance(each, Function) for each in nodes) or not self.bodies_only:
+        if not all(isinstance(statement, Function) for statement in nodes) or not self.bodies_only:
             self.edit.guard("plain_class", self.name)
 
     def plain(self, module: Module, node: ast.stmt) -> object:
@@ -219,7 +221,7 @@ class Members:
         side = self.edit.world.new if module is self.edit.new else self.edit.world.old
         match node:
             case ast.Assign([ast.Name()], value) | ast.AnnAssign(ast.Name(), _, ast.expr() as value):
-                bound = {n for each in ast.walk(value) if isinstance(each, ast.Name) for n in [each.id]}
+                bound = {n for inner in ast.walk(value) if isinstance(inner, ast.Name) for n in [inner.id]}
                 if bound & set(members(self.new if module is self.edit.new else self.old)):
                     return NotPlain
                 try:
@@ -231,16 +233,20 @@ class Members:
 
     def is_field(self, nodes: list[ast.stmt]) -> bool:
         """Whether a decorator, or what makes the class, may have read it: an annotated name."""
-        return (self.decorated or self.bodies_only) and any(isinstance(each, ast.AnnAssign) for each in nodes)
+        return (self.decorated or self.bodies_only) and any(isinstance(statement, ast.AnnAssign) for statement in nodes)
 
     def fields(self) -> None:
         """The annotated names of the class, all at once: a dataclass makes its methods of them."""
-        reads = [read for each in _fields(self.new) for read in self.edit.reads(each)]
+        reads = [read for field in _fields(self.new) for read in self.edit.reads(field)]
         if not (self.decorated or self.bodies_only):
-            before = [] if self.edit.annotates_otherwise else [text(each) for each in bare_annotations(self.old.body)]
-            changed = [each for each in bare_annotations(self.new.body) if text(each) not in before]
-            for each in changed:
-                self.edit.run(each, self.name)
+            before = (
+                []
+                if self.edit.annotates_otherwise
+                else [text(annotation) for annotation in bare_annotations(self.old.body)]
+            )
+            changed = [annotation for annotation in bare_annotations(self.new.body) if text(annotation) not in before]
+            for annotation in changed:
+                self.edit.run(annotation, self.name)
             if changed:
                 self.edit.changes(self.name)
                 self.edit.row(
@@ -264,43 +270,43 @@ class Members:
             reason = f"what makes this class has read its fields ({names}) already"
             return edit.restart(name, "field", reason, new, cause=cause)
         newer = new if edit.world.up else self.old
-        if any(isinstance(each, Function) and each.name == "code_change" for each in newer.body):
+        if any(isinstance(statement, Function) and statement.name == "code_change" for statement in newer.body):
             state.fields(edit, name, self.old, new)
             return edit.row(
                 name, "field", "MIGRATE", f"its fields change ({names}); its methods are made again of them", new
             )
         try:
-            found = given.by_fields(edit, self.old, new)
+            result = given.by_fields(edit, self.old, new)
         except given.Unproven as error:
             way = "" if edit.world.up else " on the way back"
             reason = f"its fields change ({names}), and no code_change carries its instances over{way}: {error}"
             return edit.restart(name, "field", reason, new, cause=cause)
         state.fields(edit, name, self.old, new)
-        if not found.attributes and not found.taken:
+        if not result.attributes and not result.taken:
             return edit.row(name, "field", "HOT", f"its fields change ({names}), and its instances do not", new)
-        edit.given[name], edit.taken[name] = dict(found.attributes), list(found.taken)
-        return edit.row(name, "field", "MIGRATE", f"its fields change ({names}): {found}", new)
+        edit.given[name], edit.taken[name] = dict(result.attributes), list(result.taken)
+        return edit.row(name, "field", "MIGRATE", f"its fields change ({names}): {result}", new)
 
     def same_bases(self) -> bool:
         """Whether all that the class comes from is of the release, and the same in both versions."""
         new, old = self.edit.world.new, self.edit.world.old
         waiting = [(self.edit.new, base) for base in self.new.bases]
         for module, base in waiting:
-            found = new.resolve(module, base)
+            source = new.resolve(module, base)
             nodes = [
-                side.modules[found[0]].classes.get(found[1])
+                side.modules[source[0]].classes.get(source[1])
                 for side in (old, new)
-                if found and found[0] in side.modules
+                if source and source[0] in side.modules
             ]
             if (
-                found is None
+                source is None
                 or len(nodes) != 2
                 or nodes[0] is None
                 or nodes[1] is None
                 or text(nodes[0]) != text(nodes[1])
             ):
                 return False
-            waiting += [(new.modules[found[0]], each) for each in nodes[1].bases]
+            waiting += [(new.modules[source[0]], parent) for parent in nodes[1].bases]
         return True
 
     def is_dataclass(self) -> bool:
@@ -308,10 +314,10 @@ class Members:
         if self.bodies_only or len(self.new.decorator_list) != 1 or not self.same_bases():
             return False
         [decorator] = self.new.decorator_list
-        found = origin(self.edit.world.new, self.edit.new, decorator)
+        source = origin(self.edit.world.new, self.edit.new, decorator)
         keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
-        known = all(each.arg in ("init", "repr", "eq", "order", "kw_only", "match_args") for each in keywords)
-        return found is not None and ".".join(found) == DATACLASS and known
+        known = all(keyword.arg in ("init", "repr", "eq", "order", "kw_only", "match_args") for keyword in keywords)
+        return source is not None and ".".join(source) == DATACLASS and known
 
 
 def text_of(nodes: Iterable[ast.AST]) -> str:
@@ -321,7 +327,7 @@ def text_of(nodes: Iterable[ast.AST]) -> str:
 
 def _shape(node: ast.ClassDef) -> str:
     """What a class says, without what is in its methods."""
-    inner = (_shape(each) if isinstance(each, ast.ClassDef) else _head(each) for each in node.body)
+    inner = (_shape(statement) if isinstance(statement, ast.ClassDef) else _head(statement) for statement in node.body)
     return "\n".join([node.name, *map(text, (node.bases, node.decorator_list)), text_of(node.keywords), *inner])
 
 
@@ -333,12 +339,12 @@ def _head(statement: ast.stmt) -> str:
 
 def members(node: ast.ClassDef) -> Mapping[str, list[ast.stmt]]:
     """The statements that bind each member of a class."""
-    found: dict[str, list[ast.stmt]] = {}
+    statements: dict[str, list[ast.stmt]] = {}
     for statement in node.body:
         if _is_member(statement):
             for name in names_bound(statement):
-                found.setdefault(name, []).append(statement)
-    return found
+                statements.setdefault(name, []).append(statement)
+    return statements
 
 
 def _is_member(statement: ast.stmt) -> bool:
@@ -370,8 +376,8 @@ def _family(nodes: list[ast.stmt]) -> bool:
     return all(
         index == 0
         or any(
-            isinstance(each, ast.Attribute) and each.attr in ("setter", "deleter", "getter")
-            for each in node.decorator_list
+            isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "deleter", "getter")
+            for decorator in node.decorator_list
         )
         for index, node in enumerate(nodes)
         if isinstance(node, Function)

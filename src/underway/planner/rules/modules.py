@@ -124,7 +124,7 @@ def _global_state(edit: ModuleDiff) -> None:
     """Globals that functions bind later on hold what the old functions made."""
     if edit.is_same_text:
         return
-    before, after = (state.global_assignments(each.body) for each in (edit.old, edit.new))
+    before, after = (state.global_assignments(module.body) for module in (edit.old, edit.new))
     newer = edit.new if edit.world.up else edit.old
     name = state.lost_kinds(before, after)
     if name and (edit.new.name, name) not in edit.world.kept and "code_change" not in newer.functions:
@@ -134,7 +134,7 @@ def _global_state(edit: ModuleDiff) -> None:
         return
     sides = (edit.old.body, edit.new.body)
     classes = {*edit.old.classes} & {*edit.new.classes}
-    for before, after in (map(entries.held, sides), (entries.given(each, classes) for each in sides)):
+    for before, after in (map(entries.held, sides), (entries.given(body, classes) for body in sides)):
         if name := state.lost_kinds(before, after):
             reason = f"{name} is made another kind of value than it may be, and no code_change carries that over"
             edit.restart("", "state", reason, after[name][0])

@@ -38,17 +38,17 @@ _OTHERS = {
 def kind(path: str) -> str:
     """Which kind a file of an application is of, by where it is; empty for none."""
     parts = path.split("/")[:-1]
-    return next((_DIRECTORIES[each] for each in parts if each in _DIRECTORIES), "")
+    return next((_DIRECTORIES[part] for part in parts if part in _DIRECTORIES), "")
 
 
 def problem(sides: Sequence[Opened], name: str, of: str) -> str:
     """Why a file of this kind may have been read and kept by somebody else than Jinja, Django or a server; empty if not."""
     for side in sides:
-        if others := [each for each in _OTHERS[of] if each in side.rel]:
+        if others := [distribution for distribution in _OTHERS[of] if distribution in side.rel]:
             return f"{others[0]} may have read it already, and keeps what it has read"
         for module, (application, file) in side.modules.items():
             if application == name:
-                found = _READS.search((side.root / file).read_text(encoding="utf-8", errors="replace"))
-                if found is not None:
-                    return f"{module} reads files by itself ({found[0].strip()}), and may have read it already"
+                call = _READS.search((side.root / file).read_text(encoding="utf-8", errors="replace"))
+                if call is not None:
+                    return f"{module} reads files by itself ({call[0].strip()}), and may have read it already"
     return ""

@@ -37,11 +37,11 @@ def new_members(
     after: Mapping[str, list[ast.stmt]],
 ) -> list[str]:
     """The members that come to an enumeration, where nothing but functions changes besides; empty for any other change."""
-    bases = [".".join(origin(edit.world.new, edit.new, each) or ()) for each in new.bases]
-    decorators = [".".join(origin(edit.world.new, edit.new, each) or ()) for each in new.decorator_list]
-    if not bases or bases[-1] not in _ENUMERATIONS or any(each not in _MIXED_IN for each in bases[:-1]):
+    bases = [".".join(origin(edit.world.new, edit.new, base) or ()) for base in new.bases]
+    decorators = [".".join(origin(edit.world.new, edit.new, decorator) or ()) for decorator in new.decorator_list]
+    if not bases or bases[-1] not in _ENUMERATIONS or any(base not in _MIXED_IN for base in bases[:-1]):
         return []
-    if new.keywords or any(each != "enum.unique" for each in decorators):
+    if new.keywords or any(decorator != "enum.unique" for decorator in decorators):
         return []
     was, now = _values(before), _values(after)
     if any(name not in now or text(now[name]) != text(node) for name, node in was.items()):
@@ -60,20 +60,20 @@ def enumeration(edit: ModuleDiff, name: str, new: ast.ClassDef, members: Sequenc
     edit.made[name] = Making(new.decorator_list, new.bases)
     for statement in new.body:
         edit.run(statement, name)
-    edit.added += [f"{name}.{each}" for each in members]
-    edit.replaced += [f"{name}.{each}" for each in _OF_ENUMERATIONS]
+    edit.added += [f"{name}.{member}" for member in members]
+    edit.replaced += [f"{name}.{attribute}" for attribute in _OF_ENUMERATIONS]
     edit.row(name, "member", "HOT", f"{', '.join(members)} come to it; those that are there stay", node)
 
 
 def typed_dictionary(edit: ModuleDiff, name: str, new: ast.ClassDef, names: str) -> bool:
     """Whether a class is a typed dictionary; if so have its keys made again, which are nothing to dictionaries that there are."""
-    bases = [".".join(origin(edit.world.new, edit.new, each) or ()) for each in new.bases]
+    bases = [".".join(origin(edit.world.new, edit.new, base) or ()) for base in new.bases]
     if len(bases) != 1 or bases[0] not in _TYPED or new.decorator_list:
         return False
     edit.made[name] = Making((), new.bases, new.keywords)
-    for statement in (each for each in new.body if isinstance(each, ast.AnnAssign)):
+    for statement in (statement for statement in new.body if isinstance(statement, ast.AnnAssign)):
         edit.run(statement, name)
-    edit.replaced += [f"{name}.{each}" for each in _OF_TYPED]
+    edit.replaced += [f"{name}.{attribute}" for attribute in _OF_TYPED]
     edit.shapes.add(name.rpartition(".")[2])
     edit.changes(name)
     edit.row(name, "field", "HOT", f"its keys change ({names}), which a dictionary does not know of", new)

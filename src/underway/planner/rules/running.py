@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff
-from ..source import Function, Module
+from ..source import Function, Module, nodes_of, statements_in
 
 FORKS = {
     *("os.fork", "os.forkpty", "os.posix_spawn", "os.posix_spawnp", "pty.fork"),
@@ -72,14 +72,14 @@ def _has_run(edit: ModuleDiff) -> Iterator[Row]:
 
 def _processes(module: Module) -> Iterator[Row]:
     names = _imported(module)
-    found: dict[str, ast.AST] = {}
-    for node in (each for statement in module.body for each in ast.walk(statement)):
+    calls: dict[str, ast.AST] = {}
+    for node in (inner for statement in module.body for inner in ast.walk(statement)):
         if isinstance(node, ast.Call | ast.ClassDef):
-            for each in node.bases if isinstance(node, ast.ClassDef) else [node.func]:
-                dotted = _dotted(names, each)
+            for called in node.bases if isinstance(node, ast.ClassDef) else [node.func]:
+                dotted = _dotted(names, called)
                 if dotted in FORKS or (dotted.startswith(_STARTS) and _names_the_interpreter(names, node)):
-                    found.setdefault(dotted, node)
-    for dotted, node in found.items():
+                    calls.setdefault(dotted, node)
+    for dotted, node in calls.items():
         reason = f"it makes processes that run code of the release ({dotted}); {_OF_PROCESSES}"
         yield Row(module.name, "", "processes", "HOT", reason, module.file, getattr(node, "lineno", 0))
     for library in FORKING_LIBRARIES:
@@ -90,13 +90,13 @@ def _processes(module: Module) -> Iterator[Row]:
 
 def _names_the_interpreter(names: Mapping[str, str], call: ast.AST) -> bool:
     """Whether what is started is the interpreter, or a command that may run it."""
-    for each in ast.walk(call):
-        if isinstance(each, ast.Attribute | ast.Name) and _dotted(names, each) == "sys.executable":
+    for inner in ast.walk(call):
+        if isinstance(inner, ast.Attribute | ast.Name) and _dotted(names, inner) == "sys.executable":
             return True
         if (
-            isinstance(each, ast.Constant)
-            and isinstance(each.value, str)
-            and each.value.partition(" ")[0].startswith("python")
+            isinstance(inner, ast.Constant)
+            and isinstance(inner.value, str)
+            and inner.value.partition(" ")[0].startswith("python")
         ):
             return True
     return False
@@ -104,15 +104,15 @@ def _names_the_interpreter(names: Mapping[str, str], call: ast.AST) -> bool:
 
 def _imported(module: Module) -> dict[str, str]:
     """What each name stands for that is imported anywhere in a module."""
-    found = {}
-    for node in (each for statement in module.body for each in ast.walk(statement)):
+    names = {}
+    for node in (inner for statement in module.body for inner in ast.walk(statement)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 name = alias.asname or alias.name.partition(".")[0]
-                found[name] = alias.name if alias.asname else name
+                names[name] = alias.name if alias.asname else name
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            found.update((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
-    return found
+            names.update((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
+    return names
 
 
 def _dotted(names: Mapping[str, str], node: ast.AST) -> str:
@@ -130,62 +130,48 @@ def _begun_anew(module: Module) -> Iterator[str]:
     if "looping" not in (module.source if isinstance(module.source, str) else module.source.decode("utf-8", "replace")):
         return
     names = _imported(module)
-    for node in (each for statement in module.body for each in ast.walk(statement)):
+    for node in (inner for statement in module.body for inner in ast.walk(statement)):
         if isinstance(node, ast.Call) and _dotted(names, node.func) in (
             "underway_runtime.looping",
             "underway_runtime.loops.looping",
         ):
-            for each in (inner for argument in node.args for inner in ast.walk(argument)):
-                if isinstance(each, ast.Name | ast.Attribute):
-                    yield each.id if isinstance(each, ast.Name) else each.attr
+            for inner in (inner for argument in node.args for inner in ast.walk(argument)):
+                if isinstance(inner, ast.Name | ast.Attribute):
+                    yield inner.id if isinstance(inner, ast.Name) else inner.attr
 
 
 def _functions(body: Iterable[ast.stmt], prefix: str = "") -> Iterator[tuple[str, Function]]:
     """The functions and methods of a module by their paths."""
-    for each in body:
-        if isinstance(each, Function):
-            yield f"{prefix}{each.name}", each
-        elif isinstance(each, ast.ClassDef):
-            yield from _functions(each.body, f"{prefix}{each.name}.")
+    for statement in body:
+        if isinstance(statement, Function):
+            yield f"{prefix}{statement.name}", statement
+        elif isinstance(statement, ast.ClassDef):
+            yield from _functions(statement.body, f"{prefix}{statement.name}.")
 
 
 def _never_ends(function: Function) -> str:
     """What in a function does not come to an end by itself; empty for nothing that is seen."""
-    for node in _own(function):
+    for node in nodes_of(function):
         if isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and node.test.value:
-            inside = list(_own(node))
-            leaves = any(isinstance(each, ast.Return) for each in inside) or _breaks(node.body)
-            if not leaves and any(isinstance(each, ast.Await | ast.Call | ast.Yield | ast.AsyncFor) for each in inside):
+            inside = list(nodes_of(node))
+            leaves = any(isinstance(inner, ast.Return) for inner in inside) or _breaks(node.body)
+            if not leaves and any(
+                isinstance(inner, ast.Await | ast.Call | ast.Yield | ast.AsyncFor) for inner in inside
+            ):
                 return f"it loops for ever (line {node.lineno})"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _FOR_EVER:
             return f"it waits until all is over (`{node.func.attr}`, line {node.lineno})"
     return ""
 
 
-def _own(node: ast.AST) -> Iterator[ast.AST]:
-    """What is in a function or a statement, and not in what is nested in it."""
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if not isinstance(child, Function | ast.Lambda | ast.ClassDef):
-            yield from _own(child)
-
-
 def _breaks(body: Iterable[ast.stmt]) -> bool:
     """Whether there is a ``break`` that leaves the loop with this body."""
-    for each in body:
-        if isinstance(each, ast.Break):
+    for statement in body:
+        if isinstance(statement, ast.Break):
             return True
-        if isinstance(each, ast.For | ast.AsyncFor | ast.While):
-            if _breaks(each.orelse):
+        if isinstance(statement, ast.For | ast.AsyncFor | ast.While):
+            if _breaks(statement.orelse):
                 return True
-        elif not isinstance(each, Function | ast.ClassDef) and _breaks(child for child in _own_statements(each)):
+        elif not isinstance(statement, Function | ast.ClassDef) and _breaks(statements_in(statement)):
             return True
     return False
-
-
-def _own_statements(node: ast.AST) -> Iterator[ast.stmt]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt):
-            yield child
-        elif isinstance(child, ast.ExceptHandler | ast.match_case):
-            yield from child.body

@@ -37,8 +37,8 @@ def needs(
 def _needs(
     old: ast.ClassDef, new: ast.ClassDef, before: Mapping[str, ast.AST], after: Mapping[str, ast.AST]
 ) -> tuple[str, ast.AST | None]:
-    there = {target.id for each in new.body for target in _assigned(each)}
-    fresh = [name for name in after if name not in before and name not in there]
+    on_the_class = {target.id for statement in new.body for target in _assigned(statement)}
+    fresh = [name for name in after if name not in before and name not in on_the_class]
     if fresh:
         return f"instances get new attributes ({', '.join(fresh)})", after[fresh[0]]
     if other := lost_kinds(_assignments(old), _assignments(new)):
@@ -65,13 +65,13 @@ def lost_kinds(old: Mapping[str, list[ast.expr]], new: Mapping[str, list[ast.exp
 
 def _serves(kind: str, kinds: Iterable[str]) -> bool:
     """Whether an object of this kind does where those are made: the same, or a dictionary that has the keys of one of them."""
-    return any(each == kind or _has_keys_of(kind, each) for each in kinds)
+    return any(other == kind or _has_keys_of(kind, other) for other in kinds)
 
 
 def _has_keys_of(kind: str, other: str) -> bool:
     if "dict" in (kind, other):
         return kind.startswith("dict") and other.startswith("dict")
-    one, two = ({*each.removeprefix(_KEYS).split("|")} if each.startswith(_KEYS) else None for each in (kind, other))
+    one, two = ({*keys.removeprefix(_KEYS).split("|")} if keys.startswith(_KEYS) else None for keys in (kind, other))
     return one is not None and two is not None and two <= one
 
 
@@ -80,7 +80,7 @@ def _kind(value: ast.expr) -> str:
     match value:
         case ast.Dict(keys) if keys and all(isinstance(key, ast.Constant) for key in keys):
             return _KEYS + "|".join(sorted(ast.unparse(key) for key in keys if key is not None))
-        case ast.Tuple(elts) if not any(isinstance(each, ast.Starred) for each in elts):
+        case ast.Tuple(elts) if not any(isinstance(element, ast.Starred) for element in elts):
             return f"tuple:{len(elts)}"
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _LOWER_CASE:
             return name
@@ -105,7 +105,7 @@ def _kind(value: ast.expr) -> str:
 
 def _assignments(node: ast.ClassDef) -> dict[str, list[ast.expr]]:
     """What the methods of a class assign to the attributes of their instance."""
-    found: dict[str, list[ast.expr]] = {}
+    values: dict[str, list[ast.expr]] = {}
     for method, me in _methods(node):
         for inner in ast.walk(method):
             match inner:
@@ -115,23 +115,27 @@ def _assignments(node: ast.ClassDef) -> dict[str, list[ast.expr]]:
                     of = [target]
                 case _:
                     continue
-            for each in of:
-                if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == me:
-                    found.setdefault(each.attr, []).append(value)
-    return found
+            for assigned in of:
+                if (
+                    isinstance(assigned, ast.Attribute)
+                    and isinstance(assigned.value, ast.Name)
+                    and assigned.value.id == me
+                ):
+                    values.setdefault(assigned.attr, []).append(value)
+    return values
 
 
 def global_assignments(functions: Iterable[ast.AST]) -> dict[str, list[ast.expr]]:
     """What functions assign to names that they declare ``global``."""
-    found: dict[str, list[ast.expr]] = {}
+    values: dict[str, list[ast.expr]] = {}
     for function in functions:
-        names = {name for each in ast.walk(function) if isinstance(each, ast.Global) for name in each.names}
+        names = {name for inner in ast.walk(function) if isinstance(inner, ast.Global) for name in inner.names}
         for inner in ast.walk(function):
             if isinstance(inner, ast.Assign):
                 for target in inner.targets:
                     if isinstance(target, ast.Name) and target.id in names:
-                        found.setdefault(target.id, []).append(inner.value)
-    return found
+                        values.setdefault(target.id, []).append(inner.value)
+    return values
 
 
 def _methods(node: ast.ClassDef) -> Iterator[tuple[Function, str]]:
@@ -145,18 +149,22 @@ def _methods(node: ast.ClassDef) -> Iterator[tuple[Function, str]]:
 
 def makers(node: ast.ClassDef) -> dict[str, Function]:
     """The functions that make an instance."""
-    return {each.name: each for each in node.body if isinstance(each, Function) and each.name in MAKERS}
+    return {
+        statement.name: statement
+        for statement in node.body
+        if isinstance(statement, Function) and statement.name in MAKERS
+    }
 
 
 def attributes(node: ast.ClassDef) -> dict[str, ast.AST]:
     """The attributes that the methods of a class assign to their instance, each with where."""
-    found: dict[str, ast.AST] = {}
+    places: dict[str, ast.AST] = {}
     for method, me in _methods(node):
         for inner in ast.walk(method):
             match inner:
                 case ast.Attribute(ast.Name(id), attribute, ast.Store()) if id == me:
-                    found.setdefault(attribute, inner)
-    return found
+                    places.setdefault(attribute, inner)
+    return places
 
 
 def fresh_attributes(
@@ -165,8 +173,8 @@ def fresh_attributes(
     """The attributes that instances of the new class have, and those of the old one have not."""
     was = {**entries.set_by_others(before, old.name), **attributes(old)}
     now = {**entries.set_by_others(after, new.name), **attributes(new)}
-    there = {target.id for each in new.body for target in _assigned(each)}
-    return [name for name in now if name not in was and name not in there]
+    on_the_class = {target.id for statement in new.body for target in _assigned(statement)}
+    return [name for name in now if name not in was and name not in on_the_class]
 
 
 def fields(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
@@ -175,15 +183,18 @@ def fields(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) ->
     edit.made[name] = Making(new.decorator_list, new.bases)
     edit.shapes.add(name.rpartition(".")[2])
     before, after = (
-        {text(each.target): each for each in node.body if isinstance(each, ast.AnnAssign)} for node in (old, new)
+        {text(statement.target): statement for statement in node.body if isinstance(statement, ast.AnnAssign)}
+        for node in (old, new)
     )
-    for each in after.values():
-        edit.run(each, name)
-    was, now = ({key for key, each in of.items() if _on_the_class(each)} for of in (before, after))
+    for field in after.values():
+        edit.run(field, name)
+    was, now = ({key for key, field in of.items() if _on_the_class(field)} for of in (before, after))
     for maker in makers(new).values():
         edit.run(maker, name)  # what `dataclass` makes calls it, if it is there
-    own = {each.name for each in new.body if isinstance(each, Function)}
-    edit.replaced += [f"{name}.{each}" for each in (*_generated(new), "__dataclass_fields__") if each not in own]
+    defined = {statement.name for statement in new.body if isinstance(statement, Function)}
+    edit.replaced += [
+        f"{name}.{member}" for member in (*_generated(new), "__dataclass_fields__") if member not in defined
+    ]
     if ast.get_docstring(new) is None:
         edit.replaced.append(f"{name}.__doc__")  # the signature of __init__
     edit.replaced.append(f"{name}.__annotations__")  # as a whole: what is gone must not stay
@@ -202,8 +213,12 @@ def _generated(node: ast.ClassDef) -> list[str]:
     """The methods that `dataclass` makes of the fields."""
     [decorator] = node.decorator_list
     keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
-    off = {each.arg for each in keywords if isinstance(each.value, ast.Constant) and each.value.value is False}
-    on = {each.arg for each in keywords if isinstance(each.value, ast.Constant) and each.value.value is True}
+    off = {
+        keyword.arg for keyword in keywords if isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+    }
+    on = {
+        keyword.arg for keyword in keywords if isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+    }
     compared = ("__lt__", "__le__", "__gt__", "__ge__") if "order" in on else ()
     made = [name for name in ("__init__", "__repr__", "__eq__", "__match_args__") if name.strip("_") not in off]
     return [*made, *compared]
@@ -215,13 +230,14 @@ def _on_the_class(field: ast.AnnAssign) -> bool:
         case None:
             return False
         case ast.Call(ast.Name("field") | ast.Attribute(attr="field"), [], keywords):
-            return any(each.arg == "default" for each in keywords)
+            return any(keyword.arg == "default" for keyword in keywords)
     return True
 
 
 def changed_fields(old: ast.ClassDef, new: ast.ClassDef) -> str:
     before, after = (
-        {text(each.target): each for each in node.body if isinstance(each, ast.AnnAssign)} for node in (old, new)
+        {text(statement.target): statement for statement in node.body if isinstance(statement, ast.AnnAssign)}
+        for node in (old, new)
     )
     every = {**before, **after}
     return (
@@ -237,14 +253,14 @@ def changed_fields(old: ast.ClassDef, new: ast.ClassDef) -> str:
 def stateful(maker: Function) -> list[str]:
     """What a maker of instances does to them: all its statements but those that only check, or speak."""
     names: dict[str, str] = {}
-    return [text(_Renamed(names, _own_names(maker)).visit(deepcopy(each))) for each in _effective(maker.body)]
+    return [text(_Renamed(names, _own_names(maker)).visit(deepcopy(statement))) for statement in _effective(maker.body)]
 
 
 class _Renamed(ast.NodeTransformer):
     """Calls local variables by the order in which they come, and leaves annotations out: neither is anything to an instance."""
 
-    def __init__(self, names: dict[str, str], own: set[str]) -> None:
-        self.names, self.own = names, own
+    def __init__(self, names: dict[str, str], local: set[str]) -> None:
+        self.names, self.local = names, local
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         if node.value is None:
@@ -252,18 +268,18 @@ class _Renamed(ast.NodeTransformer):
         return self.generic_visit(ast.Assign([node.target], node.value))
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        if node.id in self.own:
+        if node.id in self.local:
             node.id = self.names.setdefault(node.id, f"local {len(self.names)}")
         return node
 
 
 def _own_names(function: Function) -> set[str]:
     """The variables of a function that nothing but it sees: no parameters, and none if it looks at them all."""
-    names = [each for each in ast.walk(function) if isinstance(each, ast.Name)]
-    if any(each.id in ("locals", "eval", "exec", "vars") for each in names):
+    names = [inner for inner in ast.walk(function) if isinstance(inner, ast.Name)]
+    if any(name.id in ("locals", "eval", "exec", "vars") for name in names):
         return set()
-    shared = {n for each in ast.walk(function) if isinstance(each, ast.Global | ast.Nonlocal) for n in each.names}
-    return {each.id for each in names if isinstance(each.ctx, ast.Store)} - shared
+    shared = {n for inner in ast.walk(function) if isinstance(inner, ast.Global | ast.Nonlocal) for n in inner.names}
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)} - shared
 
 
 def _effective(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -271,7 +287,7 @@ def _effective(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         match statement:
             case ast.Raise() | ast.Assert() | ast.Pass() | ast.Expr(ast.Constant()):
                 continue
-            case ast.If(body=inner, orelse=[]) if all(isinstance(each, ast.Raise) for each in inner):
+            case ast.If(body=inner, orelse=[]) if all(isinstance(statement, ast.Raise) for statement in inner):
                 continue
             case ast.Expr(ast.Call(func)) if _root(func) in _SPEAKING:
                 continue

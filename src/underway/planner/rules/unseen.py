@@ -30,9 +30,11 @@ def compare(edit: ModuleDiff) -> None:
 
 def _dead(module: Module) -> set[str]:
     """The paths of functions that stand under conditions which do not hold, or are signatures alone."""
-    nodes = [node for each in module.body for node in ast.walk(each) if isinstance(node, Function | ast.Lambda)]
+    nodes = [
+        node for statement in module.body for node in ast.walk(statement) if isinstance(node, Function | ast.Lambda)
+    ]
     alive = {
-        (getattr(node, "name", "<lambda>"), min(each.lineno for each in (node, *getattr(node, "decorator_list", ()))))
+        (getattr(node, "name", "<lambda>"), min(part.lineno for part in (node, *getattr(node, "decorator_list", ()))))
         for node in nodes
     }
     return {

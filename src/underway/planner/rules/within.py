@@ -10,7 +10,7 @@ from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
 
 from ..edit import ModuleDiff
-from ..source import Function, text
+from ..source import Function, statements_in, text
 from . import functions
 
 LAMBDA = "<lambda>"
@@ -61,14 +61,16 @@ def _places(edit: ModuleDiff, owner: str, value: ast.expr, *, old: bool) -> Iter
     module = edit.old if old else edit.new
     body: Sequence[ast.stmt] = module.body
     for part in owner.split(".") if owner else ():
-        body = next((each.body for each in body if isinstance(each, ast.ClassDef) and each.name == part), [])
-    every = sorted(_lambdas(body), key=lambda each: (each.lineno, each.col_offset))
+        body = next(
+            (statement.body for statement in body if isinstance(statement, ast.ClassDef) and statement.name == part), []
+        )
+    every = sorted(_lambdas(body), key=lambda node: (node.lineno, node.col_offset))
     prefix = f"{owner}.{LAMBDA}" if owner else LAMBDA
     known = [path for path in module.codes if path == prefix or path.startswith(f"{prefix}#")]
     known = [path for path in known if ".<locals>" not in path]
-    for each in sorted(_lambdas([value]), key=lambda each: (each.lineno, each.col_offset)):
-        place = next((number for number, other in enumerate(every) if other is each), None)
-        yield known[place] if place is not None and len(known) == len(every) else ""
+    for node in sorted(_lambdas([value]), key=lambda node: (node.lineno, node.col_offset)):
+        index = next((number for number, other in enumerate(every) if other is node), None)
+        yield known[index] if index is not None and len(known) == len(every) else ""
 
 
 def _lambdas(nodes: Iterable[ast.AST]) -> Iterator[ast.Lambda]:
@@ -102,24 +104,16 @@ def conditional(edit: ModuleDiff, old: ast.stmt, new: ast.stmt) -> bool:
 
 def _path(edit: ModuleDiff, function: Function, *, old: bool) -> str:
     module = edit.old if old else edit.new
-    every = [each for each in _definitions(module.body) if each.name == function.name]
-    known = [each for each in module.codes if each == function.name or each.startswith(f"{function.name}#")]
-    known = [each for each in known if "." not in each]
+    every = [definition for definition in _definitions(module.body) if definition.name == function.name]
+    known = [path for path in module.codes if path == function.name or path.startswith(f"{function.name}#")]
+    known = [path for path in known if "." not in path]
     return known[every.index(function)] if len(known) == len(every) else ""
 
 
 def _definitions(body: Iterable[ast.stmt]) -> Iterator[Function]:
     """The functions of a module's own scope, also those under conditions."""
-    for each in body:
-        if isinstance(each, Function):
-            yield each
-        elif not isinstance(each, ast.ClassDef):
-            yield from _definitions(_statements_in(each))
-
-
-def _statements_in(node: ast.AST) -> Iterator[ast.stmt]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt):
-            yield child
-        elif isinstance(child, ast.ExceptHandler | ast.match_case):
-            yield from child.body
+    for statement in body:
+        if isinstance(statement, Function):
+            yield statement
+        elif not isinstance(statement, ast.ClassDef):
+            yield from _definitions(statements_in(statement))

@@ -20,11 +20,11 @@ def propose(edits: Mapping[str, ModuleDiff]) -> None:
     """Have routes that are put into a table added to the applications that this was added to; that is compared with a fresh start."""
     for edit in edits.values():
         tables = {
-            ast.unparse(each.func.value): edit.world.new.resolve(edit.new, each.func.value)
+            ast.unparse(decorator.func.value): edit.world.new.resolve(edit.new, decorator.func.value)
             for statement in edit.statements
             if isinstance(statement, Function | ast.ClassDef)
-            for each in statement.decorator_list
-            if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)
+            for decorator in statement.decorator_list
+            if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)
         }
         for text, table in tables.items():
             if table and decorators.is_framework(edit.world.new, table, _TABLE):

@@ -61,23 +61,23 @@ def _settings(edits: Mapping[str, ModuleDiff]) -> Iterator[str]:
         if "INSTALLED_APPS" in edit.new.stored or "INSTALLED_APPS" in edit.old.stored:
             yield edit.new.name
         for statement in edit.new.body:
-            texts = {each.value for each in ast.walk(statement) if isinstance(each, ast.Constant)}
+            texts = {inner.value for inner in ast.walk(statement) if isinstance(inner, ast.Constant)}
             if "DJANGO_SETTINGS_MODULE" in texts:
-                yield from (str(each) for each in texts if each in edits)
+                yield from (str(text) for text in texts if text in edits)
 
 
 def _changed(world: PlannerContext, edit: ModuleDiff) -> set[str]:
     """The settings that become others: by what they say, by where the code is, or by others that do."""
     names = {name for name in {**edit.old.stored, **edit.new.stored} if name.isupper()}
-    found = {name for name in names if text_of(edit.old, name) != text_of(edit.new, name)}
-    found |= {name for name in (*edit.was, *edit.replaced, *edit.added, *edit.removed) if name.isupper()}
-    for name in names - found:
+    changed = {name for name in names if text_of(edit.old, name) != text_of(edit.new, name)}
+    changed |= {name for name in (*edit.was, *edit.replaced, *edit.added, *edit.removed) if name.isupper()}
+    for name in names - changed:
         statement = _at(edit.new, name)
         if statement is not None and edit.old.file != edit.new.file and place_read(world, edit.new, statement):
-            found.add(name)
-    while more := {name for name in names - found if _names_in(_at(edit.new, name)) & found}:
-        found |= more
-    return found
+            changed.add(name)
+    while more := {name for name in names - changed if _names_in(_at(edit.new, name)) & changed}:
+        changed |= more
+    return changed
 
 
 def _reader(setting: str, others: Mapping[str, Path]) -> str:
@@ -89,14 +89,14 @@ def _reader(setting: str, others: Mapping[str, Path]) -> str:
 
 
 def _at(module: Module, name: str) -> ast.stmt | None:
-    return next((each for each in module.body if name in names_bound(each)), None)
+    return next((statement for statement in module.body if name in names_bound(statement)), None)
 
 
 def _names_in(statement: ast.stmt | None) -> set[str]:
     value = initialiser(statement) if statement is not None else None
-    return {each.id for each in ast.walk(value) if isinstance(each, ast.Name)} if value is not None else set()
+    return {inner.id for inner in ast.walk(value) if isinstance(inner, ast.Name)} if value is not None else set()
 
 
 def text_of(module: Module, name: str) -> list[str]:
     """All statements of a module that bind a name, as text."""
-    return [text(each) for each in module.body if name in names_bound(each)]
+    return [text(statement) for statement in module.body if name in names_bound(statement)]

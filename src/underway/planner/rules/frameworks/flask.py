@@ -16,7 +16,7 @@ _APPLICATIONS = ("flask.app.Flask", "flask.blueprints.Blueprint")
 RULES = (
     Rule("flask.app.Flask", "_got_first_request", False, "meanwhile"),
     Rule("flask.blueprints.Blueprint", "_got_registered_once", False, "meanwhile"),
-    *(Rule(each, "jinja_loader", None, "dropped", below=("root_path", "template_folder")) for each in _APPLICATIONS),
+    *(Rule(cls, "jinja_loader", None, "dropped", below=("root_path", "template_folder")) for cls in _APPLICATIONS),
 )
 
 _APPLICATION = ("flask.Flask", "flask.app.Flask")
@@ -49,12 +49,12 @@ def _view(edits: Mapping[str, ModuleDiff], edit: ModuleDiff, function: Function,
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
     if not isinstance(called, ast.Attribute):
         return
-    side, found = edit.world.new, edit.world.new.resolve(edit.new, called.value)
+    side, source = edit.world.new, edit.world.new.resolve(edit.new, called.value)
     of, again = ast.unparse(called.value), function.name in edit.replaced
-    if decorators.is_framework(side, found, _APPLICATION) and again:
+    if decorators.is_framework(side, source, _APPLICATION) and again:
         edit.run(at(decorator, f"{of}.view_functions.pop({function.name!r}, None)"))
-    elif found and decorators.is_framework(side, found, _BLUEPRINT):
-        for other, call, name in calls(edits, "register_blueprint", found):
+    elif source and decorators.is_framework(side, source, _BLUEPRINT):
+        for other, call, name in calls(edits, "register_blueprint", source):
             app, options = _parts(call)
             if again:
                 other.run(at(call, f"{app}.view_functions.pop({name}.name + '.' + {function.name!r}, None)"))
@@ -65,5 +65,5 @@ def _view(edits: Mapping[str, ModuleDiff], edit: ModuleDiff, function: Function,
 def _parts(call: ast.Call) -> tuple[str, str]:
     """The application that a call registers a blueprint with, and the options, as text."""
     assert isinstance(call.func, ast.Attribute)
-    options = (f"{each.arg!r}: {ast.unparse(each.value)}" for each in call.keywords)
+    options = (f"{keyword.arg!r}: {ast.unparse(keyword.value)}" for keyword in call.keywords)
     return ast.unparse(call.func.value), f"{{{', '.join(options)}}}"

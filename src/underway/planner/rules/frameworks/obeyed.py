@@ -45,4 +45,4 @@ def _is_concerned(place: Place, rule: Rule, changed: Sequence[Path]) -> bool:
     """Whether something at these paths is below an object, where the rule is about that."""
     here = labels_of(place)
     below = (path[len(here)][1:] for path in changed if path[: len(here)] == here and len(path) > len(here))
-    return not rule.below or any(each in rule.below for each in below)
+    return not rule.below or any(attribute in rule.below for attribute in below)

@@ -25,19 +25,19 @@ def calls(edits: Mapping[str, ModuleDiff], method: str, given: Origin) -> Iterat
 def count(edit: ModuleDiff, name: str) -> int:
     """How many definitions the statements that are run put into a global by its decorators."""
     return sum(
-        ast.unparse(each).startswith(f"{name}.")
+        ast.unparse(decorator).startswith(f"{name}.")
         for statement in edit.statements
         if isinstance(statement, Function | ast.ClassDef)
-        for each in statement.decorator_list
+        for decorator in statement.decorator_list
     )
 
 
 def at(node: ast.expr, text: str) -> ast.stmt:
     """A statement with this text, at the place of a node."""
     statement = ast.parse(text).body[0]
-    for each in ast.walk(statement):
-        if hasattr(each, "lineno"):
-            ast.copy_location(each, node)
-        if isinstance(each, ast.Name) and each.id in OWN:
-            each.id = f".{each.id}"  # which no source can bind
+    for inner in ast.walk(statement):
+        if hasattr(inner, "lineno"):
+            ast.copy_location(inner, node)
+        if isinstance(inner, ast.Name) and inner.id in OWN:
+            inner.id = f".{inner.id}"  # which no source can bind
     return statement
