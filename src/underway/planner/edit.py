@@ -212,7 +212,7 @@ class ModuleDiff:
             statements.append(statement)
 
     def load(self) -> Load:
-        """The instruction for the node. Raises ValueError when the fragment is not what was compiled for the release."""
+        """Make the instruction for the node. Raises ValueError when the fragment is not what was compiled for the release."""
         named = code_tree.mangled  # by which a class has them
         return Load(
             module=self.new.name,
@@ -381,7 +381,7 @@ def _classes(
 
 
 def _without_docstrings(tree: ast.Module) -> None:
-    """As the option ``strip = { docstrings = true }`` has it compiled."""
+    """Take docstrings out, as the option ``strip = { docstrings = true }`` has it compiled."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue

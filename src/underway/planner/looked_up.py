@@ -27,7 +27,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
 
 
 def _taken(world: PlannerContext, edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
-    """What was given a whole module at import, or its name as text, and may have taken names of it that are others now."""
+    """Ask for a look at what was given a whole module at import, or its name as text, and may have taken names that are others now."""
     changed = {
         other.new.name: name
         for other in edits.values()
@@ -62,7 +62,7 @@ def _module_given(world: PlannerContext, edit: ModuleDiff, node: ast.AST, change
 
 
 def _listed(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
-    """What was made at import from a list of names, of which some come or go."""
+    """Ask for a look at what was made at import from a list of names, of which some come or go."""
     of_module = [name for name in (*edit.added, *edit.removed) if "." not in name]
     every = [name for other in edits.values() for name in (*other.added, *other.removed)]
     for statement in edit.new.body if every else ():
@@ -115,7 +115,7 @@ def _is_namespace(node: ast.AST) -> bool:
 
 
 def _found_by_getattr(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
-    """What a module's ``__getattr__`` has found and is kept: by itself, or by an import of that name."""
+    """Write RESTART rows for what a module's ``__getattr__`` has found and is kept: by itself, or by an import of that name."""
     function = edit.old.functions.get("__getattr__")
     keeper = function and ("it" if any(map(_is_namespace, ast.walk(function))) else _importer(edit, edits))
     if function is None or not keeper:

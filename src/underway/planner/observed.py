@@ -167,7 +167,7 @@ class _Trial:
         )
 
     def _bring_the_rest(self) -> None:
-        """What is seen only once all else is as in a fresh start: what two hold is told of one of them."""
+        """Bring what is seen only once all else is as in a fresh start: what two hold is told of one of them."""
         for _ in range(_ROUNDS):
             result = self._become()
             left = [] if result is None else self._left(result)
@@ -399,7 +399,7 @@ class _Trial:
         return True
 
     def _ordered(self, difference: Difference, place: Place) -> None:
-        """The keys of a dict, in the order of a fresh start."""
+        """Put the keys of a dict in the order of a fresh start."""
         assert difference.b is not None
         node = self._wanted.nodes[difference.b]
         steps = [step_of(label, node) for label, _ in node.edges if label[0] == "["]
@@ -410,7 +410,7 @@ class _Trial:
     def _list(
         self, result: Picture, x: int, y: int, differences: Sequence[Difference], places: Mapping[int, Place]
     ) -> None:
-        """A list whose elements come, go or move: which of those that are there it gets, and what the fragment has made."""
+        """Give a list whose elements come, go or move those that are there, and what the fragment has made."""
         before, after = (elements(picture.nodes[n]) for picture, n in ((result, x), (self._wanted, y)))
         likeness = Likeness(result.nodes), Likeness(self._wanted.nodes)
         staying = {b: a for a, b in rows(before, after, *likeness) if a is not None and b is not None}

@@ -123,7 +123,7 @@ def _entry(old: Opened, new: Opened, other: Opened, means: _Means, *, up: bool) 
 
 
 def _read_again(differing: Difference, modules: Compared) -> list[Row]:
-    """The rows of all but modules; where it was looked, who reads a file looks for it where it is now."""
+    """Give the rows of all but modules; where it was looked, who reads a file looks for it where it is now."""
     read = "whoever reads it looks for it where it is now, and has kept nothing of it"
     return [
         replace(row, verdict="HOT", reason=read) if modules.seen and row in differing.asked else row

@@ -110,7 +110,7 @@ def _run_at_start(node: ast.AST) -> list[str]:
 def _made_when_asked(
     world: PlannerContext, edit: ModuleDiff, changed: Mapping[str, str], known: Mapping[str, set[str]]
 ) -> None:
-    """What functions make once, when it is first asked for, and keep: as globals, or in a cache."""
+    """Look at what functions make once, when it is first asked for, and keep: as globals, or in a cache."""
     for name, function in edit.new.functions.items():
         named = {name for inner in ast.walk(function) if isinstance(inner, ast.Global) for name in inner.names}
         for inner in ast.walk(function):
@@ -156,7 +156,7 @@ def _is_known(edit: ModuleDiff, name: str) -> bool:
 
 
 def _placed(world: PlannerContext, edit: ModuleDiff) -> None:
-    """What was computed from where the code is, or from what is installed: both are others in another version."""
+    """Look at what was computed from where the code is, or from what is installed: both are others in another version."""
     for name, node in _import_time(world, edit.new, edit):
         if name in edit.added:
             continue
@@ -216,7 +216,7 @@ def _members_read(world: PlannerContext, module: Module, name: str, node: ast.AS
 def _read_itself(
     world: PlannerContext, module: Module, node: ast.AST, properties: set[str], docs: set[str]
 ) -> Iterator[str]:
-    """What an expression calls by reading it, or reads as what it is: properties, docstrings, code objects."""
+    """Yield what an expression calls by reading it, or reads as what it is: properties, docstrings, code objects."""
     for inner in import_time(node, annotations=False):
         match inner:
             case ast.Name("__doc__", ast.Load()) if module.name in docs:

@@ -83,7 +83,7 @@ def _is_whole(release: Opened, root: Path) -> bool:
 
 
 def _linked(source: Path, target: Path) -> None:
-    """The directories of a version, and links to its files: its interpreter knows by where it is which version it is."""
+    """Make the directories of a version, and links to its files: its interpreter knows by where it is which version it is."""
     target.mkdir()
     for path in source.iterdir():
         if path.is_dir() and not path.is_symlink():

@@ -85,7 +85,7 @@ class Side:
         raise NotPlain(name)
 
     def resolve(self, module: Module, node: ast.AST) -> Origin | None:
-        """What a name, or a dotted name, stands for; None where that can't be told."""
+        """Tell what a name, or a dotted name, stands for; None where that can't be told."""
         match node:
             case ast.Name(id=name):
                 try:
@@ -110,7 +110,7 @@ class Side:
         return self.evaluate(module, module.globals[origin[1]], (origin,))
 
     def evaluate(self, module: Module, node: ast.expr, within: tuple[Origin, ...] = ()) -> Any:
-        """The plain value of an expression of a module. Raises NotPlain when there is none to be told."""
+        """Compute the plain value of an expression of a module. Raises NotPlain when there is none to be told."""
         try:
             value = self._evaluate(module, node, within)
             plain_values.encode(value)

@@ -94,7 +94,7 @@ class Modules(Mapping[str, Module]):
 
 
 def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None]] = {}) -> dict[str, Any]:
-    """What becomes of the modules that a task names; `known` are those of ``old`` and ``new`` that were read before.
+    """Tell what becomes of the modules that a task names; `known` are those of ``old`` and ``new`` that were read before.
 
     The task has ``old`` and ``new``, each with ``root``, ``modules`` (name -> application and file) and ``versions``; ``compared``,
     names of modules; ``up``; and what the appup says: ``kept``, ``reset`` and ``pinned``. The answer has ``changes``, rows;
@@ -201,7 +201,7 @@ def _lines(module: Module) -> dict[str, int]:
 
 
 def _star_imports(edits: Mapping[str, ModuleDiff]) -> None:
-    """A module that imports all names of one in which names come, go or are bound again has copies that nobody knows of."""
+    """Ask for a look at who imports all names of a module in which names come, go or are bound again: nobody knows of the copies."""
     for edit in edits.values():
         for statement in edit.new.body:
             origins = imported(statement, edit.new.name, edit.new.package)
@@ -212,7 +212,7 @@ def _star_imports(edits: Mapping[str, ModuleDiff]) -> None:
 
 
 def _other_imports(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
-    """Names that an import binds which is not one of the module's own statements, or not the only one to bind it.
+    """Look at names that an import binds which is not one of the module's own statements, or not the only one to bind it.
 
     They are not bound again: where what they stand for changes, comes or goes, only a fresh start tells what they become.
     """

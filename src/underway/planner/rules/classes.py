@@ -15,7 +15,7 @@ from .members import Members
 
 
 def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
-    """What a class that is in both modules takes; `name` is its path in the module.
+    """Tell what a class that is in both modules takes; `name` is its path in the module.
 
     What makes it may be said in other words, and come to the same.
     """
@@ -41,7 +41,7 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
 
 
 def add(edit: ModuleDiff, name: str, new: ast.ClassDef) -> None:
-    """A class that only the new module has."""
+    """Add a class that only the new module has."""
     if new.keywords or not plain_bases(edit.world, edit.new, new) or unknown_decorators(edit, new):
         why = "making it may do more than define it: its bases, decorators or keywords are not known"
         if not is_data(edit.world, edit.new, new):
@@ -54,7 +54,7 @@ def add(edit: ModuleDiff, name: str, new: ast.ClassDef) -> None:
 
 
 def remove(edit: ModuleDiff, name: str, old: ast.ClassDef) -> None:
-    """A class that only the old module has."""
+    """Remove a class that only the old module has."""
     if what := effect(edit.world, edit.old, old):
         reason = f"making it has changed something else ({what}), and nothing takes that back"
         return edit.restart(name, "removed", reason, old, gone=True)
@@ -76,7 +76,7 @@ def _bodies_differ(edit: ModuleDiff, name: str) -> bool:
 
 
 def _migrate(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, rows: int) -> None:
-    """What the change means for the instances that there are, and whether the class carries their state over."""
+    """Tell what the change means for the instances that there are, and whether the class carries their state over."""
     needs, node = ("", None) if edit.is_same_text else state.needs(old, new, edit.old.body, edit.new.body)
     if has_code_change(new if edit.world.up else old):
         if len(edit.rows) > rows or needs:

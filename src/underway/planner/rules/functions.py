@@ -38,7 +38,7 @@ def paired(edit: ModuleDiff, name: str, old: Function, new: Function) -> str:
 def compare(
     edit: ModuleDiff, name: str, path: str, old: Function, new: Function, owner: str = "", *, several: bool = False
 ) -> None:
-    """What a function that is in both modules takes; `path` is that of its code, `owner` the class that it is a method of.
+    """Tell what a function that is in both modules takes; `path` is that of its code, `owner` the class that it is a method of.
 
     `several` functions of this name belong together: a property and its setter.
     """
@@ -125,7 +125,7 @@ def compare(
 
 
 def _decorated_otherwise(edit: ModuleDiff, name: str, path: str, old: Function, new: Function, owner: str) -> None:
-    """A function whose decorators change: it is made once more, and what held the one before gets the same code."""
+    """Have a function whose decorators change made once more, and what held the one before get the same code."""
     reason = "its decorators change, which ran when the module was imported"
     if owner or "#" in path or text(old.args) != text(new.args) or text_of_annotations(old) != text_of_annotations(new):
         return edit.restart(name, "decorator", reason, new)
@@ -143,7 +143,7 @@ def _decorated_otherwise(edit: ModuleDiff, name: str, path: str, old: Function, 
 
 
 def _made_again(edit: ModuleDiff, name: str, new: Function, owner: str) -> None:
-    """A method that comes to use ``super()``, or uses it no more, or gets signatures for type checkers before it.
+    """Make a method again that comes to use ``super()``, or uses it no more, or gets signatures for type checkers before it.
 
     A function that is there can't become that, so another takes its place.
     """
@@ -160,7 +160,7 @@ def _made_again(edit: ModuleDiff, name: str, new: Function, owner: str) -> None:
 
 
 def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
-    """A function that only the new module has."""
+    """Add a function that only the new module has."""
     edit.changes(name)  # whatever is said of it: who has read what it puts somewhere is asked for as well
     kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
     if kinds - {"neutral", "holds", "caches"}:
@@ -180,7 +180,7 @@ def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
 
 
 def remove(edit: ModuleDiff, name: str, old: Function) -> None:
-    """A function that only the old module has."""
+    """Remove a function that only the old module has."""
     registered = bool(decorators.kinds(edit.world.old, edit.old, old.decorator_list) - {"neutral", "holds", "caches"})
     if registered:
         reason = "its decorator may have put it where the module does not know"

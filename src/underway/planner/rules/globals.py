@@ -35,7 +35,7 @@ def _carried(world: PlannerContext, old: Module, new: Module) -> set[str]:
 
 
 def compare(edit: ModuleDiff) -> None:
-    """All of a module's assignments and imports, and its other statements."""
+    """Compare all of a module's assignments and imports, and its other statements."""
     old, new = edit.old, edit.new
     for name in {**old.stored, **new.stored}:
         if name in new.functions or name in new.classes or name in old.functions or name in old.classes:
@@ -294,7 +294,7 @@ def _is_conditional(old: Module, new: Module, name: str) -> bool:
 
 
 def _statements(edit: ModuleDiff) -> None:
-    """What a module does when it is imported besides binding names: calls, loops, conditions."""
+    """Compare what a module does when it is imported besides binding names: calls, loops, conditions."""
     before = [statement for statement in edit.old.body if _is_bare(statement, edit.old)]
     after = [statement for statement in edit.new.body if _is_bare(statement, edit.new)]
     texts = [text(statement) for statement in before]

@@ -175,7 +175,7 @@ class Members:
         return None
 
     def unknown_value(self, name: str, after: list[ast.stmt]) -> None:
-        """A value that only a look tells: made again where it can't be changed itself, else changed in what it holds."""
+        """Ask for a look at a value: made again where it can't be changed itself, else changed in what it holds."""
         edit = self.edit
         if (edit.new.name, name) not in edit.world.remade:
             reason = "what it is bound to can't be told without running it"
@@ -236,7 +236,7 @@ class Members:
         return (self.decorated or self.bodies_only) and any(isinstance(statement, ast.AnnAssign) for statement in nodes)
 
     def fields(self) -> None:
-        """The annotated names of the class, all at once: a dataclass makes its methods of them."""
+        """Compare the annotated names of the class, all at once: a dataclass makes its methods of them."""
         reads = [read for field in _fields(self.new) for read in self.edit.reads(field)]
         if not (self.decorated or self.bodies_only):
             before = (
@@ -260,7 +260,7 @@ class Members:
         self.changed_fields()
 
     def changed_fields(self) -> None:
-        """Fields of a dataclass, or of what is like one, that come, go or are others."""
+        """Tell of fields of a dataclass, or of what is like one, that come, go or are others."""
         edit, name, new = self.edit, self.name, self.new
         cause = edit.cause_in(new) if text_of(_fields(self.old)) == text_of(_fields(new)) else ("", "")
         names = f"made with {cause[1]}" if cause[1] else state.changed_fields(self.old, new)

@@ -16,7 +16,7 @@ from .changing import effect
 
 
 def compare(edit: ModuleDiff) -> None:
-    """All changes of a module that is in both releases."""
+    """Tell all changes of a module that is in both releases."""
     old, new = edit.old, edit.new
     if new.name in edit.world.pinned:
         rows = len(edit.rows)
@@ -40,7 +40,7 @@ def compare(edit: ModuleDiff) -> None:
 
 
 def _annotations_otherwise(edit: ModuleDiff) -> None:
-    """All annotations become texts, or are no texts any more: who has them is compared as if each had changed."""
+    """Compare who has annotations as if each had changed: all become texts, or are no texts any more."""
     name = "annotations"
     edit.changes("__annotations__")
     if edit.new.future & ANNOTATIONS:
@@ -97,7 +97,7 @@ def _compare(edit: ModuleDiff) -> None:
 
 
 def _moved_away(edit: ModuleDiff, name: str) -> None:
-    """A function that is imported from another module now."""
+    """Bind a function that is imported from another module now."""
     origin = edit.world.new.resolve(edit.new, ast.Name(name))
     known = edit.world.new.modules.get(origin[0]) if origin else None
     node = edit.old.functions[name]
@@ -111,7 +111,7 @@ def _moved_away(edit: ModuleDiff, name: str) -> None:
 
 
 def _moved_here(edit: ModuleDiff, name: str, function: Function) -> None:
-    """A function that was imported from another module before."""
+    """Bind a function that was imported from another module before."""
     if function.decorator_list:
         return edit.restart(name, "kind", "it becomes something else, and the old one may be in use", function)
     edit.replaced.append(name)

@@ -178,7 +178,7 @@ def fresh_attributes(
 
 
 def fields(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
-    """The fields of a dataclass change: its methods are made again of them."""
+    """Make the methods of a dataclass again of its fields, which change."""
     edit.guard("plain_class", name)
     edit.made[name] = Making(new.decorator_list, new.bases)
     edit.shapes.add(name.rpartition(".")[2])
