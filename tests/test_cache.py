@@ -446,6 +446,8 @@ def test_after_a_change_only_that_is_built_and_compiled(kept: Cache, tmp_path: P
     files = {f"src/hello/m{number}.py": f"x = {number}\n" for number in range(5)}
     root = write_project(tmp_path / "p", files=files, dependencies=["h11"])
     first = stage(root, tmp_path / "one", python, kept, [])
+    # A build of the same name and version with another cache, as at the same time, says nothing of this one.
+    stage(write_project(tmp_path / "p2"), tmp_path / "other", python, cache_in(tmp_path / "elsewhere"), [])
     (root / "src/hello/m3.py").write_text("x = 'changed'\n")
     said: list[str] = []
 

@@ -112,7 +112,7 @@ class Finisher:
         if not one.origin and (known := self.find(origin)) is not None:
             return known
         latest = cache.key("latest", one.about.name, one.about.version, self.identity)
-        before = self.cache.find(KIND, str(cache.recall(latest, os.environ)))
+        before = self.cache.find(KIND, str(self.cache.recall(latest)))
 
         def fill(tree: Path) -> Mapping[str, Any]:
             kept = self._take_over(tree, before, digests) if before is not None else set()
@@ -127,7 +127,7 @@ class Finisher:
             }
 
         made = self.cache.make(KIND, self._key(origin), fill, [self.scratch])
-        cache.remember(latest, self._key(origin), os.environ)
+        self.cache.remember(latest, self._key(origin))
         return made
 
     def _take_over(self, tree: Path, before: TreeEntry, digests: Mapping[str, str]) -> set[str]:

@@ -69,6 +69,14 @@ class Cache:
             self._discard(path)
         return None
 
+    def recall(self, key: str) -> Any:
+        """Return what was remembered next to these entries under a key; None when nothing was."""
+        return _recall(self.root, key)
+
+    def remember(self, key: str, answer: Any) -> None:
+        """Remember something that JSON can hold and that says something of these entries. What can't be written is not remembered."""
+        _remember(self.root, key, answer)
+
     def make(
         self, kind: str, key: str, fill: Callable[[Path], Mapping[str, Any]], places: Iterable[Path] | None = None
     ) -> TreeEntry:
@@ -198,24 +206,14 @@ def here(scratch: Path, environ: Mapping[str, str]) -> Iterator[Cache]:
 def recall(key: str, environ: Mapping[str, str]) -> Any:
     """Return what was remembered under a key; None when nothing was."""
     root = place(environ)
-    if root is None or _problem(root):
-        return None
-    try:
-        said, text = (root / "answers" / key).read_text(encoding="ascii").split("\n")
-        os.utime(root / "answers" / key)
-    except (OSError, ValueError):
-        return None
-    return json.loads(text) if said == hashlib.sha256(text.encode()).hexdigest() else None
+    return None if root is None or _problem(root) else _recall(root, key)
 
 
 def remember(key: str, answer: Any, environ: Mapping[str, str]) -> None:
     """Remember something that JSON can hold, for later builds. What can't be written is not remembered."""
     root = place(environ)
     if root is not None and not _problem(root):
-        with suppress(OSError):
-            (root / "answers").mkdir(exist_ok=True)
-            text = json.dumps(answer, sort_keys=True)
-            _write(root / "answers" / key, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode())
+        _remember(root, key, answer)
 
 
 def place(environ: Mapping[str, str]) -> Path | None:
@@ -257,6 +255,23 @@ def _problem(root: Path) -> str:
     if status.st_mode & 0o022:
         return "others may write there"
     return "" if os.access(root, os.W_OK | os.X_OK) else "it can't be written"
+
+
+def _recall(root: Path, key: str) -> Any:
+    answer = root / "answers" / key
+    try:
+        digest_of_text, text = answer.read_text(encoding="ascii").split("\n")
+        os.utime(answer)
+    except (OSError, ValueError):
+        return None
+    return json.loads(text) if digest_of_text == hashlib.sha256(text.encode()).hexdigest() else None
+
+
+def _remember(root: Path, key: str, answer: Any) -> None:
+    with suppress(OSError):
+        (root / "answers").mkdir(exist_ok=True)
+        text = json.dumps(answer, sort_keys=True)
+        _write(root / "answers" / key, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode())
 
 
 def _write(file: Path, content: bytes) -> None:
