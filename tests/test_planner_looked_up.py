@@ -36,6 +36,24 @@ LOOKED_UP: dict[str, Case] = {
         {"m": "class A:\n    def b(self): pass\n", "n": "from m import A\nNAMES = [each for each in vars(A)]\n"},
         {"m:A.a": "HOT removed", "m:A.b": "HOT added", "n:NAMES": "RESTART reached"},
     ),
+    "a new list of all names of a module": (
+        {"m": "def a(): pass\n"},
+        {"m": "def a(): pass\nNAMES = [each for each in dir()]\n"},
+        {"m:NAMES": "HOT added, RESTART added"},
+    ),
+    "a new default with such a list, by calls": (
+        {"m": "import n\n", "n": "import sys\ndef names(): return every()\ndef every(): return [*vars(sys.modules[__name__])]\n"},
+        {
+            "m": "import n\ndef a(names=n.names()): pass\n",
+            "n": "import sys\ndef names(): return every()\ndef every(): return [*vars(sys.modules[__name__])]\n",
+        },
+        {"m:a": "HOT added, RESTART added"},
+    ),
+    "a new function that lists its own variables": (
+        {"m": "def names(): return dir()\n"},
+        {"m": "def names(): return dir()\nNAMES = names()\ndef b(x=dir(1)): return locals()\n"},
+        {"m:NAMES": "HOT added", "m:b": "HOT added"},
+    ),
     "names by text, while more than one comes": (
         {"m": BY_TEXT},
         {"m": BY_TEXT + "def on_a(): return helper()\ndef helper(): return 1\n"},

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 
 from .edit import ModuleDiff, PlannerContext
-from .source import Function, import_time, imported, names_bound, own_imports
+from .source import Function, Module, import_time, imported, names_bound, own_imports
 
 _LISTS = {"dir", "vars", "globals", "locals"}
 _LISTS_OF = {"__subclasses__", "getmembers", "getmembers_static", "__dict__"}
@@ -21,6 +21,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
     for edit in edits.values():
         _taken(world, edit, edits)
         _listed(edit, edits)
+        _listed_early(world, edit)
         _found_early(edit)
         _found_by_getattr(edit, edits)
         _told_apart(world, edit)
@@ -74,6 +75,41 @@ def _listed(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
                 reason = f"it was made with {what} when the module was imported, which has other names now ({names[0]})"
                 edit.unless_seen(bound[0] if len(bound) == 1 else "", "reached", reason, statement)
                 break
+
+
+def _listed_early(world: PlannerContext, edit: ModuleDiff) -> None:
+    """What comes, and is made with a list of the names of a module before all of these are there."""
+    for statement in list(edit.statements):
+        for node in import_time(statement, annotations=False):
+            if what := _own_names(world, edit.new, node):
+                name = next(iter(names_bound(statement)), "")
+                reason = f"it is made with {what}, which lists the names of its module before all is in place"
+                edit.unless_seen(name, "added", reason, statement)
+                break
+
+
+def _own_names(world: PlannerContext, module: Module, node: ast.AST, calls: int = 3) -> str:
+    """How an expression lists the names of a module of the release, itself or by so many calls; empty if it does not."""
+    if _is_namespace(node):
+        return ast.unparse(node)
+    match node:
+        case ast.Call(ast.Name(name), []) if name in _LISTS:
+            return f"{name}()"
+        case ast.Call(ast.Name() | ast.Attribute() as called) if calls:
+            found = world.new.resolve(module, called)
+            other = world.new.modules.get(found[0]) if found else None
+            function = other.functions.get(found[1]) if other and found else None
+            if other and function and any(_own_names(world, other, each, calls - 1) for each in _inner(function)):
+                return f"{ast.unparse(called)}()"
+    return ""
+
+
+def _inner(function: Function) -> Iterator[ast.AST]:
+    """What a function does when it is called, but for lists of its own variables."""
+    for statement in function.body:
+        for node in ast.walk(statement):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _LISTS - {"globals"}):
+                yield node
 
 
 def _list(node: ast.AST) -> tuple[str, bool]:

@@ -1,0 +1,91 @@
+"""A process of a package that no one here wrote: becomes other versions of it, each in a copy of itself, and tells what it is then.
+
+Runs in a release. The first line of standard input says which ``modules`` to import and what is their ``top``; each that follows is
+a task: ``steps``, each a version with the instructions that lead there, none where it is only looked, and ``modules`` to import
+before that. Each is answered by one line: the
+looks, one a step, or what refused it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from _pairs_process import become
+from census import Census, Users
+from underway_runtime.observation.namespaces import leave_the_network
+from underway_runtime.upgrade.hot import CannotSwap
+
+NOW = 1_700_000_000.0
+
+
+def main() -> None:
+    """Answer until there are no more tasks."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    leave_the_network()
+    time.time = lambda: NOW  # before anybody takes it
+    os.urandom = bytes
+    first: dict[str, Any] = json.loads(sys.stdin.readline())
+    problems = _imported(first["modules"])
+    below = str(Path(sys.prefix).parents[1] / "lib" / first["top"])
+    users = Users(first["top"], lambda: Census(below))
+    users.make()
+    print(json.dumps(problems), file=answers, flush=True)
+    for line in iter(sys.stdin.readline, ""):
+        print(_in_a_copy(users, json.loads(line)), file=answers, flush=True)
+
+
+def _imported(names: list[str]) -> dict[str, str]:
+    """Why some of these can't be imported, by name."""
+    problems = {}
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            problems[name] = f"{type(error).__name__}: {error}"
+    return problems
+
+
+def _in_a_copy(users: Users, task: dict[str, Any]) -> str:
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reads)
+        with os.fdopen(writes, "w", encoding="utf-8") as file:
+            try:
+                told = _looks(users, task)
+            except BaseException:
+                told = {"error": traceback.format_exc()}
+            file.write(json.dumps(told))
+        os._exit(0)
+    os.close(writes)
+    with os.fdopen(reads, encoding="utf-8") as file:
+        text = file.read()
+    os.waitpid(child, 0)
+    return text or json.dumps({"refused": ["the process has ended"]})
+
+
+def _looks(users: Users, task: dict[str, Any]) -> dict[str, Any]:
+    looks: list[dict[str, Any]] = []
+    for step in task["steps"]:
+        try:
+            if "version" in step:
+                with contextlib.suppress(StopIteration):  # it waits for nobody here
+                    become(step["version"], step["instructions"]).send(None)
+        except CannotSwap as error:
+            return {"refused": list(error.problems), "looks": looks}
+        _imported(step["modules"])
+        looks.append(users.look())
+    return {"looks": looks}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""Packages that no one here wrote, edited by chance: what the plan says of an edit, and what a process becomes by it."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from _pairs_layout import Library, compiled_library, version_of
+from code_server_helpers import REPOSITORY, RUNTIME, Distribution, Interpreter, compile_all
+from fresh import differences
+from random_edits import Edit, edit
+from random_kinds import KINDS
+from underway.planner.plan import plan
+from underway.planner.releases import module_name, open_release
+from underway_runtime.release.instruction_json import to_json
+from underway_runtime.release.relup import Relup, RelupEntry
+
+TIMEOUT = 300
+"""Seconds that one process may take with one task."""
+PROCESS = Path(__file__).with_name("random_process.py")
+PATHS = [str(each) for each in (Path(__file__).parent, REPOSITORY / "bench")]
+LEFT_OUT = re.compile(r"(^|/)(__main__|conftest|_?tests?|testing)(/|\.py$)")
+"""Files of a package that nobody imports."""
+
+
+@dataclass
+class Trial:
+    """What became of one edit."""
+
+    package: str
+    edit: Edit
+    up: str
+    """The verdict of the plan, as that of the way back."""
+    down: str = ""
+    problem: str = ""
+    """Why its version can't be started: such an edit tells nothing."""
+    reasons: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+
+
+class Package:
+    """A distribution of this environment, as version 1 of a release, with versions of it that are edited."""
+
+    def __init__(self, name: str, root: Path, interpreter: Interpreter, cleanup: ExitStack) -> None:
+        self.name, self.root, self._interpreter, self._cleanup = name, root, interpreter, cleanup
+        self.files = sources_of(name)
+        self._last = 1
+        self._library = self._laid_out()
+        self._add(1, self.files)
+        self._first = _Process(self, 1, cleanup)
+
+    def _laid_out(self) -> Library | None:
+        lib = self.root / "lib"
+        lib.mkdir(parents=True)
+        (lib / RUNTIME).symlink_to(self._interpreter.runtime)
+        (self.root / self._interpreter.directory.name).symlink_to(self._interpreter.directory)
+        others = sorted(requirements(self.name))
+        if not others:
+            return None
+        third = lib / "third-1.0"
+        for each in others:
+            for file in metadata.distribution(each).files or ():
+                if ".." not in file.parts and "__pycache__" not in file.parts:
+                    (third / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file.locate(), third / file)
+        compile_all(self._interpreter, third)
+        return compiled_library(third)
+
+    def _add(self, number: int, files: Mapping[str, str]) -> None:
+        distribution = Distribution(self.name, f"{number}.0", files)
+        place = self.root / "lib" / distribution.directory
+        distribution.install(place)
+        if number == 1:
+            compile_all(self._interpreter, place)
+        else:
+            self._compile(place, files)
+        version_of(self.root, str(number), [distribution], self._interpreter, self._library)
+
+    def _compile(self, place: Path, files: Mapping[str, str]) -> None:
+        """Compile what differs from version 1; the rest is the same but for where it says that it is."""
+        compile_all(self._interpreter, place)
+
+    def modules(self, files: Mapping[str, str]) -> list[str]:
+        return [name for path in sorted(files) if (name := module_name(path)) and not LEFT_OUT.search(path)]
+
+    def tried(self, changed: Edit) -> Trial:
+        """Plan an edit, and become it and version 1 again as far as the plan allows; compared with fresh starts."""
+        self._last += 1
+        number = self._last
+        self._add(number, changed.files)
+        made = self._planned(number)
+        up, down = made.up[0], made.down[0]
+        trial = Trial(self.name, changed, up.verdict, down.verdict, reasons=[*_reasons(up)])
+        if up.verdict in ("RESTART", "REFUSE"):
+            return trial
+        first, second = ({"modules": self.modules(files)} for files in (self.files, changed.files))
+        with ExitStack() as cleanup:
+            fresh = _Process(self, number, cleanup)
+            if fresh.problems.keys() - self._first.problems.keys():
+                trial.problem = str(fresh.problems)
+                return trial
+            steps = [second | _step(number, up)]
+            if down.verdict not in ("RESTART", "REFUSE"):
+                steps.append(first | _step(1, down))
+            told = self._first.look(steps)
+            trial.refused = told.get("refused", [])
+            wanted = [fresh.look([second])["looks"][0], self._first.look([first, first])["looks"][-1]]
+            for way, one, other in zip(("up", "down"), told["looks"], wanted, strict=False):
+                trial.differences += [f"{way} {line}" for line in differences(one, other)]
+            if trial.differences:
+                trial.differences = self._without_noise(trial.differences, [(number, [second]), (1, [first, first])], wanted)
+        return trial
+
+    def _without_noise(self, found: Sequence[str], steps: Any, wanted: Sequence[Any]) -> list[str]:
+        """Those that two fresh starts don't have between them."""
+        noise = set()
+        for way, (version, looks), one in zip(("up", "down"), steps, wanted, strict=True):
+            with ExitStack() as cleanup:
+                other = _Process(self, version, cleanup, seed=7).look(looks)["looks"][-1]
+                noise |= {f"{way} {line.partition(':')[0]}" for line in differences(one, other)}
+        return [each for each in found if each.partition(":")[0] not in noise]
+
+    def _planned(self, number: int) -> Relup:
+        with ExitStack() as cleanup:
+            old, new = (open_release(self.root / f"releases/{each}", cleanup) for each in (1, number))
+            return plan(new, [old], [old])
+
+    def edits(self, chance: random.Random) -> Iterator[Edit]:
+        """Edits without end, each of version 1; one in four is of two at once."""
+        while True:
+            yield edit(self.files, KINDS, chance, 2 if chance.random() < 0.25 else 1)
+
+
+class _Process:
+    """A process of a version, that is asked."""
+
+    def __init__(self, package: Package, number: int, cleanup: ExitStack, seed: int = 1) -> None:
+        python = package.root / f"releases/{number}/bin/python"
+        work = package.root / f"work-{number}-{seed}"
+        work.mkdir(exist_ok=True)
+        environ = {"PYTHONPATH": ":".join(PATHS), "PYTHONHASHSEED": str(seed), "HOME": str(work), "PATH": "/usr/bin:/bin"}
+        self._process = cleanup.enter_context(
+            subprocess.Popen(
+                [python, "-B", "-W", "ignore", PROCESS],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=environ,
+                cwd=work,
+            )
+        )
+        cleanup.callback(self._process.kill)
+        files = {path.relative_to(home).as_posix(): "" for home in [package.root / f"lib/{_home(package.name)}-{number}.0"] for path in home.rglob("*.py")}
+        top = next(iter({path.partition("/")[0].removesuffix(".py") for path in files}))
+        self.problems = self._ask({"modules": package.modules(files), "top": top})
+
+    def look(self, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return self._ask({"steps": list(steps)})
+
+    def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{json.dumps(question)}\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        assert "error" not in answer, answer["error"]
+        return answer
+
+
+def _home(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+def _step(number: int, entry: RelupEntry) -> dict[str, Any]:
+    return {"version": str(number), "instructions": [to_json(each) for each in entry.instructions]}
+
+
+def _reasons(entry: RelupEntry) -> Iterator[str]:
+    for row in entry.changes:
+        if row.verdict in ("RESTART", "REFUSE"):
+            yield f"{row.module}:{row.definition} {row.change}: {row.reason}"
+
+
+def sources_of(name: str) -> dict[str, str]:
+    """The files of a distribution that is installed here, by path; texts only."""
+    found = {}
+    for file in metadata.distribution(name).files or ():
+        path = file.as_posix()
+        if path.endswith(".py") and ".." not in file.parts and not LEFT_OUT.search(path):
+            found[path] = Path(str(file.locate())).read_text(encoding="utf-8")
+    return found
+
+
+def requirements(name: str) -> set[str]:
+    """The distributions that one needs, without extras and what is not installed."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        for line in metadata.requires(todo.pop()) or ():
+            needed = re.split(r"[^\w.-]", line)[0]
+            if "extra ==" in line or needed in found:
+                continue
+            try:
+                metadata.distribution(needed)
+            except metadata.PackageNotFoundError:
+                continue
+            found.add(needed)
+            todo.append(needed)
+    return found
+
+
+@contextmanager
+def packages(names: Sequence[str], scratch: Path, interpreter: Interpreter) -> Iterator[dict[str, Package]]:
+    """Some distributions, each in a release of its own."""
+    with ExitStack() as cleanup:
+        yield {name: Package(name, scratch / name, interpreter, cleanup) for name in names}
