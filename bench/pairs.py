@@ -44,9 +44,9 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests/support")]
 
-from _pairs_layout import Library, lay_out, library  # noqa: E402
 from code_server_helpers import REPOSITORY, Interpreter, laid_out  # noqa: E402
 from node_helpers import this_interpreter  # noqa: E402
+from pairs_layout import Library, lay_out, library  # noqa: E402
 from underway.planner.plan import plan  # noqa: E402
 from underway.planner.releases import open_release  # noqa: E402
 from underway_runtime.release.instruction_json import to_json  # noqa: E402

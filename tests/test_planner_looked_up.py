@@ -42,7 +42,10 @@ LOOKED_UP: dict[str, Case] = {
         {"m:NAMES": "HOT added, RESTART added"},
     ),
     "a new default with such a list, by calls": (
-        {"m": "import n\n", "n": "import sys\ndef names(): return every()\ndef every(): return [*vars(sys.modules[__name__])]\n"},
+        {
+            "m": "import n\n",
+            "n": "import sys\ndef names(): return every()\ndef every(): return [*vars(sys.modules[__name__])]\n",
+        },
         {
             "m": "import n\ndef a(names=n.names()): pass\n",
             "n": "import sys\ndef names(): return every()\ndef every(): return [*vars(sys.modules[__name__])]\n",

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from _pairs_layout import compiled_library, version_of
 from code_server_helpers import RUNTIME, Distribution, Interpreter, compile_all
+from pairs_layout import compiled_library, version_of
 
 from .sources import INSIDE, Pair, Sources
 

@@ -36,13 +36,31 @@ WORDS = 400
 """Characters that are told of a result."""
 
 _SKIPPED = frozenset(
-    ["__builtins__", "__cached__", "__dict__", "__loader__", "__spec__", "__warningregistry__", "__weakref__", "_abc_impl"]
-    # in which order a class was made of its source, and what of it the compiler has noted
-    + ["__static_attributes__", "__firstlineno__", "__annotations_cache__"]
+    [
+        "__builtins__",
+        "__cached__",
+        "__dict__",
+        "__loader__",
+        "__spec__",
+        "__warningregistry__",
+        "__weakref__",
+        "_abc_impl",
+        "__static_attributes__",  # what the compiler has noted
+        "__firstlineno__",
+    ]
 )
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), type(...), type(NotImplemented), range, slice)
 
-ARGUMENTS: tuple[tuple[Any, ...], ...] = ((), ("a b",), (b"a b",), (3,), ({"a": [1]},), ("a", "b"), (["x"], 2), (None, "c", 1))
+ARGUMENTS: tuple[tuple[Any, ...], ...] = (
+    (),
+    ("a b",),
+    (b"a b",),
+    (3,),
+    ({"a": [1]},),
+    ("a", "b"),
+    (["x"], 2),
+    (None, "c", 1),
+)
 """What everything is called with, one after the other."""
 
 
@@ -60,11 +78,6 @@ class Census:
         for name in names:
             found[name] = {key: self._of(value, f"{name}.{key}") for key, value in _sorted(vars(sys.modules[name]))}
         return found
-
-    def close(self) -> None:
-        """Hold nothing any longer."""
-        self._known.clear()
-        self._held.clear()
 
     def text(self, value: object) -> str:
         """How it is written, without addresses and places."""
@@ -192,16 +205,17 @@ class Users:
 
     def look(self) -> dict[str, Any]:
         """What all is and does now; of classes that have come since there are instances too."""
-        before = {*self._held}
         self.make()
         census = self._census()
         names = sorted(name for name in sys.modules if name.partition(".")[0] == self._top)
         modules = census.modules(names)
         instances = {name: census._of(each, f"held {name}") for name, each in self._held.items()}
-        told = {"modules": modules, "instances": instances, "signatures": dict(self._signatures(census)), **self._calls(census)}
-        self._held = {name: each for name, each in self._held.items() if name in before}
-        census.close()
-        return told
+        return {
+            "modules": modules,
+            "instances": instances,
+            "signatures": dict(self._signatures(census)),
+            **self._calls(census),
+        }
 
     def _signatures(self, census: Census) -> Iterator[tuple[str, str]]:
         for name, value in self._own((FunctionType, type)):

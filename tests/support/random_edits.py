@@ -1,4 +1,7 @@
-"""Edits of sources that no one here wrote, by chance: of each kind one that suits is made somewhere."""
+"""Edits of sources that no one here wrote, by chance: of each kind one that suits is made somewhere.
+
+The kinds are in `random_bodies`, `random_definitions` and `random_modules`.
+"""
 
 from __future__ import annotations
 
@@ -99,11 +102,18 @@ class Source:
         if first.lineno == function.lineno or isinstance(first, (Function, ast.ClassDef)):
             raise NothingSuits
         bare = type(function)(
-            name=function.name, args=function.args, body=[ast.Pass()], decorator_list=[], returns=function.returns, lineno=0
+            name=function.name,
+            args=function.args,
+            body=[ast.Pass()],
+            decorator_list=[],
+            returns=function.returns,
+            lineno=0,
         )
         header = ast.unparse(ast.fix_missing_locations(bare)).rpartition("\n")[0]
         lines = self.text.split("\n")
-        lines[function.lineno - 1 : first.lineno - 1] = indented(header, " " * function.col_offset).rstrip("\n").split("\n")
+        lines[function.lineno - 1 : first.lineno - 1] = (
+            indented(header, " " * function.col_offset).rstrip("\n").split("\n")
+        )
         return "\n".join(lines)
 
     @property
@@ -161,15 +171,42 @@ class Draw:
 
 Kind: TypeAlias = Callable[[Draw], None]
 
+KINDS: dict[str, Kind] = {}
+"""What can be edited, by what it is called."""
 
-def edit(files: Mapping[str, str], kinds: Mapping[str, Kind], chance: random.Random, count: int = 1) -> Edit:
+WORDS = {
+    "ValueError": "LookupError",
+    "TypeError": "ValueError",
+    "RuntimeError": "OSError",
+    "KeyError": "IndexError",
+    "AttributeError": "TypeError",
+    "Exception": "RuntimeError",
+}
+"""Exceptions, each with one that stands for it."""
+
+
+def kind(function: Kind) -> Kind:
+    """Make a function one of the kinds, under its own name."""
+    KINDS[function.__name__.replace("_", " ")] = function
+    return function
+
+
+def simple(statement: ast.stmt) -> bool:
+    return isinstance(statement, (ast.Assign, ast.AugAssign, ast.Expr, ast.AnnAssign)) and not is_text(statement)
+
+
+def own_methods(source: Source) -> list[tuple[ast.ClassDef, Function]]:
+    return [(cls, each) for cls, each in source.functions if cls is not None]
+
+
+def edit(files: Mapping[str, str], chance: random.Random, count: int = 1) -> Edit:
     """So many edits of kinds drawn by chance, one after the other. Each version can be compiled."""
-    changed, done = dict(files), []
+    changed, done = dict(files), list[str]()
     while len(done) < count:
-        name = chance.choice(sorted(kinds))
+        name = chance.choice(sorted(KINDS))
         draw = Draw(changed, chance)
         try:
-            kinds[name](draw)
+            KINDS[name](draw)
             for path, text in draw.files.items():
                 if text != changed.get(path):
                     compile(text, path, "exec", dont_inherit=True)

@@ -1,9 +1,8 @@
 """A process of a package that no one here wrote: becomes other versions of it, each in a copy of itself, and tells what it is then.
 
 Runs in a release. The first line of standard input says which ``modules`` to import and what is their ``top``; each that follows is
-a task: ``steps``, each a version with the instructions that lead there, none where it is only looked, and ``modules`` to import
-before that. Each is answered by one line: the
-looks, one a step, or what refused it.
+a task: ``steps``, each a ``version`` with the ``instructions`` that lead there, none where it is only looked, and ``modules`` to
+import before that. Each is answered by one line: ``looks``, one a step, and what ``refused`` the next one.
 """
 
 from __future__ import annotations
@@ -15,13 +14,18 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+sys.path.append(os.environ["BENCH"])
 from _pairs_process import become
 from census import Census, Users
 from underway_runtime.observation.namespaces import leave_the_network
 from underway_runtime.upgrade.hot import CannotSwap
+
+sys.path.remove(os.environ["BENCH"])
 
 NOW = 1_700_000_000.0
 
@@ -40,7 +44,7 @@ def main() -> None:
     users.make()
     print(json.dumps(problems), file=answers, flush=True)
     for line in iter(sys.stdin.readline, ""):
-        print(_in_a_copy(users, json.loads(line)), file=answers, flush=True)
+        print(json.dumps(_in_a_copy(partial(_looks, users, json.loads(line)["steps"]))), file=answers, flush=True)
 
 
 def _imported(names: list[str]) -> dict[str, str]:
@@ -54,14 +58,15 @@ def _imported(names: list[str]) -> dict[str, str]:
     return problems
 
 
-def _in_a_copy(users: Users, task: dict[str, Any]) -> str:
+def _in_a_copy(answer: Callable[[], Any]) -> Any:
+    """What is answered in a copy of this process, which ends with that."""
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reads)
         with os.fdopen(writes, "w", encoding="utf-8") as file:
             try:
-                told = _looks(users, task)
+                told = answer()
             except BaseException:
                 told = {"error": traceback.format_exc()}
             file.write(json.dumps(told))
@@ -70,20 +75,21 @@ def _in_a_copy(users: Users, task: dict[str, Any]) -> str:
     with os.fdopen(reads, encoding="utf-8") as file:
         text = file.read()
     os.waitpid(child, 0)
-    return text or json.dumps({"refused": ["the process has ended"]})
+    return json.loads(text or '{"error": "the copy has ended"}')
 
 
-def _looks(users: Users, task: dict[str, Any]) -> dict[str, Any]:
-    looks: list[dict[str, Any]] = []
-    for step in task["steps"]:
-        try:
-            if "version" in step:
+def _looks(users: Users, steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all is and does after each step; what is called for that leaves no traces for the next one."""
+    looks: list[Any] = []
+    for step in steps:
+        if "version" in step:
+            try:
                 with contextlib.suppress(StopIteration):  # it waits for nobody here
                     become(step["version"], step["instructions"]).send(None)
-        except CannotSwap as error:
-            return {"refused": list(error.problems), "looks": looks}
+            except CannotSwap as error:
+                return {"refused": list(error.problems), "looks": looks}
         _imported(step["modules"])
-        looks.append(users.look())
+        looks.append(_in_a_copy(users.look))
     return {"looks": looks}
 
 

@@ -7,18 +7,21 @@ import random
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from _pairs_layout import Library, compiled_library, version_of
+import random_bodies  # noqa: F401  # kinds of edits
+import random_definitions  # noqa: F401
+import random_modules  # noqa: F401
 from code_server_helpers import REPOSITORY, RUNTIME, Distribution, Interpreter, compile_all
 from fresh import differences
+from pairs_layout import Library, compiled_library, version_of
 from random_edits import Edit, edit
-from random_kinds import KINDS
 from underway.planner.plan import plan
 from underway.planner.releases import module_name, open_release
 from underway_runtime.release.instruction_json import to_json
@@ -27,7 +30,8 @@ from underway_runtime.release.relup import Relup, RelupEntry
 TIMEOUT = 300
 """Seconds that one process may take with one task."""
 PROCESS = Path(__file__).with_name("random_process.py")
-PATHS = [str(each) for each in (Path(__file__).parent, REPOSITORY / "bench")]
+MADE = ("instances", "methods")
+"""What looks tell of instances."""
 LEFT_OUT = re.compile(r"(^|/)(__main__|conftest|_?tests?|testing)(/|\.py$)")
 """Files of a package that nobody imports."""
 
@@ -80,17 +84,10 @@ class Package:
         distribution = Distribution(self.name, f"{number}.0", files)
         place = self.root / "lib" / distribution.directory
         distribution.install(place)
-        if number == 1:
-            compile_all(self._interpreter, place)
-        else:
-            self._compile(place, files)
+        compile_all(self._interpreter, place)
         version_of(self.root, str(number), [distribution], self._interpreter, self._library)
 
-    def _compile(self, place: Path, files: Mapping[str, str]) -> None:
-        """Compile what differs from version 1; the rest is the same but for where it says that it is."""
-        compile_all(self._interpreter, place)
-
-    def modules(self, files: Mapping[str, str]) -> list[str]:
+    def modules(self, files: Iterable[str]) -> list[str]:
         return [name for path in sorted(files) if (name := module_name(path)) and not LEFT_OUT.search(path)]
 
     def tried(self, changed: Edit) -> Trial:
@@ -103,32 +100,26 @@ class Package:
         trial = Trial(self.name, changed, up.verdict, down.verdict, reasons=[*_reasons(up)])
         if up.verdict in ("RESTART", "REFUSE"):
             return trial
-        first, second = ({"modules": self.modules(files)} for files in (self.files, changed.files))
         with ExitStack() as cleanup:
             fresh = _Process(self, number, cleanup)
             if fresh.problems.keys() - self._first.problems.keys():
                 trial.problem = str(fresh.problems)
                 return trial
-            steps = [second | _step(number, up)]
+            steps = [fresh.modules | _step(number, up)]
             if down.verdict not in ("RESTART", "REFUSE"):
-                steps.append(first | _step(1, down))
-            told = self._first.look(steps)
+                steps.append(self._first.modules | _step(1, down))
+            told = self._first.ask(steps)
             trial.refused = told.get("refused", [])
-            wanted = [fresh.look([second])["looks"][0], self._first.look([first, first])["looks"][-1]]
-            for way, one, other in zip(("up", "down"), told["looks"], wanted, strict=False):
-                trial.differences += [f"{way} {line}" for line in differences(one, other)]
-            if trial.differences:
-                trial.differences = self._without_noise(trial.differences, [(number, [second]), (1, [first, first])], wanted)
+            for way, version, process, one in zip(
+                ("up", "down"), (number, 1), (fresh, self._first), told["looks"], strict=False
+            ):
+                found = _unlike(one, process.look)
+                if found:
+                    other = _Process(self, version, cleanup, seed=7)
+                    noise = {each.partition(":")[0] for each in _unlike(other.look, process.look)}
+                    found = [each for each in found if each.partition(":")[0] not in noise]
+                trial.differences += [f"{way} {line}" for line in found]
         return trial
-
-    def _without_noise(self, found: Sequence[str], steps: Any, wanted: Sequence[Any]) -> list[str]:
-        """Those that two fresh starts don't have between them."""
-        noise = set()
-        for way, (version, looks), one in zip(("up", "down"), steps, wanted, strict=True):
-            with ExitStack() as cleanup:
-                other = _Process(self, version, cleanup, seed=7).look(looks)["looks"][-1]
-                noise |= {f"{way} {line.partition(':')[0]}" for line in differences(one, other)}
-        return [each for each in found if each.partition(":")[0] not in noise]
 
     def _planned(self, number: int) -> Relup:
         with ExitStack() as cleanup:
@@ -138,7 +129,7 @@ class Package:
     def edits(self, chance: random.Random) -> Iterator[Edit]:
         """Edits without end, each of version 1; one in four is of two at once."""
         while True:
-            yield edit(self.files, KINDS, chance, 2 if chance.random() < 0.25 else 1)
+            yield edit(self.files, chance, 2 if chance.random() < 0.25 else 1)
 
 
 class _Process:
@@ -148,7 +139,13 @@ class _Process:
         python = package.root / f"releases/{number}/bin/python"
         work = package.root / f"work-{number}-{seed}"
         work.mkdir(exist_ok=True)
-        environ = {"PYTHONPATH": ":".join(PATHS), "PYTHONHASHSEED": str(seed), "HOME": str(work), "PATH": "/usr/bin:/bin"}
+        environ = {
+            "PYTHONPATH": str(Path(__file__).parent),
+            "BENCH": str(REPOSITORY / "bench"),
+            "PYTHONHASHSEED": str(seed),
+            "HOME": str(work),
+            "PATH": "/usr/bin:/bin",
+        }
         self._process = cleanup.enter_context(
             subprocess.Popen(
                 [python, "-B", "-W", "ignore", PROCESS],
@@ -161,11 +158,19 @@ class _Process:
             )
         )
         cleanup.callback(self._process.kill)
-        files = {path.relative_to(home).as_posix(): "" for home in [package.root / f"lib/{_home(package.name)}-{number}.0"] for path in home.rglob("*.py")}
-        top = next(iter({path.partition("/")[0].removesuffix(".py") for path in files}))
-        self.problems = self._ask({"modules": package.modules(files), "top": top})
+        home = package.root / "lib" / Distribution(package.name, f"{number}.0").directory
+        modules = package.modules([file.relative_to(home).as_posix() for file in home.rglob("*.py")])
+        self.modules = {"modules": modules}
+        self.problems = self._ask({"modules": modules, "top": modules[0].partition(".")[0]})
 
-    def look(self, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    @cached_property
+    def look(self) -> dict[str, Any]:
+        """What all is and does that is as it was imported."""
+        found: dict[str, Any] = self.ask([self.modules])["looks"][0]
+        return found
+
+    def ask(self, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What all is and does after each of some steps; what is done leaves no traces."""
         return self._ask({"steps": list(steps)})
 
     def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,8 +183,14 @@ class _Process:
         return answer
 
 
-def _home(name: str) -> str:
-    return re.sub(r"[-_.]+", "_", name).lower()
+def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Where two looks differ; of what can be made in one version alone nothing is told."""
+
+    def common(look: Mapping[str, Any], of: Mapping[str, Any]) -> dict[str, Any]:
+        names = {key: value.keys() & of[key].keys() if key in MADE else value.keys() for key, value in look.items()}
+        return {key: {name: each for name, each in value.items() if name in names[key]} for key, value in look.items()}
+
+    return differences(common(one, other), common(other, one))
 
 
 def _step(number: int, entry: RelupEntry) -> dict[str, Any]:
@@ -218,10 +229,3 @@ def requirements(name: str) -> set[str]:
             found.add(needed)
             todo.append(needed)
     return found
-
-
-@contextmanager
-def packages(names: Sequence[str], scratch: Path, interpreter: Interpreter) -> Iterator[dict[str, Package]]:
-    """Some distributions, each in a release of its own."""
-    with ExitStack() as cleanup:
-        yield {name: Package(name, scratch / name, interpreter, cleanup) for name in names}

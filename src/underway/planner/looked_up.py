@@ -78,7 +78,7 @@ def _listed(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
 
 
 def _listed_early(world: PlannerContext, edit: ModuleDiff) -> None:
-    """What comes, and is made with a list of the names of a module before all of these are there."""
+    """Write RESTART rows for what comes, and is made with a list of a module's names before all of these are there."""
     for statement in list(edit.statements):
         for node in import_time(statement, annotations=False):
             if what := _own_names(world, edit.new, node):
@@ -108,7 +108,9 @@ def _inner(function: Function) -> Iterator[ast.AST]:
     """What a function does when it is called, but for lists of its own variables."""
     for statement in function.body:
         for node in ast.walk(statement):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _LISTS - {"globals"}):
+            if not (
+                isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _LISTS - {"globals"}
+            ):
                 yield node
 
 
