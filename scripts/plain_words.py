@@ -49,7 +49,7 @@ NO_VERBS = (
     "|These|This|Those|Two|Until|What|When|Where|Whether|Which|Who|Whose|Why|With|Without|`.*"
 )
 """With none of these begins what such a function does."""
-WITHOUT_VERBS = ("src/underway/steps", "observation", "upgrade/hot")
+WITHOUT_VERBS = ("observation", "upgrade/hot")
 """Rooms in which docstrings are not looked at."""
 PLACES = ("src", "runtime/src", "docs", "examples", "README.md", "CHANGELOG.md")
 _PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in WORDS.items()}

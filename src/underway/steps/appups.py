@@ -33,9 +33,9 @@ def write_appups(release: Release) -> list[Path]:
         if made.version != version:
             where = os.path.relpath(question["file"]) if "file" in question else question["reference"]
             problems.append(f"{where} is for {name} {made.version}, and the release has {version}")
-        place = directory.appup(release.applications[name].directory, name)
-        place.write_text(text, encoding="utf-8")
-        written.append(place)
+        file = directory.appup(release.applications[name].directory, name)
+        file.write_text(text, encoding="utf-8")
+        written.append(file)
     if problems:
         raise ProjectError(listing("upgrade notes are for other versions:", problems))
     return written
@@ -43,16 +43,16 @@ def write_appups(release: Release) -> list[Path]:
 
 def _questions(release: Release) -> Iterator[tuple[str, dict[str, str]]]:
     """Each application that has notes, with where they are; the project's own file wins."""
-    own = release.context.project_application
+    project_application = release.context.project_application
     if file := release.options.appup:
-        if own not in release.applications:
+        if project_application not in release.applications:
             raise ProjectError(
                 f"appup is {file!r}, and the project is not an application of the release that it could be for"
             )
-        yield own, {"file": file}
+        yield project_application, {"file": file}
     lib = ReleaseDirectory(release.path).lib
     for name, application in release.applications.items():
-        if not application.dist_info or (file and name == own):
+        if not application.dist_info or (file and name == project_application):
             continue
         points = Distribution.at(lib / application.directory / application.dist_info).entry_points
         for point in points.select(group=GROUP):

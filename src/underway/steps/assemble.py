@@ -21,27 +21,27 @@ def assemble(release: Release) -> Release:
     Returns the release with the overlays that were copied and what each provider's ``init`` returned.
     """
     directory = ReleaseDirectory(release.path)
-    place = directory.version(release.version)
+    version = directory.version(release.version)
     before = set(list_files(release.path))  # of steps that ran earlier: theirs to name in overlays
-    place.path.mkdir(parents=True, exist_ok=True)
+    version.path.mkdir(parents=True, exist_ok=True)
 
     # python-V/ and lib/NAME-V/, with releases/V/bin/python
     placed = interpreter.copy_interpreter(release) or {}
     interpreter.link_interpreter(release)
     for name in release.applications:
         placed |= libraries.copy_app(release, name) or {}
-    with cache.here(release.path.parent / "cache", os.environ) as kept:
-        placed |= timezones.copy_time_zones(release, kept)
-        placed |= cached_closure.close(release, placed, kept)
+    with cache.here(release.path.parent / "cache", os.environ) as store:
+        placed |= timezones.copy_time_zones(release, store)
+        placed |= cached_closure.close(release, placed, store)
     libraries.compile_applications(release)
     libraries.write_code_index(release)
 
     # bin/NAME, releases/V/launcher and what it reads
     boot.write_launchers(release)
     boot.make_start_data(release, directory.start_data)
-    boot.make_cookie(release, place.cookie_source)
+    boot.make_cookie(release, version.cookie_source)
     boot.write_gates(release)
-    boot.write_heart(release, place.heart)
+    boot.write_heart(release, version.heart)
 
     # releases/V/sys.config, runtime.py
     release = configuration.configure(release)
@@ -53,8 +53,8 @@ def assemble(release: Release) -> Release:
     sbom.write_sbom(release, placed)
 
     # releases/V/picture
-    with cache.here(release.path.parent / "cache", os.environ) as kept:
-        placed |= picture.write_picture(release, placed, kept)
+    with cache.here(release.path.parent / "cache", os.environ) as store:
+        placed |= picture.write_picture(release, placed, store)
 
     files = [path for path in list_files(release.path) if path not in before]
     path_leaks.check_paths(release, [path for path in files if path not in placed or path.endswith(".pth")])

@@ -75,12 +75,12 @@ def make_boot_script(
 def write_boot_scripts(release: Release) -> None:
     """Write every boot script of the release; the .rel of ``start`` becomes NAME.rel and its copy in ``releases/``."""
     directory = ReleaseDirectory(release.path)
-    place = directory.version(release.version)
+    version = directory.version(release.version)
     for name, modes in release.boot_scripts.items():
-        rel = make_boot_script(release, place.path / name, modes)
+        rel = make_boot_script(release, version.path / name, modes)
         if name == "start":
-            rel.replace(place.rel(release.name))
-            shutil.copyfile(place.rel(release.name), directory.copied_rel(release.name, release.version))
+            rel.replace(version.rel(release.name))
+            shutil.copyfile(version.rel(release.name), directory.copied_rel(release.name, release.version))
         else:
             rel.unlink()
 
@@ -104,8 +104,8 @@ def make_cookie(release: Release, path: Path) -> None:
 def write_gates(release: Release) -> None:
     """Write the gates of the release to ``releases/V``, where it has some."""
     if gates := release.options.gates:
-        place = ReleaseDirectory(release.path).version(release.version).gates
-        place.write_text(json.dumps(gates, indent=1) + "\n", encoding="utf-8")
+        file = ReleaseDirectory(release.path).version(release.version).gates
+        file.write_text(json.dumps(gates, indent=1) + "\n", encoding="utf-8")
 
 
 def write_heart(release: Release, path: Path) -> None:
@@ -120,8 +120,8 @@ def write_heart(release: Release, path: Path) -> None:
 
 def rel_templates_path(release: Release, name: str) -> Path:
     """The template called `name`: the project's own below the option rel-templates-path, or the one that we ship."""
-    own = Path(release.options.rel_templates_path, name)
-    return own if name in USER_TEMPLATES and own.is_file() else shipped_template(name)
+    template = Path(release.options.rel_templates_path, name)
+    return template if name in USER_TEMPLATES and template.is_file() else shipped_template(name)
 
 
 def shipped_template(name: str) -> Path:
@@ -133,22 +133,22 @@ def shipped_template(name: str) -> Path:
 def write_launchers(release: Release) -> None:
     """Write ``bin/NAME``, the launcher of the version, and the files that it reads."""
     directory = ReleaseDirectory(release.path)
-    place = directory.version(release.version)
+    version = directory.version(release.version)
     directory.bin.mkdir(parents=True, exist_ok=True)
     command = directory.command(release.name)
     for target, template in (
         (command, "name.sh"),
-        (place.launcher, "launcher.sh"),
-        (place.env_sh, "env.sh"),
-        (place.python_args, "python.args"),
-        (place.remote_python_args, "remote.python.args"),
-        (place.unit("service"), "systemd.service"),
-        (place.unit("socket"), "systemd.socket"),
+        (version.launcher, "launcher.sh"),
+        (version.env_sh, "env.sh"),
+        (version.python_args, "python.args"),
+        (version.remote_python_args, "remote.python.args"),
+        (version.unit("service"), "systemd.service"),
+        (version.unit("socket"), "systemd.socket"),
     ):
         target.write_text(fill(release, rel_templates_path(release, template).read_text(encoding="utf-8")), "utf-8")
-    for executable in (command, place.launcher):
+    for executable in (command, version.launcher):
         executable.chmod(0o755)
-    site_packages = place.site_packages(release.interpreter_version)
+    site_packages = version.site_packages(release.interpreter_version)
     site_packages.mkdir(parents=True, exist_ok=True)
     hook = rel_templates_path(release, "underway.pth").read_text(encoding="utf-8")
     (site_packages / "underway.pth").write_text(fill(release, hook), encoding="utf-8")

@@ -29,12 +29,12 @@ def elsewhere() -> tuple[str | None, str | None]:
     file_variable, file, directory_variable, directory = _ssl.get_default_verify_paths()
     if file_variable in os.environ or directory_variable in os.environ or os.path.isfile(file) or _holds(directory):
         return None, None
-    for place in FILES:
-        if os.path.isfile(place):
-            return place, None
-    for place in DIRECTORIES:
-        if _holds(place):
-            return None, place
+    for known in FILES:
+        if os.path.isfile(known):
+            return known, None
+    for known in DIRECTORIES:
+        if _holds(known):
+            return None, known
     try:
         import certifi
     except ImportError:
@@ -43,14 +43,14 @@ def elsewhere() -> tuple[str | None, str | None]:
 
 
 def get_default_verify_paths() -> ssl.DefaultVerifyPaths:
-    """As ssl's own, with the places that count here."""
+    """Return what ssl's own returns, with the places that count here."""
     paths = _of_openssl()
     file, directory = elsewhere()
     return paths._replace(cafile=file or paths.cafile, capath=directory or paths.capath)
 
 
 def set_default_verify_paths(self: ssl.SSLContext) -> None:
-    """As OpenSSL's own, and the places that count here."""
+    """Load from OpenSSL's own places, and from those that count here."""
     _ssl._SSLContext.set_default_verify_paths(self)
     file, directory = elsewhere()
     if file or directory:

@@ -31,10 +31,10 @@ Placed: TypeAlias = dict[str, File]
 
 def cached_step(
     release: Release,
-    kept: Cache,
+    store: Cache,
     key: tuple[str, str],
     make: Callable[[Path], Mapping[str, Any]],
-    place: Path,
+    target: Path,
     forbidden: Iterable[Path] | None = None,
 ) -> Placed:
     """Put the files of a step into the release at `place`; `make` puts them into the directory that it is given, where none are kept.
@@ -42,13 +42,13 @@ def cached_step(
     `key` is the kind of files and what stands for all that they depend on. What names one of the directories `forbidden` is of use to
     this build alone.
     """
-    return put(release, kept.get(*key, make, forbidden), place)
+    return put(release, store.get(*key, make, forbidden), target)
 
 
 def put(
     release: Release,
     entry: TreeEntry,
-    place: Path,
+    target: Path,
     paths: Iterable[str] | None = None,
     *,
     below: str = "",
@@ -59,5 +59,5 @@ def put(
     With `prepared` they may lie ready (`TreeEntry.prepare`), and are moved from there.
     """
     ready = release.path.parent / READY if prepared else None
-    directory = place.relative_to(release.path)
-    return {(directory / path).as_posix(): file for path, file in entry.place(place, paths, below, ready).items()}
+    directory = target.relative_to(release.path)
+    return {(directory / path).as_posix(): file for path, file in entry.place(target, paths, below, ready).items()}

@@ -34,20 +34,22 @@ def step(release: Release) -> Release:
     if problems := [*_problems(release)]:
         raise StepError(listing(f"{STEP} can't go on:", problems))
     directory = ReleaseDirectory(release.path)
-    place = directory.version(release.version)
-    for parent in (directory.bin, place.path):
+    version = directory.version(release.version)
+    for parent in (directory.bin, version.path):
         parent.mkdir(parents=True, exist_ok=True)
     command = directory.command("cluster")
     command.write_text(fill(release, shipped_template("cluster/cluster.sh").read_text(encoding="utf-8")), "utf-8")
     command.chmod(0o755)
-    shutil.copyfile(shipped_template("cluster/cluster.py"), place.cluster_config)
-    place.cluster_hosts.write_text(json.dumps(release.options.cluster, indent=1) + "\n", encoding="utf-8")
-    made = [path.relative_to(release.path).as_posix() for path in (command, place.cluster_config, place.cluster_hosts)]
+    shutil.copyfile(shipped_template("cluster/cluster.py"), version.cluster_config)
+    version.cluster_hosts.write_text(json.dumps(release.options.cluster, indent=1) + "\n", encoding="utf-8")
+    made = [
+        path.relative_to(release.path).as_posix() for path in (command, version.cluster_config, version.cluster_hosts)
+    ]
     return replace(
         release,
         options=replace(release.options, rel_templates_path=str(shipped_template("cluster"))),
         runtime_start={"class": ENGINE},
-        config_providers=(*release.config_providers, (RUNTIME_FILE, {"path": place.cluster_config.name})),
+        config_providers=(*release.config_providers, (RUNTIME_FILE, {"path": version.cluster_config.name})),
         overlays=(*release.overlays, *made),
         steps=(ASSEMBLE, CHECK, *release.steps[1:]),
     )
@@ -55,8 +57,8 @@ def step(release: Release) -> Release:
 
 def check_configuration(release: Release) -> Release:
     """Refuse a release whose configuration states what each node is to be configured with from its environment."""
-    place = ReleaseDirectory(release.path).version(release.version).sys_config
-    if lookup(json.loads(place.read_text(encoding="utf-8"))["config"], KEY) is not MISSING:
+    file = ReleaseDirectory(release.path).version(release.version).sys_config
+    if lookup(json.loads(file.read_text(encoding="utf-8"))["config"], KEY) is not MISSING:
         raise StepError(
             f"config/config.py states {'.'.join(KEY)}, which bin/cluster sets on each node; take it out, and state hosts, tags"
             " and roles in [tool.underway.cluster]"
@@ -74,5 +76,5 @@ def _problems(release: Release) -> Iterator[str]:
     given = Path(release.context.project, release.options.rel_templates_path)
     if given != release.context.project / DEFAULTS["rel-templates-path"]:
         yield f"rel-templates-path is {str(given)!r}, and templates for a cluster would replace those; leave it out"
-    elif own := [name for name in USER_TEMPLATES if (given / name).exists()]:
-        yield f"{given} holds {', '.join(own)}, which templates for a cluster would replace; remove them"
+    elif templates := [name for name in USER_TEMPLATES if (given / name).exists()]:
+        yield f"{given} holds {', '.join(templates)}, which templates for a cluster would replace; remove them"

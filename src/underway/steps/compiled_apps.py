@@ -73,7 +73,7 @@ class Finisher:
             entry.prepare(ready, application_entries.parts(entry)[0], entry.facts["home"])
 
     def find(self, origin: str) -> TreeEntry | None:
-        """What was made of this origin before; None when nothing was."""
+        """Find what was made of this origin before; None when nothing was."""
         return self.cache.find(KIND, self._key(origin))
 
     def make(self, installed: Sequence[Installed]) -> list[TreeEntry]:
@@ -92,8 +92,8 @@ class Finisher:
 
         def fill(tree: Path) -> Mapping[str, Any]:
             entry.place(tree, [path for path in entry.files if path not in gone])
-            own = [path.removeprefix(f"{home}/") for path in entry.files if _is_own(path, home) and path not in gone]
-            wheel_record.write(tree / home, entry.facts["about"]["dist_info"], own)
+            paths = [path.removeprefix(f"{home}/") for path in entry.files if _is_own(path, home) and path not in gone]
+            wheel_record.write(tree / home, entry.facts["about"]["dist_info"], paths)
             return {**entry.facts, "importable": importable(tree / home)}
 
         key = self._key(json.dumps(["without", entry.facts["origin"], sorted(gone)]))
@@ -103,9 +103,11 @@ class Finisher:
         return cache.key(origin, self.identity)
 
     def _make(self, one: Installed) -> TreeEntry:
-        own = f"{one.about.dist_info}/RECORD"
+        record = f"{one.about.dist_info}/RECORD"
         digests = {
-            entry.path: "" if entry.path == own else wheel_record.digest((one.site_packages / entry.path).read_bytes())
+            entry.path: ""
+            if entry.path == record
+            else wheel_record.digest((one.site_packages / entry.path).read_bytes())
             for entry in wheel_record.read(one.site_packages, one.about.dist_info)
         }
         origin = one.origin or cache.key("content", one.about.name, one.about.version, digests)
@@ -115,8 +117,8 @@ class Finisher:
         before = self.cache.find(KIND, str(self.cache.recall(latest)))
 
         def fill(tree: Path) -> Mapping[str, Any]:
-            kept = self._take_over(tree, before, digests) if before is not None else set()
-            self._finish(tree, one, list(digests), kept)
+            unchanged = self._take_over(tree, before, digests) if before is not None else set()
+            self._finish(tree, one, list(digests), unchanged)
             return {
                 "about": vars(one.about),
                 "home": f"{self.home}/",
@@ -135,14 +137,14 @@ class Finisher:
         home = self.home
         same = {path for path, digest in before.facts["digests"].items() if digest and digests.get(path) == digest}
         files = {path: os.path.normpath(f"{home}/{path}") for path in same}
-        kept = {path for path, file in files.items() if file in before.files}
-        pycs = [pyc for path in kept if (pyc := self._pyc(files[path])) and pyc in before.files]
-        before.place(tree, sorted([*(files[path] for path in kept), *pycs]))
-        return kept
+        unchanged = {path for path, file in files.items() if file in before.files}
+        pycs = [pyc for path in unchanged if (pyc := self._pyc(files[path])) and pyc in before.files]
+        before.place(tree, sorted([*(files[path] for path in unchanged), *pycs]))
+        return unchanged
 
-    def _finish(self, tree: Path, one: Installed, paths: Sequence[str], kept: set[str]) -> None:
+    def _finish(self, tree: Path, one: Installed, paths: Sequence[str], unchanged: set[str]) -> None:
         home = tree / self.home
-        new = [path for path in paths if path not in kept]
+        new = [path for path in paths if path not in unchanged]
         files = [Path(os.path.normpath(home / path)) for path in new]
         for path, file in zip(new, files, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +170,7 @@ class Finisher:
         return f"{directory}/__pycache__/{name[:-3]}.{tag}.pyc" if name.endswith(".py") else None
 
 
-def finisher(kept: Cache, interpreter: Interpreter, strip: bool | Mapping[str, bool], scratch: Path) -> Finisher:
+def finisher(store: Cache, interpreter: Interpreter, strip: bool | Mapping[str, bool], scratch: Path) -> Finisher:
     """What finishes the applications of one build."""
     command = shutil.which("strip") if strip is not False else None
     identity = cache.key(
@@ -189,7 +191,7 @@ def finisher(kept: Cache, interpreter: Interpreter, strip: bool | Mapping[str, b
             )
         ),
     )
-    return Finisher(kept, interpreter.executable, interpreter.version, strip, identity, scratch)
+    return Finisher(store, interpreter.executable, interpreter.version, strip, identity, scratch)
 
 
 def compile_modules(python: Path, root: Path, files: Sequence[str], docstrings: bool, prefix: str = "") -> None:

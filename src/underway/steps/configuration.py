@@ -48,9 +48,9 @@ def add_runtime_config(release: Release) -> Release:
     file = release.options.runtime_config_path
     if not file or not Path(file).is_file():
         return release
-    place = ReleaseDirectory(release.path).version(release.version).runtime_config
-    shutil.copyfile(file, place)
-    return replace(release, config_providers=((RUNTIME_FILE, place.name), *release.config_providers))
+    target = ReleaseDirectory(release.path).version(release.version).runtime_config
+    shutil.copyfile(file, target)
+    return replace(release, config_providers=((RUNTIME_FILE, target.name), *release.config_providers))
 
 
 def evaluate_config(release: Release) -> tuple[Release, Evaluated]:
@@ -110,9 +110,9 @@ def make_sys_config(release: Release, configured: Evaluated | Values) -> Path:
         document["providers"] = [list(provider) for provider in release.config_providers]
     if flags := {flag: True for flag in FLAGS if release.options[flag]}:
         document["flags"] = flags
-    place = ReleaseDirectory(release.path).version(release.version).sys_config
-    _write(place, document)
-    return place
+    target = ReleaseDirectory(release.path).version(release.version).sys_config
+    _write(target, document)
+    return target
 
 
 def compile_env(release: Release, application: str, *path: str, default: Any = MISSING) -> Any:
@@ -120,14 +120,14 @@ def compile_env(release: Release, application: str, *path: str, default: Any = M
 
     As ``config.compile_env`` in ``config/config.py``. Raises ProjectError when it is not configured and there is no default.
     """
-    place = ReleaseDirectory(release.path).version(release.version).sys_config
-    document = json.loads(place.read_text(encoding="utf-8"))
+    file = ReleaseDirectory(release.path).version(release.version).sys_config
+    document = json.loads(file.read_text(encoding="utf-8"))
     keys = (application, *path)
     value = lookup(document["config"], keys)
     if release.options.validate_compile_env:
-        there = value is not MISSING
-        document.setdefault("compile_env", []).append([list(keys), there, value if there else None])
-        _write(place, document)
+        is_set = value is not MISSING
+        document.setdefault("compile_env", []).append([list(keys), is_set, value if is_set else None])
+        _write(file, document)
     if value is MISSING and default is MISSING:
         raise ProjectError(
             f"a step reads {'.'.join(keys)}, which is not configured at build; state it in config/config.py"
@@ -140,15 +140,15 @@ def schemas(release: Release) -> dict[str, str]:
 
     Raises ProjectError for one that no application holds, and for two of one application.
     """
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for reference in release.options.config_schemas:
         module = module_of(reference)
         name = module.partition(".")[0]
         owner = name if name in release.applications else owner_of(release.applications, module)
-        if owner in found:
-            raise ProjectError(f"config-schema names two schemas of {owner}: {found[owner]} and {reference}")
-        found[owner] = reference
-    return found
+        if owner in sources:
+            raise ProjectError(f"config-schema names two schemas of {owner}: {sources[owner]} and {reference}")
+        sources[owner] = reference
+    return sources
 
 
 def _files(release: Release) -> list[list[str]]:
@@ -157,13 +157,15 @@ def _files(release: Release) -> list[list[str]]:
     if not given:
         return []
     environment = release.options.env
-    own = Path(given).with_name(f"{environment}.py")
-    if environment != "prod" and not own.is_file():
-        raise ProjectError(f"the environment {environment!r} has no {own}; make it, or build for another environment")
+    chosen = Path(given).with_name(f"{environment}.py")
+    if environment != "prod" and not chosen.is_file():
+        raise ProjectError(
+            f"the environment {environment!r} has no {chosen}; make it, or build for another environment"
+        )
     return [
-        [str(file), os.path.relpath(file, release.context.project)] for file in (Path(given), own) if file.is_file()
+        [str(file), os.path.relpath(file, release.context.project)] for file in (Path(given), chosen) if file.is_file()
     ]
 
 
-def _write(place: Path, document: Mapping[str, Any]) -> None:
-    place.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+def _write(file: Path, document: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")

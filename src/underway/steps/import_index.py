@@ -48,5 +48,5 @@ def _rank(inside: list[os.DirEntry[str]]) -> int:
 
 
 def _entries(directory: str | Path) -> list[os.DirEntry[str]]:
-    with os.scandir(directory) as found:
-        return sorted(found, key=lambda entry: entry.name)
+    with os.scandir(directory) as entries:
+        return sorted(entries, key=lambda entry: entry.name)

@@ -90,14 +90,14 @@ def copy_interpreter(release: Release) -> Placed | None:
     target = ReleaseDirectory(release.path).interpreter(release.interpreter_version)
     if target.exists():
         shutil.rmtree(target)
-    with cache.here(release.path.parent / "cache", os.environ) as kept:
-        return put(release, cached_copy(kept, source, release.options.strips), target, prepared=True)
+    with cache.here(release.path.parent / "cache", os.environ) as store:
+        return put(release, cached_copy(store, source, release.options.strips), target, prepared=True)
 
 
-def cached_copy(kept: Cache, source: Interpreter, strip: bool) -> TreeEntry:
+def cached_copy(store: Cache, source: Interpreter, strip: bool) -> TreeEntry:
     """The copy of an interpreter in the cache, made where there is none."""
     forbidden = [] if str(source.base_prefix) in SYSTEM_PREFIXES else [source.base_prefix]
-    return kept.get("interpreters", _key(source, strip), lambda tree: _make(source, tree, strip), forbidden)
+    return store.get("interpreters", _key(source, strip), lambda tree: _make(source, tree, strip), forbidden)
 
 
 def _make(source: Interpreter, target: Path, strip: bool) -> dict[str, Any]:
@@ -128,8 +128,8 @@ def _key(source: Interpreter, strip: bool) -> str:
     """Stands for all that a copy is made of: the source, the libraries of this machine, what strips, this module."""
     stdlib = [
         stamp
-        for place in {source.stdlib, source.lib_dynload or source.stdlib}
-        for stamp in _listing(str(place), ("test", "tests", *_NEVER_LISTED) if strip else _NEVER_LISTED)
+        for directory in {source.stdlib, source.lib_dynload or source.stdlib}
+        for stamp in _listing(str(directory), ("test", "tests", *_NEVER_LISTED) if strip else _NEVER_LISTED)
     ]
     return cache.key(
         *(strip, cache.stamp(shutil.which("strip")), os.environ.get("LD_LIBRARY_PATH")),
@@ -161,22 +161,22 @@ def link_interpreter(release: Release) -> None:
     target's that the build context names. Raises BuildError when it names none.
     """
     directory = ReleaseDirectory(release.path)
-    place = directory.version(release.version)
+    version = directory.version(release.version)
     name = f"python{minor(release.interpreter_version)}"
     if release.interpreter_source is not None:
         interpreter = directory.interpreter(release.interpreter_version) / "bin" / name
-        points_to = os.path.relpath(interpreter, place.python.parent)
+        points_to = os.path.relpath(interpreter, version.python.parent)
     elif path := release.context.interpreter:
         points_to = os.path.abspath(path)
     else:
         raise BuildError("the release has no interpreter of its own, and its build context names none")
-    place.python.parent.mkdir(parents=True, exist_ok=True)
-    for link in (place.python, place.python.with_name("python3"), place.python.with_name(name)):
+    version.python.parent.mkdir(parents=True, exist_ok=True)
+    for link in (version.python, version.python.with_name("python3"), version.python.with_name(name)):
         link.unlink(missing_ok=True)
         link.symlink_to(points_to)
     # Without the key `home` the interpreter takes its own place, by the link, for the base: nothing absolute is needed.
-    place.pyvenv_cfg.write_text("include-system-site-packages = false\n", encoding="utf-8")
-    place.site_packages(release.interpreter_version).mkdir(parents=True, exist_ok=True)
+    version.pyvenv_cfg.write_text("include-system-site-packages = false\n", encoding="utf-8")
+    version.site_packages(release.interpreter_version).mkdir(parents=True, exist_ok=True)
 
 
 def _copy_stdlib(source: Interpreter, target: Path, left_out: tuple[str, ...]) -> None:
@@ -225,12 +225,12 @@ def _copy_libraries(source: Interpreter, target: Path, executable: Path, modules
         if ld_so is None or all(map(elf.is_glibc, elf.needed(copy))):
             continue
         original = source.executable if copy is executable else (source.lib_dynload or source.stdlib) / copy.name
-        found = elf.resolve(original, ld_so)
-        for name in [name for name, place in found.items() if place is None]:
+        needed = elf.resolve(original, ld_so)
+        for name in [name for name, library in needed.items() if library is None]:
             # A module may count on what the interpreter itself has loaded, or has next to it.
             beside = source.base_prefix / "lib" / name
-            found[name] = places.get(name) or (beside if beside.exists() else None)
-        if missing := sorted(name for name, place in found.items() if place is None):
+            needed[name] = places.get(name) or (beside if beside.exists() else None)
+        if missing := sorted(name for name, library in needed.items() if library is None):
             if copy is executable:
                 raise BuildError(f"{original} needs {', '.join(missing)}, which this machine does not have")
             log.warning(
@@ -238,14 +238,14 @@ def _copy_libraries(source: Interpreter, target: Path, executable: Path, modules
             )
             copy.unlink()
             continue
-        for name, place in found.items():
-            if place is not None:
-                places.setdefault(name, place)
+        for name, library in needed.items():
+            if library is not None:
+                places.setdefault(name, library)
     # glibc itself loads it for pthread_exit, in which the threads of a Python that exits may end.
     if ld_so is not None and (unwinder := elf.resolve_in(source.executable, UNWINDER).get(UNWINDER)):
         places.setdefault(UNWINDER, unwinder)
-    for name, place in sorted(places.items()):
-        _copy_file(place, target / "lib" / name)
+    for name, library in sorted(places.items()):
+        _copy_file(library, target / "lib" / name)
     return [target / "lib" / name for name in sorted(places)]
 
 

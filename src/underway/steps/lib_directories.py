@@ -38,7 +38,7 @@ def by_contents(
     What builds an sdist is not locked, and may write down when and where it does: of one version there may be several. `homes` are
     the directories that several share, as `shared` has them.
     """
-    found = dict(homes)
+    directories = dict(homes)
     contents = {
         name: sorted((path, file.sha256) for path, file in entry.files.items())
         for name in applications
@@ -49,5 +49,5 @@ def by_contents(
         digest = cache.key("contents", [contents.get(name) for name in sorted(members)])[:8]
         for name in members:
             base = homes.get(name) or application_directory(name, applications[name].version)
-            found[name] = f"{base}+{digest}"
-    return found
+            directories[name] = f"{base}+{digest}"
+    return directories

@@ -50,9 +50,9 @@ def copy_app(release: Release, name: str) -> Placed | None:
         if copied:
             _copy_beside(release, application)
         return {} if copied else None
-    own, beside = parts(entry)
+    in_home, beside = parts(entry)
     _check_beside(release, application, beside)
-    known = put(release, entry, target, own, below=entry.facts["home"], prepared=True)
+    known = put(release, entry, target, in_home, below=entry.facts["home"], prepared=True)
     return known | put(release, entry, release.version_path, beside)
 
 
@@ -94,11 +94,11 @@ def compile_applications(release: Release) -> None:
 
 def write_code_index(release: Release) -> None:
     """Write ``releases/V/code.index`` from what is in ``lib`` and the interpreter, compiled."""
-    place = ReleaseDirectory(release.path).version(release.version).code_index
-    make_directory(place.parent)
+    file = ReleaseDirectory(release.path).version(release.version).code_index
+    make_directory(file.parent)
     index = {**code_index(release), "code": modules.code_listing(release)}
-    place.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    place.chmod(0o644)
+    file.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    file.chmod(0o644)
 
 
 def code_index(release: Release) -> dict[str, Any]:
@@ -118,11 +118,11 @@ def code_index(release: Release) -> dict[str, Any]:
             continue
         distributions[canonicalize_name(application.name)] = f"{home}/{application.dist_info}"
         entry = entry_of(application)
-        found = importable(lib / home) if entry is None else entry.facts["importable"]
-        for names, into in ((found["top"], top), (found["packages"], packages)):
+        importables = importable(lib / home) if entry is None else entry.facts["importable"]
+        for names, into in ((importables["top"], top), (importables["packages"], packages)):
             for name, rank in names:
                 into.setdefault(name, []).append((rank, home))
-        pth += [(name, f"{home}/{name}") for name in found["pth"]]
+        pth += [(name, f"{home}/{name}") for name in importables["pth"]]
     return {
         "format": INDEX_FORMAT,
         "top": {name: _places(places) for name, places in top.items()},
@@ -167,23 +167,30 @@ def _check_beside(release: Release, application: Application, paths: Iterable[st
 
 def _reserved(release: Release) -> set[str]:
     """The paths below ``releases/V`` that no wheel may bring."""
-    place = ReleaseDirectory(release.path).version(release.version)
+    version = ReleaseDirectory(release.path).version(release.version)
     python = f"python{minor(release.interpreter_version)}"
-    own = (
-        *(place.manifest, place.code_index, place.pyvenv_cfg, place.sys_config, place.cookie_source, place.launcher),
+    reserved = (
         *(
-            place.sbom,
-            place.glibc,
-            place.relup,
-            place.env_sh,
-            place.python_args,
-            place.remote_python_args,
-            place.runtime_config,
+            version.manifest,
+            version.code_index,
+            version.pyvenv_cfg,
+            version.sys_config,
+            version.cookie_source,
+            version.launcher,
         ),
-        *(place.heart, place.build_config, place.unit("service"), place.unit("socket")),
-        *(place.python, place.python.with_name("python3"), place.python.with_name(python)),
+        *(
+            version.sbom,
+            version.glibc,
+            version.relup,
+            version.env_sh,
+            version.python_args,
+            version.remote_python_args,
+            version.runtime_config,
+        ),
+        *(version.heart, version.build_config, version.unit("service"), version.unit("socket")),
+        *(version.python, version.python.with_name("python3"), version.python.with_name(python)),
     )
-    return {path.relative_to(place.path).as_posix() for path in own}
+    return {path.relative_to(version.path).as_posix() for path in reserved}
 
 
 def _place(source: Path, target: Path) -> None:
@@ -202,5 +209,5 @@ def _compiler(release: Release) -> Path:
     return python if python.exists() or not sources else sources[0].parents[wheel_record.DEPTH - 1] / "bin/python"
 
 
-def _places(found: Iterable[tuple[int, str]]) -> list[str]:
-    return list(dict.fromkeys(home for _, home in sorted(found, key=lambda item: item[0])))
+def _places(ranked: Iterable[tuple[int, str]]) -> list[str]:
+    return list(dict.fromkeys(home for _, home in sorted(ranked, key=lambda item: item[0])))

@@ -46,23 +46,23 @@ def seal(release: Release) -> manifest.Manifest:
     Raises StepError naming overlays that are not there or leave the release, and files that a step wrote into which other releases
     share.
     """
-    place = ReleaseDirectory(release.path).version(release.version)
+    version = ReleaseDirectory(release.path).version(release.version)
     drafted = json.loads(_draft_file(release).read_text(encoding="utf-8"))
-    own = drafted["files"]
+    known = drafted["files"]
     overlays, problems = _overlay_files(release)
     if problems:
         raise StepError(listing("overlays name what can't be packed:", problems))
-    itself, relup = (path.relative_to(release.path).as_posix() for path in (place.manifest, place.relup))
+    itself, relup = (path.relative_to(release.path).as_posix() for path in (version.manifest, version.relup))
     sealed = manifest.Manifest(
         name=release.name,
         version=release.version,
         target=release.context.target,
         interpreter=release.interpreter_version,
-        files=_survey(str(release.path), {*own, *overlays, relup} - {itself}, drafted["placed"]),
-        glibc=place.glibc.read_text(encoding="utf-8").partition(" ")[0] if place.glibc.exists() else "",
+        files=_survey(str(release.path), {*known, *overlays, relup} - {itself}, drafted["placed"]),
+        glibc=version.glibc.read_text(encoding="utf-8").partition(" ")[0] if version.glibc.exists() else "",
     )
-    sealed = without_stale_relup(sealed, place)
-    place.manifest.write_text(manifest.dump(sealed), encoding="utf-8")
+    sealed = without_stale_relup(sealed, version)
+    version.manifest.write_text(manifest.dump(sealed), encoding="utf-8")
     return sealed
 
 

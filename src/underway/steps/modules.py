@@ -35,11 +35,11 @@ def list_code(root: Path, places: Iterable[Path], cache_tag: str) -> dict[str, L
 
     What is left out is found nevertheless, by looking for it.
     """
-    found = {}
-    for place in sorted(places):
-        for directory, listing in _walk(place, f".{cache_tag}.pyc"):
-            found[directory.relative_to(root).as_posix()] = listing
-    return found
+    listings = {}
+    for top in sorted(places):
+        for directory, listing in _walk(top, f".{cache_tag}.pyc"):
+            listings[directory.relative_to(root).as_posix()] = listing
+    return listings
 
 
 def _walk(directory: Path, pyc: str) -> Iterator[tuple[Path, Listing]]:

@@ -45,14 +45,14 @@ def check_paths(release: Release, files: Iterable[str]) -> None:
         if _names(content, here, compiled=file.endswith(".pyc")):
             problems.append(f"{file} names {here}, where the release is made")
         if (not file.startswith("lib/") or file.endswith(".pth")) and not file.endswith(".pyc"):
-            found = [
+            leaks = [
                 f"{file} names {directory}, {what}" for directory, what in places.items() if _names(content, directory)
             ]
             if file in by_hand:
-                for problem in found:
+                for problem in leaks:
                     log.warning("%s; a host may not have it", problem)
             else:
-                problems += found
+                problems += leaks
         problems += _where_relative(file, content)
     if problems:
         raise BuildError(listing("the release contains paths of the build machine:", problems))
@@ -64,12 +64,12 @@ def _places(release: Release) -> dict[Path, str]:
         places[release.context.project] = "the project's directory"
     if release.interpreter_source is not None:
         places[release.interpreter_source.parents[1]] = "where the interpreter was copied from"
-    return {place: what for place, what in places.items() if str(place) not in SYSTEM_PREFIXES}
+    return {directory: what for directory, what in places.items() if str(directory) not in SYSTEM_PREFIXES}
 
 
-def _names(content: bytes, place: Path, compiled: bool = False) -> bool:
+def _names(content: bytes, path: Path, compiled: bool = False) -> bool:
     """Whether a text names a directory or something in it. In compiled modules the length comes before a text."""
-    directory = os.fsencode(place)
+    directory = os.fsencode(path)
     if directory not in content:
         return False
     return compiled or bool(re.search(rb"(?<![\w.-])" + re.escape(directory) + rb"(?![\w.-])", content))

@@ -39,7 +39,7 @@ _SHOWN = 5
 """Lines of each kind that a build tells."""
 
 
-def write_picture(release: Release, placed: Mapping[str, File], kept: Cache) -> dict[str, File]:
+def write_picture(release: Release, placed: Mapping[str, File], store: Cache) -> dict[str, File]:
     """Write ``releases/V/picture``, unless the option ``picture`` is false; returns what is known of the file.
 
     `placed` says of files what they hold. Modules that can't be imported here, and what import does besides making objects, are words
@@ -49,34 +49,34 @@ def write_picture(release: Release, placed: Mapping[str, File], kept: Cache) -> 
         return {}
     key = cache.key(KIND, release.version, dict(_code(release, placed)))
     try:
-        entry = kept.get(KIND, key, lambda tree: _take(release, tree))
+        entry = store.get(KIND, key, lambda tree: _take(release, tree))
     except BuildError as error:
         log.warning("the release has no picture of its modules: %s", error)
         return {}
     for line in _words(entry.facts):
         log.warning("%s", line)
-    place = ReleaseDirectory(release.path).version(release.version).picture
-    files = entry.place(place.parent)
-    return {place.relative_to(release.path).as_posix(): files[place.name]}
+    file = ReleaseDirectory(release.path).version(release.version).picture
+    files = entry.place(file.parent)
+    return {file.relative_to(release.path).as_posix(): files[file.name]}
 
 
 def _code(release: Release, placed: Mapping[str, File]) -> Iterator[tuple[str, str]]:
     """Each file that an import could read, with its digest."""
     directory = ReleaseDirectory(release.path)
-    place = directory.version(release.version)
-    script = place.boot_script("start").relative_to(release.path).as_posix()
+    version = directory.version(release.version)
+    script = version.boot_script("start").relative_to(release.path).as_posix()
     for path in list_files(release.path):
         if path == script or path.startswith(("lib/", "python-")):
             yield path, placed[path].sha256 if path in placed else digest(str(release.path / path))
 
 
 def _take(release: Release, tree: Path) -> Mapping[str, Any]:
-    place = ReleaseDirectory(release.path).version(release.version)
+    version = ReleaseDirectory(release.path).version(release.version)
     with tempfile.TemporaryDirectory(prefix="underway-picture-") as scratch:
-        arguments = [str(os.getpid()), str(release.path), release.version, str(tree / place.picture.name), scratch]
+        arguments = [str(os.getpid()), str(release.path), release.version, str(tree / version.picture.name), scratch]
         try:
             done = subprocess.run(
-                [place.python, *_ARGUMENTS, *arguments],
+                [version.python, *_ARGUMENTS, *arguments],
                 capture_output=True,
                 text=True,
                 env={"PATH": os.environ.get("PATH", os.defpath)},

@@ -41,16 +41,16 @@ def workspace(target: Path) -> Iterator[Path]:
     Leftovers of a build that died are cleared. Directories made on the way to it are removed again when nothing was published.
     Raises BusyError while another build holds it, BuildError when it can't be made.
     """
-    place = target.with_name(f".{target.name}.partial")
+    partial = target.with_name(f".{target.name}.partial")
     made: list[Path] = []
     try:
-        held = _hold(place, target, made)
+        held = _hold(partial, target, made)
         try:
-            recover(place, target)
-            _clear(place)
-            yield place
+            recover(partial, target)
+            _clear(partial)
+            yield partial
         finally:
-            _remove(place)
+            _remove(partial)
             os.close(held)
     finally:
         for directory in reversed(dict.fromkeys(made)):
@@ -95,13 +95,13 @@ def keep_other_versions(tree: Path, target: Path, version: str) -> list[str]:
     damaged, can't be kept.
     """
     lost = []
-    for place in sorted((target / "releases").glob("*/manifest.json")):
-        other = place.parent.name
+    for file in sorted((target / "releases").glob("*/manifest.json")):
+        other = file.parent.name
         if other == version:
             continue
         try:
-            kept = manifest.read(place)
-            _link_version(kept, place, target, tree)
+            other_manifest = manifest.read(file)
+            _link_version(other_manifest, file, target, tree)
         except (DamagedRelease, OSError, _Differs):
             shutil.rmtree(tree / "releases" / other, ignore_errors=True)
             lost.append(other)
@@ -118,12 +118,12 @@ def publish(tree: Path, target: Path) -> None:
         os.rename(tree / "var", target / "var")
 
 
-def recover(place: Path, target: Path) -> None:
+def recover(partial: Path, target: Path) -> None:
     """Finish a publication that died between its renames."""
-    aside = place / f"{target.name}.old"
+    aside = partial / f"{target.name}.old"
     if aside.is_dir() and not os.path.lexists(target):
         os.rename(aside, target)
-    left = place / target.name / "var"
+    left = partial / target.name / "var"
     if left.is_dir() and target.is_dir() and not (target / "var").exists():
         os.rename(left, target / "var")
 
@@ -132,25 +132,25 @@ class _Differs(Exception):
     """A file of another version is not the one of the same name in the new tree."""
 
 
-def _link_version(kept: manifest.Manifest, place: Path, target: Path, tree: Path) -> None:
-    wanted = {**kept.files, place.relative_to(target).as_posix(): None}
-    there = [path for path in wanted if os.path.lexists(tree / path)]
-    own = manifest.survey(tree, there)
-    shared_names = {path for path in there if kept.files.get(path) != own[path]}
+def _link_version(other: manifest.Manifest, file: Path, target: Path, tree: Path) -> None:
+    wanted = {**other.files, file.relative_to(target).as_posix(): None}
+    existing = [path for path in wanted if os.path.lexists(tree / path)]
+    surveyed = manifest.survey(tree, existing)
+    shared_names = {path for path in existing if other.files.get(path) != surveyed[path]}
     replaced = {path for path in shared_names if path == "releases/start.data" or path.startswith("bin/")}
     if shared_names - replaced:
         raise _Differs
-    for path in wanted.keys() - set(there):
+    for path in wanted.keys() - set(existing):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         os.link(target / path, tree / path, follow_symlinks=False)
 
 
-def _remove(place: Path) -> None:
+def _remove(tree: Path) -> None:
     """Remove a tree from several ends at once: most of it is waiting for the disk."""
     with ThreadPoolExecutor(REMOVERS) as pool:
-        for _ in pool.map(lambda part: shutil.rmtree(part, ignore_errors=True), [*_below(str(place), 3)]):
+        for _ in pool.map(lambda part: shutil.rmtree(part, ignore_errors=True), [*_below(str(tree), 3)]):
             pass
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(tree, ignore_errors=True)
 
 
 def _below(directory: str, depth: int) -> Iterator[str]:
@@ -170,25 +170,25 @@ def _make_parents(directory: Path, made: list[Path]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
 
 
-def _hold(place: Path, target: Path, made: list[Path]) -> int:
+def _hold(partial: Path, target: Path, made: list[Path]) -> int:
     """Make the working directory and lock it; those that it is in and that were not there are added to `made`.
 
     The lock is on the directory itself, so nothing is left to clean up.
     """
     for attempt in range(ATTEMPTS):
         try:
-            _make_parents(place.parent, made)
-            place.mkdir(exist_ok=True)
-            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+            _make_parents(partial.parent, made)
+            partial.mkdir(exist_ok=True)
+            descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             # Another build has just removed it, or one next to this one what both are in.
             if isinstance(error, FileNotFoundError | FileExistsError) and attempt < ATTEMPTS - 1:
                 continue
-            where = error.filename or place
+            where = error.filename or partial
             raise BuildError(f"{where} can't be made: {error.strerror}; choose another place with --path") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(place)):
+            if os.path.samestat(os.fstat(descriptor), os.stat(partial)):
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)
@@ -199,9 +199,9 @@ def _hold(place: Path, target: Path, made: list[Path]) -> int:
     raise BusyError(f"another build is making {target}; wait for it, or build elsewhere with --path")
 
 
-def _clear(place: Path) -> None:
+def _clear(directory: Path) -> None:
     problems = []
-    for entry in os.scandir(place):
+    for entry in os.scandir(directory):
         try:
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
@@ -210,4 +210,4 @@ def _clear(place: Path) -> None:
         except OSError as error:
             problems.append(f"{entry.path}: {error.strerror}")
     if problems:
-        raise BuildError(listing(f"what a former build left in {place} can't be removed:", problems))
+        raise BuildError(listing(f"what a former build left in {directory} can't be removed:", problems))

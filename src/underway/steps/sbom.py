@@ -61,8 +61,8 @@ def document(release: Release, placed: Mapping[str, File], environ: Mapping[str,
     depends: dict[str, set[str]] = {itself: {component["bom-ref"] for component in components}}
     for app in applications:
         depends[_purl(app)] = {_purl(release.applications[name]) for name in app.requires}
-        for prefix, own in bundled[app.name]:
-            for ref, refs in _dependencies(app, prefix, own):
+        for prefix, part in bundled[app.name]:
+            for ref, refs in _dependencies(app, prefix, part):
                 depends.setdefault(ref, set()).update(refs)
     metadata: dict[str, Any] = {
         "tools": {"components": [{"type": "application", "name": "underway", "version": version("underway")}]},
@@ -78,7 +78,7 @@ def document(release: Release, placed: Mapping[str, File], environ: Mapping[str,
         ],
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
-    specifications = [str(own.get("specVersion")) for pairs in bundled.values() for _, own in pairs]
+    specifications = [str(part.get("specVersion")) for pairs in bundled.values() for _, part in pairs]
     return {
         "bomFormat": "CycloneDX",
         # What a wheel says in the words of a later version is kept, so the whole is of that version.
@@ -122,7 +122,9 @@ def _component(release: Release, app: Application, bundled: list[tuple[str, dict
         component["licenses"] = [{"expression": entry.facts["license"]}]
     if artefact.url:
         component["externalReferences"] = [{"type": "distribution", "url": artefact.url}]
-    inside = [_renamed(part, prefix) for prefix, own in bundled for part in own.get("components", [])]
+    inside = [
+        _renamed(part, prefix) for prefix, part_document in bundled for part in part_document.get("components", [])
+    ]
     return {**component, "components": inside} if inside else component
 
 
@@ -164,11 +166,15 @@ def _own_sboms(app: Application) -> Iterator[tuple[str, dict[str, Any]]]:
         return
     for file in sorted((app.source / app.dist_info / "sboms").glob("*.json")):
         try:
-            own = json.loads(file.read_bytes())
+            document = json.loads(file.read_bytes())
         except (OSError, ValueError):
             continue
-        if isinstance(own, dict) and own.get("bomFormat") == "CycloneDX" and _is_known(str(own.get("specVersion"))):
-            yield f"{_purl(app)}#{file.name}:", own
+        if (
+            isinstance(document, dict)
+            and document.get("bomFormat") == "CycloneDX"
+            and _is_known(str(document.get("specVersion")))
+        ):
+            yield f"{_purl(app)}#{file.name}:", document
 
 
 def _references(components: list[dict[str, Any]]) -> Iterator[str]:
@@ -193,9 +199,9 @@ def _renamed(component: dict[str, Any], prefix: str) -> dict[str, Any]:
     return renamed
 
 
-def _dependencies(app: Application, prefix: str, own: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
+def _dependencies(app: Application, prefix: str, document: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
     """What depends on what in a wheel's SBOM; its subject is the application."""
-    subject = own.get("metadata", {}).get("component", {}).get("bom-ref")
-    for dependency in own.get("dependencies", []):
+    subject = document.get("metadata", {}).get("component", {}).get("bom-ref")
+    for dependency in document.get("dependencies", []):
         ref = _purl(app) if dependency["ref"] == subject else prefix + dependency["ref"]
         yield ref, {prefix + other for other in dependency.get("dependsOn", [])}

@@ -36,12 +36,12 @@ def settle(path: Path) -> bool:
 
 def settled(content: bytes) -> bytes:
     """The same script, with a docstring and ``from __future__`` that hold; unchanged where it has neither, or is not Python."""
-    found = _SHELL.match(content)
-    if found is None:
+    shell = _SHELL.match(content)
+    if shell is None:
         return content
-    encoding = (found[1] or b"utf-8").decode("ascii")
+    encoding = (shell[1] or b"utf-8").decode("ascii")
     try:
-        text = content[found.end() :].decode(encoding)
+        text = content[shell.end() :].decode(encoding)
         with _PARSES:
             body = ast.parse(text).body
     except (LookupError, ValueError, SyntaxError, RecursionError, MemoryError):
@@ -65,8 +65,8 @@ def settled(content: bytes) -> bytes:
     if docstring is not None:
         line, column = lines[docstring.lineno - 1], docstring.col_offset
         lines[docstring.lineno - 1] = line[:column] + b"__doc__ = " + line[column:]
-    head = "".join(f"; {each}" for each in first)
-    return found[0] + (head + b"".join(lines).decode()).encode(encoding)
+    head = "".join(f"; {line}" for line in first)
+    return shell[0] + (head + b"".join(lines).decode()).encode(encoding)
 
 
 def _blank(lines: list[bytes], statement: ast.stmt) -> None:

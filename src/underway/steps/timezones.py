@@ -26,7 +26,7 @@ LEFT_OUT = ("posix", "right", "localtime", "posixrules")
 """Doubles of other zones, zones with leap seconds, which Python can't read, and what this machine's own zone is."""
 
 
-def copy_time_zones(release: Release, kept: Cache, places: Sequence[str] = tuple(TZPATH.split(":"))) -> Placed:
+def copy_time_zones(release: Release, store: Cache, places: Sequence[str] = tuple(TZPATH.split(":"))) -> Placed:
     """Copy this machine's time zones into the release, unless the lock has them as tzdata or there is no interpreter.
 
     A zone that is the same as another is a link to it. They are in ``releases/V``, not next to the interpreter, because they
@@ -35,18 +35,18 @@ def copy_time_zones(release: Release, kept: Cache, places: Sequence[str] = tuple
     """
     if PACKAGE in release.applications or release.interpreter_source is None:
         return {}
-    source = next((Path(place) for place in places if os.path.isdir(place)), Path(os.devnull))
+    source = next((Path(directory) for directory in places if os.path.isdir(directory)), Path(os.devnull))
     key = cache.key("zones", sorted(_stamps(source)), cache.stamp(__file__))
-    placed = cached_step(release, kept, ("zones", key), lambda tree: _copy(source, tree / ZONES), release.version_path)
+    placed = cached_step(release, store, ("zones", key), lambda tree: _copy(source, tree / ZONES), release.version_path)
     if not placed:
         log.warning("the release has no time zones, as this machine has none; for hosts without, `uv add tzdata`")
     return placed
 
 
-def _copy(source: Path, place: Path) -> dict[str, Any]:
+def _copy(source: Path, zones: Path) -> dict[str, Any]:
     first: dict[str, Path] = {}
     for name in _zones(source):
-        target = place / name
+        target = zones / name
         make_directory(target.parent)
         digest = hashlib.sha256((source / name).read_bytes()).hexdigest()
         if (same := first.setdefault(digest, target)) is target:
@@ -69,11 +69,11 @@ def _stamps(directory: str | Path) -> Iterator[list[Any]]:
 
 
 def _zones(source: Path) -> list[str]:
-    found = []
+    names = []
     for directory, directories, files in os.walk(source):
         directories[:] = [name for name in directories if name not in LEFT_OUT]
-        found += [os.path.relpath(os.path.join(directory, name), source) for name in files if name not in LEFT_OUT]
-    return sorted(name for name in found if _is_zone(source / name))
+        names += [os.path.relpath(os.path.join(directory, name), source) for name in files if name not in LEFT_OUT]
+    return sorted(name for name in names if _is_zone(source / name))
 
 
 def _is_zone(path: Path) -> bool:

@@ -36,26 +36,26 @@ def post_assemble(release: Release) -> Release:
 
     A relup that is for another release is left out, with a warning in the log: here or, when that is known, by `without_stale_relup`.
     """
-    place = ReleaseDirectory(release.path).version(release.version)
-    shutil.copyfile(place.sys_config, place.build_config)
-    made = [*write_appups(release), place.build_config]
-    given = release.context.project / place.relup.name
+    version = ReleaseDirectory(release.path).version(release.version)
+    shutil.copyfile(version.sys_config, version.build_config)
+    made = [*write_appups(release), version.build_config]
+    given = release.context.project / version.relup.name
     if given.is_file() and _is_for(given, release.name, release.version):
-        shutil.copyfile(given, place.relup)  # which belongs to the release where it is, and fits when that is sealed
+        shutil.copyfile(given, version.relup)  # which belongs to the release where it is, and fits when that is sealed
     overlays = (path.relative_to(release.path).as_posix() for path in made)
     return replace(release, overlays=(*release.overlays, *overlays))
 
 
-def without_stale_relup(sealed: manifest.Manifest, place: VersionDirectory) -> manifest.Manifest:
+def without_stale_relup(sealed: manifest.Manifest, version: VersionDirectory) -> manifest.Manifest:
     """The same, without a relup that was made for other contents of its name and version; that is a warning in the log."""
     path = ReleaseDirectory(Path()).version(sealed.version).relup.as_posix()
-    if path not in sealed.files or (found := relup.read(place.relup)).target_id == manifest.plan_id(sealed):
+    if path not in sealed.files or (plan := relup.read(version.relup)).target_id == manifest.plan_id(sealed):
         return sealed
-    own = manifest.plan_id(sealed)
+    plan_id = manifest.plan_id(sealed)
     _not_used(
-        place.relup, f"{_words(found)} with the release id {found.target_id[:12]}, and this is {own[:12]}", sealed
+        version.relup, f"{_words(plan)} with the release id {plan.target_id[:12]}, and this is {plan_id[:12]}", sealed
     )
-    place.relup.unlink()
+    version.relup.unlink()
     return replace(sealed, files={name: entry for name, entry in sealed.files.items() if name != path})
 
 
@@ -67,13 +67,13 @@ def preboot(start: Iterable[tuple[str, Mode]]) -> tuple[tuple[str, Mode], ...]:
 def _is_for(given: Path, name: str, version: str) -> bool:
     """Whether a relup in the project leads to this release; one that was left over from another does not stop a build."""
     try:
-        found = relup.read(given)
+        plan = relup.read(given)
     except DamagedRelease as error:
         log.warning("%s is not used: %s", os.path.relpath(given), error)
         return False
-    if (found.name, found.version) == (name, version):
+    if (plan.name, plan.version) == (name, version):
         return True
-    log.warning("%s is not used: it is for %s, and this is %s %s", os.path.relpath(given), _words(found), name, version)
+    log.warning("%s is not used: it is for %s, and this is %s %s", os.path.relpath(given), _words(plan), name, version)
     return False
 
 
@@ -85,10 +85,10 @@ def _not_used(given: Path, why: str, sealed: manifest.Manifest) -> None:
     )
 
 
-def _words(found: relup.Relup) -> str:
+def _words(plan: relup.Relup) -> str:
     """What a relup was for."""
-    versions = sorted({entry.version for entry in found.up})
-    back = sorted({entry.version for entry in found.down})
+    versions = sorted({entry.version for entry in plan.up})
+    back = sorted({entry.version for entry in plan.down})
     ways = [f"from {', '.join(versions)}"] if versions else []
     ways += [f"back to {', '.join(back)}"] if back else []
-    return f"{found.name} {found.version} ({' and '.join(ways) or 'no way'})"
+    return f"{plan.name} {plan.version} ({' and '.join(ways) or 'no way'})"

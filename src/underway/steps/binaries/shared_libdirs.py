@@ -41,8 +41,8 @@ def together(applications: Mapping[str, Application]) -> dict[str, str]:
     for members in _groups(wanted):
         looked_for = set().union(*(wanted[name] for name in members))
         leader = applications[min(members - looked_for or members)]
-        said = "\n".join(f"{name}-{applications[name].version}" for name in sorted(members))
-        digest = hashlib.sha256(said.encode()).hexdigest()[:8]
+        text = "\n".join(f"{name}-{applications[name].version}" for name in sorted(members))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         places.update(dict.fromkeys(members, f"{application_directory(leader.name, leader.version)}+{digest}"))
     return dict(sorted(places.items()))
 
@@ -61,11 +61,11 @@ def _looks_for(
         for entry in (*binary.rpath, *(binary.runpath or ())):
             if not entry.startswith("$ORIGIN/"):
                 continue
-            place = os.path.normpath(os.path.join(os.path.dirname(path), entry.removeprefix("$ORIGIN/")))
+            directory = os.path.normpath(os.path.join(os.path.dirname(path), entry.removeprefix("$ORIGIN/")))
             # Next to the packages lie extension modules of anybody: there, what is needed by name is meant.
             named = {owners[name] for name in binary.needed if name in owners}
-            found = named if place == "." else in_directory.get(place, set())
-            yield from found - {application.name}
+            meant = named if directory == "." else in_directory.get(directory, set())
+            yield from meant - {application.name}
 
 
 def _groups(wanted: Mapping[str, set[str]]) -> list[set[str]]:
