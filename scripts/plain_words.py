@@ -49,8 +49,6 @@ NO_VERBS = (
     "|These|This|Those|Two|Until|What|When|Where|Whether|Which|Who|Whose|Why|With|Without|`.*"
 )
 """With none of these begins what such a function does."""
-WITHOUT_VERBS = ("observation", "upgrade/hot")
-"""Rooms in which docstrings are not looked at."""
 PLACES = ("src", "runtime/src", "docs", "examples", "README.md", "CHANGELOG.md")
 _PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in WORDS.items()}
 
@@ -94,7 +92,7 @@ def _names(file: Path) -> Iterator[str]:
 
 def _docstrings(file: Path) -> Iterator[str]:
     """Yield each function that acts, and is described by a noun."""
-    if "templates" in file.parts or any(room in file.as_posix() for room in WITHOUT_VERBS):
+    if "templates" in file.parts:
         return
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if (

@@ -41,11 +41,11 @@ def write(root: str, version: str, out: str, scratch: str) -> int:
     from . import columns, encoded, sandbox
 
     gc.disable()  # it keeps all that it makes, and does not run for long
-    place = Path(root)
+    directory = Path(root)
     environ = {"RELEASE_ROOT": root, "RELEASE_VSN": version}
     try:
-        modules = sandbox.preloaded(ReleaseDirectory(place), version)
-        observed = sandbox.observe(modules, place, Path(scratch), environ=environ)
+        modules = sandbox.preloaded(ReleaseDirectory(directory), version)
+        observed = sandbox.observe(modules, directory, Path(scratch), environ=environ)
     except (UnderwayError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

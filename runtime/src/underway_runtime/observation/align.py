@@ -57,11 +57,11 @@ class Likeness:
         edges, others = node.edges, also.edges
         if not (node.flags & also.flags & Flag.SEQUENCE):
             edges, others = tuple(sorted(edges)), tuple(sorted(others))
-        found = self._pairs[key] = min(len(edges), WIDTH) == min(len(others), WIDTH) and all(
+        alike = self._pairs[key] = min(len(edges), WIDTH) == min(len(others), WIDTH) and all(
             label == name and self.is_alike(x, other, y, depth - 1)
             for (label, x), (name, y) in zip(edges[:WIDTH], others[:WIDTH], strict=True)
         )
-        return found
+        return alike
 
 
 def rows(a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness) -> Iterator[Pair]:
@@ -103,8 +103,8 @@ def _match(rounds: Sequence[tuple[list[int], ...]], a: int, a_end: int, b: int, 
     if not rounds and a_end - a == b_end - b:
         yield from zip(range(a, a_end), range(b, b_end), strict=True)  # others in the place of others
     elif not rounds or a == a_end or b == b_end:
-        yield from ((each, None) for each in range(a, a_end))
-        yield from ((None, each) for each in range(b, b_end))
+        yield from ((number, None) for number in range(a, a_end))
+        yield from ((None, number) for number in range(b, b_end))
     else:
         yield from _blocks(rounds, a, a_end, b, b_end)
 
@@ -116,5 +116,5 @@ def _blocks(rounds: Sequence[tuple[list[int], ...]], a: int, a_end: int, b: int,
     at_a, at_b = a, b
     for block in SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks():
         yield from _match(rounds[1:], at_a, a + block.a, at_b, b + block.b)
-        yield from ((a + block.a + each, b + block.b + each) for each in range(block.size))
+        yield from ((a + block.a + offset, b + block.b + offset) for offset in range(block.size))
         at_a, at_b = a + block.a + block.size, b + block.b + block.size

@@ -47,7 +47,8 @@ def hidden(document: Document, public: Callable[[str], bool]) -> Document:
     if moved:
         labels = [moved.get(number, number) for number in labels]
     paths = sorted(
-        [name, *(each if public(each) else hidden_label(each) for each in path)] for name, *path in document["noise"]
+        [name, *(label if public(label) else hidden_label(label) for label in path)]
+        for name, *path in document["noise"]
     )
     return {**document, "texts": texts, "labels": labels, "noise": paths}
 

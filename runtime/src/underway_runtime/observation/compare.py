@@ -98,7 +98,7 @@ class _Comparison:
         for name in sorted({*self.a.modules, *self.b.modules}):
             x, y = self.a.modules.get(name), self.b.modules.get(name)
             if x is None or y is None:
-                was, becomes = ("" if each is None else "walked" for each in (x, y))
+                was, becomes = ("" if module is None else "walked" for module in (x, y))
                 yield Difference(Path((name,)), "module", was, becomes, x, y)
             else:
                 self._push(x, y, name, None)
@@ -231,10 +231,10 @@ def _have_the_same_labels(old: Node, new: Node) -> bool:
 
 
 def _by_label(node: Node) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+    numbers: dict[str, list[int]] = {}
     for label, number in node.edges:
-        found.setdefault(label, []).append(number)
-    return found
+        numbers.setdefault(label, []).append(number)
+    return numbers
 
 
 def _told(labels: dict[str, list[int]], other: dict[str, list[int]]) -> dict[str, list[int]]:

@@ -57,15 +57,15 @@ class Observation:
 
 
 def dump(observation: Observation, level: int = 6) -> bytes:
-    """The contents of a file; the same observation gives the same. `level` is that of `zlib`."""
+    """Write an observation as the contents of a file; the same observation gives the same. `level` is that of `zlib`."""
     return pack(document(observation), level)
 
 
 def load(content: bytes, name: str = "the picture") -> Observation:
-    """What `dump` made this of. Raises DamagedRelease, which says what is wrong with it, when it is anything else."""
-    found = unpack(content, name)
+    """Read what `dump` made this of. Raises DamagedRelease, which says what is wrong with it, when it is anything else."""
+    document = unpack(content, name)
     with checked(name):
-        return of_document(found)
+        return of_document(document)
 
 
 def pack(document: Document, level: int = 6) -> bytes:
@@ -75,10 +75,10 @@ def pack(document: Document, level: int = 6) -> bytes:
 
 
 def unpack(content: bytes, name: str = "the picture") -> Document:
-    """The document in a file, nothing of which is checked yet. Raises DamagedRelease where it has none."""
+    """Unpack the document in a file, nothing of which is checked yet. Raises DamagedRelease where it has none."""
     if not content.startswith(MAGIC):
-        found = content[:20].split(b"\n")[0]
-        raise DamagedRelease(f"{name} is not one: it begins with {found!r}, not {MAGIC.strip().decode()!r}")
+        head = content[:20].split(b"\n")[0]
+        raise DamagedRelease(f"{name} is not one: it begins with {head!r}, not {MAGIC.strip().decode()!r}")
     with checked(name):
         stream = zlib.decompressobj()
         text = stream.decompress(content[len(MAGIC) :], MOST_BYTES)
@@ -126,7 +126,7 @@ def document(observation: Observation) -> Document:
         "targets": [to - number for number, node in enumerate(nodes) for _, to in node.edges],
         "texts": list(texts),
         "ran": {module: {name: list(read) for name, read in ran.items()} for module, ran in observation.ran.items()},
-        "outside": {kind: list(found) for kind, found in observation.outside.items()},
+        "outside": {kind: list(names) for kind, names in observation.outside.items()},
     }
 
 
@@ -142,7 +142,7 @@ def of_document(document: Document) -> Observation:
         noise=tuple(Path(_of(str, path)) for path in document["noise"]),
     )
     ran = {str(name): {str(f): _of(str, read) for f, read in ran.items()} for name, ran in document["ran"].items()}
-    outside = {str(kind): _of(str, found) for kind, found in document["outside"].items()}
+    outside = {str(kind): _of(str, names) for kind, names in document["outside"].items()}
     return Observation(picture, ran, outside, str(document["python"]))
 
 
@@ -183,6 +183,6 @@ def _within(number: Any, row: Sequence[Any]) -> int:
 
 
 def _of(kind: type, values: Any) -> list[Any]:
-    if type(values) is not list or not all(type(each) is kind for each in values):
+    if type(values) is not list or not all(type(value) is kind for value in values):
         raise TypeError(f"a list of {kind.__name__} was expected")
     return values

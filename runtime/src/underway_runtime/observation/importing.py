@@ -61,8 +61,8 @@ class Task:
 
 def task_of(text: str) -> Task:
     """What `Task.dump` made this of."""
-    found = json.loads(text)
-    return Task(**{**found, "modules": tuple(found["modules"])})
+    fields = json.loads(text)
+    return Task(**{**fields, "modules": tuple(fields["modules"])})
 
 
 class _Refused:
@@ -131,7 +131,7 @@ def _tell_labels(task: Task, document: encoded.Document, trace: Trace) -> None:
     labels = {document["texts"][number] for number in set(document["labels"])}
     hideable = [label for label in labels if node.hidden_label(label) != label]
     public = trace.constants()
-    Path(f"{task.out}.labels").write_text(json.dumps(sorted(each for each in hideable if _is_public(each, public))))
+    Path(f"{task.out}.labels").write_text(json.dumps(sorted(label for label in hideable if _is_public(label, public))))
 
 
 def _is_public(label: str, public: set[str]) -> bool:
@@ -139,11 +139,11 @@ def _is_public(label: str, public: set[str]) -> bool:
     if label[1:-1] in public:
         return True
     try:
-        said = ast.literal_eval(label[1:-1])
+        value = ast.literal_eval(label[1:-1])
     except (ValueError, SyntaxError):
         return False  # a frozenset
-    parts = said if type(said) is tuple else (said,)
-    return all(type(each) not in (str, bytes, int) or repr(each) in public for each in parts)
+    parts = value if type(value) is tuple else (value,)
+    return all(type(part) not in (str, bytes, int) or repr(part) in public for part in parts)
 
 
 def _attempt(module: str, failed: dict[str, str]) -> None:
@@ -160,14 +160,14 @@ def _reason(error: BaseException) -> str:
         text = str(error)
     except BaseException:
         text = "what it says can't be told"
-    said = f"{objects.kind_of(error)}: {text}".splitlines()[0]
-    return said if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]}..."
+    line = f"{objects.kind_of(error)}: {text}".splitlines()[0]
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 
 
 def _files_of(lib: str) -> Callable[[str], bool]:
     """Whether a file is one of the release's applications, save this one."""
-    own = str(Path(__file__).parents[1])
-    return lambda file: file.startswith(f"{lib}/") and not file.startswith(own)
+    runtime = str(Path(__file__).parents[1])
+    return lambda file: file.startswith(f"{lib}/") and not file.startswith(runtime)
 
 
 def _line(is_ours: Callable[[str], bool], lib: str) -> str:
@@ -188,10 +188,10 @@ def _is_of(name: str, lib: str) -> bool:
     places: Iterable[Any] = [names.get("__file__")]
     if type(names.get("__path__")) is list:
         places = [*places, *names["__path__"]]
-    return any(type(place) is str and place.startswith(f"{lib}/") for place in places)
+    return any(type(path) is str and path.startswith(f"{lib}/") for path in places)
 
 
 def _without(places: Mapping[str, str], text: str) -> str:
-    for place, word in places.items():
-        text = text.replace(place, word)
+    for path, word in places.items():
+        text = text.replace(path, word)
     return text

@@ -50,25 +50,25 @@ def _dict_edges(value: Any) -> Iterator[tuple[str, Any]]:
     items = list(dict.items(value))
     if issubclass(type(value), collections.OrderedDict) and all(is_plain(key) for key, _ in items):
         items = [(key, dict.__getitem__(value, key)) for key in collections.OrderedDict.__iter__(value)]
-    for key, each in items:
+    for key, item in items:
         if type(key) is str and len(told := repr(key)) <= LONGEST:  # which most are
-            yield f"[{told}]", each
+            yield f"[{told}]", item
             continue
         label = key_label(key)
         if not is_told(key):
             yield f"<key {label}>", key
-        yield label, each
+        yield label, item
 
 
 def _set_edges(value: Any) -> list[tuple[str, Any]]:
     elements = list((set if issubclass(type(value), set) else frozenset).__iter__(value))
-    return sorted(((element_label(each), each) for each in elements), key=lambda edge: edge[0])
+    return sorted(((element_label(element), element) for element in elements), key=lambda edge: edge[0])
 
 
 def _row(kind: Any) -> Callable[[Any], Iterator[tuple[str, Any]]]:
     def edges(value: Any) -> Iterator[tuple[str, Any]]:
-        for number, each in enumerate(list(kind.__iter__(value))):
-            yield f"[{number}]", each
+        for number, element in enumerate(list(kind.__iter__(value))):
+            yield f"[{number}]", element
 
     return edges
 
@@ -99,7 +99,7 @@ _PLAIN_BASES: tuple[tuple[type, Callable[[Any], object]], ...] = (
 
 _KNOWN = frozenset(
     map(
-        id, (object, *opaque.CONTAINERS, *(each for each, _ in _PLAIN_BASES), collections.OrderedDict, ModuleType, type)
+        id, (object, *opaque.CONTAINERS, *(base for base, _ in _PLAIN_BASES), collections.OrderedDict, ModuleType, type)
     )
 )
 
@@ -107,15 +107,15 @@ _KNOWN = frozenset(
 def layout_of(kind: type) -> Layout:
     """How instances of a type are looked at."""
     mro = objects.mro(kind)
-    own = frozenset(map(id, mro))
-    container = next((each for each in opaque.CONTAINERS if id(each) in own), None)
+    numbers = frozenset(map(id, mro))
+    container = next((base for base in opaque.CONTAINERS if id(base) in numbers), None)
     elements, flags = ELEMENTS[container] if container is not None else (None, int(Flag.MUTABLE))
-    plain = next((read for each, read in _PLAIN_BASES if id(each) in own), None)
+    plain = next((read for base, read in _PLAIN_BASES if id(base) in numbers), None)
     if objects.name_of(kind) in opaque.HASHED:
         plain = None
     ruled = opaque.base_of(mro)
     told = frozenset(map(id, objects.mro(ruled[0]) if ruled is not None else ()))
-    if any(_has_hidden_state(each) for each in mro if id(each) not in told and not _is_known(each)):
+    if any(_has_hidden_state(base) for base in mro if id(base) not in told and not _is_known(base)):
         flags |= Flag.OPAQUE
     reads = objects.attributes_of(kind)
     return Layout(
@@ -123,7 +123,7 @@ def layout_of(kind: type) -> Layout:
         flags=flags | (Flag.MUTABLE if reads is not None else 0),
         base=ruled[1] if ruled is not None else None,
         attributes=None if reads is None else reads.__get__,
-        slots=tuple(_slots(each for each in mro if id(each) not in told and not _is_known(each))),
+        slots=tuple(_slots(base for base in mro if id(base) not in told and not _is_known(base))),
         plain=plain,
         without=CACHES.get(objects.name_of(kind), frozenset()),
     )

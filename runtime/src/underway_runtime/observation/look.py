@@ -81,24 +81,24 @@ class Looker:
         return self.look_at_instance(value)
 
     def look_at_module(self, module: ModuleType) -> Seen:
-        """A module: all that it binds, if it is one of those that are walked."""
+        """Look at a module: all that it binds, if it is one of those that are walked."""
         names = objects.names_of(module)
         name = objects.text(names.get("__name__"))
         if name not in self.walked or sys.modules.get(name) is not module:
             return Seen(name, flags=Flag.NAMED)
         items = list(names.items())
-        return Seen(name, edges=[(_attribute(key), each) for key, each in items if key not in OF_IMPORT])
+        return Seen(name, edges=[(_attribute(key), member) for key, member in items if key not in OF_IMPORT])
 
     def look_at_dict(self, value: dict[Any, Any]) -> Seen:
-        """A dict; the names of a module in somebody's hands, ``NAMES = locals()``, without what says where it is, in any order."""
+        """Look at a dict; the names of a module that somebody holds, ``NAMES = locals()``, without what says where it is, in any order."""
         elements, flags = ELEMENTS[dict]
         if id(value) not in self.of_modules:
             return Seen("", "", flags, list(elements(value)))
         where = {f"[{name!r}]" for name in OF_IMPORT}
-        return Seen("", "", flags, sorted((each for each in elements(value) if each[0] not in where), key=_label))
+        return Seen("", "", flags, sorted((edge for edge in elements(value) if edge[0] not in where), key=_label))
 
     def look_at_function(self, function: FunctionType) -> Seen:
-        """A function: its code, and what it holds besides."""
+        """Look at a function: its code, and what it holds besides."""
         module, qualname, code = objects.text(function.__module__), function.__qualname__, function.__code__
         name = f"{module}:{qualname}"
         if module not in self.walked and _stands_there(module, qualname, function):
@@ -108,10 +108,10 @@ class Looker:
         )
 
     def _function_edges(self, function: FunctionType, code: CodeType, module: str) -> Iterator[tuple[str, Any]]:
-        for number, each in enumerate(_OWN_DEFAULTS(function) or ()):
-            yield f"<default {number}>", each
-        for key, each in (_OWN_KEYWORD_DEFAULTS(function) or {}).items():
-            yield f"<kwdefault {key}>", each
+        for number, default in enumerate(_OWN_DEFAULTS(function) or ()):
+            yield f"<default {number}>", default
+        for key, default in (_OWN_KEYWORD_DEFAULTS(function) or {}).items():
+            yield f"<kwdefault {key}>", default
         without = CACHES.get(f"{module}.{function.__qualname__.partition('.')[0]}", frozenset())
         for key, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
             if key not in without:
@@ -120,32 +120,34 @@ class Looker:
             if _LAZY_ANNOTATIONS:
                 yield "<annotate>", annotations
             else:
-                yield from ((f"<annotation {key}>", each) for key, each in annotations.items())
+                yield from ((f"<annotation {key}>", annotation) for key, annotation in annotations.items())
         documentation = _OWN_DOC(function)
         written = code.co_consts[0] if code.co_consts else None
         if documentation is not None and (type(documentation) is not type(written) or documentation != written):
             yield ".__doc__", documentation
-        yield from ((_attribute(key), each) for key, each in list(function.__dict__.items()) if key not in without)
+        yield from (
+            (_attribute(key), attribute) for key, attribute in list(function.__dict__.items()) if key not in without
+        )
         names = function.__globals__
         if id(names) not in self.of_modules:
             yield "<globals>", self.elsewhere.setdefault(id(names), _Elsewhere(names))
 
     def look_at_class(self, cls: type) -> Seen:
-        """A class: its bases and members."""
+        """Look at a class: its bases and members."""
         module, qualname = objects.module_of(cls), objects.qualname_of(cls)
         name = f"{module}:{qualname}"
         if module not in self.walked and _stands_there(module, qualname, cls):
             return Seen(name, flags=Flag.NAMED)
         members = objects.members(cls)
         edges = self._kind(type(cls))
-        edges += [(f"<base {number}>", each) for number, each in enumerate(objects.bases(cls))]
-        edges += [(_attribute(key), each) for key, each in list(members.items()) if key not in OF_CLASSES]
+        edges += [(f"<base {number}>", base) for number, base in enumerate(objects.bases(cls))]
+        edges += [(_attribute(key), member) for key, member in list(members.items()) if key not in OF_CLASSES]
         if "_abc_impl" in members and _asks_nothing(type(cls)):
             edges.append(("<registered>", _registered(cls)))
         return Seen(name, edges=edges)
 
     def look_at_instance(self, value: Any) -> Seen:
-        """An instance of whatever class: its elements, attributes and slots, and what a base of C holds."""
+        """Look at an instance of whatever class: its elements, attributes and slots, and what a base of C holds."""
         kind = type(value)
         if (layout := self.layouts.get(id(kind))) is None:
             layout = self.layouts[id(kind)] = layout_of(kind)
@@ -163,7 +165,9 @@ class Looker:
             except Exception:
                 names = None  # a type of C that has it, and can't give it now
             if type(names) is dict:
-                edges += [(_attribute(key), each) for key, each in list(names.items()) if key not in layout.without]
+                edges += [
+                    (_attribute(key), attribute) for key, attribute in list(names.items()) if key not in layout.without
+                ]
         for label, slot in layout.slots:
             try:
                 edges.append((label, slot.__get__(value)))
@@ -205,8 +209,8 @@ class _Registered:
 
 
 def _registered(cls: type) -> _Registered:
-    found = [each() for each in _DUMP(cls)[0]]
-    return _Registered([each for each in found if each is not None])
+    classes = [reference() for reference in _DUMP(cls)[0]]
+    return _Registered([registered for registered in classes if registered is not None])
 
 
 def _asks_nothing(metaclass: type) -> bool:
@@ -230,15 +234,15 @@ def _is_standard(module: str) -> bool:
 
 def _stands_there(module: str, qualname: str, value: object) -> bool:
     """Whether a module has this object under its qualified name, as it is or in a descriptor."""
-    found: Any = None
+    member: Any = None
     names: Mapping[str, Any] = objects.module_names(module)
     for part in qualname.split("."):
         if part not in names:
             return False
-        found = names[part]
-        names = objects.members(found) if issubclass(type(found), type) else {}
-    return found is value or any(
-        each is value for each in (_unwrapped(found) if type(found) in (staticmethod, classmethod, property) else ())
+        member = names[part]
+        names = objects.members(member) if issubclass(type(member), type) else {}
+    return member is value or any(
+        part is value for part in (_unwrapped(member) if type(member) in (staticmethod, classmethod, property) else ())
     )
 
 
@@ -269,10 +273,10 @@ _BY_TYPE: dict[type, Callable[[Looker, Any], Seen]] = {
     type: Looker.look_at_class,
     CodeType: lambda looker, value: Seen(value.co_qualname, looker.digest(value), Flag.CODE),
     _Elsewhere: lambda _, value: Seen(
-        edges=[(_attribute(key), each) for key, each in list(value.names.items()) if key not in OF_IMPORT]
+        edges=[(_attribute(key), member) for key, member in list(value.names.items()) if key not in OF_IMPORT]
     ),
     _Registered: lambda _, value: Seen(
-        edges=sorted(((element_label(each), each) for each in value.classes), key=lambda edge: edge[0])
+        edges=sorted(((element_label(cls), cls) for cls in value.classes), key=lambda edge: edge[0])
     ),
 }
 _RULES = {id(kind): rule for kind, rule in _BY_TYPE.items()}

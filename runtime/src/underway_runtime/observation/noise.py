@@ -30,8 +30,8 @@ def settle(one: Picture, other: Picture) -> Picture:
         nodes = list(one.nodes)
         for number in values:
             nodes[number] = _noise(nodes[number])
-        found = one.paths(values).values()
-        return canonical(replace(one, nodes=nodes, missing=missing, noise=tuple(sorted(found)), objects=()))
+        noise = one.paths(values).values()
+        return canonical(replace(one, nodes=nodes, missing=missing, noise=tuple(sorted(noise)), objects=()))
     return _settled_by_walk(one, other, missing)
 
 
@@ -40,22 +40,24 @@ def _values_only(one: Picture, other: Picture) -> list[int] | None:
     if one.modules != other.modules or len(one.nodes) != len(other.nodes):
         return None
     pairs = enumerate(zip(one.nodes, other.nodes, strict=True))
-    found = [number for number, (x, y) in pairs if x is not y and x != y]
-    unlike = any(one.nodes[n].edges != other.nodes[n].edges or one.nodes[n].type != other.nodes[n].type for n in found)
-    return None if unlike else found
+    numbers = [number for number, (x, y) in pairs if x is not y and x != y]
+    unlike = any(
+        one.nodes[n].edges != other.nodes[n].edges or one.nodes[n].type != other.nodes[n].type for n in numbers
+    )
+    return None if unlike else numbers
 
 
 def _settled_by_walk(one: Picture, other: Picture, missing: dict[str, str]) -> Picture:
     nodes, modules = list(one.nodes), dict(one.modules)
-    noise = [each for each in compare(one, other) if each.kind != "opaque"]
-    for each in noise:
-        if each.kind == "module":
-            name = each.path[0]
+    noise = [difference for difference in compare(one, other) if difference.kind != "opaque"]
+    for difference in noise:
+        if difference.kind == "module":
+            name = difference.path[0]
             modules.pop(name, None)
             missing.setdefault(name, "it is imported in one of two tries only")
         else:
-            _take_out(nodes, each)
-    paths = tuple(sorted({each.path for each in noise}))
+            _take_out(nodes, difference)
+    paths = tuple(sorted({difference.path for difference in noise}))
     return canonical(replace(one, modules=modules, nodes=nodes, missing=missing, noise=paths, objects=()))
 
 

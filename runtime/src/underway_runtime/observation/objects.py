@@ -53,38 +53,38 @@ def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
 
 def members(cls: type) -> Mapping[str, Any]:
     """The members of a class, whatever its metaclass says."""
-    found: Mapping[str, Any] = _MEMBERS(cls)
-    return found
+    namespace: Mapping[str, Any] = _MEMBERS(cls)
+    return namespace
 
 
 def mro(cls: type) -> tuple[type, ...]:
     """A class and what it inherits from; empty for one that is being made."""
-    found: tuple[type, ...] = _MRO(cls) or ()
-    return found
+    classes: tuple[type, ...] = _MRO(cls) or ()
+    return classes
 
 
 def bases(cls: type) -> tuple[type, ...]:
     """What a class inherits from directly."""
-    found: tuple[type, ...] = _BASES(cls)
-    return found
+    classes: tuple[type, ...] = _BASES(cls)
+    return classes
 
 
 def base_of(cls: type) -> type | None:
     """The base whose layout a class has; None of `object`."""
-    found: type | None = _BASE(cls)
-    return found
+    base: type | None = _BASE(cls)
+    return base
 
 
 def size_of(cls: type) -> int:
     """How many bytes an instance takes, without what it holds elsewhere."""
-    found: int = _SIZE(cls)
-    return found
+    size: int = _SIZE(cls)
+    return size
 
 
 def qualname_of(cls: type) -> str:
     """The qualified name of a class."""
-    found: str = _QUALNAME(cls)
-    return found
+    name: str = _QUALNAME(cls)
+    return name
 
 
 def name_of(cls: type) -> str:
@@ -110,8 +110,8 @@ def shown(value: object) -> str:
     """A value for a message: itself where it is plain, else what it is."""
     if not plain_values.is_plain(value):
         return f"a {kind_of(value)}"
-    said = repr(value)
-    return said if len(said) < 60 else f"{said[:57]}..."
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
 
 
 def text(value: object) -> str:
@@ -121,10 +121,10 @@ def text(value: object) -> str:
 
 def attributes_of(cls: type) -> Any:
     """What reads the dict of an instance's attributes; None where instances have none, or a class has put something else there."""
-    for each in mro(cls):
-        found = members(each).get("__dict__")
-        if found is not None:
-            return found if any(type(found) is each for each in _PLACES) else None
+    for base in mro(cls):
+        descriptor = members(base).get("__dict__")
+        if descriptor is not None:
+            return descriptor if any(type(descriptor) is kind for kind in _PLACES) else None
     return None
 
 
@@ -132,16 +132,16 @@ def own_dict(value: object) -> dict[str, Any] | None:
     """An object's attributes, itself; None where it has none, or hides them."""
     reads = attributes_of(type(value))
     try:
-        found = None if reads is None else reads.__get__(value)
+        names = None if reads is None else reads.__get__(value)
     except Exception:
         return None  # a type of C that has it, and can't give it now
-    return found if type(found) is dict else None
+    return names if type(names) is dict else None
 
 
 def names_of(value: object) -> dict[str, Any]:
     """An object's attributes; an empty dict of nobody's where there are none to be seen."""
-    found = own_dict(value)
-    return {} if found is None else found
+    names = own_dict(value)
+    return {} if names is None else names
 
 
 def module_names(name: str) -> dict[str, Any]:
@@ -151,32 +151,32 @@ def module_names(name: str) -> dict[str, Any]:
 
 def task_coroutine(task: Any) -> Any:
     """The coroutine of an asyncio task; None where it has let go of it, as one does that has run eagerly."""
-    own = names_of(task)
-    if own.get("_coro") is not None:
-        return own["_coro"]  # the tasks in Python keep it there
+    names = names_of(task)
+    if names.get("_coro") is not None:
+        return names["_coro"]  # the tasks in Python keep it there
     referents = gc.get_referents(task)
-    attributes = set(map(id, own.values()))  # of a class that inherits from it
-    others = [each for each in referents if id(each) not in attributes]
-    for found in (others, referents):
-        if (coroutine := first_suspendable(found)) is not None:
+    attributes = set(map(id, names.values()))  # of a class that inherits from it
+    others = [referent for referent in referents if id(referent) not in attributes]
+    for candidates in (others, referents):
+        if (coroutine := first_suspendable(candidates)) is not None:
             return coroutine
-    return next((each for each in others if _is_like_a_coroutine(type(each))), None)
+    return next((other for other in others if _is_like_a_coroutine(type(other))), None)
 
 
-def first_suspendable(found: Iterable[Any]) -> Any:
+def first_suspendable(candidates: Iterable[Any]) -> Any:
     """The first of them that is a coroutine, or a generator of either kind; None for none."""
-    return next((each for each in found if suspendable(type(each))), None)
+    return next((candidate for candidate in candidates if suspendable(type(candidate))), None)
 
 
 def suspendable(kind: type) -> str:
     """How the attributes of a coroutine, generator or async generator begin; empty for any other type."""
-    return next((prefix for own, prefix in _SUSPENDABLE if kind is own), "")
+    return next((prefix for cls, prefix in _SUSPENDABLE if kind is cls), "")
 
 
 def _is_like_a_coroutine(kind: type) -> bool:
     """Whether this is what Cython makes of one, or what somebody has written to be one."""
-    every = [members(each) for each in mro(kind)]
-    return all(any(name in each for each in every) for name in ("send", "throw", "close"))
+    every = [members(base) for base in mro(kind)]
+    return all(any(name in namespace for namespace in every) for name in ("send", "throw", "close"))
 
 
 def task_name(task: Any) -> str:
@@ -184,9 +184,9 @@ def task_name(task: Any) -> str:
     names = names_of(task)
     if "_name" in names:
         return text(names["_name"])
-    for each in mro(type(task)):
-        if module_of(each) == "_asyncio" and "get_name" in members(each):
-            return text(members(each)["get_name"].__get__(task)())
+    for base in mro(type(task)):
+        if module_of(base) == "_asyncio" and "get_name" in members(base):
+            return text(members(base)["get_name"].__get__(task)())
     return "?"
 
 
@@ -200,6 +200,6 @@ def identified(value: object) -> str:
         return "dead reference" if target is None else f"reference to {identified(target)}"
     if issubclass(kind, type):
         return f"class {name_of(value)}"  # type: ignore[arg-type]
-    if any(each is Enum for each in mro(kind)):
+    if any(base is Enum for base in mro(kind)):
         return f"{name_of(kind)}.{text(names_of(value).get('_name_'))}"
     return name_of(kind)

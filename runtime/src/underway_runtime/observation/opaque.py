@@ -94,11 +94,13 @@ def _reference(value: weakref.ReferenceType[Any]) -> Seen:
 
 def _lru_cache(value: Any) -> Seen:
     names = objects.names_of(value)
-    own = [(f".{name}", each) for name, each in names.items() if name not in ("__wrapped__", "cache_parameters")]
+    attributes = [
+        (f".{name}", attribute) for name, attribute in names.items() if name not in ("__wrapped__", "cache_parameters")
+    ]
     size = value.cache_info().currsize
     return Seen(
         digest=f"{size} kept" if size else "",
-        edges=[("<wrapped>", names.get("__wrapped__")), ("<size>", value.cache_info().maxsize), *own],
+        edges=[("<wrapped>", names.get("__wrapped__")), ("<size>", value.cache_info().maxsize), *attributes],
     )
 
 
@@ -115,11 +117,14 @@ def _suspended(prefix: str) -> Rule:
 
 def _of_this_thread(value: Any) -> Seen:
     names = _thread._local.__getattribute__(value, "__dict__")  # which is in none of its descriptors
-    return Seen(edges=[(f".{name}", each) for name, each in names.items()])
+    return Seen(edges=[(f".{name}", attribute) for name, attribute in names.items()])
 
 
 def _context_variable(value: contextvars.ContextVar[Any]) -> Seen:
-    return Seen(value.name, edges=[("<default>", each) for each in gc.get_referents(value) if each is not value.name])
+    return Seen(
+        value.name,
+        edges=[("<default>", referent) for referent in gc.get_referents(value) if referent is not value.name],
+    )
 
 
 _OF_PROPERTIES = ("fget", "fset", "fdel", "__doc__")
@@ -127,7 +132,7 @@ _OF_PROPERTIES = ("fget", "fset", "fdel", "__doc__")
 
 def _property(value: Any) -> Seen:
     edges = [(f"<{name.strip('_')}>", property.__dict__[name].__get__(value)) for name in _OF_PROPERTIES]
-    return Seen(edges=[(label, each) for label, each in edges if each is not None])
+    return Seen(edges=[(label, function) for label, function in edges if function is not None])
 
 
 def _wrapped(kind: Any) -> Rule:
@@ -143,7 +148,7 @@ def _partial(value: Any) -> Seen:
 def _exception(value: BaseException) -> Seen:
     kind = BaseException.__dict__
     edges = [(f"<{name.strip('_')}>", kind[name].__get__(value)) for name in ("args", "__cause__", "__context__")]
-    return Seen(edges=[(label, each) for label, each in edges if each is not None])
+    return Seen(edges=[(label, part) for label, part in edges if part is not None])
 
 
 def _lock(value: Any) -> Seen:
@@ -165,13 +170,17 @@ def _named_by_type(_: Any) -> Seen:
 def _kept(value: Any) -> Seen:
     """The lists and dicts that a container of C keeps besides its elements, as the garbage collector sees them."""
     return Seen(
-        edges=[(f"<{type(each).__name__}>", each) for each in gc.get_referents(value) if type(each) in (list, dict)]
+        edges=[
+            (f"<{type(referent).__name__}>", referent)
+            for referent in gc.get_referents(value)
+            if type(referent) in (list, dict)
+        ]
     )
 
 
 def _referring(value: Any) -> Seen:
-    held = [each for each in gc.get_referents(value) if each is not type(value)]
-    return Seen(edges=[(f"<refers to {number}>", each) for number, each in enumerate(held)])
+    held = [referent for referent in gc.get_referents(value) if referent is not type(value)]
+    return Seen(edges=[(f"<refers to {number}>", referent) for number, referent in enumerate(held)])
 
 
 def _proxy(value: Any) -> Seen:
@@ -181,7 +190,7 @@ def _proxy(value: Any) -> Seen:
 
 
 def _mapping_proxy(value: Any) -> Seen:
-    return Seen(edges=[("<mapping>", each) for each in gc.get_referents(value)])
+    return Seen(edges=[("<mapping>", referent) for referent in gc.get_referents(value)])
 
 
 def _code(value: types.CodeType) -> Seen:
@@ -327,11 +336,11 @@ def rule_of(kind: type) -> Rule | None:
 
 def base_of(mro: Iterable[type]) -> tuple[type, Rule] | None:
     """The first base of C that has a rule, and the rule."""
-    for each in mro:
-        if (rule := _BASES.get(id(each))) is not None:
-            return each, rule
-        if objects.name_of(each) in KEEPING:
-            return each, _kept
+    for base in mro:
+        if (rule := _BASES.get(id(base))) is not None:
+            return base, rule
+        if objects.name_of(base) in KEEPING:
+            return base, _kept
     return None
 
 

@@ -53,13 +53,15 @@ def survey() -> Survey:
 
 def changes(before: Survey, after: Survey) -> dict[str, list[str]]:
     """What has come, gone or changed between two surveys, by kind; kinds without any are left out."""
-    found = {}
+    changed_kinds = {}
     for kind in _KINDS:
         was, now = before[kind], after[kind]
         changed = [name for name in sorted({*was, *now}) if was.get(name) != now.get(name)]
         if changed:
-            found[kind] = [f"{name}{_change(was.get(name), now.get(name), kind in _SECRET)}" for name in changed]
-    return found
+            changed_kinds[kind] = [
+                f"{name}{_change(was.get(name), now.get(name), kind in _SECRET)}" for name in changed
+            ]
+    return changed_kinds
 
 
 def _change(was: str | None, now: str | None, secret: bool) -> str:
@@ -76,14 +78,14 @@ def _threads() -> Iterable[tuple[str, str]]:
 
 def _processes() -> Iterable[tuple[str, str]]:
     """By number: which programs they are is in what was done; what they are called a moment after their start depends on the moment."""
-    found: set[str] = set()
+    pids: set[str] = set()
     for task in os.listdir("/proc/self/task"):
         try:
             with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
-                found.update(file.read().split())
+                pids.update(file.read().split())
         except OSError:
             continue  # the thread has ended
-    return ((f"child {number}", "") for number, _ in enumerate(found, 1))
+    return ((f"child {number}", "") for number, _ in enumerate(pids, 1))
 
 
 def _descriptors() -> Iterable[tuple[str, str]]:
@@ -101,9 +103,9 @@ def _environment() -> Iterable[tuple[str, str]]:
 
 
 def _signals() -> Iterable[tuple[str, str]]:
-    for each in signal.valid_signals():
-        if (handler := signal.getsignal(each)) is not None:
-            yield getattr(each, "name", str(each)), _name(handler)
+    for number in signal.valid_signals():
+        if (handler := signal.getsignal(number)) is not None:
+            yield getattr(number, "name", str(number)), _name(handler)
 
 
 def _exit() -> Iterable[tuple[str, str]]:
@@ -130,10 +132,10 @@ def _hooks() -> Iterable[tuple[str, str]]:
             yield f"sys.{name}", _name(getattr(sys, name))
     yield "threading.excepthook", _name(threading.excepthook)
     for name in ("meta_path", "path_hooks"):
-        for each in getattr(sys, name):
-            yield f"sys.{name}: {_name(each)}", ""
-    for place in sys.path:
-        yield f"sys.path: {place}", ""
+        for hook in getattr(sys, name):
+            yield f"sys.{name}: {_name(hook)}", ""
+    for path in sys.path:
+        yield f"sys.path: {path}", ""
 
 
 def _settings() -> Iterable[tuple[str, str]]:
@@ -169,9 +171,9 @@ def _logging() -> Iterable[tuple[str, str]]:
 def _codecs() -> Iterable[tuple[str, str]]:
     """The list of the interpreter, which it shows to nobody, is the one that begins with the function of the library."""
     first = sys.modules["encodings"].search_function
-    for each in gc.get_referrers(first):
-        if type(each) is list and each[:1] == [first]:
-            yield from ((_name(found), "") for found in each)
+    for referrer in gc.get_referrers(first):
+        if type(referrer) is list and referrer[:1] == [first]:
+            yield from ((_name(function), "") for function in referrer)
 
 
 def _copyreg() -> Iterable[tuple[str, str]]:
@@ -181,8 +183,8 @@ def _copyreg() -> Iterable[tuple[str, str]]:
 def _warnings() -> Iterable[tuple[str, str]]:
     yield "showwarning", _name(warnings.showwarning)
     for action, message, category, module, line in warnings.filters:
-        texts = (getattr(each, "pattern", each) for each in (message, module))
-        yield f"{action} {_name(category)} {' '.join(str(each) for each in texts)} {line}", ""
+        texts = (getattr(pattern, "pattern", pattern) for pattern in (message, module))
+        yield f"{action} {_name(category)} {' '.join(str(text) for text in texts)} {line}", ""
 
 
 def _builtins() -> Iterable[tuple[str, str]]:
@@ -257,8 +259,8 @@ class Watch:
             if type(arguments[2]) is int and arguments[2] & _WRITES:
                 self._file("writes", arguments[0])
         elif event in _CHANGES:
-            for each in _CHANGES[event]:
-                self._file(f"{event.removeprefix('os.')} of", arguments[each])
+            for position in _CHANGES[event]:
+                self._file(f"{event.removeprefix('os.')} of", arguments[position])
         elif event in _NETWORK:
             self._network(event.removeprefix("socket."), arguments)
         elif event in _LOOKUPS:
@@ -277,13 +279,15 @@ class Watch:
             if isinstance(path, int):
                 return  # a descriptor that is open already
             path = os.fspath(path)
-        place = os.path.realpath(os.fsdecode(path))
-        inside = place.startswith(f"{self.scratch}/")
-        if place in (os.devnull, "/dev/tty") or (place.startswith("/dev/shm/") and what == "writes"):
+        target = os.path.realpath(os.fsdecode(path))
+        inside = target.startswith(f"{self.scratch}/")
+        if target in (os.devnull, "/dev/tty") or (target.startswith("/dev/shm/") and what == "writes"):
             return
-        self._note(f"{what} {f'${place.removeprefix(self.scratch)}' if inside else place}".replace("$/", "$SCRATCH/"))
+        self._note(f"{what} {f'${target.removeprefix(self.scratch)}' if inside else target}".replace("$/", "$SCRATCH/"))
         if not inside:
-            raise OSError(errno.EROFS, "an import is looked at here: it may write to its scratch directory only", place)
+            raise OSError(
+                errno.EROFS, "an import is looked at here: it may write to its scratch directory only", target
+            )
 
     def _network(self, what: str, arguments: tuple[Any, ...]) -> None:
         address = arguments[1] if len(arguments) > 1 else ""

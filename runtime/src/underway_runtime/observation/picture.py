@@ -61,15 +61,15 @@ class Picture:
                 if other not in parents and other not in roots:
                     parents[other] = number, label
                     queue.append(other)
-        found = {}
+        paths = {}
         for number in numbers:
             labels, at = [], number
             while at in parents:
                 at, label = parents[at]
                 labels.append(label)
             if at in roots:
-                found[number] = Path((roots[at], *reversed(labels)))
-        return found
+                paths[number] = Path((roots[at], *reversed(labels)))
+        return paths
 
     @property
     def opaque(self) -> Sequence[int]:
@@ -85,13 +85,13 @@ def take(modules: Iterable[str], *, keep: bool = False, places: Mapping[str, str
     threads should do nothing to them meanwhile: a container is read at once, and two are not.
     """
     wanted = sorted(set(modules))
-    there = [name for name in wanted if name in sys.modules]
+    imported = [name for name in wanted if name in sys.modules]
     missing = {name: "it is not imported" for name in wanted if name not in sys.modules}
     collecting = gc.isenabled()
     gc.disable()
     try:
-        walk = _Walk(Looker(frozenset(there)), places)
-        roots = {name: walk.number(sys.modules[name]) for name in there}
+        walk = _Walk(Looker(frozenset(imported)), places)
+        roots = {name: walk.number(sys.modules[name]) for name in imported}
         walk.run()
         walk.forget_addresses()
     finally:
@@ -159,9 +159,9 @@ class _Walk:
             if (node := self.plain.get(number)) is None:
                 seen = look(value)
                 edges = []
-                for label, each in seen.edges:
-                    known = numbers.get(id(each))
-                    edges.append((label, self.number(each) if known is None else known))
+                for label, target in seen.edges:
+                    known = numbers.get(id(target))
+                    edges.append((label, self.number(target) if known is None else known))
                 node = Node(self._type(type(value)), seen.name, seen.digest, seen.flags, tuple(edges))
             nodes.append(node)
 
@@ -184,9 +184,9 @@ class _Walk:
                 self.nodes[number] = node._replace(edges=edges)
 
     def _told(self, text: str) -> str:
-        for place, word in self.places.items():
-            if place in text:
-                text = text.replace(place, word)
+        for path, word in self.places.items():
+            if path in text:
+                text = text.replace(path, word)
         return without_addresses(text, self._word)
 
     def _word(self, address: int, otherwise: str = "") -> str:

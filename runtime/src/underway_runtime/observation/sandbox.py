@@ -78,16 +78,16 @@ class Observed:
 def preloaded(directory: ReleaseDirectory, version: str) -> list[str]:
     """The modules that a boot of this version imports before it starts, in that order. Raises DamagedRelease."""
     script = boot_script.read(directory.version(version).boot_script("start"))
-    starting = {each.application for each in script.instructions if isinstance(each, Start)}
-    found: dict[str, None] = {}
-    for each in script.instructions:
-        if isinstance(each, PrimLoad):
-            found.update(dict.fromkeys(each.modules))
-    for each in script.instructions:
-        if isinstance(each, Load) and each.application in starting and each.start:
-            references = (each.start.get(kind) for kind in _STARTING)
-            found.update((str(reference).partition(":")[0], None) for reference in references if reference)
-    return [name for name in found if name.partition(".")[0] != "underway_runtime"]
+    starting = {instruction.application for instruction in script.instructions if isinstance(instruction, Start)}
+    modules: dict[str, None] = {}
+    for instruction in script.instructions:
+        if isinstance(instruction, PrimLoad):
+            modules.update(dict.fromkeys(instruction.modules))
+    for instruction in script.instructions:
+        if isinstance(instruction, Load) and instruction.application in starting and instruction.start:
+            references = (instruction.start.get(kind) for kind in _STARTING)
+            modules.update((str(reference).partition(":")[0], None) for reference in references if reference)
+    return [name for name in modules if name.partition(".")[0] != "underway_runtime"]
 
 
 def observe(
@@ -106,8 +106,8 @@ def observe(
         with _ending_orphans():
             try:
                 for seed in SEEDS:
-                    place = scratch / f"{attempt}-{seed}"
-                    children.append(_Child(modules, root, place, seed, skipped, limits, environ))
+                    directory = scratch / f"{attempt}-{seed}"
+                    children.append(_Child(modules, root, directory, seed, skipped, limits, environ))
                 ended = [child.wait() for child in children]
             finally:
                 for child in children:
@@ -244,8 +244,8 @@ def _ending_orphans() -> Iterator[None]:
 
 def _children() -> set[int]:
     """The children of this process, whichever of its threads has started them."""
-    found: set[int] = set()
+    pids: set[int] = set()
     for task in os.listdir("/proc/self/task"):
         with suppress(OSError):  # a thread that has ended
-            found.update(map(int, Path(f"/proc/self/task/{task}/children").read_text().split()))
-    return found
+            pids.update(map(int, Path(f"/proc/self/task/{task}/children").read_text().split()))
+    return pids

@@ -39,27 +39,27 @@ class Trace:
         self.codes: dict[CodeType, str] = {}
 
     def began(self, code: CodeType, name: Any) -> None:
-        """A function or the body of a module or class has begun, in a module of that name."""
+        """Note that a function or the body of a module or class has begun, in a module of that name."""
         if self.is_ours(code.co_filename):
             self.codes.setdefault(code, name if type(name) is str else "?")
 
     def functions(self) -> Mapping[str, Mapping[str, list[str]]]:
         """By module, the qualified names of the functions that ran, each with the globals that it may read, sorted."""
-        found: dict[str, dict[str, set[str]]] = {}
+        names: dict[str, dict[str, set[str]]] = {}
         for code, module in self.codes.items():
             if code.co_name != "<module>":
-                found.setdefault(module, {}).setdefault(code.co_qualname, set()).update(_globals_of(code))
+                names.setdefault(module, {}).setdefault(code.co_qualname, set()).update(_globals_of(code))
         return {
-            module: {name: sorted(read) for name, read in sorted(ran.items())} for module, ran in sorted(found.items())
+            module: {name: sorted(read) for name, read in sorted(ran.items())} for module, ran in sorted(names.items())
         }
 
     def constants(self) -> set[str]:
         """All texts and numbers that the code of the modules says, as `repr` has them: those may be told."""
-        found: set[str | bytes | int] = set()
+        values: set[str | bytes | int] = set()
         for code in self.codes:
             if code.co_name == "<module>":
-                _constants_of(code, found)
-        return set(map(repr, found))
+                _constants_of(code, values)
+        return set(map(repr, values))
 
 
 @contextmanager
@@ -124,25 +124,25 @@ def _profile(trace: Trace) -> Callable[[], None]:
 
 def _globals_of(code: CodeType) -> set[str]:
     """As `dis` would tell it, in a tenth of the time."""
-    found, extended = set(), 0
+    names, extended = set(), 0
     bytecode = code.co_code
     for at in range(0, len(bytecode), 2):
         operation, argument = bytecode[at], bytecode[at + 1] | extended
         extended = argument << 8 if operation == dis.EXTENDED_ARG else 0
         if (shift := _READS.get(operation)) is not None:
-            found.add(code.co_names[argument >> shift])
-    return found
+            names.add(code.co_names[argument >> shift])
+    return names
 
 
-def _constants_of(value: Any, found: set[str | bytes | int]) -> None:
+def _constants_of(value: Any, values: set[str | bytes | int]) -> None:
     kind = type(value)
     if kind is str or kind is bytes or kind is int:
-        found.add(value)
+        values.add(value)
     elif kind is tuple or kind is frozenset:
-        for each in value:
-            _constants_of(each, found)
+        for element in value:
+            _constants_of(element, values)
     elif kind is CodeType:
-        found.update(value.co_names)
-        found.update(value.co_varnames)
-        for each in value.co_consts:
-            _constants_of(each, found)
+        values.update(value.co_names)
+        values.update(value.co_varnames)
+        for constant in value.co_consts:
+            _constants_of(constant, values)

@@ -30,35 +30,35 @@ class Belonging:
         self.classes: set[int] = set()
         """The ids of the classes among them, of each of which it is asked by itself who holds it."""
         roots: Counter[int] = Counter()
-        own = _alone(_reached(values, roots, self.classes), roots)
-        self.ids = {id(each) for each in own}
-        self.references = Counter(id(each) for one in own for each in gc.get_referents(one))
+        alone = _alone(_reached(values, roots, self.classes), roots)
+        self.ids = {id(value) for value in alone}
+        self.references = Counter(id(referent) for one in alone for referent in gc.get_referents(one))
         """By the id of an object: how many of the references to it come from these."""
 
 
 def _reached(values: Iterable[Any], roots: Counter[int], classes: set[int]) -> list[Any]:
     """The values, counted in `roots`, and what they refer to; the ids of classes among the values come into `classes`."""
-    found: dict[int, Any] = {}
-    for each in values:
-        if objects.is_a(each, type):
-            classes.add(id(each))
-        if gc.is_tracked(each) and not objects.is_a(each, _OTHERS):
-            roots[id(each)] += 1
-            found[id(each)] = each
-    waiting = list(found)
-    while waiting and len(found) < MOST:
-        for each in gc.get_referents(found[waiting.pop()]):
-            if id(each) not in found and gc.is_tracked(each) and not objects.is_a(each, _OTHERS):
-                found[id(each)] = each
-                waiting.append(id(each))
-    return list(found.values())
+    reached: dict[int, Any] = {}
+    for value in values:
+        if objects.is_a(value, type):
+            classes.add(id(value))
+        if gc.is_tracked(value) and not objects.is_a(value, _OTHERS):
+            roots[id(value)] += 1
+            reached[id(value)] = value
+    waiting = list(reached)
+    while waiting and len(reached) < MOST:
+        for referent in gc.get_referents(reached[waiting.pop()]):
+            if id(referent) not in reached and gc.is_tracked(referent) and not objects.is_a(referent, _OTHERS):
+                reached[id(referent)] = referent
+                waiting.append(id(referent))
+    return list(reached.values())
 
 
-def _alone(found: list[Any], outside: Counter[int]) -> list[Any]:
+def _alone(values: list[Any], outside: Counter[int]) -> list[Any]:
     """Those of these to which nothing else refers; `outside`: known references, by id."""
     while True:
-        known = outside + Counter(id(each) for one in found for each in gc.get_referents(one))
-        alone = [sys.getrefcount(found[n]) <= _HERE + known[id(found[n])] for n in range(len(found))]
+        known = outside + Counter(id(referent) for one in values for referent in gc.get_referents(one))
+        alone = [sys.getrefcount(values[n]) <= _HERE + known[id(values[n])] for n in range(len(values))]
         if all(alone):
-            return found
-        found = list(compress(found, alone))
+            return values
+        values = list(compress(values, alone))

@@ -43,11 +43,11 @@ def forgotten() -> Acts:
     if wanted:
         alive = heap.all_objects()
         for cls, forget in wanted:
-            for _, found in heap.instances(heap.with_subclasses(cls), alive):
-                for each in found:
-                    own = objects.own_dict(each)
-                    if own is not None:
-                        forget(result, own)
+            for _, instances in heap.instances(heap.with_subclasses(cls), alive):
+                for instance in instances:
+                    names = objects.own_dict(instance)
+                    if names is not None:
+                        forget(result, names)
     for clear in _clears():
         result.add(clear, clear)
     return result
@@ -64,53 +64,53 @@ def _classes() -> Iterator[tuple[Any, Callable[[Acts, dict[str, Any]], None]]]:
 
 
 def _named(module: str, name: str) -> Any:
-    found = sys.modules.get(module)
-    return objects.names_of(found).get(name) if found is not None else None
+    loaded = sys.modules.get(module)
+    return objects.names_of(loaded).get(name) if loaded is not None else None
 
 
-def _jinja_templates(result: Acts, own: dict[str, Any]) -> None:
+def _jinja_templates(result: Acts, names: dict[str, Any]) -> None:
     """Templates that are compiled have in them what a loader had, and what filters have made of constants."""
     emptied = _named("jinja2.environment", "copy_cache")
-    if "cache" in own and emptied is not None:
-        result.item(own, "cache", emptied(own["cache"]))
+    if "cache" in names and emptied is not None:
+        result.item(names, "cache", emptied(names["cache"]))
 
 
-def _django_settings(result: Acts, own: dict[str, Any]) -> None:
+def _django_settings(result: Acts, names: dict[str, Any]) -> None:
     """Settings are kept in front of the object that has them: those that were asked for get what that has by then."""
-    settings = objects.own_dict(own.get("_wrapped"))
-    kept = [name for name in own if name != "_wrapped"]
-    if settings is None or not kept:
+    settings = objects.own_dict(names.get("_wrapped"))
+    asked = [name for name in names if name != "_wrapped"]
+    if settings is None or not asked:
         return
-    for name in kept:
-        result.no_item(own, name)
-    there = [name for name in kept if name not in _WITH_PREFIX]
+    for name in asked:
+        result.no_item(names, name)
+    plain = [name for name in asked if name not in _WITH_PREFIX]
     has, value = partial(dict.__contains__, settings), partial(dict.__getitem__, settings)
     result.add(
-        partial(dict.update, own, zip(filter(has, there), map(value, filter(has, there)), strict=False)), nothing
+        partial(dict.update, names, zip(filter(has, plain), map(value, filter(has, plain)), strict=False)), nothing
     )
 
 
-def _django_routes(result: Acts, own: dict[str, Any]) -> None:
+def _django_routes(result: Acts, names: dict[str, Any]) -> None:
     """Resolvers know all routes below them by name, once one was asked for."""
-    result.no_item(own, "url_patterns")
+    result.no_item(names, "url_patterns")
     for name, empty in _ROUTES.items():
-        if name in own:
-            result.item(own, name, empty())
+        if name in names:
+            result.item(names, name, empty())
 
 
-def _django_pattern(result: Acts, own: dict[str, Any]) -> None:
-    """A route is compiled when it is first compared with a path."""
-    result.no_item(own, "regex")
-    if "_regex_dict" in own:
-        result.item(own, "_regex_dict", {})
+def _django_pattern(result: Acts, names: dict[str, Any]) -> None:
+    """Forget what a route was compiled to, which it is when it is first compared with a path."""
+    result.no_item(names, "regex")
+    if "_regex_dict" in names:
+        result.item(names, "_regex_dict", {})
 
 
-def _django_engines(result: Acts, own: dict[str, Any]) -> None:
+def _django_engines(result: Acts, names: dict[str, Any]) -> None:
     """Engines know where templates are, which filters there are, and what they have compiled."""
-    if own.get("_engines"):
-        result.item(own, "_templates", None)
-        result.item(own, "_engines", {})
-        result.no_item(own, "templates")
+    if names.get("_engines"):
+        result.item(names, "_templates", None)
+        result.item(names, "_engines", {})
+        result.no_item(names, "templates")
 
 
 def forget_answers() -> None:
@@ -150,34 +150,37 @@ def moved(files: Iterable[tuple[str, str]]) -> Acts:
         (objects.module_names(module).get(name), names) for (module, name), names in _LOOKING.items()
     ]
     bases = [(cls, names) for cls, names in looking if objects.is_a(cls, type)]
-    classes = {id(each): each for base, _ in bases for each in heap.with_subclasses(base)}
-    for cls, found in heap.instances(classes.values(), heap.all_objects()) if places and classes else ():
+    classes = {id(cls): cls for base, _ in bases for cls in heap.with_subclasses(base)}
+    for cls, instances in heap.instances(classes.values(), heap.all_objects()) if places and classes else ():
         names = [name for base, of in bases if base in objects.mro(cls) for name in of]
-        for own in (own for each in found if (own := objects.own_dict(each)) is not None):
+        for instance in instances:
+            attributes = objects.own_dict(instance)
             for name in names:
-                if (place := _moved(own.get(name), places)) is not None:
-                    result.item(own, name, place)
+                if attributes is not None and (moved_path := _moved(attributes.get(name), places)) is not None:
+                    result.item(attributes, name, moved_path)
     return result
 
 
 def _directories(files: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The directories of the applications that these files are of: old -> new."""
-    found = {}
+    directories = {}
     for old, new in files:
         before, after = old.split("/"), new.split("/")
         different = [number for number, (one, other) in enumerate(zip(before, after, strict=False)) if one != other]
         if len(different) == 1 and len(before) == len(after):
             end = different[0] + 1
-            found["/".join(before[:end])] = "/".join(after[:end])
-    return found
+            directories["/".join(before[:end])] = "/".join(after[:end])
+    return directories
 
 
 def _moved(value: Any, places: Mapping[str, str]) -> Any:
     """A path, or a list of some, in the new version; None where it is not in the old one."""
     if type(value) is list:
-        moved = [_moved(each, places) for each in value]
+        moved = [_moved(element, places) for element in value]
         return (
-            [new if new is not None else each for each, new in zip(value, moved, strict=True)] if any(moved) else None
+            [new if new is not None else element for element, new in zip(value, moved, strict=True)]
+            if any(moved)
+            else None
         )
     text = value if type(value) is str else str(value) if objects.is_a(value, PurePath) else ""
     for old, new in places.items():

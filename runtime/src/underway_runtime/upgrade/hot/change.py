@@ -127,13 +127,13 @@ class Code:
 
     def _read(self) -> Prepared:
         runs, comes = self._step.runs.settings, self._step.settings
-        old, new = (read_version(each.place) for each in (runs, comes))
+        old, new = (read_version(side.place) for side in (runs, comes))
         return prepare_swap(self._instructions, old, new, magic=self._way.magic)
 
     def _surroundings(self, resolved: Resolved) -> tuple[proof.Surroundings, proof.Surroundings]:
         """What both versions are started with here."""
         runs, comes = self._step.runs.settings, self._step.settings
-        old, new = (read_version(each.place) for each in (runs, comes))
+        old, new = (read_version(side.place) for side in (runs, comes))
         before = proof.Surroundings(runs.place, dict(os.environ), self._step.runs.resolved.values)
         environ = {**os.environ, **dict(imports.environment(old, new))}
         return before, proof.Surroundings(comes.place, environ, resolved.values)
@@ -144,7 +144,7 @@ class Code:
         Where an application can suspend what it does, it is not known before whether that makes it leave.
         """
         end, pause = time.monotonic() + self._script.within, _LOOK
-        inside = {each.key: each for each in self._leaving_by_themselves(prepared)}
+        inside = {survivor.key: survivor for survivor in self._leaving_by_themselves(prepared)}
         while inside and self._script.within != float("inf") and not self._may_suspend():
             if time.monotonic() > end:
                 raise RequiresRestart(
@@ -152,8 +152,8 @@ class Code:
                 )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST)
-            left = {each.key for each in self._leaving_by_themselves(prepared)}
-            inside = {key: each for key, each in inside.items() if key in left}
+            left = {survivor.key for survivor in self._leaving_by_themselves(prepared)}
+            inside = {key: survivor for key, survivor in inside.items() if key in left}
 
     def _may_suspend(self) -> bool:
         """Whether an application has a `suspend` of its own."""
@@ -164,18 +164,18 @@ class Code:
         """Who is inside, but for what is begun again. Raises RequiresRestart for a WebSocket, which can't leave."""
         inside, again = prepared.inside(), loops.running()
         self._raise_for_kept(inside)
-        return [each for each in inside if not any(loop.owns(each.task) for loop in again)]
+        return [survivor for survivor in inside if not any(loop.owns(survivor.task) for loop in again)]
 
     def _raise_for_kept(self, inside: Iterable[Survivor], *, late: bool = False) -> None:
-        """Raises RequiresRestart where somebody can't leave while new work is held: no use in waiting for that."""
+        """Refuse, with RequiresRestart, where somebody can't leave while new work is held: no use in waiting for that."""
         suspension, again = self._step.suspension, loops.running()
-        kept = [
-            each
-            for each in inside
-            if suspension.keeps(each.task, late=late) and not any(loop.owns(each.task) for loop in again)
+        keeping = [
+            survivor
+            for survivor in inside
+            if suspension.keeps(survivor.task, late=late) and not any(loop.owns(survivor.task) for loop in again)
         ]
-        if kept:
-            raise RequiresRestart(listing("WebSockets stay in what changes while they are open:", map(str, kept)))
+        if keeping:
+            raise RequiresRestart(listing("WebSockets stay in what changes while they are open:", map(str, keeping)))
 
     async def commit(self) -> None:
         """Put it in place. Raises what is the matter, with all as it was."""
@@ -192,15 +192,15 @@ class Code:
             prepared.forget()
             self._in_place = True
         finally:
-            for each in paused:
-                each.go_on()
+            for loop in paused:
+                loop.go_on()
             await self._applications.hooks.resume()
             suspension.release()
             self.held = time.monotonic() - began
             garbage_collector.set_aside_again()
 
     async def _suspend(self) -> None:
-        """Raises RequiresRestart where an application of the version that runs can't: the one that comes is not to blame."""
+        """Suspend applications. Raises RequiresRestart where one of the version that runs can't: the one that comes is not to blame."""
         try:
             await self._applications.hooks.suspend(self._script.within)
         except BootError as error:
@@ -248,17 +248,17 @@ class Code:
             await self._applications.stop_one(name)
 
     async def _swap(self, prepared: Prepared, paused: list[loops.Loop]) -> None:
-        """In one callback, when nobody is inside; again when a thread was quicker, until the time is over."""
+        """Swap in one callback, when nobody is inside; again when a thread was quicker, until the time is over."""
         end = time.monotonic() + self._script.within
         if prepared.inside():
             gc.collect()  # what was thrown away is inside for ever
         tries = 0
         while True:
             while inside := prepared.inside():
-                for each in loops.running():
-                    if each not in paused and any(each.owns(survivor.task) for survivor in inside):
-                        paused.append(each)
-                        await each.pause(max(0.0, end - time.monotonic()))
+                for loop in loops.running():
+                    if loop not in paused and any(loop.owns(survivor.task) for survivor in inside):
+                        paused.append(loop)
+                        await loop.pause(max(0.0, end - time.monotonic()))
                 late = time.monotonic() > end
                 self._raise_for_kept(inside, late=late)
                 if late:
@@ -321,12 +321,12 @@ class _Script:
         self.starts: dict[str, Mode] = {}
         timeouts: list[Any] = []
         returns = True
-        for each in instructions:
-            match each:
+        for instruction in instructions:
+            match instruction:
                 case PointOfNoReturn():
                     returns = False
                 case Apply():
-                    (self.before if returns else self.after).append(each)
+                    (self.before if returns else self.after).append(instruction)
                 case ApplicationStop(name):
                     self.stops.append(name)
                 case ApplicationStart(name, mode):
@@ -335,10 +335,10 @@ class _Script:
                     timeouts += [timeout for _, timeout in modules]
                 case ApplicationLoad() | ApplicationUnload():
                     pass  # the boot script says what is loaded
-                case _ if isinstance(each, _OF_THE_SWAP):
+                case _ if isinstance(instruction, _OF_THE_SWAP):
                     pass
                 case Stop() | Start() | _:
-                    raise RequiresRestart(f"{type(each).__name__} is not for a process that runs")
+                    raise RequiresRestart(f"{type(instruction).__name__} is not for a process that runs")
         numbers = [timeout for timeout in timeouts if isinstance(timeout, (int, float))]
         self.within = float("inf") if "infinity" in timeouts else max([TO_SUSPEND, *numbers])
 
@@ -354,7 +354,11 @@ def _started_otherwise(before: BootScript, after: BootScript) -> list[str]:
 
 
 def _loads(script: BootScript) -> dict[str, boot_script.Load]:
-    return {each.application: each for each in script.instructions if isinstance(each, boot_script.Load)}
+    return {
+        instruction.application: instruction
+        for instruction in script.instructions
+        if isinstance(instruction, boot_script.Load)
+    }
 
 
 async def _call(apply: Apply) -> None:

@@ -43,7 +43,7 @@ _LEAVES = (
 
 
 def get(holder: Any, step: Step, default: Any = None) -> Any:
-    """What an object holds there. Raises LookupError where that is nothing, without a default."""
+    """Get what an object holds there. Raises LookupError where that is nothing, without a default."""
     try:
         kind, of = _plainly(holder, step)
     except LookupError:
@@ -118,8 +118,8 @@ def _member(path: str) -> Any:
     for part in parts[depth:-1]:
         cls = names.get(part)
         names = objects.members(cls) if objects.is_a(cls, type) else {}
-    found = names.get(parts[-1])
-    return found if objects.identified(found) == path else None
+    member = names.get(parts[-1])
+    return member if objects.identified(member) == path else None
 
 
 def _slots(kind: type) -> Iterator[tuple[str, Any]]:
@@ -148,38 +148,38 @@ class Container:
         self.before = content()
 
     def put_back(self) -> None:
-        """As it was."""
+        """Make it what it was."""
         for call in self.calls(self.content(), self.before):
             call()
 
 
 def containers(roots: Iterable[Any]) -> Iterator[Container]:
     """Those among all that can be reached from these."""
-    for each in reached(roots).values():
-        yield from containers_of(each)
+    for holder in reached(roots).values():
+        yield from containers_of(holder)
 
 
 def reached(roots: Iterable[Any], without: Iterable[Any] = ()) -> dict[int, Any]:
     """All that can be reached from these, by id, without modules, classes, and what functions only read."""
-    ours = [objects.own_dict(each) for each in list(sys.modules.values())]
-    left_out = {id(each): each for each in (*ours, *without)}
-    found: dict[int, Any] = {}
+    ours = [objects.own_dict(module) for module in list(sys.modules.values())]
+    left_out = {id(left): left for left in (*ours, *without)}
+    values: dict[int, Any] = {}
     waiting = list(roots)
     while waiting:
-        each = waiting.pop()
-        if id(each) in found or id(each) in left_out:
+        value = waiting.pop()
+        if id(value) in values or id(value) in left_out:
             continue
-        found[id(each)] = each
-        if len(found) > _MOST:
+        values[id(value)] = value
+        if len(values) > _MOST:
             raise CannotSwap([f"what fragments touch holds more than {_MOST} objects"])
-        if type(each) is FunctionType:
-            held = [each.__closure__, each.__defaults__, each.__kwdefaults__, objects.own_dict(each)]
-        elif objects.is_a(each, type):
-            held = list(objects.members(each).values())
+        if type(value) is FunctionType:
+            held = [value.__closure__, value.__defaults__, value.__kwdefaults__, objects.own_dict(value)]
+        elif objects.is_a(value, type):
+            held = list(objects.members(value).values())
         else:
-            held = [*gc.get_referents(each), objects.own_dict(each)]
+            held = [*gc.get_referents(value), objects.own_dict(value)]
         waiting += (inner for inner in held if not objects.is_a(inner, _LEAVES))
-    return found
+    return values
 
 
 def containers_of(value: Any) -> Iterator[Container]:

@@ -74,8 +74,8 @@ class Stage:
         self._journal = journal
         self._begun: set[str] = set()
         self._asked: set[tuple[str, str]] = set()
-        self._codes = {each.name: _codes(each) for each in loaded}
-        self._at_once = any(_may_look_up(each, self._codes[each.name]) for each in loaded)
+        self._codes = {target.name: _codes(target) for target in loaded}
+        self._at_once = any(_may_look_up(target, self._codes[target.name]) for target in loaded)
 
     def run(self) -> None:
         """Run them all. Raises whatever they raise."""
@@ -154,7 +154,7 @@ class Staged(dict[str, Any]):
         return super().__getitem__(name)
 
     def bind(self, name: str, value: Any) -> None:
-        """What a statement binds."""
+        """Take what a statement binds."""
         value = self._rebound(name) if name in self._elsewhere and name in self else value
         self[name] = value
         if name not in self._stays:
@@ -174,7 +174,7 @@ class Staged(dict[str, Any]):
         self._journal.perform(acts)
 
     def unbind(self, name: str) -> None:
-        """What a statement deletes. Raises KeyError."""
+        """Delete what a statement deletes. Raises KeyError."""
         del self.world[name]
         self.pop(name, None)
 
@@ -208,8 +208,8 @@ def made(target: Target, name: str) -> Any:
 
 def _codes(target: Target) -> Sequence[CodeType]:
     codes = () if target.load.fragment is None else statements.load(target.load.fragment)
-    for each in codes:
-        _fix_co_filename(each, target.new.code.co_filename)
+    for part in codes:
+        _fix_co_filename(part, target.new.code.co_filename)
     return codes
 
 
@@ -240,13 +240,18 @@ def _calls_others(code: CodeType, names: Mapping[str, Any], values: Collection[s
     `values` and `called` are new names, whose own statements are looked at: of values, and of functions and classes.
     """
     every = list(_executed(code))
-    instructions = [each for one in every for each in dis.get_instructions(one)]
+    instructions = [instruction for one in every for instruction in dis.get_instructions(one)]
     if any(_imports_others(instructions, number) for number in range(len(instructions))):
         return True
-    loaded = Counter(each.argval for each in instructions if each.opname in _LOADS)
-    makes = sum(each.opname == "LOAD_BUILD_CLASS" for each in instructions)
+    loaded = Counter(instruction.argval for instruction in instructions if instruction.opname in _LOADS)
+    makes = sum(instruction.opname == "LOAD_BUILD_CLASS" for instruction in instructions)
     at_once = sum(map(is_function, every))
-    others = sum(each.opname in _CALLS for each in instructions) - makes - at_once - sum(loaded[name] for name in _OWN)
+    others = (
+        sum(instruction.opname in _CALLS for instruction in instructions)
+        - makes
+        - at_once
+        - sum(loaded[name] for name in _OWN)
+    )
     known = {*_QUIET, *values, *(() if others > 0 else called)}
     return (others > 0 or makes > 0) and not all(
         name in known or _is_quiet(names.get(name, _MISSING)) for name in loaded
@@ -265,16 +270,16 @@ def _is_quiet(value: object) -> bool:
     """Whether what a name is bound to is plain, or a class that does nothing where another inherits from it."""
     if type(value) is not type:
         return plain_values.is_plain(value) or objects.module_of(type(value)) == "typing"
-    every = [objects.members(each) for each in objects.mro(value)]
-    return not any("__init_subclass__" in each for each in every[:-1])
+    every = [objects.members(base) for base in objects.mro(value)]
+    return not any("__init_subclass__" in namespace for namespace in every[:-1])
 
 
 def _executed(code: CodeType) -> Iterator[CodeType]:
     """What runs: the statement, the bodies of classes in it, and what is made in one go, but no function."""
     yield code
-    for each in code.co_consts:
-        if isinstance(each, CodeType) and (not is_function(each) or _is_at_once(each.co_name)):
-            yield from _executed(each)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType) and (not is_function(constant) or _is_at_once(constant.co_name)):
+            yield from _executed(constant)
 
 
 def _is_at_once(name: str) -> bool:

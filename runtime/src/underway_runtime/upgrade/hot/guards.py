@@ -51,26 +51,26 @@ def of_imports() -> Iterator[str]:
             yield f"{name} is being imported at the moment; try again"
 
 
-def same(found: object, wanted: object) -> bool:
+def same(value: object, wanted: object) -> bool:
     """Whether two values are equal, of exactly the same types; what is not plain is equal to itself alone."""
-    if type(found) is not type(wanted):
+    if type(value) is not type(wanted):
         return False
-    if found is wanted:
+    if value is wanted:
         return True
-    if not plain_values.is_plain(found):
+    if not plain_values.is_plain(value):
         return False
-    match found, wanted:
+    match value, wanted:
         case ((list() | tuple()), (list() | tuple())):
-            return len(found) == len(wanted) and all(map(same, found, wanted))
+            return len(value) == len(wanted) and all(map(same, value, wanted))
         case dict(), dict():
-            return same(list(found.items()), list(wanted.items()))
+            return same(list(value.items()), list(wanted.items()))
         case ((set() | frozenset()), (set() | frozenset())):
-            return found == wanted and sorted(map(repr, found)) == sorted(map(repr, wanted))
+            return value == wanted and sorted(map(repr, value)) == sorted(map(repr, wanted))
         case float(), float():
-            return found.hex() == wanted.hex()
+            return value.hex() == wanted.hex()
         case complex(), complex():
-            return same((found.real, found.imag), (wanted.real, wanted.imag))
-    return found == wanted
+            return same((value.real, value.imag), (wanted.real, wanted.imag))
+    return value == wanted
 
 
 def shared(names: Mapping[str, Any], name: str, besides: int = 0) -> Any:
@@ -93,9 +93,15 @@ _HOLDING = (list, tuple, set, frozenset)
 
 def instances(cls: type, leaving: Collection[int] = ()) -> str | None:
     """Which instances a class or its subclasses have, but for its own members; None for none. `leaving`: ids of what goes too."""
-    own = Belonging(objects.members(cls).values()).ids
-    found = [each for each in heap.instances_of(cls) if id(each) not in own and id(each) not in leaving]
-    return f"there are {len(found)} instances, one in {holders.holder(found[0], {id(found)})}" if found else None
+    belonging = Belonging(objects.members(cls).values()).ids
+    remaining = [
+        instance for instance in heap.instances_of(cls) if id(instance) not in belonging and id(instance) not in leaving
+    ]
+    return (
+        f"there are {len(remaining)} instances, one in {holders.holder(remaining[0], {id(remaining)})}"
+        if remaining
+        else None
+    )
 
 
 def is_plain(cls: type) -> bool:
@@ -115,37 +121,37 @@ def held(
     `leaving` are the names of modules that let go of it too: one reference each; `gone`, by id, and `going` are what goes away with it.
     """
     going = going or Belonging(())
-    own = {
+    holding = {
         id(names),
         *gone,
         *map(id, leaving),
         *going.ids,
-        *(id(each) for each in gc.get_referrers(names) if objects.is_a(each, (ModuleType, type))),
+        *(id(referrer) for referrer in gc.get_referrers(names) if objects.is_a(referrer, (ModuleType, type))),
     }
     if type(names) is not dict:  # the mapping of a class's members, and the dict behind it
-        own |= set(map(id, gc.get_referents(names)))
+        holding |= set(map(id, gc.get_referents(names)))
     if objects.is_a(names[name], type):
-        return _class_held(names[name], own, going)
+        return _class_held(names[name], holding, going)
     known = len(leaving) + (id(names[name]) in gone) + going.references[id(names[name])]
-    known += sum(each is names[name] for other in gone.values() for each in gc.get_referents(other))
+    known += sum(referent is names[name] for other in gone.values() for referent in gc.get_referents(other))
     if sys.getrefcount(names[name]) <= _NAMED + known:
         return None
     if others := [other for other, value in list(names.items()) if value is names[name] and other != name]:
         return f"{others[0]} in the same place"
-    return holders.holder(names[name], direct=own)
+    return holders.holder(names[name], direct=holding)
 
 
-def _class_held(cls: type, own: set[int], going: Belonging) -> str | None:
+def _class_held(cls: type, holding: set[int], going: Belonging) -> str | None:
     subclasses: list[type] = type.__subclasses__(cls)
-    if stay := [each for each in subclasses if id(each) not in going.classes]:
+    if stay := [subclass for subclass in subclasses if id(subclass) not in going.classes]:
         return f"its subclass {objects.name_of(stay[0])}"
-    own |= {id(each) for cls in subclasses for each in (objects.bases(cls), objects.mro(cls), cls)}
+    holding |= {id(base) for cls in subclasses for base in (objects.bases(cls), objects.mro(cls), cls)}
     belonging = Belonging(objects.members(cls).values()).ids
     values = list(objects.members(cls).values())
     cells = [cell for value in values for function in functions_in(value) for cell in function.__closure__ or ()]
-    own |= {id(objects.mro(cls)), *map(id, cells)}
-    own |= {id(each) for each in values if objects.is_a(each, _DESCRIPTORS)} | belonging
-    return holders.seen_holder(cls, direct=own)
+    holding |= {id(objects.mro(cls)), *map(id, cells)}
+    holding |= {id(value) for value in values if objects.is_a(value, _DESCRIPTORS)} | belonging
+    return holders.seen_holder(cls, direct=holding)
 
 
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType)
@@ -164,24 +170,27 @@ _WRITTEN = (cached_property, partialmethod)
 
 def functions_in(value: Any) -> list[FunctionType]:
     """The functions in a member of a class or in a global: itself, and what it wraps."""
-    found: list[FunctionType] = []
+    functions: list[FunctionType] = []
     seen: set[int] = set()
     waiting = [value]
     while waiting:
-        each = waiting.pop()
-        if id(each) in seen or each is None or objects.is_a(each, type):
+        current = waiting.pop()
+        if id(current) in seen or current is None or objects.is_a(current, type):
             continue
-        seen.add(id(each))
-        if type(each) is FunctionType:
-            found.append(each)
-        names = objects.names_of(each)
+        seen.add(id(current))
+        if type(current) is FunctionType:
+            functions.append(current)
+        names = objects.names_of(current)
         parts = [
-            part for kind, attributes in _PARTS if objects.is_a(each, kind) for part in _parts(each, kind, attributes)
+            part
+            for kind, attributes in _PARTS
+            if objects.is_a(current, kind)
+            for part in _parts(current, kind, attributes)
         ]
-        if not parts and objects.is_a(each, _WRITTEN):
+        if not parts and objects.is_a(current, _WRITTEN):
             parts.append(names.get("func"))
         waiting += parts or [names.get("__wrapped__")]
-    return found
+    return functions
 
 
 def _parts(value: Any, kind: type, attributes: Sequence[str]) -> Iterator[Any]:

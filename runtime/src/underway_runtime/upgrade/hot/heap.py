@@ -75,19 +75,19 @@ def survey(classes: Iterable[type] = ()) -> Survey:
     tasks, greenlets, wanted = _task_types(), _greenlet_types(), list(classes)
     kinds = [FunctionType, FrameType, *SUSPENDED, *tasks, *greenlets, *wanted]
     # By identity: a metaclass may define __eq__ and __hash__.
-    found: dict[int, list[Any]] = {id(kind): [] for kind in kinds}
+    by_kind: dict[int, list[Any]] = {id(kind): [] for kind in kinds}
     objects = gc.get_objects()
-    matching: Iterator[Any] = compress(objects, map(found.__contains__, map(id, map(type, objects))))
-    for each in matching:
-        found[id(type(each))].append(each)
+    matching: Iterator[Any] = compress(objects, map(by_kind.__contains__, map(id, map(type, objects))))
+    for value in matching:
+        by_kind[id(type(value))].append(value)
     del objects
 
     def of(types: Iterable[type]) -> list[Any]:
-        return list(chain.from_iterable(found[id(kind)] for kind in types))
+        return list(chain.from_iterable(by_kind[id(kind)] for kind in types))
 
     # A frame of our own would hold the survey that holds it.
-    frames = [each for each in of([FrameType]) if not holders.is_own_frame(each)]
-    instances = [(each, found[id(each)]) for each in wanted]
+    frames = [frame for frame in of([FrameType]) if not holders.is_own_frame(frame)]
+    instances = [(kind, by_kind[id(kind)]) for kind in wanted]
     return Survey(of([FunctionType]), of(SUSPENDED), of(tasks), of(greenlets), frames, instances)
 
 
@@ -103,68 +103,68 @@ def young_objects() -> list[Any]:
 
 def instances(classes: Iterable[type], objects: list[Any]) -> list[tuple[type, list[Any]]]:
     """The instances of these classes, subclasses apart, among some objects."""
-    found: dict[int, tuple[type, list[Any]]] = {id(cls): (cls, []) for cls in classes}
-    for each in compress(objects, map(found.__contains__, map(id, map(type, objects)))):
-        found[id(type(each))][1].append(each)
-    return list(found.values())
+    of_class: dict[int, tuple[type, list[Any]]] = {id(cls): (cls, []) for cls in classes}
+    for value in compress(objects, map(of_class.__contains__, map(id, map(type, objects)))):
+        of_class[id(type(value))][1].append(value)
+    return list(of_class.values())
 
 
 def made_since(mark: object) -> set[int]:
     """The ids of all objects that the collector has come to know after this one; none where it has collected since."""
     young = gc.get_objects(generation=0)
-    here = next((number for number, each in enumerate(young) if each is mark), len(young))
+    here = next((number for number, value in enumerate(young) if value is mark), len(young))
     return set(map(id, young[here + 1 :]))
 
 
 def with_subclasses(cls: type) -> list[type]:
     """The class and all that inherit from it, each once."""
-    found = {id(cls): cls}
+    classes = {id(cls): cls}
     waiting = [cls]
     while waiting:
         subclasses: list[type] = type.__subclasses__(waiting.pop())
-        for each in subclasses:
-            if id(each) not in found:
-                found[id(each)] = each
-                waiting.append(each)
-    return list(found.values())
+        for subclass in subclasses:
+            if id(subclass) not in classes:
+                classes[id(subclass)] = subclass
+                waiting.append(subclass)
+    return list(classes.values())
 
 
 def instances_of(cls: type) -> list[Any]:
     """All instances of a class and of its subclasses."""
     classes = with_subclasses(cls)
-    return [each for _, of_class in survey(classes).instances for each in of_class]
+    return [instance for _, of_class in survey(classes).instances for instance in of_class]
 
 
-def survivors(found: Survey, definition: Callable[[CodeType], str | None]) -> list[Survivor]:
+def survivors(alive: Survey, definition: Callable[[CodeType], str | None]) -> list[Survivor]:
     """The frames in definitions for which `definition` has a name, with their holders."""
     result = [*_in_threads(definition)]
     active = {id(frame) for stack in sys._current_frames().values() for frame in _up(stack)}
     of_task: dict[int, Any] = {}
-    for task in found.tasks:
-        for each in _awaited(task):
-            of_task.setdefault(id(each), task)
-    own = {id(found.suspended), id(found.frames), id(found.greenlets)}
-    for each in found.suspended:
-        kind, prefix = SUSPENDED[type(each)]
-        name = definition(getattr(each, f"{prefix}_code"))
-        frame = getattr(each, f"{prefix}_frame") if name is not None else None
+    for task in alive.tasks:
+        for suspended in _awaited(task):
+            of_task.setdefault(id(suspended), task)
+    lists = {id(alive.suspended), id(alive.frames), id(alive.greenlets)}
+    for suspended in alive.suspended:
+        kind, prefix = SUSPENDED[type(suspended)]
+        name = definition(getattr(suspended, f"{prefix}_code"))
+        frame = getattr(suspended, f"{prefix}_frame") if name is not None else None
         if frame is None:
             continue
         active.add(id(frame))
-        if name is not None and not getattr(each, f"{prefix}_running"):
-            task = of_task.get(id(each))
-            holder = f"task {_shown(task)}" if task is not None else holders.holder(each, own)
-            result.append(Survivor(kind, name, frame.f_lineno, holder, task=task, key=(id(each),)))
-    for greenlet in found.greenlets:
+        if name is not None and not getattr(suspended, f"{prefix}_running"):
+            task = of_task.get(id(suspended))
+            holder = f"task {_shown(task)}" if task is not None else holders.holder(suspended, lists)
+            result.append(Survivor(kind, name, frame.f_lineno, holder, task=task, key=(id(suspended),)))
+    for greenlet in alive.greenlets:
         for frame in _up(_greenlet_frame(greenlet)):
             active.add(id(frame))
             if (name := definition(frame.f_code)) is not None:
                 result.append(
-                    Survivor("greenlet", name, frame.f_lineno, holders.holder(greenlet, own), key=(id(frame),))
+                    Survivor("greenlet", name, frame.f_lineno, holders.holder(greenlet, lists), key=(id(frame),))
                 )
-    for frame in found.frames:
+    for frame in alive.frames:
         if id(frame) not in active and (name := definition(frame.f_code)) is not None:
-            holder = holders.holder(frame, own)
+            holder = holders.holder(frame, lists)
             result.append(Survivor("kept frame", name, frame.f_lineno, holder, runs=False))
     return result
 
@@ -189,20 +189,20 @@ def _up(frame: FrameType | None) -> Iterator[FrameType]:
 
 def _awaited(task: Any) -> Iterator[Any]:
     """The coroutine of a task, what it awaits, and so on, up to a future."""
-    each = objects.task_coroutine(task)
+    awaited = objects.task_coroutine(task)
     seen: set[int] = set()
-    while each is not None and id(each) not in seen:
-        seen.add(id(each))
-        yield each
-        match objects.suspendable(type(each)):
+    while awaited is not None and id(awaited) not in seen:
+        seen.add(id(awaited))
+        yield awaited
+        match objects.suspendable(type(awaited)):
             case "":  # what __await__ or asend() gave wraps it
-                each = objects.first_suspendable(gc.get_referents(each))
-            case prefix if getattr(each, f"{prefix}_frame") is None or getattr(each, f"{prefix}_running"):
+                awaited = objects.first_suspendable(gc.get_referents(awaited))
+            case prefix if getattr(awaited, f"{prefix}_frame") is None or getattr(awaited, f"{prefix}_running"):
                 return  # it has ended, or what it awaits runs too
             case "gi":
-                each = each.gi_yieldfrom
+                awaited = awaited.gi_yieldfrom
             case prefix:
-                each = getattr(each, f"{prefix}_await")
+                awaited = getattr(awaited, f"{prefix}_await")
 
 
 def _shown(task: Any) -> str:
@@ -215,7 +215,7 @@ def _task_types() -> list[type]:
     """asyncio's, with subclasses, if asyncio is loaded."""
     modules = [objects.module_names(name) for name in ("asyncio.tasks", "_asyncio")]
     bases: list[Any] = [names.get(name) for names in modules for name in ("Task", "_PyTask")]
-    return _distinct(each for base in bases if objects.is_a(base, type) for each in with_subclasses(base))
+    return _distinct(cls for base in bases if objects.is_a(base, type) for cls in with_subclasses(base))
 
 
 def _greenlet_types() -> list[type]:
@@ -237,4 +237,4 @@ def _threads() -> dict[int, Any]:
 
 
 def _distinct(types: Iterable[type]) -> list[type]:
-    return list({id(each): each for each in types}.values())
+    return list({id(cls): cls for cls in types}.values())

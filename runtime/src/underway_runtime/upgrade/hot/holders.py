@@ -39,19 +39,19 @@ def seen_holder(held: Any, ignored: Collection[int] = (), direct: Collection[int
 def _holder(held: Any, ignored: set[int], direct: set[int], depth: int) -> str | None:
     # The list of referrers has no name: the frame of this call may be in it, and would hold it for good.
     others = [
-        each
-        for each in gc.get_referrers(held)
-        if id(each) not in ignored and id(each) not in direct and not _is_ours(each)
+        referrer
+        for referrer in gc.get_referrers(held)
+        if id(referrer) not in ignored and id(referrer) not in direct and not _is_ours(referrer)
     ]
-    for each in others:
-        if (text := _named(each, held)) is not None:
+    for other in others:
+        if (text := _named(other, held)) is not None:
             return text
     if depth:
         ignored.add(id(others))
-        for each in others:
-            ignored.add(id(each))
-            if (above := _holder(each, ignored, set(), depth - 1)) is not None:
-                return above if objects.is_a(each, (dict, CellType)) else f"{objects.kind_of(each)} in {above}"
+        for other in others:
+            ignored.add(id(other))
+            if (above := _holder(other, ignored, set(), depth - 1)) is not None:
+                return above if objects.is_a(other, (dict, CellType)) else f"{objects.kind_of(other)} in {above}"
     return f"a {objects.kind_of(others[0])}" if others else None
 
 

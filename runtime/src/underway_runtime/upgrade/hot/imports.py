@@ -33,7 +33,7 @@ _HISTORY = ("argv", "orig_argv")
 
 
 def move(server: CodeServer, old: Version, new: Version, modules: Iterable[tuple[ModuleType, ModuleSpec]]) -> Acts:
-    """What moves everything; `modules` are those that are loaded, with their specs in the new version."""
+    """Return the acts that move everything; `modules` are those that are loaded, with their specs in the new version."""
     acts = Acts()
     acts.add(_nothing, importlib.invalidate_caches)
     acts.attribute(server, "index", new.index)
@@ -64,7 +64,7 @@ def forget_modules(before: Iterable[str], old: Version) -> None:
         if not objects.is_a(spec, ModuleSpec):
             continue
         places = [spec.origin, *(spec.submodule_search_locations or ())]
-        if any(_is_only_new(place, old.lib, theirs) for place in places if place):
+        if any(_is_only_new(path, old.lib, theirs) for path in places if path):
             module = sys.modules.pop(name)
             parent, _, tail = name.rpartition(".")
             names = objects.module_names(parent)
@@ -72,9 +72,9 @@ def forget_modules(before: Iterable[str], old: Version) -> None:
                 del names[tail]
 
 
-def _is_only_new(place: str, lib: str, theirs: set[str]) -> bool:
-    directory = place[len(lib) + 1 :].partition("/")[0]
-    return place.startswith(f"{lib}/") and f"{lib}/{directory}/" not in theirs
+def _is_only_new(path: str, lib: str, theirs: set[str]) -> bool:
+    directory = path[len(lib) + 1 :].partition("/")[0]
+    return path.startswith(f"{lib}/") and f"{lib}/{directory}/" not in theirs
 
 
 def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
@@ -99,8 +99,8 @@ def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
             raise TypeError(
                 f"{spec.name}.__path__ is a {objects.kind_of(names['__path__'])}, and not a list of directories"
             )
-        own = list(before.submodule_search_locations or ()) if before is not None else []
-        theirs = [place for place in names["__path__"] if place not in own]
+        locations = list(before.submodule_search_locations or ()) if before is not None else []
+        theirs = [path for path in names["__path__"] if path not in locations]
         moved["__path__"] = [*spec.submodule_search_locations, *theirs]
         spec.submodule_search_locations = moved["__path__"]
     for name, value in moved.items():
@@ -116,7 +116,7 @@ def _move_paths(acts: Acts, names: dict[str, Any], old: str, new: str) -> None:
         if name in _HISTORY or name.startswith("__"):
             continue
         if type(value) is list:
-            moved = [_moved(each, old, new) for each in value]
+            moved = [_moved(path, old, new) for path in value]
             if moved != value:
                 acts.add(partial(setitem, value, slice(None), moved), partial(setitem, value, slice(None), value[:]))
         elif type(value) is dict and name == "_CONFIG_VARS":

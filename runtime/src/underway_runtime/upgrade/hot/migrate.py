@@ -60,8 +60,13 @@ class _ModuleContext:
 
 def classes(migrations: Iterable[Migration]) -> list[type]:
     """The classes whose instances are carried over, with their subclasses."""
-    own = [cls for each in migrations for name in _names(each.target.load) if (cls := each.target.class_named(name))]
-    return list({id(each): each for cls in own for each in heap.with_subclasses(cls)}.values())
+    classes = [
+        cls
+        for migration in migrations
+        for name in _names(migration.target.load)
+        if (cls := migration.target.class_named(name))
+    ]
+    return list({id(subclass): subclass for cls in classes for subclass in heap.with_subclasses(cls)}.values())
 
 
 def _names(load: Load) -> list[str]:
@@ -78,19 +83,21 @@ def acts(
     result = Acts()
     converters: dict[int, tuple[Migration, Convert]] = dict(_written(migrations))
     worlds: list[_ModuleContext] = []
-    for each in migrations:
-        if not each.target.load.code_change:
+    for migration in migrations:
+        if not migration.target.load.code_change:
             continue
-        worlds.append(world := _world(each))
-        for name in each.target.load.code_change:
-            function = _converter(each, name, world)
+        worlds.append(world := _world(migration))
+        for name in migration.target.load.code_change:
+            function = _converter(migration, name, world)
             if name:
-                cls = each.target.class_named(name)
+                cls = migration.target.class_named(name)
                 if cls is None:
-                    raise Failed(f"{each.target.name}.{name} has code_change, and is not a class of this module here")
-                converters[id(cls)] = (each, function)
+                    raise Failed(
+                        f"{migration.target.name}.{name} has code_change, and is not a class of this module here"
+                    )
+                converters[id(cls)] = (migration, function)
             elif not again:
-                _module(result, each, function)
+                _module(result, migration, function)
     for cls, of_class in instances:
         # From the base to the class itself: each sees what the one before has made.
         chain = [converters[id(base)] for base in reversed(objects.mro(cls)) if id(base) in converters]
@@ -102,15 +109,15 @@ def acts(
 
 def _written(migrations: Iterable[Migration]) -> Iterator[tuple[int, tuple[Migration, Convert]]]:
     """By the id of a class what the relup itself does with the attributes of its instances."""
-    for each in migrations:
-        load = each.target.load
-        for name in (each for each in _names(load) if each not in load.code_change):
-            cls = each.target.class_named(name)
+    for migration in migrations:
+        load = migration.target.load
+        for name in (path for path in _names(load) if path not in load.code_change):
+            cls = migration.target.class_named(name)
             if cls is None:
                 raise Failed(
-                    f"instances of {each.target.name}.{name} change, and that is not a class of this module here"
+                    f"instances of {migration.target.name}.{name} change, and that is not a class of this module here"
                 )
-            yield id(cls), (each, partial(_given, load.given.get(name, {}), load.taken.get(name, ())))
+            yield id(cls), (migration, partial(_given, load.given.get(name, {}), load.taken.get(name, ())))
 
 
 def _given(given: Mapping[str, Any], taken: Sequence[str], _old: Any, state: dict[str, Any], _extra: Any) -> Any:
@@ -135,7 +142,7 @@ def _instances(result: Acts, cls: type, instances: Sequence[Any], chain: Sequenc
         result.do,
         result.undo,
     )
-    steps = [(convert, each.old_version, each.extra) for each, convert in chain]
+    steps = [(convert, migration.old_version, migration.extra) for migration, convert in chain]
     known: set[str] = set()
     for instance in instances:
         names: dict[str, Any] = read(instance) if has_dict else {}
@@ -187,14 +194,14 @@ def _set_slot(result: Acts, slot: MemberDescriptorType, instance: Any, value: An
 
 
 def _slots(cls: type) -> dict[str, MemberDescriptorType]:
-    found: dict[str, MemberDescriptorType] = {}
+    slots: dict[str, MemberDescriptorType] = {}
     for base in objects.mro(cls):
         for name, value in list(objects.members(base).items()):
             if (
                 type(value) is MemberDescriptorType and _OF_TYPES["__flags__"].__get__(base) & 1 << 9
             ):  # Py_TPFLAGS_HEAPTYPE
-                found.setdefault(name, value)
-    return found
+                slots.setdefault(name, value)
+    return slots
 
 
 def _slot_values(slots: Mapping[str, MemberDescriptorType], instance: Any) -> dict[str, Any]:
@@ -270,12 +277,12 @@ def _converter(migration: Migration, name: str, world: _ModuleContext) -> Conver
 
 
 def _check_not_kept(worlds: Sequence[_ModuleContext]) -> None:
-    """A twin in a state would be called later, and see a module that nobody else sees."""
+    """Refuse a twin in a state: it would be called later, and see a module that nobody else sees."""
     for world in worlds:
         if not world.functions:
             continue
-        kept = [world.twins[n].__qualname__ for n in range(len(world.twins)) if sys.getrefcount(world.twins[n]) > 3]
+        counted = [world.twins[n].__qualname__ for n in range(len(world.twins)) if sys.getrefcount(world.twins[n]) > 3]
         # The world, its functions and the argument refer to it; so does a function that was made in a function of it.
-        if kept or sys.getrefcount(world.names) > 2 + world.functions:
-            what = ", ".join(kept) or "a function that it made"
+        if counted or sys.getrefcount(world.names) > 2 + world.functions:
+            what = ", ".join(counted) or "a function that it made"
             raise Failed(f"code_change of {world.names['__name__']} put {what} into a state; that must be plain data")

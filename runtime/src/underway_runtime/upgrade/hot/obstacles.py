@@ -66,10 +66,17 @@ def _captured(loaded: Iterable[Target]) -> Counter[int]:
     """By id, how often values are the defaults of functions that get theirs again."""
     live = [target.live(name) for target in loaded for name in target.load.refreshed]
     functions = [function for value in live for function in guards.functions_in(value)]
-    kept = {
-        id(each): each for function in functions for each in (function.__defaults__, function.__kwdefaults__) if each
+    defaults = {
+        id(default): default
+        for function in functions
+        for default in (function.__defaults__, function.__kwdefaults__)
+        if default
     }
-    return Counter(id(value) for each in kept.values() for value in (each.values() if isinstance(each, dict) else each))
+    return Counter(
+        id(value)
+        for default in defaults.values()
+        for value in (default.values() if isinstance(default, dict) else default)
+    )
 
 
 def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:
@@ -123,7 +130,7 @@ def _broken(
     if guard.kind == "no_closures" or tail not in names:
         return  # closures are looked for with all functions; and what is not there has no holder
     if guard.kind == "no_holders":
-        leaving = [each for each in _leaving(names[tail], loaded, removals) if each is not names]
+        leaving = [mapping for mapping in _leaving(names[tail], loaded, removals) if mapping is not names]
         if (holder := guards.held(names, tail, leaving, gone, going)) is not None:
             yield f"{where} goes away, and {holder} refers to it"
     elif guard.kind == "no_instances" and (why := guards.instances(names[tail], going.ids)) is not None:
@@ -149,18 +156,18 @@ def closures(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
     """Live closures that the relup says must not be."""
     for target in loaded:
         for guard in target.load.guards:
-            found = targets.closures(alive, target, guard.of) if guard.kind == "no_closures" else ()
-            for function in found:
-                holder = holders.holder(function, {id(found), id(alive.functions)})
+            live = targets.closures(alive, target, guard.of) if guard.kind == "no_closures" else ()
+            for function in live:
+                holder = holders.holder(function, {id(live), id(alive.functions)})
                 yield f"{target.name}:{guard.of} is alive, and can't become another: {holder} has it"
 
 
 def _not_python(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
     """Definitions that change and that something else than a function of Python stands for: compiled, or replaced."""
-    found = targets.functions(loaded, alive.functions)
+    functions = targets.functions(loaded, alive.functions)
     for target in loaded:
         for path in target.load.changed:
-            if "<" in path or "#" in path or (target.name, path) in found.by_path:
+            if "<" in path or "#" in path or (target.name, path) in functions.by_path:
                 continue
             try:
                 value = target.live(code_tree.mangled(path))

@@ -62,15 +62,15 @@ def taken_out(loaded: Iterable[Target]) -> dict[int, Any]:
                 continue
             try:
                 holder, step = _holder(target, part)
-                found = get(holder, step)
+                value = get(holder, step)
             except LookupError:
                 continue
             if part.kind == "gone":
-                known |= {id(each): each for each in (holder, objects.own_dict(holder))}
-                roots.append(found)
-            elif objects.is_a(found, list):
-                stay = [each for each in part.now if type(each) is int]
-                roots += [each for number, each in enumerate(list.__iter__(found)) if number not in stay]
+                known |= {id(ignored): ignored for ignored in (holder, objects.own_dict(holder))}
+                roots.append(value)
+            elif objects.is_a(value, list):
+                stay = [index for index in part.now if type(index) is int]
+                roots += [element for number, element in enumerate(list.__iter__(value)) if number not in stay]
     stay = [value for target in loaded for value in target.names.values()]
     return known | reached(roots, stay)
 
@@ -87,16 +87,16 @@ class Within:
         self._meanwhile: list[Callable[[], object]] = []
 
     def _note(self) -> None:
-        roots = [_root(module, name) for each in self._loaded for module, name in each.load.touches]
+        roots = [_root(module, name) for target in self._loaded for module, name in target.load.touches]
         self._kept = list(containers(roots))
-        known = {id(each.of) for each in self._kept}
+        known = {id(container.of) for container in self._kept}
         for target in self._loaded:
             for part in target.load.parts:
                 holder, step = _part_of(target, part)
-                for each in containers_of(_there(target, part, holder, step) if part.kind == "order" else holder):
-                    if id(each.of) not in known:
-                        known.add(id(each.of))
-                        self._kept.append(each)
+                for container in containers_of(_there(target, part, holder, step) if part.kind == "order" else holder):
+                    if id(container.of) not in known:
+                        known.add(id(container.of))
+                        self._kept.append(container)
                 if part.kind == "meanwhile":
                     self._meanwhile.append(partial(bind, holder, step, _there(target, part, holder, step)))
                     bind(holder, step, deepcopy(part.now))
@@ -121,103 +121,103 @@ class Within:
 
     def _found(self) -> Acts:
         result = Acts()
-        for each in self._kept:
-            after = each.content()
-            if not identical(each.before, after):
-                for undo in reversed(each.calls(after, each.before)):
+        for container in self._kept:
+            after = container.content()
+            if not identical(container.before, after):
+                for undo in reversed(container.calls(after, container.before)):
                     result.add(_NOTHING, undo)
-                for do in each.calls(each.before, after):
+                for do in container.calls(container.before, after):
                     result.add(do, _NOTHING)
         return result
 
     def _take_back(self) -> None:
         self._end_meanwhile()
-        for each in self._kept:
-            if not identical(each.before, each.content()):
-                each.put_back()
+        for container in self._kept:
+            if not identical(container.before, container.content()):
+                container.put_back()
         self._kept = []
 
 
-def _here(target: Target, part: Part, found: object) -> Part:
+def _here(target: Target, part: Part, value: object) -> Part:
     """A part that speaks of places below the root of the release, in terms of where that is; as a path, if that is one."""
     if part.kind != "place":
         return part
     assert target.spec.origin is not None
     root = target.spec.origin.rpartition("/lib/")[0]
-    kind: Any = type(found) if type(found) in _PATHS else str
+    kind: Any = type(value) if type(value) in _PATHS else str
     return replace(part, kind="value", was=kind(f"{root}/{part.was}"), now=kind(f"{root}/{part.now}"))
 
 
 def _apply(target: Target, part: Part) -> None:
     holder, step = _part_of(target, part)
-    found = get(holder, step, MISSING)
-    part = _here(target, part, found)
+    value = get(holder, step, MISSING)
+    part = _here(target, part, value)
     match part.kind:
         case "value" | "added":
-            if found is not MISSING and _same(found, part.now):
+            if value is not MISSING and _same(value, part.now):
                 return
-            if wrong := list(_unlike(target, part, found)):
+            if wrong := list(_unlike(target, part, value)):
                 raise CannotSwap(wrong)
             bind(holder, step, deepcopy(part.now))
         case "pattern":
-            if wrong := list(_unlike(target, part, found)):
+            if wrong := list(_unlike(target, part, value)):
                 raise CannotSwap(wrong)
             bind(holder, step, re.compile(*part.now))
         case "forgotten":
             bind(holder, step, deepcopy(part.now))
         case "counted":
-            found = _there(target, part, holder, step)
-            bind(holder, step, found + 1 if type(found) is int else found)
+            value = _there(target, part, holder, step)
+            bind(holder, step, value + 1 if type(value) is int else value)
         case "made":
             made: Any = target.staged
             bind(holder, step, made.made(part.now))
         case "gone":
             delete(holder, step)
-        case "dropped" if found is not MISSING:
+        case "dropped" if value is not MISSING:
             delete(holder, step)
         case "order":
             _order(target, part, _there(target, part, holder, step))
 
 
-def _unlike(target: Target, part: Part, found: object) -> Iterator[str]:
-    part = _here(target, part, found)
+def _unlike(target: Target, part: Part, value: object) -> Iterator[str]:
+    part = _here(target, part, value)
     where = f"{target.name}.{part}"
-    if part.kind == "added" and found is not MISSING:
-        yield f"{where} is there already, as {objects.shown(found)}"
-    elif part.kind == "value" and not _same(found, part.was) and not _same(found, part.now):
-        shown = "not there" if found is MISSING else objects.shown(found)
+    if part.kind == "added" and value is not MISSING:
+        yield f"{where} is there already, as {objects.shown(value)}"
+    elif part.kind == "value" and not _same(value, part.was) and not _same(value, part.now):
+        shown = "not there" if value is MISSING else objects.shown(value)
         yield f"{where} is {shown}, and not {objects.shown(part.was)} as the module has made it"
     elif part.kind == "pattern" and not (
-        type(found) is re.Pattern and (found.pattern, found.flags) in (part.was, part.now)
+        type(value) is re.Pattern and (value.pattern, value.flags) in (part.was, part.now)
     ):
-        yield f"{where} is {objects.shown(found)}, and not the pattern that the module has made"
-    elif part.kind == "gone" and (found is MISSING or objects.name_of(type(found)) != part.was):
+        yield f"{where} is {objects.shown(value)}, and not the pattern that the module has made"
+    elif part.kind == "gone" and (value is MISSING or objects.name_of(type(value)) != part.was):
         yield f"{where} is no {part.was} as the module has made it"
 
 
-def _same(found: object, value: object) -> bool:
-    return found == value if type(found) in _PATHS and type(found) is type(value) else guards.same(found, value)
+def _same(held: object, value: object) -> bool:
+    return held == value if type(held) in _PATHS and type(held) is type(value) else guards.same(held, value)
 
 
-def _order(target: Target, part: Part, found: Any) -> None:
-    if objects.is_a(found, dict):
-        content = dict_of(found)
+def _order(target: Target, part: Part, value: Any) -> None:
+    if objects.is_a(value, dict):
+        content = dict_of(value)
         content |= {key: content.pop(key) for key in part.now if key in content}
-        for call in put_dict(found, dict_of(found), content):
+        for call in put_dict(value, dict_of(value), content):
             call()
         return
-    if not objects.is_a(found, list) or list.__len__(found) != part.was:
+    if not objects.is_a(value, list) or list.__len__(value) != part.was:
         raise CannotSwap([f"{target.name}.{part} holds something else than the module has put there"])
     made: Any = target.staged
     items = [
-        deepcopy(each[0])
-        if type(each) is tuple
-        else made.made(each)
-        if type(each) is str
-        else list.__getitem__(found, each)
-        for each in part.now
+        deepcopy(item[0])
+        if type(item) is tuple
+        else made.made(item)
+        if type(item) is str
+        else list.__getitem__(value, item)
+        for item in part.now
     ]
-    list.__setitem__(found, slice(None), items)
+    list.__setitem__(value, slice(None), items)
 
 
 def _part_of(target: Target, part: Part) -> tuple[Any, Step]:
@@ -228,17 +228,17 @@ def _part_of(target: Target, part: Part) -> tuple[Any, Step]:
 
 
 def _there(target: Target, part: Part, holder: Any, step: Step) -> Any:
-    if (found := get(holder, step, MISSING)) is MISSING:
+    if (value := get(holder, step, MISSING)) is MISSING:
         raise CannotSwap([f"{target.name}.{part} is not there"])
-    return found
+    return value
 
 
 def _holder(target: Target, part: Part) -> tuple[Any, Step]:
     """The object that holds a part, and the last step to it. Raises LookupError."""
-    found: Any = target.module
+    holder: Any = target.module
     for step in part.path[:-1]:
-        found = get(found, step)
-    return found, part.path[-1]
+        holder = get(holder, step)
+    return holder, part.path[-1]
 
 
 def _root(module: str, name: str) -> Any:

@@ -69,7 +69,9 @@ def expected(old: Surroundings, new: Surroundings, instructions: Sequence[Instru
     Raises CannotSwap where a version can't be looked at here, or the older one does not become what a fresh start of the newer one is.
     """
     modules = [
-        each.module for each in instructions if isinstance(each, Load) and each.seen and each.module in sys.modules
+        instruction.module
+        for instruction in instructions
+        if isinstance(instruction, Load) and instruction.seen and instruction.module in sys.modules
     ]
     if not modules:
         return None
@@ -84,24 +86,30 @@ def raise_for_staging(old: Surroundings, new: Surroundings, instructions: Sequen
 
     Where that version can't be imported in a trial nothing is known.
     """
-    loads = [each for each in instructions if isinstance(each, Load) and each.module in sys.modules]
-    if all(each.fragment is None for each in loads):
+    loads = [
+        instruction
+        for instruction in instructions
+        if isinstance(instruction, Load) and instruction.module in sys.modules
+    ]
+    if all(load.fragment is None for load in loads):
         return
     problems: Sequence[str] = ()
     with suppress(Unobservable), rehearsed(old.place, old.environ, Path.cwd(), WITHIN) as process:
-        process.boot([each.module for each in loads], old.configuration)
+        process.boot([load.module for load in loads], old.configuration)
         try:
-            problems = process.stage(new.place, [to_json(each) for each in instructions])
+            problems = process.stage(new.place, [to_json(instruction) for instruction in instructions])
         except Unobservable as error:
             problems = [str(error)]
     if problems:
-        raise CannotSwap([f"in a trial on this host it could not be made ready: {each}" for each in problems[:_NAMED]])
+        raise CannotSwap(
+            [f"in a trial on this host it could not be made ready: {problem}" for problem in problems[:_NAMED]]
+        )
 
 
 def _expected(
     old: Surroundings, new: Surroundings, instructions: Sequence[Instruction], modules: Sequence[str]
 ) -> Expected:
-    documents = [to_json(each) for each in instructions]
+    documents = [to_json(instruction) for instruction in instructions]
     before, become = _look(old, modules, new.place, documents)
     if set_since := [*_set_since(before, instructions)]:
         raise CannotSwap(set_since)
@@ -109,19 +117,22 @@ def _expected(
         raise CannotSwap(become)
     wanted, _ = _look(new, modules)
     again, _ = _look(old, modules)
-    noise: set[Any] = {each.path for each in compare.compare(before, again) if each.kind != "opaque"}
+    noise: set[Any] = {difference.path for difference in compare.compare(before, again) if difference.kind != "opaque"}
     noise |= _counted(instructions)
     if left := [
-        each for each in compare.compare(become, wanted) if each.kind != "opaque" and not _is_noise(each, noise)
+        difference
+        for difference in compare.compare(become, wanted)
+        if difference.kind != "opaque" and not _is_noise(difference, noise)
     ]:
         told = [
-            f"{each.path} ({each.kind}: {each.was or 'nothing'}, and not {each.becomes or 'nothing'})" for each in left
+            f"{difference.path} ({difference.kind}: {difference.was or 'nothing'}, and not {difference.becomes or 'nothing'})"
+            for difference in left
         ]
         raise CannotSwap(
-            [f"in a trial on this host something differs from a fresh start: {each}" for each in told[:_NAMED]]
+            [f"in a trial on this host something differs from a fresh start: {line}" for line in told[:_NAMED]]
         )
-    found = [each for each in compare.compare(before, wanted) if not _is_noise(each, noise)]
-    return Expected(wanted, tuple(found), compare.partners(before, wanted))
+    differences = [difference for difference in compare.compare(before, wanted) if not _is_noise(difference, noise)]
+    return Expected(wanted, tuple(differences), compare.partners(before, wanted))
 
 
 def _counted(instructions: Sequence[Instruction]) -> set[tuple[str, ...]]:
@@ -139,12 +150,12 @@ def _set_since(before: Picture, instructions: Sequence[Instruction]) -> Iterator
     """What is to be bound to something else, and is not what the module has made any longer."""
     fixed = {number: number for number, node in enumerate(before.nodes) if node.flags & Flag.MUTABLE}
     walk = _Walk(Expected(before, (), fixed))  # what can change is told by what it is
-    for load in (each for each in instructions if isinstance(each, Load) and each.seen):
+    for load in (instruction for instruction in instructions if isinstance(instruction, Load) and instruction.seen):
         for name in load.replaced:
             number = before.at((load.module, f".{name}"))
-            found = objects.module_names(load.module).get(name, _GONE)
-            if number is not None and any(walk.same(found, number, f"{load.module}.{name}")):
-                yield f"{load.module}.{name} is {objects.shown(found)}, and not what the module has made"
+            bound = objects.module_names(load.module).get(name, _GONE)
+            if number is not None and any(walk.same(bound, number, f"{load.module}.{name}")):
+                yield f"{load.module}.{name} is {objects.shown(bound)}, and not what the module has made"
 
 
 def _look(
@@ -163,8 +174,10 @@ def _is_noise(difference: Difference, noise: set[Any]) -> bool:
 def differences(wanted: Expected) -> list[str]:
     """Where this process is not as a fresh start, of all that was to change; each with its path."""
     walk = _Walk(wanted)
-    found = dict.fromkeys(path for each in wanted.differences if each.kind not in _UNTOLD for path in walk.check(each))
-    return [*found][:_NAMED]
+    paths = dict.fromkeys(
+        path for difference in wanted.differences if difference.kind not in _UNTOLD for path in walk.check(difference)
+    )
+    return [*paths][:_NAMED]
 
 
 class _Walk:
@@ -177,7 +190,7 @@ class _Walk:
         """What stands for addresses; None for a number that is none."""
 
     def check(self, difference: Difference) -> Iterator[str]:
-        """The paths at which this process is otherwise, where two fresh starts differ."""
+        """Yield the paths at which this process is otherwise, where two fresh starts differ."""
         above = difference.path[:-1]
         row = self._picture.at(above) if above else None
         if row is not None and self._picture.nodes[row].flags & Flag.SEQUENCE:
@@ -199,13 +212,13 @@ class _Walk:
         if value is _GONE:
             yield f"{path} is not there"
             return
-        have = [each for label, each in self._look(value).edges if label[1:-1].isdecimal()]
+        have = [element for label, element in self._look(value).edges if label[1:-1].isdecimal()]
         wanted = [(label, to) for label, to in self._picture.nodes[number].edges if label[1:-1].isdecimal()]
         if len(have) != len(wanted):
             yield f"{path} has {len(have)} elements, and not {len(wanted)}"
             return
-        for each, (label, to) in zip(have, wanted, strict=True):
-            yield from self.same(each, to, f"{path}{label}")
+        for element, (label, to) in zip(have, wanted, strict=True):
+            yield from self.same(element, to, f"{path}{label}")
 
     def _order(self, difference: Difference, value: Any) -> Iterator[str]:
         assert difference.b is not None
@@ -217,15 +230,15 @@ class _Walk:
     def same(self, value: Any, number: int, path: str) -> Iterator[str]:
         """Whether an object is what the picture has there; what it holds too, where all of it is new."""
         waiting = [(value, number, path)]
-        for found, at, here in waiting:
+        for live, at, here in waiting:
             node = self._picture.nodes[at]
-            if node.flags & Flag.NOISE or (id(found), at) in self._compared:
+            if node.flags & Flag.NOISE or (id(live), at) in self._compared:
                 continue
-            self._compared.add((id(found), at))
-            seen, kind = self._look(found), objects.name_of(type(found))
-            alike = seen.digest == node.digest or (type(found) is str and digest_of(self._told(found)) == node.digest)
+            self._compared.add((id(live), at))
+            seen, kind = self._look(live), objects.name_of(type(live))
+            alike = seen.digest == node.digest or (type(live) is str and digest_of(self._told(live)) == node.digest)
             if (kind, seen.name) != (node.type, node.name) or not alike:
-                yield f"{here} is {objects.shown(found)}, and not as in a fresh start"
+                yield f"{here} is {objects.shown(live)}, and not as in a fresh start"
                 continue
             if at in self._partners:
                 continue  # it was there before: what it holds is compared where it changes
@@ -242,16 +255,16 @@ class _Walk:
 
     def _word(self, address: int, otherwise: str) -> str:
         if address not in self._words:
-            found = [each for each in gc.get_objects() if id(each) == address]
+            values = [value for value in gc.get_objects() if id(value) == address]
             self._words[address] = (
-                word_for(objects.name_of(type(found[0])), self._look(found[0]).name) if found else None
+                word_for(objects.name_of(type(values[0])), self._look(values[0]).name) if values else None
             )
         return self._words[address] or otherwise
 
     def _find(self, path: Sequence[str]) -> Any:
-        found: Any = sys.modules.get(path[0], _GONE)
+        value: Any = sys.modules.get(path[0], _GONE)
         for label in path[1:]:
-            if found is _GONE:
+            if value is _GONE:
                 return _GONE
-            found = dict(reversed(self._look(found).edges)).get(label, _GONE)
-        return found
+            value = dict(reversed(self._look(value).edges)).get(label, _GONE)
+        return value

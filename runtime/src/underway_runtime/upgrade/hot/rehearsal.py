@@ -110,13 +110,13 @@ class Rehearsal:
 
 
 def _prepared(instructions: Sequence[Any], old: str, new: str) -> Prepared:
-    versions = [read_version(VersionDirectory(Path(each))) for each in (old, new)]
+    versions = [read_version(VersionDirectory(Path(version))) for version in (old, new)]
     return prepare(map(from_json, instructions), *versions, alone=True)
 
 
 def _of_libraries(names: Sequence[str]) -> list[str]:
     """The modules of some packages that are imported."""
-    return [each for each in list(sys.modules) if each.partition(".")[0] in names]
+    return [name for name in list(sys.modules) if name.partition(".")[0] in names]
 
 
 def _imported(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -148,16 +148,16 @@ def _in_a_copy(answer: Any) -> Answer:
     with open(reads, encoding="utf-8") as file:
         text = file.read()
     os.waitpid(child, 0)
-    found: Answer = json.loads(text) if text else {"problems": ["the process ended"]}
-    return found
+    result: Answer = json.loads(text) if text else {"problems": ["the process ended"]}
+    return result
 
 
 def _or_problem(answer: Any) -> Answer:
     try:
-        found: Answer = answer()
+        result: Answer = answer()
     except (Exception, UnderwayError) as error:
         return {"problems": [f"{type(error).__name__}: {error}"]}
-    return found
+    return result
 
 
 def as_json(taken: Picture) -> dict[str, Any]:

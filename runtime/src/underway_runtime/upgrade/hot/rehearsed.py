@@ -53,7 +53,7 @@ class Rehearsed:
         Raises LookupError where there is none that is plain, and for one that says where this process alone works.
         """
         value = self._ask({"value": list(path)})["value"]
-        if any(place in json.dumps(value) for place in self._places):
+        if any(path in json.dumps(value) for path in self._places):
             raise LookupError(f"{''.join(path)} is a place of its own")
         return plain_values.decode(value)
 
@@ -127,11 +127,21 @@ def rehearsed(
 def imported_at_boot(place: VersionDirectory) -> list[str]:
     """The modules that a boot of a version imports before anything starts."""
     script = boot_script.read(place.boot_script("start"))
-    names = [name for each in script.instructions if isinstance(each, PrimLoad) for name in each.modules]
-    started = {each.application for each in script.instructions if isinstance(each, Start)}
-    loads = [each for each in script.instructions if isinstance(each, Load) and each.application in started]
-    references = [(each.start or {}).get(kind) for each in loads for kind in ("class", "asgi", "wsgi", "main")]
-    return list(dict.fromkeys([*names, *(str(each).partition(":")[0] for each in references if each is not None)]))
+    names = [
+        name for instruction in script.instructions if isinstance(instruction, PrimLoad) for name in instruction.modules
+    ]
+    started = {instruction.application for instruction in script.instructions if isinstance(instruction, Start)}
+    loads = [
+        instruction
+        for instruction in script.instructions
+        if isinstance(instruction, Load) and instruction.application in started
+    ]
+    references = [(load.start or {}).get(kind) for load in loads for kind in ("class", "asgi", "wsgi", "main")]
+    return list(
+        dict.fromkeys(
+            [*names, *(str(reference).partition(":")[0] for reference in references if reference is not None)]
+        )
+    )
 
 
 def _picture(answer: Mapping[str, Any]) -> Picture:

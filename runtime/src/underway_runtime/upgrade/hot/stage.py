@@ -29,11 +29,11 @@ Changes = Mapping[int, Mapping[str, Any]]
 """By the id of a class, what its members become."""
 
 
-def acts(loaded: Iterable[Target], found: Functions) -> Acts:
+def acts(loaded: Iterable[Target], functions: Functions) -> Acts:
     """What puts all of it in place. Raises KeyError for a name that its fragment does not bind."""
     result = Acts()
     docs: dict[int, tuple[object, object]] = {}
-    for _, function, code in found.of:
+    for _, function, code in functions.of:
         after = like(function.__code__, code)
         result.attribute(function, "__code__", after)
         before, now = _doc(function.__code__), _doc(after)
@@ -42,14 +42,14 @@ def acts(loaded: Iterable[Target], found: Functions) -> Acts:
             result.attribute(function, "__doc__", now)
     for target in loaded:
         members: dict[int, tuple[type, dict[str, Any]]] = {}
-        for name, value in _bound(target, found):
+        for name, value in _bound(target, functions):
             cls, tail = target.split(name)
             if cls is None:
                 result.item(target.names, name, value)
             else:
                 members.setdefault(id(cls), (cls, {}))[1][tail] = value
         for name in target.load.refreshed:
-            _refresh(result, target, name, found)
+            _refresh(result, target, name, functions)
         for name in target.load.removed:
             cls, tail = target.split(name)
             if cls is not None:
@@ -95,10 +95,10 @@ def caches(loaded: Sequence[Target]) -> Acts:
 
 
 def _forget_in_instances(result: Acts, target: Target, name: str) -> None:
-    """What instances remember of a property that changes."""
+    """Forget what instances remember of a property that changes."""
     cls, tail = target.split(name)
-    for each in instances_of(cls) if cls is not None else ():
-        names = objects.names_of(each)
+    for instance in instances_of(cls) if cls is not None else ():
+        names = objects.names_of(instance)
         if tail in names:
             result.no_item(names, tail)
 
@@ -111,7 +111,7 @@ def _within_wrapper(value: Any) -> Any:
     return next((vars(kind)[part].__get__(value) for kind, part in _WRAPPERS if objects.is_a(value, kind)), value)
 
 
-def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
+def _bound(target: Target, functions: Functions) -> Iterator[tuple[str, Any]]:
     """What names are bound to, in the module and in classes that stay."""
     load = target.load
     for name in (*load.added, *load.values, *load.replaced):
@@ -123,7 +123,7 @@ def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
         value = made(target, name)
         if cls is not None:
             if objects.is_a(cls, enumerations.KIND):
-                value = enumerations.own(value, made(target, name.rpartition(".")[0]), cls)
+                value = enumerations.with_live_members(value, made(target, name.rpartition(".")[0]), cls)
             _own_class(value, cls)
             if (set_name := getattr(type(value), "__set_name__", None)) is not None:
                 set_name(value, cls, tail)
@@ -134,12 +134,12 @@ def _bound(target: Target, found: Functions) -> Iterator[tuple[str, Any]]:
     for name in load.refreshed:
         before, staged = target.live(name), made(target, name)
         if type(before) is not type(staged):
-            yield name, _around(staged, target, found)
+            yield name, _around(staged, target, functions)
 
 
 def _within(name: str, names: Sequence[str]) -> bool:
     """Whether the class that a name is in is among these, or in one that is."""
-    return any(name.startswith(f"{each}.") for each in names)
+    return any(name.startswith(f"{prefix}.") for prefix in names)
 
 
 def _own_class(value: Any, cls: type) -> None:
@@ -150,45 +150,45 @@ def _own_class(value: Any, cls: type) -> None:
 
 
 def _staged_functions(
-    target: Target, value: Any, found: Functions
+    target: Target, value: Any, functions: Functions
 ) -> Iterator[tuple[FunctionType, list[FunctionType]]]:
     """The functions of the new version in a value of the fragment, each with the live ones of the same definition."""
     for staged in guards.functions_in(value):
         live = {
             id(function): function
             for path in target.new.paths(staged.__code__)
-            for function in found.by_path.get((target.name, path), ())
+            for function in functions.by_path.get((target.name, path), ())
             if function is not staged
         }
         if live:
             yield staged, list(live.values())
 
 
-def _refresh(result: Acts, target: Target, name: str, found: Functions) -> None:
+def _refresh(result: Acts, target: Target, name: str, functions: Functions) -> None:
     staged, before = made(target, name), target.live(name)
-    for function, live in _staged_functions(target, staged, found):
-        for each in live:
+    for function, live in _staged_functions(target, staged, functions):
+        for other in live:
             for attribute in ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__"):
                 if hasattr(function, attribute):
-                    result.attribute(each, attribute, getattr(function, attribute))
+                    result.attribute(other, attribute, getattr(function, attribute))
     if type(before) is type(staged) and isinstance(before, (staticmethod, classmethod)):
         result.attribute(before, "__annotations__", staged.__annotations__)  # it has a copy
 
 
-def _around(staged: Any, target: Target, found: Functions) -> Any:
+def _around(staged: Any, target: Target, functions: Functions) -> Any:
     """What the fragment has made, around the live function: as a static method that was an ordinary one before."""
-    live = {id(function): others[0] for function, others in _staged_functions(target, staged, found)}
+    live = {id(function): others[0] for function, others in _staged_functions(target, staged, functions)}
 
-    def own(function: Any) -> Any:
+    def live_for(function: Any) -> Any:
         return live.get(id(function), function)
 
     if isinstance(staged, (staticmethod, classmethod)):
-        made = type(staged)(own(staged.__func__))
+        made = type(staged)(live_for(staged.__func__))
         made.__dict__.update(staged.__dict__)
         return made
     if type(staged) is property:
-        return property(own(staged.fget), own(staged.fset), own(staged.fdel), staged.__doc__)
-    return own(staged)
+        return property(live_for(staged.fget), live_for(staged.fset), live_for(staged.fdel), staged.__doc__)
+    return live_for(staged)
 
 
 def _doc(code: CodeType) -> object:
@@ -202,8 +202,8 @@ def _wrapped_docs(result: Acts, target: Target, docs: Mapping[int, tuple[object,
         return
     for names in (target.names, *(objects.members(cls) for _, cls in _classes(target))):
         for value in list(names.values()):
-            within = [id(each) for each in guards.functions_in(value) if each is not value]
-            before, now = next((docs[each] for each in within if each in docs), (None, None))
+            within = [id(function) for function in guards.functions_in(value) if function is not value]
+            before, now = next((docs[number] for number in within if number in docs), (None, None))
             if before != now and guards.same(_doc_of(value), before):
                 result.attribute(value, "__doc__", now)
 
@@ -242,7 +242,7 @@ def _annotations(result: Acts, target: Target) -> None:
 
 
 def _constants(result: Acts, target: Target) -> None:
-    """What the compiler says of module and classes: docstrings, and since 3.13 where a class is."""
+    """Set what the compiler says of module and classes: docstrings, and since 3.13 where a class is."""
     old, new = target.old.constants, target.new.constants
     if old[""] != new[""] and guards.same(target.names.get("__doc__"), old[""].get("__doc__")):
         result.item(target.names, "__doc__", new[""].get("__doc__"))
@@ -261,26 +261,29 @@ def _classes(target: Target) -> list[tuple[str, type]]:
 def _abstract(result: Acts, changes: Changes, classes: Iterable[type]) -> None:
     """Keep ``__abstractmethods__`` of abstract classes and their subclasses what their members make them."""
     known: dict[int, frozenset[str]] = {}
-    affected = {id(each): each for cls in classes if objects.is_a(cls, ABCMeta) for each in with_subclasses(cls)}
-    for each in affected.values():
-        if _abstract_names(each, changes, known) != objects.members(each).get("__abstractmethods__", frozenset()):
-            result.member(each, "__abstractmethods__", known[id(each)])
+    affected = {
+        id(subclass): subclass for cls in classes if objects.is_a(cls, ABCMeta) for subclass in with_subclasses(cls)
+    }
+    for cls in affected.values():
+        if _abstract_names(cls, changes, known) != objects.members(cls).get("__abstractmethods__", frozenset()):
+            result.member(cls, "__abstractmethods__", known[id(cls)])
 
 
 def _abstract_names(cls: type, changes: Changes, known: dict[int, frozenset[str]]) -> frozenset[str]:
     if id(cls) not in known:
         bases = [base for base in objects.bases(cls) if objects.is_a(base, ABCMeta)]
         names = {name for base in bases for name in _abstract_names(base, changes, known)}
-        every = [{**objects.members(each), **changes.get(id(each), {})} for each in objects.mro(cls)]
+        every = [{**objects.members(base), **changes.get(id(base), {})} for base in objects.mro(cls)]
         names |= every[0].keys()
-        found = {
-            name: next((own[name] for own in every if own.get(name, _MISSING) is not _MISSING), None) for name in names
+        members = {
+            name: next((namespace[name] for namespace in every if namespace.get(name, _MISSING) is not _MISSING), None)
+            for name in names
         }
-        known[id(cls)] = frozenset(name for name, value in found.items() if _is_abstract(value))
+        known[id(cls)] = frozenset(name for name, value in members.items() if _is_abstract(value))
     return known[id(cls)]
 
 
 def _is_abstract(value: Any) -> bool:
     """Whether `abc.abstractmethod` has marked a function, or what is within a member."""
     every = (value, *guards.functions_in(value))
-    return any(objects.names_of(each).get("__isabstractmethod__") is True for each in every)
+    return any(objects.names_of(value).get("__isabstractmethod__") is True for value in every)

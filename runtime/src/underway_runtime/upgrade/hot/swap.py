@@ -77,7 +77,7 @@ class Prepared:
     def inside(self) -> list[heap.Survivor]:
         """Frames in definitions that change or go away, with who holds them. One that a traceback keeps does not count."""
         with explained():
-            return [each for each in heap.survivors(heap.survey(), self._changed) if each.runs]
+            return [survivor for survivor in heap.survivors(heap.survey(), self._changed) if survivor.runs]
 
     def stage_and_migrate(self) -> None:
         """Make everything that is to be put in place. Raises CannotSwap, with all as it was."""
@@ -92,27 +92,27 @@ class Prepared:
 
         Functions that were made from old code since get the new one. Raises CannotSwap, with all as it was.
         """
-        found: list[heap.Survivor] = []
-        self._or_undo(lambda: found.extend(self._survivors()))
-        return found
+        survivors: list[heap.Survivor] = []
+        self._or_undo(lambda: survivors.extend(self._survivors()))
+        return survivors
 
     def _survivors(self) -> list[heap.Survivor]:
-        found = heap.survey()
-        late = targets.functions(self.targets, found.functions)
+        alive = heap.survey()
+        late = targets.functions(self.targets, alive.functions)
         if late.of:
             acts = undo_log.Acts()
             for _, function, after in late.of:
                 acts.attribute(function, "__code__", like(function.__code__, after))
             self._journal.perform(acts)
-        return heap.survivors(found, self._changed)
+        return heap.survivors(alive, self._changed)
 
     def undo(self) -> None:
-        """Everything as it was before `stage_and_migrate`."""
+        """Put everything back as it was before `stage_and_migrate`."""
         self._let_go()
         self._journal.undo()
 
     def forget(self) -> None:
-        """This version stands: let go of what would undo it."""
+        """Let go of what would undo this version, which stands."""
         targets.remember(self.targets)
         self._let_go()
         self._journal.forget()
@@ -155,9 +155,9 @@ class Prepared:
         self._journal.perform(imports.move(server, self._old, self._new, modules))
         inner = parts.Within(self.targets).during(fragments.Stage(self.targets, self._journal).run)
         alive = heap.survey(migrate.classes(self._migrations))
-        found = targets.functions(self.targets, alive.functions)
-        _raise_for(found.problems, obstacles.closures(self.targets, alive))
-        self._acts = acts = stage.acts(self.targets, found)
+        functions = targets.functions(self.targets, alive.functions)
+        _raise_for(functions.problems, obstacles.closures(self.targets, alive))
+        self._acts = acts = stage.acts(self.targets, functions)
         acts.extend(inner)
         _remove_modules(acts, self._removals)
         with (
@@ -165,10 +165,10 @@ class Prepared:
         ):  # what is made here stays; to go over it time and again would take most of the time
             acts.extend(migrate.acts(self._migrations, alive.instances))
             self._carried = list(alive.instances)
-            self._known = {id(each) for _, of_class in self._carried for each in of_class}
+            self._known = {id(instance) for _, of_class in self._carried for instance in of_class}
             self._carry_over_late_ones(acts)
         acts.extend(stage.caches(self.targets))
-        _try_on_twins(found)
+        _try_on_twins(functions)
 
     def _swap(self) -> None:
         _raise_for(obstacles.of_values(self.targets, ours=1))
@@ -180,7 +180,7 @@ class Prepared:
             self._journal.perform(self._acts)
             late = self._not_carried_over(heap.all_objects) if self._carried else []
             younger = heap.made_since(mark[0]) if late else set()
-        self._raise_for_late([(cls, [each for each in of if id(each) not in younger]) for cls, of in late])
+        self._raise_for_late([(cls, [instance for instance in of if id(instance) not in younger]) for cls, of in late])
 
     def _carry_over_late_ones(self, acts: undo_log.Acts) -> None:
         """Instances that threads have made since the look; those that ``code_change`` itself makes have no end."""
@@ -192,13 +192,13 @@ class Prepared:
                 return
             acts.extend(migrate.acts(self._migrations, late, again=True))
             self._carried += late
-            self._known.update(id(each) for _, of_class in late for each in of_class)
+            self._known.update(id(instance) for _, of_class in late for instance in of_class)
         self._raise_for_late(late)
 
     def _not_carried_over(self, look: Callable[[], list[Any]]) -> list[tuple[type, list[Any]]]:
         """The instances among what there is now that were not there at the look before, of each class that has some."""
         now = heap.instances(migrate.classes(self._migrations), look())
-        late = [(cls, [each for each in of_class if id(each) not in self._known]) for cls, of_class in now]
+        late = [(cls, [instance for instance in of_class if id(instance) not in self._known]) for cls, of_class in now]
         return [(cls, of_class) for cls, of_class in late if of_class]
 
     def _raise_for_late(self, late: Iterable[tuple[type, list[Any]]]) -> None:
@@ -229,7 +229,7 @@ def _prepare(instructions: list[Instruction], old: Version, new: Version, magic:
     garbage_collector.thaw()
     problems = [*guards.of_interpreter(magic), *(() if alone else guards.of_processes(old.path.parents[1]))]
     loaded: list[Target] = []
-    for load in (each for each in instructions if isinstance(each, Load)):
+    for load in (instruction for instruction in instructions if isinstance(instruction, Load)):
         try:
             target = targets.read(load, old, new)
         except (ImportError, OSError) as error:
@@ -238,11 +238,15 @@ def _prepare(instructions: list[Instruction], old: Version, new: Version, magic:
         if target is not None:
             loaded.append(target)
             problems += targets.mismatches(target)
-    removals = [each for each in instructions if isinstance(each, Remove) and each.module in sys.modules]
+    removals = [
+        instruction
+        for instruction in instructions
+        if isinstance(instruction, Remove) and instruction.module in sys.modules
+    ]
     problems += [
-        f"{each.module} is a namespace package in {new.version}"
-        for each in removals
-        if new.spec(each.module) is not None
+        f"{removal.module} is a namespace package in {new.version}"
+        for removal in removals
+        if new.spec(removal.module) is not None
     ]
     migrations = list(_migrations(instructions, loaded, old, new))
     problems += guards.of_imports()
@@ -254,10 +258,15 @@ def _migrations(
     instructions: Sequence[Instruction], loaded: Iterable[Target], old: Version, new: Version
 ) -> Iterator[Migration]:
     known = targets.by_name(loaded)
-    named = {module for each in instructions if isinstance(each, CodeChange) for module, _ in each.modules}
-    for each in known.values():
-        if each.name not in named and (each.load.given or each.load.taken):
-            yield Migration(each, old.version, None)
+    named = {
+        module
+        for instruction in instructions
+        if isinstance(instruction, CodeChange)
+        for module, _ in instruction.modules
+    }
+    for changed in known.values():
+        if changed.name not in named and (changed.load.given or changed.load.taken):
+            yield Migration(changed, old.version, None)
     for instruction in instructions:
         if not isinstance(instruction, CodeChange):
             continue
@@ -271,8 +280,8 @@ def _migrations(
 
 
 def _raise_for(*problems: Iterable[str]) -> None:
-    if found := list(dict.fromkeys(each for some in problems for each in some)):
-        raise CannotSwap(found)
+    if several := list(dict.fromkeys(problem for some in problems for problem in some)):
+        raise CannotSwap(several)
 
 
 def _remove_modules(acts: undo_log.Acts, removals: Iterable[Remove]) -> None:
@@ -284,9 +293,9 @@ def _remove_modules(acts: undo_log.Acts, removals: Iterable[Remove]) -> None:
             acts.no_item(names, tail)
 
 
-def _try_on_twins(found: targets.Functions) -> None:
-    """Raises what putting the new code into a function like this one raises."""
-    for _, function, after in found.of:
+def _try_on_twins(functions: targets.Functions) -> None:
+    """Put the new code into functions like these. Raises what that raises."""
+    for _, function, after in functions.of:
         names: dict[str, Any] = {}
         twin = type(function)(function.__code__, names, closure=function.__closure__)
         twin.__code__ = after

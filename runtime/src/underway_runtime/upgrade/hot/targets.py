@@ -45,25 +45,25 @@ class Target:
 
     def class_named(self, path: str) -> type | None:
         """The class of this qualified name, where it is in force and this module's own, whatever it says of itself."""
-        found: Any = self.names
+        value: Any = self.names
         for part in path.split("."):
-            found = found.get(part)
-            if not objects.is_a(found, type):
+            value = value.get(part)
+            if not objects.is_a(value, type):
                 return None
-            cls, found = found, objects.members(found)
+            cls, value = value, objects.members(value)
         return cls if objects.name_of(cls) == f"{self.name}.{path}" or self._has_made(cls, path) else None
 
     def _has_made(self, cls: type, path: str) -> bool:
         """Whether a class that says it is of another module, or has another name, is what this module's source makes here."""
         if path not in self.old.constants:
             return False
-        functions = [each for each in objects.members(cls).values() if type(each) is FunctionType]
-        own = [
-            each
-            for each in functions
-            if each.__globals__ is self.names and f"{path}.{each.__name__}" in self.old.by_path
+        functions = [member for member in objects.members(cls).values() if type(member) is FunctionType]
+        defined = [
+            function
+            for function in functions
+            if function.__globals__ is self.names and f"{path}.{function.__name__}" in self.old.by_path
         ]
-        return bool(own) if functions else objects.name_of(cls).endswith(f".{path}")
+        return bool(defined) if functions else objects.name_of(cls).endswith(f".{path}")
 
     def split(self, name: str) -> tuple[type | None, str]:
         """The live class, or None for the module, and the name in it."""
@@ -91,18 +91,18 @@ class Target:
         if here and self.new.digest(path) == self.old.digest(path):
             return path
         wanted, name = self.old.digest(path), self.old.by_path[path].co_qualname
-        alike = (each for each, code in self.new.by_path.items() if code.co_qualname == name)
-        return next((each for each in alike if self.new.digest(each) == wanted), None)
+        alike = (path for path, code in self.new.by_path.items() if code.co_qualname == name)
+        return next((code for code in alike if self.new.digest(code) == wanted), None)
 
     def is_replaced(self, path: str) -> bool:
         """Whether another function takes the place of this definition's, or of one that it is nested in, and this gets no new code."""
         around = [path, *code_tree.outside(path)]
-        if any(each in self.load.changed for each in around):
+        if any(outer in self.load.changed for outer in around):
             return False
         replaced = [
-            each for each in around if code_tree.mangled(each) in self.load.replaced and each in self.new.by_path
+            outer for outer in around if code_tree.mangled(outer) in self.load.replaced and outer in self.new.by_path
         ]
-        return any(self.old.digest(each) != self.new.digest(each) for each in replaced)
+        return any(self.old.digest(path) != self.new.digest(path) for path in replaced)
 
     def stays(self, path: str) -> bool:
         """Whether what runs in this definition of the old version may run on: it is the same in the new one."""

@@ -70,7 +70,7 @@ class Journal:
         _at_once(entry.calls, entry)
 
     def note(self, undo: Callable[[], object]) -> None:
-        """Something was done that this undoes."""
+        """Note what undoes something that was done."""
         acts = Acts()
         acts.add(nothing, undo)
         self.perform(acts)
@@ -132,4 +132,4 @@ def _undo_member(cls: type, name: str) -> Callable[[], object]:
 
 
 def nothing() -> None:
-    """For an act that needs no undoing, or the other way round."""
+    """Do nothing: for an act that needs no undoing, or the other way round."""

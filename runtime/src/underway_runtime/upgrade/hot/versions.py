@@ -56,7 +56,7 @@ class Version:
 def read_version(directory: VersionDirectory) -> Version:
     """Read what a version is made of. Raises DamagedRelease."""
     script = boot_script.read(directory.boot_script("start"))
-    loads = [each for each in script.instructions if isinstance(each, boot_script.Load)]
+    loads = [instruction for instruction in script.instructions if isinstance(instruction, boot_script.Load)]
     path = Path(directory.path).absolute()
     return Version(
         script.version, path, read_index(f"{path}/code.index"), {load.application: load.version for load in loads}
@@ -101,16 +101,16 @@ class Definitions:
 
     def _paths(self, code: CodeType) -> tuple[str, ...]:
         if not self._by_place:
-            for path, each in self.by_path.items():
-                self._by_place.setdefault((each.co_qualname, each.co_firstlineno), []).append(path)
+            for path, known in self.by_path.items():
+                self._by_place.setdefault((known.co_qualname, known.co_firstlineno), []).append(path)
         here = self._by_place.get((code.co_qualname, code.co_firstlineno), ())
-        if found := tuple(path for path in here if self.by_path[path] == code):
-            return found
+        if paths := tuple(path for path in here if self.by_path[path] == code):
+            return paths
         # It is of another version in which this definition was the same, or something has rewritten it.
-        same_name = [path for path, each in self.by_path.items() if each.co_qualname == code.co_qualname]
+        same_name = [path for path, known in self.by_path.items() if known.co_qualname == code.co_qualname]
         wanted = digest(code) if same_name else ""
-        if found := tuple(path for path in same_name if self.digest(path) == wanted):
-            return found
+        if paths := tuple(path for path in same_name if self.digest(path) == wanted):
+            return paths
         if code.co_flags & _ITERABLE_COROUTINE:
             return self.paths(code.replace(co_flags=code.co_flags & ~_ITERABLE_COROUTINE))
         return ()
@@ -130,27 +130,27 @@ def like(old: CodeType, new: CodeType) -> CodeType:
 
 def class_bodies(module: CodeType) -> dict[str, CodeType]:
     """The bodies of the classes that are not within functions, by qualified name; of several of one name the last."""
-    found: dict[str, CodeType] = {}
+    bodies: dict[str, CodeType] = {}
     waiting = [("", module)]
     while waiting:
         prefix, code = waiting.pop()
-        for each in code.co_consts:
-            if isinstance(each, CodeType) and is_generic(each):
-                waiting.append((prefix, each))
-            elif isinstance(each, CodeType) and not is_function(each):
-                found[prefix + each.co_name] = each
-                waiting.append((f"{prefix}{each.co_name}.", each))
-    return found
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType) and is_generic(constant):
+                waiting.append((prefix, constant))
+            elif isinstance(constant, CodeType) and not is_function(constant):
+                bodies[prefix + constant.co_name] = constant
+                waiting.append((f"{prefix}{constant.co_name}.", constant))
+    return bodies
 
 
 def stored_constants(code: CodeType, names: tuple[str, ...]) -> dict[str, Any]:
     """What the compiler itself binds in a module or class body, of these names: ``__doc__``, ``__firstlineno__``."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if not any(name in code.co_names for name in names):
-        return found
+        return values
     loaded: Any = None
-    for each in dis.get_instructions(code):
-        if each.opname == "STORE_NAME" and each.argval in names and loaded is not None:
-            found.setdefault(each.argval, loaded[0])
-        loaded = (each.argval,) if each.opname in ("LOAD_CONST", "RETURN_CONST") else None
-    return found
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "STORE_NAME" and instruction.argval in names and loaded is not None:
+            values.setdefault(instruction.argval, loaded[0])
+        loaded = (instruction.argval,) if instruction.opname in ("LOAD_CONST", "RETURN_CONST") else None
+    return values
