@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import os
 import socket
 import socketserver
 import sys
@@ -218,6 +219,36 @@ def test_tcp_connects(server: http.server.HTTPServer, private: Path) -> None:
         unused.bind(("127.0.0.1", 0))
         missed = tried({"tcp": f"127.0.0.1:{unused.getsockname()[1]}", "attempts": 1})
     assert "ConnectionRefusedError" in missed.attempts[0]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_a_connection_of_a_gate_ends_although_a_child_has_it(kind: str) -> None:
+    """A service forks while it is asked, as a server makes its workers; that its child has the descriptor keeps nothing open."""
+    ended = threading.Event()
+    lives, ends = os.pipe()
+
+    class Forking(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if os.fork() == 0:
+                os.close(ends)
+                os.read(lives, 1)
+                os._exit(0)
+            self.request.sendall(Handler.FRAMES["/length"])
+            while self.request.recv(65536):
+                pass
+            ended.set()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forking) as forking:
+        threading.Thread(target=forking.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{forking.server_address[1]}"
+        try:
+            assert tried({"tcp": address} if kind == "tcp" else {"http": f"http://{address}/"}).passed
+            assert ended.wait(TIMEOUT)
+        finally:
+            forking.shutdown()
+            for end in (lives, ends):
+                os.close(end)
+            os.wait()
 
 
 def test_a_command_ends_with_status_0(tmp_path: Path) -> None:

@@ -140,6 +140,31 @@ def test_what_listens_is_ready_when_it_accepts(make: MakeNode, here: Path, serve
     assert node.run("stop").returncode == 0
 
 
+FORKS = """
+def main():
+    listening = socket.create_server(("127.0.0.1", PORT))
+    select.select([listening], [], [])
+    if os.fork() == 0:
+        connection, _ = listening.accept()
+        assert connection.recv(1) == b""
+        (HERE / "ended").touch()
+    signal.pause()
+"""
+
+
+def test_what_asks_whether_it_accepts_is_no_client_of_a_child_that_is_made_meanwhile(
+    make: MakeNode, here: Path
+) -> None:
+    """A child has the connection too; it ends all the same, so that no handover waits for it."""
+    [port] = ports(1)
+    node = make(tool(here, "import select\n" + FORKS, port=port))
+
+    assert node.run("daemon").returncode == 0
+
+    eventually((here / "ended").exists, "the connection has ended")
+    assert node.run("stop").returncode == 0
+
+
 def test_what_never_accepts_is_not_ready_and_its_addresses_are_named(make: MakeNode, here: Path) -> None:
     """The start has failed when its time is over."""
     [port] = ports(1)

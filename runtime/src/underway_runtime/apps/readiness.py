@@ -28,6 +28,7 @@ from typing import Any
 
 from ..process.proc_sockets import watched
 from ..process.process_table import family
+from ..release.addresses import hang_up
 from ..release.errors import BootError, ConfigError
 from .socket_sharing import Shared
 
@@ -140,6 +141,7 @@ def _probe(listening: socket.socket) -> socket.socket | None:
 
 def _close(sockets: list[socket.socket]) -> None:
     for probe in sockets:
+        hang_up(probe)
         probe.close()
 
 

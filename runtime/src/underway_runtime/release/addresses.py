@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,14 @@ def short_path(path: Path) -> Iterator[str]:
         yield f"{path_of(directory, os.fspath(path.parent))}/{path.name}"
     finally:
         os.close(directory)
+
+
+def hang_up(connection: socket.socket | None) -> None:
+    """End a connection for its other side, who may wait for that: a child that was forked meanwhile has it open too, and
+    closing it here would change nothing there. It is still to be closed."""
+    if connection is not None:
+        with contextlib.suppress(OSError):  # it has ended, or was never made
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def problem_of(address: str) -> str:

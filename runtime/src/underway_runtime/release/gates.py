@@ -146,7 +146,7 @@ class HttpGate(Gate):
             writer.write(f"{self.method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             status, body = await _response(reader, self.method)
         finally:
-            writer.close()
+            _hang_up(writer)
         if status != self.status:
             raise Missed(f"status {status}, not {self.status}")
         if self.contains.encode() not in body:
@@ -160,6 +160,11 @@ class HttpGate(Gate):
             names = ", ".join(socket.stem for socket in sockets) or "none"
             raise ConfigError(f"which application is asked? there is {names}; `application` of the gate names one")
         return sockets[0]
+
+
+def _hang_up(writer: asyncio.StreamWriter) -> None:
+    addresses.hang_up(writer.get_extra_info("socket"))
+    writer.close()
 
 
 async def _response(reader: asyncio.StreamReader, method: str) -> tuple[int, bytes]:
@@ -230,7 +235,7 @@ class TcpGate(Gate):
                 _, writer = await asyncio.open_unix_connection(path)
         else:
             _, writer = await asyncio.open_connection(*addresses.split(self.tcp.removeprefix("tcp://")))
-        writer.close()
+        _hang_up(writer)
 
 
 @dataclass(frozen=True, kw_only=True)
