@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from underway_runtime.observation.align import Likeness, rows
-from underway_runtime.observation.compare import Difference, compare, partners
+from underway_runtime.observation.compare import Difference, compare, compared
 from underway_runtime.observation.node import Flag, Path
 from underway_runtime.observation.picture import Picture
 from underway_runtime.release.instruction_json import to_json
@@ -300,7 +300,7 @@ class _Trial:
 
     def _bring(self, result: Picture) -> None:
         """Parts that bring what differs to nothing."""
-        pairs = partners(result, self._wanted)
+        _, pairs = compared(result, self._wanted)
         places = places_in(result, self._loads)
         rows_of: dict[int, list[Difference]] = {}
         for difference in dict.fromkeys(self._whole(difference, result) for difference in self._left(result)):

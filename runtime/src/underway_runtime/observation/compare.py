@@ -62,11 +62,10 @@ def compare(a: Picture, b: Picture) -> list[Difference]:
     return list(_Comparison(a, b).run())
 
 
-def partners(a: Picture, b: Picture) -> dict[int, int]:
-    """By the number of an object in the second picture, that of the one in the first that it was compared with."""
+def compared(a: Picture, b: Picture) -> tuple[list[Difference], dict[int, int]]:
+    """The same, and by the number of an object in the second picture that of the one in the first that it was compared with."""
     comparison = _Comparison(a, b)
-    deque(comparison.run(), maxlen=0)
-    return {y: x for x, y in comparison.seen}
+    return list(comparison.run()), {y: x for x, y in comparison.seen}
 
 
 class _Step(NamedTuple):

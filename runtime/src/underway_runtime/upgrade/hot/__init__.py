@@ -16,6 +16,7 @@
 ``migrate``            new states by ``code_change``
 ``swap``               the phases, put together
 ``rehearsal``          all of this in an interpreter that serves nobody; ``rehearsed`` asks it
+``fresh_starts``       what fresh starts of both versions have here, as another process compares them; ``expected`` is the outcome
 ``proof``              whether this process is as a fresh start where it should be
 =====================  ================================================================================================
 

@@ -55,6 +55,7 @@ from ...release.instructions import (
 from ...release.relup import RelupPath
 from .. import path_finder
 from . import CannotMigrate, CannotSwap, MadeMeanwhile, explained, imports, proof
+from .expected import Excerpt, Surroundings
 from .heap import Survivor
 from .swap import Prepared
 from .swap import prepare as prepare_swap
@@ -96,7 +97,7 @@ class Code:
         self._applications = step.applications
         self._configuration = step.configuration
         self._prepared: Prepared | None = None
-        self._expected: proof.Expected | None = None
+        self._expected: Excerpt | None = None
         self._resolved: Resolved | None = None
         self._in_place = False
         self.held = 0.0
@@ -130,13 +131,13 @@ class Code:
         old, new = (read_version(side.place) for side in (runs, comes))
         return prepare_swap(self._instructions, old, new, magic=self._way.magic)
 
-    def _surroundings(self, resolved: Resolved) -> tuple[proof.Surroundings, proof.Surroundings]:
+    def _surroundings(self, resolved: Resolved) -> tuple[Surroundings, Surroundings]:
         """What both versions are started with here."""
         runs, comes = self._step.runs.settings, self._step.settings
         old, new = (read_version(side.place) for side in (runs, comes))
-        before = proof.Surroundings(runs.place, dict(os.environ), self._step.runs.resolved.values)
+        before = Surroundings(runs.place, dict(os.environ), self._step.runs.resolved.values)
         environ = {**os.environ, **dict(imports.environment(old, new))}
-        return before, proof.Surroundings(comes.place, environ, resolved.values)
+        return before, Surroundings(comes.place, environ, resolved.values)
 
     async def _raise_for_staying(self, prepared: Prepared) -> None:
         """Raise RequiresRestart where somebody is inside of what changes for as long as a pause may last: work need not wait.

@@ -3,7 +3,7 @@
 =====================  ================================================================================================
 ``expected``           both versions are imported on this host, each in an interpreter of its own with the environment and the
                        configuration of the node, and a copy of the older one becomes the newer one; nothing of that is
-                       within the pause
+                       within the pause, nor in this process: it gets excerpts of what another has seen
 ``raise_for_staging``  for who asks beforehand, where there is nothing to compare: a copy of the older one is made ready
 ``differences``        once the swap is done, before it is forgotten: the paths at which both differ are walked here
 =====================  ================================================================================================
@@ -15,55 +15,28 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...observation import compare, objects
-from ...observation.compare import Difference
+from ...observation import objects
 from ...observation.look import Looker
 from ...observation.node import Flag, digest_of
-from ...observation.picture import Picture, without_addresses, word_for
-from ...release.directory import VersionDirectory
+from ...observation.picture import without_addresses, word_for
 from ...release.instruction_json import to_json
 from ...release.instructions import Instruction, Load
 from . import CannotSwap
+from .expected import WITHIN, Check, Excerpt, Surroundings, ask
 from .rehearsed import Unobservable, rehearsed
-
-WITHIN = 120.0
-"""Seconds for all that is asked of one version."""
 
 _NAMED = 5
 """Differences that a message lists."""
 
-_UNTOLD = ("opaque", "alias")
-"""What can't be told of a process by looking at one path."""
-
 _GONE = object()
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """A version, and what it is started with here."""
-
-    place: VersionDirectory
-    environ: Mapping[str, str]
-    configuration: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What a fresh start of the version that comes has, and that of the one that runs has not."""
-
-    wanted: Picture
-    differences: tuple[Difference, ...]
-    partners: Mapping[int, int]
-    """By number, what was there before."""
-
-
-def expected(old: Surroundings, new: Surroundings, instructions: Sequence[Instruction]) -> Expected | None:
+def expected(old: Surroundings, new: Surroundings, instructions: Sequence[Instruction]) -> Excerpt | None:
     """What the process is to be like; None where the relup does not rest on what was seen.
 
     Raises CannotSwap where a version can't be looked at here, or the older one does not become what a fresh start of the newer one is.
@@ -76,9 +49,12 @@ def expected(old: Surroundings, new: Surroundings, instructions: Sequence[Instru
     if not modules:
         return None
     try:
-        return _expected(old, new, instructions, modules)
+        outcome = ask(old, new, instructions, modules)
     except Unobservable as error:
         raise CannotSwap([str(error)]) from None
+    if problems := [*_set_since(outcome.made)] or outcome.problems:
+        raise CannotSwap(problems)
+    return outcome.fresh
 
 
 def raise_for_staging(old: Surroundings, new: Surroundings, instructions: Sequence[Instruction]) -> None:
@@ -106,142 +82,75 @@ def raise_for_staging(old: Surroundings, new: Surroundings, instructions: Sequen
         )
 
 
-def _expected(
-    old: Surroundings, new: Surroundings, instructions: Sequence[Instruction], modules: Sequence[str]
-) -> Expected:
-    documents = [to_json(instruction) for instruction in instructions]
-    before, become = _look(old, modules, new.place, documents)
-    if set_since := [*_set_since(before, instructions)]:
-        raise CannotSwap(set_since)
-    if not isinstance(become, Picture):
-        raise CannotSwap(become)
-    wanted, _ = _look(new, modules)
-    again, _ = _look(old, modules)
-    noise: set[Any] = {difference.path for difference in compare.compare(before, again) if difference.kind != "opaque"}
-    noise |= _counted(instructions)
-    if left := [
-        difference
-        for difference in compare.compare(become, wanted)
-        if difference.kind != "opaque" and not _is_noise(difference, noise)
-    ]:
-        told = [
-            f"{difference.path} ({difference.kind}: {difference.was or 'nothing'}, and not {difference.becomes or 'nothing'})"
-            for difference in left
-        ]
-        raise CannotSwap(
-            [f"in a trial on this host something differs from a fresh start: {line}" for line in told[:_NAMED]]
-        )
-    differences = [difference for difference in compare.compare(before, wanted) if not _is_noise(difference, noise)]
-    return Expected(wanted, tuple(differences), compare.partners(before, wanted))
-
-
-def _counted(instructions: Sequence[Instruction]) -> set[tuple[str, ...]]:
-    """The paths of numbers that never go back."""
-    return {
-        (load.module, *(f".{of}" if kind == "attribute" else f"[{of!r}]" for kind, of in part.path))
-        for load in instructions
-        if isinstance(load, Load)
-        for part in load.parts
-        if part.kind == "counted"
-    }
-
-
-def _set_since(before: Picture, instructions: Sequence[Instruction]) -> Iterator[str]:
+def _set_since(made: Excerpt) -> Iterator[str]:
     """What is to be bound to something else, and is not what the module has made any longer."""
-    fixed = {number: number for number, node in enumerate(before.nodes) if node.flags & Flag.MUTABLE}
-    walk = _Walk(Expected(before, (), fixed))  # what can change is told by what it is
-    for load in (instruction for instruction in instructions if isinstance(instruction, Load) and instruction.seen):
-        for name in load.replaced:
-            number = before.at((load.module, f".{name}"))
-            bound = objects.module_names(load.module).get(name, _GONE)
-            if number is not None and any(walk.same(bound, number, f"{load.module}.{name}")):
-                yield f"{load.module}.{name} is {objects.shown(bound)}, and not what the module has made"
+    walk = _Walk(made)
+    for check in made.checks:
+        value = walk.find(check.path)
+        if any(walk.differences(check)):
+            shown = "not there" if value is _GONE else objects.shown(value)
+            yield f"{check.path} is {shown}, and not what the module has made"
 
 
-def _look(
-    version: Surroundings, modules: Sequence[str], other: VersionDirectory | None = None, documents: Sequence[Any] = ()
-) -> tuple[Picture, Picture | list[str]]:
-    with rehearsed(version.place, version.environ, Path.cwd(), WITHIN) as process:
-        process.boot(modules, version.configuration)
-        taken = process.picture(modules)
-        return taken, taken if other is None else process.become(other, documents, modules)
-
-
-def _is_noise(difference: Difference, noise: set[Any]) -> bool:
-    return any(difference.path[:depth] in noise for depth in range(1, len(difference.path) + 1))
-
-
-def differences(wanted: Expected) -> list[str]:
+def differences(fresh: Excerpt) -> list[str]:
     """Where this process is not as a fresh start, of all that was to change; each with its path."""
-    walk = _Walk(wanted)
-    paths = dict.fromkeys(
-        path for difference in wanted.differences if difference.kind not in _UNTOLD for path in walk.check(difference)
-    )
+    walk = _Walk(fresh)
+    paths = dict.fromkeys(path for check in fresh.checks for path in walk.differences(check))
     return [*paths][:_NAMED]
 
 
 class _Walk:
-    def __init__(self, wanted: Expected) -> None:
-        self._picture = wanted.wanted
-        self._partners = wanted.partners
-        self._look = Looker(frozenset(self._picture.modules))
-        self._compared: set[tuple[int, int]] = set()
+    def __init__(self, excerpt: Excerpt) -> None:
+        self._nodes = excerpt.nodes
+        self._look = Looker(frozenset(excerpt.modules))
+        self._compared: dict[tuple[int, int], Any] = {}
+        """By their addresses and their nodes, the objects, which keeps an address from being used twice."""
         self._words: dict[int, str | None] = {}
         """What stands for addresses; None for a number that is none."""
 
-    def check(self, difference: Difference) -> Iterator[str]:
-        """Yield the paths at which this process is otherwise, where two fresh starts differ."""
-        above = difference.path[:-1]
-        row = self._picture.at(above) if above else None
-        if row is not None and self._picture.nodes[row].flags & Flag.SEQUENCE:
-            yield from self._row(row, self._find(above), "".join(above))
-            return
-        value = self._find(difference.path)
-        if difference.kind == "removed":
+    def differences(self, check: Check) -> Iterator[str]:
+        """Yield the paths at which this process is otherwise than it is to be."""
+        value = self.find(check.path)
+        if check.kind == "gone":
             if value is not _GONE:
-                yield f"{difference.path} is there still"
+                yield f"{check.path} is there still"
         elif value is _GONE:
-            yield f"{difference.path} is not there"
-        elif difference.kind == "order":
-            yield from self._order(difference, value)
-        elif difference.b is not None:
-            yield from self.same(value, difference.b, str(difference.path))
+            yield f"{check.path} is not there"
+        elif check.kind == "row":
+            yield from self._row(check, value)
+        elif check.kind == "order":
+            yield from self._order(check, value)
+        else:
+            yield from self._same(value, check.node, str(check.path))
 
-    def _row(self, number: int, value: Any, path: str) -> Iterator[str]:
+    def _row(self, check: Check, value: Any) -> Iterator[str]:
         """All elements of a row, each as far as it is new; what was there before only by what it is."""
-        if value is _GONE:
-            yield f"{path} is not there"
-            return
         have = [element for label, element in self._look(value).edges if label[1:-1].isdecimal()]
-        wanted = [(label, to) for label, to in self._picture.nodes[number].edges if label[1:-1].isdecimal()]
-        if len(have) != len(wanted):
-            yield f"{path} has {len(have)} elements, and not {len(wanted)}"
+        if len(have) != len(check.elements):
+            yield f"{check.path} has {len(have)} elements, and not {len(check.elements)}"
             return
-        for element, (label, to) in zip(have, wanted, strict=True):
-            yield from self.same(element, to, f"{path}{label}")
+        for element, (label, to) in zip(have, check.elements, strict=True):
+            yield from self._same(element, to, f"{check.path}{label}")
 
-    def _order(self, difference: Difference, value: Any) -> Iterator[str]:
-        assert difference.b is not None
-        wanted = [label for label, _ in self._picture.nodes[difference.b].edges]
+    def _order(self, check: Check, value: Any) -> Iterator[str]:
+        wanted = [label for label, _ in check.elements]
         have = [label for label, _ in self._look(value).edges if label in wanted]
         if have != [label for label in wanted if label in have]:
-            yield f"{difference.path} is in another order"
+            yield f"{check.path} is in another order"
 
-    def same(self, value: Any, number: int, path: str) -> Iterator[str]:
-        """Whether an object is what the picture has there; what it holds too, where all of it is new."""
+    def _same(self, value: Any, number: int, path: str) -> Iterator[str]:
+        """Whether an object is what the excerpt has there; what it holds too, where the excerpt has that."""
         waiting = [(value, number, path)]
         for live, at, here in waiting:
-            node = self._picture.nodes[at]
+            node = self._nodes[at]
             if node.flags & Flag.NOISE or (id(live), at) in self._compared:
                 continue
-            self._compared.add((id(live), at))
+            self._compared[id(live), at] = live
             seen, kind = self._look(live), objects.name_of(type(live))
             alike = seen.digest == node.digest or (type(live) is str and digest_of(self._told(live)) == node.digest)
             if (kind, seen.name) != (node.type, node.name) or not alike:
                 yield f"{here} is {objects.shown(live)}, and not as in a fresh start"
                 continue
-            if at in self._partners:
-                continue  # it was there before: what it holds is compared where it changes
             edges = dict(seen.edges)
             for name, to in node.edges:
                 if name in edges:
@@ -261,7 +170,8 @@ class _Walk:
             )
         return self._words[address] or otherwise
 
-    def _find(self, path: Sequence[str]) -> Any:
+    def find(self, path: Sequence[str]) -> Any:
+        """Return what is at a path in this process."""
         value: Any = sys.modules.get(path[0], _GONE)
         for label in path[1:]:
             if value is _GONE:

@@ -1,0 +1,182 @@
+"""Fresh starts of two versions on this host, compared in a process of its own, and what the node has to be like then.
+
+Run with the python of the version that runs. One line of JSON on standard input asks, one on standard output answers: `Expected`, or
+``unobservable`` with the reason. It ends with who asks: when its standard input does.
+
+=====================  ================================================================================================
+the older version      is imported, and a copy of it becomes the newer one
+the newer one          is imported: what it has that the older one has not is what the node is to have
+the older one again    is imported: what differs from the first time is noise
+=====================  ================================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ...observation import compare
+from ...observation.compare import Difference
+from ...observation.node import Flag, Node, Path
+from ...observation.picture import Picture
+from ...release.directory import VersionDirectory
+from ...release.instruction_json import from_json, to_json
+from ...release.instructions import Instruction, Load
+from .expected import WITHIN, Check, Excerpt, Expected, Surroundings
+from .rehearsed import Unobservable, rehearsed
+
+_NAMED = 5
+"""Differences that a message lists."""
+
+_UNTOLD = ("opaque", "alias")
+"""What can't be told of a process by looking at one path."""
+
+
+def main() -> None:
+    """Answer one line."""
+    asked = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    old, new = (_surroundings(asked[name]) for name in ("old", "new"))
+    answer: dict[str, Any]
+    try:
+        answer = _compared(old, new, [*map(from_json, asked["instructions"])], asked["modules"]).as_json()
+    except Unobservable as error:
+        answer = {"unobservable": str(error)}
+    print(json.dumps(answer), flush=True)
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _surroundings(document: Mapping[str, Any]) -> Surroundings:
+    place = VersionDirectory(pathlib.Path(document["place"]))
+    return Surroundings(place, document["environ"], document["configuration"])
+
+
+def _compared(
+    old: Surroundings, new: Surroundings, instructions: Sequence[Instruction], modules: Sequence[str]
+) -> Expected:
+    documents = [to_json(instruction) for instruction in instructions]
+    before, become = _look(old, modules, new.place, documents)
+    made = _made(before, instructions)
+    if not isinstance(become, Picture):
+        return Expected(made, Excerpt(()), tuple(become))
+    wanted, _ = _look(new, modules)
+    again, _ = _look(old, modules)
+    noise: set[Any] = {difference.path for difference in compare.compare(before, again) if difference.kind != "opaque"}
+    noise |= _counted(instructions)
+    left = [
+        difference
+        for difference in compare.compare(become, wanted)
+        if difference.kind != "opaque" and not _is_noise(difference, noise)
+    ]
+    problems = [
+        f"in a trial on this host something differs from a fresh start: {_told(difference)}"
+        for difference in left[:_NAMED]
+    ]
+    differences, stay = compare.compared(before, wanted)
+    excerpt = _Excerpt(wanted, stay)  # what was there before: what that holds is compared where it changes
+    checks = _checks(wanted, [change for change in differences if not _is_noise(change, noise)], excerpt)
+    return Expected(made, excerpt.of(checks), tuple(problems))
+
+
+def _look(
+    version: Surroundings, modules: Sequence[str], other: VersionDirectory | None = None, documents: Sequence[Any] = ()
+) -> tuple[Picture, Picture | list[str]]:
+    with rehearsed(version.place, version.environ, pathlib.Path.cwd(), WITHIN) as process:
+        process.boot(modules, version.configuration)
+        taken = process.picture(modules)
+        return taken, taken if other is None else process.become(other, documents, modules)
+
+
+def _counted(instructions: Sequence[Instruction]) -> set[tuple[str, ...]]:
+    """The paths of numbers that never go back."""
+    return {
+        (load.module, *(f".{of}" if kind == "attribute" else f"[{of!r}]" for kind, of in part.path))
+        for load in instructions
+        if isinstance(load, Load)
+        for part in load.parts
+        if part.kind == "counted"
+    }
+
+
+def _told(difference: Difference) -> str:
+    was, becomes = difference.was or "nothing", difference.becomes or "nothing"
+    return f"{difference.path} ({difference.kind}: {was}, and not {becomes})"
+
+
+def _is_noise(difference: Difference, noise: set[Any]) -> bool:
+    return any(difference.path[:depth] in noise for depth in range(1, len(difference.path) + 1))
+
+
+class _Excerpt:
+    """Takes nodes of a picture, with all that they hold but for what stays; what stays is told by what it is."""
+
+    def __init__(self, picture: Picture, stay: Iterable[int]) -> None:
+        self._picture = picture
+        self._stay = frozenset(stay)
+        self._numbers: dict[int, int] = {}
+
+    def number(self, of: int) -> int:
+        """The number that a node of the picture has in the excerpt."""
+        return self._numbers.setdefault(of, len(self._numbers))
+
+    def of(self, checks: Iterable[Check]) -> Excerpt:
+        """The excerpt for some checks, whose nodes have their numbers in it."""
+        asked = tuple(checks)
+        nodes = []
+        taken = list(self._numbers)
+        for at in taken:  # which grows meanwhile
+            node = self._picture.nodes[at]
+            edges = () if at in self._stay else node.edges
+            taken += dict.fromkeys(to for _, to in edges if to not in self._numbers)
+            nodes.append(node._replace(edges=tuple((label, self.number(to)) for label, to in edges)))
+        return Excerpt(tuple(self._picture.modules), tuple(nodes), asked)
+
+
+def _made(before: Picture, instructions: Sequence[Instruction]) -> Excerpt:
+    """What is to be bound to something else; what can change in it is told by what it is."""
+    excerpt = _Excerpt(before, (number for number, node in enumerate(before.nodes) if node.flags & Flag.MUTABLE))
+    paths = [
+        Path((load.module, f".{name}"))
+        for load in instructions
+        if isinstance(load, Load) and load.seen
+        for name in load.replaced
+    ]
+    at = [(path, number) for path in paths if (number := before.at(path)) is not None]
+    return excerpt.of([Check("same", path, excerpt.number(number)) for path, number in at])
+
+
+def _checks(wanted: Picture, differences: Iterable[Difference], excerpt: _Excerpt) -> Iterator[Check]:
+    """What to look at in the node for each; once for all of a row."""
+    rows = set()
+    for difference in differences:
+        above = Path(difference.path[:-1])
+        row = wanted.at(above) if above else None
+        if difference.kind in _UNTOLD:
+            continue
+        if row is not None and wanted.nodes[row].flags & Flag.SEQUENCE:
+            if above not in rows:
+                rows.add(above)
+                yield Check("row", above, 0, _numbered(_elements(wanted.nodes[row]), excerpt))
+        elif difference.kind == "removed":
+            yield Check("gone", difference.path)
+        elif difference.kind == "order" and difference.b is not None:
+            yield Check("order", difference.path, 0, tuple((label, 0) for label, _ in wanted.nodes[difference.b].edges))
+        elif difference.b is not None:
+            yield Check("same", difference.path, excerpt.number(difference.b))
+
+
+def _elements(node: Node) -> Iterator[tuple[str, int]]:
+    return ((label, to) for label, to in node.edges if label[1:-1].isdecimal())
+
+
+def _numbered(edges: Iterable[tuple[str, int]], excerpt: _Excerpt) -> tuple[tuple[str, int], ...]:
+    return tuple((label, excerpt.number(to)) for label, to in edges)
