@@ -1,7 +1,7 @@
-"""How long a swap holds everything up: for so many functions that change, and so many instances that are carried over.
+"""How long a swap holds everything up, and what is left of many: for so many functions that change, and instances that are carried over.
 
 Runs a process of a small release, and shows each step by itself. ``pause`` is the one call of C that puts everything in place; ``held``
-is all that is done between `stage_and_migrate` and the end of `survivors`, the search of the heap included.
+is all that is done between `stage_and_migrate` and the end of `survivors`, the search of the heap included. ``--upgrades 20`` shows what becomes of memory and requests instead, in `_many_upgrades`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import _many_upgrades
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests/support")]
 
@@ -75,7 +77,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--times", type=int, default=7)
     parser.add_argument("--others", type=int, default=100_000, help="other objects on the heap")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--upgrades", type=int, help="upgrade chat so many times, up and down, and compare with a fresh start"
+    )
+    parser.add_argument("--turns", type=int, default=100, help="in which both are asked")
+    arguments, _ = parser.parse_known_args()  # other arguments are for other benches
+    if arguments.upgrades:
+        print(_many_upgrades.told(arguments.upgrades, arguments.turns))
+        return
     cases = [(1, 0), (100, 0), (1_000, 0), (10_000, 0), (1, 1_000), (1, 100_000)]
     rows = {
         f"{functions} functions, {instances} instances": measured(

@@ -25,6 +25,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body})
 """
+LEFT = "import gc, sys; print(gc.get_freeze_count() > 0, 'underway_runtime.observation.compare' in sys.modules)"
 OLD = changed(('Registry("a", "b"', 'Registry(*["a", "b"]'), source=SOURCE)
 NEW = changed(('["a", "b"], mode="old"', '["a", "b", "c"], mode="new"'), source=OLD)
 
@@ -66,7 +67,10 @@ def test_what_was_set_at_run_time_is_handed_over(make: MakeNode) -> None:
 
 
 def test_a_version_that_is_another_on_this_host_is_handed_over(make: MakeNode) -> None:
-    """What import makes of the environment of the node is seen there: check says so, and nothing is swapped."""
+    """What import makes of the environment of the node is seen there: check says so, and nothing is swapped.
+
+    Nor is anything left behind by either: what the collector had set aside is again, and another process has compared the pictures.
+    """
     new = changed(
         ('mode="new"', 'mode="new" if "WEB_MODE" not in os.environ else [os.environ["WEB_MODE"]]'), source=NEW
     )
@@ -77,6 +81,8 @@ def test_a_version_that_is_another_on_this_host_is_handed_over(make: MakeNode) -
     process, port = start(node)
 
     assert "something differs from a fresh start: web.registry.mode" in run(node, "check", "2")
+    assert run(node, "rpc", LEFT) == "True False\n"
     assert "takes a new interpreter" in run(node, "install", "2", "--at-least", "hot", status=3)
+    assert run(node, "rpc", LEFT) == "True False\n"
     assert (status(node)["version"], get(port)) == ("1", "old a b")
     assert terminate(process)[0] == 0

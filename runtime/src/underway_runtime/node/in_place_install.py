@@ -28,7 +28,7 @@ from ..apps.suspension import Suspension
 from ..configuration import boot_config, config
 from ..configuration.resolution import Resolved
 from ..configuration.schema import READ_BY_THE_NODE
-from ..process import release_processes
+from ..process import garbage_collector, release_processes
 from ..process.settings import Settings
 from ..release import boot_script, gates
 from ..release.boot_script import BootScript
@@ -152,6 +152,12 @@ class InPlace:
     async def can_install_in_place(self, runs: Version, version: str, gates_of_node: Gates) -> dict[str, Any]:
         """``{"how": text}``, ``{"unfit": reason}`` or ``{"failed": reason}``: what `install` would begin with. Changes nothing."""
         try:
+            return await self._can_install(runs, version, gates_of_node)
+        finally:
+            garbage_collector.set_aside_again()
+
+    async def _can_install(self, runs: Version, version: str, gates_of_node: Gates) -> dict[str, Any]:
+        try:
             change, _ = await self._prepared(runs, version, gates_of_node)
             await change.rehearse()
         except RequiresRestart as why:
@@ -180,6 +186,12 @@ class InPlace:
         ``"stays": reason`` where what has failed runs on, since this process can't go back.
         `runs` is what is installed now, `gates_of_node` are those of the node.
         """
+        try:
+            return await self._install(runs, version, upgrade_id, gates_of_node)
+        finally:  # by now nothing refers any longer to what was found out, and what would have undone it
+            garbage_collector.set_aside_again()
+
+    async def _install(self, runs: Version, version: str, upgrade_id: str, gates_of_node: Gates) -> dict[str, Any]:
         try:
             change, comes = await self._prepared(runs, version, gates_of_node)
         except RequiresRestart as why:

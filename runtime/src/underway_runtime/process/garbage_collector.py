@@ -7,7 +7,7 @@ collection has to look at it::
     postpone()          first of all            rarely, so that what an application does at its start stays bounded
     settle()            when all has started    as often as before, without what is there by now
     thaw()              before a heap walk      all objects are the collector's again
-    set_aside_again()   after an upgrade        what is there by now is set aside, if something was before
+    set_aside_again()   after such a walk       what is there by now is set aside, if something was before
 
 What is set aside is freed when nothing refers to it any more, as ever; cycles in it are not collected. ``gc.get_objects``
 and ``gc.get_referrers`` do not see it: who walks the heap calls ``thaw`` first.
@@ -16,6 +16,8 @@ and ``gc.get_referrers`` do not see it: who walks the heap calls ``thaw`` first.
 from __future__ import annotations
 
 import gc
+
+from . import memory
 
 _RARELY = (100_000, 50, 100)
 """New objects before the youngest are collected; how many times that before older ones are, and the oldest."""
@@ -54,8 +56,12 @@ def thaw() -> None:
 
 
 def set_aside_again() -> None:
-    """Set aside what there is where `thaw` has given something back; cycles that nobody refers to are collected first."""
+    """Set aside what there is where `thaw` has given something back.
+
+    Cycles that nobody refers to are collected first, and what that frees is the system's again.
+    """
     if _thawed:
         _thawed.clear()
         gc.collect()
+        memory.give_back()
         gc.freeze()

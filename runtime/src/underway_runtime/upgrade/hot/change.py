@@ -30,7 +30,6 @@ from ... import loops
 from ...application import Application
 from ...configuration.resolution import Resolved
 from ...node.in_place_install import Change, Irreversible, RequiresRestart, Step, StillInside
-from ...process import garbage_collector
 from ...release import boot_script
 from ...release.boot_script import BootScript, Mode
 from ...release.errors import BootError, UnderwayError, listing
@@ -198,7 +197,6 @@ class Code:
             await self._applications.hooks.resume()
             suspension.release()
             self.held = time.monotonic() - began
-            garbage_collector.set_aside_again()
 
     async def _suspend(self) -> None:
         """Suspend applications. Raises RequiresRestart where one of the version that runs can't: the one that comes is not to blame."""
