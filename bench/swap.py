@@ -1,7 +1,8 @@
 """How long a swap holds everything up, and what is left of many: for so many functions that change, and instances that are carried over.
 
 Runs a process of a small release, and shows each step by itself. ``pause`` is the one call of C that puts everything in place; ``held``
-is all that is done between `stage_and_migrate` and the end of `survivors`, the search of the heap included. ``--upgrades 20`` shows what becomes of memory and requests instead, in `_many_upgrades`.
+is all that is done between `stage_and_migrate` and the end of `survivors`, the search of the heap included. With ``--upgrades 20`` it
+shows what becomes of memory and of requests instead (`_many_upgrades`).
 """
 
 from __future__ import annotations
