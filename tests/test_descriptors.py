@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -104,6 +105,22 @@ def test_every_command_works_with_what_is_left(node: Node, closed: tuple[int, ..
     assert run(node, closed, "status", shell=shell) == 1
     uses = (node.var / "journal/uses.jsonl").read_text().splitlines()
     assert [json.loads(line)["outcome"] for line in uses if '"rpc"' in line] == ["began", "done", "began", "raised"]
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["rpc", "print(1)"], ["logs"], ["pid"], ["eval", "print(1)"], ["help"]], ids=" ".join
+)
+def test_what_can_not_be_printed_is_said(node: Node, words: list[str]) -> None:
+    """Where there is no room for it: one sentence, and not success; who reads no more is told nothing."""
+    assert node.run("daemon").returncode == 0
+    with open("/dev/full", "w") as full:
+        done = node.run(*words, stdout=full)
+    assert done.returncode == 1
+    assert re.fullmatch(r".*(can't be written|I/O error).*\n", done.stderr), done.stderr
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        assert "Exception" not in node.run(*words, stdout=pipe).stderr
 
 
 @pytest.mark.parametrize("closed", CLOSED, ids=str)

@@ -197,9 +197,47 @@ def test_daemon_never_reports_success_for_what_ends_at_once(make: MakeNode, here
     code, _, error = finish(node.spawn("daemon"))
     assert (code, bool(error)) == (status or 1, True), error
     if not status:
-        assert "error: it has ended, with status 0, before it was ready; nothing runs\n" in error
+        assert "error: it has ended, with status 0, before it was ready\n" in error
     assert node.run("start").returncode == status
     assert node.running() == []
+
+
+STRAYS = {
+    "becomes another program": ("os.execv('/bin/sleep', ['sleep', '60'])", "has let go of its keeper and runs on"),
+    "closes what it has not opened": (
+        "os.closerange(3, 256); signal.pause()",
+        "code may close only descriptors that it has opened",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", STRAYS)
+def test_what_lets_go_of_its_keeper_is_not_waited_for(make: MakeNode, here: Path, how: str) -> None:
+    """`daemon` returns, says what it did, and leaves nothing."""
+    act, said = STRAYS[how]
+    node = make(tool(here, f"\ndef main():\n    {act}\n", listen=False, port=0))
+    node.configure(underway_runtime={"start_timeout": 3})
+    code, _, error = finish(node.spawn("daemon"))
+    assert code == 1
+    assert said in error
+    assert node.running() == []
+
+
+def test_what_puts_itself_into_the_background_is_named(make: MakeNode, here: Path) -> None:
+    """With its pid, and what to do instead: nobody would keep it, or stop it."""
+    act = "if os.fork(): os._exit(0)\n    os.setsid()\n    if os.fork(): os._exit(0)\n    time.sleep(60)"
+    node = make(tool(here, f"\ndef main():\n    {act}\n", listen=False, port=0))
+    code, _, error = finish(node.spawn("daemon"))
+    [left] = node.running()
+    assert code == 1
+    assert f"hello has put itself into the background, where nobody keeps it: pid {left} runs on" in error
+
+
+def test_what_a_node_sends_to_its_process_group_is_not_for_its_keeper(make: MakeNode, here: Path) -> None:
+    """Which would take it for a stop, or be gone without a word."""
+    node = make(tool(here, "\ndef main():\n    os.killpg(0, signal.SIGKILL)\n", listen=False, port=0))
+    code, _, error = finish(node.spawn("start", start_new_session=True))
+    assert (code, error.splitlines()[-1]) == (137, "hello was ended by signal 9")
 
 
 WORKS = "\ndef main():\n    threading.Event().wait()\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 from .process import garbage_collector
 from .process.interpreter_stack import with_room
-from .release import standard
+from .release import display, standard
 
 
 def main() -> int:
@@ -15,7 +15,8 @@ def main() -> int:
     standard.fill()
     if sys.argv[1:2] == ["node"]:
         garbage_collector.postpone()
-    return with_room(_run)()
+        return with_room(_run)()
+    return display.finish(with_room(_run)())
 
 
 def _run() -> int:
@@ -23,7 +24,6 @@ def _run() -> int:
 
     from . import upgrade
     from .node import commands  # after all of the above: this is the first import that takes time
-    from .release import display
     from .release.errors import UnderwayError
 
     try:

@@ -145,7 +145,7 @@ RELEASE_COMMAND=$1
 export RELEASE_ROOT RELEASE_NAME RELEASE_VSN RELEASE_PROG RELEASE_MODE RELEASE_COMMAND
 is_version "$RELEASE_VSN" || fail 'RELEASE_VSN does not name a version of a release'
 here=$RELEASE_ROOT/releases/$RELEASE_VSN
-[ "$*" != help ] || { usage && exit; }
+[ "$*" != help ] || { usage; exit; }
 case $role in
   node | keeper | cluster)
     is_unpacked "$here" ||

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -24,11 +25,12 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from ..process.log import log
 from ..process.stop_signals import STOPPING, Handler, Stopping
 from ..release.boot_script import BootScript, Load, Start
-from ..release.errors import BootError
+from ..release.errors import EXIT_FAILED, BootError, UnderwayError
 from .service import CutOff, Service
 
 T = TypeVar("T")
@@ -76,6 +78,8 @@ class MainThread:
             try:
                 outcome.set_result(run_loop())
             except BaseException as error:
+                if self._in_function and not isinstance(error, UnderwayError):
+                    _end_with_the_loop(error)
                 outcome.set_exception(error)
             finally:
                 self._jobs.put(None)
@@ -240,6 +244,14 @@ class MainThread:
         ident = threading.main_thread().ident
         assert ident is not None
         signal.pthread_kill(ident, signal.SIGTERM)
+
+
+def _end_with_the_loop(error: BaseException) -> NoReturn:
+    """End the process whose loop has failed while the function runs: nothing else would, or could stop it."""
+    closed = isinstance(error, OSError) and error.errno == errno.EBADF
+    hint = "; code may close only descriptors that it has opened" if closed else ""
+    log(f"the node's loop has failed, and its main function ends with it{hint}", None if closed else error)
+    os._exit(EXIT_FAILED)
 
 
 def _let_go_of_locals(error: BaseException) -> None:

@@ -6,6 +6,7 @@ import _socket
 import fcntl
 import os
 import sys
+import time
 
 from ..release import channel
 from . import phases
@@ -20,6 +21,12 @@ else:
 _HIGH = (64, 10, 3)
 """The node's descriptor is not below the first of these that the limit of open files allows: a shell script may use the numbers that it
 likes."""
+_TO_END = 2.0
+"""Seconds in which a process that has closed the line ends; later it is none of ours any more."""
+_STRAYED = (
+    "has let go of its keeper and runs on: it has become another program (`os.exec...`), or has closed descriptors that it has not"
+    " opened; call the function of that program or start it as a child, and close only what is yours"
+)
 
 
 class Child:
@@ -34,7 +41,9 @@ class Child:
         self.about: channel.About | None = None
         """What it has sent of itself."""
         self.failure = ""
-        """What it has sent as the reason why it could not start."""
+        """Why it could not start, as it has sent it or as the keeper has found."""
+        self.strays_at: float | None = None
+        """When it counts as having left the line behind, which it has closed; on the monotonic clock."""
         self._line, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
         self._output, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if piped else (-1, -1)
@@ -50,6 +59,7 @@ class Child:
                 file_actions=[(os.POSIX_SPAWN_DUP2, writing, target) for target in (1, 2) if piped],
                 setsigmask=(),
                 setsigdef=(_signal.SIGPIPE, _signal.SIGXFSZ),
+                **_group(),
             )
         except BaseException:
             self.close()
@@ -84,9 +94,22 @@ class Child:
                 return
             if not message:
                 self._line.close()
+                self.strays_at = time.monotonic() + _TO_END
                 return
             rights = b"".join(data[: len(data) & ~3] for _, kind, data in ancillary if kind == _socket.SCM_RIGHTS)
             yield message, memoryview(rights).cast("i").tolist()
+
+    def strayed(self, now: float) -> str:
+        """Why it counts as gone, though it runs on, as it has closed the line; empty where it has not, or that has been told.
+
+        One that was to become ready would never say so: it is killed."""
+        if self.strays_at is None or self.ended is not None or now < self.strays_at:
+            return ""
+        self.strays_at = None
+        if self.phase == phases.STARTING:
+            self.failure = self.failure or f"it {_STRAYED}"
+            self.kill(_signal.SIGKILL)
+        return _STRAYED if self.phase in (phases.STARTING, phases.RUNNING) else ""
 
     def output(self) -> bytes:
         """Some of what it has printed; nothing when there is no more for now."""
@@ -130,6 +153,15 @@ def reap(children: Iterable[Child]) -> None:
         for child in children:
             if pid == child.pid:
                 child.ended = os.waitstatus_to_exitcode(status)
+
+
+def _group() -> dict[str, int]:
+    """Where no terminal has to reach both, a group of its own: what it sends to all of its group is not for the keeper."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return {"setpgroup": 0}
+    return {}
 
 
 def _high(descriptor: int) -> int:

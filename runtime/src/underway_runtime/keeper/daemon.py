@@ -95,6 +95,6 @@ def _outcome(reading: int, child: int) -> int:
     status, _, text = report.partition(b"\n")
     os.write(2, text if status else b"error: the keeper ended without a word\n")
     if status == b"0":
-        os.write(2, b"error: it has ended, with status 0, before it was ready; nothing runs\n")
+        os.write(2, b"error: it has ended, with status 0, before it was ready\n")
         return 1
     return int(status) if status else 1

@@ -25,7 +25,7 @@ import select
 import time
 
 from ..release import channel
-from . import phases, signals
+from . import left_behind, phases, signals
 from .child import Child, reap
 from .handover import Handover
 from .logs import Log, Terminal
@@ -154,7 +154,7 @@ class Keeper:
         if node.phase == phases.RESTARTING:
             self.start_permanent(f"{self.name} is started again")
             return
-        if died < 0:
+        if died < 0 and not node.failure:
             self._log.line(f"{self.name} was ended by signal {-died}")
         if handover.goes_on:
             self._log.line(f"{ended}; its successor accepts")
@@ -165,7 +165,9 @@ class Keeper:
         elif handover.chances and not handover.interrupted:
             handover.follow_up(f"{ended} while another version took over")
         elif node.phase == phases.STOPPING or died in (0, -_signal.SIGINT) or not self._was_ready:
-            self._end(status)
+            if died == 0 and not self._was_ready and (text := left_behind.sentence(self.name, self._environ)):
+                self._log.line(text)
+            self._end(1 if node.failure else status)
         else:
             self._start_after_pause(status)
 
@@ -215,7 +217,7 @@ class Keeper:
         due = [*self.timers.values()]
         if (alive := self._log.due()) is not None:
             due.append(alive)
-        due.append(now + _LOOK)
+        due += [now + _LOOK, *(child.strays_at for child in self._children if child.strays_at is not None)]
         timeout = max(0.0, min(due) - now) * 1000 + 1
         poll = select.poll()
         for descriptor in (self._signals, *(number for child in self._children for number in child.descriptors)):
@@ -232,6 +234,9 @@ class Keeper:
             self._read_output(child, 1)
         self._resources.mend()
         now = time.monotonic()
+        for child in self._children:
+            if child is not self._handover.leaving and (text := child.strayed(now)):
+                self._log.line(f"error: {self.name} (pid {child.pid}) {text}")
         self._log.tick(now)
         for name in [name for name, at in self.timers.items() if at <= now]:
             del self.timers[name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -15,7 +16,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
@@ -32,6 +33,7 @@ from ..release.errors import EXIT_FAILED, BootError, UsageError
 _PATIENCE = 30.0
 """Seconds for an answer of the keeper, which has little else to do."""
 _MARGIN = 5.0
+_CLOSED = (errno.EBADF, errno.ENOTSOCK)
 
 
 Answer: TypeAlias = tuple[channel.FromKeeper, list[int]]
@@ -243,7 +245,7 @@ class KeeperClient:
         return outcomes
 
     def _send(self, message: channel.FromNode, states: bytes = b"") -> None:
-        with contextlib.suppress(OSError):  # it has gone, which the reader sees; or it sleeps, and misses a beat
+        with self._if_it_is_there():
             if not states:
                 self._line.send(channel.encode(message), socket.MSG_DONTWAIT)
                 return
@@ -254,7 +256,7 @@ class KeeperClient:
 
     def _ask(self, message: channel.FromNode) -> Answer:
         with self._asking:
-            with contextlib.suppress(OSError):
+            with self._if_it_is_there():
                 self._line.send(channel.encode(message))
             try:
                 answer = self._answers.get(timeout=_PATIENCE)
@@ -264,6 +266,16 @@ class KeeperClient:
                 self._answers.put(None)
                 raise BootError("the keeper, the parent of this node, does not answer; start the release again")
             return answer
+
+    @contextlib.contextmanager
+    def _if_it_is_there(self) -> Iterator[None]:
+        """Send to the keeper, which may have gone, as the reader sees; or it sleeps, and misses a beat."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _CLOSED and self._line.fileno() >= 0:  # by number, in this process
+                last_words("the line to the keeper was closed here: code may close only descriptors that it has opened")
+                os._exit(EXIT_FAILED)
 
     def _read_messages(self) -> None:
         """Sort what the keeper sends, in a thread, until it is gone; then end."""

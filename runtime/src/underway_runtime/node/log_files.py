@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from ..process import facts, lock
 from ..process.settings import Settings
-from ..release.display import one_line
+from ..release.display import one_line, unwritable
 from ..release.errors import UnderwayError, UsageError
 from ..release.filesystem import openat
 from ..release.filesystem.openat import Directory
@@ -203,16 +203,25 @@ class _Output:
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def write(self, data: bytes) -> None:
-        if self._raw:
-            sys.stdout.buffer.write(data)
-        else:
-            sys.stdout.buffer.write("".join(_shown(self._decoder.decode(data))).encode())
+        shown = data if self._raw else "".join(_shown(self._decoder.decode(data))).encode()
+        with self._writing():
+            sys.stdout.buffer.write(shown)
 
     def line(self, text: str) -> None:
         self.write(f"{text}\n".encode())
 
     def flush(self) -> None:
-        sys.stdout.buffer.flush()
+        with self._writing():
+            sys.stdout.buffer.flush()
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _writing() -> Iterator[None]:
+        """Tell an error in writing the output from one in reading the log. Raises UnderwayError."""
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(error) from None
 
 
 def _shown(text: str) -> Iterator[str]:

@@ -1,10 +1,16 @@
 """What others have written, as a person may read it on a terminal: it is shown, never obeyed.
 
 A reason in the ledger, a field of the status, the answer of a node or a host may hold what moves the cursor, changes a window's
-title or turns text around. Commands print such texts through these.
+title or turns text around. Commands print such texts through these, and all of it to its last byte: where that can't be written it is
+an error, told once.
 """
 
 from __future__ import annotations
+
+import os
+import sys
+
+from .errors import EXIT_FAILED, UnderwayError
 
 LINE = 1000
 """Characters of a line that are shown."""
@@ -51,3 +57,24 @@ def escaped(character: str) -> str:
         return character
     number = ord(character)
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"
+
+
+def finish(status: int) -> int:
+    """Write what a command has printed and is not written yet; its exit status, which is that of a failure where there is no room for it.
+
+    Who reads no more, as ``head``, is no reason for a word.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)  # for Python, which tries once more at its end
+        if status or isinstance(error, BrokenPipeError):
+            return status
+        print(f"error: {unwritable(error)}; all else is done", file=sys.stderr)
+        return EXIT_FAILED
+    return status
+
+
+def unwritable(error: OSError) -> UnderwayError:
+    """Say that nothing more can be printed."""
+    return UnderwayError(f"standard output can't be written: {error.strerror}")

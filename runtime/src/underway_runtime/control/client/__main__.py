@@ -7,8 +7,8 @@ import sys
 if __name__ == "__main__":
     sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
     from underway_runtime.control.client.commands import main
-    from underway_runtime.release import standard
+    from underway_runtime.release import display, standard
 
     standard.fill()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who reads no more, as `head`, ends the command
-    sys.exit(main(sys.argv[1:], os.environ))
+    sys.exit(display.finish(main(sys.argv[1:], os.environ)))

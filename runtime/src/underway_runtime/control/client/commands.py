@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from ...release.display import many_lines
+from ...release.display import finish, many_lines
 from ...release.errors import UnderwayError, UsageError
 from .client import Place
 
@@ -21,9 +21,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         return run(list(arguments), Place(environ))
     except UnderwayError as error:
-        sys.stdout.flush()
+        status = finish(error.exit_code)
         print(f"error: {many_lines(error)}", file=sys.stderr)
-        return error.exit_code
+        return status
     except KeyboardInterrupt:
         return 130
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from ...release.display import escaped
+from ...release.display import escaped, unwritable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,9 +44,14 @@ def until_answer(connection: Connection, interrupts: int = 1) -> Message:
 
 
 def _write(descriptor: int, text: str, is_ours: bool) -> None:
-    """Write it as it is into a file or a pipe; what another user's node prints is not to do something at our terminal."""
+    """Write it as it is into a file or a pipe; what another user's node prints is not to do something at our terminal.
+
+    Raises UnderwayError where it can't be written."""
     if not is_ours and os.isatty(descriptor):
         text = "".join(character if character in "\n\t" else escaped(character) for character in text)
     data = text.encode(errors="backslashreplace")
-    while data:
-        data = data[os.write(descriptor, data) :]
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError as error:
+        raise unwritable(error) from None
