@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
 else:
     import _signal
 
@@ -155,7 +156,7 @@ def reap(children: Iterable[Child]) -> None:
                 child.ended = os.waitstatus_to_exitcode(status)
 
 
-def _group() -> dict[str, int]:
+def _group() -> dict[str, Any]:
     """Where no terminal has to reach both, a group of its own: what it sends to all of its group is not for the keeper."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))

@@ -62,7 +62,7 @@ def escaped(character: str) -> str:
 def finish(status: int) -> int:
     """Write what a command has printed and is not written yet; its exit status, which is that of a failure where there is no room for it.
 
-    Who reads no more, as ``head``, is no reason for a word.
+    Where nobody reads any more, as after ``head``, nothing is said.
     """
     try:
         sys.stdout.flush()
