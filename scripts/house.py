@@ -80,8 +80,8 @@ def main() -> int:
         print(drawn, end="")
         return 0
     text = options.file.read_text(encoding="utf-8")
-    place = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)
-    new = place.sub(lambda _: _BEGIN + drawn + _END, text)
+    between = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)
+    new = between.sub(lambda _: _BEGIN + drawn + _END, text)
     if options.write:
         options.file.write_text(new, encoding="utf-8")
     elif new != text:

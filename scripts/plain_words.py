@@ -3,7 +3,7 @@
 usage: plain_words.py
 
 Each row of `WORDS` is a pattern, and what to write instead. The glossary is docs/explanation/terms.md. And the docstring of a function
-that returns nothing, or is named for an act, begins with a verb.
+that returns nothing, or is named for an act, begins with a verb; and what functions go over, find and keep is named by its noun.
 """
 
 from __future__ import annotations
@@ -49,29 +49,31 @@ NO_VERBS = (
     "|These|This|Those|Two|Until|What|When|Where|Whether|Which|Who|Whose|Why|With|Without|`.*"
 )
 """With none of these begins what such a function does."""
+VAGUE = ("each", "found", "kept", "own", "place", "said", "there")
+"""Names that a parameter or a variable of a function has not, but `place` where there is a class Place."""
 PLACES = ("src", "runtime/src", "docs", "examples", "README.md", "CHANGELOG.md")
 _PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in WORDS.items()}
 
 
 def main() -> int:
     """Print each place with what to write there, and return the status."""
-    found = [each for place in PLACES for file in _files(Path(place)) for each in _of(file)]
-    found += [each for file in _files(Path("runtime/src")) if file.suffix == ".py" for each in _names(file)]
-    found += [
-        each
-        for place in PLACES[:2]
-        for file in _files(Path(place))
+    problems = [problem for root in PLACES for file in _files(Path(root)) for problem in _of(file)]
+    problems += [problem for file in _files(Path("runtime/src")) if file.suffix == ".py" for problem in _names(file)]
+    problems += [
+        problem
+        for root in PLACES[:2]
+        for file in _files(Path(root))
         if file.suffix == ".py"
-        for each in _docstrings(file)
+        for problem in (*_docstrings(file), *_locals(file))
     ]
-    print(*found, sep="\n", end="\n" if found else "")
-    return 1 if found else 0
+    print(*problems, sep="\n", end="\n" if problems else "")
+    return 1 if problems else 0
 
 
-def _files(place: Path) -> Iterator[Path]:
-    if place.is_file():
-        yield place
-    for file in sorted(place.rglob("*")):
+def _files(root: Path) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+    for file in sorted(root.rglob("*")):
         if file.suffix in (".py", ".md", ".sh") and not {"build", ".venv", "__pycache__"} & {*file.parts}:
             yield file
 
@@ -106,6 +108,25 @@ def _docstrings(file: Path) -> Iterator[str]:
         acts = re.fullmatch(rf"({ACTS})(_.*)?", name) or (returns_nothing and not name.startswith("on_"))
         if acts and not is_property and not node.name.startswith("__") and re.fullmatch(NO_VERBS, first):
             yield f"{file}:{node.lineno}: {node.name}: {first!r} is not a verb: write what it does"
+
+
+def _locals(file: Path) -> Iterator[str]:
+    """Yield each name of a parameter or variable that says nothing of what it stands for."""
+    if "templates" in file.parts:
+        return
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = [*ast.walk(tree)]
+    fields = {id(name) for cls in nodes if isinstance(cls, ast.ClassDef) for name in map(_target, cls.body)}
+    has_place = any("Place" in (getattr(node, "name", ""), getattr(node, "id", "")) for node in nodes)
+    for node in nodes:
+        match node:
+            case ast.Name(name, ast.Store()) | ast.arg(name) | ast.MatchAs(name=name) | ast.MatchStar(name):
+                if name in VAGUE and id(node) not in fields and not (name == "place" and has_place):
+                    yield f"{file}:{node.lineno}: {name}: write the noun"
+
+
+def _target(statement: ast.stmt) -> ast.expr | None:
+    return statement.target if isinstance(statement, ast.AnnAssign) else None
 
 
 def _texts(file: Path) -> Iterator[tuple[int, str]]:

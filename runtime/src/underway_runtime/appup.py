@@ -218,8 +218,8 @@ def evaluate() -> None:
 def _made(question: Mapping[str, str]) -> Appup:
     where = question.get("file") or question["reference"]
     try:
-        found = runpy.run_path(where).get("appup") if "file" in question else find(where)
-        made = found() if callable(found) else found
+        value = runpy.run_path(where).get("appup") if "file" in question else find(where)
+        made = value() if callable(value) else value
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         line = next((f", line {frame.lineno}" for frame in frames[::-1] if frame.filename == where), "")
@@ -312,11 +312,11 @@ def _to_json(step: Step) -> dict[str, Any]:
         return to_json(step)  # type: ignore[arg-type]
     first, *rest = fields(step)
     document = {name: getattr(step, first.name)}
-    for each in rest:
-        value = getattr(step, each.name)
+    for option in rest:
+        value = getattr(step, option.name)
         if isinstance(value, Advanced):
             value = {"advanced": plain_values.encode(value.extra)}
-        document[each.name] = list(value) if isinstance(value, tuple) else value
+        document[option.name] = list(value) if isinstance(value, tuple) else value
     return document
 
 
@@ -327,12 +327,12 @@ def _from_json(document: Any) -> Step:
     if name not in _HIGH:
         return from_json(document)
     first, *rest = fields(_HIGH[name])
-    if unknown := set(document) - {name} - {each.name for each in rest}:
+    if unknown := set(document) - {name} - {option.name for option in rest}:
         raise ValueError(f"{name} has no {', '.join(sorted(unknown))}")
     values: dict[str, Any] = {first.name: document[name]}
-    for each in rest:
-        if each.name in document:
-            values[each.name] = _READ.get(each.name, lambda value: value)(document[each.name])
+    for option in rest:
+        if option.name in document:
+            values[option.name] = _READ.get(option.name, lambda value: value)(document[option.name])
     for key, value in values.items():
         if key in ("module", "application", "name") and not isinstance(value, str):
             raise ValueError(f"{name}: {key} is a string, not {value!r}")
@@ -351,7 +351,7 @@ def _change(value: Any) -> Any:
 
 
 def _deps(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValueError(f"deps are names of modules, not {value!r}")
     return tuple(value)
 

@@ -50,8 +50,8 @@ class PythonFile:
     def load(self, values: Values, argument: Any) -> Values:
         from .configuration.config_file import evaluate
 
-        place = _place(argument)
-        return values if place is None else merge(values, evaluate(place, os.environ))
+        file = _place(argument)
+        return values if file is None else merge(values, evaluate(file, os.environ))
 
 
 class Toml:
@@ -94,12 +94,12 @@ class Environment:
 
     def load(self, values: Values, argument: Any) -> Values:
         start = f"{argument['prefix']}__"
-        found = {}
+        variables = {}
         for name in sorted(name for name in os.environ if name.startswith(start)):
             note_variable(name, f"the prefix {start}")
             keys, text = name[len(start) :].lower().split("__"), os.environ[name]
-            found[name] = (keys, text if names_secret(".".join(keys)) else _typed(text))
-        return _placed(values, argument["application"], found, lambda name: f"${name}")
+            variables[name] = (keys, text if names_secret(".".join(keys)) else _typed(text))
+        return _placed(values, argument["application"], variables, lambda name: f"${name}")
 
 
 class Secrets:
@@ -115,26 +115,26 @@ class Secrets:
         return _arguments(argument or {}, "path", "application", "optional")
 
     def load(self, values: Values, argument: Any) -> Values:
-        place = _place(argument, directory=True) if "path" in argument else _secrets_directory()
-        if place is None:
+        directory = _place(argument, directory=True) if "path" in argument else _secrets_directory()
+        if directory is None:
             return values
-        found: dict[str, tuple[list[str], Any]] = {}
+        entries: dict[str, tuple[list[str], Any]] = {}
         problems = []
-        generation = Path(os.path.realpath(place / "..data")) if (place / "..data").is_dir() else place
+        generation = Path(os.path.realpath(directory / "..data")) if (directory / "..data").is_dir() else directory
         try:
             names = sorted(os.listdir(generation))
         except OSError as error:
-            raise ConfigError(f"the directory of secrets {place} can't be read: {error.strerror}") from None
+            raise ConfigError(f"the directory of secrets {directory} can't be read: {error.strerror}") from None
         for name in names:
             if name.startswith(".") or (generation / name).is_dir():
                 continue
             try:
-                found[name] = (name.split("__"), _secret(generation / name))
+                entries[name] = (name.split("__"), _secret(generation / name))
             except (OSError, ValueError) as error:
-                problems.append(f"{place / name}: {getattr(error, 'strerror', None) or error}")
+                problems.append(f"{directory / name}: {getattr(error, 'strerror', None) or error}")
         if problems:
             raise ConfigError(listing("secrets can't be read:", problems))
-        return _placed(values, argument.get("application"), found, lambda name: str(place / name), secret=True)
+        return _placed(values, argument.get("application"), entries, lambda name: str(directory / name), secret=True)
 
 
 def _arguments(argument: Any, first: str, *others: str) -> dict[str, Any]:
@@ -169,42 +169,42 @@ def _place(argument: Any, *, directory: bool = False) -> Path | None:
         if not start:
             raise ConfigError(f"the environment variable {name} is not set, and {path} is to be read")
         path = os.path.join(start, rest)
-    place = Path(sys.prefix, path)
-    if place.is_dir() if directory else place.exists():
-        return place
+    candidate = Path(sys.prefix, path)
+    if candidate.is_dir() if directory else candidate.exists():
+        return candidate
     if optional:
         return None
     what = "directory" if directory else "file"
-    raise ConfigError(f"there is no {what} {place}; make it, or say optional = true")
+    raise ConfigError(f"there is no {what} {candidate}; make it, or say optional = true")
 
 
 def _secrets_directory() -> Path | None:
     note_variable("CREDENTIALS_DIRECTORY", "Secrets")
-    place = Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/run/secrets")
-    return place if place.is_dir() else None
+    directory = Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/run/secrets")
+    return directory if directory.is_dir() else None
 
 
 def _merge_file(values: Values, argument: Any, parse: Callable[[str], Any]) -> Values:
-    place = _place(argument)
-    if place is None:
+    file = _place(argument)
+    if file is None:
         return values
     try:
-        stated = parse(place.read_text(encoding="utf-8"))
+        stated = parse(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{place} can't be read: {getattr(error, 'strerror', None) or error}") from None
+        raise ConfigError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(stated, dict) or not all(isinstance(keys, dict) for keys in stated.values()):
-        raise ConfigError(f"{place} must hold a table for each application, as [chat] with port = 8000")
+        raise ConfigError(f"{file} must hold a table for each application, as [chat] with port = 8000")
     if problems := not_plain(stated):
-        raise ConfigError(listing(f"{place} is not plain data:", problems))
+        raise ConfigError(listing(f"{file} is not plain data:", problems))
     for application, keys in stated.items():
-        note(application, keys, str(place))
+        note(application, keys, str(file))
     return merge(values, stated)
 
 
 def _placed(
     values: Values,
     application: str | None,
-    found: Mapping[str, tuple[list[str], Any]],
+    entries: Mapping[str, tuple[list[str], Any]],
     where: Callable[[str], str],
     *,
     secret: bool = False,
@@ -213,7 +213,7 @@ def _placed(
     problems = []
     stated: Values = {}
     taken: dict[tuple[str, ...], str] = {}
-    for name, (keys, value) in found.items():
+    for name, (keys, value) in entries.items():
         path = tuple(keys) if application is None else (application, *keys)
         if not all(path) or len(path) < 2:
             problems.append(

@@ -82,24 +82,24 @@ def build(planned: BuildPlan, report: Callable[[str], None] = lambda _: None) ->
             check_target(planned.target, planned.version, planned.overwrite)
         with ExitStack() as stack:
             directory = stack.enter_context(workspace(planned.target))
-            kept = stack.enter_context(cache.opened(directory / "cache", os.environ))
-            return _build(planned, directory, kept, report, stack)
+            store = stack.enter_context(cache.opened(directory / "cache", os.environ))
+            return _build(planned, directory, store, report, stack)
     except OSError as error:
         raise BuildError(_disk_problem(error, planned.target)) from error
 
 
 def _build(
-    planned: BuildPlan, directory: Path, kept: Cache, report: Callable[[str], None], cleanup: ExitStack
+    planned: BuildPlan, directory: Path, store: Cache, report: Callable[[str], None], cleanup: ExitStack
 ) -> Built:
     chosen, interpreter = planned.definition, planned.interpreter
     environment = markers(interpreter)
-    finisher = compiled_apps.finisher(kept, interpreter, chosen.options.strip, directory)
+    finisher = compiled_apps.finisher(store, interpreter, chosen.options.strip, directory)
     out = _written(planned)
 
-    def meanwhile(found: Iterable[TreeEntry]) -> None:
-        finisher.prepare(found, directory / cached_steps.READY)
+    def meanwhile(entries: Iterable[TreeEntry]) -> None:
+        finisher.prepare(entries, directory / cached_steps.READY)
         if planned.included:
-            copied.cached_copy(kept, interpreter, chosen.options.strips).prepare(directory / cached_steps.READY)
+            copied.cached_copy(store, interpreter, chosen.options.strips).prepare(directory / cached_steps.READY)
 
     prefer = chosen.options.prefer
     staged = make_stage(planned.lock, directory / "stage", environment, finisher, prefer, report, out, meanwhile)

@@ -86,8 +86,8 @@ def older(
     opened = [open_release(Path(path), cleanup) for path in given]
     problems = [
         problem
-        for path, each in zip(given, opened, strict=True)
-        for problem in _problems(os.path.relpath(path), each, name, version)
+        for path, release in zip(given, opened, strict=True)
+        for problem in _problems(os.path.relpath(path), release, name, version)
     ]
     if problems:
         raise BuildError(
@@ -97,10 +97,10 @@ def older(
 
 
 def _problems(path: str, opened: Opened, name: str, version: str) -> Iterator[str]:
-    found = opened.manifest
-    if found.name != name:
-        yield f"{path} is {found.name} {found.version}, and this is {name}"
-    elif found.version == version:
+    other = opened.manifest
+    if other.name != name:
+        yield f"{path} is {other.name} {other.version}, and this is {name}"
+    elif other.version == version:
         yield f"{path} is {name} {version} too; a relup leads from another version"
 
 

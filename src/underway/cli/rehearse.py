@@ -110,13 +110,13 @@ def _lines(outcome: Outcome) -> Iterator[str]:
 
 def _phase(phase: Phase) -> Iterator[str]:
     wrong = len(phase.failed) + len(phase.differences)
-    found = [*phase.differences, *phase.objects]
+    differences = [*phase.differences, *phase.objects]
     yield f"{_NAMES[phase.name]}: {phase.exchanges} answers, {f'{wrong} are not as' if wrong else 'all as'} after a fresh start"
     yield from (f"  {failure}" for failure in phase.failed[:MOST_SHOWN])
     if phase.objects:
         yield f"{_NAMES[phase.name]}: {len(phase.objects)} objects of modules are not as after a fresh start"
-    for difference in found[:MOST_SHOWN]:
+    for difference in differences[:MOST_SHOWN]:
         where = f"{difference.exchange}: {difference.place or 'the answer'}"
         yield f"  {where} is {difference.found}, and after a fresh start {difference.wanted}"
-    if len(found) > MOST_SHOWN:
-        yield f"  and more; --json has all {len(found)}"
+    if len(differences) > MOST_SHOWN:
+        yield f"  and more; --json has all {len(differences)}"

@@ -143,42 +143,44 @@ def _owner(planned: BuildPlan, applications: Mapping[str, Application], module: 
     try:
         return owner_of(installed, module)
     except ProjectError:
-        own = application_name(planned.definition.project.name)
-        if own not in applications:
+        project = application_name(planned.definition.project.name)
+        if project not in applications:
             raise
-        return own
+        return project
 
 
 def _write(release: Release, planned: BuildPlan, environment: Path, projects: Sequence[Path]) -> None:
     directory = ReleaseDirectory(release.path)
-    place = directory.version(release.version)
+    directories = directory.version(release.version)
     runtime = directory.application(RUNTIME, release.applications[RUNTIME].version)
     runtime.mkdir(parents=True)
     (runtime / RUNTIME).symlink_to(Path(underway_runtime.__file__).parent)
 
     # releases/V is a virtual environment of the same interpreter
     base = planned.interpreter.executable
-    place.python.parent.mkdir(parents=True)
-    place.python.symlink_to(base)
+    directories.python.parent.mkdir(parents=True)
+    directories.python.symlink_to(base)
     for program in (environment / "bin").iterdir():
         if not program.name.startswith(_NO_PROGRAMS):
-            (place.python.parent / program.name).symlink_to(program)
-    place.pyvenv_cfg.write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n", encoding="utf-8")
+            (directories.python.parent / program.name).symlink_to(program)
+    directories.pyvenv_cfg.write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n", encoding="utf-8")
     for entry in environment.iterdir():
         if entry.name not in LEFT_OUT:
-            (place.path / entry.name).symlink_to(entry)
+            (directories.path / entry.name).symlink_to(entry)
 
     boot.write_launchers(release)
-    args = place.python_args.read_text(encoding="utf-8").splitlines()
-    place.python_args.write_text("\n".join(line for line in args if line.strip() != "-B") + "\n", encoding="utf-8")
+    args = directories.python_args.read_text(encoding="utf-8").splitlines()
+    directories.python_args.write_text(
+        "\n".join(line for line in args if line.strip() != "-B") + "\n", encoding="utf-8"
+    )
     boot.make_start_data(release, directory.start_data)
-    boot.make_cookie(release, place.cookie_source)
-    hook = place.site_packages(release.interpreter_version) / "underway.pth"
+    boot.make_cookie(release, directories.cookie_source)
+    hook = directories.site_packages(release.interpreter_version) / "underway.pth"
     link = os.path.relpath(runtime, hook.parent)
     edited = f"{RUNTIME}.code_server.edited_source"
-    lying = [place for project in projects for place in _lies_in(project)]
+    lying = [directory for project in projects for directory in _lies_in(project)]
     hook.write_text(
-        "".join(f"{place}\n" for place in (link, *lying))
+        "".join(f"{directory}\n" for directory in (link, *lying))
         + f"import {edited}; {edited}.compile_always({[*map(str, projects)]!r}, {str(environment)!r})\n"
         f"import site; site.addsitedir({str(_site_packages(environment))!r})\n",
         encoding="utf-8",
@@ -187,11 +189,11 @@ def _write(release: Release, planned: BuildPlan, environment: Path, projects: Se
     release = configuration.configure(release)
     boot.write_boot_scripts(release)
     for name in release.boot_scripts:
-        script = boot_script.read(place.boot_script(name))
+        script = boot_script.read(directories.boot_script(name))
         instructions = tuple(
             instruction for instruction in script.instructions if not isinstance(instruction, CodePath | PrimLoad)
         )
-        place.boot_script(name).write_text(boot_script.dump(replace(script, instructions=instructions)), "utf-8")
+        directories.boot_script(name).write_text(boot_script.dump(replace(script, instructions=instructions)), "utf-8")
 
 
 def _lies_in(project: Path) -> list[Path]:

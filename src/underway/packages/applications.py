@@ -133,7 +133,7 @@ def _preloaded(application: Application, start: Mapping[str, Any], lazy: Sequenc
     first = tuple(module_of(str(start[kind])) for kind in ("class", "asgi", "wsgi", "main") if kind in start)
     if application.local and application.dist_info:
         every = modules_of(application, lazy)
-        return (*(each for each in first if each in every), *(each for each in every if each not in first))
+        return (*(name for name in first if name in every), *(name for name in every if name not in first))
     return first
 
 
@@ -176,11 +176,11 @@ def owner_of(applications: Mapping[str, Application], module: str) -> str:
 
 
 def boot_order(
-    applications: Mapping[str, Application], listed: Mapping[str, Mode], own: Sequence[str] = ()
+    applications: Mapping[str, Application], listed: Mapping[str, Mode], first: Sequence[str] = ()
 ) -> tuple[tuple[str, Mode], ...]:
     """All applications with their modes, in start order: the boot script ``start``.
 
-    `listed` is the option ``applications``, its order kept; `own` are the applications that the release is made of, permanent
+    `listed` is the option ``applications``, its order kept; `first` are the applications that the release is made of, permanent
     unless listed. Raises ProjectError for names and modes that are unknown.
     """
     given = {application_name(name): mode for name, mode in listed.items()}
@@ -198,7 +198,7 @@ def boot_order(
         problems.append(f"application {RUNTIME!r} is permanent always; all others stand on it")
     if problems:
         raise ProjectError(listing("the option applications does not hold:", problems))
-    roots = [*given, *(name for name in map(application_name, own) if name not in given)]
+    roots = [*given, *(name for name in map(application_name, first) if name not in given)]
     modes = _modes(applications, given, roots)
     return tuple((name, modes[name]) for name in start_order(applications, roots))
 
@@ -252,22 +252,22 @@ def mode_problems(
 
 
 def _requires(
-    found: Mapping[str, About], environment: Mapping[str, str], requirements: Iterable[str]
+    abouts: Mapping[str, About], environment: Mapping[str, str], requirements: Iterable[str]
 ) -> dict[str, set[str]]:
     """Which applications each one requires, by the extras that somebody asks for."""
-    stated = {name: [_requirement(name, text) for text in one.requires] for name, one in found.items()}
-    extras: dict[str, set[str]] = {name: {""} for name in found}
-    requires: dict[str, set[str]] = {name: set() for name in found}
+    stated = {name: [_requirement(name, text) for text in one.requires] for name, one in abouts.items()}
+    extras: dict[str, set[str]] = {name: {""} for name in abouts}
+    requires: dict[str, set[str]] = {name: set() for name in abouts}
     for text in requirements:
         requirement = _requirement("the project", text)
         extras.setdefault(application_name(requirement.name), {""}).update(requirement.extras)
-    again = list(found)
+    again = list(abouts)
     while again:
         name = again.pop()
         for requirement in stated[name]:
             target = application_name(requirement.name)
             marker = requirement.marker
-            if target not in found or (
+            if target not in abouts or (
                 marker is not None
                 and not any(marker.evaluate({**environment, "extra": extra}) for extra in extras[name])
             ):

@@ -117,7 +117,7 @@ def install(
     return site_packages
 
 
-def builder(kept: Cache, source: Source, python: Path, project: Path) -> Path | None:
+def builder(store: Cache, source: Source, python: Path, project: Path) -> Path | None:
     """The interpreter of an environment that builds a project: kept for a day, for all projects that are built by the same.
 
     To install what builds a project takes longer than to build it. None where that can't be installed beforehand.
@@ -133,19 +133,19 @@ def builder(kept: Cache, source: Source, python: Path, project: Path) -> Path | 
         return {}
 
     try:
-        return kept.get("builders", key, fill).tree / "bin/python"
+        return store.get("builders", key, fill).tree / "bin/python"
     except BuildError:
         return None
 
 
-def added_origins(there: Collection[str]) -> dict[str, str]:
-    """The applications that a release gets next to those of its lock, which are `there`: words for the contents of each."""
-    if application_name(RUNTIME) in there:
+def added_origins(names: Collection[str]) -> dict[str, str]:
+    """The applications that a release gets next to those of its lock, which are `names`: words for the contents of each."""
+    if application_name(RUNTIME) in names:
         return {}
     sums = [(path, hashlib.sha256(file.read_bytes()).hexdigest()) for path, file in _runtime_files().items()]
     about = importlib.metadata.distribution(RUNTIME).read_text("METADATA")
     origins = {application_name(RUNTIME): f"runtime {hashlib.sha256(repr((sums, about)).encode()).hexdigest()}"}
-    if RUNTIME_NEEDS not in there:
+    if RUNTIME_NEEDS not in names:
         pins = (files_of("underway") / "runtime-requirements.txt").read_bytes()
         origins[RUNTIME_NEEDS] = f"pinned {RUNTIME_NEEDS} {hashlib.sha256(pins).hexdigest()}"
     return origins
@@ -156,8 +156,8 @@ def add_runtime(site_packages: Path) -> None:
     dist = importlib.metadata.distribution(RUNTIME)
     name = application_name(RUNTIME)
     info = site_packages / f"{name}-{dist.version}.dist-info"
-    for place in (site_packages / name, info):
-        shutil.rmtree(place, ignore_errors=True)
+    for directory in (site_packages / name, info):
+        shutil.rmtree(directory, ignore_errors=True)
     for path, source in _runtime_files().items():
         target = site_packages / name / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ def add_runtime(site_packages: Path) -> None:
         f"Wheel-Version: 1.0\nGenerator: underway {dist.version}\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         encoding="utf-8",
     )
-    files = [path for place in (site_packages / name, info) for path in place.rglob("*") if path.is_file()]
+    files = [path for directory in (site_packages / name, info) for path in directory.rglob("*") if path.is_file()]
     wheel_record.write(site_packages, info.name, [path.relative_to(site_packages).as_posix() for path in files])
 
 

@@ -163,11 +163,11 @@ def settle(
 
 def _contested(digests: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
     """The files that several applications have with different digests -> each one's digest, sorted by file."""
-    found: dict[str, dict[str, str]] = {}
+    digests_of: dict[str, dict[str, str]] = {}
     for name, files in digests.items():
         for path, digest in files.items():
-            found.setdefault(path, {})[name] = digest
-    return {path: owners for path, owners in sorted(found.items()) if len(set(owners.values())) > 1}
+            digests_of.setdefault(path, {})[name] = digest
+    return {path: owners for path, owners in sorted(digests_of.items()) if len(set(owners.values())) > 1}
 
 
 def _origin(package: Locked, source: Source | None) -> str:

@@ -132,12 +132,12 @@ def _starts_in_src(project: Path) -> bool:
 
 
 def _whole(directory: Path) -> Iterator[Path]:
-    for place, directories, names in os.walk(directory):
-        if os.path.exists(os.path.join(place, "releases", "start.data")):
+    for top, directories, names in os.walk(directory):
+        if os.path.exists(os.path.join(top, "releases", "start.data")):
             directories.clear()  # a release that was made here
             continue
         directories[:] = sorted(below for below in directories if not below.startswith(".") and below != "__pycache__")
         for name in sorted(names):
-            file = Path(place, name)
+            file = Path(top, name)
             if not name.startswith(".") and file.suffix != ".pyc" and not file.is_symlink():
                 yield file

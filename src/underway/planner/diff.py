@@ -42,8 +42,8 @@ class Difference:
         return not self.interpreter and not any(row.verdict == "REFUSE" for row in self.rows)
 
 
-def difference(old: Opened, new: Opened, kept: frozenset[tuple[str, str]] = frozenset()) -> Difference:
-    """Compare two releases of one name; `kept` holds, as package and name, files of which the appup says that they may change."""
+def difference(old: Opened, new: Opened, unread: frozenset[tuple[str, str]] = frozenset()) -> Difference:
+    """Compare two releases of one name; `unread` holds, as package and name, files of which the appup says that they may change."""
     both = [name for name in new.rel if name in old.rel]
     changed = [name for name in both if old.rel[name][0] != new.rel[name][0] and name != RUNTIME]
     rows = [*_foundation(old, new), *_configuration(old, new)]
@@ -54,7 +54,7 @@ def difference(old: Opened, new: Opened, kept: frozenset[tuple[str, str]] = froz
     same = (name for name in both if name not in changed and name != RUNTIME)
     rows += [row for name in same for row in _unversioned(old, new, name)]
     for name in changed:
-        rows += _files(old, new, name, kept)
+        rows += _files(old, new, name, unread)
     asked = [row for row in rows if row.change in (TEMPLATE, STATIC)]
     added = [name for name in new.rel if name not in old.rel]
     removed = [name for name in old.rel if name not in new.rel]
@@ -157,7 +157,7 @@ def _unversioned(old: Opened, new: Opened, name: str) -> Iterator[Row]:
         yield _row(name, "value", "REFUSE", reason, module=name, file=f"lib/{new.homes[name]}/{path}")
 
 
-def _files(old: Opened, new: Opened, name: str, kept: frozenset[tuple[str, str]]) -> Iterator[Row]:
+def _files(old: Opened, new: Opened, name: str, unread: frozenset[tuple[str, str]]) -> Iterator[Row]:
     """Files of a changed application that are no modules."""
     before, after = (_below(side, side.homes.get(name, "")) for side in (old, new))
     for path in {**before, **after}:
@@ -167,7 +167,7 @@ def _files(old: Opened, new: Opened, name: str, kept: frozenset[tuple[str, str]]
         if path.endswith(".dist-info/entry_points.txt"):
             continue
         package, _, file = path.rpartition("/")
-        if was == now or (package.replace("/", "."), file) in kept:
+        if was == now or (package.replace("/", "."), file) in unread:
             continue
         where = f"lib/{new.homes[name] if path in after else old.homes[name]}/{path}"
         kind = read_again.kind(path)

@@ -96,10 +96,10 @@ def _own_names(world: PlannerContext, module: Module, node: ast.AST, calls: int 
         case ast.Call(ast.Name(name), []) if name in _LISTS:
             return f"{name}()"
         case ast.Call(ast.Name() | ast.Attribute() as called) if calls:
-            found = world.new.resolve(module, called)
-            other = world.new.modules.get(found[0]) if found else None
-            function = other.functions.get(found[1]) if other and found else None
-            if other and function and any(_own_names(world, other, each, calls - 1) for each in _inner(function)):
+            source = world.new.resolve(module, called)
+            other = world.new.modules.get(source[0]) if source else None
+            function = other.functions.get(source[1]) if other and source else None
+            if other and function and any(_own_names(world, other, nested, calls - 1) for nested in _inner(function)):
                 return f"{ast.unparse(called)}()"
     return ""
 

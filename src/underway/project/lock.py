@@ -75,8 +75,8 @@ def read_lock(root: Path, release: str, wanted: Wanted) -> Lock:
     key = _key(path, root, wanted)
     packages, problems = _recalled(key), [*_unknown(path, wanted)]
     if packages is None or problems:
-        packages, found = _select(path, root, wanted)
-        if problems := [*found, *problems]:
+        packages, unfit = _select(path, root, wanted)
+        if problems := [*unfit, *problems]:
             raise ProjectError(listing(f"{path} can't be installed as it is:", problems))
         _remember(key, packages)
 
@@ -128,16 +128,16 @@ def _key(path: Path, root: Path, wanted: Wanted) -> str | None:
     """Stands for all that is chosen from a lock, and that it is not stale; None where that can't be told."""
     files = {path, root / "pyproject.toml"}
     if path.name == "uv.lock":
-        projects = [path.parent / place for place in _LOCAL.findall(_read(path))]
+        projects = [path.parent / path_in_lock for path_in_lock in _LOCAL.findall(_read(path))]
         files |= {project / "pyproject.toml" for project in projects if project.suffix not in (".whl", ".gz", ".zip")}
         for file in files - {path}:
             project = _toml_file(file).get("project")
             if not isinstance(project, dict) or {*project.get("dynamic", [])} - {"version", "readme", "description"}:
                 return None  # what it requires is known to its build backend only
-        files |= {place / "uv.toml" for place in (root, *root.parents)} | {
-            place / "pyproject.toml" for place in root.parents
+        files |= {parent / "uv.toml" for parent in (root, *root.parents)} | {
+            parent / "pyproject.toml" for parent in root.parents
         }
-        files |= {Path(place).expanduser() for place in sources.SETTINGS}
+        files |= {Path(setting).expanduser() for setting in sources.SETTINGS}
     texts = {str(file): file.read_bytes().hex() if file.is_file() else None for file in files}
     variables = {name: value for name, value in os.environ.items() if name.startswith(("UV_", "XDG_CONFIG_HOME"))}
     chosen = (wanted.groups, wanted.extras, wanted.build_sdists, wanted.members)

@@ -116,12 +116,12 @@ def definition(project: Project, name: str | None = None, overrides: Mapping[str
 
     chosen = _choose(project, name)
     shared = {key: value for key, value in table.items() if key not in TOP_ONLY}
-    own, where = _own_table(project, chosen)
-    given = {**shared, **own, **(overrides or {})}
+    of_release, where = _own_table(project, chosen)
+    given = {**shared, **of_release, **(overrides or {})}
 
     problems = [
         *(f"[tool.underway]: {problem}" for problem in _table_problems(table, {**OPTIONS, **TOP_ONLY})),
-        *(f"{where}: {problem}" for problem in _table_problems(own, OPTIONS)),
+        *(f"{where}: {problem}" for problem in _table_problems(of_release, OPTIONS)),
         *_name_problems(chosen),
         *_start_problems(given),
     ]

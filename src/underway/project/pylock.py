@@ -136,13 +136,13 @@ def _environment_problems(lock: Pylock, wanted: Wanted) -> Iterator[str]:
 
 
 def _choice_problems(lock: Pylock, wanted: Wanted) -> Iterator[str]:
-    for what, names, there in (
+    for what, names, listed in (
         ("group", wanted.groups, lock.dependency_groups or ()),
         ("extra", wanted.extras, lock.extras or ()),
     ):
         for name in names:
-            if canonicalize_name(name) not in map(canonicalize_name, there):
-                yield f"it has no {what} {name!r}{did_you_mean(name, there)}"
+            if canonicalize_name(name) not in map(canonicalize_name, listed):
+                yield f"it has no {what} {name!r}{did_you_mean(name, listed)}"
 
 
 def _validation_problem(table: Mapping[str, Any], error: PylockValidationError) -> str:

@@ -97,7 +97,7 @@ def read(project: Path, out: Iterable[Path], environ: Mapping[str, str]) -> Sour
         if not _is_plain(document) or any((project / name).exists() for name in FILES):
             return None
         sums: dict[str, str] = {}
-        for path in _files(str(project), {str(place) for place in out}):
+        for path in _files(str(project), {str(path_out) for path_out in out}):
             if path is None or len(sums) == MOST:
                 return None
             with open(path, "rb") as file:

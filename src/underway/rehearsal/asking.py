@@ -45,8 +45,8 @@ def asking(word: str, root: Path) -> Ask:
 
 
 def _call(reference: str, root: Path, addresses: Sequence[tuple[str, int]], deadline: Deadline) -> list[Any]:
-    own = root / ".venv/bin/python"
-    python = own if own.is_file() else Path(sys.executable)
+    of_project = root / ".venv/bin/python"
+    python = of_project if of_project.is_file() else Path(sys.executable)
     urls = [f"http://{host}:{port}" for host, port in addresses]
     task = json.dumps([reference, [str(root / "src"), str(root)], urls])
     try:

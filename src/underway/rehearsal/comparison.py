@@ -25,8 +25,8 @@ class Difference:
     wanted: str
 
 
-def differences(found: Answers, references: Sequence[Answers], ignored: Collection[str] = ()) -> list[Difference]:
-    """What is in `found` otherwise than in the first reference, and the same in all references.
+def differences(answers: Answers, references: Sequence[Answers], ignored: Collection[str] = ()) -> list[Difference]:
+    """What is in `answers` otherwise than in the first reference, and the same in all references.
 
     `ignored` are patterns, as of shells, for ``EXCHANGE PLACE``.
     """
@@ -34,15 +34,15 @@ def differences(found: Answers, references: Sequence[Answers], ignored: Collecti
     noise = {path for other in others for path, _, _ in _differing(first, other, ())}
     return [
         difference
-        for path, one, other in _differing(found, first, ())
+        for path, one, other in _differing(answers, first, ())
         if not any(path[: len(start)] == start for start in noise)
-        and not _is_ignored(difference := _difference(path, one, other, found), ignored)
+        and not _is_ignored(difference := _difference(path, one, other, answers), ignored)
     ]
 
 
-def nearest(found: Answers, choices: Sequence[Sequence[Answers]], ignored: Collection[str] = ()) -> list[Difference]:
+def nearest(answers: Answers, choices: Sequence[Sequence[Answers]], ignored: Collection[str] = ()) -> list[Difference]:
     """The fewest differences to one of several, each with its references."""
-    measured = [differences(found, choice, ignored) for choice in choices]
+    measured = [differences(answers, choice, ignored) for choice in choices]
     return min(measured, key=len)
 
 

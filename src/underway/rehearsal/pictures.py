@@ -42,13 +42,24 @@ def picture_of(host: Host, homes: Sequence[str], file: Path, places: dict[str, s
         raise BuildError(f"the process that runs can't be looked at: {error}") from None
 
 
-def differences(found: Picture, references: Sequence[Picture], ignored: Sequence[str] = ()) -> list[Difference]:
-    """What is in `found` otherwise than in the first reference, and the same in all; what nothing can see into is left out."""
+def differences(picture: Picture, references: Sequence[Picture], ignored: Sequence[str] = ()) -> list[Difference]:
+    """What is in `picture` otherwise than in the first reference, and the same in all; what nothing can see into is left out."""
     first, *others = references
-    noise = {each.path for other in others for each in compare(first, other)}
+    noise = {difference.path for other in others for difference in compare(first, other)}
     told = []
-    for each in compare(found, first):
-        quiet = not any(each.path[:depth] in noise for depth in range(1, len(each.path) + 1))
-        if quiet and each.kind != "opaque" and not any(fnmatchcase(f"{EXCHANGE} {each.path}", p) for p in ignored):
-            told.append(Difference(EXCHANGE, str(each.path), each.was or each.kind, each.becomes or each.kind))
+    for difference in compare(picture, first):
+        quiet = not any(difference.path[:depth] in noise for depth in range(1, len(difference.path) + 1))
+        if (
+            quiet
+            and difference.kind != "opaque"
+            and not any(fnmatchcase(f"{EXCHANGE} {difference.path}", p) for p in ignored)
+        ):
+            told.append(
+                Difference(
+                    EXCHANGE,
+                    str(difference.path),
+                    difference.was or difference.kind,
+                    difference.becomes or difference.kind,
+                )
+            )
     return told

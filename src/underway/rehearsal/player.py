@@ -66,8 +66,8 @@ def _ask(request: Request, address: tuple[str, int], patience: float) -> dict[st
         body = request.body if request.body or request.method in ("POST", "PUT", "PATCH") else None
         connection.request(request.method, request.path, body=body, headers={"Connection": "close", **headers})
         answer = connection.getresponse()
-        kept = {name: answer.getheader(name) for name in COMPARED if answer.getheader(name)}
-        return {"status": answer.status, "headers": kept, "body": _plain(answer.read())}
+        compared = {name: answer.getheader(name) for name in COMPARED if answer.getheader(name)}
+        return {"status": answer.status, "headers": compared, "body": _plain(answer.read())}
     finally:
         connection.close()
 

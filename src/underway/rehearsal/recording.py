@@ -170,8 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
             ]
             service.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
             headers = self.server.recording.kept(dict(self.headers.items()))
-            said = lambda: Conversation(self.path, headers, tuple(heard.messages)) if heard.upgraded else None  # noqa: E731
-            with self.server.recording.during(said):
+            conversation = lambda: Conversation(self.path, headers, tuple(heard.messages)) if heard.upgraded else None  # noqa: E731
+            with self.server.recording.during(conversation):
                 _pass_on(self.connection, service, heard)
 
 

@@ -130,11 +130,11 @@ def _upgraded(
             for answer in answers
             if isinstance(answer, dict) and "failed" in answer
         ]
-        found = [each.picture for each in references[which]] if in_place else []
-        objects = pictures.differences(look.at(host, which), found, ignored) if found else []
+        pictures_of = [reference.picture for reference in references[which]] if in_place else []
+        objects = pictures.differences(look.at(host, which), pictures_of, ignored) if pictures_of else []
         return Phase(name, len(answers), tuple(failed), tuple(nearest(answers, choices, ignored)), tuple(objects))
 
-    phases, said = [phase("before", "old", [0])], list[str]()
+    phases, lines = [phase("before", "old", [0])], list[str]()
     before, in_place = host.pid(), True
     steps: tuple[tuple[Name, str, tuple[str, ...], int], ...] = (
         ("upgraded", "new", ("upgrade", str(stage.archive), "--trust", "owner"), 1),
@@ -143,10 +143,10 @@ def _upgraded(
     for name, which, words, again in steps:
         report(" ".join(("bin/" + stage.name, words[0])))
         done = host.run(*words)
-        said.append(done.stdout.strip().partition("\n")[0])
+        lines.append(done.stdout.strip().partition("\n")[0])
         if done.returncode != 0:
             problem = done.stderr.strip() or f"bin/{stage.name} {words[0]} ended with status {done.returncode}"
-            return Outcome(stage.entry.verdict, False, tuple(said), tuple(phases), problem, done.returncode)
+            return Outcome(stage.entry.verdict, False, tuple(lines), tuple(phases), problem, done.returncode)
         in_place = host.pid() == before
         phases.append(phase(name, which, [again] if in_place else range(again + 1), in_place=in_place))
-    return Outcome(stage.entry.verdict, in_place, tuple(said), tuple(phases))
+    return Outcome(stage.entry.verdict, in_place, tuple(lines), tuple(phases))

@@ -37,18 +37,18 @@ def changes(rows: Sequence[Row]) -> list[Change]:
     top = [Change(row, tuple(consequences.get(row, ()))) for row in rows if row not in causes]
     return sorted(
         _alike(top),
-        key=lambda each: (-VERDICTS.index(each.verdict), each.row.file, each.row.line, each.row.definition),
+        key=lambda change: (-VERDICTS.index(change.verdict), change.row.file, change.row.line, change.row.definition),
     )
 
 
 def _named(rows: Iterable[Row]) -> dict[str, Row]:
     """The first row of each definition, by ``module:definition`` and by the last part of that: causes have one or the other."""
-    found: dict[str, Row] = {}
+    rows_by_name: dict[str, Row] = {}
     for row in rows:
-        found.setdefault(f"{row.module}:{row.definition}", row)
+        rows_by_name.setdefault(f"{row.module}:{row.definition}", row)
     for row in rows:
-        found.setdefault(f"{row.module}:{row.definition.rpartition('.')[2]}", row)
-    return found
+        rows_by_name.setdefault(f"{row.module}:{row.definition.rpartition('.')[2]}", row)
+    return rows_by_name
 
 
 def _root(row: Row, causes: Mapping[Row, Row]) -> Row:
@@ -57,10 +57,10 @@ def _root(row: Row, causes: Mapping[Row, Row]) -> Row:
     return row
 
 
-def _alike(found: Iterable[Change]) -> Iterator[Change]:
+def _alike(causes: Iterable[Change]) -> Iterator[Change]:
     """Files that are not modules, and have the same said of them, are one change."""
     groups: dict[tuple[str, ...], Change] = {}
-    for cause in found:
+    for cause in causes:
         row = cause.row
         if row.line or cause.consequences:
             yield cause

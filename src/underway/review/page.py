@@ -85,8 +85,8 @@ def _fact(name: str, values: Iterable[str]) -> str:
     made = [escape(value) for value in values]
     if not made:
         return ""
-    said = made[0] if len(made) == 1 else f"<ul>{''.join(f'<li>{item}</li>' for item in made)}</ul>"
-    return f"<dt>{name}</dt><dd>{said}</dd>"
+    text = made[0] if len(made) == 1 else f"<ul>{''.join(f'<li>{item}</li>' for item in made)}</ul>"
+    return f"<dt>{name}</dt><dd>{text}</dd>"
 
 
 def _change(review: Review, change: Change, *, is_open: bool, shown: bool) -> Iterator[str]:

@@ -24,17 +24,17 @@ def commit_of(word: str, directory: Path) -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def check_out(commit: str, directory: Path, place: Path) -> Path:
-    """Put the whole repository of a directory into `place`, as of a commit; returns what the directory is in there.
+def check_out(commit: str, directory: Path, target: Path) -> Path:
+    """Put the whole repository of a directory into `target`, as of a commit; returns what the directory is in there.
 
     It is a clone that borrows the objects, so that what asks git for its version is answered. Raises BuildError for what git
     refuses, and where the commit has no such directory.
     """
     top = Path(_said(directory, "rev-parse", "--show-toplevel"))
     prefix = _said(directory, "rev-parse", "--show-prefix")
-    _said(directory, *_NO_HOOKS, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(place))
-    _said(place, *_NO_HOOKS, "checkout", "--quiet", "--detach", commit)
-    project = place / prefix
+    _said(directory, *_NO_HOOKS, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(target))
+    _said(target, *_NO_HOOKS, "checkout", "--quiet", "--detach", commit)
+    project = target / prefix
     if not (project / "pyproject.toml").is_file():
         raise BuildError(f"there is no {prefix}pyproject.toml in {commit[:12]}")
     return project

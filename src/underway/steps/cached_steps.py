@@ -37,7 +37,7 @@ def cached_step(
     target: Path,
     forbidden: Iterable[Path] | None = None,
 ) -> Placed:
-    """Put the files of a step into the release at `place`; `make` puts them into the directory that it is given, where none are kept.
+    """Put the files of a step into the release at `target`; `make` puts them into the directory that it is given, where none are kept.
 
     `key` is the kind of files and what stands for all that they depend on. What names one of the directories `forbidden` is of use to
     this build alone.
@@ -54,7 +54,7 @@ def put(
     below: str = "",
     prepared: bool = False,
 ) -> Placed:
-    """Put kept files into the release at `place`, all or `paths`; `below` is left out of these.
+    """Put kept files into the release at `target`, all or `paths`; `below` is left out of these.
 
     With `prepared` they may lie ready (`TreeEntry.prepare`), and are moved from there.
     """

@@ -145,7 +145,7 @@ def _parsed(record: Path, _: tuple[int, int, int]) -> tuple[dict[str, File], dic
 
 def survey(tree: Path, places: Sequence[Path]) -> tuple[dict[str, File], dict[str, str], bool]:
     """The files of a tree, their modes made plain, its links, and whether a text in it names one of `places`."""
-    names = [os.fsencode(place) for place in places]
+    names = [os.fsencode(path) for path in places]
     files, links, bound = {}, {}, False
     for directory, directories, others in os.walk(tree):
         os.chmod(directory, 0o755)

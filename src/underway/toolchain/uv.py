@@ -186,7 +186,7 @@ def _started(arguments: Sequence[str], cwd: Path) -> Iterator[Callable[[], tuple
     # What a build backend dates has the same date each time, though nobody asks for it.
     environment.setdefault("SOURCE_DATE_EPOCH", str(EARLIEST))
     # Files, not pipes: a child of a build backend that lives on would hold a pipe open.
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
                 command,
@@ -194,7 +194,7 @@ def _started(arguments: Sequence[str], cwd: Path) -> Iterator[Callable[[], tuple
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=said,
+                stderr=errors,
                 process_group=0,
             )
         except OSError as error:
@@ -206,7 +206,7 @@ def _started(arguments: Sequence[str], cwd: Path) -> Iterator[Callable[[], tuple
             except subprocess.TimeoutExpired:
                 raise BuildError(f"`uv {' '.join(arguments)}` was ended after {TIMEOUT:.0f} seconds") from None
             _end(process)
-            return _text(output), _text(said), status
+            return _text(output), _text(errors), status
 
         try:
             yield end

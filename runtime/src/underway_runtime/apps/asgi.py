@@ -143,7 +143,7 @@ async def _drain(server: Any, closing: ClosingApplication, timeout: float) -> Cu
     websockets, idle = len(talks), 0
     unanswered = []
     streams = closing.cut + sum(
-        each.get_write_buffer_size() > 0 for each in closing.half_closed
+        transport.get_write_buffer_size() > 0 for transport in closing.half_closed
     )  # to clients that read slowly
     for connection in list(state.connections):
         if connection in talks:

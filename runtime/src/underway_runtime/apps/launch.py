@@ -189,7 +189,9 @@ def _declared(listeners: Listeners, context: ServerContext) -> list[tuple[str, s
         return []
     bound = zip(listeners.addresses, listeners.sockets, strict=False)
     return [
-        (where, each, shared) for where, each in bound if (shared := context.adoption.sharing.find(each)) is not None
+        (where, listener, shared)
+        for where, listener in bound
+        if (shared := context.adoption.sharing.find(listener)) is not None
     ]
 
 

@@ -143,7 +143,7 @@ class MainThread:
         ``sys.exit`` takes for success.
         """
         loop = asyncio.get_running_loop()
-        found: asyncio.Future[Any] = loop.create_future()
+        awaited: asyncio.Future[Any] = loop.create_future()
         ended: asyncio.Future[None] = loop.create_future()
 
         def settle(future: asyncio.Future[Any], result: Any, error: BaseException | None = None) -> None:
@@ -157,13 +157,13 @@ class MainThread:
             try:
                 function = find()
             except BaseException as error:
-                settle(found, None, error)
+                settle(awaited, None, error)
                 return
             with self._lock:
                 if self._given_up:
                     return
                 self._called = True
-            settle(found, function)
+            settle(awaited, function)
             outcome = self._call(function)
             answers = isinstance(outcome, (EndedWith, KeyboardInterrupt)) and self._signalled()
             settle(ended, None, None if answers else outcome)  # 143, say, is an answer to SIGTERM
@@ -185,7 +185,7 @@ class MainThread:
 
         self._jobs.put(job)
         try:
-            function = await found
+            function = await awaited
         except asyncio.CancelledError:
             with self._lock:
                 self._given_up = True

@@ -230,17 +230,17 @@ class Sharing:
         return changed
 
 
-def replace(place: Any, name: str, value: Any) -> Callable[[], None]:
+def replace(holder: Any, name: str, value: Any) -> Callable[[], None]:
     """Put something in the place of an attribute; the function that is returned takes that back."""
-    inherited = name not in vars(place)
-    before = getattr(place, name)
-    setattr(place, name, value)
+    inherited = name not in vars(holder)
+    before = getattr(holder, name)
+    setattr(holder, name, value)
 
     def undo() -> None:
         if inherited:
-            delattr(place, name)
+            delattr(holder, name)
         else:
-            setattr(place, name, before)
+            setattr(holder, name, before)
 
     return undo
 

@@ -77,15 +77,15 @@ def bind(addresses: Sequence[str], ask: Ask, release: Callable[[Sequence[str]], 
 
 def bind_private(path: Path) -> Listeners:
     """Make a socket file that only this user can connect to, in the place of any that is there; no keeper holds it."""
-    each = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        each.setblocking(False)
+        listener.setblocking(False)
         path.unlink(missing_ok=True)
         with short_path(path) as name:
-            each.bind(name)
+            listener.bind(name)
         path.chmod(0o600)  # nobody can connect before `listen`
     except BaseException:
-        each.close()
+        listener.close()
         raise
     made = _identity(path)
 
@@ -94,7 +94,7 @@ def bind_private(path: Path) -> Listeners:
             if _identity(path) == made:  # another node may have put its own in place since
                 path.unlink()
 
-    return Listeners((each,), (f"unix://{path}",), remove)
+    return Listeners((listener,), (f"unix://{path}",), remove)
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -123,7 +123,7 @@ def _shown(address: str) -> str:
     return f"{file.address} (mode {mode:04o}{f', group {file.group}' if file.group else ''})"
 
 
-def address_of(each: socket.socket) -> str:
+def address_of(listener: socket.socket) -> str:
     """Where a socket is bound, in the form in which that is configured."""
-    name = each.getsockname()
+    name = listener.getsockname()
     return f"tcp://{join(name[0], name[1])}"

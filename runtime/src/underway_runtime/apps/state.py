@@ -29,7 +29,7 @@ class State:
 
 def pack(states: Mapping[str, State]) -> bytes:
     """Return states as they travel."""
-    return json.dumps({name: [each.version, each.text] for name, each in states.items()}).encode()
+    return json.dumps({name: [state.version, state.text] for name, state in states.items()}).encode()
 
 
 def unpack(data: bytes) -> dict[str, State]:
@@ -115,13 +115,15 @@ def _not_plain(value: Any, where: str) -> str:
         case float():
             exact = type(value) is float and value - value == 0  # neither infinite nor not a number
         case list():
-            if strange := next(filter(None, (_not_plain(each, f"{where}[{i}]") for i, each in enumerate(value))), ""):
+            if strange := next(
+                filter(None, (_not_plain(element, f"{where}[{i}]") for i, element in enumerate(value))), ""
+            ):
                 return strange
             exact = type(value) is list
         case dict():
             if wrong := [key for key in value if type(key) is not str]:
                 return f"a key of {where} is {wrong[0]!r:.80}"
-            inner = (_not_plain(each, f"{where}[{key!r}]") for key, each in value.items())
+            inner = (_not_plain(item, f"{where}[{key!r}]") for key, item in value.items())
             if strange := next(filter(None, inner), ""):
                 return strange
             exact = type(value) is dict

@@ -59,9 +59,9 @@ def asking(command: Sequence[str], nonce: str) -> list[str]:
 
 def answer(nonce: str, status: int, output: bytes, errors: bytes) -> Answer:
     """Return what is between the marks; where they are not there, what is there instead. `status` is that of ssh."""
-    said, complaint = _between(nonce, output), _between(nonce, errors)
-    if said is not None and (ended := said[1]) is not None:
-        return Answer(ended, said[0], _without_end(nonce, complaint[0] if complaint else ""))
+    reply, complaint = _between(nonce, output), _between(nonce, errors)
+    if reply is not None and (ended := reply[1]) is not None:
+        return Answer(ended, reply[0], _without_end(nonce, complaint[0] if complaint else ""))
     return Answer(status or 1, errors=_no_answer(nonce, status, output, errors), lost=True)
 
 

@@ -78,8 +78,8 @@ def _refuse_of_others(directory: Path) -> None:
     for path in (directory, *directory.parents[:2]):
         uid = os.geteuid()
         try:
-            with openat.directory(path) as found:
-                uid = found.uid
+            with openat.directory(path) as opened:
+                uid = opened.uid
         except FileNotFoundError:
             continue
         except OSError as error:

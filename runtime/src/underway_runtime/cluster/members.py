@@ -62,7 +62,7 @@ class Members:
 
     def all(self, tag: str | None = None) -> list[Member]:
         """Those with a tag, or all, by name."""
-        return [each for _, each in sorted(self._all.items()) if tag is None or tag in each.tags]
+        return [member for _, member in sorted(self._all.items()) if tag is None or tag in member.tags]
 
     def named(self, name: str) -> Member | None:
         return self._all.get(name)
@@ -70,18 +70,18 @@ class Members:
     def update(self, now: Iterable[Member], *, told: bool = True) -> None:
         """Take over who is there now; the log is told who has gone, unless it knows."""
         present = {member.name: member for member in now}
-        for name in [name for name, each in self._all.items() if present.get(name) != each]:
+        for name in [name for name, member in self._all.items() if present.get(name) != member]:
             gone = self._gone.pop(self._all.pop(name).address, None)
             if gone is not None:
                 gone.set_result(None)
             how = "hands over to its successor" if self._left(name) > 0 else "is gone"
             self.tell(Event("down", name), f"{name} {how}" if told else "")
-        for name, each in present.items():
+        for name, member in present.items():
             if name not in self._all:
-                self._all[name] = each
+                self._all[name] = member
                 self.refused.pop(name, None)
                 self._expected.pop(name, None)
-                tags = f", with {', '.join(each.tags)}" if each.tags else ""
+                tags = f", with {', '.join(member.tags)}" if member.tags else ""
                 self.tell(Event("up", name), f"{name} has joined{tags}")
         self._updated.set()
 

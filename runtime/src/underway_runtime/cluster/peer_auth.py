@@ -139,16 +139,16 @@ def digest(directory: Path) -> str:
     return total.hexdigest()
 
 
-def wrong_role(certificate: Mapping[str, Any], said: object = None, *, wanted: str | None = None) -> str | None:
-    """Why the role of a peer does not hold: `certificate` is what ssl says of it; `said` what it says of itself and
+def wrong_role(certificate: Mapping[str, Any], claim: object = None, *, wanted: str | None = None) -> str | None:
+    """Why the role of a peer does not hold: `certificate` is what ssl says of it; `claim` what it says of itself and
     `wanted` what it has to be, where that is known. None where it does."""
     names = certificate.get("subjectAltName", ())
     roles = [value.removeprefix(ROLE) for kind, value in names if kind == "URI" and value.startswith(ROLE)]
     shown = f"its certificate is for {' and '.join(roles) or 'no role'}"
     if len(roles) != 1 or roles[0] not in ROLES:
         return shown
-    if said not in (None, roles[0]):
-        return f"it says that it is a {said}, and {shown}"
+    if claim not in (None, roles[0]):
+        return f"it says that it is a {claim}, and {shown}"
     return f"{shown} where a {wanted} has to be" if wanted not in (None, roles[0]) else None
 
 

@@ -115,7 +115,7 @@ def remove(authority: Path, hosts: Iterable[str], now: float | None = None) -> l
                     f"no certificate was given to {host}; there are {', '.join(sorted(known)) or 'none that are known'}"
                 )
             gone |= theirs | {host}
-        removed_before = {each: when for each, when in read(authority).items() if when + VALID + SLACK > at}
+        removed_before = {name: when for name, when in read(authority).items() if when + VALID + SLACK > at}
         replace(authority / REVOKED, dump({**removed_before, **dict.fromkeys(gone, at)}), 0o644)
     return sorted(gone)
 

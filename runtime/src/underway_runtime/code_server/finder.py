@@ -324,9 +324,9 @@ def _process_pth(server: CodeServer) -> None:
     for name, directories in server.index.several.items():
         locations = getattr(sys.modules.get(name), "__path__", None)
         if locations is not None:
-            for place in server.places(name, directories):
-                if place not in locations and os.path.isdir(place):
-                    locations.append(place)
+            for addition in server.places(name, directories):
+                if addition not in locations and os.path.isdir(addition):
+                    locations.append(addition)
 
 
 def _end(message: str) -> "NoReturn":

@@ -48,19 +48,19 @@ def secrets(schema: Any, seen: frozenset[Any] = frozenset()) -> Iterator[tuple[s
 
 def defaults(schema: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """The plain defaults of what `values` lacks, also within what it has of another schema."""
-    found: dict[str, Any] = {}
+    defaults_of: dict[str, Any] = {}
     for field in fields(schema).values():
         if field.name not in values:
             value = field.default() if field.default else dataclasses.MISSING
             if dataclasses.is_dataclass(value) and not isinstance(value, type):
                 value = dataclasses.asdict(value)
             if not not_plain(value):
-                found[field.name] = value
+                defaults_of[field.name] = value
         elif isinstance(values[field.name], Mapping):
             for kind, direct in _classes(field.kind):
                 if direct and (is_dataclass(kind) or is_model(kind)):
-                    found[field.name] = defaults(kind, values[field.name])
-    return {name: value for name, value in found.items() if value != {} or name not in values}
+                    defaults_of[field.name] = defaults(kind, values[field.name])
+    return {name: value for name, value in defaults_of.items() if value != {} or name not in values}
 
 
 def _classes(kind: Any, *, direct: bool = True) -> Iterator[tuple[type, bool]]:

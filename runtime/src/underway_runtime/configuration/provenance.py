@@ -139,5 +139,5 @@ def without_passwords(value: Any) -> Any:
     if isinstance(value, list):
         return [without_passwords(item) for item in value]
     if isinstance(value, Mapping):
-        return {key: REDACTED if names_secret(key) else without_passwords(each) for key, each in value.items()}
+        return {key: REDACTED if names_secret(key) else without_passwords(item) for key, item in value.items()}
     return value

@@ -85,7 +85,7 @@ def read(sys_config: Path) -> SysConfig:
             tuple((str(reference), argument) for reference, argument in document.get("providers", [])),
             str(document.get("environment", "prod")),
             Origins.from_json(document["origins"]) if "origins" in document else Origins(),
-            tuple((tuple(path), bool(there), value) for path, there, value in document.get("compile_env", [])),
+            tuple((tuple(path), bool(is_set), value) for path, is_set, value in document.get("compile_env", [])),
             frozenset(flag for flag, on in document.get("flags", {}).items() if on),
         )
     except FileNotFoundError:
@@ -219,12 +219,12 @@ def same(one: Any, other: Any) -> bool:
 
 def _compile_env_problems(system: SysConfig, resolved: Resolved) -> list[str]:
     problems = []
-    for path, there, value in system.compile_env:
+    for path, is_set, value in system.compile_env:
         now = lookup(resolved.values, path)
-        if same(now, value if there else MISSING):
+        if same(now, value if is_set else MISSING):
             continue
         secret = resolved.origins.is_secret(path)
-        was = shown(value, secret=secret) if there else "not set"
+        was = shown(value, secret=secret) if is_set else "not set"
         is_now = "not set" if now is MISSING else shown(now, secret=secret)
         where = resolved.origins.where(path)
         set_by = f" ({where})" if where and now is not MISSING else ""

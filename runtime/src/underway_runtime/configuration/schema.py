@@ -85,9 +85,9 @@ def _own_problems(values: Values, origins: Origins) -> list[str]:
         return []
     from .runtime_schema import Runtime
 
-    own = _Check(RUNTIME, "its schema", origins)
-    own.dataclass(Runtime, values[RUNTIME])
-    return own.problems
+    check = _Check(RUNTIME, "its schema", origins)
+    check.dataclass(Runtime, values[RUNTIME])
+    return check.problems
 
 
 def _schema(load: Load, starting: set[str]) -> tuple[Any, str]:

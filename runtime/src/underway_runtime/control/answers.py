@@ -89,7 +89,7 @@ def become(answer: Message) -> None:
 
 def gates(value: object) -> list[dict[str, Any]]:
     """The outcome of gates. Raises UnderwayError."""
-    if _list(_table(gate=_is_any_text, passed=lambda each: isinstance(each, bool), attempts=_list(_is_any_text)))(
+    if _list(_table(gate=_is_any_text, passed=lambda passed: isinstance(passed, bool), attempts=_list(_is_any_text)))(
         value
     ):
         return value  # type: ignore[return-value]
@@ -109,7 +109,7 @@ def _printable(value: object, depth: int = 0) -> object:
     if isinstance(value, list):
         return [_printable(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {one_line(key, 200): _printable(each, depth + 1) for key, each in value.items()}
+        return {one_line(key, 200): _printable(item, depth + 1) for key, item in value.items()}
     return value
 
 

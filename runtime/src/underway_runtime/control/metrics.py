@@ -36,8 +36,8 @@ def text(status: Mapping[str, Any], loop: Mapping[str, Any], clients: int, upgra
     return "\n".join(lines) + "\n"
 
 
-def _by_outcome(found: Mapping[str, float]) -> list[tuple[Mapping[str, object], float]]:
-    return [({"outcome": outcome}, value) for outcome, value in sorted(found.items())]
+def _by_outcome(counts: Mapping[str, float]) -> list[tuple[Mapping[str, object], float]]:
+    return [({"outcome": outcome}, value) for outcome, value in sorted(counts.items())]
 
 
 def _labels(labels: Iterable[tuple[str, object]]) -> str:

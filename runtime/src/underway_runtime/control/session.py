@@ -82,8 +82,8 @@ class Session:
             return [
                 compile(ast.Module(body, []), self._filename, "exec", FLAGS, dont_inherit=True),
                 *(
-                    compile(ast.Interactive([each]), self._filename, "single", FLAGS, dont_inherit=True)
-                    for each in last
+                    compile(ast.Interactive([statement]), self._filename, "single", FLAGS, dont_inherit=True)
+                    for statement in last
                 ),
             ]
 

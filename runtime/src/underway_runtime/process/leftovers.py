@@ -78,18 +78,18 @@ class Family:
             return Left(descriptions, [], [process.pid for process in alive])
         _end(alive)
         still = self._alive()
-        ended = [line for each, line in zip(alive, descriptions, strict=True) if each not in still]
+        ended = [line for process, line in zip(alive, descriptions, strict=True) if process not in still]
         return Left([self._said(process) for process in still], ended, [process.pid for process in still])
 
     def _alive(self) -> list[Process]:
-        known, own = {(member.pid, member.started) for member in self._members}, os.getpid()
+        known, own_pid = {(member.pid, member.started) for member in self._members}, os.getpid()
         links = {f"socket:[{inode}]" for inode in self._sockets}
         alive = [
             process
             for process in processes().values()
             if (process.pid, process.started) in known or (links and links & _open(process.pid))
         ]
-        return sorted((process for process in alive if process.pid != own), key=lambda each: each.pid)
+        return sorted((process for process in alive if process.pid != own_pid), key=lambda process: process.pid)
 
     def _said(self, process: Process) -> str:
         held = sorted({*_held(process.pid).values()})
@@ -99,13 +99,17 @@ class Family:
 
 def end_own(root: Path, *, listening_only: bool = False) -> Left:
     """End what this process has started that runs code of the release below `root`; of that only what listens, where that is said."""
-    found = [(process, str(each)) for each in release_processes.staying(root) if (process := _same(each)) is not None]
-    ends = [process for process, _ in found if not listening_only or _held(process.pid)]
+    processes = [
+        (process, str(staying))
+        for staying in release_processes.staying(root)
+        if (process := _same(staying)) is not None
+    ]
+    ends = [process for process, _ in processes if not listening_only or _held(process.pid)]
     _end(ends)
     return Left(
-        [text for process, text in found if process not in ends],
-        [text for process, text in found if process in ends],
-        [process.pid for process, _ in found if process not in ends],
+        [text for process, text in processes if process not in ends],
+        [text for process, text in processes if process in ends],
+        [process.pid for process, _ in processes if process not in ends],
     )
 
 
@@ -133,12 +137,12 @@ def _some(lines: list[str]) -> str:
 
 def _descendants(keeper: int, everybody: Mapping[int, Process]) -> list[Process]:
     """The keeper, what it and its own have started, and what is in a session or process group that one of these leads or led."""
-    pids, own = {keeper} & everybody.keys(), os.getpid()
+    pids, own_pid = {keeper} & everybody.keys(), os.getpid()
     while True:
         more = {
             process.pid
             for process in everybody.values()
-            if {process.parent, process.group, process.session} & pids and process.pid not in (*pids, own)
+            if {process.parent, process.group, process.session} & pids and process.pid not in (*pids, own_pid)
         }
         if not more:
             return [everybody[pid] for pid in pids]

@@ -38,14 +38,14 @@ def left_by_limits(pid: int | None, root: Path = Path("/")) -> Iterator[int]:
     with contextlib.suppress(OSError):
         for line in (root / f"proc/{pid or 'self'}/cgroup").read_text().splitlines():
             match line.split(":", 2):
-                case ["0", "", place]:
+                case ["0", "", path]:
                     above, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file ")
-                case [_, "memory", place]:
+                case [_, "memory", path]:
                     names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ")
                     above = root / "sys/fs/cgroup/memory"
                 case _:
                     continue
-            inner = Path(place.lstrip("/"))
+            inner = Path(path.lstrip("/"))
             for group in (inner, *inner.parents):
                 with contextlib.suppress(OSError, ValueError, IndexError):  # a word instead of a number: no limit
                     most, used = (int((above / group / name).read_text()) for name in names[:2])

@@ -27,7 +27,11 @@ def not_handed_over(keeper: int, node: int) -> list[str]:
     for pid in (node, *children(node)):
         addresses |= listening(pid)
     return sorted(
-        {each for inode, each in addresses.items() if inode not in of_keeper and not each.startswith(_OF_GATES)}
+        {
+            address
+            for inode, address in addresses.items()
+            if inode not in of_keeper and not address.startswith(_OF_GATES)
+        }
     )
 
 

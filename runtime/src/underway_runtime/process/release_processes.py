@@ -71,44 +71,44 @@ def staying(root: Path) -> list[Process]:
 
 def others(root: Path) -> list[Process]:
     """All of the node's processes that run code of the release at this moment, by pid."""
-    rows, own = process_table.processes(), _own()
-    if own not in rows:
+    rows, node = process_table.processes(), _own()
+    if node not in rows:
         return []  # there is no /proc to look at
     release = _Release(root)
     return [
         Process(pid, rows[pid].started, one_line(" ".join(arguments), _SHOWN))
-        for pid in sorted(_of_the_node(rows, own, release))
+        for pid in sorted(_of_the_node(rows, node, release))
         for arguments in [facts.command_line(pid)]
         if release.is_run_by(pid, arguments) and not _does_not_count(pid, arguments)
     ]
 
 
-def listing_of(found: Sequence[Process]) -> list[str]:
+def listing_of(processes: Sequence[Process]) -> list[str]:
     """What is in the way of an upgrade, a line a process."""
-    return [f"{process} runs code of this release, and would go on with the old one" for process in found]
+    return [f"{process} runs code of this release, and would go on with the old one" for process in processes]
 
 
-def _of_the_node(rows: Mapping[int, process_table.Process], own: int, release: _Release) -> set[int]:
+def _of_the_node(rows: Mapping[int, process_table.Process], node: int, release: _Release) -> set[int]:
     """The pids of what the node, or something that it has started, has started."""
-    above = list(_above(rows, own))
-    below = _below(rows, [own])
-    beside = [pid for pid in rows if pid not in below and pid not in above and rows[pid].started >= rows[own].started]
+    above = list(_above(rows, node))
+    below = _below(rows, [node])
+    beside = [pid for pid in rows if pid not in below and pid not in above and rows[pid].started >= rows[node].started]
     keepers = [
-        rows[own].parent,
+        rows[node].parent,
         *(pid for pid in beside if any(word.endswith(_KEEPER) for word in facts.command_line(pid))),
     ]
-    nodes = [pid for pid, row in rows.items() if row.parent in keepers and pid != own]
+    nodes = [pid for pid, row in rows.items() if row.parent in keepers and pid != node]
     theirs = _below(rows, nodes)
     next_nodes = [
-        pid for pid in nodes if rows[pid].parent == rows[own].parent and rows[pid].started > rows[own].started
+        pid for pid in nodes if rows[pid].parent == rows[node].parent and rows[pid].started > rows[node].started
     ]
     until = min((rows[pid].started for pid in next_nodes), default=float("inf"))
     others = [pid for pid in beside if pid not in keepers and pid not in theirs and rows[pid].started <= until]
-    return below | _below(rows, [pid for pid in others if _has_left(pid, rows, own, above, release)])
+    return below | _below(rows, [pid for pid in others if _has_left(pid, rows, node, above, release)])
 
 
 def _has_left(
-    pid: int, rows: Mapping[int, process_table.Process], own: int, above: Sequence[int], release: _Release
+    pid: int, rows: Mapping[int, process_table.Process], node: int, above: Sequence[int], release: _Release
 ) -> bool:
     """Whether a process that is not below the node comes from it all the same."""
     variables = _variables(pid)
@@ -116,7 +116,7 @@ def _has_left(
         return all(variables.get(name) == os.environ.get(name) for name in _OF_A_NODE)
     parent = rows[pid].parent
     lost = parent == 1 or (parent in above and parent in rows and rows[pid].session != rows[parent].session)
-    return lost and release.is_mapped_by(pid) and facts.control_groups(pid) == facts.control_groups(own)
+    return lost and release.is_mapped_by(pid) and facts.control_groups(pid) == facts.control_groups(node)
 
 
 def _above(rows: Mapping[int, process_table.Process], pid: int) -> Iterator[int]:

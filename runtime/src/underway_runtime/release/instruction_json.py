@@ -45,11 +45,11 @@ def to_json(instruction: Instruction) -> dict[str, Any]:
     if not codecs:
         return {name: True}
     document = {}
-    for number, each in enumerate(fields(instruction)):
-        value = getattr(instruction, each.name)
-        if each.name in _ADDED and not value:
+    for number, field in enumerate(fields(instruction)):
+        value = getattr(instruction, field.name)
+        if field.name in _ADDED and not value:
             continue
-        document[name if number == 0 else each.name] = codecs[each.name].write(value)
+        document[name if number == 0 else field.name] = codecs[field.name].write(value)
     return document
 
 

@@ -149,9 +149,9 @@ def _manifests(root: Path) -> tuple[dict[str, Manifest], list[str]]:
     return manifests, problems
 
 
-def _file_problems(root: Path, own: Mapping[str, ManifestEntry], manifests: Mapping[str, Manifest]) -> Iterator[str]:
+def _file_problems(root: Path, files: Mapping[str, ManifestEntry], manifests: Mapping[str, Manifest]) -> Iterator[str]:
     parents: dict[str, str | None] = {"": None}
-    for path, entry in own.items():
+    for path, entry in files.items():
         if (problem := _parent_problem(root, os.path.dirname(path), parents)) is not None:
             yield f"{path}: {problem}"
             continue

@@ -55,11 +55,11 @@ def units(manifest: Manifest) -> list[str]:
 
 def by_unit(manifest: Manifest) -> dict[str, dict[str, ManifestEntry]]:
     """The same, each with what is in it."""
-    found: dict[str, dict[str, ManifestEntry]] = {}
+    units: dict[str, dict[str, ManifestEntry]] = {}
     for path, entry in manifest.files.items():
         if (name := unit(path)) is not None:
-            found.setdefault(name, {})[path] = entry
-    return dict(sorted(found.items()))
+            units.setdefault(name, {})[path] = entry
+    return dict(sorted(units.items()))
 
 
 def shared_files(manifest: Manifest) -> list[str]:

@@ -166,8 +166,8 @@ def copy(plan: DeployPlan, ssh: Ssh, facts: Look) -> dict[Host, int]:
     Raises OnlyPart, or UnderwayError where no host has it, naming each that failed.
     """
     places: dict[tuple[str, str], Host] = {}
-    for host, each in facts.items():
-        places.setdefault((each.address or host.host, each.directory), host)
+    for host, known in facts.items():
+        places.setdefault((known.address or host.host, known.directory), host)
     sweep(Path(tempfile.gettempdir()), "underway-deploy-")
     arrived: list[Host] = []
     with tempfile.TemporaryDirectory(prefix=own_prefix("underway-deploy-")) as scratch:

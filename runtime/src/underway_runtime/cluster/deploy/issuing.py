@@ -64,18 +64,18 @@ def renew(plan: DeployPlan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any
 
     staying = tuple(host for host in plan.hosts if not is_out(host))
     plan = replace(plan, fleet=replace(plan.fleet, hosts=staying))
-    found, problems = ask(plan, ssh)
+    answers, problems = ask(plan, ssh)
     facts = dict[Host, Facts]()
-    for host, each in found.items():
+    for host, answer in answers.items():
         try:
-            facts[host] = _with_release(plan, believed(each, host, ssh))
+            facts[host] = _with_release(plan, believed(answer, host, ssh))
         except ValueError as error:
             problems.append(f"{host.host}: {error}")
     problems += named(failures(everywhere(plan, ssh, facts, _giving(plan, ssh, facts))))
     try:
-        own = plan.var.cluster_node(own_node(plan)).certificates
-        if plan.master is None and (own / peer_auth.CERTIFICATE).exists() and not plan.dry_run:
-            _give_here(plan, certificates.hosts_in(own))
+        certificates_here = plan.var.cluster_node(own_node(plan)).certificates
+        if plan.master is None and (certificates_here / peer_auth.CERTIFICATE).exists() and not plan.dry_run:
+            _give_here(plan, certificates.hosts_in(certificates_here))
             receive.taken_up(plan.var, own_node(plan), plan.here.name)
     except UnderwayError as error:
         problems.append(f"here: {error}")
@@ -108,13 +108,13 @@ def _giving(plan: DeployPlan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]
         revocation.remember(authority, {unbracketed(host.host): names[host] for host in facts})
 
     def give(host: Host) -> Answer:
-        there, node = plan.there(facts[host]), plan.node(host)
-        asked = on(plan, ssh, host, remote_commands.request(there, node, names[host][0]))
+        installed, node = plan.there(facts[host]), plan.node(host)
+        asked = on(plan, ssh, host, remote_commands.request(installed, node, names[host][0]))
         if asked.status or plan.dry_run:
             return asked
         leaf = certificates.sign(authority, asked.output.encode(), hosts=names[host], role=host.role)
         parts = leaf.strip(), (authority / peer_auth.CA).read_bytes().strip(), _list(authority).encode()
-        return on(plan, ssh, host, remote_commands.certify(there, node), feed=b"\n\n".join(parts))
+        return on(plan, ssh, host, remote_commands.certify(installed, node), feed=b"\n\n".join(parts))
 
     return give
 
@@ -123,10 +123,10 @@ def _give_here(plan: DeployPlan, hosts: Sequence[str]) -> None:
     """Do the same for the master on this machine."""
     from .. import certificates
 
-    authority, own = plan.var.authority, plan.var.cluster_node(own_node(plan)).certificates
+    authority, certificates_here = plan.var.authority, plan.var.cluster_node(own_node(plan)).certificates
     revocation.remember(authority, {hosts[0]: hosts})
-    leaf = certificates.sign(authority, certificates.request(own, hosts[0]), hosts=hosts, role="master")
-    certificates.install(own, leaf, (authority / peer_auth.CA).read_bytes(), _list(authority))
+    leaf = certificates.sign(authority, certificates.request(certificates_here, hosts[0]), hosts=hosts, role="master")
+    certificates.install(certificates_here, leaf, (authority / peer_auth.CA).read_bytes(), _list(authority))
 
 
 def _list(authority: Any) -> str:

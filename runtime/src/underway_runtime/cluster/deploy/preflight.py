@@ -137,9 +137,9 @@ def problems(
         yield f"port {port} is taken, and the {host.role} is to listen there"
 
 
-def size_of(manifest: Manifest, there: Manifest | None) -> int:
+def size_of(manifest: Manifest, other: Manifest | None) -> int:
     """The bytes on disk of what a host lacks that has this other version, or none."""
-    known = there.files if there is not None else {}
+    known = other.files if other is not None else {}
     return sum(-(-entry.size // _BLOCK) * _BLOCK for path, entry in manifest.files.items() if known.get(path) != entry)
 
 

@@ -30,8 +30,8 @@ def run(mode: str, words: Sequence[str], settings: Settings) -> int:
         case ("certificate", "request", node, host):
             from .. import certificates
 
-            own = settings.var.cluster_node(node).certificates
-            sys.stdout.buffer.write(certificates.request(own, host))
+            directory_of_node = settings.var.cluster_node(node).certificates
+            sys.stdout.buffer.write(certificates.request(directory_of_node, host))
         case ("certificate", "install", node):
             from .. import certificates
 
@@ -72,9 +72,9 @@ def place(settings: Settings, directory: Path, release_id: str) -> None:
     """
     if problems := verify(settings.root, settings.version):
         raise DamagedRelease(listing("the copy is not whole:", problems[:20]))
-    found = read(settings.place.manifest).release_id
-    if found != release_id:
-        raise DamagedRelease(f"the copy has the release id {found}, and {release_id} was sent")
+    copied = read(settings.place.manifest).release_id
+    if copied != release_id:
+        raise DamagedRelease(f"the copy has the release id {copied}, and {release_id} was sent")
     sync_tree(settings.root)
     try:
         os.rename(settings.root, directory)

@@ -58,10 +58,10 @@ def update(directory: str, name: str, file: str, sha256: str, signature: str) ->
     return ["sh", "-c", _script("update"), "update", directory, name, file, sha256, signature]
 
 
-def worker(there: Installed, host: Host, master: str, listen: str, settings: Settings) -> list[str]:
+def worker(installed: Installed, host: Host, master: str, listen: str, settings: Settings) -> list[str]:
     """Start a worker; it returns when the worker is ready to join."""
-    return there.cluster(
-        *("worker", "daemon", master, "--name", host.node(there.name), "--listen", listen),
+    return installed.cluster(
+        *("worker", "daemon", master, "--name", host.node(installed.name), "--listen", listen),
         *(word for tag in host.tags for word in ("--tag", tag)),
         *_common(settings),
         *([] if settings.shutdown_with_master else ["--no-shutdown-with-master"]),
@@ -84,30 +84,30 @@ def begun(command: list[str], node: str, mark: str) -> list[str]:
     return ["env", _marked(node, mark), *command]
 
 
-def end(there: Installed, var: str, role: str, node: str, mark: str, timeout: float) -> list[str]:
+def end(installed: Installed, var: str, role: str, node: str, mark: str, timeout: float) -> list[str]:
     """End what was begun with a mark, however far it has come; it returns when nothing of that runs."""
-    words = [var, node, _marked(node, mark), f"{timeout:.0f}", *stop(there, role, node)]
+    words = [var, node, _marked(node, mark), f"{timeout:.0f}", *stop(installed, role, node)]
     return ["sh", "-c", _script("end"), "end", *words]
 
 
-def stop(there: Installed, role: str, node: str) -> list[str]:
+def stop(installed: Installed, role: str, node: str) -> list[str]:
     """Stop a node; it returns when that has stopped."""
-    return there.cluster(role, "stop", "--name", node)
+    return installed.cluster(role, "stop", "--name", node)
 
 
-def commit(there: Installed, role: str, node: str) -> list[str]:
+def commit(installed: Installed, role: str, node: str) -> list[str]:
     """Make the version that a node runs the one that boots there."""
-    return there.cluster(role, "run", "--name", node, "commit")
+    return installed.cluster(role, "run", "--name", node, "commit")
 
 
-def request(there: Installed, node: str, host: str) -> list[str]:
+def request(installed: Installed, node: str, host: str) -> list[str]:
     """Make a node's key there, and print what an authority has to sign."""
-    return there.cluster("certificate", "request", node, host)
+    return installed.cluster("certificate", "request", node, host)
 
 
-def certify(there: Installed, node: str) -> list[str]:
+def certify(installed: Installed, node: str) -> list[str]:
     """Take a node's certificate, and that of the authority, from standard input."""
-    return there.cluster("certificate", "install", node)
+    return installed.cluster("certificate", "install", node)
 
 
 def with_cookie(command: list[str]) -> list[str]:

@@ -111,7 +111,7 @@ def stop(plan: DeployPlan, ssh: Ssh) -> dict[str, object]:
             failed["master"] = done.reason
         else:
             stopped.append(own_node(plan))
-    running = [host for host, each in facts.items() if plan.node(host) in each.nodes]
+    running = [host for host, known in facts.items() if plan.node(host) in known.nodes]
     for some in ([host for host in running if host.role == role] for role in ("master", "worker")):
         left = stop_nodes(plan, ssh, facts, some)
         failed |= {host.host: reason for host, reason in left.items()}
@@ -128,7 +128,7 @@ def stop(plan: DeployPlan, ssh: Ssh) -> dict[str, object]:
 def commit(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
     """Make the version the one that boots, where another version was. Raises OnlyPart."""
     version = plan.here.version
-    others = [host for host, each in facts.items() if {*each.releases} - {version}]
+    others = [host for host, known in facts.items() if {*known.releases} - {version}]
 
     def make(host: Host) -> Answer:
         return on(plan, ssh, host, remote_commands.commit(plan.there(facts[host]), host.role, plan.node(host)))
@@ -141,8 +141,8 @@ def commit(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
 def _start_master(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str, workers: list[str]) -> str | None:
     """Start the master, there or here, and make the version permanent where it is not. What went wrong, or None."""
     if plan.master is not None:
-        there, node = plan.there(facts[plan.master]), plan.node(plan.master)
-        command = remote_commands.master(there, node, "daemon", listen, workers, plan.settings)
+        installed, node = plan.there(facts[plan.master]), plan.node(plan.master)
+        command = remote_commands.master(installed, node, "daemon", listen, workers, plan.settings)
         answer = with_cookie(plan, ssh, plan.master, remote_commands.begun(command, node, plan.mark))
     else:
         command = remote_commands.master(plan.here, own_node(plan), plan.mode, listen, workers, plan.settings)
@@ -194,8 +194,10 @@ def _undo(plan: DeployPlan, ssh: Ssh, facts: Look, begun: Sequence[Host], why: s
     timeout = plan.fleet.limits.start
 
     def end(host: Host) -> Answer:
-        there = plan.there(facts[host])
-        command = remote_commands.end(there, f"{there.directory}/var", host.role, plan.node(host), plan.mark, timeout)
+        installed = plan.there(facts[host])
+        command = remote_commands.end(
+            installed, f"{installed.directory}/var", host.role, plan.node(host), plan.mark, timeout
+        )
         return on(plan, ssh, host, command, timeout=timeout + plan.fleet.limits.command)
 
     left = failures(everywhere(plan, ssh, begun, end))
@@ -216,10 +218,10 @@ def stop_nodes(plan: DeployPlan, ssh: Ssh, facts: Look, hosts: Sequence[Host]) -
     """Stop the nodes of these hosts; those that run on, and why. One that has ended by itself meanwhile has stopped."""
 
     def end(host: Host) -> Answer:
-        there = plan.there(facts[host])
-        if there.version not in facts[host].releases:  # an older one runs there, and this one may go elsewhere
-            there = replace(there, version="")
-        return on(plan, ssh, host, remote_commands.stop(there, host.role, plan.node(host)))
+        installed = plan.there(facts[host])
+        if installed.version not in facts[host].releases:  # an older one runs there, and this one may go elsewhere
+            installed = replace(installed, version="")
+        return on(plan, ssh, host, remote_commands.stop(installed, host.role, plan.node(host)))
 
     failed = failures(everywhere(plan, ssh, hosts, end))
     now, _ = ask(replace(plan, fleet=replace(plan.fleet, hosts=tuple(failed))), ssh)

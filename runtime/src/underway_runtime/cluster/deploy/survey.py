@@ -37,9 +37,9 @@ def look(plan: DeployPlan, ssh: Ssh) -> Look:
     """Find out what every host is like. Raises UnderwayError with everything that speaks against this deploy, on any of them."""
     facts, problems = ask(plan, ssh)
     store = Store(Path(plan.here.directory), plan.manifest, Path())
-    for host, each in [*facts.items()] if plan.starts else ():
+    for host, fact in [*facts.items()] if plan.starts else ():
         try:
-            facts[host] = believed(each, host, ssh)
+            facts[host] = believed(fact, host, ssh)
         except ValueError as error:
             problems.append(f"{host.host}: {error}")
     port, speaks = 0, list[str]()
@@ -50,21 +50,21 @@ def look(plan: DeployPlan, ssh: Ssh) -> Look:
         except UnderwayError as error:
             speaks = [str(error)]
     joins = not problems and bool(to_start(plan, facts))
-    for host, each in facts.items():
-        there = plan.manifest.release_id in each.releases.values()
+    for host, known in facts.items():
+        is_there = plan.manifest.release_id in known.releases.values()
         problems += [
             f"{host.host}: {problem}"
             for problem in preflight.problems(
-                each,
+                known,
                 plan.manifest,
                 host,
-                needed=0 if there else preflight.size_of(plan.manifest, store.known(each)),
+                needed=0 if is_there else preflight.size_of(plan.manifest, store.known(known)),
                 port=port if host.role == "master" else plan.fleet.worker_port,
-                starts=plan.starts and not (joins and plan.node(host) in each.nodes),
+                starts=plan.starts and not (joins and plan.node(host) in known.nodes),
                 limits=plan.fleet.limits,
             )
         ]
-        if (problem := store.problem(each)) is not None:
+        if (problem := store.problem(known)) is not None:
             problems.append(f"{host.host}: {problem}")
     if problems or speaks:
         raise UnderwayError(listing("it can't be deployed, and nothing was changed:", [*problems, *speaks]))
@@ -88,8 +88,8 @@ def ask(plan: DeployPlan, ssh: Ssh) -> tuple[dict[Host, Facts], list[str]]:
             return str(error)
 
     replies = everywhere(plan, ssh, plan.hosts, one)
-    facts = {host: each for host, each in replies.items() if isinstance(each, Facts)}
-    return facts, [f"{host.host}: {each}" for host, each in replies.items() if isinstance(each, str)]
+    facts = {host: reply for host, reply in replies.items() if isinstance(reply, Facts)}
+    return facts, [f"{host.host}: {reply}" for host, reply in replies.items() if isinstance(reply, str)]
 
 
 def listening(plan: DeployPlan, facts: Look) -> str:

@@ -55,11 +55,11 @@ class Backend(tcp.TCPBackend):
         """What proves who the other side is, where no certificate does."""
         return self._cookie if self.credentials is None else None
 
-    def wrong(self, certificate: Mapping[str, Any], said: object = None, wanted: str | None = None) -> str | None:
+    def wrong(self, certificate: Mapping[str, Any], claim: object = None, wanted: str | None = None) -> str | None:
         """Why a certificate does not do; None where it does, or where there are none."""
         if self.credentials is None:
             return None
-        return reason(certificate, self.credentials.revoked) or wrong_role(certificate, said, wanted=wanted)
+        return reason(certificate, self.credentials.revoked) or wrong_role(certificate, claim, wanted=wanted)
 
     def differs(
         self, certificate: Mapping[str, Any], theirs: Mapping[str, Any], wanted: str | None = None
@@ -265,7 +265,7 @@ class _Unknown:
         self._open[stream] = host
         if len(self._open) > self._most:
             counts = Counter(self._open.values())
-            oldest = next(each for each, of in self._open.items() if counts[of] == max(counts.values()))
+            oldest = next(connection for connection, of in self._open.items() if counts[of] == max(counts.values()))
             del self._open[oldest]
             oldest.close()
         try:

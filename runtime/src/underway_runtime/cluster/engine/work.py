@@ -81,7 +81,7 @@ class Work:
                 actor=key,
                 function=method,
                 args=[to_serialize(argument) for argument in args],
-                kwargs={name: to_serialize(each) for name, each in kwargs.items()},
+                kwargs={name: to_serialize(value) for name, value in kwargs.items()},
             )
         )
         gone = self._members.gone(address)

@@ -233,9 +233,9 @@ def _manifest_problems(manifest: Manifest, limits: Limits) -> list[str]:
         problems.append(f"its files have {total} bytes; {limits.total} is the limit")
     if problems:
         return problems
-    found = tar_layout.problems(manifest)
-    shown = list(islice(found, _SHOWN))
-    return [*shown, f"and {more} more"] if (more := sum(1 for _ in found)) else shown
+    contents = tar_layout.problems(manifest)
+    shown = list(islice(contents, _SHOWN))
+    return [*shown, f"and {more} more"] if (more := sum(1 for _ in contents)) else shown
 
 
 def too_much(manifest: Manifest, size: int, limits: Limits, known: Manifest | None = None) -> str | None:

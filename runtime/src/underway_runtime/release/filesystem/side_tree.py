@@ -76,41 +76,41 @@ class Tree:
 
 
 @contextmanager
-def fresh(place: Path) -> Iterator[Tree]:
-    """A tree that is at `place` once the block has ended, or gone when it raised.
+def fresh(target: Path) -> Iterator[Tree]:
+    """A tree that is at `target` once the block has ended, or gone when it raised.
 
-    Raises BusyError while another process makes the same, UnderwayError when something is at `place` already or it can't be made.
+    Raises BusyError while another process makes the same, UnderwayError when something is at `target` already or it can't be made.
     """
-    place = Path(os.path.abspath(place))
+    target = Path(os.path.abspath(target))
     try:
-        above = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        above = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise UnderwayError(f"{place} can't be made: {error.strerror}: {place.parent}") from None
+        raise UnderwayError(f"{target} can't be made: {error.strerror}: {target.parent}") from None
     try:
-        with _beside(above, place) as side, _root(side) as root:
+        with _beside(above, target) as side, _root(side) as root:
             tree = Tree(root)
             try:
                 yield tree
             finally:
                 tree.close()
-            os.rename(_TREE, place.name, src_dir_fd=side, dst_dir_fd=above)
+            os.rename(_TREE, target.name, src_dir_fd=side, dst_dir_fd=above)
     except OSError as error:
-        raise UnderwayError(f"{place} can't be made: {error.strerror or error}") from error
+        raise UnderwayError(f"{target} can't be made: {error.strerror or error}") from error
     finally:
         os.close(above)
 
 
 @contextmanager
-def _beside(above: int, place: Path) -> Iterator[int]:
+def _beside(above: int, target: Path) -> Iterator[int]:
     """The directory ``.NAME.unpacking``, ours alone: locked, of our own user, closed to others, removed afterwards."""
-    name = f".{place.name}.unpacking"
-    side = _hold(above, name, place)
+    name = f".{target.name}.unpacking"
+    side = _hold(above, name, target)
     try:
         if os.fstat(side).st_uid != os.geteuid():
-            raise UnderwayError(f"{place.parent / name} belongs to another user; remove it")
+            raise UnderwayError(f"{target.parent / name} belongs to another user; remove it")
         os.fchmod(side, 0o700)
-        if _exists(above, place.name):
-            raise UnderwayError(f"{place} is there already; choose another place, or remove it")
+        if _exists(above, target.name):
+            raise UnderwayError(f"{target} is there already; choose another place, or remove it")
         yield side
     finally:
         with suppress(OSError):

@@ -27,22 +27,22 @@ def walk(path: str) -> int:
         while left:
             if (name := left.pop()) in ("", "."):
                 continue
-            there = os.open(name, SEARCH | os.O_NOFOLLOW, dir_fd=here)
-            if stat.S_ISLNK((status := os.fstat(there)).st_mode):
+            descriptor = os.open(name, SEARCH | os.O_NOFOLLOW, dir_fd=here)
+            if stat.S_ISLNK((status := os.fstat(descriptor)).st_mode):
                 answerable |= _answerable(os.fstat(here), status)
                 try:
-                    target = os.readlink("", dir_fd=there)
+                    target = os.readlink("", dir_fd=descriptor)
                 finally:
-                    os.close(there)
+                    os.close(descriptor)
                 if (links := links + 1) > _LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
                 if not target.startswith("/"):
                     left += target.split("/")[::-1]
                     continue
                 left += target.split("/")[::-1]
-                there = os.open("/", SEARCH | os.O_DIRECTORY)
+                descriptor = os.open("/", SEARCH | os.O_DIRECTORY)
             os.close(here)
-            here = there
+            here = descriptor
         if not stat.S_ISDIR((status := os.fstat(here)).st_mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
         if others := answerable - {0, os.geteuid(), status.st_uid}:

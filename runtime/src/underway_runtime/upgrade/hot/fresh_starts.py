@@ -56,8 +56,8 @@ def _end_with_input() -> None:
 
 
 def _surroundings(document: Mapping[str, Any]) -> Surroundings:
-    place = VersionDirectory(pathlib.Path(document["place"]))
-    return Surroundings(place, document["environ"], document["configuration"])
+    version = VersionDirectory(pathlib.Path(document["place"]))
+    return Surroundings(version, document["environ"], document["configuration"])
 
 
 def _compared(

@@ -27,8 +27,10 @@ class Unobservable(Exception):
 class Rehearsed:
     """A version that is asked. Each method raises Unobservable where it does not answer."""
 
-    def __init__(self, place: VersionDirectory, process: subprocess.Popen[str], places: Mapping[str, str] = {}) -> None:
-        self.place = place
+    def __init__(
+        self, directory: VersionDirectory, process: subprocess.Popen[str], places: Mapping[str, str] = {}
+    ) -> None:
+        self.place = directory
         self._process = process
         self._places = dict(places)
         """Directories that are this process's alone, with words that stand for them in its pictures."""
@@ -90,7 +92,7 @@ class Rehearsed:
 
 @contextmanager
 def rehearsed(
-    place: VersionDirectory,
+    directory: VersionDirectory,
     environ: Mapping[str, str],
     cwd: Path,
     within: float,
@@ -103,7 +105,7 @@ def rehearsed(
     """
     try:
         process = subprocess.Popen(
-            [place.python, "-B", "-c", f"{_ALONE if alone else ''} {_PROGRAM}".strip()],
+            [directory.python, "-B", "-c", f"{_ALONE if alone else ''} {_PROGRAM}".strip()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -113,20 +115,20 @@ def rehearsed(
             start_new_session=True,
         )
     except OSError as error:
-        raise Unobservable(f"{place.python} can't be run: {error.strerror}") from None
+        raise Unobservable(f"{directory.python} can't be run: {error.strerror}") from None
     timer = threading.Timer(within, process.kill)
     timer.start()
     try:
-        yield Rehearsed(place, process, places)
+        yield Rehearsed(directory, process, places)
     finally:
         timer.cancel()
         process.kill()
         process.communicate()
 
 
-def imported_at_boot(place: VersionDirectory) -> list[str]:
+def imported_at_boot(directory: VersionDirectory) -> list[str]:
     """The modules that a boot of a version imports before anything starts."""
-    script = boot_script.read(place.boot_script("start"))
+    script = boot_script.read(directory.boot_script("start"))
     names = [
         name for instruction in script.instructions if isinstance(instruction, PrimLoad) for name in instruction.modules
     ]

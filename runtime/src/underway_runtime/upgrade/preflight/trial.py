@@ -256,13 +256,13 @@ class _Tail:
             os.close(self._descriptor)
 
 
-def _found(place: Path, ended: int | None, output: bytes, timeout: float) -> TrialReport:
+def _found(file: Path, ended: int | None, output: bytes, timeout: float) -> TrialReport:
     doing = "its start"
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        for line in openat.read(place, place / "report", _LARGEST).splitlines():
+        for line in openat.read(file, file / "report", _LARGEST).splitlines():
             match json.loads(line):
-                case {"found": found}:
-                    return read(found)
+                case {"found": document}:
+                    return read(document)
                 case {"begin": str(doing)}:
                     pass
     doing = one_line(doing, 200)

@@ -188,19 +188,19 @@ class _Trial:
             before = _listens(
                 self._try("the boot script of the running version", lambda: boot_script.read(file)), old.values
             )
-        found = []
+        addresses = []
         unchanged = {_place(address) for address in before}
         for address, application in after.items():
             same = _place(address) in unchanged
-            found.append(AddressChange(address, application, "same" if same else "new"))
+            addresses.append(AddressChange(address, application, "same" if same else "new"))
             if not same and (running is None or old is not None) and (problem := _bind_problem(address)):
                 self._problems.append(f"{application} is to listen on {address}, which can't be bound: {problem}")
-        found += [
+        addresses += [
             AddressChange(address, application, "gone")
             for address, application in before.items()
             if _place(address) not in map(_place, after)
         ]
-        return tuple(found)
+        return tuple(addresses)
 
 
 def changes(old: Resolved, new: Resolved) -> tuple[ConfigurationChange, ...]:

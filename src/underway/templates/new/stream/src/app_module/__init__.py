@@ -50,7 +50,7 @@ async def feed(lines: Iterable[str]) -> dict[str, int]:
 async def counts() -> dict[str, int]:
     """All words with their numbers, the most frequent first."""
     counted = await _deployed().states(1)
-    return dict(sorted(counted.items(), key=lambda each: (-each[1], each[0])))
+    return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def _deployed() -> Running[str]:

@@ -132,13 +132,13 @@ class Flow(Generic[A, B]):
     async def deploy(self) -> Running[A]:
         """Make the stations, the last ones first. Raises NobodyThere where a tag has no node."""
         after, made = Next(()), []
-        for each in reversed(self.operators):
-            places: list[str | None] = [member.name for member in cluster.members(each.on)]
+        for operator in reversed(self.operators):
+            names: list[str | None] = [member.name for member in cluster.members(operator.on)]
             stations = [
-                await cluster.actor(each.kind, each.function, after, tag=each.on, member=place)
-                for place in places or [None]  # where there is nobody, this says so
+                await cluster.actor(operator.kind, operator.function, after, tag=operator.on, member=name)
+                for name in names or [None]  # where there is nobody, this says so
             ]
-            after = Next(stations, each.kind.keyed)
+            after = Next(stations, operator.kind.keyed)
             made.append(stations)
         return Running(after, made[::-1])
 
@@ -175,7 +175,7 @@ class Running(Generic[A]):
 
     async def states(self, operator: int) -> dict[Any, Any]:
         """The state of every key of a keyed operator, from all of its nodes."""
-        parts = await asyncio.gather(*(each.call(KeyedReduce.all) for each in self.stations[operator]))
+        parts = await asyncio.gather(*(station.call(KeyedReduce.all) for station in self.stations[operator]))
         return {key: state for part in parts for key, state in part.items()}
 
 
