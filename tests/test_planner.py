@@ -160,7 +160,7 @@ CLASSES = [
         "another kind of value in a method",
         "class A:\n    x = None\n    def f(self):\n        self.x = []",
         "class A:\n    x = None\n    def f(self):\n        self.x = {}",
-        {"m:A.f": "HOT body", "m:A": "RESTART state"},
+        {"m:A.f": "HOT body", "m:A": "HOT state"},
     ),
     (
         "another value of the same kind",
@@ -208,7 +208,7 @@ CLASSES = [
         "another kind of state",
         ROOM + "        self.said = []\n",
         ROOM + "        self.said = {}\n",
-        {"m:Room.__init__": "HOT body", "m:Room": "RESTART state"},
+        {"m:Room.__init__": "HOT body", "m:Room": "HOT state"},
     ),
     (
         "a check in __init__",
@@ -538,12 +538,14 @@ def test_the_appup_decides_what_the_rules_do_not(tmp_path: Path) -> None:
     assert verdicts(compare(tmp_path, {"m": "X = 1"}, {"m": "X = 2"}, pinned=["m"]))["m"] == "RESTART pinned"
 
 
-def test_the_way_down_needs_the_newer_code_change(tmp_path: Path) -> None:
-    """Where the newer version has none, there is no way back for state that changed."""
+def test_the_way_down_asks_the_newer_code_change(tmp_path: Path) -> None:
+    """Where the newer version has none, the way back for state that changed is one of a process without instances."""
     old, new = ROOM, ROOM + "        print(self)\n        self.name.append(1)\n"
+    lobby = "LOBBY = Room('lobby')\n"
 
     assert verdicts(compare(tmp_path, {"m": new + CHANGE}, {"m": old}, up=False))["m:Room"] == "MIGRATE state"
-    assert verdicts(compare(tmp_path, {"m": new}, {"m": old}, up=False))["m:Room"] == "RESTART state"
+    assert verdicts(compare(tmp_path, {"m": new}, {"m": old}, up=False))["m:Room"] == "HOT state"
+    assert verdicts(compare(tmp_path, {"m": new + lobby}, {"m": old + lobby}, up=False))["m:Room"] == "RESTART state"
 
 
 def test_live_closures_that_fit_no_new_definition_are_guarded(tmp_path: Path) -> None:

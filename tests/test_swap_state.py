@@ -135,7 +135,7 @@ def test_what_a_code_change_must_not_do_is_refused(become: Become) -> None:
         "names": ["code_change of shop.Room returned dict, and not a mapping of names to values"],
         "helper": ["code_change of shop put helper into a state; that must be plain data"],
         "made": ["code_change of shop put a function that it made into a state; that must be plain data"],
-        "instance": ["instances of shop.Room are made while all are carried over: by a thread, or by its code_change"],
+        "instance": ["instances of shop.Room are made meanwhile: by a thread, or by its code_change"],
         "": ["code_change of shop.Point: it has slots, and none for z"],
     }
 
@@ -353,7 +353,7 @@ told.append([each.topic for each in (first, *shop.made, shop.Event())])
     )
 
     assert told == [
-        ["instances of shop.Event are made while all are carried over: by a thread, or by its code_change"],
+        ["instances of shop.Event are made meanwhile: by a thread, or by its code_change"],
         False,
         False,
         ["carried", "carried", "new"],

@@ -223,7 +223,7 @@ shop.twice = shop.twice.__get__(1)
     assert told == [
         "members of shop.Room are up to its metaclass shop.Meta",
         "shop.CONSTANT is (1, 1), and not (1, True) as the module has made it",
-        "shop.Gone goes away: there are 1 instances, one in list in __main__.gone",
+        "shop.Gone makes its instances in another way: there are 1 instances, one in list in __main__.gone",
         "shop.LIMIT is 5, and not 1 as the module has made it",
         "shop.MISSING is not there",
         "shop.NAMES can be changed, and something refers to it that is not known",

@@ -32,7 +32,7 @@ class Guard:
     ================  ================================================================================
     ``no_closures``   no live function has the code of this definition, and no frame runs it
     ``no_holders``    nothing but the module, or the class, refers to what has this name
-    ``no_instances``  the class of this name has none, and no subclass
+    ``no_instances``  the class of this name has none, and no subclass; members of a class that goes don't count
     ``not_loaded``    the module itself was never imported; of nothing
     ``plain_class``   the class of this name is made by `type` or `abc.ABCMeta`
     ================  ================================================================================

@@ -8,7 +8,7 @@ from underway_runtime.release import code_tree
 
 from ..edit import ModuleDiff
 from ..source import Function, text
-from . import given, state
+from . import given, state, unmade
 from .bases import is_data, plain_bases, unknown_decorators
 from .changing import effect
 from .members import Members
@@ -91,13 +91,14 @@ def _migrate(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, 
         except given.Unproven as error:
             way = "" if edit.world.up else " on the way back"
             reason = f"{needs}, and no code_change carries its instances over{way}: {error}"
-            return edit.restart(name, "state", reason, node or new)
+            unmade.unless_made(edit, name, new, "state", reason, node or new)
+            return
         edit.given.setdefault(name, {}).update(result.attributes)
         edit.taken.setdefault(name, []).extend(result.taken)
         edit.shapes.add(name.rpartition(".")[2])
         edit.changes(name)
         edit.row(name, "state", "MIGRATE", f"{result}, as all that the new version makes have it", new)
-    return None
+    return
 
 
 def has_code_change(node: ast.ClassDef) -> bool:

@@ -28,6 +28,39 @@ def held(body: Iterable[ast.stmt]) -> Kinds:
     return values
 
 
+def kept(body: Iterable[ast.stmt], classes: Collection[str]) -> Iterator[tuple[str, str, ast.AST]]:
+    """Where functions put an instance of these classes, made by them, into something that outlives them.
+
+    Each with the name of the parameter that holds it, empty for a global; the class whose instance that is, if so; and the node.
+    """
+    for function, owner in _with_owners(body):
+        me, local = _first(function) if owner else [], _locals(function)
+        made = {*_made(function, classes)}
+        for node in ast.walk(function):
+            for container, value in (*_put(node), *_set(node)):
+                root = _root(container)
+                if root not in local - {*me} and any(_is_made(each, classes, made) for each in ast.walk(value)):
+                    yield root if root in me else "", owner if root in me else "", node
+
+
+def _set(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """What is assigned to attributes, with whose they are."""
+    match node:
+        case ast.Assign(targets, value):
+            yield from ((each.value, value) for each in targets if isinstance(each, ast.Attribute))
+        case ast.AnnAssign(ast.Attribute(of), _, ast.expr() as value):
+            yield of, value
+
+
+def _is_made(node: ast.AST, classes: Collection[str], made: Collection[str]) -> bool:
+    match node:
+        case ast.Call(ast.Name(name) | ast.Attribute(attr=name)):
+            return name in classes
+        case ast.Name(name):
+            return name in made
+    return False
+
+
 def given(body: Sequence[ast.stmt], classes: Collection[str]) -> Kinds:
     """What instances of these classes are made with, by position and name of the argument."""
     values: Kinds = {}

@@ -18,7 +18,7 @@ _ASKING = ("isinstance", "issubclass", "cast", "type")
 def passed(edit: ModuleDiff, cls: str, names: Collection[str], most: int) -> str:
     """Who in the new release makes an instance with these arguments, or with more than `most` without a name; empty for nobody."""
     for module in _modules(edit):
-        known = {cls, "__init__", "cls", *_made_of(module, cls)}
+        known = {cls, "__init__", "cls", *made_of(module, cls)}
         if (handed := _handed(module, cls)) is not None:
             return f"what {cls} is handed to in {module.name}, line {getattr(handed, 'lineno', 0)},"
         for call in (inner for inner in _walked(edit, module, cls) if isinstance(inner, ast.Call)):
@@ -54,7 +54,7 @@ def _walked(edit: ModuleDiff, module: Module, cls: str) -> Iterator[ast.AST]:
         waiting += [(inner, child) for child in ast.iter_child_nodes(node)]
 
 
-def _made_of(module: Module, cls: str) -> Iterator[str]:
+def made_of(module: Module, cls: str) -> Iterator[str]:
     """By which names else a module has a class, or what is derived from it."""
     for statement in module.body:
         for inner in ast.walk(statement):
@@ -79,7 +79,7 @@ def stores(edit: ModuleDiff, name: str) -> int:
 def made_or_set_otherwise(edit: ModuleDiff, cls: str, given: Collection[str]) -> str:
     """Who makes an instance without its ``__init__``, or sets attributes without naming them; empty for nobody."""
     for module in _modules(edit):
-        derived = {cls, "cls", "self.__class__", "type(self)", *_made_of(module, cls)}
+        derived = {cls, "cls", "self.__class__", "type(self)", *made_of(module, cls)}
         for inner in (inner for statement in module.body for inner in ast.walk(statement)):
             where = f"{module.name}, line {getattr(inner, 'lineno', 0)},"
             match inner:

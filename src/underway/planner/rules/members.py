@@ -9,7 +9,7 @@ from typing import TypeAlias
 from ..edit import ModuleDiff
 from ..source import Function, Module, bare_annotations, names_bound, text
 from ..values import NotPlain, origin, same
-from . import decorators, functions, given, regrown, state, within
+from . import decorators, functions, given, regrown, state, unmade, within
 from .bases import (
     DATACLASS,
     MADE_BY_DECORATORS,
@@ -280,7 +280,11 @@ class Members:
         except given.Unproven as error:
             way = "" if edit.world.up else " on the way back"
             reason = f"its fields change ({names}), and no code_change carries its instances over{way}: {error}"
-            return edit.restart(name, "field", reason, new, cause=cause)
+            if cause[1]:
+                return edit.restart(name, "field", reason, new, cause=cause)
+            if unmade.unless_made(edit, name, new, "field", reason, new):
+                state.fields(edit, name, self.old, new)
+            return None
         state.fields(edit, name, self.old, new)
         if not result.attributes and not result.taken:
             return edit.row(name, "field", "HOT", f"its fields change ({names}), and its instances do not", new)

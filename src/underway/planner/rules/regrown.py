@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TypedDict
 
-from ..edit import Making, ModuleDiff
-from ..source import Function, text
+from ..edit import Making, ModuleDiff, PlannerContext
+from ..source import Function, Module, text
 from ..values import origin
 
 _ENUMERATIONS = ("enum.Enum", "enum.IntEnum", "enum.StrEnum")
@@ -27,6 +27,19 @@ class _EmptyDict(TypedDict):
 _OF_ENUMERATIONS = [name for name, value in vars(_Empty).items() if isinstance(value, dict | list)]
 """What an enumeration holds its members in, in this Python."""
 _OF_TYPED = ["__annotations__", *(name for name in vars(_EmptyDict) if name.endswith("_keys__"))]
+
+
+def is_enumeration(world: PlannerContext, module: Module, cls: ast.ClassDef) -> bool:
+    """Whether a class has members that are its instances: an enumeration, or what comes from one of the release."""
+    for base in cls.bases:
+        found = origin(world.new, module, base)
+        known = world.new.modules.get(found[0]) if found else None
+        inner = known.classes.get(found[1]) if known and found else None
+        if found is not None and found[0] == "enum":
+            return True
+        if known is not None and inner is not None and inner is not cls and is_enumeration(world, known, inner):
+            return True
+    return False
 
 
 def new_members(

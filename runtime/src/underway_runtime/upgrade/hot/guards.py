@@ -6,7 +6,7 @@ import abc
 import gc
 import sys
 import sysconfig
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial, partialmethod
 from importlib.machinery import ModuleSpec
 from importlib.util import MAGIC_NUMBER
@@ -92,16 +92,22 @@ _HOLDING = (list, tuple, set, frozenset)
 
 
 def instances(cls: type, leaving: Collection[int] = ()) -> str | None:
-    """Which instances a class or its subclasses have, but for its own members; None for none. `leaving`: ids of what goes too."""
+    """Which instances a class that goes, or a subclass, has, but for its members; None for none. `leaving`: ids of what goes too."""
     belonging = Belonging(objects.members(cls).values()).ids
-    remaining = [
-        instance for instance in heap.instances_of(cls) if id(instance) not in belonging and id(instance) not in leaving
-    ]
-    return (
-        f"there are {len(remaining)} instances, one in {holders.holder(remaining[0], {id(remaining)})}"
-        if remaining
-        else None
-    )
+    staying = (each for each in heap.instances_of(cls) if id(each) not in belonging and id(each) not in leaving)
+    return _counted(staying)
+
+
+def instances_of_what_stays(cls: Any) -> str | None:
+    """Which instances a class that stays, or a subclass, has; None for none."""
+    if not objects.is_a(cls, type):
+        return f"it is a {objects.name_of(type(cls))} here, and no class"
+    return _counted(heap.instances_of(cls))
+
+
+def _counted(instances: Iterable[Any]) -> str | None:
+    every = list(instances)
+    return f"there are {len(every)} instances, one in {holders.holder(every[0], {id(every)})}" if every else None
 
 
 def is_plain(cls: type) -> bool:

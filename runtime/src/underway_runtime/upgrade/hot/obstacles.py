@@ -133,10 +133,28 @@ def _broken(
         leaving = [mapping for mapping in _leaving(names[tail], loaded, removals) if mapping is not names]
         if (holder := guards.held(names, tail, leaving, gone, going)) is not None:
             yield f"{where} goes away, and {holder} refers to it"
+    elif guard.kind == "no_instances" and not _goes(module, guard.of, loaded, removals):
+        if (why := guards.instances_of_what_stays(names[tail])) is not None:
+            yield f"{where} makes its instances in another way: {why}"
     elif guard.kind == "no_instances" and (why := guards.instances(names[tail], going.ids)) is not None:
         yield f"{where} goes away: {why}"
     elif guard.kind == "plain_class" and not guards.is_plain(names[tail]):
         yield f"members of {where} are up to its metaclass {objects.name_of(type(names[tail]))}"
+
+
+def without_instances(loaded: Iterable[Target]) -> Iterator[type]:
+    """The classes that stay and may have no instances, and all that inherit from them."""
+    for target in loaded:
+        for guard in target.load.guards:
+            if guard.kind == "no_instances" and guard.of not in target.load.removed:
+                cls = target.class_named(guard.of)
+                yield from heap.with_subclasses(cls) if cls is not None else ()
+
+
+def _goes(module: str, name: str, loaded: Iterable[Target], removals: Iterable[Remove]) -> bool:
+    """Whether a definition is not in the new version any more."""
+    removed = (each.load.removed for each in loaded if each.name == module)
+    return any(name in names for names in removed) or any(each.module == module for each in removals)
 
 
 def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[dict[str, Any]]:

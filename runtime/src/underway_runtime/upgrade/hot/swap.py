@@ -179,6 +179,7 @@ class Prepared:
             self._acts.add(partial(mark.extend, map(list, [()])), undo_log.nothing)
             self._journal.perform(self._acts)
             late = self._not_carried_over(heap.all_objects) if self._carried else []
+            late += self._not_to_be_there()
             younger = heap.made_since(mark[0]) if late else set()
         self._raise_for_late([(cls, [instance for instance in of if id(instance) not in younger]) for cls, of in late])
 
@@ -201,12 +202,17 @@ class Prepared:
         late = [(cls, [instance for instance in of_class if id(instance) not in self._known]) for cls, of_class in now]
         return [(cls, of_class) for cls, of_class in late if of_class]
 
+    def _not_to_be_there(self) -> list[tuple[type, list[Any]]]:
+        """The instances, by now, of classes that may have none; each class that has some."""
+        classes = list(obstacles.without_instances(self.targets))
+        pairs = heap.instances(classes, heap.all_objects()) if classes else []
+        return [(cls, of_class) for cls, of_class in pairs if of_class]
+
     def _raise_for_late(self, late: Iterable[tuple[type, list[Any]]]) -> None:
         names = [objects.name_of(cls) for cls, of_class in late if of_class]
         if names:
             raise MadeMeanwhile(
-                f"instances of {name} are made while all are carried over: by a thread, or by its code_change"
-                for name in names
+                f"instances of {name} are made meanwhile: by a thread, or by its code_change" for name in names
             )
 
 
