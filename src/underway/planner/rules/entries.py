@@ -39,7 +39,7 @@ def kept(body: Iterable[ast.stmt], classes: Collection[str]) -> Iterator[tuple[s
         for node in ast.walk(function):
             for container, value in (*_put(node), *_set(node)):
                 root = _root(container)
-                if root not in local - {*me} and any(_is_made(each, classes, made) for each in ast.walk(value)):
+                if root not in local - {*me} and any(_is_made(inner, classes, made) for inner in ast.walk(value)):
                     yield root if root in me else "", owner if root in me else "", node
 
 
@@ -47,7 +47,7 @@ def _set(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
     """What is assigned to attributes, with whose they are."""
     match node:
         case ast.Assign(targets, value):
-            yield from ((each.value, value) for each in targets if isinstance(each, ast.Attribute))
+            yield from ((target.value, value) for target in targets if isinstance(target, ast.Attribute))
         case ast.AnnAssign(ast.Attribute(of), _, ast.expr() as value):
             yield of, value
 

@@ -32,10 +32,10 @@ _OF_TYPED = ["__annotations__", *(name for name in vars(_EmptyDict) if name.ends
 def is_enumeration(world: PlannerContext, module: Module, cls: ast.ClassDef) -> bool:
     """Whether a class has members that are its instances: an enumeration, or what comes from one of the release."""
     for base in cls.bases:
-        found = origin(world.new, module, base)
-        known = world.new.modules.get(found[0]) if found else None
-        inner = known.classes.get(found[1]) if known and found else None
-        if found is not None and found[0] == "enum":
+        source = origin(world.new, module, base)
+        known = world.new.modules.get(source[0]) if source else None
+        inner = known.classes.get(source[1]) if known and source else None
+        if source is not None and source[0] == "enum":
             return True
         if known is not None and inner is not None and inner is not cls and is_enumeration(world, known, inner):
             return True

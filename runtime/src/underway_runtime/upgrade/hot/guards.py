@@ -94,8 +94,8 @@ _HOLDING = (list, tuple, set, frozenset)
 def instances(cls: type, leaving: Collection[int] = ()) -> str | None:
     """Which instances a class that goes, or a subclass, has, but for its members; None for none. `leaving`: ids of what goes too."""
     belonging = Belonging(objects.members(cls).values()).ids
-    staying = (each for each in heap.instances_of(cls) if id(each) not in belonging and id(each) not in leaving)
-    return _counted(staying)
+    every = heap.instances_of(cls)
+    return _counted(instance for instance in every if id(instance) not in belonging and id(instance) not in leaving)
 
 
 def instances_of_what_stays(cls: Any) -> str | None:

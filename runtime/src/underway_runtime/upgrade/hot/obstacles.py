@@ -153,8 +153,8 @@ def without_instances(loaded: Iterable[Target]) -> Iterator[type]:
 
 def _goes(module: str, name: str, loaded: Iterable[Target], removals: Iterable[Remove]) -> bool:
     """Whether a definition is not in the new version any more."""
-    removed = (each.load.removed for each in loaded if each.name == module)
-    return any(name in names for names in removed) or any(each.module == module for each in removals)
+    removed = (target.load.removed for target in loaded if target.name == module)
+    return any(name in names for names in removed) or any(removal.module == module for removal in removals)
 
 
 def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[dict[str, Any]]:
