@@ -68,6 +68,8 @@ def test_an_edit_has_its_verdict_and_the_process_becomes_as_a_fresh_start(runnin
 
 
 IN_A_ROW = {
+    "fastapi": ("handler body", "route added to a router", "route renamed", "constant", "template"),
+    "django": ("view body", "route added to an application", "setting", "template", "filter added"),
     "starlette": ("handler body", "route added to a mount", "route added", "body of a function handler", "template"),
     "flask": ("handler body", "route added", "route added to a blueprint", "setting", "template"),
     "aiohttp": ("handler body", "route added", "constant", "method of a class of state", "log line"),

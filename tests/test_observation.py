@@ -63,6 +63,16 @@ CHANGES = {
     "a value of a dict": ("A = {'a': 1, 'b': 2}", "A = {'a': 1, 'b': 3}", ["value .A['b']"]),
     "an order of a dict": ("A = {'a': 1, 'b': 2}", "A = {'b': 2, 'a': 1}", ["order .A"]),
     "an element in the middle of a list": ("A = ['x', 'y']", "A = ['x', 'z', 'y']", ["added .A[1]"]),
+    "an element of a list that is made once more, and stands last": (
+        "class A:\n def __init__(self, **of): self.__dict__ = of\nX = [A(a=1, b=1), A(a=2, b=2)]",
+        "class A:\n def __init__(self, **of): self.__dict__ = of\nX = [A(a=2, b=2), A(a=1, b=3)]",
+        ["added .X[1]", "removed .X[0]"],
+    ),
+    "an element of a list that has moved past others, one of which is another": (
+        "class A:\n def __init__(self, **of): self.__dict__ = of\nX = [A(a=1), A(a=2), A(a=3)]",
+        "class A:\n def __init__(self, **of): self.__dict__ = of\nX = [A(a=3), A(a=2)]",
+        ["removed .X[0]", "removed .X[2]", "added .X[0]"],
+    ),
     "an element of a tuple less": ("A = ('x', 'y', 'z')", "A = ('x', 'z')", ["removed .A[1]"]),
     "an element of a set": ("A = {'x', 'y'}", "A = {'x', 'z'}", ["removed .A{'y'}", "added .A{'z'}"]),
     "an element of a frozenset": ("A = frozenset('x')", "A = frozenset('xy')", ["added .A{'y'}"]),

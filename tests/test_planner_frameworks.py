@@ -49,6 +49,51 @@ def test_a_database_where_the_code_is_would_be_another_in_each_version(tmp_path:
     assert "RESTART setting" in verdicts(compare(tmp_path, old, new))["site.settings:DATABASES"]
 
 
+@pytest.mark.parametrize(
+    ("place", "refused"),
+    [
+        ("os.environ.get('RELEASE_VAR', BASE_DIR)", False),
+        ("os.getenv('RELEASE_VAR', BASE_DIR)", False),
+        ("os.environ.get('SITE_VAR', BASE_DIR)", True),
+        ("os.environ.get('RELEASE_VAR') or BASE_DIR", True),
+    ],
+)
+def test_what_stands_for_a_variable_that_a_release_always_has_is_used_by_nobody(
+    tmp_path: Path, place: str, refused: bool
+) -> None:
+    """A database below RELEASE_VAR stays where it is, whatever a project falls back to outside of a release."""
+    databases = f"import os\nDATABASES = {{'default': {{'NAME': Path({place}) / 'db'}}}}\n"
+    old = {**SITE, "site.settings": SITE["site.settings"] + databases}
+    new = {**old, "site.settings": old["site.settings"].replace("PAGE = 3", "PAGE = 4")}
+    assert ("site.settings:DATABASES" in verdicts(compare(tmp_path, old, new))) is refused
+
+
+TAGS = """
+from django import template
+register = template.Library()
+@register.filter
+def loud(text): return text.upper()
+@register.simple_tag
+def shown(text): return text
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "told"),
+    [
+        ("text.upper()", "text.title()", {"p.tags:loud": "HOT body"}),
+        ("def shown(text): return text", "def shown(text): return text * 2", {"p.tags:shown": "HOT body"}),
+        ("def shown(text)", "def shown(text, twice=False)", {"p.tags:shown": "RESTART signature"}),
+    ],
+)
+def test_a_library_of_templates_holds_functions_and_has_read_their_parameters(
+    tmp_path: Path, was: str, becomes: str, told: dict[str, str]
+) -> None:
+    """What a filter or a tag of Django does may change, but not what it is given."""
+    old = {"p": "", "p.tags": TAGS}
+    assert verdicts(compare(tmp_path, old, {**old, "p.tags": TAGS.replace(was, becomes)})) == told
+
+
 def test_a_setting_that_a_library_names_takes_a_fresh_interpreter(tmp_path: Path) -> None:
     """A library that reads a setting of its own may have kept it."""
     found = _settings(

@@ -227,8 +227,9 @@ def test_what_is_new_in_an_expression_is_what_has_to_be_made(old: str, new: str,
 
 
 def test_a_project_that_has_not_got_its_next_version_is_looked_at_as_well(make: MakeNode) -> None:
-    """Two builds of one version, which have the same names on disk, are each what they are."""
+    """Two builds of one version, which have the same names on disk, are each what and where they are."""
     text = "N = 1\nX = [N + each for each in (1, 2)]\ndef f(): return 1\n"
+    text += "import os\nHERE = os.path.dirname(__file__)\nKEPT = {'at': HERE}\n"
     nodes = [make(asgi(each), at=at) for at, each in (("old", text), ("new", text.replace("1\n", "2\n")))]
     for node in nodes:
         compiled(node, "1")

@@ -47,11 +47,191 @@ TAGS = "blog/posts/templatetags/shown.py"
 
 EDITS = (
     Edit("view body", ((POSTS, '"likes": found.likes})\n\n\n@csrf', '"likes": found.likes, "by": "us"})\n\n\n@csrf'),)),
+    Edit("body of a class's method", ((POSTS, '"saved": len(signals.saved)', '"count": len(signals.saved)'),)),
+    Edit(
+        "view gets a default",
+        (
+            (
+                POSTS,
+                "def post(request: HttpRequest, number: int)",
+                "def post(request: HttpRequest, number: int, loud: bool = True)",
+            ),
+            (POSTS, '"title": found.title, "summary"', '"title": found.title.upper() if loud else "", "summary"'),
+        ),
+        down="RESTART",
+    ),
     Edit(
         "route added",
         ((URLS, '    path("about/"', '    path("info/", views.about),\n    path("about/"'),),
         (("GET", "/info/", None),),
     ),
+    Edit(
+        "route added to an application",
+        (
+            (POST_URLS, '    path("<int:number>/", ', '    path("count/", views.count),\n    path("<int:number>/", '),
+            (
+                POSTS,
+                "@csrf_exempt\n@require_POST",
+                (
+                    "def count(request: HttpRequest) -> HttpResponse:\n"
+                    "    return JsonResponse({'count': Post.objects.count()})\n"
+                    "\n"
+                    "\n"
+                    "@csrf_exempt\n"
+                    "@require_POST"
+                ),
+            ),
+        ),
+        (("GET", "/posts/count/", None),),
+    ),
+    Edit("route removed", ((URLS, '    path("about/", views.about, name="about"),\n', ""),)),
+    Edit("route renamed", ((URLS, 'path("about/"', 'path("info/"'),), (("GET", "/info/", None),)),
+    Edit("method of a model", ((MODELS, "self.text[:10]", "self.text[:5]"),)),
+    Edit(
+        "method of a model added",
+        (
+            (
+                MODELS,
+                "    def summary",
+                ("    def loud(self) -> str:\n        return self.text.upper()\n\n    def summary"),
+            ),
+            (POSTS, '"summary": found.summary()', '"summary": found.loud()'),
+        ),
+    ),
+    Edit("order of a model", ((MODELS, 'ordering = ["id"]', 'ordering = ["-id"]'),), up="RESTART", down="RESTART"),
     Edit("setting", ((SETTINGS, "POSTS_ON_A_PAGE = 3", "POSTS_ON_A_PAGE = 1"),)),
     Edit("setting that is text", ((SETTINGS, 'SITE_NAME = "The blog"', 'SITE_NAME = "Our blog"'),)),
+    Edit(
+        "setting added",
+        (
+            (SETTINGS, 'SITE_NAME = "The blog"', 'SITE_NAME = "The blog"\nMOTTO = "read"'),
+            ("blog/views.py", '"name": settings.SITE_NAME', '"name": settings.MOTTO'),
+        ),
+    ),
+    Edit("constant", ((MIDDLEWARE, 'BY = "blog"', 'BY = "the blog"'),)),
+    Edit("template", (("blog/templates/home.html", "<p>", "<p>* "),)),
+    Edit("template that others extend", (("blog/templates/base.html", "<title>", "<title>* "),)),
+    Edit(
+        "template added",
+        (
+            ("blog/templates/about.html", "", "<p>{{ version }}, {{ site }}</p>\n"),
+            (
+                "blog/views.py",
+                'JsonResponse({"version": __version__, "name": settings.SITE_NAME})',
+                'render(request, "about.html", {"version": __version__})',
+            ),
+        ),
+    ),
+    Edit("body of a filter", ((TAGS, "return text.upper()", "return text.title()"),)),
+    Edit(
+        "filter added",
+        (
+            (
+                TAGS,
+                "@register.filter\n",
+                ("@register.filter\ndef soft(text: str) -> str:\n    return text.lower()\n\n\n@register.filter\n"),
+            ),
+            ("blog/templates/home.html", "|loud", "|soft"),
+        ),
+    ),
+    Edit(
+        "middleware added",
+        (
+            (
+                MIDDLEWARE,
+                "class Stamped:",
+                (
+                    "class Ping:\n"
+                    "    def __init__(self, get_response):\n"
+                    "        self.get_response = get_response\n"
+                    "\n"
+                    "    def __call__(self, request):\n"
+                    "        return HttpResponse('pong') if request.path == '/ping/' else self.get_response(request)\n"
+                    "\n"
+                    "\n"
+                    "class Stamped:"
+                ),
+            ),
+            (
+                SETTINGS,
+                '    "blog.middleware.Stamped",\n',
+                ('    "blog.middleware.Stamped",\n    "blog.middleware.Ping",\n'),
+            ),
+        ),
+        (("GET", "/ping/", None),),
+        up="RESTART",
+        down="RESTART",
+    ),
+    Edit("body of a middleware", ((MIDDLEWARE, 'response["X-By"] = BY', 'response["X-By"] = BY.upper()'),)),
+    Edit(
+        "body of a context processor",
+        ((CONTEXT, '{"site": settings.SITE_NAME}', '{"site": settings.SITE_NAME.upper()}'),),
+    ),
+    Edit(
+        "body of a form's method",
+        (
+            (
+                FORMS,
+                '        return str(self.cleaned_data["text"])\n',
+                (
+                    '        if not self.cleaned_data["text"]:\n'
+                    '            raise forms.ValidationError("there is no text")\n'
+                    '        return str(self.cleaned_data["text"])\n'
+                ),
+            ),
+        ),
+    ),
+    Edit("field of a form", ((FORMS, "max_length=20", "max_length=60"),), up="RESTART", down="RESTART"),
+    Edit(
+        "log line",
+        ((POSTS, "    found.likes += 1\n", ('    logger.info("liked %d", number)\n    found.likes += 1\n')),),
+    ),
+    Edit(
+        "logger",
+        (
+            (
+                ("blog/views.py"),
+                "from django.conf import settings\n",
+                "import logging\n\nfrom django.conf import settings\n",
+            ),
+            ("blog/views.py", "def home(", "log = logging.getLogger(__name__)\n\n\ndef home("),
+            ("blog/views.py", '"version": __version__,', '"v": __version__,'),
+        ),
+    ),
+    Edit(
+        "new module",
+        (
+            (
+                "blog/feeds.py",
+                "",
+                (
+                    "from django.http import HttpRequest, HttpResponse\n"
+                    "\n"
+                    "from .posts.models import Post\n"
+                    "\n"
+                    "\n"
+                    "def feed(request: HttpRequest) -> HttpResponse:\n"
+                    "    return HttpResponse(', '.join(map(str, Post.objects.all())))\n"
+                ),
+            ),
+            (URLS, "from . import views\n", "from . import feeds, views\n"),
+            (URLS, '    path("about/"', '    path("feed/", feeds.feed),\n    path("about/"'),
+        ),
+        (("GET", "/feed/", None),),
+    ),
+    Edit(
+        "new dependency",
+        (
+            (POSTS, "from . import signals\n", "from extra_words import plural\n\nfrom . import signals\n"),
+            (POSTS, '"title": found.title, "summary"', '"title": plural(found.title), "summary"'),
+        ),
+        library={"extra_words/__init__.py": "def plural(word: str) -> str:\n    return f'{word}s'\n"},
+    ),
+    Edit("version", (("blog/__init__.py", "3.0", "3.1"),)),
+    Edit(
+        "field of a model",
+        ((MODELS, "likes = models", 'by = models.CharField(max_length=9, default="")\n    likes = models'),),
+        up="RESTART",
+        down="RESTART",
+    ),
 )

@@ -140,8 +140,109 @@ EDITS = (
             ),
         ),
     ),
+    Edit("route renamed", ((MAIN, '@app.get("/health")', '@app.get("/healthz")'),), (("GET", "/healthz", None),)),
+    Edit(
+        "status of a route",
+        ((ITEMS, '@router.get("/{number}/label")', '@router.get("/{number}/label", status_code=203)'),),
+    ),
+    Edit(
+        "field of a model that is answered",
+        (
+            (
+                SCHEMAS,
+                "    id: int\n    name: str\n    price: int\n",
+                ('    id: int\n    name: str\n    price: int\n    unit: str = "piece"\n'),
+            ),
+        ),
+        up="RESTART",
+        down="RESTART",
+    ),
+    Edit(
+        "field of a model that is taken",
+        ((SCHEMAS, "    price: int = Field(gt=0)\n", '    price: int = Field(gt=0)\n    note: str = ""\n'),),
+        up="RESTART",
+        down="RESTART",
+    ),
+    Edit("constraint of a field", ((SCHEMAS, "Field(gt=0)", "Field(gt=-2)"),), up="RESTART", down="RESTART"),
+    Edit(
+        "body of a validator",
+        (
+            (
+                SCHEMAS,
+                "        return value.strip()\n",
+                (
+                    "        if len(value) < 2:\n"
+                    '            raise ValueError("a letter is no name")\n'
+                    "        return value.strip()\n"
+                ),
+            ),
+        ),
+    ),
+    Edit(
+        "new model",
+        (
+            (
+                SCHEMAS,
+                "class ItemOut(",
+                ('class Price(BaseModel):\n    """What it costs."""\n\n    amount: int\n\n\nclass ItemOut('),
+            ),
+        ),
+    ),
+    Edit(
+        "method of a table",
+        ((MODELS, 'return f"{self.name} for {self.price}"', 'return f"{self.name}: {self.price}"'),),
+    ),
+    Edit(
+        "property of a table",
+        (
+            (
+                MODELS,
+                "    def label(self)",
+                (
+                    "    @property\n"
+                    "    def cheap(self) -> bool:\n"
+                    '        """Whether it costs little."""\n'
+                    "        return self.price < 4\n"
+                    "\n"
+                    "    def label(self)"
+                ),
+            ),
+            (ITEMS, '{"label": found.label()}', '{"label": found.label(), "cheap": str(found.cheap)}'),
+        ),
+    ),
+    Edit("setting", ((SETTINGS, "page_size: int = 2", "page_size: int = 1"),), up="RESTART", down="RESTART"),
     Edit("constant", ((SETTINGS, 'TITLE = "shop"', 'TITLE = "market"'),)),
     Edit("template", ((HOME, "<h1>{{ title }}</h1>", "<h1>{{ title }}!</h1>"),)),
+    Edit(
+        "middleware added",
+        (
+            (
+                MAIN,
+                '@app.get("/health")',
+                (
+                    '@app.middleware("http")\n'
+                    "async def ping(request: Request, call_next: RequestResponseEndpoint) -> Response:\n"
+                    '    """Answers by itself."""\n'
+                    '    return Response("pong") if request.url.path == "/ping" else await call_next(request)\n'
+                    "\n"
+                    "\n"
+                    '@app.get("/health")'
+                ),
+            ),
+        ),
+        (("GET", "/ping", None),),
+    ),
+    Edit(
+        "body of a middleware",
+        (
+            (
+                MAIN,
+                "    served += 1\n",
+                ('    served += 1\n    if request.url.path == "/ping":\n        return Response("pong")\n'),
+            ),
+        ),
+        (("GET", "/ping", None),),
+    ),
     Edit(
         "log line",
         (
@@ -152,5 +253,79 @@ EDITS = (
             ),
         ),
     ),
+    Edit(
+        "logger",
+        (
+            (PAGES, "from pathlib import Path\n", "import logging\nfrom pathlib import Path\n"),
+            (PAGES, "router = APIRouter(", "log = logging.getLogger(__name__)\nrouter = APIRouter("),
+            (
+                PAGES,
+                "    with sessions() as opened:\n",
+                ('    log.info("the first page")\n    with sessions() as opened:\n'),
+            ),
+            (PAGES, '"names": names,', '"names": names[:1],'),
+        ),
+    ),
+    Edit(
+        "new module",
+        (
+            (
+                "shop/prices.py",
+                "",
+                (
+                    '"""What is cheap."""\n'
+                    "\n"
+                    "from fastapi import APIRouter\n"
+                    "from sqlalchemy import select\n"
+                    "\n"
+                    "from .db import sessions\n"
+                    "from .models import Item\n"
+                    "\n"
+                    'router = APIRouter(prefix="/prices")\n'
+                    "\n"
+                    "\n"
+                    '@router.get("/lowest")\n'
+                    "def lowest() -> dict[str, int | None]:\n"
+                    '    """The lowest of all."""\n'
+                    "    with sessions() as opened:\n"
+                    '        return {"lowest": opened.scalar(select(Item.price).order_by(Item.price))}\n'
+                ),
+            ),
+            (MAIN, "from . import __version__, items, pages\n", "from . import __version__, items, pages, prices\n"),
+            (
+                MAIN,
+                "app.include_router(pages.router)\n",
+                ("app.include_router(pages.router)\napp.include_router(prices.router)\n"),
+            ),
+        ),
+        (("GET", "/prices/lowest", None),),
+        down="RESTART",
+    ),
+    Edit(
+        "new dependency",
+        (
+            (ITEMS, "from fastapi import APIRouter", "from extra_words import plural\nfrom fastapi import APIRouter"),
+            (ITEMS, '{"label": found.label()}', '{"label": plural(found.label())}'),
+        ),
+        library={"extra_words/__init__.py": "def plural(word: str) -> str:\n    return f'{word}s'\n"},
+    ),
     Edit("version", (("shop/__init__.py", "1.4.0", "1.5.0"),)),
+    Edit(
+        "exception handler added",
+        (
+            (
+                MAIN,
+                '@app.get("/health")',
+                (
+                    "@app.exception_handler(404)\n"
+                    "async def nothing(request: Request, error: Exception) -> Response:\n"
+                    '    """There is nothing there."""\n'
+                    '    return Response("nothing there", 404)\n'
+                    "\n"
+                    "\n"
+                    '@app.get("/health")'
+                ),
+            ),
+        ),
+    ),
 )

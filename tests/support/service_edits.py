@@ -16,6 +16,7 @@ from node_helpers import App, MakeNode, Node, Process, eventually, terminate
 from services import PROJECTS, Request, ask
 from underway.planner.plan import plan
 from underway.planner.releases import open_release
+from underway.steps.picture import take
 from underway_runtime.release import relup
 from underway_runtime.release.relup import Relup, Verdict
 from versions import add, seal
@@ -101,6 +102,7 @@ class Running:
         self._interpreter = interpreter
         self._compile("1.0")
         self._versions = 1
+        self._pictured: set[str] = set()
         self._process: Process | None = None
         self._port = 0
         self._answers: dict[str, tuple[int, str]] = {}
@@ -114,14 +116,22 @@ class Running:
         place = add(self.node, version, *apps)
         self._compile(f"{version}.0")
         for each in (before, version):
-            write_rel(self.node, each)
-            seal(self.node, each)
+            self._finish(each)
         with ExitStack() as cleanup:
             old, new = (open_release(self.node.root / "releases" / each, cleanup) for each in (before, version))
             made = plan(new, [old], [old])
         (place / "relup").write_text(relup.dump(made))
         seal(self.node, version)
         return version, made
+
+    def _finish(self, version: str) -> None:
+        """What a build writes last: the picture, and the manifest."""
+        write_rel(self.node, version)
+        seal(self.node, version)  # with this the interpreter is the release's own, which a picture is told of
+        if version not in self._pictured:
+            take(self.node.root, version, self.node.root / "releases" / version)
+            self._pictured.add(version)
+            seal(self.node, version)
 
     def _compile(self, version: str) -> None:
         for each in self.node.root.glob(f"lib/*-{version}"):

@@ -52,7 +52,7 @@ def planned_in_a_row(node: Node, *apps: App) -> list[Relup]:
 
 
 def ask(port: int, *requests: Request) -> list[tuple[int, str]]:
-    """The status and the body of each answer."""
+    """The status and the body of each answer, with the header that says who has answered, where it has that."""
     return [_ask(port, *request) for request in requests]
 
 
@@ -62,6 +62,12 @@ def _ask(port: int, method: str, path: str, sent: Any) -> tuple[int, str]:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            return answer.status, answer.read().decode()
+            return answer.status, _told(answer)
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+        return error.code, _told(error)
+
+
+def _told(answer: Any) -> str:
+    by = answer.headers.get("X-By")
+    text: str = answer.read().decode()
+    return text if by is None else f"{text}\nby {by}"

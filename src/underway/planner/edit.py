@@ -117,6 +117,12 @@ class ModuleDiff:
         return self.old.source == self.new.source
 
     @property
+    def moves(self) -> bool:
+        """Whether its file is elsewhere in the newer release: where each version of its application has a directory of its own."""
+        versions = [side.versions.get(self.new.application) for side in (self.world.old, self.world.new)]
+        return self.old.file != self.new.file or versions[0] != versions[1]
+
+    @property
     def annotates_otherwise(self) -> bool:
         """Whether annotations are texts in one release alone, whatever they say."""
         return self.old.future != self.new.future

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from underway_runtime.observation.align import Likeness, rows
+from underway_runtime.observation.align import NEARLY, Likeness, rows
 from underway_runtime.observation.compare import Difference, compare, compared
 from underway_runtime.observation.node import Flag, Path
 from underway_runtime.observation.picture import Picture
@@ -24,6 +24,7 @@ from underway_runtime.release.instruction_json import to_json
 from underway_runtime.release.instructions import Instruction, Load, Remove
 from underway_runtime.release.parts import Part, Step
 from underway_runtime.release.relup import Row
+from underway_runtime.upgrade.hot.caches import clears
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed, Unobservable
 
 from .graph import (
@@ -43,7 +44,7 @@ from .graph import (
 )
 from .rehearsals import Trials
 from .releases import Opened
-from .rules.frameworks import by_hash, remembered, rules
+from .rules.frameworks import is_by_hash, remembered, rules
 from .rules.frameworks.obeyed import obey
 from .rules.frameworks.pydantic import COMPILED
 from .stored import Pictures, is_quiet
@@ -237,14 +238,17 @@ class _Trial:
         ]
 
     def _is_noise(self, difference: Difference) -> bool:
-        if by_hash().intersection(difference.path):
+        if is_by_hash(difference.path):
             return True
         return any(difference.path[:depth] in self._noise for depth in range(1, len(difference.path) + 1))
 
     def _is_same(self, difference: Difference, result: Picture) -> bool:
         """What makes no difference: a count of changes; an opaque object of what nothing was done to."""
-        if difference.kind == "value" and ("".join(difference.path) in remembered() or self._is_count(difference)):
+        path = "".join(difference.path)
+        if difference.kind == "value" and (path in remembered() or clears(path) or self._is_count(difference)):
             return True
+        if ".loggerMap" in difference.path[-2:]:
+            return True  # of what is below a place for loggers, which the dict of all of them says too
         if ".loggerDict" in difference.path[-2:]:
             return self._is_default_logger(difference, result)
         if difference.kind != "opaque":
@@ -418,7 +422,9 @@ class _Trial:
         made, above = self._queue(differences[0]), differences[0].path[:-1]
         items: list[Any] = []
         for b in range(len(after)):
-            moved = next((a for a in left if likeness[0](before[a]) == likeness[1](after[b])), None)
+            moved = next(
+                (a for how in NEARLY for a in left if likeness[0](before[a], *how) == likeness[1](after[b], *how)), None
+            )
             if b in staying:
                 items.append(staying[b])
             elif moved is not None:
@@ -455,6 +461,8 @@ class _Trial:
             return
         parts = sorted((*load.parts, part), key=lambda change: change.kind == "order")
         self._loads[module] = replace(load, parts=tuple(parts))
+        if part.kind == "place" and part.was == part.now:
+            return  # no change of the release: its versions have roots of their own in this trial
         what = {
             "value": f"{part.was!r} becomes {part.now!r}, if it is still that",
             "place": f"{part.was} becomes {part.now}, below the root of the release",

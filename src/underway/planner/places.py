@@ -19,6 +19,9 @@ _INSTALLED = (
 """What answers by where the code is."""
 _LISTING = ("pkgutil.iter_modules", "pkgutil.walk_packages")
 """What answers by which modules a package has."""
+_ASKING = ("os.environ.get", "os.getenv")
+_ALWAYS_SET = ("RELEASE_ROOT", "RELEASE_NAME", "RELEASE_VSN", "RELEASE_VAR", "RELEASE_TMP")
+"""Variables that code of a release always has: nobody uses what is said to stand for them where they are not set."""
 
 
 def place_read(world: PlannerContext, module: Module, node: ast.AST) -> tuple[str, ast.AST] | None:
@@ -33,9 +36,11 @@ def _reads(
     for node in nodes:
         if id(node) in skipped:
             continue
-        if isinstance(node, ast.Call) and _lists_the_same(world, module, node):
-            skipped |= {id(inner) for argument in node.args for inner in ast.walk(argument)}
-            continue
+        if isinstance(node, ast.Call):
+            unused = node.args if _lists_the_same(world, module, node) else unused_default(world, module, node)
+            skipped |= {id(inner) for argument in unused for inner in ast.walk(argument)}
+            if unused:
+                continue
         if what := _named(world, module, node):
             yield what, node
         if isinstance(node, ast.Call):
@@ -69,6 +74,14 @@ def _followed(
     function: Function | None = known.functions.get(origin[1]) if known else None
     if known is not None and function is not None:
         yield from _reads(world, known, (below for inner in function.body for below in ast.walk(inner)), seen)
+
+
+def unused_default(world: PlannerContext, module: Module, call: ast.Call) -> list[ast.expr]:
+    """What a call asks for instead of a variable that is always set in a release; nothing where it does not."""
+    match call.args:
+        case [ast.Constant(str(name)), *default] if name in _ALWAYS_SET:
+            return default if ".".join(world.new.resolve(module, call.func) or ()) in _ASKING else []
+    return []
 
 
 def _lists_the_same(world: PlannerContext, module: Module, call: ast.Call) -> bool:

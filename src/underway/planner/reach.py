@@ -32,7 +32,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
     shapes = {name for edit in edits.values() for name in edit.shapes}
     for one in edits.values():
         _annotated(world, one, shapes)
-        if one.old.file != one.new.file:
+        if one.moves:
             _placed(world, one)
     documented = (edit.new.name for edit in edits.values() if _docstrings(edit.old) != _docstrings(edit.new))
     changed |= dict(zip(["__doc__"], documented, strict=False))

@@ -54,7 +54,13 @@ class Trials:
         version = here if _is_whole(release, self._root) else release.place
         work = self._scratch / f"work-{seed}"
         work.mkdir()
-        environ = {"PATH": os.defpath, "HOME": str(work), "TMPDIR": str(work), "PYTHONHASHSEED": str(seed)}
+        environ = {
+            "PATH": os.defpath,
+            "PYTHONHASHSEED": str(seed),
+            "RELEASE_ROOT": str(version.path.parents[1]),
+            "RELEASE_VSN": version.path.name,
+            **dict.fromkeys(("HOME", "TMPDIR", "RELEASE_VAR", "RELEASE_TMP"), str(work)),
+        }
         return rehearsed(version, environ, work, TIMEOUT, {str(work): "$SCRATCH"}, alone=True)
 
 

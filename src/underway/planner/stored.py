@@ -14,6 +14,7 @@ from underway_runtime.observation.node import Flag
 from underway_runtime.release.errors import DamagedRelease
 
 from .releases import Opened
+from .rules.frameworks import is_by_hash
 
 
 class Pictures:
@@ -45,7 +46,11 @@ class Pictures:
             return frozenset()
         with encoded.checked("the picture"):
             one, other = (encoded.of_document(document).picture for document in documents if document is not None)
-        differing = {difference.path[0] for difference in compare(one, other) if difference.kind != "opaque"}
+        differing = {
+            difference.path[0]
+            for difference in compare(one, other)
+            if difference.kind != "opaque" and not is_by_hash(difference.path)
+        }
         return frozenset(differing & one.modules.keys() & other.modules.keys())
 
 

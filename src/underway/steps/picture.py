@@ -49,7 +49,7 @@ def write_picture(release: Release, placed: Mapping[str, File], store: Cache) ->
         return {}
     key = cache.key(KIND, release.version, dict(_code(release, placed)))
     try:
-        entry = store.get(KIND, key, lambda tree: _take(release, tree))
+        entry = store.get(KIND, key, lambda tree: take(release.path, release.version, tree))
     except BuildError as error:
         log.warning("the release has no picture of its modules: %s", error)
         return {}
@@ -70,13 +70,14 @@ def _code(release: Release, placed: Mapping[str, File]) -> Iterator[tuple[str, s
             yield path, placed[path].sha256 if path in placed else digest(str(release.path / path))
 
 
-def _take(release: Release, tree: Path) -> Mapping[str, Any]:
-    version = ReleaseDirectory(release.path).version(release.version)
+def take(root: Path, version: str, directory: Path) -> Mapping[str, Any]:
+    """Write the picture of a version of the release at `root` into a directory; returns the facts of its import. Raises BuildError."""
+    at = ReleaseDirectory(root).version(version)
     with tempfile.TemporaryDirectory(prefix="underway-picture-") as scratch:
-        arguments = [str(os.getpid()), str(release.path), release.version, str(tree / version.picture.name), scratch]
+        arguments = [str(os.getpid()), str(root), version, str(directory / at.picture.name), scratch]
         try:
             done = subprocess.run(
-                [version.python, *_ARGUMENTS, *arguments],
+                [at.python, *_ARGUMENTS, *arguments],
                 capture_output=True,
                 text=True,
                 env={"PATH": os.environ.get("PATH", os.defpath)},

@@ -17,6 +17,9 @@ Pair: TypeAlias = tuple[int | None, int | None]
 DEPTH = 3
 """How many steps from an element are looked at to tell it from others."""
 
+NEARLY = ((DEPTH, True), (DEPTH - 1, False))
+"""Steps and code of the likeness of what is one and the same, but for what is told of it elsewhere."""
+
 WIDTH = 40
 """How many edges of a node count."""
 
@@ -38,7 +41,8 @@ class Likeness:
                 return hash(node)
             digest = node.digest if code or not node.flags & Flag.CODE else ""
             edges = () if depth == 0 else node.edges if node.flags & Flag.SEQUENCE else sorted(node.edges)
-            below = tuple([(label, self(to, depth - 1, code)) for label, to in edges[:WIDTH]])
+            inner = [(label, self(to, depth - 1, code)) for label, to in edges[:WIDTH]]
+            below = tuple(inner if node.flags & Flag.SEQUENCE else sorted(inner))  # of a set several have one label
             known = self._known[key] = hash((node.type, node.name, digest, below))
         return known
 
@@ -70,7 +74,8 @@ def rows(a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness)
         yield from zip(range(len(a)), range(len(b)), strict=True)
         return
     kinds = tuple([hash(like.nodes[number].type) for number in row] for like, row in ((like_a, a), (like_b, b)))
-    yield from _match([*_rounds(a, b, like_a, like_b), kinds], 0, len(a), 0, len(b))
+    rounds = [*_rounds(a, b, like_a, like_b), kinds]
+    yield from _moved_apart([*_match(rounds, 0, len(a), 0, len(b))], *rounds[1])
 
 
 def heaps(a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness) -> Iterator[Pair]:
@@ -89,10 +94,22 @@ def heaps(a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness
     yield from ((None, position) for position in right)
 
 
+def _moved_apart(pairs: Sequence[Pair], first: Sequence[int], second: Sequence[int]) -> Iterator[Pair]:
+    """Pairs, but none of two that are not alike where one of them is like one that has moved past the other: it has gone, or come."""
+    unlike = [(x, y) for x, y in pairs if x is None or y is None or first[x] != second[y]]
+    moved = {first[x] for x, _ in unlike if x is not None} & {second[y] for _, y in unlike if y is not None}
+    for x, y in pairs:
+        if x is None or y is None or first[x] == second[y] or moved.isdisjoint((first[x], second[y])):
+            yield x, y
+        else:
+            yield x, None
+            yield None, y
+
+
 def _rounds(
     a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness
 ) -> Iterator[tuple[list[int], list[int]]]:
-    for depth, code in ((DEPTH, True), (DEPTH - 1, False), (1, False), (0, False)):
+    for depth, code in (*NEARLY, (1, False), (0, False)):
         yield [like_a(number, depth, code) for number in a], [like_b(number, depth, code) for number in b]
 
 

@@ -149,7 +149,7 @@ class _Child:
         self.out, self.progress, self._printed = (scratch / name for name in ("picture", "progress", "output"))
         self.limits = limits
         inside = scratch / "inside"
-        for name in ("home", "tmp", "cwd"):
+        for name in ("home", "tmp", "cwd", "var"):
             (inside / name).mkdir(parents=True)
         places = {str(inside): "$SCRATCH", str(root): "$RELEASE_ROOT"}
         task = Task(
@@ -177,6 +177,7 @@ class _Child:
                     "PYTHONHASHSEED": seed,
                     "HOME": str(inside / "home"),
                     "TMPDIR": str(inside / "tmp"),
+                    **dict.fromkeys(("RELEASE_VAR", "RELEASE_TMP"), str(inside / "var")),
                     **environ,
                 },
                 cwd=inside / "cwd",

@@ -53,12 +53,14 @@ _FRAMEWORKS = {
     *("flask.Flask", "flask.Blueprint", "flask.app.Flask", "flask.blueprints.Blueprint"),
     *("aiohttp.web.Application", "aiohttp.web_app.Application"),
     *("aiohttp.web.RouteTableDef", "aiohttp.web_routedef.RouteTableDef"),
+    *("django.template.Library", "django.template.library.Library"),
 }
 _QUEUES = ("celery.Celery", "celery.app.base.Celery")
 _ROUTES = {
     *("get", "post", "put", "patch", "delete", "options", "head", "route", "websocket", "websocket_route", "api_route"),
     *("exception_handler", "errorhandler", "middleware", "on_event", "before_request", "after_request", "view"),
     *("teardown_request", "teardown_appcontext", "context_processor", "template_filter", "template_global", "trace"),
+    *("filter", "simple_tag", "simple_block_tag", "inclusion_tag", "tag"),
 }
 
 

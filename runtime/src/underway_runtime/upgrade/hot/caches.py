@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ...observation import objects
-from . import heap
+from . import django_settings, heap
 from .undo_log import Acts, nothing
 
 _ROUTES = {"_reverse_dict": dict, "_namespace_dict": dict, "_app_dict": dict, "_callback_strs": set, "_populated": bool}
@@ -76,11 +76,12 @@ def _jinja_templates(result: Acts, names: dict[str, Any]) -> None:
 
 
 def _django_settings(result: Acts, names: dict[str, Any]) -> None:
-    """Settings are kept in front of the object that has them: those that were asked for get what that has by then."""
+    """Settings are copied from their module, and kept in front of that once they were asked for: both get what it has by then."""
     settings = objects.own_dict(names.get("_wrapped"))
-    asked = [name for name in names if name != "_wrapped"]
-    if settings is None or not asked:
+    if settings is None:
         return
+    result.extend(django_settings.copied(settings))
+    asked = [name for name in names if name != "_wrapped"]
     for name in asked:
         result.no_item(names, name)
     plain = [name for name in asked if name not in _WITH_PREFIX]
@@ -113,6 +114,12 @@ def _django_engines(result: Acts, names: dict[str, Any]) -> None:
         result.no_item(names, "templates")
 
 
+def clears(path: str) -> bool:
+    """Whether each swap has the function at this path, ``module.name``, forget what it has answered."""
+    module, _, name = path.rpartition(".")
+    return name in _CACHES.get(module, ())
+
+
 def forget_answers() -> None:
     """Make functions forget what they have answered, now: they refer to functions and classes that they were asked about."""
     for clear in _clears():
@@ -135,6 +142,7 @@ _LOOKING: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("starlette.staticfiles", "StaticFiles"): ("directory", "all_directories"),
     ("flask.sansio.scaffold", "Scaffold"): ("root_path", "instance_path", "template_folder", "_static_folder"),
     ("flask.config", "Config"): ("root_path",),
+    ("django.apps.config", "AppConfig"): ("path",),
 }
 """By module and class: the attributes that say where an object looks for files."""
 

@@ -139,13 +139,16 @@ class Within:
 
 
 def _here(target: Target, part: Part, value: object) -> Part:
-    """A part that speaks of places below the root of the release, in terms of where that is; as a path, if that is one."""
+    """A part that speaks of places below the root of the release, in terms of where that is; as a path, if that is one.
+
+    In a trial each version may have a root of its own.
+    """
     if part.kind != "place":
         return part
     assert target.spec.origin is not None
-    root = target.spec.origin.rpartition("/lib/")[0]
+    before, after = (file.rpartition("/lib/")[0] for file in (target.old.code.co_filename, target.spec.origin))
     kind: Any = type(value) if type(value) in _PATHS else str
-    return replace(part, kind="value", was=kind(f"{root}/{part.was}"), now=kind(f"{root}/{part.now}"))
+    return replace(part, kind="value", was=kind(f"{before}/{part.was}"), now=kind(f"{after}/{part.now}"))
 
 
 def _apply(target: Target, part: Part) -> None:

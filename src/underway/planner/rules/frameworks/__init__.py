@@ -6,6 +6,7 @@ One file a framework, each with its ``RULES``; a new one is found here.
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -42,9 +43,10 @@ def remembered() -> frozenset[str]:
     return frozenset(path for framework in _frameworks() for path in getattr(framework, "REMEMBERED", ()))
 
 
-def by_hash() -> frozenset[str]:
-    """Return the labels of what has hashes for keys, and so differs from process to process."""
-    return frozenset(label for framework in _frameworks() for label in getattr(framework, "BY_HASH", ()))
+def is_by_hash(path: Sequence[str]) -> bool:
+    """Whether a path leads through what has hashes for keys, or is told by them, and so differs from process to process."""
+    labels = frozenset(label for framework in _frameworks() for label in getattr(framework, "BY_HASH", ()))
+    return not labels.isdisjoint((*path, "".join(path[:2])))
 
 
 def _frameworks() -> list[ModuleType]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...edit import ModuleDiff, PlannerContext
-from ...places import place_read
+from ...places import place_read, unused_default
 from ...source import Module, initialiser, names_bound, text
 
 REMEMBERED = ("django.urls.resolvers._route_to_regex",)
@@ -40,6 +40,12 @@ _KEPT = re.compile(
 """Settings of Django itself of which it keeps what it has made of them, or may in some version."""
 
 
+_PLACED = (
+    "it depends on where the code is, and so is another in each version; what is to stay belongs below RELEASE_VAR: "
+    'Path(os.environ.get("RELEASE_VAR", BASE_DIR))'
+)
+
+
 def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], others: Mapping[str, Path]) -> None:
     """Write RESTART rows for settings that change, and are read by others than the project itself, who may keep them.
 
@@ -50,7 +56,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], others: Mappin
         for setting in sorted(_changed(world, edit)):
             if setting not in _READ_EACH_TIME and (reader := _reader(setting, others)):
                 placed = setting in edit.new.stored and text_of(edit.old, setting) == text_of(edit.new, setting)
-                why = "it depends on where the code is, and so is another in each version" if placed else "it changes"
+                why = _PLACED if placed else "it changes"
                 reason = f"{reader} has read it when it was set up, and keeps what it has made of it; {why}"
                 edit.restart(setting, "setting", reason, _at(edit.new, setting))
 
@@ -73,9 +79,9 @@ def _changed(world: PlannerContext, edit: ModuleDiff) -> set[str]:
     changed |= {name for name in (*edit.was, *edit.replaced, *edit.added, *edit.removed) if name.isupper()}
     for name in names - changed:
         statement = _at(edit.new, name)
-        if statement is not None and edit.old.file != edit.new.file and place_read(world, edit.new, statement):
+        if statement is not None and edit.moves and place_read(world, edit.new, statement):
             changed.add(name)
-    while more := {name for name in names - changed if _names_in(_at(edit.new, name)) & changed}:
+    while more := {name for name in names - changed if _names_in(world, edit.new, _at(edit.new, name)) & changed}:
         changed |= more
     return changed
 
@@ -92,9 +98,12 @@ def _at(module: Module, name: str) -> ast.stmt | None:
     return next((statement for statement in module.body if name in names_bound(statement)), None)
 
 
-def _names_in(statement: ast.stmt | None) -> set[str]:
+def _names_in(world: PlannerContext, module: Module, statement: ast.stmt | None) -> set[str]:
     value = initialiser(statement) if statement is not None else None
-    return {inner.id for inner in ast.walk(value) if isinstance(inner, ast.Name)} if value is not None else set()
+    nodes = list(ast.walk(value)) if value is not None else []
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    unused = {id(inner) for call in calls for of in unused_default(world, module, call) for inner in ast.walk(of)}
+    return {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in unused}
 
 
 def text_of(module: Module, name: str) -> list[str]:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+REMEMBERED = (
+    "pydantic._internal._fields._general_metadata_cls",
+    "pydantic._internal._known_annotated_metadata._get_at_to_constraint_map",
+    "pydantic._internal._model_construction._deprecated_base_model_method_ids",
+    "pydantic._internal._model_construction.default_ignored_types",
+)
+"""What pydantic makes once, of itself alone, with the first model."""
+
 COMPILED = frozenset(
     {
         ".core_schema",

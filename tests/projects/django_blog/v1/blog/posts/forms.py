@@ -12,3 +12,7 @@ class PostForm(forms.Form):
     def clean_title(self) -> str:
         """Without spaces around it."""
         return str(self.cleaned_data["title"]).strip()
+
+    def clean_text(self) -> str:
+        """As it is."""
+        return str(self.cleaned_data["text"])
