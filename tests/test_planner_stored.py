@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
+import ast
+import asyncio.taskgroups
+import dataclasses
 import json
+import sys
+import typing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pictures import NAME, picture_of
+from pictures import NAME, imported, picture_of
 from projects import build, underway
+from underway.planner import trees
 from underway.planner.stored import is_quiet
-from underway_runtime.observation import encoded
+from underway_runtime.observation import columns, encoded
+from underway_runtime.observation.canonical import canonical
+from underway_runtime.observation.compare import compare
 from underway_runtime.observation.encoded import Document, Observation
 from underway_runtime.observation.node import Flag
+from underway_runtime.observation.picture import take
 from wheels import locked_project, write_wheel
 
 SOURCE = """
@@ -96,3 +106,50 @@ def test_a_library_that_a_library_has_told_counts(tmp_path: Path, act: str, verd
 
     assert planned["verdict"] == verdict, planned
     assert ("bench_shelf.KEPT" in json.dumps(planned)) == (verdict == "RESTART")
+
+
+HOLDERS = {
+    "held_a": "V = {value}; L = [{value}, 5]; N = 7\ndef f(): return {value}",
+    "held_b": "from held_a import *; from held_a import f as g; O = {{'k': L}}",
+    "held_c": "from held_a import V, f; W = (V, [V]); N = 7",
+    "held_d": "from held_a import N; X = {value} + 1\nclass C: y = {value}",
+    "held_e": "from held_d import C; M = 7",
+}
+"""Modules that hold values, code and what holds these, of one another."""
+
+
+@pytest.mark.parametrize("changed", ["", *HOLDERS])
+def test_where_values_differ_is_told_as_by_the_walk(changed: str) -> None:
+    """Where only values and code do: a value at each path, an object at the shortest."""
+    documents = []
+    for version in (1, 2):
+        for name, source in HOLDERS.items():
+            imported(
+                source.format(value=f"'{name} {version if name == changed else 1}'").replace("' + 1", "' * 2"), name
+            )
+        documents.append(encoded.document(Observation(canonical(take(HOLDERS)))))
+    for name in HOLDERS:
+        del sys.modules[name]
+    one, other = (encoded.of_document(document).picture for document in documents)
+
+    told = columns.paths_of_other_values(*documents)
+
+    assert told is not None
+    assert sorted(map(tuple, told)) == sorted(difference.path for difference in compare(one, other))
+    assert bool(told) == (changed not in ("", "held_b", "held_c", "held_e"))
+
+
+def test_more_than_values_takes_the_walk() -> None:
+    """An element more, and numbers of nodes say nothing any longer."""
+    documents = [encoded.document(Observation(picture_of(source, keep=False))) for source in ("A = [1]", "A = [1, 2]")]
+
+    assert columns.paths_of_other_values(*documents) is None
+
+
+def test_trees_are_gone_over_as_python_does_it() -> None:
+    """All nodes below one, and right below each, in the same order, of any source."""
+    for module in (ast, argparse, asyncio.taskgroups, dataclasses, typing):
+        tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+
+        assert list(trees.walk(tree)) == list(ast.walk(tree))
+        assert all(trees.children(node) == list(ast.iter_child_nodes(node)) for node in ast.walk(tree))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from .source import text
+from .trees import children
 
 _ROWS = (ast.List, ast.Tuple, ast.Set)
 
@@ -49,4 +50,4 @@ def _of_children(old: ast.AST, new: ast.AST) -> Iterator[ast.expr]:
 
 
 def _expressions(node: ast.AST) -> list[ast.AST]:
-    return [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    return [child for child in children(node) if isinstance(child, ast.expr)]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .edit import ModuleDiff, PlannerContext
 from .source import Function, Module, import_time, imported, names_bound, own_imports
+from .trees import walk
 
 _LISTS = {"dir", "vars", "globals", "locals"}
 _LISTS_OF = {"__subclasses__", "getmembers", "getmembers_static", "__dict__"}
@@ -38,7 +39,7 @@ def _taken(world: PlannerContext, edit: ModuleDiff, edits: Mapping[str, ModuleDi
     for statement in edit.new.body if changed else ():
         if isinstance(statement, ast.Import | ast.ImportFrom):
             continue
-        for node in ast.walk(statement):  # a function may have run: an application factory
+        for node in walk(statement):  # a function may have run: an application factory
             module = _module_given(world, edit, node, changed)
             bound = names_bound(statement)
             if module and not {*bound} & {*edit.added}:
@@ -107,7 +108,7 @@ def _own_names(world: PlannerContext, module: Module, node: ast.AST, calls: int 
 def _inner(function: Function) -> Iterator[ast.AST]:
     """What a function does when it is called, but for lists of its own variables."""
     for statement in function.body:
-        for node in ast.walk(statement):
+        for node in walk(statement):
             if not (
                 isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _LISTS - {"globals"}
             ):
@@ -131,7 +132,7 @@ def _found_early(edit: ModuleDiff) -> None:
     if not names or (alone and not any(_calls(statement) for statement in edit.statements)):
         return
     for function in _functions(edit.old.body):
-        for node in ast.walk(function):
+        for node in walk(function):
             if _is_namespace(node):
                 reason = f"{function.name} looks names up by text, and may find {names[0]} before all else is in place"
                 edit.restart(names[0], "added", reason, function, gone=True)
@@ -155,7 +156,7 @@ def _is_namespace(node: ast.AST) -> bool:
 def _found_by_getattr(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
     """Write RESTART rows for what a module's ``__getattr__`` has found and is kept: by itself, or by an import of that name."""
     function = edit.old.functions.get("__getattr__")
-    keeper = function and ("it" if any(map(_is_namespace, ast.walk(function))) else _importer(edit, edits))
+    keeper = function and ("it" if any(map(_is_namespace, walk(function))) else _importer(edit, edits))
     if function is None or not keeper:
         return
     package = edit.new.name.partition(".")[0]
@@ -181,7 +182,7 @@ def _importer(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> str:
 def _told_apart(world: PlannerContext, edit: ModuleDiff) -> None:
     """Values that change, and are told from others like them by ``is``: each place where they are used has one of its own."""
     for statement in edit.new.body if world.values else ():
-        compared = (inner for inner in ast.walk(statement) if isinstance(inner, ast.Compare))
+        compared = (inner for inner in walk(statement) if isinstance(inner, ast.Compare))
         for node in compared:
             operands = (node.left, *node.comparators) if isinstance(node.ops[0], ast.Is | ast.IsNot) else ()
             for operand in operands:

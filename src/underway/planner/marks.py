@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from .source import Module, import_time
+from .trees import walk
 from .values import Side, origin
 
 _HIDDEN = (
@@ -75,7 +76,7 @@ def passes_on(side: Side, module: Module, decorator: ast.expr) -> bool:
     source = origin(side, module, decorator)
     known = side.modules.get(source[0]) if source else None
     function = known.functions.get(source[1]) if known and source else None
-    return function is not None and not any(_keeps(inner) for inner in ast.walk(function))
+    return function is not None and not any(_keeps(inner) for inner in walk(function))
 
 
 def _keeps(node: ast.AST) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from .edit import PlannerContext
 from .rules import decorators
 from .source import Function, Module, names_bound
+from .trees import children, walk
 
 _MADE_WITH = ("_generate_next_value_", "_missing_")
 """Methods that are called by name while a class is made, or an instance, and are not between two underscores."""
@@ -25,7 +26,7 @@ def mentions(world: PlannerContext, modules: Collection[Module], *, annotations:
         for name, value in module.globals.items():
             named.setdefault(name, set()).update(_of_value(world, module, value, aliases))
         for statement in module.body:
-            for node in ast.walk(statement):
+            for node in walk(statement):
                 if isinstance(node, Function):
                     named.setdefault(node.name, set()).update(mentioned(node, aliases, annotations))
                 elif isinstance(node, ast.ClassDef):
@@ -62,17 +63,17 @@ def mentioned(node: ast.AST, aliases: Mapping[str, str], annotations: bool = Tru
 def _evaluated(node: ast.AST, annotations: bool) -> Iterator[ast.AST]:
     """All nodes below one, but for the annotations of a function's variables, which nobody can ever read, or for any `annotations`."""
     waiting = [node]
-    within = {id(inner) for inner in ast.walk(node) if isinstance(inner, Function)}
+    within = {id(inner) for inner in walk(node) if isinstance(inner, Function)}
     while waiting:
         current = waiting.pop()
         yield current
-        inner = ast.iter_child_nodes(current)
+        inner: Iterable[ast.AST] = children(current)
         if isinstance(current, ast.AnnAssign) and within:
-            inner = iter([current.target, *filter(None, [current.value])])
+            inner = [current.target, *filter(None, [current.value])]
         elif isinstance(current, ast.arg) and not annotations:
             continue
         elif isinstance(current, Function) and not annotations:
-            inner = iter([*current.decorator_list, current.args, *current.body])
+            inner = [*current.decorator_list, current.args, *current.body]
         waiting += inner
 
 
@@ -92,17 +93,12 @@ def _is_class(node: ast.expr) -> bool:
 
 def variables(function: Function) -> set[str]:
     """What a function binds for itself, but for what it defines or imports: what these hold was named where it came from."""
-    shared = {n for inner in ast.walk(function) if isinstance(inner, ast.Global | ast.Nonlocal) for n in inner.names}
-    bound = {
-        inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
-    }
+    shared = {n for inner in walk(function) if isinstance(inner, ast.Global | ast.Nonlocal) for n in inner.names}
+    bound = {inner.id for inner in walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
     inner = {
-        name
-        for nested in ast.walk(function)
-        if isinstance(nested, ast.Lambda | Function)
-        for name in _parameters(nested)
+        name for nested in walk(function) if isinstance(nested, ast.Lambda | Function) for name in _parameters(nested)
     }
-    nested = [inner for inner in ast.walk(function) if isinstance(inner, Function | ast.ClassDef | ast.Lambda)]
+    nested = [inner for inner in walk(function) if isinstance(inner, Function | ast.ClassDef | ast.Lambda)]
     return bound | inner - shared if len(nested) == 1 else set()
 
 
@@ -117,9 +113,9 @@ def kept_in_state(function: Function) -> set[str]:
     if len(arguments) != 1:
         return set()
     name = arguments[0].arg
-    uses = [inner for inner in ast.walk(function) if isinstance(inner, ast.Name) and inner.id == name]
+    uses = [inner for inner in walk(function) if isinstance(inner, ast.Name) and inner.id == name]
     attributes: dict[str, list[ast.Attribute]] = {}
-    for inner in ast.walk(function):
+    for inner in walk(function):
         match inner:
             case ast.Attribute(ast.Attribute(ast.Name(id), "state")) if id == name:
                 attributes.setdefault(inner.attr, []).append(inner)
@@ -149,7 +145,7 @@ def properties(modules: Iterable[Module]) -> set[str]:
         method.name
         for module in modules
         for statement in module.body
-        for node in ast.walk(statement)
+        for node in walk(statement)
         if isinstance(node, ast.ClassDef)
         for method in node.body
         if isinstance(method, Function) and any("property" in _last(decorator) for decorator in method.decorator_list)
@@ -160,13 +156,13 @@ def _of_value(world: PlannerContext, module: Module, value: ast.AST, aliases: Ma
     """What a global is made with: an object is what its class makes it, a table has what is in it."""
     of_keepers = {
         id(inner)
-        for call in ast.walk(value)
+        for call in walk(value)
         if isinstance(call, ast.Call) and decorators.keeps(world.new, module, call.func)
         for argument in (*call.args, *(keyword.value for keyword in call.keywords))
-        for inner in ast.walk(argument)
+        for inner in walk(argument)
     }
     names: set[str] = set()
-    for inner in ast.walk(value):
+    for inner in walk(value):
         if isinstance(inner, ast.Name | ast.Attribute) and id(inner) not in of_keepers:
             names |= mentioned(inner, aliases)
     return names
@@ -188,7 +184,7 @@ def _of_class(node: ast.ClassDef, aliases: Mapping[str, str], named: dict[str, s
 def _builtin(module: Module) -> dict[str, str]:
     """What a module names and binds nowhere itself: functions and classes of Python, nothing of the release."""
     bound = set(module.stored)
-    for node in (inner for statement in module.body for inner in ast.walk(statement)):
+    for node in (inner for statement in module.body for inner in walk(statement)):
         if isinstance(node, Function | ast.ClassDef):
             bound.add(node.name)
         if isinstance(node, ast.ClassDef):
@@ -199,7 +195,7 @@ def _builtin(module: Module) -> dict[str, str]:
 def _aliases(module: Module) -> Iterator[tuple[str, str]]:
     """What a module imports under another name, in functions too."""
     for statement in module.body:
-        for node in ast.walk(statement):
+        for node in walk(statement):
             if isinstance(node, ast.ImportFrom | ast.Import):
                 yield from ((alias.asname, alias.name.rpartition(".")[2]) for alias in node.names if alias.asname)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from .edit import ModuleDiff
 from .source import Module
+from .trees import walk
 
 
 def check(edits: Mapping[str, ModuleDiff]) -> None:
@@ -27,10 +28,10 @@ def _handed(module: Module) -> set[str]:
     called: set[int] = set()
     names: set[str] = set()
     for statement in module.body:
-        for node in ast.walk(statement):
+        for node in walk(statement):
             called |= {id(function) for function in _not_handed(node)}
     for statement in module.body:
-        for node in ast.walk(statement):
+        for node in walk(statement):
             match node:
                 case ast.Name(name, ast.Load()) | ast.Attribute(attr=name, ctx=ast.Load()) if id(node) not in called:
                     names.add(name)

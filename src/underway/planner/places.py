@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from .edit import PlannerContext
 from .source import Function, Module, import_time
+from .trees import walk
 
 PLACE = ("__file__", "__path__", "__spec__", "__cached__", "__loader__")
 _INSTALLED = (
@@ -38,7 +39,7 @@ def _reads(
             continue
         if isinstance(node, ast.Call):
             unused = node.args if _lists_the_same(world, module, node) else unused_default(world, module, node)
-            skipped |= {id(inner) for argument in unused for inner in ast.walk(argument)}
+            skipped |= {id(inner) for argument in unused for inner in walk(argument)}
             if unused:
                 continue
         if what := _named(world, module, node):
@@ -73,7 +74,7 @@ def _followed(
     known = world.new.modules.get(origin[0])
     function: Function | None = known.functions.get(origin[1]) if known else None
     if known is not None and function is not None:
-        yield from _reads(world, known, (below for inner in function.body for below in ast.walk(inner)), seen)
+        yield from _reads(world, known, (below for inner in function.body for below in walk(inner)), seen)
 
 
 def unused_default(world: PlannerContext, module: Module, call: ast.Call) -> list[ast.expr]:

@@ -15,6 +15,7 @@ from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
 from .rules import bases, closures, decorators
 from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
+from .trees import children, walk
 from .values import NotPlain, origin
 
 _AT_START = ("lifespan", "on_startup", "on_shutdown", "cleanup_ctx")
@@ -98,13 +99,13 @@ def _path_at_start(
 
 def _run_at_start(node: ast.AST) -> list[str]:
     """What a call is given to be run once: no look at what import has made tells what that has done."""
-    calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+    calls = [inner for inner in walk(node) if isinstance(inner, ast.Call)]
     given = [word.value for call in calls for word in call.keywords if word.arg in _AT_START]
     for call in calls:
         match call.func:
             case ast.Attribute(ast.Attribute(attr=hooks), "append" | "extend") if hooks in _AT_START:
                 given += call.args
-    return [inner.id for value in given for inner in ast.walk(value) if isinstance(inner, ast.Name)]
+    return [inner.id for value in given for inner in walk(value) if isinstance(inner, ast.Name)]
 
 
 def _made_when_asked(
@@ -112,8 +113,8 @@ def _made_when_asked(
 ) -> None:
     """Look at what functions make once, when it is first asked for, and keep: as globals, or in a cache."""
     for name, function in edit.new.functions.items():
-        named = {name for inner in ast.walk(function) if isinstance(inner, ast.Global) for name in inner.names}
-        for inner in ast.walk(function):
+        named = {name for inner in walk(function) if isinstance(inner, ast.Global) for name in inner.names}
+        for inner in walk(function):
             match inner:
                 case ast.Assign([ast.Name(bound)], ast.Call() as value) if bound in named:
                     if way := path(_seeds(world, edit.new, value, False, set()), changed, known):
@@ -134,7 +135,7 @@ def _made_when_asked(
 
 
 def _names_in(world: PlannerContext, module: Module, node: ast.AST) -> Iterator[str]:
-    for inner in ast.walk(node):
+    for inner in walk(node):
         if isinstance(inner, ast.Name | ast.Attribute) and isinstance(inner.ctx, ast.Load):
             yield from _names_of(world, module, inner)
 
@@ -194,7 +195,7 @@ def _annotated(world: PlannerContext, edit: ModuleDiff, shapes: set[str]) -> Non
 
 
 def _named(node: ast.AST) -> Iterator[str]:
-    for inner in ast.walk(node):
+    for inner in walk(node):
         if isinstance(inner, ast.Name):
             yield inner.id
         elif isinstance(inner, ast.Attribute):
@@ -365,11 +366,9 @@ def _seeds(world: PlannerContext, module: Module, node: ast.AST, made_anew: bool
                     names = (name for inner in given for name in _names_of(world, module, inner))
                     reached.update(dict.fromkeys(name for name in names if name in shapes))
             case ast.BinOp() | ast.Compare() | ast.Subscript() | ast.UnaryOp() | ast.JoinedStr() | ast.Starred():
-                called = [
-                    inner for inner in ast.iter_child_nodes(expression) if isinstance(inner, ast.Name | ast.Attribute)
-                ]
+                called = [inner for inner in children(expression) if isinstance(inner, ast.Name | ast.Attribute)]
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp() | ast.For() | ast.With():
-                called = [inner for inner in ast.walk(expression) if isinstance(inner, ast.Name | ast.Attribute)]
+                called = [inner for inner in walk(expression) if isinstance(inner, ast.Name | ast.Attribute)]
         if expression is node and isinstance(node, ast.Name | ast.Attribute):
             called.append(node)  # a decorator or a base by itself is called too
         for inner in called:
@@ -390,12 +389,12 @@ def _names_of(world: PlannerContext, module: Module, node: ast.expr) -> Iterator
                 yield attribute
             yield from _names_of(world, module, value)
         case ast.Lambda(body=body):
-            yield from (inner.id for inner in ast.walk(body) if isinstance(inner, ast.Name))
-            yield from (inner.attr for inner in ast.walk(body) if isinstance(inner, ast.Attribute))
+            yield from (inner.id for inner in walk(body) if isinstance(inner, ast.Name))
+            yield from (inner.attr for inner in walk(body) if isinstance(inner, ast.Attribute))
         case ast.Constant():
             return
         case _:
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 if isinstance(child, ast.expr):
                     yield from _names_of(world, module, child)
 

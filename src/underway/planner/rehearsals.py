@@ -89,10 +89,13 @@ def _is_whole(release: Opened, root: Path) -> bool:
 
 
 def _linked(source: Path, target: Path) -> None:
-    """Make the directories of a version, and links to its files: its interpreter knows by where it is which version it is."""
+    """Make the directories of a version, and links to its files: its interpreter knows by where it is which version it is.
+
+    What is only data, hundreds of time zones, is one link.
+    """
     target.mkdir()
     for path in source.iterdir():
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir() and not path.is_symlink() and path.name != "share":
             _linked(path, target / path.name)
         elif path.is_symlink():
             (target / path.name).symlink_to(os.readlink(path))

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType
 from typing import Any, TypeAlias
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from underway_runtime.release import code_tree
 
 from . import conditions
+from .trees import children, walk
 
 ANNOTATIONS = 0x1000000
 """The compiler's flag of ``from __future__ import annotations``."""
@@ -117,11 +118,12 @@ def _parsed(source: bytes | str) -> ast.Module:
     return ast.parse(source)
 
 
-def names_bound(statement: ast.stmt) -> list[str]:
+@cache
+def names_bound(statement: ast.stmt) -> tuple[str, ...]:
     """The names of the module, or the class, that a statement binds or deletes; each once."""
     names: dict[str, None] = {}
     _bound(statement, names)
-    return list(names)
+    return tuple(names)
 
 
 def imported(statement: ast.stmt, module: str, package: bool) -> dict[str, Origin]:
@@ -177,10 +179,10 @@ def import_source(statement: ast.ImportFrom, module: str, package: bool) -> str:
 def initialiser(statement: ast.stmt) -> ast.expr | None:
     """The value of an assignment to nothing but one name; None for any other statement."""
     match statement:
-        case ast.Assign([ast.Name()], value) if not any(isinstance(inner, ast.NamedExpr) for inner in ast.walk(value)):
+        case ast.Assign([ast.Name()], value) if not any(isinstance(inner, ast.NamedExpr) for inner in walk(value)):
             return value  # of several names it would be one object
         case ast.AnnAssign(target=ast.Name(), value=ast.expr() as value) if not any(
-            isinstance(inner, ast.NamedExpr) for inner in ast.walk(value)
+            isinstance(inner, ast.NamedExpr) for inner in walk(value)
         ):
             return value
     return None
@@ -209,7 +211,7 @@ def import_time(node: ast.AST, annotations: bool) -> Iterator[ast.AST]:
         case ast.AnnAssign() if not annotations:
             inner = [node.target, *filter(None, [node.value])]
         case _:
-            inner = list(ast.iter_child_nodes(node))
+            inner = children(node)
     for child in inner:
         yield from import_time(child, annotations)
 
@@ -234,7 +236,7 @@ def own_imports(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFro
 
 def statements_in(node: ast.AST) -> Iterator[ast.stmt]:
     """The statements right below one, those of handlers and cases included."""
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         if isinstance(child, ast.stmt):
             yield child
         elif isinstance(child, ast.ExceptHandler | ast.match_case):
@@ -243,7 +245,7 @@ def statements_in(node: ast.AST) -> Iterator[ast.stmt]:
 
 def nodes_of(node: ast.AST) -> Iterator[ast.AST]:
     """What is in a function or a statement, and not in what is nested in it."""
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         yield child
         if not isinstance(child, Function | ast.Lambda | ast.ClassDef):
             yield from nodes_of(child)
@@ -274,7 +276,7 @@ def _bound(node: ast.AST, names: dict[str, None]) -> None:
                 _bound(decorator, names)
             return
         case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-            for inner in ast.walk(node):
+            for inner in walk(node):
                 if isinstance(inner, ast.NamedExpr) and not isinstance(node, ast.Lambda):
                     names[inner.target.id] = None
             return
@@ -288,7 +290,7 @@ def _bound(node: ast.AST, names: dict[str, None]) -> None:
             names[name] = None
         case ast.MatchMapping(rest=str(name)):
             names[name] = None
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         _bound(child, names)
 
 

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 
 from .source import Module, import_source, import_time, names_bound, with_body
+from .trees import walk
 
 _ANY = {"globals", "vars", "locals", "exec", "eval", "setattr", "__all__", "__dict__"}
 """Names by which what runs at import may bind what no statement says, or change what the module gives away."""
@@ -61,4 +62,4 @@ def _reads(module: Module) -> Iterator[str]:
                 yield node.id
             elif isinstance(node, ast.Attribute):
                 yield node.attr
-        yield from (inner.id for inner in ast.walk(statement) if isinstance(inner, ast.Name) and inner.id == "globals")
+        yield from (inner.id for inner in walk(statement) if isinstance(inner, ast.Name) and inner.id == "globals")

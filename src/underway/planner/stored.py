@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
-from underway_runtime.observation import encoded
+from underway_runtime.observation import columns, encoded
 from underway_runtime.observation.compare import compare
 from underway_runtime.observation.encoded import Document
 from underway_runtime.observation.node import Flag
@@ -41,17 +41,16 @@ class Pictures:
     @cached_property
     def _differing(self) -> frozenset[str]:
         """The modules that both have, by which the walk comes to a difference."""
-        documents = [self.of(release) for release in self._releases]
-        if None in documents:
+        documents = [document for release in self._releases if (document := self.of(release)) is not None]
+        if len(documents) < len(self._releases):
             return frozenset()
         with encoded.checked("the picture"):
-            one, other = (encoded.of_document(document).picture for document in documents if document is not None)
-        differing = {
-            difference.path[0]
-            for difference in compare(one, other)
-            if difference.kind != "opaque" and not is_by_hash(difference.path)
-        }
-        return frozenset(differing & one.modules.keys() & other.modules.keys())
+            names = [{name for name, _ in document["modules"]} for document in documents]
+            paths: Iterable[Sequence[str]] | None = columns.paths_of_other_values(*documents)
+            if paths is None:
+                one, other = (encoded.of_document(document).picture for document in documents)
+                paths = [difference.path for difference in compare(one, other) if difference.kind != "opaque"]
+        return frozenset({path[0] for path in paths if not is_by_hash(path)}.intersection(*names))
 
 
 def _read(release: Opened, file: Path) -> Document | None:

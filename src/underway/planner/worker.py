@@ -28,6 +28,7 @@ from .rules import modules as rules
 from .rules import running
 from .rules.frameworks import aiohttp, django, flask
 from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, tried
+from .trees import walk
 from .values import Side
 
 
@@ -247,7 +248,7 @@ def _changes(world: PlannerContext, edits: Mapping[str, ModuleDiff], source: str
 def _imports(module: Module) -> set[str]:
     imports = set()
     for statement in module.body:
-        for node in ast.walk(statement):
+        for node in walk(statement):
             if isinstance(node, ast.Import):
                 imports |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):

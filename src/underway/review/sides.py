@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..build.plan import release_path
 from ..errors import BuildError, UnderwayError, UsageError, listing
 from ..planner.releases import Opened, open_release, standing
 from ..project.project import definition, read
 from ..toolchain.held import held
-from . import revisions, scratch_build
+from . import revisions
 
 SCRATCH = "underway-review-"
 """How the directories are called, among temporary files, in which projects are built to be looked at."""
@@ -96,6 +95,8 @@ def _attempt(
 def _old(project: Project, word: str | None) -> _Source:
     if word is not None:
         return _source(project, "FROM", word)
+    from ..build.plan import release_path  # a build's modules are many, and two releases need none
+
     chosen = definition(read(project.root), project.release, project.overrides)
     try:
         path = standing(release_path(chosen))
@@ -127,6 +128,8 @@ def _source(project: Project, which: str, word: str) -> _Source:
 def _opened(project: Project, source: _Source, cleanup: ExitStack, report: Callable[[str], None]) -> Side:
     if not source.build and source.path is not None:
         return Side(source.name, open_release(source.path, cleanup), built=False)
+    from . import scratch_build
+
     report(f"building {source.name}")
     scratch = cleanup.enter_context(held(SCRATCH))
     try:

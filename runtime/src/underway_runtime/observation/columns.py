@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import accumulate, pairwise
 
 from . import canonical, encoded, noise
@@ -59,6 +59,29 @@ def opaque_types(document: Document) -> list[str]:
     return sorted({texts[types[n]] for n, flags in enumerate(document["flags"]) if flags & Flag.OPAQUE})
 
 
+def paths_of_other_values(one: Document, other: Document) -> list[list[str]] | None:
+    """The paths at which two canonical documents differ; None where more than values and code do.
+
+    As `compare` has it: a plain value is told at each path, an object by the shortest.
+    """
+    values = _values(one, other)
+    if values is None:
+        return None
+    starts, targets, flags = _starts(one), one["targets"], one["flags"]
+    texts, labels = one["texts"], one["labels"]
+    plain = {n for n in values if starts[n] == starts[n + 1] and not flags[n] & Flag.MUTABLE}
+    held = [
+        (number, edge)
+        for number, (start, end) in enumerate(pairwise(starts) if plain else ())
+        for edge in range(start, end)
+        if number + targets[edge] in plain
+    ]
+    objects = [number for number in values if number not in plain]
+    wanted = dict.fromkeys([*objects, *(number for number, _ in held)])
+    paths = dict(zip(wanted, _paths(one, wanted), strict=True))
+    return [paths[number] for number in objects] + [[*paths[number], texts[labels[edge]]] for number, edge in held]
+
+
 def _values(one: Document, other: Document) -> list[int] | None:
     """The nodes whose digests differ; None where anything else does."""
     if any(one[name] != other[name] for name in _ALIKE):
@@ -91,7 +114,7 @@ def _starts(document: Document) -> list[int]:
     return list(accumulate(document["edges"], initial=0))
 
 
-def _paths(document: Document, wanted: set[int]) -> list[list[str]]:
+def _paths(document: Document, wanted: Collection[int]) -> list[list[str]]:
     """The shortest paths to some nodes, as `Picture.paths` finds them."""
     starts, targets, texts, labels = _starts(document), document["targets"], document["texts"], document["labels"]
     roots = {number: name for name, number in sorted(document["modules"], reverse=True)}

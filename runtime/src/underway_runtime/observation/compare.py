@@ -26,12 +26,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 from . import objects
 from .align import Likeness, heaps, rows
 from .node import Flag, Node, Path, hidden_label
 from .picture import Picture
+
+_LABEL = itemgetter(0)
 
 
 @dataclass(frozen=True)
@@ -224,9 +227,10 @@ def shown(picture: Picture, number: int | None) -> str:
 
 def _have_the_same_labels(old: Node, new: Node) -> bool:
     """Whether both have the same labels in the same order, each once."""
-    if len(old.edges) != len(new.edges) or len(dict(old.edges)) != len(old.edges):
+    if len(old.edges) != len(new.edges):
         return False
-    return all(label == other for (label, _), (other, _) in zip(old.edges, new.edges, strict=True))
+    labels = [*map(_LABEL, old.edges)]
+    return labels == [*map(_LABEL, new.edges)] and len({*labels}) == len(labels)
 
 
 def _by_label(node: Node) -> dict[str, list[int]]:

@@ -183,6 +183,6 @@ def _within(number: Any, row: Sequence[Any]) -> int:
 
 
 def _of(kind: type, values: Any) -> list[Any]:
-    if type(values) is not list or not all(type(value) is kind for value in values):
+    if type(values) is not list or not {*map(type, values)} <= {kind}:
         raise TypeError(f"a list of {kind.__name__} was expected")
     return values

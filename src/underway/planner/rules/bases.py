@@ -12,6 +12,7 @@ from typing import Any
 
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module
+from ..trees import walk
 from ..values import origin
 from . import decorators
 
@@ -142,8 +143,8 @@ def _is_generated(dotted: str) -> bool:
 
 
 def _reads(function: Function) -> bool:
-    names = {inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name)}
-    return bool(_READING & (names | {inner.attr for inner in ast.walk(function) if isinstance(inner, ast.Attribute)}))
+    names = {inner.id for inner in walk(function) if isinstance(inner, ast.Name)}
+    return bool(_READING & (names | {inner.attr for inner in walk(function) if isinstance(inner, ast.Attribute)}))
 
 
 def keeps_annotations(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...] = ()) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ..edit import PlannerContext
 from ..source import Function, Module, import_time
+from ..trees import walk
 
 _MUTATORS = {
     *("append", "appendleft", "add", "put", "put_nowait", "insert", "setdefault", "push", "extend", "update"),
@@ -44,17 +45,17 @@ def _effects(
                 function = known.functions.get(origin[1]) if known and origin else None
                 if known and function and origin and origin not in seen and origin[0] in world.compared:
                     seen.add(origin)
-                    inner = [within for statement in function.body for within in ast.walk(statement)]
+                    inner = [within for statement in function.body for within in walk(statement)]
                     if rebound := [name for within in inner if isinstance(within, ast.Global) for name in within.names]:
                         yield rebound[0]
                     yield from _effects(world, known, inner, _locals(function), seen)
 
 
 def _changed(function: Function, owner: str) -> Iterator[str]:
-    named = {name for inner in ast.walk(function) if isinstance(inner, ast.Global) for name in inner.names}
+    named = {name for inner in walk(function) if isinstance(inner, ast.Global) for name in inner.names}
     yield from named
     local = _locals(function) - named
-    for inner in ast.walk(function):
+    for inner in walk(function):
         for target in _targets(inner):
             yield from _path_of(target, local, owner)
         match inner:
@@ -94,10 +95,8 @@ def _functions(body: Iterable[ast.stmt], owner: str = "") -> Iterator[tuple[Func
 
 
 def _locals(function: Function) -> set[str]:
-    bound = {
-        inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
-    }
-    return bound | {inner.arg for inner in ast.walk(function) if isinstance(inner, ast.arg)}
+    bound = {inner.id for inner in walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
+    return bound | {inner.arg for inner in walk(function) if isinstance(inner, ast.arg)}
 
 
 def _root(node: ast.expr) -> str:

@@ -7,6 +7,7 @@ import builtins
 from collections.abc import Mapping
 
 from ..source import Function, nodes_of, text
+from ..trees import walk
 
 _PLAIN_CALLS = {*("str", "int", "float", "bool", "bytes", "len", "repr", "sum", "abs", "round", "hash", "ord", "chr")}
 _PLAIN_METHODS = {*dir(str), *("hexdigest", "digest", "isoformat", "timestamp", "total_seconds")}
@@ -66,7 +67,7 @@ def _is_plain(value: ast.expr, names: set[str]) -> bool:
 
 def _plain_names(function: Function) -> set[str]:
     """Parameters, which can be hashed where there is a cache, and what is made of such; without what may be anything else."""
-    plain = {inner.arg for inner in ast.walk(function) if isinstance(inner, ast.arg)}
+    plain = {inner.arg for inner in walk(function) if isinstance(inner, ast.arg)}
     stores: dict[str, list[ast.expr | None]] = {}
     for statement in nodes_of(function):
         match statement:
@@ -91,7 +92,7 @@ def _returned(function: Function) -> Mapping[str, Function | ast.Lambda]:
     returned: dict[str, Function | ast.Lambda] = {}
     for statement in nodes_of(function):
         if isinstance(statement, ast.Return) and statement.value is not None:
-            for inner in ast.walk(statement.value):
+            for inner in walk(statement.value):
                 if isinstance(inner, ast.Name) and inner.id in nested:
                     returned[inner.id] = nested[inner.id]
             if isinstance(statement.value, ast.Lambda):
@@ -111,9 +112,7 @@ def _assigned(function: Function) -> dict[str, list[str]]:
 
 
 def _read(function: Function | ast.Lambda) -> set[str]:
-    names = {
-        inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load)
-    }
+    names = {inner.id for inner in walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load)}
     return {name for name in names if not hasattr(builtins, name)}
 
 

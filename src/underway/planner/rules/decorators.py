@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 from typing import Literal, TypeAlias
 
 from ..source import Function, Module, Origin
+from ..trees import walk
 from ..values import Side, origin
 from . import own_decorators
 
@@ -106,11 +107,11 @@ def makes_framework(side: Side, module: Module, function: Function) -> str:
     """The class of a known framework of which a function makes an object; empty for none."""
     local = {
         alias.asname or alias.name: f"{inner.module}.{alias.name}"
-        for inner in ast.walk(function)
+        for inner in walk(function)
         if isinstance(inner, ast.ImportFrom) and not inner.level
         for alias in inner.names
     }
-    for inner in ast.walk(function):
+    for inner in walk(function):
         if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name | ast.Attribute):
             known = local.get(ast.unparse(inner.func)) or ".".join(origin(side, module, inner.func) or ())
             if known in _FRAMEWORKS:

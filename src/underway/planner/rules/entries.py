@@ -6,6 +6,7 @@ import ast
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ..source import Function
+from ..trees import walk
 
 _ADDING = {
     *("append", "appendleft", "add", "put", "put_nowait", "insert", "setdefault", "push", "send_nowait"),
@@ -21,7 +22,7 @@ def held(body: Iterable[ast.stmt]) -> Kinds:
     values: Kinds = {}
     for function, owner in _with_owners(body):
         local = _locals(function) - set(_first(function) if owner else ())
-        for node in ast.walk(function):
+        for node in walk(function):
             for container, value in _put(node):
                 if _root(container) not in local:
                     values.setdefault(f"what {ast.unparse(container)} holds", []).append(value)
@@ -36,10 +37,10 @@ def kept(body: Iterable[ast.stmt], classes: Collection[str]) -> Iterator[tuple[s
     for function, owner in _with_owners(body):
         me, local = _first(function) if owner else [], _locals(function)
         made = {*_made(function, classes)}
-        for node in ast.walk(function):
+        for node in walk(function):
             for container, value in (*_put(node), *_set(node)):
                 root = _root(container)
-                if root not in local - {*me} and any(_is_made(inner, classes, made) for inner in ast.walk(value)):
+                if root not in local - {*me} and any(_is_made(inner, classes, made) for inner in walk(value)):
                     yield root if root in me else "", owner if root in me else "", node
 
 
@@ -65,7 +66,7 @@ def given(body: Sequence[ast.stmt], classes: Collection[str]) -> Kinds:
     """What instances of these classes are made with, by position and name of the argument."""
     values: Kinds = {}
     for statement in body:
-        for node in ast.walk(statement):
+        for node in walk(statement):
             match node:
                 case ast.Call(ast.Name(name) | ast.Attribute(attr=name), args, keywords) if name in classes:
                     named = [*((str(number), argument) for number, argument in enumerate(args, 1))]
@@ -81,7 +82,7 @@ def set_by_others(body: Iterable[ast.stmt], cls: str) -> dict[str, ast.AST]:
     for function, owner in _with_owners(body):
         classes = {cls, *(["cls"] if owner == cls else [])}
         made = set(_made(function, classes))
-        for node in ast.walk(function):
+        for node in walk(function):
             match node:
                 case ast.Attribute(ast.Name(name), attribute, ast.Store()) if name in made:
                     places.setdefault(attribute, node)
@@ -139,18 +140,14 @@ def _first(function: Function) -> list[str]:
 
 def _locals(function: Function) -> set[str]:
     """The names of a function's own, parameters too: what they stand for is not known."""
-    named = {
-        name for inner in ast.walk(function) if isinstance(inner, ast.Global | ast.Nonlocal) for name in inner.names
-    }
-    bound = {
-        inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
-    }
-    return bound - named | {inner.arg for inner in ast.walk(function) if isinstance(inner, ast.arg)}
+    named = {name for inner in walk(function) if isinstance(inner, ast.Global | ast.Nonlocal) for name in inner.names}
+    bound = {inner.id for inner in walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
+    return bound - named | {inner.arg for inner in walk(function) if isinstance(inner, ast.arg)}
 
 
 def _made(function: Function, classes: Collection[str]) -> Iterator[str]:
     """The names of what a function has made of these classes."""
-    for inner in ast.walk(function):
+    for inner in walk(function):
         match inner:
             case ast.Assign([ast.Name(name)], ast.Call(called, args)):
                 made = called.id if isinstance(called, ast.Name) else ""

@@ -15,6 +15,7 @@ from underway_runtime.release.instructions import Changed
 from .. import marks
 from ..edit import ModuleDiff
 from ..source import ANNOTATIONS, Function, annotations_of, path_of, text
+from ..trees import walk
 from ..values import NotPlain, is_shared
 from . import closures, decorators
 from .changing import effect
@@ -207,7 +208,7 @@ def text_of_annotations(function: Function) -> str:
 
 def _annotated_with(function: Function, edit: ModuleDiff) -> bool:
     """Whether its annotations are made with what an import binds to something else."""
-    names = (inner for node in annotations_of(function) for inner in ast.walk(node) if isinstance(inner, ast.Name))
+    names = (inner for node in annotations_of(function) for inner in walk(node) if isinstance(inner, ast.Name))
     return not edit.new.future and any(name.id in edit.renamed for name in names)
 
 
@@ -334,7 +335,7 @@ def _base(path: str) -> str:
 def _classes_within(function: Function) -> str:
     """The classes that a function makes, without the bodies of their methods."""
     classes = []
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.ClassDef):
             members = [
                 f"{statement.name}{_signature(statement)}{_defaults(statement)}{text(statement.decorator_list)}"
@@ -369,12 +370,12 @@ def _own_code(code: CodeType) -> str:
 
 def _calls_nested(function: Function) -> bool:
     """Whether a function calls what is nested in it, so that its own result depends on that."""
-    nested = {n.name for n in ast.walk(function) if isinstance(n, Function | ast.ClassDef) and n is not function}
+    nested = {n.name for n in walk(function) if isinstance(n, Function | ast.ClassDef) and n is not function}
     passing = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
     return any(
         isinstance(node, passing)
-        or (isinstance(node, ast.Call) and any(isinstance(n, ast.Name) and n.id in nested for n in ast.walk(node)))
-        for node in ast.walk(function)
+        or (isinstance(node, ast.Call) and any(isinstance(n, ast.Name) and n.id in nested for n in walk(node)))
+        for node in walk(function)
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..edit import ModuleDiff
 from ..source import Function, Module
+from ..trees import walk
 from ..values import NotPlain
 from . import instances
 from .bases import plain_bases
@@ -117,13 +118,13 @@ def _value(edit: ModuleDiff, cls: ast.ClassDef, before: Function, after: Functio
     assert isinstance(statement, ast.Assign | ast.AnnAssign)
     value = statement.value
     assert value is not None
-    local = {inner.id for inner in ast.walk(after) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
+    local = {inner.id for inner in walk(after) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
     old, new = _parameters(before), _parameters(after)
     if isinstance(value, ast.Name) and value.id in new and value.id not in {*old, *local} and new[value.id] is not None:
         if passed := instances.passed(edit, cls.name, [value.id], len(old) - 1):
             raise Unproven(f"{passed} makes one with another value")
         value = new[value.id]
-    if value is None or any(isinstance(inner, ast.Name) and inner.id in {*local, *new} for inner in ast.walk(value)):
+    if value is None or any(isinstance(inner, ast.Name) and inner.id in {*local, *new} for inner in walk(value)):
         raise Unproven(f"`{ast.unparse(statement)}` depends on what it is made with")
     return _plain(edit, edit.new, value)
 
@@ -132,7 +133,7 @@ def _plain(edit: ModuleDiff, module: Module, value: ast.expr | None) -> Any:
     """The value of an expression, which nobody can change. Raises Unproven."""
     if value is None:
         raise Unproven("there is no value for those that there are")
-    for name in (inner for inner in ast.walk(value) if isinstance(inner, ast.Name | ast.Attribute)):
+    for name in (inner for inner in walk(value) if isinstance(inner, ast.Name | ast.Attribute)):
         origin = edit.world.new.resolve(module, name)
         known = edit.world.new.modules.get(origin[0]) if origin else None
         if known is not None and origin is not None and origin[1] in changed_by_functions(known.body):
@@ -180,8 +181,8 @@ def _check(edit: ModuleDiff, old: ast.ClassDef, cls: ast.ClassDef, result: Given
 
 
 def _reads_any(function: Function, given: Collection[str]) -> bool:
-    names = {inner.attr for inner in ast.walk(function) if isinstance(inner, ast.Attribute)}
-    names |= {inner.id for inner in ast.walk(function) if isinstance(inner, ast.Name)}
+    names = {inner.attr for inner in walk(function) if isinstance(inner, ast.Attribute)}
+    names |= {inner.id for inner in walk(function) if isinstance(inner, ast.Name)}
     return bool(names & {"__dict__", "vars", *given})
 
 

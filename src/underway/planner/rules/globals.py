@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ..displays import new_elements
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, text
+from ..trees import walk
 from ..values import NotPlain, Side, is_shared, literal, same
 from . import within
 from .changing import changed_by_functions, effect
@@ -147,7 +148,7 @@ def _added(edit: ModuleDiff, name: str, value: ast.expr) -> None:
     if plain is not NotPlain:
         edit.run(_assign(name, plain, value))
     else:
-        for node in ast.walk(value):
+        for node in walk(value):
             if isinstance(node, ast.Call) and (called := _own_object(edit, node.func)):
                 reason = f"making it calls {called}, which is there already, and nothing would take that back"
                 if not edit.unless_seen(name, "added", reason, value):
@@ -236,7 +237,7 @@ def _moves(edit: ModuleDiff, name: str, before: Origin, after: Origin) -> bool:
 
 def _is_made(module: Module, name: str) -> bool:
     """Whether functions make something of what has this name."""
-    nodes = (inner for statement in module.body for inner in ast.walk(statement))
+    nodes = (inner for statement in module.body for inner in walk(statement))
     calls = (node.func for node in nodes if isinstance(node, ast.Call))
     return name[:1].isupper() and any(isinstance(call, ast.Name) and call.id == name for call in calls)
 
@@ -286,7 +287,7 @@ def _is_conditional(old: Module, new: Module, name: str) -> bool:
     binding = [[statement for statement in side.body if name in names_bound(statement)] for side in (old, new)]
     if not all(_is_bare(statement, side) for side, of in zip((old, new), binding, strict=True) for statement in of):
         return False
-    if not all(any(isinstance(inner, Function) for inner in ast.walk(statement)) for of in binding for statement in of):
+    if not all(any(isinstance(inner, Function) for inner in walk(statement)) for of in binding for statement in of):
         return False
     return [within.outline(statement) for statement in binding[0]] == [
         within.outline(statement) for statement in binding[1]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 
 from ..edit import ModuleDiff
 from ..source import Function, Module, annotations_of
+from ..trees import children, walk
 
 _CHANGING = ("update", "setdefault", "pop", "clear", "__setitem__")
 """Methods that change a dict of attributes."""
@@ -47,17 +48,17 @@ def _walked(edit: ModuleDiff, module: Module, cls: str) -> Iterator[ast.AST]:
         if isinstance(node, Function):
             if not gone and f"{prefix}{node.name}" not in before:
                 continue
-            yield from ast.walk(node)
+            yield from walk(node)
             continue
         yield node
         inner = f"{prefix}{node.name}." if isinstance(node, ast.ClassDef) else prefix
-        waiting += [(inner, child) for child in ast.iter_child_nodes(node)]
+        waiting += [(inner, child) for child in children(node)]
 
 
 def made_of(module: Module, cls: str) -> Iterator[str]:
     """By which names else a module has a class, or what is derived from it."""
     for statement in module.body:
-        for inner in ast.walk(statement):
+        for inner in walk(statement):
             match inner:
                 case ast.alias(name, str(other)) if name.rpartition(".")[2] == cls:
                     yield other
@@ -69,7 +70,7 @@ def made_of(module: Module, cls: str) -> Iterator[str]:
 
 def stores(edit: ModuleDiff, name: str) -> int:
     """How many statements of the new release set, or delete, an attribute of this name."""
-    every = (inner for module in _modules(edit) for statement in module.body for inner in ast.walk(statement))
+    every = (inner for module in _modules(edit) for statement in module.body for inner in walk(statement))
     return sum(
         isinstance(inner, ast.Attribute) and inner.attr == name and not isinstance(inner.ctx, ast.Load)
         for inner in every
@@ -80,7 +81,7 @@ def made_or_set_otherwise(edit: ModuleDiff, cls: str, given: Collection[str]) ->
     """Who makes an instance without its ``__init__``, or sets attributes without naming them; empty for nobody."""
     for module in _modules(edit):
         derived = {cls, "cls", "self.__class__", "type(self)", *made_of(module, cls)}
-        for inner in (inner for statement in module.body for inner in ast.walk(statement)):
+        for inner in (inner for statement in module.body for inner in walk(statement)):
             where = f"{module.name}, line {getattr(inner, 'lineno', 0)},"
             match inner:
                 case ast.Call(ast.Name("setattr") | ast.Attribute(attr="__setattr__"), [_, by, *_]):
@@ -100,7 +101,7 @@ def made_or_set_otherwise(edit: ModuleDiff, cls: str, given: Collection[str]) ->
 
 def lists_attributes(edit: ModuleDiff) -> bool:
     """Whether anything in the new release asks for all attributes of an object."""
-    every = (inner for module in _modules(edit) for statement in module.body for inner in ast.walk(statement))
+    every = (inner for module in _modules(edit) for statement in module.body for inner in walk(statement))
     return any(isinstance(inner, ast.expr) and _is_state(inner) for inner in every)
 
 
@@ -115,13 +116,13 @@ def _is_state(node: ast.expr) -> bool:
 def _skips_init(node: ast.stmt) -> bool:
     if not isinstance(node, Function) or node.name != "__init__":
         return False
-    calls = (inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call))
+    calls = (inner.func for inner in walk(node) if isinstance(inner, ast.Call))
     return not any(isinstance(function, ast.Attribute) and function.attr == "__init__" for function in calls)
 
 
 def _handed(module: Module, cls: str) -> ast.AST | None:
     """Where a module hands a class over as a value, so that others may make instances of it; None for nowhere."""
-    every = [inner for statement in module.body for inner in ast.walk(statement)]
+    every = [inner for statement in module.body for inner in walk(statement)]
     harmless = {id(inner) for node in every for inner in _not_handing(node)}
     for node in every:
         match node:
@@ -149,7 +150,7 @@ def _not_handing(node: ast.AST) -> Iterator[ast.AST]:
         case ast.Attribute(value):
             yield value
     for part in whole:
-        yield from () if part is None else ast.walk(part)
+        yield from () if part is None else walk(part)
 
 
 def with_bases(edit: ModuleDiff, module: Module, cls: ast.ClassDef) -> Iterator[ast.ClassDef]:

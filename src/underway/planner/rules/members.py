@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from ..edit import ModuleDiff
 from ..source import Function, Module, bare_annotations, names_bound, text
+from ..trees import walk
 from ..values import NotPlain, origin, same
 from . import decorators, functions, given, regrown, state, unmade, within
 from .bases import (
@@ -221,7 +222,7 @@ class Members:
         side = self.edit.world.new if module is self.edit.new else self.edit.world.old
         match node:
             case ast.Assign([ast.Name()], value) | ast.AnnAssign(ast.Name(), _, ast.expr() as value):
-                bound = {n for inner in ast.walk(value) if isinstance(inner, ast.Name) for n in [inner.id]}
+                bound = {n for inner in walk(value) if isinstance(inner, ast.Name) for n in [inner.id]}
                 if bound & set(members(self.new if module is self.edit.new else self.old)):
                     return NotPlain
                 try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 from ..source import Function, Module
+from ..trees import children, walk
 from ..values import Side
 
 _NAMES = ("__name__", "__qualname__", "__module__")
@@ -44,13 +46,14 @@ def holds_only(side: Side, module: Module, decorator: ast.expr) -> bool:
     return not made.decorator_list and _keeps(made, 0)
 
 
+@cache
 def _keeps(function: Function, position: int) -> bool:
     """Whether a function does nothing with its parameter but keep it, for what is nested in it."""
     parameters = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
     if len(parameters) != position + 1:
         return False
     name = parameters[position]
-    inner = [node for node in ast.walk(function) if isinstance(node, Function | ast.Lambda) and node is not function]
+    inner = [node for node in walk(function) if isinstance(node, Function | ast.Lambda) and node is not function]
     nested = {definition.name for definition in inner if isinstance(definition, Function)}
     if any(map(_remembers, inner)):
         return False
@@ -67,7 +70,7 @@ def _keeps(function: Function, position: int) -> bool:
 
 def _remembers(function: Function | ast.Lambda) -> bool:
     """Whether a function stores something that outlives its call: what it has returned, perhaps."""
-    for inner in ast.walk(function):
+    for inner in walk(function):
         match inner:
             case ast.Nonlocal() | ast.Global() | ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
                 return True
@@ -117,4 +120,4 @@ def _evaluated(function: Function) -> Iterator[ast.AST]:
         elif isinstance(node, ast.Lambda):
             waiting += [*node.args.defaults, *filter(None, node.args.kw_defaults)]
         else:
-            waiting += ast.iter_child_nodes(node)
+            waiting += children(node)

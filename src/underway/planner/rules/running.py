@@ -12,6 +12,7 @@ from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff
 from ..source import Function, Module, nodes_of, statements_in
+from ..trees import walk
 
 FORKS = {
     *("os.fork", "os.forkpty", "os.posix_spawn", "os.posix_spawnp", "pty.fork"),
@@ -73,7 +74,7 @@ def _has_run(edit: ModuleDiff) -> Iterator[Row]:
 def _processes(module: Module) -> Iterator[Row]:
     names = _imported(module)
     calls: dict[str, ast.AST] = {}
-    for node in (inner for statement in module.body for inner in ast.walk(statement)):
+    for node in (inner for statement in module.body for inner in walk(statement)):
         if isinstance(node, ast.Call | ast.ClassDef):
             for called in node.bases if isinstance(node, ast.ClassDef) else [node.func]:
                 dotted = _dotted(names, called)
@@ -90,7 +91,7 @@ def _processes(module: Module) -> Iterator[Row]:
 
 def _names_the_interpreter(names: Mapping[str, str], call: ast.AST) -> bool:
     """Whether what is started is the interpreter, or a command that may run it."""
-    for inner in ast.walk(call):
+    for inner in walk(call):
         if isinstance(inner, ast.Attribute | ast.Name) and _dotted(names, inner) == "sys.executable":
             return True
         if (
@@ -105,7 +106,7 @@ def _names_the_interpreter(names: Mapping[str, str], call: ast.AST) -> bool:
 def _imported(module: Module) -> dict[str, str]:
     """What each name stands for that is imported anywhere in a module."""
     names = {}
-    for node in (inner for statement in module.body for inner in ast.walk(statement)):
+    for node in (inner for statement in module.body for inner in walk(statement)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 name = alias.asname or alias.name.partition(".")[0]
@@ -130,12 +131,12 @@ def _begun_anew(module: Module) -> Iterator[str]:
     if "looping" not in (module.source if isinstance(module.source, str) else module.source.decode("utf-8", "replace")):
         return
     names = _imported(module)
-    for node in (inner for statement in module.body for inner in ast.walk(statement)):
+    for node in (inner for statement in module.body for inner in walk(statement)):
         if isinstance(node, ast.Call) and _dotted(names, node.func) in (
             "underway_runtime.looping",
             "underway_runtime.loops.looping",
         ):
-            for inner in (inner for argument in node.args for inner in ast.walk(argument)):
+            for inner in (inner for argument in node.args for inner in walk(argument)):
                 if isinstance(inner, ast.Name | ast.Attribute):
                     yield inner.id if isinstance(inner, ast.Name) else inner.attr
 

@@ -8,6 +8,7 @@ from copy import deepcopy
 
 from ..edit import Making, ModuleDiff
 from ..source import Function, text
+from ..trees import walk
 from . import entries
 
 MAKERS = ("__init__", "__new__", "__post_init__")
@@ -107,7 +108,7 @@ def _assignments(node: ast.ClassDef) -> dict[str, list[ast.expr]]:
     """What the methods of a class assign to the attributes of their instance."""
     values: dict[str, list[ast.expr]] = {}
     for method, me in _methods(node):
-        for inner in ast.walk(method):
+        for inner in walk(method):
             match inner:
                 case ast.Assign(targets, value):
                     of: list[ast.expr] = targets
@@ -129,8 +130,8 @@ def global_assignments(functions: Iterable[ast.AST]) -> dict[str, list[ast.expr]
     """What functions assign to names that they declare ``global``."""
     values: dict[str, list[ast.expr]] = {}
     for function in functions:
-        names = {name for inner in ast.walk(function) if isinstance(inner, ast.Global) for name in inner.names}
-        for inner in ast.walk(function):
+        names = {name for inner in walk(function) if isinstance(inner, ast.Global) for name in inner.names}
+        for inner in walk(function):
             if isinstance(inner, ast.Assign):
                 for target in inner.targets:
                     if isinstance(target, ast.Name) and target.id in names:
@@ -160,7 +161,7 @@ def attributes(node: ast.ClassDef) -> dict[str, ast.AST]:
     """The attributes that the methods of a class assign to their instance, each with where."""
     places: dict[str, ast.AST] = {}
     for method, me in _methods(node):
-        for inner in ast.walk(method):
+        for inner in walk(method):
             match inner:
                 case ast.Attribute(ast.Name(id), attribute, ast.Store()) if id == me:
                     places.setdefault(attribute, inner)
@@ -275,10 +276,10 @@ class _Renamed(ast.NodeTransformer):
 
 def _own_names(function: Function) -> set[str]:
     """The variables of a function that nothing but it sees: no parameters, and none if it looks at them all."""
-    names = [inner for inner in ast.walk(function) if isinstance(inner, ast.Name)]
+    names = [inner for inner in walk(function) if isinstance(inner, ast.Name)]
     if any(name.id in ("locals", "eval", "exec", "vars") for name in names):
         return set()
-    shared = {n for inner in ast.walk(function) if isinstance(inner, ast.Global | ast.Nonlocal) for n in inner.names}
+    shared = {n for inner in walk(function) if isinstance(inner, ast.Global | ast.Nonlocal) for n in inner.names}
     return {name.id for name in names if isinstance(name.ctx, ast.Store)} - shared
 
 

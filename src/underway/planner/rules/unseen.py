@@ -10,6 +10,7 @@ from underway_runtime.release.instructions import Changed
 
 from ..edit import ModuleDiff
 from ..source import Function, Module
+from ..trees import walk
 
 
 def compare(edit: ModuleDiff) -> None:
@@ -30,9 +31,7 @@ def compare(edit: ModuleDiff) -> None:
 
 def _dead(module: Module) -> set[str]:
     """The paths of functions that stand under conditions which do not hold, or are signatures alone."""
-    nodes = [
-        node for statement in module.body for node in ast.walk(statement) if isinstance(node, Function | ast.Lambda)
-    ]
+    nodes = [node for statement in module.body for node in walk(statement) if isinstance(node, Function | ast.Lambda)]
     alive = {
         (getattr(node, "name", "<lambda>"), min(part.lineno for part in (node, *getattr(node, "decorator_list", ()))))
         for node in nodes

@@ -11,6 +11,7 @@ from underway_runtime.release.instructions import Changed
 
 from ..edit import ModuleDiff
 from ..source import Function, statements_in, text
+from ..trees import children
 from . import functions
 
 LAMBDA = "<lambda>"
@@ -85,7 +86,7 @@ def _lambdas(nodes: Iterable[ast.AST]) -> Iterator[ast.Lambda]:
             case ast.ClassDef():
                 yield from _lambdas([*node.decorator_list, *node.bases, *node.keywords])
             case _:
-                yield from _lambdas(ast.iter_child_nodes(node))
+                yield from _lambdas(children(node))
 
 
 def conditional(edit: ModuleDiff, old: ast.stmt, new: ast.stmt) -> bool:

@@ -21,6 +21,8 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
@@ -34,7 +36,7 @@ from ...release.errors import UnderwayError
 from ...release.instruction_json import from_json
 from . import CannotMigrate, CannotSwap
 from .swap import Prepared, prepare
-from .versions import read_version
+from .versions import Version, read_version
 
 Answer = Mapping[str, Any]
 
@@ -65,8 +67,10 @@ class Rehearsal:
                 "libraries": list(tops),
                 "places": dict(places),
             }:
+                _read_before(old, new)
                 return _in_a_copy(lambda: self._become(instructions, old, new, [*names, *_of_libraries(tops)], places))
             case {"stage": list(instructions), "old": str(old), "new": str(new)}:
+                _read_before(old, new)
                 return _in_a_copy(lambda: self._stage(instructions, old, new))
         raise ValueError(f"nothing is known of {asked!r}")
 
@@ -109,9 +113,21 @@ class Rehearsal:
         return {"problems": []}
 
 
+def _read_before(*places: str) -> None:
+    """Read what copies of this process will ask for; what is wrong with it they say."""
+    for place in places:
+        with suppress(UnderwayError, OSError):
+            _version(place)
+
+
 def _prepared(instructions: Sequence[Any], old: str, new: str) -> Prepared:
-    versions = [read_version(VersionDirectory(Path(version))) for version in (old, new)]
-    return prepare(map(from_json, instructions), *versions, alone=True)
+    return prepare(map(from_json, instructions), _version(old), _version(new), alone=True)
+
+
+@cache
+def _version(place: str) -> Version:
+    """Read a version once, for all copies of this process."""
+    return read_version(VersionDirectory(Path(place)))
 
 
 def _of_libraries(names: Sequence[str]) -> list[str]:

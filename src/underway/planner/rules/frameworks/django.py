@@ -13,6 +13,7 @@ from pathlib import Path
 from ...edit import ModuleDiff, PlannerContext
 from ...places import place_read, unused_default
 from ...source import Module, initialiser, names_bound, text
+from ...trees import walk
 
 REMEMBERED = ("django.urls.resolvers._route_to_regex",)
 """Routes are compiled once; what comes of it depends on the text of the route alone."""
@@ -67,7 +68,7 @@ def _settings(edits: Mapping[str, ModuleDiff]) -> Iterator[str]:
         if "INSTALLED_APPS" in edit.new.stored or "INSTALLED_APPS" in edit.old.stored:
             yield edit.new.name
         for statement in edit.new.body:
-            texts = {inner.value for inner in ast.walk(statement) if isinstance(inner, ast.Constant)}
+            texts = {inner.value for inner in walk(statement) if isinstance(inner, ast.Constant)}
             if "DJANGO_SETTINGS_MODULE" in texts:
                 yield from (str(text) for text in texts if text in edits)
 
@@ -100,9 +101,9 @@ def _at(module: Module, name: str) -> ast.stmt | None:
 
 def _names_in(world: PlannerContext, module: Module, statement: ast.stmt | None) -> set[str]:
     value = initialiser(statement) if statement is not None else None
-    nodes = list(ast.walk(value)) if value is not None else []
+    nodes = list(walk(value)) if value is not None else []
     calls = [node for node in nodes if isinstance(node, ast.Call)]
-    unused = {id(inner) for call in calls for of in unused_default(world, module, call) for inner in ast.walk(of)}
+    unused = {id(inner) for call in calls for of in unused_default(world, module, call) for inner in walk(of)}
     return {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in unused}
 
 

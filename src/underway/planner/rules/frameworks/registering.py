@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from ...edit import ModuleDiff
 from ...source import Function, Origin
+from ...trees import walk
 
 OWN = ("_setup", "_rule", "_function")
 """Names in the text of a statement for `at` that are bound to nothing but what it needs itself."""
@@ -35,7 +36,7 @@ def count(edit: ModuleDiff, name: str) -> int:
 def at(node: ast.expr, text: str) -> ast.stmt:
     """A statement with this text, at the place of a node."""
     statement = ast.parse(text).body[0]
-    for inner in ast.walk(statement):
+    for inner in walk(statement):
         if hasattr(inner, "lineno"):
             ast.copy_location(inner, node)
         if isinstance(inner, ast.Name) and inner.id in OWN:
