@@ -16,7 +16,7 @@ import pytest
 
 from pictures import NAME, imported, picture_of
 from projects import build, underway
-from underway.planner import trees
+from underway.planner import source
 from underway.planner.stored import is_quiet
 from underway_runtime.observation import columns, encoded
 from underway_runtime.observation.canonical import canonical
@@ -123,10 +123,8 @@ def test_where_values_differ_is_told_as_by_the_walk(changed: str) -> None:
     """Where only values and code do: a value at each path, an object at the shortest."""
     documents = []
     for version in (1, 2):
-        for name, source in HOLDERS.items():
-            imported(
-                source.format(value=f"'{name} {version if name == changed else 1}'").replace("' + 1", "' * 2"), name
-            )
+        for name, text in HOLDERS.items():
+            imported(text.format(value=f"'{name} {version if name == changed else 1}'").replace("' + 1", "' * 2"), name)
         documents.append(encoded.document(Observation(canonical(take(HOLDERS)))))
     for name in HOLDERS:
         del sys.modules[name]
@@ -151,5 +149,5 @@ def test_trees_are_gone_over_as_python_does_it() -> None:
     for module in (ast, argparse, asyncio.taskgroups, dataclasses, typing):
         tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
 
-        assert list(trees.walk(tree)) == list(ast.walk(tree))
-        assert all(trees.children(node) == list(ast.iter_child_nodes(node)) for node in ast.walk(tree))
+        assert list(source.walk(tree)) == list(ast.walk(tree))
+        assert all(source.children(node) == list(ast.iter_child_nodes(node)) for node in ast.walk(tree))

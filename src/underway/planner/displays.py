@@ -6,8 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
-from .source import text
-from .trees import children
+from .source import children, text
 
 _ROWS = (ast.List, ast.Tuple, ast.Set)
 

@@ -9,8 +9,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 
 from .edit import ModuleDiff, PlannerContext
-from .source import Function, Module, import_time, imported, names_bound, own_imports
-from .trees import walk
+from .source import Function, Module, import_time, imported, names_bound, own_imports, walk
 
 _LISTS = {"dir", "vars", "globals", "locals"}
 _LISTS_OF = {"__subclasses__", "getmembers", "getmembers_static", "__dict__"}

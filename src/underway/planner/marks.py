@@ -6,8 +6,7 @@ import ast
 import sys
 from collections.abc import Iterator
 
-from .source import Module, import_time
-from .trees import walk
+from .source import Module, import_time, walk
 from .values import Side, origin
 
 _HIDDEN = (

@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .edit import PlannerContext
 from .rules import decorators
-from .source import Function, Module, names_bound
-from .trees import children, walk
+from .source import Function, Module, children, names_bound, walk
 
 _MADE_WITH = ("_generate_next_value_", "_missing_")
 """Methods that are called by name while a class is made, or an instance, and are not between two underscores."""

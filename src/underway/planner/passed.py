@@ -6,8 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from .edit import ModuleDiff
-from .source import Module
-from .trees import walk
+from .source import Module, walk
 
 
 def check(edits: Mapping[str, ModuleDiff]) -> None:

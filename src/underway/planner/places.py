@@ -6,8 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from .edit import PlannerContext
-from .source import Function, Module, import_time
-from .trees import walk
+from .source import Function, Module, import_time, walk
 
 PLACE = ("__file__", "__path__", "__spec__", "__cached__", "__loader__")
 _INSTALLED = (

@@ -14,8 +14,7 @@ from .edit import ModuleDiff, PlannerContext
 from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
 from .rules import bases, closures, decorators
-from .source import Function, Module, annotations_of, import_time, initialiser, names_bound
-from .trees import children, walk
+from .source import Function, Module, annotations_of, children, import_time, initialiser, names_bound, walk
 from .values import NotPlain, origin
 
 _AT_START = ("lifespan", "on_startup", "on_shutdown", "cleanup_ctx")

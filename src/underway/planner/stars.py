@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
-from .source import Module, import_source, import_time, names_bound, with_body
-from .trees import walk
+from .source import Module, import_source, import_time, names_bound, walk, with_body
 
 _ANY = {"globals", "vars", "locals", "exec", "eval", "setattr", "__all__", "__dict__"}
 """Names by which what runs at import may bind what no statement says, or change what the module gives away."""

@@ -27,8 +27,7 @@ from .rules import globals as bindings
 from .rules import modules as rules
 from .rules import running
 from .rules.frameworks import aiohttp, django, flask
-from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, tried
-from .trees import walk
+from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, tried, walk
 from .values import Side
 
 

@@ -11,8 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from ..edit import ModuleDiff, PlannerContext
-from ..source import Function, Module
-from ..trees import walk
+from ..source import Function, Module, walk
 from ..values import origin
 from . import decorators
 

@@ -6,8 +6,7 @@ import ast
 import builtins
 from collections.abc import Mapping
 
-from ..source import Function, nodes_of, text
-from ..trees import walk
+from ..source import Function, nodes_of, text, walk
 
 _PLAIN_CALLS = {*("str", "int", "float", "bool", "bytes", "len", "repr", "sum", "abs", "round", "hash", "ord", "chr")}
 _PLAIN_METHODS = {*dir(str), *("hexdigest", "digest", "isoformat", "timestamp", "total_seconds")}

@@ -6,8 +6,7 @@ import ast
 from collections.abc import Container, Iterable
 from typing import Literal, TypeAlias
 
-from ..source import Function, Module, Origin
-from ..trees import walk
+from ..source import Function, Module, Origin, walk
 from ..values import Side, origin
 from . import own_decorators
 

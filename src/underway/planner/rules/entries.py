@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from ..source import Function
-from ..trees import walk
+from ..source import Function, walk
 
 _ADDING = {
     *("append", "appendleft", "add", "put", "put_nowait", "insert", "setdefault", "push", "send_nowait"),

@@ -14,8 +14,7 @@ from underway_runtime.release.instructions import Changed
 
 from .. import marks
 from ..edit import ModuleDiff
-from ..source import ANNOTATIONS, Function, annotations_of, path_of, text
-from ..trees import walk
+from ..source import ANNOTATIONS, Function, annotations_of, path_of, text, walk
 from ..values import NotPlain, is_shared
 from . import closures, decorators
 from .changing import effect

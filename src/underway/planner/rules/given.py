@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..edit import ModuleDiff
-from ..source import Function, Module
-from ..trees import walk
+from ..source import Function, Module, walk
 from ..values import NotPlain
 from . import instances
 from .bases import plain_bases

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 from ..displays import new_elements
 from ..edit import ModuleDiff, PlannerContext
-from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, text
-from ..trees import walk
+from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, text, walk
 from ..values import NotPlain, Side, is_shared, literal, same
 from . import within
 from .changing import changed_by_functions, effect

@@ -7,8 +7,7 @@ import ast
 from collections.abc import Collection, Iterator
 
 from ..edit import ModuleDiff
-from ..source import Function, Module, annotations_of
-from ..trees import children, walk
+from ..source import Function, Module, annotations_of, children, walk
 
 _CHANGING = ("update", "setdefault", "pop", "clear", "__setitem__")
 """Methods that change a dict of attributes."""

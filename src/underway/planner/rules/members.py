@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from ..edit import ModuleDiff
-from ..source import Function, Module, bare_annotations, names_bound, text
-from ..trees import walk
+from ..source import Function, Module, bare_annotations, names_bound, text, walk
 from ..values import NotPlain, origin, same
 from . import decorators, functions, given, regrown, state, unmade, within
 from .bases import (

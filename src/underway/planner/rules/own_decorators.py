@@ -6,8 +6,7 @@ import ast
 from collections.abc import Iterator
 from functools import cache
 
-from ..source import Function, Module
-from ..trees import children, walk
+from ..source import Function, Module, children, walk
 from ..values import Side
 
 _NAMES = ("__name__", "__qualname__", "__module__")

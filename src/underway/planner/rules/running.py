@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff
-from ..source import Function, Module, nodes_of, statements_in
-from ..trees import walk
+from ..source import Function, Module, nodes_of, statements_in, walk
 
 FORKS = {
     *("os.fork", "os.forkpty", "os.posix_spawn", "os.posix_spawnp", "pty.fork"),

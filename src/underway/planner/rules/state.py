@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
 from ..edit import Making, ModuleDiff
-from ..source import Function, text
-from ..trees import walk
+from ..source import Function, text, walk
 from . import entries
 
 MAKERS = ("__init__", "__new__", "__post_init__")

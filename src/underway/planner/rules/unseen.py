@@ -9,8 +9,7 @@ from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
 
 from ..edit import ModuleDiff
-from ..source import Function, Module
-from ..trees import walk
+from ..source import Function, Module, walk
 
 
 def compare(edit: ModuleDiff) -> None:

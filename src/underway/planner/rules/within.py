@@ -10,8 +10,7 @@ from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
 
 from ..edit import ModuleDiff
-from ..source import Function, statements_in, text
-from ..trees import children
+from ..source import Function, children, statements_in, text
 from . import functions
 
 LAMBDA = "<lambda>"

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from ...edit import ModuleDiff, PlannerContext
 from ...places import place_read, unused_default
-from ...source import Module, initialiser, names_bound, text
-from ...trees import walk
+from ...source import Module, initialiser, names_bound, text, walk
 
 REMEMBERED = ("django.urls.resolvers._route_to_regex",)
 """Routes are compiled once; what comes of it depends on the text of the route alone."""

@@ -6,8 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from ...edit import ModuleDiff
-from ...source import Function, Origin
-from ...trees import walk
+from ...source import Function, Origin, walk
 
 OWN = ("_setup", "_rule", "_function")
 """Names in the text of a statement for `at` that are bound to nothing but what it needs itself."""
