@@ -113,11 +113,11 @@ class Rehearsal:
         return {"problems": []}
 
 
-def _read_before(*places: str) -> None:
+def _read_before(*versions: str) -> None:
     """Read what copies of this process will ask for; what is wrong with it they say."""
-    for place in places:
+    for version in versions:
         with suppress(UnderwayError, OSError):
-            _version(place)
+            _version(version)
 
 
 def _prepared(instructions: Sequence[Any], old: str, new: str) -> Prepared:
@@ -125,9 +125,9 @@ def _prepared(instructions: Sequence[Any], old: str, new: str) -> Prepared:
 
 
 @cache
-def _version(place: str) -> Version:
+def _version(directory: str) -> Version:
     """Read a version once, for all copies of this process."""
-    return read_version(VersionDirectory(Path(place)))
+    return read_version(VersionDirectory(Path(directory)))
 
 
 def _of_libraries(names: Sequence[str]) -> list[str]:
