@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from underway_runtime.observation.node import Flag, Node, digest_of
+from underway_runtime.observation.node import Flag, Node
 from underway_runtime.observation.picture import Picture
 from underway_runtime.release import plain_values
 from underway_runtime.release.instructions import Load
@@ -35,9 +35,6 @@ _SETTLED = (
 )
 """Types whose instances stay what they are, or are asked for by their name, beyond those of Python's own."""
 
-
-_UNCONFIGURED = {"level": 0, "propagate": True, "disabled": False}
-"""Attributes of a logger that nobody has configured."""
 
 
 def placed(roots: Sequence[str], part: Part) -> Part | None:
@@ -100,18 +97,6 @@ def label_of(step: Step) -> str:
 
 def labels_of(place: Place) -> tuple[str, ...]:
     return (place[0], *map(label_of, place[1]))
-
-
-def is_default_logger(picture: Picture, number: int | None) -> bool:
-    """Whether this is a logger that nobody has configured, or the place of one: asked for, it would be made so at any time."""
-    if number is None or picture.nodes[number].type not in ("logging.Logger", "logging.PlaceHolder"):
-        return False
-    edges = dict(picture.nodes[number].edges)
-    plain = {f".{name}": digest_of(repr(value)) for name, value in _UNCONFIGURED.items()}
-    lists = (picture.nodes[edges[name]] for name in (".handlers", ".filters") if name in edges)
-    return all(picture.nodes[edges[name]].digest == told for name, told in plain.items() if name in edges) and not any(
-        node.edges for node in lists
-    )
 
 
 def elements(node: Node) -> list[int]:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from underway_runtime.observation import loggers
 from underway_runtime.observation.align import NEARLY, Likeness, rows
 from underway_runtime.observation.compare import Difference, compare, compared
 from underway_runtime.observation.node import Flag, Path
@@ -31,7 +32,6 @@ from .graph import (
     Loads,
     Place,
     elements,
-    is_default_logger,
     is_fixed,
     is_settled,
     keeps_something,
@@ -247,10 +247,8 @@ class _Trial:
         path = "".join(difference.path)
         if difference.kind == "value" and (path in remembered() or clears(path) or self._is_count(difference)):
             return True
-        if ".loggerMap" in difference.path[-2:]:
-            return True  # of what is below a place for loggers, which the dict of all of them says too
-        if ".loggerDict" in difference.path[-2:]:
-            return self._is_default_logger(difference, result)
+        if loggers.are_asked_for(difference, result, self._wanted):
+            return True
         if difference.kind != "opaque":
             return False
         module, *labels = difference.path
@@ -258,14 +256,6 @@ class _Trial:
         concerned = {module_and_name[0] for module_and_name in self._asked.definitions if not module_and_name[1]}
         names = {(module, name.partition(".")[0]) for module, name in (*self._asked.definitions, *touched)}
         return module not in concerned and (module, labels[0][1:] if labels else "") not in names
-
-    def _is_default_logger(self, difference: Difference, result: Picture) -> bool:
-        """Whether nothing but loggers that nobody has configured come or go, or stand there in another order."""
-        sides = ((result, difference.a), (self._wanted, difference.b))
-        both = difference.kind in ("order", "type")
-        return difference.kind == "order" or all(
-            is_default_logger(*side) for side in sides if both or side[1] is not None
-        )
 
     def _is_count(self, difference: Difference) -> bool:
         above = self._wanted.at(difference.path[:-1])

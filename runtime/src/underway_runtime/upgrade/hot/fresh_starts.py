@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ...observation import compare
+from ...observation import compare, loggers
 from ...observation.compare import Difference
 from ...observation.node import Flag, Node, Path
 from ...observation.picture import Picture
@@ -75,7 +75,9 @@ def _compared(
     left = [
         difference
         for difference in compare.compare(become, wanted)
-        if difference.kind != "opaque" and not _is_noise(difference, noise)
+        if difference.kind != "opaque"
+        and not _is_noise(difference, noise)
+        and not loggers.are_asked_for(difference, become, wanted)
     ]
     problems = [
         f"in a trial on this host something differs from a fresh start: {_told(difference)}"
@@ -83,7 +85,8 @@ def _compared(
     ]
     differences, stay = compare.compared(before, wanted)
     excerpt = _Excerpt(wanted, stay)  # what was there before: what that holds is compared where it changes
-    checks = _checks(wanted, [change for change in differences if not _is_noise(change, noise)], excerpt)
+    changes = (change for change in differences if not loggers.are_asked_for(change, before, wanted))
+    checks = _checks(wanted, [change for change in changes if not _is_noise(change, noise)], excerpt)
     return Expected(made, excerpt.of(checks), tuple(problems))
 
 
