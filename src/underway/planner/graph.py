@@ -36,7 +36,6 @@ _SETTLED = (
 """Types whose instances stay what they are, or are asked for by their name, beyond those of Python's own."""
 
 
-
 def placed(roots: Sequence[str], part: Part) -> Part | None:
     """A part that says where the release is, as one that does so below its root; None for one that does so in another way."""
     texts = [json.dumps(plain_values.encode(value)) for value in (part.was, part.now)]
