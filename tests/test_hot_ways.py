@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from handover_helpers import clients, start, status
 from hot_helpers import BODY, changed, get, planned, run, web
 from node_helpers import App, MakeNode, Node, read_until, terminate
+from underway_runtime.release import relup
+from underway_runtime.release.instructions import Apply, PointOfNoReturn
+from versions import seal
 
 SERVICE = """
 import asyncio, queue, threading, time
@@ -218,6 +222,29 @@ def test_an_application_that_can_not_suspend_is_handed_over(make: MakeNode) -> N
     for text in (refused, said):
         assert "service could not suspend: IndexError: pop from empty list" in text
     assert (status(node)["version"], status(node)["pid"] == pid) == ("2", False)
+    assert "failed" not in run(node, "releases")
+    assert terminate(process)[0] == 0
+
+
+def test_what_the_relup_calls_first_may_refuse(make: MakeNode) -> None:
+    """A function that raises, or exits, before the point of no return: nothing has happened yet, so it is handed over, and no fault."""
+    node = web(make)
+    made = planned(node, changed(BODY))
+    process, port = start(node)
+    pid = status(node)["pid"]
+    for kind in ("ValueError", "SystemExit"):
+        first, [up] = Apply("builtins", "exec", (f"raise {kind}('not now')",)), made.up
+        (node.root / "releases/2/relup").write_text(
+            relup.dump(replace(made, up=(replace(up, instructions=(first, PointOfNoReturn(), *up.instructions)),)))
+        )
+        seal(node, "2")
+
+        said = run(node, "install", "2", "--at-least", "hot", status=3)
+
+        assert f"builtins.exec, which the relup calls first, raised {kind}: not now" in said
+        assert (get(port), status(node)["pid"]) == ("1", pid)
+    run(node, "install", "2")
+    assert (get(port), status(node)["pid"] == pid) == ("2", False)
     assert "failed" not in run(node, "releases")
     assert terminate(process)[0] == 0
 

@@ -183,7 +183,7 @@ class Code:
         prepared, suspension = self._prepared, self._step.suspension
         paused: list[loops.Loop] = []
         for apply in self._script.before:
-            await _call(apply)
+            await _call_before(apply)
         began = time.monotonic()
         suspension.hold()
         try:
@@ -358,6 +358,16 @@ def _loads(script: BootScript) -> dict[str, boot_script.Load]:
         for instruction in script.instructions
         if isinstance(instruction, boot_script.Load)
     }
+
+
+async def _call_before(apply: Apply) -> None:
+    """Call what comes before the point of no return. Raises RequiresRestart where it raises: it is code of the version that runs."""
+    try:
+        await _call(apply)
+    except (Exception, SystemExit) as error:
+        raise RequiresRestart(
+            f"{apply.module}.{apply.function}, which the relup calls first, raised {type(error).__name__}: {error}"
+        ) from error
 
 
 async def _call(apply: Apply) -> None:
