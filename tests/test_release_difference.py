@@ -127,6 +127,22 @@ def test_what_is_another_has_its_verdict(tmp_path: Path, change: dict[str, Any],
     assert found.changed == ("chat",)
 
 
+@pytest.mark.parametrize(
+    ("source", "asked"), [("Flask()", True), ("StaticFiles()\nTemplateLookup()", False), ("Flasks()", False)]
+)
+def test_of_a_new_file_it_is_asked_whether_who_keeps_its_place_looks_in_the_new_one(
+    tmp_path: Path, source: str, asked: bool
+) -> None:
+    """Of those that the process tells where that is; one of them that it does not tell is enough for RESTART."""
+    old = release(tmp_path, "1", {"lib/chat-V/chat/a.py": source})
+    new = release(tmp_path, "2", {"lib/chat-V/chat/a.py": source, "lib/chat-V/chat/new.html": ""})
+
+    found = difference(old, new)
+
+    assert [row.definition for row in found.asked] == ["chat/new.html"] * asked
+    assert [row.verdict for row in found.rows] == ["HOT" if source == "Flasks()" else "RESTART"]
+
+
 def test_a_file_may_change_where_the_appup_says_so(tmp_path: Path) -> None:
     """It is named as it is in its package."""
     old, new = release(tmp_path, "1"), release(tmp_path, "2", {"lib/chat-V/chat/page.html": "2"})

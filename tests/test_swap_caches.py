@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from django.conf import LazySettings
 from flask import Flask
 from jinja2 import FileSystemLoader
 from starlette.staticfiles import StaticFiles
@@ -51,3 +52,18 @@ def test_who_looks_for_files_in_one_version_looks_in_the_next() -> None:
         static.directory,
         static.all_directories,
     ) == before
+
+
+def test_settings_that_a_module_has_configured_itself_are_there_after_a_swap() -> None:
+    """Django keeps what was asked for; what is Django's own, and not configured, stays kept as in a fresh start."""
+    settings = LazySettings()
+    settings.configure(ROOT_URLCONF="shop")
+    assert (settings.ROOT_URLCONF, settings.DEBUG) == ("shop", False)
+    settings._wrapped.ROOT_URLCONF = "web"
+    journal = Journal()
+
+    journal.perform(caches.forgotten())
+
+    assert (vars(settings)["ROOT_URLCONF"], vars(settings)["DEBUG"]) == ("web", False)
+    journal.undo()
+    assert (vars(settings)["ROOT_URLCONF"], vars(settings)["DEBUG"]) == ("shop", False)

@@ -55,7 +55,7 @@ def difference(old: Opened, new: Opened, unread: frozenset[tuple[str, str]] = fr
     rows += [row for name in same for row in _unversioned(old, new, name)]
     for name in changed:
         rows += _files(old, new, name, unread)
-    asked = [row for row in rows if row.change in (TEMPLATE, STATIC)]
+    asked = [row for row in rows if row.change in (TEMPLATE, STATIC, _NEW)]
     added = [name for name in new.rel if name not in old.rel]
     removed = [name for name in old.rel if name not in new.rel]
     rows += [
@@ -181,7 +181,8 @@ def _files(old: Opened, new: Opened, name: str, unread: frozenset[tuple[str, str
             yield _row(path, "file" if problem else kind, "RESTART", reason, module=name, file=where)
         elif was is None and (keeper := _keeper_of_place(new, name)):
             reason = f"{keeper}, which looks where the code was when it was made: it would not find it"
-            yield _row(path, "file", "RESTART", reason, module=name, file=where)
+            change = "file" if _OTHER_KEEPERS.search(keeper) else _NEW
+            yield _row(path, change, "RESTART", reason, module=name, file=where)
         elif was is None:
             yield _row(path, "file", "HOT", "new; nothing has read it", module=name, file=where)
         elif _UNREAD.search(path):
@@ -210,14 +211,21 @@ _KEEPS_PLACE = re.compile(
 """What is made with a directory of the application, or its name, and looks there from then on."""
 
 
+_OTHER_KEEPERS = re.compile(r"Template(Lookup|Loader)$")
+"""Those among them that are not told where the new version is: see `underway_runtime.upgrade.hot.caches`."""
+
+_NEW = "new file"
+"""A file that comes, for who must look for it where it is now."""
+
+
 def _keeper_of_place(side: Opened, name: str) -> str:
     """What in an application keeps the place of its files, by its text, and where; empty for nothing."""
+    keepers = []
     for module, (application, file) in side.modules.items():
         if application == name:
-            making = _KEEPS_PLACE.search((side.root / file).read_text(encoding="utf-8", errors="replace"))
-            if making is not None:
-                return f"{module} makes a {making[1]}"
-    return ""
+            text = (side.root / file).read_text(encoding="utf-8", errors="replace")
+            keepers += [f"{module} makes a {making[1]}" for making in _KEEPS_PLACE.finditer(text)]
+    return next((each for each in keepers if _OTHER_KEEPERS.search(each)), keepers[0] if keepers else "")
 
 
 def _beside(old: Opened, new: Opened) -> Iterator[Row]:

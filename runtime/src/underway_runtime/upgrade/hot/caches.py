@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import PurePath
+from types import ModuleType
 from typing import Any
 
 from ...observation import objects
@@ -77,18 +78,27 @@ def _jinja_templates(result: Acts, names: dict[str, Any]) -> None:
 
 def _django_settings(result: Acts, names: dict[str, Any]) -> None:
     """Settings are copied from their module, and kept in front of that once they were asked for: both get what it has by then."""
-    settings = objects.own_dict(names.get("_wrapped"))
-    if settings is None:
+    layers = list(_django_layers(names.get("_wrapped")))
+    if not layers:
         return
-    result.extend(django_settings.copied(settings))
+    result.extend(django_settings.copied(layers[0]))
     asked = [name for name in names if name != "_wrapped"]
     for name in asked:
         result.no_item(names, name)
     plain = [name for name in asked if name not in _WITH_PREFIX]
-    has, value = partial(dict.__contains__, settings), partial(dict.__getitem__, settings)
-    result.add(
-        partial(dict.update, names, zip(filter(has, plain), map(value, filter(has, plain)), strict=False)), nothing
-    )
+    for settings in reversed(layers):
+        has, value = partial(dict.__contains__, settings), partial(dict.__getitem__, settings)
+        result.add(
+            partial(dict.update, names, zip(filter(has, plain), map(value, filter(has, plain)), strict=False)), nothing
+        )
+
+
+def _django_layers(settings: Any) -> Iterator[dict[str, Any]]:
+    """Where an object has its settings: itself, and then in what it was configured over, Django's own module in the end."""
+    while (names := objects.own_dict(settings)) is not None:
+        yield names
+        over = None if names.get("_deleted") else names.get("default_settings")  # what was taken out is nowhere
+        settings = None if objects.is_a(settings, ModuleType) else over
 
 
 def _django_routes(result: Acts, names: dict[str, Any]) -> None:
