@@ -68,6 +68,12 @@ UNPROVEN = {
     "a call": (ROOM, TOPIC.replace("self.name = name", "self.register()"), "more than set attributes"),
     "a factory": (POINT, DEEP.replace("= 0", "= field(default_factory=list)"), "no value"),
     "a default": (f"{POINT}    y: int = 1\n", f"{POINT}    y: int = 2\n", "has another default"),
+    "a default of __init__": (LIMITED, LIMITED.replace("=3", "=4"), "the default of limit"),
+    "a default of __init__, and an attribute": (
+        LIMITED,
+        LIMITED.replace("=3", "=4").replace("self.limit", "self.topic = 'none'; self.limit"),
+        "the default of limit",
+    ),
     "a positional argument": (
         f"{POINT}def new(): return Point(1)\n",
         f"{DEEP}def new(): return Point(1, 2)\n",
@@ -119,6 +125,16 @@ def test_what_all_instances_would_have_is_given_to_those_that_there_are(
     assert {row["verdict"] for row in up["changes"]} <= {"HOT", "MIGRATE"}, up["changes"]
     assert load_of(up).given == given
     assert load_of(down).taken == {name: tuple(each) for name, each in given.items()}
+
+
+def test_a_default_that_leaves_nothing_in_an_instance_may_be_another(tmp_path: Path) -> None:
+    """A parameter that is only checked, or that has a default from now on."""
+    checked = ROOM.replace("name): ", "name, limit=3):\n        if limit > 9: raise ValueError\n        ")
+    later = checked.replace("limit=3", "limit=4").replace("name, limit", "name='a', limit")
+
+    answer = compare(tmp_path, {"m": checked}, {"m": later})
+
+    assert {row["verdict"] for row in answer["changes"]} == {"HOT"}, answer["changes"]
 
 
 @pytest.mark.parametrize(("old", "new", "reason"), UNPROVEN.values(), ids=UNPROVEN)

@@ -327,6 +327,16 @@ WITHIN: dict[str, Case] = {
         {"m": "from p import f\n", "p": "def f(): return 2\n", "q": "from m import f\ndef g(): return f()\n"},
         {"m:f": "HOT moved", "p:f": "HOT added", "q:f": "HOT import"},
     ),
+    "a function that moves, and stands in a table": (
+        {"m": "def f(): return 1\nTABLE = {'f': f}\n", "p": ""},
+        {"m": "from p import f\nTABLE = {'f': f}\n", "p": "def f(): return 2\n"},
+        {"m:f": "HOT moved", "p:f": "HOT added", "m:TABLE": "RESTART reached"},
+    ),
+    "a function that a module defines itself by now, and has in a table": (
+        {"m": "from p import f\nTABLE = {'f': f}\n", "p": "def f(): return 2\n"},
+        {"m": "def f(): return 1\nTABLE = {'f': f}\n", "p": "def f(): return 2\n"},
+        {"m:f": "HOT moved", "m:TABLE": "RESTART reached"},
+    ),
     "a function that moves, and made a value": (
         {"m": "def f(): return 1\n", "p": "", "q": "from m import f\nX = f()\n"},
         {"m": "from p import f\n", "p": "def f(): return 2\n", "q": "from m import f\nX = f()\n"},

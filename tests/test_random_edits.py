@@ -16,31 +16,9 @@ from random_trials import Package, Trial
 
 SMALL = ("blinker", "h11", "itsdangerous", "hyperframe", "priority")
 OTHERS = (
-    *(
-        "attrs",
-        "click",
-        "flask",
-        "h2",
-        "hpack",
-        "httpx",
-        "humanize",
-        "hypercorn",
-        "hyperframe",
-        "idna",
-        "iniconfig",
-        "jinja2",
-    ),
-    *(
-        "markdown-it-py",
-        "packaging",
-        "pathspec",
-        "pluggy",
-        "sortedcontainers",
-        "sqlparse",
-        "starlette",
-        "toolz",
-        "werkzeug",
-    ),
+    *("attrs", "click", "flask", "h2", "hpack", "httpx", "humanize", "hypercorn", "idna", "iniconfig"),
+    *("jinja2", "markdown-it-py", "packaging", "pathspec", "pluggy", "sortedcontainers", "sqlparse"),
+    *("starlette", "toolz", "werkzeug", "wsproto"),
 )
 """Those that drills try as well."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from django.conf import LazySettings
+from django.conf import LazySettings  # type: ignore[import-untyped]
 from flask import Flask
 from jinja2 import FileSystemLoader
 from starlette.staticfiles import StaticFiles

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import inspect
 import io
 import random
@@ -30,8 +31,10 @@ from typing import Any
 
 DEEP, FOREIGN = 7, 2
 """Steps from a name that are looked at; within what others have made."""
-SECONDS = 0.5
-"""What one call may take."""
+SECONDS, WAITING = 0.5, 5
+"""What one call may take, of the processor and of the clock."""
+LATE = "late"
+"""What is told of a call that took longer."""
 WORDS = 400
 """Characters that are told of a result."""
 
@@ -193,26 +196,30 @@ class Users:
         self._held: dict[str, object] = {}
 
     def make(self) -> None:
-        """Make what can be made with one of `ARGUMENTS`, and hold it."""
+        """Make an instance of each class, and hold it from now on."""
+        self._held = dict(self._made())
+
+    def release(self) -> None:
+        """Hold no instances any longer."""
+        self._held.clear()
+        gc.collect()
+
+    def _made(self) -> Iterator[tuple[str, object]]:
+        """An instance of each class that can be made with one of `ARGUMENTS`."""
         for name, cls in self._own(type):
-            if name in self._held:
-                continue
-            for arguments in ARGUMENTS:
-                made = _called(cls, arguments)
-                if not isinstance(made, _Raised):
-                    self._held[name] = made
-                    break
+            made = (_called(cls, arguments) for arguments in ARGUMENTS)
+            if (first := next((each for each in made if not isinstance(each, _Raised)), None)) is not None:
+                yield name, first
 
     def look(self) -> dict[str, Any]:
-        """What all is and does now; of classes that have come since there are instances too."""
-        self.make()
+        """What all is and does now. Of instances that are held it is told what they have, and not with which values: that is state."""
         census = self._census()
         names = sorted(name for name in sys.modules if name.partition(".")[0] == self._top)
         modules = census.modules(names)
-        instances = {name: census._of(each, f"held {name}") for name, each in self._held.items()}
+        classes = dict(self._own(type))
         return {
             "modules": modules,
-            "instances": instances,
+            "instances": {name: _shape(each, classes.get(name)) for name, each in self._held.items()},
             "signatures": dict(self._signatures(census)),
             **self._calls(census),
         }
@@ -228,7 +235,7 @@ class Users:
             for name, function in self._own(FunctionType)
         }
         methods: dict[str, Any] = {}
-        for name, instance in self._held.items():
+        for name, instance in self._made():
             methods[f"{name} {instance.__class__.__qualname__}"] = census.text(instance)
             for key in sorted({key for cls in type(instance).__mro__[:-1] for key in vars(cls)}):
                 if key.startswith("__") or not isinstance(key, str):
@@ -247,13 +254,18 @@ class Users:
                     yield f"{module}.{name}", value
 
 
+def _shape(instance: object, cls: type | None) -> str:
+    """Which attributes an instance has, and whether it is one of a class."""
+    return f"{type(instance) is cls}: {sorted(name for name, _ in _attributes(instance))}"
+
+
 class _Raised:
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
     def __repr__(self) -> str:
         if isinstance(self._error, _Late):
-            return "late"
+            return LATE
         return f"{type(self._error).__name__}: {self._error}"
 
 
@@ -273,8 +285,10 @@ def _called(function: Callable[..., object], arguments: tuple[Any, ...]) -> obje
         raise _Late
 
     random.seed(1)
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    timers = {signal.SIGVTALRM: (signal.ITIMER_VIRTUAL, SECONDS), signal.SIGALRM: (signal.ITIMER_REAL, WAITING)}
+    for number, (timer, seconds) in timers.items():
+        signal.signal(number, late)
+        signal.setitimer(timer, seconds)
     try:
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
             value = function(*(_copied(arguments) if function is not repr else arguments))
@@ -286,8 +300,8 @@ def _called(function: Callable[..., object], arguments: tuple[Any, ...]) -> obje
     except BaseException as error:
         return _Raised(error)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer, _ in timers.values():
+            signal.setitimer(timer, 0)
 
 
 def _copied(value: Any) -> Any:

@@ -1,8 +1,8 @@
 """A process of a package that no one here wrote: becomes other versions of it, each in a copy of itself, and tells what it is then.
 
 Runs in a release. The first line of standard input says which ``modules`` to import and what is their ``top``; each that follows is
-a task: ``steps``, each a ``version`` with the ``instructions`` that lead there, none where it is only looked, and ``modules`` to
-import before that. Each is answered by one line: ``looks``, one a step, and what ``refused`` the next one.
+a task: whether instances are ``held``, and ``steps``, each a ``version`` with the ``instructions`` that lead there, none where it is
+only looked, and ``modules`` to import before that. Each is answered by one line: ``looks``, one a step, and what ``refused`` the next.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
     users.make()
     print(json.dumps(problems), file=answers, flush=True)
     for line in iter(sys.stdin.readline, ""):
-        print(json.dumps(_in_a_copy(partial(_looks, users, json.loads(line)["steps"]))), file=answers, flush=True)
+        print(json.dumps(_in_a_copy(partial(_looks, users, json.loads(line)))), file=answers, flush=True)
 
 
 def _imported(names: list[str]) -> dict[str, str]:
@@ -78,10 +78,12 @@ def _in_a_copy(answer: Callable[[], Any]) -> Any:
     return json.loads(text or '{"error": "the copy has ended"}')
 
 
-def _looks(users: Users, steps: list[dict[str, Any]]) -> dict[str, Any]:
+def _looks(users: Users, task: dict[str, Any]) -> dict[str, Any]:
     """What all is and does after each step; what is called for that leaves no traces for the next one."""
+    if not task["held"]:
+        users.release()
     looks: list[Any] = []
-    for step in steps:
+    for step in task["steps"]:
         if "version" in step:
             try:
                 with contextlib.suppress(StopIteration):  # it waits for nobody here

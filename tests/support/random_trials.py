@@ -18,6 +18,7 @@ from typing import Any
 import random_bodies  # noqa: F401  # kinds of edits
 import random_definitions  # noqa: F401
 import random_modules  # noqa: F401
+from census import LATE
 from code_server_helpers import REPOSITORY, RUNTIME, Distribution, Interpreter, compile_all
 from fresh import differences
 from pairs_layout import Library, compiled_library, version_of
@@ -32,7 +33,7 @@ TIMEOUT = 300
 PROCESS = Path(__file__).with_name("random_process.py")
 MADE = ("instances", "methods")
 """What looks tell of instances."""
-LEFT_OUT = re.compile(r"(^|/)(__main__|conftest|_?tests?|testing)(/|\.py$)")
+LEFT_OUT = re.compile(r"(^|/)(__main__|conftest)\.py$|(^|/)tests?/")
 """Files of a package that nobody imports."""
 
 
@@ -49,6 +50,7 @@ class Trial:
     """Why its version can't be started: such an edit tells nothing."""
     reasons: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    """What was in the way though no instances were held any longer."""
     differences: list[str] = field(default_factory=list)
 
 
@@ -109,6 +111,8 @@ class Package:
             if down.verdict not in ("RESTART", "REFUSE"):
                 steps.append(self._first.modules | _step(1, down))
             told = self._first.ask(steps)
+            if told.get("refused"):  # a process that has instances may be handed over
+                told = self._first.ask(steps, held=False)
             trial.refused = told.get("refused", [])
             for way, version, process, one in zip(
                 ("up", "down"), (number, 1), (fresh, self._first), told["looks"], strict=False
@@ -169,9 +173,9 @@ class _Process:
         found: dict[str, Any] = self.ask([self.modules])["looks"][0]
         return found
 
-    def ask(self, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def ask(self, steps: Sequence[Mapping[str, Any]], *, held: bool = True) -> dict[str, Any]:
         """What all is and does after each of some steps; what is done leaves no traces."""
-        return self._ask({"steps": list(steps)})
+        return self._ask({"steps": list(steps), "held": held})
 
     def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -184,13 +188,25 @@ class _Process:
 
 
 def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Where two looks differ; of what can be made in one version alone nothing is told."""
+    """Where two looks differ; nothing is told of what can be made in one version alone, or took too long."""
 
     def common(look: Mapping[str, Any], of: Mapping[str, Any]) -> dict[str, Any]:
         names = {key: value.keys() & of[key].keys() if key in MADE else value.keys() for key, value in look.items()}
-        return {key: {name: each for name, each in value.items() if name in names[key]} for key, value in look.items()}
+        return {
+            key: {
+                name: each
+                for name, each in value.items()
+                if name in names[key] and not _is_late(each, of[key].get(name))
+            }
+            for key, value in look.items()
+        }
 
     return differences(common(one, other), common(other, one))
+
+
+def _is_late(*results: Any) -> bool:
+    """Whether calls took too long, which says how busy the machine is."""
+    return any(isinstance(each, list) and LATE in each for each in results)
 
 
 def _step(number: int, entry: RelupEntry) -> dict[str, Any]:

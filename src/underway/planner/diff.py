@@ -225,7 +225,7 @@ def _keeper_of_place(side: Opened, name: str) -> str:
         if application == name:
             text = (side.root / file).read_text(encoding="utf-8", errors="replace")
             keepers += [f"{module} makes a {making[1]}" for making in _KEEPS_PLACE.finditer(text)]
-    return next((each for each in keepers if _OTHER_KEEPERS.search(each)), keepers[0] if keepers else "")
+    return next((keeper for keeper in keepers if _OTHER_KEEPERS.search(keeper)), keepers[0] if keepers else "")
 
 
 def _beside(old: Opened, new: Opened) -> Iterator[Row]:

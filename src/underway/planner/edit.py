@@ -99,7 +99,7 @@ class ModuleDiff:
     narrowed: dict[str, ast.AST] = field(default_factory=dict)
     """Bare names of functions that can't be called any more as before, each with where it is."""
     renamed: set[str] = field(default_factory=set)
-    """Names that an import binds to something else."""
+    """Names that stand for something else: another import, or a definition of the module itself."""
     seeds: dict[str, set[str]] = field(default_factory=dict)
     """By the path of a class that holds members in the fragment: what these read of the live class when they are made."""
     own: set[str] = field(default_factory=set)

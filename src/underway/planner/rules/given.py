@@ -19,7 +19,7 @@ from ..values import NotPlain
 from . import instances
 from .bases import plain_bases
 from .changing import changed_by_functions
-from .state import attributes, makers, stateful
+from .state import attributes, makers, other_default, parameters, stateful
 
 _IN_THE_WAY = ("__setattr__", "__getattribute__", "__delattr__")
 """Methods of a class that decide what setting an attribute does."""
@@ -56,6 +56,8 @@ def by_init(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef, fresh: Colle
         raise Unproven(f"{missing[0]} is set under a condition, or elsewhere")
     if _without(before, takes.values()) != _without(after, gives.values()):
         raise Unproven("it does more than set attributes to values")
+    if parameter := other_default(before, after):
+        raise Unproven(f"whether an instance has the default of {parameter}, or was made with it, is not known")
     values = {name: _value(edit, new, before, after, statement) for name, statement in gives.items()}
     if _is_between(after, gives.values()) and instances.lists_attributes(edit):
         raise Unproven("who lists its attributes would find them in another order")
@@ -118,7 +120,7 @@ def _value(edit: ModuleDiff, cls: ast.ClassDef, before: Function, after: Functio
     value = statement.value
     assert value is not None
     local = {inner.id for inner in walk(after) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
-    old, new = _parameters(before), _parameters(after)
+    old, new = parameters(before), parameters(after)
     if isinstance(value, ast.Name) and value.id in new and value.id not in {*old, *local} and new[value.id] is not None:
         if passed := instances.passed(edit, cls.name, [value.id], len(old) - 1):
             raise Unproven(f"{passed} makes one with another value")
@@ -144,15 +146,6 @@ def _plain(edit: ModuleDiff, module: Module, value: ast.expr | None) -> Any:
         reason = f"`{ast.unparse(value)}` is not one value that nobody can change, so that it may be another by now"
         raise Unproven(reason) from None
     return result
-
-
-def _parameters(function: Function) -> dict[str, ast.expr | None]:
-    """The parameters of a function, each with its default."""
-    args = function.args
-    positional = [*args.posonlyargs, *args.args]
-    missing: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults))
-    defaults = [*missing, *args.defaults, *args.kw_defaults]
-    return {arg.arg: default for arg, default in zip((*positional, *args.kwonlyargs), defaults, strict=True)}
 
 
 def _check(edit: ModuleDiff, old: ast.ClassDef, cls: ast.ClassDef, result: Given, *, stores: int) -> None:

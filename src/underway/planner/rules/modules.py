@@ -105,6 +105,7 @@ def _moved_away(edit: ModuleDiff, name: str) -> None:
         return edit.restart(name, "kind", "it becomes something else, and the old one may be in use", node, gone=True)
     edit.rebind[name] = origin
     edit.guard("no_holders", name)
+    edit.renamed.add(name)
     edit.changes(name)
     reason = f"bound to {'.'.join(origin)} instead, if nothing else holds it by then"
     return edit.row(name, "moved", "HOT", reason, node, gone=True)
@@ -115,6 +116,7 @@ def _moved_here(edit: ModuleDiff, name: str, function: Function) -> None:
     if function.decorator_list:
         return edit.restart(name, "kind", "it becomes something else, and the old one may be in use", function)
     edit.replaced.append(name)
+    edit.renamed.add(name)
     edit.changes(name)
     edit.run(function)
     return edit.row(name, "moved", "HOT", "defined here now, and bound to that", function)

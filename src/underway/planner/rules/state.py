@@ -49,6 +49,8 @@ def _needs(
             return f"{name} is new, so what makes an instance is another", node
         if stateful(was[name]) != stateful(node):
             return f"{name} makes instances in another way", node
+        if parameter := other_default(was[name], node):
+            return f"{name} has another default of {parameter}, which instances may have been made with", node
     if gone := [name for name in was if name not in now]:
         return f"{gone[0]} is gone, so what makes an instance is another", new
     return "", None
@@ -254,6 +256,26 @@ def stateful(maker: Function) -> list[str]:
     """What a maker of instances does to them: all its statements but those that only check, or speak."""
     names: dict[str, str] = {}
     return [text(_Renamed(names, _own_names(maker)).visit(deepcopy(statement))) for statement in _effective(maker.body)]
+
+
+def other_default(old: Function, new: Function) -> str:
+    """A parameter whose default differs, and that a maker of instances does something to them with; empty for none."""
+    used = {inner.id for statement in _effective(new.body) for inner in walk(statement) if isinstance(inner, ast.Name)}
+    before = parameters(old)
+    for name, now in parameters(new).items():
+        was = before.get(name)
+        if name in used and was is not None and now is not None and text(was) != text(now):
+            return name
+    return ""
+
+
+def parameters(function: Function) -> dict[str, ast.expr | None]:
+    """The parameters of a function, each with its default."""
+    args = function.args
+    positional = [*args.posonlyargs, *args.args]
+    missing: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults))
+    defaults = [*missing, *args.defaults, *args.kw_defaults]
+    return {arg.arg: default for arg, default in zip((*positional, *args.kwonlyargs), defaults, strict=True)}
 
 
 class _Renamed(ast.NodeTransformer):
