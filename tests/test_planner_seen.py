@@ -5,16 +5,18 @@ from __future__ import annotations
 import ast
 import textwrap
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
-from handover_helpers import asgi
+from handover_helpers import ASGI, asgi
 from hot_helpers import compiled, planned, write_rel
 from node_helpers import MakeNode
 from underway.planner.displays import new_elements
 from underway.planner.plan import plan
 from underway.planner.releases import open_release
 from underway.review.next_version import as_next
+from underway_runtime.release.instructions import Guard, Load
 from versions import seal
 
 WRAPS = """
@@ -241,3 +243,22 @@ def test_a_project_that_has_not_got_its_next_version_is_looked_at_as_well(make: 
         [entry] = plan(new, [old], []).up
 
     assert entry.verdict == "HOT", entry.changes
+
+
+def test_what_no_process_can_import_is_in_nobodys_way(make: MakeNode) -> None:
+    """A module that needs what is not installed, and a program: the process makes sure that it has none of what nobody could look at."""
+    made = "from web import N\nX = [N + each for each in (1, 2)]\n"
+    files = {
+        "web.py": f"N = 1\n{ASGI}",
+        "needing.py": f"import nowhere\n{made}",
+        "tool/__main__.py": f"{made}raise SystemExit(X)\n",
+    }
+    node = make(replace(asgi(), files=files))
+    entry = planned(
+        node, replace(asgi(), files={**files, "web.py": files["web.py"].replace("N = 1", "N = 2")}), back=False
+    ).up[0]
+
+    assert entry.verdict == "HOT", entry.changes
+    loads = {each.module: each for each in entry.instructions if isinstance(each, Load)}
+    assert [loads[name].guards for name in ("needing", "tool.__main__")] == [(Guard("not_loaded", ""),)] * 2
+    assert loads["web"].guards == ()

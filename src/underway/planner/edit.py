@@ -251,9 +251,8 @@ class ModuleDiff:
             in_class = {name for statement in cls.body for name in names_bound(statement)} - made
             parameters = {parameter.name for parameter in getattr(cls, "type_params", [])}
             for statement in statements:
-                read = {
-                    n.id for n in import_time(statement, annotations=not self.new.future) if isinstance(n, ast.Name)
-                }
+                at_import = import_time(statement, annotations=not self.new.future)
+                read = {n.id for n in at_import if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
                 every = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
                 self.seeds.setdefault(path, set()).update(read & in_class - _made_otherwise(cls))
                 if names := sorted(read & in_class & _made_otherwise(cls) | every & parameters):

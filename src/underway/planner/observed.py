@@ -22,7 +22,7 @@ from underway_runtime.observation.compare import Difference, compare, compared
 from underway_runtime.observation.node import Flag, Path
 from underway_runtime.observation.picture import Picture
 from underway_runtime.release.instruction_json import to_json
-from underway_runtime.release.instructions import Instruction, Load, Remove
+from underway_runtime.release.instructions import Guard, Instruction, Load, Remove
 from underway_runtime.release.parts import Part, Step
 from underway_runtime.release.relup import Row
 from underway_runtime.upgrade.hot.caches import clears
@@ -115,6 +115,8 @@ class _Trial:
         self._roots = tuple(f"{version.place.path.parents[1]}/" for version in (self._before, self._after))
         self._asked = asked
         self._loads: dict[str, Load] = {}
+        self._missing: frozenset[str] = frozenset()
+        """Modules that a trial of one of the releases has not."""
         self._made: dict[tuple[str, str], list[str]] = {}
         self._elements: dict[int, str] = {}
         """By its number in a fresh start of the newer release: under which name the fragment has made what is new in a list."""
@@ -123,6 +125,7 @@ class _Trial:
 
     def run(self, propose: Callable[[frozenset[tuple[str, str]]], Proposal]) -> Outcome:
         self._boot(self._before, self._after)
+        self._leave_out(self._before, self._after)
         self._old, self._wanted = map(self._picture, (self._before, self._after))
         self._noise = set(self._of_itself())
         self._noise |= {Path((module, f".{name}")) for module, name in self._asked.kept}
@@ -135,7 +138,7 @@ class _Trial:
                 self._problems.append(self._row(Difference(at, "body"), "its decorator may keep what it has returned"))
         if self._problems:
             return self._refused()
-        self._loads = dict(self._proposal.loads)
+        self._loads = {name: self._not_loaded(load) for name, load in self._proposal.loads.items()}
         self._made = {(m, n): list(made) for m, names in self._proposal.made.items() for n, made in names.items()}
         first = self._tried()
         if first is None:
@@ -152,9 +155,27 @@ class _Trial:
         return Outcome({name: replace(load, seen=True) for name, load in self._loads.items()}, tuple(self._changes))
 
     def _boot(self, *versions: Rehearsed) -> None:
-        also = sorted({module for module, _ in self._asked.definitions})
         with ThreadPoolExecutor() as pool:  # each waits for its own process
-            list(pool.map(lambda version: version.boot(also), versions))
+            list(pool.map(Rehearsed.boot, versions))
+
+    def _leave_out(self, *versions: Rehearsed) -> None:
+        """Ask nothing of modules that a process of one of these can't have: what can't be imported, and programs."""
+        also = sorted({module for module, _ in self._asked.definitions})
+        with ThreadPoolExecutor() as pool:
+            self._missing = frozenset().union(*pool.map(lambda version: version.missing(also), versions))
+        here = frozenset(each for each in self._asked.definitions if each[0] not in self._missing)
+        self._asked = replace(
+            self._asked,
+            modules=[name for name in self._asked.modules if name not in self._missing],
+            definitions=here,
+            decorated=self._asked.decorated & here,
+        )
+
+    def _not_loaded(self, load: Load) -> Load:
+        """Have the process make sure of what nobody could look at that it was not imported."""
+        if load.module not in self._missing:
+            return load
+        return Load(module=load.module, application=load.application, guards=(Guard("not_loaded", ""),))
 
     def _of_itself(self) -> Iterator[Path]:
         """What differs between two imports of the older release."""
@@ -163,6 +184,7 @@ class _Trial:
             return
         again = self._trials.of(self._old_release, 1)
         self._boot(again)
+        again.missing(sorted({module for module, _ in self._asked.definitions}))
         yield from (
             difference.path for difference in compare(self._old, self._picture(again)) if difference.kind != "opaque"
         )

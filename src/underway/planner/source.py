@@ -91,7 +91,8 @@ def module_of(name: str, application: str, file: str, source: bytes | str, code:
 def with_body(module: Module, statements: Iterable[ast.stmt]) -> Module:
     """A module with these statements, and what they bind."""
     body = tuple(statements)
-    stored = Counter(bound for statement in body for bound in names_bound(statement))
+    stored = Counter(bound for statement in body for bound in _bindings(statement))
+    stored.update(dict.fromkeys((name.partition(".")[0] for name in plainly_imported(body)), 1))
     once = [(statement, [n for n in names_bound(statement) if stored[n] == 1]) for statement in body]
     of = [(names, imported(statement, module.name, module.package)) for statement, names in once]
     return replace(
@@ -103,6 +104,18 @@ def with_body(module: Module, statements: Iterable[ast.stmt]) -> Module:
         functions={s.name: s for s, names in once if isinstance(s, Function) and names},
         classes={s.name: s for s, names in once if isinstance(s, ast.ClassDef) and names},
     )
+
+
+def _bindings(statement: ast.stmt) -> list[str]:
+    """The names that a statement binds, but for those by ``import a.b``, which several may do: they stand for the same."""
+    plain = {name.partition(".")[0] for name in plainly_imported([statement])}
+    return [name for name in names_bound(statement) if name not in plain]
+
+
+def plainly_imported(body: Iterable[ast.stmt]) -> list[str]:
+    """The modules that statements import by their whole names, without another name for them."""
+    imports = (statement for statement in body if isinstance(statement, ast.Import))
+    return [alias.name for statement in imports for alias in statement.names if alias.asname is None]
 
 
 def _known_names(body: list[ast.stmt]) -> conditions.Names:

@@ -21,6 +21,9 @@ MADE_ONCE = {
 }
 """Members that are looked at when a class, or an instance, is made, or that live instances rely on."""
 
+RAN_WHEN_MADE = ("__init_subclass__", "__set_name__", "__class_getitem__", "_generate_next_value_")
+"""Methods that have run when classes were made."""
+
 MADE_BY_DECORATORS = {
     *("__init__", "__repr__", "__post_init__", "__lt__", "__le__", "__gt__", "__ge__", "__setattr__", "__delattr__"),
     *("__getstate__", "__setstate__", "__replace__"),
@@ -69,7 +72,7 @@ _ASKED = {
     ),
 }
 """Modules of which it is looked up what makes their classes."""
-_ABSTRACT = ("abc.ABC", "typing.Protocol")
+_PROTOCOLS = ("typing.Protocol", "typing_extensions.Protocol")
 DATACLASS = "dataclasses.dataclass"
 _HOLDING = {
     *(f"{module}.{name}" for module in ("attr", "attrs") for name in ("define", "frozen", "mutable", "s", "attrs")),
@@ -241,16 +244,16 @@ def _hooks(node: ast.ClassDef) -> bool:
     return any(isinstance(statement, Function) and statement.name == "__init_subclass__" for statement in node.body)
 
 
-def is_abstract(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...] = ()) -> bool:
-    """Whether a class, or one that it comes from, knows which of its methods are missing."""
+def is_protocol(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...] = ()) -> bool:
+    """Whether a class, or one that it comes from, has noted which members it has, by more than `abc`."""
     for base in node.bases:
         source = origin(world.new, module, base)
         dotted = ".".join(source) if source else ""
-        if dotted in _ABSTRACT or dotted.startswith("collections.abc."):
+        if dotted in _PROTOCOLS:
             return True
         known = world.new.modules.get(source[0]) if source else None
         inner = known.classes.get(source[1]) if known and source else None
-        if known and inner and dotted not in seen and is_abstract(world, known, inner, (*seen, dotted)):
+        if known and inner and dotted not in seen and is_protocol(world, known, inner, (*seen, dotted)):
             return True
     return any(keyword.arg == "metaclass" for keyword in node.keywords)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..displays import new_elements
 from ..edit import ModuleDiff, PlannerContext
-from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, text, walk
+from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, plainly_imported, text, walk
 from ..values import NotPlain, Side, is_shared, literal, same
 from . import within
 from .changing import changed_by_functions, effect
@@ -43,11 +43,25 @@ def compare(edit: ModuleDiff) -> None:
         _name(edit, name)
     if edit.is_same_text:
         return
+    _submodules(edit)
     _statements(edit)
     before = [] if edit.annotates_otherwise else [text(annotation) for annotation in bare_annotations(old.body)]
     for statement in bare_annotations(new.body):
         if text(statement) not in before:
             edit.run(statement)
+
+
+def _submodules(edit: ModuleDiff) -> None:
+    """What ``import a.b`` imports besides binding ``a``, which is there already."""
+    before, after = (plainly_imported(side.body) for side in (edit.old, edit.new))
+    for name in dict.fromkeys(after):
+        top = name.partition(".")[0]
+        if "." in name and name not in before and top in edit.old.stored:
+            statement = _at(edit.new, top)
+            assert statement is not None
+            edit.imports.append(name)
+            edit.run(ast.copy_location(ast.Import([ast.copy_location(ast.alias(name), statement)]), statement))
+            edit.row(top, "import", "HOT", f"{name} is imported as well", statement)
 
 
 def _name(edit: ModuleDiff, name: str) -> None:

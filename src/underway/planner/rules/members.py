@@ -14,7 +14,8 @@ from .bases import (
     DATACLASS,
     MADE_BY_DECORATORS,
     MADE_ONCE,
-    is_abstract,
+    RAN_WHEN_MADE,
+    is_protocol,
     is_made_again,
     plain_bases,
     takes_functions,
@@ -22,7 +23,6 @@ from .bases import (
 )
 from .changing import changed_by_functions
 
-_RAN_WHEN_MADE = ("__init_subclass__", "__set_name__", "__class_getitem__", "_generate_next_value_")
 Compare: TypeAlias = Callable[[ModuleDiff, str, ast.ClassDef, ast.ClassDef], None]
 
 
@@ -37,7 +37,7 @@ class Members:
         self.bodies_only = (
             self.closed or self.made_again or bool(new.keywords) or not plain_bases(edit.world, edit.new, new)
         )
-        self.abstract = is_abstract(edit.world, edit.new, new)
+        self.protocol = is_protocol(edit.world, edit.new, new)
 
     def compare(self) -> None:
         edit, name = self.edit, self.name
@@ -74,7 +74,7 @@ class Members:
             for path, one, other in zip(paths, before, after, strict=True):
                 assert isinstance(one, Function)
                 assert isinstance(other, Function)
-                if member in _RAN_WHEN_MADE and text(one) != text(other):
+                if member in RAN_WHEN_MADE and text(one) != text(other):
                     edit.restart(name, "body", "it ran when classes were made", other)
                 else:
                     functions.compare(edit, name, path, one, other, self.name, several=len(after) > 1)
@@ -203,10 +203,8 @@ class Members:
             return "it is not known what makes this class, so only the bodies of its methods can change"
         if member in MADE_ONCE or (self.decorated and dunder and member in MADE_BY_DECORATORS):
             return f"{member} is looked at when the class is made"
-        if self.abstract and not plain:
-            return (
-                "the class is abstract, or comes from one that is: which methods are missing is known when it is made"
-            )
+        if self.protocol and not plain:
+            return "the class is a protocol, or comes from one: which members it has is known when it is made"
         if any(isinstance(statement, ast.ClassDef | ast.Import | ast.ImportFrom) for statement in nodes):
             return "a class that it holds, or imports, comes or goes with it"
         return ""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
 
 from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
 
 from ..edit import ModuleDiff
 from ..source import Function, children, statements_in, text
-from . import functions
+from . import functions, state
+from .bases import RAN_WHEN_MADE, unknown_decorators
+from .state import MAKERS
 
 LAMBDA = "<lambda>"
 
@@ -89,31 +93,61 @@ def _lambdas(nodes: Iterable[ast.AST]) -> Iterator[ast.Lambda]:
 
 
 def conditional(edit: ModuleDiff, old: ast.stmt, new: ast.stmt) -> bool:
-    """Whether two statements differ in the bodies of functions in them alone; if they do, compare these."""
+    """Whether two statements differ in the bodies of functions, and of methods, in them alone; if they do, compare these."""
     before, after = list(_definitions([old])), list(_definitions([new]))
-    if not before or outline(old) != outline(new):
+    if not before or outline(old) != outline(new) or not all(map(partial(_may_differ, edit), before, after)):
         return False
-    for one, other in zip(before, after, strict=True):
-        path = _path(edit, one, old=True)
-        if not path or path != _path(edit, other, old=False):
-            return False
-    for one, other in zip(before, after, strict=True):
-        functions.compare(edit, other.name, _path(edit, other, old=False), one, other)
+    pairs = list(zip(before, after, strict=True))
+    if not all(
+        _path(edit, one, old=True) and _path(edit, one, old=True) == _path(edit, other, old=False)
+        for one, other in pairs
+    ):
+        return False
+    for one, other in pairs:
+        functions.compare(edit, other.name, _path(edit, other, old=False), one.function, other.function, other.owner)
     return True
 
 
-def _path(edit: ModuleDiff, function: Function, *, old: bool) -> str:
-    module = edit.old if old else edit.new
-    every = [definition for definition in _definitions(module.body) if definition.name == function.name]
-    known = [path for path in module.codes if path == function.name or path.startswith(f"{function.name}#")]
-    known = [path for path in known if "." not in path]
-    return known[every.index(function)] if len(known) == len(every) else ""
+@dataclass(frozen=True)
+class _Definition:
+    """A function, or a method, wherever in a module it stands."""
+
+    function: Function
+    classes: tuple[ast.ClassDef, ...] = ()
+    """Those that it is in, from the outermost."""
+
+    @property
+    def owner(self) -> str:
+        return ".".join(cls.name for cls in self.classes)
+
+    @property
+    def name(self) -> str:
+        return ".".join(filter(None, (self.owner, self.function.name)))
 
 
-def _definitions(body: Iterable[ast.stmt]) -> Iterator[Function]:
-    """The functions of a module's own scope, also those under conditions."""
+def _may_differ(edit: ModuleDiff, one: _Definition, other: _Definition) -> bool:
+    """Whether nothing but calls of it tells two bodies of a function apart: not the making of its class, nor of instances."""
+    if text(one.function) == text(other.function) or not one.classes:
+        return True
+    if one.function.name in (*MAKERS, *RAN_WHEN_MADE):
+        return False
+    cls, after = one.classes[-1], other.classes[-1]
+    return not state.needs(cls, after, edit.old.body, edit.new.body)[0] and not unknown_decorators(edit, after)
+
+
+def _path(edit: ModuleDiff, definition: _Definition, *, old: bool) -> str:
+    module, name = edit.old if old else edit.new, definition.name
+    every = [other for other in _definitions(module.body) if other.name == name]
+    known = [path for path in module.codes if path.partition("#")[0] == name]
+    return known[every.index(definition)] if len(known) == len(every) else ""
+
+
+def _definitions(body: Iterable[ast.stmt], classes: tuple[ast.ClassDef, ...] = ()) -> Iterator[_Definition]:
+    """The functions of a module, and the methods of its classes, also those under conditions."""
     for statement in body:
         if isinstance(statement, Function):
-            yield statement
-        elif not isinstance(statement, ast.ClassDef):
-            yield from _definitions(statements_in(statement))
+            yield _Definition(statement, classes)
+        elif isinstance(statement, ast.ClassDef):
+            yield from _definitions(statement.body, (*classes, statement))
+        else:
+            yield from _definitions(statements_in(statement), classes)

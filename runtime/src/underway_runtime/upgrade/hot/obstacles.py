@@ -120,7 +120,8 @@ def _broken(
     going: Belonging,
 ) -> Iterator[str]:
     if guard.kind == "not_loaded":
-        yield f"{module} has been imported, which is a module of tests by its name: nobody has looked what becomes of it"
+        told = "it is one of tests, by its name, or could not be imported where that was tried"
+        yield f"{module} has been imported, and nobody has looked what becomes of it: {told}"
         return
     where = f"{module}.{guard.of}"
     owner, _, tail = guard.of.rpartition(".")

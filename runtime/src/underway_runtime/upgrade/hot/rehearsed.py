@@ -45,6 +45,12 @@ class Rehearsed:
             which, why = next(iter(problems.items()))
             raise Unobservable(f"{which} of {self.place.path.name} can't be imported in a trial: {why}")
 
+    def missing(self, modules: Sequence[str]) -> frozenset[str]:
+        """Import these too; return those that can't be, and programs, which are not tried: importing them runs them."""
+        programs = {name for name in modules if name.rpartition(".")[2] == "__main__"} - {*imported_at_boot(self.place)}
+        names = [name for name in modules if name not in programs]
+        return frozenset((*programs, *self._ask({"import": names, "configuration": None})["problems"]))
+
     def picture(self, modules: Sequence[str], libraries: Sequence[str] = ()) -> Picture:
         """What can be reached from those of these modules that are imported, and from those of these packages."""
         return _picture(self._ask({"picture": list(modules), "libraries": list(libraries), "places": self._places}))

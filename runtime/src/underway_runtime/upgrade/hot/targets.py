@@ -146,10 +146,19 @@ def mismatches(target: Target) -> Iterator[str]:
         elif old.digest(path) != change.was or new.digest(path) != change.now:
             yield f"{target.name}:{path} is not the code that the relup was made for"
     for path in old.by_path.keys() & new.by_path.keys() - changed.keys():
-        if any(outer in changed for outer in code_tree.outside(path)) or target.is_replaced(path):
+        if any(outer in changed for outer in code_tree.outside(path)) or target.is_replaced(path) or _has_run(path):
             continue  # what is nested in a definition is part of its digest
         if old.by_path[path] != new.by_path[path] and old.digest(path) != new.digest(path):
             yield f"{target.name}:{path} differs in the two versions, and the relup does not say so"
+
+
+def _has_run(path: str) -> bool:
+    """Whether it is a comprehension that ran when its module was imported: nothing has it since, and nothing will run it."""
+    return ".<locals>" not in path and path.rpartition(".")[2].partition("#")[0] in _COMPREHENSIONS
+
+
+_COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>")
+"""But not ``<genexpr>``, which what it was given to may have kept."""
 
 
 @dataclass
