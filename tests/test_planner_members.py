@@ -101,6 +101,18 @@ def test_more_than_that_under_a_condition_is_not_put_in_place_unseen(tmp_path: P
     assert "RESTART" in {row["verdict"] for row in answer["changes"]}
 
 
+def test_what_makes_instances_takes_other_annotations(become: Become) -> None:
+    """Python makes a static method of ``__new__`` by itself, one without annotations of its own."""
+    old = "class Text(str):\n    def __new__(cls, text: str): return str.__new__(cls, text)\n"
+    told = become(
+        old,
+        old.replace("text: str", "text: object"),
+        f"{PLANNED}\ntold = shop.Text.__new__.__annotations__['text'].__name__\n",
+    )
+
+    assert told == "object"
+
+
 KEPT = PLANNED.replace('"kept": []', '"kept": [["shop", "X"]]')
 
 

@@ -64,6 +64,19 @@ AUTO = "from enum import Enum, auto\nclass Kind(Enum):\n    A = auto()\n    B = 
 LOGGER = "import logging\nlog = logging.getLogger('a')\nN = 1\nX = [N for _ in (1, 2)]\n"
 SHARED = "CONF = {'a': 1}\nclass A:\n    conf = CONF\ndef f(conf=CONF): return conf\n"
 
+ALIASES = "from collections.abc import Callable\nX = int | str\nY = Callable[[X], list[X]]\ndef f(): return X, Y\n"
+OPENED = """
+class Base:
+    size = 1
+class Room(Base):
+    N = len([0])
+    @property
+    def width(self): return super().size
+    def height(self): return 1
+class Hall(Room):
+    wide = Room.width
+"""
+
 HOT = [
     pytest.param(WRAPS, WRAPS.replace("return x", "return x, x"), id="body in a decorator of the application's own"),
     pytest.param(
@@ -95,6 +108,8 @@ HOT = [
     pytest.param(LOGGER, f"{LOGGER}more = logging.getLogger('c.d')\n".replace("= 1", "= 2"), id="logger next to a look"),
     pytest.param("import re\nclass A:\n    X = re.compile('a')", "import re\nclass A:\n    X = re.compile('b')", id="pattern of a class"),
     pytest.param(SHARED, SHARED.replace("1", "2"), id="dictionary that a class and a default have too"),
+    pytest.param(ALIASES, ALIASES.replace("int | str", "int | str | bytes"), id="type that others have as an argument"),
+    pytest.param(OPENED, OPENED.replace("return 1", "return super().size"), id="method that comes to use super"),
     pytest.param("X = {'a': (1, 2)}\nY = dict(X)", "X = {'a': (1, 3)}\nY = dict(X)", id="row in a dictionary"),
 ]  # fmt: skip
 

@@ -176,7 +176,10 @@ def _tested(task: dict[str, Any], told: dict[str, Any]) -> dict[str, str]:
         threading.setprofile(note)
         sys.setprofile(note)
     sys.argv = ["pytest"]
-    told["status"] = int(pytest.main(task["arguments"], plugins=[results]))
+    try:
+        told["status"] = int(pytest.main(task["arguments"], plugins=[results]))
+    except Exception as error:  # of what a test has left behind, once all have run
+        told["status"] = repr(error)
     sys.setprofile(None)
     told["ran"] = [f"{each.co_filename}:{each.co_qualname}" for each in ran if "/third-1.0/" not in each.co_filename]
     told["why"] = results.why

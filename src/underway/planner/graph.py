@@ -24,7 +24,19 @@ _NEAR = 200
 
 _KEEPING = ("builtins.set", "functools._lru_cache_wrapper", "weakref.WeakKeyDictionary", "weakref.WeakValueDictionary")
 
+ALIASES = (
+    *(
+        "typing._GenericAlias",
+        "typing._UnionGenericAlias",
+        "typing._CallableGenericAlias",
+        "typing._LiteralGenericAlias",
+    ),
+    *("types.GenericAlias", "types.UnionType", "typing.Union", "collections.abc._CallableGenericAlias"),
+)
+"""Types of what ``Callable[[X], Y]`` and the like make: another one is made of what its arguments become."""
+
 _SETTLED = (
+    *ALIASES,
     "decimal.Decimal",
     "fractions.Fraction",
     "re.Pattern",

@@ -11,7 +11,7 @@ Differences between two imports of one release are noise, and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +29,7 @@ from underway_runtime.upgrade.hot.caches import clears
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed, Unobservable
 
 from .graph import (
+    ALIASES,
     Loads,
     Place,
     elements,
@@ -48,6 +49,9 @@ from .rules.frameworks import is_by_hash, remembered, rules
 from .rules.frameworks.obeyed import obey
 from .rules.frameworks.pydantic import COMPILED
 from .stored import Pictures, is_quiet
+
+_OF_CLASS = "<cell __class__>"
+"""In what a method has its class, for ``super()``: one that came later has a cell of its own, with the same class in it."""
 
 _ROUNDS = 3
 """How many times what still differs is brought to nothing: one object that two hold is told of one of them."""
@@ -129,7 +133,8 @@ class _Trial:
         self._old, self._wanted = map(self._picture, (self._before, self._after))
         self._noise = set(self._of_itself())
         self._noise |= {Path((module, f".{name}")) for module, name in self._asked.kept}
-        self._proposal = propose(frozenset(self._remade()))
+        remade = frozenset(self._remade())
+        self._proposal = propose(remade | frozenset(self._made_of(remade)))
         self._problems += (row for row in self._proposal.changes if row.verdict in ("RESTART", "REFUSE"))
         for module, name in sorted(self._asked.decorated):
             at = Path((module, *(f".{part}" for part in name.split("."))))
@@ -223,6 +228,29 @@ class _Trial:
             ):
                 yield module, name
 
+    def _made_of(self, remade: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Types with arguments, as globals of modules that are compared, that hold one of these globals."""
+        at = (self._old.at((module, *(f".{part}" for part in name.split(".")))) for module, name in remade)
+        held = {number for number in at if number is not None}
+        if not held:
+            return
+        holders: set[int] = set()
+        while more := {
+            n for n in range(len(self._old.nodes)) if n not in held | holders and self._is_of(n, held | holders)
+        }:
+            holders |= more
+        for module in self._asked.modules:
+            for label, to in self._old.nodes[self._old.modules[module]].edges if module in self._old.modules else ():
+                if to in holders and self._old.nodes[to].type in ALIASES:
+                    yield module, label[1:]
+
+    def _is_of(self, number: int, held: Collection[int]) -> bool:
+        """Whether it is a type with arguments, or a row of such, and has one of these."""
+        node = self._old.nodes[number]
+        return (node.type in ALIASES or is_fixed(node) or node.type == "builtins.list") and any(
+            to in held for _, to in node.edges
+        )
+
     def _refused(self) -> Outcome:
         return Outcome({}, problems=tuple(self._problems))
 
@@ -270,6 +298,8 @@ class _Trial:
         if difference.kind == "value" and (path in remembered() or clears(path) or self._is_count(difference)):
             return True
         if loggers.are_asked_for(difference, result, self._wanted):
+            return True
+        if difference.kind == "alias" and difference.path[-1] == _OF_CLASS:
             return True
         if difference.kind != "opaque":
             return False

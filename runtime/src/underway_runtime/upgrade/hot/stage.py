@@ -171,8 +171,11 @@ def _refresh(result: Acts, target: Target, name: str, functions: Functions) -> N
             for attribute in ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__"):
                 if hasattr(function, attribute):
                     result.attribute(other, attribute, getattr(function, attribute))
-    if type(before) is type(staged) and isinstance(before, (staticmethod, classmethod)):
-        result.attribute(before, "__annotations__", staged.__annotations__)  # it has a copy
+    is_wrapper = type(before) is type(staged) and isinstance(before, (staticmethod, classmethod))
+    if is_wrapper and "__annotations__" in objects.names_of(
+        staged
+    ):  # a copy, which `type` makes none of for ``__new__``
+        result.attribute(before, "__annotations__", staged.__annotations__)
 
 
 def _around(staged: Any, target: Target, functions: Functions) -> Any:
