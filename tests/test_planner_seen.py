@@ -66,15 +66,13 @@ SHARED = "CONF = {'a': 1}\nclass A:\n    conf = CONF\ndef f(conf=CONF): return c
 
 ALIASES = "from collections.abc import Callable\nX = int | str\nY = Callable[[X], list[X]]\ndef f(): return X, Y\n"
 OPENED = """
+N = 1
+X = [N + n for n in (1, 2)]
 class Base:
     size = 1
 class Room(Base):
-    N = len([0])
-    @property
     def width(self): return super().size
-    def height(self): return 1
-class Hall(Room):
-    wide = Room.width
+    def height(self): return 0
 """
 
 HOT = [
@@ -109,7 +107,7 @@ HOT = [
     pytest.param("import re\nclass A:\n    X = re.compile('a')", "import re\nclass A:\n    X = re.compile('b')", id="pattern of a class"),
     pytest.param(SHARED, SHARED.replace("1", "2"), id="dictionary that a class and a default have too"),
     pytest.param(ALIASES, ALIASES.replace("int | str", "int | str | bytes"), id="type that others have as an argument"),
-    pytest.param(OPENED, OPENED.replace("return 1", "return super().size"), id="method that comes to use super"),
+    pytest.param(OPENED, OPENED.replace("return 0", "return super().size").replace("N = 1", "N = 2"), id="method that comes to use super"),
     pytest.param("X = {'a': (1, 2)}\nY = dict(X)", "X = {'a': (1, 3)}\nY = dict(X)", id="row in a dictionary"),
 ]  # fmt: skip
 

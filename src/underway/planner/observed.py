@@ -50,9 +50,6 @@ from .rules.frameworks.obeyed import obey
 from .rules.frameworks.pydantic import COMPILED
 from .stored import Pictures, is_quiet
 
-_OF_CLASS = "<cell __class__>"
-"""In what a method has its class, for ``super()``: one that came later has a cell of its own, with the same class in it."""
-
 _ROUNDS = 3
 """How many times what still differs is brought to nothing: one object that two hold is told of one of them."""
 
@@ -168,7 +165,7 @@ class _Trial:
         also = sorted({module for module, _ in self._asked.definitions})
         with ThreadPoolExecutor() as pool:
             self._missing = frozenset().union(*pool.map(lambda version: version.missing(also), versions))
-        here = frozenset(each for each in self._asked.definitions if each[0] not in self._missing)
+        here = frozenset(pair for pair in self._asked.definitions if pair[0] not in self._missing)
         self._asked = replace(
             self._asked,
             modules=[name for name in self._asked.modules if name not in self._missing],
@@ -298,8 +295,6 @@ class _Trial:
         if difference.kind == "value" and (path in remembered() or clears(path) or self._is_count(difference)):
             return True
         if loggers.are_asked_for(difference, result, self._wanted):
-            return True
-        if difference.kind == "alias" and difference.path[-1] == _OF_CLASS:
             return True
         if difference.kind != "opaque":
             return False

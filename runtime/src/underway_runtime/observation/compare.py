@@ -37,6 +37,10 @@ from .picture import Picture
 _LABEL = itemgetter(0)
 
 
+_OF_CLASS = "<cell __class__>"
+"""In what a method has its class, for ``super()``: one that came later has a cell of its own, with the same class in it."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """One thing in which two pictures differ."""
@@ -133,7 +137,7 @@ class _Comparison:
                 yield self._difference(step, "code" if old.flags & Flag.CODE else "value")
             if old.flags & new.flags & Flag.OPAQUE:
                 yield self._difference(step, "opaque")
-            if old.flags & Flag.MUTABLE:
+            if old.flags & Flag.MUTABLE and step.label != _OF_CLASS:
                 yield from self._aliases(step)
             if old.edges or new.edges:
                 yield from self._edges(step, old, new)

@@ -52,7 +52,7 @@ def compare(edit: ModuleDiff) -> None:
 
 
 def _submodules(edit: ModuleDiff) -> None:
-    """What ``import a.b`` imports besides binding ``a``, which is there already."""
+    """Have imported what ``import a.b`` imports besides binding ``a``, which is there already."""
     before, after = (plainly_imported(side.body) for side in (edit.old, edit.new))
     for name in dict.fromkeys(after):
         top = name.partition(".")[0]
