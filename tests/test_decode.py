@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from underway_runtime.release.decode import Invalid, Reader, Rule, content_of, decode, problems_of
+from underway_runtime.release.decode import Choice, Invalid, Reader, Rule, content_of, decode, problems_of
 
 
 def even(text: Any) -> int:
@@ -137,3 +137,33 @@ def test_any_data_is_a_value_or_has_problems(data: Any) -> None:
         assert all(map(str, problems))
     else:
         assert isinstance(decode(House, data), House)
+
+
+@dataclass(frozen=True)
+class Garden:
+    trees: int
+
+
+def room_or_garden(table: Any) -> type[Room | Garden]:
+    if not isinstance(table, Mapping) or {"name", "trees"}.isdisjoint(table):
+        raise ValueError(f"{table!r} is neither a room nor a garden")
+    return Room if "name" in table else Garden
+
+
+@dataclass(frozen=True)
+class Estate:
+    parts: tuple[Annotated[Room | Garden, Choice(room_or_garden)], ...]
+
+
+def test_a_table_says_which_dataclass_it_is() -> None:
+    """What is wrong with each has its path; one that is none of them is told as such."""
+    assert decode(Estate, {"parts": [{"name": "hall"}, {"trees": 3}]}) == Estate((Room("hall"), Garden(3)))
+
+    with pytest.raises(Invalid) as caught:
+        decode(Estate, {"parts": [{"name": 1}, {"trees": 3, "ponds": 1}, {}]})
+
+    assert [str(problem) for problem in caught.value.problems] == [
+        "parts.0.name is 1; it must be str",
+        "unknown key 'parts.1.ponds'; there are trees",
+        "parts.2: {} is neither a room nor a garden",
+    ]

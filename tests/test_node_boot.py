@@ -434,7 +434,8 @@ def test_application_reads_its_own_name_version_and_configuration(make: MakeNode
 AS_NOBODY = """
 import os, sys
 from underway_runtime import boot
-from underway_runtime.node import commands  # while the interpreter can be read
+from underway_runtime.control.client import client  # while the interpreter can be read
+from underway_runtime.node import commands
 from underway_runtime.process import leftovers, termination
 os.setgroups([])
 os.setgid(65534)
@@ -499,10 +500,38 @@ def test_importing_the_runtime_costs_nothing() -> None:
     assert done.stdout == "['underway_runtime']\nunderway_runtime.application 1 True False\n"
 
 
-def test_commands_that_only_ask_import_little() -> None:
-    """A `pid` or `stop` does not pay for the loop of a node."""
-    code = "import sys, underway_runtime.node.commands; print('asyncio' in sys.modules)"
+@pytest.mark.parametrize(
+    ("commands", "others"),
+    [
+        (
+            "node.commands",
+            (
+                "asyncio underway_runtime.control.client.client underway_runtime.process.process_table"
+                " underway_runtime.release.boot_script underway_runtime.release.decode"
+            ),
+        ),
+        (
+            "upgrade.commands, underway_runtime.upgrade.sentences",
+            (
+                "asyncio underway_runtime.apps underway_runtime.configuration underway_runtime.node"
+                " underway_runtime.release.archives.archive underway_runtime.release.boot_script underway_runtime.upgrade.install"
+                " underway_runtime.upgrade.preflight underway_runtime.upgrade.unpack"
+            ),
+        ),
+    ],
+    ids=["pid", "releases"],
+)
+def test_commands_that_only_ask_import_little(commands: str, others: str) -> None:
+    """Asking for a `pid`, or for the `releases`, does not pay for the loop of a node, nor for what other commands do."""
+    code = f"import sys, underway_runtime.{commands}; print(sorted(set({others!r}.split()) & sys.modules.keys()))"
 
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
 
-    assert (done.stdout, done.stderr) == ("False\n", "")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_eval_imports_nothing_that_runs_applications(make: MakeNode) -> None:
+    """Code is run with the configuration alone."""
+    done = make(recorder("one")).run("eval", "import sys; print({'underway_runtime.apps'} & sys.modules.keys())")
+
+    assert (done.stdout, done.stderr, done.returncode) == ("set()\n", "", 0)

@@ -40,7 +40,7 @@ from typing import Any
 
 from ..application import Application
 from ..process.settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
-from ..release.boot_script import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start
+from ..release.boot_script import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start, check_code_path
 from ..release.errors import BootError
 from .hooks import Hooks
 from .service import (
@@ -51,7 +51,6 @@ from .service import (
     Prepared,
     Service,
     cause_of,
-    check_code_path,
     describe,
     drain_service,
     import_all,

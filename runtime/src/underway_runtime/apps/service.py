@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ..configuration import config
 from ..process.stop_signals import Stopping
-from ..release.boot_script import BootScript, CodePath, Load, Mode, PrimLoad, resolve
-from ..release.errors import BootError, DamagedRelease, UnderwayError, listing
+from ..release.boot_script import Load, Mode, PrimLoad
+from ..release.errors import BootError, UnderwayError, listing
 
 
 class Log(Protocol):
@@ -96,20 +95,6 @@ def describe(error: BaseException) -> str:
     if isinstance(error, UnderwayError):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def check_code_path(directories: Iterable[str], lib: Path) -> None:
-    """Raise DamagedRelease, listing the directories of a boot script that are missing."""
-    missing = [str(directory) for entry in directories if not (directory := resolve(entry, lib)).is_dir()]
-    if missing:
-        raise DamagedRelease(listing("applications are missing; restore them from the release's archive:", missing))
-
-
-def check_code_paths(script: BootScript, lib: Path) -> None:
-    """Do the same for all code paths of a boot script."""
-    for instruction in script.instructions:
-        if isinstance(instruction, CodePath):
-            check_code_path(instruction.directories, lib)
 
 
 def requirements_of(loaded: Mapping[str, Load], name: str) -> set[str]:

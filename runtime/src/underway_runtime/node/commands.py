@@ -7,10 +7,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..control.client.client import elsewhere
 from ..process import facts, lock
 from ..process.settings import STOP_TIMEOUT, Settings, from_environ
-from ..release import boot_script, command_line
+from ..release import command_line
 from ..release.command_table import COMMANDS
 from ..release.errors import UnderwayError, UsageError
 from ..release.filesystem import openat
@@ -42,6 +41,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], change: Callable[[
 
 def node(settings: Settings, change: Callable[[Any], Any], *, shell: bool = False) -> int:
     """Run the node in this process until it stops; its keeper has started it."""
+    from ..release import boot_script
     from . import keeper_client
 
     keeper = keeper_client.connect(os.environ)
@@ -60,14 +60,14 @@ def evaluate(settings: Settings, code: str, args: Sequence[str]) -> int:
 
     Obeys the clean boot script as far as that goes. Neither sees nor touches a running node; the use is journalled.
     """
-    from ..apps.service import check_code_paths
     from ..configuration import config, resolution
     from ..control import console, cookie
     from ..process import usage_journal
+    from ..release import boot_script
 
     cookie.hide(os.environ, settings)
     script = boot_script.read(settings.boot_script_clean)
-    check_code_paths(script, settings.directory.lib)
+    boot_script.check_code_paths(script, settings.directory.lib)
     resolved = resolution.load(settings.sys_config)
     config.install(resolved.values, resolved.environment)
     with usage_journal.journalled(settings.var.uses, "eval", code) as use:
@@ -148,6 +148,8 @@ def _refuse_var_of_others(settings: Settings) -> None:
 
 
 def _running(settings: Settings) -> lock.RunningNode:
+    from ..control.client.client import elsewhere
+
     node = lock.find(settings.tmp, settings.name)
     if node is None:
         raise UnderwayError(f"{settings.name} is not running")

@@ -31,7 +31,6 @@ from ..apps.controller import Applications
 from ..apps.launch import overlaps
 from ..apps.launch import run as run_application
 from ..apps.main_function import MainThread, wanted
-from ..apps.service import check_code_paths
 from ..apps.serving import ServerContext
 from ..apps.socket_adoption import Adoption
 from ..apps.suspension import Suspension
@@ -43,7 +42,7 @@ from ..process import audit_hooks, garbage_collector, leftovers, oom, stop_signa
 from ..process.log import log
 from ..process.settings import Settings
 from ..release import gates
-from ..release.boot_script import BootScript
+from ..release.boot_script import BootScript, check_code_paths
 from ..release.errors import BootError, PeerLost, UnderwayError
 from .control_endpoint import ControlEndpoint
 from .forced_end import ForcedEnd, threads_left

@@ -40,13 +40,12 @@ def run(settings: Settings, program: str, args: Sequence[str], *, module: bool) 
     Raises UsageError where there is none of that name, what resolving the configuration raises, and UnderwayError where ``eval``
     is turned off. The use is journalled.
     """
-    from ..apps.service import check_code_paths
     from ..configuration import boot_config, config
     from ..control import cookie
     from ..process import usage_journal
 
     script = boot_script.read(settings.boot_script)
-    check_code_paths(script, settings.directory.lib)
+    boot_script.check_code_paths(script, settings.directory.lib)
     path = None if module else _find(settings.place.python.parent, program, settings.prog)
     cookie.hide(os.environ, settings)
     command_line = " ".join([program, *args])

@@ -23,7 +23,6 @@ from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError
 from ..release.filesystem import openat
 from . import facts
-from .process_table import processes
 
 TRIES = 20
 PAUSE = 0.025
@@ -104,6 +103,8 @@ def _holder(descriptor: int) -> int | None:
 
 def _inheritors(descriptor: int) -> Iterator[int]:
     """Processes here that have the lock from a keeper that is gone: of a handover, a successor that nobody has named yet."""
+    from .process_table import processes  # where a keeper is gone: who asks for one that is there does without
+
     namespace = _pid_namespace("self")
     for pid in processes():
         if _pid_namespace(pid) == namespace is not None:

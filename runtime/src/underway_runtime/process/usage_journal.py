@@ -13,7 +13,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -43,12 +42,12 @@ def begin(path: Path, command: str, code: str | None, uid: int | None, pid: int 
     return write
 
 
-@dataclass
 class Use:
     """One use of code, while it lasts."""
 
-    outcome: str = "refused"
-    """What the journal will say, where it is not interrupted."""
+    def __init__(self) -> None:
+        self.outcome = "refused"
+        """What the journal will say, where it is not interrupted."""
 
 
 @contextlib.contextmanager

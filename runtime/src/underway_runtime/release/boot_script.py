@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from .decode import Invalid, Reader, Rule, content_of, decode
+from .decode import Choice, Invalid, Rule, content_of, decode
 from .errors import DamagedRelease, listing
 
 FORMAT = 1
@@ -88,14 +88,14 @@ _KINDS: Mapping[str, type[Instruction]] = {
 """By the key that says what an instruction is, and has the value of its first field."""
 
 
-def _instruction(entry: Any) -> Instruction:
-    """An instruction as it is in the file; keys of a newer underway's are passed over. Raises ValueError."""
+def _kind_of(entry: Any) -> type[Instruction]:
+    """The kind of an instruction as it is in the file. Raises ValueError."""
     if not isinstance(entry, Mapping):
         raise ValueError(f"an instruction is an object, not {entry!r}")
     name = next((name for name in _KINDS if name in entry), None)
     if name is None:
         raise ValueError(f"unknown instruction {json.dumps(entry)}; there are {', '.join(_KINDS)}")
-    return decode(_KINDS[name], entry, ignore_unknown=True)
+    return _KINDS[name]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class BootScript:
     name: str = field(metadata={"key": "script"})
     release: str
     version: str
-    instructions: tuple[Annotated[Instruction, Reader(_instruction)], ...] = ()
+    instructions: tuple[Annotated[Instruction, Choice(_kind_of)], ...] = ()
 
 
 def dump(script: BootScript) -> str:
@@ -157,3 +157,17 @@ def resolve(directory: str, lib: str | os.PathLike[str]) -> Path:
     if not directory.startswith(prefix) or "/" in directory[len(prefix) :] or directory.endswith(".."):
         raise DamagedRelease(f"a boot script names applications as $RELEASE_LIB/NAME-VERSION, not {directory!r}")
     return Path(lib, directory[len(prefix) :])
+
+
+def check_code_path(directories: Iterable[str], lib: Path) -> None:
+    """Raise DamagedRelease, listing the directories of a boot script that are missing."""
+    missing = [str(directory) for entry in directories if not (directory := resolve(entry, lib)).is_dir()]
+    if missing:
+        raise DamagedRelease(listing("applications are missing; restore them from the release's archive:", missing))
+
+
+def check_code_paths(script: BootScript, lib: Path) -> None:
+    """Do the same for all code paths of a boot script."""
+    for instruction in script.instructions:
+        if isinstance(instruction, CodePath):
+            check_code_path(instruction.directories, lib)

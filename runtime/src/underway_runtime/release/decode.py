@@ -12,6 +12,7 @@ A field is a key; one without a default must be there. What its annotation may b
 a dataclass                                    a table, or an instance's `__post_init__` refuses it
 ``Annotated[T, Rule("a port", is_port)]``      a T of which more must be true, with the words for it
 ``Annotated[T, Reader(read)]``                 data of a form of its own
+``Annotated[T, Choice(choose)]``               a table, of which `choose` tells which dataclass it is
 =============================================  ========================================================================
 
 A field with ``metadata={"key": "worker-port"}`` has that key. Defaults are not checked.
@@ -24,9 +25,8 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from .errors import did_you_mean
 
@@ -34,23 +34,26 @@ T = TypeVar("T")
 Path: TypeAlias = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):  # as are the next: a dataclass costs a command three times as much to make
     """What must be true of a value besides its type: words for a person, and the test."""
 
     wanted: str
     test: Callable[[Any], object]
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """What makes a value of data in a form of its own; raises ValueError, or Invalid, with what is wrong."""
 
     read: Callable[[Any], Any]
 
 
-@dataclass(frozen=True)
-class Problem:
+class Choice(NamedTuple):
+    """What tells by a table which dataclass it is; raises ValueError, or Invalid, for one that is none."""
+
+    choose: Callable[[Any], type]
+
+
+class Problem(NamedTuple):
     """One thing that is wrong, and where: a path of keys and positions, empty for the whole."""
 
     path: Path
@@ -85,8 +88,7 @@ class Invalid(ValueError):
         super().__init__("; ".join(map(str, self.problems)))
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One key of a dataclass or a model."""
 
     name: str
@@ -158,6 +160,8 @@ class _Decoder:
 
     def value(self, data: Any, kind: Any, path: Path) -> Any:
         """The value; None where a problem was noted."""
+        if type(data) is kind and kind in (str, int, bool):
+            return data  # as most are, which are not to be looked at any longer
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if origin is typing.Annotated:
             return self._annotated(data, arguments, path)
@@ -181,7 +185,7 @@ class _Decoder:
     def _annotated(self, data: Any, arguments: tuple[Any, ...], path: Path) -> Any:
         kind, *notes = arguments
         for note in notes:
-            if isinstance(note, Reader):
+            if isinstance(note, (Reader, Choice)):
                 return self._read(note, data, path)
         rules = [note for note in notes if isinstance(note, Rule)]
         if rules and not fits(data, kind):
@@ -193,11 +197,11 @@ class _Decoder:
             self.problems += [Problem(path, "wrong", data, rule.wanted) for rule in rules if not rule.test(value)]
         return value
 
-    def _read(self, reader: Reader, data: Any, path: Path) -> Any:
+    def _read(self, note: Reader | Choice, data: Any, path: Path) -> Any:
         try:
-            return reader.read(data)
+            return note.read(data) if isinstance(note, Reader) else self.value(data, note.choose(data), path)
         except Invalid as error:
-            self.problems += [replace(problem, path=(*path, *problem.path)) for problem in error.problems]
+            self.problems += [problem._replace(path=(*path, *problem.path)) for problem in error.problems]
         except ValueError as error:
             self.problems.append(Problem(path, "refused", data, str(error)))
         return None
@@ -238,7 +242,7 @@ def fits(data: Any, kind: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(fits(data, arm) for arm in arguments)
     if origin is typing.Annotated:
-        return any(isinstance(note, Reader) for note in arguments) or fits(data, arguments[0])
+        return any(isinstance(note, (Reader, Choice)) for note in arguments) or fits(data, arguments[0])
     if origin is Literal:
         return any(type(data) is type(choice) and data == choice for choice in arguments)
     if is_dataclass(kind) or _is_table(origin or kind):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from operator import attrgetter
 from typing import Any, TypeGuard
 
 from .errors import BootError
@@ -26,18 +28,16 @@ def module_of(reference: str) -> str:
 
 def find(reference: str) -> Any:
     """Find the object that a reference leads to. Raises BootError when there is none; what an import raises, as it is."""
-    import pkgutil  # where something is looked up: commands that only ask do without
-
     module, _, path = reference.partition(":")
     if not is_reference(reference):
         raise BootError(f"{reference!r} is not MODULE:NAME")
     try:
-        pkgutil.resolve_name(f"{module}:")
+        imported = import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # something that it imports is missing
         raise BootError(f"there is no module {module!r}, which {reference!r} names") from None
     try:
-        return pkgutil.resolve_name(reference)
+        return attrgetter(path)(imported)
     except AttributeError:
         raise BootError(f"{module} has no {path!r}, which {reference!r} names") from None

@@ -8,7 +8,6 @@ from typing import Any, Literal, TypeAlias
 
 from ..control.client import handover_request
 from ..control.client.client import Place
-from ..release import boot_script
 from ..release import manifest as manifests
 from ..release.directory import ReleaseDirectory
 from ..release.errors import DamagedRelease, RestartError, UndoneError
@@ -125,4 +124,6 @@ def _own_files(manifest: Manifest) -> dict[str, ManifestEntry]:
 
 
 def _instructions(directory: ReleaseDirectory, version: str) -> dict[str, object]:
+    from ..release import boot_script  # where two versions are compared
+
     return {file.name: boot_script.read(file).instructions for file in directory.version(version).path.glob("*.script")}

@@ -1,4 +1,7 @@
-"""The commands of ``bin/NAME`` about releases: reads the command line, prints what was done, returns the exit status."""
+"""The commands of ``bin/NAME`` about releases: reads the command line, prints what was done, returns the exit status.
+
+Each command imports what it alone needs: `releases` is asked by monitors, and loads nothing of what tries or unpacks a version.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,26 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..control.client.client import NotAnswering, NotRunning, Place, check_directory, connect
-from ..control.client.handover_request import hand_over
-from ..process import lock, upgrade_journal
+from ..process import lock
 from ..process.settings import Settings, from_environ
 from ..release import command_line, display, ledger, names
 from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError
 from . import command_options, sentences
 from . import handler as handlers
-from . import install as installing
-from . import prune as pruning
-from . import remove as removing
-from . import unpack as unpacking
-from .change import How, change
 from .command_options import Options
 from .handler import Handler
-from .install import InstallResult
-from .preflight import check as checking
-from .preflight.check import CheckResult
-from .prune import PruneResult
-from .remove import RemoveResult
 from .trust import Trust, trust
-from .unpack import UnpackResult
-from .watch_gates import watch
+
+if TYPE_CHECKING:
+    from .change import How
+    from .install import InstallResult
+    from .preflight.check import CheckResult
+    from .prune import PruneResult
+    from .remove import RemoveResult
+    from .unpack import UnpackResult
 
 _WIDEST = 100_000
 """Characters of a line of an outcome."""
@@ -91,7 +89,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         would = "would be " if options.dry_run else ""
         text = "\n".join(sentences.lines(options.command, outcome, would))
         print("\n".join(display.one_line(line, _WIDEST) for line in text.split("\n")))
-    return EXIT_REFUSED if isinstance(outcome, CheckResult) and outcome.outcome == "refused" else 0
+    return EXIT_REFUSED if options.command == "check" and outcome.as_json()["outcome"] == "refused" else 0
 
 
 def releases(request: Request) -> handlers.ReleaseList:
@@ -101,12 +99,16 @@ def releases(request: Request) -> handlers.ReleaseList:
 
 def unpack(request: Request) -> UnpackResult:
     """Unpack a version, or a file."""
+    from . import unpack as unpacking
+
     asked = request.options
     return unpacking.unpack(request.handler, asked.what, request.trust, again=asked.again, dry_run=asked.dry_run)
 
 
 def check(request: Request) -> CheckResult:
     """Try a version, and find out what installing it would do."""
+    from .preflight import check as checking
+
     asked = request.options
     return checking.check(
         from_environ(request.environ),
@@ -120,6 +122,8 @@ def check(request: Request) -> CheckResult:
 
 def install(request: Request) -> InstallResult:
     """Have a version take over until the next restart, or a commit."""
+    from . import install as installing
+
     asked = request.options
     installed = installing.install(
         request.handler,
@@ -141,6 +145,11 @@ def commit(request: Request) -> handlers.CommitResult:
 
 def upgrade(request: Request) -> InstallResult:
     """Unpack a version, install it, watch its gates and commit it; of a node that is stopped, make it the one that boots."""
+    from . import install as installing
+    from . import unpack as unpacking
+    from .preflight import check as checking
+    from .watch_gates import watch
+
     handler, asked, place = request.handler, request.options, request.place
     version, basis = asked.what, None
     if version not in ledger.read(handler.directory, handler.var):
@@ -152,7 +161,7 @@ def upgrade(request: Request) -> InstallResult:
         raise UnderwayError("\n".join(checking.lines(checked)))
     if checked.outcome == "start":
         before = handlers.make_permanent(handler, version, again=asked.again)
-        return InstallResult(version, before, "permanent", "start", before != version, basis=basis)
+        return installing.InstallResult(version, before, "permanent", "start", before != version, basis=basis)
     try:
         installed = installing.install(handler, place, version, asked.conditions, again=asked.again)
     except NotAnswering as error:
@@ -182,11 +191,15 @@ def rollback(request: Request) -> handlers.RollbackResult:
 
 def remove(request: Request) -> RemoveResult:
     """Delete a version and what only it has."""
+    from . import remove as removing
+
     return removing.remove(request.handler, request.options.version, dry_run=request.options.dry_run)
 
 
 def prune(request: Request) -> PruneResult:
     """Remove all but the last few versions."""
+    from . import prune as pruning
+
     return pruning.prune(request.handler, request.options.keep, dry_run=request.options.dry_run)
 
 
@@ -211,6 +224,10 @@ def _tell_keeper(place: Place) -> None:
 
 
 def _go_back(handler: Handler, place: Place, running: str, version: str) -> None:
+    from ..control.client.handover_request import hand_over
+    from ..process import upgrade_journal
+    from .change import change
+
     how: How
     upgrade_id = upgrade_journal.new_id()
     try:

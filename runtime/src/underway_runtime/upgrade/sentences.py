@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..release import display
-from .handler import CommitResult, ListedRelease, RebuiltLedger, ReleaseList, RollbackResult
-from .install import InstallResult
-from .preflight import check
-from .preflight.check import CheckResult
-from .prune import PruneResult
-from .remove import RemoveResult
-from .trust import Basis
-from .unpack import UnpackResult
+
+if TYPE_CHECKING:  # each command loads what it needs, and not what the others would say
+    from .handler import ListedRelease
+    from .install import InstallResult
+    from .remove import RemoveResult
+    from .trust import Basis
 
 
 def lines(command: str, outcome: Any, would: str = "") -> list[str]:
     """What a command has done, in sentences; `would` is "would be " for a dry run."""
     will = would or "is "
-    match outcome:
-        case ReleaseList():
+    match command:
+        case "releases":
             return [_release_line(release) for release in outcome.releases]
-        case UnpackResult(admitted=None):
+        case "unpack" if outcome.admitted is None:
             failed = f"; it has failed: {outcome.failed}" if outcome.failed else ""
             return [f"{outcome.version} is here already, whole, and {outcome.state}{failed}"]
-        case UnpackResult(admitted=admitted) if admitted is not None:
-            counts = f"{len(admitted.plan.add)} new, {len(admitted.plan.keep)} shared with others"
-            return [f"{outcome.version} {will}unpacked, {_believed(admitted.basis)}: {counts}"]
-        case CheckResult():
+        case "unpack":
+            plan, basis = outcome.admitted.plan, outcome.admitted.basis
+            counts = f"{len(plan.add)} new, {len(plan.keep)} shared with others"
+            return [f"{outcome.version} {will}unpacked, {_believed(basis)}: {counts}"]
+        case "check":
+            from .preflight import check
+
             return check.lines(outcome)
-        case InstallResult():
+        case "install" | "upgrade":
             return [_install_line(command, outcome), *_belief(outcome), *_old_code(outcome)]
-        case CommitResult(changed=False):
+        case "commit" if not outcome.changed:
             return [f"{outcome.version} is permanent already"]
-        case CommitResult():
+        case "commit":
             return [f"{outcome.version} {will}permanent; {outcome.before} {will}old"]
-        case RollbackResult():
+        case "rollback":
             return [f"{outcome.version} {will}what boots, instead of {outcome.left}"]
-        case RemoveResult():
+        case "remove":
             return [_removed_line(outcome, will)]
-        case PruneResult():
+        case "prune":
             stays = [f"{version} stays: {why}" for version, why in outcome.stays.items()]
             return [*(_removed_line(removed, will) for removed in outcome.removed), *stays]
-        case RebuiltLedger():
+        case "create-releases":
             return [f"the ledger {will}made again: {', '.join(outcome.releases)}; {outcome.permanent} boots"]
-    raise AssertionError(outcome)
+    raise AssertionError(command)
 
 
 def _removed_line(removed: RemoveResult, will: str) -> str:

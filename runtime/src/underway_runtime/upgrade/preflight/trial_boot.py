@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...apps.launch import overlaps
-from ...apps.service import check_code_path, describe
+from ...apps.service import describe
 from ...apps.serving import ServerContext
 from ...apps.sockets import Listeners
 from ...configuration import boot_config, resolution, schema
@@ -38,7 +38,7 @@ from ...process.log import log
 from ...process.settings import Settings, from_environ
 from ...release import boot_script, gates
 from ...release.addresses import SocketFile, host_and_port, socket_file
-from ...release.boot_script import BootScript, CodePath, Load, PrimLoad, Start
+from ...release.boot_script import BootScript, CodePath, Load, PrimLoad, Start, check_code_path
 from ...release.errors import UnderwayError
 from ...release.references import find, module_of
 from .report import AddressChange, ChangeKind, ConfigurationChange, TrialReport
