@@ -31,7 +31,7 @@ from typing import Any
 
 DEEP, FOREIGN = 7, 2
 """Steps from a name that are looked at; within what others have made."""
-SECONDS, WAITING = 0.5, 5
+SECONDS, WAITING = 0.5, 2
 """What one call may take, of the processor and of the clock."""
 LATE = "late"
 """What is told of a call that took longer."""
@@ -230,19 +230,15 @@ class Users:
                 yield name, census.text(inspect.signature(value))
 
     def _calls(self, census: Census) -> dict[str, Any]:
-        functions = {
-            name: [census.text(_called(function, arguments)) for arguments in ARGUMENTS]
-            for name, function in self._own(FunctionType)
-        }
+        functions = {name: _results(census, function, ARGUMENTS) for name, function in self._own(FunctionType)}
         methods: dict[str, Any] = {}
         for name, instance in self._made():
             methods[f"{name} {instance.__class__.__qualname__}"] = census.text(instance)
-            for key in sorted({key for cls in type(instance).__mro__[:-1] for key in vars(cls)}):
-                if key.startswith("__") or not isinstance(key, str):
-                    continue
-                for arguments in ARGUMENTS[:4]:
-                    told = _called(lambda *given, i=instance, k=key: _used(i, k, given), arguments)
-                    methods.setdefault(f"{name}.{key}", []).append(census.text(told))
+            for key in sorted(
+                {key for cls in type(instance).__mro__[:-1] for key in vars(cls) if isinstance(key, str)}
+            ):
+                if not key.startswith("__"):
+                    methods[f"{name}.{key}"] = _results(census, functools.partial(_used, instance, key), ARGUMENTS[:4])
         return {"functions": functions, "methods": methods}
 
     def _own(self, kind: Any) -> Iterator[tuple[str, Any]]:
@@ -273,9 +269,19 @@ class _Late(BaseException):
     pass
 
 
-def _used(instance: object, name: str, given: tuple[Any, ...]) -> object:
+def _used(instance: object, name: str, *given: Any) -> object:
     value = getattr(instance, name)
     return value(*given) if callable(value) else value
+
+
+def _results(census: Census, function: Callable[..., object], every: Iterable[tuple[Any, ...]]) -> list[str]:
+    """What comes of calls with these arguments, as text; one that takes too long is the last one."""
+    results: list[str] = []
+    for arguments in every:
+        results.append(census.text(_called(function, arguments)))
+        if results[-1] == LATE:
+            break
+    return results
 
 
 def _called(function: Callable[..., object], arguments: tuple[Any, ...]) -> object:

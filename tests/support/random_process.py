@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -32,18 +33,19 @@ NOW = 1_700_000_000.0
 
 def main() -> None:
     """Answer until there are no more tasks."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    questions, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what is called may ask whoever sits there
     os.dup2(2, 1)
     leave_the_network()
     time.time = lambda: NOW  # before anybody takes it
     os.urandom = bytes
-    first: dict[str, Any] = json.loads(sys.stdin.readline())
+    first: dict[str, Any] = json.loads(questions.readline())
     problems = _imported(first["modules"])
     below = str(Path(sys.prefix).parents[1] / "lib" / first["top"])
     users = Users(first["top"], lambda: Census(below))
     users.make()
     print(json.dumps(problems), file=answers, flush=True)
-    for line in iter(sys.stdin.readline, ""):
+    for line in iter(questions.readline, ""):
         print(json.dumps(_in_a_copy(partial(_looks, users, json.loads(line)))), file=answers, flush=True)
 
 
@@ -91,8 +93,15 @@ def _looks(users: Users, task: dict[str, Any]) -> dict[str, Any]:
             except CannotSwap as error:
                 return {"refused": list(error.problems), "looks": looks}
         _imported(step["modules"])
+        _empty(Path.cwd())
         looks.append(_in_a_copy(users.look))
     return {"looks": looks}
+
+
+def _empty(directory: Path) -> None:
+    """Take away what calls have written there."""
+    for path in directory.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 if __name__ == "__main__":

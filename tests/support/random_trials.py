@@ -141,7 +141,7 @@ class _Process:
 
     def __init__(self, package: Package, number: int, cleanup: ExitStack, seed: int = 1) -> None:
         python = package.root / f"releases/{number}/bin/python"
-        work = package.root / f"work-{number}-{seed}"
+        work = package.root / "work"
         work.mkdir(exist_ok=True)
         environ = {
             "PYTHONPATH": str(Path(__file__).parent),
