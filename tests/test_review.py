@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from underway.review import page, text
 from underway.review.causes import changes
 from underway.review.definitions import pair
 from underway.review.review import as_json
+from underway_runtime import Down
 from underway_runtime.release.relup import Row
 
 VOID = {"meta", "link", "br", "img", "input"}
@@ -196,3 +199,44 @@ def test_a_consequence_is_told_by_the_planner(tmp_path: Path) -> None:
     [change] = changes(entry.changes)
     assert (change.row.definition, [each.definition for each in change.consequences]) == ("LIMIT", ["box"])
     assert change.verdict == "RESTART"
+
+
+OWN = "class Room:\n    def __init__(self, name):\n        self.name = name\n"
+TOLD = (
+    OWN
+    + "        self.topic = name\n    @staticmethod\n    def code_change(old_version, state, extra):\n        return state\n"
+)
+WAITER = (
+    "class Room:\n    def __init__(self, name):\n        self.name = name\n        self.waiting = []\n"
+    "def new(name): return Room(name)\nROOM = Room('all')\n"
+)
+
+
+def test_a_code_change_to_begin_with_is_told_for_a_class_that_needs_one(tmp_path: Path) -> None:
+    """It names what instances get and lose, with the words of the new version, and where the old one makes them; it can be run."""
+    listening = WAITER.replace("self.waiting = []", "self.topic = name.upper()\n        self.guests = {}")
+    found = reviewed(tmp_path, {"shop": WAITER}, {"shop": listening})
+
+    assert found.verdict == "RESTART"
+    [stub] = found.stubs
+    assert (stub.what, stub.line, stub.made) == ("shop:Room", 1, ("shop.py:5", "shop.py:6"))
+    said = "\n".join(text.lines(found))
+    assert "shop:Room, made in 2 places: shop.py:5, shop.py:6" in said
+    assert "'topic': ...,  # name.upper()" in said
+    assert as_json(found)["stubs"][0]["text"] in unescape(page.text(found))
+    names: dict[str, Any] = {"Down": Down}
+    exec(stub.text, names)
+    change = names["code_change"].__func__
+    assert change("1", {"name": "a", "waiting": [1]}, None) == {"name": "a", "topic": ..., "guests": {}}
+    assert change(Down("1"), {"name": "a", "topic": "A", "guests": {}}, None) == {"name": "a", "waiting": []}
+
+
+def test_what_the_plan_carries_over_itself_needs_no_code_change(tmp_path: Path) -> None:
+    """Nor does what has one, or a class that does not change."""
+    carried = reviewed(
+        tmp_path / "1", {"shop": OWN}, {"shop": OWN.replace("= name\n", "= name\n        self.topic = 'none'\n")}
+    )
+    told = reviewed(tmp_path / "2", {"shop": OWN}, {"shop": TOLD})
+
+    assert (carried.verdict, carried.stubs) == ("MIGRATE", ())
+    assert (told.verdict, told.stubs) == ("MIGRATE", ())

@@ -68,10 +68,10 @@ ARGUMENTS: tuple[tuple[Any, ...], ...] = (
 
 
 class Census:
-    """One look at some modules; `below` is left out of texts, as the place of a version differs."""
+    """One look at the modules of a package; where a version is in `lib` is left out of texts."""
 
-    def __init__(self, below: str) -> None:
-        self._below = below
+    def __init__(self, top: str, lib: str) -> None:
+        self._top, self._lib = top, lib
         self._known: dict[int, str] = {}
         self._held: list[object] = []
 
@@ -86,7 +86,7 @@ class Census:
         """How it is written, without addresses and places."""
         written = _called(repr, (value,)) if not isinstance(value, (_Raised, *_PLAIN)) else repr(value)
         words = re.sub(r"0x[0-9a-f]{6,}", "0x", written if isinstance(written, str) else f"{type(value)} {written!r}")
-        return re.sub(re.escape(self._below) + r"-[\w.]+", "HOME", words)[:WORDS]
+        return re.sub(rf"{re.escape(self._lib)}/\w+-[\w.]+", "HOME", words)[:WORDS]
 
     def _of(self, value: Any, path: str, deep: int = DEEP) -> Any:
         if isinstance(value, _PLAIN) and type(value) in _PLAIN:
@@ -164,7 +164,7 @@ class Census:
         return {"is": f"{type(cls).__qualname__} {cls.__qualname__}", **bases, **dict(_sorted(vars(cls)))}
 
     def _is_ours(self, module: str) -> bool:
-        return module.partition(".")[0] == self._below.rpartition("/")[2]
+        return module.partition(".")[0] == self._top
 
 
 def _sorted(names: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -199,6 +199,10 @@ class Users:
         """Make an instance of each class, and hold it from now on."""
         self._held = dict(self._made())
 
+    def modules(self, census: Census) -> dict[str, Any]:
+        """What all modules bind."""
+        return census.modules(sorted(name for name in sys.modules if name.partition(".")[0] == self._top))
+
     def release(self) -> None:
         """Hold no instances any longer."""
         self._held.clear()
@@ -214,8 +218,7 @@ class Users:
     def look(self) -> dict[str, Any]:
         """What all is and does now. Of instances that are held it is told what they have, and not with which values: that is state."""
         census = self._census()
-        names = sorted(name for name in sys.modules if name.partition(".")[0] == self._top)
-        modules = census.modules(names)
+        modules = self.modules(census)
         classes = dict(self._own(type))
         return {
             "modules": modules,

@@ -2,7 +2,8 @@
 
 Runs in a release. The first line of standard input says which ``modules`` to import and what is their ``top``; each that follows is
 a task: whether instances are ``held``, and ``steps``, each a ``version`` with the ``instructions`` that lead there, none where it is
-only looked, and ``modules`` to import before that. Each is answered by one line: ``looks``, one a step, and what ``refused`` the next.
+only looked, and ``modules`` to import before that. Each is answered by one line: ``looks``, one a step, and what ``refused`` the next;
+the first one by the ``problems`` of modules that can't be imported, and what all have when they are ``imported``.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ def main() -> None:
     os.urandom = bytes
     first: dict[str, Any] = json.loads(questions.readline())
     problems = _imported(first["modules"])
-    below = str(Path(sys.prefix).parents[1] / "lib" / first["top"])
-    users = Users(first["top"], lambda: Census(below))
+    census = partial(Census, first["top"], str(Path(sys.prefix).parents[1] / "lib"))
+    users = Users(first["top"], census)
+    imported = _in_a_copy(lambda: users.modules(census()))
     users.make()
-    print(json.dumps(problems), file=answers, flush=True)
+    print(json.dumps({"problems": problems, "imported": imported}), file=answers, flush=True)
     for line in iter(questions.readline, ""):
         print(json.dumps(_in_a_copy(partial(_looks, users, json.loads(line)))), file=answers, flush=True)
 

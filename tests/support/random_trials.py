@@ -117,11 +117,11 @@ class Package:
             for way, version, process, one in zip(
                 ("up", "down"), (number, 1), (fresh, self._first), told["looks"], strict=False
             ):
-                found = _unlike(one, process.look)
+                found = [line for line in _unlike(one, process.look) if not _path(line).startswith(process.state)]
                 if found:
                     other = _Process(self, version, cleanup, seed=7)
-                    noise = {each.partition(":")[0] for each in _unlike(other.look, process.look)}
-                    found = [each for each in found if each.partition(":")[0] not in noise]
+                    noise = {*map(_path, _unlike(other.look, process.look))}
+                    found = [line for line in found if _path(line) not in noise]
                 trial.differences += [f"{way} {line}" for line in found]
         return trial
 
@@ -165,13 +165,20 @@ class _Process:
         home = package.root / "lib" / Distribution(package.name, f"{number}.0").directory
         modules = package.modules([file.relative_to(home).as_posix() for file in home.rglob("*.py")])
         self.modules = {"modules": modules}
-        self.problems = self._ask({"modules": modules, "top": modules[0].partition(".")[0]})
+        first = self._ask({"modules": modules, "top": modules[0].partition(".")[0]})
+        self.problems: dict[str, str] = first["problems"]
+        self._imported = {"modules": first["imported"]}
 
     @cached_property
     def look(self) -> dict[str, Any]:
         """What all is and does that is as it was imported."""
         found: dict[str, Any] = self.ask([self.modules])["looks"][0]
         return found
+
+    @cached_property
+    def state(self) -> tuple[str, ...]:
+        """Where modules have something else once they were used: what is there is the process's own, whatever version it is of."""
+        return tuple(_path(line) for line in differences(self._imported, {"modules": self.look["modules"]}))
 
     def ask(self, steps: Sequence[Mapping[str, Any]], *, held: bool = True) -> dict[str, Any]:
         """What all is and does after each of some steps; what is done leaves no traces."""
@@ -202,6 +209,10 @@ def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         }
 
     return differences(common(one, other), common(other, one))
+
+
+def _path(difference: str) -> str:
+    return difference.partition(":")[0]
 
 
 def _is_late(*results: Any) -> bool:

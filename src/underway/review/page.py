@@ -10,7 +10,7 @@ from ..planner.report import SAY
 from .causes import Change
 from .definitions import Part, Run, pair
 from .review import Review
-from .text import what, where
+from .text import made_where, what, where
 
 STYLE = Path(__file__).parents[1] / "templates/review/page.css"
 MOST_OPEN = 40
@@ -61,6 +61,11 @@ def _body(review: Review, title: str) -> Iterator[str]:
         shown = definition not in definitions and len(definitions) < MOST_SHOWN
         definitions.add(definition)
         yield from _change(review, change, is_open=is_open, shown=shown)
+    if review.stubs:
+        yield "<h2>Instances are carried over by a code_change, to begin with</h2>"
+        for stub in review.stubs:
+            yield f"<p>{escape(stub.what)}, {escape(made_where(stub))}</p>"
+            yield f"<pre>{escape(stub.text)}</pre>"
     yield f"<h2>Way back: {review.down.verdict}</h2>\n<p>{escape(SAY[review.down.verdict])}</p>"
     yield from _table(review.down.changes)
     yield "</main>"

@@ -14,6 +14,7 @@ from ..planner.releases import Opened
 from .causes import Change, changes
 from .next_version import as_next
 from .sides import Side
+from .stubs import Stub, stubs
 
 HELD = 0.02
 HELD_A_FUNCTION = 1e-5
@@ -78,6 +79,8 @@ class Review:
     up: Way
     down: Way
     state: tuple[Carried, ...]
+    stubs: tuple[Stub, ...]
+    """What to begin with where the state of instances needs a ``code_change``."""
     pause: Pause
     notes: tuple[str, ...]
 
@@ -111,6 +114,7 @@ def review(old: Side, new: Side) -> Review:
         up=_way(up),
         down=_way(down),
         state=tuple(_state(up)),
+        stubs=tuple(stubs(up.changes, one, other)),
         pause=_pause(up, one, other),
         notes=tuple(notes),
     )
@@ -132,6 +136,7 @@ def as_json(comparison: Review) -> dict[str, Any]:
         ],
         "changes": [_change(comparison, change) for change in comparison.up.changes],
         "state": [asdict(carried) for carried in comparison.state],
+        "stubs": [asdict(stub) for stub in comparison.stubs],
         "back": {
             "verdict": comparison.down.verdict,
             "changes": [_change(comparison, change) for change in comparison.down.changes],

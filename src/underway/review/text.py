@@ -9,6 +9,7 @@ from underway_runtime.release.relup import Relup, Row
 from ..planner.report import SAY
 from .causes import Change
 from .review import Review, Way
+from .stubs import Stub
 
 MOST_FOLLOWING = 3
 """Consequences of a change that are named; the others are counted."""
@@ -24,6 +25,7 @@ def lines(comparison: Review) -> Iterator[str]:
     if comparison.state:
         yield "\nState"
         yield from (f"  {carried.what}: {carried.how}" for carried in comparison.state)
+    yield from _stubs(comparison)
     yield f"\nPause: {comparison.pause.text}"
     yield f"Way back: {comparison.down.verdict}, {SAY[comparison.down.verdict]}"
     known = {(change.row.module, change.row.definition, change.verdict) for change in comparison.up.changes}
@@ -85,6 +87,23 @@ def _changes(way: Way) -> Iterator[str]:
     yield "\nChanges"
     for change in way.changes:
         yield from _change(change)
+
+
+def _stubs(comparison: Review) -> Iterator[str]:
+    if comparison.stubs:
+        yield "\nInstances are carried over by a code_change, to begin with"
+        for stub in comparison.stubs:
+            yield f"  {stub.what}, {made_where(stub)}"
+            yield from (f"      {line}" for line in stub.text.splitlines())
+
+
+def made_where(stub: Stub) -> str:
+    """How many places make instances of a class, and where the first are."""
+    if not stub.made:
+        return "made nowhere by that name"
+    count, more = len(stub.made), len(stub.made) - MOST_FOLLOWING
+    others = f" and {more} more" if more > 0 else ""
+    return f"made in {count} place{'s' if count > 1 else ''}: {', '.join(stub.made[:MOST_FOLLOWING])}{others}"
 
 
 def _change(change: Change) -> Iterator[str]:
