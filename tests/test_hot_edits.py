@@ -26,7 +26,12 @@ TABLES = {
     "aiohttp": edits_aiohttp,
     "worker": edits_worker,
 }
-ROWS = [pytest.param(name, edit, id=f"{name}: {edit.name}") for name, table in TABLES.items() for edit in table.EDITS]
+ROWS = [
+    pytest.param(name, edit, id=f"{name}: {edit.name}", marks=(pytest.mark.drill,) if edit.up == "RESTART" else ())
+    for name, table in TABLES.items()
+    for edit in table.EDITS
+]
+"""The gate tries one of each service, of those that a process follows."""
 Runs: TypeAlias = dict[str, Running]
 
 
@@ -37,9 +42,12 @@ def running(tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter) 
         make = cleanup.enter_context(nodes(tmp_path_factory.mktemp("services"), interpreter))
 
         class Services(dict[str, Running]):
+            made = 0
+
             def __missing__(self, name: str) -> Running:
                 table = TABLES[name]
-                self[name] = Running(table.SERVICE, make, interpreter)
+                self.made += 1
+                self[name] = Running(table.SERVICE, make, interpreter, f"{name}-{self.made}")
                 self[name].serves([*table.SERVICE.requests, *(each for edit in table.EDITS for each in edit.requests)])
                 return self[name]
 
@@ -49,20 +57,26 @@ def running(tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter) 
 @pytest.mark.sample("name")
 @pytest.mark.parametrize(("name", "edit"), ROWS)
 def test_an_edit_has_its_verdict_and_the_process_becomes_as_a_fresh_start(running: Runs, name: str, edit: Edit) -> None:
-    """The plan says exactly this, up and down; where that is in place the process answers as a fresh start, and keeps what it holds."""
+    """The plan says exactly this, up and down; where that is in place the process answers as a fresh start, and keeps what it holds.
+
+    Where only the way up is, the next edit is of another process.
+    """
     service = running[name]
     version, made = service.planned(edited(service.service.files, edit.changes), edit.library)
     assert (made.up[0].verdict, made.down[0].verdict) == (edit.up, edit.down), [
         made.up[0].changes,
         made.down[0].changes,
     ]
-    if "RESTART" in (edit.up, edit.down):
+    if edit.up == "RESTART":
         return
     requests = (*service.service.requests, *edit.requests)
     held = service.held()
 
     assert service.become(version, requests) == service.fresh(version, requests)
     assert service.held() == held
+    if edit.down == "RESTART":
+        running.pop(name).end()
+        return
     assert service.become("1", requests) == service.first(requests)
     assert service.held() == held
 

@@ -68,6 +68,55 @@ def test_what_stands_for_a_variable_that_a_release_always_has_is_used_by_nobody(
     assert ("site.settings:DATABASES" in verdicts(compare(tmp_path, old, new))) is refused
 
 
+LIFESPAN = """
+from contextlib import asynccontextmanager
+from starlette.applications import Starlette
+from .board import board
+from .words import short
+@asynccontextmanager
+async def lifespan(app):
+    board.post("welcome")
+    yield
+app = Starlette(lifespan=lifespan)
+"""
+BOARD = """
+class Board:
+    def post(self, text): return show(text)
+def show(text): return text
+board = Board()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "started"),
+    [
+        ("import json\ndef short(text): return json.dumps(text)\n", False),
+        ("import json as show\ndef short(text): return show.dumps(text)\n", False),
+        ("from json import dumps as post\ndef short(text): return post(text)\n", True),
+    ],
+)
+def test_an_import_that_comes_is_nothing_that_a_start_has_run(tmp_path: Path, words: str, started: bool) -> None:
+    """Who uses it has changed too; only where something is called so, as an attribute, may it be that which was run."""
+    old = {"p": "", "p.board": BOARD, "p.words": "def short(text): return text\n", "p.main": LIFESPAN}
+    found = verdicts(compare(tmp_path, old, {**old, "p.words": words}, observed=True))
+    assert ("RESTART reached" in found.get("p.main:app", "")) is started
+
+
+def test_what_a_server_is_within_for_the_lifespan_is_said(tmp_path: Path) -> None:
+    """A middleware that is called with a scope runs as long as the server does; what it does may change, but a new process does it."""
+    middleware = """
+    class Stamped:
+        def __init__(self, app): self.app = app
+        async def __call__(self, scope, receive, send): await self.app(scope, receive, send)
+        async def stamp(self, scope, receive): return 1
+    """
+    old = {"p": "", "p.middleware": middleware}
+    changed = middleware.replace("await self.app", "return await self.app").replace("return 1", "return 2")
+    found = verdicts(compare(tmp_path, old, {**old, "p.middleware": changed}))
+    assert "loop" in found["p.middleware:Stamped.__call__"]
+    assert found["p.middleware:Stamped.stamp"] == "HOT body"
+
+
 TAGS = """
 from django import template
 register = template.Library()

@@ -143,6 +143,18 @@ EDITS = (
         ),
     ),
     Edit(
+        "logger",
+        (
+            (STORE, "from dataclasses", "import logging\nfrom dataclasses"),
+            (STORE, "@dataclass\n", "log = logging.getLogger(__name__)\n\n\n@dataclass\n"),
+            (
+                STORE,
+                "        messages = self.topics[name].messages\n",
+                ('        log.debug("asked for %s", name)\n        messages = self.topics[name].messages\n'),
+            ),
+        ),
+    ),
+    Edit(
         "new module",
         (
             ("relay/words.py", "", "def loud(text: str) -> str:\n    return f'{text}!'\n"),
@@ -150,4 +162,13 @@ EDITS = (
             (VIEWS, '{"name": PREFIX,', '{"name": loud(PREFIX),'),
         ),
     ),
+    Edit(
+        "new dependency",
+        (
+            (VIEWS, "from aiohttp import web\n", "from aiohttp import web\nfrom extra_words import plural\n"),
+            (VIEWS, '{"name": PREFIX,', '{"name": plural(PREFIX),'),
+        ),
+        library={"extra_words/__init__.py": "def plural(word: str) -> str:\n    return f'{word}s'\n"},
+    ),
+    Edit("version", (("relay/__init__.py", '"1.0"', '"1.1"'),)),
 )

@@ -106,7 +106,7 @@ EDITS = (
         down="RESTART",
     ),
     Edit("setting", ((SETTINGS, "LOAN_DAYS = 14", "LOAN_DAYS = 21"),)),
-    Edit("nested setting", ((SETTINGS, '"name": "Central"', '"name": "Southern"'),), up="RESTART", down="RESTART"),
+    Edit("nested setting", ((SETTINGS, '"name": "Central"', '"name": "Southern"'),)),
     Edit(
         "constant that comes",
         (
@@ -115,4 +115,134 @@ EDITS = (
         ),
     ),
     Edit("template", ((HOME, "<h1>", "<h1>The "),)),
+    Edit("template that others extend", ((BASE, "library{% endblock %}</title>", "a library{% endblock %}</title>"),)),
+    Edit(
+        "template added",
+        (
+            ("library/templates/about.html", "", "<p>{{ version|loud }}</p>\n"),
+            (
+                WEB,
+                "return jsonify(version=__version__, counted=counter.count > 0)",
+                'return render_template("about.html", version=__version__)',
+            ),
+        ),
+    ),
+    Edit("body of a filter", ((FILTERS, "return text.upper()", "return text.title()"),)),
+    Edit(
+        "filter added",
+        (
+            (FILTERS, "def loud", ("def soft(text: str) -> str:\n    return text.lower()\n\n\ndef loud")),
+            (WEB, "from .filters import loud\n", "from .filters import loud, soft\n"),
+            (
+                WEB,
+                'app.jinja_env.filters["loud"] = loud\n',
+                ('app.jinja_env.filters["loud"] = loud\napp.jinja_env.filters["soft"] = soft\n'),
+            ),
+            (HOME, "|loud", "|soft"),
+        ),
+    ),
+    Edit(
+        "hook added",
+        (
+            (
+                WEB,
+                "@app.after_request\n",
+                (
+                    "@app.before_request\n"
+                    "def ping() -> ResponseReturnValue | None:\n"
+                    '    return ("pong", 200) if request.path == "/ping" else None\n'
+                    "\n"
+                    "\n"
+                    "@app.after_request\n"
+                ),
+            ),
+            (WEB, "jsonify, render_template\n", "jsonify, render_template, request\n"),
+        ),
+        (("GET", "/ping", None),),
+    ),
+    Edit(
+        "error handler added",
+        (
+            (
+                WEB,
+                "@app.after_request\n",
+                (
+                    "@app.errorhandler(405)\n"
+                    "def wrong(error: Exception) -> ResponseReturnValue:\n"
+                    '    return jsonify(error="not so"), 405\n'
+                    "\n"
+                    "\n"
+                    "@app.after_request\n"
+                ),
+            ),
+        ),
+        (("DELETE", "/about", None),),
+    ),
+    Edit("body of an error handler", ((WEB, 'error="nothing there"', 'error="nothing"'),)),
+    Edit(
+        "command added",
+        (
+            (
+                WEB,
+                '@app.cli.command("count")',
+                (
+                    '@app.cli.command("about")\n'
+                    "def told() -> None:\n"
+                    "    print(__version__)\n"
+                    "\n"
+                    "\n"
+                    '@app.cli.command("count")'
+                ),
+            ),
+        ),
+    ),
+    Edit(
+        "log line",
+        ((BOOKS, "    if found is None:\n", ('    logger.info("asked for %d", number)\n    if found is None:\n')),),
+    ),
+    Edit(
+        "logger",
+        (
+            (WEB, "from flask import Flask", "import logging\n\nfrom flask import Flask"),
+            (WEB, "app = Flask(__name__)\n", "log = logging.getLogger(__name__)\napp = Flask(__name__)\n"),
+            (WEB, "jsonify(version=__version__,", "jsonify(v=__version__,"),
+        ),
+    ),
+    Edit(
+        "new module",
+        (
+            (
+                "library/loans.py",
+                "",
+                (
+                    "from flask import Blueprint, jsonify\n"
+                    "from flask.typing import ResponseReturnValue\n"
+                    "\n"
+                    'loans = Blueprint("loans", __name__, url_prefix="/loans")\n'
+                    "\n"
+                    "\n"
+                    '@loans.get("/")\n'
+                    "def all_of_them() -> ResponseReturnValue:\n"
+                    "    return jsonify([])\n"
+                ),
+            ),
+            (WEB, "from .filters import loud\n", "from .filters import loud\nfrom .loans import loans\n"),
+            (
+                WEB,
+                "app.register_blueprint(books)\n",
+                ("app.register_blueprint(books)\napp.register_blueprint(loans)\n"),
+            ),
+        ),
+        (("GET", "/loans/", None),),
+        down="RESTART",
+    ),
+    Edit(
+        "new dependency",
+        (
+            (BOOKS, "from flask import Blueprint", "from extra_words import plural\nfrom flask import Blueprint"),
+            (BOOKS, "title=found[0],", "title=plural(found[0]),"),
+        ),
+        library={"extra_words/__init__.py": "def plural(word: str) -> str:\n    return f'{word}s'\n"},
+    ),
+    Edit("version", (("library/__init__.py", "0.9", "1.0"),)),
 )

@@ -96,9 +96,9 @@ def edited(files: Files, changes: Changes) -> dict[str, str]:
 class Running:
     """A service that runs in its first version, and becomes others."""
 
-    def __init__(self, service: Service, make: MakeNode, interpreter: Any) -> None:
+    def __init__(self, service: Service, make: MakeNode, interpreter: Any, at: str = "") -> None:
         self.service = service
-        self.node = make(service.app(service.files), libraries=(*service.libraries,), at=service.project)
+        self.node = make(service.app(service.files), libraries=(*service.libraries,), at=at or service.project)
         self._interpreter = interpreter
         self._compile("1.0")
         self._versions = 1
@@ -158,6 +158,11 @@ class Running:
         assert process.returncode == 0, out
         assert status(self.node)["pid"] == self.pid
         return self._asked(self.node, self._port, requests)
+
+    def end(self) -> None:
+        """Stop it."""
+        assert self._process is not None
+        assert terminate(self._process)[0] == 0
 
     def held(self) -> str:
         """What it holds, as its program prints it."""

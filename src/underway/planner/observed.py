@@ -292,6 +292,8 @@ class _Trial:
     def _is_same(self, difference: Difference, result: Picture) -> bool:
         """What makes no difference: a count of changes; an opaque object of what nothing was done to."""
         path = "".join(difference.path)
+        if difference.kind in ("module", "removed") and self._is_imported_more(difference, result):
+            return True
         if difference.kind == "value" and (path in remembered() or clears(path) or self._is_count(difference)):
             return True
         if loggers.are_asked_for(difference, result, self._wanted):
@@ -303,6 +305,25 @@ class _Trial:
         concerned = {module_and_name[0] for module_and_name in self._asked.definitions if not module_and_name[1]}
         names = {(module, name.partition(".")[0]) for module, name in (*self._asked.definitions, *touched)}
         return module not in concerned and (module, labels[0][1:] if labels else "") not in names
+
+    def _is_imported_more(self, difference: Difference, result: Picture) -> bool:
+        """Whether it is a module of a library that a fresh start has not imported, or its package's name for it."""
+        package, *labels = difference.path
+        node = result.nodes[difference.a] if difference.a is not None else None
+        name = ".".join([package, *(label.strip(".[]'") for label in labels[-1:])])
+        return (
+            node is not None
+            and (node.type, node.name) == ("builtins.module", name)
+            and self._is_unchanged(package)
+            and self._is_unchanged(name)
+        )
+
+    def _is_unchanged(self, module: str) -> bool:
+        """Whether a module is the same, of the same distribution, in both releases, or of Python: it may be imported at any time."""
+        sides = (self._old_release, self._new)
+        files = [release.modules.get(module, ("", ""))[1] for release in sides]
+        was, now = (release.manifest.files.get(file) for release, file in zip(sides, files, strict=True))
+        return files[0] == files[1] and was == now
 
     def _is_count(self, difference: Difference) -> bool:
         above = self._wanted.at(difference.path[:-1])

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from .edit import ModuleDiff, PlannerContext
 from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
-from .rules import bases, closures, decorators
+from .rules import bases, closures, decorators, unread
 from .source import Function, Module, annotations_of, children, import_time, initialiser, names_bound, walk
 from .values import NotPlain, origin
 
@@ -26,9 +26,10 @@ _ITSELF = {"__code__", "__doc__", "__defaults__", "__kwdefaults__", "__annotatio
 
 def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Iterable[Module]) -> None:
     """Write RESTART rows for all that runs at import in these modules of the new release and reaches what changes."""
-    changed = {name: edit.new.name for edit in edits.values() for name in edit.own}
-    docs = {edit.new.name for edit in edits.values() if edit.old.doc != edit.new.doc}
     every = list(modules)
+    nothing = unread.imports(edits, every)
+    changed = {name: edit.new.name for edit in edits.values() for name in edit.own if name not in nothing}
+    docs = {edit.new.name for edit in edits.values() if edit.old.doc != edit.new.doc}
     shapes = {name for edit in edits.values() for name in edit.shapes}
     for one in edits.values():
         _annotated(world, one, shapes)
@@ -65,7 +66,8 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 reason = f"{started[0]}, which it is made with, runs once, at the start; {started[-1]} changes"
                 edit.restart(name, "reached", reason, node, cause=(changed[started[-1]], started[-1]))
                 continue
-            way = path(seeds, stays if made_anew else changed, known if _decorates(module, node) else holding)
+            reached = stays if made_anew or module.name not in world.old.modules else changed
+            way = path(seeds, reached, known if _decorates(module, node) else holding)
             if way and edit is not None and not _is_known(edit, name):
                 what = f"made with {way[0]}" if len(way) == 1 else f"made with {way[0]}, which uses {way[-1]}"
                 reason = f"it was {what}, when the module was imported; {way[-1]} changes"

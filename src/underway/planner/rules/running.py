@@ -31,6 +31,8 @@ _STARTS = (
 """What starts programs: the interpreter, where that is named next to it."""
 FORKING_LIBRARIES = ("gunicorn", "granian", "celery", "billiard", "circus")
 """Those whose servers fork workers."""
+_ASGI = ["scope", "receive", "send"]
+"""The parameters of what a server of ASGI calls, for each request and once for as long as it serves."""
 _FOR_EVER = {"serve_forever", "wait_for_termination", "run_forever", "wait_closed"}
 """Methods that return when all is over."""
 
@@ -151,6 +153,8 @@ def _functions(body: Iterable[ast.stmt], prefix: str = "") -> Iterator[tuple[str
 
 def _never_ends(function: Function) -> str:
     """What in a function does not come to an end by itself; empty for nothing that is seen."""
+    if isinstance(function, ast.AsyncFunctionDef) and [arg.arg for arg in function.args.args][-3:] == _ASGI:
+        return "a server of ASGI is within it as long as it serves, for the lifespan, unless it is mounted"
     for node in nodes_of(function):
         if isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and node.test.value:
             inside = list(nodes_of(node))
