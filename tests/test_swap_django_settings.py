@@ -67,6 +67,6 @@ def test_settings_that_were_asked_for_are_read_anew(module: ModuleType) -> None:
     settings._wrapped = Settings(NAME)
     assert settings.PAGE == 3
 
-    _become(module, caches.forgotten())
+    _become(module, caches.forgotten(caches.alive()))
 
     assert (settings.PAGE, settings.MOTTO, hasattr(settings, "GONE")) == (4, "read", False)

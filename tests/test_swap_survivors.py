@@ -424,3 +424,42 @@ def test_a_package_that_leaves_a_namespace_is_not_removed(become: Become) -> Non
     )
 
     assert told == ["tool is a namespace package in 2"]
+
+
+@everywhere
+@pytest.mark.parametrize(
+    "meanwhile", ["", "gc.collect()", "gc.freeze()", "shop.begun = shop.numbers(); next(shop.begun)"]
+)
+def test_all_that_is_alive_is_looked_at_once_while_work_waits(become: Become, meanwhile: str) -> None:
+    """And afterwards only what was made since, unless that may be old by then, or somebody was inside: what is found is the same."""
+    told = become(
+        "def numbers():\n    yield 1\n    yield 1\nbegun = None\ndef make():\n    def inner(): return 1\n    return inner\n",
+        "def numbers():\n    yield 2\n    yield 2\nbegun = None\ndef make():\n    def inner(): return 2\n    return inner\n",
+        f"""
+        import gc, shop
+        from underway_runtime.upgrade.hot import heap
+        looks = []
+        everything = heap.all_objects
+        heap.all_objects = lambda: looks.append(1) or everything()
+        inside = {"begun" in meanwhile!r}
+        prepared = swap(shop={{}})
+        looks.clear()
+        gc.disable()
+        if inside:
+            {meanwhile or "pass"}
+        prepared.stage_and_migrate()
+        make, running = shop.make.__code__, shop.numbers()
+        next(running)
+        old = type(shop.make)(make, vars(shop))
+        prepared.swap()
+        late = old()  # of code that was replaced just now
+        if not inside:
+            {meanwhile or "pass"}
+        told = [sorted(str(each) for each in prepared.survivors()), late(), len(looks)]
+        """,
+    )
+
+    found = ["shop:numbers, line 2: generator of __main__.running"]
+    if "begun" in meanwhile:
+        found.append("shop:numbers, line 2: generator of shop.begun")
+    assert told == [found, 2, 1 if not meanwhile else 2]

@@ -7,11 +7,11 @@ or is made when something is asked for the first time, is found here: in all liv
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...observation import objects
 from . import django_settings, heap
@@ -37,21 +37,35 @@ _WITH_PREFIX = ("MEDIA_URL", "STATIC_URL")
 """Settings that Django keeps in another form than that in which they are set."""
 
 
-def forgotten() -> Acts:
+Alive: TypeAlias = Sequence[tuple[type, Sequence[Any]]]
+"""Classes, each with its instances, subclasses apart."""
+
+
+def alive() -> Alive:
+    """All live instances of the classes that are spoken of here, by one look at all that is alive; none where none is imported."""
+    bases = [
+        cls for cls in (*(cls for cls, _ in _classes()), *(cls for cls, _ in _looking())) if objects.is_a(cls, type)
+    ]
+    classes = {id(cls): cls for base in bases for cls in heap.with_subclasses(base)}
+    return heap.instances(classes.values(), heap.all_objects()) if classes else []
+
+
+def forgotten(instances: Alive) -> Acts:
     """What makes all of them compute it again."""
     result = Acts()
-    wanted = [(cls, forget) for cls, forget in _classes() if objects.is_a(cls, type)]
-    if wanted:
-        alive = heap.all_objects()
-        for cls, forget in wanted:
-            for _, instances in heap.instances(heap.with_subclasses(cls), alive):
-                for instance in instances:
-                    names = objects.own_dict(instance)
-                    if names is not None:
-                        forget(result, names)
+    for cls, forget in _classes():
+        for kind, of_kind in instances:
+            for instance in of_kind if _is_a(kind, cls) else ():
+                names = objects.own_dict(instance)
+                if names is not None:
+                    forget(result, names)
     for clear in _clears():
         result.add(clear, clear)
     return result
+
+
+def _is_a(kind: type, cls: Any) -> bool:
+    return any(base is cls for base in objects.mro(kind))
 
 
 def _classes() -> Iterator[tuple[Any, Callable[[Acts, dict[str, Any]], None]]]:
@@ -157,21 +171,21 @@ _LOOKING: Mapping[tuple[str, str], tuple[str, ...]] = {
 """By module and class: the attributes that say where an object looks for files."""
 
 
-def moved(files: Iterable[tuple[str, str]]) -> Acts:
+def _looking() -> Iterator[tuple[Any, tuple[str, ...]]]:
+    for (module, name), names in _LOOKING.items():
+        yield objects.module_names(module).get(name), names
+
+
+def moved(files: Iterable[tuple[str, str]], instances: Alive) -> Acts:
     """What has files looked for where the new version has them, by whoever was made with a place in the old one.
 
     `files` are those of modules, in the old version and in the new one.
     """
     result = Acts()
     places = _directories(files)
-    looking: list[tuple[Any, tuple[str, ...]]] = [
-        (objects.module_names(module).get(name), names) for (module, name), names in _LOOKING.items()
-    ]
-    bases = [(cls, names) for cls, names in looking if objects.is_a(cls, type)]
-    classes = {id(cls): cls for base, _ in bases for cls in heap.with_subclasses(base)}
-    for cls, instances in heap.instances(classes.values(), heap.all_objects()) if places and classes else ():
-        names = [name for base, of in bases if base in objects.mro(cls) for name in of]
-        for instance in instances:
+    for kind, of_kind in instances if places else ():
+        names = [name for base, of_base in _looking() if _is_a(kind, base) for name in of_base]
+        for instance in of_kind if names else ():
             attributes = objects.own_dict(instance)
             for name in names:
                 if attributes is not None and (moved_path := _moved(attributes.get(name), places)) is not None:

@@ -58,6 +58,7 @@ from .expected import Excerpt, Surroundings
 from .heap import Survivor
 from .swap import Prepared
 from .swap import prepare as prepare_swap
+from .undo_log import no_collection
 from .versions import read_version
 
 TO_SUSPEND = 5.0
@@ -249,11 +250,12 @@ class Code:
     async def _swap(self, prepared: Prepared, paused: list[loops.Loop]) -> None:
         """Swap in one callback, when nobody is inside; again when a thread was quicker, until the time is over."""
         end = time.monotonic() + self._script.within
-        if prepared.inside():
+        if inside := prepared.inside():
             gc.collect()  # what was thrown away is inside for ever
+            inside = prepared.inside()
         tries = 0
         while True:
-            while inside := prepared.inside():
+            while inside:
                 for loop in loops.running():
                     if loop not in paused and any(loop.owns(survivor.task) for survivor in inside):
                         paused.append(loop)
@@ -265,20 +267,25 @@ class Code:
                         listing(f"not left within {self._script.within:g} s, though it changes:", map(str, inside))
                     )
                 await asyncio.sleep(_LOOK)
+                inside = prepared.inside()
             try:
-                prepared.stage_and_migrate()
-                prepared.swap()
+                if not (left := self._put_in_place(prepared)):
+                    return
+                if time.monotonic() > end:
+                    raise StillInside(listing("threads enter what changes again and again:", map(str, left)))
             except MadeMeanwhile:
                 tries += 1
                 if tries == _TRIES or time.monotonic() > end:
                     raise
-                await asyncio.sleep(_LOOK)
-                continue
-            if not (left := self._left(prepared)):
-                return
-            if time.monotonic() > end:
-                raise StillInside(listing("threads enter what changes again and again:", map(str, left)))
             await asyncio.sleep(_LOOK)
+            inside = prepared.inside()
+
+    def _put_in_place(self, prepared: Prepared) -> list[Survivor]:
+        """Swap without collections meanwhile, so that what is made is told from what was there; who is left inside then, as `_left`."""
+        with no_collection():
+            prepared.stage_and_migrate()
+            prepared.swap()
+            return self._left(prepared)
 
     def _left(self, prepared: Prepared) -> list[Survivor]:
         """Who runs in old code of what was put in place, and then all is undone; where nobody does, all is as in a fresh start.

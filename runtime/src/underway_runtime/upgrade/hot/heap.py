@@ -69,14 +69,17 @@ class Survivor:
         return f"{self.definition}, line {self.line}: {self.kind} of {self.holder}"
 
 
-def survey(classes: Iterable[type] = ()) -> Survey:
-    """Look at everything that is alive; `classes` are those whose instances are wanted, without subclasses."""
+def survey(classes: Iterable[type] = (), look: Callable[[], list[Any]] | None = None) -> Survey:
+    """Look at everything that is alive; `classes` are those whose instances are wanted, without subclasses.
+
+    `look` says which objects count, where not all do.
+    """
     garbage_collector.thaw()
     tasks, greenlets, wanted = _task_types(), _greenlet_types(), list(classes)
     kinds = [FunctionType, FrameType, *SUSPENDED, *tasks, *greenlets, *wanted]
     # By identity: a metaclass may define __eq__ and __hash__.
     by_kind: dict[int, list[Any]] = {id(kind): [] for kind in kinds}
-    objects = gc.get_objects()
+    objects = (look or all_objects)()
     matching: Iterator[Any] = compress(objects, map(by_kind.__contains__, map(id, map(type, objects))))
     for value in matching:
         by_kind[id(type(value))].append(value)
@@ -99,6 +102,11 @@ def all_objects() -> list[Any]:
 def young_objects() -> list[Any]:
     """What was made since it has collected last; quick to be had."""
     return gc.get_objects(generation=0)
+
+
+def collections() -> tuple[int, int]:
+    """What is another as soon as an object that is young may have become an old one."""
+    return sum(generation["collections"] for generation in gc.get_stats()), gc.get_freeze_count()
 
 
 def instances(classes: Iterable[type], objects: list[Any]) -> list[tuple[type, list[Any]]]:

@@ -77,9 +77,10 @@ def caches(loaded: Sequence[Target]) -> Acts:
     The abstract classes remember which classes are their own; they ask again, where the members of any may have changed. Templates
     are loaded again.
     """
-    result = kept_by_frameworks.forgotten()
+    instances = kept_by_frameworks.alive()
+    result = kept_by_frameworks.forgotten(instances)
     files = ((target.old.code.co_filename, target.new.code.co_filename) for target in loaded)
-    result.extend(kept_by_frameworks.moved(files))
+    result.extend(kept_by_frameworks.moved(files, instances))
     if any("." in name for target in loaded for name in (*target.load.added, *target.load.removed)):
         for cls in with_subclasses(object):
             if objects.is_a(cls, ABCMeta) and _abc_reset is not None and "_abc_impl" in objects.members(cls):

@@ -24,6 +24,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -72,6 +73,7 @@ class Prepared:
         self._carried: list[tuple[type, list[Any]]] = []
         """Whose new states were asked for, kept alive so that no other gets the id of one."""
         self._known: set[int] = set()
+        self._staged: _Staged | None = None
         self._changed = targets.changed_definition(loaded)
 
     def inside(self) -> list[heap.Survivor]:
@@ -97,14 +99,33 @@ class Prepared:
         return survivors
 
     def _survivors(self) -> list[heap.Survivor]:
-        alive = heap.survey()
+        alive, before = self._alive_since()
         late = targets.functions(self.targets, alive.functions)
         if late.of:
             acts = undo_log.Acts()
             for _, function, after in late.of:
                 acts.attribute(function, "__code__", like(function.__code__, after))
             self._journal.perform(acts)
-        return heap.survivors(alive, self._changed)
+        survivors = heap.survivors(alive, self._changed)
+        named = set(map(str, survivors))
+        return [*survivors, *(survivor for survivor in before if str(survivor) not in named)]
+
+    def _alive_since(self) -> tuple[heap.Survey, Sequence[heap.Survivor]]:
+        """What is alive of which there is old code, as far as it was not there when all was staged; and what was then.
+
+        That is all of it where somebody was inside then, or what has been made since is not young any more.
+        """
+        staged = self._staged
+        if staged is None or any(survivor.runs for survivor in staged.inside) or not self._is_young_since():
+            return heap.survey(), ()
+        young = heap.survey(look=heap.young_objects)
+        greenlets = {id(greenlet): greenlet for greenlet in (*staged.greenlets, *young.greenlets)}
+        alive = replace(young, tasks=[*staged.tasks, *young.tasks], greenlets=list(greenlets.values()))
+        return alive, staged.inside
+
+    def _is_young_since(self) -> bool:
+        """Whether all that was made since the look for what is staged is among the young objects."""
+        return self._staged is not None and heap.collections() == self._staged.collections
 
     def undo(self) -> None:
         """Put everything back as it was before `stage_and_migrate`."""
@@ -121,7 +142,7 @@ class Prepared:
 
     def _let_go(self) -> None:
         self._acts = undo_log.Acts()
-        self._carried, self._known = [], set()
+        self._carried, self._known, self._staged = [], set(), None
         for target in self.targets:
             target.staged = {}
 
@@ -154,7 +175,10 @@ class Prepared:
         modules = [(target.module, target.spec) for target in self.targets]
         self._journal.perform(imports.move(server, self._old, self._new, modules))
         inner = parts.Within(self.targets).during(fragments.Stage(self.targets, self._journal).run)
+        collections = heap.collections()
         alive = heap.survey(migrate.classes(self._migrations))
+        inside = heap.survivors(alive, self._changed)
+        self._staged = _Staged(collections, inside, alive.tasks, alive.greenlets)
         functions = targets.functions(self.targets, alive.functions)
         _raise_for(functions.problems, obstacles.closures(self.targets, alive))
         self._acts = acts = stage.acts(self.targets, functions)
@@ -187,7 +211,7 @@ class Prepared:
         """Instances that threads have made since the look; those that ``code_change`` itself makes have no end."""
         late: list[tuple[type, list[Any]]] = []
         for number in range(_ROUNDS):
-            look = heap.young_objects if number else heap.all_objects  # nothing grows old while nothing is collected
+            look = heap.young_objects if number or self._is_young_since() else heap.all_objects
             late = self._not_carried_over(look) if self._carried else []
             if not late:
                 return
@@ -214,6 +238,16 @@ class Prepared:
             raise MadeMeanwhile(
                 f"instances of {name} are made meanwhile: by a thread, or by its code_change" for name in names
             )
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """What was alive when all was staged, as far as it may come to old code later by itself, and what was in old code then."""
+
+    collections: tuple[int, int]
+    inside: list[heap.Survivor]
+    tasks: list[Any]
+    greenlets: list[Any]
 
 
 def prepare(
