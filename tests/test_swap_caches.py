@@ -9,7 +9,7 @@ from flask import Flask
 from jinja2 import FileSystemLoader
 from starlette.staticfiles import StaticFiles
 
-from underway_runtime.upgrade.hot import caches
+from underway_runtime.upgrade.hot import caches, heap
 from underway_runtime.upgrade.hot.undo_log import Journal
 
 FILES = [("/r/lib/shop-1.0/shop/__init__.py", "/r/lib/shop-2.0/shop/__init__.py")]
@@ -33,7 +33,7 @@ def test_who_looks_for_files_in_one_version_looks_in_the_next() -> None:
     )
     journal = Journal()
 
-    journal.perform(caches.moved(FILES, caches.alive()))
+    journal.perform(caches.moved(FILES, heap.instances(caches.classes(), heap.all_objects())))
 
     assert loader.searchpath == ["/r/lib/shop-2.0/shop/templates", "/r/lib/shop-2.0/more", "/r/lib/shop-1.0.1", "/etc"]
     assert elsewhere.searchpath == ["/r/lib/other-1.0/shop-1.0"]
@@ -62,7 +62,7 @@ def test_settings_that_a_module_has_configured_itself_are_there_after_a_swap() -
     settings._wrapped.ROOT_URLCONF = "web"
     journal = Journal()
 
-    journal.perform(caches.forgotten(caches.alive()))
+    journal.perform(caches.forgotten(heap.instances(caches.classes(), heap.all_objects())))
 
     assert (vars(settings)["ROOT_URLCONF"], vars(settings)["DEBUG"]) == ("web", False)
     journal.undo()

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from django.conf import LazySettings, Settings, global_settings  # type: ignore[import-untyped]
 
-from underway_runtime.upgrade.hot import caches, django_settings
+from underway_runtime.upgrade.hot import caches, django_settings, heap
 from underway_runtime.upgrade.hot.undo_log import Acts, Journal
 
 NAME = "settings_of_a_site"
@@ -67,6 +67,6 @@ def test_settings_that_were_asked_for_are_read_anew(module: ModuleType) -> None:
     settings._wrapped = Settings(NAME)
     assert settings.PAGE == 3
 
-    _become(module, caches.forgotten(caches.alive()))
+    _become(module, caches.forgotten(heap.instances(caches.classes(), heap.all_objects())))
 
     assert (settings.PAGE, settings.MOTTO, hasattr(settings, "GONE")) == (4, "read", False)

@@ -41,13 +41,11 @@ Alive: TypeAlias = Sequence[tuple[type, Sequence[Any]]]
 """Classes, each with its instances, subclasses apart."""
 
 
-def alive() -> Alive:
-    """All live instances of the classes that are spoken of here, by one look at all that is alive; none where none is imported."""
-    bases = [
-        cls for cls in (*(cls for cls, _ in _classes()), *(cls for cls, _ in _looking())) if objects.is_a(cls, type)
-    ]
-    classes = {id(cls): cls for base in bases for cls in heap.with_subclasses(base)}
-    return heap.instances(classes.values(), heap.all_objects()) if classes else []
+def classes() -> list[type]:
+    """The classes that are spoken of here, as far as they are imported, with their subclasses."""
+    known = (*(cls for cls, _ in _classes()), *(cls for cls, _ in _looking()))
+    bases = [cls for cls in known if objects.is_a(cls, type)]
+    return list({id(cls): cls for base in bases for cls in heap.with_subclasses(base)}.values())
 
 
 def forgotten(instances: Alive) -> Acts:

@@ -71,13 +71,14 @@ def acts(loaded: Iterable[Target], functions: Functions) -> Acts:
     return result
 
 
-def caches(loaded: Sequence[Target]) -> Acts:
+def caches(loaded: Sequence[Target], instances: kept_by_frameworks.Alive) -> Acts:
     """What clears the caches of functions that change; last of all, since it may run finalizers of what was cached.
+
+    `instances` are those of the classes that frameworks keep something in.
 
     The abstract classes remember which classes are their own; they ask again, where the members of any may have changed. Templates
     are loaded again.
     """
-    instances = kept_by_frameworks.alive()
     result = kept_by_frameworks.forgotten(instances)
     files = ((target.old.code.co_filename, target.new.code.co_filename) for target in loaded)
     result.extend(kept_by_frameworks.moved(files, instances))

@@ -37,6 +37,7 @@ from . import (
     CannotMigrate,
     CannotSwap,
     MadeMeanwhile,
+    caches,
     explained,
     fragments,
     guards,
@@ -74,6 +75,7 @@ class Prepared:
         """Whose new states were asked for, kept alive so that no other gets the id of one."""
         self._known: set[int] = set()
         self._staged: _Staged | None = None
+        self._classes_go = any(_is_class_of(target, name) for target in loaded for name in target.load.removed)
         self._changed = targets.changed_definition(loaded)
 
     def inside(self) -> list[heap.Survivor]:
@@ -137,7 +139,7 @@ class Prepared:
         targets.remember(self.targets)
         self._let_go()
         self._journal.forget()
-        if any("." not in name for target in self.targets for name in target.load.removed):
+        if self._classes_go:
             gc.collect()  # a class that is gone is one of its base's until then
 
     def _let_go(self) -> None:
@@ -176,7 +178,8 @@ class Prepared:
         self._journal.perform(imports.move(server, self._old, self._new, modules))
         inner = parts.Within(self.targets).during(fragments.Stage(self.targets, self._journal).run)
         collections = heap.collections()
-        alive = heap.survey(migrate.classes(self._migrations))
+        carried, keeping = migrate.classes(self._migrations), caches.classes()
+        alive = heap.survey([*carried, *keeping])
         inside = heap.survivors(alive, self._changed)
         self._staged = _Staged(collections, inside, alive.tasks, alive.greenlets)
         functions = targets.functions(self.targets, alive.functions)
@@ -187,11 +190,11 @@ class Prepared:
         with (
             undo_log.no_collection()
         ):  # what is made here stays; to go over it time and again would take most of the time
-            acts.extend(migrate.acts(self._migrations, alive.instances))
-            self._carried = list(alive.instances)
+            acts.extend(migrate.acts(self._migrations, alive.instances[: len(carried)]))
+            self._carried = alive.instances[: len(carried)]
             self._known = {id(instance) for _, of_class in self._carried for instance in of_class}
             self._carry_over_late_ones(acts)
-        acts.extend(stage.caches(self.targets))
+        acts.extend(stage.caches(self.targets, alive.instances[len(carried) :]))
         _try_on_twins(functions)
 
     def _swap(self) -> None:
@@ -322,6 +325,12 @@ def _migrations(
 def _raise_for(*problems: Iterable[str]) -> None:
     if several := list(dict.fromkeys(problem for some in problems for problem in some)):
         raise CannotSwap(several)
+
+
+def _is_class_of(target: Target, name: str) -> bool:
+    """Whether a name of a module is bound to a class that is not another module's."""
+    value: Any = target.names.get(name)
+    return objects.is_a(value, type) and objects.module_of(value) == target.name
 
 
 def _remove_modules(acts: undo_log.Acts, removals: Iterable[Remove]) -> None:
