@@ -14,7 +14,7 @@ import pytest
 import versions
 from cgroups import limited_memory
 from handover_helpers import ASGI, asgi, children, clients, start, status
-from node_helpers import TIMEOUT, App, MakeNode, eventually, finish, read_until, terminate
+from node_helpers import TIMEOUT, App, MakeNode, eventually, finish, read_until, recorder, terminate
 from underway_runtime.process import upgrade_journal
 from versions import add_sealed
 
@@ -106,6 +106,35 @@ def test_one_that_passes_its_gates_and_dies_a_second_later(make: MakeNode) -> No
     assert "2  unpacked, failed: " in node.run("releases").stdout
     assert not (node.var / "start.data").exists()
     assert node.run("stop").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said", "runs"),
+    [("stop", 1, "nothing runs now, and 1 boots next", None), ("restart", 4, "2 is not committed, and 1 runs", "1")],
+)
+def test_a_version_is_not_blamed_for_what_somebody_does(
+    make: MakeNode, tmp_path: Path, command: str, status: int, said: str, runs: str | None
+) -> None:
+    """Who stops or restarts the service while `upgrade` tries the gates again leaves it unmarked, and what runs is said."""
+    again = tmp_path / "again"
+    passes_once = ["/bin/sh", "-c", f": >>{again}.$$; [ ! -e {again} ] || exec sleep 60; : >{again}"]
+    node = make(recorder("one"))
+    place = versions.add(node, "2", recorder("one"))
+    (place / "gates.json").write_text(json.dumps([{"command": passes_once, "timeout": 60, "attempts": 1}]))
+    for version in "12":
+        versions.seal(node, version)
+    assert node.run("daemon").returncode == 0
+    upgrade = node.spawn("upgrade", "2")
+    eventually(lambda: len([*tmp_path.glob("again*")]) > 2, "the gate is tried again")
+
+    assert node.run(command).returncode == 0
+
+    code, _, error = finish(upgrade)
+    assert (code, said in error) == (status, True), error
+    assert "failed" not in node.run("releases").stdout
+    if runs is not None:
+        assert node.said()["version"] == runs
+        assert node.run("stop").returncode == 0
 
 
 GROWS = """

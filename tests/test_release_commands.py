@@ -68,6 +68,15 @@ def test_a_deploy_for_people(host: Host) -> None:
     assert run(host, "create-releases") == "the ledger is made again: 1.0; 1.0 boots\n"
 
 
+def test_versions_are_listed_as_they_follow_each_other(host: Host) -> None:
+    """1.10 after 1.2, for people and for machines."""
+    for version in ("1.10", "1.2"):
+        host.archive(version)
+        host.unpack(version)
+    assert [line.split()[0] for line in run(host, "releases").splitlines()] == ["1.0", "1.2", "1.10"]
+    assert [one["version"] for one in data(host, "releases")] == ["1.0", "1.2", "1.10"]
+
+
 def test_a_deploy_for_machines(host: Host) -> None:
     """The outcome as JSON, and nothing else."""
     assert data(host, "unpack", "1.1", *digest(host), "--dry-run")["was_here"] is False

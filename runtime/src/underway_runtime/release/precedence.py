@@ -14,6 +14,8 @@ The standard library only: this is in every release.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import cmp_to_key
 from typing import Any
 
 _PEP_440 = re.compile(
@@ -38,6 +40,19 @@ def is_older(one: str, other: str) -> bool:
     if keys[0] is None or keys[1] is None:
         return _pieces(one) < _pieces(other)
     return bool(keys[0] < keys[1])
+
+
+def in_order(versions: Iterable[str]) -> list[str]:
+    """Return them as they follow each other.
+
+    >>> in_order(["0.10.0", "0.2.0", "0.2.0rc1", "0.1.0"])
+    ['0.1.0', '0.2.0rc1', '0.2.0', '0.10.0']
+    """
+
+    def compare(one: str, other: str) -> int:
+        return is_older(other, one) - is_older(one, other)
+
+    return sorted(sorted(versions), key=cmp_to_key(compare))
 
 
 def _pep_440(version: str) -> tuple[Any, ...] | None:

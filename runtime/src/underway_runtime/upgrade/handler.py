@@ -19,6 +19,7 @@ from ..release.directory import ReleaseDirectory, VarDirectory
 from ..release.errors import BusyError, UnderwayError, UndoneError
 from ..release.filesystem import atomic_files
 from ..release.ledger import Record
+from ..release.precedence import in_order
 from . import tree
 from .transaction import Transaction, transaction, where_there_is_room
 
@@ -123,7 +124,7 @@ def releases(handler: Handler) -> ReleaseList:
         running = None
     ledger = ledgers.with_running(ledgers.read(handler.directory, handler.var), running)
     return ReleaseList(
-        tuple(ListedRelease(version, record, version == running) for version, record in sorted(ledger.items()))
+        tuple(ListedRelease(version, ledger[version], version == running) for version in in_order(ledger))
     )
 
 
@@ -241,7 +242,7 @@ def create_releases(handler: Handler, permanent: str | None = None, *, dry_run: 
             raise ledgers.StateRefused(f"version {version} boots, not {permanent}; commit or rollback change that")
         if not dry_run:
             ledgers.write(handler.var, ledger)
-    return RebuiltLedger(version, tuple(sorted(ledger)))
+    return RebuiltLedger(version, tuple(in_order(ledger)))
 
 
 def changing(handler: Handler, command: str, dry_run: bool) -> AbstractContextManager[Transaction]:

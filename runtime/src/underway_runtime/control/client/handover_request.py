@@ -49,7 +49,7 @@ def hand_over(place: Place, version: str, upgrade_id: str, to_commit: float) -> 
     if "stays" in answer:
         raise UndoneError(f"{who} could not take over, and the version before runs on", answer["stays"], blamed=False)
     try:
-        new = _next(place, old)
+        new = next_node(place, old)
         ready = new.ask({"do": "ready"})
         status: dict[str, Any] = new.status()
     except UnderwayError as error:
@@ -71,7 +71,7 @@ def _after_the_end(place: Place, old: Connection, who: str, answer: dict[str, An
     why = answer.get("failed") or answer["stays"]
     what = f"{who} has failed, and the version before could not go on and ends: {answer['ended']}"
     try:
-        new = _next(place, old)
+        new = next_node(place, old)
         if failed := new.ask({"do": "ready"}).get("failed"):
             raise UnderwayError(failed)
         status = new.ask({"do": "status"})["status"]
@@ -84,7 +84,7 @@ def _after_the_end(place: Place, old: Connection, who: str, answer: dict[str, An
     )
 
 
-def _next(place: Place, old: Connection) -> Connection:
+def next_node(place: Place, old: Connection) -> Connection:
     """The node that is not the old one, which may still take clients for a moment."""
     end = time.monotonic() + _TO_ANSWER
     while (new := connect(place, _TO_ANSWER)).boot == old.boot:
@@ -111,7 +111,7 @@ def install(place: Place, version: str, upgrade_id: str, to_commit: float) -> tu
     except Denied:
         raise
     except UnderwayError as error:
-        new = _next(place, node).status()  # or none has come back, which that raises
+        new = next_node(place, node).status()  # or none has come back, which that raises
         raise UndoneError(f"{version} ended the process, and {new['version']} is started", str(error)) from None
     finally:
         node.close()
