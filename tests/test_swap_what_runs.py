@@ -233,6 +233,45 @@ def test_what_is_called_by_a_name_is_followed(tmp_path: Path, called: tuple[str,
     assert verdicts(compare(tmp_path, old, _another_agent(old)))["m:TABLE"] == "RESTART reached"
 
 
+USING = {"a": "def f(): return 1\n", "b": "def helper(): return 1\nX = helper()\n"}
+
+
+def test_a_name_that_comes_by_an_import_is_another_only_for_who_has_said_it(tmp_path: Path) -> None:
+    """What bears the same name elsewhere is what it was; what stays and has looked for it finds it now."""
+    imports = "from b import helper\ndef f(): return helper()\n"
+    looks = "def g():\n    try: return helper()\n    except NameError: return 0\nY = g()\n"
+    new = compare(tmp_path / "new", USING, {**USING, "a": imports})
+    stays = compare(tmp_path / "stays", {**USING, "a": USING["a"] + looks}, {**USING, "a": imports + looks})
+
+    assert verdicts(new) == {"a:helper": "HOT import", "a:f": "HOT body"}
+    assert verdicts(stays)["a:Y"] == "RESTART reached"
+
+
+CALLED = "def agent(): return 1\nclass Agents:\n    def add(self, n): return agent()\n    def __getitem__(self, n): return agent()\n"
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict"),
+    [
+        ("{1}\nKNOWN.add(2)", None),
+        ("{'a': 1}\nKNOWN['b'] = KNOWN['a']", None),
+        ("Agents()\nKNOWN.add(2)", "RESTART reached"),
+        ("{'a': 1}\ndef turn():\n    global KNOWN\n    KNOWN = Agents()\nturn()\nKNOWN['a']", "RESTART reached"),
+    ],
+)
+def test_a_method_of_a_list_or_a_set_is_none_of_the_release(tmp_path: Path, made: str, verdict: str | None) -> None:
+    """Whatever else in the release is called so; unless a function may bind the name to something else."""
+    found = verdicts(
+        compare(
+            tmp_path,
+            {"m": f"{CALLED}KNOWN = {made}\n"},
+            {"m": f"{CALLED}KNOWN = {made}\n".replace("return 1", "return 2")},
+        )
+    )
+
+    assert {row for row in found.values() if "reached" in row} == ({verdict} if verdict else set())
+
+
 def _another_agent(modules: dict[str, str]) -> dict[str, str]:
     return {**modules, "m": modules["m"].replace("return 1", "return 2")}
 

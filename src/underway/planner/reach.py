@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from .edit import ModuleDiff, PlannerContext
 from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
-from .rules import bases, closures, decorators, unread
+from .rules import bases, closures, decorators, foreign, unread
 from .source import Function, Module, annotations_of, children, import_time, initialiser, names_bound, walk
-from .values import NotPlain, origin
+from .values import NotPlain
 
 _AT_START = ("lifespan", "on_startup", "on_shutdown", "cleanup_ctx")
 """Arguments of applications: functions that run once, when they are started."""
@@ -209,7 +209,7 @@ def _members_read(world: PlannerContext, module: Module, name: str, node: ast.AS
     """Members of classes that are bound to something else, as an expression reads them."""
     for inner in import_time(node, annotations=False):
         if isinstance(inner, ast.Attribute) and inner.attr in members and isinstance(inner.ctx, ast.Load):
-            if not _is_foreign(world, module, inner.value):
+            if not foreign.is_foreign(world, module, inner.value):
                 yield inner.attr
         elif isinstance(inner, ast.Name) and "." in name and inner.id in members and isinstance(inner.ctx, ast.Load):
             yield inner.id
@@ -230,7 +230,7 @@ def _read_itself(
             case ast.Attribute(value, attribute, ast.Load()) if attribute in properties:
                 yield from _names_of(world, module, inner)
             case ast.Call(ast.Name("getattr"), [value, ast.Constant(str(attribute)), *_]):
-                if not _is_foreign(world, module, value):
+                if not foreign.is_foreign(world, module, value):
                     yield attribute
 
 
@@ -366,6 +366,8 @@ def _seeds(world: PlannerContext, module: Module, node: ast.AST, made_anew: bool
                 else:
                     names = (name for inner in given for name in _names_of(world, module, inner))
                     reached.update(dict.fromkeys(name for name in names if name in shapes))
+            case ast.Subscript(ast.Name() as of, ast.Constant()) if foreign.is_display(world, module, of):
+                continue
             case ast.BinOp() | ast.Compare() | ast.Subscript() | ast.UnaryOp() | ast.JoinedStr() | ast.Starred():
                 called = [inner for inner in children(expression) if isinstance(inner, ast.Name | ast.Attribute)]
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp() | ast.For() | ast.With():
@@ -386,7 +388,7 @@ def _names_of(world: PlannerContext, module: Module, node: ast.expr) -> Iterator
             if origin is None or origin[0] in world.compared:
                 yield name if origin is None or not origin[1] else origin[1]
         case ast.Attribute(value=value, attr=attribute):
-            if not _is_foreign(world, module, value):
+            if not foreign.is_foreign(world, module, value):
                 yield attribute
             yield from _names_of(world, module, value)
         case ast.Lambda(body=body):
@@ -398,19 +400,3 @@ def _names_of(world: PlannerContext, module: Module, node: ast.expr) -> Iterator
             for child in children(node):
                 if isinstance(child, ast.expr):
                     yield from _names_of(world, module, child)
-
-
-def _is_foreign(world: PlannerContext, module: Module, node: ast.expr) -> bool:
-    """Whether an object surely is of a class from outside of the modules that are compared."""
-    if isinstance(node, ast.Constant | ast.JoinedStr):
-        return True
-    source = origin(world.new, module, node) if isinstance(node, ast.Name | ast.Attribute) else None
-    if source is None:
-        return False
-    known = world.new.modules.get(source[0])
-    if known is None or source[0] not in world.compared:
-        return True
-    made = known.globals.get(source[1])
-    if made is None:
-        return False
-    return isinstance(made, ast.Constant) or (isinstance(made, ast.Call) and _is_foreign(world, known, made.func))
