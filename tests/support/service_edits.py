@@ -109,12 +109,8 @@ class Running:
 
     def planned(self, files: Files, library: Files | None = None, before: str = "1") -> tuple[str, Relup]:
         """Another version, and the plan that leads to it from an earlier one, and back."""
-        self._versions += 1
-        version = str(self._versions)
-        apps = [self.service.app(files)]
-        apps += [App("extra_words", files=library)] if library else []
-        place = add(self.node, version, *apps)
-        self._compile(f"{version}.0")
+        version = self.added(files, library)
+        place = self.node.root / "releases" / version
         for each in (before, version):
             self._finish(each)
         with ExitStack() as cleanup:
@@ -123,6 +119,16 @@ class Running:
         (place / "relup").write_text(relup.dump(made))
         seal(self.node, version)
         return version, made
+
+    def added(self, files: Files, library: Files | None = None) -> str:
+        """Another version."""
+        self._versions += 1
+        version = str(self._versions)
+        apps = [self.service.app(files)]
+        apps += [App("extra_words", files=library)] if library else []
+        add(self.node, version, *apps)
+        self._compile(f"{version}.0")
+        return version
 
     def _finish(self, version: str) -> None:
         """What a build writes last: the picture, and the manifest."""
