@@ -11,43 +11,33 @@ Differences between two imports of one release are noise, and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from underway_runtime.observation import loggers
-from underway_runtime.observation.align import NEARLY, Likeness, rows
-from underway_runtime.observation.compare import Difference, compare, compared
-from underway_runtime.observation.node import Flag, Path
+from underway_runtime.observation.compare import Difference, compare
+from underway_runtime.observation.node import Path
 from underway_runtime.observation.picture import Picture
 from underway_runtime.release.instruction_json import to_json
-from underway_runtime.release.instructions import Guard, Instruction, Load, Remove
-from underway_runtime.release.parts import Part, Step
+from underway_runtime.release.instructions import Guard, Load, Remove
 from underway_runtime.release.relup import Row
 from underway_runtime.upgrade.hot.caches import clears
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed, Unobservable
 
+from .adjustments import Adjustments, Proposal
 from .graph import (
     ALIASES,
     Loads,
-    Place,
-    elements,
     is_fixed,
     is_settled,
     keeps_something,
-    label_of,
-    labels_of,
-    placed,
-    places_in,
-    step_of,
     types_of,
 )
 from .rehearsals import Trials
 from .releases import Opened
 from .rules.frameworks import is_by_hash, remembered, rules
 from .rules.frameworks.obeyed import obey
-from .rules.frameworks.pydantic import COMPILED
 from .stored import Pictures, is_quiet
 
 _ROUNDS = 3
@@ -68,19 +58,6 @@ class Asked:
     """Packages of others that may keep something of it."""
     kept: frozenset[tuple[str, str]] = frozenset()
     """Modules and globals that stay as they are, whatever a fresh start has."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What the rules make of it, to be tried."""
-
-    changes: Sequence[Row]
-    loads: Loads
-    instructions: Callable[[Loads], Sequence[Instruction]]
-    lines: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """By module and name the line of the statement that binds it, in the newer release."""
-    made: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
-    """By module and name: under which names the fragment makes what is new in what that name is bound to."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +90,9 @@ class _Trial:
         self._trials, self._pictures = trials, pictures
         self._before, self._after = trials.of(old), trials.of(new)
         self._old_release, self._new = old, new
-        self._roots = tuple(f"{version.place.path.parents[1]}/" for version in (self._before, self._after))
         self._asked = asked
-        self._loads: dict[str, Load] = {}
         self._missing: frozenset[str] = frozenset()
         """Modules that a trial of one of the releases has not."""
-        self._made: dict[tuple[str, str], list[str]] = {}
-        self._elements: dict[int, str] = {}
-        """By its number in a fresh start of the newer release: under which name the fragment has made what is new in a list."""
-        self._problems: list[Row] = []
-        self._changes: list[Row] = []
 
     def run(self, propose: Callable[[frozenset[tuple[str, str]]], Proposal]) -> Outcome:
         self._boot(self._before, self._after)
@@ -132,29 +102,35 @@ class _Trial:
         self._noise |= {Path((module, f".{name}")) for module, name in self._asked.kept}
         remade = frozenset(self._remade())
         self._proposal = propose(remade | frozenset(self._made_of(remade)))
-        self._problems += (row for row in self._proposal.changes if row.verdict in ("RESTART", "REFUSE"))
+        loads = {name: self._not_loaded(load) for name, load in self._proposal.loads.items()}
+        pictures = self._old, self._wanted
+        self._parts = Adjustments(self._proposal, loads, self._new, self._before, self._after, pictures)
+        self._parts.problems += (row for row in self._proposal.changes if row.verdict in ("RESTART", "REFUSE"))
         for module, name in sorted(self._asked.decorated):
             at = Path((module, *(f".{part}" for part in name.split("."))))
             number = self._old.at(at)
             if number is None or keeps_something(self._old, number):
-                self._problems.append(self._row(Difference(at, "body"), "its decorator may keep what it has returned"))
-        if self._problems:
+                problem = self._parts.row(Difference(at, "body"), "its decorator may keep what it has returned")
+                self._parts.problems.append(problem)
+        if self._parts.problems:
             return self._refused()
-        self._loads = {name: self._not_loaded(load) for name, load in self._proposal.loads.items()}
-        self._made = {(m, n): list(made) for m, names in self._proposal.made.items() for n, made in names.items()}
         first = self._tried()
         if first is None:
             return self._refused()
         self._touch(first)
-        self._bring(first)
+        self._parts.bring(first, self._left(first))
         changed = [difference.path for difference in compare(self._old, self._wanted)]
-        self._loads = obey(self._loads, self._old, changed, touched=any(load.touches for load in self._loads.values()))
-        if self._problems:
+        self._parts.loads = obey(
+            self._parts.loads, self._old, changed, touched=any(load.touches for load in self._parts.loads.values())
+        )
+        if self._parts.problems:
             return self._refused()
         self._bring_the_rest()
-        if self._problems:
+        if self._parts.problems:
             return self._refused()
-        return Outcome({name: replace(load, seen=True) for name, load in self._loads.items()}, tuple(self._changes))
+        return Outcome(
+            {name: replace(load, seen=True) for name, load in self._parts.loads.items()}, tuple(self._parts.changes)
+        )
 
     def _boot(self, *versions: Rehearsed) -> None:
         with ThreadPoolExecutor() as pool:  # each waits for its own process
@@ -198,11 +174,11 @@ class _Trial:
             left = [] if result is None else self._left(result)
             if result is None or not left:
                 return
-            before = dict(self._loads)
-            self._bring(result)
-            if self._problems or self._loads == before:
+            before = dict(self._parts.loads)
+            self._parts.bring(result, left)
+            if self._parts.problems or self._parts.loads == before:
                 break
-        self._problems = [self._row(difference, "it would be otherwise") for difference in left]
+        self._parts.problems = [self._parts.row(difference, "it would be otherwise") for difference in left]
 
     def _picture(self, version: Rehearsed) -> Picture:
         return version.picture(self._asked.modules, self._asked.libraries)
@@ -249,16 +225,16 @@ class _Trial:
         )
 
     def _refused(self) -> Outcome:
-        return Outcome({}, problems=tuple(self._problems))
+        return Outcome({}, problems=tuple(self._parts.problems))
 
     def _tried(self) -> Picture | None:
         """The older release once it has become the newer one by what the rules propose, without guards and what is to be forgotten."""
-        loads = self._loads
-        self._loads = obey(loads, self._old, (), touched=True)
+        loads = self._parts.loads
+        self._parts.loads = obey(loads, self._old, (), touched=True)
         try:
             return self._become(guarded=False)
         finally:
-            self._loads = loads
+            self._parts.loads = loads
 
     def _become(self, *, guarded: bool = True) -> Picture | None:
         """The older release once it has become the newer one; first without guards, until it is known what is taken out."""
@@ -268,12 +244,12 @@ class _Trial:
                 if guarded or not isinstance(instruction, Load | Remove)
                 else replace(instruction, guards=())
             )
-            for instruction in self._proposal.instructions(self._loads)
+            for instruction in self._proposal.instructions(self._parts.loads)
         ]
         answer = self._before.become(self._after.place, instructions, self._asked.modules, self._asked.libraries)
         if isinstance(answer, Picture):
             return answer
-        self._problems += (Row("", "", "observation", "RESTART", problem) for problem in answer)
+        self._parts.problems += (Row("", "", "observation", "RESTART", problem) for problem in answer)
         return None
 
     def _left(self, result: Picture) -> list[Difference]:
@@ -301,7 +277,7 @@ class _Trial:
         if difference.kind != "opaque":
             return False
         module, *labels = difference.path
-        touched = {touch for load in self._loads.values() for touch in load.touches}
+        touched = {touch for load in self._parts.loads.values() for touch in load.touches}
         concerned = {module_and_name[0] for module_and_name in self._asked.definitions if not module_and_name[1]}
         names = {(module, name.partition(".")[0]) for module, name in (*self._asked.definitions, *touched)}
         return module not in concerned and (module, labels[0][1:] if labels else "") not in names
@@ -347,199 +323,15 @@ class _Trial:
             if label[0] == "." and not self._is_of_load(module, label[1:], difference.path):
                 touched.setdefault(module, {})[module, label[1:]] = None
         for module, names in touched.items():
-            at = module if module in self._loads else next(iter(self._loads))
-            load = self._loads[at]
-            self._loads[at] = replace(load, touches=(*load.touches, *names))
+            at = module if module in self._parts.loads else next(iter(self._parts.loads))
+            load = self._parts.loads[at]
+            self._parts.loads[at] = replace(load, touches=(*load.touches, *names))
 
     def _is_of_load(self, module: str, name: str, path: Sequence[str]) -> bool:
         """Whether the rules say so themselves: a member of a class, or what the name is bound to."""
-        load = self._loads.get(module)
+        load = self._parts.loads.get(module)
         if load is None:
             return False
         member = f"{name}{path[2]}"
         named = {*load.added, *load.removed, *load.replaced, *load.values, *load.refreshed, *load.rebind, *load.changed}
         return name in named or member in named
-
-    def _bring(self, result: Picture) -> None:
-        """Parts that bring what differs to nothing."""
-        _, pairs = compared(result, self._wanted)
-        places = places_in(result, self._loads)
-        rows_of: dict[int, list[Difference]] = {}
-        for difference in dict.fromkeys(self._whole(difference, result) for difference in self._left(result)):
-            if len(difference.path) < 2 or COMPILED.intersection(
-                difference.path
-            ):  # a module that only one has imported; a schema
-                self._problems.append(self._row(difference))
-                continue
-            above = self._wanted.at(difference.path[:-1]) if difference.kind != "removed" else None
-            x = pairs.get(above) if above is not None else result.at(difference.path[:-1])
-            if x is not None and result.nodes[x].flags & Flag.SEQUENCE and difference.kind in ("added", "removed"):
-                rows_of.setdefault(x, []).append(difference)
-            elif difference.kind == "order" and difference.a is not None and difference.a in places:
-                self._ordered(difference, places[difference.a])
-            elif self._settled(difference, result, places):
-                continue
-            elif x is not None and x in places and not is_fixed(result.nodes[x]):
-                holder = result.nodes[x] if above is None else self._wanted.nodes[above]
-                if (step := step_of(difference.path[-1], holder)) is None or not self._single(
-                    difference, places[x], step
-                ):
-                    self._problems.append(self._row(difference))
-            else:
-                self._problems.append(self._row(difference))
-        for x, differences in sorted(rows_of.items(), key=lambda row: not self._queue(row[1][0])):
-            y = next((y for y, other in pairs.items() if other == x), None)
-            if y is None:  # it goes, and something else stands there
-                self._problems += map(self._row, differences)
-            else:
-                self._list(result, x, y, differences, places)
-
-    def _whole(self, difference: Difference, result: Picture) -> Difference:
-        """What differs within a row that can't be changed, as a difference of the whole row."""
-        path = difference.path
-        while len(path) > 2:
-            a, b = result.at(path[:-1]), self._wanted.at(path[:-1])
-            if a is None or b is None or not (is_fixed(result.nodes[a]) and is_fixed(self._wanted.nodes[b])):
-                break
-            path = Path(path[:-1])
-            difference = Difference(path, "value", a=a, b=b)
-        return difference
-
-    def _single(self, difference: Difference, above: Place, step: Step) -> bool:
-        """One attribute or item of an object that is there; whether something can be done about it."""
-        module, steps = above
-        kind = {"value": "value", "type": "value", "added": "added", "removed": "gone"}.get(difference.kind)
-        if kind is None:
-            return False
-        path = (*steps, step)
-        labels = (module, *map(label_of, path))
-        if kind == "gone":
-            assert difference.a is not None
-            node = self._old.at(labels)
-            if node is None:
-                return False
-            self._add(difference, module, Part(kind, path, self._old.nodes[node].type))
-            return True
-        if kind == "added" and not self._is_plain(difference.path) and (made := self._queue(difference)):
-            self._add(difference, module, Part("made", path, None, made.pop(0)))
-            return True
-        try:
-            was = None if kind == "added" else self._before.value(labels)
-            now = self._after.value(difference.path)
-        except LookupError:
-            return False
-        part = placed(self._roots, Part(kind, path, was, now))
-        if part is not None:
-            self._add(difference, module, part)
-        return part is not None
-
-    def _settled(self, difference: Difference, result: Picture, places: Mapping[int, Place]) -> bool:
-        """A compiled pattern, or a path below the root of the release, that an object holds: another one is put in its place."""
-        number = result.at(difference.path[:-1])
-        place = places.get(number) if number is not None else None
-        of = result.nodes[number].type if number is not None else ""
-        kind, labels = ("pattern", ("<pattern>", "<flags>")) if of == "re.Pattern" else ("place", ("<text>",))
-        if place is None or (kind == "place" and not of.startswith("pathlib.")):
-            return False
-        module, path = place
-        if len(path) < 2 or any(part.path == path for part in self._loads[module].parts):
-            return len(path) > 1
-        try:
-            was, now = (
-                [version.value((*at, label)) for label in labels]
-                for version, at in ((self._before, labels_of(place)), (self._after, difference.path[:-1]))
-            )
-        except LookupError:
-            return False
-        if kind == "pattern":
-            self._add(difference, module, Part(kind, path, tuple(was), tuple(now)))
-            return True
-        part = placed(self._roots, Part("value", path, was[0], now[0]))
-        if part is None or part.kind != "place":
-            return False
-        self._add(difference, module, part)
-        return True
-
-    def _ordered(self, difference: Difference, place: Place) -> None:
-        """Put the keys of a dict in the order of a fresh start."""
-        assert difference.b is not None
-        node = self._wanted.nodes[difference.b]
-        steps = [step_of(label, node) for label, _ in node.edges if label[0] == "["]
-        keys = [step[1] for step in steps if step is not None and step[0] == "item"]
-        module, path = place
-        self._add(difference, module, Part("order", path, None, keys))
-
-    def _list(
-        self, result: Picture, x: int, y: int, differences: Sequence[Difference], places: Mapping[int, Place]
-    ) -> None:
-        """Give a list whose elements come, go or move those that are there, and what the fragment has made."""
-        before, after = (elements(picture.nodes[n]) for picture, n in ((result, x), (self._wanted, y)))
-        likeness = Likeness(result.nodes), Likeness(self._wanted.nodes)
-        staying = {b: a for a, b in rows(before, after, *likeness) if a is not None and b is not None}
-        left = [a for a in range(len(before)) if a not in staying.values()]
-        made, above = self._queue(differences[0]), differences[0].path[:-1]
-        items: list[Any] = []
-        for b in range(len(after)):
-            moved = next(
-                (a for how in NEARLY for a in left if likeness[0](before[a], *how) == likeness[1](after[b], *how)), None
-            )
-            if b in staying:
-                items.append(staying[b])
-            elif moved is not None:
-                left.remove(moved)
-                items.append(moved)
-            elif self._is_plain((*above, f"[{b}]")):
-                items.append((self._after.value((*above, f"[{b}]")),))
-            elif after[b] in self._elements or made:
-                items.append(self._elements.setdefault(after[b], made[0] if made else ""))
-                made[:] = [name for name in made if name != items[-1]]
-            else:
-                self._problems += (self._row(difference) for difference in differences)
-                return
-        if x not in places or result.nodes[x].type != "builtins.list":
-            self._problems += (self._row(difference) for difference in differences)
-            return
-        module, path = places[x]
-        self._add(differences[0], module, Part("order", path, len(before), items))
-
-    def _is_plain(self, path: Sequence[str]) -> bool:
-        try:
-            self._after.value(path)
-        except LookupError:
-            return False
-        return True
-
-    def _queue(self, difference: Difference) -> list[str]:
-        """The names under which the fragment has made what is new there, and that is not put anywhere yet."""
-        return self._made.get((difference.path[0], difference.path[1][1:]), [])
-
-    def _add(self, difference: Difference, module: str, part: Part) -> None:
-        load = self._loads[module]
-        if part in load.parts:
-            return
-        parts = sorted((*load.parts, part), key=lambda change: change.kind == "order")
-        self._loads[module] = replace(load, parts=tuple(parts))
-        if part.kind == "place" and part.was == part.now:
-            return  # no change of the release: its versions have roots of their own in this trial
-        what = {
-            "value": f"{part.was!r} becomes {part.now!r}, if it is still that",
-            "place": f"{part.was} becomes {part.now}, below the root of the release",
-            "made": "it is made",
-            "pattern": f"{part.was!r} becomes {part.now!r}, if it is still that",
-            "added": f"it becomes {part.now!r}",
-            "gone": "it is taken out",
-            "order": "it gets the elements of the newer version",
-        }[part.kind]
-        row = self._row(difference, what)
-        self._changes.append(replace(row, definition=str(part), verdict="HOT", module=module))
-
-    def _row(self, difference: Difference, what: str = "") -> Row:
-        module, *labels = difference.path
-        name = labels[0][1:] if labels else ""
-        change = " -> ".join(filter(None, (difference.was, difference.becomes)))
-        reason = (
-            what or f"a fresh start has something else there ({difference.kind} {change}), and nothing puts it there"
-        )
-        file = self._new.modules.get(module, ("", ""))[1]
-        line = self._proposal.lines.get(module, {}).get(name, 0)
-        return Row(module, "".join(labels)[1:], difference.kind, "RESTART", reason, file, line)
