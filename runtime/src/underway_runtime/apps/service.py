@@ -89,6 +89,9 @@ class Ending:
     application: str
     error: BaseException | None
 
+    def __str__(self) -> str:
+        return f"{self.application} {'failed' if self.error else 'ended'}"
+
 
 def describe(error: BaseException) -> str:
     """The cause in one line, or what an error of ours says."""

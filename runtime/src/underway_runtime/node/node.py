@@ -26,7 +26,6 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ..apps import state
 from ..apps.controller import Applications
 from ..apps.launch import overlaps
 from ..apps.launch import run as run_application
@@ -59,6 +58,7 @@ from .serving import (
     Upgrades,
     bind_shared,
     drain_timeout,
+    end_processes,
     exit_status,
     first,
     loop_factory,
@@ -240,18 +240,14 @@ class Node:
         if self._main_thread is not None:
             self._main_thread.watch(loop, self._on_signal, self.ask_to_stop)
         applications = booted.applications
-        handover = Handover(
-            self._keeper,
-            applications,
-            log,
-            booted.timeouts.handover,
-            self._note_failed,
-            self.ask_to_stop,
-            partial(leftovers.end_own, self._settings.root),
-        )
+        timeout, end_own = booted.timeouts.handover, partial(leftovers.end_own, self._settings.root)
+        handover = Handover(self._keeper, applications, log, timeout, self._note_failed, self.ask_to_stop, end_own)
         self._upgrades = Upgrades(booted, handover, self._gates, self._life, self._keeper, lambda: self._runs)
         self._endpoint.attach(self._upgrades)
-        boot = self._succeed(booted, handover) if self._succeeds else applications.boot(booted.instructions)
+        hold, opened = partial(self._gates.hold, self._gates.wanted), partial(self._open_as_successor, booted)
+        script = booted.instructions
+        # A successor boots next to the node that runs, up to where this one accepts.
+        boot = handover.succeed(script, hold, opened) if self._succeeds else applications.boot(script)
         events = Events.begin(boot, self._stop_request.wait(), applications, handover)
         try:
             await first(events.boot, events.asked, events.ending)
@@ -267,12 +263,6 @@ class Node:
             events.cancel()
             if self._main_thread is not None:
                 self._main_thread.unwatch(loop)
-
-    async def _succeed(self, booted: Booted, handover: Handover) -> None:
-        """Boot next to the node that runs, up to where this one accepts."""
-        await handover.succeed(
-            booted.instructions, partial(self._gates.hold, self._gates.wanted), partial(self._open_as_successor, booted)
-        )
 
     def _open_as_successor(self, booted: Booted) -> None:
         """Let commands ask this node from now on, or the one that leaves, which takes no more when it knows that this accepts."""
@@ -343,8 +333,7 @@ class Node:
         who = f"{self._settings.name} {self._settings.version} (pid {os.getpid()})"
         log(f"{who} has handed over, and drains")
         # Until it has left there can be no other handover, so something that blocks the loop must not keep it.
-        drains = sum(drain_timeout(name) + state.WITHIN for name in booted.applications.running)
-        timeout = drains + booted.timeouts.end + leftovers.TO_END
+        timeout = booted.time_to_leave()
         self._forced_end.after(timeout, lambda: f"{who} has not left within {timeout:g} s and is ended by force")
         await handover.leave(asked)
         if handover.upgrade_id:
@@ -370,19 +359,10 @@ class Node:
                 await applications.hooks.before_handover("")
         await applications.stop()
         if events.leaving.done() and not asked:
-            await self._end_processes()
+            await end_processes(self._settings)
         if last is not None:
-            how = "failed" if last.error else "ended"
-            log(f"{self._settings.name} stopped, because {last.application} {how}")
+            log(f"{self._settings.name} stopped, because {last}")
         return exit_status(last, self._exit_error, stopped_well=applications.stopped_well)
-
-    async def _end_processes(self) -> None:
-        """End what listens of what this node has started, and name the rest: another node has taken over."""
-        left = await asyncio.to_thread(leftovers.end_own, self._settings.root, listening_only=True)
-        for process in left.ended:
-            log(f"{process} is ended: it listened, and {self._settings.version} has left")
-        for process in left.named:
-            log(f"{process} runs on with the code of {self._settings.version}, which has left")
 
     def _end_soon(self) -> None:
         """See to it that the process ends: threads that applications left behind must not keep it."""

@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..apps import state
 from ..apps.controller import Applications
 from ..apps.service import Ending
 from ..apps.socket_adoption import Adoption
 from ..apps.sockets import Listeners
 from ..configuration import config
-from ..process import proc_sockets
+from ..process import leftovers, proc_sockets
+from ..process.log import log
 from ..process.process_table import children
 from ..process.settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
 from ..release.boot_script import BootScript, Instruction, PrimLoad, Start
@@ -84,6 +86,11 @@ class Booted:
     def line(self, version: str) -> str:
         """What systemd shows of a node of a version."""
         return f"{version}, running {', '.join(self.applications.running)}"
+
+    def time_to_leave(self) -> float:
+        """Seconds within which a node that drains has left: its applications, their state, and what they have started."""
+        drains = sum(drain_timeout(name) + state.WITHIN for name in self.applications.running)
+        return drains + self.timeouts.end + leftovers.TO_END
 
     def load(self, forced_end: ForcedEnd, failed: Callable[[str], object]) -> None:
         """Obey the instructions before the first start, in the main thread. An import that does not return ends the process:
@@ -248,3 +255,12 @@ class Upgrades:
     async def try_gates(self) -> dict[str, Any]:
         """What comes of the gates of the version that runs."""
         return {"gates": await self._gates.tried()}
+
+
+async def end_processes(settings: Settings) -> None:
+    """End what listens of what this node has started, and name the rest: another node has taken over."""
+    left = await asyncio.to_thread(leftovers.end_own, settings.root, listening_only=True)
+    for process in left.ended:
+        log(f"{process} is ended: it listened, and {settings.version} has left")
+    for process in left.named:
+        log(f"{process} runs on with the code of {settings.version}, which has left")
