@@ -10,18 +10,16 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from . import expressions
 from .edit import ModuleDiff, PlannerContext
 from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
-from .rules import bases, closures, decorators, foreign, unread
-from .source import Function, Module, annotations_of, children, import_time, initialiser, names_bound, walk
+from .rules import bases, closures, decorators, unread
+from .source import Function, Module, annotations_of, import_time, initialiser, names_bound, walk
 from .values import NotPlain
 
 _AT_START = ("lifespan", "on_startup", "on_shutdown", "cleanup_ctx")
 """Arguments of applications: functions that run once, when they are started."""
-
-_ITSELF = {"__code__", "__doc__", "__defaults__", "__kwdefaults__", "__annotations__", "__wrapped__", "__dict__"}
-"""Attributes by which a definition itself is read."""
 
 
 def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Iterable[Module]) -> None:
@@ -35,7 +33,9 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
         _annotated(world, one, shapes)
         if one.moves:
             _placed(world, one)
-    documented = (edit.new.name for edit in edits.values() if _docstrings(edit.old) != _docstrings(edit.new))
+    documented = (
+        edit.new.name for edit in edits.values() if expressions.docstrings(edit.old) != expressions.docstrings(edit.new)
+    )
     changed |= dict(zip(["__doc__"], documented, strict=False))
     if not changed:
         return
@@ -57,10 +57,10 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
         for name, node in _import_time(world, module, edit):
             made_anew = edit is not None and bool({name, name.partition(".")[0]} & {*edit.added, *edit.refreshed})
             seeds = [
-                *_seeds(world, module, node, made_anew, shapes),
-                *_members_read(world, module, name, node, members),
-                *_read_itself(world, module, node, read, docs),
-                *_bound_otherwise(node, edit),
+                *expressions.names_called(world, module, node, made_anew, shapes),
+                *expressions.members_read(world, module, name, node, members),
+                *expressions.read_itself(world, module, node, read, docs),
+                *expressions.bound_otherwise(node, edit),
             ]
             if edit is not None and (started := _path_at_start(module, name, node, changed, known)):
                 reason = f"{started[0]}, which it is made with, runs once, at the start; {started[-1]} changes"
@@ -118,14 +118,14 @@ def _made_when_asked(
         for inner in walk(function):
             match inner:
                 case ast.Assign([ast.Name(bound)], ast.Call() as value) if bound in named:
-                    if way := path(_seeds(world, edit.new, value, False, set()), changed, known):
+                    if way := path(expressions.names_called(world, edit.new, value, False, set()), changed, known):
                         reason = f"{name} makes it when it is first asked for, with {way[0]}; {way[-1]} changes"
                         edit.restart(bound, "reached", reason, inner, cause=(changed[way[-1]], way[-1]))
         if name in {*edit.changed, *edit.added} or decorators.kinds(world.new, edit.new, function.decorator_list) != {
             "caches"
         }:
             continue
-        seeds = [name for statement in function.body for name in _names_in(world, edit.new, statement)]
+        seeds = [name for statement in function.body for name in expressions.names_in(world, edit.new, statement)]
         if way := path(seeds, changed, known):
             if problem := closures.cached(function):
                 reason = f"{way[-1]} changes, which it uses, and {problem}"
@@ -133,12 +133,6 @@ def _made_when_asked(
             else:
                 edit.caches.append(name)
                 edit.row(name, "cache", "HOT", f"{way[-1]} changes, which it uses: its cache is cleared", function)
-
-
-def _names_in(world: PlannerContext, module: Module, node: ast.AST) -> Iterator[str]:
-    for inner in walk(node):
-        if isinstance(inner, ast.Name | ast.Attribute) and isinstance(inner.ctx, ast.Load):
-            yield from _names_of(world, module, inner)
 
 
 def _decorates(module: Module, node: ast.AST) -> bool:
@@ -203,63 +197,6 @@ def _named(node: ast.AST) -> Iterator[str]:
             yield inner.attr
         elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
             yield from re.findall(r"\w+", inner.value)
-
-
-def _members_read(world: PlannerContext, module: Module, name: str, node: ast.AST, members: set[str]) -> Iterator[str]:
-    """Members of classes that are bound to something else, as an expression reads them."""
-    for inner in import_time(node, annotations=False):
-        if isinstance(inner, ast.Attribute) and inner.attr in members and isinstance(inner.ctx, ast.Load):
-            if not foreign.is_foreign(world, module, inner.value):
-                yield inner.attr
-        elif isinstance(inner, ast.Name) and "." in name and inner.id in members and isinstance(inner.ctx, ast.Load):
-            yield inner.id
-
-
-def _read_itself(
-    world: PlannerContext, module: Module, node: ast.AST, properties: set[str], docs: set[str]
-) -> Iterator[str]:
-    """Yield what an expression calls by reading it, or reads as what it is: properties, docstrings, code objects."""
-    for inner in import_time(node, annotations=False):
-        match inner:
-            case ast.Name("__doc__", ast.Load()) if module.name in docs:
-                yield "__doc__"
-            case ast.Attribute(value, "__doc__", ast.Load()) if _has_another_docstring(world, module, value):
-                yield "__doc__"
-            case ast.Attribute(value, attribute, ast.Load()) if attribute in _ITSELF:
-                yield from _names_of(world, module, value)
-            case ast.Attribute(value, attribute, ast.Load()) if attribute in properties:
-                yield from _names_of(world, module, inner)
-            case ast.Call(ast.Name("getattr"), [value, ast.Constant(str(attribute)), *_]):
-                if not foreign.is_foreign(world, module, value):
-                    yield attribute
-
-
-def _bound_otherwise(node: ast.AST, edit: ModuleDiff | None) -> Iterator[str]:
-    """The names that an expression reads which an import binds to something else now."""
-    for inner in import_time(node, annotations=False) if edit is not None and edit.renamed else ():
-        if (
-            isinstance(inner, ast.Name)
-            and isinstance(inner.ctx, ast.Load)
-            and edit is not None
-            and inner.id in edit.renamed
-        ):
-            yield inner.id
-
-
-def _has_another_docstring(world: PlannerContext, module: Module, node: ast.expr) -> bool:
-    """Whether a module or a class has another docstring in the new release; that of a function is part of its code."""
-    origin = world.new.resolve(module, node)
-    old, new = (side.modules.get(origin[0]) if origin else None for side in (world.old, world.new))
-    if origin is None or old is None or new is None or origin[0] not in world.compared:
-        return False
-    if not origin[1]:
-        return old.doc != new.doc
-    one, other = old.classes.get(origin[1]), new.classes.get(origin[1])
-    return one is not None and other is not None and ast.get_docstring(one) != ast.get_docstring(other)
-
-
-def _docstrings(module: Module) -> list[str | None]:
-    return [module.doc, *(ast.get_docstring(cls) for cls in module.classes.values())]
 
 
 def _set(world: PlannerContext, module: Module, node: ast.AST, edits: Mapping[str, ModuleDiff]) -> str:
@@ -342,61 +279,3 @@ def _is_plain(world: PlannerContext, module: Module, name: str) -> bool:
     except NotPlain:
         return False
     return True
-
-
-def _seeds(world: PlannerContext, module: Module, node: ast.AST, made_anew: bool, shapes: set[str]) -> list[str]:
-    """The names by which an expression may reach what it calls; and the values that it reads.
-
-    Where it is `made_anew`, in a fragment, it finds the new values in their places; `shapes` is what has another signature or
-    other fields.
-    """
-    reached: dict[str, None] = {}
-    for expression in import_time(node, annotations=False):
-        if isinstance(expression, ast.Name | ast.Attribute) and isinstance(getattr(expression, "ctx", None), ast.Load):
-            origin = world.new.resolve(module, expression)
-            if origin in world.reset or (origin in world.values and not made_anew):
-                reached[origin[1] if origin else ""] = None
-        called: list[ast.expr] = []
-        match expression:
-            case ast.Call(func, args, keywords):
-                given = [*args, *(keyword.value for keyword in keywords)]
-                called = [func]
-                if not decorators.keeps(world.new, module, func):
-                    called += given
-                else:
-                    names = (name for inner in given for name in _names_of(world, module, inner))
-                    reached.update(dict.fromkeys(name for name in names if name in shapes))
-            case ast.Subscript(ast.Name() as of, ast.Constant()) if foreign.is_display(world, module, of):
-                continue
-            case ast.BinOp() | ast.Compare() | ast.Subscript() | ast.UnaryOp() | ast.JoinedStr() | ast.Starred():
-                called = [inner for inner in children(expression) if isinstance(inner, ast.Name | ast.Attribute)]
-            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp() | ast.For() | ast.With():
-                called = [inner for inner in walk(expression) if isinstance(inner, ast.Name | ast.Attribute)]
-        if expression is node and isinstance(node, ast.Name | ast.Attribute):
-            called.append(node)  # a decorator or a base by itself is called too
-        for inner in called:
-            if not (made_anew and world.new.resolve(module, inner) in world.values):
-                reached.update(dict.fromkeys(_names_of(world, module, inner)))
-    return list(reached)
-
-
-def _names_of(world: PlannerContext, module: Module, node: ast.expr) -> Iterator[str]:
-    """The names that a call of this, or with this, may end in; none for what comes from outside of the release's modules."""
-    match node:
-        case ast.Name(id=name):
-            origin = world.new.resolve(module, node)
-            if origin is None or origin[0] in world.compared:
-                yield name if origin is None or not origin[1] else origin[1]
-        case ast.Attribute(value=value, attr=attribute):
-            if not foreign.is_foreign(world, module, value):
-                yield attribute
-            yield from _names_of(world, module, value)
-        case ast.Lambda(body=body):
-            yield from (inner.id for inner in walk(body) if isinstance(inner, ast.Name))
-            yield from (inner.attr for inner in walk(body) if isinstance(inner, ast.Attribute))
-        case ast.Constant():
-            return
-        case _:
-            for child in children(node):
-                if isinstance(child, ast.expr):
-                    yield from _names_of(world, module, child)
