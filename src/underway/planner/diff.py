@@ -221,10 +221,8 @@ _NEW = "new file"
 def _keeper_of_place(side: Opened, name: str) -> str:
     """What in an application keeps the place of its files, by its text, and where; empty for nothing."""
     keepers = []
-    for module, (application, file) in side.modules.items():
-        if application == name:
-            text = (side.root / file).read_text(encoding="utf-8", errors="replace")
-            keepers += [f"{module} makes a {making[1]}" for making in _KEEPS_PLACE.finditer(text)]
+    for module, text in side.texts(name):
+        keepers += [f"{module} makes a {making[1]}" for making in _KEEPS_PLACE.finditer(text)]
     return next((keeper for keeper in keepers if _OTHER_KEEPERS.search(keeper)), keepers[0] if keepers else "")
 
 

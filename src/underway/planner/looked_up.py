@@ -6,10 +6,10 @@ Who asks so reads no name that could be followed, and what it has found is not b
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from .edit import ModuleDiff, PlannerContext
-from .source import Function, Module, import_time, imported, names_bound, own_imports, walk
+from .source import Function, Module, functions_in, import_time, imported, names_bound, own_imports, walk
 
 _LISTS = {"dir", "vars", "globals", "locals"}
 _LISTS_OF = {"__subclasses__", "getmembers", "getmembers_static", "__dict__"}
@@ -130,7 +130,7 @@ def _found_early(edit: ModuleDiff) -> None:
     alone = len(names) == 1 and len({row.definition for row in edit.rows}) == 1
     if not names or (alone and not any(_calls(statement) for statement in edit.statements)):
         return
-    for function in _functions(edit.old.body):
+    for _, function in functions_in(edit.old.body):
         for node in walk(function):
             if _is_namespace(node):
                 reason = f"{function.name} looks names up by text, and may find {names[0]} before all else is in place"
@@ -189,11 +189,3 @@ def _told_apart(world: PlannerContext, edit: ModuleDiff) -> None:
                 if origin and not isinstance(world.values.get(origin), bool | None):
                     reason = f"it tells {ast.unparse(operand)} from others like it by `is`, and that changes"
                     edit.restart(next(iter(names_bound(statement)), ""), "reached", reason, node)
-
-
-def _functions(body: Iterable[ast.stmt]) -> Iterator[Function]:
-    for statement in body:
-        if isinstance(statement, Function):
-            yield statement
-        elif isinstance(statement, ast.ClassDef):
-            yield from _functions(statement.body)

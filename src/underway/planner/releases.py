@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,6 +104,12 @@ class Opened:
                 ):  # before a file next to it of that name
                     origins[module] = (name, f"lib/{home}/{path}")
         return origins
+
+    def texts(self, application: str) -> Iterator[tuple[str, str]]:
+        """The modules of an application, each with its text."""
+        for module, (name, file) in self.modules.items():
+            if name == application:
+                yield module, (self.root / file).read_text(encoding="utf-8", errors="replace")
 
     def _json(self, file: Path) -> dict[str, Any]:
         try:

@@ -276,6 +276,28 @@ def statements_in(node: ast.AST) -> Iterator[ast.stmt]:
             yield from child.body
 
 
+def functions_in(body: Iterable[ast.stmt], path: str = "") -> Iterator[tuple[str, Function]]:
+    """The functions of a module and of its classes, each with the path of the class that it is a method of; empty for none."""
+    for statement in body:
+        if isinstance(statement, Function):
+            yield path, statement
+        elif isinstance(statement, ast.ClassDef):
+            yield from functions_in(statement.body, f"{path}.{statement.name}" if path else statement.name)
+
+
+def names_stored(function: Function) -> set[str]:
+    """The names that are bound somewhere in a function, parameters too."""
+    bound = {inner.id for inner in walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
+    return bound | {inner.arg for inner in walk(function) if isinstance(inner, ast.arg)}
+
+
+def root_of(node: ast.expr, *through: type[ast.expr]) -> str:
+    """The name that an expression begins with, through nothing but nodes of these kinds; empty for none."""
+    while isinstance(node, through):
+        node = node.func if isinstance(node, ast.Call) else node.value  # type: ignore[attr-defined]
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def nodes_of(node: ast.AST) -> Iterator[ast.AST]:
     """What is in a function or a statement, and not in what is nested in it."""
     for child in children(node):

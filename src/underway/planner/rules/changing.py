@@ -6,18 +6,20 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from ..edit import PlannerContext
-from ..source import Function, Module, import_time, walk
+from ..source import Function, Module, functions_in, import_time, names_stored, root_of, walk
 
 _MUTATORS = {
     *("append", "appendleft", "add", "put", "put_nowait", "insert", "setdefault", "push", "extend", "update"),
     *("pop", "popleft", "popitem", "remove", "discard", "clear", "sort", "reverse", "register", "connect"),
 }
 """Methods that change what they are of."""
+_HELD = (ast.Attribute, ast.Subscript)
+"""How an expression leads to what something holds."""
 
 
 def changed_by_functions(body: Iterable[ast.stmt]) -> set[str]:
     """The names of a module, ``NAME`` or ``CLASS.MEMBER``, that its functions bind, or change what is bound to."""
-    return {name for function, owner in _functions(body) for name in _changed(function, owner)}
+    return {name for path, function in functions_in(body) for name in _changed(function, path.rpartition(".")[2])}
 
 
 def effect(world: PlannerContext, module: Module, node: ast.AST) -> str:
@@ -30,10 +32,16 @@ def _effects(
 ) -> Iterator[str]:
     for node in nodes:
         for target in _targets(node):
-            if isinstance(target, ast.Attribute | ast.Subscript) and (root := _root(target)) and root not in local:
+            if (
+                isinstance(target, ast.Attribute | ast.Subscript)
+                and (root := root_of(target, *_HELD))
+                and root not in local
+            ):
                 yield ast.unparse(target)
         match node:
-            case ast.Call(ast.Attribute(container, method)) if method in _MUTATORS and _root(container) not in local:
+            case ast.Call(ast.Attribute(container, method)) if (
+                method in _MUTATORS and root_of(container, *_HELD) not in local
+            ):
                 yield ast.unparse(node)[:60]
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 calls = [ast.Call(name, [], []) for name in node.decorator_list if not isinstance(name, ast.Call)]
@@ -47,13 +55,13 @@ def _effects(
                     inner = [within for statement in function.body for within in walk(statement)]
                     if rebound := [name for within in inner if isinstance(within, ast.Global) for name in within.names]:
                         yield rebound[0]
-                    yield from _effects(world, known, inner, _locals(function), seen)
+                    yield from _effects(world, known, inner, names_stored(function), seen)
 
 
 def _changed(function: Function, owner: str) -> Iterator[str]:
     named = {name for inner in walk(function) if isinstance(inner, ast.Global) for name in inner.names}
     yield from named
-    local = _locals(function) - named
+    local = names_stored(function) - named
     for inner in walk(function):
         for target in _targets(inner):
             yield from _path_of(target, local, owner)
@@ -83,22 +91,3 @@ def _targets(node: ast.AST) -> Iterator[ast.expr]:
             yield from targets
         case ast.AugAssign(target) | ast.AnnAssign(target):
             yield target
-
-
-def _functions(body: Iterable[ast.stmt], owner: str = "") -> Iterator[tuple[Function, str]]:
-    for statement in body:
-        if isinstance(statement, Function):
-            yield statement, owner
-        elif isinstance(statement, ast.ClassDef):
-            yield from _functions(statement.body, statement.name)
-
-
-def _locals(function: Function) -> set[str]:
-    bound = {inner.id for inner in walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
-    return bound | {inner.arg for inner in walk(function) if isinstance(inner, ast.arg)}
-
-
-def _root(node: ast.expr) -> str:
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from ..source import Function, walk
+from ..source import Function, functions_in, names_stored, root_of, walk
 
 _ADDING = {
     *("append", "appendleft", "add", "put", "put_nowait", "insert", "setdefault", "push", "send_nowait"),
@@ -19,11 +19,12 @@ Kinds = dict[str, list[ast.expr]]
 def held(body: Iterable[ast.stmt]) -> Kinds:
     """What functions put into containers that outlive them, by the text of the container."""
     values: Kinds = {}
-    for function, owner in _with_owners(body):
+    for path, function in functions_in(body):
+        owner = path.rpartition(".")[2]
         local = _locals(function) - set(_first(function) if owner else ())
         for node in walk(function):
             for container, value in _put(node):
-                if _root(container) not in local:
+                if root_of(container, ast.Attribute, ast.Subscript, ast.Call) not in local:
                     values.setdefault(f"what {ast.unparse(container)} holds", []).append(value)
     return values
 
@@ -33,12 +34,13 @@ def kept(body: Iterable[ast.stmt], classes: Collection[str]) -> Iterator[tuple[s
 
     Each with the name of the parameter that holds it, empty for a global; the class whose instance that is, if so; and the node.
     """
-    for function, owner in _with_owners(body):
+    for path, function in functions_in(body):
+        owner = path.rpartition(".")[2]
         me, local = _first(function) if owner else [], _locals(function)
         made = {*_made(function, classes)}
         for node in walk(function):
             for container, value in (*_put(node), *_set(node)):
-                root = _root(container)
+                root = root_of(container, ast.Attribute, ast.Subscript, ast.Call)
                 if root not in local - {*me} and any(_is_made(inner, classes, made) for inner in walk(value)):
                     yield root if root in me else "", owner if root in me else "", node
 
@@ -78,7 +80,8 @@ def given(body: Sequence[ast.stmt], classes: Collection[str]) -> Kinds:
 def set_by_others(body: Iterable[ast.stmt], cls: str) -> dict[str, ast.AST]:
     """The attributes that functions set on an instance of a class which they have made themselves, each with where."""
     places: dict[str, ast.AST] = {}
-    for function, owner in _with_owners(body):
+    for path, function in functions_in(body):
+        owner = path.rpartition(".")[2]
         classes = {cls, *(["cls"] if owner == cls else [])}
         made = set(_made(function, classes))
         for node in walk(function):
@@ -124,15 +127,6 @@ def _put(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield from ((target.value, value) for target in targets if isinstance(target, ast.Subscript))
 
 
-def _with_owners(body: Iterable[ast.stmt], owner: str = "") -> Iterator[tuple[Function, str]]:
-    """The functions of a module, each with the class that it is a method of."""
-    for statement in body:
-        if isinstance(statement, Function):
-            yield statement, owner
-        elif isinstance(statement, ast.ClassDef):
-            yield from _with_owners(statement.body, statement.name)
-
-
 def _first(function: Function) -> list[str]:
     return [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)][:1]
 
@@ -140,8 +134,7 @@ def _first(function: Function) -> list[str]:
 def _locals(function: Function) -> set[str]:
     """The names of a function's own, parameters too: what they stand for is not known."""
     named = {name for inner in walk(function) if isinstance(inner, ast.Global | ast.Nonlocal) for name in inner.names}
-    bound = {inner.id for inner in walk(function) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
-    return bound - named | {inner.arg for inner in walk(function) if isinstance(inner, ast.arg)}
+    return names_stored(function) - named
 
 
 def _made(function: Function, classes: Collection[str]) -> Iterator[str]:
@@ -154,9 +147,3 @@ def _made(function: Function, classes: Collection[str]) -> Iterator[str]:
                 first = args[0].id if by_new and isinstance(args[0], ast.Name) else ""
                 if {made, first} & {*classes}:
                     yield name
-
-
-def _root(node: ast.expr) -> str:
-    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.id if isinstance(node, ast.Name) else ""

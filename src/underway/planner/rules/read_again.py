@@ -46,9 +46,7 @@ def problem(sides: Sequence[Opened], name: str, of: str) -> str:
     for side in sides:
         if others := [distribution for distribution in _OTHERS[of] if distribution in side.rel]:
             return f"{others[0]} may have read it already, and keeps what it has read"
-        for module, (application, file) in side.modules.items():
-            if application == name:
-                call = _READS.search((side.root / file).read_text(encoding="utf-8", errors="replace"))
-                if call is not None:
-                    return f"{module} reads files by itself ({call[0].strip()}), and may have read it already"
+        for module, text in side.texts(name):
+            if (call := _READS.search(text)) is not None:
+                return f"{module} reads files by itself ({call[0].strip()}), and may have read it already"
     return ""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff
-from ..source import Function, Module, nodes_of, statements_in, walk
+from ..source import Function, Module, functions_in, nodes_of, statements_in, walk
 
 FORKS = {
     *("os.fork", "os.forkpty", "os.posix_spawn", "os.posix_spawnp", "pty.fork"),
@@ -52,7 +52,8 @@ def warnings(edits: Mapping[str, ModuleDiff]) -> Iterator[Row]:
     for edit in edits.values():
         yield from _processes(edit.new)
         yield from _has_run(edit)
-        for path, function in _functions(edit.new.body):
+        for owner, function in functions_in(edit.new.body):
+            path = f"{owner}.{function.name}" if owner else function.name
             what = _never_ends(function) if path in edit.changed and function.name not in again else ""
             if what:
                 yield Row(edit.new.name, path, "loop", "HOT", f"{what}; {_OF_LOOPS}", edit.new.file, function.lineno)
@@ -140,15 +141,6 @@ def _begun_anew(module: Module) -> Iterator[str]:
             for inner in (inner for argument in node.args for inner in walk(argument)):
                 if isinstance(inner, ast.Name | ast.Attribute):
                     yield inner.id if isinstance(inner, ast.Name) else inner.attr
-
-
-def _functions(body: Iterable[ast.stmt], prefix: str = "") -> Iterator[tuple[str, Function]]:
-    """The functions and methods of a module by their paths."""
-    for statement in body:
-        if isinstance(statement, Function):
-            yield f"{prefix}{statement.name}", statement
-        elif isinstance(statement, ast.ClassDef):
-            yield from _functions(statement.body, f"{prefix}{statement.name}.")
 
 
 def _never_ends(function: Function) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
 from ..edit import Making, ModuleDiff
-from ..source import Function, text, walk
+from ..source import Function, root_of, text, walk
 from . import entries
 
 MAKERS = ("__init__", "__new__", "__post_init__")
@@ -311,15 +311,9 @@ def _effective(body: list[ast.stmt]) -> Iterator[ast.stmt]:
                 continue
             case ast.If(body=inner, orelse=[]) if all(isinstance(statement, ast.Raise) for statement in inner):
                 continue
-            case ast.Expr(ast.Call(func)) if _root(func) in _SPEAKING:
+            case ast.Expr(ast.Call(func)) if root_of(func, ast.Attribute) in _SPEAKING:
                 continue
         yield statement
-
-
-def _root(node: ast.expr) -> str:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _assigned(statement: ast.stmt) -> Iterator[ast.Name]:
