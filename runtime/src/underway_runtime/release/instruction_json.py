@@ -11,35 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from . import instructions as low
 from . import parts, plain_values
-from .instructions import (
-    GUARDS,
-    ApplicationLoad,
-    ApplicationStart,
-    ApplicationStop,
-    ApplicationUnload,
-    Apply,
-    Changed,
-    CodeChange,
-    Guard,
-    Instruction,
-    Load,
-    LoadObjectCode,
-    PointOfNoReturn,
-    Purge,
-    Remove,
-    RestartEmulator,
-    RestartNewEmulator,
-    Resume,
-    Start,
-    Stop,
-    Suspend,
-    SyncNodes,
-    Timeout,
-)
 
 
-def to_json(instruction: Instruction) -> dict[str, Any]:
+def to_json(instruction: low.Instruction) -> dict[str, Any]:
     """Return an instruction as `json` writes it. Raises ValueError for values in it that are not plain."""
     name, codecs = next((name, codecs) for name, (kind, codecs) in _FORMS.items() if type(instruction) is kind)
     if not codecs:
@@ -53,7 +29,7 @@ def to_json(instruction: Instruction) -> dict[str, Any]:
     return document
 
 
-def from_json(document: Any) -> Instruction:
+def from_json(document: Any) -> low.Instruction:
     """Return the instruction that `to_json` made this of. Raises ValueError when it made no such thing."""
     if not isinstance(document, dict) or not document:
         raise ValueError(f"an instruction is an object, not {document!r}")
@@ -133,7 +109,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _timeout(value: Any) -> Timeout:
+def _timeout(value: Any) -> low.Timeout:
     if value in ("default", "infinity"):
         return "infinity" if value == "infinity" else "default"
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
@@ -153,17 +129,17 @@ def _fragment(value: Any) -> bytes:
         raise ValueError(f"a fragment is base64: {error}") from None
 
 
-def _changed(value: Any) -> Changed:
+def _changed(value: Any) -> low.Changed:
     if not isinstance(value["contract"], bool):
         raise TypeError(f"{value['contract']!r} is neither true nor false")
-    return Changed(_text(value["was"]), _text(value["is"]), value["contract"])
+    return low.Changed(_text(value["was"]), _text(value["is"]), value["contract"])
 
 
-def _guard(value: Any) -> Guard:
+def _guard(value: Any) -> low.Guard:
     [(kind, of)] = value.items()
-    if kind not in GUARDS:
+    if kind not in low.GUARDS:
         raise ValueError(f"there is no guard {kind!r}")
-    return Guard(kind, _text(of))
+    return low.Guard(kind, _text(of))
 
 
 _TEXT = _Codec(lambda value: value, _text)
@@ -179,10 +155,10 @@ _ADDED = ("given", "taken", "parts", "touches", "seen")
 """Keys that are left out where they hold nothing: older versions don't know them."""
 
 _FORMS: Mapping[str, tuple[Any, Mapping[str, _Codec]]] = {
-    "load_object_code": (LoadObjectCode, {"application": _TEXT, "version": _TEXT, "modules": _TEXTS}),
-    "point_of_no_return": (PointOfNoReturn, {}),
+    "load_object_code": (low.LoadObjectCode, {"application": _TEXT, "version": _TEXT, "modules": _TEXTS}),
+    "point_of_no_return": (low.PointOfNoReturn, {}),
     "load": (
-        Load,
+        low.Load,
         {
             "module": _TEXT,
             "application": _TEXT,
@@ -207,22 +183,22 @@ _FORMS: Mapping[str, tuple[Any, Mapping[str, _Codec]]] = {
             "seen": _Codec(bool, bool),
         },
     ),
-    "remove": (Remove, {"module": _TEXT, "pre": _PURGE, "post": _PURGE, "guards": _GUARDS}),
-    "purge": (Purge, {"modules": _TEXTS}),
-    "suspend": (Suspend, {"modules": _list(_pair("timeout", _Codec(lambda value: value, _timeout)))}),
-    "resume": (Resume, {"modules": _TEXTS}),
-    "code_change": (CodeChange, {"direction": _one_of("up", "down"), "modules": _list(_pair("extra", _PLAIN))}),
-    "stop": (Stop, {"modules": _TEXTS}),
-    "start": (Start, {"modules": _TEXTS}),
-    "sync_nodes": (SyncNodes, {"id": _TEXT, "nodes": _TEXTS, "function": _maybe(_TEXT)}),
-    "apply": (Apply, {"module": _TEXT, "function": _TEXT, "arguments": _list(_PLAIN)}),
-    "application_load": (ApplicationLoad, {"application": _TEXT}),
+    "remove": (low.Remove, {"module": _TEXT, "pre": _PURGE, "post": _PURGE, "guards": _GUARDS}),
+    "purge": (low.Purge, {"modules": _TEXTS}),
+    "suspend": (low.Suspend, {"modules": _list(_pair("timeout", _Codec(lambda value: value, _timeout)))}),
+    "resume": (low.Resume, {"modules": _TEXTS}),
+    "code_change": (low.CodeChange, {"direction": _one_of("up", "down"), "modules": _list(_pair("extra", _PLAIN))}),
+    "stop": (low.Stop, {"modules": _TEXTS}),
+    "start": (low.Start, {"modules": _TEXTS}),
+    "sync_nodes": (low.SyncNodes, {"id": _TEXT, "nodes": _TEXTS, "function": _maybe(_TEXT)}),
+    "apply": (low.Apply, {"module": _TEXT, "function": _TEXT, "arguments": _list(_PLAIN)}),
+    "application_load": (low.ApplicationLoad, {"application": _TEXT}),
     "application_start": (
-        ApplicationStart,
+        low.ApplicationStart,
         {"application": _TEXT, "mode": _one_of("permanent", "transient", "temporary")},
     ),
-    "application_stop": (ApplicationStop, {"application": _TEXT}),
-    "application_unload": (ApplicationUnload, {"application": _TEXT}),
-    "restart_new_emulator": (RestartNewEmulator, {}),
-    "restart_emulator": (RestartEmulator, {}),
+    "application_stop": (low.ApplicationStop, {"application": _TEXT}),
+    "application_unload": (low.ApplicationUnload, {"application": _TEXT}),
+    "restart_new_emulator": (low.RestartNewEmulator, {}),
+    "restart_emulator": (low.RestartEmulator, {}),
 }

@@ -31,26 +31,9 @@ from ...application import Application
 from ...configuration.resolution import Resolved
 from ...node.in_place_install import Change, Irreversible, RequiresRestart, Step, StillInside
 from ...release import boot_script
+from ...release import instructions as low
 from ...release.boot_script import BootScript, Mode
 from ...release.errors import BootError, UnderwayError, listing
-from ...release.instructions import (
-    ApplicationLoad,
-    ApplicationStart,
-    ApplicationStop,
-    ApplicationUnload,
-    Apply,
-    CodeChange,
-    Instruction,
-    Load,
-    LoadObjectCode,
-    PointOfNoReturn,
-    Purge,
-    Remove,
-    Resume,
-    Start,
-    Stop,
-    Suspend,
-)
 from ...release.relup import RelupPath
 from .. import path_finder
 from . import CannotMigrate, CannotSwap, MadeMeanwhile, explained, imports, proof
@@ -70,7 +53,7 @@ _TRIES = 10
 _LONGEST = 0.5
 """Seconds between two such looks while work goes on."""
 
-_OF_THE_SWAP = (LoadObjectCode, Load, Remove, CodeChange, Purge, Suspend, Resume)
+_OF_THE_SWAP = (low.LoadObjectCode, low.Load, low.Remove, low.CodeChange, low.Purge, low.Suspend, low.Resume)
 
 
 async def to(step: Step) -> Change:
@@ -123,7 +106,7 @@ class Code:
                 await asyncio.to_thread(proof.raise_for_staging, *surroundings, self._instructions)
 
     @property
-    def _instructions(self) -> Sequence[Instruction]:
+    def _instructions(self) -> Sequence[low.Instruction]:
         return self._way.entry.instructions
 
     def _read(self) -> Prepared:
@@ -320,30 +303,30 @@ def _as_restart() -> Iterator[None]:
 class _Script:
     """The instructions, by when they are obeyed. Those of the swap are one wave."""
 
-    def __init__(self, instructions: Iterable[Instruction]) -> None:
-        self.before: list[Apply] = []
-        self.after: list[Apply] = []
+    def __init__(self, instructions: Iterable[low.Instruction]) -> None:
+        self.before: list[low.Apply] = []
+        self.after: list[low.Apply] = []
         self.stops: list[str] = []
         self.starts: dict[str, Mode] = {}
         timeouts: list[Any] = []
         returns = True
         for instruction in instructions:
             match instruction:
-                case PointOfNoReturn():
+                case low.PointOfNoReturn():
                     returns = False
-                case Apply():
+                case low.Apply():
                     (self.before if returns else self.after).append(instruction)
-                case ApplicationStop(name):
+                case low.ApplicationStop(name):
                     self.stops.append(name)
-                case ApplicationStart(name, mode):
+                case low.ApplicationStart(name, mode):
                     self.starts[name] = mode
-                case Suspend(modules):
+                case low.Suspend(modules):
                     timeouts += [timeout for _, timeout in modules]
-                case ApplicationLoad() | ApplicationUnload():
+                case low.ApplicationLoad() | low.ApplicationUnload():
                     pass  # the boot script says what is loaded
                 case _ if isinstance(instruction, _OF_THE_SWAP):
                     pass
-                case Stop() | Start() | _:
+                case low.Stop() | low.Start() | _:
                     raise RequiresRestart(f"{type(instruction).__name__} is not for a process that runs")
         numbers = [timeout for timeout in timeouts if isinstance(timeout, (int, float))]
         self.within = float("inf") if "infinity" in timeouts else max([TO_SUSPEND, *numbers])
@@ -367,7 +350,7 @@ def _loads(script: BootScript) -> dict[str, boot_script.Load]:
     }
 
 
-async def _call_before(apply: Apply) -> None:
+async def _call_before(apply: low.Apply) -> None:
     """Call what comes before the point of no return. Raises RequiresRestart where it raises: it is code of the version that runs."""
     try:
         await _call(apply)
@@ -377,7 +360,7 @@ async def _call_before(apply: Apply) -> None:
         ) from error
 
 
-async def _call(apply: Apply) -> None:
+async def _call(apply: low.Apply) -> None:
     function: Any = import_module(apply.module)
     for name in apply.function.split("."):
         function = getattr(function, name)
