@@ -17,7 +17,7 @@ import pytest
 from pictures import NAME, imported, picture_of
 from projects import build, underway
 from underway.planner import source
-from underway.planner.stored import is_quiet
+from underway.planner.trial.stored import is_quiet
 from underway_runtime.observation import columns, encoded
 from underway_runtime.observation.canonical import canonical
 from underway_runtime.observation.compare import compare

@@ -26,15 +26,15 @@ from underway_runtime.release.instructions import Load, Remove
 from underway_runtime.release.relup import Relup, RelupEntry, Row, worst
 
 from ..errors import BuildError, listing
-from .adjustments import Proposal
 from .appups import AppupDirectives, completed, directives_of
 from .comparing import Comparer, comparer
 from .diff import Difference, compared, difference
-from .observed import Asked, settle
-from .rehearsals import Trials
 from .releases import Opened
 from .script import Code, translate
-from .stored import Pictures
+from .trial.adjustments import Proposal
+from .trial.observed import Asked, settle
+from .trial.rehearsals import Trials
+from .trial.stored import Pictures
 
 _SEEN = "; seen: "
 _TOLD = 3

@@ -13,8 +13,8 @@ from underway_runtime.observation.encoded import Document
 from underway_runtime.observation.node import Flag
 from underway_runtime.release.errors import DamagedRelease
 
-from .releases import Opened
-from .rules.frameworks import is_by_hash
+from ..releases import Opened
+from ..rules.frameworks import is_by_hash
 
 
 class Pictures:

@@ -11,8 +11,8 @@ from pathlib import Path
 from underway_runtime.release.directory import VersionDirectory
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed, rehearsed
 
-from ..toolchain.held import held
-from .releases import Opened
+from ...toolchain.held import held
+from ..releases import Opened
 
 TIMEOUT = 600.0
 """Seconds for all that is asked of one release."""

@@ -19,7 +19,7 @@ from underway_runtime.release.parts import Part, Step
 from underway_runtime.release.relup import Row
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed
 
-from .graph import (
+from ..graph import (
     Loads,
     Place,
     elements,
@@ -30,8 +30,8 @@ from .graph import (
     places_in,
     step_of,
 )
-from .releases import Opened
-from .rules.frameworks.pydantic import COMPILED
+from ..releases import Opened
+from ..rules.frameworks.pydantic import COMPILED
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ from underway_runtime.release.relup import Row
 from underway_runtime.upgrade.hot.caches import clears
 from underway_runtime.upgrade.hot.rehearsed import Rehearsed, Unobservable
 
-from .adjustments import Adjustments, Proposal
-from .graph import (
+from ..graph import (
     ALIASES,
     Loads,
     is_fixed,
@@ -34,10 +33,11 @@ from .graph import (
     keeps_something,
     types_of,
 )
+from ..releases import Opened
+from ..rules.frameworks import is_by_hash, remembered, rules
+from ..rules.frameworks.obeyed import obey
+from .adjustments import Adjustments, Proposal
 from .rehearsals import Trials
-from .releases import Opened
-from .rules.frameworks import is_by_hash, remembered, rules
-from .rules.frameworks.obeyed import obey
 from .stored import Pictures, is_quiet
 
 _ROUNDS = 3
