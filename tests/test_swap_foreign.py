@@ -246,3 +246,38 @@ told = [sorted(shop.Base.__abstractmethods__), ran]
     )
 
     assert told == [["must", "new", "size"], []]
+
+
+@everywhere
+def test_what_stands_where_a_part_is_to_change_is_not_asked(become: Become) -> None:
+    """A proxy that raises, what holds one, or its class, in the place of what the module has made: refused, with the path."""
+    told = become(
+        "def answer(): return 1\nclass App: pass\napp = App()\napp.version = 1\n",
+        "def answer(): return 2\nclass App: pass\napp = App()\napp.version = 2\n",
+        HOSTILE
+        + """
+from underway_runtime.release.parts import Part
+from underway_runtime.upgrade.hot import CannotSwap
+Meta.armed, told = True, []
+values = dict(value=(1, 2), place=("a", "b"), added=(None, 2), pattern=(("a", 0), ("b", 0)), order=(1, [0]), gone=("builtins.int", None))
+for put in (Liar(), [Liar()], Liar, {1: Liar()}):
+    for kind, (was, now) in values.items():
+        shop.app.version = put
+        part = Part(kind, (("attribute", "app"), ("attribute", "version")), was, now)
+        try:
+            prepared = swap(shop=dict(parts=(part,)))
+            prepared.stage_and_migrate(); prepared.swap()
+            said = "swapped"
+            prepared.undo()
+        except CannotSwap as error:
+            said = str(error)
+        if "shop.app.version" not in said or shop.app.__dict__["version"] is not put or shop.answer() != 1:
+            told.append((kind, type.__getattribute__(type(put), "__name__"), said))
+told = [ran, told]
+""",
+    )
+
+    assert told == [
+        [],
+        [["order", "list", "swapped"], ["order", "dict", "swapped"]],
+    ]  # of as many elements, whatever they are

@@ -51,6 +51,11 @@ def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
     return issubclass(type(value), kinds)
 
 
+def is_exactly(value: object, kinds: tuple[type, ...]) -> bool:
+    """Whether an object is of one of these types itself: ``in`` would ask a metaclass whether they are equal."""
+    return any(type(value) is kind for kind in kinds)
+
+
 def members(cls: type) -> Mapping[str, Any]:
     """The members of a class, whatever its metaclass says."""
     namespace: Mapping[str, Any] = _MEMBERS(cls)

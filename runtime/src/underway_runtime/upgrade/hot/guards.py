@@ -75,13 +75,19 @@ def same(value: object, wanted: object) -> bool:
 
 def shared(names: Mapping[str, Any], name: str, besides: int = 0) -> Any:
     """A list, dict or set in the value of this name that others refer to as well; `besides`: known references to the value."""
-    if type(names[name]) in _MUTABLE and sys.getrefcount(names[name]) > _NAMED + besides:
+    if objects.is_exactly(names[name], _MUTABLE) and sys.getrefcount(names[name]) > _NAMED + besides:
         return names[name]
     waiting = [names[name]]
     for container in waiting:
-        inner = container.values() if type(container) is dict else container if type(container) in _HOLDING else ()
+        inner = (
+            container.values()
+            if type(container) is dict
+            else container
+            if objects.is_exactly(container, _HOLDING)
+            else ()
+        )
         for item in inner:
-            if type(item) in _MUTABLE and sys.getrefcount(item) > _NAMED + 1:  # and `item`
+            if objects.is_exactly(item, _MUTABLE) and sys.getrefcount(item) > _NAMED + 1:  # and `item`
                 return item
             waiting.append(item)
     return None

@@ -147,7 +147,7 @@ def _here(target: Target, part: Part, value: object) -> Part:
         return part
     assert target.spec.origin is not None
     before, after = (file.rpartition("/lib/")[0] for file in (target.old.code.co_filename, target.spec.origin))
-    kind: Any = type(value) if type(value) in _PATHS else str
+    kind: Any = type(value) if objects.is_exactly(value, _PATHS) else str
     return replace(part, kind="value", was=kind(f"{before}/{part.was}"), now=kind(f"{after}/{part.now}"))
 
 
@@ -199,7 +199,7 @@ def _unlike(target: Target, part: Part, value: object) -> Iterator[str]:
 
 
 def _same(held: object, value: object) -> bool:
-    return held == value if type(held) in _PATHS and type(held) is type(value) else guards.same(held, value)
+    return held == value if objects.is_exactly(held, _PATHS) and type(held) is type(value) else guards.same(held, value)
 
 
 def _order(target: Target, part: Part, value: Any) -> None:

@@ -173,7 +173,7 @@ def _refresh(result: Acts, target: Target, name: str, functions: Functions) -> N
             for attribute in ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__"):
                 if hasattr(function, attribute):
                     result.attribute(other, attribute, getattr(function, attribute))
-    is_wrapper = type(before) is type(staged) and isinstance(before, (staticmethod, classmethod))
+    is_wrapper = type(before) is type(staged) and objects.is_a(before, (staticmethod, classmethod))
     if is_wrapper and "__annotations__" in objects.names_of(
         staged
     ):  # a copy, which `type` makes none of for ``__new__``
@@ -187,7 +187,7 @@ def _around(staged: Any, target: Target, functions: Functions) -> Any:
     def live_for(function: Any) -> Any:
         return live.get(id(function), function)
 
-    if isinstance(staged, (staticmethod, classmethod)):
+    if objects.is_a(staged, (staticmethod, classmethod)):
         made = type(staged)(live_for(staged.__func__))
         made.__dict__.update(staged.__dict__)
         return made
