@@ -11,7 +11,7 @@ import pytest
 from plans import compare, load_of, verdicts
 
 Modules = Mapping[str, str]
-Case = tuple[Modules, Modules, dict[str, str]]
+Case = tuple[Modules, Modules, dict[str, str | None]]
 
 LAZY = """
 import importlib
@@ -22,6 +22,7 @@ def __getattr__(name):
     return found
 """
 
+LISTING = "import n\nclass Names:\n    def __init__(self): self.all = dir(n)\n"
 REGISTRY = "ALL = []\ndef on(f):\n    ALL.append(f)\n    return f\n"
 BY_TEXT = "def on(name): return globals()['on_' + name]()\n"
 
@@ -35,6 +36,21 @@ LOOKED_UP: dict[str, Case] = {
         {"m": "class A:\n    def a(self): pass\n", "n": "from m import A\nNAMES = [each for each in vars(A)]\n"},
         {"m": "class A:\n    def b(self): pass\n", "n": "from m import A\nNAMES = [each for each in vars(A)]\n"},
         {"m:A.a": "HOT removed", "m:A.b": "HOT added", "n:NAMES": "RESTART reached"},
+    ),
+    "a list that a function has made": (
+        {"m": "import n\nNAMES = n.names()\n", "n": "def names(): return [*vars(n)]\ndef a(): pass\n"},
+        {"m": "import n\nNAMES = n.names()\n", "n": "def names(): return [*vars(n)]\ndef a(): pass\ndef b(): pass\n"},
+        {"n:b": "HOT added", "m:NAMES": "RESTART reached"},
+    ),
+    "a list that an instance has made of a module": (
+        {"m": f"{LISTING}NAMES = Names()\n", "n": "def a(): pass\n"},
+        {"m": f"{LISTING}NAMES = Names()\n", "n": "def b(): pass\n"},
+        {"n:a": "HOT removed", "n:b": "HOT added", "m:NAMES": "RESTART reached"},
+    ),
+    "what an instance lists of itself": (
+        {"m": "class A:\n    def __init__(self): self.text = str(vars(self))\nX = A()\n"},
+        {"m": "class A:\n    def __init__(self): self.text = str(vars(self))\nX = A()\ndef b(): pass\n"},
+        {"m:b": "HOT added", "m:X": None},
     ),
     "a new list of all names of a module": (
         {"m": "def a(): pass\n"},

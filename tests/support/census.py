@@ -84,8 +84,10 @@ class Census:
 
     def text(self, value: object) -> str:
         """How it is written, without addresses and places."""
-        written = _called(repr, (value,)) if not isinstance(value, (_Raised, *_PLAIN)) else repr(value)
-        words = re.sub(r"0x[0-9a-f]{6,}", "0x", written if isinstance(written, str) else f"{type(value)} {written!r}")
+        written = _called(repr, (value,)) if type(value) not in _PLAIN else repr(value)
+        words = re.sub(
+            r"0x[0-9a-f]{6,}", "0x", written if isinstance(written, str) else f"a {type(value).__qualname__}"
+        )
         return re.sub(rf"{re.escape(self._lib)}/\w+-[\w.]+", "HOME", words)[:WORDS]
 
     def _of(self, value: Any, path: str, deep: int = DEEP) -> Any:

@@ -97,6 +97,8 @@ def _looks(users: Users, task: dict[str, Any]) -> dict[str, Any]:
         _imported(step["modules"])
         _empty(Path.cwd())
         looks.append(_in_a_copy(users.look))
+        if "error" in looks[-1]:
+            return {"error": looks[-1]["error"]}
     return {"looks": looks}
 
 

@@ -6,7 +6,7 @@ Who asks so reads no name that could be followed, and what it has found is not b
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from .edit import ModuleDiff, PlannerContext
 from .source import Function, Module, functions_in, import_time, imported, names_bound, own_imports, walk
@@ -20,7 +20,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
     """Write RESTART rows for what has found, or would find too early, what comes, goes or is bound to something else."""
     for edit in edits.values():
         _taken(world, edit, edits)
-        _listed(edit, edits)
+        _listed(world, edit, edits)
         _listed_early(world, edit)
         _found_early(edit)
         _found_by_getattr(edit, edits)
@@ -62,19 +62,60 @@ def _module_given(world: PlannerContext, edit: ModuleDiff, node: ast.AST, change
     return ""
 
 
-def _listed(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
+def _listed(world: PlannerContext, edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
     """Ask for a look at what was made at import from a list of names, of which some come or go."""
     of_module = [name for name in (*edit.added, *edit.removed) if "." not in name]
     every = [name for other in edits.values() for name in (*other.added, *other.removed)]
     for statement in edit.new.body if every else ():
         for node in import_time(statement, annotations=False):
             what, of_all = _list(node)
+            if not what:
+                what, of_all = _listed_by_call(world, edit.new, node), True
             names = every if of_all or isinstance(statement, ast.ClassDef) else of_module
             bound = names_bound(statement)
             if what and names and not {*bound} & {*edit.added}:
                 reason = f"it was made with {what} when the module was imported, which has other names now ({names[0]})"
                 edit.unless_seen(bound[0] if len(bound) == 1 else "", "reached", reason, statement)
                 break
+
+
+def _listed_by_call(world: PlannerContext, module: Module, node: ast.AST, calls: int = 3) -> str:
+    """Which function of the release lists names for an expression that calls it, itself or by so many calls; empty for none."""
+    if not (isinstance(node, ast.Call) and calls):
+        return ""
+    for other, function in _called(world, module, node.func):
+        first = {argument.arg for argument in function.args.args[:1]}
+        for nested in _inner(function):
+            if (_list(nested)[0] and not _is_of(nested, first)) or _listed_by_call(world, other, nested, calls - 1):
+                return f"{ast.unparse(node.func)}()"
+    return ""
+
+
+def _called(world: PlannerContext, module: Module, called: ast.expr) -> Iterator[tuple[Module, Function]]:
+    """The functions of the release that a call may run: by that name, as a method of a class of the module, or to make an instance."""
+    source = world.new.resolve(module, called) if isinstance(called, ast.Name | ast.Attribute) else None
+    other = world.new.modules.get(source[0]) if source else None
+    if other is not None and source is not None and source[1] in other.functions:
+        yield other, other.functions[source[1]]
+    method, classes = "", list(module.classes.values())
+    if other is not None and source is not None and source[1] in other.classes:
+        method, classes, module = "__init__", [other.classes[source[1]]], other
+    elif isinstance(called, ast.Attribute):
+        method = called.attr
+    yield from (
+        (module, statement)
+        for cls in classes
+        for statement in cls.body
+        if isinstance(statement, Function) and statement.name == method
+    )
+
+
+def _is_of(node: ast.AST, names: Collection[str]) -> bool:
+    """Whether an expression lists what one of these variables has, such as ``self``."""
+    match node:
+        case ast.Attribute(ast.Name(name)) | ast.Call(_, [ast.Name(name)]):
+            return name in names
+    return False
 
 
 def _listed_early(world: PlannerContext, edit: ModuleDiff) -> None:
@@ -108,10 +149,10 @@ def _inner(function: Function) -> Iterator[ast.AST]:
     """What a function does when it is called, but for lists of its own variables."""
     for statement in function.body:
         for node in walk(statement):
-            if not (
-                isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _LISTS - {"globals"}
-            ):
-                yield node
+            match node:
+                case ast.Call(ast.Name(name), []) if name in _LISTS - {"globals"}:
+                    continue
+            yield node
 
 
 def _list(node: ast.AST) -> tuple[str, bool]:
