@@ -100,6 +100,19 @@ def test_those_who_hold_a_function_run_its_new_body(become: Become) -> None:
 
 
 @everywhere
+def test_a_module_that_says_that_it_is_another_file_says_so_of_the_new_version(become: Become) -> None:
+    """A file of its own version; undone, it is that of the old one."""
+    sources = {"shop/__init__.py": "__file__ = __file__.replace('__init__', 'other')\n", "shop/other.py": ""}
+    told = become(
+        sources,
+        sources,
+        "before = shop.__file__\nswapped = done(shop={})\nafter = shop.__file__\nswapped.undo()\ntold = [before, after, shop.__file__]\n",
+    )
+
+    assert told == [f"ROOT/lib/shop-{version}.0/shop/other.py" for version in (1, 2, 1)]
+
+
+@everywhere
 def test_what_is_imported_later_is_of_the_new_version(become: Become) -> None:
     """Late imports, data, metadata, pkgutil, child processes and spawned ones see the new version; undone, the old one."""
     both = {

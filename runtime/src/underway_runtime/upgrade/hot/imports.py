@@ -84,7 +84,7 @@ def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
     moved: dict[str, Any] = {
         "__spec__": spec,
         "__loader__": spec.loader,
-        "__file__": spec.origin,
+        "__file__": _place(names.get("__file__"), before, spec),
         "__cached__": spec.cached,
     }
     if before is not None and names.get("__package__") == before.parent:
@@ -109,6 +109,18 @@ def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
     lines = getattr(sys.modules.get("linecache"), "cache", {})
     if before is not None and before.origin in lines:
         acts.no_item(lines, before.origin)
+
+
+def _place(file: Any, before: ModuleSpec | None, after: ModuleSpec) -> Any:
+    """The file of a module in the new version; one that says that it is another file of its version is that one there."""
+    was, now = before.origin if before is not None else None, after.origin
+    if was is None or now is None or type(file) is not str or file == was:
+        return now
+    homes = [was.split("/"), now.split("/")]  # where the versions are, once what is the same at the end is gone
+    while all(homes) and homes[0][-1] == homes[1][-1]:
+        homes = [home[:-1] for home in homes]
+    home, target = map("/".join, homes)
+    return f"{target}{file.removeprefix(home)}" if home != was and file.startswith(f"{home}/") else now
 
 
 def _move_paths(acts: Acts, names: dict[str, Any], old: str, new: str) -> None:
