@@ -75,6 +75,15 @@ class Room(Base):
     def height(self): return 0
 """
 
+MODEL = """
+from typing import Annotated
+from pydantic import AfterValidator, BaseModel, Field
+LIMIT = 1
+def checked(n): return n
+class Item(BaseModel):
+    n: Annotated[int, AfterValidator(checked), Field(le=LIMIT)] = 0
+"""
+LATE = MODEL.replace("    n:", "    later: 'Later | None' = None\n    n:") + "class Later(BaseModel): pass\n"
 HOT = [
     pytest.param(WRAPS, WRAPS.replace("return x", "return x, x"), id="body in a decorator of the application's own"),
     pytest.param(
@@ -152,6 +161,8 @@ LIMIT = 1
 Count = TypeAdapter(Annotated[int, Field(le=LIMIT)])
 """
 RESTART = [
+    pytest.param(MODEL, MODEL.replace("= 1", "= 2"), "made with LIMIT", id="limit in a field of a model"),
+    pytest.param(LATE, LATE.replace("return n", "return -n"), "seen: web.Item", id="model that is compiled later"),
     pytest.param(
         KIND, KIND.replace("    B = 2\n", "    B = 3\n"), "not known what makes this class", id="value of a member"
     ),
@@ -239,6 +250,14 @@ def test_what_is_new_in_an_expression_is_what_has_to_be_made(old: str, new: str,
     """Elements of lists and dicts, however deep, in their order; nothing of what is only written otherwise."""
     before, after = (ast.parse(textwrap.dedent(each), mode="eval").body for each in (old, new))
     assert [ast.unparse(each) for each in new_elements(before, after)] == made
+
+
+def test_what_was_compiled_of_a_model_calls_a_function_that_stays(make: MakeNode) -> None:
+    """A validator may have another body: pydantic has compiled its schema at import, and that shows the same function."""
+    node = make(asgi(MODEL), libraries=("pydantic",))
+    entry = planned(node, MODEL.replace("return n", "return -n"), back=False).up[0]
+
+    assert entry.verdict == "HOT", entry.changes
 
 
 def test_a_project_that_has_not_got_its_next_version_is_looked_at_as_well(make: MakeNode) -> None:

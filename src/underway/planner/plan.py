@@ -240,6 +240,7 @@ def _compare(
     asked = Asked(
         modules=[*sorted(answer["requires"]), *means.pictures.holders(answer["requires"], answer["libraries"])],
         definitions=frozenset((module, name) for module, name, _ in answer["asked"]),
+        compiled=frozenset((module, name) for module, name in answer["compiled"]),
         decorated=frozenset((module, name) for module, name, change in answer["asked"] if change == "body"),
         libraries=answer["libraries"],
         kept=directives.kept,

@@ -72,12 +72,9 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 what = f"made with {way[0]}" if len(way) == 1 else f"made with {way[0]}, which uses {way[-1]}"
                 reason = f"it was {what}, when the module was imported; {way[-1]} changes"
                 cause = changed[way[-1]], way[-1]
-                if _is_compiled(
-                    world, module, node
-                ):  # what a model's validators are in C was made with it: no look tells
-                    edit.restart(name, "reached", reason, node, cause=cause)
-                else:
-                    edit.unless_seen(name, "reached", reason, node, cause=cause)
+                edit.unless_seen(name, "reached", reason, node, cause=cause)
+                if _is_compiled(world, module, node):
+                    edit.compiled.add(name.rpartition(".")[0])
             if edit is not None and (what := _set(world, module, node, edits)):
                 edit.unless_seen(name, "reached", f"it sets {what} when the module is imported; that changes", node)
 

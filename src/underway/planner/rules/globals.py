@@ -184,8 +184,7 @@ def _imported(edit: ModuleDiff, name: str, module: str) -> None:
     statement = _at(edit.new, name)
     assert statement is not None
     target = _origin(edit.world.new, edit.new, name)
-    if _mentions(edit.old, name):
-        edit.changes(name)  # what stays finds something under this name, where it found nothing, or what Python has
+    edit.changes(name)
     if target in edit.world.values:
         edit.run(_assign(name, edit.world.values[target], statement))
     elif target[1] and target[0] in edit.world.compared and _is_bound(edit.world.new, target):
@@ -195,11 +194,6 @@ def _imported(edit: ModuleDiff, name: str, module: str) -> None:
         edit.imports.append(module if target[1] else target[0])
         edit.run(_only(statement, name))
     edit.row(name, "import", "HOT", "imported as well", statement)
-
-
-def _mentions(module: Module, name: str) -> bool:
-    every = (node for statement in module.body for node in walk(statement))
-    return any(isinstance(node, ast.Name) and node.id == name for node in every)
 
 
 def _is_bound(side: Side, origin: Origin) -> bool:

@@ -36,6 +36,7 @@ from ..graph import (
 from ..releases import Opened
 from ..rules.frameworks import is_by_hash, remembered, rules
 from ..rules.frameworks.obeyed import obey
+from ..rules.frameworks.pydantic import COMPILES, VALIDATOR
 from .adjustments import Adjustments, Proposal
 from .rehearsals import Trials
 from .stored import Pictures, is_quiet
@@ -54,6 +55,8 @@ class Asked:
     """Modules and definitions of which only a look tells what becomes of them."""
     decorated: frozenset[tuple[str, str]] = frozenset()
     """Those among them that are functions with another body, in a decorator of which nobody knows what it does."""
+    compiled: frozenset[tuple[str, str]] = frozenset()
+    """Classes of which something may have been compiled: the look must find what it was compiled of."""
     libraries: Sequence[str] = ()
     """Packages of others that may keep something of it."""
     kept: frozenset[tuple[str, str]] = frozenset()
@@ -112,6 +115,7 @@ class _Trial:
             if number is None or keeps_something(self._old, number):
                 problem = self._parts.row(Difference(at, "body"), "its decorator may keep what it has returned")
                 self._parts.problems.append(problem)
+        self._parts.problems += self._not_compiled()
         if self._parts.problems:
             return self._refused()
         first = self._tried()
@@ -147,6 +151,7 @@ class _Trial:
             modules=[name for name in self._asked.modules if name not in self._missing],
             definitions=here,
             decorated=self._asked.decorated & here,
+            compiled=frozenset(pair for pair in self._asked.compiled if pair[0] not in self._missing),
         )
 
     def _not_loaded(self, load: Load) -> Load:
@@ -200,6 +205,16 @@ class _Trial:
                 n is not None and is_settled(p.nodes[n]) for p, n in zip((self._old, self._wanted), nodes, strict=True)
             ):
                 yield module, name
+
+    def _not_compiled(self) -> Iterator[Row]:
+        """Yield a row for each class whose validator is not there yet: by the time that it is, nobody knows of what."""
+        for module, name in sorted(self._asked.compiled):
+            at = Path((module, *(f".{part}" for part in name.split(".")), VALIDATOR))
+            numbers = [picture.at(at) for picture in (self._old, self._wanted)]
+            pairs = zip((self._old, self._wanted), numbers, strict=True)
+            if not all(number is not None and picture.nodes[number].type == COMPILES for picture, number in pairs):
+                what = "nothing shows what is compiled of its annotations, or it is when it is first asked for"
+                yield self._parts.row(Difference(at, "value"), what)
 
     def _made_of(self, remade: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         """Types with arguments, as globals of modules that are compared, that hold one of these globals."""

@@ -21,3 +21,7 @@ COMPILED = frozenset(
     }
 )
 """Attributes that hold what something was compiled of."""
+
+VALIDATOR = ".__pydantic_validator__"
+COMPILES = "pydantic_core._pydantic_core.SchemaValidator"
+"""Where a model has what was compiled of its schema, and the type of that once it was."""
