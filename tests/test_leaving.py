@@ -300,13 +300,39 @@ def main():
 """
 
 
-@pytest.mark.parametrize("handles", [True, False])
-def test_of_a_server_that_is_not_known_it_is_said_what_is_lost(make: MakeNode, handles: bool) -> None:
+FORKED = """
+    import os
+    reading, writing = os.pipe()
+    if not os.fork():
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    await stopped.wait()
+"""
+LOST = {
+    "it handles SIGTERM": (PLAIN.replace("HANDLES", "True"), [], "what that does not finish is lost"),
+    "it does not": (PLAIN.replace("HANDLES", "False"), [], "until its clients have closed their connections"),
+    "uvloop": (
+        PLAIN.replace("HANDLES", "False").replace("asyncio.run", "__import__('uvloop').run"),
+        ["uvloop"],
+        "at once",
+    ),
+    "a child accepts": (
+        PLAIN.replace("HANDLES", "False").replace("\n    await stopped.wait()\n", FORKED),
+        [],
+        "at once",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_of_a_server_that_is_not_known_it_is_said_what_is_lost(make: MakeNode, kind: str) -> None:
     """By status and by check."""
-    node, _ = service(make, PLAIN.replace("HANDLES", str(handles)), [], 1)
+    source, libraries, lost = LOST[kind]
+    node, _ = service(make, source, libraries, 1)
     keeper, _ = start(node, r"listening on (\d+)")
     eventually(lambda: status(node)["state"] == "running", "it runs")
     said = status(node)["clients"]["tool"]
-    assert ("what that does not finish is lost" in said) == handles
+    assert lost in said
     assert f"clients of tool, when it leaves: {said}" in node.run("check", "2").stdout
     assert terminate(keeper)[0] == 0

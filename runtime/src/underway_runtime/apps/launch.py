@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import inspect
+import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,6 +21,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from ..application import Application
+from ..process.proc_sockets import listening
+from ..process.process_table import children
 from ..release.addresses import host_and_port
 from ..release.boot_script import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease
@@ -140,6 +144,11 @@ async def _run_main(load: Load, reference: str, context: ServerContext, main_thr
                 return "; ".join(context.adoption.leaving.known)
         if main_thread.stops_by_itself:
             return "as its handler for SIGTERM ends it: what that does not finish is lost, as connections that are kept alive"
+        if listeners.sockets and _accepts_unseen():
+            return (
+                "at once: what uvloop accepts, below Python, or a process that it has forked, is not waited for, and connections that"
+                " are kept alive are lost; a handler for SIGTERM may finish them"
+            )
         if listeners.sockets:
             return "until its clients have closed their connections, or the deadline"
         return ""
@@ -167,6 +176,11 @@ def _withdraw(listeners: Listeners, context: ServerContext) -> None:
     if context.adoption is not None:
         context.adoption.withdraw(listeners.sockets)
     listeners.close()
+
+
+def _accepts_unseen() -> bool:
+    """Whether clients come in where no `accept` of this process's Python is called."""
+    return "uvloop" in sys.modules or any(listening(child) for child in children(os.getpid()))
 
 
 def _ports(listeners: Listeners, context: ServerContext) -> set[int]:
