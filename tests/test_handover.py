@@ -275,18 +275,23 @@ def test_a_killed_keeper_takes_both_with_it(make: MakeNode, when: str) -> None:
     assert terminate(keeper)[0] == 0
 
 
+LINGERS = """
+import atexit, os, time
+atexit.register(lambda: [time.sleep(0.01) for _ in iter(lambda: os.path.exists("MAY_END"), True)])
+"""
+
+
 def test_a_successor_that_is_left_alone_is_known_until_it_has_ended(make: MakeNode, tmp_path: Path) -> None:
     """Where keeper and node are killed at once a start waits for its end, as it does for that of a node without its keeper."""
     node = make(asgi(), libraries=["uvicorn"])
-    reached = tmp_path / "reached"
+    reached, may_end = tmp_path / "reached", tmp_path / "may end"
     gates = [{"command": ["/bin/sh", "-c", f"touch {reached}; exec sleep 60"], "timeout": 100}]
-    add_sealed(node, "2", asgi(SECOND), gates=gates)
+    add_sealed(node, "2", asgi(SECOND + LINGERS.replace("MAY_END", str(may_end))), gates=gates)
     keeper, _ = start(node)
     installing = node.spawn("install", "2")
     eventually(reached.exists, "the successor is at its gates")
     first = node.said()["node"]
     [successor] = {int(pid) for pid in children(keeper)} - {first}
-    os.kill(successor, signal.SIGSTOP)
 
     for pid in (keeper.pid, first):
         os.kill(pid, signal.SIGKILL)
@@ -294,7 +299,7 @@ def test_a_successor_that_is_left_alone_is_known_until_it_has_ended(make: MakeNo
     asked = node.run("pid")
     again = node.spawn("start", stderr=subprocess.STDOUT)
     refused = node.run("restart")
-    os.kill(successor, signal.SIGCONT)
+    may_end.touch()
 
     assert (asked.returncode, asked.stdout) == (0, f"{successor}\n")
     assert "not where this command can see it" not in refused.stderr, refused.stderr

@@ -16,6 +16,8 @@ time
 the old one is gone before it accepts      it is killed, the keeper starts the permanent version; not marked, 4
 the old one can't let go of what must not  it is killed, the old one goes on; not marked, 4
 run twice
+the service is stopped, or restarted,      nothing runs, 1, or what was started, 4; not marked
+before the old one has left
 it says that it runs, and the old one      0
 has left
 =========================================  ============================================================================
@@ -23,11 +25,13 @@ has left
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from ..control.client.client import Place
+from ..control.client.client import Connection, NotRunning, Place, connect
+from ..control.client.handover_request import TookOverAndEnded, next_node
 from ..process import upgrade_journal
 from ..release import ledger as ledgers
 from ..release.errors import UnderwayError, UndoneError
@@ -119,11 +123,15 @@ def install(
         try:
             timeout = 0 if boots else to_commit
             changed = change(handler.directory, place, running, version, upgrade_id, timeout, conditions)
-        except UndoneError as error:
-            failed = error.reason if error.blamed else known[version].failed
+        except UndoneError as undone:
+            error: UnderwayError = undone
+            if isinstance(undone, TookOverAndEnded):
+                error = after_the_end(handler, place, version, undone.node, undone)
+            blamed = isinstance(error, UndoneError) and error.blamed
+            failed = undone.reason if blamed else known[version].failed
             ledgers.write(handler.var, {**known, version: replace(known[version], failed=failed)})
-            told("undone", reason=error.reason)
-            raise
+            told("undone", reason=undone.reason)
+            raise error from None
         except UnderwayError:
             ledgers.write(handler.var, known)
             raise
@@ -136,4 +144,30 @@ def install(
         why=changed.why,
         id=upgrade_id,
         pid=changed.status["pid"],
+    )
+
+
+def after_the_end(
+    handler: Handler, place: Place, version: str, node: Connection | None, error: UnderwayError
+) -> UnderwayError:
+    """What to say of a version whose node is gone before it was committed: its keeper has written down whether that is a fault
+    of the version, and what follows it runs by then. Within a transaction."""
+    runs, nothing_runs = "", False
+    try:
+        with closing(connect(place) if node is None else next_node(place, node)) as following:
+            runs = following.status()["version"]
+    except NotRunning:
+        nothing_runs = True
+    except UnderwayError:
+        runs = "another"
+    known = ledgers.read(handler.directory, handler.var)
+    if version in known and known[version].failed:
+        what = "nothing runs" if nothing_runs else "the permanent version is started"
+        return UndoneError(f"{version} has failed, and {what}", f"it ended after it had taken over: {error}")
+    if nothing_runs:
+        return UnderwayError(
+            f"{version} was stopped before it was committed: nothing runs now, and {ledgers.permanent(known)} boots next"
+        )
+    return UndoneError(
+        f"{version} is not committed, and {runs} runs", f"its node was replaced meanwhile: {error}", blamed=False
     )

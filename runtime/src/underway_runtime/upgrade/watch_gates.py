@@ -19,12 +19,11 @@ from contextlib import closing
 
 from ..control import answers
 from ..control.client.client import Connection, Place, connect
-from ..control.client.handover_request import hand_over, next_node
+from ..control.client.handover_request import hand_over
 from ..process import upgrade_journal
-from ..release import ledger as ledgers
 from ..release.errors import UnderwayError, UndoneError
 from .handler import Handler, changing, mark_failed
-from .install import InstallResult
+from .install import InstallResult, after_the_end
 
 
 def watch(handler: Handler, place: Place, installed: InstallResult) -> None:
@@ -34,7 +33,11 @@ def watch(handler: Handler, place: Place, installed: InstallResult) -> None:
         try:
             missed = _missed(connection, version)
         except UnderwayError as error:
-            raise _after_the_end(handler, place, installed, connection, error) from None
+            with changing(handler, f"upgrade {version}", dry_run=False):
+                ended = after_the_end(handler, place, version, connection, error)
+                if isinstance(ended, UndoneError) and ended.blamed:
+                    _note_failed(handler, installed, ended.reason)
+            raise ended from None
     if not missed:
         return
     why = "; ".join(missed)
@@ -42,32 +45,6 @@ def watch(handler: Handler, place: Place, installed: InstallResult) -> None:
         _note_failed(handler, installed, why)
         hand_over(place, before, installed.id, 0)
     raise UndoneError(f"{version} has failed, and {before} has taken over again", why)
-
-
-def _after_the_end(
-    handler: Handler, place: Place, installed: InstallResult, ended: Connection, error: UnderwayError
-) -> UnderwayError:
-    """What to say of a node that is gone: its keeper has written down whether that is a fault of the version."""
-    version = installed.version
-    try:
-        with closing(next_node(place, ended)) as following:
-            runs = following.status()["version"]
-    except UnderwayError:
-        runs = None
-    with changing(handler, f"upgrade {version}", dry_run=False):
-        known = ledgers.read(handler.directory, handler.var)
-        if version in known and known[version].failed:
-            why = f"it ended after it had taken over: {error}"
-            _note_failed(handler, installed, why)
-            return UndoneError(f"{version} has failed, and the permanent version is started", why)
-    if runs is not None:
-        return UndoneError(
-            f"{version} is not committed, and {runs} runs", f"its node was replaced meanwhile: {error}", blamed=False
-        )
-    return UnderwayError(
-        f"{version} was stopped before its gates had held, and is not committed: nothing runs now, and"
-        f" {ledgers.permanent(known)} boots next"
-    )
 
 
 def _note_failed(handler: Handler, installed: InstallResult, why: str) -> None:

@@ -19,6 +19,14 @@ class NotInPlace(UndoneError):
     """What has failed is still in the process, which can't go back by itself."""
 
 
+class TookOverAndEnded(UndoneError):
+    """Its node, if it was seen, is gone before it was alone; whether that is its own fault is not known here."""
+
+    def __init__(self, message: str, reason: str, node: Connection | None) -> None:
+        super().__init__(message, reason)
+        self.node = node
+
+
 _TO_ANSWER = 30.0
 """Seconds in which a node that accepts, or is started again, is to be found at the control socket."""
 
@@ -48,6 +56,7 @@ def hand_over(place: Place, version: str, upgrade_id: str, to_commit: float) -> 
         raise UndoneError(f"{who} has failed, and the version before runs on", answer["failed"])
     if "stays" in answer:
         raise UndoneError(f"{who} could not take over, and the version before runs on", answer["stays"], blamed=False)
+    new = None
     try:
         new = next_node(place, old)
         ready = new.ask({"do": "ready"})
@@ -57,7 +66,7 @@ def hand_over(place: Place, version: str, upgrade_id: str, to_commit: float) -> 
             raise UnderwayError(
                 f"the node that ran has ended before {who} had taken over, and none follows: {error}"
             ) from None
-        raise UndoneError(f"{who} took over, and ended", str(error)) from None
+        raise TookOverAndEnded(f"{who} took over, and ended", str(error), new) from None
     if "gone" in answer and status.get("took_over") != upgrade_id:
         what = f"{who} has not taken over, and {status['version']} is started (pid {status['pid']})"
         raise UndoneError(what, "the node that ran has ended meanwhile", blamed=False)
