@@ -219,8 +219,13 @@ def _compare(
     rules = _compared(answer)
     restarting = [row for row in (*rules.changes, *differing.rows, *directives.restarts()) if row.verdict == "RESTART"]
     asked_for = len(answer["asked"]) + len(differing.asked)
-    if not asked_for or len(restarting) != asked_for:
+    if not asked_for:
         return rules
+    if len(restarting) != asked_for:
+        return replace(
+            rules,
+            changes=_untried(rules.changes, answer["asked"], [row for row in restarting if row not in differing.asked]),
+        )
     proposed = rules
 
     def propose(remade: frozenset[tuple[str, str]]) -> Proposal:
@@ -249,6 +254,20 @@ def _compare(
     if outcome.problems:
         return replace(rules, changes=_explained(rules.changes, outcome.problems))
     return replace(proposed, changes=(*proposed.changes, *outcome.changes), loads=outcome.loads, seen=True)
+
+
+def _untried(changes: Sequence[Row], asked: Sequence[Sequence[str]], restarting: Sequence[Row]) -> tuple[Row, ...]:
+    """What the rules say, where rows that a look might clear say as well that there was none, and for whose sake."""
+
+    def might(row: Row) -> bool:
+        return row.verdict == "RESTART" and [row.module, row.definition, row.change] in asked
+
+    whose = next((row for row in restarting if not might(row)), None)
+    if whose is None:
+        return tuple(changes)
+    name = ":".join(filter(None, (whose.module, whose.definition)))
+    note = f"; not tried, as {name} takes a fresh interpreter anyway"
+    return tuple(replace(row, reason=row.reason + note) if might(row) else row for row in changes)
 
 
 def _explained(changes: Sequence[Row], problems: Sequence[Row]) -> tuple[Row, ...]:

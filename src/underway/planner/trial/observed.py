@@ -101,6 +101,7 @@ class _Trial:
         self._boot(self._before, self._after)
         self._leave_out(self._before, self._after)
         self._old, self._wanted = map(self._picture, (self._before, self._after))
+        self._apart = compare(self._old, self._wanted)
         self._noise = set(self._of_itself())
         self._noise |= {Path((module, f".{name}")) for module, name in self._asked.kept}
         remade = frozenset(self._remade())
@@ -123,7 +124,7 @@ class _Trial:
             return self._refused()
         self._touch(first)
         self._parts.bring(first, self._left(first))
-        changed = [difference.path for difference in compare(self._old, self._wanted)]
+        changed = [difference.path for difference in self._apart]
         self._parts.loads = obey(
             self._parts.loads, self._old, changed, touched=any(load.touches for load in self._parts.loads.values())
         )
@@ -192,7 +193,7 @@ class _Trial:
         """Globals of which nobody can tell what they are bound to, that differ, and that nobody can change."""
         differing = {
             difference.path[:depth]
-            for difference in compare(self._old, self._wanted)
+            for difference in self._apart
             if not self._is_noise(difference)
             for depth in range(2, len(difference.path) + 1)
         }
