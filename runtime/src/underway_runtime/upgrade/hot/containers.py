@@ -12,19 +12,10 @@ from __future__ import annotations
 
 import gc
 import sys
+import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from types import (
-    AsyncGeneratorType,
-    CodeType,
-    CoroutineType,
-    FrameType,
-    FunctionType,
-    GeneratorType,
-    MemberDescriptorType,
-    ModuleType,
-)
 from typing import Any, TypeAlias
 
 from ...observation import objects
@@ -37,8 +28,8 @@ _MOST = 200_000
 
 MISSING = object()
 _LEAVES = (
-    *(str, bytes, int, float, complex, bool, type(None), ModuleType, type),
-    *(CodeType, FrameType, GeneratorType, CoroutineType, AsyncGeneratorType),
+    *(str, bytes, int, float, complex, bool, type(None), types.ModuleType, type),
+    *(types.CodeType, types.FrameType, types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType),
 )
 
 
@@ -125,7 +116,7 @@ def _member(path: str) -> Any:
 def _slots(kind: type) -> Iterator[tuple[str, Any]]:
     for cls in objects.mro(kind):
         for name, member in objects.members(cls).items():
-            if type(member) is MemberDescriptorType and objects.module_of(cls) != "builtins":
+            if type(member) is types.MemberDescriptorType and objects.module_of(cls) != "builtins":
                 yield name, member
 
 
@@ -172,7 +163,7 @@ def reached(roots: Iterable[Any], without: Iterable[Any] = ()) -> dict[int, Any]
         values[id(value)] = value
         if len(values) > _MOST:
             raise CannotSwap([f"what fragments touch holds more than {_MOST} objects"])
-        if type(value) is FunctionType:
+        if type(value) is types.FunctionType:
             held = [value.__closure__, value.__defaults__, value.__kwdefaults__, objects.own_dict(value)]
         elif objects.is_a(value, type):
             held = list(objects.members(value).values())
