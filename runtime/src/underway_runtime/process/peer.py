@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 
 _SO_PEERGROUPS = 59
 
@@ -12,7 +11,7 @@ def credentials(connected: socket.socket) -> tuple[int, int, int] | None:
     """Return pid, uid and gid of the process at the other end; None where the system does not tell."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None
-    pid, uid, gid = struct.unpack("iII", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    pid, uid, gid = _numbers(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, uid, gid
 
 
@@ -22,4 +21,8 @@ def groups(connected: socket.socket) -> tuple[int, ...]:
         data = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
     except OSError:
         return ()
-    return struct.unpack(f"{len(data) // 4}I", data)
+    return _numbers(data)
+
+
+def _numbers(data: bytes) -> tuple[int, ...]:
+    return tuple(memoryview(data).cast("I"))  # as `struct` would, which is not imported for it
