@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import dis
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from opcode import opmap
 from types import CodeType
 from typing import Any
 
@@ -16,7 +14,7 @@ from underway_runtime.release.instructions import Changed, Guard, Load
 from underway_runtime.release.relup import Row, Verdict, worst
 from underway_runtime.upgrade.hot.statements import dump
 
-from . import marks
+from . import fragment, marks
 from .source import Module, Origin, import_time, names_bound
 from .values import NewValues, Placed, Side
 
@@ -284,9 +282,9 @@ class ModuleDiff:
         return [self._code(statement, docstrings) for statement in made]
 
     def _code(self, statement: ast.stmt, docstrings: bool) -> CodeType:
-        tree = ast.Module([*_imported_names(self.new, statement), Placed().visit(statement)], [])
+        tree = ast.Module([*fragment.imported_names(self.new, statement), Placed().visit(statement)], [])
         if not docstrings:
-            _without_docstrings(tree)
+            fragment.take_out_docstrings(tree)
         code = compile(
             ast.fix_missing_locations(tree),
             self.new.file,
@@ -296,7 +294,7 @@ class ModuleDiff:
             optimize=0,
         )
         assert isinstance(code, CodeType)
-        return _binding_names(code)
+        return fragment.binding_names(code)
 
     def _seeded(self, path: str, statements: list[ast.stmt]) -> list[ast.stmt]:
         """Statements that bind, in the body of a class, what others in it read of the live class."""
@@ -317,25 +315,8 @@ class ModuleDiff:
         return all(
             code_tree.digest(part) in known.get(path.replace("#", " ").split(" ")[0], ())
             for path, part in code_tree.tree(code).items()
-            if not _is_comprehension(path)
+            if not fragment.is_comprehension(path)
         )
-
-
-def _imported_names(module: Module, at: ast.stmt) -> list[ast.stmt]:
-    """What makes no code, and tells the compiler which names are imported: it compiles calls of their attributes otherwise."""
-    named: list[ast.stmt] = [ast.Import([ast.alias("sys", name)]) for name in module.named_by_imports]
-    return [ast.copy_location(ast.If(ast.Constant(0), named, []), at)] if named else []
-
-
-def _binding_names(code: CodeType) -> CodeType:
-    """A fragment that binds each name where it is run: one that a function declares as global it would bind in the live module."""
-    name, deleted = opmap["STORE_NAME"], opmap["DELETE_NAME"]
-    instead = {opmap["STORE_GLOBAL"]: name, opmap["DELETE_GLOBAL"]: deleted}
-    by_offset = {instruction.offset: instruction.opcode for instruction in dis.get_instructions(code)}
-    raw = bytearray(code.co_code)
-    for offset, opcode in by_offset.items():
-        raw[offset] = instead.get(opcode, raw[offset])
-    return code.replace(co_code=bytes(raw))
 
 
 def _class_at(body: Iterable[ast.stmt], path: str) -> ast.ClassDef | None:
@@ -351,10 +332,6 @@ def _made_otherwise(cls: ast.ClassDef) -> set[str]:
     names = [name for statement in cls.body for name in names_bound(statement)]
     fields = {name for statement in cls.body if isinstance(statement, ast.AnnAssign) for name in names_bound(statement)}
     return {name for name in names if names.count(name) > 1} | (fields if cls.decorator_list or cls.bases else set())
-
-
-def _is_comprehension(path: str) -> bool:
-    return path.rpartition(".")[2].partition("#")[0] in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
 
 def _classes(
@@ -385,17 +362,3 @@ def _classes(
                     made[".".join(parts[: depth - 1])].body.append(made[here])
         made[path].body.extend(sorted(members[path], key=lambda statement: statement.lineno))
     yield from (node for path, node in made.items() if "." not in path)
-
-
-def _without_docstrings(tree: ast.Module) -> None:
-    """Take docstrings out, as the option ``strip = { docstrings = true }`` has it compiled."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        first = node.body[0] if node.body else None
-        while node.body and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant):
-            if not isinstance(node.body[0].value.value, str):
-                break
-            del node.body[0]
-        if first is not None and not node.body:
-            node.body.append(ast.copy_location(ast.Pass(), first))
