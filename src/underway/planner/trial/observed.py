@@ -213,7 +213,7 @@ class _Trial:
             at = Path((module, *(f".{part}" for part in name.split(".")), VALIDATOR))
             numbers = [picture.at(at) for picture in (self._old, self._wanted)]
             pairs = zip((self._old, self._wanted), numbers, strict=True)
-            if not all(number is not None and picture.nodes[number].type == COMPILES for picture, number in pairs):
+            if not all(number is not None and picture.nodes[number].type in COMPILES for picture, number in pairs):
                 what = "nothing shows what is compiled of its annotations, or it is when it is first asked for"
                 yield self._parts.row(Difference(at, "value"), what)
 

@@ -23,5 +23,8 @@ COMPILED = frozenset(
 """Attributes that hold what something was compiled of."""
 
 VALIDATOR = ".__pydantic_validator__"
-COMPILES = "pydantic_core._pydantic_core.SchemaValidator"
-"""Where a model has what was compiled of its schema, and the type of that once it was."""
+COMPILES = (
+    "pydantic_core._pydantic_core.SchemaValidator",
+    "pydantic.plugin._schema_validator.PluggableSchemaValidator",
+)
+"""Where a model has what was compiled of its schema, and the types of that once it was; what stands there before is another."""
