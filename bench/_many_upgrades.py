@@ -139,13 +139,14 @@ def measure(upgrades: int, turns: int) -> dict[str, list[float]]:
                 sys.exit("it was not upgraded in place")
             with started(fresh_root) as fresh:
                 fresh.ask(2 * WARM)
-                return {"more": more, "share": [_share(fresh, node) for _ in range(turns)], "before": [before]}
+                node.ask(WARM)
+                return {"more": more, "share": [_share(fresh, node, turn) for turn in range(turns)], "before": [before]}
 
 
-def _share(fresh: Node, node: Node) -> float:
-    """Requests that a process answers in the time of a processor in which a fresh one answers one."""
+def _share(fresh: Node, node: Node, turn: int) -> float:
+    """Requests that a process answers in the time of a processor in which a fresh one answers one; who begins changes by turns."""
     times = {}
-    for process in (fresh, node):
+    for process in (fresh, node) if turn % 2 else (node, fresh):
         pid = process.pid
         began = _processor_time(pid)
         process.ask(IN_A_TURN)
