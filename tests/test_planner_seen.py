@@ -160,6 +160,16 @@ from pydantic import Field, TypeAdapter
 LIMIT = 1
 Count = TypeAdapter(Annotated[int, Field(le=LIMIT)])
 """
+MADE = """
+import sys, types
+def build():
+    import web
+    made = types.ModuleType("web.api")
+    made.__dict__.update({name: value for name, value in vars(web).items() if name.startswith("on_")})
+    sys.modules["web.api"] = made
+def on_a(): return 1
+build()
+"""
 RESTART = [
     pytest.param(MODEL, MODEL.replace("= 1", "= 2"), "made with LIMIT", id="limit in a field of a model"),
     pytest.param(LATE, LATE.replace("return n", "return -n"), "seen: web.Item", id="model that is compiled later"),
@@ -168,6 +178,12 @@ RESTART = [
         "N = 2\nX = [N + n for n in (1, 2)]\nclass A:\n    __slots__ = ('a', 'b')\n",
         "; not tried, as web:A",
         id="next to what takes a fresh interpreter anyway",
+    ),
+    pytest.param(
+        MADE,
+        MADE.replace("\nbuild()\n", "\ndef on_b(): return 2\nbuild()\n"),
+        "seen: web.api.on_b",
+        id="a module that is made",
     ),
     pytest.param(
         KIND, KIND.replace("    B = 2\n", "    B = 3\n"), "not known what makes this class", id="value of a member"

@@ -24,11 +24,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, TextIO
 
 from ...configuration import config
-from ...observation import picture
+from ...observation import objects, picture
 from ...observation.picture import Picture
 from ...release import plain_values
 from ...release.directory import VersionDirectory
@@ -55,7 +56,7 @@ class Rehearsal:
                     config.install(values)
                 return {"problems": dict(_imported(names))}
             case {"picture": list(names), "libraries": list(libraries), "places": dict(places)}:
-                self._taken = picture.take([*names, *_of_libraries(libraries)], keep=True, places=places)
+                self._taken = picture.take(_also(names, libraries), keep=True, places=places)
                 return as_json(self._taken)
             case {"value": list(path)}:
                 return self._value(path)
@@ -68,7 +69,7 @@ class Rehearsal:
                 "places": dict(places),
             }:
                 _read_before(old, new)
-                return _in_a_copy(lambda: self._become(instructions, old, new, [*names, *_of_libraries(tops)], places))
+                return _in_a_copy(lambda: self._become(instructions, old, new, _also(names, tops), places))
             case {"stage": list(instructions), "old": str(old), "new": str(new)}:
                 _read_before(old, new)
                 return _in_a_copy(lambda: self._stage(instructions, old, new))
@@ -128,6 +129,20 @@ def _prepared(instructions: Sequence[Any], old: str, new: str) -> Prepared:
 def _version(directory: str) -> Version:
     """Read a version once, for all copies of this process."""
     return read_version(VersionDirectory(Path(directory)))
+
+
+def _also(names: Sequence[str], libraries: Sequence[str]) -> list[str]:
+    """These modules, those of some packages, and what has been made for their own packages as modules that no file is of."""
+    tops = {name.partition(".")[0] for name in names}
+    made = [name for name in list(sys.modules) if name.partition(".")[0] in tops and _is_made(name)]
+    return [*names, *_of_libraries(libraries), *made]
+
+
+def _is_made(name: str) -> bool:
+    spec: Any = objects.module_names(name).get("__spec__")
+    if not objects.is_a(spec, ModuleSpec):
+        return spec is None
+    return spec.origin is None and spec.submodule_search_locations is None
 
 
 def _of_libraries(names: Sequence[str]) -> list[str]:
