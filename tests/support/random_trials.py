@@ -117,7 +117,7 @@ class Package:
             for way, version, process, one in zip(
                 ("up", "down"), (number, 1), (fresh, self._first), told["looks"], strict=False
             ):
-                found = [line for line in _unlike(one, process.look) if not _path(line).startswith(process.state)]
+                found = [line for line in _unlike(one, process.look) if not _stays(line, process.state)]
                 if found:
                     other = _Process(self, version, cleanup, seed=7)
                     noise = {*map(_path, _unlike(other.look, process.look))}
@@ -209,6 +209,12 @@ def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         }
 
     return differences(common(one, other), common(other, one))
+
+
+def _stays(difference: str, state: tuple[str, ...]) -> bool:
+    """Whether it is what docs/explanation/upgrades.md says that stays: state, and annotations that are gone."""
+    path = _path(difference)
+    return path.startswith(state) or ("/__annotations__" in path and difference.endswith("| nothing"))
 
 
 def _path(difference: str) -> str:
