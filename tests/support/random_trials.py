@@ -83,7 +83,7 @@ class Package:
         return compiled_library(third)
 
     def _add(self, number: int, files: Mapping[str, str]) -> None:
-        distribution = Distribution(self.name, f"{number}.0", files)
+        distribution = Distribution(self.name.replace("-", "_"), f"{number}.0", files)
         place = self.root / "lib" / distribution.directory
         distribution.install(place)
         compile_all(self._interpreter, place)
@@ -162,7 +162,7 @@ class _Process:
             )
         )
         cleanup.callback(self._process.kill)
-        home = package.root / "lib" / Distribution(package.name, f"{number}.0").directory
+        home = package.root / "lib" / Distribution(package.name.replace("-", "_"), f"{number}.0").directory
         modules = package.modules([file.relative_to(home).as_posix() for file in home.rglob("*.py")])
         self.modules = {"modules": modules}
         first = self._ask({"modules": modules, "top": modules[0].partition(".")[0]})
