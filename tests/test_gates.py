@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.server
 import json
 import os
@@ -18,6 +19,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from node_helpers import eventually
 from underway.project.options import problem_of
 from underway_runtime.node.gates import Result, run
 from underway_runtime.release.errors import DamagedRelease
@@ -260,6 +262,34 @@ def test_a_command_ends_with_status_0(tmp_path: Path) -> None:
     assert tried({"command": ["nowhere"], "attempts": 1}).attempts[0].startswith("FileNotFoundError")
     hangs = tried({"command": ["sh", "-c", "sleep 1000 & wait"], "timeout": 0.1, "attempts": 1})
     assert hangs.attempts == ("nothing within 0.1 s",)
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_a_command_that_is_out_of_time_at_any_step_leaves_nothing(steps: int) -> None:
+    """While it is being started, too: the gate ends at once, and so does what the command has started."""
+    marker = f"1000.{os.getpid()}{steps}"
+    gate = gate_of({"command": ["sh", "-c", f"sleep {marker} & wait"]})
+
+    async def give_up() -> None:
+        attempt = asyncio.ensure_future(gate.attempt(GateContext(None, None)))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        attempt.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
+
+    asyncio.run(asyncio.wait_for(give_up(), TIMEOUT))
+
+    eventually(lambda: not _running(marker), "what it started has ended")
+
+
+def _running(argument: str) -> bool:
+    wanted = argument.encode()
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if wanted in file.read_bytes():
+                return True
+    return False
 
 
 def test_a_function_is_called_in_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

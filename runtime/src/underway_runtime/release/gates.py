@@ -246,24 +246,39 @@ class CommandGate(Gate):
     command: Annotated[tuple[str, ...], Rule("a list of texts, the program first", bool)]
 
     async def attempt(self, context: GateContext) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *self.command,
-            cwd=context.root,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *self.command,
+                cwd=context.root,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
         )
+        try:
+            process = await asyncio.shield(starting)
+        except (
+            asyncio.CancelledError
+        ):  # asyncio would wait for ever then, for the output of what the process has started
+            with contextlib.suppress(OSError):
+                await _kill(await starting)
+            raise
         try:
             out, _ = await process.communicate()
         except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            await _kill(process)
             raise
         if process.returncode != 0:
             last = out.decode(errors="replace").strip().rpartition("\n")[2]
             raise Missed(f"status {process.returncode}{f': {last}' if last else ''}")
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """End a process that leads a session, and all that it has started in it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 @dataclass(frozen=True, kw_only=True)
