@@ -95,10 +95,14 @@ board = Board()
         ("from json import dumps as post\ndef short(text): return post(text)\n", True),
     ],
 )
-def test_an_import_that_goes_is_nothing_that_a_start_has_run(tmp_path: Path, words: str, started: bool) -> None:
-    """Who used it has changed too; only where something is called so, as an attribute, may it be that which was run."""
-    old = {"p": "", "p.board": BOARD, "p.words": words, "p.main": LIFESPAN}
-    new = {**old, "p.words": "def short(text): return text\n"}
+@pytest.mark.parametrize("comes", [True, False])
+def test_an_import_that_comes_or_goes_is_nothing_that_a_start_has_run(
+    tmp_path: Path, words: str, started: bool, comes: bool
+) -> None:
+    """Who uses it has changed too; only where something is called so, as an attribute, may it be that which was run."""
+    with_it = {"p": "", "p.board": BOARD, "p.words": words, "p.main": LIFESPAN}
+    without = {**with_it, "p.words": "def short(text): return text\n"}
+    old, new = (without, with_it) if comes else (with_it, without)
     found = verdicts(compare(tmp_path, old, new, observed=True))
     assert ("RESTART reached" in found.get("p.main:app", "")) is started
 
