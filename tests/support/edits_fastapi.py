@@ -81,6 +81,7 @@ EDITS = (
             ),
         ),
         up="RESTART",
+        down="RESTART",
     ),
     Edit(
         "route added",
