@@ -277,7 +277,11 @@ def test_a_killed_keeper_takes_both_with_it(make: MakeNode, when: str) -> None:
 
 LINGERS = """
 import atexit, os, time
-atexit.register(lambda: [time.sleep(0.01) for _ in iter(lambda: os.path.exists("MAY_END"), True)])
+
+@atexit.register
+def linger():
+    while not os.path.exists("MAY_END"):
+        time.sleep(0.01)
 """
 
 

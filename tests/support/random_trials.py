@@ -15,7 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import random_bodies  # noqa: F401  # kinds of edits
+# Each enters its kinds of edits where `edit` draws from.
+import random_bodies  # noqa: F401
 import random_definitions  # noqa: F401
 import random_modules  # noqa: F401
 from census import LATE

@@ -170,7 +170,10 @@ class _Handler(BaseHTTPRequestHandler):
             ]
             service.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
             headers = self.server.recording.kept(dict(self.headers.items()))
-            conversation = lambda: Conversation(self.path, headers, tuple(heard.messages)) if heard.upgraded else None  # noqa: E731
+
+            def conversation() -> Conversation | None:
+                return Conversation(self.path, headers, tuple(heard.messages)) if heard.upgraded else None
+
             with self.server.recording.during(conversation):
                 _pass_on(self.connection, service, heard)
 
