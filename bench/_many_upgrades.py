@@ -159,7 +159,7 @@ def _processor_time(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-def told(upgrades: int, turns: int) -> str:
+def summary(upgrades: int, turns: int) -> str:
     """What was measured, in words."""
     figures = measure(upgrades, turns)
     more, share = figures["more"], sorted(figures["share"])

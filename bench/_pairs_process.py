@@ -40,13 +40,13 @@ def main() -> None:
     probe: dict[str, Any] = {"tell": tell, "__name__": "probe", "__file__": task["probe"]}
     exec(compile(Path(task["probe"]).read_text(encoding="utf-8"), task["probe"], "exec"), probe)
     if inspect.iscoroutinefunction(probe["setup"]):
-        asyncio.run(_told(task, probe))
+        asyncio.run(_run_steps(task, probe))
         return
     with contextlib.suppress(StopIteration):
-        _told(task, probe).send(None)
+        _run_steps(task, probe).send(None)
 
 
-async def _told(task: dict[str, Any], probe: dict[str, Any]) -> None:
+async def _run_steps(task: dict[str, Any], probe: dict[str, Any]) -> None:
     state = await _called(probe["setup"])
     told: list[dict[str, Any]] = []
     for step in task["steps"]:

@@ -129,7 +129,7 @@ def picture(report: Report, foot: str) -> str:
             Bar(
                 label=ALL[tool].label,
                 values=[figure[0] / measure.per for figure in found.get(tool, [])],
-                text=_said(report, name, measure, tool)[:100],
+                text=_in_words(report, name, measure, tool)[:100],
                 ours=tool.startswith("underway"),
             )
             for tool in _tools(report, name)
@@ -192,10 +192,10 @@ def _rows(report: Report, name: str, measure: Measure) -> Iterator[str]:
     for tool in _tools(report, name):
         count = len(report.figures[name].get(tool, []))
         rounds = f"  n={count}" if count else ""
-        yield f"  {ALL[tool].label:{width}}  {_said(report, name, measure, tool)}{rounds}"
+        yield f"  {ALL[tool].label:{width}}  {_in_words(report, name, measure, tool)}{rounds}"
 
 
-def _said(report: Report, name: str, measure: Measure, tool: str) -> str:
+def _in_words(report: Report, name: str, measure: Measure, tool: str) -> str:
     """A figure in words: its median, the ratio to the baseline, and the second number with its own ratio."""
     value, ratio = report.typical(name, tool), report.ratio(name, tool)
     if value is None:

@@ -167,13 +167,13 @@ def opened(feed: Path | None) -> Iterator[Iterator[int]]:
     """Descriptors of a file, or of nothing, each at its beginning."""
     made: list[int] = []
 
-    def each() -> Iterator[int]:
+    def descriptors() -> Iterator[int]:
         while True:
             made.append(os.open(feed or os.devnull, os.O_RDONLY))
             yield made[-1]
 
     try:
-        yield each()
+        yield descriptors()
     finally:
         for descriptor in made:
             os.close(descriptor)

@@ -59,7 +59,7 @@ def main() -> int:
 async def _measure(contenders: dict[str, Contender], given: argparse.Namespace, scratch: Path) -> list[Found]:
     found = {name: Found(each.label, each.ours) for name, each in contenders.items()}
 
-    async def each(what: str, act: Callable[[Contender, Found], Awaitable[None]]) -> None:
+    async def for_each(what: str, act: Callable[[Contender, Found], Awaitable[None]]) -> None:
         for name, contender in contenders.items():
             if found[name].failed:
                 continue
@@ -78,10 +78,10 @@ async def _measure(contenders: dict[str, Contender], given: argparse.Namespace, 
         it.turns.append(await _turn(contender, scratch, -(-given.upgrades // given.rounds), given.seconds, rate))
 
     for _ in range(1 if given.quick else 3):
-        await each("how much it can do", saturate)
+        await for_each("how much it can do", saturate)
     rate = min((it.saturation for it in found.values() if not it.failed), default=0.0) / 2
     for number in range(given.rounds):
-        await each(f"round {number + 1}, {rate:.0f} requests a second", turn)
+        await for_each(f"round {number + 1}, {rate:.0f} requests a second", turn)
     return list(found.values())
 
 

@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=100, help="in which both are asked")
     arguments, _ = parser.parse_known_args()  # other arguments are for other benches
     if arguments.upgrades:
-        print(_many_upgrades.told(arguments.upgrades, arguments.turns))
+        print(_many_upgrades.summary(arguments.upgrades, arguments.turns))
         return
     cases = [(1, 0), (100, 0), (1_000, 0), (10_000, 0), (1, 1_000), (1, 100_000)]
     rows = {

@@ -3,13 +3,15 @@
 usage: plain_words.py
 
 Each row of `WORDS` is a pattern, and what to write instead. The glossary is docs/explanation/terms.md. And the docstring of a function
-that returns nothing, or is named for an act, begins with a verb; and what functions go over, find and keep is named by its noun.
+that returns nothing, or is named for an act, begins with a verb; what functions go over, find and keep is named by its noun; and
+a function by what it does or returns.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
@@ -51,6 +53,8 @@ NO_VERBS = (
 """With none of these begins what such a function does."""
 VAGUE = ("each", "found", "kept", "own", "place", "said", "there")
 """Names that a parameter or a variable of a function has not, but `place` where there is a class Place."""
+VAGUE_FUNCTIONS = (*VAGUE, "met", "told")
+"""Names that no function has anywhere, whatever underscores are around; a property is like a field, and may."""
 PLACES = ("src", "runtime/src", "docs", "examples", "README.md", "CHANGELOG.md")
 _PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in WORDS.items()}
 
@@ -66,6 +70,7 @@ def main() -> int:
         if file.suffix == ".py"
         for problem in (*_docstrings(file), *_locals(file))
     ]
+    problems += [problem for file in _sources() for problem in _functions(file)]
     print(*problems, sep="\n", end="\n" if problems else "")
     return 1 if problems else 0
 
@@ -123,6 +128,27 @@ def _locals(file: Path) -> Iterator[str]:
             case ast.Name(name, ast.Store()) | ast.arg(name) | ast.MatchAs(name=name) | ast.MatchStar(name):
                 if name in VAGUE and id(node) not in fields and not (name == "place" and has_place):
                     yield f"{file}:{node.lineno}: {name}: write the noun"
+
+
+def _sources() -> Iterator[Path]:
+    """Yield all Python files that git has or would have."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    yield from (Path(name) for name in listed.splitlines() if Path(name).exists())
+
+
+def _functions(file: Path) -> Iterator[str]:
+    """Yield each function whose name says nothing of what it does."""
+    try:
+        nodes = [*ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    except SyntaxError:  # a template, or a test's file that is broken on purpose
+        return
+    has_place = any("Place" in (getattr(node, "name", ""), getattr(node, "id", "")) for node in nodes)
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.strip("_") in VAGUE_FUNCTIONS:
+            is_property = any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
+            if not is_property and not (node.name == "place" and has_place):
+                yield f"{file}:{node.lineno}: def {node.name}: write the verb, or the noun of what it returns"
 
 
 def _target(statement: ast.stmt) -> ast.expr | None:

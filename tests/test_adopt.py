@@ -37,13 +37,13 @@ def declared() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture
-def adoption(declared: socket.socket, said: list[str]) -> Iterator[Adoption]:
-    adoption = Adoption(lambda message, error=None: said.append(message))
+def adoption(declared: socket.socket, messages: list[str]) -> Iterator[Adoption]:
+    adoption = Adoption(lambda message, error=None: messages.append(message))
     adoption.declare([declared], waits=True)
     yield adoption
     adoption.close()
@@ -128,16 +128,16 @@ def test_names_and_shorthands_of_an_address_are_resolved(adoption: Adoption) -> 
                 assert same(own, given)
 
 
-def test_another_address_is_bound_as_ever(declared: socket.socket, adoption: Adoption, said: list[str]) -> None:
+def test_another_address_is_bound_as_ever(declared: socket.socket, adoption: Adoption, messages: list[str]) -> None:
     """Another port is no business of ours; the same port of another host is told, since that is a slip."""
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))
         assert not same(own, declared)
-    assert said == []
+    assert messages == []
     port = declared.getsockname()[1]
     with socket.socket() as own, pytest.raises(OSError, match="in use"):
         own.bind(("0.0.0.0", port))
-    assert said == [f"a bind to 0.0.0.0, port {port}, is not handed over: `listen` says tcp://127.0.0.1:{port}"]
+    assert messages == [f"a bind to 0.0.0.0, port {port}, is not handed over: `listen` says tcp://127.0.0.1:{port}"]
 
 
 def test_nothing_is_looked_at_any_more_once_it_is_closed(declared: socket.socket, adoption: Adoption) -> None:

@@ -32,7 +32,7 @@ from wheels import locked_project, write_wheel
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Cache:
+def empty_cache(tmp_path: Path) -> Cache:
     return cache_in(tmp_path)
 
 
@@ -55,47 +55,47 @@ def files_of(root: Path) -> dict[str, tuple[int, bytes]]:
 MADE = {"package/module.py": (0o644, b"x = 1\n"), "run": (0o755, b"#!/bin/sh\n")}
 
 
-def test_what_was_made_is_found(kept: Cache, tmp_path: Path) -> None:
+def test_what_was_made_is_found(empty_cache: Cache, tmp_path: Path) -> None:
     """An entry has its files, with plain modes whatever the umask, and the facts that came with them."""
     before = os.umask(0o077)
     try:
-        kept.make("kind", "key", fill)
-        found = kept.find("kind", "key")
+        empty_cache.make("kind", "key", fill)
+        found = empty_cache.find("kind", "key")
         assert found is not None
-        found.place(tmp_path / "target")
+        found.put_into(tmp_path / "target")
     finally:
         os.umask(before)
 
     assert found.facts == {"word": "yes"}
     assert files_of(found.tree) == files_of(tmp_path / "target") == MADE
     assert (tmp_path / "target/package").stat().st_mode & 0o777 == 0o755
-    assert kept.find("kind", "other") is None
+    assert empty_cache.find("kind", "other") is None
 
 
-def test_it_is_placed_by_hard_link_or_copied_where_that_is_asked_for(kept: Cache, tmp_path: Path) -> None:
+def test_it_is_placed_by_hard_link_or_copied_where_that_is_asked_for(empty_cache: Cache, tmp_path: Path) -> None:
     """UNDERWAY_LINK_MODE=copy gives a release files of its own; what is known of them holds for both."""
-    kept.make("kind", "key", fill)
+    empty_cache.make("kind", "key", fill)
     for copies in (False, True):
-        entry = Cache(kept.root, kept.scratch, copies=copies).find("kind", "key")
+        entry = Cache(empty_cache.root, empty_cache.scratch, copies=copies).find("kind", "key")
         assert entry is not None
         target = tmp_path / str(copies)
-        placed = entry.place(target)
+        placed = entry.put_into(target)
 
         assert files_of(target) == MADE
         assert os.path.samefile(entry.tree / "run", target / "run") is not copies
         assert all(file.is_still((target / path).stat()) for path, file in placed.items())
 
 
-def test_what_was_made_ready_is_moved(kept: Cache, tmp_path: Path) -> None:
+def test_what_was_made_ready_is_moved(empty_cache: Cache, tmp_path: Path) -> None:
     """Linking can be done beforehand; a target that is there already is filled all the same."""
-    entry = kept.make("kind", "key", fill)
+    entry = empty_cache.make("kind", "key", fill)
     for target in (tmp_path / "deep/one", tmp_path / "two"):
         entry.prepare(tmp_path / "ready")
         if target.name == "two":
             target.mkdir()
             (target / "mine").touch()
 
-        assert entry.place(target, ready=tmp_path / "ready") == entry.files
+        assert entry.put_into(target, ready=tmp_path / "ready") == entry.files
         assert files_of(target).items() >= MADE.items()
         assert (tmp_path / "ready" / "key").exists() is (target.name == "two")
 
@@ -120,55 +120,55 @@ def damages() -> dict[str, Callable[[TreeEntry], object]]:
 
 
 @pytest.mark.parametrize("damage", damages())
-def test_what_is_not_as_it_was_made_is_made_anew(kept: Cache, tmp_path: Path, damage: str) -> None:
+def test_what_is_not_as_it_was_made_is_made_anew(empty_cache: Cache, tmp_path: Path, damage: str) -> None:
     """However an entry was damaged, through a release that shares its files or otherwise, it is not used."""
-    damages()[damage](kept.make("kind", "key", fill))
+    damages()[damage](empty_cache.make("kind", "key", fill))
 
-    assert kept.find("kind", "key") is None
-    assert files_of(kept.get("kind", "key", fill).tree) == MADE
-    assert kept.find("kind", "key") is not None
+    assert empty_cache.find("kind", "key") is None
+    assert files_of(empty_cache.get("kind", "key", fill).tree) == MADE
+    assert empty_cache.find("kind", "key") is not None
 
 
-def test_the_bytes_are_read_where_that_is_asked_for(kept: Cache) -> None:
+def test_the_bytes_are_read_where_that_is_asked_for(empty_cache: Cache) -> None:
     """A change that leaves size and date is found with UNDERWAY_CACHE_VERIFY."""
-    entry = kept.make("kind", "key", fill)
+    entry = empty_cache.make("kind", "key", fill)
     status = (entry.tree / "run").stat()
     (entry.tree / "run").write_text("#!/bin/xx\n"[:10])
     os.utime(entry.tree / "run", ns=(status.st_atime_ns, status.st_mtime_ns))
 
-    assert kept.find("kind", "key") is not None
-    assert Cache(kept.root, kept.scratch, verify=True).find("kind", "key") is None
+    assert empty_cache.find("kind", "key") is not None
+    assert Cache(empty_cache.root, empty_cache.scratch, verify=True).find("kind", "key") is None
 
 
-def test_a_copy_is_held_against_its_digest(kept: Cache, tmp_path: Path) -> None:
+def test_a_copy_is_held_against_its_digest(empty_cache: Cache, tmp_path: Path) -> None:
     """Bytes that nobody sees have changed are not copied into a release; the entry is made again the next time."""
-    entry = kept.make("kind", "key", fill)
+    entry = empty_cache.make("kind", "key", fill)
     status = (entry.tree / "run").stat()
     (entry.tree / "run").write_text("#!/bin/xx\n"[:10])
     os.utime(entry.tree / "run", ns=(status.st_atime_ns, status.st_mtime_ns))
-    copying = Cache(kept.root, kept.scratch, copies=True)
+    copying = Cache(empty_cache.root, empty_cache.scratch, copies=True)
 
     with pytest.raises(OSError, match="not as it was made; build again"):
-        copying.get("kind", "key", fill).place(tmp_path / "target")
+        copying.get("kind", "key", fill).put_into(tmp_path / "target")
 
-    copying.get("kind", "key", fill).place(tmp_path / "other")
+    copying.get("kind", "key", fill).put_into(tmp_path / "other")
     assert files_of(tmp_path / "other") == MADE
 
 
-def test_where_there_is_no_room_it_is_made_for_one_build(kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
+def test_where_there_is_no_room_it_is_made_for_one_build(empty_cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
     """What can't be written to the cache is made next to the release, with a warning in the log, and found by that build."""
 
     def full(tree: Path) -> Mapping[str, Any]:
-        if tree.is_relative_to(kept.root):
+        if tree.is_relative_to(empty_cache.root):
             raise OSError(errno.ENOSPC, "No space left on device", str(tree / "run"))
         return fill(tree)
 
-    entry = kept.make("kind", "key", full)
+    entry = empty_cache.make("kind", "key", full)
 
     assert files_of(entry.tree) == MADE
-    assert kept.find("kind", "key") == entry
-    assert entry.tree.is_relative_to(kept.scratch)
-    assert not (kept.root / "kind").exists()
+    assert empty_cache.find("kind", "key") == entry
+    assert entry.tree.is_relative_to(empty_cache.scratch)
+    assert not (empty_cache.root / "kind").exists()
     assert "No space left on device; what is made is not cached" in caplog.text
 
 
@@ -182,56 +182,56 @@ def test_it_may_be_on_another_file_system(tmp_path: Path) -> None:
         return fill(tree)
 
     with tempfile.TemporaryDirectory(dir="/dev/shm") as there:
-        kept = Cache(Path(there), tmp_path / "own")
+        empty_cache = Cache(Path(there), tmp_path / "own")
         for key, how in (("plain", fill), ("bound", bound)):
-            entry = kept.make("kind", key, how, [])
-            placed = entry.place(tmp_path / key)
+            entry = empty_cache.make("kind", key, how, [])
+            placed = entry.put_into(tmp_path / key)
 
             assert files_of(tmp_path / key).items() >= MADE.items()
             assert all(file.is_still((tmp_path / key / path).lstat()) for path, file in placed.items())
-        assert entry.tree.is_relative_to(kept.scratch)
-        assert kept.find("kind", "bound") == entry
+        assert entry.tree.is_relative_to(empty_cache.scratch)
+        assert empty_cache.find("kind", "bound") == entry
     assert (tmp_path / "bound/link").readlink() == Path("run")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
-def test_a_file_that_is_another_users_is_not_used(kept: Cache) -> None:
+def test_a_file_that_is_another_users_is_not_used(empty_cache: Cache) -> None:
     """Who owns a file may change it unseen: after a chown of a release its files are no longer taken from."""
-    entry = kept.make("kind", "key", fill)
+    entry = empty_cache.make("kind", "key", fill)
     os.chown(entry.tree / "run", 65534, 65534)
 
-    assert kept.find("kind", "key") is None
+    assert empty_cache.find("kind", "key") is None
 
 
-def test_what_names_the_place_that_it_was_made_at_is_not_kept(kept: Cache, tmp_path: Path) -> None:
+def test_what_names_the_place_that_it_was_made_at_is_not_kept(empty_cache: Cache, tmp_path: Path) -> None:
     """An entry that would be wrong elsewhere serves the build that made it, and no other."""
 
     def bound(tree: Path) -> Mapping[str, Any]:
         (tree / "path.txt").write_text(f"made in {tmp_path / 'stage'}")
         return {}
 
-    entry = kept.make("kind", "key", bound, [tmp_path / "stage"])
+    entry = empty_cache.make("kind", "key", bound, [tmp_path / "stage"])
 
-    assert entry.tree.is_relative_to(kept.scratch)
-    assert kept.find("kind", "key") is not None
-    assert Cache(kept.root, tmp_path / "next").find("kind", "key") is None
+    assert entry.tree.is_relative_to(empty_cache.scratch)
+    assert empty_cache.find("kind", "key") is not None
+    assert Cache(empty_cache.root, tmp_path / "next").find("kind", "key") is None
 
 
-def test_two_builds_may_make_the_same(kept: Cache) -> None:
+def test_two_builds_may_make_the_same(empty_cache: Cache) -> None:
     """Who comes second takes what is there."""
 
     def slower(tree: Path) -> Mapping[str, Any]:
-        kept.make("kind", "key", fill)
+        empty_cache.make("kind", "key", fill)
         return fill(tree)
 
-    entry = kept.make("kind", "key", slower)
+    entry = empty_cache.make("kind", "key", slower)
 
     assert files_of(entry.tree) == MADE
-    assert sorted(os.listdir(kept.root / "kind")) == ["key"]
-    assert os.listdir(kept.root / "making") == []
+    assert sorted(os.listdir(empty_cache.root / "kind")) == ["key"]
+    assert os.listdir(empty_cache.root / "making") == []
 
 
-def test_many_may_begin_with_nothing(kept: Cache, tmp_path: Path) -> None:
+def test_many_may_begin_with_nothing(empty_cache: Cache, tmp_path: Path) -> None:
     """Builds that look for the same at the same time all get it whole, and nobody loses what he was given."""
     program = f"""
 from pathlib import Path
@@ -239,10 +239,10 @@ from underway.toolchain.cache import Cache
 def fill(tree):
     (tree / "run").write_text("x")
     return {{}}
-kept = Cache(Path({str(kept.root)!r}), Path({str(kept.scratch)!r}))
+kept = Cache(Path({str(empty_cache.root)!r}), Path({str(empty_cache.scratch)!r}))
 entries = [kept.get("kind", str(number), fill) for number in range(100)]
 for number, entry in enumerate(entries):
-    entry.place(Path({str(tmp_path)!r}) / "target" / PLACE / str(number))
+    entry.put_into(Path({str(tmp_path)!r}) / "target" / PLACE / str(number))
 """
     builds = [
         subprocess.Popen([sys.executable, "-c", program.replace("PLACE", repr(name))], stderr=subprocess.PIPE)
@@ -253,7 +253,7 @@ for number, entry in enumerate(entries):
 
     assert said == [""] * 4
     assert len(list((tmp_path / "target").glob("?/*/run"))) == 400
-    assert damaged(kept.root) == []
+    assert damaged(empty_cache.root) == []
 
 
 def at_once(do: Callable[[int], object], rounds: int, workers: int = 4) -> None:
@@ -286,16 +286,16 @@ def test_many_may_make_the_same_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("copies", [False, True])
-def test_many_may_place_the_same_files(kept: Cache, tmp_path: Path, copies: bool) -> None:
+def test_many_may_place_the_same_files(empty_cache: Cache, tmp_path: Path, copies: bool) -> None:
     """Each finds a file or a link there, takes its place in one act, and leaves nothing next to it."""
 
     def linked(tree: Path) -> Mapping[str, Any]:
         (tree / "link").symlink_to("run")
         return fill(tree)
 
-    entry = replace(kept.make("kind", "key", linked), copies=copies)
+    entry = replace(empty_cache.make("kind", "key", linked), copies=copies)
 
-    at_once(lambda number: entry.place(tmp_path / f"target/{number}"), 100)
+    at_once(lambda number: entry.put_into(tmp_path / f"target/{number}"), 100)
 
     for number in range(100):
         target = tmp_path / f"target/{number}"
@@ -303,28 +303,28 @@ def test_many_may_place_the_same_files(kept: Cache, tmp_path: Path, copies: bool
         assert sorted(os.listdir(target)) == ["link", "package", "run"]
 
 
-def test_what_is_damaged_where_an_entry_is_to_be_makes_way(kept: Cache) -> None:
+def test_what_is_damaged_where_an_entry_is_to_be_makes_way(empty_cache: Cache) -> None:
     """Also where it was damaged after it was looked for: what is made then takes its place."""
-    entry = kept.make("kind", "key", fill)
+    entry = empty_cache.make("kind", "key", fill)
     (entry.tree / "run").write_text("another\n")
 
-    made = kept.make("kind", "key", fill)
+    made = empty_cache.make("kind", "key", fill)
 
     assert made.tree == entry.tree
     assert files_of(made.tree) == MADE
-    assert damaged(kept.root) == []
+    assert damaged(empty_cache.root) == []
 
 
-def test_what_another_build_has_made_anew_is_not_taken_from_it(kept: Cache) -> None:
+def test_what_another_build_has_made_anew_is_not_taken_from_it(empty_cache: Cache) -> None:
     """Between a look and the removal of what is damaged, another build may have put there what is whole."""
-    entry = kept.make("kind", "key", fill)
+    entry = empty_cache.make("kind", "key", fill)
 
-    kept._discard(entry.tree.parent)
+    empty_cache._discard(entry.tree.parent)
 
-    assert kept.find("kind", "key") == entry
+    assert empty_cache.find("kind", "key") == entry
 
 
-def test_a_maker_that_dies_leaves_nothing_that_is_taken_for_whole(kept: Cache) -> None:
+def test_a_maker_that_dies_leaves_nothing_that_is_taken_for_whole(empty_cache: Cache) -> None:
     """Killed while it writes, a build has made no entry; the next one makes it, and pruning clears what was left."""
     program = f"""
 import os, signal
@@ -333,19 +333,19 @@ from underway.toolchain.cache import Cache
 def fill(tree):
     (tree / "run").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
-Cache(Path({str(kept.root)!r}), Path({str(kept.scratch)!r})).make("kind", "key", fill)
+Cache(Path({str(empty_cache.root)!r}), Path({str(empty_cache.scratch)!r})).make("kind", "key", fill)
 """
     died = subprocess.run([sys.executable, "-c", program], timeout=TIMEOUT, capture_output=True)
     assert died.returncode == -signal.SIGKILL
-    assert len(os.listdir(kept.root / "making")) == 1
+    assert len(os.listdir(empty_cache.root / "making")) == 1
 
-    assert kept.find("kind", "key") is None
-    assert files_of(kept.get("kind", "key", fill).tree) == MADE
-    kept.prune()
-    assert os.listdir(kept.root / "making") == []
+    assert empty_cache.find("kind", "key") is None
+    assert files_of(empty_cache.get("kind", "key", fill).tree) == MADE
+    empty_cache.prune()
+    assert os.listdir(empty_cache.root / "making") == []
 
 
-def test_what_was_not_used_for_longest_goes_first(kept: Cache) -> None:
+def test_what_was_not_used_for_longest_goes_first(empty_cache: Cache) -> None:
     """Pruning leaves what is within the limit, the latest used."""
 
     def big(tree: Path) -> Mapping[str, Any]:
@@ -353,13 +353,13 @@ def test_what_was_not_used_for_longest_goes_first(kept: Cache) -> None:
         return {}
 
     for age, name in ((30, "c"), (10, "a"), (20, "b")):
-        record = kept.make("kind", name, big).tree.parent / "record"
+        record = empty_cache.make("kind", name, big).tree.parent / "record"
         os.utime(record, (time.time() - age, time.time() - age))
-    assert kept.find("kind", "c") is not None
+    assert empty_cache.find("kind", "c") is not None
 
-    kept.prune(limit=2500)
+    empty_cache.prune(limit=2500)
 
-    assert sorted(os.listdir(kept.root / "kind")) == ["a", "c"]
+    assert sorted(os.listdir(empty_cache.root / "kind")) == ["a", "c"]
 
 
 def test_nothing_is_pruned_under_a_build(tmp_path: Path) -> None:
@@ -377,9 +377,9 @@ def test_the_place_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """UNDERWAY_CACHE, else below XDG_CACHE_HOME when that is absolute, as its specification has it, else ~/.cache."""
     monkeypatch.setenv("HOME", "/home/ann")
 
-    assert cache.place({"UNDERWAY_CACHE": "/a", "XDG_CACHE_HOME": "/x"}) == Path("/a")
-    assert cache.place({"XDG_CACHE_HOME": "/x"}) == Path("/x/underway")
-    assert cache.place({"XDG_CACHE_HOME": "x"}) == cache.place({}) == Path("/home/ann/.cache/underway")
+    assert cache.directory_of({"UNDERWAY_CACHE": "/a", "XDG_CACHE_HOME": "/x"}) == Path("/a")
+    assert cache.directory_of({"XDG_CACHE_HOME": "/x"}) == Path("/x/underway")
+    assert cache.directory_of({"XDG_CACHE_HOME": "x"}) == cache.directory_of({}) == Path("/home/ann/.cache/underway")
 
 
 def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -419,39 +419,42 @@ def python() -> Interpreter:
     return interpreters.describe(Path(sys.executable))
 
 
-def stage(project: Path, directory: Path, python: Interpreter, kept: Cache, said: list[str]) -> dict[str, Path]:
+def stage(project: Path, directory: Path, python: Interpreter, empty_cache: Cache, said: list[str]) -> dict[str, Path]:
     """The sources of a project's applications, after a stage in a new directory."""
     directory.mkdir()
     return {
-        name: app.source for name, app in stage_of(project, directory, python, kept=kept, report=said.append).items()
+        name: app.source
+        for name, app in stage_of(project, directory, python, kept=empty_cache, report=said.append).items()
     }
 
 
-def test_when_nothing_changed_nothing_is_installed(kept: Cache, tmp_path: Path, python: Interpreter) -> None:
+def test_when_nothing_changed_nothing_is_installed(empty_cache: Cache, tmp_path: Path, python: Interpreter) -> None:
     """The second stage of a lock takes all from the cache; there is no environment and uv is not run."""
     root = write_project(tmp_path / "p", dependencies=["h11"])
     said: list[str] = []
-    first = stage(root, tmp_path / "one", python, kept, said)
+    first = stage(root, tmp_path / "one", python, empty_cache, said)
     assert said == ["building hello", "installing 1 wheels"]
 
-    again = stage(root, tmp_path / "two", python, kept, said)
+    again = stage(root, tmp_path / "two", python, empty_cache, said)
 
     assert again == first
     assert said[2:] == []
     assert not (tmp_path / "two/stage/environment").exists()
 
 
-def test_after_a_change_only_that_is_built_and_compiled(kept: Cache, tmp_path: Path, python: Interpreter) -> None:
+def test_after_a_change_only_that_is_built_and_compiled(
+    empty_cache: Cache, tmp_path: Path, python: Interpreter
+) -> None:
     """One line of one module: its project is built, that module is compiled, everything else is the same file as before."""
     files = {f"src/hello/m{number}.py": f"x = {number}\n" for number in range(5)}
     root = write_project(tmp_path / "p", files=files, dependencies=["h11"])
-    first = stage(root, tmp_path / "one", python, kept, [])
+    first = stage(root, tmp_path / "one", python, empty_cache, [])
     # A build of the same name and version with another cache, as at the same time, says nothing of this one.
     stage(write_project(tmp_path / "p2"), tmp_path / "other", python, cache_in(tmp_path / "elsewhere"), [])
     (root / "src/hello/m3.py").write_text("x = 'changed'\n")
     said: list[str] = []
 
-    again = stage(root, tmp_path / "two", python, kept, said)
+    again = stage(root, tmp_path / "two", python, empty_cache, said)
 
     assert said == ["building hello"]
     assert {name for name in again if again[name] != first[name]} == {"hello"}
@@ -480,24 +483,24 @@ def lying(wheel: Path) -> Path:
 
 
 def test_a_file_that_says_it_did_not_change_is_read_all_the_same(
-    kept: Cache, tmp_path: Path, python: Interpreter
+    empty_cache: Cache, tmp_path: Path, python: Interpreter
 ) -> None:
     """RECORD is the word of who made the wheel: two of one version, with other bytes under one digest, are two."""
     for number in (1, 2):
         wheel = lying(write_wheel(tmp_path / str(number), "odd", {"odd.py": f"x = {number}\n"}))
         root = locked_project(tmp_path / f"p{number}", [wheel])
-        odd = stage(root, tmp_path / f"s{number}", python, kept, [])["odd"]
+        odd = stage(root, tmp_path / f"s{number}", python, empty_cache, [])["odd"]
 
         assert (odd / "odd.py").read_text() == f"x = {number}\n"
 
 
-def test_another_strip_is_another_application(kept: Cache, tmp_path: Path, python: Interpreter) -> None:
+def test_another_strip_is_another_application(empty_cache: Cache, tmp_path: Path, python: Interpreter) -> None:
     """What an application is finished with is in its key."""
     root = locked_project(tmp_path / "p", [write_wheel(tmp_path / "w", "odd", {"odd.py": "'''doc'''\n"})])
     for directory in ("one", "two"):
         (tmp_path / directory).mkdir()
-    one = stage_of(root, tmp_path / "one", python, kept=kept)["odd"].source
-    two = stage_of(root, tmp_path / "two", python, kept=kept, strip={"docstrings": True})["odd"].source
+    one = stage_of(root, tmp_path / "one", python, kept=empty_cache)["odd"].source
+    two = stage_of(root, tmp_path / "two", python, kept=empty_cache, strip={"docstrings": True})["odd"].source
 
     assert one != two
     assert (
@@ -511,20 +514,20 @@ def test_another_strip_is_another_application(kept: Cache, tmp_path: Path, pytho
     )
 
 
-def test_a_damaged_application_is_installed_again(kept: Cache, tmp_path: Path, python: Interpreter) -> None:
+def test_a_damaged_application_is_installed_again(empty_cache: Cache, tmp_path: Path, python: Interpreter) -> None:
     """What somebody wrote through the hard link of a release is not shipped again."""
     root = locked_project(tmp_path / "p", [write_wheel(tmp_path / "w", "odd", {"odd.py": "x = 1\n"})])
-    odd = stage(root, tmp_path / "one", python, kept, [])["odd"]
+    odd = stage(root, tmp_path / "one", python, empty_cache, [])["odd"]
     with (odd / "odd.py").open("a") as file:
         file.write("x = 'evil'\n")
 
-    odd = stage(root, tmp_path / "two", python, kept, [])["odd"]
+    odd = stage(root, tmp_path / "two", python, empty_cache, [])["odd"]
 
     assert (odd / "odd.py").read_text() == "x = 1\n"
 
 
 def test_what_builds_a_project_is_kept_for_a_day(
-    kept: Cache, tmp_path: Path, python: Interpreter, monkeypatch: pytest.MonkeyPatch
+    empty_cache: Cache, tmp_path: Path, python: Interpreter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is installed once, whatever changes in the project, and again the next day."""
     root = write_project(tmp_path / "p", files={"pyproject.toml": PLAIN}, lock=False)
@@ -532,9 +535,9 @@ def test_what_builds_a_project_is_kept_for_a_day(
 
     def build(number: int) -> int:
         (root / "src/hello/__init__.py").write_text(f"x = {number}\n")
-        hello = stage(root, tmp_path / str(number), python, kept, [])["hello"]
+        hello = stage(root, tmp_path / str(number), python, empty_cache, [])["hello"]
         assert (hello / "hello/__init__.py").read_text() == f"x = {number}\n"
-        return len(list((kept.root / "builders").iterdir()))
+        return len(list((empty_cache.root / "builders").iterdir()))
 
     assert [build(1), build(2)] == [1, 1]
     now = time.time()
@@ -634,7 +637,7 @@ def test_a_digest_is_not_of_what_no_wheel_holds(tmp_path: Path) -> None:
 
 
 def test_what_was_edited_while_it_was_built_is_not_taken_for_what_it_was(
-    kept: Cache, tmp_path: Path, python: Interpreter
+    empty_cache: Cache, tmp_path: Path, python: Interpreter
 ) -> None:
     """A save during the build: what comes out is not found again under the old source."""
     root = write_project(tmp_path / "p", files={"src/hello/__init__.py": "x = 'old'\n"})
@@ -645,10 +648,10 @@ def test_what_was_edited_while_it_was_built_is_not_taken_for_what_it_was(
         (root / "src/hello/__init__.py").write_text("x = 'new'\n")
 
     (tmp_path / "one").mkdir()
-    stage_of(root, tmp_path / "one", python, kept=kept, report=edit)
+    stage_of(root, tmp_path / "one", python, kept=empty_cache, report=edit)
     assert reports == ["building hello"]
     (root / "src/hello/__init__.py").write_text("x = 'old'\n")
-    hello = stage(root, tmp_path / "two", python, kept, [])["hello"]
+    hello = stage(root, tmp_path / "two", python, empty_cache, [])["hello"]
 
     assert (hello / "hello/__init__.py").read_text() == "x = 'old'\n"
 

@@ -53,7 +53,7 @@ def message(file: Path) -> bytes:
     return b"".join(frames)
 
 
-def said(words: dict[str, Any]) -> bytes:
+def framed(words: dict[str, Any]) -> bytes:
     data = json.dumps(words).encode()
     return struct.pack(">I", len(data)) + data
 
@@ -101,11 +101,11 @@ FIRST: dict[str, Callable[[Path], bytes]] = {
     "a message of the engine": message,
     "a pickle": lambda file: pickle.dumps(Evil(file)),
     "a pickle in our frame": lambda file: struct.pack(">I", len(data := pickle.dumps(Evil(file)))) + data,
-    "a greeting, then a message": lambda file: said(HELLO) + message(file),
-    "a wrong proof": lambda file: said(HELLO) + said({"proof": "0" * 64}) + message(file),
-    "no proof": lambda file: said(HELLO) + said({"proof": None}) + message(file),
+    "a greeting, then a message": lambda file: framed(HELLO) + message(file),
+    "a wrong proof": lambda file: framed(HELLO) + framed({"proof": "0" * 64}) + message(file),
+    "no proof": lambda file: framed(HELLO) + framed({"proof": None}) + message(file),
     "facts in the place of a proof": lambda file: (
-        said({"underway": 1, "mode": "worker", "name": "w1"}) * 2 + message(file)
+        framed({"underway": 1, "mode": "worker", "name": "w1"}) * 2 + message(file)
     ),
     "a nested text": lambda file: struct.pack(">I", 8000) + b"[" * 8000 + message(file),
     "a size without end": lambda file: b"\xff" * 64 + message(file),
@@ -163,9 +163,9 @@ def test_a_worker_believes_no_master_without_the_cookie(make: MakeNode, tmp_path
         with caller:
             caller.settimeout(TIMEOUT)
             assert set(heard(caller)) == {"underway", "nonce"}
-            caller.sendall(said(HELLO))
+            caller.sendall(framed(HELLO))
             assert set(heard(caller)) == {"proof"}
-            caller.sendall(said({"proof": "0" * 64}) + message(file))
+            caller.sendall(framed({"proof": "0" * 64}) + message(file))
             assert ended(caller)
         worker.says("its cookie differs")
     assert not file.exists()
@@ -234,12 +234,12 @@ def facts(**changes: str) -> dict[str, Any]:
     ("first", "said_of_it"),
     [
         (b"", "it does not answer as a node of this version does"),
-        (said(facts()), "w9 is refused: its"),
-        (said(facts(mode="master")), "w9 is refused: it says that it is a master, and its certificate is for worker"),
-        (said(facts(name="\x1b]0;x\x07\n" + "w" * 4000)), r"\?\]0;x\?\?www"),
-        (said({"underway": 2}), "it does not answer as a node"),
+        (framed(facts()), "w9 is refused: its"),
+        (framed(facts(mode="master")), "w9 is refused: it says that it is a master, and its certificate is for worker"),
+        (framed(facts(name="\x1b]0;x\x07\n" + "w" * 4000)), r"\?\]0;x\?\?www"),
+        (framed({"underway": 2}), "it does not answer as a node"),
         (
-            said({"underway": 1, "mode": ["worker"]}),
+            framed({"underway": 1, "mode": ["worker"]}),
             "its certificate is for worker|it says that it is a None|its release is",
         ),
     ],
@@ -270,7 +270,7 @@ def test_a_master_of_another_release_is_not_unpickled_by_its_workers(
     place = nodes.certificate("m", "127.0.0.1", "master")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(place / "node.pem", place / "node.key")
-    greets = b"" if first == "the engine at once" else said(facts(mode="master", name="m"))
+    greets = b"" if first == "the engine at once" else framed(facts(mode="master", name="m"))
     with (
         socket.create_server(("127.0.0.1", nodes.port)) as server,
         context.wrap_socket(server, server_side=True) as tls,
@@ -363,7 +363,7 @@ def pipes() -> Iterator[tuple[Pipe, Pipe]]:
         yield Pipe(one), Pipe(other)
 
 
-def met(caller: tuple[str | None, str], answerer: tuple[str | None, str]) -> list[Any]:
+def meet(caller: tuple[str | None, str], answerer: tuple[str | None, str]) -> list[Any]:
     """What becomes of two that meet, each with a cookie and the addresses that it sees."""
 
     async def both() -> list[Any]:
@@ -377,8 +377,8 @@ def met(caller: tuple[str | None, str], answerer: tuple[str | None, str]) -> lis
 
 
 def test_who_shares_a_cookie_learns_who_the_other_is() -> None:
-    assert met(("c", "a>b"), ("c", "a>b")) == [{"name": "other"}, {"name": "one"}]
-    assert met((None, "a>b"), (None, "x>y")) == [{"name": "other"}, {"name": "one"}]
+    assert meet(("c", "a>b"), ("c", "a>b")) == [{"name": "other"}, {"name": "one"}]
+    assert meet((None, "a>b"), (None, "x>y")) == [{"name": "other"}, {"name": "one"}]
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_who_shares_a_cookie_learns_who_the_other_is() -> None:
 )
 def test_a_proof_is_for_one_cookie_and_one_connection(caller: tuple[str, str], answerer: tuple[str, str]) -> None:
     """Nobody can pass on what the one says to the other over connections of his own."""
-    assert [str(each) for each in met(caller, answerer)] == [greeting.OTHER_COOKIE] * 2
+    assert [str(each) for each in meet(caller, answerer)] == [greeting.OTHER_COOKIE] * 2
 
 
 def test_what_was_overheard_can_not_be_said_again() -> None:

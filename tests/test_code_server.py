@@ -27,7 +27,7 @@ def test_lib_is_the_one_entry_at_the_end_of_the_path(make: Make) -> None:
     """sys.path ends with lib, whatever is in it, and sys.prefix is the version's directory."""
     release = make(HELLO)
 
-    path, prefix, executable, writes = release.told(
+    path, prefix, executable, writes = release.evaluate(
         "import sys; told = [sys.path, sys.prefix, sys.executable, not sys.dont_write_bytecode]", "-I"
     )
 
@@ -60,7 +60,7 @@ def test_modules_have_the_ordinary_loader_file_and_pyc(make: Make) -> None:
     """A module comes from its application's directory through importlib's own loader, or one of that class."""
     release = make(HELLO)
 
-    told = release.told("""
+    told = release.evaluate("""
 import hello.greet as m, importlib.machinery as machinery
 told = [m.__file__, m.__cached__, isinstance(m.__loader__, machinery.SourceFileLoader), m.__loader__.path,
         m.__spec__.origin, m.__spec__.has_location, m.__loader__.is_package("hello.greet"), m.__package__]
@@ -78,7 +78,7 @@ def test_pycs_of_the_build_are_used(make: Make) -> None:
     release.output("-I", *compile_all, str(release.lib / HELLO.directory))
     (release.lib / HELLO.directory / "alone.py").write_text("ALONE = 'changed'\n")
 
-    assert release.told("import alone; told = alone.ALONE") is True
+    assert release.evaluate("import alone; told = alone.ALONE") is True
 
 
 def test_modules_without_source_are_imported(make: Make) -> None:
@@ -89,7 +89,7 @@ def test_modules_without_source_are_imported(make: Make) -> None:
     for source in place.rglob("*.py"):
         source.unlink()
 
-    assert release.told("import alone, hello.greet; told = hello.greet.greet()") == "hello"
+    assert release.evaluate("import alone, hello.greet; told = hello.greet.greet()") == "hello"
 
 
 def test_extension_modules_are_imported(make: Make, interpreter: Interpreter) -> None:
@@ -97,7 +97,7 @@ def test_extension_modules_are_imported(make: Make, interpreter: Interpreter) ->
     extension = interpreter.extension
     release = make(Distribution("fast", files={f"fast/{extension.name}": extension.read_bytes()}))
 
-    told = release.told(
+    told = release.evaluate(
         "import fast._queue as m; told = [m.__file__, type(m.__loader__).__name__, hasattr(m, 'Empty')]"
     )
 
@@ -118,7 +118,7 @@ for name in ["nothing", "pkg.nothing", "pkg.a.nothing"]:
     except ModuleNotFoundError as error:
         told.append(str(error))
 """
-    assert release.told(code) == [
+    assert release.evaluate(code) == [
         "No module named 'nothing'",
         "No module named 'pkg.nothing'",
         "No module named 'pkg.a.nothing'; 'pkg.a' is not a package",
@@ -132,16 +132,16 @@ def test_what_is_earlier_on_the_path_wins(make: Make, tmp_path: Path) -> None:
     (tmp_path / "mine/alone.py").write_text("ALONE = 'mine'\n")
     code = "import alone; told = alone.ALONE"
 
-    assert release.told(code, env={"PYTHONPATH": str(tmp_path / "mine")}) == "mine"
-    assert release.told(code, cwd=tmp_path / "mine") == "mine"
-    assert release.told(code, "-I", cwd=tmp_path / "mine") is True
+    assert release.evaluate(code, env={"PYTHONPATH": str(tmp_path / "mine")}) == "mine"
+    assert release.evaluate(code, cwd=tmp_path / "mine") == "mine"
+    assert release.evaluate(code, "-I", cwd=tmp_path / "mine") is True
 
 
 def test_lib_on_the_path_already_is_served_too(make: Make) -> None:
     """PYTHONPATH may name lib itself, as a parent process that passes on its sys.path does."""
     release = make(HELLO)
 
-    told = release.told(
+    told = release.evaluate(
         "import hello, sys; told = [hello.VERSION, sys.path.count(hello.__file__.partition('/hello_world')[0])]",
         env={"PYTHONPATH": str(release.lib)},
     )
@@ -157,7 +157,7 @@ def test_a_moved_release_works(make: Make, tmp_path: Path) -> None:
 
     assert (
         replace(release, root=elsewhere)
-        .told("import hello; told = hello.__file__")
+        .evaluate("import hello; told = hello.__file__")
         .endswith("/lib/hello_world-1.2/hello/__init__.py")
     )
 
@@ -167,8 +167,8 @@ def test_a_release_behind_a_link_works(make: Make, tmp_path: Path) -> None:
     release = make(HELLO)
     (tmp_path / "current").symlink_to(release.root)
 
-    linked = replace(release, root=tmp_path / "current").told("import hello; told = hello.__file__")
-    crooked = release.told("import hello; told = hello.__file__", command=f"{release.version}/bin/../bin/python")
+    linked = replace(release, root=tmp_path / "current").evaluate("import hello; told = hello.__file__")
+    crooked = release.evaluate("import hello; told = hello.__file__", command=f"{release.version}/bin/../bin/python")
 
     assert linked == crooked == "ROOT/lib/hello_world-1.2/hello/__init__.py"
 
@@ -178,7 +178,7 @@ def test_running_code_writes_nothing_into_the_release(make: Make) -> None:
     release = make(HELLO)
     before = release.files()
 
-    release.told(
+    release.evaluate(
         "import alone, hello.greet, subprocess, sys; told = subprocess.call([sys.executable, '-m', 'hello.greet'], stdout=-3)"
     )
 
@@ -205,7 +205,7 @@ for directory in list(sys.path):
         site.addsitedir(directory)
 told = [before, count()]
 """
-    before, after = release.told(code)
+    before, after = release.evaluate(code)
 
     assert before[0] == before[3] == 1
     assert after == before
@@ -300,7 +300,7 @@ def test_runpy_runs_modules(make: Make) -> None:
     """run_module and run_path do within a process what -m does."""
     release = make(HELLO)
 
-    told = release.told("""
+    told = release.evaluate("""
 import runpy
 told = [runpy.run_module("hello.greet")["greet"](), runpy.run_module("alone")["__spec__"].origin]
 """)
@@ -312,7 +312,7 @@ def test_children_find_the_same_code(make: Make) -> None:
     """A subprocess of sys.executable imports from the release, with any options but -S, in any environment."""
     release = make(HELLO)
 
-    told = release.told("""
+    told = release.evaluate("""
 import subprocess, sys
 def child(*options, **how):
     ask = [sys.executable, *options, "-c", "import hello, sys; print(hello.__file__, sys.path[-1])"]

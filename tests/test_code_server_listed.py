@@ -75,7 +75,7 @@ def library(release: Release) -> Path:
 
 def test_each_listed_module_is_what_importlib_would_find(release: Release) -> None:
     """Names, files, pycs, packages, loaders and their data are the same for all modules of all directories."""
-    told = release.told("""
+    told = release.evaluate("""
 import importlib.machinery as machinery, os, sys
 from underway_runtime.code_server.finder import running
 
@@ -115,7 +115,7 @@ def test_code_is_that_of_the_pyc_and_names_its_source(release: Release) -> None:
     file = library(release) / "colorsys.py"
     write(file, file.read_bytes() + b"\nCHANGED = True\n")
 
-    told = release.told(f"""
+    told = release.evaluate(f"""
 import colorsys as m, inspect, wsgiref
 code = m.rgb_to_hls.__code__
 told = [{LISTED}, hasattr(m, "CHANGED"), code.co_filename == m.__file__, inspect.getsource(m.rgb_to_hls)[:14],
@@ -139,7 +139,9 @@ def test_modules_that_came_later_are_found(release: Release) -> None:
     (library(release) / "added_package/__init__.py").write_text("IS = 'package'")
     (release.lib / HELLO.directory / "hello/added.py").write_text("IS = 'inner'")
 
-    told = release.told("import added, added_package, hello.added; told = [added.IS, added_package.IS, hello.added.IS]")
+    told = release.evaluate(
+        "import added, added_package, hello.added; told = [added.IS, added_package.IS, hello.added.IS]"
+    )
 
     assert told == ["module", "package", "inner"]
 
@@ -149,7 +151,7 @@ def test_modules_that_are_gone_are_not_found(release: Release) -> None:
     (library(release) / "colorsys.py").unlink()
     shutil.rmtree(library(release) / "wsgiref")
 
-    told = release.told("""
+    told = release.evaluate("""
 import importlib.util
 told = [importlib.util.find_spec(name) is None for name in ("colorsys", "wsgiref", "this")]
 try:
@@ -172,7 +174,7 @@ def test_without_an_unchecked_pyc_the_source_counts(release: Release, interprete
     write(pycs[1], b"\0\0\r\n" + content[4:])
     write(pycs[2], content[:4] + bytes(12) + content[16:])
 
-    told = release.told("import colorsys, this, bisect; told = [colorsys.IS, this.IS, bisect.IS]")
+    told = release.evaluate("import colorsys, this, bisect; told = [colorsys.IS, this.IS, bisect.IS]")
 
     assert told == ["source"] * 3
 
@@ -203,7 +205,7 @@ def test_processes_that_want_other_pycs_get_importlibs_loader(
     release: Release, options: list[str], environ: dict[str, str]
 ) -> None:
     """The listing is for the pycs of the build; whoever asks for others gets what importlib does."""
-    told = release.told(
+    told = release.evaluate(
         "import colorsys as m; told = [type(m.__loader__).__name__, m.__cached__]", *options, env=environ
     )
 
@@ -213,7 +215,7 @@ def test_processes_that_want_other_pycs_get_importlibs_loader(
 
 def test_tools_that_wrap_loaders_and_follow_imports_work(release: Release) -> None:
     """Lazy loaders, path hooks of others, -X importtime, trace and runpy go through the listing as through importlib."""
-    lazily = release.told("""
+    lazily = release.evaluate("""
 import importlib.util, sys
 spec = importlib.util.find_spec("colorsys")
 spec.loader = importlib.util.LazyLoader(spec.loader)
@@ -221,7 +223,7 @@ sys.modules["colorsys"] = m = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(m)
 told = [m.rgb_to_hls(1, 1, 1)[1]]
 """)
-    hooked = release.told("""
+    hooked = release.evaluate("""
 import importlib.machinery as machinery, sys
 class Loader(machinery.SourceFileLoader):
     def get_code(self, fullname):
@@ -243,7 +245,7 @@ told = [colorsys.HOOKED, wsgiref.util.HOOKED]
 
 def test_the_index_of_another_release_counts_at_once(release: Release) -> None:
     """A directory's finder asks the index in force, so one that is installed meanwhile is obeyed."""
-    told = release.told("""
+    told = release.evaluate("""
 import copy, importlib.util
 from underway_runtime.code_server.finder import Index, running
 def kind():
@@ -263,7 +265,7 @@ def test_a_release_without_a_listing_works(release: Release) -> None:
     del index["code"]
     file.write_text(json.dumps(index))
 
-    told = release.told(
+    told = release.evaluate(
         "import colorsys, hello.greet; told = [type(m.__loader__).__name__ for m in (colorsys, hello.greet)]"
     )
 

@@ -31,7 +31,7 @@ def test_a_package_of_several_applications_has_all_its_places(make: Make) -> Non
         Distribution("base", files={"pkg/__init__.py": "", "pkg/core.py": ""}),
     )
 
-    told = release.told("import pkg.core, pkg.extra; told = [pkg.__file__, pkg.__path__, pkg.extra.__file__]")
+    told = release.evaluate("import pkg.core, pkg.extra; told = [pkg.__file__, pkg.__path__, pkg.extra.__file__]")
 
     assert told == [
         "ROOT/lib/base-1.0/pkg/__init__.py",
@@ -52,7 +52,7 @@ def test_shared_packages_below_the_top_have_all_their_places(make: Make) -> None
         ),
     )
 
-    told = release.told("""
+    told = release.evaluate("""
 import pkg.plugins.a, pkg.plugins.b, pkg.plugins.c, pkg.plugins.deep.one, pkg.plugins.deep.two, pkgutil
 told = [pkg.plugins.BASE, pkg.plugins.__path__, pkg.plugins.deep.__path__,
         sorted(m.name for m in pkgutil.walk_packages(pkg.__path__, "pkg."))]
@@ -84,7 +84,7 @@ def test_between_applications_the_precedence_of_one_directory_holds(make: Make, 
         Distribution("b", files={**better, f"pkg/{extension.name}": extension.read_bytes()}),
     )
 
-    told = release.told("""
+    told = release.evaluate("""
 import one, three, pkg.one, pkg.three, pkg._queue
 told = [m.__file__ for m in (one, three, pkg.one, pkg.three, pkg._queue)] + [hasattr(three, "__path__")]
 """)
@@ -106,7 +106,7 @@ def test_namespace_packages_join_their_portions(make: Make) -> None:
         Distribution("two", files={"ns/two.py": "", "ns/deep/two.py": ""}),
     )
 
-    told = release.told("""
+    told = release.evaluate("""
 import ns.one, ns.two, ns.deep.one, ns.deep.two
 told = [type(ns.__path__).__name__, list(ns.__path__), list(ns.deep.__path__), getattr(ns, "__file__", None)]
 """)
@@ -126,7 +126,7 @@ def test_namespace_packages_join_with_other_entries_of_the_path(make: Make, tmp_
         (tmp_path / place / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place / name).touch()
 
-    told = release.told(
+    told = release.evaluate(
         f"""
 import sys, ns.one, ns.deep.two, ns.early, ns.deep.three
 before = len(ns.__path__)
@@ -151,8 +151,8 @@ def test_inside_a_namespace_what_is_earlier_on_the_path_wins(make: Make, tmp_pat
     mine = str(tmp_path / "mine")
     code = "import ns.sub; told = [ns.sub.WHO, len(ns.sub.__path__)]"
 
-    assert release.told(code, env={"PYTHONPATH": mine}) == ["mine", 1]
-    assert release.told(f"import sys; sys.path.append({mine!r}); {code}") == ["lib", 2]
+    assert release.evaluate(code, env={"PYTHONPATH": mine}) == ["mine", 1]
+    assert release.evaluate(f"import sys; sys.path.append({mine!r}); {code}") == ["lib", 2]
 
 
 def test_packages_that_extend_their_path_find_all_places(make: Make, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_packages_that_extend_their_path_find_all_places(make: Make, tmp_path: P
     (tmp_path / "mine/old/three.py").touch()
     (tmp_path / "mine/old/__init__.py").write_text(extend)
 
-    told = release.told(
+    told = release.evaluate(
         f"""
 import sys; sys.path.append({str(tmp_path / "mine")!r})
 inner = __import__("old.in", fromlist=["x"])
@@ -201,7 +201,7 @@ def test_namespaces_of_setuptools_have_all_their_places(make: Make) -> None:
         Distribution("zope.three", files={"zope/three.py": ""}),
     )
 
-    told = release.told("import zope.one, zope.two, zope.three; told = sorted(zope.__path__)", "-I")
+    told = release.evaluate("import zope.one, zope.two, zope.three; told = sorted(zope.__path__)", "-I")
 
     assert told == [f"ROOT/lib/zope_{name}-1.0/zope" for name in ("one", "three", "two")]
 

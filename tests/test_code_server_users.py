@@ -22,7 +22,7 @@ def test_pkgutil_lists_and_walks_what_there_is(make: Make) -> None:
         Distribution("zz", files={"ns/x.py": "", "Abc.py": "", "hello_too/__init__.py": "", "hello_too/m.py": ""}),
     )
 
-    told = release.told("""
+    told = release.evaluate("""
 import pkgutil, sys
 lib = sys.path[-1]
 listed = [(m.name, m.ispkg) for m in pkgutil.iter_modules(prefix="p.") if getattr(m.module_finder, "path", lib) == lib]
@@ -49,7 +49,7 @@ def test_pkgutil_gives_data_and_names(make: Make) -> None:
     """get_data and resolve_name work, also for what another application put into the package."""
     release = make(HELLO, Distribution("more", files={"hello/data/more.txt": "more"}))
 
-    told = release.told("""
+    told = release.evaluate("""
 import pkgutil
 told = [pkgutil.get_data("hello", f"data/{name}.txt").decode() for name in ("words", "more")]
 told += [pkgutil.resolve_name("hello.greet:greet")()]
@@ -66,7 +66,7 @@ def test_resources_are_files_of_the_release(make: Make) -> None:
     """importlib.resources gives real paths: nothing is copied out to be read."""
     release = make(HELLO)
 
-    told = release.told("""
+    told = release.evaluate("""
 import importlib.resources as resources
 file = resources.files("hello").joinpath("data", "words.txt")
 with resources.as_file(file) as path:
@@ -84,7 +84,7 @@ def test_resources_of_all_places_are_there(make: Make) -> None:
         Distribution("last", files={"hello/data/last.txt": "last", "ns/last.txt": "last"}),
     )
 
-    told = release.told("""
+    told = release.evaluate("""
 from importlib.resources import files
 hello = files("hello")
 told = [
@@ -115,7 +115,7 @@ def test_distributions_are_found_by_any_spelling(make: Make) -> None:
     """importlib.metadata finds a distribution under every name that PEP 503 makes equal, and no other."""
     release = make(HELLO, Distribution("typing_extensions"))
 
-    told = release.told("""
+    told = release.evaluate("""
 from importlib.metadata import PackageNotFoundError, version
 told = [version(name) for name in ("Hello.World", "hello-world", "HELLO__World", "typing-extensions")]
 for name in ("hello", "hello-world-1.2"):
@@ -133,7 +133,7 @@ def test_metadata_tells_files_entry_points_and_modules(make: Make) -> None:
     """Entry points load, every file of RECORD is where metadata says, and modules are mapped to distributions."""
     release = make(HELLO, Distribution("other", files={"other.py": ""}))
 
-    told = release.told("""
+    told = release.evaluate("""
 import importlib.metadata as metadata
 (point,) = metadata.entry_points(group="greeters")
 files = metadata.files("hello.world")
@@ -157,7 +157,7 @@ def test_metadata_answers_for_lib_only(make: Make, tmp_path: Path) -> None:
     Distribution("hello_world", "9").install(tmp_path / "mine")
     mine = str(tmp_path / "mine")
 
-    told = release.told(f"""
+    told = release.evaluate(f"""
 import sys
 from importlib.metadata import distributions, version
 told = [
@@ -189,7 +189,7 @@ def version(name):
 """
     release = make(HELLO, Distribution("backport", files={"backport.py": backport}))
 
-    assert release.told("import backport; told = backport.version('hello-world')") == ["backport", "1.2"]
+    assert release.evaluate("import backport; told = backport.version('hello-world')") == ["backport", "1.2"]
 
 
 def test_pth_files_are_processed(make: Make) -> None:
@@ -206,7 +206,9 @@ def test_pth_files_are_processed(make: Make) -> None:
         Distribution("other", files={"other.pth": "import late_hook, other\n", "other.py": ""}),
     )
 
-    told = release.told("import sys, late_hook, inside; told = [late_hook.ran, sys.path[-2:], 'other' in sys.modules]")
+    told = release.evaluate(
+        "import sys, late_hook, inside; told = [late_hook.ran, sys.path[-2:], 'other' in sys.modules]"
+    )
 
     assert told == [True, ["ROOT/lib", "ROOT/lib/late-1.0/vendored"], True]
 
@@ -218,7 +220,7 @@ def test_new_files_are_seen_after_invalidation(make: Make) -> None:
         Distribution("b", files={"pkg/b.py": "", "pkg/new.py.away": ""}),
     )
 
-    told = release.told("""
+    told = release.evaluate("""
 import importlib.util, os, sys, own, pkg
 places = ["a-1.0/own", "b-1.0/pkg"]
 def found():
@@ -240,7 +242,7 @@ def test_modules_can_be_reloaded_and_inspected(make: Make) -> None:
     """importlib.reload keeps the module, inspect shows its source."""
     release = make(HELLO, Distribution("more", files={"hello/more.py": ""}))
 
-    told = release.told("""
+    told = release.evaluate("""
 import importlib, inspect, hello.greet, hello.more
 path = list(hello.__path__)
 told = [importlib.reload(hello) is hello, hello.__path__ == path, inspect.getsource(hello.greet.greet)]

@@ -53,7 +53,7 @@ def standard(pid: int) -> list[str]:
 def test_a_daemon_is_one_whatever_is_closed(node: Node, closed: tuple[int, ...]) -> None:
     """It returns when it is ready; on 0 to 2 of keeper and node is the null device, or the pipe of the log, and the log is whole."""
     assert run(node, closed, "daemon") == 0
-    said = node.said()
+    said = node.lock_contents()
 
     assert standard(said["pid"]) == [NULL] * 3
     null, out, err = standard(said["node"])
@@ -74,7 +74,7 @@ def test_a_start_in_the_foreground_too(node: Node, closed: tuple[int, ...]) -> N
         process = subprocess.Popen(command, env=node.environ, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         node.processes.append(process)  # type: ignore[arg-type]
         eventually(lambda: run(node, (), "status") == 0, "it runs")
-        about = node.said()
+        about = node.lock_contents()
         for pid in (about["pid"], about["node"]):
             for number, what in enumerate(standard(pid)):
                 assert what == (NULL if number in closed or number == 0 else str(node.root.parent / "said"))
@@ -141,7 +141,7 @@ def test_what_changes_the_version_works_with_what_is_left(node: Node, closed: tu
         (["remove", "1"], 0),
     ):
         assert run(node, closed, *words) == status, words
-    assert node.said()["version"] == "2"
+    assert node.lock_contents()["version"] == "2"
     assert {
         name: each["state"] for name, each in json.loads((node.var / "RELEASES").read_text())["releases"].items()
     } == {"2": "permanent"}
@@ -223,7 +223,7 @@ def test_damage_while_it_runs_is_mended(node: Node, damage: bytes) -> None:
     """The keeper looks whenever something happens, and twice a minute: no command is lost for good."""
     process = node.spawn("start")
     read_until(process.stdout, "start one")
-    before = eventually(lambda: "version" in node.said() and node.said(), "it has said who it is")
+    before = eventually(lambda: "version" in node.lock_contents() and node.lock_contents(), "it has said who it is")
     (node.var / "run/lock").write_bytes(damage)
 
     os.kill(process.pid, signal.SIGCHLD)  # something happens
@@ -287,7 +287,7 @@ def test_what_is_torn_while_it_is_written_leaves_what_was_announced(tmp_path: Pa
 def test_a_lock_file_that_is_gone_is_there_again(node: Node, how: str) -> None:
     """As what tidies up temporary files does: the node is found, a second one is refused, and stop ends it."""
     assert node.run("daemon").returncode == 0
-    about = node.said()
+    about = node.lock_contents()
     place = node.var / "run/lock"
     place.unlink()
     if how == "replaced":
@@ -296,7 +296,7 @@ def test_a_lock_file_that_is_gone_is_there_again(node: Node, how: str) -> None:
     os.kill(about["pid"], signal.SIGCHLD)
 
     eventually(lambda: place.exists() and find(node) == about["pid"], "it says again who runs")
-    assert node.said() == about
+    assert node.lock_contents() == about
     refused = node.run("daemon")
     assert (refused.returncode, f"pid {about['pid']}" in refused.stderr) == (1, True)
     assert node.run("restart", "--graceful").returncode == 0

@@ -171,7 +171,7 @@ def request(path: str = "/", *, method: str = "GET", version: str = "1.1", heade
     return f"{method} {path} HTTP/{version}\r\nHost: here\r\n{headers}\r\n".encode()
 
 
-def own(writer: asyncio.StreamWriter) -> socket.socket:
+def raw_socket(writer: asyncio.StreamWriter) -> socket.socket:
     """The connection itself, without a loop."""
     return socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno()))
 
@@ -212,7 +212,7 @@ def test_a_prepared_service_answers_privately_and_accepts_when_told(
             assert (await ask(private)).body == "new 0"
             reader, writer = await place.open()
             writer.write(request())
-            with own(writer) as connection, pytest.raises(BlockingIOError):
+            with raw_socket(writer) as connection, pytest.raises(BlockingIOError):
                 connection.recv(1)
             assert apps["new"].entered == 1
 
@@ -437,7 +437,7 @@ def test_http_1_0_is_answered_and_closed(place: Place, http: str) -> None:
 async def sends_after_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A client that has begun to send when it reads that the connection ends; raises when it is reset."""
     assert await reader.read() == b""
-    with own(writer) as connection:
+    with raw_socket(writer) as connection:
         connection.send(request())
         connection.send(request())
 

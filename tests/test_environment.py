@@ -155,7 +155,7 @@ def test_what_is_no_file_says_nothing_and_holds_up_nothing(release: Release, wha
     elif what == "pipe":
         os.mkfifo(place)
 
-    assert release.told("eval", "1", RELEASE_ENVIRONMENT_FILE=str(place))
+    assert release.python_output("eval", "1", RELEASE_ENVIRONMENT_FILE=str(place))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")

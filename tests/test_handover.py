@@ -44,7 +44,7 @@ def test_up_and_down_without_a_failed_request(make: MakeNode, count: Count) -> N
 
     assert served.failures == []
     assert {"1", "2"} <= set(served.answers)
-    assert node.said()["pid"] == keeper.pid
+    assert node.lock_contents()["pid"] == keeper.pid
     assert terminate(keeper)[0] == 0
 
 
@@ -184,7 +184,9 @@ def test_what_is_not_committed_in_time_hands_back(make: MakeNode, tmp_path: Path
     with clients(port) as served:
         assert node.run("install", "2", "--commit-within", "0.1").returncode == 0
         slow.unlink()
-        eventually(lambda: node.said()["version"] == "1" and served_by(port) == "1", "back to the permanent version")
+        eventually(
+            lambda: node.lock_contents()["version"] == "1" and served_by(port) == "1", "back to the permanent version"
+        )
         eventually(lambda: len(children(keeper)) == 1, "the other leaves")
         assert "2  unpacked, failed: it was not committed within 0.1 s" in node.run("releases").stdout
         assert node.run("install", "2", "--again", "--commit-within", "3600").returncode == 0
@@ -193,7 +195,7 @@ def test_what_is_not_committed_in_time_hands_back(make: MakeNode, tmp_path: Path
         assert status(node)["version"] == "2"
         before = status(node)["pid"]
         keeper.send_signal(signal.SIGHUP)
-        eventually(lambda: node.said()["node"] != before, "a handover to the same version")
+        eventually(lambda: node.lock_contents()["node"] != before, "a handover to the same version")
         eventually(lambda: len(children(keeper)) == 1, "the other leaves")
         done = node.run("rollback")
         assert (done.returncode, done.stdout) == (0, "1 is what boots, instead of 2\n"), done.stderr
@@ -242,7 +244,7 @@ def test_the_old_one_may_be_killed_while_it_drains(make: MakeNode) -> None:
     slow.request("GET", "/?1000")
 
     installing = node.spawn("install", "2")
-    eventually(lambda: node.said()["version"] == "2", "the new one has accepted")
+    eventually(lambda: node.lock_contents()["version"] == "2", "the new one has accepted")
     os.kill(before, signal.SIGKILL)
 
     assert finish(installing)[0] == 0
@@ -263,7 +265,7 @@ def test_a_killed_keeper_takes_both_with_it(make: MakeNode, when: str) -> None:
     if when == "before":
         eventually(lambda: len(children(keeper)) == 2, "a successor")
     else:
-        eventually(lambda: node.said()["version"] == "2", "the new one has accepted")
+        eventually(lambda: node.lock_contents()["version"] == "2", "the new one has accepted")
 
     keeper.kill()
 
@@ -294,7 +296,7 @@ def test_a_successor_that_is_left_alone_is_known_until_it_has_ended(make: MakeNo
     keeper, _ = start(node)
     installing = node.spawn("install", "2")
     eventually(reached.exists, "the successor is at its gates")
-    first = node.said()["node"]
+    first = node.lock_contents()["node"]
     [successor] = {int(pid) for pid in children(keeper)} - {first}
 
     for pid in (keeper.pid, first):
@@ -308,7 +310,7 @@ def test_a_successor_that_is_left_alone_is_known_until_it_has_ended(make: MakeNo
     assert (asked.returncode, asked.stdout) == (0, f"{successor}\n")
     assert "not where this command can see it" not in refused.stderr, refused.stderr
     read_until(again.stdout, "listening on")
-    assert node.said()["pid"] == again.pid
+    assert node.lock_contents()["pid"] == again.pid
     assert terminate(again)[0] == 0
 
 

@@ -42,7 +42,7 @@ def test_a_permanent_version_that_does_not_come_back_is_tried_again(make: MakeNo
         assert status(node)["version"] == "2"
         assert "failed" not in node.run("releases").stdout
         broken.unlink()
-        eventually(lambda: node.said()["version"] == "1", "back to the permanent version")
+        eventually(lambda: node.lock_contents()["version"] == "1", "back to the permanent version")
 
     assert {(event["upgrade_id"], event["outcome"]) for event in returns()} == {(identity, "failed")}
     assert "no database" in str(returns()[0]["reason"])
@@ -102,7 +102,7 @@ def test_one_that_passes_its_gates_and_dies_a_second_later(make: MakeNode) -> No
     done = node.run("upgrade", "2")
 
     assert (done.returncode, done.stdout) == (4, ""), done.stderr
-    eventually(lambda: node.said().get("version") == "1", "the permanent version")
+    eventually(lambda: node.lock_contents().get("version") == "1", "the permanent version")
     assert "2  unpacked, failed: " in node.run("releases").stdout
     assert not (node.var / "start.data").exists()
     assert node.run("stop").returncode == 0
@@ -133,7 +133,7 @@ def test_a_version_is_not_blamed_for_what_somebody_does(
     assert (code, said in error) == (status, True), error
     assert "failed" not in node.run("releases").stdout
     if runs is not None:
-        assert node.said()["version"] == runs
+        assert node.lock_contents()["version"] == runs
         assert node.run("stop").returncode == 0
 
 

@@ -26,7 +26,7 @@ class App(Application):
 """
 
 
-def told(name: str, how: str = "", fails: str = "pass") -> App:
+def reporting(name: str, how: str = "", fails: str = "pass") -> App:
     """An application that says what it is told."""
     return App(name, SOURCE.replace("HOW", how).replace("FAILS", fails), {"class": f"{name}:App"})
 
@@ -56,7 +56,7 @@ def journal(node: Node) -> list[dict[str, Any]]:
 
 def test_only_configuration_changes_in_the_process(make: MakeNode) -> None:
     """Those that it concerns are told in start order; the process is the same, and every command sees the version."""
-    node = make(told("one"), told("two"), told("three"))
+    node = make(reporting("one"), reporting("two"), reporting("three"))
     node.configure(one={"a": 1, "b": 2, "c": 3}, two={"same": 1}, three={})
     add_sealed(node, "2", one={"a": 1, "b": 5, "d": [4]}, two={"same": 1}, three={"new": 1})
     process = node.spawn("start")
@@ -97,7 +97,7 @@ def test_only_configuration_changes_in_the_process(make: MakeNode) -> None:
 
 def test_without_a_commit_a_restart_boots_the_permanent_version(make: MakeNode) -> None:
     """After a crash too; and where it is not committed in time, that takes over. Both are marked."""
-    node = make(told("one"))
+    node = make(reporting("one"))
     node.configure(one={"a": 1})
     add_sealed(node, "2", one={"a": 2})
     process = node.spawn("start")
@@ -109,7 +109,7 @@ def test_without_a_commit_a_restart_boots_the_permanent_version(make: MakeNode) 
 
     assert "it was ended by signal 9 before it was committed" in run(node, "install", "2", status=1)
     run(node, "install", "2", "--again", "--commit-within", "0.1")
-    eventually(lambda: node.said()["version"] == "1", "the permanent version takes over")
+    eventually(lambda: node.lock_contents()["version"] == "1", "the permanent version takes over")
     eventually(lambda: len(children(process)) == 1, "the other leaves")
     assert "it was not committed within 0.1 s" in run(node, "install", "2", status=1)
     run(node, "install", "2", "--again")
@@ -133,7 +133,7 @@ def test_without_a_commit_a_restart_boots_the_permanent_version(make: MakeNode) 
 )
 def test_it_is_all_or_nothing(make: MakeNode, fails: str, gates: list[Any], reason: str) -> None:
     """What was told is told back, the last one first; the version is marked, and 1 runs on as configured."""
-    node = make(told("one"), told("two", fails=fails))
+    node = make(reporting("one"), reporting("two", fails=fails))
     node.configure(one={"a": 1}, two={"a": 1})
     add_sealed(node, "2", one={"a": 2}, two={"a": 2}, gates=gates)
     process = node.spawn("start")
@@ -157,7 +157,7 @@ def test_it_is_all_or_nothing(make: MakeNode, fails: str, gates: list[Any], reas
 
 def test_one_that_ends_the_process_is_undone_by_the_keeper(make: MakeNode) -> None:
     """As what fails after it has taken over is, with or without a heart."""
-    node = make(told("one", fails="os._exit(3)"))
+    node = make(reporting("one", fails="os._exit(3)"))
     node.configure(one={"a": 1})
     add_sealed(node, "2", one={"a": 2})
     process = node.spawn("start")
@@ -172,7 +172,13 @@ def test_one_that_ends_the_process_is_undone_by_the_keeper(make: MakeNode) -> No
     ("app", "before", "after", "gates", "reason"),
     [
         (recorder("one"), {"a": 1}, {"a": 2}, [], "one has no config_change, and a is changed"),
-        (told("one"), {"drain_timeout": 1}, {"drain_timeout": 2}, [], "drain_timeout of one is read when it starts"),
+        (
+            reporting("one"),
+            {"drain_timeout": 1},
+            {"drain_timeout": 2},
+            [],
+            "drain_timeout of one is read when it starts",
+        ),
         (asgi(), {}, {}, [{"http": "/"}], "http / asks for a path, for which the node that runs has no socket"),
     ],
     ids=["no config_change", "read by the node", "a gate"],
@@ -198,7 +204,7 @@ def test_what_nobody_could_be_told_takes_a_new_interpreter(
 
 def test_a_provider_of_the_version_that_comes_sees_that_version(make: MakeNode) -> None:
     """It runs in an interpreter of its own, with the variables that the node was started with."""
-    node = make(told("one"))
+    node = make(reporting("one"))
     node.environ["PORT"] = "7"
     add_sealed(node, "2")
     place = node.root / "releases/2"
@@ -218,7 +224,7 @@ def test_a_provider_of_the_version_that_comes_sees_that_version(make: MakeNode) 
 
 def test_connections_stay(make: MakeNode) -> None:
     """Clients of a web application next to it notice nothing."""
-    node = make(asgi(), told("one"), libraries=["uvicorn"])
+    node = make(asgi(), reporting("one"), libraries=["uvicorn"])
     node.configure(one={"a": 1})
     add_sealed(node, "2", one={"a": 2})
     keeper, port = start(node)
@@ -234,7 +240,7 @@ def test_connections_stay(make: MakeNode) -> None:
 
 def test_one_that_could_not_be_configured_is_not_touched(make: MakeNode) -> None:
     """Its provider fails in a process of its own; nobody is told anything."""
-    node = make(told("one"))
+    node = make(reporting("one"))
     place = add_sealed(node, "2")
     provider = ["underway_runtime.providers:PythonFile", {"path": "runtime.py"}]
     (place / "sys.config").write_text(json.dumps({"format": 1, "config": {}, "providers": [provider]}))
@@ -337,10 +343,10 @@ def test_a_handover_waits_for_it(make: MakeNode, tmp_path: Path) -> None:
     assert "another version is being installed" in run(node, "restart", "--graceful", status=75)
     process.send_signal(signal.SIGHUP)
     eventually(lambda: len(children(process)) == 2, "a successor")
-    assert node.said()["node"] == before
+    assert node.lock_contents()["node"] == before
     file.unlink()
 
     assert finish(installing)[0] == 0
-    eventually(lambda: node.said()["node"] != before, "it takes over")
+    eventually(lambda: node.lock_contents()["node"] != before, "it takes over")
     assert runs(node)["version"] == "1"
     assert terminate(process)[0] == 0

@@ -63,7 +63,7 @@ if __name__ == "__main__":
 """
 
 
-def _found() -> dict[str, Path | None]:
+def _installed() -> dict[str, Path | None]:
     """Debian's interpreter and pyenv's newest of each version, by name; None for what is not installed."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     found: dict[str, Path | None] = {"debian": None}
@@ -75,7 +75,7 @@ def _found() -> dict[str, Path | None]:
     return found
 
 
-FOUND = _found()
+FOUND = _installed()
 
 
 @dataclass(frozen=True)

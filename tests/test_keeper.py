@@ -104,7 +104,7 @@ def test_the_keeper_is_small_and_its_pid_is_the_pid(make: MakeNode, command: str
 
     pid, keeper = ask(port)
     assert node.run("pid").stdout == f"{keeper}\n" == (node.var / "run/pid").read_text()
-    assert node.said()["node"] == pid
+    assert node.lock_contents()["node"] == pid
     resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{keeper}/status").read_text())
     assert resident is not None
     assert int(resident[1]) < 12_000
@@ -252,9 +252,9 @@ def test_a_crash_is_the_end_without_a_heart(make: MakeNode) -> None:
     node = make(recorder("one"))
     process = node.spawn("start")
     read_until(process.stdout, "start one")
-    eventually(lambda: "stop_timeout" in node.said(), "the node has said who it is")
+    eventually(lambda: "stop_timeout" in node.lock_contents(), "the node has said who it is")
 
-    os.kill(node.said()["node"], signal.SIGKILL)
+    os.kill(node.lock_contents()["node"], signal.SIGKILL)
     status, _, err = finish(process)
 
     assert (status, err) == (137, "hello was ended by signal 9\n")
@@ -368,7 +368,7 @@ def test_a_crash_boots_the_permanent_release(make: MakeNode) -> None:
     assert node.run("daemon").returncode == 0
     assert log_of(node) == "start one\n2 yes\n"
 
-    os.kill(node.said()["node"], signal.SIGKILL)
+    os.kill(node.lock_contents()["node"], signal.SIGKILL)
 
     eventually(lambda: log_of(node).endswith("start one\n1 None\n"), "version 1 runs")
     assert node.run("stop").returncode == 0

@@ -134,7 +134,7 @@ def test_damaged_start_data_stops_a_restart_with_a_word(make: MakeNode) -> None:
     assert node.run("daemon").returncode == 0
     (node.var / "start.data").touch()
 
-    os.kill(node.said()["node"], signal.SIGKILL)
+    os.kill(node.lock_contents()["node"], signal.SIGKILL)
     eventually(lambda: not node.running(), "the keeper gives up")
 
     log = (node.var / "log/hello.log.1").read_text()

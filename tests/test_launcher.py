@@ -57,7 +57,9 @@ class Release:
             timeout=TIMEOUT,
         )
 
-    def told(self, *arguments: str, called: str | Path | None = None, cwd: Path | None = None, **environ: str) -> str:
+    def python_output(
+        self, *arguments: str, called: str | Path | None = None, cwd: Path | None = None, **environ: str
+    ) -> str:
         """What Python was given; the command must succeed."""
         done = self.run(*arguments, called=called, cwd=cwd, **environ)
         assert (done.returncode, done.stderr) == (0, "")
@@ -97,7 +99,7 @@ def release(tmp_path: Path) -> Release:
 
 def test_python_is_called_with_the_arguments_of_the_file_and_the_command(release: Release) -> None:
     """Words of python.args come first, then the entry point, then what the user typed, as it was typed."""
-    told = release.told("eval", "print('a  b')", "*", "")
+    told = release.python_output("eval", "print('a  b')", "*", "")
 
     assert [line for line in told.splitlines() if line.startswith("argument")] == [
         "argument <-I>",
@@ -117,7 +119,7 @@ def test_a_start_is_the_keepers(release: Release, command: str) -> None:
     (release.version / "env.sh").write_text("exit 3\n")
     root = release.root
 
-    told = release.told(command, "--now", RELEASE_VM_ARGS="/nowhere")
+    told = release.python_output(command, "--now", RELEASE_VM_ARGS="/nowhere")
 
     assert [line for line in told.splitlines() if line.startswith("argument")] == [
         "argument <-I>",
@@ -135,7 +137,7 @@ def test_the_keeper_calls_as_the_user_did(release: Release) -> None:
     """What the user typed is what env.sh sees; the runtime is told that this is the node."""
     (release.version / "env.sh").write_text('export RELEASE_NODE="$RELEASE_COMMAND:$*"\n')
 
-    told = release.told("node", "start", "--shell")
+    told = release.python_output("node", "start", "--shell")
 
     assert "RELEASE_NODE=start:start --shell\n" in told
     assert "argument <underway_runtime.boot>\nargument <node>\nargument <start>\nargument <--shell>\n" in told
@@ -145,7 +147,7 @@ def test_all_variables_are_set(release: Release) -> None:
     """Every process of a release finds the documented variables, with Mix's names."""
     root, version = release.root, release.version
 
-    told = release.told("node", "start")
+    told = release.python_output("node", "start")
 
     assert [line for line in told.splitlines() if line.startswith("RELEASE_")] == [
         f"RELEASE_ROOT={root}",
@@ -187,14 +189,14 @@ def test_variables_of_the_caller_win(release: Release, variable: str) -> None:
     """All but the root and the command can be set from outside."""
     given: dict[str, Any] = {f"RELEASE_{variable}": "/of the caller"}
 
-    told = release.told("node", "start", **given)
+    told = release.python_output("node", "start", **given)
 
     assert f"RELEASE_{variable}=/of the caller\n" in told
 
 
 def test_the_root_and_the_command_are_computed(release: Release) -> None:
     """A process started by another release is not confused with it."""
-    told = release.told("node", "start", RELEASE_ROOT="/elsewhere", RELEASE_COMMAND="stop")
+    told = release.python_output("node", "start", RELEASE_ROOT="/elsewhere", RELEASE_COMMAND="stop")
 
     assert f"RELEASE_ROOT={release.root}\n" in told
     assert "RELEASE_COMMAND=start\n" in told
@@ -202,7 +204,7 @@ def test_the_root_and_the_command_are_computed(release: Release) -> None:
 
 def test_a_relative_var_becomes_absolute(release: Release, tmp_path: Path) -> None:
     """It means the same in every process, wherever that is."""
-    told = release.told("node", "start", cwd=tmp_path, RELEASE_VAR="var of mine")
+    told = release.python_output("node", "start", cwd=tmp_path, RELEASE_VAR="var of mine")
 
     assert f"RELEASE_VAR={tmp_path}/var of mine\n" in told
     assert f"RELEASE_TMP={tmp_path}/var of mine\n" in told
@@ -210,7 +212,7 @@ def test_a_relative_var_becomes_absolute(release: Release, tmp_path: Path) -> No
 
 def test_python_variables_are_not_inherited(release: Release) -> None:
     """PYTHONHOME and PYTHONPATH would break Python, or its children, which do without -I."""
-    told = release.told("node", "start", PYTHONHOME="/usr", PYTHONPATH="/usr/lib")
+    told = release.python_output("node", "start", PYTHONHOME="/usr", PYTHONPATH="/usr/lib")
 
     assert "python home <> path <>\n" in told
 
@@ -220,9 +222,9 @@ def test_it_can_be_called_from_anywhere(release: Release, tmp_path: Path) -> Non
     root = f"RELEASE_ROOT={release.root}\n"
     bin_directory = release.root / "bin"
 
-    assert root in release.told("pid", cwd=Path("/"))
-    assert root in release.told("pid", called="bin/hello", cwd=release.root)
-    assert root in release.told("pid", called="./hello", cwd=bin_directory)
+    assert root in release.python_output("pid", cwd=Path("/"))
+    assert root in release.python_output("pid", called="bin/hello", cwd=release.root)
+    assert root in release.python_output("pid", called="./hello", cwd=bin_directory)
     from_path = subprocess.run(
         ["/bin/sh", "-c", "hello pid"],
         env={"PATH": f"{NOTHING_ON_PATH}:{bin_directory}"},
@@ -232,7 +234,7 @@ def test_it_can_be_called_from_anywhere(release: Release, tmp_path: Path) -> Non
         timeout=TIMEOUT,
     )
     assert root in from_path.stdout
-    assert root in Release(release.root, "/bin/sh").told("pid", called="hello", cwd=bin_directory)
+    assert root in Release(release.root, "/bin/sh").python_output("pid", called="hello", cwd=bin_directory)
 
 
 def test_it_can_be_called_through_links(release: Release, tmp_path: Path) -> None:
@@ -247,12 +249,12 @@ def test_it_can_be_called_through_links(release: Release, tmp_path: Path) -> Non
     (tmp_path / "commands").symlink_to(release.root / "bin")
     (tmp_path / "current").symlink_to(release.root)
 
-    assert root in release.told("pid", called=absolute, PATH=path)
-    told = release.told("pid", called=relative, PATH=path)
+    assert root in release.python_output("pid", called=absolute, PATH=path)
+    told = release.python_output("pid", called=relative, PATH=path)
     assert root in told
     assert "RELEASE_PROG=greet\n" in told
-    assert root in release.told("pid", called=tmp_path / "commands/hello")
-    assert root in release.told("pid", called=tmp_path / "current/bin/hello")
+    assert root in release.python_output("pid", called=tmp_path / "commands/hello")
+    assert root in release.python_output("pid", called=tmp_path / "current/bin/hello")
 
 
 def test_it_works_in_an_empty_environment(release: Release) -> None:
@@ -291,9 +293,9 @@ def test_the_committed_version_wins(release: Release, tmp_path: Path) -> None:
     (release.root / "var/start.data").write_text("3.11.7 2.0\n")
     (tmp_path / "elsewhere/start.data").write_text("3.12.1 3.0")  # and no newline
 
-    assert release.told("version") == "hello 2.0\n"
-    assert release.told("version", RELEASE_VAR=str(tmp_path / "elsewhere")) == "hello 3.0\n"
-    assert release.told("version", RELEASE_VSN="1.0") == "hello 1.0\n"
+    assert release.python_output("version") == "hello 2.0\n"
+    assert release.python_output("version", RELEASE_VAR=str(tmp_path / "elsewhere")) == "hello 3.0\n"
+    assert release.python_output("version", RELEASE_VSN="1.0") == "hello 1.0\n"
 
 
 @pytest.mark.parametrize("content", ["", "\n", "3.11.7\n"])
@@ -352,7 +354,7 @@ def test_version_needs_no_python(release: Release) -> None:
     (release.version / "bin/python").unlink()
     (release.version / "python.args").unlink()
 
-    assert release.told("version") == "hello 1.0\n"
+    assert release.python_output("version") == "hello 1.0\n"
 
 
 @pytest.mark.parametrize("arguments", [(), ("help",), ("--help",)])
@@ -386,7 +388,7 @@ def test_help_anywhere_is_help(release: Release, words: tuple[str, ...], helped:
     """What asks for help gets it from a Python that is given nothing else of what was typed, and env.sh is not read."""
     (release.version / "env.sh").write_text("exit 9\n")
 
-    told = [line for line in release.told(*words).splitlines() if line.startswith("argument")]
+    told = [line for line in release.python_output(*words).splitlines() if line.startswith("argument")]
 
     assert told[-2:] == ["argument <help>", f"argument <{helped}>"]
     assert told[:3] == ["argument <-I>", "argument <-S>", "argument <-B>"]
@@ -396,7 +398,7 @@ def test_help_anywhere_is_help(release: Release, words: tuple[str, ...], helped:
 @pytest.mark.parametrize("words", [("eval", "1", "--", "--help"), ("eval", "--", "-h")])
 def test_after_two_dashes_nothing_is_help(release: Release, words: tuple[str, ...]) -> None:
     """It is handed on, to the code that is run."""
-    told = [line for line in release.told(*words).splitlines() if line.startswith("argument")]
+    told = [line for line in release.python_output(*words).splitlines() if line.startswith("argument")]
 
     assert told[-len(words) :] == [f"argument <{word}>" for word in words]
 
@@ -405,7 +407,7 @@ def test_what_is_no_command_is_met_by_python(release: Release) -> None:
     """Which knows what is like it; env.sh is not read for that."""
     (release.version / "env.sh").write_text("exit 9\n")
 
-    assert "argument <restrat>\n" in release.told("restrat", "now")
+    assert "argument <restrat>\n" in release.python_output("restrat", "now")
 
 
 # ------------------------------------------------------------------------------------------------------------ env.sh
@@ -415,21 +417,21 @@ def test_env_sh_sees_the_command_and_its_arguments(release: Release) -> None:
     """RELEASE_COMMAND is set before env.sh is read, and "$@" is what the user typed."""
     (release.version / "env.sh").write_text('export RELEASE_NODE="$RELEASE_COMMAND:$RELEASE_VSN:$#:$2"\n')
 
-    assert "RELEASE_NODE=eval:1.0:2:1 + 1\n" in release.told("eval", "1 + 1")
+    assert "RELEASE_NODE=eval:1.0:2:1 + 1\n" in release.python_output("eval", "1 + 1")
 
 
 def test_env_sh_is_read_for_every_command(release: Release) -> None:
     """Also for those that need no Python."""
     (release.version / "env.sh").write_text("RELEASE_NAME=goodbye\n")
 
-    assert release.told("version") == "goodbye 1.0\n"
+    assert release.python_output("version") == "goodbye 1.0\n"
 
 
 def test_env_sh_can_set_what_has_a_default(release: Release) -> None:
     """What it sets wins over the default of the launcher."""
     (release.version / "env.sh").write_text("RELEASE_MODE=interactive\nRELEASE_VAR=/var/lib/hello\n")
 
-    told = release.told("node", "start")
+    told = release.python_output("node", "start")
 
     assert "RELEASE_MODE=interactive\n" in told
     assert "RELEASE_VAR=/var/lib/hello\n" in told
@@ -475,7 +477,7 @@ def test_python_args_are_words_with_comments(release: Release) -> None:
     """One or several on a line, comments alone or after them, no globbing, and no newline needed at the end."""
     (release.version / "python.args").write_text("# all\n  # of these\n-I -B   # two\n\n-W  error::*\n\t-X dev#1\n-u")
 
-    told = release.told("node", "start", cwd=release.root)
+    told = release.python_output("node", "start", cwd=release.root)
 
     assert [line for line in told.splitlines() if line.startswith("argument")][:9] == [
         "argument <-I>",
@@ -503,7 +505,7 @@ def test_commands_that_talk_to_a_node_have_arguments_of_their_own(release: Relea
     arguments.write_text("-v\n")
     given: dict[str, Any] = {f"RELEASE_{file}": str(arguments)}
 
-    assert "argument <-v>\n" in release.told(command, **given)
+    assert "argument <-v>\n" in release.python_output(command, **given)
 
 
 def test_the_shipped_arguments_are_isolated_and_write_nothing() -> None:
@@ -523,7 +525,7 @@ def test_the_shipped_env_sh_does_nothing() -> None:
 
 def test_commands_that_ask_a_node_start_without_site(release: Release) -> None:
     """They need the standard library and the runtime only, and find that by its path."""
-    told = release.told("rpc", "1 + 1")
+    told = release.python_output("rpc", "1 + 1")
 
     entry = f"{release.root}/lib/runtime/underway_runtime/control/client/__main__.py"
     assert [line for line in told.splitlines() if line.startswith("argument")] == [

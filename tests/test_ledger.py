@@ -24,7 +24,7 @@ def record(state: State = "unpacked", release_id: str = "1f", *, committed: bool
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> tuple[ReleaseDirectory, VarDirectory]:
+def release_and_var(tmp_path: Path) -> tuple[ReleaseDirectory, VarDirectory]:
     """A release that holds 1.0, which boots, and 1.1."""
     make_tree(tmp_path / "hello", "1.1", files("1.1"))
     make_tree(tmp_path / "hello", "1.0", {"releases/1.0/start.script": files("1.0")["bin/hello"]})
@@ -141,9 +141,9 @@ class Handling(RuleBasedStateMachine):
 test_any_order_of_events = Handling.TestCase
 
 
-def test_a_fresh_release_is_as_its_tree_says(place: tuple[ReleaseDirectory, VarDirectory]) -> None:
+def test_a_fresh_release_is_as_its_tree_says(release_and_var: tuple[ReleaseDirectory, VarDirectory]) -> None:
     """Without a ledger, what start.data names is permanent and everything else unpacked; nothing is written for that."""
-    directory, var = place
+    directory, var = release_and_var
 
     found = ledger.read(directory, var)
 
@@ -152,9 +152,11 @@ def test_a_fresh_release_is_as_its_tree_says(place: tuple[ReleaseDirectory, VarD
     assert list(var.path.iterdir()) == []
 
 
-def test_what_boots_is_permanent_whatever_the_ledger_says(place: tuple[ReleaseDirectory, VarDirectory]) -> None:
+def test_what_boots_is_permanent_whatever_the_ledger_says(
+    release_and_var: tuple[ReleaseDirectory, VarDirectory],
+) -> None:
     """A commit that died after start.data was written is done: the ledger follows, and forgets nothing."""
-    directory, var = place
+    directory, var = release_and_var
     ledger.write(var, {"1.1": record("unpacked", failed="once"), "1.0": record("permanent", committed=True)})
     ledger.write_start_data(var.start_data, "3.11.2", "1.1")
 
@@ -164,18 +166,18 @@ def test_what_boots_is_permanent_whatever_the_ledger_says(place: tuple[ReleaseDi
     assert ledger.previous(found) == "1.0"
 
 
-def test_what_is_gone_from_the_tree_is_gone(place: tuple[ReleaseDirectory, VarDirectory]) -> None:
+def test_what_is_gone_from_the_tree_is_gone(release_and_var: tuple[ReleaseDirectory, VarDirectory]) -> None:
     """A version without its manifest is not here."""
-    directory, var = place
+    directory, var = release_and_var
     ledger.write(var, {"0.9": record("old", committed=True), "1.1": record("permanent", committed=True)})
 
     assert list(ledger.read(directory, var)) == ["1.1", "1.0"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99, 0.999])
-def test_a_truncated_ledger_is_an_error(place: tuple[ReleaseDirectory, VarDirectory], share: float) -> None:
+def test_a_truncated_ledger_is_an_error(release_and_var: tuple[ReleaseDirectory, VarDirectory], share: float) -> None:
     """OTP silently forgets the other releases; here it is an error that says what makes it again."""
-    directory, var = place
+    directory, var = release_and_var
     ledger.write(var, ledger.read(directory, var))
     data = var.ledger.read_bytes().rstrip()
     var.ledger.write_bytes(data[: int(len(data) * share)])
@@ -199,9 +201,9 @@ def test_a_truncated_ledger_is_an_error(place: tuple[ReleaseDirectory, VarDirect
         "\x00",
     ],
 )
-def test_a_ledger_that_is_none_is_an_error(place: tuple[ReleaseDirectory, VarDirectory], text: str) -> None:
+def test_a_ledger_that_is_none_is_an_error(release_and_var: tuple[ReleaseDirectory, VarDirectory], text: str) -> None:
     """Whatever stands there, it is read whole or refused."""
-    directory, var = place
+    directory, var = release_and_var
     var.ledger.write_text(text)
 
     with pytest.raises(DamagedRelease, match="makes it again"):
@@ -209,18 +211,22 @@ def test_a_ledger_that_is_none_is_an_error(place: tuple[ReleaseDirectory, VarDir
 
 
 @pytest.mark.parametrize("text", ["", "3.11.2", "3.11.2 9.9\n", "a b c\n", "\n\n"])
-def test_start_data_that_names_nothing_is_an_error(place: tuple[ReleaseDirectory, VarDirectory], text: str) -> None:
+def test_start_data_that_names_nothing_is_an_error(
+    release_and_var: tuple[ReleaseDirectory, VarDirectory], text: str
+) -> None:
     """What boots is never guessed; the message has the command that says it."""
-    directory, var = place
+    directory, var = release_and_var
     var.start_data.write_text(text)
 
     with pytest.raises(DamagedRelease, match="create-releases --permanent V"):
         ledger.read(directory, var)
 
 
-def test_a_version_with_a_damaged_manifest_is_listed_as_failed(place: tuple[ReleaseDirectory, VarDirectory]) -> None:
+def test_a_version_with_a_damaged_manifest_is_listed_as_failed(
+    release_and_var: tuple[ReleaseDirectory, VarDirectory],
+) -> None:
     """It can be seen, and removed."""
-    directory, var = place
+    directory, var = release_and_var
     directory.version("1.0").manifest.write_text("{")
 
     assert "can't be read" in str(ledger.read(directory, var)["1.0"].failed)

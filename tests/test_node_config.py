@@ -370,7 +370,7 @@ def test_a_node_whose_configuration_is_pruned_can_be_restarted(make: MakeNode) -
     configure(node, "config('one', colour='blue')", "prune-runtime-sys-config-after-boot")
     assert node.run("restart").returncode == 0
     read_until(process.stdout, "colour blue")
-    os.kill(node.said()["node"], signal.SIGKILL)
+    os.kill(node.lock_contents()["node"], signal.SIGKILL)
     read_until(process.stdout, "colour blue")
 
     assert resolved(node) == []

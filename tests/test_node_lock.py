@@ -37,15 +37,15 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> VarDirectory:
+def var(tmp_path: Path) -> VarDirectory:
     return VarDirectory(tmp_path / "var")
 
 
 @pytest.fixture
-def holder(place: VarDirectory) -> Iterator[subprocess.Popen[str]]:
+def holder(var: VarDirectory) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(place.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(var.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     with process:
         assert process.stdout is not None
@@ -56,60 +56,60 @@ def holder(place: VarDirectory) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_second_node_is_refused_with_the_pid_of_the_first(place: VarDirectory, holder: subprocess.Popen[str]) -> None:
+def test_a_second_node_is_refused_with_the_pid_of_the_first(var: VarDirectory, holder: subprocess.Popen[str]) -> None:
     """Two nodes never share a var."""
-    document = acquire(str(place.lock), str(place.pid))
+    document = acquire(str(var.lock), str(var.pid))
 
     assert isinstance(document, str)
     assert lock.read(document) == {"pid": holder.pid, "stop_timeout": 7}
-    assert place.pid.read_text() == f"{holder.pid}\n"
+    assert var.pid.read_text() == f"{holder.pid}\n"
 
 
-def test_a_node_is_found_by_its_lock(place: VarDirectory, holder: subprocess.Popen[str]) -> None:
+def test_a_node_is_found_by_its_lock(var: VarDirectory, holder: subprocess.Popen[str]) -> None:
     """Who asks learns the pid and how long a stop may take."""
-    assert lock.find(place, "hello") == lock.RunningNode(holder.pid, 7.0)
+    assert lock.find(var, "hello") == lock.RunningNode(holder.pid, 7.0)
 
 
-def test_a_killed_node_is_not_found_and_not_in_the_way(place: VarDirectory, holder: subprocess.Popen[str]) -> None:
+def test_a_killed_node_is_not_found_and_not_in_the_way(var: VarDirectory, holder: subprocess.Popen[str]) -> None:
     """The lock goes with the process; the pid file that stays behind is not believed."""
     holder.kill()
     holder.wait(timeout=30)
 
-    assert place.pid.exists()
-    assert lock.find(place, "hello") is None
-    mine = acquire(str(place.lock), str(place.pid))
+    assert var.pid.exists()
+    assert lock.find(var, "hello") is None
+    mine = acquire(str(var.lock), str(var.pid))
     assert isinstance(mine, Lock)
     mine.write_pid()
-    assert place.pid.read_text() == f"{os.getpid()}\n"
+    assert var.pid.read_text() == f"{os.getpid()}\n"
     mine.close()
-    assert not place.pid.exists()
+    assert not var.pid.exists()
 
 
-def test_a_stranger_is_never_taken_for_the_node(place: VarDirectory, holder: subprocess.Popen[str]) -> None:
+def test_a_stranger_is_never_taken_for_the_node(var: VarDirectory, holder: subprocess.Popen[str]) -> None:
     """A pid that does not have the lock open is not the node, whatever the files say."""
-    place.lock.write_text(json.dumps({"pid": os.getppid()}))
+    var.lock.write_text(json.dumps({"pid": os.getppid()}))
 
     with pytest.raises(UnderwayError, match=r"hello runs, as .* is held, but not where this command can see it"):
-        lock.find(place, "hello")
+        lock.find(var, "hello")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": "x"}', "\x00" * 5000])
-def test_a_damaged_lock_file_is_not_in_the_way(place: VarDirectory, content: str) -> None:
+def test_a_damaged_lock_file_is_not_in_the_way(var: VarDirectory, content: str) -> None:
     """What a full disk or a crash left in it is neither believed nor a reason not to start."""
-    place.run.mkdir(parents=True)
-    place.lock.write_text(content)
+    var.run.mkdir(parents=True)
+    var.lock.write_text(content)
 
-    assert lock.find(place, "hello") is None
-    mine = acquire(str(place.lock), str(place.pid))
+    assert lock.find(var, "hello") is None
+    mine = acquire(str(var.lock), str(var.pid))
     assert isinstance(mine, Lock)
-    assert lock.read(place.lock.read_bytes().rstrip(b"\0")) == {"pid": os.getpid()}
+    assert lock.read(var.lock.read_bytes().rstrip(b"\0")) == {"pid": os.getpid()}
     mine.close()
 
 
-def test_nothing_runs_where_nothing_ever_ran(place: VarDirectory) -> None:
+def test_nothing_runs_where_nothing_ever_ran(var: VarDirectory) -> None:
     """Asking makes no files."""
-    assert lock.find(place, "hello") is None
-    assert not place.path.exists()
+    assert lock.find(var, "hello") is None
+    assert not var.path.exists()
 
 
 def test_a_file_is_replaced_whole_and_with_its_mode(tmp_path: Path) -> None:
@@ -308,10 +308,10 @@ def test_a_name_is_every_address_that_it_has() -> None:
 
 def test_a_damaged_heart_is_told(tmp_path: Path) -> None:
     """With the file, and what to do."""
-    place = tmp_path / "releases/1"
-    place.mkdir(parents=True)
+    version = tmp_path / "releases/1"
+    version.mkdir(parents=True)
     for content in ("{", '{"beats": 1}', "[]"):
-        (place / "heart").write_text(content)
+        (version / "heart").write_text(content)
         with pytest.raises(DamagedRelease, match=r"releases/1/heart can't be read: .*; restore it"):
             heart(settings(tmp_path))
 

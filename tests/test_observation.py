@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from pictures import found, picture_of
+from pictures import find_differences, picture_of
 
 SAME = """
 import abc, collections, dataclasses, enum, functools, re, threading, types, weakref
@@ -51,7 +51,7 @@ SELF.append(SELF)
 
 def test_a_module_is_as_itself() -> None:
     """Two imports of one text are the same, whatever objects it makes, and none of them is opaque."""
-    assert found(SAME, SAME) == []
+    assert find_differences(SAME, SAME) == []
 
 
 CHANGES = {
@@ -253,14 +253,14 @@ CHANGES = {
 @pytest.mark.parametrize(("before", "after", "expected"), CHANGES.values(), ids=CHANGES)
 def test_each_kind_of_change_has_its_path(before: str, after: str, expected: list[str]) -> None:
     """A change is told by its kind and by the path that one would write."""
-    assert sorted(found(before, after)) == sorted(expected)
+    assert sorted(find_differences(before, after)) == sorted(expected)
 
 
 def test_a_field_of_a_dataclass_is_seen_wherever_it_is() -> None:
     """A field that a dataclass gets is in its signature, its fields and its generated methods."""
     one = "import dataclasses\n@dataclasses.dataclass\nclass A:\n    a: int = 1\n"
 
-    differences = found(one, f"{one}    b: int = 2\n")
+    differences = find_differences(one, f"{one}    b: int = 2\n")
 
     assert "added .A.b" in differences
     assert "added .A.__dataclass_fields__['b']" in differences
@@ -278,7 +278,7 @@ OPAQUE = {
 @pytest.mark.parametrize(("source", "expected"), OPAQUE.values(), ids=OPAQUE)
 def test_what_can_not_be_seen_is_named(source: str, expected: str) -> None:
     """An object that has state in C and no rule is opaque, by its type: never taken for the same in silence."""
-    assert found(source, source) == [expected]
+    assert find_differences(source, source) == [expected]
 
 
 HOSTILE = """
@@ -306,7 +306,7 @@ ALL = [kind.__new__(kind, *([refuse] if kind.__base__ is functools.partial else 
 
 def test_none_of_the_code_of_objects_runs() -> None:
     """Objects that raise whatever they are asked, and whatever their classes are asked, are walked like others."""
-    assert found(HOSTILE, HOSTILE) == []
+    assert find_differences(HOSTILE, HOSTILE) == []
 
 
 def test_a_picture_knows_its_paths() -> None:

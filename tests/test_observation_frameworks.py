@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pictures import found, fresh_picture_of
+from pictures import find_differences, fresh_picture_of
 from underway_runtime.observation.compare import compare
 
 FASTAPI = """
@@ -69,7 +69,7 @@ SERVICES = {"FastAPI": FASTAPI, "Starlette": STARLETTE, "Flask": FLASK}
 @pytest.mark.parametrize("source", SERVICES.values(), ids=SERVICES)
 def test_two_imports_of_a_service_are_the_same(source: str) -> None:
     """Nothing of a framework differs between two imports, and nothing of it is opaque."""
-    assert found(source, source) == []
+    assert find_differences(source, source) == []
 
 
 EDITS = {
@@ -100,7 +100,7 @@ def test_an_edit_of_a_service_is_told_where_it_is(source: str, old: str, new: st
     after = source.replace(old, new)
 
     assert after != source
-    assert sorted(found(source, after)) == sorted(expected)
+    assert sorted(find_differences(source, after)) == sorted(expected)
 
 
 def test_a_method_of_a_mapped_class_is_its_code_alone(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_route_of_fastapi_is_one_element_more() -> None:
     """A route that is added in the middle does not make those behind it differ."""
     new = '@app.get("/new")\ndef fresh(): return 1\n@app.post("/items")'
 
-    differences = found(FASTAPI, FASTAPI.replace('@app.post("/items")', new))
+    differences = find_differences(FASTAPI, FASTAPI.replace('@app.post("/items")', new))
 
     assert "added .fresh" in differences
     assert [each for each in differences if "routes[" in each] == ["added .app.router.routes[5]"]
@@ -126,7 +126,7 @@ def test_a_route_of_fastapi_is_one_element_more() -> None:
 
 def test_a_field_of_a_model_is_seen_where_it_is_kept() -> None:
     """A field of a pydantic model is in its fields and its core schema, which what is compiled is made of."""
-    differences = found(FASTAPI, FASTAPI.replace("    name: str", "    name: str\n    size: int = 1"))
+    differences = find_differences(FASTAPI, FASTAPI.replace("    name: str", "    name: str\n    size: int = 1"))
 
     assert "added .Item.__pydantic_fields__['size']" in differences
     assert "added .Item.__annotations__['size']" in differences

@@ -141,7 +141,7 @@ relups = st.builds(
 )
 
 
-def told(instruction: i.Instruction) -> str:
+def in_words(instruction: i.Instruction) -> str:
     return f"{type(instruction).__name__} {[shown(getattr(instruction, field.name)) for field in fields(instruction)]}"
 
 
@@ -150,7 +150,7 @@ def test_an_instruction_is_read_as_it_was_written(instruction: i.Instruction) ->
     """Each kind, with whatever is in it, through the text of JSON."""
     document = json.loads(json.dumps(to_json(instruction)))
 
-    assert told(from_json(document)) == told(instruction)
+    assert in_words(from_json(document)) == in_words(instruction)
 
 
 @given(relups)

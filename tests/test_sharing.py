@@ -41,68 +41,68 @@ def adoption(held: socket.socket) -> Iterator[Adoption]:
 
 
 @pytest.fixture
-def own(held: socket.socket, adoption: Adoption) -> Iterator[socket.socket]:
+def bound(held: socket.socket, adoption: Adoption) -> Iterator[socket.socket]:
     """What a service has bound, which blocks."""
-    with socket.socket() as own:
-        own.bind(held.getsockname())
-        yield own
+    with socket.socket() as bound:
+        bound.bind(held.getsockname())
+        yield bound
 
 
-def wrapped(own: socket.socket) -> None:
+def wrapped(bound: socket.socket) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    listening = own.dup()
+    listening = bound.dup()
     with context.wrap_socket(listening, server_side=True) as encrypted:
         encrypted.setblocking(True)
 
 
-def with_a_default(own: socket.socket) -> None:
+def with_a_default(bound: socket.socket) -> None:
     socket.setdefaulttimeout(5)
     try:
-        own.settimeout(None)
-        assert own.gettimeout() is None
+        bound.settimeout(None)
+        assert bound.gettimeout() is None
     finally:
         socket.setdefaulttimeout(None)
 
 
 CALLS: dict[str, Callable[[socket.socket], object]] = {
-    "nothing": lambda own: None,
-    "setblocking": lambda own: own.setblocking(True),
-    "settimeout(None)": lambda own: own.settimeout(None),
-    "settimeout(1)": lambda own: own.settimeout(1),
+    "nothing": lambda bound: None,
+    "setblocking": lambda bound: bound.setblocking(True),
+    "settimeout(None)": lambda bound: bound.settimeout(None),
+    "settimeout(1)": lambda bound: bound.settimeout(1),
     "a default timeout": with_a_default,
-    "dup": lambda own: own.dup().close(),
-    "fromfd": lambda own: socket.fromfd(own.fileno(), own.family, own.type).setblocking(True),
+    "dup": lambda bound: bound.dup().close(),
+    "fromfd": lambda bound: socket.fromfd(bound.fileno(), bound.family, bound.type).setblocking(True),
     "ssl": wrapped,
-    "os.set_blocking": lambda own: os.set_blocking(own.fileno(), True),
-    "F_SETFL": lambda own: fcntl.fcntl(own, fcntl.F_SETFL, 0),
-    "FIONBIO": lambda own: fcntl.ioctl(own.fileno(), termios.FIONBIO, struct.pack("i", 0)),
-    "a file": lambda own: own.dup().makefile("rb").close(),
+    "os.set_blocking": lambda bound: os.set_blocking(bound.fileno(), True),
+    "F_SETFL": lambda bound: fcntl.fcntl(bound, fcntl.F_SETFL, 0),
+    "FIONBIO": lambda bound: fcntl.ioctl(bound.fileno(), termios.FIONBIO, struct.pack("i", 0)),
+    "a file": lambda bound: bound.dup().makefile("rb").close(),
 }
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_the_description_stays_non_blocking(
-    held: socket.socket, own: socket.socket, call: Callable[[socket.socket], object]
+    held: socket.socket, bound: socket.socket, call: Callable[[socket.socket], object]
 ) -> None:
     """Whatever the service asks for, and by whatever way: an accept of the other process would block else, and its loop."""
     flags = fcntl.fcntl(held, fcntl.F_GETFL)
 
-    call(own)
+    call(bound)
 
     assert fcntl.fcntl(held, fcntl.F_GETFL) == flags
     with pytest.raises(BlockingIOError):
         held._accept()  # type: ignore[attr-defined]
 
 
-def test_a_service_that_blocks_waits(held: socket.socket, own: socket.socket) -> None:
+def test_a_service_that_blocks_waits(held: socket.socket, bound: socket.socket) -> None:
     """Its accept returns with the connection, and for nothing else: another process may have been faster."""
-    own.setblocking(True)
-    assert own.gettimeout() is None
+    bound.setblocking(True)
+    assert bound.gettimeout() is None
     accepted: list[bytes] = []
 
     def serve() -> None:
-        connection, _ = own.accept()
+        connection, _ = bound.accept()
         with connection:
             assert connection.gettimeout() is None
             accepted.append(connection.recv(5))
@@ -115,32 +115,32 @@ def test_a_service_that_blocks_waits(held: socket.socket, own: socket.socket) ->
     assert accepted == [b"hello"]
 
 
-def test_its_own_timeout_is_kept(own: socket.socket) -> None:
+def test_its_own_timeout_is_kept(bound: socket.socket) -> None:
     """As if nobody else had the socket."""
-    own.settimeout(0.01)
+    bound.settimeout(0.01)
     with pytest.raises(TimeoutError):
-        own.accept()
-    own.settimeout(0)
+        bound.accept()
+    bound.settimeout(0)
     with pytest.raises(BlockingIOError):
-        own.accept()
+        bound.accept()
 
 
 @pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_RDWR, socket.SHUT_WR])
-def test_a_shutdown_is_its_own(held: socket.socket, own: socket.socket, how: int) -> None:
+def test_a_shutdown_is_its_own(held: socket.socket, bound: socket.socket, how: int) -> None:
     """The others go on; it accepts no more, as after a real one, and who waits in accept is told so."""
-    own.setblocking(True)
+    bound.setblocking(True)
     ended: list[int | None] = []
 
     def serve() -> None:
         try:
-            own.accept()[0].close()
+            bound.accept()[0].close()
         except OSError as error:
             ended.append(error.errno)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
 
-    own.shutdown(how)
+    bound.shutdown(how)
 
     assert held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     with socket.create_connection(held.getsockname(), timeout=TIMEOUT):
@@ -154,22 +154,22 @@ def test_a_shutdown_is_its_own(held: socket.socket, own: socket.socket, how: int
         os.close(connection)
 
 
-def test_a_shutdown_in_a_child_is_no_more_than_that(held: socket.socket, own: socket.socket) -> None:
+def test_a_shutdown_in_a_child_is_no_more_than_that(held: socket.socket, bound: socket.socket) -> None:
     """A worker made by fork ends its part."""
     pid = os.fork()
     if pid == 0:
         try:
-            own.shutdown(socket.SHUT_RDWR)
+            bound.shutdown(socket.SHUT_RDWR)
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
     assert held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
 
 
-def test_who_binds_again_accepts_again(held: socket.socket, own: socket.socket) -> None:
+def test_who_binds_again_accepts_again(held: socket.socket, bound: socket.socket) -> None:
     """A server that is stopped and made again in one process."""
-    own.shutdown(socket.SHUT_RDWR)
-    own.close()
+    bound.shutdown(socket.SHUT_RDWR)
+    bound.close()
     with socket.socket() as again:
         again.bind(held.getsockname())
         with socket.create_connection(held.getsockname(), timeout=TIMEOUT):
@@ -193,28 +193,28 @@ def test_options_are_given_to_connections_and_not_to_the_others(
     """Set before it binds or after, as far as a connection can have them."""
     level, name, value = option
     before = held.getsockopt(level, name)
-    with socket.socket() as own:
+    with socket.socket() as bound:
         if when == "before":
-            own.setsockopt(level, name, value)
-        own.bind(held.getsockname())
+            bound.setsockopt(level, name, value)
+        bound.bind(held.getsockname())
         if when == "after":
-            own.setsockopt(level, name, value)
+            bound.setsockopt(level, name, value)
         assert held.getsockopt(level, name) == before
         with socket.create_connection(held.getsockname(), timeout=TIMEOUT):
-            connection, _ = own.accept()
+            connection, _ = bound.accept()
             with connection:
                 if option in OPTIONS[:3]:
                     assert connection.getsockopt(level, name) == value
 
 
-def test_the_backlog_is_the_keepers(held: socket.socket, own: socket.socket) -> None:
+def test_the_backlog_is_the_keepers(held: socket.socket, bound: socket.socket) -> None:
     """A service that listens, with less, takes nothing from what waits for the other."""
 
     async def serve() -> None:
-        server = await asyncio.start_server(lambda *_: None, sock=own.dup(), backlog=1)
+        server = await asyncio.start_server(lambda *_: None, sock=bound.dup(), backlog=1)
         server.close()
 
-    own.listen(1)
+    bound.listen(1)
     asyncio.run(serve())
     info = held.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     assert struct.unpack_from("I", info, 28)[0] == 7  # tcpi_sacked of a listening socket is its backlog

@@ -47,7 +47,7 @@ def world(**configuration: Any) -> ServerContext:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
@@ -58,11 +58,13 @@ async def started(kind: type[Application], monkeypatch: pytest.MonkeyPatch) -> S
     return await run(CLASS, world())
 
 
-def exported(kind: type[Application], monkeypatch: pytest.MonkeyPatch, said: list[str], **limits: Any) -> Any:
+def exported(kind: type[Application], monkeypatch: pytest.MonkeyPatch, messages: list[str], **limits: Any) -> Any:
     async def scenario() -> Any:
         service = await started(kind, monkeypatch)
         try:
-            return await export_states({"chat": ("1.0", service)}, lambda text, error=None: said.append(text), **limits)
+            return await export_states(
+                {"chat": ("1.0", service)}, lambda text, error=None: messages.append(text), **limits
+            )
         finally:
             await service.stop(1)
 
@@ -73,10 +75,10 @@ def of(value: Any) -> type[Chat]:
     return type("Of", (Chat,), {"state": value})
 
 
-def test_plain_data_is_handed_over(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+def test_plain_data_is_handed_over(monkeypatch: pytest.MonkeyPatch, messages: list[str]) -> None:
     """With the version that it came from; what has nothing to say is left out."""
     rooms = {"lobby": [1, 2.5, None, True, "ü"]}
-    states = exported(of(rooms), monkeypatch, said)
+    states = exported(of(rooms), monkeypatch, messages)
     given = []
 
     async def scenario() -> None:
@@ -89,9 +91,9 @@ def test_plain_data_is_handed_over(monkeypatch: pytest.MonkeyPatch, said: list[s
     asyncio.run(scenario())
 
     assert given == [(rooms, "1.0")]
-    assert exported(of(None), monkeypatch, said) == {}
-    assert exported(Application, monkeypatch, said) == {}
-    assert said == []
+    assert exported(of(None), monkeypatch, messages) == {}
+    assert exported(Application, monkeypatch, messages) == {}
+    assert messages == []
 
 
 @pytest.mark.parametrize(
@@ -106,14 +108,14 @@ def test_plain_data_is_handed_over(monkeypatch: pytest.MonkeyPatch, said: list[s
     ],
 )
 def test_what_can_not_be_handed_over_is_named(
-    monkeypatch: pytest.MonkeyPatch, said: list[str], value: Any, problem: str
+    monkeypatch: pytest.MonkeyPatch, messages: list[str], value: Any, problem: str
 ) -> None:
     """Where in the state it is, and what; nothing of it is handed over."""
-    assert exported(of(value), monkeypatch, said, limit=100) == {}
-    assert said == [f"chat 1.0 hands nothing over: {problem}"]
+    assert exported(of(value), monkeypatch, messages, limit=100) == {}
+    assert messages == [f"chat 1.0 hands nothing over: {problem}"]
 
 
-def test_a_state_that_takes_too_long_or_fails_is_told(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+def test_a_state_that_takes_too_long_or_fails_is_told(monkeypatch: pytest.MonkeyPatch, messages: list[str]) -> None:
     """On either side; the hand-over goes on."""
 
     class Slow(Chat):
@@ -123,19 +125,19 @@ def test_a_state_that_takes_too_long_or_fails_is_told(monkeypatch: pytest.Monkey
         def import_state(self, state: Any, version: str) -> Any:
             raise KeyError("room")
 
-    assert exported(Slow, monkeypatch, said, timeout=0.01) == {}
+    assert exported(Slow, monkeypatch, messages, timeout=0.01) == {}
 
     async def scenario() -> list[str]:
         service = await started(Slow, monkeypatch)
         try:
             return await import_states(
-                {"chat": State("0.9", "1")}, {"chat": service}, lambda text, error=None: said.append(text)
+                {"chat": State("0.9", "1")}, {"chat": service}, lambda text, error=None: messages.append(text)
             )
         finally:
             await service.stop(1)
 
     assert asyncio.run(scenario()) == ["chat"]
-    assert said == [
+    assert messages == [
         "chat 1.0 hands nothing over: it took more than 0.01 s",
         "chat could not take over the state of 0.9: KeyError: 'room'",
     ]

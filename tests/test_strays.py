@@ -65,7 +65,7 @@ def test_what_is_loaded_instead_of_a_version_s_own_is_damage(tmp_path: Path, pat
     assert stray.instead_of.startswith(instead_of)
     [line] = strays.damage([stray])
     assert line.startswith(f"{path} is in no manifest, and would be ")
-    assert strays.said([stray]) == []
+    assert strays.notes([stray]) == []
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,11 @@ def test_the_import_system_does_take_these_first(release_make: Make, added: str,
     )
     index = json.loads((release.version / "code.index").read_text())
     listed = [str(path.relative_to(release.root)) for path in release.lib.rglob("*") if path.is_file()]
-    before = release.told(f"import hello, importlib.util as u; told = u.find_spec('hello.{name}').origin")
+    before = release.evaluate(f"import hello, importlib.util as u; told = u.find_spec('hello.{name}').origin")
     place = release.lib / "hello-1.0/hello" / added
     place.parent.mkdir(exist_ok=True)
     place.write_text("")
-    after = release.told(f"import hello, importlib.util as u; told = u.find_spec('hello.{name}').origin")
+    after = release.evaluate(f"import hello, importlib.util as u; told = u.find_spec('hello.{name}').origin")
     stray = Judge(release.root, listed).stray(str(place.relative_to(release.root)))
     assert stray.instead_of
     assert (before != after) or "code" in index

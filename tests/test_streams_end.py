@@ -247,7 +247,7 @@ def test_what_a_websocket_has_received_is_answered(make: MakeNode, tmp_path: Pat
             keeper.send_signal(signal.SIGTERM)
         else:
             installing = node.spawn("install", "2", stdout=subprocess.DEVNULL)
-            eventually(lambda: node.said()["version"] == "2", "the other accepts")
+            eventually(lambda: node.lock_contents()["version"] == "2", "the other accepts")
         (tmp_path / "hold").unlink()
         answers = []
         with pytest.raises(ConnectionClosed) as caught:

@@ -115,7 +115,7 @@ class Manager:
         self._socket.bind(str(path))
         self._socket.settimeout(TIMEOUT)
 
-    def told(self, pattern: str) -> str:
+    def next_message(self, pattern: str) -> str:
         """The next message in which there is this; messages before it are passed over."""
         while True:
             message = self._socket.recv(4096).decode()
@@ -147,12 +147,12 @@ def test_systemd_is_told_what_becomes_of_the_service(make: MakeNode, tmp_path: P
     node = make(recorder("one", start=SAYS_ENVIRONMENT))
     process = notify(node, tmp_path)
 
-    assert manager.told("READY=1") == f"READY=1\nMAINPID={process.pid}\nSTATUS=1, running one"
+    assert manager.next_message("READY=1") == f"READY=1\nMAINPID={process.pid}\nSTATUS=1, running one"
     process.send_signal(signal.SIGHUP)
-    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", manager.told("RELOADING"))
-    manager.told("READY=1")
+    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", manager.next_message("RELOADING"))
+    manager.next_message("READY=1")
     status, out, _ = terminate(process)
-    manager.told("STOPPING=1")
+    manager.next_message("STOPPING=1")
 
     assert status == 0
     assert "'NOTIFY_SOCKET'" not in out
@@ -167,8 +167,8 @@ def test_a_reload_is_a_handover_however_it_is_asked_for(
     node = make(recorder("one"))
     process = notify(node, tmp_path)
     ready = f"READY=1\nMAINPID={process.pid}\nSTATUS=1, running one"
-    assert manager.told("READY=1") == ready
-    before, earliest = node.said()["node"], time.monotonic_ns() // 1000
+    assert manager.next_message("READY=1") == ready
+    before, earliest = node.lock_contents()["node"], time.monotonic_ns() // 1000
 
     if act == "restart --graceful":
         assert node.run("restart", "--graceful").returncode == 0
@@ -179,13 +179,13 @@ def test_a_reload_is_a_handover_however_it_is_asked_for(
         command = reload.removeprefix("ExecReload=").replace("$MAINPID", str(process.pid))
         subprocess.run(command.split(), check=True, timeout=TIMEOUT)
 
-    begun = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", manager.told("."))
+    begun = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", manager.next_message("."))
     assert begun is not None
     assert earliest <= int(begun[1]) <= time.monotonic_ns() // 1000
-    assert manager.told(".") == ready
-    assert (node.said()["pid"], node.said()["node"] != before) == (process.pid, True)
+    assert manager.next_message(".") == ready
+    assert (node.lock_contents()["pid"], node.lock_contents()["node"] != before) == (process.pid, True)
     assert terminate(process)[0] == 0
-    assert manager.told(".") == "STOPPING=1"
+    assert manager.next_message(".") == "STOPPING=1"
 
 
 def test_a_reload_that_fails_is_over_too(make: MakeNode, tmp_path: Path, manager: Manager) -> None:
@@ -193,15 +193,15 @@ def test_a_reload_that_fails_is_over_too(make: MakeNode, tmp_path: Path, manager
     broken = tmp_path / "broken"
     node = make(recorder("one", start=f"assert not __import__('os').path.exists({str(broken)!r})"))
     process = notify(node, tmp_path)
-    manager.told("READY=1")
-    before = node.said()["node"]
+    manager.next_message("READY=1")
+    before = node.lock_contents()["node"]
     broken.touch()
 
     process.send_signal(signal.SIGHUP)
 
-    assert manager.told(".").startswith("RELOADING=1\n")
-    assert manager.told(".") == "READY=1"
-    assert node.said()["node"] == before
+    assert manager.next_message(".").startswith("RELOADING=1\n")
+    assert manager.next_message(".") == "READY=1"
+    assert node.lock_contents()["node"] == before
     assert terminate(process)[0] == 0
 
 
@@ -211,13 +211,13 @@ def test_the_watchdog_hears_of_the_loop(make: MakeNode, tmp_path: Path, manager:
     node = make(recorder("one", start=stuck))
     process = notify(node, tmp_path, WATCHDOG_USEC="200000")
     for _ in range(3):
-        manager.told("WATCHDOG=1")
+        manager.next_message("WATCHDOG=1")
 
     process.send_signal(signal.SIGUSR1)
     manager._socket.settimeout(1)
     with pytest.raises(TimeoutError):
         for _ in range(20):
-            manager.told("WATCHDOG=1")
+            manager.next_message("WATCHDOG=1")
 
 
 def test_a_failed_start_is_told(make: MakeNode, tmp_path: Path, manager: Manager) -> None:
@@ -225,7 +225,7 @@ def test_a_failed_start_is_told(make: MakeNode, tmp_path: Path, manager: Manager
     node = make(recorder("one", start="raise RuntimeError('no database')"))
     process = notify(node, tmp_path)
 
-    assert manager.told("STATUS=") == "STATUS=failed: one could not start: RuntimeError: no database"
+    assert manager.next_message("STATUS=") == "STATUS=failed: one could not start: RuntimeError: no database"
     assert finish(process)[0] == 1
 
 
@@ -306,9 +306,9 @@ def test_a_pause_before_a_restart_is_no_silence(make: MakeNode, tmp_path: Path, 
     node = make(recorder("one", start=DIES_AT_ONCE))
     (node.version / "heart").write_text('{"delay": 1000, "within": 2000}')
     process = notify(node, tmp_path, WATCHDOG_USEC="200000")
-    manager.told("STATUS=ended with status 9; is started again")
+    manager.next_message("STATUS=ended with status 9; is started again")
     for _ in range(5):
-        manager.told("WATCHDOG=1")
+        manager.next_message("WATCHDOG=1")
 
     assert terminate(process)[0] == 0
-    manager.told("STOPPING=1")
+    manager.next_message("STOPPING=1")

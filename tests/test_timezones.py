@@ -26,7 +26,7 @@ def release(tmp_path: Path) -> Release:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Cache:
+def empty_cache(tmp_path: Path) -> Cache:
     """An empty cache."""
     return cache_in(tmp_path)
 
@@ -51,9 +51,9 @@ def zones(tmp_path: Path) -> Path:
     return place
 
 
-def test_zones_are_copied_once_each(release: Release, kept: Cache, zones: Path) -> None:
+def test_zones_are_copied_once_each(release: Release, empty_cache: Cache, zones: Path) -> None:
     """Doubles are relative links; tables, leap seconds and this machine's own zone stay behind."""
-    copy_time_zones(release, kept, [str(zones.parent / "none"), str(zones)])
+    copy_time_zones(release, empty_cache, [str(zones.parent / "none"), str(zones)])
 
     place = release.version_path / "share/zoneinfo"
     found = {path.relative_to(place).as_posix(): path for path in place.rglob("*") if not path.is_dir()}
@@ -66,9 +66,9 @@ def test_zones_are_copied_once_each(release: Release, kept: Cache, zones: Path) 
 
 
 @pytest.mark.skipif(not os.path.isdir("/usr/share/zoneinfo/Europe"), reason="this machine has no time zones")
-def test_python_reads_them(release: Release, kept: Cache) -> None:
+def test_python_reads_them(release: Release, empty_cache: Cache) -> None:
     """All zones that this machine has are there, aliases too, and mean the same."""
-    copy_time_zones(release, kept)
+    copy_time_zones(release, empty_cache)
 
     place = release.version_path / "share/zoneinfo"
     here = zoneinfo.available_timezones() - {"localtime"}
@@ -81,21 +81,23 @@ def test_python_reads_them(release: Release, kept: Cache) -> None:
     assert sum(path.stat().st_size for path in place.rglob("*") if path.is_file() and not path.is_symlink()) < 700_000
 
 
-def test_a_release_that_locks_tzdata_has_its_zones_from_there(release: Release, kept: Cache, zones: Path) -> None:
+def test_a_release_that_locks_tzdata_has_its_zones_from_there(
+    release: Release, empty_cache: Cache, zones: Path
+) -> None:
     """zoneinfo falls back to it by itself."""
     applications = {**release.applications, "tzdata": Application("tzdata", "2026.1")}
 
-    copy_time_zones(replace(release, applications=applications), kept, [str(zones)])
+    copy_time_zones(replace(release, applications=applications), empty_cache, [str(zones)])
 
     assert not (release.version_path / "share").exists()
 
 
 def test_a_machine_without_zones_says_so(
-    release: Release, kept: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    release: Release, empty_cache: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The release is made, and the log has the way out."""
     with caplog.at_level(logging.WARNING, "underway"):
-        copy_time_zones(release, kept, [str(tmp_path)])
+        copy_time_zones(release, empty_cache, [str(tmp_path)])
 
     assert "`uv add tzdata`" in caplog.text
     assert not (release.version_path / "share").exists()

@@ -23,7 +23,7 @@ CODE = Code(
 DOWN = replace(CODE, up=False)
 
 
-def said(steps: Sequence[a.Step], code: Code = CODE) -> list[str]:
+def short_steps(steps: Sequence[a.Step], code: Code = CODE) -> list[str]:
     """The instructions after the point of no return, in short."""
     made = translate([("m", steps)], code)
     assert made.count(i.PointOfNoReturn()) == 1
@@ -47,7 +47,7 @@ def test_on_the_way_up_who_depends_is_suspended_first_and_loaded_last() -> None:
     """And resumed in reverse; code_change comes when all is loaded."""
     steps: list[a.Step] = [a.Update("m.a", a.Advanced(), ["m.b"]), a.Update("m.b"), a.LoadModule("m.c")]
 
-    assert said(steps) == [
+    assert short_steps(steps) == [
         *("suspend m.a m.b", "load m.b", "load m.a", "code_change up m.a", "resume m.b m.a", "load m.c")
     ]
 
@@ -56,7 +56,7 @@ def test_on_the_way_down_state_goes_first_unless_it_is_static() -> None:
     """The newer code_change runs while the newer code is there."""
     steps = [a.Update("m.a", a.Advanced(), ["m.b"]), a.Update("m.b", a.Advanced(), static=True)]
 
-    assert said(steps, DOWN) == [
+    assert short_steps(steps, DOWN) == [
         *("suspend m.a m.b", "code_change down m.a", "load m.a", "load m.b", "code_change down m.b", "resume m.b m.a")
     ]
 
@@ -65,16 +65,16 @@ def test_modules_that_need_each_other_keep_the_order_of_the_appup() -> None:
     """A cycle is not an error."""
     steps = [a.LoadModule("m.b", ["m.a"]), a.LoadModule("m.a", ["m.b"])]
 
-    assert said(steps) == ["load m.a", "load m.b"]
+    assert short_steps(steps) == ["load m.a", "load m.b"]
 
 
 def test_modules_and_applications_come_and_go() -> None:
     """What is removed is purged; an application is loaded, then started; one that goes is stopped first, unloaded last."""
-    assert said([a.AddModule("m.a"), a.DeleteModule("m.gone")]) == ["load m.a", "remove m.gone", "purge m.gone"]
-    assert said([a.AddApplication("n"), a.AddApplication("x", "load"), a.AddApplication("y", "none")]) == [
+    assert short_steps([a.AddModule("m.a"), a.DeleteModule("m.gone")]) == ["load m.a", "remove m.gone", "purge m.gone"]
+    assert short_steps([a.AddApplication("n"), a.AddApplication("x", "load"), a.AddApplication("y", "none")]) == [
         *("ApplicationLoad", "ApplicationStart", "ApplicationLoad")
     ]
-    assert said([a.RemoveApplication("old")]) == [
+    assert short_steps([a.RemoveApplication("old")]) == [
         *("ApplicationStop", "remove old", "remove old.b", "purge old old.b", "ApplicationUnload")
     ]
 

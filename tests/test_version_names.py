@@ -66,7 +66,7 @@ def release(tmp_path: Path, request: pytest.FixtureRequest) -> Release:
     return made
 
 
-def own(path: Path) -> None:
+def give_to_service(path: Path) -> None:
     """Give what is below a directory to the service, where we can."""
     if ROOT:
         for place in (path, *path.rglob("*")):
@@ -79,7 +79,7 @@ def test_nothing_in_var_names_what_is_executed(release: Release, tmp_path: Path,
     """What in start.data is not a version is told in one line that has none of it, and nothing is executed; Python agrees."""
     file = release.root / "var/start.data"
     file.write_text(content, newline="")
-    own(release.root / "var")
+    give_to_service(release.root / "var")
 
     done = release.run("status", cwd=tmp_path)
 
@@ -113,14 +113,14 @@ def test_a_start_data_that_is_no_small_file_is_refused_at_once(release: Release,
             os.truncate(file, 1 << 40)
         case "directory":
             file.mkdir()
-    own(release.root / "var")
+    give_to_service(release.root / "var")
 
     done = release.run("status")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {file} ")
     assert done.stderr.count("\n") == 1
-    assert release.told("version", RELEASE_VSN="1.0") == "hello 1.0\n"
+    assert release.python_output("version", RELEASE_VSN="1.0") == "hello 1.0\n"
 
 
 @pytest.mark.parametrize("version", ["../../var/evil", "../var/evil/.", ".", "a b", "1.0\n", "*", "", "$(id)"])
@@ -148,7 +148,7 @@ def test_every_version_that_is_built_boots(release: Release, version: str) -> No
         shutil.copytree(release.version, release.root / "releases" / version)
     (release.root / "var/start.data").write_text(f"3.11.7 {version}\n")
 
-    assert release.told("version") == f"hello {version}\n"
+    assert release.python_output("version") == f"hello {version}\n"
     assert ledger.words_of((release.root / "var/start.data").read_bytes()) == ("3.11.7", version)
 
 
@@ -165,7 +165,7 @@ def test_what_is_not_unpacked_is_not_started(release: Release, arguments: tuple[
         "error: release '2.0' can't start: it is not unpacked here, as there is no"
         f" {release.root}/releases/2.0/manifest.json\n"
     )
-    assert "argument" in release.told(*arguments, RELEASE_VSN="1.0")
+    assert "argument" in release.python_output(*arguments, RELEASE_VSN="1.0")
 
 
 @pytest.mark.skipif(not ROOT, reason="root alone can be somebody else")

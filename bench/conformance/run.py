@@ -121,7 +121,7 @@ class _Trial:
         if entry.verdict in ("RESTART", "REFUSE"):
             found.reasons = list(_reasons([entry]))
             return
-        told = self._told(self._pair.old, [to_json(each) for each in entry.instructions])
+        told = self._run_version(self._pair.old, [to_json(each) for each in entry.instructions])
         if "refused" in told:
             found.reasons = told["refused"]
             return
@@ -162,13 +162,13 @@ class _Trial:
         state = hashlib.sha256(PROCESS.read_bytes() + repr((self._pair, OPTIONS)).encode()).hexdigest()[:16]
         kept = self._cache / f"{self._pair.name}-{name}-{state}.json"
         if not kept.exists():
-            told = self._told(version, traced=traced)
+            told = self._run_version(version, traced=traced)
             kept.with_suffix(".part").write_text(json.dumps(told), encoding="utf-8")
             kept.with_suffix(".part").rename(kept)
         loaded: Told = json.loads(kept.read_text(encoding="utf-8"))
         return loaded
 
-    def _told(self, version: str, instructions: Sequence[Any] | None = None, *, traced: bool = False) -> Told:
+    def _run_version(self, version: str, instructions: Sequence[Any] | None = None, *, traced: bool = False) -> Told:
         """Have a process of a version do all that it has to. Raises Failed."""
         work = self._root / "work"
         shutil.rmtree(work, ignore_errors=True)

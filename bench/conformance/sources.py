@@ -102,16 +102,17 @@ def sources(pair: Pair, cache: Path) -> Sources:
     """Fetch what is not there yet. Raises CalledProcessError, OSError and ValueError: for what is not what the table says."""
     name = pair.package.name
     versions = {
-        version: _kept(cache / f"{name}-{version}", partial(_wheel, pair, version)) for version in (pair.old, pair.new)
+        version: _made_once(cache / f"{name}-{version}", partial(_wheel, pair, version))
+        for version in (pair.old, pair.new)
     }
     return Sources(
         versions,
-        _kept(cache / f"{pair.name}-libraries", partial(_libraries, pair)),
-        _kept(cache / f"{name}-{pair.new}-tests", partial(_tests, pair)),
+        _made_once(cache / f"{pair.name}-libraries", partial(_libraries, pair)),
+        _made_once(cache / f"{name}-{pair.new}-tests", partial(_tests, pair)),
     )
 
 
-def _kept(place: Path, make: Callable[[Path], object]) -> Path:
+def _made_once(place: Path, make: Callable[[Path], object]) -> Path:
     """A directory that is made whole, or not at all."""
     if not place.exists():
         half = place.with_name(f"{place.name}.part")

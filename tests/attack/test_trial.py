@@ -79,7 +79,7 @@ def second() -> App:
     return App("one", TELLS + one.source.replace("\n    ", "\n"), one.start)
 
 
-def told(ground: Ground) -> dict[str, object]:
+def import_report(ground: Ground) -> dict[str, object]:
     """What an import in the trial has seen of itself."""
     assert ground.pwned_by().get("told") == [SERVICE]
     found: dict[str, object] = json.loads(ground.look(PLACE / f"pwned/told-{SERVICE}").read_text())
@@ -118,7 +118,7 @@ def test_a_trial_has_what_the_node_s_user_has(ground: Ground, runs: bool, comman
     if command == "upgrade" and not runs:
         assert ground.pwned_by() in ({}, {"told": [SERVICE]})
         return
-    seen = told(ground)
+    seen = import_report(ground)
     capabilities = seen["capabilities"]
     assert isinstance(capabilities, list)
     assert (seen["uids"], seen["gids"], {*capabilities}) == ([str(SERVICE)] * 4, [str(SERVICE)] * 4, {"0" * 16})

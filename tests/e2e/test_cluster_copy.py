@@ -117,7 +117,7 @@ def copied(release: Path, net: Network, version: str = "0.1.0") -> dict[str, int
     return {each["host"]: each["sent"] for each in json.loads(done.stdout)["hosts"]}
 
 
-def there(net: Network, host: Pretend) -> list[str]:
+def names_in_srv(net: Network, host: Pretend) -> list[str]:
     """What is where the release is to be."""
     return net.ssh(host, "ls", "-A", "/srv").split()
 
@@ -146,7 +146,7 @@ def test_every_host_gets_what_it_lacks_and_no_more(releases: Path, net: Network)
             assert said.startswith(f"wc-{version}: ")
             assert said.endswith(", ok\n")
         assert net.ssh(host, f"{PLACE}/bin/wc", "version") == "wc 0.1.0\n"
-        assert there(net, host) == ["wc"]
+        assert names_in_srv(net, host) == ["wc"]
         assert net.ssh(host, "ls", "-A", f"{PLACE}/var/incoming") == ""
 
 
@@ -165,8 +165,8 @@ def test_all_that_speaks_against_it_is_listed_before_a_byte_moves(releases: Path
     assert re.match(r"  - host1: .*(timed out|No route to host)", lines[1], re.IGNORECASE), lines
     assert f"  - host2: {PLACE} holds theirs and no releases; say another directory" in lines
     assert sum("the release needs 2.99; build on a system as old as this host" in line for line in lines) == 2
-    assert there(net, old) == []
-    assert there(net, taken) == ["wc"]
+    assert names_in_srv(net, old) == []
+    assert names_in_srv(net, taken) == ["wc"]
 
 
 def test_a_host_whose_key_is_another_is_not_talked_to(releases: Path, net: Network) -> None:
@@ -183,7 +183,7 @@ def test_a_host_whose_key_is_another_is_not_talked_to(releases: Path, net: Netwo
     assert done.returncode == 1
     assert "  - host2: " in done.stderr
     assert "Host key verification failed" in done.stderr
-    assert there(net, net.hosts[0]) == []
+    assert names_in_srv(net, net.hosts[0]) == []
 
 
 def test_a_host_that_is_cut_off_while_it_is_copied_to_is_named(releases: Path, net: Network) -> None:
@@ -201,7 +201,7 @@ def test_a_host_that_is_cut_off_while_it_is_copied_to_is_named(releases: Path, n
     assert "wc-0.1.0 could not be copied to 1 of 3 hosts:\n  - host2: " in rest
     net.heal(slow)
     net.rate(slow, 0)
-    assert "wc" not in there(net, slow)
+    assert "wc" not in names_in_srv(net, slow)
     sent = copied(releases, net)
     assert [host for host, size in sent.items() if size] == ["host2"]
 
@@ -213,14 +213,14 @@ def test_a_host_without_room_for_a_release_is_named(releases: Path, net: Network
     done = deploy(releases, net, "--copy-only")
     assert done.returncode == 1
     assert re.search(r"host1: [\d.]+ MB are needed below /srv/wc, and [\d.]+ MB are free", done.stderr)
-    assert there(net, few) == []
+    assert names_in_srv(net, few) == []
 
     net.ssh(full, "rm", "/filled")
     subprocess.run(["mount", "-o", "remount,nr_inodes=500", few.place / "disk"], check=True, timeout=30)
     done = deploy(releases, net, "--copy-only")
     assert done.returncode == 5
     assert re.search(r"host2: .*No space left on device", done.stderr)
-    assert there(net, few) == []
+    assert names_in_srv(net, few) == []
 
 
 def test_a_version_that_is_another_there_is_refused(releases: Path, net: Network, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hosts import Network, network
 from projects import build, write_project
-from test_cluster_copy import TOOL, copied, deploy, pytestmark, there
+from test_cluster_copy import TOOL, copied, deploy, names_in_srv, pytestmark
 from test_signature import make_key, public
 from underway_runtime.release import manifest
 from underway_runtime.release.archives import archive, signature
@@ -57,13 +57,13 @@ def test_every_copy_to_a_host_with_signers_is_signed_and_verified(releases: Path
     assert done.returncode == 1
     assert f"host1: it takes what an allowed signer has signed ({SIGNERS}), and none of" in done.stderr
     assert "host2: " not in done.stderr
-    assert [there(net, host) for host in net.hosts] == [[], []]
+    assert [names_in_srv(net, host) for host in net.hosts] == [[], []]
 
     signature.sign(*archive_of(releases, "0.1.0"), mallory)
     done = deploy(releases, net, "--copy-only")
     assert done.returncode == 5
     assert f"host1: wc-0.1.0 is not signed by anyone whom {SIGNERS} allows" in done.stderr
-    assert [there(net, host) for host in net.hosts] == [[], ["wc"]]
+    assert [names_in_srv(net, host) for host in net.hosts] == [[], ["wc"]]
 
     for version in ("0.1.0", "0.1.1"):
         signature.sign(*archive_of(releases, version), alice)
@@ -91,4 +91,4 @@ def test_a_host_that_can_not_verify_says_what_to_install(releases: Path, net: Ne
     done = deploy(releases, net, "--copy-only")
     assert done.returncode == 1
     assert "has no ssh-keygen and sha256sum to verify that; install openssh-client" in done.stderr
-    assert there(net, net.hosts[1]) == []
+    assert names_in_srv(net, net.hosts[1]) == []

@@ -212,7 +212,7 @@ class Users:
 
     def _made(self) -> Iterator[tuple[str, object]]:
         """An instance of each class that can be made with one of `ARGUMENTS`."""
-        for name, cls in self._own(type):
+        for name, cls in self._defined_here(type):
             made = (_called(cls, arguments) for arguments in ARGUMENTS)
             if (first := next((each for each in made if not isinstance(each, _Raised)), None)) is not None:
                 yield name, first
@@ -221,7 +221,7 @@ class Users:
         """What all is and does now. Of instances that are held it is told what they have, and not with which values: that is state."""
         census = self._census()
         modules = self.modules(census)
-        classes = dict(self._own(type))
+        classes = dict(self._defined_here(type))
         return {
             "modules": modules,
             "instances": {name: _shape(each, classes.get(name)) for name, each in self._held.items()},
@@ -230,12 +230,12 @@ class Users:
         }
 
     def _signatures(self, census: Census) -> Iterator[tuple[str, str]]:
-        for name, value in self._own((FunctionType, type)):
+        for name, value in self._defined_here((FunctionType, type)):
             with contextlib.suppress(Exception):
                 yield name, census.text(inspect.signature(value))
 
     def _calls(self, census: Census) -> dict[str, Any]:
-        functions = {name: _results(census, function, ARGUMENTS) for name, function in self._own(FunctionType)}
+        functions = {name: _results(census, function, ARGUMENTS) for name, function in self._defined_here(FunctionType)}
         methods: dict[str, Any] = {}
         for name, instance in self._made():
             methods[f"{name} {instance.__class__.__qualname__}"] = census.text(instance)
@@ -246,7 +246,7 @@ class Users:
                     methods[f"{name}.{key}"] = _results(census, functools.partial(_used, instance, key), ARGUMENTS[:4])
         return {"functions": functions, "methods": methods}
 
-    def _own(self, kind: Any) -> Iterator[tuple[str, Any]]:
+    def _defined_here(self, kind: Any) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for module in sorted(name for name in sys.modules if name.partition(".")[0] == self._top):
             for name, value in _sorted(vars(sys.modules[module])):

@@ -216,7 +216,7 @@ class Release:
         assert (result.returncode, result.stderr) == (0, ""), result.stderr
         return result.stdout.replace(str(self.root), "ROOT")
 
-    def told(self, code: str, *options: str, **how: Any) -> Any:
+    def evaluate(self, code: str, *options: str, **how: Any) -> Any:
         """The value of ``told`` after running code in the release's python."""
         return json.loads(self.output(*options, "-c", f"{code}\nimport json; print(json.dumps(told))", **how))
 

@@ -114,7 +114,7 @@ EDITS = (
         (
             (
                 MIDDLEWARES,
-                "@web.middleware\nasync def told",
+                "@web.middleware\nasync def as_json",
                 (
                     "@web.middleware\n"
                     "async def ping(request: web.Request, handler: Handler) -> web.StreamResponse:\n"
@@ -122,11 +122,11 @@ EDITS = (
                     "\n"
                     "\n"
                     "@web.middleware\n"
-                    "async def told"
+                    "async def as_json"
                 ),
             ),
-            (MAIN, "import stamped, told\n", "import ping, stamped, told\n"),
-            (MAIN, "[stamped, told]", "[stamped, ping, told]"),
+            (MAIN, "import stamped, as_json\n", "import ping, stamped, as_json\n"),
+            (MAIN, "[stamped, as_json]", "[stamped, ping, as_json]"),
         ),
         (("GET", "/ping", None),),
         up="RESTART",

@@ -149,7 +149,7 @@ class Node:
         out, err = process.communicate(timeout=TIMEOUT)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def said(self) -> dict[str, Any]:
+    def lock_contents(self) -> dict[str, Any]:
         """What the lock file says of keeper and node."""
         document: dict[str, Any] = json.loads((self.var / "run/lock").read_text())
         return document

@@ -53,7 +53,7 @@ def fresh_picture_of(source: str, seed: int, scratch: Path) -> Picture:
     return encoded.read(file).picture
 
 
-def found(before: str, after: str) -> list[str]:
+def find_differences(before: str, after: str) -> list[str]:
     """The differences of two versions of a module: kinds and paths, without the module's name."""
     differences = compare(picture_of(before), picture_of(after))
     return [f"{each.kind} {str(each.path).removeprefix(NAME)}" for each in differences]

@@ -62,12 +62,12 @@ def _ask(port: int, method: str, path: str, sent: Any) -> tuple[int, str]:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            return answer.status, _told(answer)
+            return answer.status, _text_of(answer)
     except urllib.error.HTTPError as error:
-        return error.code, _told(error)
+        return error.code, _text_of(error)
 
 
-def _told(answer: Any) -> str:
+def _text_of(answer: Any) -> str:
     by = answer.headers.get("X-By")
     text: str = answer.read().decode()
     return text if by is None else f"{text}\nby {by}"

@@ -96,7 +96,7 @@ def becoming(place: Path, interpreter: Interpreter) -> Become:
         }
         release = two_versions(place / "hello", interpreter, distributions)
         code = f"import relups, shop\nfrom relups import swap, done\n{textwrap.dedent(script)}"
-        return release.told(code, "-B", env={"PYTHONPATH": f"{TESTS}:{REPOSITORY / 'src'}"})
+        return release.evaluate(code, "-B", env={"PYTHONPATH": f"{TESTS}:{REPOSITORY / 'src'}"})
 
     return become
 

@@ -50,7 +50,7 @@ class PythonFile:
     def load(self, values: Values, argument: Any) -> Values:
         from .configuration.config_file import evaluate
 
-        file = _place(argument)
+        file = _path_of(argument)
         return values if file is None else merge(values, evaluate(file, os.environ))
 
 
@@ -115,7 +115,7 @@ class Secrets:
         return _arguments(argument or {}, "path", "application", "optional")
 
     def load(self, values: Values, argument: Any) -> Values:
-        directory = _place(argument, directory=True) if "path" in argument else _secrets_directory()
+        directory = _path_of(argument, directory=True) if "path" in argument else _secrets_directory()
         if directory is None:
             return values
         entries: dict[str, tuple[list[str], Any]] = {}
@@ -155,7 +155,7 @@ def _file(argument: Any) -> dict[str, Any]:
     return given
 
 
-def _place(argument: Any, *, directory: bool = False) -> Path | None:
+def _path_of(argument: Any, *, directory: bool = False) -> Path | None:
     """The path of an argument on this node; None where it is optional and not there."""
     path = argument["path"]
     optional = argument.get("optional", False)
@@ -185,7 +185,7 @@ def _secrets_directory() -> Path | None:
 
 
 def _merge_file(values: Values, argument: Any, parse: Callable[[str], Any]) -> Values:
-    file = _place(argument)
+    file = _path_of(argument)
     if file is None:
         return values
     try:

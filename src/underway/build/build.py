@@ -160,7 +160,7 @@ def release_of(
     if problems := version_problems(version):
         raise ProjectError(problems[0])
 
-    order = boot_order(applications, chosen.options.applications, _own(planned))
+    order = boot_order(applications, chosen.options.applications, _project_applications(planned))
     if problems := mode_problems(applications, order, chosen.options.skip_mode_validation_for):
         raise ProjectError(listing("the modes of the applications don't fit together:", problems))
     return Release(
@@ -201,7 +201,7 @@ def _artefacts(planned: BuildPlan) -> Iterator[tuple[str, Artefact]]:
             yield application_name(package.name), Artefact(artefact["hashes"], public)
 
 
-def _own(planned: BuildPlan) -> list[str]:
+def _project_applications(planned: BuildPlan) -> list[str]:
     """The applications that the release is made of."""
     return [package.name for package in planned.lock.packages if package.project == planned.definition.project.root]
 

@@ -39,7 +39,7 @@ class Recording:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(descriptor, "w", encoding="utf-8")
 
-    def kept(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def recorded_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Those of a request's headers that are written down."""
         return {name.lower(): value for name, value in headers.items() if name.lower() in self.headers}
 
@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
                 service.putheader("Content-Length", str(len(body)))
             service.endheaders(body or None)
             answer = service.getresponse()
-            headers = self.server.recording.kept(dict(self.headers.items()))
+            headers = self.server.recording.recorded_headers(dict(self.headers.items()))
             self.server.recording.add(
                 Request(self.command, self.path, headers, body)
             )  # before anybody knows the answer
@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
                 f"{name}: {value}" for name, value in self.headers.items() if name.lower() != "sec-websocket-extensions"
             ]
             service.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-            headers = self.server.recording.kept(dict(self.headers.items()))
+            headers = self.server.recording.recorded_headers(dict(self.headers.items()))
 
             def conversation() -> Conversation | None:
                 return Conversation(self.path, headers, tuple(heard.messages)) if heard.upgraded else None

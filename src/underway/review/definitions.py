@@ -65,13 +65,13 @@ def _part(side: Opened, module: str, definition: str) -> Part:
     try:
         if path.stat().st_size > LONGEST:
             return Part(1)
-        return _found(path.read_text(encoding="utf-8", errors="replace"), definition)
+        return _part_of(path.read_text(encoding="utf-8", errors="replace"), definition)
     except OSError:
         return Part(1)
 
 
 @lru_cache(maxsize=256)
-def _found(source: str, definition: str) -> Part:
+def _part_of(source: str, definition: str) -> Part:
     lines = source.splitlines()
     if not definition:
         return Part(1, tuple(lines))

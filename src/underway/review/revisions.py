@@ -30,17 +30,17 @@ def check_out(commit: str, directory: Path, target: Path) -> Path:
     It is a clone that borrows the objects, so that what asks git for its version is answered. Raises BuildError for what git
     refuses, and where the commit has no such directory.
     """
-    top = Path(_said(directory, "rev-parse", "--show-toplevel"))
-    prefix = _said(directory, "rev-parse", "--show-prefix")
-    _said(directory, *_NO_HOOKS, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(target))
-    _said(target, *_NO_HOOKS, "checkout", "--quiet", "--detach", commit)
+    top = Path(_git_output(directory, "rev-parse", "--show-toplevel"))
+    prefix = _git_output(directory, "rev-parse", "--show-prefix")
+    _git_output(directory, *_NO_HOOKS, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(target))
+    _git_output(target, *_NO_HOOKS, "checkout", "--quiet", "--detach", commit)
     project = target / prefix
     if not (project / "pyproject.toml").is_file():
         raise BuildError(f"there is no {prefix}pyproject.toml in {commit[:12]}")
     return project
 
 
-def _said(directory: Path, *arguments: str) -> str:
+def _git_output(directory: Path, *arguments: str) -> str:
     done = _git(directory, *arguments)
     if done.returncode != 0:
         raise BuildError(f"git {' '.join(arguments[:2])} failed: {done.stderr.strip()}")

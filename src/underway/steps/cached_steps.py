@@ -60,4 +60,4 @@ def put(
     """
     ready = release.path.parent / READY if prepared else None
     directory = target.relative_to(release.path)
-    return {(directory / path).as_posix(): file for path, file in entry.place(target, paths, below, ready).items()}
+    return {(directory / path).as_posix(): file for path, file in entry.put_into(target, paths, below, ready).items()}

@@ -79,7 +79,7 @@ class Finisher:
     def make(self, installed: Sequence[Installed]) -> list[TreeEntry]:
         """Finish distributions, or find those that are known by their contents."""
         # The large ones first, so that both processors have something to do to the end.
-        order = sorted(range(len(installed)), key=lambda i: -len(wheel_record.paths(*_place(installed[i]))))
+        order = sorted(range(len(installed)), key=lambda i: -len(wheel_record.paths(*_dist_info(installed[i]))))
         with ThreadPoolExecutor(WORKERS) as pool:
             done = dict(zip(order, pool.map(self._make, [installed[i] for i in order]), strict=True))
         return [done[i] for i in range(len(installed))]
@@ -91,7 +91,7 @@ class Finisher:
         gone |= {pyc for path in gone if (pyc := self._pyc(path))}
 
         def fill(tree: Path) -> Mapping[str, Any]:
-            entry.place(tree, [path for path in entry.files if path not in gone])
+            entry.put_into(tree, [path for path in entry.files if path not in gone])
             paths = [path.removeprefix(f"{home}/") for path in entry.files if _is_own(path, home) and path not in gone]
             wheel_record.write(tree / home, entry.facts["about"]["dist_info"], paths)
             return {**entry.facts, "importable": importable(tree / home)}
@@ -139,7 +139,7 @@ class Finisher:
         files = {path: os.path.normpath(f"{home}/{path}") for path in same}
         unchanged = {path for path, file in files.items() if file in before.files}
         pycs = [pyc for path in unchanged if (pyc := self._pyc(files[path])) and pyc in before.files]
-        before.place(tree, sorted([*(files[path] for path in unchanged), *pycs]))
+        before.put_into(tree, sorted([*(files[path] for path in unchanged), *pycs]))
         return unchanged
 
     def _finish(self, tree: Path, one: Installed, paths: Sequence[str], unchanged: set[str]) -> None:
@@ -219,7 +219,7 @@ def compile_modules(python: Path, root: Path, files: Sequence[str], docstrings: 
         list(pool.map(compile_part, range(parts)))
 
 
-def _place(one: Installed) -> tuple[Path, str]:
+def _dist_info(one: Installed) -> tuple[Path, str]:
     return one.site_packages, one.about.dist_info
 
 

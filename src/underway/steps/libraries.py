@@ -68,7 +68,7 @@ def copy_code(release: Release, name: str, target: Path) -> bool:
     entries = wheel_record.read(application.source, application.dist_info)
     files = [entry.path for entry in entries if not entry.beside]
     for file in files:
-        _place(application.source / file, target / file)
+        _link_file(application.source / file, target / file)
     wheel_record.write(target, application.dist_info, files)
     stripping.strip(target, release.options.strip, [target / file for file in files])
     return True
@@ -146,7 +146,7 @@ def _copy_beside(release: Release, application: Application) -> None:
     paths = [os.path.normpath(home / entry.path) for entry in entries if entry.beside]
     _check_beside(release, application, paths)
     for path in paths:
-        _place(prefix / path, release.version_path / path)
+        _link_file(prefix / path, release.version_path / path)
         scripts.settle(release.version_path / path)
         stripping.strip(release.version_path / path, release.options.strip)
 
@@ -193,7 +193,7 @@ def _reserved(release: Release) -> set[str]:
     return {path.relative_to(version.path).as_posix() for path in reserved}
 
 
-def _place(source: Path, target: Path) -> None:
+def _link_file(source: Path, target: Path) -> None:
     """Link a file of the stage, which is made for one build and goes after it; copy where that can't be."""
     make_directory(target.parent)
     target.unlink(missing_ok=True)

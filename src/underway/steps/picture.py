@@ -56,7 +56,7 @@ def write_picture(release: Release, placed: Mapping[str, File], store: Cache) ->
     for line in _words(entry.facts):
         log.warning("%s", line)
     file = ReleaseDirectory(release.path).version(release.version).picture
-    files = entry.place(file.parent)
+    files = entry.put_into(file.parent)
     return {file.relative_to(release.path).as_posix(): files[file.name]}
 
 

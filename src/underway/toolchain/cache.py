@@ -184,7 +184,7 @@ def opened(scratch: Path, environ: Mapping[str, str]) -> Iterator[Cache]:
     """
     with here(scratch, environ) as cache:
         if cache.root == scratch:
-            root = place(environ)
+            root = directory_of(environ)
             log.warning("nothing is cached%s", f" at {root}: {_problem(root)}" if root else ": this user has no home")
         yield cache
     if cache.added and cache.root != scratch:
@@ -195,7 +195,7 @@ def opened(scratch: Path, environ: Mapping[str, str]) -> Iterator[Cache]:
 @contextmanager
 def here(scratch: Path, environ: Mapping[str, str]) -> Iterator[Cache]:
     """The cache of the user, or one in `scratch` where that can't be used; nobody prunes it meanwhile."""
-    root = place(environ)
+    root = directory_of(environ)
     if root is None or _problem(root):
         root = scratch
         root.mkdir(parents=True, exist_ok=True)
@@ -205,18 +205,18 @@ def here(scratch: Path, environ: Mapping[str, str]) -> Iterator[Cache]:
 
 def recall(key: str, environ: Mapping[str, str]) -> Any:
     """Return what was remembered under a key; None when nothing was."""
-    root = place(environ)
+    root = directory_of(environ)
     return None if root is None or _problem(root) else _recall(root, key)
 
 
 def remember(key: str, answer: Any, environ: Mapping[str, str]) -> None:
     """Remember something that JSON can hold, for later builds. What can't be written is not remembered."""
-    root = place(environ)
+    root = directory_of(environ)
     if root is not None and not _problem(root):
         _remember(root, key, answer)
 
 
-def place(environ: Mapping[str, str]) -> Path | None:
+def directory_of(environ: Mapping[str, str]) -> Path | None:
     """Return where the cache is: UNDERWAY_CACHE, else below XDG_CACHE_HOME or ``~/.cache``; None for a user without a home."""
     if given := environ.get("UNDERWAY_CACHE"):
         return Path(os.path.realpath(given))

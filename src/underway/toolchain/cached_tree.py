@@ -67,7 +67,7 @@ class TreeEntry:
     copies: bool = False
     """Whether it is copied into a release, not linked."""
 
-    def place(
+    def put_into(
         self, target: Path, paths: Iterable[str] | None = None, below: str = "", ready: Path | None = None
     ) -> dict[str, File]:
         """Put files and links into the directory `target`, all of them or `paths`; returns the files by their path there, unless they
@@ -84,12 +84,12 @@ class TreeEntry:
                 if (parent := os.path.dirname(where)) not in made:
                     make_directory(parent)
                     made.add(parent)
-                self._place(path, where)
+                self._put_entry(path, where)
         return {} if self.bound else {to: self.files[path] for to, path in chosen.items() if path in self.files}
 
     def prepare(self, ready: Path, paths: Iterable[str] | None = None, below: str = "") -> None:
-        """Put files into the directory `ready`, for `place` with the same arguments to have less to do."""
-        self.place(ready / self.tree.parent.name, paths, below)
+        """Put files into the directory `ready`, for `put_into` with the same arguments to have less to do."""
+        self.put_into(ready / self.tree.parent.name, paths, below)
 
     def _move(self, ready: Path, target: Path) -> bool:
         prepared = ready / self.tree.parent.name
@@ -102,7 +102,7 @@ class TreeEntry:
             return False  # something is there already
         return True
 
-    def _place(self, path: str, where: str) -> None:
+    def _put_entry(self, path: str, where: str) -> None:
         source = f"{self.tree}/{path}"
         if path in self.links:
             _put(where, lambda name: os.symlink(self.links[path], name))

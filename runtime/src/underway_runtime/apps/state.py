@@ -57,7 +57,7 @@ async def export_states(
             if (size := len(text.encode())) > limit:
                 raise StateError(f"its state has {size} bytes, and at most {limit} are handed over")
         except (Exception, SystemExit) as error:
-            log(f"{name} {version} hands nothing over: {_told(error, timeout)}", error)
+            log(f"{name} {version} hands nothing over: {_reason(error, timeout)}", error)
         else:
             states[name] = State(version, text)
     return states
@@ -75,7 +75,7 @@ async def import_states(
             async with asyncio.timeout(timeout):
                 await running[name].call("import_state", json.loads(state.text), state.version)
         except (Exception, SystemExit) as error:
-            log(f"{name} could not take over the state of {state.version}: {_told(error, timeout)}", error)
+            log(f"{name} could not take over the state of {state.version}: {_reason(error, timeout)}", error)
             failed.append(name)
     return failed
 
@@ -93,7 +93,7 @@ async def config_change(
         async with asyncio.timeout(timeout):
             await service.call("config_change", changed, new, removed)
     except (Exception, SystemExit) as error:
-        raise StateError(_told(error, timeout)) from error
+        raise StateError(_reason(error, timeout)) from error
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
@@ -132,5 +132,5 @@ def _not_plain(value: Any, where: str) -> str:
     return "" if exact else f"{where} is {value!r:.80}"
 
 
-def _told(error: BaseException, timeout: float) -> str:
+def _reason(error: BaseException, timeout: float) -> str:
     return f"it took more than {timeout:g} s" if isinstance(error, TimeoutError) else describe(error)

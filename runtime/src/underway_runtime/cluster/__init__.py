@@ -114,7 +114,7 @@ async def submit(f: Callable[..., Any], /, *args: Any, tag: str | None = None, *
     called again on another. Raises NobodyThere where nobody has the tag, MemberLost where nobody is left who has, or three have
     been lost at it, and what the function raises.
     """
-    return await _cluster().work().submit(f, args, kwargs, await _place(tag, None))
+    return await _cluster().work().submit(f, args, kwargs, await _workers_for(tag, None))
 
 
 async def run(f: Callable[..., Any], /, *args: Any, tag: str | None = None, **kwargs: Any) -> dict[str, Any]:
@@ -122,7 +122,7 @@ async def run(f: Callable[..., Any], /, *args: Any, tag: str | None = None, **kw
 
     Raises NobodyThere where nobody has the tag, and an ExceptionGroup of what it raised on any.
     """
-    wanted = await _there(lambda: members(tag))
+    wanted = await _find_members(lambda: members(tag))
     if not wanted:
         raise _nobody(tag)
     results = await _cluster().work().run(f, args, kwargs, wanted)
@@ -139,7 +139,7 @@ async def actor(
 
     Raises NobodyThere, and what the class raises.
     """
-    where = await _place(tag, member)
+    where = await _workers_for(tag, member)
     key, address = await _cluster().work().make(kind, args, kwargs, where)
     return Actor(key, address, next((other.name for other in members() if other.address == address), ""))
 
@@ -173,20 +173,20 @@ def _cluster() -> Cluster:
     return running
 
 
-async def _place(tag: str | None, member: str | None) -> dict[str, Any]:
+async def _workers_for(tag: str | None, member: str | None) -> dict[str, Any]:
     if member is not None:
-        named = await _there(lambda: [other for other in members() if other.name == member])
+        named = await _find_members(lambda: [other for other in members() if other.name == member])
         if not named:
             nodes = ", ".join(other.name for other in members()) or "nobody"
             raise NobodyThere(f"there is no member {member!r}; there is {nodes}")
         return {"member": named[0]}
-    if not await _there(lambda: members(tag)):
+    if not await _find_members(lambda: members(tag)):
         raise _nobody(tag)
     return {} if tag is None else {"tag": tag}
 
 
-async def _there(look: Callable[[], list[Member]]) -> list[Member]:
-    """Who is found; a worker, which knows with a delay of a beat, looks again before it says that it is nobody."""
+async def _find_members(look: Callable[[], list[Member]]) -> list[Member]:
+    """Find them; a worker, which knows with a delay of a beat, looks again before it says that it is nobody."""
     cluster = _cluster()
     for _ in range(2 if cluster.mode == "worker" else 0):
         if look():

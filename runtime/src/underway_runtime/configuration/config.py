@@ -72,7 +72,7 @@ class Config:
 
         Raises ConfigError when it is not configured and there is no default.
         """
-        return self._found((application, key), default)
+        return self._value_at((application, key), default)
 
     def compile_env(self, application: str, *path: str, default: Any = MISSING) -> Any:
         """The value at a path of keys of an application, for code that the build runs and that keeps what it read.
@@ -82,13 +82,13 @@ class Config:
         """
         if self._asked is not None:
             self._asked.append(((application, *path), lookup(self._current(), (application, *path))))
-        return self._found((application, *path), default)
+        return self._value_at((application, *path), default)
 
     def application(self, application: str) -> dict[str, Any]:
         """All that is configured for an application; a copy of the top level."""
         return dict(self._current().get(application, {}))
 
-    def _found(self, path: tuple[str, ...], default: Any) -> Any:
+    def _value_at(self, path: tuple[str, ...], default: Any) -> Any:
         value = lookup(self._current(), path)
         if value is not MISSING:
             return value

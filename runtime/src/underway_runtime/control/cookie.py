@@ -58,7 +58,7 @@ def find(root: str, version: str, var: str, environ: Mapping[str, str]) -> str |
     path = os.path.join(root, "releases", version, names.COOKIE_SOURCE)
     match _source(path):
         case {"from": "node"}:
-            return _own(var)
+            return _made_by_node(var)
         case {"from": "file", "file": str(file)}:
             return _read(os.path.join(root, file))
         case {"from": "variable", "variable": str(variable)}:
@@ -106,7 +106,7 @@ def _source(path: str) -> object:
         raise DamagedRelease(f"{path} can't be read: {error}; restore it from the release's archive") from None
 
 
-def _own(var: str) -> str | None:
+def _made_by_node(var: str) -> str | None:
     """What the node has made, whoever asks: a file of the owner of `var`, and no link that leads to one of another."""
     path = os.path.join(var, names.COOKIE)
     try:

@@ -90,7 +90,7 @@ def stop(settings: Settings) -> int:
 
     It is never killed. Raises UnderwayError when it has not stopped within its deadline and a margin.
     """
-    from ..process.leftovers import Family, said
+    from ..process.leftovers import Family, notes
     from ..process.termination import terminate
 
     node = _running(settings)
@@ -114,7 +114,7 @@ def stop(settings: Settings) -> int:
             f"{settings.name} (pid {node.pid}) was asked to stop and has not within {timeout:g} s; its log says what it"
             f" waits for; `kill -KILL {node.pid}` ends it without that"
         )
-    for line in said(settings.name, family.left()):
+    for line in notes(settings.name, family.left()):
         print(f"note: {line}", file=sys.stderr)
     return 0
 
@@ -153,6 +153,6 @@ def _running(settings: Settings) -> lock.RunningNode:
     node = lock.find(settings.tmp, settings.name)
     if node is None:
         raise UnderwayError(f"{settings.name} is not running")
-    if where := elsewhere(settings.name, str(settings.root), lock.said(settings.tmp).get("root")):
+    if where := elsewhere(settings.name, str(settings.root), lock.contents(settings.tmp).get("root")):
         print(f"note: {where}", file=sys.stderr)
     return node

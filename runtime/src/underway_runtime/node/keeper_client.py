@@ -100,7 +100,7 @@ class KeeperClient:
             if not running.orphan or time.monotonic() > end:
                 from ..control.client.client import elsewhere
 
-                where = elsewhere(name, str(settings.root), lock.said(var).get("root"))
+                where = elsewhere(name, str(settings.root), lock.contents(var).get("root"))
                 raise BootError(
                     f"{name} is running already, pid {running.pid} ({var.lock} is held); stop it first, or give this"
                     f" start another RELEASE_VAR{where and f': {where}'}"

@@ -159,7 +159,7 @@ class _Comparison:
         if in_a_row and self._are_alike(old, new):
             return
         before, after = _by_label(old), _by_label(new)
-        before, after = _told(before, after), _told(after, before)
+        before, after = _with_known_keys(before, after), _with_known_keys(after, before)
         if in_a_row:
             yield from self._row(_elements(before), _elements(after), step)
         for label in [*before, *(label for label in after if label not in before)]:
@@ -244,7 +244,7 @@ def _by_label(node: Node) -> dict[str, list[int]]:
     return numbers
 
 
-def _told(labels: dict[str, list[int]], other: dict[str, list[int]]) -> dict[str, list[int]]:
+def _with_known_keys(labels: dict[str, list[int]], other: dict[str, list[int]]) -> dict[str, list[int]]:
     """The same, with the keys that are digests as `other` tells them, where it does."""
     if not any(label[1:2] == "#" and label not in other for label in labels):
         return labels

@@ -115,17 +115,17 @@ def digest_of(text: str) -> str:
 
 def key_label(key: object) -> str:
     """A key of a dict as a label, without asking it."""
-    told = _told(key)
+    told = _label_of(key)
     return f"[{told}]" if len(told) <= LONGEST else f"[#{digest_of(told)[:12]}]"
 
 
 def element_label(value: object) -> str:
     """An element of a set as a label, without asking it."""
-    told = _told(value)
+    told = _label_of(value)
     return f"{{{told}}}" if len(told) <= LONGEST else f"{{#{digest_of(told)[:12]}}}"
 
 
-def _told(key: Any) -> str:
+def _label_of(key: Any) -> str:
     if is_plain(key):
         return plain_text(key)
     kind = type(key)

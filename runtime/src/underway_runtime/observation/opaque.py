@@ -167,7 +167,7 @@ def _named_by_type(_: Any) -> Seen:
     return Seen(flags=Flag.NAMED)
 
 
-def _kept(value: Any) -> Seen:
+def _inner_containers(value: Any) -> Seen:
     """The lists and dicts that a container of C keeps besides its elements, as the garbage collector sees them."""
     return Seen(
         edges=[
@@ -340,7 +340,7 @@ def base_of(mro: Iterable[type]) -> tuple[type, Rule] | None:
         if (rule := _BASES.get(id(base))) is not None:
             return base, rule
         if objects.name_of(base) in KEEPING:
-            return base, _kept
+            return base, _inner_containers
     return None
 
 

@@ -173,17 +173,17 @@ class _Walk:
         for number, value in enumerate(self.found):
             node = self.nodes[number]
             if type(value) is str:
-                if (told := self._told(value)) != value:
+                if (told := self._without_addresses(value)) != value:
                     self.nodes[number] = node._replace(digest=digest_of(told))
             elif type(value) is int:
                 if word := self._word(value):
                     self.nodes[number] = node._replace(digest=digest_of(word))
             elif any(map(_ADDRESS.search, labels := [label for label, _ in node.edges if label[0] in "[{"])):
-                told_labels = {label: self._told(label) for label in labels}
+                told_labels = {label: self._without_addresses(label) for label in labels}
                 edges = tuple((told_labels.get(label, label), to) for label, to in node.edges)
                 self.nodes[number] = node._replace(edges=edges)
 
-    def _told(self, text: str) -> str:
+    def _without_addresses(self, text: str) -> str:
         for path, word in self.places.items():
             if path in text:
                 text = text.replace(path, word)

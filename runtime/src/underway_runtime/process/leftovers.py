@@ -73,13 +73,13 @@ class Family:
         end = time.monotonic() + _TO_FOLLOW
         while (alive := self._alive()) and time.monotonic() < end:
             time.sleep(_PAUSE)
-        descriptions = [self._said(process) for process in alive]
+        descriptions = [self._description(process) for process in alive]
         if not alive or self._group is None or not {*_inside(self._group)} <= {process.pid for process in alive}:
             return Left(descriptions, [], [process.pid for process in alive])
         _end(alive)
         still = self._alive()
         ended = [line for process, line in zip(alive, descriptions, strict=True) if process not in still]
-        return Left([self._said(process) for process in still], ended, [process.pid for process in still])
+        return Left([self._description(process) for process in still], ended, [process.pid for process in still])
 
     def _alive(self) -> list[Process]:
         known, own_pid = {(member.pid, member.started) for member in self._members}, os.getpid()
@@ -91,7 +91,7 @@ class Family:
         ]
         return sorted((process for process in alive if process.pid != own_pid), key=lambda process: process.pid)
 
-    def _said(self, process: Process) -> str:
+    def _description(self, process: Process) -> str:
         held = sorted({*_held(process.pid).values()})
         holds = f", which listens on {', '.join(one_line(text, 100) for text in held)}" if held else ""
         return f"pid {process.pid} ({_words(process.pid)}){holds}"
@@ -118,7 +118,7 @@ def _same(process: release_processes.Process) -> Process | None:
     return now if now is not None and now.started == process.began else None
 
 
-def said(name: str, left: Left) -> list[str]:
+def notes(name: str, left: Left) -> list[str]:
     """Notes about what is left, for people."""
     lines = []
     if left.ended:

@@ -130,7 +130,7 @@ def _pid_namespace(process: int | str) -> str | None:
     return None
 
 
-def said(var: VarDirectory) -> dict[str, object]:
+def contents(var: VarDirectory) -> dict[str, object]:
     """What the lock file says, of the node that runs or of the one that was before it; nothing where it can't be read."""
     with contextlib.suppress(OSError):
         return read(openat.read(var.path, var.lock, _LARGEST))

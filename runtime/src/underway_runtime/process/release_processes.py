@@ -71,7 +71,7 @@ def staying(root: Path) -> list[Process]:
 
 def others(root: Path) -> list[Process]:
     """All of the node's processes that run code of the release at this moment, by pid."""
-    rows, node = process_table.processes(), _own()
+    rows, node = process_table.processes(), _own_pid()
     if node not in rows:
         return []  # there is no /proc to look at
     release = _Release(root)
@@ -137,7 +137,7 @@ def _below(rows: Mapping[int, process_table.Process], roots: Sequence[int]) -> s
         if pid not in pids:
             pids.add(pid)
             waiting += children.get(pid, ())
-    return pids - {_own()}
+    return pids - {_own_pid()}
 
 
 class _Release:
@@ -172,7 +172,7 @@ def _does_not_count(pid: int, arguments: Sequence[str]) -> bool:
     return is_command or any(argument.startswith(_TRACKER) for argument in arguments)
 
 
-def _own() -> int:
+def _own_pid() -> int:
     """The pid of this process, as this ``/proc`` has it."""
     with contextlib.suppress(OSError, ValueError):
         return int(os.readlink("/proc/self"))

@@ -270,7 +270,7 @@ def _settled(ledger: Ledger, directory: ReleaseDirectory, version: str) -> dict[
             f" archive, or choose another: {_SAY_IT}"
         )
     settled = {name: record for name, record in ledger.items() if name in here}
-    settled |= {name: _found(file) for name, file in here.items() if name not in settled}
+    settled |= {name: _record_of_tree(file) for name, file in here.items() if name not in settled}
     for name, record in list(settled.items()):
         if record.state == "permanent" and name != version:
             settled[name] = replace(settled.pop(name), state="old")
@@ -292,7 +292,7 @@ def _noted(ledger: Ledger, var: VarDirectory) -> Ledger:
     return {**ledger, version: replace(record, failed=display.one_line(" ".join(why.split())), installed=None)}
 
 
-def _found(file: Path) -> Record:
+def _record_of_tree(file: Path) -> Record:
     """Of a version that is here and in no ledger."""
     when = datetime.fromtimestamp(int(os.stat(file).st_mtime), UTC).isoformat().replace("+00:00", "Z")
     try:

@@ -138,7 +138,7 @@ class Judge:
         return module is not None or (link.is_symlink() and link.is_dir() and parts[-1].isidentifier())
 
 
-def said(strays: Sequence[Stray]) -> list[str]:
+def notes(strays: Sequence[Stray]) -> list[str]:
     """A line about all of them, and one about those that could be imported; for people."""
     plain = [stray.path for stray in strays if not stray.instead_of]
     code = [stray.path for stray in strays if stray.is_code]

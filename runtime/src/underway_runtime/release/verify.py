@@ -40,7 +40,7 @@ class Found:
     @property
     def notes(self) -> list[str]:
         """What of the strays is worth a word."""
-        return strays.said(self.strays)
+        return strays.notes(self.strays)
 
 
 def verify(root: Path, version: str) -> list[str]:

@@ -248,7 +248,7 @@ def running_version(settings: Settings) -> str | None:
     """The version that the node of this release runs, as itself says; None when none runs. Raises BusyError while it starts."""
     if lock.find(settings.tmp, settings.name) is None:
         return None
-    version = _said(settings, "version")
+    version = _stated_version(settings, "version")
     if version is None:
         raise BusyError(f"{settings.name} is starting, and its version is not known yet; try again when it runs")
     return version
@@ -256,15 +256,15 @@ def running_version(settings: Settings) -> str | None:
 
 def _root(settings: Settings) -> object:
     """The release directory of the node that runs, as it says; None when none runs."""
-    return None if lock.find(settings.tmp, settings.name) is None else lock.said(settings.tmp).get("root")
+    return None if lock.find(settings.tmp, settings.name) is None else lock.contents(settings.tmp).get("root")
 
 
 def started_as(settings: Settings) -> str | None:
     """The version whose files that node has; None when none runs."""
-    return None if lock.find(settings.tmp, settings.name) is None else _said(settings, "started_as")
+    return None if lock.find(settings.tmp, settings.name) is None else _stated_version(settings, "started_as")
 
 
-def _said(settings: Settings, key: str) -> str | None:
+def _stated_version(settings: Settings, key: str) -> str | None:
     """The version that the node, or the one that was before it, says of itself; None where it says none, or what is not one."""
-    value = lock.said(settings.tmp).get(key)
+    value = lock.contents(settings.tmp).get(key)
     return str(value) if names.is_version(value) else None

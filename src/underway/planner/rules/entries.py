@@ -29,7 +29,7 @@ def held(body: Iterable[ast.stmt]) -> Kinds:
     return values
 
 
-def kept(body: Iterable[ast.stmt], classes: Collection[str]) -> Iterator[tuple[str, str, ast.AST]]:
+def outliving_instances(body: Iterable[ast.stmt], classes: Collection[str]) -> Iterator[tuple[str, str, ast.AST]]:
     """Where functions put an instance of these classes, made by them, into something that outlives them.
 
     Each with the name of the parameter that holds it, empty for a global; the class whose instance that is, if so; and the node.

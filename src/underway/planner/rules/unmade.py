@@ -49,7 +49,7 @@ def _staying(edit: ModuleDiff, cls: str, seen: Collection[str] = ()) -> str:
         for node in (inner for statement in module.body for inner in import_time(statement, annotations=False)):
             if _is_call_of(node, names):
                 return f"{module.name}, line {getattr(node, 'lineno', 0)},"
-        for holder, owner, node in entries.kept(module.body, names):
+        for holder, owner, node in entries.outliving_instances(module.body, names):
             of_instance = bool(owner) and owner not in {cls, *seen}
             if not holder or (of_instance and _staying(edit, owner, (*seen, cls))):
                 return f"{module.name}, line {getattr(node, 'lineno', 0)},"

@@ -18,7 +18,7 @@ def imports(edits: Mapping[str, ModuleDiff], modules: Iterable[Module]) -> froze
     every = [(edit, name) for edit in edits.values() for name in edit.own]
     imported = {name for edit, name in every if _comes_or_goes(edit, name)}
     imported -= {name for edit, name in every if not _comes_or_goes(edit, name) or _is_read(edit, name)}
-    return frozenset(imported - _told(modules)) if imported else frozenset()
+    return frozenset(imported - _names_read(modules)) if imported else frozenset()
 
 
 def _comes_or_goes(edit: ModuleDiff, name: str) -> bool:
@@ -33,7 +33,7 @@ def _is_read(edit: ModuleDiff, name: str) -> bool:
     return any(isinstance(node, ast.Name) and node.id == name for node in nodes)
 
 
-def _told(modules: Iterable[Module]) -> set[str]:
+def _names_read(modules: Iterable[Module]) -> set[str]:
     """All that is read of something by its name."""
     names: set[str] = set()
     for node in (inner for module in modules for statement in module.body for inner in walk(statement)):

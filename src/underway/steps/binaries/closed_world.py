@@ -100,7 +100,7 @@ class _Closure:
 
     def places(self, path: Path) -> list[Path]:
         """The directories inside the release that a binary itself names."""
-        places = (_place(path.parent, entry) for entry in _entries(self.binaries[path]))
+        places = (_directory_meant(path.parent, entry) for entry in _entries(self.binaries[path]))
         return [directory for directory in places if directory is not None]
 
     def find(self, name: str, places: list[Path]) -> Path | None:
@@ -150,7 +150,7 @@ def _entries(binary: elf.Binary) -> tuple[str, ...]:
     return binary.rpath if binary.runpath is None else binary.runpath
 
 
-def _place(origin: Path, entry: str) -> Path | None:
+def _directory_meant(origin: Path, entry: str) -> Path | None:
     """The directory that an entry of a binary in `origin` means; None for what is not relative to that."""
     for word in ("$ORIGIN", "${ORIGIN}"):
         rest = entry.removeprefix(word)
@@ -163,9 +163,9 @@ def _beyond_glibc(binary: elf.Binary) -> list[str]:
     return [name for name in binary.needed if not elf.is_glibc(name)]
 
 
-def _kept(home: Path, path: Path, binary: elf.Binary) -> Iterator[str | None]:
+def _new_runpath(home: Path, path: Path, binary: elf.Binary) -> Iterator[str | None]:
     """Where a binary is to look from now on, if that has to be set: where it did, but for what is outside `home`."""
-    places = {entry: _place(path.parent, entry) for entry in _entries(binary)}
+    places = {entry: _directory_meant(path.parent, entry) for entry in _entries(binary)}
     inside = [entry for entry, directory in places.items() if directory is not None and directory.is_relative_to(home)]
     if len(inside) < len(places) or binary.runpath is not None:
         yield ":".join(inside) or None
@@ -175,7 +175,7 @@ def _keep_inside(world: _Closure) -> set[Path]:
     wanted = {
         path: places
         for path, binary in world.binaries.items()
-        for places in _kept(next(home for home in world.homes if path.is_relative_to(home)), path, binary)
+        for places in _new_runpath(next(home for home in world.homes if path.is_relative_to(home)), path, binary)
     }
     _set_places(wanted)
     world.binaries.update({path: elf.read(path) for path in wanted})

@@ -108,7 +108,7 @@ def _giving(plan: DeployPlan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]
         revocation.remember(authority, {unbracketed(host.host): names[host] for host in facts})
 
     def give(host: Host) -> Answer:
-        installed, node = plan.there(facts[host]), plan.node(host)
+        installed, node = plan.installed_at(facts[host]), plan.node(host)
         asked = on(plan, ssh, host, remote_commands.request(installed, node, names[host][0]))
         if asked.status or plan.dry_run:
             return asked

@@ -81,7 +81,7 @@ class DeployPlan:
     def node(self, host: Host) -> str:
         return host.node(self.here.name)
 
-    def there(self, facts: Facts) -> Installed:
+    def installed_at(self, facts: Facts) -> Installed:
         return replace(self.here, directory=facts.directory)
 
 

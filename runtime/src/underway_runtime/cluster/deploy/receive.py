@@ -26,7 +26,7 @@ def run(mode: str, words: Sequence[str], settings: Settings) -> int:
     """Do it; raises an UnderwayError."""
     match (mode, *words):
         case ("place", directory, release_id):
-            place(settings, Path(directory), release_id)
+            move_into_place(settings, Path(directory), release_id)
         case ("certificate", "request", node, host):
             from .. import certificates
 
@@ -65,7 +65,7 @@ def taken_up(var: VarDirectory, node: str, name: str) -> None:
         time.sleep(0.1)
 
 
-def place(settings: Settings, directory: Path, release_id: str) -> None:
+def move_into_place(settings: Settings, directory: Path, release_id: str) -> None:
     """Rename this very release, which stands next to its place, into that once it is whole.
 
     Raises DamagedRelease when it is not, or is another than was sent, and UnderwayError when something is there already.

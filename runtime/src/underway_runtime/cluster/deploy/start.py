@@ -52,7 +52,7 @@ def start(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
 
     def begin(host: Host) -> Answer:
         worker = remote_commands.worker(
-            plan.there(facts[host]), host, listen, _of_worker(plan, facts[host]), plan.settings
+            plan.installed_at(facts[host]), host, listen, _of_worker(plan, facts[host]), plan.settings
         )
         begun.append(host)
         return with_cookie(plan, ssh, host, remote_commands.begun(worker, plan.node(host), plan.mark))
@@ -131,7 +131,7 @@ def commit(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
     others = [host for host, known in facts.items() if {*known.releases} - {version}]
 
     def make(host: Host) -> Answer:
-        return on(plan, ssh, host, remote_commands.commit(plan.there(facts[host]), host.role, plan.node(host)))
+        return on(plan, ssh, host, remote_commands.commit(plan.installed_at(facts[host]), host.role, plan.node(host)))
 
     if failed := failures(everywhere(plan, ssh, others, make)):
         heading = f"{version} runs everywhere, and is not what boots on every host:"
@@ -141,7 +141,7 @@ def commit(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
 def _start_master(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str, workers: list[str]) -> str | None:
     """Start the master, there or here, and make the version permanent where it is not. What went wrong, or None."""
     if plan.master is not None:
-        installed, node = plan.there(facts[plan.master]), plan.node(plan.master)
+        installed, node = plan.installed_at(facts[plan.master]), plan.node(plan.master)
         command = remote_commands.master(installed, node, "daemon", listen, workers, plan.settings)
         answer = with_cookie(plan, ssh, plan.master, remote_commands.begun(command, node, plan.mark))
     else:
@@ -194,7 +194,7 @@ def _undo(plan: DeployPlan, ssh: Ssh, facts: Look, begun: Sequence[Host], why: s
     timeout = plan.fleet.limits.start
 
     def end(host: Host) -> Answer:
-        installed = plan.there(facts[host])
+        installed = plan.installed_at(facts[host])
         command = remote_commands.end(
             installed, f"{installed.directory}/var", host.role, plan.node(host), plan.mark, timeout
         )
@@ -218,7 +218,7 @@ def stop_nodes(plan: DeployPlan, ssh: Ssh, facts: Look, hosts: Sequence[Host]) -
     """Stop the nodes of these hosts; those that run on, and why. One that has ended by itself meanwhile has stopped."""
 
     def end(host: Host) -> Answer:
-        installed = plan.there(facts[host])
+        installed = plan.installed_at(facts[host])
         if installed.version not in facts[host].releases:  # an older one runs there, and this one may go elsewhere
             installed = replace(installed, version="")
         return on(plan, ssh, host, remote_commands.stop(installed, host.role, plan.node(host)))

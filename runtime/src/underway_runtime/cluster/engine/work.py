@@ -46,7 +46,7 @@ class Work:
     async def submit(self, f: Callable[..., Any], args: Any, kwargs: Any, where: Mapping[str, Any]) -> Any:
         """The result of ``f(*args, **kwargs)``; `where` is a ``tag``, a ``member``, or nothing."""
         try:
-            return await self._client.submit(f, *args, **kwargs, pure=False, **self._place(where))
+            return await self._client.submit(f, *args, **kwargs, pure=False, **self._placement(where))
         except (KilledWorker, NoValidWorkerError, NoWorkerError) as error:
             raise MemberLost(f"nobody is left to do it: {error}") from None
 
@@ -58,7 +58,7 @@ class Work:
 
     async def make(self, kind: Callable[..., Any], args: Any, kwargs: Any, where: Mapping[str, Any]) -> tuple[str, str]:
         """Make an object that stays where it is: its key and its address. It lives until `drop`, or until this node is gone."""
-        future = self._client.submit(kind, *args, **kwargs, actor=True, pure=False, **self._place(where))
+        future = self._client.submit(kind, *args, **kwargs, actor=True, pure=False, **self._placement(where))
         try:
             made = await future
         except (KilledWorker, NoValidWorkerError, NoWorkerError) as error:
@@ -98,7 +98,7 @@ class Work:
             raise answer["exception"]
         return answer["result"]
 
-    def _place(self, where: Mapping[str, Any]) -> dict[str, Any]:
+    def _placement(self, where: Mapping[str, Any]) -> dict[str, Any]:
         if "member" in where:
             return {"workers": [where["member"].address], "allow_other_workers": False}
         if "tag" in where and not self._any_tag:

@@ -191,7 +191,7 @@ def _rebuild(header: Header, file: Source, old: Manifest, root: Path, limits: Li
         raise Corrupt("it holds another release than it says")
     if problem := _mismatch(old, new):
         raise Corrupt(problem)
-    gone, new_files, old_files = _gone(old, new), _carried(old, new), _kept(old)
+    gone, new_files, old_files = _gone(old, new), _carried(old, new), _names_of_bytes(old)
     if (header.manifest, header.prefix, header.body) != (len(text), _total(gone), _total(new_files)):
         raise Corrupt("its sizes are not those of what changed between the two releases")
     body = compression.patched(file, _join(root, gone), header.body)
@@ -209,7 +209,7 @@ def _rebuild(header: Header, file: Source, old: Manifest, root: Path, limits: Li
     body.finish()
 
 
-def _kept(old: Manifest) -> dict[Bytes, str]:
+def _names_of_bytes(old: Manifest) -> dict[Bytes, str]:
     """Where the old tree has which bytes. Not in what several versions share: another one may have replaced it."""
     return {
         (entry.sha256, entry.size): name
@@ -223,12 +223,14 @@ def _kept(old: Manifest) -> dict[Bytes, str]:
 def _gone(old: Manifest, new: Manifest) -> dict[str, ManifestEntry]:
     """The old files whose bytes the new release has nowhere."""
     wanted = {(entry.sha256, entry.size) for entry in new.files.values()}
-    return {name: old.files[name] for file, name in sorted(_kept(old).items(), key=_by_path) if file not in wanted}
+    return {
+        name: old.files[name] for file, name in sorted(_names_of_bytes(old).items(), key=_by_path) if file not in wanted
+    }
 
 
 def _carried(old: Manifest, new: Manifest) -> dict[str, ManifestEntry]:
     """The new files whose bytes the old tree does not have."""
-    contents = _kept(old)
+    contents = _names_of_bytes(old)
     return {
         name: entry
         for name, entry in sorted(new.files.items())

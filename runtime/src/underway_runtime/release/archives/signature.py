@@ -90,7 +90,7 @@ class Admission:
         for field, wanted in self.expected.items():
             if (value := getattr(manifest, field)) != wanted:
                 raise SignatureRefused(
-                    f"the requested release has the {_said(field)} {wanted!r}; the archive holds {value!r}"
+                    f"the requested release has the {_in_words(field)} {wanted!r}; the archive holds {value!r}"
                 )
 
 
@@ -149,7 +149,7 @@ def admit(
         )
     for field, value in here.items():
         if (signed := getattr(statement, field)) != value:
-            raise SignatureRefused(f"{archive} is signed as the {_said(field)} {signed!r}; here it is {value!r}")
+            raise SignatureRefused(f"{archive} is signed as the {_in_words(field)} {signed!r}; here it is {value!r}")
     expected = asdict(statement)
     del expected["sha256"]
     return Admission(digest, signer, expected)
@@ -311,5 +311,5 @@ def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["it says nothing"])[-1]
 
 
-def _said(field: str) -> str:
+def _in_words(field: str) -> str:
     return field.replace("_", " ")

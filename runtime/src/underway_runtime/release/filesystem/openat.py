@@ -94,7 +94,7 @@ class Directory:
             else:
                 descriptor = self._open(name, flags | _OPEN, mode)
                 if flags & os.O_CREAT:
-                    self._own(descriptor)
+                    self._give_to_owner(descriptor)
         except OSError as error:
             raise self._explained(error, name) from None
         try:
@@ -172,7 +172,7 @@ class Directory:
             try:
                 write(descriptor, data)
                 os.fchmod(descriptor, mode)  # whatever the umask
-                self._own(descriptor)
+                self._give_to_owner(descriptor)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -238,18 +238,18 @@ class Directory:
                 descriptor = self._open(name, flags | os.O_EXCL | _OPEN, mode)
             except FileExistsError:
                 continue
-            self._own(descriptor)
+            self._give_to_owner(descriptor)
             return descriptor
         raise OSError(errno.EAGAIN, "it is made and removed all the time", name)
 
-    def _own(self, descriptor: int) -> None:
+    def _give_to_owner(self, descriptor: int) -> None:
         if os.geteuid() == 0 and not self.is_ours:
             os.fchown(descriptor, self.uid, self.gid)
 
     def _hand_over(self, made: Directory) -> None:
         """Give it to the owner, where it is ours and empty: it is the one that was made, or one that does no harm."""
         if made.is_ours and not os.listdir(made.descriptor):
-            self._own(made.descriptor)
+            self._give_to_owner(made.descriptor)
             made.uid, made.gid, made.is_ours = self.uid, self.gid, self.is_ours
 
     def _explained(self, error: OSError, name: str) -> OSError:

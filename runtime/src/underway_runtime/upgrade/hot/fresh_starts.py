@@ -80,7 +80,7 @@ def _compared(
         and not loggers.are_asked_for(difference, become, wanted)
     ]
     problems = [
-        f"in a trial on this host something differs from a fresh start: {_told(difference)}"
+        f"in a trial on this host something differs from a fresh start: {_in_words(difference)}"
         for difference in left[:_NAMED]
     ]
     differences, stay = compare.compared(before, wanted)
@@ -110,7 +110,7 @@ def _counted(instructions: Sequence[Instruction]) -> set[tuple[str, ...]]:
     }
 
 
-def _told(difference: Difference) -> str:
+def _in_words(difference: Difference) -> str:
     was, becomes = difference.was or "nothing", difference.becomes or "nothing"
     return f"{difference.path} ({difference.kind}: {was}, and not {becomes})"
 

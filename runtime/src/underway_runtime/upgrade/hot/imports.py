@@ -84,7 +84,7 @@ def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
     moved: dict[str, Any] = {
         "__spec__": spec,
         "__loader__": spec.loader,
-        "__file__": _place(names.get("__file__"), before, spec),
+        "__file__": _new_file(names.get("__file__"), before, spec),
         "__cached__": spec.cached,
     }
     if before is not None and names.get("__package__") == before.parent:
@@ -111,7 +111,7 @@ def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
         acts.no_item(lines, before.origin)
 
 
-def _place(file: Any, before: ModuleSpec | None, after: ModuleSpec) -> Any:
+def _new_file(file: Any, before: ModuleSpec | None, after: ModuleSpec) -> Any:
     """The file of a module in the new version; one that says that it is another file of its version is that one there."""
     was, now = before.origin if before is not None else None, after.origin
     if was is None or now is None or type(file) is not str or file == was:

@@ -93,12 +93,14 @@ class Within:
         for target in self._loaded:
             for part in target.load.parts:
                 holder, step = _part_of(target, part)
-                for container in containers_of(_there(target, part, holder, step) if part.kind == "order" else holder):
+                for container in containers_of(
+                    _value_of(target, part, holder, step) if part.kind == "order" else holder
+                ):
                     if id(container.of) not in known:
                         known.add(id(container.of))
                         self._kept.append(container)
                 if part.kind == "meanwhile":
-                    self._meanwhile.append(partial(bind, holder, step, _there(target, part, holder, step)))
+                    self._meanwhile.append(partial(bind, holder, step, _value_of(target, part, holder, step)))
                     bind(holder, step, deepcopy(part.now))
 
     def during(self, run: Callable[[], object]) -> Acts:
@@ -110,7 +112,7 @@ class Within:
             for target in self._loaded:
                 for part in target.load.parts:
                     _apply(target, part)
-            return self._found()
+            return self._content_acts()
         finally:
             self._take_back()
 
@@ -119,7 +121,7 @@ class Within:
             undo()
         self._meanwhile.clear()
 
-    def _found(self) -> Acts:
+    def _content_acts(self) -> Acts:
         result = Acts()
         for container in self._kept:
             after = container.content()
@@ -169,7 +171,7 @@ def _apply(target: Target, part: Part) -> None:
         case "forgotten":
             bind(holder, step, deepcopy(part.now))
         case "counted":
-            value = _there(target, part, holder, step)
+            value = _value_of(target, part, holder, step)
             bind(holder, step, value + 1 if type(value) is int else value)
         case "made":
             made: Any = target.staged
@@ -179,7 +181,7 @@ def _apply(target: Target, part: Part) -> None:
         case "dropped" if value is not MISSING:
             delete(holder, step)
         case "order":
-            _order(target, part, _there(target, part, holder, step))
+            _order(target, part, _value_of(target, part, holder, step))
 
 
 def _unlike(target: Target, part: Part, value: object) -> Iterator[str]:
@@ -230,7 +232,7 @@ def _part_of(target: Target, part: Part) -> tuple[Any, Step]:
         raise CannotSwap([f"{target.name}.{part} is not there"]) from None
 
 
-def _there(target: Target, part: Part, holder: Any, step: Step) -> Any:
+def _value_of(target: Target, part: Part, holder: Any, step: Step) -> Any:
     if (value := get(holder, step, MISSING)) is MISSING:
         raise CannotSwap([f"{target.name}.{part} is not there"])
     return value

@@ -147,7 +147,9 @@ class _Walk:
                 continue
             self._compared[id(live), at] = live
             seen, kind = self._look(live), objects.name_of(type(live))
-            alike = seen.digest == node.digest or (type(live) is str and digest_of(self._told(live)) == node.digest)
+            alike = seen.digest == node.digest or (
+                type(live) is str and digest_of(self._without_addresses(live)) == node.digest
+            )
             if (kind, seen.name) != (node.type, node.name) or not alike:
                 yield f"{here} is {objects.shown(live)}, and not as in a fresh start"
                 continue
@@ -158,7 +160,7 @@ class _Walk:
                 else:
                     yield f"{here}{name} is not there"
 
-    def _told(self, text: str) -> str:
+    def _without_addresses(self, text: str) -> str:
         """A text as pictures tell it: with what is at an address, which is another in each process, in the place of that."""
         return without_addresses(text, self._word)
 

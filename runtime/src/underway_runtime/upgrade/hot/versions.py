@@ -38,7 +38,7 @@ class Version:
 
     def spec(self, module: str) -> ModuleSpec | None:
         """How a process of this version would import a module of an application."""
-        return _found(CodeServer(self.lib, self.index), module)
+        return _find_spec(CodeServer(self.lib, self.index), module)
 
     def code(self, module: str) -> tuple[ModuleSpec, CodeType]:
         """The spec and the code of a module. Raises ImportError where it has none, or is damaged."""
@@ -63,11 +63,11 @@ def read_version(directory: VersionDirectory) -> Version:
     )
 
 
-def _found(server: CodeServer, module: str) -> ModuleSpec | None:
+def _find_spec(server: CodeServer, module: str) -> ModuleSpec | None:
     parent = module.rpartition(".")[0]
     if not parent:
         return LibraryFinder(server).find_spec(module)
-    above = _found(server, parent)
+    above = _find_spec(server, parent)
     places = list(above.submodule_search_locations or ()) if above is not None else []
     return server.find(module, places) if places else None
 

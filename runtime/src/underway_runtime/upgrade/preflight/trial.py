@@ -120,7 +120,7 @@ def trial(settings: Settings, version: str, running: str | None, timeout: float)
         else:
             words, how = _as_theirs(settings, user, keeper, command, variables)
             ended, output = _run(words, timeout, **how)
-        yield _found(directory, ended, output, timeout)
+        yield _report_of(directory, ended, output, timeout)
 
 
 @contextlib.contextmanager
@@ -256,7 +256,7 @@ class _Tail:
             os.close(self._descriptor)
 
 
-def _found(file: Path, ended: int | None, output: bytes, timeout: float) -> TrialReport:
+def _report_of(file: Path, ended: int | None, output: bytes, timeout: float) -> TrialReport:
     doing = "its start"
     with contextlib.suppress(OSError, ValueError, RecursionError):
         for line in openat.read(file, file / "report", _LARGEST).splitlines():

@@ -99,7 +99,7 @@ class _Trial:
         wanted = self._try("the gates", lambda: gates.read(self._settings.place.gates)) or ()
         sockets = bool(self._settings.directory.version(running).gates.exists())
         kinds = {load.application: (load.start or {}).get("class") for load in started(script)}
-        classes = {name: self._found(reference) for name, reference in kinds.items() if reference is not None}
+        classes = {name: self._find_or_none(reference) for name, reference in kinds.items() if reference is not None}
         return (*untold(old, new, classes), *unasked(wanted, sockets))
 
     def _alone(self, script: BootScript) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ class _Trial:
         loads = [
             instruction
             for instruction in started(script)
-            if self._found((instruction.start or {}).get("class", "sys:path"))
+            if self._find_or_none((instruction.start or {}).get("class", "sys:path"))
         ]
         alone = (
             self._try(f"overlap of {instruction.application}", partial(overlaps, instruction, context))
@@ -116,8 +116,8 @@ class _Trial:
         )
         return tuple(load.application for load, may in zip(loads, alone, strict=True) if may is False)
 
-    def _found(self, reference: str) -> Any:
-        """What a reference names; None where that has been told to be broken."""
+    def _find_or_none(self, reference: str) -> Any:
+        """Find what a reference names; None where that has been told to be broken."""
         with contextlib.suppress(Exception, SystemExit):
             return find(reference)
         return None
@@ -189,16 +189,16 @@ class _Trial:
                 self._try("the boot script of the running version", lambda: boot_script.read(file)), old.values
             )
         addresses = []
-        unchanged = {_place(address) for address in before}
+        unchanged = {_bound_address(address) for address in before}
         for address, application in after.items():
-            same = _place(address) in unchanged
+            same = _bound_address(address) in unchanged
             addresses.append(AddressChange(address, application, "same" if same else "new"))
             if not same and (running is None or old is not None) and (problem := _bind_problem(address)):
                 self._problems.append(f"{application} is to listen on {address}, which can't be bound: {problem}")
         addresses += [
             AddressChange(address, application, "gone")
             for address, application in before.items()
-            if _place(address) not in map(_place, after)
+            if _bound_address(address) not in map(_bound_address, after)
         ]
         return tuple(addresses)
 
@@ -247,7 +247,7 @@ def _listens(script: BootScript | None, values: Values) -> dict[str, str]:
     return addresses
 
 
-def _place(address: str) -> str:
+def _bound_address(address: str) -> str:
     """An address without who may connect to it, which may change from version to version."""
     with contextlib.suppress(ValueError):
         if file := socket_file(address):

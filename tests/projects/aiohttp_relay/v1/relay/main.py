@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from .middlewares import stamped, told
+from .middlewares import stamped, as_json
 from .settings import TOPICS
 from .store import Store
 from .views import STORE, routes
@@ -19,7 +19,7 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
     app[STORE].topics.clear()
 
 
-app = web.Application(middlewares=[stamped, told])
+app = web.Application(middlewares=[stamped, as_json])
 app.add_routes(routes)
 app.cleanup_ctx.append(opened)
 

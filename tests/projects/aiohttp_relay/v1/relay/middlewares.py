@@ -13,7 +13,7 @@ async def stamped(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 @web.middleware
-async def told(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Tells what is wrong as JSON."""
     try:
         return await handler(request)

@@ -163,7 +163,7 @@ class Running(Generic[A]):
 
         async with asyncio.TaskGroup() as group:
             records: list[A] = []
-            async for record in _each(source):
+            async for record in _records(source):
                 records.append(record)
                 if len(records) == batch:
                     await waiting.acquire()
@@ -179,7 +179,7 @@ class Running(Generic[A]):
         return {key: state for part in parts for key, state in part.items()}
 
 
-async def _each(source: Iterable[A] | AsyncIterable[A]) -> Any:
+async def _records(source: Iterable[A] | AsyncIterable[A]) -> Any:
     if isinstance(source, AsyncIterable):
         async for record in source:
             yield record
