@@ -93,15 +93,15 @@ def test_the_service_answers_while_master_and_workers_follow_each_other(cluster:
             assert cluster.members() == WORKERS
         assert pids(cluster) == before
 
-        refused = cluster.run("master", "run", "install", "0.1.1")
+        refused = cluster.run("master", "run", "install", "0.1.1", "--how", "handover")
         assert refused.returncode == 1
         assert "crew_worker@host1, crew_worker@host2 would be lost to a master of 0.1.1" in refused.stderr
         assert cluster.members() == WORKERS
         assert pids(cluster) == before
 
         for host in cluster.net.hosts:
-            assert "0.1.1 runs" in on(cluster, host, "install", "0.1.1")
-        done = cluster.run("master", "run", "install", "0.1.1")
+            assert "0.1.1 runs" in on(cluster, host, "install", "0.1.1", "--how", "handover")
+        done = cluster.run("master", "run", "install", "0.1.1", "--how", "handover")
         assert done.returncode == 0, done.stderr
         assert cluster.members() == WORKERS
 
