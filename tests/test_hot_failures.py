@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from websockets.sync.client import connect
 
 from handover_helpers import asgi, clients, start, status
 from hot_helpers import BODY, GO_ON, PARKED, SECOND, changed, compiled, get, parked, planned, run, says, state, web
-from node_helpers import TIMEOUT, MakeNode, eventually, finish, terminate
+from node_helpers import TIMEOUT, App, MakeNode, eventually, finish, terminate
+from underway_runtime.release import relup
+from underway_runtime.release.instructions import ApplicationStart, ApplicationStop
 from underway_runtime.release.manifest import read
 from versions import seal
 
@@ -254,3 +257,71 @@ def test_where_the_first_of_two_fails_the_second_goes_through(make: MakeNode) ->
         assert says(client) == "1 lobby 2 10"
         assert run(node, "install", "3") == "3 runs already\n"
     assert terminate(process)[0] == 0
+
+
+STAYS = {
+    "a function": App(
+        "tool",
+        """
+        import signal, sys, threading
+        started = []
+
+        def answer():
+            return "1"
+
+        def main():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            started.append(answer())
+            print("started 1", file=sys.stderr, flush=True)
+            threading.Event().wait()
+        """,
+        {"main": "tool:main"},
+    ),
+    "an application": App(
+        "tool",
+        """
+        import asyncio, sys
+        from underway_runtime import Application
+        started = []
+
+        def answer():
+            return "1"
+
+        class Tool(Application):
+            async def start(self):
+                started.append(answer())
+                print("started 1", file=sys.stderr, flush=True)
+
+            async def stop(self):
+                if answer() == "1":
+                    await asyncio.Event().wait()
+        """,
+        {"class": "tool:Tool"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "started"), [("a function", "1"), ("an application", "1 1")])
+def test_what_does_not_stop_where_the_relup_stops_it_is_not_started_next_to_itself(
+    make: MakeNode, kind: str, started: str
+) -> None:
+    """Nothing is swapped: 3, or a handover. A function that still runs is not begun again; an application that was cut off is."""
+    app = STAYS[kind]
+    node = make(app)
+    node.configure(underway_runtime={"drain_timeout": 1, "stop_timeout": 1})
+    made = planned(node, replace(app, source=changed(('return "1"', 'return "2"'), source=app.source)))
+    ways = [
+        replace(way, instructions=(ApplicationStop("tool"), *way.instructions, ApplicationStart("tool", "permanent")))
+        for way in made.up
+    ]
+    (node.root / "releases/2/relup").write_text(relup.dump(replace(made, up=tuple(ways))))
+    seal(node, "2")
+    process, _ = start(node, r"started (\d+)")
+
+    said = run(node, "install", "2", "--at-least", "hot", status=3)
+
+    assert "tool has not ended within 1 s of being told to, and must not run twice" in said
+    assert run(node, "rpc", "import tool; print(*tool.started, tool.answer())") == f"{started} 1\n"
+    run(node, "install", "2")
+    assert run(node, "rpc", "import tool; print(*tool.started)") == "2\n"
+    assert terminate(process)[0] in (0, 1)

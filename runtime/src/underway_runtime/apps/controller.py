@@ -240,10 +240,7 @@ class Applications:
             timeout = self._drain_timeout(name) + self._stop_timeout
             stays = f"{name} must not run twice, and has not ended within {timeout:g} s of being told to; it runs on"
             if service.runs_until_it_ends:
-                self.running[name] = (mode, service)
-                self._served.add(name)
-                self._told_to_end.add(name)
-                self._now(name, "running")
+                self._runs_on(name, mode, service)
             else:
                 stopped = {name: mode, **stopped}
             return LetGo(stopped, stays)
@@ -273,12 +270,25 @@ class Applications:
         """By application, what becomes of its clients at a handover, where that is not ours to do."""
         return {name: text for name, (_, service) in list(self.running.items()) if (text := service.drains())}
 
-    async def stop_one(self, name: str) -> Mode:
-        """Stop one that runs, within the deadline; its mode. `start` starts it again."""
+    async def stop_one(self, name: str) -> None:
+        """Stop one that runs, within the deadline; `start` starts it again.
+
+        Raises BootError where it has not ended: what runs until it ends is still `running` then, and starts again when it does.
+        """
         mode, service = self.running.pop(name)
         self._served.discard(name)
-        await self._stop_one(name, service, self._stop_timeout)
-        return mode
+        if not await self._stop_one(name, service, self._stop_timeout):
+            if service.runs_until_it_ends:
+                self._runs_on(name, mode, service)
+            raise BootError(
+                f"{name} has not ended within {self._stop_timeout:g} s of being told to, and must not run twice"
+            )
+
+    def _runs_on(self, name: str, mode: Mode, service: Service) -> None:
+        self.running[name] = (mode, service)
+        self._served.add(name)
+        self._told_to_end.add(name)
+        self._now(name, "running")
 
     def become(self, loaded: Mapping[str, Load]) -> Callable[[], None]:
         """Take what runs for other versions from now on; the function that is returned takes that back."""

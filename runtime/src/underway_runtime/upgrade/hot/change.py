@@ -21,7 +21,7 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -183,11 +183,9 @@ class Code:
             self.held = time.monotonic() - began
 
     async def _suspend(self) -> None:
-        """Suspend applications. Raises RequiresRestart where one of the version that runs can't: the one that comes is not to blame."""
-        try:
+        """Suspend applications. Raises RequiresRestart where one of the version that runs can't."""
+        with _not_to_blame():
             await self._applications.hooks.suspend(self._script.within)
-        except BootError as error:
-            raise RequiresRestart(str(error)) from error
 
     async def undo(self) -> None:
         """Go back by the relup. Raises Irreversible where that does not lead back."""
@@ -206,8 +204,9 @@ class Code:
         try:
             for name in self._script.stops:
                 if name in self._applications.running:
-                    mode = await self._applications.stop_one(name)
-                    undo.append(partial(self._applications.start, name, mode))
+                    undo.append(partial(self._start_again, name, self._applications.running[name][0]))
+                    with _not_to_blame():
+                        await self._applications.stop_one(name)
             with _as_restart(), explained():  # what is found out only now: a new interpreter starts without all that
                 await self._swap(prepared, paused)
             undo.append(prepared.undo)
@@ -226,9 +225,14 @@ class Code:
                     await outcome
             raise
 
+    async def _start_again(self, name: str, mode: Mode) -> None:
+        if name not in self._applications.running:
+            await self._applications.start(name, mode)
+
     async def _stopped(self, name: str) -> None:
         if name in self._applications.running:
-            await self._applications.stop_one(name)
+            with suppress(BootError):  # it is in the log, and what comes back is not started next to it
+                await self._applications.stop_one(name)
 
     async def _swap(self, prepared: Prepared, paused: list[loops.Loop]) -> None:
         """Swap in one callback, when nobody is inside; again when a thread was quicker, until the time is over."""
@@ -298,6 +302,15 @@ def _as_restart() -> Iterator[None]:
         raise
     except CannotSwap as error:
         raise RequiresRestart("; ".join(error.problems)) from error
+
+
+@contextmanager
+def _not_to_blame() -> Iterator[None]:
+    """What an application of the version that runs can't do takes a new interpreter: the version that comes is not to blame."""
+    try:
+        yield
+    except BootError as error:
+        raise RequiresRestart(str(error)) from error
 
 
 class _Script:
