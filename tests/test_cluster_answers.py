@@ -29,10 +29,14 @@ NOISE = [
 ]
 
 
-def asked(command: list[str], *, shell: str = "sh", before: str = "", after: str = "", feed: bytes = b"") -> Answer:
+def asked(
+    command: list[str], *, shell: str = "sh", before: str = "", after: str = "", feed: bytes = b"", path: str = ""
+) -> Answer:
     """What comes of a command where a login shell does something before and after it."""
-    line = "".join([before, shlex.join(answers.asking(command, "5eed")), after])
-    done = subprocess.run([shell, "-c", line], input=feed, capture_output=True, timeout=60, check=False)
+    line = "".join([before, shlex.join(answers.asking(command, "5eed", reads=bool(feed))), after])
+    sent = answers.before_input("5eed") + feed if feed else b""
+    environ = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"}
+    done = subprocess.run([shell, "-c", line], input=sent, capture_output=True, timeout=60, check=False, env=environ)
     return answers.answer("5eed", done.returncode, done.stdout, done.stderr)
 
 
@@ -107,6 +111,55 @@ def test_scripts_go_through_any_login_shell(tmp_path: Path, shell: str) -> None:
     assert received.status not in (0, 255)
     assert "gzip" in received.reason
     assert list(tmp_path.iterdir()) == []
+
+
+ASKS = {
+    "sh": "read answer; read -r one two; ",
+    "bash": 'read -p "go on? [y/N] " answer; read -n 1 key; mapfile -n 3; ',
+    "csh": "set answer = $<; set more = $<; ",
+    "fish": "read answer; read more; ",
+    "zsh": "read -q answer; read -k 3 keys; ",
+}
+
+
+@pytest.mark.parametrize("shell", ASKS)
+def test_a_login_shell_that_asks_something_reads_nothing_of_what_is_sent(shell: str) -> None:
+    """It gets empty lines, and the command all of its input."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+
+    assert asked(["cat"], shell=shell, before=ASKS[shell], feed=b"one\n\ntwo").output == "one\n\ntwo"
+
+
+def test_a_login_shell_that_reads_all_of_it_is_named() -> None:
+    """The command is not run without its input."""
+    answer = asked(["sh", "-c", "echo ran"], before="cat >/dev/null; ", feed=b"one\n")
+
+    assert (answer.status, answer.output, answer.lost) == (1, "", False)
+    assert "its login shell has read what was sent to the command: what is in .bashrc, .profile" in answer.reason
+
+
+FUNCTIONS = "printf read test [ cat cd ls mkdir kill grep echo command env sleep tr unset"
+
+
+def test_functions_of_a_login_shell_shadow_nothing(tmp_path: Path) -> None:
+    """Those that bash passes on to another bash, where that is `sh`."""
+    (tmp_path / "sh").symlink_to(str(shutil.which("bash")))
+    shadowed = "".join(f"function {name} {{ builtin echo mine; builtin return 1; }}; " for name in FUNCTIONS.split())
+    command = ["sh", "-c", 'cat; test a = a && [ 1 = 1 ] && printf "%s" "$(echo said)"']
+
+    answer = asked(
+        command, shell="bash", before=f"{shadowed} builtin export -f {FUNCTIONS}; ", feed=b"one\n", path=str(tmp_path)
+    )
+
+    assert (answer.status, answer.output, answer.errors) == (0, "one\nsaid", "")
+
+
+def test_variables_of_another_release_are_left_out() -> None:
+    """What a login shell has set for that one does not name this one; what the host says of places stays."""
+    before = "export RELEASE_NAME=other RELEASE_ROOT=/other RELEASE_VSN=9 RELEASE_NODE=x RELEASE_VAR=/var/lib/this; "
+
+    assert asked(["sh", "-c", "env | grep RELEASE_"], before=before).output == "RELEASE_VAR=/var/lib/this\n"
 
 
 def test_a_shell_that_echoes_what_it_runs_makes_no_answer() -> None:
@@ -220,6 +273,6 @@ def test_an_answer_that_can_not_be_understood_is_shown(text: str, said: str) -> 
 @pytest.mark.parametrize("version", ["../../etc", "-x", "1.0\x1b", "\u0661"])
 def test_a_host_does_not_name_a_path_here(version: str) -> None:
     """What it says that it has is a version, or does not count."""
-    whole = "clock 1\nsystem Linux\nmachine x86_64\ndirectory /srv\nend .\n"
+    whole = "clock 1\nsystem Linux\nmachine x86_64\ndirectory /srv\nvar /srv/var\nend .\n"
     said = f'{whole}release 0.1.0 "abc",\nrelease {version} "abc",\n'
     assert preflight.read(said, 0, 2).releases == {"0.1.0": "abc"}

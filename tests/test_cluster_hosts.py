@@ -104,7 +104,13 @@ def test_a_table_says_hosts_roles_and_limits() -> None:
         ({"limits": {"copy": 0}}, "limits.copy is 0; it must be a number of more than 0"),
         ({"limits": {"parallel": 1.5}}, "limits.parallel is 1.5; it must be a whole number"),
         ({"limits": {"speed": 1}}, "unknown key 'limits.speed'; there are connect, command, copy"),
+        ({"hosts": [{"host": "a", "port": 0}]}, "hosts.0.port is 0; it must be a port"),
+        ({"hosts": ["b\u00fccher"]}, "it must be a name of a host in ASCII, as xn--"),
         ({"directory": "a\nb"}, "directory is 'a.*b'; it must be a path"),
+        ({"directory": "a\u2028b"}, "has a line break or another character that can't be printed"),
+        ({"directory": "$HOME/a"}, "has a variable, which is not looked up; ~ is the home"),
+        ({"directory": "/srv/${USER}/$(date)"}, "has a variable, which is not looked up"),
+        ({"directory": "../a"}, "leads through ..; write its path"),
     ],
 )
 def test_a_table_that_is_none_is_refused(table: Any, problem: str) -> None:
@@ -134,12 +140,17 @@ def test_an_address_has_a_host_and_a_port(text: str) -> None:
         (["alpha", "Alpha"], "the hosts alpha and Alpha differ only in case; DNS knows one of them"),
         (["a@web1", "b@WEB1", "c@Web1"], "the hosts web1 and WEB1 and Web1 differ only in case"),
         (["[fe80::a]", "[FE80::A]"], "the hosts [fe80::a] and [FE80::A] differ only in case"),
+        (["alpha", "Alpha.:x"], "the hosts alpha and Alpha. are one; write it in one way"),
+        (
+            ["[::1]", "[0:0:0:0:0:0:0:1]", "[::0.0.0.1]"],
+            "the hosts [::1] and [0:0:0:0:0:0:0:1] and [::0.0.0.1] are one",
+        ),
         (["one@alpha", "One@alpha"], "the names of nodes one@alpha and One@alpha differ only in case"),
         (["alpha:cut", "beta:Cut"], "the tags cut and Cut differ only in case; write the tag in one way"),
     ],
 )
-def test_names_that_differ_only_in_case_are_refused(words: list[str], said: str) -> None:
-    """With a way out; in words, in a list and in a table."""
+def test_what_is_one_to_the_network_is_refused_as_two(words: list[str], said: str) -> None:
+    """Names that differ only in case or in a dot at the end, and one address in two forms; in words, in a list and in a table."""
     for read in (
         inventory.from_words,
         lambda words: inventory.from_text("\n".join(words)),
@@ -161,3 +172,21 @@ def test_the_home_of_another_user_is_not_looked_up(directory: str) -> None:
         inventory.from_table({"directory": directory})
     assert inventory.from_table({"directory": "~/words"}).directory == "~/words"
     assert inventory.from_table({"directory": "~"}).directory == "~"
+
+
+@pytest.mark.parametrize(
+    ("text", "directory"),
+    [
+        ("/srv/a/", "/srv/a"),
+        ("/srv//a/.", "/srv/a"),
+        ("./a b", "a b"),
+        ("~/", "~"),
+        (".", "~"),
+        ("-a", "-a"),
+        ("$", "$"),
+    ],
+)
+def test_a_directory_has_one_form(text: str, directory: str) -> None:
+    """Whichever way it is written: a release is renamed into its place, and nodes are found again."""
+    assert inventory.directory_problems(text) == []
+    assert inventory.directory_of(text) == directory

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from underway_runtime.release.manifest import Manifest, ManifestEntry
 RELEASE = Manifest("wc", "0.1.0", "x86_64-linux-gnu", "3.11.7", {"a": ManifestEntry("0" * 64, 5000)}, glibc="2.34")
 FACTS = Facts(
     directory="/srv/wc",
+    var="/srv/wc/var",
     system="Linux",
     machine="x86_64",
     skew=0.0,
@@ -36,6 +39,7 @@ clock 1000
 system Linux
 machine x86_64
 directory /srv/w c
+var /var/lib/w c
 connection 10.0.0.1 51000 10.0.0.2 22
 tool tar
 tool zstd
@@ -56,6 +60,7 @@ def test_a_host_is_read_as_it_says() -> None:
     """Every fact; a clock that is right within a second counts as right."""
     assert preflight.read(SAID, 1000.9, 1001.0) == Facts(
         directory="/srv/w c",
+        var="/var/lib/w c",
         system="Linux",
         machine="x86_64",
         skew=0.0,
@@ -161,3 +166,25 @@ def test_a_host_answers_whatever_its_shell_is(tmp_path: Path, shell: str) -> Non
     (tmp_path / "a 'b").mkdir()
     (tmp_path / "a 'b/theirs").touch()
     assert asked().occupied == f"{tmp_path}/a 'b holds theirs and no releases"
+
+
+@pytest.mark.parametrize(("variable", "var"), [("", "there/var"), ("elsewhere", "elsewhere")])
+def test_a_host_says_where_its_nodes_are(tmp_path: Path, variable: str, var: str) -> None:
+    """Below the release, or where the host's own RELEASE_VAR has them: nodes that run there are seen."""
+    run = tmp_path / var / "cluster/wc_worker@beta/run"
+    run.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "input()", "underway_runtime"], stdin=subprocess.PIPE) as node:
+        (run / "pid").write_text(f"{node.pid}\n")
+        done = subprocess.run(
+            remote_commands.preflight(f"{tmp_path}/there", "/no"),
+            input=preflight.SCRIPT.read_text(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={"PATH": os.environ["PATH"], "HOME": "/", "RELEASE_VAR": variable},
+            cwd=tmp_path,
+        )
+        node.communicate(b"\n", timeout=30)
+
+    facts = preflight.read(done.stdout, 0, 2**40)
+    assert (facts.var, facts.nodes) == (f"{tmp_path}/{var}", {"wc_worker@beta": node.pid})

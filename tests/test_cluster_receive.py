@@ -25,7 +25,9 @@ pytestmark = pytest.mark.needs_tool("ssh-keygen", "openssh-client")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="to give files away takes root")
 
 TOOLS = frozenset({"tar", "gzip", "zstd", "ssh-keygen", "sha256sum"})
-NOWHERE = Facts("/srv/hello", "Linux", "x86_64", 0, "", "", TOOLS, True, None, None, {}, {}, frozenset(), None)
+NOWHERE = Facts(
+    "/srv/hello", "/srv/hello/var", "Linux", "x86_64", 0, "", "", TOOLS, True, None, None, {}, {}, frozenset(), None
+)
 
 
 @dataclass

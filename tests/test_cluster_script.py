@@ -124,6 +124,25 @@ def test_options_that_deploy_does_not_have_are_refused(line: str) -> None:
         cli._deploy_parser().parse_args(words if mode in {"d", "deploy"} else ["--frobnicate"])
 
 
+@pytest.mark.parametrize(
+    "option", ["--directory", "--listen", "-f", "--deploy", "--working-dir", "--ssh-config", "--revoke"]
+)
+def test_an_option_that_says_nothing_is_refused(option: str) -> None:
+    """As one does with a variable that is not set: it is not taken for one that was not given."""
+    with pytest.raises(UsageError, match="is given, and says nothing"):
+        cli._deploy_parser().parsed(["alpha", option, ""])
+
+
+@pytest.mark.parametrize(
+    "line", ["worker start --name=", "master daemon --listen=", "worker stop --name=", "local start -d ''"]
+)
+def test_a_node_is_not_asked_for_with_an_option_that_says_nothing(line: str) -> None:
+    """Nor is one that is stopped: another would be meant."""
+    mode, *words = shlex.split(line)
+    with pytest.raises(UsageError, match="is given, and says nothing"):
+        cli.node_of(mode, words, "wc")
+
+
 def test_a_master_waits_for_the_workers_of_a_file(tmp_path: Path) -> None:
     """A list, or a table, whose masters are no workers; what can't be understood is refused with the file's name."""
     (tmp_path / "list").write_text("alpha:x # one\nb@beta")
@@ -231,12 +250,12 @@ def test_what_runs_on_hosts_is_said_as_words() -> None:
     assert worker == [
         *ENV,
         *("/srv/wc/bin/cluster", "worker", "daemon", "10.0.0.1:8786", "--name", "me@beta", "--listen", "10.0.0.2:0"),
-        *("--tag", "x", "--tag", "y", "--working-dir", "/a b", "--no-log", "--no-shutdown-with-master"),
+        *("--tag", "x", "--tag", "y", "--working-dir=/a b", "--no-log", "--no-shutdown-with-master"),
     ]
     assert master == [
         *ENV,
         *("/srv/wc/bin/cluster", "master", "start", "--shell", "me@beta", "--name", "m@alpha"),
-        *("--listen", "10.0.0.1:8786", "--deploy=run(1, 'a b'); -x", "--within", "7", "--working-dir", "/a b"),
+        *("--listen", "10.0.0.1:8786", "--deploy=run(1, 'a b'); -x", "--within", "7", "--working-dir=/a b"),
         "--no-log",
     ]
     assert remote_commands.stop(THERE, "worker", "me@beta") == [

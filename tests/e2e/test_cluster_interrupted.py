@@ -26,8 +26,8 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-SLOW = "case $RELEASE_COMMAND in start | daemon) if [ -e /run/slow ]; then touch /run/begun; sleep 5; fi ;; esac"
-"""In the env.sh of a version on a host: a start that takes long, before Python has begun."""
+SLOW = "if [ -e /run/slow-$RELEASE_COMMAND ]; then touch /run/begun; sleep 5; fi"
+"""In the env.sh of a version on a host: a command that takes long, before Python has begun."""
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +52,15 @@ def cluster(release: Path, hosts: Network, tmp_path: Path) -> Iterator[Cluster]:
         made.close()
 
 
-def slow(cluster: Cluster, host: Pretend) -> None:
-    """Have the next start there take long."""
+def slow(cluster: Cluster, host: Pretend, command: str = "daemon") -> None:
+    """Have the next start there, or another command, take long."""
     cluster.net.ssh(
         host,
         "sh",
         "-c",
-        f"grep -q /run/slow {PLACE}/releases/0.1.0/env.sh || echo '{SLOW}' >>{PLACE}/releases/0.1.0/env.sh",
+        f"grep -q /run/begun {PLACE}/releases/0.1.0/env.sh || echo '{SLOW}' >>{PLACE}/releases/0.1.0/env.sh",
     )
-    cluster.net.ssh(host, "touch", "/run/slow")
+    cluster.net.ssh(host, "touch", f"/run/slow-{command}")
 
 
 def begins(cluster: Cluster, host: Pretend) -> None:
@@ -167,6 +167,25 @@ def test_ctrl_c_in_the_foreground_before_the_master_is_ready_leaves_nothing(clus
         terminal.type("\x03")
         assert process.wait(TIMEOUT) == 4
 
+    nothing_runs(cluster, cluster.net.hosts)
+
+
+def test_ctrl_c_while_it_is_taken_back_stops_nothing_of_that(cluster: Cluster) -> None:
+    """The master has failed, and its workers are being stopped: they are, and it says so."""
+    assert cluster.deploy("--copy-only").returncode == 0
+    slow(cluster, cluster.net.hosts[1], "stop")
+    process = cluster.spawn("deploy", "-m", "daemon", "-d", "1 / 0", "--ssh-config", str(cluster.net.ssh_config))
+    for _ in range(4):  # each worker, and the master, has the time of one wait
+        with contextlib.suppress(AssertionError):
+            begins(cluster, cluster.net.hosts[1])
+            break
+
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=TIMEOUT)
+
+    assert process.returncode == 4, err
+    assert "the workers that were started are stopped again: the master could not be started: " in err
+    assert "division by zero" in err
     nothing_runs(cluster, cluster.net.hosts)
 
 

@@ -280,11 +280,14 @@ NOISY = """\
 echo 'system x'
 printf '\033]0;title\007no line break'
 echo 'clock now' >&2
+read -r answer
+read -r more
+export RELEASE_VAR=/var/lib/crew RELEASE_NAME=other RELEASE_VSN=9
 """
 
 
 def test_login_shells_may_print_what_they_like(cluster: Cluster) -> None:
-    """Before and after, on both streams, for each step of a deploy, a question and a stop."""
+    """Before and after, on both streams, for each step of a deploy, a question and a stop; and ask, and say where nodes are."""
     for host in cluster.net.hosts:
         cluster.net.ssh(
             host, "sh", "-c", f"printf %s {shlex.quote(NOISY)} >/root/.bashrc; cp /root/.bashrc /root/.bash_logout"
@@ -296,6 +299,7 @@ def test_login_shells_may_print_what_they_like(cluster: Cluster) -> None:
         assert cluster.members() == EVERYBODY
         stopped = cluster.deploy("--stop")
         assert (stopped.returncode, stopped.stderr) == (0, "")
+        assert stopped.stdout.splitlines()[1:] == [f"{node} is stopped" for node in EVERYBODY]
     finally:
         for host in cluster.net.hosts:
             cluster.net.ssh(host, "rm", "-f", "/root/.bashrc", "/root/.bash_logout")

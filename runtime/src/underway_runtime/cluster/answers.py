@@ -10,6 +10,12 @@
 
 The nonce is a random number of one call. It is a word of the command, so a shell that echoes what it runs prints it, but never
 behind ``underway-begin-``. What has no beginning or no end is not an answer, whatever the status of ssh.
+
+What a command is to read has a beginning too, behind some empty lines, which are for a login shell that asks something::
+
+    (empty lines)
+    underway-input-NONCE
+    what the command reads
 """
 
 from __future__ import annotations
@@ -25,9 +31,27 @@ _FIRST, _LAST = 200, 500
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 """A sequence that means something to a terminal."""
 
+_TO_BE_READ = b"\n" * 64
+"""Empty lines before the input of a command: a login shell that asks something reads these."""
+_MUST_NOT = "what is in .bashrc, .profile or the like must not"
+
+_SHADOWED = (
+    "[ test read echo printf cd pwd kill ulimit umask command env cat date df grep gzip id ls mkdir readlink rm sed sha256sum sleep"
+    " ssh-keygen tar tr uname zstd"
+)
+"""Functions that a login shell may pass on to bash, where that is `sh`, and that would be called for these."""
+
+_OTHERS = "NAME ROOT VSN NODE TMP COMMAND PROG"
+"""Variables of a release that a login shell may have set for another one; what is left is the host's own configuration."""
+
 _RUN = (
-    'nonce=$1; shift; for word do shift; word=$(printf "%bx" "$word"); set -- "$@" "${word%x}"; done;'
-    r' printf "\n%s-%s\n" underway-begin "$nonce"; printf "\n%s-%s\n" underway-begin "$nonce" >&2; status=0; "$@" || status=$?;'
+    f"unset -f {_SHADOWED} 2>/dev/null; unset {' '.join(f'RELEASE_{name}' for name in _OTHERS.split())};"
+    ' nonce=$1 input=$2; shift 2; for word do shift; word=$(printf "%bx" "$word"); set -- "$@" "${word%x}"; done;'
+    r' printf "\n%s-%s\n" underway-begin "$nonce"; printf "\n%s-%s\n" underway-begin "$nonce" >&2; status=1 line=;'
+    ' until [ "$line" = "$input" ]; do IFS= read -r line || break; done;'
+    ' if [ "$line" = "$input" ]; then "$@" && status=0 || status=$?; else'
+    f' echo "error: its login shell has read what was sent to the command: {_MUST_NOT} read its input for those who are not at a'
+    ' terminal" >&2; fi;'
     r' printf "%s-%s %s\n" underway-end "$nonce" "$status"; printf "%s-%s %s\n" underway-end "$nonce" "$status" >&2;'
     ' exit "$status"'
 )
@@ -52,9 +76,14 @@ class Answer:
         return "\n".join(lines).removeprefix("error: ") or f"it ended with status {self.status}"
 
 
-def asking(command: Sequence[str], nonce: str) -> list[str]:
-    """The words that run a command between marks."""
-    return ["sh", "-c", _RUN, "underway", nonce, *map(_encoded, command)]
+def asking(command: Sequence[str], nonce: str, *, reads: bool = False) -> list[str]:
+    """The words that run a command between marks; with `reads` one that gets input, of which `before_input` comes first."""
+    return ["sh", "-c", _RUN, "underway", nonce, _input(nonce) if reads else "", *map(_encoded, command)]
+
+
+def before_input(nonce: str) -> bytes:
+    """What is sent ahead of the input of a command: up to its end it is nobody's."""
+    return _TO_BE_READ + _input(nonce).encode() + b"\n"
 
 
 def answer(nonce: str, status: int, output: bytes, errors: bytes) -> Answer:
@@ -78,6 +107,10 @@ def printable(text: str) -> str:
     lines = [line.strip() for line in clean.splitlines() if line.strip()]
     shown = "\n".join(lines)
     return shown if len(shown) <= _FIRST + _LAST else f"{shown[:_FIRST]} [...] {shown[-_LAST:]}"
+
+
+def _input(nonce: str) -> str:
+    return f"underway-input-{nonce}"
 
 
 def _encoded(word: str) -> str:
@@ -116,8 +149,8 @@ def _no_answer(nonce: str, status: int, output: bytes, errors: bytes) -> str:
         heading = "" if of_errors else f"there is no connection, and ssh does not say why ({how})"
     else:
         heading = (
-            f"its login shell ends before it runs what it is given ({how}): what is in .bashrc, .profile or the like must not"
-            " exit for those who are not at a terminal, and the user needs a shell"
+            f"its login shell ends before it runs what it is given ({how}): {_MUST_NOT} exit for those who are not at a"
+            " terminal, and the user needs a shell"
         )
     lines = [heading, of_errors, f"it printed: {of_output}" if of_output else ""]
     return "\n".join(line for line in lines if line)

@@ -351,7 +351,7 @@ class Cluster(Application):
             runs_code = is_enabled("rpc") or is_enabled("remote")
             addresses.refuse_shared(config.get("underway_runtime", "control_group", None), runs_code)
         else:
-            credentials = Credentials(Path(section.certificates).expanduser())
+            credentials = Credentials(Path(os.path.expanduser(section.certificates)))
             if (role := credentials.role) != section.mode:
                 raise ConfigError(
                     f"the certificate in {section.certificates} is for a {role}, and this is a {section.mode}"

@@ -39,6 +39,18 @@ Usage: cluster MODE COMMAND [OPTIONS]
 
 
 class _Parser(argparse.ArgumentParser):
+    def parsed(self, words: Sequence[str]) -> argparse.Namespace:
+        """Read the words. Raises UsageError, also for an option that says nothing, as one does with a variable that is not set."""
+        options = self.parse_args(words)
+        empty = [
+            max(action.option_strings, key=len)
+            for action in self._actions
+            if action.option_strings and "" in _words(getattr(options, action.dest, None))
+        ]
+        if empty:
+            self.error(f"{' and '.join(empty)} is given, and says nothing")
+        return options
+
     def error(self, message: str) -> NoReturn:
         wrong = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
         meant = did_you_mean(wrong[0], self._option_string_actions) if wrong and "unrecognized" in message else ""
@@ -72,7 +84,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if mode == "deploy":
         from .deploy import deploy
 
-        return deploy.run(_deploy_parser().parse_args(words[1:]), settings)
+        return deploy.run(_deploy_parser().parsed(words[1:]), settings)
     raise UsageError(f"{words[0]!r} is not a mode{did_you_mean(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
 
 
@@ -98,7 +110,7 @@ def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool
         parser.add_argument("--graceful", action="store_true", help="hand over to a new node")
     if command == "status":
         parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(rest)
+    options = parser.parsed(rest)
     flags = [f"--{flag}" for flag in ("graceful", "json") if getattr(options, flag, False)]
     asked = tuple(options.words) if command == "run" else (command, *flags)
     if not asked:
@@ -107,7 +119,7 @@ def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool
 
 
 def _starting(mode: str, command: str, rest: Sequence[str], release: str) -> tuple[Wanted, bool]:
-    options = _starting_parser(mode, command).parse_args(rest)
+    options = _starting_parser(mode, command).parsed(rest)
     given = vars(options)
     words = STARTING[command]
     if options.shell and "--shell" not in words:
@@ -150,7 +162,7 @@ def _help(words: Sequence[str], name: str) -> int:
     return 0
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
+def _parser(prog: str) -> _Parser:
     return _Parser(prog=prog, allow_abbrev=False)
 
 
@@ -168,7 +180,7 @@ def _add_starting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--working-dir", metavar="DIR", help="start in this directory")
 
 
-def _starting_parser(mode: str, command: str) -> argparse.ArgumentParser:
+def _starting_parser(mode: str, command: str) -> _Parser:
     parser = _parser(f"cluster {mode} {command}")
     _add_node(parser)
     _add_starting(parser)
@@ -201,7 +213,7 @@ def _starting_parser(mode: str, command: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _deploy_parser() -> argparse.ArgumentParser:
+def _deploy_parser() -> _Parser:
     parser = _parser("cluster deploy")
     _add_starting(parser)
     parser.add_argument(
@@ -252,6 +264,10 @@ def _deploy_parser() -> argparse.ArgumentParser:
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     return parser
+
+
+def _words(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _seconds(text: str) -> float:

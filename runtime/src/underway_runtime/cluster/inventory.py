@@ -12,11 +12,13 @@ is called. In a table it may say more::
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeAlias
 
 from ..release import addresses
@@ -29,7 +31,8 @@ PORT = 8786
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]+)?\]", re.ASCII)
 _WORD = re.compile(r"(?:(?P<name>[^@]*)@)?(?P<host>\[[^\]]*\]|[^:@]*)(?::(?P<tags>.*))?", re.DOTALL)
-_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
+_VARIABLE = re.compile(r"\$[A-Za-z_{(]")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?", re.ASCII)
 
 
 def _is_name(text: str | None) -> bool:
@@ -41,7 +44,11 @@ def _is_user(text: str | None) -> bool:
 
 
 def _is_port(number: int | None) -> bool:
-    return number is None or 0 <= number <= 65535
+    return number is None or 0 < number <= 65535
+
+
+def _is_port_or_any(number: int) -> bool:
+    return number == 0 or _is_port(number)
 
 
 def _is_address(text: str | None) -> bool:
@@ -63,14 +70,18 @@ def _is_listen(text: str | None) -> bool:
 
 
 _Seconds: TypeAlias = Annotated[float, Rule("a number of more than 0", lambda number: number > 0)]
-_PORT = Rule("a port, or 0 for any", _is_port)
+_PORT = Rule("a port, or 0 for any", _is_port_or_any)
+_HOST_RULE = Rule(
+    "a name of a host in ASCII, as xn--bcher-kva.example, an IPv4 address, or an IPv6 address in brackets",
+    _HOST.fullmatch,
+)
 
 
 @dataclass(frozen=True)
 class Host:
     """One node of the cluster, and where it runs."""
 
-    host: Annotated[str, Rule("a name of a host", _HOST.fullmatch)]
+    host: Annotated[str, _HOST_RULE]
     """What SSH connects to: a name of DNS or of its configuration, or an address."""
     name: Annotated[str | None, Rule("a name of a node", _is_name)] = None
     """Of the node; None for one after the release and the role."""
@@ -162,7 +173,7 @@ def from_table(table: Any) -> Fleet:
 def fleet_in(file: str) -> Fleet:
     """The hosts in a file: a table where it is called ``.toml``, else a list. Raises UsageError and UnderwayError."""
     try:
-        text = Path(file).expanduser().read_text(encoding="utf-8")
+        text = Path(os.path.expanduser(file)).read_text(encoding="utf-8")
         return from_table(tomllib.loads(text)) if file.endswith(".toml") else Fleet(from_text(text))
     except (OSError, ValueError) as error:
         raise UnderwayError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}") from None
@@ -189,10 +200,23 @@ def address(text: str, port: int | None = None) -> tuple[str, int]:
 
 def directory_problems(directory: str) -> list[str]:
     """What is wrong with the directory of a release on hosts. ``~`` and ``~/x`` are the home there, as a name alone is below it."""
+    problems = []
     user, _, _ = directory.removeprefix("~").partition("/")
     if directory.startswith("~") and user:
-        return [f"the directory {directory!r} is below another user's home, which is not looked up; write its path"]
-    return []
+        problems.append("is below another user's home, which is not looked up; write its path")
+    if not directory.isprintable():
+        problems.append("has a line break or another character that can't be printed")
+    if _VARIABLE.search(directory):
+        problems.append("has a variable, which is not looked up; ~ is the home of who logs in there")
+    if ".." in directory.split("/"):
+        problems.append("leads through ..; write its path")
+    return [f"the directory {directory!r} {problem}" for problem in problems]
+
+
+def directory_of(text: str) -> str:
+    """The same directory in its one form: without a slash at its end, and what stands for itself in it."""
+    path = str(PurePosixPath(text))
+    return "~" if path == "." else path
 
 
 def together(hosts: Iterable[Host]) -> list[str]:
@@ -206,6 +230,7 @@ def together(hosts: Iterable[Host]) -> list[str]:
             (peer.host for peer in hosts),
             "DNS knows one of them; write the host in one way, and give each of several nodes there a name: NAME@HOST",
         ),
+        *_one_host_in_several_ways(hosts),
         *_same_but_for_case(
             "names of nodes",
             (f"{peer.name}@{peer.host}" for peer in hosts if peer.name),
@@ -224,6 +249,22 @@ def _same_but_for_case(what: str, words: Iterable[str], way_out: str) -> list[st
         groups.setdefault(word.lower(), {})[word] = None
     return [
         f"the {what} {' and '.join(group)} differ only in case; {way_out}"
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def _one_host_in_several_ways(hosts: Iterable[Host]) -> list[str]:
+    """Hosts whose names differ in a dot at the end, and addresses that do in zeros; what differs only in case is told already."""
+    groups: dict[str, dict[str, str]] = {}
+    for peer in hosts:
+        text = peer.host.lower()
+        address, percent, zone = addresses.unbracketed(text).partition("%")
+        with suppress(ValueError):
+            text = f"{ipaddress.ip_address(address)}{percent}{zone}"
+        groups.setdefault(text.rstrip("."), {}).setdefault(peer.host.lower(), peer.host)
+    return [
+        f"the hosts {' and '.join(group.values())} are one; write it in one way, and give each of several nodes there a name: NAME@HOST"
         for group in groups.values()
         if len(group) > 1
     ]

@@ -37,7 +37,7 @@ from ...release.manifest import read
 from .. import remembered
 from ..answers import Answer
 from ..interruption import Interrupted, Unfinished, once, own_prefix, sweep
-from ..inventory import Host, address, directory_problems, fleet_in, from_table, from_words, together
+from ..inventory import Host, address, directory_of, directory_problems, fleet_in, from_table, from_words, together
 from ..node import STARTING, read_cookie
 from . import remote_commands
 from .copy import Parcel, Store
@@ -96,7 +96,8 @@ def plan_of(options: argparse.Namespace, settings: Settings) -> DeployPlan:
         )
     if options.listen:
         address(options.listen)
-    fleet = replace(fleet, directory=options.directory or fleet.directory, listen=options.listen or fleet.listen)
+    directory = options.directory or fleet.directory
+    fleet = replace(fleet, directory=directory and directory_of(directory), listen=options.listen or fleet.listen)
 
     def report(text: str) -> None:
         with suppress(OSError):  # the terminal may be gone

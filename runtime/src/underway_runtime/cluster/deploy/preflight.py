@@ -16,7 +16,7 @@ from ..inventory import Host, Limits
 SCRIPT = Path(__file__).with_name("preflight.sh")
 
 _BLOCK = 4096
-_ONCE = ("clock", "system", "machine", "directory", "end")
+_ONCE = ("clock", "system", "machine", "directory", "var", "end")
 """What a whole answer says exactly once."""
 _OWN_GLIBC = re.compile(r"\d+\.\d+")
 
@@ -27,6 +27,8 @@ class Facts:
 
     directory: str
     """Of the release, absolute."""
+    var: str
+    """Where what changes is kept, absolute: the host's own RELEASE_VAR, or in that directory."""
     system: str
     machine: str
     skew: float
@@ -68,11 +70,11 @@ def read(text: str, before: float, after: float) -> Facts:
     if not text.strip():
         raise ValueError("its answer can't be understood: it says nothing; is what it has for `sh` a POSIX shell?")
     lines: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, _, value = line.partition(" ")
         lines.setdefault(key, []).append(value)
     try:
-        [clock], [system], [machine], [directory], [_] = (lines.get(key, []) for key in _ONCE)
+        [clock], [system], [machine], [directory], [var], [_] = (lines.get(key, []) for key in _ONCE)
         now = float(clock)
         connection = [*lines.get("connection", [""])[0].split(), "", "", ""]
         pairs = map(_pair, lines.get("release", ()))
@@ -85,6 +87,7 @@ def read(text: str, before: float, after: float) -> Facts:
     glibc = _OWN_GLIBC.findall(lines.get("glibc", [""])[0])
     return Facts(
         directory=directory,
+        var=var,
         system=system,
         machine=machine,
         skew=max(0.0, now - after, before - now - 1),  # it counts whole seconds

@@ -7,12 +7,15 @@ case $directory in
   [~]/*) directory=$HOME/${directory#?/} ;;
   *) directory=$HOME/$directory ;;
 esac
+var=${RELEASE_VAR:-$directory/var}
+case $var in /*) ;; *) var=$PWD/$var ;; esac
 say() { printf '%s %s\n' "$1" "$2"; }
 
 say clock "$(date +%s)"
 say system "$(uname -s)"
 say machine "$(uname -m)"
 say directory "$directory"
+say var "$var"
 say connection "${SSH_CONNECTION:-}"
 for tool in tar gzip zstd ssh-keygen sha256sum; do
   if command -v "$tool" >/dev/null 2>&1; then say tool "$tool"; fi
@@ -46,7 +49,7 @@ for file in "$directory"/releases/*/manifest.json; do
   done <"$file"
   say release "${version##*/} $id"
 done
-for file in "$directory"/var/cluster/*/run/pid; do
+for file in "$var"/cluster/*/run/pid; do
   [ -r "$file" ] || continue
   read -r pid <"$file" || :
   if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q underway_runtime; then

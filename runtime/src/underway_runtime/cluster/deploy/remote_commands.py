@@ -120,7 +120,7 @@ def _marked(node: str, mark: str) -> str:
 
 
 def _common(settings: Settings) -> list[str]:
-    where = [] if settings.working_dir is None else ["--working-dir", settings.working_dir]
+    where = [] if settings.working_dir is None else [f"--working-dir={settings.working_dir}"]
     return [*where, *([] if settings.log else ["--no-log"])]
 
 

@@ -16,7 +16,8 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -30,6 +31,7 @@ from ..inventory import Host, Limits
 
 _MOST = 1 << 24
 """Bytes that a host may print for an answer."""
+_PIECE = 1 << 16
 _TO_END = 5.0
 """Seconds for what a process has printed to be read, when it has ended."""
 
@@ -70,23 +72,20 @@ class Ssh:
         """Run a command and give it the bytes, or what a file holds, to read. `timeout` seconds, or `limits.command`."""
         self._known[host] = None
         seconds, nonce = timeout or self._limits.command, secrets.token_hex(8)
-        source = feed.open("rb") if isinstance(feed, Path) else None
-        try:
+        source = feed.open("rb") if isinstance(feed, Path) else None if feed is None else BytesIO(feed)
+        with source or nullcontext():
             process = subprocess.Popen(
-                self.argv(host, answers.asking(command, nonce)),
-                stdin=source or (subprocess.DEVNULL if feed is None else subprocess.PIPE),
+                self.argv(host, answers.asking(command, nonce, reads=source is not None)),
+                stdin=subprocess.DEVNULL if source is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C at a terminal is for us, and we decide what follows
             )
             self._running.add(process)
             try:
-                out, err, given_up = _exchange(process, feed if isinstance(feed, bytes) else None, seconds)
+                out, err, given_up = _exchange(process, answers.before_input(nonce), source, seconds)
             finally:
                 self._running.discard(process)
-        finally:
-            if source is not None:
-                source.close()
         if given_up:
             return Answer(answers.LOST, errors=given_up, lost=True)
         return answers.answer(nonce, process.returncode, out, err)
@@ -149,9 +148,11 @@ class Ssh:
             )
 
 
-def _exchange(process: subprocess.Popen[bytes], feed: bytes | None, seconds: float) -> tuple[bytes, bytes, str]:
-    """Give a process what it is to read, and take what it prints on both streams until it has ended; with why it was ended, where
-    that was us."""
+def _exchange(
+    process: subprocess.Popen[bytes], first: bytes, source: IO[bytes] | None, seconds: float
+) -> tuple[bytes, bytes, str]:
+    """Give a process what it is to read, `first` and then all of the source, and take what it prints on both streams until it has
+    ended; with why it was ended, where that was us."""
     output, given_up = (bytearray(), bytearray()), list[str]()
 
     def give_up(why: str) -> None:
@@ -159,22 +160,23 @@ def _exchange(process: subprocess.Popen[bytes], feed: bytes | None, seconds: flo
         _kill(process)
 
     def read(stream: IO[bytes], into: bytearray) -> None:
-        while piece := stream.read1(1 << 16):  # type: ignore[attr-defined]  # it is buffered
+        while piece := stream.read1(_PIECE):  # type: ignore[attr-defined]  # it is buffered
             into += piece
             if len(into) > _MOST:
                 give_up(f"it has printed more than {_MOST >> 20} MB and was given up")
                 return
 
-    def write(stream: IO[bytes]) -> None:
-        with suppress(OSError):
-            stream.write(feed or b"")
+    def write(stream: IO[bytes], source: IO[bytes]) -> None:
+        with suppress(OSError, ValueError):  # it may end, or be given up, before it has read all
+            stream.write(first)
+            shutil.copyfileobj(source, stream, _PIECE)
         with suppress(OSError):
             stream.close()
 
     streams = [(process.stdout, output[0]), (process.stderr, output[1])]
     threads = [threading.Thread(target=read, args=arguments, daemon=True) for arguments in streams]
-    if process.stdin is not None:
-        threads.append(threading.Thread(target=write, args=[process.stdin], daemon=True))
+    if process.stdin is not None and source is not None:
+        threads.append(threading.Thread(target=write, args=[process.stdin, source], daemon=True))
     for thread in threads:
         thread.start()
     try:

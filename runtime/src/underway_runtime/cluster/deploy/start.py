@@ -59,23 +59,24 @@ def start(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
 
     workers = to_start(plan, facts)
     names = [plan.node(host) for host in workers]
+    problem: str | None = None
     try:
         if not plan.dry_run:
             remembered.remember(plan.var, plan.fleet)
         if failed := failures(everywhere(plan, ssh, workers, begin)):
-            _undo(plan, ssh, facts, begun, listing("workers could not be started:", named(failed)))
+            problem = listing("workers could not be started:", named(failed))
+            _undo(plan, ssh, facts, begun, problem)
         plan.tell(f"{len(begun)} workers are ready")
         if plan.joins:
             _join(plan, ssh, facts, begun, names)
             return
         if plan.master is not None:
             begun.append(plan.master)
-        problem = _start_master(plan, ssh, facts, listen, names)
+        if problem := _start_master(plan, ssh, facts, listen, names):
+            _undo(plan, ssh, facts, begun, problem)
     except Interrupted as interrupted:
         plan.report(f"{interrupted}; what was started is stopped again")
-        _undo(plan, ssh, facts, begun, f"it was {interrupted}")
-    if problem:
-        _undo(plan, ssh, facts, begun, f"the master could not be started: {problem}")
+        _undo(plan, ssh, facts, begun, problem or f"it was {interrupted}")
 
 
 def _join(plan: DeployPlan, ssh: Ssh, facts: Look, begun: list[Host], names: list[str]) -> None:
@@ -151,7 +152,7 @@ def _start_master(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str, workers:
             return _in_the_foreground(plan, ssh, facts, command)
         answer = here(plan, command)
     if answer.status:
-        return answer.reason
+        return f"the master could not be started: {answer.reason}"
     with suppress(Interrupted):  # it is whole
         _commit_whole(plan, ssh, facts)
     plan.tell(f"the master is ready, and {len(workers)} workers have joined")
@@ -179,14 +180,21 @@ def _in_the_foreground(plan: DeployPlan, ssh: Ssh, facts: Look, command: list[st
             except subprocess.TimeoutExpired:
                 if ready := (status_here(plan) or {}).get("state") == "running":
                     _commit_whole(plan, ssh, facts)
-                    plan.tell("the master is ready; Ctrl-C stops it, and its workers with it")
+                    stays = (
+                        "its workers wait for the next"
+                        if not plan.settings.shutdown_with_master
+                        else "its workers with it"
+                    )
+                    plan.tell(f"the master is ready; Ctrl-C stops it, and {stays}")
     except Interrupted as interrupted:
         if not ready:
             raise  # it is ended with all else that was begun
         if interrupted.number != signal.SIGINT:  # which a terminal sends to both
             child.terminate()
         child.wait()
-    return f"it ended with status {child.returncode}" if child.returncode else None
+    if not child.returncode:
+        return None
+    return f"the master {'has ended' if ready else 'could not be started: it ended'} with status {child.returncode}"
 
 
 def _undo(plan: DeployPlan, ssh: Ssh, facts: Look, begun: Sequence[Host], why: str) -> NoReturn:
@@ -195,9 +203,7 @@ def _undo(plan: DeployPlan, ssh: Ssh, facts: Look, begun: Sequence[Host], why: s
 
     def end(host: Host) -> Answer:
         installed = plan.installed_at(facts[host])
-        command = remote_commands.end(
-            installed, f"{installed.directory}/var", host.role, plan.node(host), plan.mark, timeout
-        )
+        command = remote_commands.end(installed, facts[host].var, host.role, plan.node(host), plan.mark, timeout)
         return on(plan, ssh, host, command, timeout=timeout + plan.fleet.limits.command)
 
     left = failures(everywhere(plan, ssh, begun, end))

@@ -99,8 +99,8 @@ def listening(plan: DeployPlan, facts: Look) -> str:
     if plan.master in facts:
         assert plan.master is not None
         return join(unbracketed(facts[plan.master].address or plan.master.host), PORT)
-    seen = {host_facts.client for host_facts in facts.values()}
-    if len(seen) != 1 or not all(seen):
+    seen = {host_facts.client for host_facts in facts.values() if host_facts.client}
+    if len(seen) != 1:
         raise UnderwayError(
             f"the hosts see this machine at {' and '.join(sorted(seen)) or 'no address'}; say where the master listens: --listen"
         )

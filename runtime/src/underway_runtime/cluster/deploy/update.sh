@@ -2,11 +2,11 @@
 # OPTION... What is there checks and unpacks it, with these options.
 set -eu
 umask 022
-directory=$1 name=$2 sha256=$4 signature=$5
+directory=$1 name=$2 sha256=$4 signature=$5 var=${RELEASE_VAR:-$1/var}
 # var is of the user who runs the release: where that is another, a link could be in there, and the release's own directory is taken.
-place=$1/var/incoming
+place=$var/incoming
 # shellcheck disable=SC3067 # dash and busybox have it
-if [ -e "$1/var" ] && [ ! -O "$1/var" ]; then place=$1; fi
+if [ -e "$var" ] && [ ! -O "$var" ]; then place=$1; fi
 file=$place/.$$-$3
 trap 'rm -f "$file" "$file.sig"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
