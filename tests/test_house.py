@@ -84,6 +84,25 @@ def test_the_runtime_imports_only_the_standard_library(file: Path) -> None:
     assert [f"{where(file, line)} imports {name}" for name, line in imports(parsed(file)) if name not in allowed] == []
 
 
+SLOW = "ast asyncio dataclasses inspect logging pathlib signal struct subprocess tempfile threading typing"
+"""What costs the commands that ask a node more than it is worth to them."""
+
+
+@pytest.mark.parametrize("command", ["rpc", "status"])
+def test_what_asks_a_node_imports_little(command: str) -> None:
+    """Of the standard library they take nothing that is slow to import; else a command takes longer than Python does."""
+    client = "underway_runtime.control.client"
+    program = (
+        f"import sys; sys.path.append({str(RUNTIME.parent)!r}); import {client}.__main__, {client}.commands, {client}.{command}\n"
+        f"print(sorted({{*{SLOW.split()!r}}} & {{*sys.modules}}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 ROOMS_OF_OBJECTS_WITH_A_LIFE = ("node", "keeper", "control", "apps")
 
 

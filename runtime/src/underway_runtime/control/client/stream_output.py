@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from ...release.display import escaped, unwritable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from types import FrameType
 
     from ..frames import Message
     from .client import Connection
+else:
+    import _signal
 
 
 def until_answer(connection: Connection, interrupts: int = 1) -> Message:
@@ -26,10 +28,10 @@ def until_answer(connection: Connection, interrupts: int = 1) -> Message:
         nonlocal interrupts
         interrupts -= 1
         if interrupts <= 0:
-            signal.signal(signal.SIGINT, before)
+            _signal.signal(_signal.SIGINT, before)
         connection.send({"interrupt": True})
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = _signal.signal(_signal.SIGINT, interrupt)
     try:
         while True:
             match message := connection.receive():
@@ -40,7 +42,7 @@ def until_answer(connection: Connection, interrupts: int = 1) -> Message:
                 case _:
                     return message
     finally:
-        signal.signal(signal.SIGINT, before)
+        _signal.signal(_signal.SIGINT, before)
 
 
 def _write(descriptor: int, text: str, is_ours: bool) -> None:
