@@ -62,7 +62,7 @@ def test_modules_have_the_ordinary_loader_file_and_pyc(make: Make) -> None:
 
     told = release.evaluate("""
 import hello.greet as m, importlib.machinery as machinery
-told = [m.__file__, m.__cached__, isinstance(m.__loader__, machinery.SourceFileLoader), m.__loader__.path,
+told = [m.__file__, m.__spec__.cached, isinstance(m.__loader__, machinery.SourceFileLoader), m.__loader__.path,
         m.__spec__.origin, m.__spec__.has_location, m.__loader__.is_package("hello.greet"), m.__package__]
 """)
 

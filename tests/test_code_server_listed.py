@@ -206,7 +206,7 @@ def test_processes_that_want_other_pycs_get_importlibs_loader(
 ) -> None:
     """The listing is for the pycs of the build; whoever asks for others gets what importlib does."""
     told = release.evaluate(
-        "import colorsys as m; told = [type(m.__loader__).__name__, m.__cached__]", *options, env=environ
+        "import colorsys as m; told = [type(m.__loader__).__name__, m.__spec__.cached]", *options, env=environ
     )
 
     assert told[0] == "SourceFileLoader"

@@ -86,6 +86,18 @@ def test_a_virtual_environment_is_resolved_to_its_base(tmp_path: Path, running: 
     assert describe(python) == running
 
 
+def test_a_virtual_environment_of_copies_is_not_of_whatever_python3_is(tmp_path: Path, running: Interpreter) -> None:
+    """Where several versions are installed in one place, the base is the one of the same version."""
+    python = virtual_environment(running, tmp_path / "venv", "--copies")
+    home = tmp_path / "home"
+    script(home / "python3.99", "exit 1")
+    for name, target in (("python", "python3.99"), ("python3", "python3.99"), (f"python{MINOR}", running.executable)):
+        (home / name).symlink_to(target)
+    (tmp_path / "venv/pyvenv.cfg").write_text(f"home = {home}\n")
+
+    assert describe(python).executable == running.executable
+
+
 def test_a_shim_is_resolved_to_what_it_starts(tmp_path: Path, running: Interpreter) -> None:
     """A script that execs an interpreter, as pyenv's do, stands for that interpreter."""
     shim = script(tmp_path / "with space" / "python3", f'exec "{running.executable}" "$@"')
@@ -180,7 +192,7 @@ def test_what_is_not_installed_is_refused_with_what_is(project: Path, running: I
         "there is no interpreter '3.9', which was asked for",
         "this machine has:",
         f"  - cpython {running.version}: {running.executable}",
-        "install Python 3.11, 3.12 or 3.13 (as by `uv python install`), or name one by its path with --python",
+        "install Python 3.11, 3.12, 3.13, 3.14 or 3.15 (as by `uv python install`), or name one by its path with --python",
     ]
 
 
@@ -230,8 +242,8 @@ def test_asked_for_and_outside_requires_python_is_refused(project: Path, running
     ("requires_python", "said"),
     [
         (
-            ">=3.14",
-            "allows none of the versions that a release runs: 3.11, 3.12 or 3.13; later ones are not supported yet",
+            ">=3.16",
+            "allows none of the versions that a release runs: 3.11, 3.12, 3.13, 3.14 or 3.15; later ones are not",
         ),
         ("<3.11", "allows none of the versions that a release runs"),
         ("3.11 or so", "is not a set of versions; write it like '>=3.11'"),
@@ -249,9 +261,9 @@ def test_a_requires_python_that_nothing_satisfies_is_refused(project: Path, requ
         ({"platform": "macosx-14.0-arm64", "libc": None}, "macosx-14.0-arm64; .* Linux with glibc only"),
         ({"libc": None}, r"not glibc \(musl\?\)"),
         ({"implementation": "pypy"}, "it is pypy; a release runs CPython"),
-        ({"version": "3.10.13"}, "it is Python 3.10.13, which is too old; a release runs 3.11, 3.12 or 3.13"),
-        ({"version": "3.14.0rc2"}, "it is Python 3.14.0rc2, which is not supported yet; a release runs"),
-        ({"version": "3.15.0a1+"}, "it is Python 3.15.0a1\\+, which is not supported yet"),
+        ({"version": "3.10.13"}, "it is Python 3.10.13, which is too old; a release runs 3.11, 3.12,"),
+        ({"version": "3.16.0rc2"}, "it is Python 3.16.0rc2, which is not supported yet; a release runs"),
+        ({"version": "3.15.0b1+"}, "it is Python 3.15.0b1\\+, a preview"),
         ({"free_threaded": True}, "a free-threaded build, which is not supported yet"),
     ],
 )

@@ -117,6 +117,17 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("version", ["3.14.2", "3.15.0"])
+def test_with_a_python_that_it_was_not_tried_with_nothing_is_in_place(tmp_path: Path, version: str) -> None:
+    """The plan is a fresh interpreter, with the reason by name, however small the edit is."""
+    found = difference(release(tmp_path, "1", interpreter=version), release(tmp_path, "2", interpreter=version))
+
+    assert not found.in_place
+    assert [(row.verdict, row.reason) for row in found.rows] == [
+        ("RESTART", f"an upgrade in place was never tried with Python {version[:4]}")
+    ]
+
+
 @pytest.mark.parametrize(("change", "expected"), [pytest.param(*case[1:], id=case[0]) for case in CHANGES])
 def test_what_is_another_has_its_verdict(tmp_path: Path, change: dict[str, Any], expected: dict[str, str]) -> None:
     """A process can't exchange what it was started with; what it may have read already takes a fresh one, or the appup's word."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from projects import build, uv, write_project
+from projects import ZSTD, build, uv, write_project
 from stages import stage_of
 from underway.release import Application, Artefact, BuildContext, Release
 from underway.steps import sbom
@@ -111,7 +111,7 @@ def test_each_application_is_a_component(release: Release) -> None:
     document = written(release)
 
     assert [one["name"] for one in document["components"]][1:] == [
-        "backports-zstd",
+        *(name.replace("_", "-") for name in ZSTD),
         "fast",
         "slow-poke",
         "underway-runtime",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from projects import TIMEOUT, uv
+from projects import TIMEOUT, ZSTD, uv
 from stages import stage_of, wanted_of
 from underway.errors import BuildError, ProjectError
 from underway.packages import wheel_record
@@ -63,7 +63,7 @@ def run(python: Interpreter, stage: Stage, code: str) -> str:
 def test_the_stage_holds_what_the_lock_names_and_the_runtime(stage: Stage) -> None:
     """The dependencies, the project, the runtime of this tool; no pip, no group, no extra."""
     assert list(stage) == [
-        "backports_zstd",
+        *ZSTD,
         "h11",
         "locked",
         "markupsafe",
@@ -204,7 +204,7 @@ def test_an_sdist_is_built_from_the_locked_hash_when_it_is_named(python: Interpr
     root = locked_project(tmp_path / "p", [sdist, write_wheel(tmp_path / "w", "odd", {"odd.py": ""})])
     stage = stage_of(root, tmp_path / "one", python, build_sdists=("store",))
 
-    assert list(stage) == ["backports_zstd", "odd", "store", "underway_runtime"]
+    assert list(stage) == [*ZSTD, "odd", "store", "underway_runtime"]
     assert not stage["store"].local
     with sdist.open("ab") as file:
         file.write(b"\0")
@@ -231,7 +231,7 @@ def test_a_workspace_is_built_member_by_member(python: Interpreter, tmp_path: Pa
     said: list[str] = []
     stage = stage_of(lock, tmp_path, python, report=said.append)
 
-    assert list(stage) == ["backports_zstd", "h11", "iniconfig", "store", "underway_runtime", "web"]
+    assert list(stage) == [*ZSTD, "h11", "iniconfig", "store", "underway_runtime", "web"]
     assert [name for name, app in stage.items() if app.local] == ["store", "web"]
     assert stage["web"].requires == ("store",)
     assert said == ["building store", "building web", "installing 2 wheels"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from projects import build, free_port, get, run, started, underway, uv, write_project
+from projects import ZSTD, build, free_port, get, run, started, underway, uv, write_project
 from underway_runtime.release.archives import archive
 
 pytestmark = pytest.mark.e2e
@@ -165,7 +165,7 @@ def test_a_workspace_is_an_umbrella(tmp_path: Path) -> None:
     release = build(tmp_path)
 
     shipped = {path.name.partition("-")[0] for path in (release / "lib").iterdir()}
-    assert shipped == {"one", "two", "underway_runtime", "backports_zstd"}
+    assert shipped == {"one", "two", "underway_runtime", *ZSTD}
     started_ = run([release / "bin/both", "start"])
     assert "one runs" in started_.stdout, started_.stderr
     assert run([release / "bin/both", "eval", "import two; print(two.__name__)"]).stdout == "two\n"

@@ -19,6 +19,7 @@ import pytest
 
 from once import made_once
 from underway.steps.modules import list_code
+from underway.toolchain.interpreters import SUPPORTED
 
 REPOSITORY = Path(__file__).parents[2]
 TEMPLATE = REPOSITORY / "src/underway/templates/underway.pth"
@@ -258,7 +259,7 @@ def make_release(
 def installed() -> Iterator[Any]:
     """The interpreters to test with: the system's and pyenv's newest of each supported minor version."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    for minor in ("3.11", "3.12", "3.13"):
+    for minor in SUPPORTED:
         system = Path(f"/usr/bin/python{minor}")
         micros = [int(place.name.rpartition(".")[2]) for place in pyenv.glob(f"{minor}.*") if place.name[5:].isdigit()]
         built = [pyenv / f"{minor}.{micro}/bin/python{minor}" for micro in sorted(micros)]

@@ -21,6 +21,9 @@ TIMEOUT = 300.0
 UNDERWAY = Path(sys.executable).with_name("underway")
 ENVIRONMENT = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
 
+ZSTD = ("backports_zstd",) if sys.version_info < (3, 14) else ()
+"""The application that a release has besides its own and the runtime; later Pythons have zstd themselves."""
+
 PYPROJECT = """\
 [project]
 name = "{name}"

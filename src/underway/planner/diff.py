@@ -9,7 +9,7 @@ from pathlib import Path
 
 from underway_runtime.release.manifest import ManifestEntry
 from underway_runtime.release.references import module_of
-from underway_runtime.release.relup import Row, Verdict
+from underway_runtime.release.relup import Row, Verdict, unproven
 
 from .releases import Opened, module_name
 from .rules import read_again
@@ -81,6 +81,8 @@ def _foundation(old: Opened, new: Opened) -> Iterator[Row]:
         yield _row("interpreter", "value", "RESTART", f"{was} becomes {now}")
     elif _below(old, f"python-{was}") != _below(new, f"python-{now}"):
         yield _row("interpreter", "value", "RESTART", f"its files are others, though it is {now} still")
+    elif reason := unproven(now):
+        yield _row("interpreter", "value", "RESTART", reason)
     if _code(_below(old, old.homes.get(RUNTIME, ""))) != _code(_below(new, new.homes.get(RUNTIME, ""))):
         yield _row(RUNTIME, "value", "RESTART", "the runtime itself is another", module=RUNTIME)
     for before, after, what in (

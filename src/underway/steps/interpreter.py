@@ -352,7 +352,12 @@ def _check(executable: Path, target: Path) -> None:
     outside = sorted(
         path
         for path in answer["mapped"]
-        if not (path.startswith((inside, "/dev/")) or elf.is_glibc(path) or "/locale/" in path or "/gconv/" in path)
+        if not (
+            path.startswith((inside, "/dev/", "/memfd:"))
+            or elf.is_glibc(path)
+            or "/locale/" in path
+            or "/gconv/" in path
+        )
     )
     if outside:
         raise BuildError(listing("the copied interpreter loads files from outside the release:", outside))

@@ -24,7 +24,7 @@ from ..errors import BuildError, ProjectError, listing
 from . import cache
 from .programs import run
 
-SUPPORTED = ("3.11", "3.12", "3.13")
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14", "3.15")
 """The minor versions whose start-up was tried; where an interpreter looks for its files differs between them."""
 
 _RANGE = f">={SUPPORTED[0]},<3.{int(SUPPORTED[-1][2:]) + 1}"
@@ -198,10 +198,14 @@ def problems(interpreter: Interpreter, requires_python: str | None = None) -> li
     if interpreter.implementation != "cpython":
         reasons.append(f"it is {interpreter.implementation}; a release runs CPython")
     if interpreter.minor not in SUPPORTED:
-        newer = version >= Version("3.14.dev0")
+        newer = version.release > Version(SUPPORTED[-1]).release
         reasons.append(
             f"it is Python {interpreter.version}, which is {'not supported yet' if newer else 'too old'};"
             f" a release runs {_either(SUPPORTED)}"
+        )
+    elif version.pre is not None and version.pre[0] in ("a", "b"):
+        reasons.append(
+            f"it is Python {interpreter.version}, a preview: its byte code and what wheels rely on change until rc1"
         )
     if interpreter.free_threaded:
         reasons.append("it is a free-threaded build, which is not supported yet")
@@ -318,7 +322,7 @@ _PATHS = ("base_prefix", "stdlib", "lib_dynload", "libdir", "libpython")
 # Runs in the interpreter that is asked, which may be older than what we support, and without its site-packages;
 # `packaging` is ours, so both sides agree on tags and markers.
 _QUESTIONS = r"""
-import json, os, platform, sys, sysconfig
+import json, os, platform, re, sys, sysconfig
 
 sys.path.append(sys.argv[1])
 try:
@@ -347,8 +351,14 @@ config = sysconfig.get_config_vars()
 name = "python%d.%d" % sys.version_info[:2]
 base = getattr(sys, "_base_executable", None) or sys.executable
 bases = [base, os.path.join(os.path.dirname(os.path.realpath(base)), name), os.path.join(sys.base_prefix, "bin", name)]
+
+def of_another(path):
+    "Whether it is named for another version: in the home of a copied python, python3 may be any."
+    named = re.match(r"python\d+\.\d+", os.path.basename(os.path.realpath(path)))
+    return named is not None and named.group() != name
+
 print(json.dumps({
-    "bases": [path for path in bases if os.path.exists(path)],
+    "bases": [path for path in bases if os.path.exists(path) and not of_another(path)],
     "version": platform.python_version(),
     "implementation": sys.implementation.name,
     "abiflags": getattr(sys, "abiflags", ""),

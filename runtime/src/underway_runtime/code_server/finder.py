@@ -347,7 +347,7 @@ def _parse(text: str) -> "Any":
         document, end = make_scanner(options)(text, 0)
         if not text[end:].strip():
             return document
-    except (ImportError, StopIteration, SystemError, ValueError):
+    except (ImportError, AttributeError, StopIteration, SystemError, ValueError):
         pass  # without json imported the scanner can't say what is wrong; with 3.11 it fails even to raise
     from json import loads
 
@@ -360,6 +360,7 @@ class _ScannerOptions:
     strict = True
     object_hook = None
     object_pairs_hook = None
+    array_hook = None  # since 3.15
     parse_float = float
     parse_int = int
     parse_constant = str

@@ -123,7 +123,7 @@ def _parts(code: CodeType) -> Iterator[str]:
     yield repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags, code.co_stacksize))
     yield from _constant((code.co_name, code.co_qualname))
     yield repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars))
-    yield repr((code.co_code, code.co_exceptiontable))
+    yield repr((_bytecode(code), code.co_exceptiontable))
     without = _positions(code)
     yield f"constants {len(code.co_consts)}"
     for number, constant in enumerate(code.co_consts):
@@ -159,6 +159,21 @@ def _constant(value: Any) -> Iterator[str]:
         yield from _constant((value.start, value.stop, value.step))
     else:  # of no compiler: something has put it there, whose own code is not to run here
         yield repr(object.__repr__(value))
+
+
+def _bytecode(code: CodeType) -> bytes:
+    """The instructions; since 3.14 those of a class body hold the line that it begins at, if that is a small one."""
+    if _SMALL is None or is_function(code) or POSITIONS[0] not in code.co_names:
+        return code.co_code
+    name, instructions = code.co_names.index(POSITIONS[0]), bytearray(code.co_code)
+    for at in range(0, len(instructions) - 2, 2):
+        if instructions[at] == _SMALL and (*instructions[at + 2 : at + 4],) == (opmap["STORE_NAME"], name):
+            instructions[at + 1] = 0
+            break  # the compiler's own is the first
+    return bytes(instructions)
+
+
+_SMALL = opmap.get("LOAD_SMALL_INT")
 
 
 def _positions(code: CodeType) -> set[int]:

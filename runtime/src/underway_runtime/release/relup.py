@@ -24,9 +24,22 @@ Verdict: TypeAlias = Literal["HOT", "MIGRATE", "RESTART", "REFUSE"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """From the mildest: swapped in place; and live state is carried over; a fresh interpreter; a person must decide."""
 
+PROVEN = ("3.11", "3.12", "3.13")
+"""The minor versions of Python with which upgrades in place were tried, down to which calls are one step for all threads."""
+
 Direction: TypeAlias = Literal["up", "down"]
 _OTHER: Mapping[Direction, str] = {"up": "from", "down": "to"}
 """By the direction of an entry, the key that has the other version."""
+
+
+def unproven(version: str) -> str | None:
+    """Why nothing is upgraded in place with a version of Python; None where it may be.
+
+    >>> unproven("3.13.1"), unproven("3.14.2")
+    (None, 'an upgrade in place was never tried with Python 3.14')
+    """
+    minor = ".".join(version.split(".")[:2])
+    return None if minor in PROVEN else f"an upgrade in place was never tried with Python {minor}"
 
 
 @dataclass(frozen=True)

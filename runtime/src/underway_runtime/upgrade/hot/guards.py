@@ -17,22 +17,20 @@ from typing import Any
 from ...observation import objects
 from ...process import audit_hooks, release_processes
 from ...release import plain_values
+from ...release.relup import unproven
 from . import heap, holders
 from .belonging import Belonging
 
 _NAMED = 2
 """References to what only a dict has: that one, and the argument of getrefcount."""
 
-TRIED = ((3, 11), (3, 13))
-"""The oldest and the newest minor version for which it was tried that one call of C is one step for all threads."""
-
 
 def of_interpreter(magic: str | None = None) -> Iterator[str]:
     """Whether this interpreter can do it at all; `magic`: of the bytecode that comes, hexadecimal."""
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         yield "this is a free-threaded build of Python, where no call is one step for other threads"
-    if not TRIED[0] <= sys.version_info[:2] <= TRIED[1]:
-        yield f"it was never tried with Python {sys.version_info[0]}.{sys.version_info[1]}"
+    if reason := unproven(".".join(map(str, sys.version_info[:2]))):
+        yield reason
     if magic is not None and magic != MAGIC_NUMBER.hex():
         yield f"the code that comes is for another Python: its magic number is {magic}, not {MAGIC_NUMBER.hex()}"
     yield from (f"the audit hook {_name(hook)} would run in the middle" for hook in audit_hooks.hooks)
