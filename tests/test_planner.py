@@ -703,6 +703,12 @@ LOOPS = [
     ("class A:\n    async def f(self):\n        while True:\n            async for each in self.q({}): print(each)\n", True),
     ("def f(q):\n    while True:\n        for each in q({}):\n            break\n", True),
     ("def f(q):\n    while True:\n        yield {}\n", True),
+    ("def f(stop):\n    while not stop.is_set():\n        print({})\n", True),
+    ("def f(stop):\n    while not stop.wait({}):\n        print(1)\n", True),
+    ("class A:\n    def f(self):\n        while self.runs:\n            print({})\n", True),
+    ("async def f(event):\n    print({})\n    await event.wait()\n", True),
+    ("async def f(event):\n    print({})\n    await event.wait(1)\n", False),
+    ("def f(n):\n    while not n.sub({}):\n        print(1)\n", False),
     ("async def f(server):\n    print({})\n    await server.wait_for_termination()\n", True),
     ("def f(q):\n    while True:\n        if q.get({}): break\n", False),
     ("def f(q):\n    while True:\n        try:\n            return q({})\n        except ValueError:\n            q(0)\n", False),
@@ -720,6 +726,23 @@ def test_loops_that_change_and_never_end_are_told_beforehand(tmp_path: Path, sou
     rows = [each for each in answer["changes"] if each["change"] == "loop"]
     assert [each["verdict"] for each in rows] == (["HOT"] if told else [])
     assert same["changes"] == []
+
+
+CONDITIONS = [
+    ("def f(q):\n    yield {}\n", {"m:f": "HOT body, HOT begun"}),
+    ("async def f(q):\n    yield {}\n", {"m:f": "HOT body, HOT begun"}),
+    ("def f(q):\n    return [n + {} for n in q]\n", {"m:f": "HOT body"}),
+    ("def f():\n    n{0} = 1\n    def inner(): return n{0}\n    return inner\n", {"m:f": "HOT body", "m:f.<locals>.inner": "HOT closure"}),
+    ("def f():\n    def inner(): return {}\n    return inner\n", {"m:f": "HOT body"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "expected"), CONDITIONS)
+def test_what_lives_and_can_t_become_another_is_told_beforehand(
+    tmp_path: Path, source: str, expected: dict[str, str]
+) -> None:
+    """Generators that are begun, and closures of other names: where there is one when it is installed, the node is handed over."""
+    assert verdicts(compare(tmp_path, {"m": source.format(1)}, {"m": source.format(2)})) == expected
 
 
 VERSION = "try:\n    from p.v import VERSION\nexcept ImportError:\n    VERSION = '0+unknown'\n"

@@ -6,6 +6,7 @@ Verdicts stay what they are: a loop that does not run, a worker that was not for
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 
 from underway_runtime.release.relup import Row
@@ -44,6 +45,13 @@ _OF_PROCESSES = "an install in place does not reach them: while there is one, th
 _OF_LOOPS = (
     "where it runs when this is installed, the node is handed over; as a task of `looping` it would be begun again"
 )
+_OF_GENERATORS = "where one is begun and not ended when this is installed, the node is handed over"
+_OF_CLOSURES = (
+    "one that is there can't become what the newer version makes: where there is one, the node is handed over"
+)
+_AT_ONCE = ("<listcomp>", "<setcomp>", "<dictcomp>")
+"""What nobody can hold: it is made, run and gone."""
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 def warnings(edits: Mapping[str, ModuleDiff]) -> Iterator[Row]:
@@ -52,11 +60,28 @@ def warnings(edits: Mapping[str, ModuleDiff]) -> Iterator[Row]:
     for edit in edits.values():
         yield from _processes(edit.new)
         yield from _has_run(edit)
+        yield from _closures(edit)
         for owner, function in functions_in(edit.new.body):
             path = f"{owner}.{function.name}" if owner else function.name
-            what = _never_ends(function) if path in edit.changed and function.name not in again else ""
+            if path not in {*edit.changed, *edit.replaced} or function.name in again:
+                continue
+            kind, what = "loop", _never_ends(function)
+            if not what and path in edit.old.codes and edit.old.codes[path].co_flags & _GENERATORS:
+                kind, what = "begun", "it is a generator"
             if what:
-                yield Row(edit.new.name, path, "loop", "HOT", f"{what}; {_OF_LOOPS}", edit.new.file, function.lineno)
+                reason = f"{what}; {_OF_GENERATORS if kind == 'begun' else _OF_LOOPS}"
+                yield Row(edit.new.name, path, kind, "HOT", reason, edit.new.file, function.lineno)
+
+
+def _closures(edit: ModuleDiff) -> Iterator[Row]:
+    """What functions have made, may be there still, and can become nothing that the new version has."""
+    for guard in edit.guards:
+        if guard.kind == "no_closures" and not guard.of.endswith(_AT_ONCE):
+            outer = guard.of.partition(".<locals>")[0]
+            line = edit.old.codes[guard.of].co_firstlineno if guard.of in edit.old.codes else 0
+            yield Row(
+                edit.new.name, guard.of, "closure", "HOT", f"{outer} makes it; {_OF_CLOSURES}", edit.old.file, line
+            )
 
 
 def _has_run(edit: ModuleDiff) -> Iterator[Row]:
@@ -155,9 +180,33 @@ def _never_ends(function: Function) -> str:
                 isinstance(inner, ast.Await | ast.Call | ast.Yield | ast.AsyncFor) for inner in inside
             ):
                 return f"it loops for ever (line {node.lineno})"
+        if isinstance(node, ast.While) and _asks_whether_to_end(node.test):
+            return f"it loops until somebody ends that (line {node.lineno})"
+        if isinstance(node, ast.Await) and _waits(node.value):
+            return f"it waits until somebody ends that (line {node.lineno})"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _FOR_EVER:
             return f"it waits until all is over (`{node.func.attr}`, line {node.lineno})"
     return ""
+
+
+def _asks_whether_to_end(test: ast.expr) -> bool:
+    """Whether a loop goes on as long as an event is not set, or an attribute says so."""
+    match test:
+        case ast.UnaryOp(ast.Not(), ast.Call(ast.Attribute(attr=name), [])):
+            return name in ("is_set", "done", "cancelled", "is_closing", "wait")
+        case ast.UnaryOp(ast.Not(), ast.Call(ast.Attribute(attr="wait"), [_])):  # an event, with a pause
+            return True
+        case ast.UnaryOp(ast.Not(), ast.Attribute()) | ast.Attribute():
+            return True
+    return False
+
+
+def _waits(value: ast.expr) -> bool:
+    """Whether this is ``event.wait()``, or that of a condition or a process."""
+    match value:
+        case ast.Call(ast.Attribute(attr="wait"), []):
+            return True
+    return False
 
 
 def _breaks(body: Iterable[ast.stmt]) -> bool:
