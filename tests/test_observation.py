@@ -147,6 +147,16 @@ CHANGES = {
         ["alias .g"],
     ),
     "two lists that are one": ("A = []; B = []", "A = B = []", ["alias .B"]),
+    "an element that is exactly one further on, and not the one in its place": (
+        "class R:\n def __init__(s, f): s.f = f\nL = [R(lambda: 1), R(len), R(lambda: 2)]",
+        "class R:\n def __init__(s, f): s.f = f\nL = [R(lambda: 2), R(len)]",
+        ["added .L[0]", "removed .L[0]", "removed .L[2]"],
+    ),
+    "what copyreg keeps of a class": (
+        "class A: x = 1",
+        "import copyreg\nclass A: x = 1\ncopyreg._slotnames(A)",
+        ["added .copyreg"],
+    ),
     "one list that is two": ("A = B = []", "A = []; B = []", ["alias .B"]),
     "equal tuples that are one": ("A = (1, 'x'); B = tuple([1, 'x'])", "A = B = (1, 'x')", []),
     "a key that is a class": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import edits_aiohttp
+import edits_fastapi
 import edits_flask
 import edits_starlette
 from code_server_helpers import Interpreter
@@ -14,6 +15,19 @@ from service_edits import Changes, Running, Service, edited
 READING = '\n\ndef raw() -> str:\n    return (Path(__file__).parent / "templates" / "board.html").read_text()\n'
 
 BEYOND = [
+    pytest.param(
+        edits_fastapi,
+        (
+            (
+                edits_fastapi.ITEMS,
+                '@router.post("/{number}/orders")',
+                'kept = [label]\n\n\n@router.post("/{number}/orders")',
+            ),
+        ),
+        "handler gets a parameter",
+        "shop.items:label",
+        id="handler that somebody else has too",
+    ),
     pytest.param(
         edits_flask,
         (

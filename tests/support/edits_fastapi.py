@@ -52,8 +52,51 @@ EDITS = (
             (ITEMS, '{"label": found.label()}', '{"label": found.label().upper() if loud else found.label()}'),
         ),
         (("GET", "/items/1/label?loud=1", None),),
-        up="RESTART",
-        down="RESTART",
+    ),
+    Edit(
+        "parameter of another name",
+        (
+            (ITEMS, "def label(number: int, opened: Opened)", "def label(item: int, opened: Opened)"),
+            (ITEMS, '@router.get("/{number}/label")', '@router.get("/{item}/label")'),
+            (ITEMS, "found = opened.get(Item, number)", "found = opened.get(Item, item)"),
+        ),
+    ),
+    Edit(
+        "constraint of a parameter",
+        (
+            (ITEMS, "from fastapi import APIRouter, Depends,", "from fastapi import APIRouter, Depends, Path,"),
+            (ITEMS, "def label(number: int,", "def label(number: Annotated[int, Path(lt=5)],"),
+        ),
+    ),
+    Edit(
+        "dependency of a handler",
+        (
+            (
+                ITEMS,
+                "def label(number: int, opened: Opened)",
+                "def label(number: int, opened: Opened, part: tuple[int, int] = Depends(page))",
+            ),
+            (ITEMS, '{"label": found.label()}', '{"label": f"{found.label()} {part}"}'),
+        ),
+        (("GET", "/items/1/label?start=4", None),),
+    ),
+    Edit(
+        "answer of another type",
+        (
+            (
+                ITEMS,
+                "def label(number: int, opened: Opened) -> dict[str, str]",
+                "def label(number: int, opened: Opened) -> dict[str, int]",
+            ),
+            (ITEMS, '{"label": found.label()}', '{"label": len(found.label())}'),
+        ),
+    ),
+    Edit(
+        "handler becomes a coroutine",
+        (
+            (MAIN, "async def health() -> dict[str, object]:", "def health() -> dict[str, object]:"),
+            (MAIN, '{"up": True, "version"', '{"up": 1, "version"'),
+        ),
     ),
     Edit(
         "default of a dependency",

@@ -6,7 +6,7 @@ round keeps the order (a longest common subsequence, as in a diff of text) and w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from .node import Flag, Node
@@ -17,7 +17,7 @@ Pair: TypeAlias = tuple[int | None, int | None]
 DEPTH = 3
 """How many steps from an element are looked at to tell it from others."""
 
-NEARLY = ((DEPTH, True), (DEPTH - 1, False))
+NEARLY = ((DEPTH, True), (DEPTH - 1, True), (DEPTH - 1, False))
 """Steps and code of the likeness of what is one and the same, but for what is told of it elsewhere."""
 
 WIDTH = 40
@@ -75,7 +75,10 @@ def rows(a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness)
         return
     kinds = tuple([hash(like.nodes[number].type) for number in row] for like, row in ((like_a, a), (like_b, b)))
     rounds = [*_rounds(a, b, like_a, like_b), kinds]
-    yield from _moved_apart([*_match(rounds, 0, len(a), 0, len(b))], *rounds[1])
+    pairs: Iterable[Pair] = _match(rounds, 0, len(a), 0, len(b))
+    for nearly in rounds[len(NEARLY) - 1 :: -1]:  # what is the same but for its code, then what is just the same
+        pairs = _moved_apart([*pairs], *nearly)
+    yield from pairs
 
 
 def heaps(a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness) -> Iterator[Pair]:

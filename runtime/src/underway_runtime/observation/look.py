@@ -34,7 +34,16 @@ OF_IMPORT = frozenset(
 """Names in a module that say where it is, or what it is called, and are another's matter."""
 
 OF_CLASSES = frozenset(
-    ["__dict__", "__weakref__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__", "_abc_impl"]
+    [
+        "__dict__",
+        "__weakref__",
+        "__module__",
+        "__qualname__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "_abc_impl",
+        "__slotnames__",
+    ]
 ) | {"__annotations_cache__"}
 """Members of a class that the interpreter keeps there for itself."""
 

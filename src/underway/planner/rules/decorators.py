@@ -74,6 +74,17 @@ _KEEPERS = {
     *("functools.partial", "typing.TypeVar", "typing.NewType", "typing.cast", "dataclasses.field"),
     *("signal.signal", "atexit.register"),
 }
+_DESCRIBING = {
+    f"{module}.{name}"
+    for module in ("fastapi", "fastapi.param_functions", "fastapi.params")
+    for name in ("Depends", "Security", "Query", "Path", "Header", "Cookie", "Body", "Form", "File")
+}
+"""What describes a parameter for a framework, and keeps nothing of a call."""
+
+
+def describes(side: Side, module: Module, called: ast.expr) -> bool:
+    """Whether a call makes a description of a parameter, which is the same whenever it is made."""
+    return ".".join(origin(side, module, called) or ()) in _DESCRIBING
 
 
 def keeps(side: Side, module: Module, called: ast.expr) -> bool:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
-from collections import Counter
-from collections.abc import Mapping
 from types import CodeType
 
 from underway_runtime.release import code_tree
@@ -16,11 +13,12 @@ from .. import marks
 from ..edit import ModuleDiff
 from ..source import ANNOTATIONS, Function, annotations_of, path_of, text, walk
 from ..values import NotPlain, is_shared
-from . import closures, decorators
+from . import closures, decorators, made_again, signatures
 from .changing import effect
+from .nested import pair_nested
+from .signatures import KINDS
 from .state import MAKERS
 
-KINDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 _KIND_NAMES = {
     0: "a function",
     inspect.CO_GENERATOR: "a generator",
@@ -44,34 +42,41 @@ def compare(
     """
     if path not in edit.old.codes or path not in edit.new.codes:
         if owner and path_of(edit.old, name, old) and path_of(edit.new, name, new) and not old.decorator_list:
-            return _made_again(edit, name, new, owner)
+            return made_again.method(edit, name, new, owner)
         if text(old) != text(new):
             edit.restart(name, "body", "its compiled code can't be told from that of others with its name", new)
         return None
     was, now = edit.old.codes[path], edit.new.codes[path]
     body = not is_same_code(was, now)
-    signature = _signature(old) != _signature(new)
-    defaults = _defaults(old) != _defaults(new) or bool(edit.reads(new.args))
+    signature = signatures.signature(old) != signatures.signature(new)
+    defaults = signatures.defaults(old) != signatures.defaults(new) or bool(edit.reads(new.args))
     annotations = text_of_annotations(old) != text_of_annotations(new) or _annotated_with(new, edit)
     annotations = annotations or (edit.annotates_otherwise and bool(annotations_of(new)))
     decoration = text(old.decorator_list) != text(new.decorator_list)
     if not (body or signature or defaults or annotations or decoration or _type_params(old) != _type_params(new)):
         return None
     if decoration:
-        return _decorated_otherwise(edit, name, path, old, new, owner)
+        if owner or "#" in path:
+            return edit.restart(name, "decorator", made_again.DECORATORS, new)
+        return made_again.decorated_otherwise(
+            edit, name, path, old, new, as_is=not (signature or defaults or annotations)
+        )
     if _type_params(old) != _type_params(new):
         return edit.restart(
             name, "type parameters", "its type parameters change, which are made with the function", new
         )
+    kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
     if old.__class__ is not new.__class__ or (was.co_flags ^ now.co_flags) & KINDS:
-        return edit.restart(name, "kind", f"{_kind(was)} becomes {_kind(now)}; its callers have to change with it", new)
+        reason = f"{_kind(was)} becomes {_kind(now)}; its callers have to change with it"
+        if kinds == {"routes"} and not owner and "#" not in path:
+            return made_again.with_decorators(edit, name, path, old, new, "kind", reason)
+        return edit.restart(name, "kind", reason, new)
     if was.co_freevars != now.co_freevars and owner and {*was.co_freevars} ^ {*now.co_freevars} == {"__class__"}:
-        return _made_again(edit, name, new, owner)
+        return made_again.method(edit, name, new, owner)
     if was.co_freevars != now.co_freevars:
         cells = sorted(set(was.co_freevars) ^ set(now.co_freevars)) or now.co_freevars
         reason = f"it closes over other names ({', '.join(cells)}), which a function that is there can't do"
         return edit.restart(name, "closure", reason, new)
-    kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
     what = "signature" if signature else "default" if defaults else "body" if body else "annotation"
     read = "annotation" if what == "body" and annotations else what  # of what changes, the part that others have read
     if problem := _decorated(kinds, read, ast.get_docstring(old) != ast.get_docstring(new)):
@@ -80,6 +85,8 @@ def compare(
             for decorator in new.decorator_list
             if decorators.kinds(edit.world.new, edit.new, [decorator]) == {"unknown"}
         ]
+        if read != "body" and not owner and "#" not in path:
+            return made_again.with_decorators(edit, name, path, old, new, read, problem)
         if read != "body" or not all(marks.passes_on(edit.world.new, edit.new, decorator) for decorator in unknown):
             return edit.restart(name, read, problem, new)
         if not edit.unless_seen(name, what, problem, new):
@@ -103,9 +110,9 @@ def compare(
         return edit.restart(name, what, reason, new)
     if problem := closures.captured(old, new):
         return edit.restart(name, what, problem, new)
-    if not _nested(edit, name, path, old, new):
+    if not pair_nested(edit, name, path, old, new):
         return None
-    if signature and not _takes_all(old.args, new.args):
+    if signature and not signatures.takes_all(old.args, new.args):
         edit.narrowed[new.name] = new
     if body:
         contract = signature or defaults
@@ -122,41 +129,6 @@ def compare(
         edit.caches.append(name)
     edit.row(name, what, "HOT", _reason(what, kinds), new)
     return None
-
-
-def _decorated_otherwise(edit: ModuleDiff, name: str, path: str, old: Function, new: Function, owner: str) -> None:
-    """Have a function whose decorators change made once more, and what held the one before get the same code."""
-    reason = "its decorators change, which ran when the module was imported"
-    if owner or "#" in path or text(old.args) != text(new.args) or text_of_annotations(old) != text_of_annotations(new):
-        return edit.restart(name, "decorator", reason, new)
-    if not edit.unless_seen(name, "decorator", reason, new) or not _nested(edit, name, path, old, new):
-        return None
-    was, now = (code_tree.digest(side.codes[path]) for side in (edit.old, edit.new))
-    if was != now:
-        edit.changed[path] = Changed(was, now)
-    edit.replaced.append(name)
-    if decorators.kinds(edit.world.new, edit.new, new.decorator_list) & {"holds", "caches"}:
-        edit.guard("no_holders", name)  # what is around the function that was made before stays as it is
-    edit.changes(name)
-    edit.run(new)
-    return edit.row(name, "decorator", "HOT", "it is made once more, with its decorators", new)
-
-
-def _made_again(edit: ModuleDiff, name: str, new: Function, owner: str) -> None:
-    """Make a method again that comes to use ``super()``, or uses it no more, or gets signatures for type checkers before it.
-
-    A function that is there can't become that, so another takes its place.
-    """
-    if new.decorator_list:
-        return edit.restart(
-            name, "closure", "another function has to take its place, which what decorates it has not", new
-        )
-    edit.replaced.append(name)
-    edit.changes(name)
-    edit.guard("no_holders", name)
-    edit.run(new, owner)
-    reason = "another function takes its place, if nothing else holds this one by then"
-    return edit.row(name, "body", "HOT", reason, new)
 
 
 def add(edit: ModuleDiff, name: str, new: Function, owner: str = "") -> None:
@@ -211,35 +183,6 @@ def _annotated_with(function: Function, edit: ModuleDiff) -> bool:
     return not edit.new.future and any(name.id in edit.renamed for name in names)
 
 
-def _signature(function: Function) -> str:
-    args = function.args
-    names = [[arg.arg for arg in arguments] for arguments in (args.posonlyargs, args.args, args.kwonlyargs)]
-    stars = [arg and arg.arg for arg in (args.vararg, args.kwarg)]
-    return repr((names, stars, len(args.defaults), [default is None for default in args.kw_defaults]))
-
-
-def _takes_all(old: ast.arguments, new: ast.arguments) -> bool:
-    """Whether what could be called in the old way can be called so still."""
-    was, now = ([arg.arg for arg in (*arguments.posonlyargs, *arguments.args)] for arguments in (old, new))
-    optional = {*now[len(now) - len(new.defaults) :]} if new.defaults else set()
-    required = {arg.arg for arg, default in zip(new.kwonlyargs, new.kw_defaults, strict=True) if default is None}
-    needed = {arg.arg for arg, default in zip(old.kwonlyargs, old.kw_defaults, strict=True) if default is None}
-    before = {*was, *(arg.arg for arg in old.kwonlyargs)}
-    return (
-        now[: len(was)] == was
-        and {*now[len(was) :]} <= optional
-        and len(now) - len(new.defaults) <= len(was) - len(old.defaults)
-        and required <= needed
-        and (new.kwarg is not None or before <= {*now, *(arg.arg for arg in new.kwonlyargs)})
-        and (old.vararg is None or new.vararg is not None)
-        and (old.kwarg is None or new.kwarg is not None)
-    )
-
-
-def _defaults(function: Function) -> str:
-    return "|".join(map(text, [*function.args.defaults, *function.args.kw_defaults]))
-
-
 def _made_anew(edit: ModuleDiff, old: Function, new: Function) -> str:
     """A default that stays as it is written, and that making the function once more would make again; empty for none."""
     before = [text(default) for default in (*old.args.defaults, *filter(None, old.args.kw_defaults))]
@@ -274,76 +217,6 @@ def _reason(what: str, kinds: set[decorators.Kind]) -> str:
     if "routes" in kinds:
         return "it is called by who holds it since the module was imported, and has the new body"
     return f"{held}; its cache is cleared" if "caches" in kinds else held
-
-
-def _nested(edit: ModuleDiff, name: str, path: str, old: Function, new: Function) -> bool:
-    """Pair what is nested in a function; False when that makes it RESTART, which is then written down."""
-    if _classes_within(old) != _classes_within(new):
-        edit.restart(name, "body", "a class that it makes changes in more than its methods' bodies", new)
-        return False
-    before, after = _below(edit.old.codes, path), _below(edit.new.codes, path)
-    for base in dict.fromkeys(map(_base, before)):
-        olds = {nested: code for nested, code in before.items() if _base(nested) == base}
-        news = {nested: code for nested, code in after.items() if _base(nested) == base}
-        _pair(edit, olds, news)
-    return True
-
-
-def _pair(edit: ModuleDiff, olds: Mapping[str, CodeType], news: Mapping[str, CodeType]) -> None:
-    """Pair nested definitions of one name: what is the same, then the one that is left; else none may be live."""
-    was = {path: code_tree.digest(code) for path, code in olds.items()}
-    now = {path: code_tree.digest(code) for path, code in news.items()}
-    same = Counter(was.values()) & Counter(now.values())
-    left_old = _left(was, same)
-    if len(olds) == len(news) == 1 and left_old:
-        [path], [new_path] = olds, news
-        one, other = olds[path], news[new_path]
-        fits = path == new_path and one.co_freevars == other.co_freevars and not (one.co_flags ^ other.co_flags) & KINDS
-        if fits:
-            contract = one.co_varnames[: _arguments(one)] != other.co_varnames[: _arguments(other)]
-            edit.changed[path] = Changed(was[path], now[new_path], contract)
-            if not contract:
-                return
-    for path in left_old:
-        edit.changed.pop(path, None)
-        edit.guard("no_closures", path)
-
-
-def _left(digests: Mapping[str, str], same: Counter[str]) -> list[str]:
-    unspent, left = Counter(same), []
-    for path, digest in digests.items():
-        if unspent[digest]:
-            unspent[digest] -= 1
-        else:
-            left.append(path)
-    return left
-
-
-def _arguments(code: CodeType) -> int:
-    return code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
-
-
-def _below(codes: Mapping[str, CodeType], path: str) -> dict[str, CodeType]:
-    return {nested: code for nested, code in codes.items() if nested.startswith(f"{path}.<locals>.")}
-
-
-def _base(path: str) -> str:
-    return re.sub(r"#\d+$", "", path)
-
-
-def _classes_within(function: Function) -> str:
-    """The classes that a function makes, without the bodies of their methods."""
-    classes = []
-    for node in walk(function):
-        if isinstance(node, ast.ClassDef):
-            members = [
-                f"{statement.name}{_signature(statement)}{_defaults(statement)}{text(statement.decorator_list)}"
-                if isinstance(statement, Function)
-                else text(statement)
-                for statement in node.body
-            ]
-            classes.append(f"{node.name}{text(node.bases)}{text(node.decorator_list)}{node.keywords and 1}{members}")
-    return "\n".join(classes)
 
 
 def is_same_code(was: CodeType, now: CodeType) -> bool:

@@ -13,7 +13,7 @@ from underway_runtime.release.instructions import Changed
 
 from ..edit import ModuleDiff
 from ..source import Function, children, statements_in, text
-from . import functions, state
+from . import functions, signatures, state
 from .bases import RAN_WHEN_MADE, unknown_decorators
 from .state import MAKERS
 
@@ -47,7 +47,7 @@ def lambdas(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> b
         return False
     codes = [(path, edit.old.codes[path], edit.new.codes[path]) for path, _ in pairs]
     if any(
-        one.co_freevars != other.co_freevars or (one.co_flags ^ other.co_flags) & functions.KINDS
+        one.co_freevars != other.co_freevars or (one.co_flags ^ other.co_flags) & signatures.KINDS
         for _, one, other in codes
     ):
         return False

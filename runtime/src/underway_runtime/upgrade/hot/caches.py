@@ -33,6 +33,14 @@ _CACHES = {
 }
 """Functions that remember what they have answered, and so hold what goes, by module."""
 
+_EFFECTIVE: Mapping[str, Callable[[], object]] = {
+    "_effective_candidates": list,
+    "_effective_candidates_version": type(None),
+    "_effective_low_priority_routes": list,
+    "_effective_low_priority_routes_version": type(None),
+}
+"""What a router of FastAPI that another includes makes of its routes at the first request, each with what makes what it has before that."""
+
 _WITH_PREFIX = ("MEDIA_URL", "STATIC_URL")
 """Settings that Django keeps in another form than that in which they are set."""
 
@@ -74,6 +82,7 @@ def _classes() -> Iterator[tuple[Any, Callable[[Acts, dict[str, Any]], None]]]:
     for name in ("RoutePattern", "RegexPattern"):
         yield _named("django.urls.resolvers", name), _django_pattern
     yield _named("django.template.utils", "EngineHandler"), _django_engines
+    yield _included_router(), _fastapi_routes
 
 
 def _named(module: str, name: str) -> Any:
@@ -134,6 +143,24 @@ def _django_engines(result: Acts, names: dict[str, Any]) -> None:
         result.item(names, "_templates", None)
         result.item(names, "_engines", {})
         result.no_item(names, "templates")
+
+
+def _included_router() -> Any:
+    return _named("fastapi.routing", "_IncludedRouter")
+
+
+def _fastapi_routes(result: Acts, names: dict[str, Any]) -> None:
+    """Routers know which routes they have, and what each answers with, until there are others."""
+    for name, empty in _EFFECTIVE.items():
+        if name in names:
+            result.item(names, name, empty())
+
+
+def routes_known() -> list[Any]:
+    """What routers that are included know of their routes; each swap makes them forget it."""
+    cls = _included_router()
+    routers = heap.instances_of(cls) if objects.is_a(cls, type) else ()
+    return [objects.names_of(router).get(name) for router in routers for name in _EFFECTIVE]
 
 
 def clears(path: str) -> bool:

@@ -23,8 +23,9 @@ from .targets import Target
 
 
 def everything(loaded: Sequence[Target], removals: Sequence[Remove]) -> list[str]:
-    """All that is in the way."""
-    problems = [*of_values(loaded), *guarded(loaded, removals)]  # before a survey, which holds everything
+    """All that is in the way. Who runs a function that another takes the place of holds it, and leaves it before that."""
+    running = _running(loaded) if any(map(_replaces, loaded)) else frozenset()
+    problems = [*of_values(loaded), *guarded(loaded, removals, running)]  # before a survey, which holds everything
     alive = heap.survey()
     problems += parts.problems(loaded)
     problems += targets.functions(loaded, alive.functions).problems
@@ -89,12 +90,25 @@ def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:
     )
 
 
-def guarded(loaded: Sequence[Target], removals: Sequence[Remove]) -> Iterator[str]:
-    """What the guards of modules that change, or go, say."""
-    gone, going = parts.taken_out(loaded), Belonging(_values_that_go(loaded, removals))
+def _replaces(target: Target) -> bool:
+    return any(guard.kind == "no_holders" and guard.of in target.load.replaced for guard in target.load.guards)
+
+
+def _running(loaded: Sequence[Target]) -> frozenset[str]:
+    """The definitions that change and that somebody is inside of, as ``MODULE:PATH``."""
+    alive = heap.survivors(heap.survey(), targets.changed_definition(loaded))
+    return frozenset(survivor.definition for survivor in alive if survivor.runs)
+
+
+def guarded(
+    loaded: Sequence[Target], removals: Sequence[Remove], running: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """What the guards of modules that change, or go, say, but for who holds what runs, and another takes the place of."""
+    gone, going = parts.taken_out(loaded, caches.routes_known), Belonging(_values_that_go(loaded, removals))
     for target in loaded:
         for guard in target.load.guards:
-            yield from _broken(target.name, guard, loaded, removals, gone, going)
+            if guard.of not in target.load.replaced or f"{target.name}:{guard.of}" not in running:
+                yield from _broken(target.name, guard, loaded, removals, gone, going)
     for removal in removals:
         for guard in removal.guards:
             yield from _broken(removal.module, guard, loaded, removals, gone, going)

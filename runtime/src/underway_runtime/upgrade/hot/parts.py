@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -52,8 +53,11 @@ def problems(loaded: Iterable[Target]) -> Iterator[str]:
                 yield f"{target.name}.{part} is not there"
 
 
-def taken_out(loaded: Iterable[Target]) -> dict[int, Any]:
-    """What elements hold that go away, with them and what holds them now, by id: what goes away too may be held by these."""
+def taken_out(loaded: Iterable[Target], known_of: Callable[[], Iterable[Any]] = tuple) -> dict[int, Any]:
+    """What elements hold that go away, with them and what holds them now, by id: what goes away too may be held by these.
+
+    `known_of` tells what frameworks know of such elements, and forget with them.
+    """
     roots: list[Any] = []
     known: dict[int, Any] = {}
     for target in loaded:
@@ -70,9 +74,12 @@ def taken_out(loaded: Iterable[Target]) -> dict[int, Any]:
                 roots.append(value)
             elif objects.is_a(value, list):
                 stay = [index for index in part.now if type(index) is int]
+                known[id(value)] = value
                 roots += [element for number, element in enumerate(list.__iter__(value)) if number not in stay]
-    stay = [value for target in loaded for value in target.names.values()]
-    return known | reached(roots, stay)
+    if not roots:
+        return known
+    stay = [value for module in list(sys.modules.values()) for value in (objects.own_dict(module) or {}).values()]
+    return known | reached([*roots, *known_of()], stay)
 
 
 class Within:

@@ -1,0 +1,100 @@
+"""Functions that are made once more, since what is there can't become what the newer version has."""
+
+from __future__ import annotations
+
+import ast
+
+from underway_runtime.release import code_tree
+from underway_runtime.release.instructions import Changed
+
+from .. import marks
+from ..edit import ModuleDiff
+from ..source import Function, annotations_of, walk
+from . import closures, decorators
+from .nested import below, classes_within, pair_nested
+
+DECORATORS = "its decorators change, which ran when the module was imported"
+
+
+def decorated_otherwise(
+    edit: ModuleDiff, name: str, path: str, old: Function, new: Function, *, as_is: bool = True
+) -> None:
+    """Have a function whose decorators change made once more, and what held the one before get the same code.
+
+    `as_is` says that nothing else of it changes but its body.
+    """
+    if not as_is:
+        return with_decorators(edit, name, path, old, new, "decorator", DECORATORS)
+    if not edit.unless_seen(name, "decorator", DECORATORS, new) or not pair_nested(edit, name, path, old, new):
+        return None
+    was, now = (code_tree.digest(side.codes[path]) for side in (edit.old, edit.new))
+    if was != now:
+        edit.changed[path] = Changed(was, now)
+    edit.replaced.append(name)
+    if decorators.kinds(edit.world.new, edit.new, new.decorator_list) & {"holds", "caches"}:
+        edit.guard("no_holders", name)  # what is around the function that was made before stays as it is
+    edit.changes(name)
+    edit.run(new)
+    return edit.row(name, "decorator", "HOT", "it is made once more, with its decorators", new)
+
+
+def with_decorators(
+    edit: ModuleDiff, name: str, path: str, old: Function, new: Function, what: str, problem: str
+) -> None:
+    """Have a function made once more of which its decorators have read more than its body, as they have read that.
+
+    The one before gets no other code: requests that are being answered know how it is called. Nobody else may have it by then.
+    """
+    if lost := _lost(edit, old, new):
+        return edit.restart(name, what, f"{problem}, and making it once more would lose {lost}", new)
+    if not edit.unless_seen(name, what, problem, new):
+        return None
+    after = below(edit.new.codes, path)
+    for nested, code in below(edit.old.codes, path).items():
+        if nested not in after or code_tree.digest(after[nested]) != code_tree.digest(code):
+            edit.guard("no_closures", nested)
+    edit.replaced.append(name)
+    edit.guard("no_holders", name)
+    edit.changes(name)
+    edit.shapes.add(name)
+    edit.run(new)
+    reason = "it is made once more, with its decorators, if nobody else holds the one before by then"
+    return edit.row(name, what, "HOT", reason, new)
+
+
+def _lost(edit: ModuleDiff, old: Function, new: Function) -> str:
+    """What may be kept by what is made with a function, and by nothing else; empty for nothing."""
+    if classes_within(old) != classes_within(new):
+        return "the class that it makes, of which there may be instances"
+    for decorator in new.decorator_list:
+        [kind] = decorators.kinds(edit.world.new, edit.new, [decorator])
+        if kind == "caches" and (closures.cached(old) or closures.cached(new)):
+            return "what its cache holds, which others may hold too"
+        if kind == "unknown" and not marks.passes_on(edit.world.new, edit.new, decorator):
+            return f"what @{ast.unparse(decorator)} may keep"
+    values = [*new.args.defaults, *filter(None, new.args.kw_defaults), *annotations_of(new)]
+    made = (inner for value in values for inner in walk(value) if isinstance(inner, ast.Call | ast.Dict | ast.Set))
+    return next((f"what `{ast.unparse(call)}` may hold" for call in made if not _describes(edit, call)), "")
+
+
+def _describes(edit: ModuleDiff, call: ast.expr) -> bool:
+    """Whether a call makes nothing but a description of a parameter, of names and constants."""
+    if not isinstance(call, ast.Call) or not decorators.describes(edit.world.new, edit.new, call.func):
+        return False
+    return not any(isinstance(inner, ast.Dict | ast.Set | ast.ListComp) for inner in walk(call))
+
+
+def method(edit: ModuleDiff, name: str, new: Function, owner: str) -> None:
+    """Make a method again that comes to use ``super()``, or uses it no more, or gets signatures for type checkers before it.
+
+    A function that is there can't become that, so another takes its place.
+    """
+    if new.decorator_list:
+        reason = "another function has to take its place, which what decorates it has not"
+        return edit.restart(name, "closure", reason, new)
+    edit.replaced.append(name)
+    edit.changes(name)
+    edit.guard("no_holders", name)
+    edit.run(new, owner)
+    reason = "another function takes its place, if nothing else holds this one by then"
+    return edit.row(name, "body", "HOT", reason, new)
