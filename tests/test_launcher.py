@@ -104,6 +104,8 @@ def test_python_is_called_with_the_arguments_of_the_file_and_the_command(release
     assert [line for line in told.splitlines() if line.startswith("argument")] == [
         "argument <-I>",
         "argument <-B>",
+        "argument <-X>",
+        "argument <disable-remote-debug>",
         "argument <-m>",
         "argument <underway_runtime.boot>",
         "argument <eval>",
@@ -125,6 +127,8 @@ def test_a_start_is_the_keepers(release: Release, command: str) -> None:
         "argument <-I>",
         "argument <-S>",
         "argument <-B>",
+        "argument <-X>",
+        "argument <disable-remote-debug>",
         f"argument <{root}/lib/runtime/underway_runtime/keeper/__main__.py>",
         f"argument <{root}/bin/hello>",
         f"argument <{command}>",
@@ -513,7 +517,7 @@ def test_the_shipped_arguments_are_isolated_and_write_nothing() -> None:
     for name in ("python.args", "remote.python.args"):
         lines = (TEMPLATES / name).read_text(encoding="utf-8").splitlines()
 
-        assert [line for line in lines if line and not line.startswith("#")] == ["-I", "-B"]
+        assert [line for line in lines if line and not line.startswith("#")] == ["-I", "-B", "-X disable-remote-debug"]
 
 
 def test_the_shipped_env_sh_does_nothing() -> None:
@@ -529,5 +533,5 @@ def test_commands_that_ask_a_node_start_without_site(release: Release) -> None:
 
     entry = f"{release.root}/lib/runtime/underway_runtime/control/client/__main__.py"
     assert [line for line in told.splitlines() if line.startswith("argument")] == [
-        f"argument <{word}>" for word in ("-I", "-B", "-S", entry, "rpc", "1 + 1")
+        f"argument <{word}>" for word in ("-I", "-B", "-X", "disable-remote-debug", "-S", entry, "rpc", "1 + 1")
     ]

@@ -394,6 +394,20 @@ def test_the_environment_and_the_command_line_hold_no_cookie(make: MakeNode) -> 
     assert secret not in "".join(terminate(process)[1:])
 
 
+def test_no_other_process_runs_code_in_a_release_unless_asked_for(make: MakeNode) -> None:
+    """What Python 3.14 can do to another process is off in keeper and node, by arguments that older ones ignore."""
+    node = make(recorder("one"))
+    process = node.spawn("start")
+    read_until(process.stdout, "start one")
+
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in {process.pid, *node.running()}]
+    answer = node.run("eval", "import sys; print(getattr(sys, 'is_remote_debug_enabled', bool)())")
+
+    assert len(lines) == 2
+    assert all(b"disable-remote-debug" in line for line in lines)
+    assert answer.stdout == "False\n"
+
+
 def test_a_crashed_node_is_not_in_the_way(make: MakeNode) -> None:
     """After a SIGKILL `pid` says that nothing runs, and `start` works."""
     node = make(recorder("one"))

@@ -231,7 +231,8 @@ case $role in
       exec "$RELEASE_ROOT/bin/@RELEASE_NAME@" remote
     fi
     set -- "$RELEASE_ROOT/bin/@RELEASE_NAME@" "$@"
-    exec "$here/bin/python" -I -S -B "$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/keeper/__main__.py" "$@"
+    keeper=$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/keeper/__main__.py
+    exec "$here/bin/python" -I -S -B -X disable-remote-debug "$keeper" "$@"
     ;;
   node) set -- node "$@" ;;
   cluster) shift && exec "$here/bin/python" -I -B -m underway_runtime.cluster "$@" ;;
