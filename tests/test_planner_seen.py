@@ -117,6 +117,7 @@ HOT = [
     pytest.param(SHARED, SHARED.replace("1", "2"), id="dictionary that a class and a default have too"),
     pytest.param(ALIASES, ALIASES.replace("int | str", "int | str | bytes"), id="type that others have as an argument"),
     pytest.param(OPENED, OPENED.replace("return 0", "return super().size").replace("N = 1", "N = 2"), id="method that comes to use super"),
+    pytest.param("N = 1\nX = {n + N for n in (1, 2)}\nY = [X]", "N = 2\nX = {n + N for n in (1, 2)}\nY = [X]", id="set that others have"),
     pytest.param("X = {'a': (1, 2)}\nY = dict(X)", "X = {'a': (1, 3)}\nY = dict(X)", id="row in a dictionary"),
 ]  # fmt: skip
 
@@ -224,6 +225,12 @@ RESTART = [
         "class A: pass\nclass B: pass\nx = [B()][:1]",
         "seen: web.x[0]",
         id="another type",
+    ),
+    pytest.param(
+        "class A: pass\nN = 1\nx = {A() for _ in range(N)}",
+        "class A: pass\nN = 2\nx = {A() for _ in range(N)}",
+        "seen: web.x",
+        id="set of objects",
     ),
     pytest.param(
         "N = 1\ndef f(n): yield n\nx = f(N)",

@@ -93,24 +93,28 @@ def test_parts_are_set_without_code_of_the_application(become: Become) -> None:
         LOOK
         + """
 shop.app.cached = "something"
+seen = shop.app.seen
 prepared = done(shop=dict(parts=(
     at("value", "app", "version", was="1", now="2"), at("value", "app", "config", "[3]", was="three", now=["3"]),
     at("value", "app", "slotted", "limit", was=1, now=2), at("added", "app", "config", "['NEW']", now=(1,)),
     at("gone", "app", "config", "['gone']", was="shop.App"), at("forgotten", "app", "cached"),
+    at("elements", "app", "seen", was={"x"}, now={"y", "z"}),
     at("order", "app", "routes", was=3, now=[2, 0]), at("order", "app", "order", now=["b", "a"]))))
 after = look()
+same = shop.app.seen is seen
 prepared.undo()
 shop.app.cached = None
-told = [after, look() == before]
+told = [after, same, look() == before]
 """,
     )
     assert told == [
         repr(
             [
                 *("2", ["r2", "r0"], {"DEBUG": False, 3: ["3"], "NEW": (1,)}),
-                *([("b", 2), ("a", 1)], ["x"], [1], 2, False, ["a"], None, True),
+                *([("b", 2), ("a", 1)], ["y", "z"], [1], 2, False, ["a"], None, True),
             ]
         ),
+        True,
         True,
     ]
 
@@ -126,10 +130,12 @@ def test_a_part_that_is_not_as_the_module_has_made_it_is_left_alone(become: Beco
 from underway_runtime.upgrade.hot import CannotSwap
 shop.app.config["DEBUG"] = "live"
 shop.app.config["NEW"] = "live"
+shop.app.seen = {"live"}
 before = look()
 try:
     swap(shop=dict(parts=(at("value", "app", "config", "['DEBUG']", was=False, now=True), at("added", "app", "config", "['NEW']", now=1),
-        at("gone", "app", "config", "['gone']", was="shop.Other"), at("value", "app", "nothing", was=1, now=2))))
+        at("gone", "app", "config", "['gone']", was="shop.Other"), at("value", "app", "nothing", was=1, now=2),
+        at("elements", "app", "seen", was={"x"}, now={"y"}))))
 except CannotSwap as error:
     told = [list(error.problems), look() == before]
 """,
@@ -140,6 +146,7 @@ except CannotSwap as error:
             "shop.app.config['NEW'] is there already, as 'live'",
             "shop.app.config['gone'] is no shop.Other as the module has made it",
             "shop.app.nothing is not there, and not 1 as the module has made it",
+            "shop.app.seen is {'live'}, and not {'x'} as the module has made it",
         ],
         True,
     ]

@@ -63,10 +63,8 @@ EDITS = (
     Edit("route renamed", ((MAIN, 'Route("/about", about)', 'Route("/info", about)'),), (("GET", "/info", None),)),
     Edit(
         "method of a route",
-        ((MAIN, 'methods=["POST"]', 'methods=["PUT"]'),),
+        ((MAIN, 'methods=["POST"]', 'methods=["POST", "PUT"]'),),
         (("PUT", "/notices/9/like", None),),
-        up="RESTART",
-        down="RESTART",
     ),
     Edit("setting", ((SETTINGS, "cast=int, default=40", "cast=int, default=10"),)),
     Edit("constant", ((SETTINGS, 'GREETING = "notices"', 'GREETING = "what is new"'),)),

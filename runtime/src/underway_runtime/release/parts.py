@@ -11,7 +11,10 @@ Step: TypeAlias = tuple[Literal["attribute", "item", "key"], Any]
 """From an object to one that it holds: by the name of an attribute, by the plain key, or the number, of an item, or by what else the
 key is: ``class shop.A``, or ``shop.Kind.A`` of a member of an enumeration."""
 
-KINDS = ("value", "place", "pattern", "added", "made", "gone", "order", "forgotten", "dropped", "counted", "meanwhile")
+KINDS = (
+    *("value", "place", "pattern", "added", "made", "gone", "order", "elements"),
+    *("forgotten", "dropped", "counted", "meanwhile"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Part:
     ``order``      the list there gets the items that `now` lists: by the numbers that they have in it once the fragment has
                    run, by the names under which the fragment has made them, or as a tuple with a plain value; `was` is how
                    many it must have then. A dict gets its keys in the order of `now`, after those that are not in it
+    ``elements``   the set there gets the elements of `now`, if it still has those of `was`, and stays the same set
     ``forgotten``  it is bound to `now` whatever it is: something that is computed again when it is asked for
     ``dropped``    the attribute is taken out, if it is there: something that is made again when it is asked for
     ``counted``    it is a number, and gets one more: what is kept for the number before is of no use

@@ -12,7 +12,7 @@ from typing import Any
 
 from underway_runtime.observation.align import NEARLY, Likeness, rows
 from underway_runtime.observation.compare import Difference, compared
-from underway_runtime.observation.node import Flag, Path
+from underway_runtime.observation.node import Flag, Node, Path
 from underway_runtime.observation.picture import Picture
 from underway_runtime.release.instructions import Instruction
 from underway_runtime.release.parts import Part, Step
@@ -106,11 +106,11 @@ class Adjustments:
                 self._list(result, x, y, differences, places)
 
     def _whole(self, difference: Difference, result: Picture) -> Difference:
-        """What differs within a row that can't be changed, as a difference of the whole row."""
+        """What differs within a row that can't be changed, or in a set, as a difference of all of it."""
         path = difference.path
         while len(path) > 2:
             a, b = result.at(path[:-1]), self._wanted.at(path[:-1])
-            if a is None or b is None or not (is_fixed(result.nodes[a]) and is_fixed(self._wanted.nodes[b])):
+            if a is None or b is None or not _is_one(result.nodes[a], self._wanted.nodes[b]):
                 break
             path = Path(path[:-1])
             difference = Difference(path, "value", a=a, b=b)
@@ -139,7 +139,7 @@ class Adjustments:
             now = self._after.value(difference.path)
         except LookupError:
             return False
-        part = placed(self._roots, Part(kind, path, was, now))
+        part = placed(self._roots, Part("elements" if type(was) is type(now) is set else kind, path, was, now))
         if part is not None:
             self._add(difference, module, part)
         return part is not None
@@ -239,6 +239,7 @@ class Adjustments:
             "pattern": f"{part.was!r} becomes {part.now!r}, if it is still that",
             "added": f"it becomes {part.now!r}",
             "gone": "it is taken out",
+            "elements": f"{part.was!r} become {part.now!r}, if it still has these",
             "order": "it gets the elements of the newer version",
         }[part.kind]
         row = self.row(difference, what)
@@ -254,3 +255,8 @@ class Adjustments:
         file = self._release.modules.get(module, ("", ""))[1]
         line = self._proposal.lines.get(module, {}).get(name, 0)
         return Row(module, "".join(labels)[1:], difference.kind, "RESTART", reason, file, line)
+
+
+def _is_one(one: Node, other: Node) -> bool:
+    """Whether two objects differ as a whole where something in them does: rows that can't be changed, and sets."""
+    return (is_fixed(one) and is_fixed(other)) or one.type == other.type == "builtins.set"

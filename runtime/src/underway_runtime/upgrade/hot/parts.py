@@ -36,6 +36,8 @@ from .targets import Target
 from .undo_log import Acts
 
 _PATHS = (pathlib.PosixPath, pathlib.PurePosixPath)
+_OF_ALL = ("order", "elements")
+"""Kinds of parts that are all of a container, which stays itself."""
 _NOTHING = partial(tuple)
 """An act that is none, and is of C."""
 
@@ -101,7 +103,7 @@ class Within:
             for part in target.load.parts:
                 holder, step = _part_of(target, part)
                 for container in containers_of(
-                    _value_of(target, part, holder, step) if part.kind == "order" else holder
+                    _value_of(target, part, holder, step) if part.kind in _OF_ALL else holder
                 ):
                     if id(container.of) not in known:
                         known.add(id(container.of))
@@ -177,6 +179,12 @@ def _apply(target: Target, part: Part) -> None:
             bind(holder, step, re.compile(*part.now))
         case "forgotten":
             bind(holder, step, deepcopy(part.now))
+        case "elements":
+            elements = _value_of(target, part, holder, step)
+            if wrong := list(_unlike(target, part, elements)):
+                raise CannotSwap(wrong)
+            set.clear(elements)
+            set.update(elements, part.now)
         case "counted":
             value = _value_of(target, part, holder, step)
             bind(holder, step, value + 1 if type(value) is int else value)
@@ -196,6 +204,8 @@ def _unlike(target: Target, part: Part, value: object) -> Iterator[str]:
     where = f"{target.name}.{part}"
     if part.kind == "added" and value is not MISSING:
         yield f"{where} is there already, as {objects.shown(value)}"
+    elif part.kind == "elements" and not any(guards.same(value, elements) for elements in (part.was, part.now)):
+        yield f"{where} is {objects.shown(value)}, and not {objects.shown(part.was)} as the module has made it"
     elif part.kind == "value" and not _same(value, part.was) and not _same(value, part.now):
         shown = "not there" if value is MISSING else objects.shown(value)
         yield f"{where} is {shown}, and not {objects.shown(part.was)} as the module has made it"
