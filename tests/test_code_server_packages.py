@@ -108,11 +108,11 @@ def test_namespace_packages_join_their_portions(make: Make) -> None:
 
     told = release.evaluate("""
 import ns.one, ns.two, ns.deep.one, ns.deep.two
-told = [type(ns.__path__).__name__, list(ns.__path__), list(ns.deep.__path__), getattr(ns, "__file__", None)]
+told = [type(ns.__path__).__name__.lstrip("_"), list(ns.__path__), list(ns.deep.__path__), getattr(ns, "__file__", None)]
 """)
 
     assert told == [
-        "_NamespacePath",
+        "NamespacePath",
         ["ROOT/lib/one-1.0/ns", "ROOT/lib/two-1.0/ns"],
         ["ROOT/lib/one-1.0/ns/deep", "ROOT/lib/two-1.0/ns/deep"],
         None,

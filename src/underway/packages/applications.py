@@ -52,11 +52,11 @@ class About:
 
 
 def about(site_packages: Path, dist_info: str) -> About:
-    """Read a dist-info. Raises BuildError when it does not name its distribution."""
+    """Read a dist-info. Raises BuildError when it has no name or no version."""
     dist = Distribution.at(site_packages / dist_info)
     metadata = dist.metadata  # read again each time that it is asked for, and by much that is asked for
-    if not metadata["Name"]:
-        raise BuildError(f"{dist_info} has no METADATA that names its distribution")
+    if not all(key in metadata and metadata[key] for key in ("Name", "Version")):
+        raise BuildError(f"{dist_info} has no METADATA with name and version of its distribution")
     points = ((point.name, point.value) for point in dist.entry_points if point.group == GROUP)
     requires = tuple(metadata.get_all("Requires-Dist") or ())
     return About(application_name(metadata["Name"]), metadata["Version"], dist_info, requires, tuple(points))

@@ -25,6 +25,8 @@ from importlib.resources import as_file
 from importlib.resources import files as files_of
 from pathlib import Path
 
+from packaging.markers import Marker
+
 import underway_runtime
 
 from ..errors import BuildError
@@ -39,6 +41,7 @@ RUNTIME = "underway-runtime"
 
 RUNTIME_NEEDS = "backports_zstd"
 """The one application that the runtime needs, before Python 3.14; a lock that has it decides its version."""
+_NEEDS_IT = Marker("python_full_version < '3.14'")
 
 A_DAY = 24 * 3600.0
 """How old an environment may be that builds projects: what is in it is not locked, and newer versions come out."""
@@ -138,14 +141,17 @@ def builder(store: Cache, source: Source, python: Path, project: Path) -> Path |
         return None
 
 
-def added_origins(names: Collection[str]) -> dict[str, str]:
-    """The applications that a release gets next to those of its lock, which are `names`: words for the contents of each."""
+def added_origins(names: Collection[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """The applications that a release gets next to those of its lock, which are `names`: words for the contents of each.
+
+    `environment` is the PEP 508 environment of the release's interpreter.
+    """
     if application_name(RUNTIME) in names:
         return {}
     sums = [(path, hashlib.sha256(file.read_bytes()).hexdigest()) for path, file in _runtime_files().items()]
     about = importlib.metadata.distribution(RUNTIME).read_text("METADATA")
     origins = {application_name(RUNTIME): f"runtime {hashlib.sha256(repr((sums, about)).encode()).hexdigest()}"}
-    if RUNTIME_NEEDS not in names:
+    if RUNTIME_NEEDS not in names and _NEEDS_IT.evaluate(dict(environment)):
         pins = (files_of("underway") / "runtime-requirements.txt").read_bytes()
         origins[RUNTIME_NEEDS] = f"pinned {RUNTIME_NEEDS} {hashlib.sha256(pins).hexdigest()}"
     return origins

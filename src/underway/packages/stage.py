@@ -90,7 +90,7 @@ def make_stage(
         if package.project is not None
     }
     origins = {application_name(p.name): _origin(p, made_from.get(p.name)) for p in lock.packages}
-    added = added_origins(origins.keys())
+    added = added_origins(origins.keys(), environment)
     origins |= added
     entries = {name: entry for name, origin in origins.items() if origin and (entry := finisher.find(origin))}
     if missing := {name: origin for name, origin in origins.items() if name not in entries}:
