@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +21,7 @@ import samples
 from code_server_helpers import Interpreter, laid_out
 from node_helpers import MakeNode, nodes, this_interpreter
 from swap_helpers import Become, becoming
+from underway_runtime.release.relup import unproven
 
 NO_TOOL_SKIPS = os.environ.get("UNDERWAY_NO_TOOL_SKIPS") == "1"
 """Set by .ci/run, which has installed the tools: a test that skips for want of one fails."""
@@ -98,7 +101,7 @@ def _is_shared(file: Path) -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what is marked ``needs_tool(name, package)`` where there is no such tool."""
+    """Skip what is marked ``needs_tool(name, package)`` where there is no such tool, and ``in_place`` with a Python not tried for it."""
     missing = [
         f"{name} (apt install {package})"
         for name, package in (mark.args for mark in item.iter_markers("needs_tool"))
@@ -109,6 +112,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if NO_TOOL_SKIPS:
             pytest.fail(f"{reason}; .ci/run must install it", pytrace=False)
         pytest.skip(reason)
+    if item.get_closest_marker("in_place"):
+        pythons = [value.name.removeprefix("python") for value in _cases(item) if isinstance(value, Path)]
+        for version in (platform.python_version(), *(name for name in pythons if re.fullmatch(r"\d\.\d+", name))):
+            if untried := unproven(version):
+                pytest.skip(untried)
+
+
+def _cases(item: pytest.Item) -> Iterable[object]:
+    """What a test is parametrized with."""
+    return item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -131,6 +131,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.in_place
 def test_relup_does_what_the_appup_says(project: Path) -> None:
     """What no rule proves safe is decided by the application: kept one way, made again the other; its own update is taken."""
     places = project / "build/release/hello/releases"

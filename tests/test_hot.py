@@ -11,6 +11,8 @@ from handover_helpers import asgi, clients, start, status
 from hot_helpers import SECOND, changed, get, planned, run, says, state, web
 from node_helpers import App, MakeNode, eventually, terminate
 
+pytestmark = pytest.mark.in_place
+
 
 def test_an_open_connection_meets_new_code_and_its_room_is_carried_over(make: MakeNode) -> None:
     """A changed body, a new method, a new field on a live object, a constant: up and down, in one process, and none fails."""

@@ -10,6 +10,8 @@ from cluster_helpers import CREW, Member, Nodes, start_cluster
 from hot_helpers import planned, run
 from node_helpers import App, MakeNode
 
+pytestmark = pytest.mark.in_place
+
 TEN_TIMES = App("crew", CREW.source.replace("self.count += number", "self.count += 10 * number"), CREW.start)
 
 

@@ -18,6 +18,8 @@ from code_server_helpers import Interpreter
 from node_helpers import MakeNode, nodes
 from service_edits import Edit, Running, edited
 
+pytestmark = pytest.mark.in_place
+
 TABLES = {
     "fastapi": edits_fastapi,
     "starlette": edits_starlette,

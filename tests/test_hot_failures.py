@@ -19,6 +19,8 @@ from underway_runtime.release.instructions import ApplicationStart, ApplicationS
 from underway_runtime.release.manifest import read
 from versions import seal
 
+pytestmark = pytest.mark.in_place
+
 
 def test_a_migration_that_raises_changes_nothing(make: MakeNode) -> None:
     """The version that ran serves on over the same connection; 4, and the version is marked."""

@@ -15,6 +15,8 @@ from node_helpers import MakeNode, eventually, finish, terminate
 from underway_runtime.release import ledger
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
 
+pytestmark = pytest.mark.in_place
+
 LIVE = "underway_runtime.upgrade.hot"
 STEPS = {
     "prefetch": f"{LIVE}.change:read_version",

@@ -19,6 +19,8 @@ from handover_helpers import Served, asgi, clients, start, status
 from hot_helpers import SECOND, WEB, planned, run, says
 from node_helpers import TIMEOUT, MakeNode, Node, terminate
 
+pytestmark = pytest.mark.in_place
+
 EPHEMERAL = ("self.said.append(text)", "self.said[:] = [text]")
 """Rooms don't grow, so that whatever does can be seen."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from handover_helpers import asgi, start, status
 from hot_helpers import changed, get, planned, run
 from node_helpers import MakeNode, terminate
+
+pytestmark = pytest.mark.in_place
 
 SOURCE = """
 import os

@@ -9,6 +9,8 @@ from hot_helpers import changed, planned, run
 from node_helpers import MakeNode, Node, terminate
 from services import Request, ask, planned_in_a_row, service, source
 
+pytestmark = pytest.mark.in_place
+
 ORDERS: tuple[Request, ...] = (
     ("GET", "/orders", None),
     ("GET", "/orders?size=100", None),

@@ -14,6 +14,8 @@ from underway_runtime.release import relup
 from underway_runtime.release.instructions import Apply, PointOfNoReturn
 from versions import seal
 
+pytestmark = pytest.mark.in_place
+
 SERVICE = """
 import asyncio, queue, threading, time
 from underway_runtime import Application, looping

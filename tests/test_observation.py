@@ -261,6 +261,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("before", "after", "expected"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.in_place
 def test_each_kind_of_change_has_its_path(before: str, after: str, expected: list[str]) -> None:
     """A change is told by its kind and by the path that one would write."""
     assert sorted(find_differences(before, after)) == sorted(expected)

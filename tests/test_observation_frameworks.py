@@ -124,6 +124,7 @@ def test_a_route_of_fastapi_is_one_element_more() -> None:
     assert [each for each in differences if "routes[" in each] == ["added .app.router.routes[5]"]
 
 
+@pytest.mark.in_place
 def test_a_field_of_a_model_is_seen_where_it_is_kept() -> None:
     """A field of a pydantic model is in its fields and its core schema, which what is compiled is made of."""
     differences = find_differences(FASTAPI, FASTAPI.replace("    name: str", "    name: str\n    size: int = 1"))

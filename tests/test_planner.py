@@ -430,6 +430,7 @@ GLOBALS = [
     ("old", "new", "expected"),
     [pytest.param(*case[1:], id=case[0]) for case in (*FUNCTIONS, *CLASSES, *GLOBALS)],
 )
+@pytest.mark.in_place
 def test_each_change_has_its_verdict(tmp_path: Path, old: str, new: str, expected: dict[str, str]) -> None:
     """What no rule proves safe is RESTART; each change is named once, with the definition that it is in."""
     answer = compare(tmp_path, {"m": old}, {"m": new})
@@ -448,6 +449,7 @@ print(json.dumps([plans.verdicts(plans.compare(pathlib.Path(tempfile.mkdtemp(dir
 
 
 @pytest.mark.parametrize("python", list(installed()))
+@pytest.mark.in_place
 def test_verdicts_are_the_same_with_each_python(tmp_path: Path, python: Path) -> None:
     """The table holds with the grammar and the byte code of every interpreter that is installed here."""
     cases = [*FUNCTIONS, *CLASSES, *GLOBALS]
@@ -631,6 +633,7 @@ def test_whatever_is_edited_gets_an_answer(tmp_path: Path, old: str, new: str) -
     assert ast.parse(new)
 
 
+@pytest.mark.in_place
 def test_a_dataclass_that_gets_a_field_keeps_what_is_done_after_its_init(tmp_path: Path) -> None:
     """Its `__init__` is made of a class that has `__post_init__`, up and down, so that it calls it."""
     change = "    @staticmethod\n    def code_change(old, state, extra): return state\n"

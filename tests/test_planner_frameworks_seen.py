@@ -12,6 +12,8 @@ from code_server_helpers import Interpreter
 from node_helpers import MakeNode
 from service_edits import Changes, Running, Service, edited
 
+pytestmark = pytest.mark.in_place
+
 READING = '\n\ndef raw() -> str:\n    return (Path(__file__).parent / "templates" / "board.html").read_text()\n'
 
 BEYOND = [

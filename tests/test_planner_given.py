@@ -153,6 +153,7 @@ def test_what_only_some_would_have_is_given_to_none(tmp_path: Path, old: str, ne
 @pytest.mark.parametrize(
     ("old", "new", "make"), [(ROOM, TOPIC, "Room('a')"), (POINT, DEEP, "Point(1)")], ids=["class", "dataclass"]
 )
+@pytest.mark.in_place
 def test_live_instances_are_as_those_that_a_fresh_start_makes(
     become: Become, interpreter: Interpreter, old: str, new: str, make: str
 ) -> None:

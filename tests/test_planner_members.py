@@ -31,6 +31,7 @@ if found:
 
 
 @pytest.mark.parametrize(("old", "new"), IMPORTS.values(), ids=IMPORTS)
+@pytest.mark.in_place
 def test_a_submodule_is_imported_though_its_package_is_bound_already(become: Become, old: str, new: str) -> None:
     """Whoever says ``import a.b`` finds it in ``a``."""
     told = become(
@@ -42,6 +43,7 @@ def test_a_submodule_is_imported_though_its_package_is_bound_already(become: Bec
     assert told == ["xml.sax", ["f", "xml"]]
 
 
+@pytest.mark.in_place
 def test_members_come_to_an_abstract_class(become: Become) -> None:
     """Special methods and values too."""
     asked = "told = ['b' in reader, 'a' in reader, copy.copy(reader), reader.limit]\n"
@@ -50,6 +52,7 @@ def test_members_come_to_an_abstract_class(become: Become) -> None:
     assert told == [True, False, "copy", 2]
 
 
+@pytest.mark.in_place
 def test_members_of_an_abstract_class_go(become: Become) -> None:
     """What is missing for an instance is as in a fresh start."""
     script = "try: shop.Reader()\nexcept TypeError: told = sorted(shop.Reader.__abstractmethods__)\n"
@@ -66,6 +69,7 @@ def test_members_of_a_protocol_are_known_when_it_is_made(tmp_path: Path) -> None
     assert verdicts(answer) == {"m:Reader.__len__": "RESTART added", "m:Reader.n": "RESTART added"}
 
 
+@pytest.mark.in_place
 def test_a_field_is_no_name_that_its_own_statement_reads(become: Become) -> None:
     """An annotation that changes is made anew, though a value stands beside it; a value that reads another of the class is not."""
     old = "class Room:\n    kind: int = 1\n    def f(self): return self.kind\n"
@@ -78,6 +82,7 @@ def test_a_field_is_no_name_that_its_own_statement_reads(become: Become) -> None
     assert told == ["float", 1]
 
 
+@pytest.mark.in_place
 def test_the_body_of_a_method_under_a_condition_changes(become: Become) -> None:
     """Instances that there are have it too."""
     told = become(
@@ -101,6 +106,7 @@ def test_more_than_that_under_a_condition_is_not_put_in_place_unseen(tmp_path: P
     assert "RESTART" in {row["verdict"] for row in answer["changes"]}
 
 
+@pytest.mark.in_place
 def test_what_makes_instances_takes_other_annotations(become: Become) -> None:
     """Python makes a static method of ``__new__`` by itself, one without annotations of its own."""
     old = "class Text(str):\n    def __new__(cls, text: str): return str.__new__(cls, text)\n"
@@ -117,6 +123,7 @@ KEPT = PLANNED.replace('"kept": []', '"kept": [["shop", "X"]]')
 
 
 @pytest.mark.parametrize("old", ["[n for n in (1, 2)]", "{n: n for n in (1, 2)}", "{n for n in (1, 2)}"])
+@pytest.mark.in_place
 def test_a_comprehension_that_ran_at_import_is_in_nobodys_way(become: Become, old: str) -> None:
     """Nothing has its code any longer, which is another in the new version."""
     new = f"X = {old}\ndef f(): return 2\n".replace("n for", "n + 1 for")
@@ -125,6 +132,7 @@ def test_a_comprehension_that_ran_at_import_is_in_nobodys_way(become: Become, ol
     assert told == [2, [1, 2]]
 
 
+@pytest.mark.in_place
 def test_a_generator_that_import_has_made_is_in_the_way(become: Become) -> None:
     """It goes on in the code that it began with."""
     script = KEPT.replace("prepared = ", "from underway_runtime.upgrade.hot import CannotSwap\ntry: ").partition(

@@ -123,6 +123,7 @@ HOT = [
 
 
 @pytest.mark.parametrize(("old", "new"), HOT)
+@pytest.mark.in_place
 def test_what_becomes_what_a_fresh_start_has_is_put_in_place(make: MakeNode, old: str, new: str) -> None:
     """An edit that takes a new interpreter by the source alone, and none by the look."""
     node = make(asgi(old))
@@ -247,6 +248,7 @@ RESTART = [
 ]
 
 
+@pytest.mark.in_place
 def test_a_start_that_only_keeps_something_in_the_application_is_in_nobodys_way(make: MakeNode) -> None:
     """A lifespan that stores what it makes in the state of what it is given has asked that nothing: its constants change in place."""
     entry = planned(make(asgi(KEPT)), KEPT.replace("NAME = 1", "NAME = 2")).up[0]
@@ -255,6 +257,7 @@ def test_a_start_that_only_keeps_something_in_the_application_is_in_nobodys_way(
 
 
 @pytest.mark.parametrize(("old", "new", "reason"), RESTART)
+@pytest.mark.in_place
 def test_what_does_not_is_restart_and_says_what_was_seen(make: MakeNode, old: str, new: str, reason: str) -> None:
     """With the path, or what could not be looked at."""
     node = make(asgi(old), libraries=("pydantic",))
@@ -281,6 +284,7 @@ def test_what_is_new_in_an_expression_is_what_has_to_be_made(old: str, new: str,
     assert [ast.unparse(each) for each in new_elements(before, after)] == made
 
 
+@pytest.mark.in_place
 def test_what_was_compiled_of_a_model_calls_a_function_that_stays(make: MakeNode) -> None:
     """A validator may have another body: pydantic has compiled its schema at import, and that shows the same function."""
     node = make(asgi(MODEL), libraries=("pydantic",))
@@ -289,6 +293,7 @@ def test_what_was_compiled_of_a_model_calls_a_function_that_stays(make: MakeNode
     assert entry.verdict == "HOT", entry.changes
 
 
+@pytest.mark.in_place
 def test_a_project_that_has_not_got_its_next_version_is_looked_at_as_well(make: MakeNode) -> None:
     """Two builds of one version, which have the same names on disk, are each what and where they are."""
     text = "N = 1\nX = [N + each for each in (1, 2)]\ndef f(): return 1\n"
@@ -306,6 +311,7 @@ def test_a_project_that_has_not_got_its_next_version_is_looked_at_as_well(make: 
     assert entry.verdict == "HOT", entry.changes
 
 
+@pytest.mark.in_place
 def test_what_no_process_can_import_is_in_nobodys_way(make: MakeNode) -> None:
     """A module that needs what is not installed, and a program: the process makes sure that it has none of what nobody could look at."""
     made = "from web import N\nX = [N + each for each in (1, 2)]\n"

@@ -99,6 +99,7 @@ def release(place: Path, limit: int, act: str) -> Path:
         pytest.param("bench_shelf.KEPT.append(1)", "HOT", id="nobody else keeps it"),
     ],
 )
+@pytest.mark.in_place
 def test_a_library_that_a_library_has_told_counts(tmp_path: Path, act: str, verdict: str) -> None:
     """What holds a copy of what changes is compared, though no name of the application leads there."""
     old, new = (release(tmp_path / str(limit), limit, act) for limit in (7, 8))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from plans import compare, load_of, verdicts
 from swap_helpers import Become
 from underway_runtime.release.instructions import Guard
@@ -52,6 +54,7 @@ def test_a_module_that_is_called_like_one_of_tests_is_compared(tmp_path: Path) -
     assert all("RESTART" in said for said in verdicts(compare(tmp_path, old, new)).values())
 
 
+@pytest.mark.in_place
 def test_a_process_that_has_imported_a_module_of_tests_is_not_changed(become: Become) -> None:
     """It says which."""
     files = {"shop/__init__.py": "def f(): return 1\n", "shop/tests/__init__.py": "", "shop/tests/test_f.py": "X = 1\n"}

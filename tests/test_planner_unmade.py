@@ -47,6 +47,7 @@ def test_members_of_an_enumeration_are_instances_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", PASSING.values(), ids=PASSING)
+@pytest.mark.in_place
 def test_a_class_without_instances_changes_in_what_they_are_made_of(become: Become, more: str) -> None:
     """What is made from then on is as in a fresh start."""
     told = become(ROOM + more, SHOUTED + more, f"{PLANNED}\nroom = shop.Room('a')\ntold = [room.name, room.guests]\n")
@@ -54,6 +55,7 @@ def test_a_class_without_instances_changes_in_what_they_are_made_of(become: Beco
     assert told == ["A", []]
 
 
+@pytest.mark.in_place
 def test_a_dataclass_without_instances_changes_in_its_fields(become: Become) -> None:
     """Also in one whose default is made for each of them."""
     new = (
@@ -101,6 +103,7 @@ def test_one_instance_is_in_the_way(become: Become, old: str, new: str, made: st
     assert any(told in problem for problem in problems), problems
 
 
+@pytest.mark.in_place
 def test_an_instance_that_is_made_at_the_last_moment_undoes_the_swap(become: Become) -> None:
     """Threads may have made one since the look."""
     script = PLANNED.replace(

@@ -104,6 +104,7 @@ def two_versions(make: MakeNode, tmp_path: Path, app: App) -> Node:
         pytest.param(DAEMON.replace("ACT", BARE), id="daemonised-bare"),
     ],
 )
+@pytest.mark.in_place
 def test_a_process_that_runs_code_of_the_release_is_named_and_handed_over(
     make: MakeNode, tmp_path: Path, beget: str
 ) -> None:
@@ -128,6 +129,7 @@ def node_pids(node: Node) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
+@pytest.mark.in_place
 def test_what_was_forked_is_handed_over_with_the_node(make: MakeNode, tmp_path: Path) -> None:
     """Without --at-least it is done by handover, and the reason is told; the version is not marked."""
     node = two_versions(make, tmp_path, pool("os.fork() or sleep()"))
@@ -156,6 +158,7 @@ def test_what_was_forked_is_handed_over_with_the_node(make: MakeNode, tmp_path: 
         pytest.param('subprocess.run([sys.executable, "-c", "pass"])', id="ended"),
     ],
 )
+@pytest.mark.in_place
 def test_other_programs_do_not_count(make: MakeNode, tmp_path: Path, beget: str) -> None:
     """What runs nothing of the release, and what has ended, is not in the way."""
     node = two_versions(make, tmp_path, pool(beget))
@@ -170,6 +173,7 @@ def test_other_programs_do_not_count(make: MakeNode, tmp_path: Path, beget: str)
     terminate(process)
 
 
+@pytest.mark.in_place
 def test_a_command_that_the_service_runs_itself_is_no_process_of_it(make: MakeNode, tmp_path: Path) -> None:
     """A service that upgrades itself by its own command becomes the version in place."""
     command = '[os.environ["RELEASE_ROOT"] + "/bin/hello", "install", "2", "--at-least", "hot"]'
@@ -186,6 +190,7 @@ def test_a_command_that_the_service_runs_itself_is_no_process_of_it(make: MakeNo
     assert terminate(process)[0] == 0
 
 
+@pytest.mark.in_place
 def test_what_is_forked_between_the_look_and_the_swap_undoes_it(make: MakeNode, tmp_path: Path) -> None:
     """It is looked for once more before the swap is final: here an application forks when it is told to suspend."""
     node = two_versions(make, tmp_path, pool(suspend="os.fork() or sleep()"))
@@ -267,6 +272,7 @@ def main():
 
 
 @pytest.mark.parametrize("preload", [False, True])
+@pytest.mark.in_place
 def test_workers_of_gunicorn_are_handed_over(make: MakeNode, port: int, preload: bool) -> None:
     """Two workers, with and without the application loaded before they are forked: all answer with the new code afterwards."""
     source = GUNICORN.replace("@PORT@", str(port)).replace("@PRELOAD@", str(preload))

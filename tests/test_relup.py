@@ -83,6 +83,7 @@ def releases(project: Path) -> Path:
     return project / "build/release/hello/releases"
 
 
+@pytest.mark.in_place
 def test_a_relup_leads_up_and_down(project: Path, tmp_path: Path) -> None:
     """It names both releases by their ids, and holds OTP's instructions in OTP's order, for the way there and back."""
     places = releases(project)
@@ -124,6 +125,7 @@ def test_archives_give_the_same_relup_as_directories(project: Path, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.in_place
 def test_what_cannot_be_swapped_takes_a_restart(project: Path) -> None:
     """The relup says so, names the definition, and holds the one instruction; it is written with status 0."""
     places = releases(project)

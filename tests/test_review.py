@@ -144,6 +144,7 @@ def test_a_definition_is_found_in_both_releases(
     assert [line for run in runs for line in run.new.lines] == new
 
 
+@pytest.mark.in_place
 def test_the_page_stands_alone_and_escapes_what_it_quotes(tmp_path: Path) -> None:
     """No script, nothing from elsewhere, every element closed; the source of both releases is in it as text."""
     found = reviewed(tmp_path, {"shop": OLD}, {"shop": NEW})
@@ -162,6 +163,7 @@ def test_the_page_stands_alone_and_escapes_what_it_quotes(tmp_path: Path) -> Non
     assert page.text(found) == made
 
 
+@pytest.mark.in_place
 def test_a_review_says_it_all_as_json_and_as_text(tmp_path: Path) -> None:
     """Verdict, both releases, each change with its place, state, pause and the way back."""
     old, new = (source.partition("if os")[0] for source in (OLD, NEW))
@@ -188,6 +190,7 @@ def test_a_review_says_it_all_as_json_and_as_text(tmp_path: Path) -> None:
     assert "HOT      shop:Room.say  body  shop.py:7" in said
 
 
+@pytest.mark.in_place
 def test_a_consequence_is_told_by_the_planner(tmp_path: Path) -> None:
     """What was made with a value that changes has that value for its cause, also in another module."""
     old = {"shop": "LIMIT = 1\nclass Box:\n    def __init__(self, n): self.n = n\nbox = Box(LIMIT)\n"}
@@ -212,6 +215,7 @@ WAITER = (
 )
 
 
+@pytest.mark.in_place
 def test_a_code_change_to_begin_with_is_told_for_a_class_that_needs_one(tmp_path: Path) -> None:
     """It names what instances get and lose, with the words of the new version, and where the old one makes them; it can be run."""
     listening = WAITER.replace("self.waiting = []", "self.topic = name.upper()\n        self.guests = {}")
@@ -231,6 +235,7 @@ def test_a_code_change_to_begin_with_is_told_for_a_class_that_needs_one(tmp_path
     assert change(Down("1"), {"name": "a", "topic": "A", "guests": {}}, None) == {"name": "a", "waiting": []}
 
 
+@pytest.mark.in_place
 def test_what_the_plan_carries_over_itself_needs_no_code_change(tmp_path: Path) -> None:
     """Nor does what has one, or a class that does not change."""
     carried = reviewed(

@@ -6,7 +6,11 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from swap_helpers import Become, everywhere
+
+pytestmark = pytest.mark.in_place
 
 
 @everywhere

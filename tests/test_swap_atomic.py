@@ -7,6 +7,8 @@ import pytest
 from conftest import Count
 from swap_helpers import Become, everywhere
 
+pytestmark = pytest.mark.in_place
+
 SCRIPT = """
 import itertools, shop, sys, threading, time
 from underway_runtime.upgrade.hot.undo_log import Acts, Journal

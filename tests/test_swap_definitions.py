@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from code_server_helpers import Interpreter
 from swap_helpers import Become, everywhere, unlike_fresh
+
+pytestmark = pytest.mark.in_place
 
 OLD = {
     "shop/__init__.py": '''"""The shop, A."""

@@ -6,6 +6,8 @@ import pytest
 
 from swap_helpers import Become, everywhere
 
+pytestmark = pytest.mark.in_place
+
 OLD = """
 def answer(): return 1
 def gone(): return 0

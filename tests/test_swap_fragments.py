@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from swap_helpers import Become, everywhere
+
+pytestmark = pytest.mark.in_place
 
 STAGED = """
 from relups import planned

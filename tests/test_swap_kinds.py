@@ -10,6 +10,8 @@ import pytest
 from code_server_helpers import Interpreter
 from swap_helpers import PLANNED, Ask, Become, asking, check_hot, everywhere, unlike_fresh
 
+pytestmark = pytest.mark.in_place
+
 HOT = {
     "a helper in a class from an abstract one": (
         "import abc\nclass P(abc.ABC):\n    @abc.abstractmethod\n    def m(self): ...\nclass A(P):\n    def m(self): return 1\n",

@@ -52,6 +52,7 @@ def become(tmp_path: Path, interpreter: Interpreter) -> Become:
     return becoming(tmp_path, interpreter)
 
 
+@pytest.mark.in_place
 def test_who_is_inside_of_a_function_that_is_made_again_may_leave_it(become: Become) -> None:
     """It is ready while the one before runs, is put in place when nobody does, and then all have the new one."""
     told = become(
@@ -72,6 +73,7 @@ told += [list(map(str, prepared.survivors())), shop.ROUTES == [shop.numbers], li
     assert told == [1, [], True, [[1, 2]]]
 
 
+@pytest.mark.in_place
 def test_nobody_else_may_have_a_function_that_is_made_again(become: Become) -> None:
     """Whoever has put it somewhere since would go on with the one before."""
     told = become(

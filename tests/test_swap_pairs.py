@@ -11,6 +11,8 @@ import pytest
 from code_server_helpers import Interpreter
 from swap_helpers import PLANNED, Ask, Become, asking, check_hot, everywhere, unlike_fresh
 
+pytestmark = pytest.mark.in_place
+
 HOT = {
     "a class that derives from one that gets a method": (
         "class Error(Exception):\n    status = 500\ndef f(): return Error.status\n",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from code_server_helpers import Interpreter
 from sources import source
 from swap_helpers import Become, everywhere, unlike_fresh
+
+pytestmark = pytest.mark.in_place
 
 OLD = source("members/v1/members.py")
 

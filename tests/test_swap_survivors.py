@@ -9,6 +9,8 @@ import pytest
 
 from swap_helpers import Become, everywhere
 
+pytestmark = pytest.mark.in_place
+
 OLD = """
 import asyncio, threading
 release = threading.Event()

@@ -11,6 +11,8 @@ from code_server_helpers import Interpreter
 from plans import compare, verdicts
 from swap_helpers import PLANNED, Ask, Become, asking, check_hot, everywhere, unlike_fresh
 
+pytestmark = pytest.mark.in_place
+
 BRANCHES = """
 import sys
 if sys.version_info < (3,):
