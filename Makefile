@@ -3,6 +3,7 @@
 #   make demo     builds the examples as releases, starts them, here and on hosts, shows the answers, stops them
 #   make test     the gate: lint, types, imports, tests
 #   make drills   the full counts of what the gate runs as a sample
+#   make pythons  the suite with each Python of Debian 12, 13 and sid, in fresh trees of these
 #   make bench    side-by-side measurements
 #   make conformance  releases of well-known packages, upgraded in place and judged by their own tests
 #
@@ -15,12 +16,12 @@ PYTHON ?= python3
 ARGS ?=
 nox := .venv/bin/nox
 
-.PHONY: test demo drills bench conformance lint types imports tests setup lock hooks clean
+.PHONY: test demo drills pythons bench conformance lint types imports tests setup lock hooks clean
 
 test: setup
 	@$(nox)
 
-demo drills bench conformance lint types imports tests: setup
+demo drills pythons bench conformance lint types imports tests: setup
 	@$(nox) -s $@ -- $(ARGS)
 
 setup:

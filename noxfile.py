@@ -77,6 +77,12 @@ def drills(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def pythons(session: nox.Session) -> None:
+    """The suite with each Python of Debian 12, 13 and sid, in a fresh tree of each; takes root and debootstrap."""
+    run(session, "python", "tests/support/pythons.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Side-by-side measurements; each prints a ratio and draws a plot under build/bench."""
     for script in sorted(Path("bench").glob("[!_]*.py")):

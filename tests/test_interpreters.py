@@ -181,8 +181,8 @@ def test_the_option_comes_before_the_python_version_file(project: Path, running:
     assert find(MINOR, project, None) == running
 
 
-def test_what_is_not_installed_is_refused_with_what_is(project: Path, running: Interpreter) -> None:
-    """The error lists this machine's interpreters, and not what each shim said."""
+def test_what_is_not_installed_is_refused_with_what_is(project: Path, running: Interpreter, tmp_path: Path) -> None:
+    """The error lists this machine's interpreters and where they were looked for, and not what each shim said."""
     script(project.parents[1] / "pyenv" / "shims" / "python3.9", "echo pyenv: no >&2; exit 127")
 
     with pytest.raises(BuildError) as refusal:
@@ -192,7 +192,10 @@ def test_what_is_not_installed_is_refused_with_what_is(project: Path, running: I
         "there is no interpreter '3.9', which was asked for",
         "this machine has:",
         f"  - cpython {running.version}: {running.executable}",
-        "install Python 3.11, 3.12, 3.13, 3.14 or 3.15 (as by `uv python install`), or name one by its path with --python",
+        "looked at:",
+        f"  - {tmp_path / 'none'}",
+        f"  - {tmp_path / 'bin'}",
+        "install Python 3.11, 3.12, 3.13, 3.14 or 3.15, as by `uv python install 3.15`, or name one by its path with --python",
     ]
 
 

@@ -1,4 +1,4 @@
-"""A fresh clone of this repository on a fresh Debian 12, and a command run there in a clean environment.
+"""A fresh clone of this repository on a fresh Debian, 12 where no other is asked for, and a command run there in a clean environment.
 
 By hand, as root: ``python tests/e2e/fresh_debian.py make demo``.
 
@@ -20,8 +20,6 @@ from hashlib import sha256
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SUITE = "bookworm"
-PACKAGES = ("ca-certificates", "git", "make", "python3", "python3-venv")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "underway"
 CLONE = Path("/home/dev/underway")
 """Where the clone is, inside."""
@@ -34,6 +32,17 @@ OF_THE_NETWORK = (
 """Variables without which nothing can be fetched where the network asks for them; they are passed on where set."""
 
 SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a tree is bootstrapped of."""
+
+    name: str
+    packages: tuple[str, ...] = ("ca-certificates", "git", "make", "python3", "python3-venv")
+
+
+BOOKWORM = Suite("bookworm")
 
 # Mounts of the command's own, over the tree: the kernel's files and this machine's devices. The shell stays, as the
 # first process of its namespace: it waits for whoever has lost a parent.
@@ -63,7 +72,7 @@ class FreshDebian:
         ]
 
 
-def fresh_debian(scratch: Path) -> FreshDebian:
+def fresh_debian(scratch: Path, suite: Suite = BOOKWORM) -> FreshDebian:
     """Unpack the tree below `scratch` and clone the repository in it.
 
     What is cloned is the last commit, or, where the work tree differs from it, one commit of the work tree.
@@ -71,7 +80,7 @@ def fresh_debian(scratch: Path) -> FreshDebian:
     """
     root = scratch / "debian"
     root.mkdir()
-    _run("tar", "-C", root, "--numeric-owner", "-xpf", tarball(scratch))
+    _run("tar", "-C", root, "--numeric-owner", "-xpf", tarball(scratch, suite))
     for file in (Path("/etc/resolv.conf"), Path("/etc/hosts"), AUTHORITIES):
         shutil.copyfile(file, root / file.relative_to("/"))
     debian = FreshDebian(root)
@@ -83,13 +92,13 @@ def fresh_debian(scratch: Path) -> FreshDebian:
     return debian
 
 
-def tarball(scratch: Path) -> Path:
+def tarball(scratch: Path, suite: Suite) -> Path:
     """The bootstrapped tree, from the cache; it is made, below `scratch`, where the cache has none."""
-    kept = CACHE / f"{SUITE}-{sha256(' '.join(PACKAGES).encode()).hexdigest()[:12]}.tar"
+    kept = CACHE / f"{suite.name}-{sha256(' '.join(suite.packages).encode()).hexdigest()[:12]}.tar"
     if not kept.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         made, partial = scratch / "bootstrap", scratch / "bootstrap.tar"
-        _run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, made, mirror())
+        _run("debootstrap", "--variant=minbase", f"--include={','.join(suite.packages)}", suite.name, made, mirror())
         for part in ("var/cache/apt/archives", "var/lib/apt/lists"):
             shutil.rmtree(made / part)
         _run("tar", "-C", made, "--numeric-owner", "-cf", partial, ".")

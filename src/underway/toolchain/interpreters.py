@@ -231,12 +231,16 @@ def _specifiers(requires_python: str | None) -> SpecifierSet:
         raise ProjectError(
             f"requires-python is {requires_python!r}, which is not a set of versions; write it like '>=3.11'"
         ) from None
-    if not any(allowed.contains(f"{minor}.{patch}") for minor in SUPPORTED for patch in range(100)):
+    if not any(_allows(allowed, minor) for minor in SUPPORTED):
         raise ProjectError(
             f"requires-python is {requires_python!r}, which allows none of the versions that a release runs:"
             f" {_either(SUPPORTED)}; later ones are not supported yet"
         )
     return allowed
+
+
+def _allows(allowed: SpecifierSet, minor: str) -> bool:
+    return any(allowed.contains(f"{minor}.{patch}") for patch in range(100))
 
 
 def _pinned(project: Path) -> tuple[str | None, str]:
@@ -270,10 +274,14 @@ def _not_found(heading: str, project: Path, requires_python: str | None = None) 
     except (ValueError, KeyError, TypeError):
         pass  # the list is a help; the failure that it goes with is what matters
     lines = [f"{name}: {path}" for path, name in installed.items()]
+    places = [_uv("python", "dir", project=project).stdout.strip(), *_search_path(os.environ).split(os.pathsep)]
+    allowed = _specifiers(requires_python)
+    newest = next(minor for minor in reversed(SUPPORTED) if _allows(allowed, minor))
     wanted = f"one that satisfies {requires_python!r}" if requires_python else f"Python {_either(SUPPORTED)}"
     return (
         listing(f"{heading}\nthis machine has:", lines or ["none that uv finds"])
-        + f"\ninstall {wanted} (as by `uv python install`), or name one by its path with --python"
+        + listing("\nlooked at:", dict.fromkeys(filter(None, places)))
+        + f"\ninstall {wanted}, as by `uv python install {newest}`, or name one by its path with --python"
     )
 
 
