@@ -124,7 +124,6 @@ EDITS = (
             ),
         ),
         up="RESTART",
-        down="RESTART",
     ),
     Edit(
         "route added",
