@@ -15,10 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# Each enters its kinds of edits where `edit` draws from.
-import random_bodies  # noqa: F401
-import random_definitions  # noqa: F401
-import random_modules  # noqa: F401
+import random_bodies
+import random_definitions
+import random_modules
 from census import LATE
 from code_server_helpers import REPOSITORY, RUNTIME, Distribution, Interpreter, compile_all
 from fresh import differences
@@ -29,6 +28,8 @@ from underway.planner.releases import module_name, open_release
 from underway_runtime.release.instruction_json import to_json
 from underway_runtime.release.relup import Relup, RelupEntry
 
+KINDS = (random_bodies, random_definitions, random_modules)
+"""The modules that have entered their kinds of edits where `edit` draws from."""
 TIMEOUT = 300
 """Seconds that one process may take with one task."""
 PROCESS = Path(__file__).with_name("random_process.py")

@@ -25,7 +25,7 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """From the mildest: swapped in place; and live state is carried over; a fresh interpreter; a person must decide."""
 
 PROVEN = ("3.11", "3.12", "3.13")
-"""The minor versions of Python with which upgrades in place were tried, down to which calls are one step for all threads."""
+"""The minor versions of Python with which upgrades in place were tried; a swap relies on one call of C being one step for all threads."""
 
 Direction: TypeAlias = Literal["up", "down"]
 _OTHER: Mapping[Direction, str] = {"up": "from", "down": "to"}

@@ -160,7 +160,7 @@ def _exchange(
         _kill(process)
 
     def read(stream: IO[bytes], into: bytearray) -> None:
-        while piece := stream.read1(_PIECE):  # type: ignore[attr-defined]  # it is buffered
+        while piece := os.read(stream.fileno(), _PIECE):
             into += piece
             if len(into) > _MOST:
                 give_up(f"it has printed more than {_MOST >> 20} MB and was given up")
