@@ -134,13 +134,13 @@ def test_a_node_that_leaves_nothing_says_nothing(make: MakeNode) -> None:
 
 
 @contextlib.contextmanager
-def control_group() -> Iterator[Path]:
-    """A control group of our own; skips where none may be made."""
+def control_group(kind: str = "") -> Iterator[Path]:
+    """A control group of our own, whose name ends so; skips where none may be made."""
     above = next(
         (Path(place) for place in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if Path(place, "cgroup.procs").exists()),
         None,
     )
-    group = (above or Path("/sys/fs/cgroup")) / f"underway-{uuid.uuid4().hex}"
+    group = (above or Path("/sys/fs/cgroup")) / f"underway-{uuid.uuid4().hex}{kind}"
     try:
         group.mkdir()
         (group / "cgroup.procs").read_text()
@@ -186,3 +186,54 @@ def test_others_in_the_control_group_are_left_alone(make: MakeNode, tmp_path: Pa
         finally:
             other.kill()
             other.wait()
+
+
+def test_what_keeps_several_services_is_left_alone(make: MakeNode, tmp_path: Path, left: Callable[[], int]) -> None:
+    """Cron, or another supervisor, from whose unit a service was started: that it is in one control group with it makes it nobody's."""
+    with control_group(".service") as group:
+        cron = subprocess.Popen(["/bin/sleep", "100"])
+        (group / "cgroup.procs").write_text(str(cron.pid))
+        try:
+            node = make(leaves(tmp_path / "left", "a program"))
+            started(node, preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())))
+            done = node.run("stop")
+            assert f"runs on: pid {left()} (" in done.stderr
+            assert f"pid {cron.pid}" not in done.stderr
+            assert is_there(left())
+            assert cron.poll() is None
+        finally:
+            cron.kill()
+            cron.wait()
+
+
+SERVES = """
+async def app(scope, receive, send):
+    assert scope["type"] == "lifespan"
+    for event in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{event}.complete"})
+"""
+
+
+def test_who_has_made_the_socket_is_left_alone(make: MakeNode) -> None:
+    """As systemd, or another that starts services when somebody connects: it had the socket before the keeper, and goes on to hold it."""
+    with control_group(".service") as group, socket.create_server(("127.0.0.1", 0)) as listener:
+        maker = subprocess.Popen(["/bin/sleep", "100"], stdin=listener)
+        try:
+            address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+            node = make(App("web", SERVES, {"asgi": "web:app", "listen": [address]}), libraries=("uvicorn",))
+            enter = f"echo $$ >{group}/cgroup.procs; exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1"
+            keeper = subprocess.Popen(
+                ["/bin/sh", "-c", f'{enter}; exec "$0" start', str(node.command)],
+                env=node.environ,
+                stdin=listener,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            eventually(lambda: node.run("status").stdout.startswith("hello 1 is running"), "it runs")
+            done = node.run("stop")
+            assert (keeper.wait(10), done.returncode, done.stderr) == (0, 0, "")
+            assert maker.poll() is None
+        finally:
+            maker.kill()
+            maker.wait()

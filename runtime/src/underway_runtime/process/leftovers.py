@@ -5,14 +5,15 @@ belongs to the node                    how that is known, before the stop
 =====================================  =================================================================================
 what the keeper and its nodes have     the system says whose child, and of which session, a process is
 started
-who holds a socket that the node       the system says which process has which socket open
-listened with
-what is in its control group           of a service of systemd, whatever is in there is the service's
+who has come to hold a socket that     the system says which process has which socket open; who began before the keeper has
+the node listened with                 given it that, as systemd does
+what is in its control group           of a service of systemd that began with the keeper, whatever is in there and of its user is
+                                       the service's; cron, or what keeps several services, began before it
 =====================================  =================================================================================
 
-A control group in which nothing else is left was the node's own, and is ended with it, as systemd does; elsewhere what is left is
-named, for it may be meant to stay. At a handover what listens is ended, which would go on to answer for the version that has left, and
-all of what must not run twice. Nothing is known where there is no ``/proc``.
+A control group in which nothing else is left was the node's own, and what is in there is ended with it, as systemd does; all
+else that is left is named, for it may be meant to stay. At a handover what listens is ended, which would go on to answer for the
+version that has left, and all of what must not run twice. Nothing is known where there is no ``/proc``.
 """
 
 from __future__ import annotations
@@ -59,27 +60,29 @@ class Family:
     def __init__(self, keeper: int) -> None:
         """`keeper` is the pid of the keeper, or of a node that has lost it."""
         everybody = processes()
+        self._began = everybody[keeper].started if keeper in everybody else 0
         self._members = {*_descendants(keeper, everybody)}
         self._sockets: dict[int, str] = {}
         for member in self._members:
             self._sockets |= _held(member.pid)
         self._group = _group(keeper)
         if self._group is not None and self._group.name.endswith(".service"):
-            inside = {*_inside(self._group)}
-            self._members |= {process for process in everybody.values() if process.pid in inside}
+            inside = [everybody[pid] for pid in _inside(self._group) if pid in everybody]
+            if all(process.started >= self._began for process in inside):
+                self._members |= {process for process in inside if facts.owner(process.pid) == facts.owner(keeper)}
 
     def left(self) -> Left:
         """What of it runs on, once the node has stopped; in a control group of its own it is ended."""
         end = time.monotonic() + _TO_FOLLOW
         while (alive := self._alive()) and time.monotonic() < end:
             time.sleep(_PAUSE)
-        descriptions = [self._description(process) for process in alive]
-        if not alive or self._group is None or not {*_inside(self._group)} <= {process.pid for process in alive}:
-            return Left(descriptions, [], [process.pid for process in alive])
-        _end(alive)
-        still = self._alive()
-        ended = [line for process, line in zip(alive, descriptions, strict=True) if process not in still]
-        return Left([self._description(process) for process in still], ended, [process.pid for process in still])
+        descriptions = {process: self._description(process) for process in alive}
+        inside = set() if self._group is None else {*_inside(self._group)}
+        if inside <= {process.pid for process in alive}:
+            _end([process for process in alive if process.pid in inside])
+            alive = self._alive() if inside else alive
+        ended = [line for process, line in descriptions.items() if process not in alive]
+        return Left([self._description(process) for process in alive], ended, [process.pid for process in alive])
 
     def _alive(self) -> list[Process]:
         known, own_pid = {(member.pid, member.started) for member in self._members}, os.getpid()
@@ -87,7 +90,8 @@ class Family:
         alive = [
             process
             for process in processes().values()
-            if (process.pid, process.started) in known or (links and links & _open(process.pid))
+            if (process.pid, process.started) in known
+            or (links and process.started >= self._began and links & _open(process.pid))
         ]
         return sorted((process for process in alive if process.pid != own_pid), key=lambda process: process.pid)
 
