@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,10 +26,13 @@ from node_helpers import (
     recorder,
     terminate,
 )
+from underway_runtime.control import answers
+from underway_runtime.control.client.client import Connection, NotAnswering
 from underway_runtime.control.node_status import Report
 from underway_runtime.process import usage_journal as journal
 from underway_runtime.process.settings import from_environ
 from underway_runtime.release.boot_script import BootScript, Load
+from underway_runtime.release.errors import UnderwayError
 from underway_runtime.release.manifest import Manifest, dump
 
 BLOCKS = "import threading; print('blocks', flush=True); threading.Event().wait()"
@@ -75,6 +79,30 @@ def test_a_status_is_of_one_version(tmp_path: Path) -> None:
 
     assert [document["version"], *(each["version"] for each in document["applications"])] == ["1", "1"]
     assert report.document({}, {})["version"] == "2"
+
+
+def test_each_field_of_a_status_is_looked_at(tmp_path: Path) -> None:
+    """By whoever asks: the process that answers may be another user's, and none of what it says is taken as it is."""
+    environ = {"RELEASE_ROOT": str(tmp_path), "RELEASE_NAME": "hello", "RELEASE_VSN": "1"}
+    document = Report(from_environ(environ), BootScript("start", "hello", "1", ())).document({}, {"web": "it goes"})
+    document["loop"] = {"answers": True, "seconds": 0.1}  # as the session adds it
+
+    assert answers.status({"status": document}, "hello") == document
+    for key in document:
+        with pytest.raises(UnderwayError, match=f"fields of its status make no sense: {key}$"):
+            answers.status({"status": {**document, key: [{"a": object()}]}}, "hello")
+
+
+def test_what_is_asked_may_have_a_limit_of_time() -> None:
+    """However slowly the answer comes; without a limit it takes as long as it does."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(ours, "hello")
+        theirs.sendall(b"\0\0")
+        with pytest.raises(NotAnswering, match="hello does not answer"):
+            connection.ask({"do": "metrics"}, within=0.05)
+        theirs.sendall(b'\0\x0d{"metrics":1}')
+        assert connection.ask({"do": "metrics"}) == {"metrics": 1}
 
 
 # -------------------------------------------------------------------------------------------------------------- rpc

@@ -218,7 +218,7 @@ async def app(scope, receive, send):
 def test_who_has_made_the_socket_is_left_alone(make: MakeNode) -> None:
     """As systemd, or another that starts services when somebody connects: it had the socket before the keeper, and goes on to hold it."""
     with control_group(".service") as group, socket.create_server(("127.0.0.1", 0)) as listener:
-        maker = subprocess.Popen(["/bin/sleep", "100"], stdin=listener)
+        maker = subprocess.Popen(["/bin/sleep", "100"], stdin=listener.fileno())
         try:
             address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
             node = make(App("web", SERVES, {"asgi": "web:app", "listen": [address]}), libraries=("uvicorn",))
@@ -226,7 +226,7 @@ def test_who_has_made_the_socket_is_left_alone(make: MakeNode) -> None:
             keeper = subprocess.Popen(
                 ["/bin/sh", "-c", f'{enter}; exec "$0" start', str(node.command)],
                 env=node.environ,
-                stdin=listener,
+                stdin=listener.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -130,6 +131,92 @@ def test_what_is_no_json_of_ours_ends_the_connection(served: tuple[Stand, list[s
         client.sendall(len(body).to_bytes(4, "big") + body)
         assert list(receive(client)) == ["error"]
         assert client.recv(1) == b""
+    assert done == []
+
+
+NOTHING: tuple[str, ...] = ()
+UPGRADE = ("id", "to_commit", "version")
+ROWS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "status": ("members", "", NOTHING),
+    "metrics": ("members", "", NOTHING),
+    "ready": ("members", "", NOTHING),
+    "restart": ("members", "", NOTHING),
+    "hand over": ("members", "", UPGRADE),
+    "install": ("members", "", UPGRADE),
+    "consider": ("members", "", ("version",)),
+    "gates": ("members", "", NOTHING),
+    "committed": ("members", "", NOTHING),
+    "rpc": ("owner", "rpc", ("code",)),
+    "shell": ("owner", "remote", NOTHING),
+}
+"""By request, who may send it, the switch that has to be on, and its fields."""
+ODD: list[Any] = [
+    None,
+    True,
+    False,
+    -1,
+    1e400,
+    -0.0,
+    "",
+    "\ud800",
+    "\0",
+    "..",
+    "1" * 101,
+    [],
+    {},
+    [["1"]],
+    {"do": "rpc"},
+    1 << 5000,
+]
+
+
+def test_the_list_of_requests_is_complete() -> None:
+    """One that is new has to be thought of here: who may send it, with what; and each has a class of its own with these fields."""
+    rows = {name: (form.who, form.enabled_by, tuple(sorted(form.fields))) for name, form in requests.REQUESTS.items()}
+    assert rows == ROWS
+    classes = {form.request: set(form.fields) for form in requests.REQUESTS.values()}
+    assert len(classes) == len(rows)
+    assert classes == {
+        kind: {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type] # all of them are dataclasses
+        for kind in requests.Request.__subclasses__()
+    }
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_no_field_of_a_member_is_another_s(name: str) -> None:
+    """Whichever request: with any odd value in a field, or a field of another request, it is refused, with one line."""
+    right = {"version": "1", "id": "x", "to_commit": 0, "code": "1"}
+    form = requests.REQUESTS[name]
+    whole = {"do": name, **{key: right[key] for key in form.fields}}
+    others = {key: value for key, value in right.items() if key not in form.fields}
+    wrong = [{**whole, key: value} for key, value in others.items()]
+    wrong += [
+        {**whole, key: odd} for key in form.fields for odd in ODD if not form.fields[key].holds(odd) or odd == "2"
+    ]
+    wrong += [{key: value for key, value in whole.items() if key != left_out} for left_out in form.fields]
+    wrong += [{**whole, key: 1} for key in ("interrupt", "push", "complete", "do ", "\ud800", "\x1b[2J")]
+    for message in wrong:
+        for member in (True, False):
+            with pytest.raises(requests.Refused) as refused:
+                requests.read(message, member=member, is_unpacked=lambda version: version == "1")
+            assert str(refused.value).isprintable()
+            assert len(str(refused.value)) < 1000
+
+
+def test_requests_that_come_together_or_in_pieces_are_answered_one_by_one(served: tuple[Stand, list[str]]) -> None:
+    """Several in one piece are answered in order; one that comes byte by byte is one; one that is cut off is none."""
+    made, done = served
+    status, wrong, restart = (frames.encode({"do": name}) for name in ("status", "no such", "restart"))
+    with known(made.path) as client:
+        client.sendall(status + wrong + status)
+        assert [[*receive(client)] for _ in range(3)] == [["status"], ["error"], ["status"]]
+        for byte in status:
+            client.send(bytes([byte]))
+        assert [*receive(client)] == ["status"]
+        client.sendall(restart[:-1])
+    with known(made.path) as client:
+        client.sendall(status)
+        assert [*receive(client)] == ["status"]
     assert done == []
 
 

@@ -137,6 +137,10 @@ def test_a_cookie_that_leads_to_a_file_of_roots_is_not_read(ground: Ground) -> N
         {"uptime": 1e400},
         {"changed": {"time": 1, "what": "x"}},
         {"name": {"a": 1}},
+        {"clients": ["web"]},
+        {"clients": {"web": {"a": 1}}},
+        {"directory": 1},
+        {"took_over": ["x"]},
     ],
     ids=str,
 )
@@ -200,6 +204,21 @@ def test_a_lock_that_names_another_process_stops_nobody(ground: Ground) -> None:
         assert holder.poll() is None, (pid, done)
         ground.run(OPERATOR, "/bin/sh", "-c", f"kill -KILL $(cat {PLACE}/hello/var/pid)")
         holder.communicate()
+
+
+def test_a_lock_that_is_another_name_of_roots_file_stops_nobody(ground: Ground) -> None:
+    """Where the system lets a user give root's file a name in his directory, who holds it is not taken for the node."""
+    code = f"import fcntl, time; f = open('{PLACE}/lock-of-root', 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True)"
+    other = ground.spawn(OPERATOR, ground.interpreter, "-I", "-S", "-c", f"{code}; time.sleep(100)")
+    assert other.stdout is not None
+    assert other.stdout.readline() == "held\n"
+    ground.as_service("os.mkdir('run')")
+    os.link(ground.look(PLACE / "lock-of-root"), ground.var / "run/lock")
+    for command in ("stop", "pid", "status"):
+        done = ground.hello(OPERATOR, command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Traceback" not in done.stderr
+    assert other.poll() is None
 
 
 DRIPS = f"""

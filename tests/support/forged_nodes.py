@@ -43,6 +43,8 @@ while True:
         conversation.sendall(frames.encode({{"proof": handshake.proof("secret", "node", greeting, answer["nonce"])}}))
         while True:
             asked = read(conversation)["do"]
+            if asked in status.get("silent", ()):
+                continue
             said = {{"status": {{"status": status}}}}.get(asked, status.get("answers", {{}}).get(asked, {{"error": status["name"]}}))
             conversation.sendall(frames.encode(said))
     except Exception as error:

@@ -143,19 +143,26 @@ def _table(**fields: Callable[[object], bool]) -> Callable[[object], bool]:
     )
 
 
-_SINCE = ("not_handed_over", "starts")
+def _texts_by_name(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, (*value, *value.values())))
+
+
+_SINCE = ("clients", "directory", "not_handed_over", "starts", "took_over")
 """What was added later; all else is in every status."""
 _STATUS: dict[str, Callable[[object], bool]] = {
     "name": _is_text,
     "version": is_version,
+    "directory": _is_any_text,
     "release_id": _or_none(_is_text),
     "state": _is_text,
     "uptime": _is_number,
     "pid": is_pid,
     "keeper": _or_none(is_pid),
     "starts": _is_count,
+    "took_over": _is_text,
     "children": _list(is_pid),
     "not_handed_over": _list(_is_text),
+    "clients": _texts_by_name,
     "memory": _or_none(_is_count),
     "changed": _table(time=_is_text, what=_is_text),
     "loop": _table(answers=lambda value: isinstance(value, bool), seconds=_is_number),

@@ -54,7 +54,7 @@ def find(var: VarDirectory, name: str) -> RunningNode | None:
     try:
         with openat.directory(var.path, var.run.name) as run:
             descriptor = run.open(var.lock.name, os.O_RDONLY)
-            owner = None if run.uid in (0, os.geteuid()) else os.fstat(descriptor).st_uid
+            owner = None if run.uid in (0, os.geteuid()) else run.uid  # the file may be another name of somebody's
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

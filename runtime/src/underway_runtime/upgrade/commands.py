@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..control.client.client import NotAnswering, NotRunning, Place, check_directory, connect
+from ..control.client.client import TO_SAY, NotAnswering, NotRunning, Place, check_directory, connect
 from ..process import lock
 from ..process.settings import Settings, from_environ
 from ..release import command_line, display, ledger, names
@@ -217,10 +217,8 @@ def _commit(request: Request, version: str | None) -> handlers.CommitResult:
 
 def _tell_keeper(place: Place) -> None:
     """Tell the keeper that what runs is permanent, where it can be told."""
-    with suppress(UnderwayError):
-        connection = connect(place)
-        connection.ask({"do": "committed"})
-        connection.close()
+    with suppress(UnderwayError), closing(connect(place)) as connection:
+        connection.ask({"do": "committed"}, TO_SAY)
 
 
 def _go_back(handler: Handler, place: Place, running: str, version: str) -> None:

@@ -177,7 +177,6 @@ def status_here(plan: DeployPlan) -> dict[str, Any] | None:
     }
     try:
         with closing(connect(Place({**environ(plan), **{f"RELEASE_{key}": known[key] for key in known}}), 1.0)) as node:
-            status: dict[str, Any] = node.ask({"do": "status"})["status"]
-            return status
+            return node.status()
     except UnderwayError:
         return None

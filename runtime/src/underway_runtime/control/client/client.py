@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_TO_SAY = 60.0
-"""Seconds that a node gets to say how it is."""
+TO_SAY = 60.0
+"""Seconds that a node gets to say what it knows, as how it is."""
 _TRIES = 3
 """A node that ends lets go of who is in the handshake with it; the next one has the same socket."""
 _MOMENT = 0.02
@@ -112,17 +112,22 @@ class Connection:
 
     def status(self) -> dict[str, Any]:
         """What the node says of itself. Raises UnderwayError, also when that is not what a status has to be."""
-        self._end = time.monotonic() + _TO_SAY
+        return answers.status(self.ask({"do": "status"}, TO_SAY), self._name)
+
+    def ask(self, request: Message, within: float | None = None) -> Message:
+        """Send a message and return the next, which has to be here within so many seconds.
+
+        Without a limit it is as long as what is asked for takes: code, gates, a start. Raises what `send` and `receive` do.
+        """
+        if within is not None:
+            self._end = time.monotonic() + within
+            self._socket.settimeout(within)
         try:
-            return answers.status(self.ask({"do": "status"}), self._name)
+            self.send(request)
+            return self.receive()
         finally:
             self._end = None
             self._socket.settimeout(None)
-
-    def ask(self, request: Message) -> Message:
-        """Send a message and return the next."""
-        self.send(request)
-        return self.receive()
 
     def wait_for_end(self, timeout: float) -> bool:
         """Wait, and return whether the node has closed the connection, as it does at its end, within so many seconds."""

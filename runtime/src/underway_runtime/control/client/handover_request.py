@@ -83,7 +83,7 @@ def _after_the_end(place: Place, old: Connection, who: str, answer: dict[str, An
         new = next_node(place, old)
         if failed := new.ask({"do": "ready"}).get("failed"):
             raise UnderwayError(failed)
-        status = new.ask({"do": "status"})["status"]
+        status = new.status()
     except UnderwayError:
         return UnderwayError(f"{what}; {who} had failed because of this: {why}")
     return UndoneError(

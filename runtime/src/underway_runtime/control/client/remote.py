@@ -8,7 +8,7 @@ import sys
 
 from .. import answers
 from ..line_editing import editor
-from .client import connect, tell_directory
+from .client import TO_SAY, connect, tell_directory
 from .stream_output import until_answer
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ def run(place: Place) -> int:
     connection = connect(place)
     try:
         tell_directory(place, connection)
-        welcome = connection.ask({"do": "shell"})["welcome"]
+        welcome = connection.ask({"do": "shell"}, TO_SAY)["welcome"]
         if not sys.stdin.isatty():
             return _converse(connection, lambda prompt: _line(sys.stdin.readline()))
         print(f"{welcome}\n`await` works at the prompt; Ctrl-D leaves, and the node runs on.", file=sys.stderr)

@@ -6,7 +6,7 @@ import os
 
 from ...release.errors import UnderwayError
 from .. import answers
-from .client import NotRunning, check_directory, connect
+from .client import TO_SAY, NotRunning, check_directory, connect
 
 TO_COME = 120.0
 """Seconds that the new node has until it answers, which it does before its applications start."""
@@ -25,7 +25,7 @@ def run(place: Place, *, graceful: bool) -> int:
         return 0
     old = connect(place)
     check_directory(place.name, place.root, old.root, "restart")
-    timeout = answers.seconds(old.ask({"do": "restart"})["within"])
+    timeout = answers.seconds(old.ask({"do": "restart"}, TO_SAY)["within"])
     if not old.wait_for_end(timeout):
         raise UnderwayError(
             f"{place.name} was asked to restart and has not stopped within {timeout:g} s; its log says what it waits for"

@@ -7,7 +7,7 @@ import sys
 
 from ...release.display import many_lines
 from ...release.errors import EXIT_FAILED
-from .client import NotRunning, asked, tell_directory
+from .client import TO_SAY, NotRunning, asked, tell_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def metrics(place: Place) -> int:
 
     def question(connection: Connection) -> str:
         tell_directory(place, connection)
-        return many_lines(connection.ask({"do": "metrics"})["metrics"], limit=100_000)
+        return many_lines(connection.ask({"do": "metrics"}, TO_SAY)["metrics"], limit=100_000)
 
     sys.stdout.write(asked(place, question))
     return 0

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from ...configuration import boot_config
 from ...configuration.provenance import printable
-from ...control.client.client import Place, connect
+from ...control.client.client import NotAnswering, Place, connect
 from ...process.settings import DRAIN_TIMEOUT, Settings
 from ...release import boot_script, verify
 from ...release import ledger as ledgers
@@ -89,7 +89,7 @@ def check(
 ) -> CheckResult:
     """Find out what installing a version would do.
 
-    Takes `timeout` seconds and those of reading the version's files. Raises StateRefused for a version that is not here.
+    The trial takes `timeout` seconds at most, and so does what the node is asked. Raises StateRefused for a version that is not here.
     """
     running = handler.running_version()
     ledger = ledgers.with_running(ledgers.read(handler.directory, handler.var), running)
@@ -110,7 +110,7 @@ def check(
         with trial(settings, version, running, timeout) as report:
             pass
     reasons += report.problems
-    way = _way(handler, running, version, report, conditions)
+    way = _way(handler, running, version, report, conditions, timeout)
     is_bad = bool(reasons or way.failure) and begins
     is_allowed = way.how != "handover" or conditions.at_least == "handover"
     reasons += way.failure
@@ -148,7 +148,9 @@ class _Way:
     """What the node says would fail."""
 
 
-def _way(handler: Handler, running: str | None, version: str, report: TrialReport, conditions: Conditions) -> _Way:
+def _way(
+    handler: Handler, running: str | None, version: str, report: TrialReport, conditions: Conditions, timeout: float
+) -> _Way:
     """What would be done where nothing speaks against it."""
     if running is None or running == version:
         return _Way("start" if running is None else "nothing")
@@ -159,7 +161,7 @@ def _way(handler: Handler, running: str | None, version: str, report: TrialRepor
         return _Way("handover")
     if is_configuration and report.untold:
         return _Way("handover", report.untold)
-    match _asked_of_node(version):
+    match _asked_of_node(version, timeout):
         case {"how": ("configuration" | "hot") as how}:
             return _Way(how)
         case {"unfit": str(reason)}:
@@ -169,16 +171,16 @@ def _way(handler: Handler, running: str | None, version: str, report: TrialRepor
     return _Way("configuration" if is_configuration else "handover")
 
 
-def _asked_of_node(version: str) -> dict[str, Any]:
+def _asked_of_node(version: str, timeout: float) -> dict[str, Any]:
     """What the node says, having looked at itself; nothing where it can't be asked."""
-    with contextlib.suppress(UnderwayError):
-        connection = connect(Place(os.environ))
-        try:
-            answer: dict[str, Any] = connection.ask({"do": "consider", "version": version})
-        finally:
-            connection.close()
+    try:
+        with contextlib.closing(connect(Place(os.environ))) as connection:
+            answer: dict[str, Any] = connection.ask({"do": "consider", "version": version}, timeout)
         return answer
-    return {}
+    except NotAnswering:
+        return {"unfit": f"the node has not said within {timeout:g} s whether it could become it as it is"}
+    except UnderwayError:
+        return {}
 
 
 def _drains(settings: Settings, running: str) -> dict[str, float]:
