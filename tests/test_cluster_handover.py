@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from cluster_helpers import CREW, LIBRARIES, Member, Nodes, start_cluster
 from handover_helpers import ASGI, asgi, clients
 from node_helpers import App, MakeNode, eventually
+from underway_runtime.cluster.application import Cluster
 from underway_runtime.cluster.members import Member as Known
 from underway_runtime.cluster.members import Members
+from underway_runtime.configuration.runtime_schema import Cluster as Section
+from underway_runtime.release.errors import PeerLost
 from versions import add_sealed
 
 WORDS = App(
@@ -348,6 +353,86 @@ def test_a_worker_that_hands_over_is_not_lost(make: MakeNode, command: list[str]
     assert master.ends() == 4
     assert "master has lost its worker w1" in master.log.read_text()
     assert other.ends() == 4
+
+
+class Door:
+    """An engine whose master lets a worker join, and is gone when that has said something."""
+
+    SCHEME = "underway"
+    worker = patience = None
+
+    def __init__(self, on_join: Callable[[], None]) -> None:
+        self.on_join = on_join
+        self.said: list[str] = []
+        self.master = "127.0.0.1:1"
+
+    def open(self) -> None:
+        pass
+
+    async def call(self, *_: Any) -> None:
+        self.said.append("calls")
+
+    def Joined(self, *_: Any) -> Door:  # noqa: N802  # as the engine calls it
+        return self
+
+    async def start(self, *_: Any, **__: Any) -> None:
+        self.on_join()
+
+    def leaves(self, timeout: float) -> None:
+        self.said.append("leaves")
+
+    async def beat(self) -> None:
+        raise TimeoutError
+
+    async def close(self) -> None:
+        pass
+
+    def reason(self, error: BaseException) -> str:
+        return str(error)
+
+
+class Lonely(Cluster):
+    """A node whose engine does no work."""
+
+    async def _open_work(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("when", "said"), [("before it calls", []), ("while it joins", ["calls", "leaves"])])
+def test_a_worker_that_hands_over_while_its_master_does_is_not_lost_to_the_next(
+    tmp_path: Path, when: str, said: list[str]
+) -> None:
+    """It does not join that any more, which is for its successor; where it is about to, it says at once that it leaves."""
+
+    async def scenario() -> list[str]:
+        node = Lonely(Section(name="w1", mode="worker", master="127.0.0.1:1", log=False), str(tmp_path))
+
+        def leave() -> None:
+            node._leaving = True
+
+        if when == "before it calls":
+            leave()
+        node._engine = door = Door(leave)
+        async with asyncio.timeout(60):
+            with contextlib.suppress(PeerLost):
+                await node._join(cast(Any, door), "127.0.0.1", 0)
+        return door.said
+
+    assert asyncio.run(scenario()) == said
+
+
+@pytest.mark.drill
+def test_all_nodes_hand_over_at_once(make: MakeNode) -> None:
+    """Also where the master stops when it loses a worker: nobody is lost, and each is a member of the next master."""
+    nodes = Nodes(make)
+    workers = [nodes.worker(1), nodes.worker(2)]
+    master = nodes.master(["w1", "w2"], shutdown_with_workers=True).ready()
+    for _ in range(3):
+        restarts = [node.release.spawn("restart", "--graceful") for node in (master, *workers)]
+        for restart in restarts:
+            out, err = restart.communicate(timeout=150)
+            assert restart.returncode == 0, out + err + master.log.read_text()
+        eventually(lambda: master.rpc(MEMBERS) == "['w1', 'w2']", "both are members")
 
 
 def at_its_gates(nodes: Nodes) -> Path:

@@ -158,7 +158,7 @@ class Cluster(Application):
             await self._tell(self._patience())
 
     async def stop(self) -> None:
-        if self._told and not self._leaving and self._joined is not None:  # a restart, which has no other hook
+        if self._told and self._joined is not None and not self._joined.left:  # a restart, or it has joined meanwhile
             await self._joined.leave(self._patience())
         if cluster.running is self:
             cluster.running = None
@@ -259,7 +259,7 @@ class Cluster(Application):
         engine, security, last_reason = self._engine, backend.open(), ""
         patience, waits_until = 0.0, float("inf")  # for the successor of its master
         where = {"protocol": engine.SCHEME, "host": host, "port": port, "security": security}
-        while True:
+        while not self._hands_over():  # else its successor joins
             joined, member = None, False
             try:
                 comm = await engine.call(backend, security, self.node)
@@ -267,6 +267,8 @@ class Cluster(Application):
                 await joined.start(backend.master, self._section.tags, local_directory=self._directory, **where)
                 member, last_reason, waits_until = True, "", float("inf")
                 self._joined = joined
+                if self._hands_over():  # since it called
+                    joined.leaves(self._patience())
                 await self._open_work(f"{engine.SCHEME}://{backend.master}", security, joined.worker)
                 await joined.beat()
             except (OSError, TimeoutError, ValueError) as error:
@@ -291,6 +293,9 @@ class Cluster(Application):
                 if joined is not None:
                     await joined.close()
             await asyncio.sleep(BEAT / 2)
+
+    def _hands_over(self) -> bool:
+        return self._leaving
 
     async def _stop_with_workers(self) -> None:
         async for event in self.members.events():

@@ -152,6 +152,7 @@ class Joined:
         self._name = name
         self._members = members
         self._release = release
+        self.left = False  # the master knows that this node hands over
         self._more: dict[str, float] = {}  # to be told with the next sign of life
         self._wake = asyncio.Event()
         self._told = asyncio.Event()
@@ -177,10 +178,15 @@ class Joined:
     async def leave(self, timeout: float) -> None:
         """Tell the master that this node hands over, to one that joins within so many seconds; 0: it does not. Returns when it
         knows, or after two beats."""
-        self._say(leaves=timeout)
+        self.leaves(timeout)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2 * BEAT):
                 await self._told.wait()
+                self.left = bool(timeout)
+
+    def leaves(self, timeout: float) -> None:
+        """Tell the same with the next sign of life, and wait for nothing."""
+        self._say(leaves=timeout)
 
     async def beat(self) -> None:
         """Give signs of life, and take those of the master, until there are none. Raises OSError or TimeoutError then."""
