@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -354,6 +355,27 @@ def test_a_hung_node_is_killed_and_started_again(make: MakeNode) -> None:
 
     assert (done.returncode, done.stdout) == (1, "start one\n" * 2)
     assert re.search(r"hello \(pid \d+\) gave no sign of life and is killed\n", done.stderr)
+
+
+def test_a_node_that_was_frozen_with_its_keeper_goes_on(make: MakeNode) -> None:
+    """Ctrl-Z, or a container that pauses, for longer than `beat`: also where the keeper goes on first."""
+    node = make(recorder("one"))
+    (node.version / "heart").write_text('{"beat": 1}')
+    assert node.run("daemon").returncode == 0
+    keeper, process = (node.lock_contents()[of] for of in ("pid", "node"))
+    for pid in (keeper, process):
+        os.kill(pid, signal.SIGSTOP)
+    frozen = time.monotonic()
+    eventually(lambda: time.monotonic() > frozen + 1.5, "longer than that has passed")
+
+    os.kill(keeper, signal.SIGCONT)
+    eventually(lambda: " S " in Path(f"/proc/{keeper}/stat").read_text(), "the keeper waits again")
+    os.kill(process, signal.SIGCONT)
+
+    assert node.run("rpc", "1 + 1").stdout == "2\n"
+    assert node.lock_contents()["node"] == process
+    assert node.run("stop").returncode == 0
+    assert log_of(node) == "start one\nstop one\n"
 
 
 def test_a_crash_boots_the_permanent_release(make: MakeNode) -> None:

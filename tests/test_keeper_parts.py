@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,10 @@ from hypothesis import strategies as st
 
 from disks import small_disk
 from underway_runtime.keeper import phases
+from underway_runtime.keeper.child import SECOND_LOOK, Child
 from underway_runtime.keeper.logs import Log
 from underway_runtime.keeper.restart_policy import RestartPolicy
+from underway_runtime.process import deadlines
 from underway_runtime.release import channel
 
 # --------------------------------------------------------------------------------------------------------- the limit
@@ -65,6 +70,7 @@ SENT = [
     (channel.Ready("1", "nothing tells"), "ready 1 nothing|tells"),
     (channel.Status("1"), "status 1"),
     (channel.Failed("why"), "failed why"),
+    (channel.Alive(60.0), "alive\x0060.0"),
     (channel.Beat(), "beat"),
     (channel.Restart(), "restart"),
     (channel.Stopping("asked"), "stopping asked"),
@@ -198,6 +204,43 @@ def test_a_node_goes_one_way() -> None:
         phases.RESTARTING,
         phases.RESTARTING,
     ]
+
+
+# -------------------------------------------------------------------------------------------------------- deadlines
+
+
+def test_silence_counts_when_the_keeper_has_looked_twice() -> None:
+    """Both may have been frozen, and go on only now: what speaks then lives, and what does not is killed."""
+    node = Child(["/bin/sleep", "60"], {}, piped=False)
+    try:
+        node.lives(5)
+        assert node.gone_at is not None
+        first = node.gone_at + 1000
+        assert node.strayed(first) == ""
+        node.lives(2000)
+        assert node.strayed(first + SECOND_LOOK) == ""
+        later = node.gone_at
+        assert node.strayed(later) == ""
+        assert "no sign of life" in node.strayed(later + SECOND_LOOK)
+        assert os.waitstatus_to_exitcode(os.waitpid(node.pid, 0)[1]) == -signal.SIGKILL
+    finally:
+        node.close()
+
+
+def test_a_deadline_counts_what_could_be_used() -> None:
+    """A second of it is a second, however long the process was stopped meanwhile."""
+
+    class Waits(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return False
+
+    waits: list[float | None] = []
+    timer = deadlines.Timer(2.5, lambda: waits.append(None))
+    timer.finished = Waits()
+    timer.run()
+
+    assert waits == [1.0, 1.0, 0.5, None]
 
 
 # -------------------------------------------------------------------------------------------------------------- log

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from handover_helpers import children
-from node_helpers import App, MakeNode, Node, eventually, finish, terminate
+from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, terminate
 from test_handover_mains import ports, served_by
 from underway.project.options import OPTIONS
 from underway_runtime.apps.readiness import problem_of
@@ -183,6 +183,7 @@ ENDS = {
     "exits with 3": ("sys.exit(3)", 1),
     "raises": ("raise RuntimeError('no database')", 1),
     "ends its process with 0": ("os._exit(0)", 0),
+    "ends its process with 3": ("os._exit(3)", 3),
     "is killed": ("os.kill(os.getpid(), signal.SIGKILL)", 137),
 }
 
@@ -198,6 +199,8 @@ def test_daemon_never_reports_success_for_what_ends_at_once(make: MakeNode, here
     assert (code, bool(error)) == (status or 1, True), error
     if not status:
         assert "error: it has ended, with status 0, before it was ready\n" in error
+    if how == "ends its process with 3":
+        assert error.endswith("error: it has ended, with status 3, before it was ready\n")
     assert node.run("start").returncode == status
     assert node.running() == []
 
@@ -213,13 +216,25 @@ STRAYS = {
 
 @pytest.mark.parametrize("how", STRAYS)
 def test_what_lets_go_of_its_keeper_is_not_waited_for(make: MakeNode, here: Path, how: str) -> None:
-    """`daemon` returns, says what it did, and leaves nothing."""
+    """`daemon` returns, long before the time to start is over, says what it did, and leaves nothing."""
     act, said = STRAYS[how]
     node = make(tool(here, f"\ndef main():\n    {act}\n", listen=False, port=0))
-    node.configure(underway_runtime={"start_timeout": 3})
+    node.configure(underway_runtime={"start_timeout": 10 * TIMEOUT})
     code, _, error = finish(node.spawn("daemon"))
     assert code == 1
     assert said in error
+    assert node.running() == []
+
+
+@pytest.mark.parametrize(
+    "act", ["os.kill(os.getpid(), signal.SIGSTOP)", "import re; re.match('(a+)+$', 'a' * 64 + 'b')"]
+)
+def test_what_keeps_its_whole_process_from_running_is_not_waited_for(make: MakeNode, here: Path, act: str) -> None:
+    """It is stopped, or C code lets nothing else run: no deadline of the node's own is kept, and the keeper ends it."""
+    node = make(tool(here, f"\ndef main():\n    {act}\n", listen=False, port=0))
+    node.configure(underway_runtime={"start_timeout": 1.5})
+    code, _, error = finish(node.spawn("daemon"))
+    assert (code, "has given no sign of life for so long that its start has failed" in error) == (1, True), error
     assert node.running() == []
 
 

@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from ..application import Application
+from ..process import deadlines
 from ..process.settings import DRAIN_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
 from ..release.boot_script import CodePath, Instruction, Load, Mode, PrimLoad, Progress, Start, check_code_path
 from ..release.errors import BootError
@@ -176,7 +177,7 @@ class Applications:
         self._now(name, "starting")
         self._failed_to_accept.discard(name)
         try:
-            async with asyncio.timeout(self._start_timeout) as limit:
+            async with deadlines.timeout(self._start_timeout) as limit:
                 service = await self._run(load)
                 if not self._late:
                     await self._accept(name, service, prepared)
@@ -202,7 +203,7 @@ class Applications:
         self._late = False
         for name, (_, service) in list(self.running.items()):
             try:
-                async with asyncio.timeout(self._start_timeout):
+                async with deadlines.timeout(self._start_timeout):
                     await self._accept(name, service)
             except Exception as error:
                 self.running.pop(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from ..process import deadlines
 from ..release.boot_script import Mode
 from ..release.errors import BootError, UnderwayError
 from .service import Log, Service, describe
@@ -26,7 +27,7 @@ class Hooks:
         """Tell these, in this order, that all have started. Raises BootError with what the first of them raises."""
         for name, (_, service) in [(name, self._running[name]) for name in names if name in self._running]:
             try:
-                async with asyncio.timeout(self._start_timeout):
+                async with deadlines.timeout(self._start_timeout):
                     await service.call("booted")
             except Exception as error:
                 self._log(f"{name} failed when all had started: {describe(error)}", error)

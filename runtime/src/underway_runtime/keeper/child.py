@@ -24,6 +24,11 @@ _HIGH = (64, 10, 3)
 likes."""
 _TO_END = 2.0
 """Seconds in which a process that has closed the line ends; later it is none of ours any more."""
+SECOND_LOOK = 1.0
+"""Seconds that a silent process has once more, from when that is seen: both may have been stopped, or frozen, and go on only now."""
+_SILENT = (
+    "has given no sign of life for so long that its start has failed; start_timeout of underway_runtime gives it more"
+)
 _STRAYED = (
     "has let go of its keeper and runs on: it has become another program (`os.exec...`), or has closed descriptors that it has not"
     " opened; call the function of that program or start it as a child, and close only what is yours"
@@ -41,10 +46,14 @@ class Child:
         self.hello: channel.Hello | None = None
         self.about: channel.About | None = None
         """What it has sent of itself."""
+        self.has_said_why = False
+        """Whether it has sent why it could not start, which it has printed."""
+        self.has_begun = False
         self.failure = ""
         """Why it could not start, as it has sent it or as the keeper has found."""
-        self.strays_at: float | None = None
-        """When it counts as having left the line behind, which it has closed; on the monotonic clock."""
+        self.gone_at: float | None = None
+        """When it counts as gone though it runs, on the monotonic clock: it has closed the line, or starts and says no more."""
+        self._doubted = False
         self._line, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
         self._output, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if piped else (-1, -1)
@@ -95,22 +104,32 @@ class Child:
                 return
             if not message:
                 self._line.close()
-                self.strays_at = time.monotonic() + _TO_END
+                self.gone_at = time.monotonic() + _TO_END
                 return
             rights = b"".join(data[: len(data) & ~3] for _, kind, data in ancillary if kind == _socket.SCM_RIGHTS)
             yield message, memoryview(rights).cast("i").tolist()
 
+    def lives(self, within: float) -> None:
+        """It says that it lives, and says so again within so many seconds while it starts."""
+        self.has_begun, self._doubted = True, False
+        self.gone_at = time.monotonic() + within
+
     def strayed(self, now: float) -> str:
-        """Why it counts as gone, though it runs on, as it has closed the line; empty where it has not, or that has been told.
+        """Why it counts as gone, though it runs on; empty where it does not, or that has been told.
 
         One that was to become ready would never say so: it is killed."""
-        if self.strays_at is None or self.ended is not None or now < self.strays_at:
+        if self.gone_at is None or self.ended is not None or now < self.gone_at:
             return ""
-        self.strays_at = None
+        if not self._doubted:
+            self._doubted, self.gone_at = True, now + SECOND_LOOK
+            return ""
+        self.gone_at = None
+        why = _SILENT if self._line.fileno() >= 0 else _STRAYED
         if self.phase == phases.STARTING:
-            self.failure = self.failure or f"it {_STRAYED}"
+            self.failure = self.failure or f"it {why}"
             self.kill(_signal.SIGKILL)
-        return _STRAYED if self.phase in (phases.STARTING, phases.RUNNING) else ""
+            return why
+        return why if self.phase == phases.RUNNING and why is _STRAYED else ""
 
     def output(self) -> bytes:
         """Some of what it has printed; nothing when there is no more for now."""

@@ -26,7 +26,7 @@ import time
 
 from ..release import channel
 from . import left_behind, phases, signals
-from .child import Child, reap
+from .child import SECOND_LOOK, Child, reap
 from .handover import Handover
 from .logs import Log, Terminal
 from .restart_policy import RestartPolicy
@@ -165,7 +165,7 @@ class Keeper:
         elif handover.chances and not handover.interrupted:
             handover.follow_up(f"{ended} while another version took over")
         elif node.phase == phases.STOPPING or died in (0, -_signal.SIGINT) or not self._was_ready:
-            if died == 0 and not self._was_ready and (text := left_behind.sentence(self.name, self._environ)):
+            if not self._was_ready and (text := left_behind.sentence(node, self.name, self._environ)):
                 self._log.line(text)
             self._end(1 if node.failure else status)
         else:
@@ -214,10 +214,8 @@ class Keeper:
 
     def _wait(self) -> None:
         now = time.monotonic()
-        due = [*self.timers.values()]
-        if (alive := self._log.due()) is not None:
-            due.append(alive)
-        due += [now + _LOOK, *(child.strays_at for child in self._children if child.strays_at is not None)]
+        those_of_others = (self._log.due(), *(child.gone_at for child in self._children))
+        due = [now + _LOOK, *self.timers.values(), *(at for at in those_of_others if at is not None)]
         timeout = max(0.0, min(due) - now) * 1000 + 1
         poll = select.poll()
         for descriptor in (self._signals, *(number for child in self._children for number in child.descriptors)):
@@ -249,7 +247,9 @@ class Keeper:
             case "watchdog":
                 self._systemd.send("WATCHDOG=1")
                 self.timers["watchdog"] = now + self._systemd.watchdog / 2
-            case "beat" if self.node is not None:
+            case "beat":
+                self.timers["second look"] = now + SECOND_LOOK
+            case "second look" if self.node is not None:
                 self._log.line(f"{self.name} (pid {self.node.pid}) gave no sign of life and is killed")
                 self.node.kill(_signal.SIGKILL)
             case "successor" | "commit":
@@ -316,17 +316,20 @@ class Keeper:
             case channel.Ready(line, note):
                 self._read_output(node, _CHUNKS)  # who waits for this finds in the log what came before
                 self._on_ready(node, line, note)
+            case channel.Alive(within):
+                node.lives(within)
             case channel.Beat() if node.phase != phases.STARTING:
                 self._on_beat()
             case channel.Status(line):
                 self._systemd.send(f"STATUS={line.splitlines()[0] if line else ''}")
             case channel.Failed(reason):
+                node.has_said_why = True
                 self._systemd.send(f"STATUS=failed: {reason.splitlines()[0] if reason else ''}")
             case channel.Restart():
                 node.enter(phases.RESTARTING)
             case channel.Stopping(why):
                 node.enter(phases.STOPPING if why == "asked" else phases.FAILING)
-                self.timers.pop("beat", None)
+                self._forget_beat()
             case _:
                 self._obey_upgrade(node, message, descriptors)
 
@@ -395,5 +398,10 @@ class Keeper:
         """The node lives: it has until the timer for its next sign of life, which has ended where the node is to end."""
         if self._systemd.watchdog:
             self._systemd.send("WATCHDOG=1")
-        if self._policy is not None and self._policy.beat and (first or "beat" in self.timers):
+        if self._policy is not None and self._policy.beat and (self._forget_beat() or first):
             self.timers["beat"] = time.monotonic() + self._policy.beat
+
+    def _forget_beat(self) -> bool:
+        """Wait for no sign of life; returns whether one was waited for."""
+        waiting = [self.timers.pop(name, None) for name in ("beat", "second look")]
+        return waiting != [None, None]

@@ -1,6 +1,6 @@
-"""What a node that ended before it was ready has left: the function that it called has put itself into the background.
+"""What a node that ended before it was ready has left: its status, or the function that it called, in the background.
 
-Nobody keeps that, stops it or hands over from it. It is known by the variables of the node, which a process that was forked has for
+Nobody keeps the latter, stops it or hands over from it. It is known by the variables of the node, which a process that was forked has for
 ever; where there is no ``/proc`` nothing is known.
 """
 
@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .child import Child
+
 _OURS = "RELEASE_"
 _SHOWN = 10
 _LOOKS = 6
@@ -20,8 +22,12 @@ _PAUSE = 0.1
 """Seconds between two looks: what forks twice is another process at the next one."""
 
 
-def sentence(name: str, environ: Mapping[str, str]) -> str:
-    """What runs on of a node that was started with these variables, for people; empty where nothing does."""
+def sentence(node: Child, name: str, environ: Mapping[str, str]) -> str:
+    """What is to be said of a node that was started with these variables, for people: what runs on of it, or that it has
+    ended, where it has not said why; empty where that is all."""
+    if node.ended:
+        is_known = node.ended < 0 or node.has_said_why or not node.has_begun
+        return "" if is_known else f"error: it has ended, with status {node.ended}, before it was ready"
     pids = " ".join(map(str, _staying(environ)[:_SHOWN]))
     if not pids:
         return ""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from ..process import deadlines
 from ..process.log import last_words
 from ..release.errors import EXIT_FAILED
 
@@ -27,7 +28,7 @@ class ForcedEnd:
 
     def after(self, seconds: float, reason: Callable[[], str]) -> threading.Timer:
         """End the process in so many seconds, unless the timer is cancelled; `reason` is called then."""
-        timer = threading.Timer(seconds, lambda: self.now(reason()))
+        timer = deadlines.Timer(seconds, lambda: self.now(reason()))
         timer.daemon = True
         timer.start()
         return timer

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import threading
@@ -19,13 +20,13 @@ import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from ..apps.sockets import Listeners
 from ..apps.sockets import bind as bind_through
 from ..process import lock
 from ..process.log import last_words
-from ..process.settings import STOP_TIMEOUT, Settings
+from ..process.settings import START_TIMEOUT, STOP_TIMEOUT, Settings
 from ..process.settings import heart as heart_of
 from ..release import channel, names
 from ..release.errors import EXIT_FAILED, BootError, UsageError
@@ -33,6 +34,10 @@ from ..release.errors import EXIT_FAILED, BootError, UsageError
 _PATIENCE = 30.0
 """Seconds for an answer of the keeper, which has little else to do."""
 _MARGIN = 5.0
+_STARTING, _LOOK = 1.0, 30.0
+"""Seconds after which the thread that reads looks whether the line is still there, while the node starts and afterwards."""
+_SIGNS = 5
+"""So many signs of life are missed before a start has failed, however short its time is: the node's own deadline names more."""
 _CLOSED = (errno.EBADF, errno.ENOTSOCK)
 
 
@@ -45,6 +50,12 @@ class KeeperClient:
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
+        self._inode = os.fstat(line.fileno()).st_ino
+        self._poll = select.poll()
+        self._poll.register(line, select.POLLIN)
+        self._starting = True
+        self._silence = START_TIMEOUT
+        """Seconds without a sign of life after which a start has failed."""
         self._lock = -1
         self._asking = threading.Lock()
         self._answers: SimpleQueue[Answer | None] = SimpleQueue()
@@ -83,6 +94,7 @@ class KeeperClient:
             match self._ask(hello):
                 case (channel.Held(beat, upgrade_id), [descriptor]):
                     self._lock, self._beat, self.upgrade_id = descriptor, beat, upgrade_id
+                    self._send(channel.Alive(self._silence))
                     return
                 case (channel.Unwritable(reason), _):
                     raise BootError(
@@ -106,8 +118,8 @@ class KeeperClient:
                     f" start another RELEASE_VAR{where and f': {where}'}"
                 )
 
-    def about(self, settings: Settings, stop_timeout: float) -> None:
-        """Say, through the lock file, what others need to know of this node."""
+    def about(self, settings: Settings, stop_timeout: float, start_timeout: float) -> None:
+        """Say, through the lock file, what others need to know of this node; it gives signs of life within the time to start."""
         document: dict[str, object] = {
             "pid": os.getppid(),
             "node": os.getpid(),
@@ -117,7 +129,8 @@ class KeeperClient:
             "started_as": settings.version,
             "stop_timeout": stop_timeout,
         }
-        self._stop_timeout = stop_timeout
+        self._stop_timeout, self._silence = stop_timeout, max(start_timeout, _SIGNS * _STARTING)
+        self._send(channel.Alive(self._silence))
         self._document = document
         self._ask(channel.About(json.dumps(document), stop_timeout))
 
@@ -143,12 +156,14 @@ class KeeperClient:
     def ready(self, line: str, note: str = "") -> None:
         """Tell that all applications have started; `line` is for systemd, `note` for who waits for the start.
 
-        Called on the loop, whose life the keeper is told of."""
+        Called on the loop, whose life the keeper is told of from then on."""
+        self._starting = False
         self._send(channel.Ready(line, note))
         self._give_signs_of_life()
 
     def accepting(self, line: str) -> None:
         """Tell that this successor accepts, and is the node; as `ready`."""
+        self._starting = False
         self._send(channel.Accepting(line))
         self._give_signs_of_life()
 
@@ -274,13 +289,29 @@ class KeeperClient:
             yield
         except OSError as error:
             if error.errno in _CLOSED and self._line.fileno() >= 0:  # by number, in this process
-                last_words("the line to the keeper was closed here: code may close only descriptors that it has opened")
-                os._exit(EXIT_FAILED)
+                _end_without_it()
+
+    def _wait_for_it(self) -> None:
+        """Return when there is something to read. Give signs of life meanwhile, and end where the line was closed: the kernel
+        wakes nobody who waits for that, and neither a loop."""
+        while True:
+            happened = self._poll.poll((_STARTING if self._starting else _LOOK) * 1000)
+            try:
+                is_there = os.fstat(self._line.fileno()).st_ino == self._inode
+            except OSError:
+                is_there = False
+            if not is_there:
+                _end_without_it()
+            if happened:
+                return
+            if self._starting:
+                self._send(channel.Alive(self._silence))
 
     def _read_messages(self) -> None:
         """Sort what the keeper sends, in a thread, until it is gone; then end."""
         while True:
             try:
+                self._wait_for_it()
                 data, descriptors, _, _ = socket.recv_fds(
                     self._line, channel.LIMIT, channel.BATCH, socket.MSG_CMSG_CLOEXEC
                 )
@@ -309,6 +340,11 @@ class KeeperClient:
         self._line.close()
         if self._lock >= 0:
             os.close(self._lock)
+
+
+def _end_without_it() -> NoReturn:
+    last_words("the line to the keeper was closed here: code may close only descriptors that it has opened")
+    os._exit(EXIT_FAILED)
 
 
 def connect(environ: MutableMapping[str, str]) -> KeeperClient:

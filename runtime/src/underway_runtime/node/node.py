@@ -163,7 +163,7 @@ class Node:
         started_with = dict(os.environ)
         self._configure(secret)
         timeouts = Timeouts.configured()
-        self._keeper.about(self._settings, timeouts.stop)
+        self._keeper.about(self._settings, timeouts.stop, timeouts.start)
         if not self._succeeds:
             self._gates.close_others()
         self._gates.open(gates.read(self._settings.place.gates))

@@ -15,6 +15,7 @@ the node sends                                         the keeper answers, or do
 `Closed`                                               closes its own, unless another node is to follow
 `Ready`                                                ends the start, and tells systemd and who waits for the start
 `Status`, `Failed`                                     tells systemd
+`Alive`                                                kills it where it starts, and does not say it again in that time
 `Beat`                                                 counts it as a sign of life, at least each `Held.beat` seconds
 `Restart`                                              starts another node when this one has ended
 `Stopping`                                             expects the end
@@ -189,6 +190,12 @@ class Failed(FromNode, word="failed"):
     """Why the node could not start."""
 
     reason: str
+
+
+class Alive(FromNode, word="alive"):
+    """The process lives, whatever its loop does; while it starts it says so again within so many seconds."""
+
+    within: float
 
 
 class Beat(FromNode, word="beat"):
