@@ -53,5 +53,6 @@ if [ "${2:-}" = boot ]; then
     exit 0
 fi
 rm -f "$stamp"
-.build/boot/bin/uv sync --quiet --locked --python "$base"
+# Compiled, as in a release: the nodes of tests import from here, and write no bytecode.
+.build/boot/bin/uv sync --quiet --locked --compile-bytecode --python "$base"
 printf '%s\n%s\n' "$place" "$lock" >"$stamp"

@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items if DRILLS else []:
         assert isinstance(item, pytest.Function)
         is_drill = "count" in item.fixturenames or getattr(item.obj, "is_hypothesis_test", False)
-        if is_drill or item.get_closest_marker(samples.MARK):
+        if is_drill or samples.is_sampled(item):
             item.add_marker("drill")
         if item.get_closest_marker("drill") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(3_600))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from samples import covering
+from samples import covering, deal
 
 PRODUCT: list[dict[str, Any]] = [
     {"how": how, "what": what, "where": where} for how, what, where in itertools.product("abc", range(8), [None, ""])
@@ -35,3 +35,14 @@ def test_one_parameter_and_one_case_leave_nothing_out() -> None:
     """Each value is a case of its own."""
     assert covering([{"how": [each]} for each in range(9)], "any") == [*range(9)]
     assert covering([{"how": 1}], "any") == [0]
+
+
+def test_what_is_dealt_has_each_value_as_often() -> None:
+    """Two to a row, which differ; by a seed; and where the rows are too few for all values, each has them all."""
+    values = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+    dealt = deal(10, values, "any")
+    assert {len(row) for row in dealt} == {2}
+    assert {sum(value in row for row in dealt) for value in values} == {4}
+    assert dealt == deal(10, values, "any") != deal(10, values, "another")
+    assert deal(2, values, "any") == [{*values}] * 2
+    assert deal(1, values[:1], "any") == [{"3.11"}]

@@ -1,14 +1,18 @@
-"""Which cases of a test the gate runs: a seeded few that have each value of each parameter at least once."""
+"""Which cases of a test the gate runs: a seeded few that have each value of each parameter at least once, here or in its file."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 MARK = "sample"
+DEALT = "dealt"
+EACH = 2
+"""How many values of a parameter that is dealt out one test has."""
 
 
 def covering(cases: Sequence[Mapping[str, Any]], seed: str, names: Collection[str] = ()) -> list[int]:
@@ -34,16 +38,60 @@ def covering(cases: Sequence[Mapping[str, Any]], seed: str, names: Collection[st
     return sorted(chosen)
 
 
+def deal(rows: int, values: Sequence[str], seed: str) -> list[set[str]]:
+    """Deal values out, `EACH` to a row, each as often as the others or once more; all to all where the rows are too few."""
+    if rows * EACH < len(values):
+        return [{*values}] * rows
+    chance, times, dealt = random.Random(seed), Counter[str](), []
+    for _ in range(rows):
+        order = sorted(chance.sample(values, len(values)), key=times.__getitem__)
+        dealt.append({*order[:EACH]})
+        times.update(order[:EACH])
+    return dealt
+
+
 def left_out(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """The cases of tests marked ``sample`` that the gate leaves out."""
+    """The cases of tests marked ``sample`` or ``dealt`` that the gate leaves out; who is skipped anyway takes nobody's place."""
+    cases = [
+        item
+        for item in items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and not item.get_closest_marker("skip")
+    ]
+    return [*_not_sampled(cases), *_not_dealt(cases)]
+
+
+def is_sampled(item: pytest.Item) -> bool:
+    """Whether the gate may leave an item out."""
+    return any(item.get_closest_marker(mark) for mark in (MARK, DEALT))
+
+
+def _not_sampled(items: Iterable[pytest.Function]) -> list[pytest.Function]:
     functions: dict[str, list[pytest.Function]] = {}
     for item in items:
-        if isinstance(item, pytest.Function) and item.get_closest_marker(MARK) and hasattr(item, "callspec"):
+        if item.get_closest_marker(MARK):
             functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    found: list[pytest.Item] = []
+    found: list[pytest.Function] = []
     for name, cases in functions.items():
         mark = cases[0].get_closest_marker(MARK)
         assert mark is not None
         chosen = covering([case.callspec.params for case in cases], name, mark.args)
         found += [case for place, case in enumerate(cases) if place not in chosen]
+    return found
+
+
+def _not_dealt(items: Iterable[pytest.Function]) -> list[pytest.Function]:
+    files: dict[tuple[str, str], dict[Hashable, list[pytest.Function]]] = {}
+    for item in items:
+        mark = item.get_closest_marker(DEALT)
+        if mark is None or item.get_closest_marker(MARK):
+            continue
+        [name] = mark.args
+        file, _, function = item.nodeid.partition("[")[0].partition("::")
+        row = (function, *(repr(value) for other, value in item.callspec.params.items() if other != name))
+        files.setdefault((file, name), {}).setdefault(row, []).append(item)
+    found: list[pytest.Function] = []
+    for (file, name), rows in files.items():
+        values = sorted({str(case.callspec.params[name]) for cases in rows.values() for case in cases})
+        for cases, dealt in zip(rows.values(), deal(len(rows), values, file), strict=True):
+            found += [case for case in cases if str(case.callspec.params[name]) not in dealt]
     return found

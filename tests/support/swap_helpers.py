@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -28,11 +28,9 @@ from code_server_helpers import (
 from fresh import differences
 from underway.steps.modules import list_code
 
-everywhere = pytest.mark.parametrize("interpreter", list(installed()), indirect=True)
-"""With each Python that is installed here."""
-
 TESTS = Path(__file__).parent
 
+Test = TypeVar("Test", bound=Callable[..., object])
 Sources = Mapping[str, str]
 """File -> text, in the version's one distribution."""
 
@@ -60,6 +58,13 @@ prepared.stage_and_migrate(); prepared.swap(); assert not prepared.survivors()
 told = fresh.describe("shop")
 """
 """What runs a swap from version 1 to version 2 as it is planned, all HOT."""
+
+
+def everywhere(test: Test) -> Test:
+    """With each Python that is installed here: the tests of a file together in the gate, each test in ``make drills``."""
+    dealt: Test = pytest.mark.dealt("interpreter")(test)
+    with_each: Test = pytest.mark.parametrize("interpreter", list(installed()), indirect=True)(dealt)
+    return with_each
 
 
 class Become(Protocol):
