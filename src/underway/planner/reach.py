@@ -14,7 +14,7 @@ from . import expressions
 from .edit import ModuleDiff, PlannerContext
 from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
-from .rules import bases, closures, decorators, unread
+from .rules import bases, closures, decorators, unmade, unread
 from .source import Function, Module, annotations_of, import_time, initialiser, names_bound, walk
 from .values import NotPlain
 
@@ -51,7 +51,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
     holding = registered(every, known)
     called = mentions(world, every, annotations=False)
     for one in edits.values():
-        _made_when_asked(world, one, stays, called)
+        _made_when_asked(world, one, edits, stays, called)
     for module in every:
         edit = edits.get(module.name)
         for name, node in _import_time(world, module, edit):
@@ -107,17 +107,19 @@ def _run_at_start(node: ast.AST) -> list[str]:
 
 
 def _made_when_asked(
-    world: PlannerContext, edit: ModuleDiff, changed: Mapping[str, str], known: Mapping[str, set[str]]
+    world: PlannerContext,
+    edit: ModuleDiff,
+    edits: Mapping[str, ModuleDiff],
+    changed: Mapping[str, str],
+    known: Mapping[str, set[str]],
 ) -> None:
     """Look at what functions make once, when it is first asked for, and keep: as globals, or in a cache."""
+    for bound, maker, statement in unmade.first_asked(edit.new):
+        if way := path(expressions.names_called(world, edit.new, statement.value, False, set()), changed, known):
+            reason = f"{maker} makes it when it is first asked for, with {way[0]}; {way[-1]} changes"
+            cause = changed[way[-1]], way[-1]
+            unmade.unless_asked(edit, edits, bound, maker, reason, statement, cause)
     for name, function in edit.new.functions.items():
-        named = {name for inner in walk(function) if isinstance(inner, ast.Global) for name in inner.names}
-        for inner in walk(function):
-            match inner:
-                case ast.Assign([ast.Name(bound)], ast.Call() as value) if bound in named:
-                    if way := path(expressions.names_called(world, edit.new, value, False, set()), changed, known):
-                        reason = f"{name} makes it when it is first asked for, with {way[0]}; {way[-1]} changes"
-                        edit.restart(bound, "reached", reason, inner, cause=(changed[way[-1]], way[-1]))
         if name in {*edit.changed, *edit.added} or decorators.kinds(world.new, edit.new, function.decorator_list) != {
             "caches"
         }:

@@ -12,7 +12,7 @@ PurgeMethod: TypeAlias = Literal["soft", "brutal"]
 Timeout: TypeAlias = Literal["default", "infinity"] | float
 """Seconds, or what the node says, or for ever."""
 
-GUARDS = ("no_closures", "no_holders", "no_instances", "not_loaded", "plain_class")
+GUARDS = ("no_closures", "no_holders", "no_instances", "not_loaded", "not_made", "plain_class")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Guard:
     ``no_holders``    nothing but the module, or the class, refers to what has this name
     ``no_instances``  the class of this name has none, and no subclass; members of a class that goes don't count
     ``not_loaded``    the module itself was never imported; of nothing
+    ``not_made``      the global of this name is None, or an empty container: nothing has asked for it yet
     ``plain_class``   the class of this name is made by `type` or `abc.ABCMeta`
     ================  ================================================================================
     """

@@ -44,7 +44,7 @@ class CannotMigrate(CannotSwap):
 
 
 class MadeMeanwhile(CannotSwap):
-    """The same, where instances were made while all others were carried over: it may go well the next time."""
+    """The same, where something that may not be there was made at the last moment: it may go well the next time."""
 
 
 @contextmanager

@@ -114,6 +114,11 @@ def _counted(instances: Iterable[Any]) -> str | None:
     return f"there are {len(every)} instances, one in {holders.holder(every[0], {id(every)})}" if every else None
 
 
+def is_empty(value: Any) -> bool:
+    """Whether a global holds nothing that anybody has made."""
+    return value is None or (objects.is_exactly(value, _MUTABLE) and not value)
+
+
 def is_plain(cls: type) -> bool:
     """Whether members of a class can be set without its metaclass."""
     return type(cls) is type or type(cls) is abc.ABCMeta

@@ -153,6 +153,8 @@ def _broken(
             yield f"{where} makes its instances in another way: {why}"
     elif guard.kind == "no_instances" and (why := guards.instances(names[tail], going.ids)) is not None:
         yield f"{where} goes away: {why}"
+    elif guard.kind == "not_made" and not guards.is_empty(names[tail]):
+        yield f"{where} is made, of what the old version had: it is {objects.shown(names[tail])}"
     elif guard.kind == "plain_class" and not guards.is_plain(names[tail]):
         yield f"members of {where} are up to its metaclass {objects.name_of(type(names[tail]))}"
 
@@ -164,6 +166,14 @@ def without_instances(loaded: Iterable[Target]) -> Iterator[type]:
             if guard.kind == "no_instances" and guard.of not in target.load.removed:
                 cls = target.class_named(guard.of)
                 yield from heap.with_subclasses(cls) if cls is not None else ()
+
+
+def made(loaded: Iterable[Target]) -> Iterator[str]:
+    """The globals that nothing may have asked for, and that are made by now."""
+    for target in loaded:
+        for guard in target.load.guards:
+            if guard.kind == "not_made" and not guards.is_empty(target.names.get(guard.of)):
+                yield f"{target.name}.{guard.of}"
 
 
 def _goes(module: str, name: str, loaded: Iterable[Target], removals: Iterable[Remove]) -> bool:

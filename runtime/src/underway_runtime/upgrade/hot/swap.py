@@ -208,6 +208,9 @@ class Prepared:
             late = self._not_carried_over(heap.all_objects) if self._carried else []
             late += self._not_to_be_there()
             younger = heap.made_since(mark[0]) if late else set()
+            made = list(obstacles.made(self.targets))
+        if made:
+            raise MadeMeanwhile(f"{name} is made meanwhile, by who asked for it first" for name in made)
         self._raise_for_late([(cls, [instance for instance in of if id(instance) not in younger]) for cls, of in late])
 
     def _carry_over_late_ones(self, acts: undo_log.Acts) -> None:
