@@ -14,6 +14,7 @@ import pytest
 
 from handover_helpers import children, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, Process, eventually, finish, terminate
+from underway_runtime.apps.main_function import MainThread
 from versions import add_sealed
 
 MAIN = """
@@ -143,6 +144,53 @@ def test_a_handler_of_its_own_ends_the_function_and_not_the_service(make: MakeNo
     assert again.returncode == 0, again.stderr
 
     still_serves(node, keeper, port, "2")
+
+
+SLOWED = """
+import select
+from underway_runtime.apps.main_function import MainThread
+from underway_runtime.node.node import Node
+
+signalled, ask_to_stop = MainThread._signalled, Node.ask_to_stop
+
+def late(thread):
+    while select.select([thread._awake], [], [], 0)[0]:
+        pass
+    return signalled(thread)
+
+MainThread._signalled = late
+Node.ask_to_stop = lambda node: asyncio.get_running_loop().call_later(0.3, ask_to_stop, node)
+
+def main():
+"""
+"""The main thread looks whether the function was signalled when the loop has read of it, and before that stops anything."""
+
+
+def test_a_status_that_answers_a_signal_is_one_whichever_thread_is_late(make: MakeNode) -> None:
+    """The function ends with 143 for a SIGTERM from outside, and the service with 0."""
+    [port] = ports(1)
+    slowed = source("exits with 143", port).replace("def main():\n", SLOWED.lstrip())
+    node = make(App("tool", slowed, {"main": "tool:main"}))
+    keeper, _ = start(node, r"listening on (\d+)")
+    assert eventually(lambda: served_by(port), "it answers") == "1"
+
+    os.kill(node.lock_contents()["node"], signal.SIGTERM)
+
+    assert keeper.wait(TIMEOUT) == 0
+
+
+def test_signals_that_came_as_one_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel merges them; else the next one from outside would be taken for the second of the node's own."""
+    main_thread = MainThread()
+    awake, wake = socket.socketpair()
+    with awake, wake:
+        awake.setblocking(False)
+        monkeypatch.setattr(main_thread, "_awake", awake)
+        monkeypatch.setattr(main_thread, "_sent", 2)
+        wake.send(bytes([signal.SIGTERM]))
+        main_thread._forget_what_was_merged()
+
+    assert main_thread._sent == 1
 
 
 @pytest.mark.parametrize("setup", SETUPS[:2])

@@ -52,6 +52,8 @@ class MainThread:
         self._in_function = False
         self._unwind = False
         self._told = False
+        self._seen = False
+        """Whether a signal from outside that means to stop has come while the function runs."""
         self._sent = 0
         """Signals of ours that the wakeup descriptor has not told of yet."""
         self._expected = False
@@ -112,6 +114,7 @@ class MainThread:
                 while self._sent and signal.SIGTERM in received:
                     received.remove(signal.SIGTERM)
                     self._sent -= 1
+                self._seen = self._seen or bool(received)
                 for number in set(received):
                     if signal.getsignal(number) != ours:
                         self._told = True  # and needs no second one
@@ -152,7 +155,8 @@ class MainThread:
 
         def job() -> None:
             sys.argv = list(arguments)
-            self._told = self._unwind = self._unwound = self._expected = False
+            self._told = self._unwind = self._unwound = self._expected = self._seen = False
+            self._forget_what_was_merged()
             self._handler = signal.getsignal(signal.SIGTERM)
             try:
                 function = find()
@@ -229,11 +233,19 @@ class MainThread:
     def _signalled(self) -> bool:
         """Whether the function was told to end, by the node or from outside."""
         with self._lock:
-            if self._told or self._unwound or self._awake is None:
-                return self._told or self._unwound
+            return self._seen or self._unwound or not set(STOPPING).isdisjoint(self._not_read())
+
+    def _forget_what_was_merged(self) -> None:
+        """Expect no signal of ours that has come as one with another: in this thread all that were sent to it have come."""
+        with self._lock:
+            self._sent = min(self._sent, self._not_read().count(signal.SIGTERM))
+
+    def _not_read(self) -> bytes:
+        """The numbers of the signals that have come, and that the loop was not told of yet."""
+        if self._awake is not None:
             with contextlib.suppress(BlockingIOError):
-                return bool(set(STOPPING).intersection(self._awake.recv(4096, socket.MSG_PEEK)))
-            return False
+                return self._awake.recv(4096, socket.MSG_PEEK)
+        return b""
 
     def _interrupt(self) -> None:
         if self._told:
