@@ -17,7 +17,7 @@ from types import ModuleType
 
 import pytest
 
-from node_helpers import App, MakeNode, eventually, read_until, terminate
+from node_helpers import TIMEOUT, App, MakeNode, eventually, read_until, terminate
 from underway_runtime.apps.launch import run
 from underway_runtime.apps.main_function import MainThread
 from underway_runtime.apps.serving import ServerContext
@@ -25,8 +25,6 @@ from underway_runtime.apps.socket_adoption import Adoption
 from underway_runtime.apps.sockets import Listeners, bind_private
 from underway_runtime.process.proc_sockets import listening, not_handed_over
 from underway_runtime.release.boot_script import Load
-
-TIMEOUT = 30.0
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from code_server_helpers import TIMEOUT
 from conftest import Count
 from underway_runtime.apps.launch import run
 from underway_runtime.apps.service import CutOff, Service
@@ -27,8 +28,6 @@ from underway_runtime.apps.serving import ServerContext
 from underway_runtime.apps.sockets import Listeners
 from underway_runtime.release.addresses import short_path
 from underway_runtime.release.boot_script import Load
-
-TIMEOUT = 30.0
 
 ASGI = pytest.mark.parametrize("http", ["h11", "httptools"])
 EACH = pytest.mark.parametrize("http", ["h11", "httptools", "waitress"])

@@ -19,13 +19,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from node_helpers import eventually
+from node_helpers import TIMEOUT, eventually
 from underway.project.options import problem_of
 from underway_runtime.node.gates import Result, run
 from underway_runtime.release.errors import DamagedRelease
 from underway_runtime.release.gates import KINDS, GateContext, gate_of, read
-
-TIMEOUT = 30.0
 
 
 @pytest.mark.parametrize(

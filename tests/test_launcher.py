@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from code_server_helpers import TIMEOUT
 from underway_runtime.release import command_table
 
 TEMPLATES = Path(__file__).parents[1] / "src/underway/templates"
-TIMEOUT = 30
 NOTHING_ON_PATH = "/nowhere"
 
 PYTHON = """#!/bin/sh

@@ -178,7 +178,9 @@ def service(make: MakeNode, source: str, libraries: list[str], drain: float) -> 
     return node, port
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize(
+    "server", [pytest.param(name, marks=pytest.mark.drill if name == "aiohttp TCPSite" else ()) for name in SERVERS]
+)
 def test_connections_that_are_in_use_are_told_to_come_back(make: MakeNode, server: str) -> None:
     """Clients that keep their connections and never retry meet no error, up and down; what becomes of them is said."""
     source, libraries = SERVERS[server]
@@ -202,7 +204,13 @@ def test_connections_that_are_in_use_are_told_to_come_back(make: MakeNode, serve
     assert terminate(keeper)[0] == 0
 
 
-@pytest.mark.parametrize("server", ["aiohttp run_app", "aiohttp TCPSite", "aiohttp in uvloop", "hypercorn", "uvicorn"])
+@pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param("aiohttp run_app", marks=pytest.mark.drill),
+        *("aiohttp TCPSite", "aiohttp in uvloop", "hypercorn", "uvicorn"),
+    ],
+)
 def test_websockets_are_closed_with_a_reason(make: MakeNode, server: str) -> None:
     """With 1012, at the deadline, and served until then."""
     source, libraries = SERVERS[server]

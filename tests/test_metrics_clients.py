@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from code_server_helpers import TIMEOUT
 from underway_runtime.control import metrics_http
 
-TIMEOUT = 60.0
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 MANY = 200
 """More than the node holds open."""

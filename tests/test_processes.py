@@ -76,12 +76,16 @@ def two_versions(make: MakeNode, tmp_path: Path, app: App) -> Node:
     "beget",
     [
         pytest.param("os.fork() or sleep()", id="os.fork"),
-        pytest.param('subprocess.Popen([sys.executable, "-m", "pool"])', id="module"),
+        pytest.param('subprocess.Popen([sys.executable, "-m", "pool"])', id="module", marks=pytest.mark.drill),
         pytest.param("subprocess.Popen([sys.executable, __file__])", id="file"),
-        pytest.param(f'subprocess.Popen([sys.executable, "-I", "-c", {PYTHON!r}])', id="isolated"),
+        pytest.param(
+            f'subprocess.Popen([sys.executable, "-I", "-c", {PYTHON!r}])', id="isolated", marks=pytest.mark.drill
+        ),
         pytest.param('subprocess.Popen(f"{sys.executable} -m pool & wait", shell=True)', id="shell"),
         pytest.param(
-            "import multiprocessing; multiprocessing.get_context('fork').Process(target=sleep).start()", id="fork"
+            "import multiprocessing; multiprocessing.get_context('fork').Process(target=sleep).start()",
+            id="fork",
+            marks=pytest.mark.drill,
         ),
         pytest.param(
             "import multiprocessing; multiprocessing.get_context('spawn').Process(target=sleep).start()", id="spawn"
@@ -89,17 +93,27 @@ def two_versions(make: MakeNode, tmp_path: Path, app: App) -> Node:
         pytest.param(
             "import multiprocessing; multiprocessing.get_context('forkserver').Process(target=sleep).start()",
             id="forkserver",
+            marks=pytest.mark.drill,
         ),
         pytest.param(
             "import concurrent.futures; global made; made = concurrent.futures.ProcessPoolExecutor(1); made.submit(sleep)",
             id="pool",
+            marks=pytest.mark.drill,
         ),
-        pytest.param('os.posix_spawn(sys.executable, [sys.executable, "-m", "pool"], os.environ)', id="posix_spawn"),
-        pytest.param('subprocess.Popen(f"setsid -f {sys.executable} -m pool", shell=True)', id="setsid"),
+        pytest.param(
+            'os.posix_spawn(sys.executable, [sys.executable, "-m", "pool"], os.environ)',
+            id="posix_spawn",
+            marks=pytest.mark.drill,
+        ),
+        pytest.param(
+            'subprocess.Popen(f"setsid -f {sys.executable} -m pool", shell=True)', id="setsid", marks=pytest.mark.drill
+        ),
         pytest.param(f'subprocess.Popen([os.environ["RELEASE_ROOT"] + "/bin/hello", "eval", {PYTHON!r}])', id="eval"),
         pytest.param(DAEMON.replace("ACT", "sleep()"), id="daemonised"),
         pytest.param(
-            DAEMON.replace("ACT", 'os.execv(sys.executable, [sys.executable, "-m", "pool"])'), id="daemonised-exec"
+            DAEMON.replace("ACT", 'os.execv(sys.executable, [sys.executable, "-m", "pool"])'),
+            id="daemonised-exec",
+            marks=pytest.mark.drill,
         ),
         pytest.param(DAEMON.replace("ACT", BARE), id="daemonised-bare"),
     ],

@@ -16,10 +16,9 @@ import pytest
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
+from code_server_helpers import TIMEOUT
 from projects import ENVIRONMENT, UNDERWAY, underway
 from underway.rehearsal.traffic import Conversation, Receive, Request, Send, read
-
-TIMEOUT = 30.0
 
 
 class Service(BaseHTTPRequestHandler):

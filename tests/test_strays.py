@@ -168,16 +168,17 @@ Do = Callable[[Path], object]
 @pytest.mark.parametrize(
     "do",
     [
-        lambda place: open(os.fsencode(place) + b"/\xff\x1b]0;owned\x07", "w").close(),
-        lambda place: os.mkfifo(place / "pipe"),
-        lambda place: (place / "upload.txt").write_text("x"),
-        lambda place: (place / "one.py~").write_text("x"),
-        lambda place: (place / "one.pyc").write_text("x"),
-        lambda place: (place / "data").symlink_to("/etc"),
-        lambda place: shutil.copytree(place, place / "static"),
-        lambda place: (place / "empty/inner").mkdir(parents=True),
+        pytest.param(lambda place: open(os.fsencode(place) + b"/\xff\x1b]0;owned\x07", "w").close(), id="odd name"),
+        pytest.param(lambda place: os.mkfifo(place / "pipe"), id="FIFO"),
+        pytest.param(lambda place: (place / "upload.txt").write_text("x"), id="file", marks=pytest.mark.drill),
+        pytest.param(lambda place: (place / "one.py~").write_text("x"), id="backup", marks=pytest.mark.drill),
+        pytest.param(lambda place: (place / "one.pyc").write_text("x"), id="pyc"),
+        pytest.param(lambda place: (place / "data").symlink_to("/etc"), id="link", marks=pytest.mark.drill),
+        pytest.param(lambda place: shutil.copytree(place, place / "static"), id="tree"),
+        pytest.param(
+            lambda place: (place / "empty/inner").mkdir(parents=True), id="directories", marks=pytest.mark.drill
+        ),
     ],
-    ids=["odd name", "FIFO", "file", "backup", "pyc", "link", "tree", "directories"],
 )
 def test_strays_of_the_running_version_block_no_upgrade(make: MakeNode, do: Do) -> None:
     """`check` says it in a line, `upgrade` goes through, and the version that comes is not called damaged."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from code_server_helpers import TIMEOUT
 from test_cluster_preflight import SAID
-from test_launcher import TIMEOUT, Release, make_release
+from test_launcher import Release, make_release
 from underway_runtime.cluster.deploy import preflight
 from underway_runtime.process import settings
 from underway_runtime.release import ledger

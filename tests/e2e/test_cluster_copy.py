@@ -35,7 +35,7 @@ steps = ["underway.steps.cluster:step", "underway.steps:assemble", "underway.ste
 
 [tool.underway.cluster]
 directory = "/srv/wc"
-limits = { connect = 3 }
+limits = { connect = 10 }
 """
 
 

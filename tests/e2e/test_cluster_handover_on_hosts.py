@@ -37,7 +37,7 @@ steps = [
 [tool.underway.cluster]
 directory = "/srv/crew"
 hosts = ["host1:a", "host2:b"]
-limits = {{ connect = 3 }}
+limits = {{ connect = 10 }}
 """
 WORKERS = ["crew_worker@host1", "crew_worker@host2"]
 

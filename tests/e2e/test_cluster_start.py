@@ -89,7 +89,7 @@ def test_the_master_may_be_a_host_too_and_a_cookie_that_of_all(cluster: Cluster,
     """Where the table says so; the cookie goes there without being in any list of words, and nothing runs here."""
     table, cookie = tmp_path / "cluster.toml", tmp_path / "cookie"
     table.write_text(
-        f'directory = "{PLACE}"\nhosts = ["host1:a", "host2:b", {{ host = "host3", role = "master" }}]\n[limits]\nconnect = 3\n'
+        f'directory = "{PLACE}"\nhosts = ["host1:a", "host2:b", {{ host = "host3", role = "master" }}]\n[limits]\nconnect = 10\n'
     )
     cookie.write_text("a secret of this test\n")
     cookie.chmod(0o600)
@@ -142,7 +142,7 @@ def test_a_port_that_is_taken_is_seen_before_anything_is_started(cluster: Cluste
     """On a host, and here."""
     table = tmp_path / "cluster.toml"
     table.write_text(
-        f'directory = "{PLACE}"\nworker-port = 4711\nhosts = ["host1", "host2", "host3"]\n[limits]\nconnect = 3\n'
+        f'directory = "{PLACE}"\nworker-port = 4711\nhosts = ["host1", "host2", "host3"]\n[limits]\nconnect = 10\n'
     )
     code = "import socket,time; s=socket.create_server(('', 4711)); open('/run/ready','w'); time.sleep(100)"
     cluster.net.ssh(cluster.net.hosts[1], "sh", "-c", f'/usr/bin/python3 -c "{code}" >/dev/null 2>&1 </dev/null &')
@@ -340,7 +340,7 @@ def test_a_login_shell_that_ends_is_shown_as_that(cluster: Cluster, bashrc: str,
 def test_a_tilde_is_the_home_of_who_logs_in(cluster: Cluster, tmp_path: Path) -> None:
     """In a table, in an option, and in the name of a file; nothing is called ~ anywhere."""
     table = tmp_path / "cluster.toml"
-    table.write_text('directory = "~/of crew"\nhosts = ["host1", "host2", "host3"]\nlimits = { connect = 3 }\n')
+    table.write_text('directory = "~/of crew"\nhosts = ["host1", "host2", "host3"]\nlimits = { connect = 10 }\n')
     done = cluster.deploy("-f", str(table), "--copy-only", "--json")
     assert done.returncode == 0, done.stderr
     assert {host["directory"] for host in json.loads(done.stdout)["hosts"]} == {"/root/of crew"}

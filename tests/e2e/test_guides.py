@@ -16,7 +16,7 @@ import pytest
 from projects import ENVIRONMENT, UNDERWAY, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("tutorial/first-release.md", "how-to/upgrade.md")
+PAGES = ("tutorial/first-release.md", pytest.param("how-to/upgrade.md", marks=pytest.mark.drill))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 from uv import find_uv_bin
 
 from node_helpers import eventually, read_until
-from projects import ENVIRONMENT, UNDERWAY, build, free_port, get, run, started, underway
+from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, build, free_port, get, run, started, underway
 from underway.errors import BuildError, ProjectError
 from underway.project.new import make
 
@@ -82,7 +82,7 @@ def test_a_new_service_is_released_and_serves(service: Path) -> None:
     with started([release / "bin/hit-counter", "start"], {"HIT_COUNTER_LISTEN": f"tcp://127.0.0.1:{port}"}) as process:
         url = f"http://127.0.0.1:{port}"
         assert json.loads(get(f"{url}/health", process))["version"] == "0.1.0"
-        with urlopen(Request(f"{url}/visit/ann", method="POST"), timeout=10) as answer:
+        with urlopen(Request(f"{url}/visit/ann", method="POST"), timeout=TIMEOUT) as answer:
             assert json.load(answer) == {"name": "ann", "visits": 1}
         assert run([release / "bin/hit-counter", "stop"]).returncode == 0
 
@@ -109,7 +109,7 @@ def test_a_handler_of_a_new_service_is_put_into_the_process_that_runs(service: P
     environ = {"HIT_COUNTER_LISTEN": f"tcp://127.0.0.1:{port}", "RELEASE_VSN": "0.1.0"}
 
     def visit() -> dict[str, Any]:
-        with urlopen(Request(f"http://127.0.0.1:{port}/visit/ann", method="POST"), timeout=10) as answer:
+        with urlopen(Request(f"http://127.0.0.1:{port}/visit/ann", method="POST"), timeout=TIMEOUT) as answer:
             said: dict[str, Any] = json.load(answer)
             return said
 

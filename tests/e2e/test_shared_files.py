@@ -84,11 +84,21 @@ def work(release):
 """
 
 
-def test_no_build_changes_what_it_shares(project: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def usual(project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """What a build without options leaves in an empty cache, and the id of its release; who writes to it takes a copy."""
+    cache = tmp_path_factory.mktemp("usual") / "cache"
+    options(project, "")
+    release, _ = build(project, cache)
+    return cache, whole(release)
+
+
+def test_no_build_changes_what_it_shares(project: Path, usual: tuple[Path, str], tmp_path: Path) -> None:
     """Stripped, patched, packed, edited by a step: with each option the files in the cache stay as they were made."""
     (project / "files").mkdir()
     (project / "files/read.me").touch()
     (project / "work.py").write_text(STEP)
+    shutil.copytree(usual[0], tmp_path / "cache", symlinks=True)
     ids = set()
     for tool in (*VARIANTS, ""):
         options(project, tool)
@@ -110,11 +120,13 @@ def overwrite(file: Path) -> None:
         opened.write(b"#" * size)
 
 
-def test_what_is_written_into_a_release_is_in_no_other(project: Path, tmp_path: Path) -> None:
+def test_what_is_written_into_a_release_is_in_no_other(project: Path, usual: tuple[Path, str], tmp_path: Path) -> None:
     """A file of each kind is changed in place, each in another way; the next build gives what the first one gave."""
     options(project, "")
+    shutil.copytree(usual[0], tmp_path / "cache", symlinks=True)
     release, _ = build(project, tmp_path / "cache")
     before = whole(release)
+    assert before == usual[1]
     python = next(release.glob("python-*"))
     native = f"lib/native-1.0-py{python.name.removeprefix('python-')}"
     changes: dict[str, Callable[[Path], object]] = {
@@ -167,18 +179,22 @@ def can_mount() -> bool:
 @pytest.mark.skipif(os.geteuid() != 0 or not can_mount(), reason="needs root, and leave to mount")
 @pytest.mark.parametrize(
     ("how", "word"),
-    [("size=4g", ""), ("size=1m", "No space left on device"), ("ro", "it can't be written"), ("uid=1", "another user")],
-    ids=["another file system", "a full one", "a read-only one", "another user's"],
+    [
+        pytest.param("size=4g", "", id="another file system"),
+        pytest.param("size=1m", "No space left on device", id="a full one"),
+        pytest.param("ro", "it can't be written", id="a read-only one", marks=pytest.mark.drill),
+        pytest.param("uid=1", "another user", id="another user's", marks=pytest.mark.drill),
+    ],
 )
-def test_any_cache_gives_the_same_release(project: Path, tmp_path: Path, how: str, word: str) -> None:
+def test_any_cache_gives_the_same_release(
+    project: Path, usual: tuple[Path, str], tmp_path: Path, how: str, word: str
+) -> None:
     """Where it can't be linked to, or not be written, the release is the same; what is not cached is said."""
     options(project, "")
-    release, _ = build(project, tmp_path / "usual")
-    before = whole(release)
     cache = tmp_path / "cache"
     cache.mkdir()
 
     release, said = build(project, cache, *mounted(cache, f"{how},mode=0700"))
 
-    assert whole(release) == before
+    assert whole(release) == usual[1]
     assert word in said

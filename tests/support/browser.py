@@ -17,9 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from websockets.sync.client import ClientConnection, connect
 
-from node_helpers import eventually
-
-TIMEOUT = 60.0
+from node_helpers import TIMEOUT, eventually
 
 
 @dataclass

@@ -27,7 +27,7 @@ steps = [
 [tool.underway.cluster]
 directory = "/srv/crew"
 hosts = ["host1:a", "host2:a,b", "second@host3:c"]
-limits = { connect = 3 }
+limits = { connect = 10 }
 """
 CREW = source("hosts/v1/crew.py")
 EVERYBODY = ["crew_worker@host1", "crew_worker@host2", "second@host3"]

@@ -24,7 +24,8 @@ from underway.toolchain.interpreters import SUPPORTED
 REPOSITORY = Path(__file__).parents[2]
 TEMPLATE = REPOSITORY / "src/underway/templates/underway.pth"
 RUNTIME = "underway_runtime-0.1.0"
-TIMEOUT = 60
+TIMEOUT = 60.0
+"""Seconds for anything that a process of a test does, however busy the machine is: what takes longer hangs."""
 
 SCRIPT = """#!/bin/sh
 '''exec' "$(dirname -- "$(realpath -- "$0")")"/'python' "$0" "$@"

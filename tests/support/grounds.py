@@ -24,14 +24,13 @@ from typing import Any
 
 import pytest
 
-from code_server_helpers import RUNTIME, Interpreter
+from code_server_helpers import RUNTIME, TIMEOUT, Interpreter
 from node_helpers import App, Node, eventually, make_node, recorder
 from versions import add, seal
 
 OPERATOR, SERVICE, STRANGER = 0, 22899, 22896
 PLACE = Path("/mnt")
 """Where the release is, inside."""
-TIMEOUT = 60
 
 _UP = (
     "import fcntl, socket, struct; s = socket.socket();"

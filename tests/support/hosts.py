@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-TIMEOUT = 60.0
+from code_server_helpers import TIMEOUT
 
 _ENVIRON = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
 """With the tools of the administrator, which may be off an ordinary PATH."""
@@ -94,7 +94,15 @@ class Network:
 
     def ssh(self, host: Pretend, *command: str, check: bool = True) -> str:
         """What a command prints there; its failure is the test's."""
-        words = ["ssh", "-F", str(self.ssh_config), "-o", "ConnectTimeout=10", host.name, shlex.join(command)]
+        words = [
+            "ssh",
+            "-F",
+            str(self.ssh_config),
+            "-o",
+            f"ConnectTimeout={TIMEOUT:.0f}",
+            host.name,
+            shlex.join(command),
+        ]
         done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout

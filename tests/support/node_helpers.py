@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from code_server_helpers import REPOSITORY, RUNTIME, Distribution, Interpreter, make_release
+from code_server_helpers import TIMEOUT as TIMEOUT
 from underway_runtime.release import command_table
 from underway_runtime.release.boot_script import BootScript, CodePath, Instruction, Load, Mode, PrimLoad, Start, dump
 
 TEMPLATES = REPOSITORY / "src/underway/templates"
-TIMEOUT = 30.0
-"""Seconds for anything that a process of a test does."""
-
 INSTALLED = "installed-1.0"
 """The directory of what is linked from the environment of the tests."""
 

@@ -159,7 +159,7 @@ def get(url: str, process: subprocess.Popen[str] | None = None, within: float = 
     deadline = time.monotonic() + within
     while True:
         try:
-            with opener.open(url, timeout=10) as answer:
+            with opener.open(url, timeout=within) as answer:
                 text: str = answer.read().decode()
                 return text
         except (URLError, ConnectionError) as error:
