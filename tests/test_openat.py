@@ -61,10 +61,9 @@ def test_what_is_not_a_file_of_a_bounded_size_is_not_read(var: Path, tmp_path: P
     assert caught.value.filename == str(var / "RELEASES")
 
 
-def test_a_secret_is_of_the_owner_of_its_directory(var: Path, tmp_path: Path) -> None:
-    """A file of root's that came into the service's directory under another name is not taken for a secret of the service."""
-    (tmp_path / "shadow").write_text("root:$6$")
-    os.link(tmp_path / "shadow", var / "COOKIE")
+def test_a_secret_is_of_the_owner_of_its_directory(var: Path) -> None:
+    """A file of root's that came into the service's directory is not taken for a secret of the service."""
+    (var / "COOKIE").write_text("root:$6$")
     with pytest.raises(PermissionError, match="it belongs to user 0"):
         openat.read(var, var / "COOKIE", of_owner=True)
     os.chown(var / "COOKIE", SERVICE, SERVICE)
@@ -77,6 +76,16 @@ def test_another_name_of_a_file_is_not_written(var: Path, tmp_path: Path) -> Non
     os.link(tmp_path / "victim", var / "transaction")
     with openat.directory(var) as place, pytest.raises(PermissionError, match="another name"):
         place.open("transaction", os.O_RDWR | os.O_CREAT)
+
+
+def test_another_name_of_a_file_of_others_is_not_read(var: Path, tmp_path: Path) -> None:
+    """Where a user may give others' files a name in his directory, what is in them is not shown; two names of his own are his."""
+    (tmp_path / "secret").write_text("secret")
+    os.link(tmp_path / "secret", var / "hello.log.1")
+    with pytest.raises(PermissionError, match="another name"):
+        openat.read(var, var / "hello.log.1")
+    os.chown(tmp_path / "secret", SERVICE, SERVICE)
+    assert openat.read(var, var / "hello.log.1") == b"secret"
 
 
 def test_a_directory_that_several_may_write_serves_each(tmp_path: Path) -> None:

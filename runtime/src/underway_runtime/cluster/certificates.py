@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..release.errors import ConfigError
-from ..release.filesystem import directories, openat
+from ..release.filesystem import openat
 from ..release.filesystem.atomic_files import replace
 from . import revocation
 from .peer_auth import CA, CERTIFICATE, KEY, ROLE, ROLES
@@ -68,27 +67,22 @@ def make_authority(directory: Path, name: str) -> None:
 
 def _make_private(directory: Path) -> None:
     """Give it to who runs this, or to the owner of the directory that it is in."""
-    directories.make(str(directory.parent))
-    with openat.directory(directory.parent) as above, above.directory(directory.name, make=0o700):
+    with openat.made(directory.parent) as above, above.directory(directory.name, make=0o700):
         pass
 
 
 def _refuse_of_others(directory: Path) -> None:
     """Refuse an authority of another than who deploys: he could put his own in its place. Raises ConfigError."""
-    for path in (directory, *directory.parents[:2]):
-        uid = os.geteuid()
-        try:
-            with openat.directory(path) as opened:
-                uid = opened.uid
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise ConfigError(f"{path} can't be used: {error.strerror}") from None
-        if uid != os.geteuid():
-            raise ConfigError(
-                f"{path} belongs to {openat.user(uid)}, and the authority of a cluster is in it, whose owner decides who is a"
-                f" member: deploy as {openat.user(uid)}, or with a RELEASE_VAR of your own"
-            )
+    try:
+        other = openat.of_others(directory, *directory.parents[:2])
+    except OSError as error:
+        raise ConfigError(f"{error.filename or directory} can't be used: {error.strerror}") from None
+    if other is not None:
+        path, uid = other
+        raise ConfigError(
+            f"{path} belongs to {openat.user(uid)}, and the authority of a cluster is in it, whose owner decides who is a"
+            f" member: deploy as {openat.user(uid)}, or with a RELEASE_VAR of your own"
+        )
 
 
 def request(directory: Path, host: str) -> bytes:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from ..process.settings import Settings
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError, UsageError
-from ..release.filesystem import directories
 from . import inventory
 
 MODES = ("local", "master", "worker")
@@ -93,7 +92,6 @@ def become(wanted: Wanted, settings: Settings, environ: Mapping[str, str], *, dr
     if wanted.cookie_file is not None:
         variables["RELEASE_COOKIE"] = read_cookie(wanted.cookie_file)
     try:
-        directories.make(variables["RELEASE_TMP"])
         if working_dir:
             os.chdir(working_dir)
         rest = {key: value for key, value in environ.items() if key not in _OF_LAUNCHER}

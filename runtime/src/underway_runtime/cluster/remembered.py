@@ -10,7 +10,7 @@ from typing import Any
 
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError
-from ..release.filesystem import atomic_files
+from ..release.filesystem import atomic_files, openat
 from .inventory import Fleet, Host, from_table
 
 
@@ -18,12 +18,20 @@ def recall(var: VarDirectory) -> Fleet:
     """Return the hosts on which nodes were started from here, and not stopped again. Raises UnderwayError where that can't be read."""
     file = var.deployed
     try:
-        return from_table(json.loads(file.read_text(encoding="utf-8")))
+        if (other := openat.of_others(var.path, file.parent)) is not None:
+            path, uid = other
+            who = openat.user(uid)
+            raise UnderwayError(
+                f"it is in {path}, which belongs to {who}, who would say where you log in and what is run there; as {who} it is"
+                " believed, or with a RELEASE_VAR of your own"
+            )
+        return from_table(json.loads(openat.read(var.path, file, of_owner=True)))
     except FileNotFoundError:
         return Fleet()
-    except (OSError, ValueError, UnderwayError) as error:
+    except (OSError, ValueError, RecursionError, UnderwayError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UnderwayError(
-            f"{file}, which says where nodes were started, can't be read: {error}; name the hosts"
+            f"{file}, which says where nodes were started, can't be read: {reason}; name the hosts"
         ) from None
 
 
@@ -59,5 +67,6 @@ def _write(var: VarDirectory, fleet: Fleet) -> None:
     ]
     table = {"hosts": hosts, **({"directory": fleet.directory} if fleet.directory else {})}
     file = var.deployed
-    file.parent.mkdir(parents=True, exist_ok=True)
+    with openat.made(file.parent):
+        pass
     atomic_files.replace(file, json.dumps(table, indent=1) + "\n", 0o600)

@@ -7,6 +7,7 @@ a directory                is opened once, and all below it by its descriptor: o
 a link                     is not followed; on the way to ``var`` itself it is, unless it leads from a directory of
                            one user to what belongs to another
 FIFO, device, socket       is not opened for good: what is read is a regular file, and of a bounded size
+another name of a file     is not written, nor read where the file is not of the directory's owner
 what root makes there      belongs to the owner of the directory, who is to go on with it
 =========================  =========================================================================================
 
@@ -98,12 +99,13 @@ class Directory:
         except OSError as error:
             raise self._explained(error, name) from None
         try:
-            mode = os.fstat(descriptor).st_mode
-            if stat.S_ISDIR(mode):
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
                 raise OSError(errno.EISDIR, "Is a directory, not a regular file", f"{self.path}/{name}")
-            if not stat.S_ISREG(mode):
+            if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file", f"{self.path}/{name}")
-            if flags & (os.O_WRONLY | os.O_RDWR) and not self.is_ours and os.fstat(descriptor).st_nlink > 1:
+            is_foreign = flags & (os.O_WRONLY | os.O_RDWR) or status.st_uid != self.uid
+            if status.st_nlink > 1 and is_foreign and not self.is_ours:
                 raise OSError(
                     errno.EPERM, "it has another name too, under which it may be another user's", f"{self.path}/{name}"
                 )
@@ -329,6 +331,19 @@ def is_file(base: Path, path: Path) -> bool:
             return True
     except FileNotFoundError:
         return False
+
+
+def of_others(*paths: Path) -> tuple[str, int] | None:
+    """The first of these directories that belongs to another user, with who that is; what is missing is nobody's. Raises OSError."""
+    for path in paths:
+        try:
+            with directory(path) as opened:
+                uid = opened.uid
+        except FileNotFoundError:
+            continue
+        if uid != os.geteuid():
+            return os.fspath(path), uid
+    return None
 
 
 def user(uid: int) -> str:
