@@ -63,7 +63,7 @@ REASONS = 3
 
 RIGHT, WRONG, REFUSED, RESTART, ERROR = "right", "wrong", "refused", "restart", "error"
 CONDITIONAL = "conditional"
-CONDITIONS = ("removed", "closure", "begun", "loop", "state")
+CONDITIONS = ("removed", "closure", "begun", "loop", "state", "made", "kind")
 """The kinds of rows that say on what it depends whether a process can follow."""
 
 EXPECTED: Mapping[str, Mapping[str, Any]] = {

@@ -86,7 +86,22 @@ LOOKED_UP: dict[str, Case] = {
     "what __getattr__ of a module has found, and another imports": (
         {"m": "def __getattr__(name): return 1\n", "n": "from m import LIMIT\n"},
         {"m": "def __getattr__(name): return 2\n", "n": "from m import LIMIT\n"},
-        {"m:__getattr__": "HOT body, RESTART names"},
+        {"m:__getattr__": "HOT body", "n": "RESTART import"},
+    ),
+    "what __getattr__ of a module has found, and another names": (
+        {"m": "def __getattr__(name): return 1\n", "n": "import m\nX = [m.LIMIT]\n"},
+        {"m": "def __getattr__(name): return 2\n", "n": "import m\nX = [m.LIMIT]\n"},
+        {"m:__getattr__": "HOT body", "n": "RESTART import"},
+    ),
+    "what __getattr__ of a module only looks up": (
+        {"m": "def _a(): return 1\ndef __getattr__(name): return globals()['_' + name]\n"},
+        {"m": "def _a(): return 2\ndef __getattr__(name): return globals()['_' + name]\n"},
+        {"m:_a": "HOT body"},
+    ),
+    "what __getattr__ of a module puts there": (
+        {"m": "def _a(): return 1\ndef __getattr__(name): return globals().setdefault(name, _a)\n"},
+        {"m": "def _a(): return 2\ndef __getattr__(name): return globals().setdefault(name, _a)\n"},
+        {"m:__getattr__": "RESTART names", "m:_a": "HOT body"},
     ),
     "what __getattr__ of a module has found, and keeps": (
         {"m": LAZY.replace("{}", "{'A': 'm.a'}"), "m.a": "A = 1\n"},

@@ -179,7 +179,7 @@ LIVES: dict[str, Case] = {
         {
             "m": "N = 2\nclass A:\n    def __init__(self): self.n = N\na = None\ndef get():\n    global a\n    a = a or A()\n    a = A()\n"
         },
-        {"m:a": "HOT reached, HOT reached"},
+        {"m:a": "HOT made, HOT made"},
     ),
     "the cache of a function that uses what changes": (
         {

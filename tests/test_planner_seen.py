@@ -84,6 +84,25 @@ class Item(BaseModel):
     n: Annotated[int, AfterValidator(checked), Field(le=LIMIT)] = 0
 """
 LATE = MODEL.replace("    n:", "    later: 'Later | None' = None\n    n:") + "class Later(BaseModel): pass\n"
+TYPED = """
+import re
+class Row: pass
+class Table(dict):
+    legal = re.compile('a+')
+"""
+OWN_TEXT = """
+class Text(str): pass
+class Source:
+    END = Text('x')
+"""
+FOUND = """
+import sys
+def _found(): return 1
+def __getattr__(name):
+    if name == "found": return globals()["_found"]
+    raise AttributeError(name)
+KEPT = [sys.modules["web"].found]
+"""
 HOT = [
     pytest.param(WRAPS, WRAPS.replace("return x", "return x, x"), id="body in a decorator of the application's own"),
     pytest.param(
@@ -111,6 +130,15 @@ HOT = [
     ),
     pytest.param(KIND, MORE_KINDS, id="member of an enumeration"),
     pytest.param(KIND, MORE_KINDS.replace("'one'", "'two'").replace("B: 2", "B: 3, Kind.C: 4"), id="table by members"),
+    pytest.param(
+        KIND,
+        KIND.replace("    B = 2\n", "    B = 2\n    def __copy__(self): return self\n"),
+        id="special method of an enumeration",
+    ),
+    pytest.param(TYPED, TYPED.replace("Table(dict)", "Table(dict[str, Row])"), id="type arguments of a base"),
+    pytest.param(TYPED, TYPED.replace("'a+')", "'a+')\n    is_legal = legal.fullmatch"), id="member that is made by a call"),
+    pytest.param(OWN_TEXT, OWN_TEXT.replace("Text('x')", "'y'"), id="text of a class of its own"),
+    pytest.param(FOUND, FOUND.replace("return 1", "return 2"), id="what __getattr__ has found"),
     pytest.param(LOGGER, LOGGER.replace("'a'", "'b'"), id="logger"),
     pytest.param(LOGGER, f"{LOGGER}more = logging.getLogger('c.d')\n".replace("= 1", "= 2"), id="logger next to a look"),
     pytest.param("import re\nclass A:\n    X = re.compile('a')", "import re\nclass A:\n    X = re.compile('b')", id="pattern of a class"),
@@ -201,6 +229,18 @@ RESTART = [
         f"{LOGGER}log.setLevel(10)\n".replace("'a'", "'b'"),
         "log.level",
         id="logger that is configured",
+    ),
+    pytest.param(
+        f"{OWN_TEXT}HELD = [Source.END]\n",
+        f"{OWN_TEXT}HELD = [Source.END]\n".replace("Text('x')", "'y'"),
+        "seen: web.Source.END",
+        id="text of its own class that another has",
+    ),
+    pytest.param(
+        TYPED,
+        TYPED.replace("Table(dict)", "Table(Row)"),
+        "a class that is there can't get other bases",
+        id="another base",
     ),
     pytest.param(COMPILED, COMPILED.replace("= 1", "= 2"), "seen: web.Count", id="schema that was compiled"),
     pytest.param(

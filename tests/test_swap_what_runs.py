@@ -232,7 +232,7 @@ def test_what_is_called_by_a_name_is_followed(tmp_path: Path, called: tuple[str,
     """A method of whatever object, and a class."""
     old = {**ASKED, "m": ASKED["m"].replace(*called)}
 
-    assert verdicts(compare(tmp_path, old, _another_agent(old)))["m:TABLE"] == "HOT reached"
+    assert verdicts(compare(tmp_path, old, _another_agent(old)))["m:TABLE"] == "HOT made"
 
 
 USING = {"a": "def f(): return 1\n", "b": "def helper(): return 1\nX = helper()\n"}

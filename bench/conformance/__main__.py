@@ -40,7 +40,10 @@ def main() -> int:
         interpreter = laid_out(this_interpreter(), Path(scratch))
         with ThreadPoolExecutor(options.jobs) as pool:
             for each in pool.map(
-                lambda pair: run.outcome(pair, cache, Path(scratch), interpreter, skip=options.skip_restarts), pairs
+                lambda pair: run.outcome(
+                    pair, cache, Path(scratch), interpreter, skip=options.skip_restarts, plans=options.plans
+                ),
+                pairs,
             ):
                 found.append(each)
                 print(_row(each), flush=True)
@@ -58,6 +61,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all outcomes to this file")
     skipped = "run no test of pairs that take a fresh interpreter: whether these count is not asked"
     parser.add_argument("--skip-restarts", action="store_true", help=skipped)
+    parser.add_argument(
+        "--plans", action="store_true", help="plan alone, and say why not; upgrade nothing, run no test"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="pairs at a time (default: %(default)s)")
     return parser.parse_args()
 

@@ -49,6 +49,8 @@ OPTIONS = (
     "ignore::pytest.PytestAssertRewriteWarning",
 )
 
+_NOT_ASKED = "not asked"
+
 Told = Mapping[str, Any]
 
 
@@ -80,18 +82,27 @@ class Outcome:
             return "does not count"
         if self.differences:
             return "differs"
-        return "in place" if self.upgraded is not None else "refused" if self.verdict != "RESTART" else "restart"
+        if self.verdict == "RESTART":
+            return "restart"
+        if self.upgraded is None:
+            return "by plan" if self.counts == _NOT_ASKED else "refused"
+        return "in place"
 
 
 class Failed(Exception):
     """The pair can't be tried."""
 
 
-def outcome(pair: Pair, cache: Path, scratch: Path, interpreter: Interpreter, *, skip: bool = False) -> Outcome:
-    """Try a pair; what fails is in the outcome. With `skip` no test of one that takes a fresh interpreter is run."""
+def outcome(
+    pair: Pair, cache: Path, scratch: Path, interpreter: Interpreter, *, skip: bool = False, plans: bool = False
+) -> Outcome:
+    """Try a pair; what fails is in the outcome.
+
+    With `skip` no test of one that takes a fresh interpreter is run; with `plans` none of any, and nothing is upgraded.
+    """
     found = Outcome(pair.name)
     try:
-        _Trial(pair, cache, scratch / pair.name, interpreter, found).run(skip=skip)
+        _Trial(pair, cache, scratch / pair.name, interpreter, found).run(skip=skip, plans=plans)
     except Exception as error:  # one that can't be tried is an outcome, not the end of all others
         found.error = "\n".join(str(error).splitlines()[-REASONS:]) or repr(error)
     finally:
@@ -105,11 +116,11 @@ class _Trial:
         self._interpreter = interpreter
         self._sources = sources.sources(pair, cache)
 
-    def run(self, *, skip: bool) -> None:
+    def run(self, *, skip: bool, plans: bool) -> None:
         lay_out(self._root, self._pair, self._sources, self._interpreter)
         found, entry = self._found, self._planned()
-        if skip and entry.verdict == "RESTART":
-            found.verdict, found.reasons, found.counts = entry.verdict, list(_reasons([entry])), "not asked"
+        if plans or (skip and entry.verdict == "RESTART"):
+            found.verdict, found.reasons, found.counts = entry.verdict, list(_reasons([entry])), _NOT_ASKED
             return
         fresh = self._control("fresh", self._pair.new)
         passed = _passed(fresh)

@@ -11,11 +11,13 @@ import sys
 import tarfile
 import tomllib
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -114,13 +116,17 @@ def sources(pair: Pair, cache: Path) -> Sources:
 
 def _made_once(place: Path, make: Callable[[Path], object]) -> Path:
     """A directory that is made whole, or not at all."""
-    if not place.exists():
-        half = place.with_name(f"{place.name}.part")
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
-        make(half)
-        half.rename(place)
+    with _locks[place]:  # two pairs next to each other have a version in common
+        if not place.exists():
+            half = place.with_name(f"{place.name}.part")
+            shutil.rmtree(half, ignore_errors=True)
+            half.mkdir(parents=True)
+            make(half)
+            half.rename(place)
     return place
+
+
+_locks: defaultdict[Path, Lock] = defaultdict(Lock)
 
 
 def _wheel(pair: Pair, version: str, place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -311,12 +312,17 @@ class ModuleDiff:
     def _is_the_release(self, code: CodeType) -> bool:
         known: dict[str, set[str]] = {}
         for path, known_code in self.new.codes.items():
-            known.setdefault(path.replace("#", " ").split(" ")[0], set()).add(code_tree.digest(known_code))
+            known.setdefault(_unnumbered(path), set()).add(code_tree.digest(known_code))
         return all(
-            code_tree.digest(part) in known.get(path.replace("#", " ").split(" ")[0], ())
+            code_tree.digest(part) in known.get(_unnumbered(path), ())
             for path, part in code_tree.tree(code).items()
             if not fragment.is_comprehension(path)
         )
+
+
+def _unnumbered(path: str) -> str:
+    """A path of code without which of several definitions of a name it is of: in a fragment there may be fewer."""
+    return re.sub(r"#\d+", "", path)
 
 
 def _class_at(body: Iterable[ast.stmt], path: str) -> ast.ClassDef | None:

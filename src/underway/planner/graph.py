@@ -22,7 +22,8 @@ Place: TypeAlias = tuple[str, tuple[Step, ...]]
 _NEAR = 200
 """Objects that are looked at around a decorated function."""
 
-_KEEPING = ("builtins.set", "functools._lru_cache_wrapper", "weakref.WeakKeyDictionary", "weakref.WeakValueDictionary")
+CACHE = "functools._lru_cache_wrapper"
+_KEEPING = ("builtins.set", CACHE, "weakref.WeakKeyDictionary", "weakref.WeakValueDictionary")
 
 ALIASES = (
     *(
@@ -64,6 +65,14 @@ def placed(roots: Sequence[str], part: Part) -> Part | None:
 def is_settled(node: Node) -> bool:
     """Whether nothing can change an object, so that another one is bound instead."""
     return not node.flags & Flag.MUTABLE or node.type in _SETTLED or node.type.startswith(("datetime.", "pathlib."))
+
+
+def is_own_value(picture: Picture, number: int) -> bool:
+    """Whether an object is a text, a number or the like of a class of its own, without attributes, and nothing else holds it."""
+    node = picture.nodes[number]
+    holding = sum(to == number for other in picture.nodes for _, to in other.edges)
+    bare = all(label == "<class>" for label, _ in node.edges)
+    return bool(node.digest) and bare and not node.flags & Flag.OPAQUE and holding == 1
 
 
 def is_fixed(node: Node) -> bool:

@@ -194,29 +194,57 @@ def _is_namespace(node: ast.AST) -> bool:
 
 
 def _found_by_getattr(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
-    """Write RESTART rows for what a module's ``__getattr__`` has found and is kept: by itself, or by an import of that name."""
+    """Look at what a module's ``__getattr__`` has found at import, and write a RESTART row for what it has kept itself since."""
     function = edit.old.functions.get("__getattr__")
-    keeper = function and ("it" if any(map(_is_namespace, walk(function))) else _importer(edit, edits))
-    if function is None or not keeper:
+    if function is None:
         return
     package = edit.new.name.partition(".")[0]
     related = [other for name, other in edits.items() if name.partition(".")[0] == package]
     others = (name for other in related for name in (*other.was, *other.replaced, *other.rebind, *other.removed))
     changed = edit.rows[0].definition if edit.rows else next((name for name in others if "." not in name), None)
-    if changed is not None:
-        reason = f"{keeper} keeps what it has found, which may be another now: {changed or 'the module'} changes"
-        edit.restart("__getattr__", "names", reason, function, gone=True)
+    if changed is None:
+        return
+    reason = f"what it has found, which may be another now: {changed or 'the module'} changes"
+    if _binds_names(function):
+        edit.restart("__getattr__", "names", f"it keeps {reason}", function, gone=True)
+    elif (asking := _asking(edit, edits)) is not None:
+        other, name, node = asking
+        reason = f"it has {edit.old.name}.{name} of its __getattr__: {reason}"
+        other.unless_seen("", "import", reason, node, gone=True, runs=False)
 
 
-def _importer(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> str:
-    """A module that imports what this one does not bind, and so has it from ``__getattr__``; empty for none."""
+def _binds_names(function: Function) -> bool:
+    """Whether a function may bind names of its module by text: it does more with the namespace than to look one up."""
+    looked_up = {
+        id(inner.value)
+        for inner in walk(function)
+        if isinstance(inner, ast.Subscript) and isinstance(inner.ctx, ast.Load)
+        if _is_namespace(inner.value)
+    }
+    return any(_is_namespace(inner) and id(inner) not in looked_up for inner in walk(function))
+
+
+def _asking(edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> tuple[ModuleDiff, str, ast.AST] | None:
+    """A module that asks at import for what this one does not bind, and so has it from ``__getattr__``: with the name, and where."""
     for other in edits.values():
-        for statement in own_imports(other.old.body):
-            for source, name in imported(statement, other.old.name, other.old.package).values():
-                of_here = source == edit.old.name and name not in {"", "*", *edit.old.stored}
-                if of_here and f"{source}.{name}" not in edit.world.old.modules:
-                    return other.old.name
-    return ""
+        for node, source, name in _asked_at_import(other.world, other.old):
+            of_here = source == edit.old.name and name not in {"", "*", *edit.old.stored}
+            if of_here and f"{source}.{name}" not in edit.world.old.modules and not name.startswith("__"):
+                return other, name, node
+    return None
+
+
+def _asked_at_import(world: PlannerContext, module: Module) -> Iterator[tuple[ast.AST, str, str]]:
+    """What of other modules a module imports, or names, while it is imported: where, of which, and what."""
+    for importing in own_imports(module.body):
+        for source, name in imported(importing, module.name, module.package).values():
+            yield importing, source, name
+    for statement in module.body:
+        for node in import_time(statement, annotations=not module.future):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+                origin = world.old.resolve(module, node.value)
+                if origin and not origin[1]:
+                    yield node, origin[0], node.attr
 
 
 def _told_apart(world: PlannerContext, edit: ModuleDiff) -> None:

@@ -314,6 +314,19 @@ def _named_by_imports(body: Iterable[ast.stmt]) -> Iterator[str]:
             yield from _named_by_imports(statements_in(statement))
 
 
+def rebound_class(old: Module, new: Module, name: str) -> tuple[ast.ClassDef, ast.ClassDef] | None:
+    """The one class of a name in each module, where other statements bind the name too, the same in both; None for any other case.
+
+    ``class Lock: …`` and ``if not supported: Lock = NoLock``.
+    """
+    binding = [[statement for statement in side.body if name in names_bound(statement)] for side in (old, new)]
+    classes = [[statement for statement in of if isinstance(statement, ast.ClassDef)] for of in binding]
+    others = ["".join(text(statement) for statement in of if not isinstance(statement, ast.ClassDef)) for of in binding]
+    if others[0] != others[1] or not others[0] or any(len(of) != 1 for of in classes):
+        return None
+    return classes[0][0], classes[1][0]
+
+
 def bare_annotations(body: Iterable[ast.stmt]) -> list[ast.stmt]:
     """The annotations of names in a module, or in a class, without their values."""
     return [

@@ -24,8 +24,8 @@ from underway_runtime.release.relup import Row
 from . import looked_up, passed, reach, stars, tests
 from .edit import ModuleDiff, PlannerContext
 from .rules import globals as bindings
+from .rules import made_again, running
 from .rules import modules as rules
-from .rules import running
 from .rules.frameworks import aiohttp, django, flask
 from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, tried, walk
 from .values import Side
@@ -136,6 +136,7 @@ def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None
             removes[name] = Remove(name, guards=guards)
     reach.check(world, edits, [edit.new for edit in edits.values()])
     passed.check(edits)
+    made_again.imported(edits.values())
     looked_up.check(world, edits)
     root, files = Path(task["new"]["root"]), task["new"]["modules"]
     others = {name: root / file for name, (_, file) in files.items() if name not in names}

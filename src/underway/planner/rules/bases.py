@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from ..edit import ModuleDiff, PlannerContext
-from ..source import Function, Module, walk
+from ..source import Function, Module, text, walk
 from ..values import origin
 from . import decorators
 
@@ -33,7 +33,13 @@ MADE_BY_DECORATORS = {
 _PLAIN_BASES = {
     *("abc.ABC", "typing.Generic", "typing.Protocol", "underway_runtime.Application"),
     *("underway_runtime.application.Application", "threading.Thread", "logging.Handler", "logging.Formatter"),
-    *("json.JSONEncoder", "collections.abc.Mapping", "collections.abc.Sequence", "collections.abc.Iterator"),
+    *(
+        "collections.namedtuple",
+        "json.JSONEncoder",
+        "collections.abc.Mapping",
+        "collections.abc.Sequence",
+        "collections.abc.Iterator",
+    ),
 }
 _ASKED = {
     *(
@@ -76,6 +82,7 @@ _PROTOCOLS = ("typing.Protocol", "typing_extensions.Protocol")
 DATACLASS = "dataclasses.dataclass"
 _HOLDING = {
     *(f"{module}.{name}" for module in ("attr", "attrs") for name in ("define", "frozen", "mutable", "s", "attrs")),
+    *(*(f"attr._next_gen.{name}" for name in ("define", "frozen", "mutable")), "attr._make.attrs"),
     "django.utils.decorators.method_decorator",
 }
 """What makes a class, or a member of it, again of its members, each function the same."""
@@ -171,8 +178,8 @@ def _ignores_annotations(world: PlannerContext, module: Module, metaclass: ast.e
     known = world.new.modules.get(source[0]) if source else None
     if known is None:
         return source is not None and source[0] == "abc"
-    text = known.source if isinstance(known.source, str) else known.source.decode("utf-8", "replace")
-    return not re.search("annotation|type_hints", re.sub(r"from __future__ import annotations\b", "", text))
+    source_text = known.source if isinstance(known.source, str) else known.source.decode("utf-8", "replace")
+    return not re.search("annotation|type_hints", re.sub(r"from __future__ import annotations\b", "", source_text))
 
 
 def _keeps_annotations(world: PlannerContext, module: Module, base: ast.expr, seen: tuple[str, ...]) -> bool:
@@ -256,6 +263,40 @@ def is_protocol(world: PlannerContext, module: Module, node: ast.ClassDef, seen:
         if known and inner and dotted not in seen and is_protocol(world, known, inner, (*seen, dotted)):
             return True
     return any(keyword.arg == "metaclass" for keyword in node.keywords)
+
+
+def is_generic(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...] = ()) -> bool:
+    """Whether a class, or one of the release that it comes from, has type parameters by `typing.Generic`."""
+    for base in node.bases:
+        source = origin(world.new, module, base)
+        dotted = ".".join(source) if source else ""
+        known = world.new.modules.get(source[0]) if source else None
+        inner = known.classes.get(source[1]) if known and source else None
+        if dotted in ("typing.Generic", *_PROTOCOLS):
+            return True
+        if known and inner and dotted not in seen and is_generic(world, known, inner, (*seen, dotted)):
+            return True
+    return False
+
+
+def same_bases(edit: ModuleDiff, node: ast.ClassDef) -> bool:
+    """Whether all that a class comes from is of the release, and the same in both versions."""
+    new, old = edit.world.new, edit.world.old
+    waiting = [(edit.new, base) for base in node.bases]
+    for module, base in waiting:
+        source = new.resolve(module, base)
+        known = [side.modules.get(source[0]) for side in (old, new)] if source else []
+        nodes = [side.classes.get(source[1]) for side in known if side is not None and source is not None]
+        if (
+            source is None
+            or len(nodes) != 2
+            or nodes[0] is None
+            or nodes[1] is None
+            or text(nodes[0]) != text(nodes[1])
+        ):
+            return False
+        waiting += [(new.modules[source[0]], parent) for parent in nodes[1].bases]
+    return True
 
 
 def unknown_decorators(edit: ModuleDiff, node: ast.ClassDef) -> bool:

@@ -6,10 +6,11 @@ import ast
 
 from underway_runtime.release import code_tree
 
-from ..edit import ModuleDiff
-from ..source import Function, text
+from ..edit import Making, ModuleDiff
+from ..source import Function, Module, text
+from ..values import Side, origin
 from . import given, state, unmade
-from .bases import is_data, plain_bases, unknown_decorators
+from .bases import is_data, is_generic, plain_bases, unknown_decorators
 from .changing import effect
 from .members import Members
 
@@ -34,10 +35,39 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
             if not edit.unless_seen(name, change, f"a class that is there can't get other {change}", new):
                 return
             edit.changes(name)
+            if change == "bases":
+                _arguments_of_bases(edit, name, old, new)
     rows = len(edit.rows)
     Members(edit, name, old, new, compare).compare()
     _migrate(edit, name, old, new, rows)
     return
+
+
+def _arguments_of_bases(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
+    """Have a class whose bases differ in type arguments alone, `dict` and ``dict[str, int]``, say so as a fresh one does."""
+    before, after = (
+        [_base(side, module, base) for base in cls.bases]
+        for side, module, cls in ((edit.world.old, edit.old, old), (edit.world.new, edit.new, new))
+    )
+    if before != after or not plain_bases(edit.world, edit.new, new) or new.decorator_list or new.keywords:
+        return
+    edit.made[name] = Making(bases=new.bases)
+    edit.run(ast.copy_location(ast.Pass(), new), name)
+    was, now = (any(isinstance(base, ast.Subscript) for base in cls.bases) for cls in (old, new))
+    names = edit.replaced if was and now else edit.added if now else edit.removed
+    names.append(f"{name}.__orig_bases__")
+    if is_generic(edit.world, edit.new, new):
+        edit.replaced.append(f"{name}.__parameters__")
+
+
+def _base(side: Side, module: Module, base: ast.expr) -> str:
+    """What a base is, without its type arguments, and whatever other name it has in a module."""
+    source = origin(side, module, base.value if isinstance(base, ast.Subscript) else base)
+    known = side.modules.get(source[0]) if source else None
+    other = known.globals.get(source[1]) if known and source else None
+    if known is not None and isinstance(other, ast.Name | ast.Subscript):
+        return _base(side, known, other)
+    return ast.unparse(base) if source is None else ".".join(source)
 
 
 def add(edit: ModuleDiff, name: str, new: ast.ClassDef) -> None:

@@ -43,6 +43,10 @@ def compare(
     if path not in edit.old.codes or path not in edit.new.codes:
         if owner and path_of(edit.old, name, old) and path_of(edit.new, name, new) and not old.decorator_list:
             return made_again.method(edit, name, new, owner)
+        before, after = path_of(edit.old, name, old), path_of(edit.new, name, new)
+        if not owner and before and after and not new.decorator_list and text(old) != text(new):
+            reason = "signatures for type checkers come or go before it"
+            return made_again.with_decorators(edit, name, before, old, new, "body", reason)
         if text(old) != text(new):
             edit.restart(name, "body", "its compiled code can't be told from that of others with its name", new)
         return None
@@ -68,7 +72,9 @@ def compare(
     kinds = decorators.kinds(edit.world.new, edit.new, new.decorator_list)
     if old.__class__ is not new.__class__ or (was.co_flags ^ now.co_flags) & KINDS:
         reason = f"{_kind(was)} becomes {_kind(now)}; its callers have to change with it"
-        if kinds == {"routes"} and not owner and "#" not in path:
+        if owner and "#" not in path and not decoration and not several:
+            return made_again.method(edit, name, new, owner, "kind")
+        if not owner and "#" not in path and kinds <= {"routes", "neutral"}:
             return made_again.with_decorators(edit, name, path, old, new, "kind", reason)
         return edit.restart(name, "kind", reason, new)
     if was.co_freevars != now.co_freevars and owner and {*was.co_freevars} ^ {*now.co_freevars} == {"__class__"}:

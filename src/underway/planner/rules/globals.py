@@ -7,9 +7,20 @@ from collections.abc import Iterator
 
 from ..displays import new_elements
 from ..edit import ModuleDiff, PlannerContext
-from ..source import Function, Module, Origin, bare_annotations, initialiser, names_bound, plainly_imported, text, walk
+from ..source import (
+    Function,
+    Module,
+    Origin,
+    bare_annotations,
+    initialiser,
+    names_bound,
+    plainly_imported,
+    rebound_class,
+    text,
+    walk,
+)
 from ..values import NotPlain, Side, is_shared, literal, same
-from . import within
+from . import made_again, within
 from .changing import changed_by_functions, effect
 
 
@@ -40,6 +51,8 @@ def compare(edit: ModuleDiff) -> None:
     for name in {**old.stored, **new.stored}:
         if name in new.functions or name in new.classes or name in old.functions or name in old.classes:
             continue  # `definitions` looks at these
+        if rebound_class(old, new, name):
+            continue
         _name(edit, name)
     if edit.is_same_text:
         return
@@ -109,14 +122,12 @@ def _value(edit: ModuleDiff, name: str, before: ast.expr, after: ast.expr) -> No
         reason = "functions change it, so what is bound to it by then is not what the old version says"
         return edit.restart(name, "value", reason, statement)
     if origin in edit.world.reset:
+        if origin in edit.world.remade:
+            made_again.hold_alone(edit, name, before)
         edit.replaced.append(name)
         edit.changes(name)
         edit.run(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], after), statement or after))
-        reason = (
-            "it can't be changed itself, so it is made again"
-            if origin in edit.world.remade
-            else "made again: the appup says so"
-        )
+        reason = made_again.UNCHANGEABLE if origin in edit.world.remade else "made again: the appup says so"
         return edit.row(name, "value", "HOT", reason, statement)
     if origin in edit.world.values and name in changed_by_functions(edit.old.body):
         reason = "functions change it, so what is bound to it by then is not what the old version says"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
@@ -13,6 +14,7 @@ from ..source import Function, annotations_of, walk
 from . import closures, decorators
 from .nested import below, classes_within, pair_nested
 
+UNCHANGEABLE = "it can't be changed itself, so it is made again"
 DECORATORS = "its decorators change, which ran when the module was imported"
 
 
@@ -49,10 +51,7 @@ def with_decorators(
         return edit.restart(name, what, f"{problem}, and making it once more would lose {lost}", new)
     if not edit.unless_seen(name, what, problem, new):
         return None
-    after = below(edit.new.codes, path)
-    for nested, code in below(edit.old.codes, path).items():
-        if nested not in after or code_tree.digest(after[nested]) != code_tree.digest(code):
-            edit.guard("no_closures", nested)
+    _without_closures(edit, path)
     edit.replaced.append(name)
     edit.guard("no_holders", name)
     edit.changes(name)
@@ -60,6 +59,42 @@ def with_decorators(
     edit.run(new)
     reason = "it is made once more, with its decorators, if nobody else holds the one before by then"
     return edit.row(name, what, "HOT", reason, new)
+
+
+def _without_closures(edit: ModuleDiff, path: str) -> None:
+    """Ask for nothing to be alive that a function has made, and that the one which takes its place makes otherwise."""
+    after = below(edit.new.codes, path)
+    for nested, code in below(edit.old.codes, path).items():
+        if nested not in after or code_tree.digest(after[nested]) != code_tree.digest(code):
+            edit.guard("no_closures", nested)
+
+
+def imported(edits: Iterable[ModuleDiff]) -> None:
+    """Bind again what modules have imported of functions that are made once more."""
+    every = {edit.new.name: edit for edit in edits}
+    for edit in every.values():
+        for name in edit.new.imports:
+            if name in {*edit.rebind, *edit.replaced, *edit.added} or name not in edit.old.imports:
+                continue
+            before, after = (
+                side.resolve(module, ast.Name(name))
+                for side, module in ((edit.world.old, edit.old), (edit.world.new, edit.new))
+            )
+            other = every.get(after[0]) if after else None
+            if other is None or after is None or before != after or after[1] not in other.old.functions:
+                continue
+            if after[1] in other.replaced:
+                edit.rebind[name] = after
+                edit.row(name, "import", "HOT", f"bound to what {'.'.join(after)} becomes", None, cause=after)
+
+
+def hold_alone(edit: ModuleDiff, name: str, *values: ast.expr | None) -> None:
+    """Ask for nobody else to hold what is made again, where a class of the release has made it: who has the old one could tell."""
+    for value in values:
+        source = edit.world.old.resolve(edit.old, value.func) if isinstance(value, ast.Call) else None
+        known = edit.world.old.modules.get(source[0]) if source else None
+        if known is not None and source is not None and source[1] in known.classes:
+            edit.guard("no_holders", name)
 
 
 def _lost(edit: ModuleDiff, old: Function, new: Function) -> str:
@@ -84,17 +119,18 @@ def _describes(edit: ModuleDiff, call: ast.expr) -> bool:
     return not any(isinstance(inner, ast.Dict | ast.Set | ast.ListComp) for inner in walk(call))
 
 
-def method(edit: ModuleDiff, name: str, new: Function, owner: str) -> None:
-    """Make a method again that comes to use ``super()``, or uses it no more, or gets signatures for type checkers before it.
+def method(edit: ModuleDiff, name: str, new: Function, owner: str, change: str = "body") -> None:
+    """Make a method again that comes to use ``super()``, or becomes a generator, or the reverse, or gets signatures for type checkers.
 
     A function that is there can't become that, so another takes its place.
     """
     if new.decorator_list:
         reason = "another function has to take its place, which what decorates it has not"
-        return edit.restart(name, "closure", reason, new)
+        return edit.restart(name, "closure" if change == "body" else change, reason, new)
+    _without_closures(edit, name)
     edit.replaced.append(name)
     edit.changes(name)
     edit.guard("no_holders", name)
     edit.run(new, owner)
     reason = "another function takes its place, if nothing else holds this one by then"
-    return edit.row(name, "body", "HOT", reason, new)
+    return edit.row(name, change, "HOT", reason, new)

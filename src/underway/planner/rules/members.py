@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from ..edit import ModuleDiff
-from ..source import Function, Module, bare_annotations, names_bound, text, walk
+from ..source import Function, Module, bare_annotations, initialiser, names_bound, text, walk
 from ..values import NotPlain, origin, same
-from . import decorators, functions, given, regrown, state, unmade, within
+from . import decorators, functions, given, made_again, regrown, state, unmade, within
 from .bases import (
     DATACLASS,
     MADE_BY_DECORATORS,
@@ -18,6 +18,7 @@ from .bases import (
     is_made_again,
     is_protocol,
     plain_bases,
+    same_bases,
     takes_functions,
     unknown_decorators,
 )
@@ -65,8 +66,7 @@ class Members:
         edit, name = self.edit, f"{self.name}.{member}"
         if all(isinstance(statement, Function) for statement in (*before, *after)):
             paths = [path for path in edit.new.codes if path == name or path.startswith(f"{name}#")]
-            if (path := self.only_path(name, before, after)) is not None:
-                paths = [path]
+            paths = [path] if (path := self.only_path(name, before, after)) is not None else paths
             if len(before) != len(after) or len(paths) != len(after) or (len(after) > 1 and not _family(after)):
                 if text_of(before) != text_of(after):
                     edit.restart(name, "body", "several statements bind it, in another way than before", after[0])
@@ -74,10 +74,9 @@ class Members:
             for path, one, other in zip(paths, before, after, strict=True):
                 assert isinstance(one, Function)
                 assert isinstance(other, Function)
-                if member in RAN_WHEN_MADE and text(one) != text(other):
-                    edit.restart(name, "body", "it ran when classes were made", other)
-                else:
-                    functions.compare(edit, name, path, one, other, self.name, several=len(after) > 1)
+                if member in RAN_WHEN_MADE and text(one) != text(other) and not self.ran_for_nobody(name, other):
+                    continue
+                functions.compare(edit, name, path, one, other, self.name, several=len(after) > 1)
             return
         if text_of(before) == text_of(after) and not any(map(edit.reads, after)):
             if isinstance(after[0], ast.ClassDef) and isinstance(before[0], ast.ClassDef):
@@ -93,6 +92,14 @@ class Members:
             case _:
                 self.value(member, before, after)
 
+    def ran_for_nobody(self, name: str, method: Function) -> bool:
+        """Whether a method that runs as classes are made has run for nothing that is there: what it is of has no instances then."""
+        if method.name != "__set_name__":
+            self.edit.restart(name, "body", "it ran when classes were made", method)
+            return False
+        reason = "it was told its name by the classes that have an instance of it"
+        return unmade.unless_made(self.edit, self.name, self.new, "state", reason, method)
+
     def only_path(self, name: str, before: list[ast.stmt], after: list[ast.stmt]) -> str | None:
         """That of the one function that has this name in both releases; None where there are several."""
         match before, after:
@@ -106,8 +113,8 @@ class Members:
         edit, name = self.edit, f"{self.name}.{member}"
         if self.is_field(nodes):
             return None  # all fields are looked at together
-        if problem := self.problem(member, nodes):
-            return edit.restart(name, "added", problem, nodes[0])
+        if (problem := self.problem(member, nodes)) and not self.of_enumeration(member, nodes, problem, "added"):
+            return None
         if all(isinstance(statement, Function) for statement in nodes):
             if len(nodes) > 1 and not _family(nodes):
                 return edit.restart(name, "added", "several statements bind it", nodes[0])
@@ -127,14 +134,23 @@ class Members:
             edit.changes(name)
             edit.run(nodes[0], self.name)
             return edit.row(name, "added", "HOT", "new on the class, so on all its instances", nodes[0])
-        return edit.restart(name, "added", "what it is bound to can't be told without running it", nodes[0])
+        reason = "what it is bound to can't be told without running it"
+        if len(nodes) > 1 or initialiser(nodes[0]) is None:
+            return edit.restart(name, "added", reason, nodes[0])
+        if edit.unless_seen(name, "added", reason, nodes[0]):
+            edit.guard("plain_class", self.name)
+            edit.added.append(name)
+            edit.changes(name)
+            edit.run(nodes[0], self.name)
+            edit.row(name, "added", "HOT", "new on the class, so on all its instances; it is made once", nodes[0])
+        return None
 
     def removed(self, member: str, nodes: list[ast.stmt]) -> None:
         edit, name = self.edit, f"{self.name}.{member}"
         if self.is_field(nodes):
-            return None
-        if problem := self.problem(member, nodes):
-            return edit.restart(name, "removed", problem, nodes[0], gone=True)
+            return
+        if (problem := self.problem(member, nodes)) and not self.of_enumeration(member, nodes, problem, "removed"):
+            return
         self.guard(nodes)
         edit.removed.append(name)
         edit.changes(name)
@@ -146,13 +162,13 @@ class Members:
         ):
             edit.caches.append(name)
         edit.row(name, "removed", "HOT", "removed from the class, if nothing holds it by then", nodes[0], gone=True)
-        return None
+        return
 
     def value(self, member: str, before: list[ast.stmt], after: list[ast.stmt]) -> None:
         edit, name = self.edit, f"{self.name}.{member}"
         if self.is_field(before) or self.is_field(after):
             return None
-        if problem := self.problem(member, after):
+        if (problem := self.problem(member, after)) and not self.same_slots(member, before, after):
             return edit.restart(name, "value", problem, after[0])
         match before, after:
             case [ast.Assign([ast.Name()], one)], [ast.Assign([ast.Name()], other)]:
@@ -161,7 +177,7 @@ class Members:
         was = self.plain(edit.old, before[0]) if len(before) == 1 else NotPlain
         now = self.plain(edit.new, after[0]) if len(after) == 1 else NotPlain
         if was is NotPlain or now is NotPlain:
-            return self.unknown_value(name, after)
+            return self.unknown_value(name, before, after)
         if same(was, now):
             return None
         if name in changed_by_functions(edit.old.body):
@@ -174,7 +190,14 @@ class Members:
         edit.row(name, "value", "HOT", "a plain value of the class", after[0])
         return None
 
-    def unknown_value(self, name: str, after: list[ast.stmt]) -> None:
+    def same_slots(self, member: str, before: list[ast.stmt], after: list[ast.stmt]) -> bool:
+        """Whether ``__slots__`` has the same names in another order: Python lays instances out by the sorted ones."""
+        if member != "__slots__" or self.bodies_only or self.decorated or len(before) != 1 or len(after) != 1:
+            return False
+        was, now = self.plain(self.edit.old, before[0]), self.plain(self.edit.new, after[0])
+        return isinstance(was, tuple | list) and isinstance(now, tuple | list) and sorted(was) == sorted(now)
+
+    def unknown_value(self, name: str, before: list[ast.stmt], after: list[ast.stmt]) -> None:
         """Ask for a look at a value: made again where it can't be changed itself, else changed in what it holds."""
         edit = self.edit
         if (edit.new.name, name) not in edit.world.remade:
@@ -188,10 +211,11 @@ class Members:
             reason = "functions change it, so what is bound to it by then is not what the old version says"
             return edit.restart(name, "value", reason, after[0])
         edit.guard("plain_class", self.name)
+        made_again.hold_alone(edit, name, *map(initialiser, before))
         edit.replaced.append(name)
         edit.changes(name)
         edit.run(after[0], self.name)
-        return edit.row(name, "value", "HOT", "it can't be changed itself, so it is made again", after[0])
+        return edit.row(name, "value", "HOT", made_again.UNCHANGEABLE, after[0])
 
     def problem(self, member: str, nodes: Sequence[ast.stmt]) -> str:
         """Why a member can't come, go or be another; empty if it can."""
@@ -208,6 +232,16 @@ class Members:
         if any(isinstance(statement, ast.ClassDef | ast.Import | ast.ImportFrom) for statement in nodes):
             return "a class that it holds, or imports, comes or goes with it"
         return ""
+
+    def of_enumeration(self, member: str, nodes: Sequence[ast.stmt], problem: str, change: str) -> bool:
+        """Whether it is a method of an enumeration that a look tells what its making has to do with; else write down the problem."""
+        edit, name, gone = self.edit, f"{self.name}.{member}", change == "removed"
+        methods = all(isinstance(statement, Function) for statement in nodes) and not (self.closed or self.made_again)
+        seen = methods and member not in {*MADE_ONCE, *RAN_WHEN_MADE}
+        if seen and regrown.is_enumeration(edit.world, edit.new, self.new):
+            return edit.unless_seen(name, change, problem, nodes[0], gone=gone)
+        edit.restart(name, change, problem, nodes[0], gone=gone)
+        return False
 
     def guard(self, nodes: Iterable[ast.stmt]) -> None:
         """Have the node look who makes the class, where it is more than functions that come or go."""
@@ -289,31 +323,9 @@ class Members:
         edit.given[name], edit.taken[name] = dict(result.attributes), list(result.taken)
         return edit.row(name, "field", "MIGRATE", f"its fields change ({names}): {result}", new)
 
-    def same_bases(self) -> bool:
-        """Whether all that the class comes from is of the release, and the same in both versions."""
-        new, old = self.edit.world.new, self.edit.world.old
-        waiting = [(self.edit.new, base) for base in self.new.bases]
-        for module, base in waiting:
-            source = new.resolve(module, base)
-            nodes = [
-                side.modules[source[0]].classes.get(source[1])
-                for side in (old, new)
-                if source and source[0] in side.modules
-            ]
-            if (
-                source is None
-                or len(nodes) != 2
-                or nodes[0] is None
-                or nodes[1] is None
-                or text(nodes[0]) != text(nodes[1])
-            ):
-                return False
-            waiting += [(new.modules[source[0]], parent) for parent in nodes[1].bases]
-        return True
-
     def is_dataclass(self) -> bool:
         """Whether the class is made by `dataclass` alone, and none of the methods that this makes knows which class it is of."""
-        if self.bodies_only or len(self.new.decorator_list) != 1 or not self.same_bases():
+        if self.bodies_only or len(self.new.decorator_list) != 1 or not same_bases(self.edit, self.new):
             return False
         [decorator] = self.new.decorator_list
         source = origin(self.edit.world.new, self.edit.new, decorator)

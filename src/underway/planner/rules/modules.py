@@ -9,7 +9,7 @@ from underway_runtime.release.instructions import Changed, Guard
 from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff, PlannerContext
-from ..source import ANNOTATIONS, Function, Module, text
+from ..source import ANNOTATIONS, Function, Module, rebound_class, text
 from . import classes, entries, functions, state, unseen
 from . import globals as bindings
 from .changing import effect
@@ -63,7 +63,7 @@ def _compare(edit: ModuleDiff) -> None:
     for name in {**old.stored, **new.stored}:
         if (new.name, name) in edit.world.kept:
             continue
-        before, after = _definition(old, name), _definition(new, name)
+        before, after = rebound_class(old, new, name) or (_definition(old, name), _definition(new, name))
         if before is None and after is None:
             continue
         match before, after:

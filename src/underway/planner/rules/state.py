@@ -309,11 +309,19 @@ def _effective(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         match statement:
             case ast.Raise() | ast.Assert() | ast.Pass() | ast.Expr(ast.Constant()):
                 continue
-            case ast.If(body=inner, orelse=[]) if all(isinstance(statement, ast.Raise) for statement in inner):
+            case ast.If(body=inner, orelse=[]) if all(isinstance(part, ast.Raise) or _speaks(part) for part in inner):
                 continue
-            case ast.Expr(ast.Call(func)) if root_of(func, ast.Attribute) in _SPEAKING:
+            case _ if _speaks(statement):
                 continue
         yield statement
+
+
+def _speaks(statement: ast.stmt) -> bool:
+    """Whether a statement does nothing but log, print or warn."""
+    match statement:
+        case ast.Expr(ast.Call(func)):
+            return root_of(func, ast.Attribute) in _SPEAKING
+    return False
 
 
 def _assigned(statement: ast.stmt) -> Iterator[ast.Name]:

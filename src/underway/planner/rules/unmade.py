@@ -88,7 +88,7 @@ def unless_asked(
         digest = code_tree.digest(edit.old.codes[path])
         edit.changed.setdefault(path, Changed(digest, digest))  # who is inside of it leaves it first
     edit.guard("not_made", bound)
-    edit.row(bound, "reached", "HOT", f"{reason}: put in place if it is not made by then", node, cause=cause)
+    edit.row(bound, "made", "HOT", f"{reason}: put in place if it is not made by then", node, cause=cause)
     return None
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from underway_runtime.observation import loggers
 from underway_runtime.observation.compare import Difference, compare
-from underway_runtime.observation.node import Path
+from underway_runtime.observation.node import Flag, Path
 from underway_runtime.observation.picture import Picture
 from underway_runtime.release.instruction_json import to_json
 from underway_runtime.release.instructions import Guard, Load, Remove
@@ -27,8 +27,10 @@ from underway_runtime.upgrade.hot.rehearsed import Rehearsed, Unobservable
 
 from ..graph import (
     ALIASES,
+    CACHE,
     Loads,
     is_fixed,
+    is_own_value,
     is_settled,
     keeps_something,
     types_of,
@@ -191,20 +193,19 @@ class _Trial:
 
     def _remade(self) -> Iterator[tuple[str, str]]:
         """Globals of which nobody can tell what they are bound to, that differ, and that nobody can change."""
-        differing = {
-            difference.path[:depth]
-            for difference in self._apart
-            if not self._is_noise(difference)
-            for depth in range(2, len(difference.path) + 1)
-        }
+        apart = [difference.path for difference in self._apart if not self._is_noise(difference)]
+        differing = {path[:depth] for path in apart for depth in range(2, len(path) + 1)}
+        objects = {self._old.at(path) for path in differing}
+        """What has several names is told of one of them."""
         for module, name in self._asked.definitions:
             at = (module, *(f".{part}" for part in name.split(".")))
-            nodes = [picture.at(at) for picture in (self._old, self._wanted)]
-            if at not in differing or None in nodes:
+            before, after = self._old.at(at), self._wanted.at(at)
+            if before is None or after is None:
                 continue
-            if all(
-                n is not None and is_settled(p.nodes[n]) for p, n in zip((self._old, self._wanted), nodes, strict=True)
-            ):
+            pairs = (self._old, before), (self._wanted, after)
+            node = self._old.nodes[before]
+            differs = at in differing or (before in objects and bool(node.edges or node.flags & Flag.MUTABLE))
+            if differs and all(is_settled(picture.nodes[n]) or is_own_value(picture, n) for picture, n in pairs):
                 yield module, name
 
     def _not_compiled(self) -> Iterator[Row]:
@@ -288,7 +289,7 @@ class _Trial:
             return True
         if difference.kind == "value" and (path in remembered() or clears(path) or self._is_count(difference)):
             return True
-        if loggers.are_asked_for(difference, result, self._wanted):
+        if loggers.are_asked_for(difference, result, self._wanted) or self._is_cache_of_library(difference, result):
             return True
         if difference.kind != "opaque":
             return False
@@ -297,6 +298,17 @@ class _Trial:
         concerned = {module_and_name[0] for module_and_name in self._asked.definitions if not module_and_name[1]}
         names = {(module, name.partition(".")[0]) for module, name in (*self._asked.definitions, *touched)}
         return module not in concerned and (module, labels[0][1:] if labels else "") not in names
+
+    def _is_cache_of_library(self, difference: Difference, result: Picture) -> bool:
+        """Whether it is how much the cache of a function of Python, or of an unchanged library, holds: of `typing`."""
+        if difference.kind != "value" or difference.a is None or difference.b is None:
+            return False
+        for picture, number in ((result, difference.a), (self._wanted, difference.b)):
+            node = picture.nodes[number]
+            wrapped = picture.nodes[dict(node.edges)["<wrapped>"]].name if node.type == CACHE else ""
+            if not wrapped or not self._is_unchanged(wrapped.partition(":")[0]):
+                return False
+        return True
 
     def _is_imported_more(self, difference: Difference, result: Picture) -> bool:
         """Whether it is a module of a library that a fresh start has not imported, or its package's name for it."""

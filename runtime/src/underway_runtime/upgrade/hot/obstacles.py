@@ -115,12 +115,14 @@ def guarded(
 
 
 def _values_that_go(loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[Any]:
-    """What is bound, each by one name, to names that go away, or are bound to something else."""
+    """What is bound, each by one name of a module or a class, to names that go away, or are bound to something else."""
     for target in loaded:
         load = target.load
-        yield from (
-            target.names[name] for name in {*load.removed, *load.values, *load.replaced} if name in target.names
-        )
+        for name in {*load.removed, *load.values, *load.replaced}:
+            cls, tail = target.split(name)
+            names: Any = target.names if cls is None else objects.members(cls)
+            if tail in names and (cls is not None or "." not in name):
+                yield names[tail]
     for removal in removals:
         yield from objects.module_names(removal.module).values()
 
