@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import os
 import re
@@ -13,7 +14,8 @@ from click.testing import CliRunner
 
 from node_helpers import MakeNode, recorder
 from underway.cli import underway
-from underway_runtime.cluster.cli import node_of
+from underway_runtime.cluster.cli import node_of, parser_of
+from underway_runtime.cluster.node import MODES
 from underway_runtime.release.command_line import function_of, help_text, parse, unknown
 from underway_runtime.release.command_table import COMMANDS, overview, placeholders
 from underway_runtime.release.errors import UsageError
@@ -181,7 +183,7 @@ def test_help_with_bin_cluster_is_help(words: list[str], capsys: pytest.CaptureF
         node_of("master", words, "hello")
 
     assert not ended.value.code
-    assert capsys.readouterr().out.startswith("usage: cluster master ")
+    assert capsys.readouterr().out.startswith("Usage: cluster master ")
 
 
 @pytest.mark.parametrize("words", [["help", "release"], ["release", "--help"], ["release", "NAME", "-h"]])
@@ -190,6 +192,28 @@ def test_help_of_the_tool_is_help(words: list[str]) -> None:
     done = CliRunner().invoke(underway, words)
 
     assert (done.exit_code, done.output.split("\n")[0]) == (0, "Usage: underway release [OPTIONS] [NAME]")
+
+
+def test_a_command_of_the_tool_that_is_not_there_is_met_with_the_likely_one() -> None:
+    """As one of ``bin/NAME`` is, with status 2."""
+    done = CliRunner().invoke(underway, ["relase"])
+
+    assert (done.exit_code, done.output.splitlines()[-1]) == (
+        2,
+        "Error: there is no command 'relase'; did you mean 'release'?",
+    )
+
+
+@pytest.mark.parametrize("mode", [*MODES, "deploy"])
+def test_help_with_bin_cluster_says_in_a_sentence_what_is_done(mode: str) -> None:
+    """What each option does too, in the imperative, without a full stop; headings are those of the other commands."""
+    parser = parser_of(mode)
+    texts = [action.help for action in parser._actions if action.help != argparse.SUPPRESS]
+
+    assert all(text and text[0].islower() and not text.endswith(".") for text in texts if text and text[0].isalpha())
+    assert None not in texts
+    assert "\n\nOptions:\n" in parser.format_help()
+    assert re.search(r"^[A-Z][a-z]+ .*\.$", str(parser.description))
 
 
 @pytest.mark.parametrize("words", [["-n5"], ["-n", "5"], ["-n=5"], ["--lines=5"], ["--lines", "5"]])

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import click
 
+from underway.cli import COMMANDS as CLI_COMMANDS
 from underway.cli import underway
 from underway.project.options import OPTIONS, TOP_ONLY
+from underway_runtime.cluster import cli
+from underway_runtime.cluster.node import MODES
 from underway_runtime.configuration import schema
 from underway_runtime.configuration.runtime_schema import Runtime
-from underway_runtime.control import connection, frames, server
+from underway_runtime.control import connection, frames, requests, server
+from underway_runtime.release import errors
 from underway_runtime.release.command_table import COMMANDS
 from underway_runtime.release.gates import KINDS
 
@@ -76,6 +80,90 @@ def test_every_command_that_the_docs_type_is_one() -> None:
     assert {"upgrade", "logs", "run", "config"} <= {name for _, name, _ in written_commands("bin/(?:NAME|chat)")}
 
 
+def documented_options(*pages: str) -> set[str]:
+    """All options that pages of the reference name, long and short."""
+    text = "\n".join((REFERENCE / page).read_text() for page in pages)
+    return set(re.findall(r"(?<![\w-])--?[a-z0-9][a-z0-9-]*", text))
+
+
+def test_every_command_of_bin_name_is_in_the_reference() -> None:
+    """docs/reference/commands.md has a row for each, and for no other; it, or the page on releases, names each option."""
+    text, _, _ = (REFERENCE / "commands.md").read_text().partition("## How a node starts")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith(("| `", "| none"))]
+    named = {match for row in rows for match in re.findall(r"`([a-z][a-z-]*)", row)}
+    options = {
+        name for command in COMMANDS.values() for option in command.options for name in (option.name, option.short)
+    }
+
+    assert named == COMMANDS.keys()
+    assert options - {"", "--follow", "--lines"} <= documented_options("commands.md", "release-handler.md")
+
+
+def test_every_command_and_option_of_underway_is_in_the_reference() -> None:
+    """docs/reference/underway.md has a row for each command; an option is there, or on the command's own page."""
+    text = (REFERENCE / "underway.md").read_text()
+    commands = {match for line in text.splitlines() for match in re.findall(r"^\| `([a-z]+)", line)}
+    pages = ("underway.md", "plan.md", "relup.md", "rehearse.md", "archive.md")
+    parameters = [
+        parameter
+        for name in CLI_COMMANDS
+        if (command := underway.get_command(click.Context(underway), name)) is not None
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+    ]
+
+    assert commands == {*CLI_COMMANDS, "help"}
+    assert {option for parameter in parameters for option in parameter.opts} <= documented_options(*pages)
+
+
+def test_every_option_of_bin_cluster_has_a_row_and_every_row_is_an_option() -> None:
+    """docs/reference/cluster.md names all options that nodes and deploy have, and no others."""
+    _, _, text = (REFERENCE / "cluster.md").read_text().partition("## Options")
+    rows = [line.split("|")[1] for line in text.partition("## Hosts")[0].splitlines() if line.startswith("| `-")]
+    named = {
+        option
+        for row in rows
+        for option in re.findall(r"`(-[a-z-]+)|, `(-[a-z-]+)", row)
+        for option in option
+        if option
+    }
+    parsers = [cli.parser_of(mode) for mode in (*MODES, "deploy")]
+    taken = {option for parser in parsers for action in parser._actions for option in action.option_strings}
+
+    assert named | {"--file"} == taken - {"-h", "--help", "--cookie"}
+
+
+def test_every_exit_code_has_a_row() -> None:
+    """docs/reference/exit-codes.md names those of the code."""
+    rows = re.findall(r"^\| (\d+) \|", (REFERENCE / "exit-codes.md").read_text(), re.MULTILINE)
+
+    assert {value for name, value in vars(errors).items() if name.startswith("EXIT_")} | {0, 130} == {*map(int, rows)}
+
+
+def test_every_variable_of_a_cluster_and_of_a_build_has_a_row() -> None:
+    """docs/reference/cluster.md and options.md name them, all and no others."""
+    root = REFERENCE.parents[1]
+    code = "".join(file.read_text() for room in ("src", "runtime/src") for file in (root / room).rglob("*.py"))
+    internal = {"UNDERWAY_KEEPER"}
+    for page, prefix in (("cluster.md", "CLUSTER"), ("options.md", "UNDERWAY")):
+        documented = set(re.findall(rf"`({prefix}_[A-Z_]+)`", (REFERENCE / page).read_text()))
+        assert documented == set(re.findall(rf'"({prefix}_[A-Z_]+)"', code)) - internal
+
+
+def test_the_requests_of_the_control_socket_are_those_of_the_code() -> None:
+    """docs/reference/control.md has a row for each, with its fields, and says which a member of the group may send."""
+    text = (REFERENCE / "control.md").read_text()
+    rows = [
+        [*re.findall(r'"(\w+(?: \w+)*)":', row), name]
+        for row, name in re.findall(r'^\| `(\{"do": "([^"]+)".*?)` \|', text, re.MULTILINE)
+    ]
+    members = next(line for line in text.splitlines() if line.startswith("| a member of `control_group` |"))
+
+    assert {row[-1]: {*row[1:-1]} for row in rows} == {name: {*form.fields} for name, form in requests.REQUESTS.items()}
+    allowed = {name for name, form in requests.REQUESTS.items() if form.who == requests.MEMBERS or form.enabled_by}
+    assert {*re.findall(r"`([a-z ]+)`", members)} - {"control_group"} == allowed
+
+
 def test_every_variable_that_is_read_has_a_row() -> None:
     """docs/reference/environment.md names the RELEASE_ variables of launcher and runtime, all and no others."""
     root = REFERENCE.parents[1]
@@ -100,7 +188,7 @@ def test_the_limits_of_the_control_socket_are_those_of_the_code() -> None:
     assert f"| connections | {server.MOST}, " in page
     assert f"| known clients | {server.MOST_KNOWN} |" in page
     assert f"| handshake | {server.DEADLINE:g} s |" in page
-    assert f"is let go after {connection.PATIENCE:g} s |" in page
+    assert f"is disconnected after {connection.PATIENCE:g} s |" in page
     assert f"most {connection.MOST_OUTPUT >> 20} Mi characters wait" in page
 
 

@@ -198,7 +198,7 @@ def test_what_is_not_committed_in_time_hands_back(make: MakeNode, tmp_path: Path
         eventually(lambda: node.lock_contents()["node"] != before, "a handover to the same version")
         eventually(lambda: len(children(keeper)) == 1, "the other leaves")
         done = node.run("rollback")
-        assert (done.returncode, done.stdout) == (0, "1 is what boots, instead of 2\n"), done.stderr
+        assert (done.returncode, done.stdout) == (0, "1 runs again, and is permanent; 2 is old\n"), done.stderr
         assert status(node)["version"] == "1"
         again = node.run("upgrade", "2")
         assert again.returncode == 0, again.stderr

@@ -40,7 +40,7 @@ def test_an_open_connection_meets_new_code_and_its_room_is_carried_over(make: Ma
         assert place == [f"{node.root}/releases/2", f"{node.root}/lib/web-2.0/web.py"]
         run(node, "commit")
 
-        assert run(node, "rollback").startswith("1 is what boots, instead of 2")
+        assert run(node, "rollback").startswith("1 runs again, and is permanent; 2 is old")
         assert status(node)["pid"] == before["pid"]
         assert versions(status(node)) == versions(before)
         assert says(client) == "1 lobby 4 10"

@@ -148,9 +148,9 @@ def test_a_handover_can_be_asked_for(make: MakeNode) -> None:
     assert (checked["outcome"], checked["status"], checked["notes"][0]) == (
         "handover",
         0,
-        "a new interpreter is needed: as it was asked for",
+        "a new interpreter is needed: a handover was asked for",
     )
-    assert "and 1 has left (as it was asked for)" in said
+    assert "and 1 has left (a handover was asked for)" in said
     assert (get(port), status(node)["pid"] == pid) == ("2", False)
     run(node, "install", "1", "--how", "in-place")
     assert get(port) == "1"

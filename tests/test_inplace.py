@@ -87,7 +87,7 @@ def test_only_configuration_changes_in_the_process(make: MakeNode) -> None:
     assert run(node, "commit") == "2 is permanent; 1 is old\n"
     assert "remove 1 is refused: the node was started from it; restart it first" in run(node, "remove", "1", status=1)
 
-    assert run(node, "rollback") == "1 is what boots, instead of 2\n"
+    assert run(node, "rollback") == "1 runs again, and is permanent; 2 is old\n"
     assert read_until(process.stdout, "changed").string.startswith("one changed {'b': 2} {'c': 3} ['d']")
     assert read_until(process.stdout, "changed").string == "three changed {} {} ['new'] {}\n"
     assert [(event["event"], event["how"]) for event in journal(node)][1:] == [("rollback", "configuration")]

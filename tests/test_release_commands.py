@@ -55,13 +55,17 @@ def test_a_deploy_for_people(host: Host) -> None:
     )
     assert run(host, "unpack", "1.1") == "1.1 is here already, whole, and unpacked\n"
     host.runs = "1.1"
+    assert run(host, "rollback", "--dry-run") == (
+        "1.0 would run again, and would be permanent; 1.1 was not committed\n"
+    )
     assert run(host, "commit", "--dry-run") == "1.1 would be permanent; 1.0 would be old\n"
     assert run(host, "commit") == "1.1 is permanent; 1.0 is old\n"
     assert run(host, "commit") == "1.1 is permanent already\n"
     one, other = run(host, "releases").splitlines()
     assert one.startswith("1.0  old, since 20")
     assert other.startswith("1.1  permanent, runs, since 20")
-    assert run(host, "rollback") == "1.0 is what boots, instead of 1.1\n"
+    assert run(host, "rollback", "--dry-run") == "1.0 would run again, and would be permanent; 1.1 would be old\n"
+    assert run(host, "rollback") == "1.0 runs again, and is permanent; 1.1 is old\n"
     host.runs = "1.0"
     assert "1.1  old, rolled back to 1.0, since" in run(host, "releases")
     assert run(host, "remove", "1.1") == "1.1 is removed, with lib/hello-1.1, releases/hello-1.1.rel, releases/1.1\n"

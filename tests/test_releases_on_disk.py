@@ -136,7 +136,7 @@ def test_rollback_goes_to_the_version_before(host: Host) -> None:
     commit(host.handler)
     host.upgrade("1.2")
 
-    assert rollback(host.handler) == RollbackResult("1.1", "1.2", True)
+    assert rollback(host.handler) == RollbackResult("1.1", "1.2", changed=True, ran=True)
     assert host.states == {"1.0": "old", "1.1": "permanent", "1.2": "current"}
     assert host.boots == "1.1"
     host.runs = "1.1"
@@ -156,7 +156,7 @@ def test_rollback_of_what_was_not_committed_is_to_what_boots(host: Host) -> None
     """Nothing that boots changes; the one that runs is marked."""
     host.runs = "1.1"
 
-    assert rollback(host.handler) == RollbackResult("1.0", "1.1", False)
+    assert rollback(host.handler) == RollbackResult("1.0", "1.1", changed=False, ran=True)
     assert ledger.recorded(host.var)["1.1"].left == "rolled back to 1.0"
     assert host.boots == "1.0"
 
@@ -180,7 +180,7 @@ def test_a_rollback_that_was_killed_goes_to_the_same_place(host: Host, committed
         rollback(host.handler, change=change)
 
     assert host.runs == "1.0"
-    assert rollback(host.handler) == RollbackResult("1.0", "1.1", committed)
+    assert rollback(host.handler) == RollbackResult("1.0", "1.1", changed=committed, ran=True)
     assert host.boots == "1.0"
     assert ledger.recorded(host.var)["1.1"].left == "rolled back to 1.0"
     with pytest.raises(StateRefused, match=r"no version before 1.0 to go back to"):

@@ -39,7 +39,7 @@ def test_a_stopped_service_boots_the_new_version(make: MakeNode) -> None:
     eventually(lambda: node.run("rpc", "1").returncode == 0, "it answers")
     assert json.loads(node.run("status", "--json").stdout)["version"] == "2"
     assert terminate(process)[0] == 0
-    assert node.run("rollback").stdout == "1 is what boots, instead of 2\n"
+    assert node.run("rollback").stdout == "1 is permanent; 2 is old\n"
     assert json.loads(node.run("upgrade", "2", "--json").stdout) == {
         "version": "2",
         "before": "1",

@@ -54,11 +54,11 @@ def test_without_a_word_of_the_operator_the_ways_are_named(host: Host) -> None:
 def test_a_file_of_one_s_own_is_taken_where_that_is_said(host: Host) -> None:
     """In one sentence, with why; machines are told too."""
     assert unpack(host, "--trust", "owner", "--dry-run").startswith(
-        "1.1 would be unpacked, believed because nobody but root"
+        "1.1 would be unpacked, trusted without a digest, for nobody but root"
     )
     assert unpack(host, "--trust", "owner") == (
-        f"1.1 is unpacked, believed because nobody but root and this user could have changed {file_of(host)}: 2 new, 2 shared with"
-        " others\n"
+        "1.1 is unpacked, trusted without a digest, for nobody but root and this user could have changed"
+        f" {file_of(host)}: 2 new, 2 shared with others\n"
     )
     assert host.states == {"1.0": "permanent", "1.1": "unpacked"}
 
@@ -134,7 +134,7 @@ def test_in_a_sticky_directory_of_root_s_it_may_be(host: Host) -> None:
         os.chmod(place, 0o1777)
         file = shutil.copy(file_of(host), place)
 
-        assert "believed because" in unpack(host, "--trust", "owner", file=Path(file))
+        assert "trusted without a digest" in unpack(host, "--trust", "owner", file=Path(file))
 
 
 def test_where_signers_are_configured_a_signature_is_needed_all_the_same(host: Host) -> None:

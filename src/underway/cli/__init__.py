@@ -9,6 +9,8 @@ from importlib import import_module
 
 import click
 
+from underway_runtime.release.errors import did_you_mean
+
 from .. import __version__
 from ..errors import UnderwayError
 
@@ -51,6 +53,8 @@ class _Group(click.Group):
                 click.echo(ctx.get_help())
                 ctx.exit()
             args = [args[1], "--help"]
+        if args[0] not in COMMANDS:
+            ctx.fail(f"there is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
 

@@ -18,6 +18,25 @@ SHORT = {"d": "deploy", "l": "local", "m": "master", "w": "worker"}
 ASKING = ("stop", "restart", "remote", "pid", "status")
 _INTERNAL = ("place", "certificate")
 _WORDS = (*MODES, "deploy", "help")
+_SUMMARIES = {
+    ("local", "start"): "Start master and worker in one process, in the foreground.",
+    ("local", "daemon"): "Start master and worker in one process, in the background, and wait until they are ready.",
+    ("master", "start"): "Start the master in the foreground; it is ready when its workers have joined.",
+    ("master", "daemon"): "Start the master in the background, and wait until its workers have joined.",
+    ("worker", "start"): "Start a worker in the foreground, and have it join its master.",
+    ("worker", "daemon"): "Start a worker in the background, and wait until it has joined its master.",
+    "stop": "Stop the node, and wait until it has stopped.",
+    "restart": "Restart the node, and wait until it is ready.",
+    "remote": "Open a Python shell in the node.",
+    "pid": "Print the process id of the keeper of the node, which a restart does not change.",
+    "status": "Show the status of the node.",
+    "run": "Run a command of bin/NAME for the node, as in: rpc CODE, config, upgrade FILE.",
+}
+"""What each command does: by mode where that makes a difference."""
+_DEPLOY = (
+    "Copy the release to hosts, start workers there and the master here. Where the master runs already, start the workers that do"
+    " not run. What speaks against it on any host is listed before anything is changed."
+)
 
 HELP = """\
 Usage: cluster MODE COMMAND [OPTIONS]
@@ -25,11 +44,11 @@ Usage: cluster MODE COMMAND [OPTIONS]
     local  start|daemon                     start master and worker in one process
     master start|daemon [NODE...]           start the master, and wait until these workers have joined
     worker start|daemon [MASTER]            start a worker of the master at HOST:PORT
-    MODE   stop|restart|remote|pid|status   do this with a node that runs
+    MODE   stop|restart|remote|pid|status   stop or ask a node of this mode that runs, as bin/{name} does
     MODE   run COMMAND...                   run any other command of bin/{name} for it
     deploy [HOST[:TAG,TAG]...] [-f FILE]    copy the release to hosts, start workers there and the master here
-    deploy --stop                           stop them
-    deploy --renew                          give them new certificates while they run
+    deploy --stop                           stop the master and the workers
+    deploy --renew                          give all nodes new certificates while they run
     deploy --revoke HOST                    take a host out: every other node refuses it at once
     help [MODE]                             show the options of a mode
 
@@ -39,6 +58,11 @@ Usage: cluster MODE COMMAND [OPTIONS]
 
 
 class _Parser(argparse.ArgumentParser):
+    def format_help(self) -> str:
+        """Return the help, with headings as those of ``bin/NAME`` and of the tool."""
+        self._positionals.title, self._optionals.title = "Arguments", "Options"
+        return super().format_help().replace("usage: ", "Usage: ", 1)
+
     def parsed(self, words: Sequence[str]) -> argparse.Namespace:
         """Read the words. Raises UsageError, also for an option that says nothing, as one does with a variable that is not set."""
         options = self.parse_args(words)
@@ -102,14 +126,14 @@ def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool
         raise UsageError(
             f"{command!r} is not a command of {mode}{did_you_mean(command, commands)}; there are {', '.join(commands)}"
         )
-    parser = _parser(f"cluster {mode} {command}")
+    parser = _parser(f"cluster {mode} {command}", _SUMMARIES[command])
     _add_node(parser)
     if command == "run":
         parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="a command of bin/NAME")
     if command == "restart":
-        parser.add_argument("--graceful", action="store_true", help="hand over to a new node")
+        parser.add_argument("--graceful", action="store_true", help="hand over to a new node, so that no request fails")
     if command == "status":
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     options = parser.parsed(rest)
     flags = [f"--{flag}" for flag in ("graceful", "json") if getattr(options, flag, False)]
     asked = tuple(options.words) if command == "run" else (command, *flags)
@@ -151,10 +175,8 @@ def _starting(mode: str, command: str, rest: Sequence[str], release: str) -> tup
 
 def _help(words: Sequence[str], name: str) -> int:
     mode = SHORT.get(words[0], words[0]) if words else ""
-    if mode in MODES:
-        _starting_parser(mode, "start").print_help()
-    elif mode == "deploy":
-        _deploy_parser().print_help()
+    if mode in (*MODES, "deploy"):
+        parser_of(mode).print_help()
     elif mode:
         raise UsageError(f"{mode!r} is not a mode{did_you_mean(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
     else:
@@ -162,12 +184,19 @@ def _help(words: Sequence[str], name: str) -> int:
     return 0
 
 
-def _parser(prog: str) -> _Parser:
-    return _Parser(prog=prog, allow_abbrev=False)
+def parser_of(mode: str) -> argparse.ArgumentParser:
+    """What reads the options of deploy, or of the start of a node."""
+    return _deploy_parser() if mode == "deploy" else _starting_parser(mode, "start")
+
+
+def _parser(prog: str, summary: str) -> _Parser:
+    return _Parser(prog=prog, description=summary, allow_abbrev=False)
 
 
 def _add_node(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", "--name", metavar="NODE", help="name of the node (default: RELEASE_MODE@HOST)")
+    parser.add_argument(
+        "-n", "--name", metavar="NODE", help="start or ask the node of this name (default: RELEASE_MODE@HOST)"
+    )
     parser.add_argument(
         "-c", "--cookie-file", metavar="FILE", help="read the cookie from this file; else from RELEASE_COOKIE"
     )
@@ -181,11 +210,11 @@ def _add_starting(parser: argparse.ArgumentParser) -> None:
 
 
 def _starting_parser(mode: str, command: str) -> _Parser:
-    parser = _parser(f"cluster {mode} {command}")
+    parser = _parser(f"cluster {mode} {command}", _SUMMARIES[mode, STARTING[command][0]])
     _add_node(parser)
     _add_starting(parser)
     parser.add_argument("--shell", action="store_true", help="open a Python shell in the node")
-    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="listen here; its peers must reach it")
+    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="listen here; other nodes must reach it")
     if mode == "worker":
         parser.add_argument(
             "master", nargs="?", metavar="MASTER", help="address of the master, HOST[:PORT] (default: CLUSTER_MASTER)"
@@ -202,7 +231,7 @@ def _starting_parser(mode: str, command: str) -> _Parser:
     else:
         parser.add_argument("-d", "--deploy", metavar="EXPR", help="evaluate this when all workers have joined")
     if mode == "master":
-        parser.add_argument("workers", nargs="*", metavar="NODE", help="worker to wait for")
+        parser.add_argument("workers", nargs="*", metavar="NODE", help="wait for this worker, [NAME@]HOST")
         parser.add_argument("-f", "--file", metavar="FILE", help="read the workers to wait for from a file of hosts")
         parser.add_argument(
             "--within", dest="timeout", type=_seconds, metavar="SECONDS", help="limit the time for the workers to join"
@@ -214,7 +243,7 @@ def _starting_parser(mode: str, command: str) -> _Parser:
 
 
 def _deploy_parser() -> _Parser:
-    parser = _parser("cluster deploy")
+    parser = _parser("cluster deploy", _DEPLOY)
     _add_starting(parser)
     parser.add_argument(
         "hosts", nargs="*", metavar="HOST", help="[NAME@]HOST[:TAG,TAG] (default: the hosts of the build)"
@@ -228,9 +257,9 @@ def _deploy_parser() -> _Parser:
         "--mode",
         default="start",
         choices=["start", "start_iex", "daemon", "daemon_iex"],
-        help="how the master is started (default: start)",
+        help="start the master so; _iex opens a Python shell in it (default: start)",
     )
-    parser.add_argument("-s", "--stop", action="store_true", help="stop the nodes")
+    parser.add_argument("-s", "--stop", action="store_true", help="stop the master and the workers, and start nothing")
     parser.add_argument("--copy-only", action="store_true", help="copy the release, and start nothing")
     parser.add_argument("--allow-downgrade", action="store_true", help="allow a version older than the one on a host")
     parser.add_argument("--renew", action="store_true", help="give all nodes new certificates, also those that run")

@@ -165,7 +165,9 @@ _ROWS = (
             Option("--lines", "show only the last N lines", "N", short="-n"),
         ),
     ),
-    Command("pid", (), "Print the process id of the running release", "node", "node.commands:pid"),
+    Command(
+        "pid", (), "Print the process id of the keeper, which a restart does not change", "node", "node.commands:pid"
+    ),
     Command(
         "config",
         (),
@@ -259,7 +261,7 @@ _ROWS = (
     Command(
         "rollback",
         ("[VERSION]",),
-        "Go back to the version before",
+        "Go back to the version before, in the running release and for the next boot",
         "upgrade",
         "upgrade.commands:rollback",
         (_JSON, _DRY_RUN),

@@ -16,7 +16,7 @@ from . import tree
 
 How: TypeAlias = Literal["configuration", "hot", "handover"]
 
-AS_ASKED = "as it was asked for"
+AS_ASKED = "a handover was asked for"
 NO_RELUP = "there is no relup"
 
 _OTHERWISE = frozenset(

@@ -98,6 +98,8 @@ class RollbackResult:
     """The version that somebody has gone back from."""
     changed: bool
     """Whether another version boots now."""
+    ran: bool = False
+    """Whether a node ran, and so has become the version."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, as ``rollback --json`` prints it."""
@@ -185,7 +187,7 @@ def rollback(
             ledgers.write(handler.var, marked)
             if changes:
                 _boot_from_now_on(handler, target, back)
-    return RollbackResult(target, left, changes)
+    return RollbackResult(target, left, changes, running is not None)
 
 
 def make_permanent(handler: Handler, version: str, *, again: bool = False) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..release import display
 
 if TYPE_CHECKING:  # each command loads what it needs, and not what the others would say
-    from .handler import ListedRelease
+    from .handler import ListedRelease, RollbackResult
     from .install import InstallResult
     from .remove import RemoveResult
     from .trust import Basis
@@ -25,7 +25,7 @@ def lines(command: str, outcome: Any, would: str = "") -> list[str]:
         case "unpack":
             plan, basis = outcome.admitted.plan, outcome.admitted.basis
             counts = f"{len(plan.add)} new, {len(plan.keep)} shared with others"
-            return [f"{outcome.version} {will}unpacked, {_believed(basis)}: {counts}"]
+            return [f"{outcome.version} {will}unpacked, {_trusted(basis)}: {counts}"]
         case "check":
             from .preflight import check
 
@@ -37,7 +37,7 @@ def lines(command: str, outcome: Any, would: str = "") -> list[str]:
         case "commit":
             return [f"{outcome.version} {will}permanent; {outcome.before} {will}old"]
         case "rollback":
-            return [f"{outcome.version} {will}what boots, instead of {outcome.left}"]
+            return [_rollback_line(outcome, will)]
         case "remove":
             return [_removed_line(outcome, will)]
         case "prune":
@@ -63,19 +63,26 @@ def _install_line(command: str, result: InstallResult) -> str:
     return f"{version} runs (pid {result.pid}){_how(result)}{'; it is permanent' if is_upgrade else commit}"
 
 
-def _believed(basis: Basis) -> str:
+def _rollback_line(result: RollbackResult, will: str) -> str:
+    """Say what runs too: a node that runs has become the version, or been replaced by one that is."""
+    runs = f"{'runs' if will == 'is ' else 'would run'} again, and " if result.ran else ""
+    left = f"{will}old" if result.changed else "was not committed"
+    return f"{result.version} {runs}{will}permanent; {result.left} {left}"
+
+
+def _trusted(basis: Basis) -> str:
     match basis.by:
         case "signature":
             return f"signed by {basis.signer}"
         case "digest":
             return "with the digest that was given"
-    return f"believed because nobody but root and this user could have changed {basis.file}"
+    return f"trusted without a digest, for nobody but root and this user could have changed {basis.file}"
 
 
 def _belief(result: InstallResult) -> list[str]:
     """Of an archive that was unpacked on the way, where its owner was what proved it."""
     basis = result.basis
-    return [f"  note     it was {_believed(basis)}"] if basis is not None and basis.by == "owner" else []
+    return [f"  note     it was {_trusted(basis)}"] if basis is not None and basis.by == "owner" else []
 
 
 def _how(result: InstallResult) -> str:
