@@ -58,7 +58,7 @@ def says(shown: tuple[str, ...], place: Path, ports: dict[str, str]) -> re.Patte
     pattern = re.sub(r"\\\"pid\\\":\d+|\"pid\":\d+", r'"pid":\\d+', pattern)
     pattern = re.sub(r"(pid|keeper)\\ \d+", r"\1\\ \\d+", pattern)
     pattern = re.sub(r"for\\ \d+\\ (ms|s)\b", r"for\\ \\d+\\ \1", pattern)
-    pattern = re.sub(r"STARTED\\ 20[\d\\: +-]+", r"STARTED [-+: \\d]+", pattern)
+    pattern = re.sub(r"20\d\d\\-\d\d\\-\d\d\\ \d\d:\d\d:\d\d\\ \\\+0000", r"20[-\\d: ]+\\+0000", pattern)
     return re.compile(re.sub(r"20\d\d\\-\d\d\\-\d\dT\d\d:\d\d:\d\dZ", r"[-\\dT:]+Z", pattern))
 
 
