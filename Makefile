@@ -27,7 +27,7 @@ demo drills pythons bench conformance lint types imports tests: setup
 setup:
 	@sh scripts/setup.sh "$(PYTHON)"
 
-# Lock anew after an edit of pyproject.toml; with ARGS=--upgrade take newer versions, a week old at least. The pin of
+# Lock again after an edit of pyproject.toml; with ARGS=--upgrade take newer versions, a week old at least. The pin of
 # the uv that the set-up begins with follows the lock.
 lock:
 	@sh scripts/setup.sh "$(PYTHON)" boot

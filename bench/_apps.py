@@ -20,7 +20,7 @@ class App:
     """The project's, and so the release's."""
     source: str
     entry: str
-    """The function behind the script that all but the release start; the script bears the name of its first part."""
+    """The function behind the script that all but the release start; the script has the name of its first part."""
     args: tuple[str, ...]
     """What the script is given; ``--port`` follows."""
     path: str

@@ -23,22 +23,22 @@ _MAY_FOLLOW_NO = (
 WORDS = {
     r"\banew\b": "again",
     r"\bbeside\b": "next to",
-    rf"(?<!there )\bis no (?!(?:{_MAY_FOLLOW_NO})\b)\w+": "is not a ...",
+    rf"(?<!there )\bis no (?!(?:{_MAY_FOLLOW_NO})\b)[\w{{]": "is not a ...",
     r"\bbears\b": "contains",
     r"\bis at it\b": "has been running for",
-    r"\bwas let go\b": "was closed",
+    r"\b(?:is|are|was|were) let go\b(?! of)": "is closed, is disconnected",
     r"\bmet an error\b": "an internal error",
     r"\ba word in the log\b": "a warning is logged",
     r"\bgates do not hold\b": "gates failed",
     r"\bwhat ran before runs on\b": "the version before runs on",
     r"\bwhat answers for\b": "the process on the control socket",
-    r"\b(?:its|the) \w+ is another\b": "differs",
+    r"(?<!there )\bis another(?=[.,;:)]| (?:too|by now|than|in each)\b)": "differs",
     r"\bthat is to be had\b|\bis not to be had\b": "there is no ...",
     r"\b(?:states|reported) (?:a \w+|an exit status) that is none\b": "... that makes no sense",
     r"\blet go of by\b": "released by",
 }
-NAMES = {"may_stay": "can_install_in_place", "switch": "is_enabled"}
-"""Names in code of the runtime."""
+NAMES = {"may_stay": "can_install_in_place", "switch": "is_enabled", "beside": "next_to"}
+"""Names in code."""
 ACTS = (
     "accept|acquire|add|apply|ask|attach|begin|bind|call|cancel|check|clear|close|commit|connect|copy|cut|decode|deploy|discard|dump"
     "|encode|enter|evaluate|expect|find|forget|get|greet|hold|install|issue|join|kill|leave|link|listen|load|look|mark|move|note|parse"
@@ -55,17 +55,33 @@ VAGUE = ("each", "found", "kept", "own", "place", "said", "there")
 """Names that a parameter or a variable of a function has not, but `place` where there is a class Place."""
 VAGUE_FUNCTIONS = (*VAGUE, "met", "told")
 """Names that no function has anywhere, whatever underscores are around; a property is like a field, and may."""
-PLACES = ("src", "runtime/src", "docs", "examples", "README.md", "CHANGELOG.md")
+PLACES = ("src", "runtime/src")
+"""Where docstrings and the names of variables are looked at too."""
+TEXTS = (
+    *PLACES,
+    "docs",
+    "bench",
+    "examples",
+    "scripts",
+    "tests",
+    ".ci",
+    "Makefile",
+    "noxfile.py",
+    "README.md",
+    "CHANGELOG.md",
+)
 _PATTERNS = {re.compile(pattern, re.IGNORECASE): instead for pattern, instead in WORDS.items()}
 
 
 def main() -> int:
     """Print each place with what to write there, and return the status."""
-    problems = [problem for root in PLACES for file in _files(Path(root)) for problem in _of(file)]
-    problems += [problem for file in _files(Path("runtime/src")) if file.suffix == ".py" for problem in _names(file)]
+    problems = [problem for root in TEXTS for file in _files(Path(root)) for problem in _of(file)]
+    problems += [
+        problem for root in PLACES for file in _files(Path(root)) if file.suffix == ".py" for problem in _names(file)
+    ]
     problems += [
         problem
-        for root in PLACES[:2]
+        for root in PLACES
         for file in _files(Path(root))
         if file.suffix == ".py"
         for problem in (*_docstrings(file), *_locals(file))
@@ -79,6 +95,8 @@ def _files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
     for file in sorted(root.rglob("*")):
+        if file == Path(sys.argv[0]):  # where the words stand
+            continue
         if file.suffix in (".py", ".md", ".sh") and not {"build", ".venv", "__pycache__"} & {*file.parts}:
             yield file
 

@@ -114,7 +114,7 @@ def test_a_node_uses_no_key_that_others_can_read(tmp_path: Path) -> None:
 
 
 def test_what_others_would_not_take_is_refused_at_home(tmp_path: Path) -> None:
-    """A certificate that has ended, or whose key is another, is told when the node starts."""
+    """A certificate that has ended, or whose key is not its own, is told when the node starts."""
     place = deployed(tmp_path, "127.0.0.1")
     asked, long_ago = certificates.request(place, "127.0.0.1"), datetime.now(UTC) - 2 * certificates.VALID
     (place / "node.pem").write_bytes(

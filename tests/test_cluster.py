@@ -367,11 +367,11 @@ def test_a_boot_names_who_is_missing_and_who_was_refused() -> None:
     """Each worker that has not joined with the reason, and others that have tried."""
     members = Members(lambda line: None)
     members.update([Known("w1", (), 0.0, "underway://127.0.0.2:1")])
-    members.refuse("w2", "its release is another")
+    members.refuse("w2", "its release differs")
     members.refuse("127.0.0.9", "there is no TLS with it")
 
     assert members.missing(["w1", "w2", "w3"]) == [
-        "w2: its release is another",
+        "w2: its release differs",
         "w3: it has not called",
         "127.0.0.9 is refused: there is no TLS with it",
     ]

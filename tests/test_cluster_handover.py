@@ -323,7 +323,7 @@ def test_one_that_is_refused_at_the_door_is_still_there() -> None:
         members = Members(lambda line: None)
         members.expect("w1", 0)
         members.expect("w2", 0)
-        members.refuse("w1", "its release is another")
+        members.refuse("w1", "its release differs")
         waiting = asyncio.ensure_future(members.comes_back("w1"))
         assert await members.comes_back("w2") is False
         assert await members.comes_back("w3") is False

@@ -314,7 +314,7 @@ def test_who_does_not_say_who_it_is_is_let_go(make: MakeNode, kind: str) -> None
 
 
 def test_idle_connections_are_bounded_and_keep_no_worker_out(make: MakeNode) -> None:
-    """Of four hundred that say nothing few are held, all are let go, and a worker joins meanwhile."""
+    """Of four hundred that say nothing few are held, all are disconnected, and a worker joins meanwhile."""
     nodes = Nodes(make)
     master = nodes.master().ready()
 

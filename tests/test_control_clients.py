@@ -166,7 +166,7 @@ def test_the_proof_of_one_end_is_not_that_of_the_other() -> None:
 
 @pytest.mark.parametrize("field", ["pid", "boot", "nonce"])
 def test_a_proof_is_bound_to_process_boot_and_connection(field: str) -> None:
-    """That of another is another."""
+    """Another process, boot or connection has another proof."""
     greeting = handshake.hello(1, "boot")
 
     assert handshake.proof(COOKIE, "node", greeting, "n") != handshake.proof(

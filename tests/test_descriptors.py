@@ -195,7 +195,7 @@ DAMAGE = [
 ]
 
 UNREADABLE = [each for each in DAMAGE if each != b'{"pid": 1, "node": 1}']
-"""Where no process is named: one that is, and is another, would be that of another view of the processes."""
+"""Where no process is named: one that is named would be that of another view of the processes."""
 
 
 def find(node: Node) -> int | None:

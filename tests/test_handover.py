@@ -215,7 +215,7 @@ SLOW = ASGI.replace(
 
 
 def test_one_version_takes_over_at_a_time(make: MakeNode) -> None:
-    """While one is at it the next command ends with 75, and so does one that knows nothing of the first."""
+    """While one is running the next command ends with 75, and so does one that knows nothing of the first."""
     node = make(asgi(SLOW), libraries=["uvicorn"])
     add_sealed(node, "2", asgi(SECOND))
     add_sealed(node, "3", asgi(HANGS))

@@ -225,7 +225,7 @@ def test_without_a_relup_a_new_interpreter_takes_over(make: MakeNode) -> None:
 
 @pytest.mark.parametrize("other", ["2", "3"])
 def test_of_two_installs_at_once_the_second_is_told_of_the_first(make: MakeNode, other: str) -> None:
-    """Of the same version or of another: 75, with who is at it. The first one is done, and the second then goes through."""
+    """Of the same version or of another: 75, with who is doing it. The first one is done, and the second then goes through."""
     node = web(make)
     planned(node, PARKED)
     planned(node, SECOND, "3")

@@ -73,7 +73,7 @@ def waiting(file: Path, then: str = "pass") -> App:
 
 @pytest.mark.parametrize("other", ["2", "3"])
 def test_of_two_installs_at_once_the_second_is_told_of_the_first(make: MakeNode, tmp_path: Path, other: str) -> None:
-    """Of the same version or of another: 75, with who is at it. The first one is done, and the second then goes through."""
+    """Of the same version or of another: 75, with who is doing it. The first one is done, and the second then goes through."""
     node = make(recorder("one"))
     add_sealed(node, "2", waiting(tmp_path / "go"))
     add_sealed(node, "3", recorder("one"))

@@ -151,7 +151,7 @@ def test_what_is_sent_is_what_arrives(sockets: list[str]) -> None:
 
 
 def test_of_a_later_version_what_is_known_is_understood() -> None:
-    """A message that is not known is no message, and fields that are not known are left out."""
+    """A message that is not known counts as none, and fields that are not known are left out."""
     longer = channel.decode(channel.FromNode, b"about\0{}\0001.5\0and\0more")
 
     assert channel.decode(channel.FromNode, b"later\0x") is None

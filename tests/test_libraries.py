@@ -573,7 +573,7 @@ def test_the_index_says_where_everything_is(release: Release) -> None:
         "typing_extensions": [home["typing_extensions"]],
     }
     assert index["top"]["kit"] == ["add_on-1.0", "kit-1.0"]  # a package hides a module, as in one directory
-    assert index["top"]["85cae__mypyc"] == ["kit-1.0"]  # a name that is no identifier can be imported all the same
+    assert index["top"]["85cae__mypyc"] == ["kit-1.0"]  # a name that is not an identifier can be imported all the same
     assert index["shared"] == {
         "acme.2024-01": ["add_on-1.0", "kit-1.0"],
         "acme.deep": ["add_on-1.0", "kit-1.0"],

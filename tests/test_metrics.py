@@ -72,7 +72,7 @@ def test_a_node_that_was_started_again_says_so(make: MakeNode) -> None:
 
 @pytest.mark.parametrize("loop", ["free", "blocked"])
 def test_figures_are_read_over_http_where_that_is_configured(make: MakeNode, loop: str) -> None:
-    """The same text, also while the node's loop is blocked; nothing else is there, and who says nonsense is let go."""
+    """The same text, also while the node's loop is blocked; nothing else is there, and who says nonsense is disconnected."""
     node = make(recorder("one"))
     path = node.var / "metrics.sock"
     node.var.mkdir()

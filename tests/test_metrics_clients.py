@@ -131,7 +131,7 @@ def test_who_never_reads_makes_room() -> None:
 
 
 def test_what_comes_after_a_request_does_not_take_its_answer_back() -> None:
-    """A body, or a second request, that is not read is no reason for a reset in place of the answer."""
+    """A body, or a second request, that is not read does not lead to a reset in place of the answer."""
     assert b" 405 " in given(lambda address: scraped(address, b"POST /metrics HTTP/1.1\r\n\r\n" + b"x" * 4000))
     assert given(lambda address: scraped(address, GET + GET)).endswith(b"up 1\n")
 

@@ -415,7 +415,7 @@ def test_what_the_next_node_does_not_ask_for_is_closed(tmp_path: Path) -> None:
 
 
 def test_a_socket_file_may_be_anywhere_and_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
-    """A path of 300 bytes is no reason to move a release."""
+    """A release may stay at a path of 300 bytes."""
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
     path = deep / "socket"

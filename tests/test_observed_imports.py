@@ -162,7 +162,7 @@ def test_a_name_that_is_looked_up_is_told(see: See) -> None:
 
 
 def test_plain_modules_do_nothing_outside(see: See) -> None:
-    """What most modules do, importing and defining, is no effect."""
+    """What most modules do, importing and defining, counts as none."""
     source = "import asyncio, dataclasses, decimal, email, http.client, json, logging, re, sqlite3, typing, uuid\nA = 1"
 
     assert see({"shop": source}).observation.outside == {}

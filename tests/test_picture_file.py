@@ -63,7 +63,7 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "a node has less than no edges": lambda d: d["edges"].__setitem__(0, -1),
     "an edge leads beyond the end": lambda d: d["targets"].__setitem__(0, 10**6),
     "an edge leads before the start": lambda d: d["targets"].__setitem__(0, -1),
-    "a module is no node": lambda d: d["modules"][0].__setitem__(1, 10**6),
+    "a module is not a node": lambda d: d["modules"][0].__setitem__(1, 10**6),
     "a text that is none": lambda d: d["texts"].__setitem__(0, 1),
     "a text that is not there": lambda d: d["types"].__setitem__(0, 10**6),
     "a number that is true": lambda d: d["types"].__setitem__(0, True),

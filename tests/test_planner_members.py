@@ -71,7 +71,7 @@ def test_members_of_a_protocol_are_known_when_it_is_made(tmp_path: Path) -> None
 
 @pytest.mark.in_place
 def test_a_field_is_no_name_that_its_own_statement_reads(become: Become) -> None:
-    """An annotation that changes is made anew, though a value stands beside it; a value that reads another of the class is not."""
+    """An annotation that changes is made again, though a value stands next to it; a value that reads another of the class is not."""
     old = "class Room:\n    kind: int = 1\n    def f(self): return self.kind\n"
     told = become(
         old,

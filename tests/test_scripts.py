@@ -83,7 +83,7 @@ def test_a_script_is_what_its_wheel_says(placed: Path, name: str) -> None:
     ],
 )
 def test_what_needs_nothing_is_not_touched(content: bytes) -> None:
-    """Shell scripts, scripts without first words, what is no Python."""
+    """Shell scripts, scripts without first words, what is not Python."""
     assert scripts.settled(content) == content
 
 

@@ -148,7 +148,7 @@ except CannotSwap as error:
         [
             "shop.app.config['DEBUG'] is 'live', and not False as the module has made it",
             "shop.app.config['NEW'] is there already, as 'live'",
-            "shop.app.config['gone'] is no shop.Other as the module has made it",
+            "shop.app.config['gone'] is not a shop.Other as the module has made it",
             "shop.app.nothing is not there, and not 1 as the module has made it",
             "shop.app.seen is {'live'}, and not {'x'} as the module has made it",
         ],

@@ -239,7 +239,7 @@ USING = {"a": "def f(): return 1\n", "b": "def helper(): return 1\nX = helper()\
 
 
 def test_a_name_that_comes_by_an_import_is_another_only_for_who_has_said_it(tmp_path: Path) -> None:
-    """What bears the same name elsewhere is what it was; what stays and has looked for it finds it now."""
+    """What has the same name elsewhere is what it was; what stays and has looked for it finds it now."""
     imports = "from b import helper\ndef f(): return helper()\n"
     looks = "def g():\n    try: return helper()\n    except NameError: return 0\nY = g()\n"
     new = compare(tmp_path / "new", USING, {**USING, "a": imports})

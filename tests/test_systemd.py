@@ -163,7 +163,7 @@ def test_systemd_is_told_what_becomes_of_the_service(make: MakeNode, tmp_path: P
 def test_a_reload_is_a_handover_however_it_is_asked_for(
     make: MakeNode, tmp_path: Path, manager: Manager, act: str
 ) -> None:
-    """systemd is told when it begins, by its own clock, and when it is done; the main process stays, and the node is another."""
+    """systemd is told when it begins, by its own clock, and when it is done; the main process stays, and another node runs."""
     node = make(recorder("one"))
     process = notify(node, tmp_path)
     ready = f"READY=1\nMAINPID={process.pid}\nSTATUS=1, running one"

@@ -1,4 +1,4 @@
-"""One ``var``, and a release directory that is another than the one that runs, was moved, or is gone."""
+"""One ``var``, and a release directory that is not the one that runs, was moved, or is gone."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pairs_layout import compiled_library, version_of
 from .sources import INSIDE, Pair, Sources
 
 SCRIPTS = ("bin", "share", "include")
-"""What a wheel has beside its modules."""
+"""What a wheel has next to its modules."""
 
 
 @dataclass(frozen=True)

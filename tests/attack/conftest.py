@@ -13,7 +13,7 @@ from node_helpers import App
 
 @pytest.fixture(scope="module")
 def second() -> App | None:
-    """The application of version 2, where it is another."""
+    """The application of version 2, where it differs."""
     return None
 
 

@@ -112,7 +112,7 @@ def running_below(place: Path) -> list[int]:
 
 
 def test_an_upgrade_that_holds_is_as_fresh_starts_before_and_after_and_back(releases: Path) -> None:
-    """In the process that ran, with what it has counted; a pid is no difference; nothing runs afterwards, nor is left in the project."""
+    """In the process that ran, with what it has counted; a pid does not count; nothing runs afterwards, nor is left in the project."""
     before = sorted(os.listdir(releases / "hello"))
 
     status, outcome, said = rehearsed(releases, "0.2.0", "--at-least", "hot")
@@ -129,7 +129,7 @@ def test_an_upgrade_that_holds_is_as_fresh_starts_before_and_after_and_back(rele
 
 
 def test_a_fresh_interpreter_may_have_forgotten(releases: Path) -> None:
-    """What took over by a handover is as a fresh start that nobody has asked before, and that is no difference."""
+    """What took over by a handover is as a fresh start that nobody has asked before, and that does not count as a difference."""
     status, outcome, said = rehearsed(releases, "0.4.0")
 
     assert (status, outcome["ok"], outcome["in_place"], outcome["verdict"]) == (0, True, False, "RESTART"), said

@@ -215,7 +215,7 @@ EDITS = (
                 "        return value.strip()\n",
                 (
                     "        if len(value) < 2:\n"
-                    '            raise ValueError("a letter is no name")\n'
+                    '            raise ValueError("a letter is not a name")\n'
                     "        return value.strip()\n"
                 ),
             ),

@@ -149,8 +149,8 @@ def release_of(
     Raises ProjectError when nothing starts, a server is missing, or versions and modes don't fit.
     """
     chosen = planned.definition
-    beside = unpackaged.scripts(chosen.project.root, module_of(chosen.start)) if lies(chosen) else []
-    applications = starting(staged, starts, [*chosen.options.lazy, *beside])
+    scripts = unpackaged.scripts(chosen.project.root, module_of(chosen.start)) if lies(chosen) else []
+    applications = starting(staged, starts, [*chosen.options.lazy, *scripts])
     if cluster.STEP not in chosen.options.steps and not any(app.start for app in applications.values()):
         raise ProjectError(nothing_starts(chosen))
     check_servers(applications)

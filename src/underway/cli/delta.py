@@ -37,7 +37,7 @@ def delta(old: Path, new: Path, output: Path | None, sign_key: Path | None, as_j
     with ExitStack() as cleanup:
         one, other = (open_release(path, cleanup) for path in (old, new))
         name, versions = other.manifest.name, (one.manifest.version, other.manifest.version)
-        file = output or deltas.path(other.beside, name, *versions)
+        file = output or deltas.path(other.parent, name, *versions)
         try:
             header = deltas.create(file, (one.root, one.manifest), (other.root, other.manifest), other.date)
         except OSError as error:

@@ -34,7 +34,7 @@ class WheelRow:
     """``sha256=...`` in the encoding of RECORD; empty for RECORD itself."""
 
     @property
-    def beside(self) -> bool:
+    def is_outside(self) -> bool:
         """Whether it lies outside site-packages, elsewhere in the prefix."""
         return self.path.startswith("../")
 

@@ -1,4 +1,4 @@
-"""Two releases -> what is another between them: interpreter, applications, files, and the modules that are to be compared."""
+"""Two releases -> what differs between them: interpreter, applications, files, and the modules that are to be compared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _METADATA = re.compile(r"[^/]+\.dist-info/(?!entry_points\.txt$)")
 
 @dataclass(frozen=True)
 class Difference:
-    """What is another between two releases, apart from what is in the modules."""
+    """What differs between two releases, apart from what is in the modules."""
 
     rows: tuple[Row, ...]
     added: tuple[str, ...]
@@ -84,7 +84,7 @@ def _foundation(old: Opened, new: Opened) -> Iterator[Row]:
     elif reason := unproven(now):
         yield _row("interpreter", "value", "RESTART", reason)
     if _code(_below(old, old.homes.get(RUNTIME, ""))) != _code(_below(new, new.homes.get(RUNTIME, ""))):
-        yield _row(RUNTIME, "value", "RESTART", "the runtime itself is another", module=RUNTIME)
+        yield _row(RUNTIME, "value", "RESTART", "the runtime itself differs", module=RUNTIME)
     for before, after, what in (
         (old.place.python_args, new.place.python_args, "the interpreter's arguments"),
         (old.place.env_sh, new.place.env_sh, "the environment"),
@@ -109,7 +109,7 @@ def _starts(old: Opened, new: Opened, both: list[str]) -> Iterator[Row]:
             reason = f"{main} runs workers in processes of their own: while there is one, the node is handed over"
             yield _row("start", "processes", "HOT", reason, module=name)
         if old.starts.get(name) != new.starts.get(name):
-            reason = "what starts it, or where it listens, is another"
+            reason = "what starts it, or where it listens, differs"
             yield _row("start", "value", "RESTART", reason, module=name)
         if (was := old.rel[name][1]) != (now := new.rel[name][1]):
             yield _row("mode", "value", "RESTART", f"it is started as {now}, and runs as {was}", module=name)

@@ -31,7 +31,7 @@ class Opened:
     root: Path
     manifest: Manifest
     date: int
-    beside: Path
+    parent: Path
     """The directory that the archive, or the release, is in."""
 
     @property

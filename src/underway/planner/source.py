@@ -7,7 +7,7 @@ import importlib.util
 import marshal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -122,6 +122,14 @@ def _known_names(body: list[ast.stmt]) -> conditions.Names:
     """What names stand for in conditions: those that a single import binds."""
     times = Counter(bound for statement in body for bound in names_bound(statement))
     return {name: dotted for name, dotted in conditions.names_of(body).items() if times[name] <= 1}
+
+
+def statements(file: Path) -> Sequence[ast.stmt]:
+    """The statements of a file; none where it can't be read, or is of a Python that is newer than this one."""
+    try:
+        return ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return ()
 
 
 @lru_cache(maxsize=10_000)

@@ -27,7 +27,7 @@ from .rules import globals as bindings
 from .rules import made_again, running
 from .rules import modules as rules
 from .rules.frameworks import aiohttp, django, flask
-from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, tried, walk
+from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, statements, tried, walk
 from .values import Side
 
 
@@ -87,10 +87,7 @@ class Modules(Mapping[str, Module]):
 
     def _body(self, name: str) -> Sequence[ast.stmt]:
         """The statements of a module; not the module, which may try to import the one that asks."""
-        try:
-            return ast.parse((self.root / self.places[name][1]).read_bytes()).body
-        except (SyntaxError, ValueError, OSError, RecursionError):
-            return []
+        return statements(self.root / self.places[name][1])
 
 
 def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None]] = {}) -> dict[str, Any]:

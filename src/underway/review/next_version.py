@@ -54,7 +54,7 @@ def as_next(old: Opened, new: Opened) -> tuple[Opened, list[str]]:
         name: (number + NEXT if name in renamed else number, mode) for name, (number, mode) in new.rel.items()
     }
     sealed = new.manifest if old.manifest.version != version else replace(new.manifest, version=version + NEXT)
-    return _Next(new.root, sealed, new.date, new.beside, version, applications), notes
+    return _Next(new.root, sealed, new.date, new.parent, version, applications), notes
 
 
 def _files(side: Opened, name: str) -> object:

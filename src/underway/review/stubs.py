@@ -14,6 +14,7 @@ from underway_runtime.release.relup import Row
 
 from ..planner.releases import Opened
 from ..planner.rules import classes, state
+from ..planner.source import statements
 
 CARRIED = ("state", "field")
 """Kinds of rows that are about what instances have."""
@@ -42,7 +43,7 @@ def stubs(rows: tuple[Row, ...], old: Opened, new: Opened) -> Iterator[Stub]:
         if row.change not in CARRIED or row.verdict == "MIGRATE" or (row.module, row.definition) in done:
             continue
         done.add((row.module, row.definition))
-        before, after = (_class(_tree(side, row.module), row.definition) for side in (old, new))
+        before, after = (_class(side, row.module, row.definition) for side in (old, new))
         if before is None or after is None or classes.has_code_change(after):
             continue
         was, now = _attributes(before), _attributes(after)
@@ -51,17 +52,10 @@ def stubs(rows: tuple[Row, ...], old: Opened, new: Opened) -> Iterator[Stub]:
         yield Stub(f"{row.module}:{row.definition}", new.modules[row.module][1], after.lineno, made, text)
 
 
-def _tree(side: Opened, module: str) -> ast.Module:
+def _class(side: Opened, module: str, path: str) -> ast.ClassDef | None:
     if module not in side.modules:
-        return ast.Module([], [])
-    try:
-        return ast.parse((side.root / side.modules[module][1]).read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError):  # of a Python that is newer than this one
-        return ast.Module([], [])
-
-
-def _class(tree: ast.Module, path: str) -> ast.ClassDef | None:
-    body, cls = tree.body, None
+        return None
+    body, cls = statements(side.root / side.modules[module][1]), None
     for name in path.split("."):
         cls = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
         body = cls.body if cls is not None else []
@@ -132,10 +126,11 @@ def _carried(without: list[str], with_these: list[str], values: Mapping[str, str
 def _makers(side: Opened, module: str, cls: str) -> Iterator[str]:
     """Where the application of a module makes instances of a class."""
     application = side.modules[module][0]
-    for name, (owner, file) in sorted(side.modules.items()):
+    for owner, file in (side.modules[name] for name in sorted(side.modules)):
         if owner != application:
             continue
-        calls = (node for node in ast.walk(_tree(side, name)) if isinstance(node, ast.Call) and _called(node) == cls)
+        body = ast.Module([*statements(side.root / file)], [])
+        calls = (node for node in ast.walk(body) if isinstance(node, ast.Call) and _called(node) == cls)
         for line in sorted(call.lineno for call in calls):
             yield f"{file.partition('/')[2].partition('/')[2]}:{line}"
 

@@ -228,8 +228,8 @@ def _copy_libraries(source: Interpreter, target: Path, executable: Path, modules
         needed = elf.resolve(original, ld_so)
         for name in [name for name, library in needed.items() if library is None]:
             # A module may count on what the interpreter itself has loaded, or has next to it.
-            beside = source.base_prefix / "lib" / name
-            needed[name] = places.get(name) or (beside if beside.exists() else None)
+            sibling = source.base_prefix / "lib" / name
+            needed[name] = places.get(name) or (sibling if sibling.exists() else None)
         if missing := sorted(name for name, library in needed.items() if library is None):
             if copy is executable:
                 raise BuildError(f"{original} needs {', '.join(missing)}, which this machine does not have")

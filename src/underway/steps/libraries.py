@@ -50,10 +50,10 @@ def copy_app(release: Release, name: str) -> Placed | None:
         if copied:
             _copy_beside(release, application)
         return {} if copied else None
-    in_home, beside = parts(entry)
-    _check_beside(release, application, beside)
+    in_home, outside = parts(entry)
+    _check_outside(release, application, outside)
     known = put(release, entry, target, in_home, below=entry.facts["home"], prepared=True)
-    return known | put(release, entry, release.version_path, beside)
+    return known | put(release, entry, release.version_path, outside)
 
 
 def copy_code(release: Release, name: str, target: Path) -> bool:
@@ -66,7 +66,7 @@ def copy_code(release: Release, name: str, target: Path) -> bool:
     if not application.dist_info:
         return False
     entries = wheel_record.read(application.source, application.dist_info)
-    files = [entry.path for entry in entries if not entry.beside]
+    files = [entry.path for entry in entries if not entry.is_outside]
     for file in files:
         _link_file(application.source / file, target / file)
     wheel_record.write(target, application.dist_info, files)
@@ -143,15 +143,15 @@ def _copy_beside(release: Release, application: Application) -> None:
     prefix = application.source.parents[wheel_record.DEPTH - 1]
     home = application.source.relative_to(prefix)
     entries = wheel_record.read(application.source, application.dist_info)
-    paths = [os.path.normpath(home / entry.path) for entry in entries if entry.beside]
-    _check_beside(release, application, paths)
+    paths = [os.path.normpath(home / entry.path) for entry in entries if entry.is_outside]
+    _check_outside(release, application, paths)
     for path in paths:
         _link_file(prefix / path, release.version_path / path)
         scripts.settle(release.version_path / path)
         stripping.strip(release.version_path / path, release.options.strip)
 
 
-def _check_beside(release: Release, application: Application, paths: Iterable[str]) -> None:
+def _check_outside(release: Release, application: Application, paths: Iterable[str]) -> None:
     """Raise BuildError for paths below ``releases/V`` that are the release's own."""
     if not (paths := list(paths)):
         return

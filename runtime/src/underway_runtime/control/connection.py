@@ -13,7 +13,7 @@ from . import frames
 from .frames import HEADER, LARGEST, Message
 
 PATIENCE = 60.0
-"""Seconds after which a client that takes nothing of what is there for it is let go."""
+"""Seconds after which a client that takes nothing of what waits for it is disconnected."""
 MOST_OUTPUT = 16 << 20
 """Characters of output that may wait for one client."""
 _CHUNK = 32768

@@ -5,7 +5,7 @@ who may connect             the user of the node, root, and the members of the g
 at most, in all             512, and never more than a quarter of the files that the process may open
 at most, after handshake    64
 the handshake               within 5 s; what is larger than 4 KiB or no frame ends the connection
-a client that reads slowly  is let go when it has taken nothing for 60 s
+a client that reads slowly  is cut off when it has taken nothing for 60 s
 ==========================  ============================================================================================
 
 When all places are taken, who has been at the handshake for longest makes room, and until somebody has been at it for a

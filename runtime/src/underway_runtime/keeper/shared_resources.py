@@ -25,7 +25,7 @@ class SharedResources:
         self._lock: lock.Lock | None = None
 
     def admit(self, node: Child, path: str, pid_path: str, beat: float) -> bool:
-        """Let a node share the lock, which is taken for it where it is another than before; whether that could be done."""
+        """Let a node share the lock, which is taken for it where it differs from before; whether that could be done."""
         if self._lock is None or not self._lock.is_at(path):
             try:
                 holder = lock.acquire(path, pid_path)

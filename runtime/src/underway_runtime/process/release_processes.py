@@ -92,10 +92,12 @@ def _of_the_node(rows: Mapping[int, process_table.Process], node: int, release: 
     """The pids of what the node, or something that it has started, has started."""
     above = list(_above(rows, node))
     below = _below(rows, [node])
-    beside = [pid for pid in rows if pid not in below and pid not in above and rows[pid].started >= rows[node].started]
+    unrelated = [
+        pid for pid in rows if pid not in below and pid not in above and rows[pid].started >= rows[node].started
+    ]
     keepers = [
         rows[node].parent,
-        *(pid for pid in beside if any(word.endswith(_KEEPER) for word in facts.command_line(pid))),
+        *(pid for pid in unrelated if any(word.endswith(_KEEPER) for word in facts.command_line(pid))),
     ]
     nodes = [pid for pid, row in rows.items() if row.parent in keepers and pid != node]
     theirs = _below(rows, nodes)
@@ -103,7 +105,7 @@ def _of_the_node(rows: Mapping[int, process_table.Process], node: int, release: 
         pid for pid in nodes if rows[pid].parent == rows[node].parent and rows[pid].started > rows[node].started
     ]
     until = min((rows[pid].started for pid in next_nodes), default=float("inf"))
-    others = [pid for pid in beside if pid not in keepers and pid not in theirs and rows[pid].started <= until]
+    others = [pid for pid in unrelated if pid not in keepers and pid not in theirs and rows[pid].started <= until]
     return below | _below(rows, [pid for pid in others if _has_left(pid, rows, node, above, release)])
 
 

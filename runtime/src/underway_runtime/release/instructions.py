@@ -17,12 +17,12 @@ GUARDS = ("no_closures", "no_holders", "no_instances", "not_loaded", "not_made",
 
 @dataclass(frozen=True)
 class Changed:
-    """A definition whose code is another: digests of the code that is to be found, and that comes."""
+    """A definition whose code differs: digests of the code that is to be found, and that comes."""
 
     was: str
     now: str
     contract: bool = False
-    """Whether its signature, or how it may be used, is another too."""
+    """Whether its signature, or how it may be used, differs too."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class ApplicationUnload:
 
 @dataclass(frozen=True)
 class RestartNewEmulator:
-    """The interpreter, or the runtime, is another: hand over to a fresh one before anything else."""
+    """The interpreter, or the runtime, differs: hand over to a fresh one before anything else."""
 
 
 @dataclass(frozen=True)

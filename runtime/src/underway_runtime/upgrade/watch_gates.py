@@ -61,7 +61,7 @@ def _note_failed(handler: Handler, installed: InstallResult, why: str) -> None:
 
 
 def _missed(connection: Connection, version: str) -> list[str]:
-    """The gates that do not hold. Raises UnderwayError when the node has gone, or is another."""
+    """The gates that do not hold. Raises UnderwayError when the node has gone, or has been replaced."""
     if (runs := connection.status()["version"]) != version:
         raise UnderwayError(f"{runs} runs")
     tried = answers.gates(connection.ask({"do": "gates"})["gates"])

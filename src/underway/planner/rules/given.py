@@ -48,7 +48,7 @@ def by_init(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef, fresh: Colle
     """What ``__init__`` sets in the new version alone, `fresh`, and what it sets no more. Raises Unproven."""
     was, now = makers(old), makers(new)
     if was.keys() != now.keys() or "__init__" not in now or now["__init__"].decorator_list:
-        raise Unproven("what makes an instance is another")
+        raise Unproven("instances are made in another way")
     before, after = was["__init__"], now["__init__"]
     gone = attributes(old).keys() - attributes(new).keys()
     gives, takes = dict(_setting(after, fresh)), dict(_setting(before, gone))

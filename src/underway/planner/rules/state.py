@@ -46,13 +46,13 @@ def _needs(
     was, now = makers(old), makers(new)
     for name, node in now.items():
         if name not in was:
-            return f"{name} is new, so what makes an instance is another", node
+            return f"{name} is new, so instances are made in another way", node
         if stateful(was[name]) != stateful(node):
             return f"{name} makes instances in another way", node
         if parameter := other_default(was[name], node):
             return f"{name} has another default of {parameter}, which instances may have been made with", node
     if gone := [name for name in was if name not in now]:
-        return f"{gone[0]} is gone, so what makes an instance is another", new
+        return f"{gone[0]} is gone, so instances are made in another way", new
     return "", None
 
 

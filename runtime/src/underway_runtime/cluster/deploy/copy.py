@@ -144,11 +144,11 @@ class Store:
         name, version = self.manifest.name, self.manifest.version
         made = archive.path(self.scratch, name, version, kind)
         for other in dict.fromkeys((kind, "zst", "gz")):
-            beside = archive.path(self.root.parent, name, version, other)
-            if _holds(beside) == self.manifest.release_id:
+            packed = archive.path(self.root.parent, name, version, other)
+            if _holds(packed) == self.manifest.release_id:
                 if other != kind:
-                    _repack(beside, made)
-                return beside if other == kind else made
+                    _repack(packed, made)
+                return packed if other == kind else made
         archive.write(made, self.root, self.manifest)
         return made
 
@@ -160,7 +160,7 @@ class Store:
 
 def _signature(file: Path, sha256: str) -> str:
     """What is in the signature next to a file, where it is for the very bytes of it; empty where there is none."""
-    stated = signature.beside(file)
+    stated = signature.next_to(file)
     return "" if stated is None or stated[0].sha256 != sha256 else (stated[0].dump() + stated[1]).rstrip("\n")
 
 

@@ -68,7 +68,7 @@ def taken_up(var: VarDirectory, node: str, name: str) -> None:
 def move_into_place(settings: Settings, directory: Path, release_id: str) -> None:
     """Rename this very release, which stands next to its place, into that once it is whole.
 
-    Raises DamagedRelease when it is not, or is another than was sent, and UnderwayError when something is there already.
+    Raises DamagedRelease when it is not, or is not what was sent, and UnderwayError when something is there already.
     """
     if problems := verify(settings.root, settings.version):
         raise DamagedRelease(listing("the copy is not whole:", problems[:20]))

@@ -3,7 +3,7 @@
 set -eu
 umask 022
 directory=$1 name=$2 sha256=$4 signature=$5 var=${RELEASE_VAR:-$1/var}
-# var is of the user who runs the release: where that is another, a link could be in there, and the release's own directory is taken.
+# var is of the user who runs the release: where that is another user, a link could be in there, and the release's own directory is taken.
 place=$var/incoming
 # shellcheck disable=SC3067 # dash and busybox have it
 if [ -e "$var" ] && [ ! -O "$var" ]; then place=$1; fi

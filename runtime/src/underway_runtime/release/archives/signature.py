@@ -175,7 +175,7 @@ def _check_owner(archive: Path, of_owner: bool) -> None:
         raise SignatureRefused(listing(heading, problems))
 
 
-def beside(archive: Path) -> tuple[Statement, str] | None:
+def next_to(archive: Path) -> tuple[Statement, str] | None:
     """What is stated of an archive or delta next to it, with the signature, unverified; None where there is none to be read."""
     with suppress(SignatureRefused):
         return _read_signature(archive)
@@ -184,7 +184,7 @@ def beside(archive: Path) -> tuple[Statement, str] | None:
 
 def is_signed(archive: Path, manifest: Manifest) -> bool:
     """Whether an archive or delta is there with a statement next to it that is of this release. Who signed it is not asked."""
-    stated = beside(archive) if archive.is_file() else None
+    stated = next_to(archive) if archive.is_file() else None
     return stated is not None and all(
         getattr(stated[0], field) == getattr(manifest, field) for field in ("name", "version", "target", "release_id")
     )

@@ -214,7 +214,7 @@ def _unlike(target: Target, part: Part, value: object) -> Iterator[str]:
     ):
         yield f"{where} is {objects.shown(value)}, and not the pattern that the module has made"
     elif part.kind == "gone" and (value is MISSING or objects.name_of(type(value)) != part.was):
-        yield f"{where} is no {part.was} as the module has made it"
+        yield f"{where} is not a {part.was} as the module has made it"
 
 
 def _same(held: object, value: object) -> bool:

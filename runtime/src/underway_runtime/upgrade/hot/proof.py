@@ -161,7 +161,7 @@ class _Walk:
                     yield f"{here}{name} is not there"
 
     def _without_addresses(self, text: str) -> str:
-        """A text as pictures tell it: with what is at an address, which is another in each process, in the place of that."""
+        """A text as pictures tell it: with what is at an address, which differs in each process, in the place of that."""
         return without_addresses(text, self._word)
 
     def _word(self, address: int, otherwise: str) -> str:

@@ -41,7 +41,7 @@ _KEPT = re.compile(
 
 
 _PLACED = (
-    "it depends on where the code is, and so is another in each version; what is to stay belongs below RELEASE_VAR: "
+    "it depends on where the code is, and so differs in each version; what is to stay belongs below RELEASE_VAR: "
     'Path(os.environ.get("RELEASE_VAR", BASE_DIR))'
 )
 

@@ -27,4 +27,4 @@ COMPILES = (
     "pydantic_core._pydantic_core.SchemaValidator",
     "pydantic.plugin._schema_validator.PluggableSchemaValidator",
 )
-"""Where a model has what was compiled of its schema, and the types of that once it was; what stands there before is another."""
+"""Where a model has what was compiled of its schema, and the types of that once it was; what stands there before differs."""
