@@ -65,6 +65,7 @@ def test_certificates_are_renewed_without_a_restart(cluster: Cluster, count: Cou
     assert cluster.members() == EVERYBODY
 
 
+@pytest.mark.drill
 def test_a_host_is_taken_out_of_a_cluster_that_runs(cluster: Cluster) -> None:
     """When the command has ended every other node refuses it; one that can't be reached is named, and made good by the next."""
     assert cluster.deploy("-m", "daemon", "--no-shutdown-with-master").returncode == 0

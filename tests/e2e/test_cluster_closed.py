@@ -50,7 +50,7 @@ def test_a_cluster_is_deployed_and_stopped_whatever_is_closed(cluster: Cluster, 
     assert run(cluster, closed, "master", "pid") == 1
 
 
-@pytest.mark.parametrize("closed", [(0, 1, 2), (1, 2)], ids=str)
+@pytest.mark.parametrize("closed", [(0, 1, 2), pytest.param((1, 2), marks=pytest.mark.drill)], ids=str)
 def test_a_cluster_of_this_machine_too(cluster: Cluster, closed: tuple[int, ...]) -> None:
     """In local mode, where nothing goes through SSH."""
     assert run(cluster, closed, "local", "daemon") == 0

@@ -116,6 +116,7 @@ def named(net: Network) -> None:
     (net.base / "known_hosts").write_text(known)
 
 
+@pytest.mark.drill
 def test_the_guide_holds_word_for_word(tmp_path: Path) -> None:
     """From a new project to a cluster that is asked, handed over, changed, stopped, and started by hand."""
     home = tmp_path / "home"

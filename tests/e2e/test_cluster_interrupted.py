@@ -123,6 +123,7 @@ def test_workers_that_are_starting_are_stopped_again(cluster: Cluster, number: s
     nothing_runs(cluster, cluster.net.hosts)
 
 
+@pytest.mark.drill
 def test_ctrl_c_at_a_terminal_takes_back_what_was_begun(cluster: Cluster) -> None:
     """Which goes to all processes of the terminal, those of SSH among them; also typed twice."""
     assert cluster.deploy("--copy-only").returncode == 0
@@ -154,12 +155,11 @@ def test_a_terminal_that_is_closed_leaves_nothing_behind(cluster: Cluster) -> No
 
 
 @pytest.mark.drill
-def test_ctrl_c_in_the_foreground_before_the_master_is_ready_leaves_nothing(cluster: Cluster) -> None:
+def test_ctrl_c_in_the_foreground_before_the_master_is_ready_leaves_nothing(cluster: Cluster, tmp_path: Path) -> None:
     """The master has had it too, and does not listen."""
-    place = Path("/tmp/deploying")
-    place.unlink(missing_ok=True)
-    expression = "open('deploying', 'w') and __import__('time').sleep(100)"
-    with at_a_terminal(cluster, "-d", expression, "--working-dir", "/tmp") as (terminal, process):
+    place = tmp_path / "deploying"
+    expression = f"open({str(place)!r}, 'w') and __import__('time').sleep(100)"
+    with at_a_terminal(cluster, "-d", expression) as (terminal, process):
         for _ in range(4):  # each worker, and the master, has the time of one wait
             with contextlib.suppress(AssertionError):
                 eventually(place.exists, "the master evaluates it")
@@ -170,6 +170,7 @@ def test_ctrl_c_in_the_foreground_before_the_master_is_ready_leaves_nothing(clus
     nothing_runs(cluster, cluster.net.hosts)
 
 
+@pytest.mark.drill
 def test_ctrl_c_while_it_is_taken_back_stops_nothing_of_that(cluster: Cluster) -> None:
     """The master has failed, and its workers are being stopped: they are, and it says so."""
     assert cluster.deploy("--copy-only").returncode == 0
@@ -193,14 +194,13 @@ def test_ctrl_c_while_it_is_taken_back_stops_nothing_of_that(cluster: Cluster) -
     "sleeps",
     [pytest.param("await __import__('asyncio').sleep(100)", marks=pytest.mark.drill), "__import__('time').sleep(100)"],
 )
-def test_a_master_that_is_starting_here_is_stopped_with_its_workers(cluster: Cluster, sleeps: str) -> None:
+def test_a_master_that_is_starting_here_is_stopped_with_its_workers(
+    cluster: Cluster, tmp_path: Path, sleeps: str
+) -> None:
     """While it evaluates what takes for ever, also where that does not let it stop: here and on the hosts nothing is left."""
-    process = cluster.spawn(
-        *("deploy", "-m", "daemon", "-d", f"open('deploying', 'w') and {sleeps}"),
-        *("--working-dir", "/tmp", "--ssh-config", str(cluster.net.ssh_config)),
-    )
-    place = Path("/tmp/deploying")
-    place.unlink(missing_ok=True)  # it is made when three workers have started, which takes its time
+    place = tmp_path / "deploying"
+    expression = f"open({str(place)!r}, 'w') and {sleeps}"
+    process = cluster.spawn("deploy", "-m", "daemon", "-d", expression, "--ssh-config", str(cluster.net.ssh_config))
     for _ in range(4):  # each worker, and the master, has the time of one wait
         with contextlib.suppress(AssertionError):
             eventually(place.exists, "the master evaluates it")

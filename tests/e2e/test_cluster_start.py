@@ -85,6 +85,7 @@ def test_a_cluster_is_deployed_asked_and_stopped(cluster: Cluster, tmp_path: Pat
     assert cluster.run("master", "pid").returncode == 1
 
 
+@pytest.mark.drill
 def test_the_master_may_be_a_host_too_and_a_cookie_that_of_all(cluster: Cluster, tmp_path: Path) -> None:
     """Where the table says so; the cookie goes there without being in any list of words, and nothing runs here."""
     table, cookie = tmp_path / "cluster.toml", tmp_path / "cookie"
@@ -157,6 +158,7 @@ def test_a_port_that_is_taken_is_seen_before_anything_is_started(cluster: Cluste
     assert [cluster.nodes(host) for host in cluster.net.hosts] == [[], [], []]
 
 
+@pytest.mark.drill
 def test_a_deploy_in_the_foreground_ends_with_its_master(cluster: Cluster) -> None:
     """As the original's: Ctrl-C stops the master, and the workers go with it."""
     process = cluster.spawn("deploy", "--ssh-config", str(cluster.net.ssh_config))
@@ -286,6 +288,7 @@ export RELEASE_VAR=/var/lib/crew RELEASE_NAME=other RELEASE_VSN=9
 """
 
 
+@pytest.mark.drill
 def test_login_shells_may_print_what_they_like(cluster: Cluster) -> None:
     """Before and after, on both streams, for each step of a deploy, a question and a stop; and ask, and say where nodes are."""
     for host in cluster.net.hosts:
@@ -337,6 +340,7 @@ def test_a_login_shell_that_ends_is_shown_as_that(cluster: Cluster, bashrc: str,
     assert [cluster.nodes(each) for each in cluster.net.hosts] == [[], [], []]
 
 
+@pytest.mark.drill
 def test_a_tilde_is_the_home_of_who_logs_in(cluster: Cluster, tmp_path: Path) -> None:
     """In a table, in an option, and in the name of a file; nothing is called ~ anywhere."""
     table = tmp_path / "cluster.toml"

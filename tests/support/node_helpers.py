@@ -197,12 +197,15 @@ def terminate(process: Process) -> tuple[int, str, str]:
 
 
 def eventually(happened: Any, what: str) -> Any:
-    """Ask until the answer is true, and return it; fails when it never is. A question that takes long is asked less often."""
+    """Ask until the answer is true, and return it; fails when it never is.
+
+    The time between two questions is twice what one takes: who waits leaves the machine to whom it waits for.
+    """
     end = time.monotonic() + TIMEOUT
     while (asked := time.monotonic()) < end:
         if answer := happened():
             return answer
-        time.sleep(max(0.01, time.monotonic() - asked))
+        time.sleep(max(0.01, 2 * (time.monotonic() - asked)))
     raise AssertionError(f"never: {what}")
 
 

@@ -52,12 +52,10 @@ def deal(rows: int, values: Sequence[str], seed: str) -> list[set[str]]:
 
 def left_out(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """The cases of tests marked ``sample`` or ``dealt`` that the gate leaves out; who is skipped anyway takes nobody's place."""
-    cases = [
-        item
-        for item in items
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and not item.get_closest_marker("skip")
-    ]
-    return [*_not_sampled(cases), *_not_dealt(cases)]
+    cases = [item for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    skipped = [case for case in cases if case.get_closest_marker("skip")]
+    others = [case for case in cases if not case.get_closest_marker("skip")]
+    return [*_not_sampled(skipped), *_not_sampled(others), *_not_dealt(others)]
 
 
 def is_sampled(item: pytest.Item) -> bool:
