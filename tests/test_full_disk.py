@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
+import dying
 from disks import small_disk
 from projects import run
+from underway_runtime.control.client.client import Place
 from underway_runtime.release import ledger
+from underway_runtime.release.errors import UndoneError
+from underway_runtime.upgrade import watch_gates
+from underway_runtime.upgrade.handler import rollback
+from underway_runtime.upgrade.install import InstallResult
 from underway_runtime.upgrade.remove import remove
 from upgrade_helpers import Host, make_host
 
@@ -119,6 +126,57 @@ def test_what_boots_a_copy_is_named_on_a_full_disk_too(tmp_path: Path) -> None:
         remove(host.handler, "1.0")
         assert host.directory.start_data.read_text().split()[1] == "1.1"
         assert host.problems("1.1") == []
+
+
+def test_what_has_changed_before_there_was_no_room_is_said(tmp_path: Path) -> None:
+    """A commit that could only write what boots says so, and is completed by the same command."""
+    with small_disk(tmp_path / "disk", "size=2m") as disk:
+        host = make_host(disk)
+        here(host)
+        host.var.transaction.touch()
+        fill(disk)
+        os.truncate(disk / "filler", (disk / "filler").stat().st_size - 4096)
+        done = dying.release(host.root, ["commit"], "1.1", tmp_path, runs="1.1")
+        assert done.status == 1
+        assert (
+            f"commit could not go on: No space left on device: {host.var.ledger}; 1.1 runs and 1.1 boots" in done.output
+        )
+        (disk / "filler").unlink()
+        assert dying.release(host.root, ["commit"], "1.1", tmp_path, runs="1.1").status == 0
+        host.runs = "1.1"
+        assert host.states == {"1.0": "old", "1.1": "permanent"}
+
+
+def test_what_was_not_committed_is_gone_back_from_on_a_full_disk(tmp_path: Path) -> None:
+    """It may be what has filled it; that it was left is not remembered."""
+    with small_disk(tmp_path / "disk", "size=2m") as disk:
+        host = make_host(disk)
+        here(host)
+        host.runs = "1.1"
+        fill(disk)
+        changes: list[tuple[str, str]] = []
+        rollback(host.handler, change=lambda *versions: changes.append(versions))
+    assert changes == [("1.1", "1.0")]
+
+
+def test_a_failure_that_can_not_be_written_down_is_undone_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gate fails after the switch, of a version that has filled the disk: the version before takes over again."""
+    with small_disk(tmp_path / "disk", "size=2m") as disk:
+        host = make_host(disk)
+        here(host)
+        fill(disk)
+        taken_over: list[object] = []
+        monkeypatch.setattr(watch_gates, "connect", lambda place: io.BytesIO())
+        monkeypatch.setattr(watch_gates, "_missed", lambda connection, version: ["/ready answers 500"])
+        monkeypatch.setattr(watch_gates, "hand_over", lambda place, version, *_: taken_over.append(version))
+        place = Place({"RELEASE_ROOT": str(host.root), "RELEASE_NAME": "hello", "RELEASE_VSN": "1.0"})
+        installed = InstallResult("1.1", "1.0", "unpacked", "handover", id="0")
+        with pytest.raises(UndoneError, match=r"1\.1 has failed, and 1.0 has taken over again"):
+            watch_gates.watch(host.handler, place, installed)
+    assert taken_over == ["1.0"]
+    assert "RELEASES can't be written (No space left on device), and does not say how" in capsys.readouterr().err
 
 
 def test_what_finds_no_room_is_named(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         outcome: Outcome = command_line.function_of(options.command)(Request(handler, options, environ))
     except OSError as error:
         raise UnderwayError(
-            f"{options.command} could not go on: {error.strerror}: {error.filename}; the version that runs and the one that boots are"
-            " as they were, and the same command goes on when that is mended"
+            f"{options.command} could not go on: {error.strerror}: {error.filename};{_as_it_is(handler)} the same command goes on when that"
+            " is mended"
         ) from error
     if options.as_json:
         print(json.dumps(outcome.as_json(), indent=1))
@@ -90,6 +90,15 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         text = "\n".join(sentences.lines(options.command, outcome, would))
         print("\n".join(display.one_line(line, _WIDEST) for line in text.split("\n")))
     return EXIT_REFUSED if options.command == "check" and outcome.as_json()["outcome"] == "refused" else 0
+
+
+def _as_it_is(handler: Handler) -> str:
+    """What runs and what boots, where a command may have changed the one or the other; empty where that is not known."""
+    try:
+        running, boots = handler.running_version(), ledger.boots(handler.directory, handler.var)
+    except (UnderwayError, OSError):
+        return ""
+    return f" {running or 'nothing'} runs and {boots} boots, and"
 
 
 def releases(request: Request) -> handlers.ReleaseList:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..process.log import log
 from ..release import ledger as ledgers
 from ..release import manifest, names
 from ..release.directory import ReleaseDirectory, VarDirectory
@@ -173,8 +174,8 @@ def rollback(
                 " certain one"
             )
         changes = target != permanent
-        marked = _left(ledger, left, f"{ledgers.ROLLED_BACK}{target}")
-        back = ledgers.after(marked, "rollback", target, handler.now()) if changes else marked
+        gone_from = _left(ledger, left, f"{ledgers.ROLLED_BACK}{target}")
+        back = ledgers.after(gone_from, "rollback", target, handler.now()) if changes else gone_from
         if not dry_run:
             act.announce(**{"to": target, "from": left})
             if running is not None and running != target:
@@ -182,10 +183,12 @@ def rollback(
                     change(running, target)
                 except UndoneError as error:
                     if changes:
-                        ledgers.write(handler.var, _marked(ledger, target, error.reason))
+                        remember(handler, marked(ledger, target, error.reason))
                     raise
-            ledgers.write(handler.var, marked)
-            if changes:
+            if not changes:
+                remember(handler, gone_from)
+            else:
+                ledgers.write(handler.var, gone_from)
                 _boot_from_now_on(handler, target, back)
     return RollbackResult(target, left, changes, running is not None)
 
@@ -219,9 +222,18 @@ def _may_go_on(unfinished: Mapping[str, object], version: str | None, ledger: le
     return record is not None and version in (None, target) and (record.state == "permanent" or not record.failed)
 
 
+def remember(handler: Handler, ledger: ledgers.Ledger) -> None:
+    """Write the ledger where something else has been done, or has failed, that must neither be hidden nor kept from being
+    undone. Never raises: what can't be written is told to the operator. For use within a transaction."""
+    try:
+        ledgers.write(handler.var, ledger)
+    except OSError as error:
+        log(f"{error.filename} can't be written ({error.strerror}), and does not say how this has ended")
+
+
 def mark_failed(handler: Handler, version: str, why: str | None) -> None:
     """Remember why a version is not to be chosen again, or with None forget that. For use within a transaction."""
-    ledgers.write(handler.var, _marked(ledgers.read(handler.directory, handler.var), version, why))
+    ledgers.write(handler.var, marked(ledgers.read(handler.directory, handler.var), version, why))
 
 
 def create_releases(handler: Handler, permanent: str | None = None, *, dry_run: bool = False) -> RebuiltLedger:
@@ -296,7 +308,8 @@ def _left(ledger: ledgers.Ledger, version: str, how: str) -> dict[str, Record]:
     }
 
 
-def _marked(ledger: ledgers.Ledger, version: str, why: str | None) -> dict[str, Record]:
+def marked(ledger: ledgers.Ledger, version: str, why: str | None) -> dict[str, Record]:
+    """Return the ledger with why a version is not to be chosen again, or with None without that."""
     return {
         name: replace(record, failed=why, installed=None) if name == version else record
         for name, record in ledger.items()

@@ -36,7 +36,7 @@ from ..process import upgrade_journal
 from ..release import ledger as ledgers
 from ..release.errors import UnderwayError, UndoneError
 from .change import ANY, Conditions, How, change
-from .handler import Handler, changing, settle
+from .handler import Handler, changing, remember, settle
 from .trust import Basis
 
 
@@ -129,11 +129,11 @@ def install(
                 error = after_the_end(handler, place, version, undone.node, undone)
             blamed = isinstance(error, UndoneError) and error.blamed
             failed = undone.reason if blamed else known[version].failed
-            ledgers.write(handler.var, {**known, version: replace(known[version], failed=failed)})
+            remember(handler, {**known, version: replace(known[version], failed=failed)})
             told("undone", reason=undone.reason)
             raise error from None
         except UnderwayError:
-            ledgers.write(handler.var, known)
+            remember(handler, known)
             raise
         told("done", how=changed.how, why=changed.why)
     return replace(

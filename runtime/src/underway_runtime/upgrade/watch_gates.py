@@ -21,8 +21,9 @@ from ..control import answers
 from ..control.client.client import Connection, Place, connect
 from ..control.client.handover_request import hand_over
 from ..process import upgrade_journal
+from ..release import ledger
 from ..release.errors import UnderwayError, UndoneError
-from .handler import Handler, changing, mark_failed
+from .handler import Handler, changing, marked, remember
 from .install import InstallResult, after_the_end
 
 
@@ -48,7 +49,7 @@ def watch(handler: Handler, place: Place, installed: InstallResult) -> None:
 
 
 def _note_failed(handler: Handler, installed: InstallResult, why: str) -> None:
-    mark_failed(handler, installed.version, why)
+    remember(handler, marked(ledger.read(handler.directory, handler.var), installed.version, why))
     upgrade_journal.note(
         handler.var.upgrades,
         "soak",

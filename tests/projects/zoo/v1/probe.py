@@ -33,6 +33,23 @@ def of_metadata():
     return [*found, sorted(each.name for each in importlib.metadata.entry_points(group="babel.checkers"))]
 
 
+def of_files():
+    """But scripts, and what the installer has written."""
+    installers = ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
+    files = {name: importlib.metadata.files(name) for name in ("gunicorn", "jsonschema", "certifi")}
+    return [
+        [all(file.locate().is_file() for file in found) for found in files.values()],
+        [
+            sorted(
+                str(file)
+                for file in found
+                if ".." not in file.parts and file.suffix != ".pyc" and file.name not in installers
+            )
+            for found in files.values()
+        ],
+    ]
+
+
 def of_stevedore():
     import pbr.version
     from stevedore import ExtensionManager
