@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from conftest import find_tool
 from node_helpers import MakeNode, Node, recorder
+from underway_runtime.configuration import resolution
+from underway_runtime.release.errors import DamagedRelease
 
 STEERING = [
     "PYTHONHOME",
@@ -87,3 +90,67 @@ def test_what_python_reads_though_it_is_isolated_is_known(make: MakeNode, tmp_pa
         node.environ[name] = "1"
 
     assert node.run("eval", code).stdout == usual.stdout
+
+
+BUILTINS = (
+    "printf",
+    "read",
+    "cd",
+    "pwd",
+    "readlink",
+    "ulimit",
+    "true",
+    "[",
+    "test",
+    "command",
+    "exec",
+    "export",
+    "unset",
+    "set",
+    "trap",
+)
+
+
+@pytest.mark.needs_tool("bash", "bash")
+def test_where_the_shell_is_bash_its_environment_steers_nothing(make: MakeNode, tmp_path: Path) -> None:
+    """Functions that are exported in the place of commands are not called, and options that it is given break nothing."""
+    (tmp_path / "sh").symlink_to(find_tool("bash") or "")
+    node = make(recorder("first"))
+    for file in (node.command, node.version / "launcher"):
+        file.write_text(file.read_text().replace("#!/bin/sh", f"#!{tmp_path}/sh", 1))
+    body = f'() {{ echo "$0" >>{tmp_path}/pwned; builtin "${{FUNCNAME[0]}}" "$@"; }}'
+    node.environ = {f"BASH_FUNC_{name}%%": body for name in BUILTINS}
+    node.environ |= {
+        "SHELLOPTS": "nounset:noglob:pipefail:noclobber",
+        "BASHOPTS": "nullglob:nocasematch",
+        "FUNCNEST": "1",
+    }
+
+    assert (done := node.run("eval", "print(6 * 7)")).stdout == "42\n", done.stderr
+    assert commands_work(node)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_what_standard_output_can_not_encode_is_escaped(make: MakeNode) -> None:
+    """In a locale without it a character does not end a command that was done."""
+    node = make(recorder("first"))
+    node.configure(first={"greeting": "\u2192"})
+    node.environ = {"LC_ALL": "C"}
+    (node.version / "python.args").write_text("-I -B -X utf8=0\n")
+
+    done = node.run("config")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2192" in done.stdout
+
+
+def test_a_variable_that_names_what_has_no_end_or_is_no_place_is_an_error(make: MakeNode) -> None:
+    """A configuration is read to a limit, and `var` is not made where nothing can be."""
+    with pytest.raises(DamagedRelease, match="it has more than"):
+        resolution.read(Path("/dev/zero"))
+    node = make(recorder("first"))
+    for place in ("/proc/self", "/dev/null"):
+        node.environ = {"RELEASE_VAR": place}
+        done = node.run("daemon")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"error: {place}/run can't be written: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from upgrade_helpers import make_host, release_files, with_file
 
 
 @pytest.mark.parametrize(
-    ("umask", "mode"), [(0o000, 0o750), (0o002, 0o750), (0o022, 0o755), (0o027, 0o750), (0o077, 0o700)]
+    ("umask", "mode"),
+    [(0o000, 0o750), (0o002, 0o750), (0o022, 0o755), (0o027, 0o750), (0o077, 0o700), (0o777, 0o700), (0o307, 0o750)],
 )
 def test_nobody_else_writes_in_var_whatever_the_umask(make: MakeNode, umask: int, mode: int) -> None:
-    """Of all that a daemon and a command make there; var, run and log are for the owner, and for others at most to look at."""
+    """Of all that a daemon and a command make there; var, run and log are for the owner, whatever it takes from him, and for others at
+    most to look at."""
     node = make(recorder("one"))
     assert node.run("daemon", umask=umask).returncode == 0
     assert node.run("rpc", "1", umask=umask).returncode == 0
@@ -27,6 +30,33 @@ def test_nobody_else_writes_in_var_whatever_the_umask(make: MakeNode, umask: int
 
     assert {place for place, bits in found.items() if bits & 0o022} == set()
     assert [found[node.var / name] for name in ("", "run", "log")] == [mode] * 3
+    assert node.run("stop").returncode == 0
+
+
+STRANGER = 22896
+
+
+@pytest.mark.parametrize("kind", ["setgid", "ACL"])
+def test_what_a_directory_hands_down_lets_nobody_write(make: MakeNode, kind: str) -> None:
+    """Where `var` is made in a directory of a group's, or with a default ACL that lets another write: that is read, at most."""
+    node = make(recorder("one"))
+    above = node.root.parent / "above"
+    above.mkdir()
+    if kind == "setgid":
+        os.chown(above, -1, STRANGER)
+        above.chmod(0o2777)
+    else:
+        entries = ((1, 7, -1), (2, 7, STRANGER), (4, 7, -1), (0x10, 7, -1), (0x20, 7, -1))
+        acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+        os.setxattr(above, "system.posix_acl_default", acl)
+    node.environ["RELEASE_VAR"] = str(above / "var")
+
+    assert node.run("daemon", umask=0).returncode == 0
+    assert node.run("rpc", "1", umask=0).returncode == 0
+
+    made = [above / "var", *(above / "var").rglob("*")]
+    assert len(made) > 5
+    assert [path for path in made if path.lstat().st_mode & 0o022] == []
     assert node.run("stop").returncode == 0
 
 

@@ -16,6 +16,8 @@ def main() -> int:
     if sys.argv[1:2] == ["node"]:
         garbage_collector.postpone()
         return with_room(_run)()
+    if sys.argv[1:2] not in (["eval"], ["run"], ["scratch"]):  # whose output is that of code of the release
+        standard.escape()
     return display.finish(with_room(_run)())
 
 

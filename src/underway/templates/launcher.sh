@@ -1,6 +1,12 @@
 #!/bin/sh
 # The launcher of @RELEASE_NAME@ @RELEASE_VERSION@; bin/@RELEASE_NAME@ calls it and has set RELEASE_ROOT. Builtins only.
-set -e
+set -e +u
+
+# A shell that is bash takes functions in the place of commands from its environment, and options; no builtin is somebody else's here.
+unset -f printf read cd pwd readlink ulimit true '['
+unset FUNCNEST
+# One that closes to their owner what is made would keep every later command out.
+umask u=rwx
 
 # What is closed of 0, 1 and 2 would be given to the next files that are opened, and those be taken for input and output.
 # bash has this file on 2 where that is closed.

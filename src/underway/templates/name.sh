@@ -1,9 +1,13 @@
 #!/bin/sh
-# revision 2
+# revision 3
 # Finds the release that this file belongs to and the version to boot, and hands over to that version's launcher.
 # It serves every version. Where one that is unpacked brings a higher revision, that takes this one's place, and never a
 # lower one: see underway_runtime/upgrade/command_files.py. Builtins only, but for readlink when called through a link.
-set -e
+set -e +u
+
+# A shell that is bash takes functions in the place of commands from its environment, and options; no builtin is somebody else's here.
+unset -f printf read cd pwd readlink ulimit true '['
+unset FUNCNEST
 
 # What is closed of 0, 1 and 2 would be given to the next files that are opened, and those be taken for input and output.
 # bash has this file on 2 where that is closed.

@@ -25,6 +25,7 @@ def end(status: int, message: str = "") -> None:
 
 if __name__ == "__main__":
     standard.fill()
+    standard.escape()
     try:
         done = run(sys.argv[1:], os.environ)
     except UnderwayError as error:

@@ -49,6 +49,10 @@ def unseen(what: str) -> None:
     """Nobody waits."""
 
 
+_LARGEST = 32 << 20
+"""Bytes of a ``sys.config``, which a variable may name."""
+
+
 @dataclass(frozen=True)
 class SysConfig:
     """A ``sys.config``, read."""
@@ -74,7 +78,11 @@ class Resolved:
 def read(sys_config: Path) -> SysConfig:
     """Read a ``sys.config``. Raises DamagedRelease, naming it, when it is missing or not one."""
     try:
-        document = json.loads(sys_config.read_text(encoding="utf-8"))
+        with sys_config.open("rb") as file:
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST} bytes")
+        document = json.loads(text.decode())
         if document["format"] != FORMAT:
             raise ValueError(f"its format is {document['format']!r}; this runtime reads format {FORMAT}")
         values = document["config"]

@@ -18,3 +18,10 @@ def fill() -> None:
             os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)  # the lowest that is free is this one
         if getattr(sys, name) is None:  # as Python finds them closed
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def escape() -> None:
+    """Have what the encoding of standard output does not know escaped there, as it is on standard error: a command that was done does
+    not end with an error for a character. What is encoded as UTF-8 is all known."""
+    if sys.stdout.errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # at the start it is Python's own

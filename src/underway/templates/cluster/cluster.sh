@@ -1,8 +1,9 @@
 #!/bin/sh
-# revision 2
+# revision 3
 # @RELEASE_NAME@ over a cluster: hands over to the launcher of the version that boots, by bin/@RELEASE_NAME@, which says how both
 # stay up to date. Builtins only, but for readlink when called through a link.
-set -e
+set -e +u
+unset -f readlink '[' # which bash takes from its environment
 
 self=$0
 case $self in */*) ;; *) self=./$self ;; esac

@@ -15,5 +15,6 @@ if __name__ == "__main__":
     from underway_runtime.release import display, standard
 
     standard.fill()
+    standard.escape()
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)  # who reads no more, as `head`, ends the command
     sys.exit(display.finish(main(sys.argv[1:], os.environ)))

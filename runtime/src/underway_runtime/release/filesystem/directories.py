@@ -19,10 +19,15 @@ def mode() -> int:
 def make(path: str) -> None:
     """Make a directory and those above it that are missing. Raises OSError."""
     try:
-        os.mkdir(path, mode())
+        _make_one(path)
     except FileNotFoundError:
         make(os.path.dirname(path))
-        make(path)
+        _make_one(path)
+
+
+def _make_one(path: str) -> None:
+    try:
+        os.mkdir(path, mode())
     except FileExistsError:
         if not os.path.isdir(path):
             raise
