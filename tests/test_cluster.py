@@ -310,6 +310,7 @@ def test_a_worker_that_loses_its_master_stops_with_4_and_stays_so(make: MakeNode
     assert "is started again" not in worker.log.read_text()
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_worker_that_may_outlive_its_master_joins_the_next(make: MakeNode, number: signal.Signals) -> None:
     """Whether the master was killed or only silent."""
@@ -377,6 +378,7 @@ def test_a_boot_names_who_is_missing_and_who_was_refused() -> None:
     ]
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize(
     ("more", "said"),
     [

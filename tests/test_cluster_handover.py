@@ -69,6 +69,7 @@ def port_of(node: Member) -> int:
 # ------------------------------------------------------------------------------- a project without a start of its own
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("mode", ["local", "worker", "master"])
 def test_a_project_without_a_start_of_its_own_is_handed_over(make: MakeNode, mode: str) -> None:
     """What it requires waits for the node before, and so does it: a graceful restart works in each mode, and again."""
@@ -88,6 +89,7 @@ def test_a_project_without_a_start_of_its_own_is_handed_over(make: MakeNode, mod
 # ---------------------------------------------------------------------------------------------- a master hands over
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("command", [["restart", "--graceful"], ["restart"]])
 def test_workers_cross_over_to_the_next_master(make: MakeNode, command: list[str]) -> None:
     """Twice in a row: no worker ends, each is a member of the new one, and what is deployed is deployed there."""
@@ -124,6 +126,7 @@ def test_a_web_service_on_the_master_answers_all_through(make: MakeNode) -> None
     assert served.answers
 
 
+@pytest.mark.drill
 def test_members_that_nobody_has_asked_for_cross_over_too(make: MakeNode) -> None:
     """A master that waits for nobody by name has its members again before it is deployed."""
     nodes = Nodes(make)
@@ -136,6 +139,7 @@ def test_members_that_nobody_has_asked_for_cross_over_too(make: MakeNode) -> Non
     assert master.rpc(MEMBERS) == "['w1']"
 
 
+@pytest.mark.drill
 def test_who_joins_meanwhile_is_a_member_afterwards(make: MakeNode) -> None:
     """A worker that is started while one master follows another, and one that was lost before."""
     nodes = Nodes(make)
@@ -214,6 +218,7 @@ class Frail(Application):
 """
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize(
     "how", ["raise RuntimeError('on purpose')", "os._exit(9)", "await asyncio.sleep(60)", "os.kill(os.getpid(), 9)"]
 )
@@ -296,6 +301,7 @@ def test_the_node_of_a_master_that_dies_while_it_hands_over_is_followed(make: Ma
     assert master.rpc(PIDS) == str({"w1": worker.node})
 
 
+@pytest.mark.drill
 def test_a_worker_whose_master_hands_over_to_nobody_stops_in_the_end(make: MakeNode) -> None:
     """After the time that it was told, with the status for a master that is lost, and what it has waited for."""
     nodes = Nodes(make)
@@ -334,6 +340,7 @@ def test_one_that_is_refused_at_the_door_is_still_there() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("command", [["restart", "--graceful"], ["restart"]])
 def test_a_worker_that_hands_over_is_not_lost(make: MakeNode, command: list[str]) -> None:
     """Also for a master that stops when it loses one; when it is lost afterwards, it is."""

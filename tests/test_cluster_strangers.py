@@ -180,6 +180,7 @@ def test_a_master_may_be_called_by_name(make: MakeNode) -> None:
     master.says("w1 has joined")
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("kind", ["tls", "plain"])
 def test_a_worker_lets_go_of_a_master_that_says_nothing(make: MakeNode, kind: str) -> None:
     """Its connections end too, one by one, whatever the other side does; so it can try for ever."""
@@ -230,6 +231,7 @@ def facts(**changes: str) -> dict[str, Any]:
     } | changes
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize(
     ("first", "said_of_it"),
     [
@@ -261,6 +263,7 @@ def test_a_member_of_another_release_or_role_is_not_unpickled(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("first", ["the engine at once", "another release"])
 def test_a_master_of_another_release_is_not_unpickled_by_its_workers(
     make: MakeNode, tmp_path: Path, first: str
@@ -302,6 +305,7 @@ SLOW: dict[str, Callable[[Nodes], contextlib.AbstractContextManager[Any]]] = {
 }
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("kind", list(SLOW))
 def test_who_does_not_say_who_it_is_is_let_go(make: MakeNode, kind: str) -> None:
     """The handshake of TLS, and the greeting after it, end: with the other side's name, or without its connection."""

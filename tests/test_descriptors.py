@@ -49,6 +49,7 @@ def standard(pid: int) -> list[str]:
     return [os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)]
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
 def test_a_daemon_is_one_whatever_is_closed(node: Node, closed: tuple[int, ...]) -> None:
     """It returns when it is ready; on 0 to 2 of keeper and node is the null device, or the pipe of the log, and the log is whole."""
@@ -65,6 +66,7 @@ def test_a_daemon_is_one_whatever_is_closed(node: Node, closed: tuple[int, ...])
     assert ("start one" in log, "stop one" in log, "Bad file descriptor" in log) == (True, True, False)
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
 def test_a_start_in_the_foreground_too(node: Node, closed: tuple[int, ...]) -> None:
     """What the caller has open is the node's; the rest is the null device, and nothing of ours."""
@@ -82,7 +84,7 @@ def test_a_start_in_the_foreground_too(node: Node, closed: tuple[int, ...]) -> N
         assert process.wait(TIMEOUT) == 0
 
 
-@pytest.mark.sample
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
 def test_every_command_works_with_what_is_left(node: Node, closed: tuple[int, ...], shell: str) -> None:
@@ -123,6 +125,7 @@ def test_what_can_not_be_printed_is_said(node: Node, words: list[str]) -> None:
         assert "Exception" not in node.run(*words, stdout=pipe).stderr
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
 def test_what_changes_the_version_works_with_what_is_left(node: Node, closed: tuple[int, ...]) -> None:
     """Checked, installed, committed, rolled back and upgraded, and nothing that was said is in a file of ours."""
@@ -203,6 +206,7 @@ def find(node: Node) -> int | None:
     return None if found is None else found.pid
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
 def test_damage_from_before_is_gone_with_the_next_start(node: Node, damage: bytes) -> None:
     """Whatever lay there, the document of the one that runs is all that is in it."""
@@ -218,6 +222,7 @@ def test_damage_from_before_is_gone_with_the_next_start(node: Node, damage: byte
     assert node.run("stop").returncode == 0
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
 def test_damage_while_it_runs_is_mended(node: Node, damage: bytes) -> None:
     """The keeper looks whenever something happens, and twice a minute: no command is lost for good."""
@@ -239,6 +244,7 @@ def test_damage_while_it_runs_is_mended(node: Node, damage: bytes) -> None:
     assert process.wait(TIMEOUT) == 0
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize("damage", UNREADABLE, ids=range(len(UNREADABLE)))
 def test_a_node_whose_lock_file_is_damaged_is_found_and_stopped(node: Node, damage: bytes) -> None:
     """At once: the kernel knows who has the lock."""

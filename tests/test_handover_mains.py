@@ -127,7 +127,7 @@ def begin(make: MakeNode, setup: str, handler: str, port: int, other: int) -> tu
 SETUPS = ["overlap = false", "no listen", "a port that is not declared", "declared"]
 
 
-@pytest.mark.sample
+@pytest.mark.sample(most=4)
 @pytest.mark.parametrize("setup", SETUPS)
 @pytest.mark.parametrize("handler", ["exits", "exits with 143", "raises", "returns", "loop", "none"])
 def test_a_handler_of_its_own_ends_the_function_and_not_the_service(make: MakeNode, setup: str, handler: str) -> None:
@@ -233,7 +233,7 @@ FORKS = {
 }
 
 
-@pytest.mark.sample
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("setup", SETUPS[:2])
 @pytest.mark.parametrize("fork", FORKS)
 def test_what_it_has_forked_ends_with_what_must_not_run_twice(make: MakeNode, setup: str, fork: str) -> None:
@@ -253,6 +253,7 @@ def test_what_it_has_forked_ends_with_what_must_not_run_twice(make: MakeNode, se
     keeper.terminate()
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("fork", FORKS)
 def test_what_it_has_forked_does_not_answer_for_the_version_before(make: MakeNode, fork: str) -> None:
     """A child that listens is ended when the node has left, where both may run for a moment too."""
@@ -294,6 +295,7 @@ def test_who_ends_after_its_deadline_is_started_again(make: MakeNode, tmp_path: 
     still_serves(node, keeper, port, "2")
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("setup", SETUPS)
 def test_a_handler_that_ends_the_process_is_followed_by_something(make: MakeNode, setup: str) -> None:
     """By the version that comes, where the old one has let it accept; else by the permanent one, 4, and why."""
@@ -447,6 +449,7 @@ def test_a_stop_during_a_handover_is_a_stop(make: MakeNode, here: Path) -> None:
 HANGING = "\nimport time\ntime.sleep(1000)\n"
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_to_the_node_that_hands_over_is_not_the_end(
     make: MakeNode, here: Path, number: signal.Signals

@@ -33,7 +33,7 @@ ROWS = [
     for name, table in TABLES.items()
     for edit in table.EDITS
 ]
-"""The gate tries one of each service, of those that a process follows."""
+"""The gate tries one of some services, of those that a process follows."""
 Runs: TypeAlias = dict[str, Running]
 
 
@@ -56,7 +56,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter) 
         yield Services()
 
 
-@pytest.mark.sample("name")
+@pytest.mark.sample("name", most=4)
 @pytest.mark.parametrize(("name", "edit"), ROWS)
 def test_an_edit_has_its_verdict_and_the_process_becomes_as_a_fresh_start(running: Runs, name: str, edit: Edit) -> None:
     """The plan says exactly this, up and down; where that is in place the process answers as a fresh start, and keeps what it holds.
@@ -94,9 +94,8 @@ IN_A_ROW = {
 """By service, edits of its table that follow each other."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "worker" else pytest.mark.drill) for name in IN_A_ROW]
-)
+@pytest.mark.drill
+@pytest.mark.parametrize("name", list(IN_A_ROW))
 def test_five_edits_in_a_row_are_as_fresh_starts_up_and_down(
     make: MakeNode, interpreter: Interpreter, name: str
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_kill_at_any_moment_leaves_nothing_in_the_way(
     print(f"{who} {command}: killed at {kills} of its calls")
 
 
+@pytest.mark.sample(most=4)
 @pytest.mark.parametrize("content", [b"", b"\0" * 1024, b'{"pid": 1', b'{"pid": 1}\n', b"-7\n"])
 @pytest.mark.parametrize("name", ["lock", "pid"])
 def test_damaged_files_of_a_dead_node_are_not_in_the_way(make: MakeNode, name: str, content: bytes) -> None:

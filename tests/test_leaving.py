@@ -333,6 +333,7 @@ LOST = {
 }
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("kind", LOST)
 def test_of_a_server_that_is_not_known_it_is_said_what_is_lost(make: MakeNode, kind: str) -> None:
     """By status and by check."""

@@ -67,7 +67,7 @@ BEYOND = [
 ]
 
 
-@pytest.mark.sample("table")
+@pytest.mark.sample("table", most=2)
 @pytest.mark.parametrize(("table", "before", "edit", "restarts"), BEYOND)
 def test_the_smallest_edit_beyond_a_rule_takes_a_fresh_interpreter(
     make: MakeNode, interpreter: Interpreter, table: object, before: Changes, edit: Changes | str, restarts: str

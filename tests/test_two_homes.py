@@ -52,7 +52,7 @@ def runs(node: Node) -> dict[str, str]:
     return {key: str(found[key]) for key in ("state", "directory", "keeper")}
 
 
-@pytest.mark.sample
+@pytest.mark.sample(most=5)
 @pytest.mark.parametrize("command", CHANGING, ids=" ".join)
 @pytest.mark.parametrize("through", ["the directory", "a link"])
 def test_what_changes_what_runs_is_refused_from_another_directory(
@@ -134,7 +134,7 @@ def moved(node: Node, to: Path) -> Node:
     return Node(to, environ=node.environ, processes=node.processes)
 
 
-@pytest.mark.sample
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize("command", [["restart"], ["restart", "--graceful"]], ids=" ".join)
 @pytest.mark.parametrize("fate", ["moved", "removed", "no command", "no version", "no start data", "bad start data"])
 def test_restart_never_leaves_nothing_running(make: MakeNode, tmp_path: Path, command: list[str], fate: str) -> None:
@@ -246,6 +246,7 @@ def test_a_link_where_it_was_makes_one_directory_of_two_paths(make: MakeNode, tm
     assert [each.returncode for each in done] == [0, 0, 0, 1, 0]  # what has no manifest is in no list
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize("name", ["with\ttab", "two\nlines", "é ü", NOT_UTF_8, "\u202eback", "x" * 200])
 def test_a_directory_is_itself_whatever_its_path(make: MakeNode, name: str) -> None:
     """What is compared is the path, not how it is shown."""

@@ -39,6 +39,7 @@ def ran_nothing(ground: Ground, *words: str, **environ: str) -> str:
     return said
 
 
+@pytest.mark.sample(most=5)
 @pytest.mark.parametrize("version", VERSIONS, ids=ascii)
 def test_start_data_runs_no_launcher_but_a_release_s(ground: Ground, version: str) -> None:
     """Root's commands read it, and execute what is in the release or nothing."""
@@ -51,6 +52,7 @@ def test_start_data_runs_no_launcher_but_a_release_s(ground: Ground, version: st
         ran_nothing(ground, *command.split())
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("version", [EVIL, f"2/../{EVIL}", "..", "$(id)"])
 def test_no_file_of_var_names_what_is_run(ground: Ground, version: str) -> None:
     """Not the ledger, the lock, the transaction that is to go on, nor what the keeper notes."""

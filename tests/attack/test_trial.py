@@ -184,6 +184,7 @@ def test_a_stranger_s_check_tries_nothing(ground: Ground) -> None:
     assert ground.pwned_by() == {}
 
 
+@pytest.mark.sample(most=4)
 @pytest.mark.parametrize(
     "report",
     [

@@ -122,6 +122,7 @@ def test_a_cookie_that_leads_to_a_file_of_roots_is_not_read(ground: Ground) -> N
     assert "it has another name too, under which it may be another user's" in done.stderr
 
 
+@pytest.mark.sample(most=4)
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -47,6 +47,7 @@ def pids(cluster: Cluster) -> list[str]:
     return [cluster.net.ssh(h, "sh", "-c", "cat /srv/crew/var/cluster/*/run/pid") for h in cluster.net.hosts]
 
 
+@pytest.mark.drill
 def test_certificates_are_renewed_without_a_restart(cluster: Cluster, count: Count) -> None:
     """All nodes have new ones and show them, in the processes that ran; a second time too. Their names are what the deployer saw."""
     assert cluster.deploy("-m", "daemon").returncode == 0

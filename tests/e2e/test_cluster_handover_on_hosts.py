@@ -111,6 +111,7 @@ def test_the_service_answers_while_master_and_workers_follow_each_other(cluster:
     assert len(stopped.stdout.splitlines()) == 3, stopped.stderr
 
 
+@pytest.mark.drill
 def test_a_worker_by_hand_says_why_it_can_not_join(cluster: Cluster) -> None:
     """On a host that is not its master's, without an address: it does not start, be it in the background or in the foreground."""
     assert cluster.deploy("-m", "daemon").returncode == 0

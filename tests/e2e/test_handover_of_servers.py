@@ -259,7 +259,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     return builder
 
 
-@pytest.mark.parametrize("style", ["plain", "graceful", "uvloop"])
+@pytest.mark.parametrize(
+    "style", [*(pytest.param(each, marks=pytest.mark.drill) for each in ("plain", "graceful")), "uvloop"]
+)
 def test_an_asyncio_server(plain: Builder, tmp_path: Path, count: Count, style: str) -> None:
     """One that was never told how to stop, one that keeps connections and ends well at SIGTERM, the same in uvloop."""
     answers = there_and_back(plain.host(tmp_path, "1.0", "1.1"), ["1.0", "1.1"], count(2, 20), STYLE=style)

@@ -147,6 +147,7 @@ def test_what_is_written_into_a_release_is_in_no_other(project: Path, usual: tup
         assert damaged(tmp_path / "cache") == []
 
 
+@pytest.mark.drill
 def test_two_builds_at_once_begin_with_an_empty_cache(project: Path, tmp_path: Path) -> None:
     """Both are right, and so is what they leave in the cache."""
     options(project, "")

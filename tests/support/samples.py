@@ -73,6 +73,8 @@ def _not_sampled(items: Iterable[pytest.Function]) -> list[pytest.Function]:
         mark = cases[0].get_closest_marker(MARK)
         assert mark is not None
         chosen = covering([case.callspec.params for case in cases], name, mark.args)
+        if (most := mark.kwargs.get("most", len(chosen))) < len(chosen):
+            chosen = random.Random(name).sample(chosen, most)
         found += [case for place, case in enumerate(cases) if place not in chosen]
     return found
 
