@@ -28,9 +28,24 @@ class Field:
     def __get__(self, instance, owner): return self.name
 def make(): return type('Made', (), {'size': Field()})
 """
+JSON = "import json as _json\nclass json:\n    dumps = staticmethod(lambda x: 'own ' + _json.dumps(x))\ndef f(): return json.dumps(1)\n"
+CLOSURE = "def make():\n    limit = 10\n    def inner(): return limit\n    return inner\n"
 ROW = "import collections\nclass Row(collections.namedtuple('Row', 'a b')):\n    __slots__ = ()\n    def sum(self): return self.a\n"
 WARNING = "import warnings\nclass Retry:\n    def __init__(self, total=None): self.total = total\nDEFAULT = Retry(1)\n"
 WARNED = WARNING.replace("total=None): ", "total=None):\n        if not total: warnings.warn('none')\n        ")
+
+
+def _problems(become: Become, old: str, new: str, made: str) -> list[str]:
+    """What a process says is in the way that has made something of the old version."""
+    planned, _, _ = PLANNED.partition("prepared = ")
+    found: list[str] = become(
+        old,
+        new,
+        f"{planned}\n{made}\nfrom underway_runtime.upgrade.hot import CannotSwap\ntold = []\n"
+        "loads = [from_json(each) for each in plan['loads'].values()]\n"
+        "try: prepare(loads, relups.version('1'), relups.version('2'))\nexcept CannotSwap as error: told = error.problems\n",
+    )
+    return found
 
 
 @pytest.mark.in_place
@@ -44,14 +59,7 @@ def test_a_method_becomes_a_generator(become: Become) -> None:
 @pytest.mark.parametrize("made", ["held = shop.Room().guests", "held = [shop.Room.guests]"])
 def test_a_method_that_somebody_holds_is_in_the_way_of_another_kind_of_it(become: Become, made: str) -> None:
     """Who holds it would call what the old version has."""
-    planned, _, _ = PLANNED.partition("prepared = ")
-    problems = become(
-        LISTING,
-        GIVING,
-        f"{planned}\n{made}\nfrom underway_runtime.upgrade.hot import CannotSwap\ntold = []\n"
-        "loads = [from_json(each) for each in plan['loads'].values()]\n"
-        "try: prepare(loads, relups.version('1'), relups.version('2'))\nexcept CannotSwap as error: told = error.problems\n",
-    )
+    problems = _problems(become, LISTING, GIVING, made)
 
     assert any("shop.Room.guests goes away" in problem for problem in problems), problems
 
@@ -76,6 +84,49 @@ def test_modules_that_import_a_function_of_another_kind_are_bound_again(tmp_path
 def test_a_function_of_another_kind_must_lose_nothing(tmp_path: Path, old: str, new: str) -> None:
     """What only it has, such as a default that is filled or a class that it has made, would be another."""
     assert "RESTART" in verdicts(compare(tmp_path, {"m": old}, {"m": new}, observed=True))["m:f"]
+
+
+@pytest.mark.in_place
+def test_a_class_takes_the_name_of_a_module(become: Become) -> None:
+    """Functions that stay find it there, and modules that have imported the name from here."""
+    old = {
+        "shop/__init__.py": "import json\ndef f(): return json.dumps(1)\n",
+        "shop/other.py": "from shop import json\n",
+    }
+    new = {**old, "shop/__init__.py": JSON}
+    told = become(old, new, f"import shop.other\n{PLANNED}\ntold = [shop.f(), shop.other.json.dumps(2)]\n")
+
+    assert told == ["own 1", "own 2"]
+
+
+def test_a_module_that_more_than_modules_have_stays(become: Become) -> None:
+    """Who has been given it by that name would go on with it."""
+    problems = _problems(become, "import json\ndef f(): return json.dumps(1)\n", JSON, "held = [shop.json]")
+
+    assert any("shop.json goes away" in problem for problem in problems), problems
+
+
+@pytest.mark.in_place
+def test_a_module_takes_the_name_of_a_class_that_nobody_has(become: Become) -> None:
+    """On the way back."""
+    script = f"{PLANNED}\ntold = shop.f()\n"
+
+    assert become(JSON, "import json\ndef f(): return json.dumps(1)\n", script) == "1"
+
+
+@pytest.mark.in_place
+def test_what_a_closure_holds_changes_where_none_is_alive(become: Become) -> None:
+    """What is made from then on has the new value."""
+    told = become(CLOSURE, CLOSURE.replace("= 10", "= 20"), f"shop.make()\n{PLANNED}\ntold = shop.make()()\n")
+
+    assert told == 20
+
+
+def test_a_closure_that_is_alive_is_in_the_way_of_what_it_would_hold(become: Become) -> None:
+    """It has the value that the old version gave it."""
+    problems = _problems(become, CLOSURE, CLOSURE.replace("= 10", "= 20"), "held = shop.make()")
+
+    assert any("shop:make.<locals>.inner is alive" in problem for problem in problems), problems
 
 
 @pytest.mark.in_place

@@ -160,12 +160,12 @@ LIVES: dict[str, Case] = {
     "what a returned closure holds": (
         {"m": "def make():\n    n = 1\n    def inner(): return n\n    return inner\n"},
         {"m": "def make():\n    n = 2\n    def inner(): return n\n    return inner\n"},
-        {"m:make": "RESTART body"},
+        {"m:make": "HOT body", "m:make.<locals>.inner": "HOT closure"},
     ),
     "the default of a returned closure": (
         {"m": "def make():\n    def inner(n=1): return n\n    return inner\n"},
         {"m": "def make():\n    def inner(n=2): return n\n    return inner\n"},
-        {"m:make": "RESTART body"},
+        {"m:make": "HOT body", "m:make.<locals>.inner": "HOT closure"},
     ),
     "a cache of what others may hold": (
         {"m": "import functools\n@functools.lru_cache\ndef room(n): return Room(n)\n"},

@@ -14,7 +14,7 @@ _PLAIN = (ast.Constant, ast.JoinedStr, ast.Compare)
 
 
 def captured(old: Function, new: Function) -> str:
-    """Why closures that a function has returned are not what it would make now; empty if they are."""
+    """Why closures that a function has returned, and that are alive, are not what it would make now; empty if they are."""
     before, after = _returned(old), _returned(new)
     if not before:
         return ""

@@ -15,7 +15,7 @@ from ..source import ANNOTATIONS, Function, annotations_of, path_of, text, walk
 from ..values import NotPlain, is_shared
 from . import closures, decorators, made_again, signatures
 from .changing import effect
-from .nested import pair_nested
+from .nested import below, pair_nested
 from .signatures import KINDS
 from .state import MAKERS
 
@@ -114,10 +114,11 @@ def compare(
     ):
         reason = f"it makes a {made}; one that it has made already is as the old version made it"
         return edit.restart(name, what, reason, new)
-    if problem := closures.captured(old, new):
-        return edit.restart(name, what, problem, new)
     if not pair_nested(edit, name, path, old, new):
         return None
+    if closures.captured(old, new):
+        for nested in below(edit.old.codes, path):
+            edit.guard("no_closures", nested)
     if signature and not signatures.takes_all(old.args, new.args):
         edit.narrowed[new.name] = new
     if body:

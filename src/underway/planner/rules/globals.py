@@ -203,7 +203,7 @@ def _imported(edit: ModuleDiff, name: str, module: str) -> None:
         edit.rebind[name] = target
     else:
         edit.imports.append(module if target[1] else target[0])
-        edit.run(_only(statement, name))
+        edit.run(only(statement, name))
     edit.row(name, "import", "HOT", "imported as well", statement)
 
 
@@ -252,7 +252,7 @@ def _moves(edit: ModuleDiff, name: str, before: Origin, after: Origin) -> bool:
         edit.rebind[name] = after
     else:
         edit.replaced.append(name)
-        edit.run(_only(statement, name))
+        edit.run(only(statement, name))
     edit.renamed.add(name)
     edit.changes(name)
     edit.row(name, "import", "HOT", f"bound to {_dotted(after)} instead of {_dotted(before)}", statement)
@@ -363,7 +363,7 @@ def _assign(name: str, value: object, at: ast.AST) -> ast.stmt:
     return ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], literal(value)), at)
 
 
-def _only(statement: ast.stmt, name: str) -> ast.stmt:
+def only(statement: ast.stmt, name: str) -> ast.stmt:
     """An import of one name alone."""
     assert isinstance(statement, ast.Import | ast.ImportFrom)
     names = [alias for alias in statement.names if (alias.asname or alias.name.partition(".")[0]) == name]

@@ -9,7 +9,8 @@ from underway_runtime.release.instructions import Changed, Guard
 from underway_runtime.release.relup import Row
 
 from ..edit import ModuleDiff, PlannerContext
-from ..source import ANNOTATIONS, Function, Module, rebound_class, text
+from ..source import ANNOTATIONS, Function, Module, names_bound, rebound_class, text
+from ..values import Side
 from . import classes, entries, functions, state, unseen
 from . import globals as bindings
 from .changing import effect
@@ -90,6 +91,10 @@ def _compare(edit: ModuleDiff) -> None:
                 _moved_away(edit, name)
             case None, (ast.FunctionDef() | ast.AsyncFunctionDef()) as function if name in old.imports:
                 _moved_here(edit, name, function)
+            case None, ast.ClassDef() as node if _is_module(edit.world.old, old, name):
+                _instead_of_module(edit, name, node)
+            case ast.ClassDef() as node, None if _is_module(edit.world.new, new, name):
+                _module_instead(edit, name, node)
             case _:
                 edit.restart(name, "kind", "it becomes something else, and the old one may be in use", after or before)
     if not edit.is_same_text:
@@ -120,6 +125,42 @@ def _moved_here(edit: ModuleDiff, name: str, function: Function) -> None:
     edit.changes(name)
     edit.run(function)
     return edit.row(name, "moved", "HOT", "defined here now, and bound to that", function)
+
+
+def _is_module(side: Side, module: Module, name: str) -> bool:
+    """Whether a name stands for a module: who has that has it by itself."""
+    origin = side.resolve(module, ast.Name(name)) if name in module.imports else None
+    return origin is not None and not origin[1]
+
+
+def _instead_of_module(edit: ModuleDiff, name: str, node: ast.ClassDef) -> None:
+    """Bind a class to a name that stood for a module: all that reads the name asks for it when it runs."""
+    rows = len(edit.rows)
+    classes.add(edit, name, node)
+    if name in edit.added:
+        edit.added.remove(name)
+        edit.replaced.append(name)
+        edit.renamed.add(name)
+        edit.rows[rows:] = []
+        edit.guard("no_holders", name)
+        reason = "bound to what is defined here now instead of a module, if nothing but modules holds that by then"
+        edit.row(name, "kind", "HOT", reason, node)
+
+
+def _module_instead(edit: ModuleDiff, name: str, node: ast.ClassDef) -> None:
+    """Bind a module to the name of a class that goes, if it has no instances and nothing else holds it by then."""
+    rows = len(edit.rows)
+    classes.remove(edit, name, node)
+    if name in edit.removed:
+        edit.removed.remove(name)
+        edit.replaced.append(name)
+        edit.renamed.add(name)
+        edit.rows[rows:] = []
+        module, _ = edit.new.imports[name]
+        [importing] = (statement for statement in edit.new.body if name in names_bound(statement))
+        edit.run(bindings.only(importing, name))
+        reason = f"bound to {module}, if the class has no instances and nothing holds it by then"
+        edit.row(name, "kind", "HOT", reason, node, gone=True)
 
 
 def _global_state(edit: ModuleDiff) -> None:

@@ -147,6 +147,9 @@ def held(
         holding |= set(map(id, gc.get_referents(names)))
     if objects.is_a(names[name], type):
         return _class_held(names[name], holding, going)
+    if objects.is_a(names[name], ModuleType):  # which every module has that imports it
+        holding |= {id(sys.modules), *(id(objects.names_of(module)) for module in list(sys.modules.values()))}
+        return holders.seen_holder(names[name], direct=holding)
     known = len(leaving) + (id(names[name]) in gone) + going.references[id(names[name])]
     known += sum(referent is names[name] for other in gone.values() for referent in gc.get_referents(other))
     if sys.getrefcount(names[name]) <= _NAMED + known:

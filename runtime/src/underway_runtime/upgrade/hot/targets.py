@@ -231,9 +231,10 @@ def _names(code: CodeType) -> str:
 
 
 def _is_removed(target: Target, path: str) -> bool:
-    """Whether the relup takes away what this definition is, or is in; its guards say who may hold it."""
+    """Whether the relup takes away what this definition is, or is in, or has something else there; its guards say who may hold it."""
     plain = code_tree.mangled(code_tree.owner(path).partition("#")[0])
-    return any(plain == name or plain.startswith(f"{name}.") for name in (*target.load.removed, *target.load.rebind))
+    going = *target.load.removed, *target.load.rebind, *target.load.replaced
+    return any(plain == name or plain.startswith(f"{name}.") for name in going)
 
 
 def _goes(target: Target, function: FunctionType) -> bool:
