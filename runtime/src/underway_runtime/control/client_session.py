@@ -40,7 +40,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from ..process import upgrade_journal, usage_journal
-from ..release.errors import EXIT_CODE_RAISED
+from ..release.errors import EXIT_CODE_RAISED, UnderwayError
 from . import metrics, requests
 from .connection import Connection, Gone
 from .frames import BadFrame, Message
@@ -64,6 +64,8 @@ from .session import Outcome, Session
 
 T = TypeVar("T")
 
+TO_BEGIN = 30.0
+"""Seconds in which the node's loop begins with what it is asked for."""
 _TO_COMPLETE = 1.0
 _TO_END = 2.0
 """Seconds that code gets to end when it is interrupted because its client is gone; then it is left to itself."""
@@ -177,8 +179,22 @@ class ClientSession:
                 await self._shell()
 
     async def _outcome(self, coming: Future[Message]) -> None:
-        """Send what comes of it."""
-        await self.connection.send(await self._attend(asyncio.shield(asyncio.wrap_future(coming))))
+        """Send what comes of it. What the node's loop has not begun in time, or before the client has left, is not begun later either."""
+        late = asyncio.get_running_loop().call_later(TO_BEGIN, coming.cancel)
+        try:
+            await self.connection.send(await self._attend(asyncio.shield(asyncio.wrap_future(coming))))
+        except asyncio.CancelledError:
+            if not coming.cancelled():
+                raise
+            raise Refused(
+                f"the loop of {self._handler.name} has not answered for {TO_BEGIN:g} s, so nothing was begun and nothing has changed;"
+                " `status` and the log say what it does"
+            ) from None
+        except UnderwayError as error:
+            raise Refused(str(error)) from None
+        finally:
+            late.cancel()
+            coming.cancel()  # nothing where it has begun
 
     async def _rpc(self, code: str) -> None:
         with self._journalled("rpc", code) as use:

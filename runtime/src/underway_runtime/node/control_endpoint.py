@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class ControlEndpoint:
         self._upgrades: Upgrades | None = None
         self._control: Server | None = None
         self._applications: Applications | None = None
+        self._tasks: set[asyncio.Task[dict[str, Any]]] = set()  # which a loop does not keep alive
         self.report = Report(settings, script, os.getppid())
 
     def open(self, secret: str) -> None:
@@ -127,10 +129,20 @@ class ControlEndpoint:
         return self._on_loop(lambda upgrades: upgrades.try_gates())
 
     def _on_loop(self, work: Callable[[Upgrades], Coroutine[Any, Any, dict[str, Any]]]) -> Future[dict[str, Any]]:
-        """Do this on the node's loop, once there is one."""
-        if self._upgrades is None:
+        """Do this on the node's loop, once there is one. It can be cancelled until the loop has begun with it."""
+        upgrades, outcome = self._upgrades, Future[dict[str, Any]]()
+        if upgrades is None:
             return _is_starting()
-        return asyncio.run_coroutine_threadsafe(work(self._upgrades), self._upgrades.loop)
+
+        def begin() -> None:
+            if outcome.set_running_or_notify_cancel():
+                task = asyncio.ensure_future(work(upgrades))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(partial(_settle, outcome))
+
+        upgrades.loop.call_soon_threadsafe(begin)
+        return outcome
 
     def why_not_startable(self, version: str) -> str | None:
         """Why no node of a version, or of the one that boots where that is empty, could be started in place of this one."""
@@ -174,6 +186,15 @@ class ControlEndpoint:
         if group is not None:
             os.chown(path, -1, group)
         return listener
+
+
+def _settle(outcome: Future[dict[str, Any]], task: asyncio.Task[dict[str, Any]]) -> None:
+    if task.cancelled():
+        outcome.set_exception(asyncio.CancelledError())
+    elif (error := task.exception()) is not None:
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(task.result())
 
 
 def _is_starting() -> Future[dict[str, Any]]:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -38,6 +39,8 @@ from ..release.errors import BootError, UnderwayError
 from .keeper_client import KeeperClient
 
 _TO_START = 5.0
+TO_HEAR = 30.0
+"""Seconds more than a successor gets, in which the keeper says what has become of it."""
 
 
 class Handover:
@@ -95,6 +98,8 @@ class Handover:
         outcome: Future[dict[str, Any]] = Future()
 
         def begin() -> None:
+            if not outcome.set_running_or_notify_cancel():  # who asked has given up
+                return
             if reason := self.busy:
                 outcome.set_result({"busy": reason})
                 return
@@ -128,6 +133,18 @@ class Handover:
             self._settle({"refused": str(error)})
         else:
             self._keeper.successor(version, self.upgrade_id, self._timeout, to_commit)
+            self._loop.call_later(self._timeout + TO_HEAR, self._unheard, self._outcome, version)
+
+    def _unheard(self, outcome: Future[dict[str, Any]] | None, version: str) -> None:
+        """Tell who waits that the keeper, which ends a successor that is late, says nothing."""
+        if outcome is not None and outcome is self._outcome:
+            self._outcome = None
+            outcome.set_exception(
+                UnderwayError(
+                    f"the keeper (pid {os.getppid()}) has not answered for {self._timeout + TO_HEAR:g} s, it is frozen or hangs: whether"
+                    f" {version or 'the next node'} takes over when it goes on is not known; `status` says what runs"
+                )
+            )
 
     async def read_messages(self) -> None:
         """Do what the keeper says, until cancelled."""

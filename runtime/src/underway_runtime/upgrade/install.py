@@ -18,6 +18,7 @@ the old one can't let go of what must not  it is killed, the old one goes on; no
 run twice
 the service is stopped, or restarted,      nothing runs, 1, or what was started, 4; not marked
 before the old one has left
+one of them, or the keeper, hangs          1: not known; not marked
 it says that it runs, and the old one      0
 has left
 =========================================  ============================================================================

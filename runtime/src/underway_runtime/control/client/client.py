@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import sys
 import time
@@ -128,6 +129,12 @@ class Connection:
         finally:
             self._end = None
             self._socket.settimeout(None)
+
+    def has_answered(self, timeout: float) -> bool:
+        """Wait, and return whether something is there to be received, or the end of the connection, within so many seconds."""
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return bool(self._received or waiting.poll(timeout * 1000))
 
     def wait_for_end(self, timeout: float) -> bool:
         """Wait, and return whether the node has closed the connection, as it does at its end, within so many seconds."""
@@ -257,7 +264,7 @@ def _agreed(place: Place, patience: float) -> Connection:
                 f"{place.control} can't be used by this user; ask as the user who runs {place.name}, or as root"
             ) from None
         except (TimeoutError, BlockingIOError):
-            raise UnderwayError(f"{place.name} does not answer: others wait before this command") from None
+            raise NotAnswering(f"{place.name} does not answer: others wait before this command") from None
         except OSError as error:
             raise UnderwayError(f"{place.control} can't be used: {error.strerror or error}") from None
         secret = cookie.find(place.root, place.version, place.var, place.environ)

@@ -6,6 +6,7 @@ import time
 
 from ...release.errors import BusyError, UnderwayError, UndoneError
 from .. import answers
+from . import patience
 from .client import Denied, check_directory, connect
 
 TYPE_CHECKING = False
@@ -39,13 +40,16 @@ def hand_over(place: Place, version: str, upgrade_id: str, to_commit: float) -> 
     """
     who = version or "the next node"
     old = connect(place)
-    check_directory(place.name, place.root, old.root, "a handover")
     try:
-        answer = old.ask({"do": "hand over", "version": version, "id": upgrade_id, "to_commit": to_commit})
-    except Denied:
+        check_directory(place.name, place.root, old.root, "a handover")
+        request = {"do": "hand over", "version": version, "id": upgrade_id, "to_commit": to_commit}
+        answer = patience.ask(place, old, request, f"whether {who} takes over is not known")
+    except (Denied, patience.GivenUp):
         raise
     except UnderwayError:
         answer = {"gone": True}  # it may have died after the other one accepted, or before
+    finally:
+        old.close()
     if "busy" in answer:
         raise BusyError(f"{place.name} can't hand over now: {answer['busy']}; try again when that is done")
     if "refused" in answer:
@@ -59,8 +63,10 @@ def hand_over(place: Place, version: str, upgrade_id: str, to_commit: float) -> 
     new = None
     try:
         new = next_node(place, old)
-        ready = new.ask({"do": "ready"})
+        ready = patience.ask(place, new, {"do": "ready"}, f"{who} had taken over, and was not known to run alone")
         status: dict[str, Any] = new.status()
+    except patience.GivenUp:
+        raise
     except UnderwayError as error:
         if "gone" in answer:
             raise UnderwayError(
@@ -81,7 +87,7 @@ def _after_the_end(place: Place, old: Connection, who: str, answer: dict[str, An
     what = f"{who} has failed, and the version before could not go on and ends: {answer['ended']}"
     try:
         new = next_node(place, old)
-        if failed := new.ask({"do": "ready"}).get("failed"):
+        if failed := patience.ask(place, new, {"do": "ready"}, "whether it has started is not known").get("failed"):
             raise UnderwayError(failed)
         status = new.status()
     except UnderwayError:
@@ -115,9 +121,10 @@ def install(place: Place, version: str, upgrade_id: str, to_commit: float) -> tu
     node = connect(place)
     try:
         check_directory(place.name, place.root, node.root, "an install")
-        answer = node.ask({"do": "install", "version": version, "id": upgrade_id, "to_commit": to_commit})
+        request = {"do": "install", "version": version, "id": upgrade_id, "to_commit": to_commit}
+        answer = patience.ask(place, node, request, f"whether {version} is put in its place is not known")
         status: dict[str, Any] = node.status()
-    except Denied:
+    except (Denied, patience.GivenUp):
         raise
     except UnderwayError as error:
         new = next_node(place, node).status()  # or none has come back, which that raises

@@ -6,6 +6,7 @@ import os
 
 from ...release.errors import UnderwayError
 from .. import answers
+from . import patience
 from .client import TO_SAY, NotRunning, check_directory, connect
 
 TO_COME = 120.0
@@ -31,7 +32,7 @@ def run(place: Place, *, graceful: bool) -> int:
             f"{place.name} was asked to restart and has not stopped within {timeout:g} s; its log says what it waits for"
         )
     try:
-        answer = _next(place, old).ask({"do": "ready"})
+        answer = patience.ask(place, _next(place, old), {"do": "ready"}, "whether it starts is not known")
     except NotRunning:
         raise UnderwayError(f"{place.name} has stopped, and was not started again; its log says why") from None
     except UnderwayError as error:
