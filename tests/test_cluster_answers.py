@@ -107,7 +107,7 @@ def test_scripts_go_through_any_login_shell(tmp_path: Path, shell: str) -> None:
     assert preflight.read(look.output, 0, 2**40).directory == str(tmp_path / "there")
 
     received = asked(
-        remote_commands.receive(str(tmp_path / "there"), RELEASE, "gzip", ""), shell=shell, feed=b"no archive"
+        remote_commands.receive(str(tmp_path / "there"), RELEASE, "gzip", 60, ""), shell=shell, feed=b"no archive"
     )
     assert received.status not in (0, 255)
     assert "gzip" in received.reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ class Deployer:
     place: Path
     manifest: Manifest
     key: Path
+    limit: float = 60
+    """Seconds."""
 
     @property
     def archive(self) -> Path:
@@ -63,7 +66,7 @@ class Deployer:
     def receive(self, signed: str | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
         """What a deploy runs there."""
         text = self.sign() if signed is None else signed
-        command = remote_commands.receive(str(self.place / "host/srv/hello"), self.manifest, "gzip", text)
+        command = remote_commands.receive(str(self.place / "host/srv/hello"), self.manifest, "gzip", self.limit, text)
         variables = {**os.environ, "RELEASE_ALLOWED_SIGNERS": str(self.signers), **environ}
         with self.archive.open("rb") as stdin:
             return subprocess.run(command, stdin=stdin, capture_output=True, text=True, env=variables, timeout=60)
@@ -236,6 +239,8 @@ def test_where_it_can_not_be_verified_it_is_refused_with_what_to_install(
     for tool in (
         "sh",
         "mkdir",
+        "mkfifo",
+        "sleep",
         "rm",
         "ls",
         "id",
@@ -254,6 +259,61 @@ def test_where_it_can_not_be_verified_it_is_refused_with_what_to_install(
             (tools / tool).symlink_to(found)
 
     deployer.refused(f"and has no {missing} to verify it with; install it", PATH=str(tools))
+
+
+# --------------------------------------------------------------------------------------------------- what never comes
+
+
+def cut(command: list[str], content: bytes, signers: str) -> subprocess.CompletedProcess[str]:
+    """What a command says that is sent this, and hears nothing any more; the connection is never closed."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(content)
+        variables = {**os.environ, "RELEASE_ALLOWED_SIGNERS": signers}
+        return subprocess.run(command, stdin=theirs, capture_output=True, text=True, env=variables, timeout=60)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_copy_that_is_cut_off_is_given_up_and_cleared(deployer: Deployer, signed: bool) -> None:
+    """A host does not hear of it by itself for hours; nothing of what had arrived is left, and nothing runs on."""
+    half = deployer.archive.read_bytes()[:-20]
+    text = deployer.sign() if signed else ""
+    command = remote_commands.receive(str(deployer.place / "host/srv/hello"), deployer.manifest, "gzip", 1, text)
+
+    done = cut(command, half, str(deployer.signers if signed else "/nowhere"))
+
+    assert done.returncode == 1
+    assert "error: it has not come in 1 s" in done.stderr.splitlines()
+    assert deployer.left == []
+    assert not deployer.executed
+
+
+def test_an_update_that_is_cut_off_is_given_up_and_cleared(deployer: Deployer) -> None:
+    """As the first copy is; and what one has left that was killed, or whose host was."""
+    there = deployer.place / "host/srv/hello"
+    gone = subprocess.Popen(["true"])
+    gone.wait(60)
+    (there / "var/incoming").mkdir(parents=True)
+    (there / f"var/incoming/.{gone.pid}-hello-1.0.tar.gz").touch()
+    command = remote_commands.update(str(there), "hello", "hello-1.0.tar.gz", "0" * 64, 1, "")
+
+    done = cut(command, b"half", "/nowhere")
+
+    assert (done.returncode, done.stderr) == (1, "error: it has not come in 1 s\n")
+    assert list((there / "var/incoming").iterdir()) == []
+
+
+def test_a_copy_that_breaks_off_is_not_taken_for_whole(deployer: Deployer) -> None:
+    """What unpacks it says so, whatever tar makes of its beginning."""
+    deployer.signers.unlink()
+    whole = deployer.archive.read_bytes()
+    deployer.archive.write_bytes(whole[:-6])
+
+    done = deployer.receive("")
+
+    assert done.returncode == 1, done.stderr
+    assert not deployer.executed
+    assert deployer.left == []
 
 
 # ------------------------------------------------------------------------------------------------ what a host is sent

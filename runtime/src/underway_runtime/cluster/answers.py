@@ -36,8 +36,8 @@ _TO_BE_READ = b"\n" * 64
 _MUST_NOT = "what is in .bashrc, .profile or the like must not"
 
 _SHADOWED = (
-    "[ test read echo printf cd pwd kill ulimit umask command env cat date df grep gzip id ls mkdir readlink rm sed sha256sum sleep"
-    " ssh-keygen tar tr uname zstd"
+    "[ test read echo printf cd pwd kill ulimit umask wait command env cat date df grep gzip id ls mkdir mkfifo readlink rm sed"
+    " sha256sum sleep ssh-keygen tar tr uname zstd"
 )
 """Functions that a login shell may pass on to bash, where that is `sh`, and that would be called for these."""
 

@@ -28,6 +28,7 @@ from ...release.archives import archive, compression, delta, signature, tar_layo
 from ...release.directory import ReleaseDirectory
 from ...release.errors import UnderwayError
 from ...release.manifest import Manifest, read
+from ..inventory import Limits
 from . import remote_commands
 from .preflight import Facts
 
@@ -54,6 +55,8 @@ class Store:
     """Where files are made; theirs to clear."""
     allow_downgrade: bool = False
     """Hosts with signers take a version too that is older than theirs."""
+    limit: float = Limits().copy
+    """Seconds in which a file has to arrive."""
     _made: dict[str, tuple[Path, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -89,12 +92,13 @@ class Store:
         signature = _signature(file, sha256)
         if not facts.releases:
             tool = "zstd" if file.suffix == ".zst" else "gzip"
-            return Parcel(file, remote_commands.receive(facts.directory, self.manifest, tool, signature))
+            return Parcel(file, remote_commands.receive(facts.directory, self.manifest, tool, self.limit, signature))
         return Parcel(file, self._update(facts, file, sha256, signature))
 
     def _update(self, facts: Facts, file: Path, sha256: str, signature: str) -> list[str]:
         more = ["--allow-downgrade"] if self.allow_downgrade else []
-        return [*remote_commands.update(facts.directory, self.manifest.name, file.name, sha256, signature), *more]
+        command = remote_commands.update(facts.directory, self.manifest.name, file.name, sha256, self.limit, signature)
+        return [*command, *more]
 
     def _signed(self, facts: Facts) -> tuple[Path, str]:
         """The smallest file next to the release that is signed and that this host can open. Raises UnderwayError."""

@@ -172,7 +172,8 @@ def copy(plan: DeployPlan, ssh: Ssh, facts: Look) -> dict[Host, int]:
     sweep(Path(tempfile.gettempdir()), "underway-deploy-")
     arrived: list[Host] = []
     with tempfile.TemporaryDirectory(prefix=own_prefix("underway-deploy-")) as scratch:
-        store = Store(Path(plan.here.directory), plan.manifest, Path(scratch), plan.allow_downgrade)
+        limit = plan.fleet.limits.copy
+        store = Store(Path(plan.here.directory), plan.manifest, Path(scratch), plan.allow_downgrade, limit)
         parcels: dict[Host, Parcel] = {}
 
         def send(host: Host) -> Answer:

@@ -1,9 +1,9 @@
-# A release for a host that has none, from standard input: DIRECTORY NAME RELEASE-ID gzip|zstd VERSION TARGET SIGNATURE. It comes to
+# A release for a host that has none, from standard input: DIRECTORY NAME RELEASE-ID gzip|zstd VERSION TARGET LIMIT SIGNATURE. It comes to
 # its place when its own interpreter has found it whole, or not at all. Where this host says whose releases it takes, in
 # /etc/underway/allowed_signers, nothing of it is opened before one of them is found to have signed it.
 set -eu
 umask 022
-directory=$1 name=$2 id=$3 tool=$4 version=$5 target=$6 signature=$7
+directory=$1 name=$2 id=$3 tool=$4 version=$5 target=$6 within=$7 signature=$8
 signers=${RELEASE_ALLOWED_SIGNERS:-/etc/underway/allowed_signers}
 above=${directory%/*} own=${directory##*/}
 refuse() { echo "error: $*" >&2 && exit 1; }
@@ -62,7 +62,8 @@ checked() {
   done
   alone "$signers"
   [ -f "$signers" ] && [ -r "$signers" ] || refuse "$signers can't be read"
-  cat >"$side/archive"
+  limited "$within" "$side/archive" cat
+  arrived || exit 1
   digest=$(sha256sum <"$side/archive")
   printf '%s\n' "$signature" | sed -n 1p >"$side/statement"
   printf '%s\n' "$signature" | sed 1d >"$side/signature"
@@ -78,13 +79,17 @@ for left in "$above/.$own.partial-"*; do
   if [ -d "$left" ] && ! kill -0 "${left##*-}" 2>/dev/null; then rm -rf "$left"; fi
 done
 side=$above/.$own.partial-$$
-trap 'rm -rf "$side"' EXIT
+trap 'no_more; rm -rf "$side"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 mkdir "$side" "$side/tree"
 if [ -e "$signers" ] || [ -L "$signers" ]; then
   checked
   "$tool" -dc <"$side/archive" | tar -xof - -C "$side/tree"
 else
-  "$tool" -dc | tar -xof - -C "$side/tree"
+  mkfifo "$side/pipe"
+  limited "$within" "$side/pipe" "$tool" -dc
+  tar -xof "$side/pipe" -C "$side/tree" && unpacked=0 || unpacked=$?
+  arrived || exit 1
+  [ "$unpacked" = 0 ] || exit 1
 fi
 "$side/tree/bin/$name" cluster place "$directory" "$id" </dev/null

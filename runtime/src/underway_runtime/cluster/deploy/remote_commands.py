@@ -47,15 +47,16 @@ def preflight(directory: str, loader: str) -> list[str]:
     return ["sh", "-s", "--", directory, loader]
 
 
-def receive(directory: str, manifest: Manifest, tool: str, signature: str) -> list[str]:
-    """Receive a whole release from standard input, for a host that has none."""
-    told = (directory, manifest.name, manifest.release_id, tool, manifest.version, manifest.target, signature)
-    return ["sh", "-c", _script("receive"), "receive", *told]
+def receive(directory: str, manifest: Manifest, tool: str, limit: float, signature: str) -> list[str]:
+    """Receive a whole release from standard input, in `limit` seconds, for a host that has none."""
+    release = (directory, manifest.name, manifest.release_id, tool, manifest.version, manifest.target)
+    return ["sh", "-c", _script("limited") + _script("receive"), "receive", *release, f"{limit:g}", signature]
 
 
-def update(directory: str, name: str, file: str, sha256: str, signature: str) -> list[str]:
-    """An archive or delta from standard input, for a host that has another version."""
-    return ["sh", "-c", _script("update"), "update", directory, name, file, sha256, signature]
+def update(directory: str, name: str, file: str, sha256: str, limit: float, signature: str) -> list[str]:
+    """An archive or delta from standard input, in `limit` seconds, for a host that has another version."""
+    told = (directory, name, file, sha256, f"{limit:g}", signature)
+    return ["sh", "-c", _script("limited") + _script("update"), "update", *told]
 
 
 def worker(installed: Installed, host: Host, master: str, listen: str, settings: Settings) -> list[str]:
