@@ -270,7 +270,7 @@ def cut(command: list[str], content: bytes, signers: str) -> subprocess.Complete
     with ours, theirs:
         ours.sendall(content)
         variables = {**os.environ, "RELEASE_ALLOWED_SIGNERS": signers}
-        return subprocess.run(command, stdin=theirs, capture_output=True, text=True, env=variables, timeout=60)
+        return subprocess.run(command, stdin=theirs.fileno(), capture_output=True, text=True, env=variables, timeout=60)
 
 
 @pytest.mark.parametrize("signed", [False, True])

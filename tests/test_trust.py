@@ -77,6 +77,16 @@ def linked(host: Host) -> Path:
     return place / "link.tar.zst"
 
 
+def up_from_a_link(host: Host) -> Path:
+    """By .. after a link, which leads up from where the link leads; a file of that name is next to the link too."""
+    place = host.place / "shared"
+    (place / "below").mkdir(parents=True)
+    place.chmod(0o777)
+    shutil.copy(file_of(host), place)
+    (file_of(host).parent / "link").symlink_to(place / "below")
+    return file_of(host).parent / "link/.." / file_of(host).name
+
+
 def hard_linked(host: Host) -> Path:
     (host.place / "other.tar.zst").hardlink_to(file_of(host))
     return file_of(host)
@@ -98,6 +108,7 @@ OTHERS: dict[str, tuple[Callable[[Host], Path], str]] = {
     "it is another's": (changed(lambda file: os.chown(file, 65534, -1)), " belongs to "),
     "its directory is another's": (changed(lambda file: os.chown(file.parent, 65534, -1)), " belongs to "),
     "a link of others leads to it": (linked, "anyone may write to "),
+    "it is up from a link": (up_from_a_link, "anyone may write to "),
     "it has another name": (hard_linked, "has 2 names, as a hard link"),
 }
 

@@ -27,7 +27,8 @@ def problems(way: Way) -> list[str]:
 
 def way(file: Path) -> Way:
     """How a file is reached, through all links. Raises OSError."""
-    todo = list(reversed(os.path.abspath(file).split("/")[1:]))
+    # What follows .. after a link is next to where that leads: so nothing is taken out of the path beforehand.
+    todo = list(reversed(os.path.join(os.getcwd(), file).split("/")[1:]))
     steps = [("/", os.lstat("/"))]
     directory, links = "/", 0
     while todo:
