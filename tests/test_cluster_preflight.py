@@ -50,6 +50,7 @@ space /dev/sda 1 on 100 60 40 60% /mnt
 release 0.1.0 "abc",
 release 0.2.0 "def",
 node 7 wc_worker@beta
+authority -----BEGIN-----AB wc_worker@beta
 listening 0016
 listening 2252
 end .
@@ -74,6 +75,7 @@ def test_a_host_is_read_as_it_says() -> None:
         nodes={"wc_worker@beta": 7},
         listening=frozenset({22, 8786}),
         occupied=None,
+        authorities={"wc_worker@beta": "-----BEGIN-----AB"},
     )
 
 
@@ -170,9 +172,11 @@ def test_a_host_answers_whatever_its_shell_is(tmp_path: Path, shell: str) -> Non
 
 @pytest.mark.parametrize(("variable", "var"), [("", "there/var"), ("elsewhere", "elsewhere")])
 def test_a_host_says_where_its_nodes_are(tmp_path: Path, variable: str, var: str) -> None:
-    """Below the release, or where the host's own RELEASE_VAR has them: nodes that run there are seen."""
+    """Below the release, or where the host's own RELEASE_VAR has them: nodes that run there are seen, and whose they are."""
     run = tmp_path / var / "cluster/wc_worker@beta/run"
     run.mkdir(parents=True)
+    (run.parent / "certificates").mkdir()
+    (run.parent / "certificates/ca.pem").write_text("-----BEGIN CERTIFICATE-----\nAB\nC=\n-----END CERTIFICATE-----\n")
     with subprocess.Popen([sys.executable, "-c", "input()", "underway_runtime"], stdin=subprocess.PIPE) as node:
         (run / "pid").write_text(f"{node.pid}\n")
         done = subprocess.run(
@@ -188,3 +192,4 @@ def test_a_host_says_where_its_nodes_are(tmp_path: Path, variable: str, var: str
 
     facts = preflight.read(done.stdout, 0, 2**40)
     assert (facts.var, facts.nodes) == (f"{tmp_path}/{var}", {"wc_worker@beta": node.pid})
+    assert facts.authorities == {"wc_worker@beta": "-----BEGINCERTIFICATE-----ABC=-----ENDCERTIFICATE-----"}

@@ -23,13 +23,13 @@ def var(tmp_path: Path) -> VarDirectory:
 
 def test_what_was_started_is_recalled_until_it_is_stopped(var: VarDirectory) -> None:
     """The hosts and their directory; of what was never deployed, nothing."""
-    assert remembered.recall(var) == Fleet()
+    assert remembered.recall(var) == []
 
     remembered.remember(var, FLEET)
 
-    assert (remembered.recall(var).hosts, remembered.recall(var).directory) == (FLEET.hosts, FLEET.directory)
-    remembered.forget(var, FLEET.hosts)
-    assert remembered.recall(var).hosts == ()
+    assert [(fleet.hosts, fleet.directory) for fleet in remembered.recall(var)] == [(FLEET.hosts, FLEET.directory)]
+    remembered.forget(var, FLEET.directory, FLEET.hosts)
+    assert remembered.recall(var) == []
 
 
 @pytest.mark.parametrize("owned", ["var", "var/cluster"])

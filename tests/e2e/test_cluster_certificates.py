@@ -14,6 +14,7 @@ from cryptography import x509
 from cluster_hosts import EVERYBODY, Cluster
 from conftest import Count
 from test_cluster_start import cluster, hosts, pytestmark, release
+from underway_runtime.cluster.certificates import make_authority
 
 __all__ = ["cluster", "hosts", "pytestmark", "release"]
 
@@ -64,6 +65,23 @@ def test_certificates_are_renewed_without_a_restart(cluster: Cluster, count: Cou
         assert before[1] != after[1]
     assert pids(cluster) == running
     assert cluster.members() == EVERYBODY
+    another_takes_nothing(cluster)
+
+
+def another_takes_nothing(cluster: Cluster) -> None:
+    """Who deploys from elsewhere to the same hosts is refused, also where the nodes are stopped, and can't renew them."""
+    before = [certificate(cluster, number).serial_number for number in (1, 2, 3)]
+    assert cluster.deploy("--stop").returncode == 0
+    (cluster.var.parent / "another").mkdir()
+    another = Cluster(cluster.release, cluster.net, cluster.var.parent / "another")
+    deployed = another.deploy("-m", "daemon")
+    assert deployed.returncode == 1
+    assert deployed.stderr.count("has certificates of another authority there: it was deployed from elsewhere") == 3
+    make_authority(another.var / "cluster/authority", "crew")
+    renewed = another.deploy("--renew")
+    assert renewed.returncode == 5
+    assert renewed.stderr.count("has certificates of another authority there") == 3
+    assert [certificate(cluster, number).serial_number for number in (1, 2, 3)] == before
 
 
 @pytest.mark.drill

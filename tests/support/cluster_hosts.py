@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -103,4 +104,6 @@ class Cluster:
         for host in self.net.hosts:
             self.net.heal(host)
             self.net.crash(host)
+            for var in (f"{PLACE}/var", "/var/lib/crew"):  # the next one has an authority of its own
+                shutil.rmtree(f"{host.place}/disk/upper{var}/cluster", ignore_errors=True)
             self.net.boot(host)

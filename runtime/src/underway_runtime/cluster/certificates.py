@@ -131,9 +131,11 @@ def sign(directory: Path, request: bytes, *, hosts: Sequence[str], role: str, no
     )
 
 
-def install(directory: Path, leaf: bytes, authority: bytes, revoked: str | None = None) -> None:
+def install(
+    directory: Path, leaf: bytes, authority: bytes, revoked: str | None = None, *, replaces: bool = False
+) -> None:
     """Put ``ca.pem`` and ``node.pem`` into their places on a host, and the list of removed hosts. Raises ConfigError where they
-    don't fit its key."""
+    don't fit its key, or, but with `replaces`, where what is there is of another authority."""
     from cryptography import x509
 
     certificate, issuer = (x509.load_pem_x509_certificate(pem) for pem in (leaf, authority))
@@ -143,6 +145,9 @@ def install(directory: Path, leaf: bytes, authority: bytes, revoked: str | None 
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, _invalid_signature()):
         raise ConfigError("the certificate is not signed by the authority that came with it") from None
+    with contextlib.suppress(FileNotFoundError):
+        if not replaces and (directory / CA).read_bytes().split() != authority.split():
+            raise ConfigError(f"{directory} has certificates of another authority, which another deploy has brought")
     if revoked is not None:
         replace(directory / revocation.REVOKED, revocation.dump(revocation.parse(revoked)), 0o644)
     _write(directory / CA, authority, 0o644)

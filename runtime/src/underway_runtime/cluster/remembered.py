@@ -1,4 +1,7 @@
-"""What was deployed from here: so that ``deploy --stop`` stops that where nobody says hosts."""
+"""What was deployed from here: so that ``deploy --stop`` stops that where nobody says hosts.
+
+One file, with a fleet for each directory of the hosts that was deployed to; the same host may be in several of them.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from typing import Any
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError
 from ..release.filesystem import atomic_files, openat
-from .inventory import Fleet, Host, from_table
+from .inventory import Fleet, Host, from_table, together
 
 
-def recall(var: VarDirectory) -> Fleet:
-    """Return the hosts on which nodes were started from here, and not stopped again. Raises UnderwayError where that can't be read."""
+def recall(var: VarDirectory) -> list[Fleet]:
+    """Return the hosts on which nodes were started from here, and not stopped again: the last first, the one with the master before
+    all. Raises UnderwayError where that can't be read."""
     file = var.deployed
     try:
         if (other := openat.of_others(var.path, file.parent)) is not None:
@@ -25,48 +29,73 @@ def recall(var: VarDirectory) -> Fleet:
                 f"it is in {path}, which belongs to {who}, who would say where you log in and what is run there; as {who} it is"
                 " believed, or with a RELEASE_VAR of your own"
             )
-        return from_table(json.loads(openat.read(var.path, file, of_owner=True)))
+        document = json.loads(openat.read(var.path, file, of_owner=True))
+        fleets = [from_table(table) for table in document.pop("deployed", None) or [document]]
     except FileNotFoundError:
-        return Fleet()
-    except (OSError, ValueError, RecursionError, UnderwayError) as error:
+        return []
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, UnderwayError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UnderwayError(
             f"{file}, which says where nodes were started, can't be read: {reason}; name the hosts"
         ) from None
+    fleets = [fleet for fleet in fleets if fleet.hosts]
+    return sorted(fleets, key=lambda fleet: all(host.role == "worker" for host in fleet.hosts))
 
 
 def remember(var: VarDirectory, fleet: Fleet) -> None:
     """Remember what is to be started on these hosts, next to what is known already. Raises OSError."""
-    known = Fleet()
+    known: list[Fleet] = []
     with suppress(UnderwayError):
-        known = recall(var)
-    others = [host for host in known.hosts if known.directory == fleet.directory and not _among(host, fleet.hosts)]
-    _write(var, replace(fleet, hosts=(*others, *fleet.hosts)))
+        known = _without(recall(var), fleet.directory, fleet.hosts)
+    for other in known:
+        hosts = (*other.hosts, *fleet.hosts)
+        if other.directory == fleet.directory and not together(hosts):
+            known.remove(other)
+            fleet = replace(fleet, hosts=hosts)
+            break
+    _write(var, [fleet, *known])
 
 
-def forget(var: VarDirectory, hosts: Iterable[Host]) -> None:
-    """Forget these hosts, on which nothing runs any more. Raises OSError."""
+def forget(var: VarDirectory, directory: str | None, hosts: Iterable[Host]) -> None:
+    """Forget these hosts, in whose directory nothing runs any more. Raises OSError."""
     with suppress(UnderwayError):
-        known = recall(var)
-        if known.hosts:
-            _write(var, replace(known, hosts=tuple(host for host in known.hosts if not _among(host, [*hosts]))))
+        if known := recall(var):
+            _write(var, _without(known, directory, hosts))
 
 
-def _among(host: Host, others: Iterable[Host]) -> bool:
-    return any((host.host, host.name, host.role) == (other.host, other.name, other.role) for other in others)
-
-
-def _write(var: VarDirectory, fleet: Fleet) -> None:
-    hosts: list[dict[str, Any]] = [
-        {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in vars(host).items()
-            if value is not None
-        }
-        for host in fleet.hosts
+def _without(fleets: list[Fleet], directory: str | None, hosts: Iterable[Host]) -> list[Fleet]:
+    gone = {*map(_node, hosts)}
+    return [
+        fleet
+        if fleet.directory != directory
+        else replace(fleet, hosts=tuple(host for host in fleet.hosts if _node(host) not in gone))
+        for fleet in fleets
     ]
-    table = {"hosts": hosts, **({"directory": fleet.directory} if fleet.directory else {})}
+
+
+def _node(host: Host) -> tuple[str, str | None, str, str | None, int | None]:
+    """What makes it another node, or another place: a home is of a user."""
+    return host.host, host.name, host.role, host.user, host.port
+
+
+def _write(var: VarDirectory, fleets: Iterable[Fleet]) -> None:
+    tables = [
+        {
+            "hosts": [_table(host) for host in fleet.hosts],
+            **({"directory": fleet.directory} if fleet.directory else {}),
+        }
+        for fleet in fleets
+        if fleet.hosts
+    ]
     file = var.deployed
     with openat.made(file.parent):
         pass
-    atomic_files.replace(file, json.dumps(table, indent=1) + "\n", 0o600)
+    atomic_files.replace(file, json.dumps({"deployed": tables}, indent=1) + "\n", 0o600)
+
+
+def _table(host: Host) -> dict[str, Any]:
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in vars(host).items()
+        if value is not None
+    }

@@ -24,7 +24,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,17 @@ from ...release.manifest import read
 from .. import remembered
 from ..answers import Answer
 from ..interruption import Interrupted, Unfinished, once, own_prefix, sweep
-from ..inventory import Host, address, directory_of, directory_problems, fleet_in, from_table, from_words, together
+from ..inventory import (
+    Fleet,
+    Host,
+    address,
+    directory_of,
+    directory_problems,
+    fleet_in,
+    from_table,
+    from_words,
+    together,
+)
 from ..node import STARTING, read_cookie
 from . import remote_commands
 from .copy import Parcel, Store
@@ -51,13 +61,14 @@ from .survey import joining, look
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do what the command line asks for; 0, or raises an UnderwayError."""
-    plan = plan_of(options, settings)
+    plans = plans_of(options, settings)
+    plan = plans[0]
     with once() as no_more, Ssh(plan.fleet.limits, plan.ssh_config) as ssh:
         try:
             if options.renew or options.revoke:
-                outcome = renew(plan, ssh, options.revoke)
+                outcome = _all_of(plans, lambda plan: renew(plan, ssh, options.revoke))
             else:
-                outcome = _stop(plan, ssh) if options.stop else deploy(plan, ssh)
+                outcome = _all_of(plans, lambda plan: _stop(plan, ssh)) if options.stop else deploy(plan, ssh)
         except Interrupted as interrupted:
             done = (
                 "certificates may be new on some hosts, on others not"
@@ -74,31 +85,74 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def plan_of(options: argparse.Namespace, settings: Settings) -> DeployPlan:
-    """Put together what the command line and the release say. Raises UsageError and UnderwayError."""
+def _all_of(plans: Sequence[DeployPlan], do: Callable[[DeployPlan], dict[str, Any]]) -> dict[str, Any]:
+    """Do it for each directory that was deployed to, and put together what was done; raises what failed, in the end."""
+    outcome: dict[str, Any] = {}
+    problems = []
+    for plan in plans:
+        try:
+            for key, done in do(plan).items():
+                outcome[key] = [*dict.fromkeys([*outcome.get(key, []), *done])]
+        except OnlyPart as error:
+            problems.append(str(error))
+    if problems:
+        stopped = f"\nstopped elsewhere: {', '.join(outcome['stopped'])}" if outcome.get("stopped") else ""
+        raise OnlyPart("\n".join(problems) + stopped)
+    return outcome
 
+
+def plans_of(options: argparse.Namespace, settings: Settings) -> list[DeployPlan]:
+    """Put together what the command line and the release say, and for what was started from here what is known of that: one plan for
+    each directory on the hosts. Raises UsageError and UnderwayError."""
     built = from_table(json.loads(settings.place.cluster_hosts.read_text(encoding="utf-8")))
     fleet = fleet_in(options.file) if options.file else built
     if options.hosts:
         fleet = replace(fleet, hosts=(*(fleet.hosts if options.file else ()), *from_words(options.hosts)))
     if options.file and not options.file.endswith(".toml"):
         fleet = replace(built, hosts=fleet.hosts)
-    var = VarDirectory(settings.var.path.absolute())
-    others = options.stop or options.renew or options.revoke
-    if others and not (options.hosts or options.file) and (started := remembered.recall(var)).hosts:
-        fleet = replace(built, hosts=started.hosts, directory=started.directory)
+    directory = options.directory or fleet.directory
     problems = [*together(fleet.hosts), *directory_problems(options.directory or "")]
     if problems:
         raise UsageError(listing("the hosts can't be understood:", problems))
-    if not any(host.role == "worker" for host in fleet.hosts):
+    if options.listen:
+        address(options.listen)
+    fleet = replace(fleet, directory=directory and directory_of(directory), listen=options.listen or fleet.listen)
+    var = VarDirectory(settings.var.path.absolute())
+    fleets = _started(options, var, fleet) if options.stop or options.renew or options.revoke else []
+    if not fleets and not any(host.role == "worker" for host in fleet.hosts):
         raise UsageError(
             "there is no worker to deploy to; name hosts, a file (-f), or hosts in [tool.underway.cluster]"
         )
-    if options.listen:
-        address(options.listen)
-    directory = options.directory or fleet.directory
-    fleet = replace(fleet, directory=directory and directory_of(directory), listen=options.listen or fleet.listen)
+    return [_plan(options, settings, fleet, var) for fleet in fleets or [fleet]]
 
+
+def _started(options: argparse.Namespace, var: VarDirectory, fleet: Fleet) -> list[Fleet]:
+    """What was started from here, of the hosts that are named, or all: in the directory that is named, or wherever that is."""
+    is_named = bool(options.hosts or options.file)
+    try:
+        started = remembered.recall(var)
+    except UnderwayError:
+        if not is_named:
+            raise
+        started = []
+    known = [
+        replace(fleet, hosts=other.hosts, directory=other.directory)
+        for other in started
+        if options.directory is None or other.directory == fleet.directory
+    ]
+    if not is_named:
+        return known
+    wanted = {(host.host, host.name, host.role) for host in fleet.hosts}
+    elsewhere = [
+        replace(other, hosts=hosts)
+        for other in known
+        if other.directory != fleet.directory
+        and (hosts := tuple(host for host in other.hosts if (host.host, host.name, host.role) in wanted))
+    ]
+    return [fleet, *elsewhere]
+
+
+def _plan(options: argparse.Namespace, settings: Settings, fleet: Fleet, var: VarDirectory) -> DeployPlan:
     def report(text: str) -> None:
         with suppress(OSError):  # the terminal may be gone
             print(text, file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ from .plan import DeployPlan, Look, OnlyPart, everywhere, failures, named, on, o
 from .preflight import Facts
 from .reached import addresses, believed
 from .ssh import Ssh
-from .survey import ask
+from .survey import ask, other_authority
 
 
 def certify(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str) -> None:
@@ -68,7 +68,7 @@ def renew(plan: DeployPlan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any
     facts = dict[Host, Facts]()
     for host, answer in answers.items():
         try:
-            facts[host] = _with_release(plan, believed(answer, host, ssh))
+            facts[host] = _to_certify(plan, host, believed(answer, host, ssh))
         except ValueError as error:
             problems.append(f"{host.host}: {error}")
     problems += named(failures(everywhere(plan, ssh, facts, _giving(plan, ssh, facts))))
@@ -126,7 +126,8 @@ def _give_here(plan: DeployPlan, hosts: Sequence[str]) -> None:
     authority, certificates_here = plan.var.authority, plan.var.cluster_node(own_node(plan)).certificates
     revocation.remember(authority, {hosts[0]: hosts})
     leaf = certificates.sign(authority, certificates.request(certificates_here, hosts[0]), hosts=hosts, role="master")
-    certificates.install(certificates_here, leaf, (authority / peer_auth.CA).read_bytes(), _list(authority))
+    issuer = (authority / peer_auth.CA).read_bytes()
+    certificates.install(certificates_here, leaf, issuer, _list(authority), replaces=True)
 
 
 def _list(authority: Any) -> str:
@@ -138,7 +139,10 @@ def _names(host: Host, facts: Facts, ssh: Ssh) -> list[str]:
     return [*dict.fromkeys(name for name in (unbracketed(host.host), ssh.dials(host), facts.address) if name)]
 
 
-def _with_release(plan: DeployPlan, facts: Facts) -> Facts:
+def _to_certify(plan: DeployPlan, host: Host, facts: Facts) -> Facts:
+    """The same. Raises ValueError where the host can't get a certificate from here."""
+    if (reason := other_authority(plan, host, facts)) is not None:
+        raise ValueError(reason)
     if facts.releases.get(plan.here.version) != plan.manifest.release_id:
         raise ValueError(
             f"{plan.here.name}-{plan.here.version} is not on this host; `deploy --copy-only` copies it there, and starts nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...release import names
@@ -52,6 +52,8 @@ class Facts:
     """What is in the way of the directory."""
     signers: str | None = None
     """The file that says whose releases it takes, where it has one: then what it gets has to be signed."""
+    authorities: Mapping[str, str] = field(default_factory=dict)
+    """Node -> the certificate of the authority that its own is of, without spaces and line breaks."""
 
 
 def loader_of(root: Path, version: str) -> str:
@@ -80,6 +82,7 @@ def read(text: str, before: float, after: float) -> Facts:
         pairs = map(_pair, lines.get("release", ()))
         releases = {version: release_id.strip('",') for version, release_id in pairs if names.is_version(version)}
         nodes = {node: int(pid) for pid, node in map(_pair, lines.get("node", ()))}
+        authorities = {node: pem for pem, node in map(_pair, lines.get("authority", ()))}
         listening = frozenset(int(port, 16) for port in lines.get("listening", ()))
     except ValueError:
         raise ValueError(f"its answer can't be understood, it says:\n{answers.printable(text)}") from None
@@ -102,6 +105,7 @@ def read(text: str, before: float, after: float) -> Facts:
         listening=listening,
         occupied=next(iter(lines.get("occupied", ())), None),
         signers=next(iter(lines.get("signers", ())), None),
+        authorities=authorities,
     )
 
 
@@ -138,6 +142,17 @@ def problems(
         yield f"{node} runs there already (pid {facts.nodes[node]}); `deploy --stop` stops it"
     elif starts and port in facts.listening:
         yield f"port {port} is taken, and the {host.role} is to listen there"
+
+
+def of_another_authority(facts: Facts, node: str, authority: str) -> str | None:
+    """Why a node gets no certificate of this authority, whose own is `authority`, in PEM, or empty: it has those of another cluster."""
+    theirs = facts.authorities.get(node)
+    if theirs is None or theirs == "".join(authority.split()):
+        return None
+    return (
+        f"{node} has certificates of another authority there: it was deployed from elsewhere, or by another user; deploy it from"
+        f" there, or, where that cluster is no more, remove {facts.var}/cluster/{node}/certificates on that host"
+    )
 
 
 def size_of(manifest: Manifest, other: Manifest | None) -> int:

@@ -57,6 +57,12 @@ for file in "$var"/cluster/*/run/pid; do
     say node "$pid ${node##*/}"
   fi
 done
+for file in "$var"/cluster/*/certificates/ca.pem; do
+  if [ -f "$file" ] && [ -r "$file" ]; then
+    node=${file%/certificates/ca.pem}
+    say authority "$(sed -n 1,40p "$file" | tr -d ' \n') ${node##*/}"
+  fi
+done
 for file in /proc/net/tcp /proc/net/tcp6; do
   [ -r "$file" ] || continue
   while read -r _ address _ state _; do

@@ -118,7 +118,7 @@ def stop(plan: DeployPlan, ssh: Ssh) -> dict[str, object]:
         failed |= {host.host: reason for host, reason in left.items()}
         stopped += [plan.node(host) for host in some if host not in left]
     if not plan.dry_run:
-        remembered.forget(plan.var, [host for host in facts if host.host not in failed])
+        remembered.forget(plan.var, plan.fleet.directory, [host for host in facts if host.host not in failed])
     if failed or unknown:
         problems = [*unknown, *(f"{host}: {reason}" for host, reason in failed.items())]
         done_so_far = f"\nstopped: {', '.join(stopped)}" if stopped else ""
@@ -216,7 +216,7 @@ def _undo(plan: DeployPlan, ssh: Ssh, facts: Look, begun: Sequence[Host], why: s
         text = listing("and these may run on, for they could not be stopped:", problems)
         raise OnlyPart(f"{why}\n{text}\n`deploy --stop` stops them when they can be reached")
     with suppress(OSError):
-        remembered.forget(plan.var, begun)
+        remembered.forget(plan.var, plan.fleet.directory, begun)
     raise UndoneError("the workers that were started are stopped again", why)
 
 

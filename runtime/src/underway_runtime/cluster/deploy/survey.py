@@ -11,6 +11,7 @@ from pathlib import Path
 from ...process import facts
 from ...release.addresses import join, unbracketed
 from ...release.errors import UnderwayError, listing
+from .. import peer_auth
 from ..inventory import PORT, Host, address
 from . import preflight, remote_commands
 from .copy import Store
@@ -64,11 +65,20 @@ def look(plan: DeployPlan, ssh: Ssh) -> Look:
                 limits=plan.fleet.limits,
             )
         ]
-        if (problem := store.problem(known)) is not None:
-            problems.append(f"{host.host}: {problem}")
+        reasons = [store.problem(known), other_authority(plan, host, known) if plan.starts else None]
+        problems += [f"{host.host}: {reason}" for reason in reasons if reason is not None]
     if problems or speaks:
         raise UnderwayError(listing("it can't be deployed, and nothing was changed:", [*problems, *speaks]))
     return facts
+
+
+def other_authority(plan: DeployPlan, host: Host, facts: Facts) -> str | None:
+    """Why a host gets no certificate from here; None where it does."""
+    try:
+        authority = (plan.var.authority / peer_auth.CA).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        authority = ""
+    return preflight.of_another_authority(facts, plan.node(host), authority)
 
 
 def ask(plan: DeployPlan, ssh: Ssh) -> tuple[dict[Host, Facts], list[str]]:
