@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from archive_helpers import File, make_tree
 from test_cluster_preflight import FACTS
 from underway_runtime.cluster import certificates, cli, remembered
-from underway_runtime.cluster.deploy import deploy, preflight
+from underway_runtime.cluster.deploy import deploy, issuing, preflight
 from underway_runtime.cluster.deploy.plan import DeployPlan
+from underway_runtime.cluster.deploy.ssh import Ssh
 from underway_runtime.cluster.inventory import Fleet, from_words
 from underway_runtime.process.settings import from_environ
 from underway_runtime.release.directory import VarDirectory
@@ -28,7 +30,7 @@ def var(tmp_path: Path) -> VarDirectory:
 
 
 def fleet(words: str, directory: str | None = None, user: str | None = None) -> Fleet:
-    hosts = tuple(type(host)(**{**vars(host), "user": user}) for host in from_words(words.split()))
+    hosts = tuple(replace(host, user=user) for host in from_words(words.split()))
     return Fleet(hosts, directory)
 
 
@@ -72,7 +74,7 @@ def test_the_homes_of_two_users_are_two_places(var: VarDirectory) -> None:
 
 def test_a_master_that_alone_is_left_is_stopped_too(var: VarDirectory) -> None:
     """And before all others, so that it misses nobody."""
-    hosts = Fleet(tuple(type(host)(**{**vars(host), "role": "master"}) for host in from_words(["alpha"])), "/srv/one")
+    hosts = Fleet(tuple(replace(host, role="master") for host in from_words(["alpha"])), "/srv/one")
     remembered.remember(var, hosts)
     remembered.remember(var, fleet("beta", "/srv/two"))
 
@@ -148,7 +150,7 @@ def test_certificates_of_another_authority_are_not_overwritten(tmp_path: Path) -
 )
 def test_a_host_of_another_cluster_is_named_beforehand(has: dict[str, str], authority: str, refused: bool) -> None:
     """With what to do; a host whose other nodes are another's is not."""
-    facts = type(FACTS)(**{**vars(FACTS), "authorities": has})
+    facts = replace(FACTS, authorities=has)
 
     problem = preflight.of_another_authority(facts, "w@beta", authority)
 
@@ -156,3 +158,28 @@ def test_a_host_of_another_cluster_is_named_beforehand(has: dict[str, str], auth
     if problem is not None:
         assert "w@beta has certificates of another authority there" in problem
         assert "remove /srv/wc/var/cluster/w@beta/certificates on that host" in problem
+
+
+def test_a_dry_run_renews_nothing_and_says_so(
+    var: VarDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It prints what would be run, and what would be renewed and removed; of what was, nothing."""
+    (plan,) = asked(var, "--renew", "--dry-run", "beta")
+    host = replace(plan.hosts[0], address="10.0.0.2")
+    plan = replace(plan, fleet=replace(plan.fleet, hosts=(host,)))
+    certificates.make_authority(var.authority, "wc")
+    facts = replace(FACTS, releases={"1.0": plan.manifest.release_id})
+    monkeypatch.setattr(issuing, "ask", lambda *_: ({host: facts}, []))
+    before = sorted(file.name for file in var.authority.iterdir())
+
+    with Ssh(plan.fleet.limits) as ssh:
+        outcome = issuing.renew(plan, ssh, ["gamma"])
+
+    assert outcome == {
+        "would_renew": ["wc_worker@beta"],
+        "would_remove": ["gamma"],
+        "renewed": [],
+        "removed": [],
+    }
+    assert "bin/cluster certificate request wc_worker@beta" in capsys.readouterr().out
+    assert sorted(file.name for file in var.authority.iterdir()) == before

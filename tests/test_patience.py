@@ -21,6 +21,9 @@ from underway_runtime.control.client import client, handover_request, patience
 from underway_runtime.control.client.client import Denied
 from underway_runtime.node import handover as node_handover
 from underway_runtime.release.errors import UnderwayError
+from underway_runtime.upgrade import watch_gates
+from underway_runtime.upgrade.install import InstallResult
+from upgrade_helpers import make_host
 
 ASKS = [
     pytest.param(lambda place: handover_request.hand_over(place, "2", "id", 0), "whether 2 takes over", id="handover"),
@@ -140,6 +143,24 @@ def test_a_node_that_lives_is_waited_for(served: Stand) -> None:
     with pytest.raises(UnderwayError, match="hello can't hand over now: it knits"):
         handover_request.hand_over(place, "2", "id", 0)
     answers.join()
+
+
+def test_an_upgrade_to_what_blocks_its_loop_says_what_runs(
+    served: Stand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its gates can't be tried and nobody can take over from it: it has failed, runs on, and what ends it is named."""
+    monkeypatch.setattr(client_session, "TO_BEGIN", 0.05)
+    notes: list[str] = []
+    monkeypatch.setattr(watch_gates, "_note_failed", lambda handler, installed, why: notes.append(why))
+    monkeypatch.setattr(client.Connection, "status", lambda _: {"version": "2"})
+    place = answering(served, Future())
+    cast(Any, served.node).try_gates = Future
+    installed = InstallResult("2", "1", "current", "handover", id="id")
+
+    with pytest.raises(UnderwayError, match="2 has failed, runs on and is not committed, for 1 can't take"):
+        watch_gates.watch(make_host(tmp_path).handler, place, installed)
+
+    assert [note.partition(",")[0] for note in notes] == ["the loop of hello has not answered for 0.05 s"]
 
 
 def test_a_keeper_that_says_nothing_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

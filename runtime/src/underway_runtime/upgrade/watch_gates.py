@@ -7,6 +7,8 @@ its gates hold, for as long as they   nothing; it may be committed
 soak
 one does not                          the version before takes over again, from a fresh interpreter; marked as failed, 4
 its process ends                      the keeper starts the permanent version; marked as failed, 4
+the same, and its loop is blocked,    it runs on, and is not committed; marked as failed, 1
+so nobody can take over
 somebody stops it                     nothing runs, which is said; not marked, 1
 somebody restarts it, or has another  that one runs; not marked, 4
 take over
@@ -18,7 +20,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from ..control import answers
-from ..control.client.client import Connection, Place, connect
+from ..control.client.client import Connection, Denied, Place, connect
 from ..control.client.handover_request import hand_over
 from ..process import upgrade_journal
 from ..release import ledger
@@ -44,7 +46,13 @@ def watch(handler: Handler, place: Place, installed: InstallResult) -> None:
     why = "; ".join(missed)
     with changing(handler, f"upgrade {version}", dry_run=False):
         _note_failed(handler, installed, why)
-        hand_over(place, before, installed.id, 0)
+        try:
+            hand_over(place, before, installed.id, 0)
+        except Denied as error:
+            raise UnderwayError(
+                f"{version} has failed, runs on and is not committed, for {before} can't take over: {error}\n`{place.prog} restart` ends"
+                f" it and starts what is permanent; it has failed because of this: {why}"
+            ) from None
     raise UndoneError(f"{version} has failed, and {before} has taken over again", why)
 
 
@@ -65,5 +73,8 @@ def _missed(connection: Connection, version: str) -> list[str]:
     """The gates that do not hold. Raises UnderwayError when the node has gone, or has been replaced."""
     if (runs := connection.status()["version"]) != version:
         raise UnderwayError(f"{runs} runs")
-    tried = answers.gates(connection.ask({"do": "gates"})["gates"])
+    try:
+        tried = answers.gates(connection.ask({"do": "gates"})["gates"])
+    except Denied as error:  # its loop does not even begin with them
+        return [str(error)]
     return [f"{gate['gate']}: {'; '.join(gate['attempts'])}" for gate in tried if not gate["passed"]]

@@ -83,7 +83,9 @@ def renew(plan: DeployPlan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any
         heading = "not every node has a new certificate and the list of removed hosts, and obeys them:"
         raise OnlyPart(listing(heading, problems) + "\nthe same command goes on where this ended")
     plan.tell(f"{len(facts)} hosts have new certificates; nodes that run have taken them up")
-    return {"renewed": [plan.node(host) for host in facts], "removed": removed}
+    nodes = [plan.node(host) for host in facts]
+    would = {"would_renew": nodes, "would_remove": [*gone]} if plan.dry_run else {}
+    return {**would, "renewed": [] if plan.dry_run else nodes, "removed": removed}
 
 
 def _removed(plan: DeployPlan, ssh: Ssh, gone: Sequence[str]) -> list[str]:
