@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from archive_helpers import File, make_tree
 from test_cluster_preflight import FACTS
 from underway_runtime.cluster import certificates, cli, remembered
 from underway_runtime.cluster.deploy import deploy, issuing, preflight
-from underway_runtime.cluster.deploy.plan import DeployPlan
+from underway_runtime.cluster.deploy.plan import DeployPlan, OnlyPart
 from underway_runtime.cluster.deploy.ssh import Ssh
 from underway_runtime.cluster.inventory import Fleet, from_words
 from underway_runtime.process.settings import from_environ
@@ -111,6 +112,40 @@ def test_where_nothing_is_known_hosts_are_asked_for(var: VarDirectory) -> None:
     for option in ("--stop", "--renew", "--copy-only"):
         with pytest.raises(UsageError, match="there is no worker to deploy to; name hosts"):
             asked(var, option)
+
+
+def test_deploys_at_once_forget_nothing_of_each_other(var: VarDirectory) -> None:
+    """Each reads what is known, and writes it again with its own."""
+
+    def both(number: int) -> None:
+        remembered.remember(var, fleet(f"host{number}", f"/srv/{number % 4}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(both, range(40)))
+
+    assert sorted(host for hosts in where(remembered.recall(var)).values() for host in hosts) == sorted(
+        f"host{number}" for number in range(40)
+    )
+
+
+def test_what_fails_in_one_directory_keeps_no_other_from_being_stopped(var: VarDirectory) -> None:
+    """All that failed is listed, and what was stopped."""
+    for directory in ("/srv/one", "/srv/two", "/srv/three"):
+        remembered.remember(var, fleet("alpha", directory))
+
+    def stop(plan: DeployPlan) -> dict[str, list[str]]:
+        if plan.fleet.directory != "/srv/two":
+            raise OnlyPart(f"{plan.fleet.directory} can't be reached")
+        return {"stopped": ["wc_worker@alpha"]}
+
+    with pytest.raises(OnlyPart) as refused:
+        deploy._all_of(asked(var, "--stop"), stop)
+
+    assert str(refused.value).splitlines() == [
+        "/srv/three can't be reached",
+        "/srv/one can't be reached",
+        "stopped elsewhere: wc_worker@alpha",
+    ]
 
 
 # -------------------------------------------------------------------------------------------------- another authority

@@ -5,9 +5,11 @@ One file, with a fleet for each directory of the hosts that was deployed to; the
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Iterable
-from contextlib import suppress
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -44,23 +46,40 @@ def recall(var: VarDirectory) -> list[Fleet]:
 
 def remember(var: VarDirectory, fleet: Fleet) -> None:
     """Remember what is to be started on these hosts, next to what is known already. Raises OSError."""
-    known: list[Fleet] = []
-    with suppress(UnderwayError):
-        known = _without(recall(var), fleet.directory, fleet.hosts)
-    for other in known:
-        hosts = (*other.hosts, *fleet.hosts)
-        if other.directory == fleet.directory and not together(hosts):
-            known.remove(other)
-            fleet = replace(fleet, hosts=hosts)
-            break
-    _write(var, [fleet, *known])
+    with _changing(var):
+        known: list[Fleet] = []
+        with suppress(UnderwayError):
+            known = _without(recall(var), fleet.directory, fleet.hosts)
+        for other in known:
+            hosts = (*other.hosts, *fleet.hosts)
+            if other.directory == fleet.directory and not together(hosts):
+                known.remove(other)
+                fleet = replace(fleet, hosts=hosts)
+                break
+        _write(var, [fleet, *known])
 
 
 def forget(var: VarDirectory, directory: str | None, hosts: Iterable[Host]) -> None:
     """Forget these hosts, in whose directory nothing runs any more. Raises OSError."""
-    with suppress(UnderwayError):
+    if not os.path.lexists(var.deployed):
+        return
+    with _changing(var), suppress(UnderwayError):
         if known := recall(var):
             _write(var, _without(known, directory, hosts))
+
+
+@contextmanager
+def _changing(var: VarDirectory) -> Iterator[None]:
+    """Keep out who else changes what is known, for as long as it takes to read it and write it again: no other user can open the lock."""
+    lock = var.deployed_lock
+    with openat.made(lock.parent) as directory:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(lock.name, flags, 0o600, dir_fd=directory.descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _without(fleets: list[Fleet], directory: str | None, hosts: Iterable[Host]) -> list[Fleet]:
@@ -87,10 +106,7 @@ def _write(var: VarDirectory, fleets: Iterable[Fleet]) -> None:
         for fleet in fleets
         if fleet.hosts
     ]
-    file = var.deployed
-    with openat.made(file.parent):
-        pass
-    atomic_files.replace(file, json.dumps({"deployed": tables}, indent=1) + "\n", 0o600)
+    atomic_files.replace(var.deployed, json.dumps({"deployed": tables}, indent=1) + "\n", 0o600)
 
 
 def _table(host: Host) -> dict[str, Any]:

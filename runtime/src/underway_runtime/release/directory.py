@@ -311,6 +311,11 @@ class VarDirectory:
         return self.path / "cluster" / "deployed.json"
 
     @property
+    def deployed_lock(self) -> Path:
+        """Held with flock by who changes that."""
+        return self.path / "cluster" / ".deployed.lock"
+
+    @property
     def certificates(self) -> Path:
         """Of a node of a cluster: ``ca.pem``, ``node.pem`` and ``node.key``, 0600."""
         return self.path / "certificates"
