@@ -107,6 +107,7 @@ def test_when_the_version_that_brought_it_is_removed_it_stays(host: Host) -> Non
     assert host.problems("1.0") == host.problems("1.2") == []
 
 
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("dies", ["releases/1.1", "bin/hello"])
 def test_a_dead_unpack_leaves_one_or_the_other(host: Host, dies: str) -> None:
     """Killed as it renames the version, or the command: it is whole, and the next transaction does what is left."""

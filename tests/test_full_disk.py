@@ -22,7 +22,11 @@ from underway_runtime.upgrade.install import InstallResult
 from underway_runtime.upgrade.remove import remove
 from upgrade_helpers import Host, make_host
 
-pytestmark = [pytest.mark.needs_tool("mount", "mount"), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.needs_tool("mount", "mount"),
+    pytest.mark.needs_tool("mkfs.ext4", "e2fsprogs"),
+    pytest.mark.timeout(300),
+]
 
 
 @contextmanager

@@ -221,6 +221,7 @@ def test_tcp_connects(server: http.server.HTTPServer, private: Path) -> None:
     assert "ConnectionRefusedError" in missed.attempts[0]
 
 
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["tcp", "http"])
 def test_a_connection_of_a_gate_ends_although_a_child_has_it(kind: str) -> None:
     """A service forks while it is asked, as a server makes its workers; that its child has the descriptor keeps nothing open."""

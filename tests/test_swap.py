@@ -136,7 +136,7 @@ def test_what_is_imported_later_is_of_the_new_version(become: Become) -> None:
         os.environ["RELEASE_VSN"] = "1"
         sysconfig.get_config_var("prefix")
         def state():
-            return dict(path=[*shop.__path__], space=[*shop.space.__path__], file=shop.__file__, cached=shop.__cached__,
+            return dict(path=[*shop.__path__], space=[*shop.space.__path__], file=shop.__file__, cached=vars(shop).get("__cached__"),
                 origin=shop.__spec__.origin, loader=shop.__loader__.path, where=shop.where(),
                 data=importlib.resources.files("shop").joinpath("data.txt").read_text(),
                 version=importlib.metadata.version("shop"), dist=str(importlib.metadata.distribution("shop").locate_file("")),

@@ -70,24 +70,25 @@ def one_by_one(made):
         time.sleep(0)  # lets others in, as a loop may at any turn
 
 run(at_once, GENERATIONS, lambda: False)
-told = dict(torn=len(torn), enough=sum(reads) >= READS, generations=shop.LIMIT == GENERATIONS)
+told = dict(torn=len(torn), enough=sum(reads) >= READS, generations=shop.LIMIT == 1000 + GENERATIONS)
 stop.clear()
 run(one_by_one, GENERATIONS, lambda: torn)
 told["control"] = len(torn) > 0
 """
 
 SOURCE = """
-LIMIT = 0
-def first(): return 0
+LIMIT = 1000
+def first(): return 1000
 def make():
-    def other(): return 0
+    def other(): return 1000
     return other
 class Room:
-    size = 0
-    def last(self): return 0
+    size = 1000
+    def last(self): return 1000
 room = Room()
-room.n = 0
+room.n = 1000
 """
+"""Begins at a number that is among the constants of the code: since 3.14 a small one is within the instruction."""
 
 
 @everywhere

@@ -81,10 +81,13 @@ def cell():
     return lambda: inner
 shop.liar, shop.liars, shop.dead, shop.proxy = Liar(), [Liar(), {"a": Liar()}], dead, proxy
 shop.table, shop.empty, shop.ended = Table(a=shop.answer), cell(), generator
-shop.half = [object.__new__(functools.cached_property), staticmethod.__new__(staticmethod), property.__new__(property),
-             object.__new__(Liar), functools.partialmethod.__new__(functools.partialmethod), super.__new__(super)]
+def half_made(kind):
+    try: return kind.__new__(kind)
+    except TypeError: return None  # since 3.15 there are no such of some
+shop.half = [object.__new__(functools.cached_property), half_made(staticmethod), property.__new__(property),
+             object.__new__(Liar), object.__new__(functools.partialmethod), super.__new__(super)]
 shop.Room.liar, shop.Room.half, shop.Room.lazy = Liar(), object.__new__(functools.cached_property), Lazy("lazy")
-shop.Room.another = staticmethod.__new__(staticmethod)
+shop.Room.another = half_made(staticmethod)
 sys.modules["lazy"], sys.modules["liar"], sys.modules["nothing"] = Lazy("lazy"), shop.liar, None
 sys.modules["odd"] = types.ModuleType("odd"); sys.modules["odd"].__spec__ = Liar()
 code = compile("0", "odd", "eval").replace(co_consts=(Liar(),))

@@ -16,7 +16,7 @@ from typing import Any
 from underway_runtime.release import plain_values
 from underway_runtime.release.code_tree import digest
 
-_SKIPPED = {"__builtins__", "__dict__", "__weakref__", "__warningregistry__", "_abc_impl"}
+_SKIPPED = {"__builtins__", "__dict__", "__weakref__", "__warningregistry__", "_abc_impl", "__annotations_cache__"}
 
 
 def describe(*applications: str, below: str = "") -> dict[str, Any]:
@@ -53,7 +53,11 @@ def _value(value: Any, module: str, below: str) -> Any:
         case FunctionType() | MethodType():
             return f"{type(value).__name__} {value.__module__}.{value.__qualname__}"
         case type() if value.__module__ == module:
-            return {"bases": [base.__qualname__ for base in value.__bases__], **_names(vars(value), module, below)}
+            return {
+                "bases": [base.__qualname__ for base in value.__bases__],
+                "annotations": annotations_of(value),
+                **_names(vars(value), module, below),
+            }
         case type():
             return f"class {value.__module__}.{value.__qualname__}"
         case ModuleType():
@@ -83,6 +87,17 @@ def _value(value: Any, module: str, below: str) -> Any:
     return {"type": name, "wrapped": inner(wrapped)} if wrapped else f"{name} {str(origin).removeprefix(below)}"
 
 
+def annotations_of(value: Any) -> dict[str, str]:
+    """The annotations of a module, a class or a function, as texts."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        found = annotationlib.get_annotations(value, format=annotationlib.Format.FORWARDREF)
+    else:
+        found = vars(value).get("__annotations__", {}) if isinstance(value, type) else value.__annotations__
+    return {name: str(each) for name, each in found.items()}
+
+
 def _function(function: FunctionType, module: str, below: str) -> Iterator[tuple[str, Any]]:
     code = function.__code__
     yield "code", digest(code)
@@ -90,7 +105,7 @@ def _function(function: FunctionType, module: str, below: str) -> Iterator[tuple
     yield "doc", function.__doc__
     yield "defaults", [_value(each, module, below) for each in function.__defaults__ or ()]
     yield "keywords", {name: _value(each, module, below) for name, each in (function.__kwdefaults__ or {}).items()}
-    yield "annotations", {name: str(each) for name, each in function.__annotations__.items()}
+    yield "annotations", annotations_of(function)
     yield (
         "within",
         [

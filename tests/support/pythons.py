@@ -17,7 +17,17 @@ from xml.etree import ElementTree as ET
 from fresh_debian import BOOKWORM, CLONE, FreshDebian, Suite, fresh_debian
 
 TOOLS = (
-    *("binutils", "faketime", "gcc", "iproute2", "libc6-dev", "nftables", "openssh-client", "openssh-server"),
+    *(
+        "binutils",
+        "e2fsprogs",
+        "faketime",
+        "gcc",
+        "iproute2",
+        "libc6-dev",
+        "nftables",
+        "openssh-client",
+        "openssh-server",
+    ),
     *("systemd", "tzdata", "util-linux"),
 )
 """Packages that tests use, as .ci/run installs them; without chromium, for the review page's looks do not depend on Python."""

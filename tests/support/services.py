@@ -64,7 +64,8 @@ def _ask(port: int, method: str, path: str, sent: Any) -> tuple[int, str]:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             return answer.status, _text_of(answer)
     except urllib.error.HTTPError as error:
-        return error.code, _text_of(error)
+        with error:
+            return error.code, _text_of(error)
 
 
 def _text_of(answer: Any) -> str:

@@ -58,7 +58,7 @@ def _seen(name: str) -> dict[str, Any]:
     described = fresh.describe(name, below=f"{LIB}/")
     calls = {}
     for key, value in list(vars(sys.modules[name]).items()):
-        if getattr(value, "__module__", None) == name:
+        if getattr(value, "__module__", None) == name and key != "__annotate__":
             try:
                 instance = value() if isinstance(value, type) else None
             except (TypeError, ValueError) as error:  # it is abstract, or is not made so

@@ -313,10 +313,11 @@ class ModuleDiff:
         known: dict[str, set[str]] = {}
         for path, known_code in self.new.codes.items():
             known.setdefault(_unnumbered(path), set()).add(code_tree.digest(known_code))
+        codes = code_tree.tree(code)
         return all(
             code_tree.digest(part) in known.get(_unnumbered(path), ())
-            for path, part in code_tree.tree(code).items()
-            if not fragment.is_comprehension(path)
+            for path, part in codes.items()
+            if not fragment.is_comprehension(path) and not fragment.is_part_of_annotations(path, codes)
         )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import dis
+from collections.abc import Mapping
 from opcode import opmap
 from types import CodeType
+
+from underway_runtime.release import code_tree
 
 from .source import Module
 
@@ -29,6 +32,12 @@ def binding_names(code: CodeType) -> CodeType:
 
 def is_comprehension(path: str) -> bool:
     return path.rpartition(".")[2].partition("#")[0] in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+
+
+def is_part_of_annotations(path: str, codes: Mapping[str, CodeType]) -> bool:
+    """Whether this computes the annotations of a class or a module, of whose names a fragment may have some."""
+    owner = code_tree.annotated_by(path)
+    return owner is not None and owner not in codes
 
 
 def take_out_docstrings(tree: ast.Module) -> None:

@@ -335,7 +335,7 @@ def rebound_class(old: Module, new: Module, name: str) -> tuple[ast.ClassDef, as
     return classes[0][0], classes[1][0]
 
 
-def bare_annotations(body: Iterable[ast.stmt]) -> list[ast.stmt]:
+def bare_annotations(body: Iterable[ast.stmt]) -> list[ast.AnnAssign]:
     """The annotations of names in a module, or in a class, without their values."""
     return [
         ast.copy_location(ast.AnnAssign(statement.target, statement.annotation, None, 1), statement)

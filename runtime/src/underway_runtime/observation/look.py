@@ -50,8 +50,10 @@ OF_CLASSES = frozenset(
 _OWN_DEFAULTS = FunctionType.__dict__["__defaults__"].__get__
 _OWN_KEYWORD_DEFAULTS = FunctionType.__dict__["__kwdefaults__"].__get__
 _OWN_DOC = FunctionType.__dict__["__doc__"].__get__
-_LAZY_ANNOTATIONS = "__annotate__" in FunctionType.__dict__
-_OWN_ANNOTATIONS = FunctionType.__dict__["__annotate__" if _LAZY_ANNOTATIONS else "__annotations__"].__get__
+_OWN_ANNOTATIONS = FunctionType.__dict__["__annotate__" if code_tree.IS_LAZY else "__annotations__"].__get__
+
+_CLASS_DICT = "__classdict__"
+"""The cell by which what computes annotations reads the members of its class, which are looked at there."""
 
 _DUMP: Callable[[type], Any] = import_module("_abc")._get_dump
 _TYPE_GETATTRIBUTE = type.__dict__["__getattribute__"]
@@ -123,15 +125,15 @@ class Looker:
             yield f"<kwdefault {key}>", default
         without = CACHES.get(f"{module}.{function.__qualname__.partition('.')[0]}", frozenset())
         for key, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
-            if key not in without:
+            if key not in without and key != _CLASS_DICT:
                 yield f"<cell {key}>", cell
         if annotations := _OWN_ANNOTATIONS(function):
-            if _LAZY_ANNOTATIONS:
+            if code_tree.IS_LAZY:
                 yield "<annotate>", annotations
             else:
                 yield from ((f"<annotation {key}>", annotation) for key, annotation in annotations.items())
         documentation = _OWN_DOC(function)
-        written = code.co_consts[0] if code.co_consts else None
+        written = code_tree.docstring(code)
         if documentation is not None and (type(documentation) is not type(written) or documentation != written):
             yield ".__doc__", documentation
         yield from (

@@ -2,9 +2,10 @@
 
 A definition is the code of a function: of a method, a lambda or a comprehension too, and of what is nested. Its path is
 its qualified name, ``Room.join`` or ``make.<locals>.inner``; the second of one name, such as the setter of a property, is
-``Room.size#2``, and what is nested in that begins so. The bodies of classes are no definitions, those within functions
-are part of these. Nor is the scope in which type parameters are made, ``<generic parameters of f>``, which runs once, around
-``f``; the bounds and defaults of these are nested in it.
+``Room.size#2``, and what is nested in that begins so. What computes the annotations of a function, since 3.14, is
+``Room.join.__annotate__``, that of a class ``Room.__annotate__``, whatever the compiler calls it. The bodies of classes are no
+definitions, those within functions are part of these. Nor is the scope in which type parameters are made,
+``<generic parameters of f>``, which runs once, around ``f``; the bounds and defaults of these are nested in it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,21 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from opcode import opmap
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 _GENERIC = "<generic parameters of "
 
 CO_OPTIMIZED = 0x1
 """Every function has this flag; modules and class bodies do not."""
+
+ANNOTATE = "__annotate__"
+"""The last part of the path of what computes annotations."""
+
+IS_LAZY = ANNOTATE in FunctionType.__dict__
+"""Whether this Python computes annotations when they are asked for."""
+
+_HAS_DOCSTRING = 0x4000000
 
 POSITIONS = ("__firstlineno__", "__static_attributes__")
 """What the compiler adds to a class body since 3.13: where it is, and what its methods say already."""
@@ -62,13 +71,21 @@ def digest(code: CodeType) -> str:
 
 
 def _collect(code: CodeType, prefix: str, codes: dict[str, CodeType], seen: dict[str, int]) -> None:
+    annotates: CodeType | None = (
+        None  # what comes next, as the compiler has it: a class's and a module's own comes last
+    )
     for constant in code.co_consts:
         if not isinstance(constant, CodeType):
+            continue
+        if _annotates(constant) and annotates is None:
+            annotates = constant
             continue
         path = prefix + constant.co_name
         seen[path] = seen.get(path, 0) + 1
         if seen[path] > 1:
             path = f"{path}#{seen[path]}"
+        if annotates is not None:
+            codes[f"{path}.{ANNOTATE}"], annotates = annotates, None
         if not is_function(constant):
             _collect(constant, f"{path}.", codes, seen)
             continue
@@ -77,6 +94,13 @@ def _collect(code: CodeType, prefix: str, codes: dict[str, CodeType], seen: dict
         else:
             codes[path] = constant
             _collect(constant, f"{path}.<locals>.", codes, seen)
+    if annotates is not None:
+        codes[f"{prefix}{ANNOTATE}"] = annotates
+
+
+def _annotates(code: CodeType) -> bool:
+    """Whether the compiler has made this, to compute annotations when they are asked for."""
+    return code.co_name == ANNOTATE and is_function(code) and IS_LAZY
 
 
 def _collect_generic(code: CodeType, prefix: str, path: str, codes: dict[str, CodeType], seen: dict[str, int]) -> None:
@@ -88,6 +112,22 @@ def _collect_generic(code: CodeType, prefix: str, path: str, codes: dict[str, Co
     _collect(code.replace(co_consts=inner), f"{path}.", codes, seen)
     if definition is not None:
         _collect(code.replace(co_consts=(definition,)), prefix, codes, seen)
+
+
+def annotated_by(path: str) -> str | None:
+    """The path of whose annotations a definition computes, empty for a module's; None for any other definition.
+
+    >>> annotated_by("Room.join.__annotate__"), annotated_by("__annotate__"), annotated_by("Room.join")
+    ('Room.join', '', None)
+    """
+    owner, _, name = path.rpartition(".")
+    return owner if name == ANNOTATE else None
+
+
+def docstring(code: CodeType) -> str | None:
+    """The docstring in the code of a function, which since 3.14 is the first constant only where a flag says so."""
+    first = code.co_consts[0] if code.co_consts and (not IS_LAZY or code.co_flags & _HAS_DOCSTRING) else None
+    return first if isinstance(first, str) else None
 
 
 def is_generic(code: CodeType) -> bool:

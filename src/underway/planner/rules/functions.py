@@ -9,7 +9,7 @@ from types import CodeType
 from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
 
-from .. import marks
+from .. import annotated, marks
 from ..edit import ModuleDiff
 from ..source import ANNOTATIONS, Function, annotations_of, path_of, text, walk
 from ..values import NotPlain, is_shared
@@ -54,7 +54,9 @@ def compare(
     body = not is_same_code(was, now)
     signature = signatures.signature(old) != signatures.signature(new)
     defaults = signatures.defaults(old) != signatures.defaults(new) or bool(edit.reads(new.args))
-    annotations = text_of_annotations(old) != text_of_annotations(new) or _annotated_with(new, edit)
+    annotations = text_of_annotations(old) != text_of_annotations(new) or annotated.made_with_another(
+        edit, *annotations_of(new)
+    )
     annotations = annotations or (edit.annotates_otherwise and bool(annotations_of(new)))
     decoration = text(old.decorator_list) != text(new.decorator_list)
     if not (body or signature or defaults or annotations or decoration or _type_params(old) != _type_params(new)):
@@ -182,12 +184,6 @@ def text_of_annotations(function: Function) -> str:
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
     of = [text(arg.annotation) for arg in every]
     return "|".join([*of, text(function.returns)]) if annotations_of(function) else ""
-
-
-def _annotated_with(function: Function, edit: ModuleDiff) -> bool:
-    """Whether its annotations are made with what an import binds to something else."""
-    names = (inner for node in annotations_of(function) for inner in walk(node) if isinstance(inner, ast.Name))
-    return not edit.new.future and any(name.id in edit.renamed for name in names)
 
 
 def _made_anew(edit: ModuleDiff, old: Function, new: Function) -> str:

@@ -6,8 +6,9 @@ import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
+from .. import annotated
 from ..edit import ModuleDiff
-from ..source import Function, Module, bare_annotations, initialiser, names_bound, text, walk
+from ..source import Function, Module, initialiser, names_bound, text, walk
 from ..values import NotPlain, origin, same
 from . import decorators, functions, given, made_again, regrown, state, unmade, within
 from .bases import (
@@ -271,19 +272,7 @@ class Members:
         """Compare the annotated names of the class, all at once: a dataclass makes its methods of them."""
         reads = [read for field in _fields(self.new) for read in self.edit.reads(field)]
         if not (self.decorated or self.bodies_only):
-            before = (
-                []
-                if self.edit.annotates_otherwise
-                else [text(annotation) for annotation in bare_annotations(self.old.body)]
-            )
-            changed = [annotation for annotation in bare_annotations(self.new.body) if text(annotation) not in before]
-            for annotation in changed:
-                self.edit.run(annotation, self.name)
-            if changed:
-                self.edit.changes(self.name)
-                self.edit.row(
-                    self.name, "annotation", "HOT", "annotations that only those read who ask for them", self.new
-                )
+            annotated.of_class(self.edit, self.name, self.old, self.new)
             return
         fields = _fields(self.new)
         same = text_of(_fields(self.old)) == text_of(fields) and not (fields and self.edit.annotates_otherwise)

@@ -8,6 +8,7 @@ from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed, Guard
 from underway_runtime.release.relup import Row
 
+from .. import annotated
 from ..edit import ModuleDiff, PlannerContext
 from ..source import ANNOTATIONS, Function, Module, names_bound, rebound_class, text
 from ..values import Side
@@ -28,6 +29,9 @@ def compare(edit: ModuleDiff) -> None:
     if old.future != new.future:
         if old.future ^ new.future != ANNOTATIONS:
             return edit.restart("", "future", "`from __future__` changes how all of it is compiled", None)
+        if code_tree.IS_LAZY:
+            reason = "annotations become texts, or are none any more, which Python keeps in another way since 3.14"
+            return edit.restart("", "future", reason, None)
         _annotations_otherwise(edit)
     _compare(edit)
     newer = new if edit.world.up else old
@@ -99,6 +103,7 @@ def _compare(edit: ModuleDiff) -> None:
                 edit.restart(name, "kind", "it becomes something else, and the old one may be in use", after or before)
     if not edit.is_same_text:
         unseen.compare(edit)
+        annotated.compare(edit)
 
 
 def _moved_away(edit: ModuleDiff, name: str) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TypedDict
 
+from underway_runtime.release import code_tree
+
+from .. import annotated
 from ..edit import Making, ModuleDiff, PlannerContext
 from ..source import Function, Module, text
 from ..values import origin
@@ -26,7 +29,7 @@ class _EmptyDict(TypedDict):
 
 _OF_ENUMERATIONS = [name for name, value in vars(_Empty).items() if isinstance(value, dict | list)]
 """What an enumeration holds its members in, in this Python."""
-_OF_TYPED = ["__annotations__", *(name for name in vars(_EmptyDict) if name.endswith("_keys__"))]
+_OF_TYPED = [name for name in vars(_EmptyDict) if name.endswith("_keys__")]
 
 
 def is_enumeration(world: PlannerContext, module: Module, cls: ast.ClassDef) -> bool:
@@ -86,7 +89,12 @@ def typed_dictionary(edit: ModuleDiff, name: str, new: ast.ClassDef, names: str)
     edit.made[name] = Making((), new.bases, new.keywords)
     for statement in (statement for statement in new.body if isinstance(statement, ast.AnnAssign)):
         edit.run(statement, name)
-    edit.replaced += [f"{name}.{attribute}" for attribute in _OF_TYPED]
+    values = annotated.values(edit.new)
+    if values and code_tree.IS_LAZY:
+        reason = f"its keys change ({names}), which are texts that it has been made with"
+        edit.restart(name, "field", reason, new)
+        return True
+    edit.replaced += [f"{name}.{attribute}" for attribute in (*values, *_OF_TYPED)]
     edit.shapes.add(name.rpartition(".")[2])
     edit.changes(name)
     edit.row(name, "field", "HOT", f"its keys change ({names}), which a dictionary does not know of", new)

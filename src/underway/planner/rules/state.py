@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
+from .. import annotated
 from ..edit import Making, ModuleDiff
 from ..source import Function, root_of, text, walk
 from . import entries
@@ -199,7 +200,9 @@ def fields(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) ->
     ]
     if ast.get_docstring(new) is None:
         edit.replaced.append(f"{name}.__doc__")  # the signature of __init__
-    edit.replaced.append(f"{name}.__annotations__")  # as a whole: what is gone must not stay
+    edit.replaced += [
+        f"{name}.{member}" for member in annotated.values(edit.new)
+    ]  # as a whole: what is gone must not stay
     for key, node in {**before, **after}.items():
         attribute = f"{name}.{ast.unparse(node.target)}"
         if key in now - was:

@@ -43,4 +43,4 @@ def _dead(module: Module) -> set[str]:
 
 
 def _is_named(code: CodeType) -> bool:
-    return code.co_name == "<lambda>" or not code.co_name.startswith("<")
+    return code.co_name == "<lambda>" or not (code.co_name.startswith("<") or code.co_name == code_tree.ANNOTATE)

@@ -2,14 +2,14 @@
 
 =====================  ================================================================================================
 ``versions``           what a version of the release says on disk, and which definition a live code object is
-``heap``, ``holders``  what is alive: functions, instances, frames, and who holds them
-``belonging``          what belongs to something that goes away, and goes with it
+``heap``, ``holders``  what is alive: functions, instances, frames, who holds them, and what goes with what goes away
 ``guards``             what must hold in this process, or nothing is done
 ``obstacles``          all that is in the way, in words
 ``act``                what is done in one call, and undone
 ``imports``            the import system moves to the other version
 ``statements``         how a relup has the statements that must run
 ``fragments``          what a module becomes: made where nobody else sees it
+``annotated``          what computes annotations when they are asked for, and what was computed
 ``stage``              what puts that in place
 ``parts``              what changes within objects that stay
 ``containers``         how what holds others is read and changed, by calls of C alone

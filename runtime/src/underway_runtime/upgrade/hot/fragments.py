@@ -34,8 +34,8 @@ from typing import Any
 
 from ...observation import objects
 from ...release import plain_values
-from ...release.code_tree import is_function
-from . import CannotSwap, enumerations, statements, targets
+from ...release.code_tree import IS_LAZY, is_function
+from . import CannotSwap, annotated, enumerations, statements, targets
 from .targets import Target
 from .undo_log import Acts, Journal
 
@@ -60,10 +60,11 @@ _QUIET = frozenset(
         ),
         *("list", "max", "min", "object", "range", "round", "set", "str", "sum", "tuple"),
         *_OWN,
+        annotated.CONDITIONAL,
     }
 )
 """What may be called without anybody's looking names up in a module."""
-_OF_FUNCTIONS = ("__kwdefaults__", "__annotations__", "__qualname__", "__module__", "__doc__", "__type_params__")
+_OF_FUNCTIONS = ("__kwdefaults__", "__qualname__", "__module__", "__doc__", "__type_params__")
 
 
 class Stage:
@@ -132,6 +133,7 @@ class Staged(dict[str, Any]):
     def __init__(self, target: Target, rebound: Callable[[str], Any], journal: Journal, *, at_once: bool) -> None:
         super().__init__()
         load = target.load
+        self._target = target
         self._names = target.names
         self._journal = journal
         self._at_once = at_once
@@ -159,6 +161,8 @@ class Staged(dict[str, Any]):
         self[name] = value
         if name not in self._stays:
             self.world[name] = value
+        if objects.is_a(value, type):
+            annotated.class_made(self._target, value, self.world, name)
         live: Any = self._names.get(name)
         if objects.is_a(value, type) and objects.is_a(live, enumerations.KIND):
             members = [member for owner, member in self._of_classes if owner == name]
@@ -224,6 +228,10 @@ def _live(target: Target, function: FunctionType) -> FunctionType:
     for name in _OF_FUNCTIONS:
         if hasattr(function, name):
             setattr(result, name, getattr(function, name))
+    if IS_LAZY:
+        result.__annotate__ = annotated.live(target, paths[0], function)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        result.__annotations__ = function.__annotations__
     return result
 
 

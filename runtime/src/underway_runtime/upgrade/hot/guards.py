@@ -19,7 +19,7 @@ from ...process import audit_hooks, release_processes
 from ...release import plain_values
 from ...release.relup import unproven
 from . import heap, holders
-from .belonging import Belonging
+from .holders import Belonging
 
 _NAMED = 2
 """References to what only a dict has: that one, and the argument of getrefcount."""
@@ -84,10 +84,11 @@ def shared(names: Mapping[str, Any], name: str, besides: int = 0) -> Any:
             if objects.is_exactly(container, _HOLDING)
             else ()
         )
-        for item in inner:
-            if objects.is_exactly(item, _MUTABLE) and sys.getrefcount(item) > _NAMED + 1:  # and `item`
-                return item
-            waiting.append(item)
+        values = list(inner)  # by their numbers: whether a variable is counted depends on the version of Python
+        for n in range(len(values)):
+            if objects.is_exactly(values[n], _MUTABLE) and sys.getrefcount(values[n]) > _NAMED + 1:  # and `values`
+                return values[n]
+        waiting += values
     return None
 
 

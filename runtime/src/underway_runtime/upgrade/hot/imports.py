@@ -85,8 +85,9 @@ def _move_module(acts: Acts, module: ModuleType, spec: ModuleSpec) -> None:
         "__spec__": spec,
         "__loader__": spec.loader,
         "__file__": _new_file(names.get("__file__"), before, spec),
-        "__cached__": spec.cached,
     }
+    if "__cached__" in names:  # until 3.14
+        moved["__cached__"] = spec.cached
     if before is not None and names.get("__package__") == before.parent:
         moved["__package__"] = spec.parent
     if spec.submodule_search_locations is None:

@@ -18,7 +18,7 @@ from ...observation import objects
 from ...release import code_tree
 from ...release.instructions import Guard, Remove
 from . import caches, guards, heap, holders, parts, targets
-from .belonging import Belonging
+from .holders import Belonging
 from .targets import Target
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from abc import ABCMeta
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
 from ...observation import objects
+from ...release.code_tree import IS_LAZY, docstring
+from . import CannotSwap, annotated, enumerations, guards
 from . import caches as kept_by_frameworks
-from . import enumerations, guards
 from .fragments import made
 from .heap import instances_of, with_subclasses
 from .targets import Functions, Target
@@ -36,7 +37,7 @@ def acts(loaded: Iterable[Target], functions: Functions) -> Acts:
     for _, function, code in functions.of:
         after = like(function.__code__, code)
         result.attribute(function, "__code__", after)
-        before, now = _doc(function.__code__), _doc(after)
+        before, now = docstring(function.__code__), docstring(after)
         if before != now and guards.same(function.__doc__, before):
             docs[id(function)] = (before, now)
             result.attribute(function, "__doc__", now)
@@ -65,7 +66,9 @@ def acts(loaded: Iterable[Target], functions: Functions) -> Acts:
                 else:
                     result.member(cls, tail, value)
         _abstract(result, {key: changes for key, (_, changes) in members.items()}, [cls for cls, _ in members.values()])
-        _annotations(result, target)
+        result.extend(annotated.acts(target, functions))
+        if not annotated.is_computed(target.new.code):
+            _annotations(result, target)
         _constants(result, target)
         _wrapped_docs(result, target, docs)
     return result
@@ -149,6 +152,7 @@ def _own_class(value: Any, cls: type) -> None:
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             if name == "__class__":
                 cell.cell_contents = cls
+        annotated.own_class(function, cls)
 
 
 def _staged_functions(
@@ -168,15 +172,17 @@ def _staged_functions(
 
 def _refresh(result: Acts, target: Target, name: str, functions: Functions) -> None:
     staged, before = made(target, name), target.live(name)
+    values = () if IS_LAZY else ("__annotations__",)
     for function, live in _staged_functions(target, staged, functions):
         for other in live:
-            for attribute in ("__defaults__", "__kwdefaults__", "__annotations__", "__type_params__"):
+            for attribute in ("__defaults__", "__kwdefaults__", *values, "__type_params__"):
                 if hasattr(function, attribute):
                     result.attribute(other, attribute, getattr(function, attribute))
     is_wrapper = type(before) is type(staged) and objects.is_a(before, (staticmethod, classmethod))
-    if is_wrapper and "__annotations__" in objects.names_of(
-        staged
-    ):  # a copy, which `type` makes none of for ``__new__``
+    if is_wrapper:
+        annotated.forget_in(result, before)
+    if values and is_wrapper and "__annotations__" in objects.names_of(staged):
+        # It is a copy, which `type` makes none of for ``__new__``.
         result.attribute(before, "__annotations__", staged.__annotations__)
 
 
@@ -194,11 +200,6 @@ def _around(staged: Any, target: Target, functions: Functions) -> Any:
     if type(staged) is property:
         return property(live_for(staged.fget), live_for(staged.fset), live_for(staged.fdel), staged.__doc__)
     return live_for(staged)
-
-
-def _doc(code: CodeType) -> object:
-    first = code.co_consts[0] if code.co_consts else None
-    return first if isinstance(first, str) else None
 
 
 def _wrapped_docs(result: Acts, target: Target, docs: Mapping[int, tuple[object, object]]) -> None:
@@ -222,7 +223,7 @@ def _doc_of(value: Any) -> object:
 
 def _annotations(result: Acts, target: Target) -> None:
     for path, names in (("", target.names), *((path, objects.members(cls)) for path, cls in _classes(target))):
-        if (f"{path}." if path else "") + "__annotations__" in target.load.replaced:
+        if (f"{path}." if path else "") + "__annotations__" in (*target.load.replaced, *target.load.removed):
             continue
         before = names.get("__annotations__")
         try:
@@ -236,6 +237,8 @@ def _annotations(result: Acts, target: Target) -> None:
             before = {}
         after = {name: value for name, value in {**before, **staged}.items() if name not in gone}
         cls = target.class_named(path) if path else None
+        if IS_LAZY and cls is not None and not before:
+            raise CannotSwap([f"{target.name}:{path} has no annotations yet, and they are texts, which can't be added"])
         if cls is not None and after:
             result.member(cls, "__annotations__", after)
         elif cls is not None:

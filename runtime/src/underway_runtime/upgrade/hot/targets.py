@@ -170,11 +170,28 @@ class Functions:
     by_path: dict[tuple[str, str], list[FunctionType]] = field(default_factory=dict)
     """By module and path in the new version."""
     problems: list[str] = field(default_factory=list)
+    annotated: dict[int, list[FunctionType]] = field(default_factory=dict)
+    """By the id of what computes their annotations, the functions that have it."""
+
+
+def of_function(function: FunctionType) -> FunctionType | None:
+    """What computes the annotations of a function, where that is a function in Python."""
+    annotate = getattr(function, code_tree.ANNOTATE, None)
+    return annotate if type(annotate) is FunctionType else None
+
+
+def by_annotate(functions: Iterable[FunctionType]) -> dict[int, list[FunctionType]]:
+    """By the id of what computes them, the functions whose annotations it computes: a wrapper has that of what it wraps."""
+    result: dict[int, list[FunctionType]] = {}
+    for function in functions if code_tree.IS_LAZY else ():
+        if (annotate := of_function(function)) is not None:
+            result.setdefault(id(annotate), []).append(function)
+    return result
 
 
 def functions(targets: Iterable[Target], alive: list[FunctionType]) -> Functions:
     """Which of these functions are of the targets."""
-    result = Functions()
+    result = Functions(annotated=by_annotate(alive))
     by_names = {id(target.names): target for target in targets}
     by_file = {file: target for target in by_names.values() for file in target.files}
     for function in alive:
@@ -205,7 +222,10 @@ def _add(result: Functions, target: Target, function: FunctionType, code: CodeTy
     if all(map(target.is_replaced, paths)):
         return  # its guard says whether anybody holds it
     becomes = [target.successor(path) for path in paths]
+    annotates = all(code_tree.annotated_by(path) is not None for path in paths)
     if gone := [path for path, after in zip(paths, becomes, strict=True) if after is None]:
+        if annotates:
+            return  # who has it gets another, or none
         goes = _is_removed(target, gone[0]) or _goes(target, function)
         if not goes and not target.must_be_dead(gone[0]):  # of that its guard says so
             result.problems.append(f"{where} is gone, and still held by {holders.holder(function, ignored)}")
@@ -215,6 +235,8 @@ def _add(result: Functions, target: Target, function: FunctionType, code: CodeTy
         result.problems.append(f"{where} is there more than once, and which one this is can't be said")
         return
     after = new.by_path[now[0]]
+    if annotates and after.co_freevars != code.co_freevars:
+        return
     if after.co_freevars != code.co_freevars:
         result.problems.append(
             f"{where} would use {_names(after)} of what surrounds it instead of {_names(code)};"

@@ -17,6 +17,8 @@ from ...release.directory import VersionDirectory
 
 CLASS_CONSTANTS = ("__doc__", "__firstlineno__", "__static_attributes__")
 
+_CONSTANTS = ("LOAD_CONST", "LOAD_SMALL_INT", "LOAD_COMMON_CONSTANT", "RETURN_CONST")
+
 _ITERABLE_COROUTINE = 0x100
 """What ``types.coroutine`` adds to the flags of a function's code."""
 
@@ -152,5 +154,5 @@ def stored_constants(code: CodeType, names: tuple[str, ...]) -> dict[str, Any]:
     for instruction in dis.get_instructions(code):
         if instruction.opname == "STORE_NAME" and instruction.argval in names and loaded is not None:
             values.setdefault(instruction.argval, loaded[0])
-        loaded = (instruction.argval,) if instruction.opname in ("LOAD_CONST", "RETURN_CONST") else None
+        loaded = (instruction.argval,) if instruction.opname in _CONSTANTS else None
     return values

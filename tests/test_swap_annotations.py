@@ -1,0 +1,167 @@
+"""Annotations that change: those who ask for them get what a fresh start gives, whether they had asked before or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from code_server_helpers import Interpreter
+from swap_helpers import Ask, asking, check_hot, everywhere
+
+pytestmark = pytest.mark.in_place
+
+HOT = {
+    "of a function": (
+        "def f(a: int = 1) -> str: return f.__annotations__\n",
+        "def f(a: str = 1) -> bytes: return f.__annotations__\n",
+    ),
+    "of several functions that say the same": (
+        """
+        def f(a: int = 1): return 1
+        def g(a: int = 1): return 2
+        def h(a: int = 1): return 3
+        """,
+        """
+        def f(a: int = 1): return 1
+        def added(a: int = 1): return added.__annotations__
+        def g(a: str = 1): return g.__annotations__
+        def h(a: int = 1): return h.__annotations__
+        """,
+    ),
+    "the first of a function, and the last of another": (
+        "def f(a=1): return 1\ndef g(a: int = 1): return 1\n",
+        "def f(a: int = 1): return f.__annotations__\ndef g(a=1): return g.__annotations__\n",
+    ),
+    "of methods, which look names up in their class": (
+        """
+        class A:
+            X = 1
+            def m(self, a: int = 1) -> "str": return 1
+            def m1(self, a: "text" = 1): return 1
+            def m2(self): return 1
+            def m3(self, a: int = 1): return 1
+            @staticmethod
+            def m4(a: int = 1): return 1
+            @classmethod
+            def m5(cls, a: int = 1): return 1
+        """,
+        """
+        class A:
+            X = 1
+            def m(self, a: X = 1) -> "str": return A.m.__annotations__
+            def m1(self, a: X = 1): return A.m1.__annotations__
+            def m2(self, a: X = 1): return A.m2.__annotations__
+            def m3(self, a: "X" = 1): return A.m3.__annotations__
+            @staticmethod
+            def m4(a: str = 1): return A.m4.__annotations__, A.__dict__["m4"].__annotations__
+            @classmethod
+            def m5(cls, a: str = 1): return A.m5.__annotations__
+            def m6(self, a: X = 1): return A.m6.__annotations__
+        """,
+    ),
+    "of a class and of a module": (
+        """
+        import sys
+        x: int = 1
+        class A:
+            y: int = 1
+            z: str
+            def m(self): return 1
+        """,
+        """
+        import sys
+        x: int = 1
+        w: str = "1"
+        class A:
+            y: str = "1"
+            u: bytes
+            def m(self): return A.__annotations__, sys.modules[__name__].__annotations__
+        """,
+    ),
+    "the first of a class, and the last of another": (
+        """
+        class A:
+            def m(self): return 1
+        class B:
+            x: int = 1
+            def m(self): return 1
+        """,
+        """
+        class A:
+            x: int = 1
+            def m(self): return A.__annotations__
+        class B:
+            def m(self): return B.__dict__.get("__annotations__", {})
+        """,
+    ),
+    "of a class that comes": (
+        "class A: pass\n",
+        """
+        class A: pass
+        class B:
+            x: A
+            class Inner:
+                y: A
+            def m(self): return B.__annotations__ == {"x": A}, B.Inner.__annotations__ == {"y": A}
+        """,
+    ),
+    "made with a type that is imported under the same name from elsewhere": (
+        "from decimal import Decimal as N\ndef f(a: N = 1): return 1\nclass A:\n    x: N\n    def m(self, a: N = 1): return 1\n",
+        """
+        from fractions import Fraction as N
+        def f(a: N = 1): return f.__annotations__
+        class A:
+            x: N
+            def m(self, a: N = 1): return A.m.__annotations__, A.__annotations__
+        """,
+    ),
+    "of fields of a dataclass": (
+        """
+        from dataclasses import dataclass, fields
+        @dataclass
+        class A:
+            x: int = 1
+            y: str = ""
+            def m(self): return 1
+        """,
+        """
+        from dataclasses import dataclass, fields
+        @dataclass
+        class A:
+            x: str = "1"
+            y: bytes = b""
+            def m(self): return [each.type for each in fields(A)], A.__annotations__, A.__init__.__annotations__
+        """,
+    ),
+    "that nobody can compute": (
+        "class A:\n    def m(self, a: 'missing' = 1): return 1\n",
+        "class A:\n    def m(self, a: 'missing' = 1): return 2\n    def m1(self, b: 'missing' = 1): return 3\n",
+    ),
+    "under texts": (
+        "from __future__ import annotations\nx: int = 1\nclass A:\n    y: int = 1\ndef f(a: int = 1): return 1\n",
+        """
+        from __future__ import annotations
+        x: str = 1
+        class A:
+            y: str = 1
+            z: str
+            def m(self): return A.__annotations__
+        def f(a: str = 1): return f.__annotations__
+        """,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def ask(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """Asks a process that is swapped and undone, and one that imports afresh."""
+    with asking(tmp_path_factory.mktemp("annotations") / "hello", interpreter) as ask:
+        yield ask
+
+
+@everywhere
+@pytest.mark.parametrize("case", list(HOT))
+def test_annotations_are_those_of_a_fresh_start(ask: Ask, case: str) -> None:
+    """Also of functions that came to it after somebody had asked; undone, they are what they were."""
+    check_hot(ask, *HOT[case])
