@@ -220,10 +220,10 @@ def forget_in(result: Acts, wrapper: Any) -> None:
 
 def _numbers(code: CodeType) -> set[int]:
     """The numbers of a module's annotated names, all of which it comes by."""
-    found: list[dis.Instruction] = list(dis.get_instructions(code))
+    instructions = list(dis.get_instructions(code))
     return {
         int(number.argval)
-        for name, number, then in zip(found, found[1:], found[2:], strict=False)
+        for name, number, then in zip(instructions, instructions[1:], instructions[2:], strict=False)
         if name.argval == CONDITIONAL and name.opname.startswith("LOAD_") and then.opname == "SET_ADD"
     }
 
