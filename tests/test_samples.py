@@ -37,6 +37,15 @@ def test_one_parameter_and_one_case_leave_nothing_out() -> None:
     assert covering([{"how": 1}], "any") == [0]
 
 
+def test_a_sample_may_have_a_bound() -> None:
+    """Then it is so many of those that would be chosen, by the same seed the same."""
+    few = covering(PRODUCT, "any", most=3)
+    assert len(few) == 3
+    assert {*few} < {*covering(PRODUCT, "any")}
+    assert few == covering(PRODUCT, "any", most=3)
+    assert covering(PRODUCT, "any", most=99) == covering(PRODUCT, "any")
+
+
 def test_what_is_dealt_has_each_value_as_often() -> None:
     """Two to a row, which differ; by a seed; and where the rows are too few for all values, each has them all."""
     values = ["3.11", "3.12", "3.13", "3.14", "3.15"]

@@ -15,13 +15,16 @@ EACH = 2
 """How many values of a parameter that is dealt out one test has."""
 
 
-def covering(cases: Sequence[Mapping[str, Any]], seed: str, names: Collection[str] = ()) -> list[int]:
+def covering(
+    cases: Sequence[Mapping[str, Any]], seed: str, names: Collection[str] = (), most: int | None = None
+) -> list[int]:
     """Choose cases that together have all values of the parameters, of those that are named if any are.
 
     Args:
         cases: by parameter, the value in each case.
         seed: what decides between cases that add as much; the same seed chooses the same.
         names: the parameters whose values count; the others' fall as they may.
+        most: how many of these are enough.
 
     Returns:
         The places of what was chosen, in their order.
@@ -35,7 +38,7 @@ def covering(cases: Sequence[Mapping[str, Any]], seed: str, names: Collection[st
         best = max(order, key=lambda place: len(values[place] & missing))
         chosen.append(best)
         missing -= values[best]
-    return sorted(chosen)
+    return sorted(random.Random(seed).sample(chosen, min(len(chosen), most or len(chosen))))
 
 
 def deal(rows: int, values: Sequence[str], seed: str) -> list[set[str]]:
@@ -72,9 +75,7 @@ def _not_sampled(items: Iterable[pytest.Function]) -> list[pytest.Function]:
     for name, cases in functions.items():
         mark = cases[0].get_closest_marker(MARK)
         assert mark is not None
-        chosen = covering([case.callspec.params for case in cases], name, mark.args)
-        if (most := mark.kwargs.get("most", len(chosen))) < len(chosen):
-            chosen = random.Random(name).sample(chosen, most)
+        chosen = covering([case.callspec.params for case in cases], name, mark.args, **mark.kwargs)
         found += [case for place, case in enumerate(cases) if place not in chosen]
     return found
 
