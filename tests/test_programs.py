@@ -143,9 +143,41 @@ def test_what_is_no_python_takes_the_place_of_the_command(node: Node) -> None:
     assert (process.returncode, out) == (5, f"{process.pid} x run {node.version}/bin\n")
 
 
+def test_a_shell_whose_path_says_python_is_a_shell(node: Node) -> None:
+    """What a script is for is the name of its interpreter, and not where that is."""
+    place = node.root / "python-tools"
+    place.mkdir()
+    (place / "sh").symlink_to("/bin/sh")
+    program(node, "shell", f"#!{place}/sh -e\necho $((6 * 7))\n")
+    program(node, "script", "#!/usr/bin/env -S PYTHONX=1 python3 -I\nprint(6 * 7)\n")
+
+    assert node.run("run", "shell").stdout == node.run("run", "script").stdout == "42\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("#!/bin/sh\r\necho\r\n", "there is no interpreter '/bin/sh\\r', which its first line names"),
+        ("#!/nowhere/tool -x\n", "there is no interpreter '/nowhere/tool -x', which its first line names"),
+        ("echo\n", "it is not a program of this machine, and its first line names no interpreter (`#!/bin/sh`, say)"),
+        ("", "it is not a program of this machine, and its first line names no interpreter (`#!/bin/sh`, say)"),
+    ],
+)
+def test_what_the_system_does_not_run_is_explained(node: Node, text: str, why: str) -> None:
+    """Not by `No such file or directory`, of a file that is there."""
+    with (node.version / "bin/odd").open("w", newline="") as file:
+        file.write(text)
+    (node.version / "bin/odd").chmod(0o755)
+
+    done = node.run("run", "odd")
+
+    assert (done.returncode, done.stderr) == (1, f"error: {node.version}/bin/odd can't be run: {why}\n")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["directory"], "there is no program 'directory' in {bin}; there are alembic, "),
         (["alembci"], "there is no program 'alembci' in {bin}; did you mean 'alembic'?; there are alembic, "),
         (["../../../bin/hello"], "there is no program '../../../bin/hello' in {bin}"),
         (["/bin/true"], "there is no program '/bin/true' in {bin}"),
@@ -159,6 +191,7 @@ def test_what_is_no_python_takes_the_place_of_the_command(node: Node) -> None:
 def test_what_is_not_there_is_told(node: Node, words: list[str], said: str) -> None:
     """With what is like it; nothing of the host is run."""
     program(node, "alembic", SCRIPT)
+    (node.version / "bin/directory").mkdir()
 
     done = node.run("run", *words)
 

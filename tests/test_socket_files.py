@@ -146,6 +146,37 @@ def test_a_group_that_is_not_there_is_told(make: MakeNode, tmp_path: Path) -> No
     assert list(tmp_path.glob("*.sock")) == []
 
 
+@pytest.mark.parametrize("how", [["restart", "--graceful"], ["restart"]])
+def test_a_file_that_was_removed_is_made_again(make: MakeNode, open_directory: Path, how: list[str]) -> None:
+    """By a cleaner of temporary files, say: the next node can be reached."""
+    path = open_directory / "a.sock"
+    node = listening(make, f"unix://{path}?mode=0600")
+    path.unlink()
+    assert node.run(*how).returncode == 0
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert terminate(node.processes[0])[0] == 0
+    assert not path.exists()
+
+
+def test_a_file_in_the_place_of_another_stays_and_is_told(tmp_path: Path) -> None:
+    """What else the node does goes on; nobody can connect there, and the log says so."""
+    from underway_runtime.keeper.sockets import Sockets
+
+    held = Sockets()
+    path = tmp_path / "a.sock"
+    first = held.give(f"unix 600 {path}", 1)
+    path.unlink()
+    path.write_text("another's")
+
+    assert held.give(f"unix 600 {path}", 2) is first
+    [told] = held.permit(2)
+    assert told.startswith(f"nobody can connect to {path}: another file has its place; remove that")
+    held.close_all()
+    assert path.read_text() == "another's"
+
+
 @ROOT
 def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
     """Its target keeps its mode and group."""

@@ -382,7 +382,7 @@ class Keeper:
         node.enter(phases.RUNNING)
         self.timers.pop("watchdog", None)
         for text in self._resources.sockets.permit(node.pid):
-            self._log.line(f"{self.name}: who may connect to {text}")
+            self._log.line(f"{self.name}: {text}")
         for text in self._resources.sockets.close_unasked(node.pid):
             self._log.line(f"{self.name} does not listen on {text.replace(' ', ':')} any more")
         self._systemd.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={line}")

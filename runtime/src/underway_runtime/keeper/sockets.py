@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 2048
 _PATH_LIMIT = 107
+_LOST = "another file has its place; remove that, and `restart --graceful` makes it again"
 
 
 class Held:
@@ -37,17 +38,27 @@ class Held:
         self._path = path
         self._identity = _identity(path) if path else None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its file is gone, or another: a cleaner of temporary files, say, has removed it."""
+        try:
+            return self._path != "" and _identity(self._path) != self._identity
+        except OSError:
+            return True
+
     def permit(self, node: int) -> str:
-        """Give its file the mode and group that the node, which serves from now on, has asked for; returns why not."""
+        """Give its file the mode and group that the node, which serves from now on, has asked for; returns why that, or its
+        file, can't be had."""
         wanted = self.wanted.get(node, self.permissions)
+        if self.is_lost:
+            return f"nobody can connect to {self._path}: {_LOST}"
         if not self._path or wanted == self.permissions:
             return ""
         self.permissions = wanted
         try:
-            if _identity(self._path) == self._identity:
-                _permit(self._path, *wanted)
+            _permit(self._path, *wanted)
         except OSError as error:
-            return error.strerror or str(error)
+            return f"who may connect to {self._path}: {error.strerror or error}"
         return ""
 
     def listen_again(self) -> str:
@@ -119,19 +130,27 @@ class Sockets:
             ended.close()
             self._held.remove(ended)
         free = next((held for held in self._held if held.key == key and node not in held.given), None)
-        if free is None:
-            socket = _bind_file(path, mode, gid) if path else _bind_tcp(kind, rest.split())
-            free = Held(key, socket, path=path)
-            free.first, free.permissions = node, (mode, gid)
-            self._held.append(free)
-            socket.listen(_BACKLOG)
+        if free is None or free.is_lost:
+            try:
+                socket = _bind_file(path, mode, gid) if path else _bind_tcp(kind, rest.split())
+            except (OSError, ValueError):
+                if free is None:
+                    raise  # else it goes on without that file, which `permit` tells of
+            else:
+                if free is not None:
+                    free.close()  # who has it still answers those who are connected
+                    self._held.remove(free)
+                free = Held(key, socket, path=path)
+                free.first, free.permissions = node, (mode, gid)
+                self._held.append(free)
+                socket.listen(_BACKLOG)
         free.given.add(node)
         free.wanted[node] = (mode, gid)
         return free.socket
 
     def permit(self, node: int) -> list[str]:
         """Let connect to socket files who may, by this node; what could not be done."""
-        return [f"{held.key.partition(' ')[2]}: {why}" for held in self._held if (why := held.permit(node))]
+        return [why for held in self._held if (why := held.permit(node))]
 
     def listening(self) -> list[int]:
         """Their descriptors: a hangup there is the end of listening."""

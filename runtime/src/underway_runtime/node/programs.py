@@ -14,6 +14,7 @@ configuration when they first ask for it (`configuration.program`).
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import runpy
@@ -81,7 +82,7 @@ def _check_allowed(settings: Settings, script: BootScript) -> None:
 
 def _find(directory: Path, program: str, prog: str) -> Path:
     try:
-        programs = sorted(file.name for file in directory.iterdir() if os.access(file, os.X_OK))
+        programs = sorted(file.name for file in directory.iterdir() if file.is_file() and os.access(file, os.X_OK))
     except OSError as error:
         raise UnderwayError(f"{directory} can't be read: {error.strerror}") from None
     if program in programs:
@@ -97,7 +98,14 @@ def _is_python(program: Path) -> bool:
     """Whether it is a script for Python, as wheels bring them: for the interpreter, or for sh and it."""
     with program.open("rb") as file:
         first, second = file.readline(256), file.readline(256)
-    return first.startswith(b"#!") and (b"python" in first or second.startswith(b"'''exec' "))
+    return b"python" in _interpreter(first) or (first.startswith(b"#!") and second.startswith(b"'''exec' "))
+
+
+def _interpreter(line: bytes) -> bytes:
+    """The name of the interpreter that the first line of a script states, also to `env`; empty where it states none."""
+    words = line.removeprefix(b"#!").split() if line.startswith(b"#!") else []
+    names = [os.path.basename(word) for word in words if not word.startswith(b"-") and b"=" not in word]
+    return names[1] if names[:1] == [b"env"] and len(names) > 1 else b"".join(names[:1])
 
 
 def _become(program: Path, arguments: Sequence[str]) -> NoReturn:
@@ -106,7 +114,18 @@ def _become(program: Path, arguments: Sequence[str]) -> NoReturn:
     try:
         os.execv(program, [str(program), *arguments])
     except OSError as error:
-        raise UnderwayError(f"{program} can't be run: {error.strerror}") from None
+        raise UnderwayError(f"{program} can't be run: {_why_not(program, error)}") from None
+
+
+def _why_not(program: Path, error: OSError) -> str:
+    with program.open("rb") as file:
+        line = file.readline(256)
+    if error.errno == errno.ENOEXEC and not line.startswith(b"#!"):
+        return "it is not a program of this machine, and its first line names no interpreter (`#!/bin/sh`, say)"
+    if error.errno == errno.ENOENT and line.startswith(b"#!"):
+        named = line.removeprefix(b"#!").strip(b" \t\n")
+        return f"there is no interpreter {os.fsdecode(named)!r}, which its first line names"
+    return error.strerror or str(error)
 
 
 def _module(name: str, prog: str) -> Callable[[], object]:
