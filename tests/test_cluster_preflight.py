@@ -193,3 +193,26 @@ def test_a_host_says_where_its_nodes_are(tmp_path: Path, variable: str, var: str
     facts = preflight.read(done.stdout, 0, 2**40)
     assert (facts.var, facts.nodes) == (f"{tmp_path}/{var}", {"wc_worker@beta": node.pid})
     assert facts.authorities == {"wc_worker@beta": "-----BEGINCERTIFICATE-----ABC=-----ENDCERTIFICATE-----"}
+
+
+@pytest.mark.parametrize(("holds", "seen"), [(True, True), (False, False)])
+def test_a_node_that_is_about_to_start_is_seen(tmp_path: Path, holds: bool, seen: bool) -> None:
+    """It holds its lock, and has no pid file yet; a lock that another process has left names nobody."""
+    lock = tmp_path / "there/var/cluster/wc_worker@beta/run/lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    code = "import sys; file = open(sys.argv[1]); print(flush=True); input()"
+    words = [sys.executable, "-c", code, str(lock) if holds else os.devnull]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as node:
+        assert node.stdout is not None
+        node.stdout.readline()
+        lock.write_text(f'{{"pid": {node.pid}, "node": null}}')
+        done = subprocess.run(
+            remote_commands.preflight(f"{tmp_path}/there", "/no"),
+            input=preflight.SCRIPT.read_text(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert preflight.read(done.stdout, 0, 2**40).nodes == ({"wc_worker@beta": node.pid} if seen else {})
+        node.communicate(b"\n", timeout=30)

@@ -49,11 +49,22 @@ for file in "$directory"/releases/*/manifest.json; do
   done <"$file"
   say release "${version##*/} $id"
 done
-for file in "$var"/cluster/*/run/pid; do
-  [ -r "$file" ] || continue
-  read -r pid <"$file" || :
-  if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q underway_runtime; then
-    node=${file%/run/pid}
+# Nodes that run, also those that are about to start: these hold their lock, and have written no pid file yet.
+holds() {
+  for file in "/proc/$1/fd"/*; do
+    # shellcheck disable=SC3013 # dash and busybox have it
+    if [ "$file" -ef "$2" ]; then return 0; fi
+  done
+  return 1
+}
+for run in "$var"/cluster/*/run; do
+  node=${run%/run} line='' pid=''
+  if [ -f "$run/lock" ] && [ -r "$run/lock" ]; then IFS= read -r line <"$run/lock" || :; fi
+  line=${line#*'"pid": '} line=${line%%[!0-9]*}
+  if [ -f "$run/pid" ] && [ -r "$run/pid" ]; then read -r pid <"$run/pid" || :; fi
+  if [ -n "$line" ] && holds "$line" "$run/lock"; then
+    say node "$line ${node##*/}"
+  elif [ -n "$pid" ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q underway_runtime; then
     say node "$pid ${node##*/}"
   fi
 done
