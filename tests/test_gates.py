@@ -30,8 +30,8 @@ from underway_runtime.release.gates import KINDS, GateContext, gate_of, read
     ("table", "problem"),
     [
         ("/health", "gates.0 is '/health'; it must be a table"),
-        ({}, "gates.0: a gate has one of http, tcp, command, function, not none"),
-        ({"http": "/", "tcp": "a:1"}, "gates.0: a gate has one of http, tcp, command, function, not http and tcp"),
+        ({}, f"gates.0: a gate has one of {', '.join(KINDS)}, not none"),
+        ({"http": "/", "tcp": "a:1"}, f"gates.0: a gate has one of {', '.join(KINDS)}, not http and tcp"),
         ({"http": "/", "statsu": 200}, "unknown key 'gates.0.statsu'; did you mean 'status'?"),
         ({"http": "/", "status": "200"}, "gates.0.status is '200'; it must be a number from 1"),
         ({"http": "/", "attempts": True}, "gates.0.attempts is True; it must be a number from 1"),

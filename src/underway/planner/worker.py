@@ -23,10 +23,9 @@ from underway_runtime.release.relup import Row
 
 from . import looked_up, passed, reach, stars, tests
 from .edit import ModuleDiff, PlannerContext
+from .rules import frameworks, made_again, running
 from .rules import globals as bindings
-from .rules import made_again, running
 from .rules import modules as rules
-from .rules.frameworks import aiohttp, django, flask
 from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, statements, tried, walk
 from .values import Side
 
@@ -137,12 +136,11 @@ def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None
     looked_up.check(world, edits)
     root, files = Path(task["new"]["root"]), task["new"]["modules"]
     others = {name: root / file for name, (_, file) in files.items() if name not in names}
-    django.check(world, edits, others)
+    frameworks.check(world, edits, others)
     _star_imports(edits)
     _other_imports(world, edits)
     if world.observed:
-        aiohttp.propose(edits)
-        flask.propose(edits)
+        frameworks.propose(edits)
     for edit in edits.values():
         edit.check_scopes()
     loads = {name: load for name, edit in edits.items() if (load := _load(edit)) is not None}

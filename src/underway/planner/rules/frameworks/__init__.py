@@ -1,16 +1,27 @@
 """What a picture can't know of an object of a framework: what that computes at run time and keeps, and what it refuses by then.
 
-One file a framework, each with its ``RULES``; a new one is found here.
+One file a framework; a new one is found here, by what it has:
+
+===============================  ================================================================================
+``RULES``                        attributes of objects, as below
+``REMEMBERED``, ``BY_HASH``      what may be left out of a comparison
+``check(world, edits, others)``  writes RESTART rows for what is read by others than the project
+``propose(edits)``               adds statements, where what comes of them is compared with a fresh start
+===============================  ================================================================================
 """
 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from ...edit import ModuleDiff, PlannerContext
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,22 @@ def is_by_hash(path: Sequence[str]) -> bool:
     """Whether a path leads through what has hashes for keys, or is told by them, and so differs from process to process."""
     labels = frozenset(label for framework in _frameworks() for label in getattr(framework, "BY_HASH", ()))
     return not labels.isdisjoint((*path, "".join(path[:2])))
+
+
+def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], others: Mapping[str, Path]) -> None:
+    """Have each framework write its rows; `others` are the files of modules that do not change."""
+    for function in _named("check"):
+        function(world, edits, others)
+
+
+def propose(edits: Mapping[str, ModuleDiff]) -> None:
+    """Have each framework add what a start would do besides."""
+    for function in _named("propose"):
+        function(edits)
+
+
+def _named(name: str) -> Iterator[Any]:
+    return (getattr(framework, name) for framework in _frameworks() if hasattr(framework, name))
 
 
 def _frameworks() -> list[ModuleType]:
