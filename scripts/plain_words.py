@@ -24,7 +24,7 @@ WORDS = {
     r"\banew\b": "again",
     r"\bbeside\b": "next to",
     rf"(?<!there )\bis no (?!(?:{_MAY_FOLLOW_NO})\b)[\w{{]": "is not a ...",
-    r"\bbears\b": "contains",
+    r"\bbears?\b": "contains, has",
     r"\bis at it\b": "has been running for",
     r"\b(?:is|are|was|were) let go\b(?! of)": "is closed, is disconnected",
     r"\bmet an error\b": "an internal error",
