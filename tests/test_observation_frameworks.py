@@ -134,3 +134,10 @@ def test_a_field_of_a_model_is_seen_where_it_is_kept() -> None:
     annotated = "code .Item.__annotate_func__" if code_tree.IS_LAZY else "added .Item.__annotations__['size']"
     assert annotated in differences
     assert any(each.startswith("added .Item.__pydantic_core_schema__") for each in differences)
+
+
+def test_who_asks_for_the_attributes_of_a_container_of_c_changes_no_picture() -> None:
+    """Since 3.13 they are within the object until somebody asks for its dict, which aiohttp's own lists have as well."""
+    made = "from frozenlist import FrozenList\nclass Kept(FrozenList):\n    def __init__(self): self.names = []\nKEPT = Kept()\n"
+
+    assert find_differences(made, f"{made}KEPT.__dict__\n") == []

@@ -172,10 +172,17 @@ def _inner_containers(value: Any) -> Seen:
     return Seen(
         edges=[
             (f"<{type(referent).__name__}>", referent)
-            for referent in gc.get_referents(value)
+            for referent in _inner_referents(value)
             if type(referent) in (list, dict)
         ]
     )
+
+
+def _inner_referents(value: Any) -> list[Any]:
+    """What an object refers to, without its attributes: these are within it, or in a dict since somebody has asked for that."""
+    names = objects.names_of(value)
+    own = {id(names), *map(id, names.values())}
+    return [referent for referent in gc.get_referents(value) if id(referent) not in own]
 
 
 def _referring(value: Any) -> Seen:
