@@ -207,3 +207,29 @@ def _as_version_2(state: dict[str, Any]) -> Any:
     ):
         text = text.replace(before, after)
     return json.loads(text)
+
+
+@everywhere
+def test_a_process_with_more_interpreters_stays_as_it_is(become: Become) -> None:
+    """Nobody can look at their objects from the main one; once they are gone it is swapped."""
+    told = become(
+        "def f(): return 1\n",
+        "def f(): return 2\n",
+        """
+        import importlib, sys
+        from underway_runtime.upgrade.hot import CannotSwap
+        interpreters = importlib.import_module("_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters")
+        made = interpreters.create()
+        try: done(shop={})
+        except CannotSwap as error: told = [*error.problems, shop.f()]
+        interpreters.destroy(made)
+        done(shop={})
+        told.append(shop.f())
+        """,
+    )
+
+    assert told == [
+        "other interpreters are in this process besides the main one (1), whose objects nobody can look at",
+        1,
+        2,
+    ]

@@ -181,8 +181,8 @@ def _inner_containers(value: Any) -> Seen:
 def _inner_referents(value: Any) -> list[Any]:
     """What an object refers to, without its attributes: these are within it, or in a dict since somebody has asked for that."""
     names = objects.names_of(value)
-    own = {id(names), *map(id, names.values())}
-    return [referent for referent in gc.get_referents(value) if id(referent) not in own]
+    attributes = {id(names), *map(id, names.values())}
+    return [referent for referent in gc.get_referents(value) if id(referent) not in attributes]
 
 
 def _referring(value: Any) -> Seen:

@@ -33,7 +33,15 @@ def of_interpreter(magic: str | None = None) -> Iterator[str]:
         yield reason
     if magic is not None and magic != MAGIC_NUMBER.hex():
         yield f"the code that comes is for another Python: its magic number is {magic}, not {MAGIC_NUMBER.hex()}"
+    if (others := _other_interpreters()) > 0:
+        yield f"other interpreters are in this process besides the main one ({others}), whose objects nobody can look at"
     yield from (f"the audit hook {_name(hook)} would run in the middle" for hook in audit_hooks.hooks)
+
+
+def _other_interpreters() -> int:
+    """How many interpreters this process has besides the main one, as far as Python code has made them."""
+    made_by = next(filter(None, map(sys.modules.get, ("_interpreters", "_xxsubinterpreters"))), None)
+    return len(objects.names_of(made_by)["list_all"]()) - 1 if made_by is not None else 0
 
 
 def of_processes(root: Path) -> list[str]:
