@@ -60,6 +60,11 @@ READ: dict[str, Case] = {
         },
         {"m:X": "RESTART reached"},
     ),
+    "where the environment is": (
+        {"m": "import sys\nHOME = [sys.prefix]\n"},
+        {"m": "import sys\nHOME = [sys.prefix]\ndef f(): return 1\n"},
+        {"m:HOME": "RESTART reached"},
+    ),
     "where the code is, by a function": (
         {"m": "import os\ndef here(): return os.path.dirname(__file__)\nHERE = here()\n"},
         {"m": "import os\ndef here(): return os.path.dirname(__file__)\nHERE = here()\ndef f(): return 1\n"},

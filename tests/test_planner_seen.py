@@ -49,6 +49,7 @@ def handles(kind):
 def a(): return 1
 """
 PLACE = "from pathlib import Path\nX = Path(__file__).parent\n"
+PLACES = "X = tuple({__file__, 'a', 'b', 'c'})\ndef f(): return 1\n"
 RAISES = "N = 1\ndef f(n): return 1\nx = f(N)"
 TABLE = "def one(): return 1\nTABLE = {'one': one}\nMORE = [one]\n"
 
@@ -241,6 +242,12 @@ RESTART = [
         TYPED.replace("Table(dict)", "Table(Row)"),
         "a class that is there can't get other bases",
         id="another base",
+    ),
+    pytest.param(
+        PLACES,
+        PLACES.replace("return 1", "return 2"),
+        "it was made with __file__",
+        id="place in an order by chance",
     ),
     pytest.param(COMPILED, COMPILED.replace("= 1", "= 2"), "seen: web.Count", id="schema that was compiled"),
     pytest.param(

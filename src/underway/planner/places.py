@@ -17,6 +17,15 @@ _INSTALLED = (
     "pkgutil.get_data",
 )
 """What answers by where the code is."""
+_PREFIXES = (
+    "sys.prefix",
+    "sys.exec_prefix",
+    "sys.executable",
+    "site.PREFIXES",
+    "sysconfig.get_path",
+    "sysconfig.get_paths",
+)
+"""What says where the environment is, of which each version has one."""
 _LISTING = ("pkgutil.iter_modules", "pkgutil.walk_packages")
 """What answers by which modules a package has."""
 _ASKING = ("os.environ.get", "os.getenv")
@@ -59,7 +68,7 @@ def _named(world: PlannerContext, module: Module, node: ast.AST) -> str:
             return ast.unparse(node)[:60]
     origin = world.new.resolve(module, node)
     dotted = ".".join(origin) if origin else ""
-    return dotted if dotted.startswith(_INSTALLED) else ""
+    return dotted if dotted.startswith(_INSTALLED) or dotted in _PREFIXES else ""
 
 
 def _followed(

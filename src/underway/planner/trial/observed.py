@@ -118,7 +118,7 @@ class _Trial:
             if number is None or keeps_something(self._old, number):
                 problem = self._parts.row(Difference(at, "body"), "its decorator may keep what it has returned")
                 self._parts.problems.append(problem)
-        self._parts.problems += self._not_compiled()
+        self._parts.problems += (*self._not_compiled(), *self._placed_noise())
         if self._parts.problems:
             return self._refused()
         first = self._tried()
@@ -217,6 +217,20 @@ class _Trial:
             if not all(number is not None and picture.nodes[number].type in COMPILES for picture, number in pairs):
                 what = "nothing shows what is compiled of its annotations, or it is when it is first asked for"
                 yield self._parts.row(Difference(at, "value"), what)
+
+    def _placed_noise(self) -> Iterator[Row]:
+        """Yield a row for what is another at each start, and says where this version is: nobody could tell what it has to become."""
+        homes = {*self._old_release.homes.values()} - {*self._new.homes.values()}
+        directories = [str(self._before.place.path), *(f"/lib/{home}" for home in homes)]
+        staying = {(module, f".{name}") for module, name in self._asked.kept}
+        for path in sorted(self._noise - staying):
+            try:
+                value = self._before.value(path)
+            except LookupError:
+                continue
+            if any(directory in str(value) for directory in directories):
+                what = "it says where this version is, in an order that is another at each start"
+                yield self._parts.row(Difference(path, "value"), what)
 
     def _made_of(self, remade: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         """Types with arguments, as globals of modules that are compared, that hold one of these globals."""
