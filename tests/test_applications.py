@@ -334,7 +334,7 @@ def test_unknown_applications_and_modes_are_all_named() -> None:
         "the option applications does not hold:",
         "  - there is no application 'datasete'; did you mean 'datasette'?",
         (
-            "  - application 'datasette_vega' has mode 'permanant'; did you mean 'permanent'?;"
+            "  - application 'datasette_vega' has mode 'permanant'; did you mean 'permanent'?"
             " a mode is one of permanent, transient, temporary, load, none"
         ),
         "  - application 'underway_runtime' is permanent always; all others stand on it",

@@ -101,7 +101,7 @@ def test_a_wrong_command_line_is_told_at_once(command: str, words: list[str], pr
         parse(command, words, "hello")
 
     assert all(problem in str(raised.value) for problem in problems)
-    assert str(raised.value).endswith(f"; usage: hello {COMMANDS[command].usage}")
+    assert str(raised.value).endswith(f" usage: hello {COMMANDS[command].usage}")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_wrong_command_line_is_told_at_once(command: str, words: list[str], pr
 def test_a_typing_error_is_met_with_the_likely_command(word: str, meant: str) -> None:
     """By its name; the list is one command away."""
     assert (
-        str(unknown(word, "hello")) == f"there is no command {word!r}; did you mean {meant!r}?; `hello help` lists them"
+        str(unknown(word, "hello")) == f"there is no command {word!r}; did you mean {meant!r}? `hello help` lists them"
     )
 
 
@@ -160,10 +160,10 @@ def test_programs_of_the_release_come_first_on_the_path(make: MakeNode) -> None:
         (
             "master",
             ["strat"],
-            "'strat' is not a command of master; did you mean 'start'?; there are start, daemon, stop",
+            "'strat' is not a command of master; did you mean 'start'? there are start, daemon, stop",
         ),
-        ("worker", ["start", "h", "--lisen", "a:1"], "unrecognized arguments: --lisen a:1; did you mean '--listen'?;"),
-        ("local", ["status", "--jsno"], "unrecognized arguments: --jsno; did you mean '--json'?;"),
+        ("worker", ["start", "h", "--lisen", "a:1"], "unrecognized arguments: --lisen a:1; did you mean '--listen'? `"),
+        ("local", ["status", "--jsno"], "unrecognized arguments: --jsno; did you mean '--json'? `"),
     ],
 )
 def test_mistakes_with_bin_cluster_are_met_likewise(mode: str, words: list[str], said: str) -> None:

@@ -488,7 +488,7 @@ def test_a_node_of_another_user_is_not_stopped(make: MakeNode) -> None:
     [
         (
             ("start", "--shel"),
-            "error: start does not take '--shel'; did you mean '--shell'?; usage: hello start [--shell]",
+            "error: start does not take '--shel'; did you mean '--shell'? usage: hello start [--shell]",
         ),
         (("pid", "now"), "error: pid does not take 'now'; usage: hello pid"),
         (("eval",), "error: eval needs CODE; usage: hello eval CODE [ARGS...]"),

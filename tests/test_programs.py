@@ -178,7 +178,7 @@ def test_what_the_system_does_not_run_is_explained(node: Node, text: str, why: s
     ("words", "said"),
     [
         (["directory"], "there is no program 'directory' in {bin}; there are alembic, "),
-        (["alembci"], "there is no program 'alembci' in {bin}; did you mean 'alembic'?; there are alembic, "),
+        (["alembci"], "there is no program 'alembci' in {bin}; did you mean 'alembic'? there are alembic, "),
         (["../../../bin/hello"], "there is no program '../../../bin/hello' in {bin}"),
         (["/bin/true"], "there is no program '/bin/true' in {bin}"),
         (["-m", "nowhere"], "there is no module 'nowhere' in the release"),

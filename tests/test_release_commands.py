@@ -114,7 +114,7 @@ def test_a_deploy_for_machines(host: Host) -> None:
         (["unpack"], 2, "error: unpack needs VERSION or FILE; usage: "),
         (["commit", "1.0", "1.1"], 2, "error: commit does not take '1.1'; usage: "),
         (["releases", "--dry-run"], 2, "error: releases does not take '--dry-run'; usage: "),
-        (["remove", "1.0", "--dry"], 2, "error: remove does not take '--dry'; did you mean '--dry-run'?; usage: "),
+        (["remove", "1.0", "--dry"], 2, "error: remove does not take '--dry'; did you mean '--dry-run'? usage: "),
     ],
 )
 def test_what_can_t_be_done_has_its_status(host: Host, arguments: list[str], status: int, words: str) -> None:

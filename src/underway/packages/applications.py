@@ -28,6 +28,7 @@ from . import wheel_record
 GROUP = "underway.application"
 """The entry point group in which a distribution names its Application class."""
 
+_ONE_OF = f"a mode is one of {', '.join(MODES)}"
 RUNTIME = "underway_runtime"
 """Starts before all others, and always."""
 
@@ -190,7 +191,7 @@ def boot_order(
         if name not in applications
     ]
     problems += [
-        f"application {name!r} has mode {mode!r}{did_you_mean(str(mode), MODES)}; a mode is one of {', '.join(MODES)}"
+        f"application {name!r} has mode {mode!r}{did_you_mean(str(mode), MODES, _ONE_OF)}"
         for name, mode in given.items()
         if mode not in MODES
     ]
@@ -237,9 +238,7 @@ def mode_problems(
             problems.append(f"there is no application {name!r}{did_you_mean(name, applications)}")
             continue
         if mode not in MODES:
-            problems.append(
-                f"{name} has mode {mode!r}{did_you_mean(str(mode), MODES)}; a mode is one of {', '.join(MODES)}"
-            )
+            problems.append(f"{name} has mode {mode!r}{did_you_mean(str(mode), MODES, _ONE_OF)}")
         for child in () if name in skipped else applications[name].requires:
             if child not in modes:
                 problems.append(f"{name} is listed, but it depends on {child}, which isn't")

@@ -18,6 +18,7 @@ SHORT = {"d": "deploy", "l": "local", "m": "master", "w": "worker"}
 ASKING = ("stop", "restart", "remote", "pid", "status")
 _INTERNAL = ("place", "certificate")
 _WORDS = (*MODES, "deploy", "help")
+_THERE_ARE = f"modes are {', '.join(MODES)} and deploy"
 _SUMMARIES = {
     ("local", "start"): "Start master and worker in one process, in the foreground.",
     ("local", "daemon"): "Start master and worker in one process, in the background, and wait until they are ready.",
@@ -77,8 +78,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         wrong = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
-        meant = did_you_mean(wrong[0], self._option_string_actions) if wrong and "unrecognized" in message else ""
-        raise UsageError(f"{message}{meant}; `{self.prog} --help` says what there is")
+        known = self._option_string_actions if wrong and "unrecognized" in message else ()
+        more = f"`{self.prog} --help` says what there is"
+        raise UsageError(message + did_you_mean(wrong[0] if wrong else "", known, more))
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -109,7 +111,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         from .deploy import deploy
 
         return deploy.run(_deploy_parser().parsed(words[1:]), settings)
-    raise UsageError(f"{words[0]!r} is not a mode{did_you_mean(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
+    raise UsageError(f"{words[0]!r} is not a mode{did_you_mean(mode, _WORDS, _THERE_ARE)}")
 
 
 def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool]:
@@ -123,9 +125,8 @@ def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool
         return _starting(mode, command, rest, release)
     if command not in (*ASKING, "run"):
         commands = ("start", "daemon", *ASKING, "run")
-        raise UsageError(
-            f"{command!r} is not a command of {mode}{did_you_mean(command, commands)}; there are {', '.join(commands)}"
-        )
+        there_are = f"there are {', '.join(commands)}"
+        raise UsageError(f"{command!r} is not a command of {mode}{did_you_mean(command, commands, there_are)}")
     parser = _parser(f"cluster {mode} {command}", _SUMMARIES[command])
     _add_node(parser)
     if command == "run":
@@ -178,7 +179,7 @@ def _help(words: Sequence[str], name: str) -> int:
     if mode in (*MODES, "deploy"):
         parser_of(mode).print_help()
     elif mode:
-        raise UsageError(f"{mode!r} is not a mode{did_you_mean(mode, _WORDS)}; modes are {', '.join(MODES)} and deploy")
+        raise UsageError(f"{mode!r} is not a mode{did_you_mean(mode, _WORDS, _THERE_ARE)}")
     else:
         sys.stdout.write(HELP.format(name=name))
     return 0

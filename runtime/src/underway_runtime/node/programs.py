@@ -88,10 +88,8 @@ def _find(directory: Path, program: str, prog: str) -> Path:
     if program in programs:
         return directory / program
     more = f" and {len(programs) - _LISTED} more" if len(programs) > _LISTED else ""
-    raise UsageError(
-        f"there is no program {program!r} in {directory}{did_you_mean(program, programs)}; there are {', '.join(programs[:_LISTED])}"
-        f"{more}, and `{prog} run -m MODULE` runs a module"
-    )
+    there_are = f"there are {', '.join(programs[:_LISTED])}{more}, and `{prog} run -m MODULE` runs a module"
+    raise UsageError(f"there is no program {program!r} in {directory}{did_you_mean(program, programs, there_are)}")
 
 
 def _is_python(program: Path) -> bool:

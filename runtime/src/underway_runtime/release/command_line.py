@@ -50,7 +50,8 @@ def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
             problems.append(f"{option_name} needs a value: {option_name} {option.metavar}")
     problems += _fill(command, arguments, given)
     if problems:
-        raise UsageError(f"{'; '.join(problems)}; usage: {prog} {command.usage}")
+        sentences = (problem if problem.endswith("?") else f"{problem};" for problem in problems)
+        raise UsageError(f"{' '.join(sentences)} usage: {prog} {command.usage}")
     return given
 
 
@@ -85,7 +86,7 @@ def function_of(name: str) -> Callable[..., Any]:
 
 def unknown(word: str, prog: str) -> UsageError:
     """What to say of a word that is not a command."""
-    return UsageError(f"there is no command {word!r}{did_you_mean(word, COMMANDS)}; `{prog} help` lists them")
+    return UsageError(f"there is no command {word!r}{did_you_mean(word, COMMANDS, f'`{prog} help` lists them')}")
 
 
 def help_text(name: str, prog: str) -> str:

@@ -86,13 +86,18 @@ def listing(heading: str, problems: Iterable[str]) -> str:
     return "\n".join([heading, *(f"  - {problem}" for problem in problems)])
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return what a message about an unknown word adds where it is like a known one; else nothing.
+def did_you_mean(word: str, choices: Iterable[str], more: str = "") -> str:
+    """Return what a message about an unknown word adds where it is like a known one, and `more`, which follows in any case.
 
     >>> did_you_mean("nane", ["name", "version"])
     "; did you mean 'name'?"
+    >>> did_you_mean("nane", ["name", "version"], "there are two")
+    "; did you mean 'name'? there are two"
+    >>> did_you_mean("x", ["name", "version"], "there are two")
+    '; there are two'
     """
     from difflib import get_close_matches  # for mistakes only: a node that starts imports little
 
     close = get_close_matches(word, list(choices), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    words = [*(f"did you mean {name!r}?" for name in close), *([more] if more else [])]
+    return f"; {' '.join(words)}" if words else ""
