@@ -14,11 +14,11 @@ from code_server_helpers import Interpreter
 from conftest import Count
 from random_trials import Package, Trial
 
-SMALL = ("blinker", "h11", "priority")
+SMALL = ("blinker", "h11")
 OTHERS = (
-    *("itsdangerous", "hyperframe", "attrs", "click", "flask", "h2", "hpack", "humanize", "hypercorn", "idna"),
-    *("iniconfig", "jinja2", "markdown-it-py", "packaging", "pathspec", "pluggy", "sortedcontainers"),
-    *("starlette", "toolz", "werkzeug", "wsproto"),
+    *("priority", "itsdangerous", "hyperframe", "attrs", "click", "flask", "h2", "hpack", "humanize"),
+    *("hypercorn", "idna", "iniconfig", "jinja2", "markdown-it-py", "packaging", "pathspec", "pluggy"),
+    *("sortedcontainers", "starlette", "toolz", "werkzeug", "wsproto"),
 )
 """Those that drills try as well."""
 
