@@ -138,6 +138,15 @@ HOT = {
         "class A:\n    def m(self, a: 'missing' = 1): return 1\n",
         "class A:\n    def m(self, a: 'missing' = 1): return 2\n    def m1(self, b: 'missing' = 1): return 3\n",
     ),
+    "of functions that become texts": (
+        "def f(a: int = 1): return 1\nclass A:\n    def m(self, a: int = 1) -> str: return 1\n",
+        """
+        from __future__ import annotations
+        def f(a: int = 1): return f.__annotations__
+        class A:
+            def m(self, a: int = 1) -> str: return A.m.__annotations__
+        """,
+    ),
     "under texts": (
         "from __future__ import annotations\nx: int = 1\nclass A:\n    y: int = 1\ndef f(a: int = 1): return 1\n",
         """

@@ -18,6 +18,11 @@ def values(module: Module) -> tuple[str, ...]:
     return () if code_tree.IS_LAZY and not module.future & ANNOTATIONS else ("__annotations__",)
 
 
+def has_annotated_names(module: Module) -> bool:
+    """Whether names of a module, or in it, are annotated: of functions alone everything else says what the annotations are."""
+    return any(isinstance(node, ast.AnnAssign) for statement in module.body for node in walk(statement))
+
+
 def made_with_another(edit: ModuleDiff, *nodes: ast.AST) -> bool:
     """Whether annotations are made with what an import binds to something else."""
     names = (inner for node in nodes for inner in walk(node) if isinstance(inner, ast.Name))

@@ -29,7 +29,7 @@ def compare(edit: ModuleDiff) -> None:
     if old.future != new.future:
         if old.future ^ new.future != ANNOTATIONS:
             return edit.restart("", "future", "`from __future__` changes how all of it is compiled", None)
-        if code_tree.IS_LAZY:
+        if code_tree.IS_LAZY and any(map(annotated.has_annotated_names, (old, new))):
             reason = "annotations become texts, or are none any more, which Python keeps in another way since 3.14"
             return edit.restart("", "future", reason, None)
         _annotations_otherwise(edit)
