@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,28 @@ for generation in range(3):
 open("{PLACE}/pwned/child-" + str(os.getuid()), "w").close()
 time.sleep(100)
 """
+
+ENVIRONS = {
+    "no name": r'[b"=x", b"==", b"no equals sign", b"=", b""]',
+    "no text": r'[b"A=\xff\xfe\x1b]0;owned\x07", b"\xff=1", b"A B=1", b"A\n=1"]',
+    "twice": 'b"PATH=/nowhere PATH=/bin RELEASE_ROOT=/nowhere RELEASE_VSN=../../var RELEASE_VSN=3".split()',
+    "large": '[b"A%d=%s" % (number, b"x" * 100_000) for number in range(40)]',
+}
+"""What no shell would make the environment of a process, and the kernel does."""
+EXECUTES = """
+import ctypes, sys
+libc, words = ctypes.CDLL(None), [word.encode() for word in sys.argv[1:]]
+environ = ENVIRON
+libc.execve(words[0], (ctypes.c_char_p * (len(words) + 1))(*words), (ctypes.c_char_p * (len(environ) + 1))(*environ))
+"""
+LIMITED = """
+import resource, sys
+name, value = sys.argv[1].split()
+resource.setrlimit(getattr(resource, "RLIMIT_" + name), (int(value), int(value)))
+print("limited", flush=True)
+time.sleep(100)
+"""
+LIMITS = ("NOFILE 4", "AS 50000000", "CPU 1", "FSIZE 0", "NPROC 0", "STACK 65536", "DATA 1000000")
 
 REPORTS = f"""
 import os
@@ -164,6 +187,52 @@ def test_what_the_keeper_s_environment_says_runs_as_its_user(ground: Ground, var
     ground.assert_nobody_was(OPERATOR)
     if "VM_ARGS" in variables:
         assert ground.pwned_by() == {"args": [SERVICE]}
+
+
+@pytest.mark.sample
+@pytest.mark.parametrize("kind", ENVIRONS)
+def test_what_is_no_environment_is_not_taken_for_one(ground: Ground, kind: str) -> None:
+    """Variables of the keeper without a name, without a text, twice or without an end: the trial goes on, or one sentence says why not."""
+    code = EXECUTES.replace("ENVIRON", ENVIRONS[kind])
+    command: list[str | Path] = [
+        ground.interpreter,
+        "-I",
+        "-S",
+        "-c",
+        code,
+        ground.interpreter,
+        "-I",
+        "-S",
+        "-c",
+        HOLDER,
+    ]
+    process = ground.spawn(SERVICE, "/bin/sh", "-c", 'ulimit -s unlimited; exec "$@"', "sh", *command)
+    assert process.stdout is not None
+    read_until(process.stdout, "held")
+
+    done = ground.hello(OPERATOR, "check", "2")
+
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said, said
+    assert said.replace("\n", "").isprintable()
+    assert done.returncode == (6 if kind == "large" else 0), said
+    ground.assert_nobody_was(OPERATOR)
+
+
+@pytest.mark.sample
+@pytest.mark.parametrize("limit", LIMITS)
+def test_limits_of_the_keeper_keep_no_check(ground: Ground, limit: str) -> None:
+    """Whatever the service's user lets his keeper have: the trial has no more, and root's command ends with what came of it."""
+    command: list[str | Path] = [ground.interpreter, "-I", "-S", "-c", HOLDER.replace("time.sleep(100)", LIMITED)]
+    process = ground.spawn(SERVICE, *command, limit)
+    assert process.stdout is not None
+    read_until(process.stdout, "limited")
+
+    done = ground.hello(OPERATOR, "check", "2", "--within", "10")
+
+    assert done.returncode in (0, 6), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    ground.assert_nobody_was(OPERATOR)
 
 
 def test_nothing_that_a_trial_has_started_outlives_it(ground: Ground) -> None:

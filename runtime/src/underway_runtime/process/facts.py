@@ -18,8 +18,8 @@ def command_line(pid: int | None) -> list[str]:
 
 
 def environment(pid: int | None) -> dict[str, str]:
-    """Return the variables that a process was started with."""
-    return dict(pair.split("=", 1) for pair in _read(pid, "environ").split("\0") if "=" in pair)
+    """Return the variables that a process was started with; what the kernel takes and is none, as ``=x``, is left out."""
+    return dict(pair.split("=", 1) for pair in _read(pid, "environ").split("\0") if pair.find("=") > 0)
 
 
 def control_groups(pid: int | str) -> str:

@@ -46,17 +46,32 @@ def wait(process: subprocess.Popen[bytes], timeout: float) -> int:
 
     Raises subprocess.TimeoutExpired.
     """
+    has_ended(process, timeout)
+    return process.wait(0)
+
+
+def has_ended(process: subprocess.Popen[bytes], timeout: float) -> bool:
+    """Wait for the end of a child without taking its status, and return whether it has come: until that is taken, no other process and
+    no other group has its pid."""
     try:
         ended = os.pidfd_open(process.pid)
     except (AttributeError, OSError):
-        return process.wait(timeout)
+        return _has_ended_by_pid(process.pid, timeout)
     try:
         poll = select.poll()
         poll.register(ended, select.POLLIN)
-        poll.poll(timeout * 1000)
+        return bool(poll.poll(timeout * 1000))
     finally:
         os.close(ended)
-    return process.wait(0)
+
+
+def _has_ended_by_pid(pid: int, timeout: float) -> bool:
+    end = time.monotonic() + timeout
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(_PAUSE)
+    return True
 
 
 def _terminate_by_pid(pid: int, is_still: Callable[[], bool], timeout: float) -> bool:

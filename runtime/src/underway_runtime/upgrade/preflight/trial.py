@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...process import facts, lock, orphans
+from ...process import facts, lock, orphans, termination
 from ...process.settings import OF_A_VERSION, Settings
 from ...release import names
 from ...release.display import many_lines, one_line
@@ -222,16 +222,15 @@ def _run(words: Sequence[str], timeout: float, **how: Any) -> tuple[int | None, 
             os.close(writer)
             raise UnderwayError(f"{words[0]} can't be executed: {error.strerror}") from None
         os.close(writer)
+        is_over = False
         try:
-            ended: int | None = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            ended = None
+            is_over = termination.has_ended(process, timeout)
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+                os.killpg(process.pid, signal.SIGKILL)  # before its status is taken: then the group may be another's
+            status = process.wait()
             sweep()
-    return ended, tail.end()
+    return status if is_over else None, tail.end()
 
 
 class _Tail:

@@ -43,7 +43,7 @@ def main(text: str) -> None:
         with contextlib.suppress(OSError):
             with open(f"{process}/environ", "rb") as file:
                 pairs = os.fsdecode(file.read()).split("\0")
-            environ = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+            environ = dict(pair.split("=", 1) for pair in pairs if pair.find("=") > 0)
             _take_limits(keeper)
             _take_umask(f"{process}/status")
         with contextlib.suppress(OSError):
@@ -54,7 +54,10 @@ def main(text: str) -> None:
         if environ.get(name, "").startswith(wanted["own"]):
             del environ[name]
     command = wanted["command"]
-    os.execve(command[0], command, {**environ, **wanted["set"]})
+    try:
+        os.execve(command[0], command, {**environ, **wanted["set"]})
+    except OSError as error:
+        sys.exit(f"{command[0]} can't be executed with what the keeper has: {error.strerror}")
 
 
 def _rule_out_privileges() -> None:
