@@ -19,7 +19,7 @@ from .. import answers, cookie, frames, handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any, TypeVar
 
     from ..frames import Message
@@ -120,12 +120,23 @@ class Connection:
 
         Without a limit it is as long as what is asked for takes: code, gates, a start. Raises what `send` and `receive` do.
         """
+        with self._limited(within):
+            self.send(request)
+            return self.receive()
+
+    def rest(self, within: float) -> Message:
+        """Return the message that has begun to come, however slowly the rest of it does, within so many seconds. Raises what `ask` does."""
+        with self._limited(within):
+            return self.receive()
+
+    @contextlib.contextmanager
+    def _limited(self, within: float | None) -> Iterator[None]:
+        """What is sent and received meanwhile has so many seconds, all together."""
         if within is not None:
             self._end = time.monotonic() + within
             self._socket.settimeout(within)
         try:
-            self.send(request)
-            return self.receive()
+            yield
         finally:
             self._end = None
             self._socket.settimeout(None)
@@ -138,10 +149,13 @@ class Connection:
 
     def wait_for_end(self, timeout: float) -> bool:
         """Wait, and return whether the node has closed the connection, as it does at its end, within so many seconds."""
-        self._socket.settimeout(timeout)
+        end = time.monotonic() + timeout
         try:
-            while self._socket.recv(65536):
-                pass
+            while (left := end - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                if not self._socket.recv(65536):
+                    return True
+            return False
         except TimeoutError:
             return False
         except OSError:

@@ -8,7 +8,7 @@ does not answer
 its loop has not answered for `BLOCKED` seconds      it is given up: something that it was asked for, or some
                                                      application, never returns
 another node answers there                           the one that was asked has gone
-it answers                                           it is waited for
+it answers                                           it is waited for; what has begun to come has a minute
 ===================================================  ================================================================
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from ...release.errors import UnderwayError
-from .client import Gone, NotAnswering, connect
+from .client import TO_SAY, Gone, NotAnswering, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def ask(place: Place, node: Connection, request: Message, what: str) -> Message:
         why = _hangs(place, node)
         if why and not node.has_answered(0):
             raise GivenUp(f"{why} and was given up: {what}; `{place.prog} status` says what runs when it answers")
-    return node.receive()
+    return node.rest(TO_SAY)
 
 
 def _hangs(place: Place, node: Connection) -> str:
