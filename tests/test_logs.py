@@ -73,6 +73,7 @@ def test_the_last_lines_are_those_of_all_files(node: Node, wanted: int) -> None:
         ("", "5", ""),
         ("x" * 200_000 + "\ny\n", "1", "y\n"),
         ("a\n" + "x" * 200_000, "2", "a\n" + "x" * 200_000),
+        ("a\n" + "x" * 200_000, "1", "x" * 200_000),
         ("only", "3", "only"),
     ],
 )
@@ -82,6 +83,16 @@ def test_lines_are_counted_as_tail_does(node: Node, text: str, wanted: str, got:
     (node.var / "log/hello.log.1").write_text(text)
 
     assert node.run("logs", "-n", wanted).stdout == got
+
+
+def test_lines_have_an_end_whatever_the_file_is(node: Node) -> None:
+    """Of one as large as they get, and without a line, the last 16 MiB are shown, and nothing that was before."""
+    (node.var / "log").mkdir(parents=True)
+    (node.var / "log/hello.log.1").write_text("before\n")
+    (node.var / "log/hello.log.2").touch()
+    os.truncate(node.var / "log/hello.log.2", 1 << 40)
+
+    assert node.run("logs", "-n", "5").stdout == "\0" * (16 << 20)
 
 
 def test_while_the_writer_turns_nothing_is_missing(node: Node) -> None:

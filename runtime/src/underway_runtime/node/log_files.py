@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from ..process import facts, lock
 from ..process.settings import Settings
-from ..release.display import one_line, unwritable
+from ..release.display import escaped, one_line, unwritable
 from ..release.errors import UnderwayError, UsageError
 from ..release.filesystem import openat
 from ..release.filesystem.openat import Directory
@@ -27,6 +27,10 @@ from ..release.filesystem.openat import Directory
 _PIECE = 65536
 _LARGEST = 2**30
 """Bytes of a file that are read: what a daemon writes at most."""
+_LINES = 16 * 2**20
+"""Bytes of a file that are read for some lines, however long they are; more where so many are wanted."""
+_LINE = 1000
+"""Bytes for each of them, then."""
 _PAUSE = 0.2
 """Seconds after which a log that is followed is looked at again."""
 _FOLLOWED = 10
@@ -143,13 +147,14 @@ def _follow(log: _Log, file: _Open, out: _Output) -> None:
 
 def _starts(files: list[_Open], count: int | None) -> list[int]:
     """Where to begin in each file, so that `count` lines come: newest first, and no further back than need be."""
-    starts = [max(0, os.fstat(file.descriptor).st_size - _LARGEST) for file in files]
+    most = _LARGEST if count is None else min(_LARGEST, max(_LINES, count * _LINE))
+    starts = [max(0, os.fstat(file.descriptor).st_size - most) for file in files]
     if count is None:
         return starts
     wanted = count
     for at in range(len(files) - 1, -1, -1):
         size = os.fstat(files[at].descriptor).st_size
-        start, wanted = _back(files[at], size, wanted, last=at == len(files) - 1)
+        start, wanted = _back(files[at], (starts[at], size), wanted, last=at == len(files) - 1)
         starts[at] = start
         if wanted <= 0:
             for before in range(at):
@@ -158,20 +163,16 @@ def _starts(files: list[_Open], count: int | None) -> list[int]:
     return starts
 
 
-def _back(file: _Open, size: int, wanted: int, *, last: bool) -> tuple[int, int]:
-    """The offset at which so many lines before the end of a file begin, and how many are wanted still."""
+def _back(file: _Open, part: tuple[int, int], wanted: int, *, last: bool) -> tuple[int, int]:
+    """The offset at which so many lines before the end of a part of a file begin, and how many are wanted still."""
+    floor, size = part
     if wanted <= 0:
         return size, 0
-    end = size
-    if last and size and os.pread(file.descriptor, 1, size - 1) != b"\n":
-        wanted -= 1  # a line that is being written counts
-        newline = os.pread(file.descriptor, min(size, _PIECE), max(0, size - _PIECE)).rfind(b"\n")
-        end = max(0, size - _PIECE) + newline + 1 if newline >= 0 else 0
-        if wanted <= 0 or end == 0:
-            return end, wanted
-    position = end
-    while position > max(0, size - _LARGEST):
-        begin = max(0, position - _PIECE)
+    is_whole = not (last and size) or os.pread(file.descriptor, 1, size - 1) == b"\n"
+    end = size if is_whole else size + 1  # a line that is being written counts
+    position = size
+    while position > floor:
+        begin = max(floor, position - _PIECE)
         piece = os.pread(file.descriptor, position - begin, begin)
         at = len(piece)
         while (at := piece.rfind(b"\n", 0, at)) >= 0:
@@ -181,7 +182,7 @@ def _back(file: _Open, size: int, wanted: int, *, last: bool) -> tuple[int, int]
             if wanted == 0:
                 return begin + at + 1, 0
         position = begin
-    return 0, wanted - (1 if end else 0)
+    return floor, 0 if floor else wanted - (1 if size else 0)
 
 
 def _copy(file: _Open, out: _Output, left: int | None) -> None:
@@ -200,10 +201,11 @@ class _Output:
 
     def __init__(self, *, raw: bool) -> None:
         self._raw = raw
+        self._escapes = _Escapes()
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def write(self, data: bytes) -> None:
-        shown = data if self._raw else "".join(_shown(self._decoder.decode(data))).encode()
+        shown = data if self._raw else self._decoder.decode(data).translate(self._escapes).encode()
         with self._writing():
             sys.stdout.buffer.write(shown)
 
@@ -224,13 +226,17 @@ class _Output:
             raise unwritable(error) from None
 
 
-def _shown(text: str) -> Iterator[str]:
+class _Escapes(dict[int, str]):
+    r"""By character, what is shown of it; made as they come, for a log may be long.
+
+    >>> "plain\ttext\n\x1b[2J".translate(_Escapes())
+    'plain\ttext\n\\x1b[2J'
     """
-    >>> "".join(_shown("plain\\ttext\\n\\x1b[2J"))
-    'plain\\ttext\\n\\\\x1b[2J'
-    """
-    for character in text:
-        yield character if character.isprintable() or character in "\n\t" else one_line(character)
+
+    def __missing__(self, number: int) -> str:
+        character = chr(number)
+        self[number] = character if character.isprintable() or character in "\n\t" else escaped(character)
+        return self[number]
 
 
 def _count(text: str, prog: str) -> int:
