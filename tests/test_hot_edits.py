@@ -13,6 +13,7 @@ import edits_django
 import edits_fastapi
 import edits_flask
 import edits_starlette
+import edits_till
 import edits_worker
 from code_server_helpers import Interpreter
 from node_helpers import MakeNode, nodes
@@ -27,6 +28,7 @@ TABLES = {
     "django": edits_django,
     "aiohttp": edits_aiohttp,
     "worker": edits_worker,
+    "till": edits_till,
 }
 IN_THE_GATE = ("fastapi", "flask", "django", "worker")
 ROWS = [
@@ -94,6 +96,10 @@ IN_A_ROW = {
     "starlette": ("handler body", "route added to a mount", "route added", "body of a function handler", "template"),
     "flask": ("handler body", "route added", "route added to a blueprint", "setting", "template"),
     "aiohttp": ("handler body", "route added", "constant", "method of a class of state", "log line"),
+    "till": (
+        *("field of a model within another", "default of a dependency", "required field and the handler that fills it"),
+        *("header of a dependency of a dependency", "configuration of a model"),
+    ),
     "worker": ("task body", "task added", "constant", "new module", "version"),
 }
 """By service, edits of its table that follow each other."""

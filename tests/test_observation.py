@@ -337,3 +337,17 @@ def test_a_picture_knows_its_paths() -> None:
     assert number is not None
     assert picture.nodes[number].name == "seen_shop:A.f"
     assert str(picture.paths([number])[number]) == "seen_shop.A.f"
+
+
+TAKEN = """
+class Route:
+    def __init__(self, call): self.call = call
+def handler(): return 1
+taken = [Route(handler)]
+"""
+
+
+def test_a_function_in_whose_place_stands_another_is_not_taken_for_it() -> None:
+    """What was made with the one before has gone from a row, and what was made with the one that stands there has stayed or come."""
+    again = f"{TAKEN}def handler(): return 1\ntaken.append(Route(handler))\n"
+    assert find_differences(again, TAKEN) == ["removed .taken[0]"]

@@ -255,7 +255,7 @@ GLOBALS = [
         "a dependency's signature",
         DEPENDS.format("", 1, "Depends(who)"),
         DEPENDS.format("b=1", 1, "Depends(who)"),
-        {"m:who": "HOT signature", "m:f": "RESTART reached"},
+        {"m:who": "RESTART signature"},
     ),
     (
         "another kind of value that a function binds",

@@ -8,6 +8,7 @@ import edits_aiohttp
 import edits_fastapi
 import edits_flask
 import edits_starlette
+import edits_till
 from code_server_helpers import Interpreter
 from node_helpers import MakeNode
 from service_edits import Changes, Running, Service, edited
@@ -56,6 +57,39 @@ BEYOND = [
         "route added",
         "relay.views:version",
         id="table of routes that was copied",
+    ),
+    pytest.param(
+        edits_till,
+        (
+            (
+                edits_till.MAIN,
+                "from typing import Annotated\n",
+                "from __future__ import annotations\n\nfrom typing import Annotated\n",
+            ),
+        ),
+        "field of a model within another",
+        "till.models:Line",
+        id="model that annotations name as texts",
+        marks=pytest.mark.drill,
+    ),
+    pytest.param(
+        edits_till,
+        (
+            (edits_till.MAIN, "sold: list[str] = []\n", "sold: list[str] = []\nadapter = TypeAdapter(Line)\n"),
+            (edits_till.MAIN, "from .models import", "from pydantic import TypeAdapter\n\nfrom .models import"),
+        ),
+        "field of a model within another",
+        "till.models:Line",
+        id="model that a validator of its own was compiled of",
+        marks=pytest.mark.drill,
+    ),
+    pytest.param(
+        edits_till,
+        ((edits_till.MAIN, "app = FastAPI(", "app = FastAPI(dependencies=[Depends(page)], "),),
+        "default of a dependency",
+        "till.parts:page",
+        id="dependency of an application",
+        marks=pytest.mark.drill,
     ),
     pytest.param(
         edits_starlette,

@@ -101,8 +101,6 @@ EDITS = (
     Edit(
         "default of a dependency",
         ((ITEMS, "size: int = settings.page_size, start", "size: int = 1, start"),),
-        up="RESTART",
-        down="RESTART",
     ),
     Edit(
         "dependency added to a router",
@@ -197,16 +195,12 @@ EDITS = (
                 ('    id: int\n    name: str\n    price: int\n    unit: str = "piece"\n'),
             ),
         ),
-        up="RESTART",
-        down="RESTART",
     ),
     Edit(
         "field of a model that is taken",
         ((SCHEMAS, "    price: int = Field(gt=0)\n", '    price: int = Field(gt=0)\n    note: str = ""\n'),),
-        up="RESTART",
-        down="RESTART",
     ),
-    Edit("constraint of a field", ((SCHEMAS, "Field(gt=0)", "Field(gt=-2)"),), up="RESTART", down="RESTART"),
+    Edit("constraint of a field", ((SCHEMAS, "Field(gt=0)", "Field(gt=-2)"),)),
     Edit(
         "body of a validator",
         (

@@ -35,8 +35,6 @@ EDITS = (
             (BOOKS, "def book(number: int)", "def book(number: int, loud: bool = True)"),
             (BOOKS, "title=found[0],", "title=found[0].upper() if loud else found[0],"),
         ),
-        up="RESTART",
-        down="RESTART",
     ),
     Edit(
         "route added",

@@ -104,7 +104,7 @@ class Running:
         self._versions = 1
         self._pictured: set[str] = set()
         self._process: Process | None = None
-        self._port = 0
+        self.port = 0
         self._answers: dict[str, tuple[int, str]] = {}
 
     def planned(self, files: Files, library: Files | None = None, before: str = "1") -> tuple[str, Relup]:
@@ -147,10 +147,10 @@ class Running:
     def serves(self, requests: Sequence[Request]) -> None:
         """Start it in its first version, unless it runs; what that answers to these is kept."""
         if self._process is None:
-            self._process, self._port = self._started(self.node)
+            self._process, self.port = self._started(self.node)
             self.pid = status(self.node)["pid"]
         missing = [each for each in requests if repr(each) not in self._answers]
-        answers = self._asked(self.node, self._port, missing)
+        answers = self._asked(self.node, self.port, missing)
         self._answers |= dict(zip(map(repr, missing), answers, strict=True))
 
     def first(self, requests: Sequence[Request]) -> list[tuple[int, str]]:
@@ -163,7 +163,7 @@ class Running:
         out, _ = process.communicate(timeout=LONG)  # both versions are imported before
         assert process.returncode == 0, out
         assert status(self.node)["pid"] == self.pid
-        return self._asked(self.node, self._port, requests)
+        return self._asked(self.node, self.port, requests)
 
     def end(self) -> None:
         """Stop it."""

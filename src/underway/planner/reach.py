@@ -74,7 +74,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 cause = changed[way[-1]], way[-1]
                 edit.unless_seen(name, "reached", reason, node, cause=cause)
                 if _is_compiled(world, module, node):
-                    edit.compiled.add(name.rpartition(".")[0])
+                    edit.compiled.add(name.rpartition(".")[0] or name)
             if edit is not None and (what := _set(world, module, node, edits)):
                 edit.unless_seen(name, "reached", f"it sets {what} when the module is imported; that changes", node)
 

@@ -26,6 +26,7 @@ from .edit import ModuleDiff, PlannerContext
 from .rules import frameworks, made_again, running
 from .rules import globals as bindings
 from .rules import modules as rules
+from .rules.frameworks import registered
 from .source import Module, Origin, import_source, imported, names_bound, own_imports, read, statements, tried, walk
 from .values import Side
 
@@ -140,6 +141,7 @@ def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None
     _star_imports(edits)
     _other_imports(world, edits)
     if world.observed:
+        registered.follow(world, edits)
         frameworks.propose(edits)
     for edit in edits.values():
         edit.check_scopes()

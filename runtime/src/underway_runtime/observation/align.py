@@ -6,7 +6,8 @@ round keeps the order (a longest common subsequence, as in a diff of text) and w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeAlias
 
 from .node import Flag, Node
@@ -27,8 +28,9 @@ WIDTH = 40
 class Likeness:
     """What nodes of one picture are, in short: equal for two nodes that are alike as far as one looks."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], modules: Mapping[str, int] = MappingProxyType({})) -> None:
         self.nodes = nodes
+        self._followed = _followed(nodes, modules)
         self._known: dict[tuple[int, int, bool], int] = {}
         self._pairs: dict[tuple[int, int, int, Likeness], bool] = {}
 
@@ -36,19 +38,21 @@ class Likeness:
         """Of a node and what is `depth` steps from it; `code` says whether digests of code count."""
         key = (number, depth, code)
         if (known := self._known.get(key)) is None:
-            node = self.nodes[number]
+            node, followed = self.nodes[number], number in self._followed
             if not node.edges and code:
-                return hash(node)
+                return hash((node, followed)) if followed else hash(node)
             digest = node.digest if code or not node.flags & Flag.CODE else ""
             edges = () if depth == 0 else node.edges if node.flags & Flag.SEQUENCE else sorted(node.edges)
             inner = [(label, self(to, depth - 1, code)) for label, to in edges[:WIDTH]]
             below = tuple(inner if node.flags & Flag.SEQUENCE else sorted(inner))  # of a set several have one label
-            known = self._known[key] = hash((node.type, node.name, digest, below))
+            known = self._known[key] = hash((node.type, node.name, digest, below, followed))
         return known
 
     def is_alike(self, number: int, other: Likeness, partner: int, depth: int = DEPTH) -> bool:
         """Whether a node is what one of another picture is, as far as one looks: what equal numbers for both say too, and faster."""
         node, also = self.nodes[number], other.nodes[partner]
+        if (number in self._followed) != (partner in other._followed):
+            return False
         if not (node.edges and also.edges):
             return node == also
         if node.type != also.type or node.name != also.name or node.digest != also.digest:
@@ -66,6 +70,16 @@ class Likeness:
             for (label, x), (name, y) in zip(edges[:WIDTH], others[:WIDTH], strict=True)
         )
         return alike
+
+
+def _followed(nodes: Sequence[Node], modules: Mapping[str, int]) -> frozenset[int]:
+    """The functions and classes in whose place, under their name in their module, stands another of that name."""
+    standing = {f"{module}:{label[1:]}": to for module, number in modules.items() for label, to in nodes[number].edges}
+    return frozenset(
+        number
+        for number, node in enumerate(nodes)
+        if node.name and (at := standing.get(node.name, number)) != number and nodes[at].name == node.name
+    )
 
 
 def rows(a: Sequence[int], b: Sequence[int], like_a: Likeness, like_b: Likeness) -> Iterator[Pair]:

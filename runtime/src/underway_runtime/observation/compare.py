@@ -95,7 +95,7 @@ class _Step(NamedTuple):
 class _Comparison:
     def __init__(self, a: Picture, b: Picture) -> None:
         self.a, self.b = a, b
-        self.likeness = Likeness(a.nodes), Likeness(b.nodes)
+        self.likeness = Likeness(a.nodes, a.modules), Likeness(b.nodes, b.modules)
         self.queue: deque[_Step] = deque()
         self.seen: set[tuple[int, int]] = set()
         self.partners: tuple[dict[int, _Step], dict[int, _Step]] = ({}, {})

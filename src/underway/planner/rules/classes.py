@@ -12,6 +12,7 @@ from ..values import Side, origin
 from . import given, state, unmade
 from .bases import is_data, is_generic, plain_bases, unknown_decorators
 from .changing import effect
+from .frameworks import classes_again
 from .members import Members
 
 
@@ -24,6 +25,8 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
     if same and not edit.reads(new) and not _bodies_differ(edit, name):
         if not has_code_change(new if edit.world.up else old):
             _migrate(edit, name, old, new, len(edit.rows))  # other functions may set what its instances have
+        return
+    if not has_code_change(new if edit.world.up else old) and classes_again.compare(edit, name, old, new):
         return
     for change, before, after in (
         ("bases", old.bases, new.bases),

@@ -55,6 +55,8 @@ _FRAMEWORKS = {
     *("aiohttp.web.RouteTableDef", "aiohttp.web_routedef.RouteTableDef"),
     *("django.template.Library", "django.template.library.Library"),
 }
+_CALLING = {"flask.Flask", "flask.Blueprint", "flask.app.Flask", "flask.blueprints.Blueprint"}
+"""Those that read nothing of a function that they are given: they call it with what the route has for it."""
 _QUEUES = ("celery.Celery", "celery.app.base.Celery")
 _ROUTES = {
     *("get", "post", "put", "patch", "delete", "options", "head", "route", "websocket", "websocket_route", "api_route"),
@@ -87,6 +89,13 @@ def describes(side: Side, module: Module, called: ast.expr) -> bool:
     return ".".join(origin(side, module, called) or ()) in _DESCRIBING
 
 
+def depends(side: Side, module: Module, called: ast.expr) -> bool:
+    """Whether a call says which function a parameter comes of."""
+    return ".".join(origin(side, module, called) or ()).rpartition(".")[2] in ("Depends", "Security") and describes(
+        side, module, called
+    )
+
+
 def keeps(side: Side, module: Module, called: ast.expr) -> bool:
     """Whether a call keeps a function that it is given, and does not call it; it may look at its signature."""
     if ".".join(origin(side, module, called) or ()) in _KEEPERS:
@@ -101,6 +110,15 @@ def keeps(side: Side, module: Module, called: ast.expr) -> bool:
 def kinds(side: Side, module: Module, decorators: Iterable[ast.expr]) -> set[Kind]:
     """What the decorators of a function are; empty where it has none."""
     return {_kind(side, module, decorator) for decorator in decorators}
+
+
+def only_call(side: Side, module: Module, decorators: Iterable[ast.expr]) -> bool:
+    """Whether a function has decorators of a framework, and none of these has read how it is called, or what it says of itself."""
+    called = [decorator.func if isinstance(decorator, ast.Call) else decorator for decorator in decorators]
+    return bool(called) and all(
+        isinstance(part, ast.Attribute) and is_framework(side, side.resolve(module, part.value), _CALLING)
+        for part in called
+    )
 
 
 def is_framework(side: Side, source: Origin | None, known_by: Container[str] = _FRAMEWORKS) -> bool:

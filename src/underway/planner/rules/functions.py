@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from copy import copy
 from types import CodeType
 
 from underway_runtime.release import code_tree
@@ -87,7 +88,9 @@ def compare(
         return edit.restart(name, "closure", reason, new)
     what = "signature" if signature else "default" if defaults else "body" if body else "annotation"
     read = "annotation" if what == "body" and annotations else what  # of what changes, the part that others have read
-    if problem := _decorated(kinds, read, ast.get_docstring(old) != ast.get_docstring(new)):
+    only_called = kinds == {"routes"} and decorators.only_call(edit.world.new, edit.new, new.decorator_list)
+    problem = "" if only_called else _decorated(kinds, read, ast.get_docstring(old) != ast.get_docstring(new))
+    if problem:
         unknown = [
             decorator
             for decorator in new.decorator_list
@@ -99,6 +102,9 @@ def compare(
             return edit.restart(name, read, problem, new)
         if not edit.unless_seen(name, what, problem, new):
             return None
+    if read != "body" and not kinds and not owner and made_again.is_depended_on(edit.world, (edit.new.name, name)):
+        problem = f"FastAPI has read its {read} when the handlers were made that depend on it"
+        return made_again.with_decorators(edit, name, path, old, new, read, problem)
     if read != "body" and several and "#" in path:
         return edit.restart(name, read, "it is one of several functions of this name", new)
     if (defaults or annotations) and _has_type_params(new):
@@ -133,7 +139,7 @@ def compare(
         parts = name.split(".")
         edit.shapes.add(parts[-2] if parts[-1] in MAKERS and owner else parts[-1])
         edit.refreshed.append(name)
-        edit.run(new, owner)
+        edit.run(_undecorated(new) if only_called else new, owner)
     if "caches" in kinds:
         edit.caches.append(name)
     edit.row(name, what, "HOT", _reason(what, kinds), new)
@@ -184,6 +190,12 @@ def text_of_annotations(function: Function) -> str:
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
     of = [text(arg.annotation) for arg in every]
     return "|".join([*of, text(function.returns)]) if annotations_of(function) else ""
+
+
+def _undecorated(function: Function) -> Function:
+    result = copy(function)
+    result.decorator_list = []
+    return result
 
 
 def _made_anew(edit: ModuleDiff, old: Function, new: Function) -> str:

@@ -9,8 +9,8 @@ from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
 
 from .. import marks
-from ..edit import ModuleDiff
-from ..source import Function, annotations_of, walk
+from ..edit import ModuleDiff, PlannerContext
+from ..source import Function, Origin, annotations_of, path_of, walk
 from . import closures, decorators
 from .nested import below, classes_within, pair_nested
 
@@ -51,14 +51,38 @@ def with_decorators(
         return edit.restart(name, what, f"{problem}, and making it once more would lose {lost}", new)
     if not edit.unless_seen(name, what, problem, new):
         return None
+    reason = "it is made once more, with its decorators, if nobody else holds the one before by then"
+    return _made(edit, name, path, new, what, reason)
+
+
+def registered(edit: ModuleDiff, name: str, function: Function, cause: Origin) -> None:
+    """Have a function made once more that stays as it is, and that a framework has read together with what is made once more."""
+    if lost := _lost(edit, function, function):
+        reason = f"it was made with {cause[1]}, and making it once more would lose {lost}"
+        return edit.restart(name, "reached", reason, function, cause=cause)
+    reason = f"it is made once more, since it was made with {cause[1]}, if nobody else holds the one before by then"
+    return _made(edit, name, path_of(edit.new, name, function), function, "reached", reason)
+
+
+def _made(edit: ModuleDiff, name: str, path: str, new: Function, what: str, reason: str) -> None:
     _without_closures(edit, path)
     edit.replaced.append(name)
     edit.guard("no_holders", name)
     edit.changes(name)
     edit.shapes.add(name)
     edit.run(new)
-    reason = "it is made once more, with its decorators, if nobody else holds the one before by then"
-    return edit.row(name, what, "HOT", reason, new)
+    edit.row(name, what, "HOT", reason, new)
+
+
+def is_depended_on(world: PlannerContext, function: Origin) -> bool:
+    """Whether a handler depends on a function, which FastAPI has read then: ``Depends(function)``."""
+    for module in (world.new.modules[name] for name in sorted(world.compared) if name in world.new.modules):
+        for node in (inner for statement in module.body for inner in walk(statement)):
+            match node:
+                case ast.Call(called, [first, *_]) if decorators.depends(world.new, module, called):
+                    if world.new.resolve(module, first) == function:
+                        return True
+    return False
 
 
 def _without_closures(edit: ModuleDiff, path: str) -> None:
@@ -109,10 +133,10 @@ def _lost(edit: ModuleDiff, old: Function, new: Function) -> str:
             return f"what @{ast.unparse(decorator)} may keep"
     values = [*new.args.defaults, *filter(None, new.args.kw_defaults), *annotations_of(new)]
     made = (inner for value in values for inner in walk(value) if isinstance(inner, ast.Call | ast.Dict | ast.Set))
-    return next((f"what `{ast.unparse(call)}` may hold" for call in made if not _describes(edit, call)), "")
+    return next((f"what `{ast.unparse(call)}` may hold" for call in made if not describes(edit, call)), "")
 
 
-def _describes(edit: ModuleDiff, call: ast.expr) -> bool:
+def describes(edit: ModuleDiff, call: ast.expr) -> bool:
     """Whether a call makes nothing but a description of a parameter, of names and constants."""
     if not isinstance(call, ast.Call) or not decorators.describes(edit.world.new, edit.new, call.func):
         return False

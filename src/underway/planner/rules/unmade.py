@@ -23,7 +23,7 @@ def unless_made(edit: ModuleDiff, name: str, cls: ast.ClassDef, change: str, rea
 
     False where the release makes some that stay, which is then written down; `reason` says why these could not be carried over.
     """
-    if made := _makes_its_own(edit, cls):
+    if made := makes_its_own(edit, cls):
         edit.restart(name, change, f"{reason}; {made} makes some", node)
         return False
     edit.guard("no_instances", name)
@@ -33,7 +33,7 @@ def unless_made(edit: ModuleDiff, name: str, cls: ast.ClassDef, change: str, rea
     return True
 
 
-def _makes_its_own(edit: ModuleDiff, cls: ast.ClassDef) -> str:
+def makes_its_own(edit: ModuleDiff, cls: ast.ClassDef) -> str:
     """What of the release makes instances that are there by then; empty for nothing that is seen."""
     if regrown.is_enumeration(edit.world, edit.new, cls):
         return "it"

@@ -185,7 +185,7 @@ class Adjustments:
     ) -> None:
         """Give a list whose elements come, go or move those that are there, and what the fragment has made."""
         before, after = (elements(picture.nodes[n]) for picture, n in ((result, x), (self._wanted, y)))
-        likeness = Likeness(result.nodes), Likeness(self._wanted.nodes)
+        likeness = Likeness(result.nodes, result.modules), Likeness(self._wanted.nodes, self._wanted.modules)
         staying = {b: a for a, b in rows(before, after, *likeness) if a is not None and b is not None}
         left = [a for a in range(len(before)) if a not in staying.values()]
         made, above = self._queue(differences[0]), differences[0].path[:-1]

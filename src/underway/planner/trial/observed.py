@@ -11,7 +11,7 @@ Differences between two imports of one release are noise, and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -124,9 +124,10 @@ class _Trial:
         first = self._tried()
         if first is None:
             return self._refused()
-        self._touch(first)
+        ran = [difference for difference in compare(self._old, first) if not self._is_noise(difference)]
+        self._touch(ran)
         self._parts.bring(first, self._left(first))
-        changed = [difference.path for difference in self._apart]
+        changed = [difference.path for difference in (*self._apart, *ran)]
         self._parts.loads = obey(
             self._parts.loads, self._old, changed, touched=any(load.touches for load in self._parts.loads.values())
         )
@@ -350,16 +351,11 @@ class _Trial:
             self._wanted.nodes[above].type in types_of(self._wanted, rule.of) for rule in counted
         )
 
-    def _touch(self, result: Picture) -> None:
+    def _touch(self, ran: Iterable[Difference]) -> None:
         """Note which objects the fragments have changed."""
         touched: dict[str, dict[tuple[str, str], None]] = {}
-        for difference in compare(self._old, result):
-            if (
-                difference.kind == "code"
-                or len(difference.path) < 3
-                or self._is_noise(difference)
-                or difference.kind == "opaque"
-            ):
+        for difference in ran:
+            if difference.kind in ("code", "opaque") or len(difference.path) < 3:
                 continue
             module, label = difference.path[:2]
             if label[0] == "." and not self._is_of_load(module, label[1:], difference.path):

@@ -179,10 +179,17 @@ def _clears() -> Iterator[Callable[[], object]]:
     engine = _named("django.template.engine", "Engine")
     default = objects.members(engine).get("get_default") if objects.is_a(engine, type) else None
     functions = [_named(module, name) for module, names in _CACHES.items() for name in names]
-    for cached in (*functions, getattr(default, "__func__", None)):
+    for cached in (*functions, getattr(default, "__func__", None), *_of_typing()):
         clear = getattr(cached, "cache_clear", None)
         if clear is not None:
             yield clear
+
+
+def _of_typing() -> Sequence[Any]:
+    """The functions that make types with arguments, and remember these."""
+    clears = objects.module_names("typing").get("_cleanups")
+    functions = [getattr(clear, "__self__", None) for clear in clears] if type(clears) is list else []
+    return [function for function in functions if hasattr(function, "cache_info")]
 
 
 _LOOKING: Mapping[tuple[str, str], tuple[str, ...]] = {

@@ -10,9 +10,18 @@ import gc
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import compress
-from types import CellType, FrameType, FunctionType, GeneratorType, MethodType, ModuleType, TracebackType
+from types import (
+    CellType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+    TracebackType,
+)
 from typing import Any
 
 from ...observation import objects
@@ -115,20 +124,38 @@ _ASKED = 2
 
 
 class Belonging:
-    """What belongs to these values, each of which is referred to once by what goes away, and by nobody who asks."""
+    """What belongs to these values, each of which is referred to once by what goes away, and by nobody who asks.
 
-    def __init__(self, values: Iterable[Any]) -> None:
+    `gone`, by id, goes away too, whoever else holds that.
+    """
+
+    def __init__(self, values: Iterable[Any], gone: Mapping[int, Any] = MappingProxyType({})) -> None:
         self.classes: set[int] = set()
         """The ids of the classes among them, of each of which it is asked by itself who holds it."""
         roots: Counter[int] = Counter()
-        alone = _alone(_reached(values, roots, self.classes), roots)
+        alone = _alone(_reached(values, roots, self.classes, gone), roots)  # which nothing else may refer to here
         self.ids = {id(value) for value in alone}
         self.references = Counter(id(referent) for one in alone for referent in gc.get_referents(one))
         """By the id of an object: how many of the references to it come from these."""
 
 
-def _reached(values: Iterable[Any], roots: Counter[int], classes: set[int]) -> list[Any]:
-    """The values, counted in `roots`, and what they refer to; the ids of classes among the values come into `classes`."""
+def held_by(value: Any) -> Iterator[Any]:
+    """What a class or a function holds, and would take along: members, annotations, defaults; nothing of what is neither."""
+    if type(value) is FunctionType:
+        read = {id(value.__globals__), id(getattr(value, "__builtins__", None))}
+        yield from (referent for referent in gc.get_referents(value) if id(referent) not in read)
+    elif objects.is_a(value, type):
+        for member in objects.members(value).values():
+            yield member
+            yield from held_by(member) if type(member) is FunctionType else ()
+
+
+def _reached(values: Iterable[Any], roots: Counter[int], classes: set[int], gone: Mapping[int, Any]) -> list[Any]:
+    """The values and what they refer to, but for what is `gone`; the ids of classes among the values come into `classes`.
+
+    In `roots` is counted how often each is referred to by what goes away, and is not among what is returned.
+    """
+    roots.update(id(referent) for one in gone.values() for referent in gc.get_referents(one))
     reached: dict[int, Any] = {}
     for value in values:
         if objects.is_a(value, type):
@@ -142,7 +169,7 @@ def _reached(values: Iterable[Any], roots: Counter[int], classes: set[int]) -> l
             if id(referent) not in reached and gc.is_tracked(referent) and not objects.is_a(referent, _OTHERS):
                 reached[id(referent)] = referent
                 waiting.append(id(referent))
-    return list(reached.values())
+    return [one for number, one in reached.items() if number not in gone]
 
 
 def _alone(values: list[Any], outside: Counter[int]) -> list[Any]:

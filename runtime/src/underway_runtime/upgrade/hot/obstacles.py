@@ -4,6 +4,8 @@
 ``of_values``          a value that changes is not what the module has made, or is lent to somebody
 ``guarded``            what the relup says must hold, and does not: somebody holds what goes, a class has instances
 ``everything``         these, and what is alive: parts, functions, closures, what a function of Python stood for
+``requests``           for which a framework has chosen a route, and whose handler may not have been called yet: they have
+                       what the route was made with, while what its handler calls by name may be another by then
 =====================  ================================================================================================
 """
 
@@ -11,21 +13,26 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import CodeType, FunctionType
 from typing import Any
 
 from ...observation import objects
 from ...release import code_tree
 from ...release.instructions import Guard, Remove
 from . import caches, guards, heap, holders, parts, targets
-from .holders import Belonging
+from .containers import MISSING, get
+from .holders import Belonging, held_by
 from .targets import Target
 
 
 def everything(loaded: Sequence[Target], removals: Sequence[Remove]) -> list[str]:
-    """All that is in the way. Who runs a function that another takes the place of holds it, and leaves it before that."""
-    running = _running(loaded) if any(map(_replaces, loaded)) else frozenset()
-    problems = [*of_values(loaded), *guarded(loaded, removals, running)]  # before a survey, which holds everything
+    """All that is in the way. Who is within what another takes the place of holds that, and leaves it before the swap."""
+    entered = any(map(_replaces, loaded)) and _is_entered(loaded)
+    problems = [
+        *of_values(loaded),
+        *guarded(loaded, removals, entered=entered),
+    ]  # before a survey, which holds everything
     alive = heap.survey()
     problems += parts.problems(loaded)
     problems += targets.functions(loaded, alive.functions).problems
@@ -65,8 +72,7 @@ def of_values(loaded: Sequence[Target], ours: int = 0) -> Iterator[str]:
 
 def _captured(loaded: Iterable[Target]) -> Counter[int]:
     """By id, how often values are the defaults of functions that get theirs again."""
-    live = [target.live(name) for target in loaded for name in target.load.refreshed]
-    functions = [function for value in live for function in guards.functions_in(value)]
+    functions = [function for target in loaded for function in _refreshed(target)]
     defaults = {
         id(default): default
         for function in functions
@@ -78,6 +84,12 @@ def _captured(loaded: Iterable[Target]) -> Counter[int]:
         for default in defaults.values()
         for value in (default.values() if isinstance(default, dict) else default)
     )
+
+
+def _refreshed(target: Target) -> Iterator[FunctionType]:
+    """The functions that get annotations and defaults again."""
+    for name in target.load.refreshed:
+        yield from guards.functions_in(target.live(name))
 
 
 def _rebound(loaded: Iterable[Target], target: Target, name: str) -> int:
@@ -94,20 +106,20 @@ def _replaces(target: Target) -> bool:
     return any(guard.kind == "no_holders" and guard.of in target.load.replaced for guard in target.load.guards)
 
 
-def _running(loaded: Sequence[Target]) -> frozenset[str]:
-    """The definitions that change and that somebody is inside of, as ``MODULE:PATH``."""
-    alive = heap.survivors(heap.survey(), targets.changed_definition(loaded))
-    return frozenset(survivor.definition for survivor in alive if survivor.runs)
+def _is_entered(loaded: Sequence[Target]) -> bool:
+    """Whether somebody is inside of what changes, or has a request that leads there."""
+    alive = heap.survey()
+    inside = any(survivor.runs for survivor in heap.survivors(alive, targets.changed_definition(loaded)))
+    return inside or any(True for _ in requests(alive, handlers(loaded)))
 
 
-def guarded(
-    loaded: Sequence[Target], removals: Sequence[Remove], running: frozenset[str] = frozenset()
-) -> Iterator[str]:
-    """What the guards of modules that change, or go, say, but for who holds what runs, and another takes the place of."""
-    gone, going = parts.taken_out(loaded, caches.routes_known), Belonging(_values_that_go(loaded, removals))
+def guarded(loaded: Sequence[Target], removals: Sequence[Remove], *, entered: bool = False) -> Iterator[str]:
+    """What the guards of modules that change, or go, say; `entered`: of what another takes the place of it is asked again."""
+    gone = {**parts.taken_out(loaded, caches.routes_known), **answered()}
+    going = Belonging(_values_that_go(loaded, removals), gone)
     for target in loaded:
         for guard in target.load.guards:
-            if guard.of not in target.load.replaced or f"{target.name}:{guard.of}" not in running:
+            if guard.of not in target.load.replaced or not entered:
                 yield from _broken(target.name, guard, loaded, removals, gone, going)
     for removal in removals:
         for guard in removal.guards:
@@ -115,14 +127,19 @@ def guarded(
 
 
 def _values_that_go(loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[Any]:
-    """What is bound, each by one name of a module or a class, to names that go away, or are bound to something else."""
+    """What is bound, each by one name of a module or a class, to names that go, or are bound to something else; what goes with that."""
     for target in loaded:
         load = target.load
+        alone = {guard.of for guard in load.guards if guard.kind == "no_holders"}
         for name in {*load.removed, *load.values, *load.replaced}:
             cls, tail = target.split(name)
             names: Any = target.names if cls is None else objects.members(cls)
             if tail in names and (cls is not None or "." not in name):
                 yield names[tail]
+                yield from held_by(names[tail]) if name in alone else ()
+        yield from (target.names[name] for name in load.rebind if name in target.names)
+        for function in _refreshed(target):
+            yield from filter(None, (function.__annotations__, function.__defaults__, function.__kwdefaults__))
     for removal in removals:
         yield from objects.module_names(removal.module).values()
 
@@ -221,3 +238,53 @@ def _not_python(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
             if guards.functions_in(value):
                 continue  # what is wrong with it is said elsewhere
             yield f"{target.name}.{path} is a {objects.name_of(type(value))} here, and no function of Python"
+
+
+_ANSWERING: Mapping[tuple[str, str, str], tuple[str, str]] = {
+    ("fastapi.routing", "get_request_handler", "app"): ("dependant", "call"),
+}
+"""Coroutines, each by its module, the function that it is nested in and its name: which variable, and attribute, has the handler."""
+
+_CONNECTIONS: Mapping[tuple[str, str], str] = {
+    ("uvicorn.protocols.http.h11_impl", "H11Protocol"): "scope",
+    ("uvicorn.protocols.http.httptools_impl", "HttpToolsProtocol"): "scope",
+}
+"""What a server keeps of the last request of a connection, until the next: with the route, and its handler."""
+
+
+def handlers(loaded: Iterable[Target]) -> frozenset[int]:
+    """The ids of functions that another takes the place of: who asks for holders finds none here."""
+    live = (target.names.get(name) for target in loaded for name in target.load.replaced)
+    return frozenset(id(value) for value in live if type(value) is FunctionType)
+
+
+def requests(alive: heap.Survey, of: Collection[int]) -> Iterator[heap.Survivor]:
+    """The coroutines that answer requests by one of these functions, and wait by now."""
+    codes = dict(_codes()) if of else {}
+    for suspended in alive.suspended if codes else ():
+        code = getattr(suspended, "cr_code", None)
+        variable, attribute, name = codes.get(id(code), ("", "", ""))
+        frame = suspended.cr_frame if name else None
+        if frame is not None and id(get(frame.f_locals.get(variable), ("attribute", attribute), MISSING)) in of:
+            holder = holders.holder(suspended, {id(alive.suspended)})
+            yield heap.Survivor("coroutine", name, frame.f_lineno, holder, key=(id(suspended),))
+
+
+def answered() -> dict[int, dict[str, Any]]:
+    """What servers keep of requests, by id, though nobody calls a handler by it any more."""
+    scopes = {}
+    for (module, name), attribute in _CONNECTIONS.items():
+        cls: Any = objects.module_names(module).get(name)
+        for connection in heap.instances_of(cls) if objects.is_a(cls, type) else ():
+            scope = objects.names_of(connection).get(attribute)
+            if type(scope) is dict:
+                scopes[id(scope)] = scope
+    return scopes
+
+
+def _codes() -> Iterator[tuple[int, tuple[str, str, str]]]:
+    for (module, outer, inner), (variable, attribute) in _ANSWERING.items():
+        code = getattr(objects.module_names(module).get(outer), "__code__", None)
+        for constant in code.co_consts if type(code) is CodeType else ():
+            if type(constant) is CodeType and constant.co_name == inner:
+                yield id(constant), (variable, attribute, f"{module}:{constant.co_qualname}")

@@ -263,7 +263,11 @@ def _constants(result: Acts, target: Target) -> None:
 
 def _classes(target: Target) -> list[tuple[str, type]]:
     """The module's classes that stay, by qualified name."""
-    return [(path, cls) for path in target.old.constants if path and (cls := target.class_named(path)) is not None]
+    named = ((path, target.class_named(path)) for path in target.old.constants if path)
+    replaced = target.load.replaced
+    return [
+        (path, cls) for path, cls in named if cls is not None and path not in replaced and not _within(path, replaced)
+    ]
 
 
 def _abstract(result: Acts, changes: Changes, classes: Iterable[type]) -> None:

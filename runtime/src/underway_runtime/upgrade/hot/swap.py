@@ -77,11 +77,17 @@ class Prepared:
         self._staged: _Staged | None = None
         self._classes_go = any(_is_class_of(target, name) for target in loaded for name in target.load.removed)
         self._changed = targets.changed_definition(loaded)
+        self._handlers = obstacles.handlers(loaded)
+        self._empty: list[type] = []
+        """The classes that may have no instances: those that are there before the swap."""
 
     def inside(self) -> list[heap.Survivor]:
         """Frames in definitions that change or go away, with who holds them. One that a traceback keeps does not count."""
         with explained():
-            return [survivor for survivor in heap.survivors(heap.survey(), self._changed) if survivor.runs]
+            return [survivor for survivor in self._within(heap.survey()) if survivor.runs]
+
+    def _within(self, alive: heap.Survey) -> list[heap.Survivor]:
+        return [*heap.survivors(alive, self._changed), *obstacles.requests(alive, self._handlers)]
 
     def stage_and_migrate(self) -> None:
         """Make everything that is to be put in place. Raises CannotSwap, with all as it was."""
@@ -108,7 +114,7 @@ class Prepared:
             for _, function, after in late.of:
                 acts.attribute(function, "__code__", like(function.__code__, after))
             self._journal.perform(acts)
-        survivors = heap.survivors(alive, self._changed)
+        survivors = self._within(alive)
         named = set(map(str, survivors))
         return [*survivors, *(survivor for survivor in before if str(survivor) not in named)]
 
@@ -144,7 +150,7 @@ class Prepared:
 
     def _let_go(self) -> None:
         self._acts = undo_log.Acts()
-        self._carried, self._known, self._staged = [], set(), None
+        self._carried, self._known, self._staged, self._empty = [], set(), None, []
         for target in self.targets:
             target.staged = {}
 
@@ -172,6 +178,7 @@ class Prepared:
                 lambda: [*obstacles.of_values(self.targets), *obstacles.guarded(self.targets, self._removals)]
             )
         )
+        self._empty = list(obstacles.without_instances(self.targets))
         before = [*sys.modules]
         self._journal.note(partial(imports.forget_modules, before, self._old))
         modules = [(target.module, target.spec) for target in self.targets]
@@ -180,7 +187,7 @@ class Prepared:
         collections = heap.collections()
         carried, keeping = migrate.classes(self._migrations), caches.classes()
         alive = heap.survey([*carried, *keeping])
-        inside = heap.survivors(alive, self._changed)
+        inside = self._within(alive)
         self._staged = _Staged(collections, inside, alive.tasks, alive.greenlets)
         functions = targets.functions(self.targets, alive.functions)
         _raise_for(functions.problems, obstacles.closures(self.targets, alive))
@@ -234,8 +241,7 @@ class Prepared:
 
     def _not_to_be_there(self) -> list[tuple[type, list[Any]]]:
         """The instances, by now, of classes that may have none; each class that has some."""
-        classes = list(obstacles.without_instances(self.targets))
-        pairs = heap.instances(classes, heap.all_objects()) if classes else []
+        pairs = heap.instances(self._empty, heap.all_objects()) if self._empty else []
         return [(cls, of_class) for cls, of_class in pairs if of_class]
 
     def _raise_for_late(self, late: Iterable[tuple[type, list[Any]]]) -> None:

@@ -95,14 +95,14 @@ class Target:
         return next((code for code in alike if self.new.digest(code) == wanted), None)
 
     def is_replaced(self, path: str) -> bool:
-        """Whether another function takes the place of this definition's, or of one that it is nested in, and this gets no new code."""
-        around = [path, *code_tree.outside(path)]
+        """Whether another function, or class, takes the place of this definition's, or of one that it is in, and this gets no new code."""
+        around, names = [path, *code_tree.outside(path)], self.load.replaced
         if any(outer in self.load.changed for outer in around):
             return False
-        replaced = [
-            outer for outer in around if code_tree.mangled(outer) in self.load.replaced and outer in self.new.by_path
-        ]
-        return any(self.old.digest(path) != self.new.digest(path) for path in replaced)
+        if any(path.startswith(f"{name}.") for name in names if name in self.new.constants):
+            return True  # of a class that is made once more, with all its methods
+        replaced = [outer for outer in around if code_tree.mangled(outer) in names and outer in self.new.by_path]
+        return any(self.old.digest(outer) != self.new.digest(outer) for outer in replaced)
 
     def stays(self, path: str) -> bool:
         """Whether what runs in this definition of the old version may run on: it is the same in the new one."""

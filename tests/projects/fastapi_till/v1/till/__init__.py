@@ -1,0 +1,1 @@
+"""A till, by FastAPI: models within models, and dependencies of dependencies, of several modules."""
