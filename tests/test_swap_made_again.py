@@ -117,7 +117,6 @@ BEYOND = {
     ),
     "a cache of objects": ("@cache\ndef f(a): return Limiter()", "@cache\ndef f(a, b=1): return Limiter()"),
     "a decorator that counts": ("@counted\ndef f(a): ...", "@counted\ndef f(a, b=1): ..."),
-    "a coroutine that nobody registers": ("def f(a): ...", "async def f(a): ..."),
     "a method": (
         "class A:\n    @app.get('/')\n    def f(self): ...",
         "class A:\n    @app.get('/')\n    def f(self, n=1): ...",
