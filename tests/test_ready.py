@@ -182,6 +182,7 @@ ENDS = {
     "exits with 0": ("sys.exit(0)", 0),
     "exits with 3": ("sys.exit(3)", 1),
     "raises": ("raise RuntimeError('no database')", 1),
+    "raises what a future can't take": ("raise StopIteration", 1),
     "ends its process with 0": ("os._exit(0)", 0),
     "ends its process with 3": ("os._exit(3)", 3),
     "is killed": ("os.kill(os.getpid(), signal.SIGKILL)", 137),
@@ -203,6 +204,15 @@ def test_daemon_never_reports_success_for_what_ends_at_once(make: MakeNode, here
         assert error.endswith("error: it has ended, with status 3, before it was ready\n")
     assert node.run("start").returncode == status
     assert node.running() == []
+
+
+def test_a_class_that_raises_what_a_future_can_t_take_has_failed(make: MakeNode) -> None:
+    """Its ordinary `start` runs in a thread, whose error reaches the loop: nobody waits for `start_timeout`."""
+    source = "from underway_runtime import Application\nclass App(Application):\n    def start(self):\n        next(iter([]))\n"
+    node = make(App("one", source, {"class": "one:App"}))
+    node.configure(underway_runtime={"start_timeout": 10 * TIMEOUT})
+    code, _, error = finish(node.spawn("daemon"))
+    assert (code, "it raised StopIteration" in error) == (1, True), error
 
 
 STRAYS = {

@@ -25,7 +25,7 @@ from ..process.proc_sockets import listening
 from ..process.process_table import children
 from ..release.addresses import host_and_port
 from ..release.boot_script import Load
-from ..release.errors import BootError, ConfigError, DamagedRelease
+from ..release.errors import BootError, ConfigError, DamagedRelease, for_future
 from ..release.references import find
 from . import readiness
 from .main_function import MainThread
@@ -292,7 +292,7 @@ class _OwnThread:
             try:
                 value = method(*arguments)
             except BaseException as error:
-                result.set_exception(error)
+                result.set_exception(for_future(error))
             else:
                 result.set_result(value)
 

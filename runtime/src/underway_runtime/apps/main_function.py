@@ -30,7 +30,7 @@ from typing import Any, NoReturn, TypeVar
 from ..process.log import log
 from ..process.stop_signals import STOPPING, Handler, Stopping
 from ..release.boot_script import BootScript, Load, Start
-from ..release.errors import EXIT_FAILED, BootError, UnderwayError
+from ..release.errors import EXIT_FAILED, BootError, UnderwayError, for_future
 from .service import CutOff, Service
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ class MainThread:
             try:
                 function = find()
             except BaseException as error:
-                settle(awaited, None, error)
+                settle(awaited, None, for_future(error))
                 return
             with self._lock:
                 if self._given_up:
@@ -170,7 +170,9 @@ class MainThread:
             settle(awaited, function)
             outcome = self._call(function)
             answers = isinstance(outcome, (EndedWith, KeyboardInterrupt)) and self._signalled()
-            settle(ended, None, None if answers else outcome)  # 143, say, is an answer to SIGTERM
+            settle(
+                ended, None, None if answers or outcome is None else for_future(outcome)
+            )  # 143, say, is an answer to SIGTERM
 
         async def stop(timeout: float) -> None:
             if ended.done():

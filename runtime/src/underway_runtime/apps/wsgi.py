@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from ..release.boot_script import Load
+from ..release.errors import for_future
 from ..release.references import find
 from .service import CutOff, Service
 from .serving import REQUESTS_SHARE, TO_END, ServerContext, Sockets, bad_option, no_server, server_options, unread
@@ -96,7 +97,7 @@ class _Waitress:
             try:
                 self._serve()
             except BaseException as error:
-                ended.set_exception(error)
+                ended.set_exception(for_future(error))
             else:
                 ended.set_result(None)
 

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # what asks a node does without typing
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_RESTART = 3
@@ -86,11 +93,35 @@ def listing(heading: str, problems: Iterable[str]) -> str:
     return "\n".join([heading, *(f"  - {problem}" for problem in problems)])
 
 
+def for_future(error: BaseException) -> BaseException:
+    """Return what a future of asyncio can be given for an error of foreign code: with StopIteration Python up to 3.11.6 and 3.12.0
+    raise in the loop, and who waits for the future waits for ever."""
+    if not isinstance(error, StopIteration):
+        return error
+    instead = RuntimeError("it raised StopIteration")
+    instead.__cause__ = error
+    return instead
+
+
+def for_thread(function: Callable[..., T]) -> Callable[..., T]:
+    """Return it as a thread of asyncio's can call it, with what it raises as `for_future` has it."""
+
+    def called(*arguments: Any, **options: Any) -> T:
+        try:
+            return function(*arguments, **options)
+        except StopIteration as error:
+            raise for_future(error) from error
+
+    return called
+
+
 def did_you_mean(word: str, choices: Iterable[str], more: str = "") -> str:
     """Return what a message about an unknown word adds where it is like a known one, and `more`, which follows in any case.
 
     >>> did_you_mean("nane", ["name", "version"])
     "; did you mean 'name'?"
+    >>> did_you_mean("STATUS", ["status", "stop"])
+    "; did you mean 'status'?"
     >>> did_you_mean("nane", ["name", "version"], "there are two")
     "; did you mean 'name'? there are two"
     >>> did_you_mean("x", ["name", "version"], "there are two")
@@ -98,6 +129,7 @@ def did_you_mean(word: str, choices: Iterable[str], more: str = "") -> str:
     """
     from difflib import get_close_matches  # for mistakes only: a node that starts imports little
 
-    close = get_close_matches(word, list(choices), n=1)
+    choices = list(choices)
+    close = get_close_matches(word, choices, n=1) or [one for one in choices if one.casefold() == word.casefold()][:1]
     words = [*(f"did you mean {name!r}?" for name in close), *([more] if more else [])]
     return f"; {' '.join(words)}" if words else ""

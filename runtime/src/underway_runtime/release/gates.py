@@ -32,7 +32,7 @@ from urllib.parse import urlsplit
 
 from . import addresses, references
 from .decode import Invalid, Problem, Reader, Rule, decode
-from .errors import ConfigError, DamagedRelease, UnderwayError, listing
+from .errors import ConfigError, DamagedRelease, UnderwayError, for_thread, listing
 
 _LONGEST_ANSWER = 1_000_000
 """Bytes of an answer that are looked at."""
@@ -297,7 +297,7 @@ class FunctionGate(Gate):
         if inspect.iscoroutinefunction(function):
             value = await function()
         else:
-            value = await asyncio.to_thread(function)
+            value = await asyncio.to_thread(for_thread(function))
             if inspect.isawaitable(value):
                 value = await value
         if value is False:

@@ -11,6 +11,7 @@ from distributed import Client, Security
 from distributed.protocol import to_serialize
 from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
+from ...release.errors import for_thread
 from ..members import Member, MemberLost, Members
 from .parts import TOGETHER
 
@@ -110,4 +111,4 @@ async def _run(f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Run it on each node: not on its loop, unless it is made for that."""
     if asyncio.iscoroutinefunction(f):
         return await f(*args, **kwargs)
-    return await asyncio.to_thread(f, *args, **kwargs)
+    return await asyncio.to_thread(for_thread(f), *args, **kwargs)
