@@ -105,6 +105,7 @@ def __getattr__(name):
 KEPT = [sys.modules["web"].found]
 """
 HOT = [
+    pytest.param(MODEL, MODEL.replace("= 1", "= 2"), id="limit in a field of a model"),
     pytest.param(WRAPS, WRAPS.replace("return x", "return x, x"), id="body in a decorator of the application's own"),
     pytest.param(
         "from datetime import timedelta\nX = timedelta(1)",
@@ -202,7 +203,6 @@ def on_a(): return 1
 build()
 """
 RESTART = [
-    pytest.param(MODEL, MODEL.replace("= 1", "= 2"), "made with LIMIT", id="limit in a field of a model"),
     pytest.param(LATE, LATE.replace("return n", "return -n"), "seen: web.Item", id="model that is compiled later"),
     pytest.param(
         "N = 1\nX = [N + n for n in (1, 2)]\nclass A:\n    __slots__ = ('a',)\n",
