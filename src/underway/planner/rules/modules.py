@@ -142,11 +142,7 @@ def _instead_of_module(edit: ModuleDiff, name: str, node: ast.ClassDef) -> None:
     """Bind a class to a name that stood for a module: all that reads the name asks for it when it runs."""
     rows = len(edit.rows)
     classes.add(edit, name, node)
-    if name in edit.added:
-        edit.added.remove(name)
-        edit.replaced.append(name)
-        edit.renamed.add(name)
-        edit.rows[rows:] = []
+    if _takes_its_place(edit, name, edit.added, rows):
         edit.guard("no_holders", name)
         reason = "bound to what is defined here now instead of a module, if nothing but modules holds that by then"
         edit.row(name, "kind", "HOT", reason, node)
@@ -156,16 +152,26 @@ def _module_instead(edit: ModuleDiff, name: str, node: ast.ClassDef) -> None:
     """Bind a module to the name of a class that goes, if it has no instances and nothing else holds it by then."""
     rows = len(edit.rows)
     classes.remove(edit, name, node)
-    if name in edit.removed:
-        edit.removed.remove(name)
-        edit.replaced.append(name)
-        edit.renamed.add(name)
-        edit.rows[rows:] = []
+    if _takes_its_place(edit, name, edit.removed, rows):
         module, _ = edit.new.imports[name]
         [importing] = (statement for statement in edit.new.body if name in names_bound(statement))
         edit.run(bindings.only(importing, name))
         reason = f"bound to {module}, if the class has no instances and nothing holds it by then"
         edit.row(name, "kind", "HOT", reason, node, gone=True)
+
+
+def _takes_its_place(edit: ModuleDiff, name: str, names: list[str], rows: int) -> bool:
+    """Have what was to come, or go, replace what the other release has under its name; returns whether it was to.
+
+    `names` are those of all that come, or go; of the rows, so many were there before it was looked at.
+    """
+    if name not in names:
+        return False
+    names.remove(name)
+    edit.replaced.append(name)
+    edit.renamed.add(name)
+    edit.rows[rows:] = []
+    return True
 
 
 def _global_state(edit: ModuleDiff) -> None:

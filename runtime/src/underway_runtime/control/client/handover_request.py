@@ -70,7 +70,8 @@ def hand_over(place: Place, version: str, upgrade_id: str, to_commit: float) -> 
     except UnderwayError as error:
         if "gone" in answer:
             raise UnderwayError(
-                f"the node that ran has ended before {who} had taken over, and none follows: {error}"
+                f"the node that ran has ended before {who} had taken over, and no other answers so far: {error};"
+                f" bin/{place.name} status says whether the keeper has started one"
             ) from None
         raise TookOverAndEnded(f"{who} took over, and ended", str(error), new) from None
     if "gone" in answer and status.get("took_over") != upgrade_id:
