@@ -3,7 +3,7 @@
 set -e +u
 
 # A shell that is bash takes functions in the place of commands from its environment, and options; no builtin is somebody else's here.
-unset -f printf read cd pwd readlink ulimit true '['
+unset -f printf read cd pwd readlink ulimit umask true false '['
 unset FUNCNEST
 # One that closes to their owner what is made would keep every later command out.
 umask u=rwx

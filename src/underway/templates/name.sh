@@ -6,7 +6,7 @@
 set -e +u
 
 # A shell that is bash takes functions in the place of commands from its environment, and options; no builtin is somebody else's here.
-unset -f printf read cd pwd readlink ulimit true '['
+unset -f printf read cd pwd readlink ulimit umask true false '['
 unset FUNCNEST
 
 # What is closed of 0, 1 and 2 would be given to the next files that are opened, and those be taken for input and output.
