@@ -156,7 +156,7 @@ HOT = [
 @pytest.mark.in_place
 def test_what_becomes_what_a_fresh_start_has_is_put_in_place(make: MakeNode, old: str, new: str) -> None:
     """An edit that takes a new interpreter by the source alone, and none by the look."""
-    node = make(asgi(old))
+    node = make(asgi(old), libraries=("pydantic",))
     entry = planned(node, new, back=False).up[0]
 
     assert entry.verdict == "HOT", entry.changes
