@@ -200,7 +200,7 @@ EDITS = (
         "field of a model that is taken",
         ((SCHEMAS, "    price: int = Field(gt=0)\n", '    price: int = Field(gt=0)\n    note: str = ""\n'),),
     ),
-    Edit("constraint of a field", ((SCHEMAS, "Field(gt=0)", "Field(gt=-2)"),)),
+    Edit("constraint of a field", ((SCHEMAS, "Field(gt=0)", "Field(gt=0, lt=99)"),)),
     Edit(
         "body of a validator",
         (
