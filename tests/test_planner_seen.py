@@ -49,7 +49,7 @@ def handles(kind):
 def a(): return 1
 """
 PLACE = "from pathlib import Path\nX = Path(__file__).parent\n"
-PLACES = "X = tuple({__file__, 'a', 'b', 'c'})\ndef f(): return 1\n"
+PLACES = "X = tuple({__file__, *'abcdefghij'})\ndef f(): return 1\n"
 RAISES = "N = 1\ndef f(n): return 1\nx = f(N)"
 TABLE = "def one(): return 1\nTABLE = {'one': one}\nMORE = [one]\n"
 
