@@ -134,6 +134,39 @@ HOT = {
             def m(self): return [each.type for each in fields(A)], A.__annotations__, A.__init__.__annotations__
         """,
     ),
+    "of a dataclass that goes": (
+        """
+        from dataclasses import dataclass
+        @dataclass
+        class A:
+            x: int = 1
+            def m(self): return A.__init__.__annotations__
+        def f(): return 1
+        """,
+        "from dataclasses import dataclass\ndef f(): return 1\n",
+    ),
+    "of a function, where names are annotated in one branch": (
+        """
+        import sys
+        if sys.argv:
+            x: int = 1
+        else:
+            y: int = 1
+        def f(a: int = 1): return sorted(sys.modules[__name__].__annotations__)
+        """,
+        """
+        import sys
+        if sys.argv:
+            x: int = 1
+        else:
+            y: int = 1
+        def f(a: str = 1): return sorted(sys.modules[__name__].__annotations__), f.__annotations__
+        """,
+    ),
+    "the first of a module, after somebody has asked": (
+        "import sys\nx = 1\ndef f(): return getattr(sys.modules[__name__], '__annotations__', {})\n",
+        "import sys\nx: int = 1\ndef f(): return getattr(sys.modules[__name__], '__annotations__', {})\n",
+    ),
     "that nobody can compute": (
         "class A:\n    def m(self, a: 'missing' = 1): return 1\n",
         "class A:\n    def m(self, a: 'missing' = 1): return 2\n    def m1(self, b: 'missing' = 1): return 3\n",

@@ -81,11 +81,10 @@ def acts(target: Target, functions: Functions) -> Acts:
     result = Acts()
     if not IS_LAZY:
         return result
-    again = set(target.load.refreshed)
     for (module, path), alive in functions.by_path.items():
         if module == target.name and annotated_by(path) is None:
             for function in alive:
-                _of_function(result, target, path, function, functions, forget=path.partition("#")[0] in again)
+                _of_function(result, target, path, function, functions)
     if not is_computed(target.new.code):
         return result
     for path in target.old.constants:
@@ -95,9 +94,7 @@ def acts(target: Target, functions: Functions) -> Acts:
     return result
 
 
-def _of_function(
-    result: Acts, target: Target, path: str, function: FunctionType, functions: Functions, *, forget: bool
-) -> None:
+def _of_function(result: Acts, target: Target, path: str, function: FunctionType, functions: Functions) -> None:
     before, after = _codes(target, path)
     now = of_function(function)
     if (before is None and after is None) or not _is_its_own(target, path, now, before):
@@ -112,7 +109,7 @@ def _of_function(
         made = _function(target, after, cells, f"{function.__qualname__}.{ANNOTATE}")
         for other in functions.annotated.get(id(now), [function]) if now is not None else [function]:
             _set(result, other, made)
-    elif forget or target.new.digest(f"{path}.{ANNOTATE}") != target.old.digest(f"{path}.{ANNOTATE}"):
+    else:  # whatever they say, they may be made of what changes
         for other in functions.annotated.get(id(now), ()):
             _set(result, other, now)
 
@@ -144,14 +141,15 @@ def _of_module(result: Acts, target: Target) -> None:
     now = names.get(ANNOTATE)
     if not (before or after) or not _is_its_own(target, "", now, before):
         return
-    if now is None and "__annotations__" in names:
-        return  # they are texts
+    if now is None and names.get("__annotations__"):
+        return  # they are texts; of a module without any, somebody has asked for them
     if after is None:
         result.no_item(names, ANNOTATE)
         result.no_item(names, CONDITIONAL)
     elif now is None:
         result.item(names, ANNOTATE, _function(target, after, (), ANNOTATE))
-    if after is not None and (numbers := _numbers(target.new.code)) != names.get(CONDITIONAL):
+    is_changed = target.new.digest(ANNOTATE) != target.old.digest(ANNOTATE) if before and after else after is not None
+    if is_changed and (numbers := _numbers(target.new.code)) != names.get(CONDITIONAL):
         result.item(names, CONDITIONAL, numbers)
     result.no_item(names, "__annotations__")
 

@@ -11,15 +11,17 @@ from functools import cached_property, partial, partialmethod
 from importlib.machinery import ModuleSpec
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
-from types import FunctionType, GetSetDescriptorType, MappingProxyType, MemberDescriptorType, ModuleType
+from types import CellType, FunctionType, GetSetDescriptorType, MappingProxyType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from ...observation import objects
 from ...process import audit_hooks, release_processes
 from ...release import plain_values
+from ...release.code_tree import ANNOTATE, IS_LAZY
 from ...release.relup import unproven
 from . import heap, holders
 from .holders import Belonging
+from .targets import of_function
 
 _NAMED = 2
 """References to what only a dict has: that one, and the argument of getrefcount."""
@@ -175,10 +177,18 @@ def _class_held(cls: type, holding: set[int], going: Belonging) -> str | None:
     holding |= {id(base) for cls in subclasses for base in (objects.bases(cls), objects.mro(cls), cls)}
     belonging = Belonging(objects.members(cls).values()).ids
     values = list(objects.members(cls).values())
-    cells = [cell for value in values for function in functions_in(value) for cell in function.__closure__ or ()]
+    cells = [cell for value in values for function in functions_in(value) for cell in _cells(function)]
     holding |= {id(objects.mro(cls)), *map(id, cells)}
     holding |= {id(value) for value in values if objects.is_a(value, _DESCRIPTORS)} | belonging
     return holders.seen_holder(cls, direct=holding)
+
+
+def _cells(function: FunctionType) -> Iterator[CellType]:
+    """What a function closes over, and what computes its annotations, if nobody else has that: so a dataclass's methods hold it."""
+    yield from function.__closure__ or ()
+    if IS_LAZY and sys.getrefcount(getattr(function, ANNOTATE)) <= _NAMED:
+        annotate = of_function(function)
+        yield from (annotate.__closure__ or ()) if annotate is not None else ()
 
 
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType)
