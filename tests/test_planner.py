@@ -72,6 +72,24 @@ FUNCTIONS = [
         {"m:f": "RESTART annotation"},
     ),
     (
+        "an annotation that its wrapper has copied",
+        "import functools\n@functools.cache\ndef f(a: int): return 1",
+        "import functools\n@functools.cache\ndef f(a: str): return 1",
+        {"m:f": "RESTART annotation"},
+    ),
+    (
+        "an annotation that no wrapper copies",
+        "class A:\n    @staticmethod\n    def f(a: int): return 1",
+        "class A:\n    @staticmethod\n    def f(a: str): return 1",
+        {"m:A.f": "HOT annotation"},
+    ),
+    (
+        "what is called for an annotation",
+        "def kind(): return int\ndef f(a: kind()): return 1\ndef g(a: 'kind()'): return 1",
+        "def kind(): return str\ndef f(a: kind()): return 1\ndef g(a: 'kind()'): return 1",
+        {"m:kind": "HOT body", "m:f": "RESTART reached"},
+    ),
+    (
         "a cached signature",
         "import functools\n@functools.cache\ndef f(a): return 1",
         "import functools\n@functools.cache\ndef f(a, b=1): return 1",

@@ -15,7 +15,7 @@ from .edit import ModuleDiff, PlannerContext
 from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
 from .rules import bases, closures, decorators, unmade, unread
-from .source import Function, Module, annotations_of, import_time, initialiser, names_bound, walk
+from .source import ANNOTATIONS, Function, Module, annotations_of, import_time, initialiser, names_bound, walk
 from .values import NotPlain
 
 _AT_START = ("lifespan", "on_startup", "on_shutdown", "cleanup_ctx")
@@ -223,7 +223,7 @@ def _import_time(world: PlannerContext, module: Module, edit: ModuleDiff | None)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 calling = _calling(world, module, statement)
                 yield from ((name, decorator) for decorator in calling)
-                yield from ((name, annotation) for annotation in (annotations_of(statement) if calling else ()))
+                yield from ((name, annotation) for annotation in _evaluated(module, statement, bool(calling)))
                 yield from (
                     (name, default) for default in (*statement.args.defaults, *filter(None, statement.args.kw_defaults))
                 )
@@ -239,6 +239,16 @@ def _import_time(world: PlannerContext, module: Module, edit: ModuleDiff | None)
 def _calling(world: PlannerContext, module: Module, function: Function) -> list[ast.expr]:
     """The decorators of a function that call something; a property and its setter do not."""
     return [decorator for decorator in function.decorator_list if not _only_keeps(world, module, decorator)]
+
+
+def _evaluated(module: Module, function: Function, is_read: bool) -> list[ast.AST]:
+    """The annotations of a function that are made with something: those that call it; all, where a decorator reads them."""
+    every = annotations_of(function)
+    return every if is_read else [node for node in every if not module.future & ANNOTATIONS and _calls(node)]
+
+
+def _calls(node: ast.AST) -> bool:
+    return any(isinstance(inner, ast.Call) for inner in walk(node))
 
 
 def _only_keeps(world: PlannerContext, module: Module, decorator: ast.expr) -> bool:
@@ -262,8 +272,10 @@ def _of_class(
         if not any(f"{name}.{bound}" in replaced for bound in names):
             if isinstance(statement, Function):
                 defaults = [*statement.args.defaults, *filter(None, statement.args.kw_defaults)]
+                annotations = _evaluated(module, statement, False)
                 yield from (
-                    (f"{name}.{statement.name}", part) for part in (*_calling(world, module, statement), *defaults)
+                    (f"{name}.{statement.name}", part)
+                    for part in (*_calling(world, module, statement), *defaults, *annotations)
                 )
             else:
                 of = f"{name}.{names[0]}" if names else name

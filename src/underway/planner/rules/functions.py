@@ -220,8 +220,9 @@ def _decorated(kinds: set[decorators.Kind], what: str, docstring: bool) -> str:
         return "it has a decorator of which it is not known what it does with the function"
     if "routes" in kinds and (what != "body" or docstring):
         return f"what decorates it has read its {'docstring' if what == 'body' else what} when the module was imported"
-    if what in ("signature", "default") and kinds - {"neutral"}:
-        return "its decorator may have read its signature when the module was imported"
+    if what in ("signature", "default", "annotation") and kinds - {"neutral"}:
+        read = "annotations" if what == "annotation" else "signature"
+        return f"its decorator may have read its {read} when the module was imported"
     return ""
 
 
