@@ -207,3 +207,24 @@ def ask(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> I
 def test_annotations_are_those_of_a_fresh_start(ask: Ask, case: str) -> None:
     """Also of functions that came to it after somebody had asked; undone, they are what they were."""
     check_hot(ask, *HOT[case])
+
+
+AFRESH = {
+    "its fields name a class that comes after it": ("x: int = 1", "x: Later = 1"),
+    "a field says its own class": ("x: int = 1", "x: int = 1\n    y: list[A] = ()"),
+}
+
+
+@everywhere
+@pytest.mark.parametrize("case", list(AFRESH))
+def test_a_dataclass_that_names_what_is_bound_later_starts_afresh(
+    ask: Ask, interpreter: Interpreter, case: str
+) -> None:
+    """It has a reference by name, where a process in which the name is bound would give it what that stands for."""
+    if interpreter.minor in ("3.11", "3.12", "3.13"):
+        pytest.skip("no module has such annotations before Python 3.14: it could not be imported")
+    module = "from dataclasses import dataclass\n@dataclass\nclass A:\n    {}\nclass Later: pass\n"
+
+    swapped, _ = ask(*map(module.format, AFRESH[case]))
+
+    assert "RESTART" in swapped["verdicts"]

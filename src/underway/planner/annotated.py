@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import builtins
 
 from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
 
 from .edit import ModuleDiff
-from .source import ANNOTATIONS, Module, bare_annotations, children, text, walk
+from .source import ANNOTATIONS, Module, bare_annotations, children, names_bound, text, walk
 
 _CONDITIONAL = "__conditional_annotations__"
 
@@ -57,6 +58,41 @@ def compare(edit: ModuleDiff) -> None:
             edit.restart(owner, "annotation", reason, None)
         elif was is not None:
             edit.changed[path] = Changed(code_tree.digest(was), code_tree.digest(now))
+    if code_tree.IS_LAZY and not (edit.old.future | edit.new.future) & ANNOTATIONS:
+        for name, cls in edit.new.classes.items():
+            _bound_later(edit, name, cls)
+
+
+def _bound_later(edit: ModuleDiff, name: str, new: ast.ClassDef) -> None:
+    """Leave to a fresh start a class whose annotations are read when it is made, where they name what is bound after it.
+
+    There they are references by name; in a process that runs, where the name is bound, they would be what it stands for.
+    """
+    if not (new.decorator_list or new.bases or new.keywords):
+        return
+    old = edit.old.classes.get(name)
+    later = _unbound(edit.new, new)
+    if old is not None and name not in edit.replaced and _annotations(old) == _annotations(new):
+        later ^= _unbound(edit.old, old)
+    bound = later & {*edit.old.stored, *edit.new.stored}
+    if bound and not any(row.definition == name and row.verdict == "RESTART" for row in edit.rows):
+        reason = "its annotations are read when it is made, and name what is bound after it"
+        edit.restart(name, "field", f"{reason} ({', '.join(sorted(bound))})", new)
+
+
+def _annotations(cls: ast.ClassDef) -> list[str]:
+    return [text(node) for node in walk(cls) if isinstance(node, ast.AnnAssign)]
+
+
+def _unbound(module: Module, cls: ast.ClassDef) -> set[str]:
+    """The names in the annotations of a class that are not bound yet when its module makes it."""
+    before: set[str] = {*vars(builtins)}
+    for statement in module.body:
+        if statement is cls:
+            break
+        before.update(names_bound(statement))
+    annotations = [node.annotation for node in walk(cls) if isinstance(node, ast.AnnAssign)]
+    return {node.id for one in annotations for node in walk(one) if isinstance(node, ast.Name)} - before
 
 
 def _is_conditional(module: Module) -> bool:
