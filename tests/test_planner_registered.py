@@ -85,6 +85,15 @@ def test_a_class_that_is_depended_on_is_made_once_more_where_it_is_called_otherw
     assert planned(tmp_path, ("return of.most", "return -of.most")) == {"main:limits": "body HOT"}
 
 
+def test_an_annotation_that_names_a_dependency_is_made_with_nothing(tmp_path: Path) -> None:
+    """A class that is depended on changes in place, also where a function that nothing decorates depends on it."""
+    other = '@app.get("/other")'
+    also = other, f"def most(of: Annotated[Limits, Depends(Limits)]): return of.most\n{other}"
+    rows = planned(tmp_path, ("self.most = most", "self.most = most, 1"), also=also)
+    assert {verdict.split()[1] for verdict in rows.values()} == {"HOT"}
+    assert "main:most" not in rows
+
+
 def test_a_look_is_asked_for_before(tmp_path: Path) -> None:
     """Unless it is looked what becomes of it, a model or a dependency takes a fresh interpreter."""
     assert planned(tmp_path, FIELD, observed=False)["models:Line"] == "field RESTART"

@@ -223,7 +223,7 @@ def _import_time(world: PlannerContext, module: Module, edit: ModuleDiff | None)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 calling = _calling(world, module, statement)
                 yield from ((name, decorator) for decorator in calling)
-                yield from ((name, annotation) for annotation in _evaluated(module, statement, bool(calling)))
+                yield from ((name, node) for node in _evaluated(world, module, statement, bool(calling)))
                 yield from (
                     (name, default) for default in (*statement.args.defaults, *filter(None, statement.args.kw_defaults))
                 )
@@ -241,14 +241,20 @@ def _calling(world: PlannerContext, module: Module, function: Function) -> list[
     return [decorator for decorator in function.decorator_list if not _only_keeps(world, module, decorator)]
 
 
-def _evaluated(module: Module, function: Function, is_read: bool) -> list[ast.AST]:
+def _evaluated(world: PlannerContext, module: Module, function: Function, is_read: bool) -> list[ast.AST]:
     """The annotations of a function that are made with something: those that call it; all, where a decorator reads them."""
     every = annotations_of(function)
-    return every if is_read else [node for node in every if not module.future & ANNOTATIONS and _calls(node)]
+    return (
+        every
+        if is_read
+        else [node for node in every if not module.future & ANNOTATIONS and _calls(world, module, node)]
+    )
 
 
-def _calls(node: ast.AST) -> bool:
-    return any(isinstance(inner, ast.Call) for inner in walk(node))
+def _calls(world: PlannerContext, module: Module, node: ast.AST) -> bool:
+    """Whether an expression calls something, but for what names a dependency: ``Depends(session)``."""
+    calls = (inner for inner in walk(node) if isinstance(inner, ast.Call))
+    return not all(decorators.depends(world.new, module, call.func) for call in calls)
 
 
 def _only_keeps(world: PlannerContext, module: Module, decorator: ast.expr) -> bool:
@@ -272,7 +278,7 @@ def _of_class(
         if not any(f"{name}.{bound}" in replaced for bound in names):
             if isinstance(statement, Function):
                 defaults = [*statement.args.defaults, *filter(None, statement.args.kw_defaults)]
-                annotations = _evaluated(module, statement, False)
+                annotations = _evaluated(world, module, statement, False)
                 yield from (
                     (f"{name}.{statement.name}", part)
                     for part in (*_calling(world, module, statement), *defaults, *annotations)
