@@ -148,6 +148,19 @@ def test_only_what_is_new_takes_room() -> None:
     assert preflight.size_of(RELEASE, RELEASE) == 0
 
 
+def looked_at(at: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """What a host says of its directory ``there``, asked in `at`, with nothing but PATH and these in the environment."""
+    return subprocess.run(
+        remote_commands.preflight(f"{at}/there", "/no"),
+        input=preflight.SCRIPT.read_text(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={"PATH": os.environ["PATH"], **environ},
+        cwd=at,
+    )
+
+
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_a_host_answers_whatever_its_shell_is(tmp_path: Path, shell: str) -> None:
     """And whatever the directory is called; one of another is in the way."""
@@ -179,15 +192,7 @@ def test_a_host_says_where_its_nodes_are(tmp_path: Path, variable: str, var: str
     (run.parent / "certificates/ca.pem").write_text("-----BEGIN CERTIFICATE-----\nAB\nC=\n-----END CERTIFICATE-----\n")
     with subprocess.Popen([sys.executable, "-c", "input()", "underway_runtime"], stdin=subprocess.PIPE) as node:
         (run / "pid").write_text(f"{node.pid}\n")
-        done = subprocess.run(
-            remote_commands.preflight(f"{tmp_path}/there", "/no"),
-            input=preflight.SCRIPT.read_text(),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            env={"PATH": os.environ["PATH"], "HOME": "/", "RELEASE_VAR": variable},
-            cwd=tmp_path,
-        )
+        done = looked_at(tmp_path, HOME="/", RELEASE_VAR=variable)
         node.communicate(b"\n", timeout=30)
 
     facts = preflight.read(done.stdout, 0, 2**40)
@@ -207,12 +212,6 @@ def test_a_node_that_is_about_to_start_is_seen(tmp_path: Path, holds: bool, seen
         assert node.stdout is not None
         node.stdout.readline()
         lock.write_text(f'{{"pid": {node.pid}, "node": null}}')
-        done = subprocess.run(
-            remote_commands.preflight(f"{tmp_path}/there", "/no"),
-            input=preflight.SCRIPT.read_text(),
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        done = looked_at(tmp_path)
         assert preflight.read(done.stdout, 0, 2**40).nodes == ({"wc_worker@beta": node.pid} if seen else {})
         node.communicate(b"\n", timeout=30)

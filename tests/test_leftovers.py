@@ -171,39 +171,25 @@ def test_what_is_left_ends_with_the_control_group_of_the_node(
         assert not is_there(left())
 
 
-def test_others_in_the_control_group_are_left_alone(make: MakeNode, tmp_path: Path, left: Callable[[], int]) -> None:
+@pytest.mark.parametrize("suffix", ["", ".service"], ids=["a group", "the unit of cron, or of another supervisor"])
+def test_others_in_the_control_group_are_left_alone(
+    make: MakeNode, tmp_path: Path, left: Callable[[], int], suffix: str
+) -> None:
     """A group in which there is anything else is not the node's own: what is left is named, and nothing is ended."""
-    with control_group() as group:
+    with control_group(suffix) as group:
         other = subprocess.Popen(["/bin/sleep", "100"])
         (group / "cgroup.procs").write_text(str(other.pid))
         try:
             node = make(leaves(tmp_path / "left", "a program"))
             started(node, preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())))
             done = node.run("stop")
-            assert "runs on: pid" in done.stderr
+            assert f"runs on: pid {left()} (" in done.stderr
+            assert f"pid {other.pid} (" not in done.stderr
             assert is_there(left())
             assert other.poll() is None
         finally:
             other.kill()
             other.wait()
-
-
-def test_what_keeps_several_services_is_left_alone(make: MakeNode, tmp_path: Path, left: Callable[[], int]) -> None:
-    """Cron, or another supervisor, from whose unit a service was started: that it is in one control group with it makes it nobody's."""
-    with control_group(".service") as group:
-        cron = subprocess.Popen(["/bin/sleep", "100"])
-        (group / "cgroup.procs").write_text(str(cron.pid))
-        try:
-            node = make(leaves(tmp_path / "left", "a program"))
-            started(node, preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())))
-            done = node.run("stop")
-            assert f"runs on: pid {left()} (" in done.stderr
-            assert f"pid {cron.pid}" not in done.stderr
-            assert is_there(left())
-            assert cron.poll() is None
-        finally:
-            cron.kill()
-            cron.wait()
 
 
 SERVES = """

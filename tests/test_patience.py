@@ -122,7 +122,7 @@ def test_a_node_whose_loop_is_blocked_meanwhile_is_given_up(
         ask(place)
 
 
-def test_a_node_that_lives_is_waited_for(served: Stand) -> None:
+def test_a_node_that_lives_is_waited_for(served: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many looks are no reason to give it up."""
     outcome = begun()
     place = answering(served, outcome)
@@ -136,7 +136,7 @@ def test_a_node_that_lives_is_waited_for(served: Stand) -> None:
         eventually(lambda: len(looks) > 2, "three looks")
         outcome.set_result({"busy": "it knits"})
 
-    served.node.status = status  # type: ignore[method-assign]
+    monkeypatch.setattr(served.node, "status", status)
     answers = threading.Thread(target=answer)
     answers.start()
 

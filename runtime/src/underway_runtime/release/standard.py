@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -23,5 +24,5 @@ def fill() -> None:
 def escape() -> None:
     """Have what the encoding of standard output does not know escaped there, as it is on standard error: a command that was done does
     not end with an error for a character. What is encoded as UTF-8 is all known."""
-    if sys.stdout.errors in ("strict", "surrogateescape"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # at the start it is Python's own
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -34,7 +34,7 @@ from typing import Any
 
 from ...observation import objects
 from ...release import plain_values
-from ...release.code_tree import IS_LAZY, is_function
+from ...release.code_tree import ANNOTATE, IS_LAZY, is_function
 from . import CannotSwap, annotated, enumerations, statements, targets
 from .targets import Target
 from .undo_log import Acts, Journal
@@ -229,7 +229,7 @@ def _live(target: Target, function: FunctionType) -> FunctionType:
         if hasattr(function, name):
             setattr(result, name, getattr(function, name))
     if IS_LAZY:
-        result.__annotate__ = annotated.live(target, paths[0], function)  # type: ignore[attr-defined,unused-ignore]
+        setattr(result, ANNOTATE, annotated.live(target, paths[0], function))
     else:
         result.__annotations__ = function.__annotations__
     return result
