@@ -15,7 +15,8 @@ it failed otherwise                                    the keeper ends, with the
 =====================================================  =================================================================
 
 Next to the node there may be one more, of which ``handover.py`` tells; what all of them have from the keeper is in
-``shared_resources.py``. ``release/channel.py`` has the messages, ``phases.py`` the phases of a node.
+``shared_resources.py``. ``release/channel.py`` has the messages, ``phases.py`` the phases of a node, ``signs_of_life.py``
+how long a node may be silent.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ import time
 
 from ..release import channel
 from . import left_behind, phases, signals
-from .child import SECOND_LOOK, Child, reap
+from .child import Child, reap
 from .handover import Handover
 from .logs import Log, Terminal
-from .restart_policy import RestartPolicy
 from .shared_resources import SharedResources
+from .signs_of_life import SignsOfLife
 from .systemd_notify import Systemd
 
 TYPE_CHECKING = False
@@ -68,14 +69,13 @@ class Keeper:
         self.told = False
         """Whether this keeper was told to stop."""
         self._systemd = systemd
+        self._signs = SignsOfLife(systemd, self.timers)
         self._resources = SharedResources(systemd.descriptors, log.line)
         self._handover = Handover(self, os.path.dirname(os.path.dirname(command)), self._resources, systemd, log.line)
         self._command = [command, "node", *arguments]
         self._environ = dict(environ)
         self._log = log
         self._started = started
-        self._policy: RestartPolicy | None = None
-        self._policy_text = ""
         self._status: int | None = None
         self._was_ready = False
         self._stop_timeout = 60.0
@@ -108,7 +108,8 @@ class Keeper:
             self._log.line(f"error: {self._command[0]} can't be executed: {error.strerror}")
             self._status = 1
         self._environ.pop("RELEASE_VSN", None)  # what is started later is the permanent release
-        self._speak_for_the_node()
+        if self._was_ready:
+            self._signs.give_systemd()
 
     def start_second(self, version: str) -> Child:
         """Start a node of a version, or of the permanent one, next to the one that runs. Raises OSError."""
@@ -130,7 +131,7 @@ class Keeper:
         self.node = new
         self.timers.clear()
         if new.hello is not None:
-            self._read_policy(new.hello.heart)
+            self._signs.read_heart(new.hello.heart)
         if new.about is not None:
             self._stop_timeout = new.about.stop_timeout
             self._resources.write(new.about.document)
@@ -173,31 +174,26 @@ class Keeper:
 
     def _start_after_pause(self, status: int) -> None:
         """Start the permanent version again, where there is a heart that allows it; else end."""
-        if self._policy is None:
+        if (heart := self._signs.heart) is None:
             self._end(status)
             return
-        pause = self._policy.pause(time.monotonic())
+        pause = heart.pause(time.monotonic())
         if pause is None:
             self._log.line(
-                f"{self.name} ended with status {status}; it was started again {self._policy.restarts} times within"
-                f" {self._policy.period:g} s, which is the limit, and is not any more"
+                f"{self.name} ended with status {status}; it was started again {heart.restarts} times within"
+                f" {heart.period:g} s, which is the limit, and is not any more"
             )
             self._end(1)
             return
         self._log.line(f"{self.name} ended with status {status} and is started again in {pause:g} s")
         self._systemd.send(f"STATUS=ended with status {status}; is started again")
         self.timers["spawn"] = time.monotonic() + pause
-        self._speak_for_the_node()
+        self._signs.give_systemd()
 
     def _end(self, status: int) -> None:
         """End with this status: nothing follows."""
         self._status = status
         self._handover.end_leaving()
-
-    def _speak_for_the_node(self) -> None:
-        """Give the signs of life that systemd has been promised, until the next one is ready."""
-        if self._was_ready and self._systemd.watchdog:
-            self.timers["watchdog"] = time.monotonic()
 
     def finish(self, node: Child) -> None:
         """Take what it has still sent and printed, in its last moments."""
@@ -244,14 +240,10 @@ class Keeper:
         match name:
             case "spawn":
                 self._spawn()
-            case "watchdog":
-                self._systemd.send("WATCHDOG=1")
-                self.timers["watchdog"] = now + self._systemd.watchdog / 2
-            case "beat":
-                self.timers["second look"] = now + SECOND_LOOK
-            case "second look" if self.node is not None:
-                self._log.line(f"{self.name} (pid {self.node.pid}) gave no sign of life and is killed")
-                self.node.kill(_signal.SIGKILL)
+            case "watchdog" | "beat" | "second look":
+                if self._signs.on_timer(name, now) and self.node is not None:
+                    self._log.line(f"{self.name} (pid {self.node.pid}) gave no sign of life and is killed")
+                    self.node.kill(_signal.SIGKILL)
             case "successor" | "commit":
                 self._handover.on_timer(name, now)
             case "stop" if self.node is not None:
@@ -319,7 +311,7 @@ class Keeper:
             case channel.Alive(within):
                 node.lives(within)
             case channel.Beat() if node.phase != phases.STARTING:
-                self._on_beat()
+                self._signs.note()
             case channel.Status(line):
                 self._systemd.send(f"STATUS={line.splitlines()[0] if line else ''}")
             case channel.Failed(reason):
@@ -329,7 +321,7 @@ class Keeper:
                 node.enter(phases.RESTARTING)
             case channel.Stopping(why):
                 node.enter(phases.STOPPING if why == "asked" else phases.FAILING)
-                self._forget_beat()
+                self._signs.await_none()
             case _:
                 self._obey_upgrade(node, message, descriptors)
 
@@ -357,8 +349,8 @@ class Keeper:
 
     def _on_hello(self, node: Child, hello: channel.Hello) -> None:
         self.name, self._handover.replaced = hello.name, hello.replaced
-        self._read_policy(hello.heart)
-        if self._resources.admit(node, hello.lock, hello.pid, self.beat):
+        self._signs.read_heart(hello.heart)
+        if self._resources.admit(node, hello.lock, hello.pid, self._signs.period):
             self._log.open(hello.log, hello.generations, hello.size, hello.alive, time.monotonic())
 
     def _another_follows(self, node: Child) -> bool:
@@ -366,21 +358,15 @@ class Keeper:
         if node.phase == phases.RESTARTING or self._handover.successor is not None:
             return True
         failing = node.phase in (phases.STARTING, phases.FAILING)
-        return failing and not self.told and self._policy is not None and self._was_ready
-
-    def _read_policy(self, text: str) -> None:
-        if text != self._policy_text:
-            self._policy_text, self._policy = text, RestartPolicy.read(text)
+        return failing and not self.told and self._signs.heart is not None and self._was_ready
 
     @property
     def beat(self) -> float:
-        """Seconds between the signs of life of a node; of a successor too, whose own heart is not known yet."""
-        periods = [self._systemd.watchdog / 2, self._policy.beat / 3 if self._policy is not None else 0]
-        return min(filter(None, periods), default=0)
+        """Seconds between the signs of life of a node, or 0."""
+        return self._signs.period
 
     def _on_ready(self, node: Child, line: str, note: str = "") -> None:
         node.enter(phases.RUNNING)
-        self.timers.pop("watchdog", None)
         for text in self._resources.sockets.permit(node.pid):
             self._log.line(f"{self.name}: {text}")
         for text in self._resources.sockets.close_unasked(node.pid):
@@ -392,16 +378,4 @@ class Keeper:
         if not self._was_ready:
             self._was_ready = True
             self._started(note)
-        self._on_beat(first=True)
-
-    def _on_beat(self, *, first: bool = False) -> None:
-        """The node lives: it has until the timer for its next sign of life, which has ended where the node is to end."""
-        if self._systemd.watchdog:
-            self._systemd.send("WATCHDOG=1")
-        if self._policy is not None and self._policy.beat and (self._forget_beat() or first):
-            self.timers["beat"] = time.monotonic() + self._policy.beat
-
-    def _forget_beat(self) -> bool:
-        """Wait for no sign of life; returns whether one was waited for."""
-        waiting = [self.timers.pop(name, None) for name in ("beat", "second look")]
-        return waiting != [None, None]
+        self._signs.begin()
