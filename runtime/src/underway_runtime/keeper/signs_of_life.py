@@ -46,12 +46,12 @@ class SignsOfLife:
         return min(filter(None, periods), default=0)
 
     def begin(self) -> None:
-        """A node is ready: from here on it gives them itself."""
+        """Wait for those of a node that is ready: from here on it gives them itself."""
         self._timers.pop("watchdog", None)
         self._note(first=True)
 
     def note(self) -> None:
-        """The node has given one: it has until the timer for its next, which has ended where the node is to end."""
+        """Take one of the node, which has until the timer for its next; that has ended where the node is to end."""
         self._note(first=False)
 
     def _note(self, *, first: bool) -> None:
