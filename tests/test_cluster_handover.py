@@ -110,6 +110,41 @@ def test_workers_cross_over_to_the_next_master(make: MakeNode, command: list[str
     assert "is lost" not in "".join(worker.log.read_text() for worker in workers)
 
 
+def test_a_worker_that_was_frozen_meanwhile_crosses_over_too(make: MakeNode) -> None:
+    """It finds its connections closed and the master's last word unread, all at once: no loss, which would end it."""
+    nodes = Nodes(make)
+    workers = [nodes.worker(1), nodes.worker(2)]
+    master = nodes.master(["w1", "w2"], deploy="crew:deploy").ready()
+    pids = {worker.name: worker.node for worker in workers}
+    workers[1].signal(signal.SIGSTOP)
+
+    restart = master.release.spawn("restart")
+    master.says("hello is started again")  # the master that knew it is gone
+    workers[1].signal(signal.SIGCONT)
+    out, err = restart.communicate(timeout=90)
+
+    assert restart.returncode == 0, out + err + workers[1].log.read_text()
+    assert master.rpc(PIDS) == str(pids)
+
+
+def test_a_worker_that_leaves_while_its_master_is_frozen_is_not_lost(make: MakeNode) -> None:
+    """The master finds that it is gone before it reads that it hands over: it goes on, and the successor joins it."""
+    nodes = Nodes(make)
+    worker = nodes.worker(1)
+    master = nodes.master(["w1"], shutdown_with_workers=True).ready()
+    before = worker.node
+    master.signal(signal.SIGSTOP)
+
+    restart = worker.release.spawn("restart")
+    worker.says("hello is started again")
+    master.signal(signal.SIGCONT)
+    out, err = restart.communicate(timeout=90)
+
+    assert restart.returncode == 0, out + err + master.log.read_text()
+    eventually(lambda: master.rpc(MEMBERS) == "['w1']", "it is a member again")
+    assert worker.node != before
+
+
 def test_a_web_service_on_the_master_answers_all_through(make: MakeNode) -> None:
     """Clients that keep their connections, and clients that do not, meet no error while masters follow each other."""
     nodes = Nodes(make, CREW, web(), libraries=(*LIBRARIES, "uvicorn"))
@@ -239,7 +274,8 @@ def test_a_successor_that_fails_when_it_has_the_workers_gives_them_back(make: Ma
     assert done.returncode == 4, done.stderr + done.stdout
     assert "has failed, and the version before runs on" in done.stderr
     assert [each.node for each in (master, *workers)] == pids
-    assert master.rpc(PIDS) == str({"w1": pids[1], "w2": pids[2]})
+    members = str({"w1": pids[1], "w2": pids[2]})
+    eventually(lambda: master.rpc(PIDS) == members, "all are back: it waits ten seconds for them, and serves then")
     eventually(lambda: master.log.read_text().count("deployed on") == 2, "it is deployed again")
 
 
@@ -390,6 +426,9 @@ class Door:
 
     async def beat(self) -> None:
         raise TimeoutError
+
+    async def last_word(self, timeout: float) -> None:
+        pass
 
     async def close(self) -> None:
         pass

@@ -273,6 +273,8 @@ class Cluster(Application):
                 await joined.beat()
             except (OSError, TimeoutError, ValueError) as error:
                 reason = engine.reason(error)
+                if member and joined is not None and not joined.patience:
+                    await joined.last_word(BEAT if isinstance(error, TimeoutError) else SILENT)
                 if member and joined is not None and joined.patience:
                     log(f"cluster: the master {backend.master} hands over; {self.node} waits for the next")
                     patience, waits_until = joined.patience, self.loop.time() + joined.patience

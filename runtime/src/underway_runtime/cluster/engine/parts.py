@@ -40,7 +40,15 @@ class _Scheduler(_NoHttp, Scheduler):
 
 
 class _Worker(_NoHttp, Worker):
-    pass
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.heard_all = asyncio.Event()  # what the scheduler has sent until it closed the connection
+        super().__init__(*arguments, **options)
+
+    async def handle_stream(self, comm: Comm, extra: dict[str, Any] | None = None) -> None:
+        try:
+            await super().handle_stream(comm, extra)
+        finally:
+            self.heard_all.set()
 
 
 class _Watch(SchedulerPlugin):
@@ -75,6 +83,7 @@ class Master:
     async def start(self) -> None:
         """Begin to listen. Raises OSError where that can't be."""
         self.scheduler.handlers["underway_beat"] = self._on_beat
+        self.scheduler.stream_handlers["underway_leaves"] = self._on_leaves
         await self.scheduler
 
     async def watch(self) -> None:
@@ -123,17 +132,17 @@ class Master:
     def _knowing(self, patience: float) -> list[str]:
         return [member.name for member in self._there.values() if self._crossing.get(member.name) == patience]
 
-    async def _on_beat(
-        self, name: str, release: str = "", crossing: float | None = None, leaves: float | None = None
-    ) -> list[list[Any]]:
+    async def _on_beat(self, name: str, release: str = "", crossing: float | None = None) -> list[list[Any]]:
         self._heard[name] = time.monotonic()
         self.releases[name] = release
         if crossing is not None:
             self._crossing[name] = crossing
             self._said.set()
-        if leaves is not None:
-            self._members.expect(name, leaves)
         return [[member.name, member.tags, member.since, member.address] for member in self._there.values()]
+
+    def _on_leaves(self, worker: str, timeout: float) -> None:
+        if member := self._there.get(worker):
+            self._members.expect(member.name, timeout)
 
     async def close(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -185,23 +194,32 @@ class Joined:
                 self.left = bool(timeout)
 
     def leaves(self, timeout: float) -> None:
-        """Tell the same with the next sign of life, and wait for nothing."""
-        self._say(leaves=timeout)
+        """Tell the same, and wait for nothing; on the connection whose end is the loss, so that no master reads that first."""
+        with contextlib.suppress(CommClosedError):
+            self.worker.batched_stream.send({"op": "underway_leaves", "timeout": timeout})
+        self._say()
 
     async def beat(self) -> None:
         """Give signs of life, and take those of the master, until there are none. Raises OSError or TimeoutError then."""
         while True:
+            self._wake.clear()
             more, self._more = self._more, {}
             members = await _ask(self._comm, self._name, release=self._release(), **more)
             self._members.update(members)
             if self._members.named(self._name) is None:
                 raise TimeoutError("the master counts this node as lost")
-            if not self._more:
+            if not self._wake.is_set():
                 self._told.set()
-                self._wake.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(BEAT):
                         await self._wake.wait()
+
+    async def last_word(self, timeout: float) -> None:
+        """Take all that the master has sent before it went, for so many seconds at most: that it hands over comes by another
+        connection than its signs of life, and a node that was frozen, or had no processor, has not read either."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self.worker.heard_all.wait()
 
     async def close(self) -> None:
         self._comm.abort()
