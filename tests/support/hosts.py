@@ -1,6 +1,7 @@
 """Hosts for tests: network namespaces with an sshd, a disk and a host key each, on a network that leads nowhere.
 
-A host sees this machine's files, read-only below a disk of its own; what it writes is gone with it. Names and network
+A host sees this machine's files, read-only below a disk of its own; what it writes is gone with it. What root's shell
+does here when it starts, it does not do there: that may take longer than the commands of a test. Names and network
 carry our pid, so sessions do not meet; what a killed one left, the next clears.
 """
 
@@ -44,7 +45,8 @@ chmod 700 root root/.ssh
 hostname {name}
 cp {base}/etc_hosts etc/hosts
 cp {base}/id.pub root/.ssh/authorized_keys
-rm -f root/.ssh/config
+rm -f root/.ssh/config root/.bash_profile root/.bash_login root/.profile
+: >root/.bashrc
 cp {place}/hostkey etc/ssh/hostkey
 chmod 600 root/.ssh/authorized_keys etc/ssh/hostkey
 exec chroot . /bin/sh -c '/usr/sbin/sshd -f /dev/null -D -e -h /etc/ssh/hostkey -o ListenAddress={address} \\
