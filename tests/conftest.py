@@ -155,6 +155,17 @@ def become(tmp_path: Path, interpreter: Interpreter) -> Become:
 
 
 @pytest.fixture
+def make_for_all(interpreter: Interpreter) -> Iterator[MakeNode]:
+    """As `make`, in a directory that every user may enter; for tests that become another user, which root can."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        with nodes(Path(directory), interpreter) as make:
+            yield make
+
+
+@pytest.fixture
 def make(tmp_path: Path, interpreter: Interpreter) -> Iterator[MakeNode]:
     """Makes small releases that run; what was started from them ends with the test."""
     with nodes(tmp_path, interpreter) as make:

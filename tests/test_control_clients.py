@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from code_server_helpers import REPOSITORY, Interpreter
+from code_server_helpers import REPOSITORY
 from control_helpers import COOKIE, Stand, ended, known, raw, receive, stand
 from node_helpers import (
     TIMEOUT,
@@ -27,7 +27,6 @@ from node_helpers import (
     Node,
     eventually,
     finish,
-    nodes,
     read_until,
     recorder,
     terminate,
@@ -420,21 +419,12 @@ def test_a_child_of_the_node_keeps_no_connection(make: MakeNode) -> None:
 # ------------------------------------------------------------------------------------------------- users and groups
 
 
-@pytest.fixture
-def open_to_others(interpreter: Interpreter) -> Iterator[Path]:
-    """A directory that every user may enter; what is in it is for those who run as root."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
-    directory = Path(tempfile.mkdtemp())
-    directory.chmod(0o755)
-    shutil.copytree(REPOSITORY / "runtime/src", directory / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
-    yield directory
-    shutil.rmtree(directory)
-
-
 def as_nobody(node: Node, *arguments: str, groups: str = "--clear-groups") -> subprocess.CompletedProcess[str]:
     """Run a command as another user, with Debian's Python, since that may enter it."""
-    entry = node.root.parent / "runtime/underway_runtime/control/client/__main__.py"
+    runtime = node.root.parent / "runtime"
+    if not runtime.exists():
+        shutil.copytree(REPOSITORY / "runtime/src", runtime, ignore=shutil.ignore_patterns("__pycache__"))
+    entry = runtime / "underway_runtime/control/client/__main__.py"
     become = ["setpriv", "--reuid=65534", "--regid=65534", groups]
     names = {"ROOT": node.root, "NAME": "hello", "VSN": "1", "VAR": node.var}
     return subprocess.run(
@@ -448,46 +438,44 @@ def as_nobody(node: Node, *arguments: str, groups: str = "--clear-groups") -> su
 
 @pytest.mark.needs_tool("setpriv", "util-linux")
 @pytest.mark.needs_tool("/usr/bin/python3", "python3")
-def test_another_user_is_kept_out(open_to_others: Path, interpreter: Interpreter) -> None:
+def test_another_user_is_kept_out(make_for_all: MakeNode) -> None:
     """By the file's permissions, and where those are loosened by what the kernel says of the other end."""
-    with nodes(open_to_others, interpreter) as make:
-        node = make(recorder("one"))
-        process = node.spawn("start")
-        read_until(process.stdout, "start one")
+    node = make_for_all(recorder("one"))
+    process = node.spawn("start")
+    read_until(process.stdout, "start one")
 
-        outside = as_nobody(node, "rpc", "1")
-        (node.var / "run/control").chmod(0o666)
-        (node.var / "COOKIE").chmod(0o644)
-        inside = as_nobody(node, "rpc", "1")
+    outside = as_nobody(node, "rpc", "1")
+    (node.var / "run/control").chmod(0o666)
+    (node.var / "COOKIE").chmod(0o644)
+    inside = as_nobody(node, "rpc", "1")
 
-        assert outside.returncode == 1
-        assert "control can't be used by this user; ask as the user who runs hello" in outside.stderr
-        assert inside.returncode == 1
-        assert inside.stdout == ""
-        assert terminate(process)[0] == 0
+    assert outside.returncode == 1
+    assert "control can't be used by this user; ask as the user who runs hello" in outside.stderr
+    assert inside.returncode == 1
+    assert inside.stdout == ""
+    assert terminate(process)[0] == 0
 
 
 @pytest.mark.needs_tool("setpriv", "util-linux")
 @pytest.mark.needs_tool("/usr/bin/python3", "python3")
-def test_members_of_the_group_may_talk_to_the_node(open_to_others: Path, interpreter: Interpreter) -> None:
+def test_members_of_the_group_may_talk_to_the_node(make_for_all: MakeNode) -> None:
     """Socket and cookie are theirs too, and nobody else's; the journal says who it was."""
-    with nodes(open_to_others, interpreter) as make:
-        node = make(recorder("one"))
-        node.configure(underway_runtime={"control_group": "daemon"})
-        process = node.spawn("start")
-        read_until(process.stdout, "start one")
+    node = make_for_all(recorder("one"))
+    node.configure(underway_runtime={"control_group": "daemon"})
+    process = node.spawn("start")
+    read_until(process.stdout, "start one")
 
-        member = as_nobody(node, "rpc", "1 + 1", groups="--groups=1")
-        stranger = as_nobody(node, "rpc", "1 + 1")
+    member = as_nobody(node, "rpc", "1 + 1", groups="--groups=1")
+    stranger = as_nobody(node, "rpc", "1 + 1")
 
-        assert (member.returncode, member.stdout) == (0, "2\n")
-        assert stranger.returncode == 1
-        assert [oct((node.var / name).stat().st_mode & 0o777) for name in ("run/control", "COOKIE")] == [
-            "0o660",
-            "0o640",
-        ]
-        assert json.loads((node.var / "journal/uses.jsonl").read_text().splitlines()[0])["uid"] == 65534
-        assert terminate(process)[0] == 0
+    assert (member.returncode, member.stdout) == (0, "2\n")
+    assert stranger.returncode == 1
+    assert [oct((node.var / name).stat().st_mode & 0o777) for name in ("run/control", "COOKIE")] == [
+        "0o660",
+        "0o640",
+    ]
+    assert json.loads((node.var / "journal/uses.jsonl").read_text().splitlines()[0])["uid"] == 65534
+    assert terminate(process)[0] == 0
 
 
 def test_a_group_that_is_none_is_refused_at_boot(make: MakeNode) -> None:

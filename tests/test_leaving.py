@@ -13,168 +13,34 @@ from websockets.sync.client import connect
 
 from handover_helpers import PAUSES, children, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, terminate
+from sources import package
 from test_handover_mains import ports
 from versions import add_sealed
 
-SAYS = """
-import asyncio, os, signal, sys
-
-VERSION = "1"
-PORT = PORT_
-
-def says():
-    print("listening on", PORT, file=sys.stderr, flush=True)
-"""
-
-AIOHTTP = (
-    SAYS
-    + """
-from aiohttp import web
-
-async def index(request):
-    return web.Response(text=VERSION)
-
-async def room(request):
-    websocket = web.WebSocketResponse()
-    await websocket.prepare(request)
-    async for message in websocket:
-        await websocket.send_str(VERSION + message.data)
-    return websocket
-
-def application():
-    app = web.Application()
-    app.add_routes([web.get("/", index), web.get("/room", room)])
-    return app
-"""
-)
-
-RUN_APP = (
-    AIOHTTP
-    + """
-def main():
-    app = application()
-    async def started(app):
-        says()
-    app.on_startup.append(started)
-    web.run_app(app, host="127.0.0.1", port=PORT, print=None, access_log=None, shutdown_timeout=1)
-"""
-)
-
-RUNNER = (
-    AIOHTTP
-    + """
-async def serve():
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    runner = web.AppRunner(application(), access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", PORT).start()
-    says()
-    await stopped.wait()
-    await runner.cleanup()
-
-def main():
-    asyncio.run(serve())
-"""
-)
-
-NO_HANDLER = RUNNER.replace("    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)\n", "")
-
-UVLOOP = RUNNER.replace("asyncio.run(serve())", "__import__('uvloop').run(serve())")
-
-ASGI = (
-    SAYS
-    + """
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        while (await receive())["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
-    elif scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        while (message := await receive())["type"] == "websocket.receive":
-            await send({"type": "websocket.send", "text": VERSION + message["text"]})
-    else:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
-        await send({"type": "http.response.body", "body": VERSION.encode()})
-"""
-)
-
-HYPERCORN = (
-    ASGI
-    + """
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
-
-def main():
-    config = Config()
-    config.bind = [f"127.0.0.1:{PORT}"]
-    config.graceful_timeout = 1
-    async def both():
-        stopped = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-        says()
-        await serve(app, config, shutdown_trigger=stopped.wait)
-    asyncio.run(both())
-"""
-)
-
-UVICORN = (
-    ASGI
-    + """
-import uvicorn
-
-def main():
-    says()
-    uvicorn.run(app, port=PORT, log_config=None, loop="asyncio", timeout_keep_alive=60)
-"""
-)
-
-GUNICORN = (
-    SAYS
-    + """
-from gunicorn.app.base import BaseApplication
-
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Length", "1")])
-    return [VERSION.encode()]
-
-class Standalone(BaseApplication):
-    def load_config(self):
-        for name, value in {
-            "bind": f"127.0.0.1:{PORT}", "workers": 2, "threads": 4, "worker_class": "gthread", "keepalive": 60,
-            "control_socket_disable": True, "when_ready": lambda server: says(),
-        }.items():
-            self.cfg.set(name, value)
-
-    def load(self):
-        return app
-
-def main():
-    Standalone().run()
-"""
-)
-
 SERVERS = {
-    "aiohttp run_app": (RUN_APP, ["aiohttp"]),
-    "aiohttp TCPSite": (RUNNER, ["aiohttp"]),
-    "aiohttp without a handler": (NO_HANDLER, ["aiohttp"]),
-    "aiohttp in uvloop": (UVLOOP, ["aiohttp", "uvloop"]),
-    "hypercorn": (HYPERCORN, ["hypercorn"]),
-    "uvicorn": (UVICORN, ["uvicorn", "websockets"]),
-    "gunicorn": (GUNICORN, ["gunicorn"]),
+    "aiohttp run_app": ("aiohttp_run_app:main", ["aiohttp"]),
+    "aiohttp TCPSite": ("aiohttp_site:main", ["aiohttp"]),
+    "aiohttp without a handler": ("aiohttp_site:without_a_handler", ["aiohttp"]),
+    "aiohttp in uvloop": ("aiohttp_site:in_uvloop", ["aiohttp", "uvloop"]),
+    "hypercorn": ("in_hypercorn:main", ["hypercorn"]),
+    "uvicorn": ("in_uvicorn:main", ["uvicorn", "websockets"]),
+    "gunicorn": ("in_gunicorn:main", ["gunicorn"]),
 }
 
 
-def service(make: MakeNode, source: str, libraries: list[str], drain: float) -> tuple[Node, int]:
-    """Two versions of a service with a server of its own."""
+def service(
+    make: MakeNode, main: str, libraries: list[str], drain: float, *, declared: bool = True, **environ: object
+) -> tuple[Node, int]:
+    """Two versions of a service that runs a function of tests/projects/own_servers, and the port where it listens."""
     [port] = ports(1)
-    how = {"main": "tool:main", "listen": [f"tcp://127.0.0.1:{port}"]}
-    text = source.replace("PORT_", str(port))
-    node = make(App("tool", text, how), libraries=libraries)
+    how = {"main": f"tool.{main}", **({"listen": [f"tcp://127.0.0.1:{port}"]} if declared else {})}
+    first, second = (
+        App("tool", files=package("tool", "own_servers", *versions), start=how) for versions in (["v1"], ["v1", "v2"])
+    )
+    node = make(first, libraries=libraries)
+    node.environ |= {"PORT": str(port), **{name: str(value) for name, value in environ.items()}}
     node.configure(underway_runtime={"drain_timeout": drain})
-    add_sealed(node, "2", App("tool", text.replace('VERSION = "1"', 'VERSION = "2"'), how))
+    add_sealed(node, "2", second)
     return node, port
 
 
@@ -183,8 +49,8 @@ def service(make: MakeNode, source: str, libraries: list[str], drain: float) -> 
 )
 def test_connections_that_are_in_use_are_told_to_come_back(make: MakeNode, server: str) -> None:
     """Clients that keep their connections and never retry meet no error, up and down; what becomes of them is said."""
-    source, libraries = SERVERS[server]
-    node, port = service(make, source, libraries, 20)
+    main, libraries = SERVERS[server]
+    node, port = service(make, main, libraries, 20)
     keeper, _ = start(node, r"listening on (\d+)")
 
     with clients(port, 6, short=2, pauses=PAUSES) as served:
@@ -213,8 +79,8 @@ def test_connections_that_are_in_use_are_told_to_come_back(make: MakeNode, serve
 )
 def test_websockets_are_closed_with_a_reason(make: MakeNode, server: str) -> None:
     """With 1012, at the deadline, and served until then."""
-    source, libraries = SERVERS[server]
-    node, port = service(make, source, libraries, 1)
+    main, libraries = SERVERS[server]
+    node, port = service(make, main, libraries, 1)
     keeper, _ = start(node, r"listening on (\d+)")
     heard: list[str] = []
     with connect(f"ws://127.0.0.1:{port}/room", proxy=None, open_timeout=TIMEOUT, compression=None) as websocket:
@@ -231,34 +97,6 @@ def test_websockets_are_closed_with_a_reason(make: MakeNode, server: str) -> Non
     assert terminate(keeper)[0] == 0
 
 
-GRPC = """
-import asyncio, sys
-from pathlib import Path
-import grpc
-
-HERE = Path(HERE_)
-
-async def say(request, context):
-    (HERE / "began").touch()
-    while (HERE / "hold").exists():
-        await asyncio.sleep(0.01)
-    return VERSION.encode()
-
-VERSION = "1"
-
-async def serve():
-    server = grpc.aio.server()
-    handler = grpc.unary_unary_rpc_method_handler(say)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("tool", {"Say": handler}),))
-    server.add_insecure_port("127.0.0.1:PORT_")
-    await server.start()
-    print("listening on", PORT_, file=sys.stderr, flush=True)
-    await server.wait_for_termination()
-
-def main():
-    asyncio.run(serve())
-"""
-
 ASKS = """
 import sys, grpc
 with grpc.insecure_channel(sys.argv[1]) as channel:
@@ -268,11 +106,7 @@ with grpc.insecure_channel(sys.argv[1]) as channel:
 
 def test_calls_of_grpc_that_are_under_way_end(make: MakeNode, tmp_path: Path) -> None:
     """It binds below Python, so the two versions do not run at once; who has called has an answer."""
-    [port] = ports(1)
-    text = GRPC.replace("HERE_", repr(str(tmp_path))).replace("PORT_", str(port))
-    node = make(App("tool", text, {"main": "tool:main"}), libraries=["grpcio"])
-    node.configure(underway_runtime={"drain_timeout": 20})
-    add_sealed(node, "2", App("tool", text.replace('VERSION = "1"', 'VERSION = "2"'), {"main": "tool:main"}))
+    node, port = service(make, "with_grpc:main", ["grpcio"], 20, declared=False, HERE=tmp_path)
     keeper, _ = start(node, r"listening on (\d+)")
     eventually(lambda: status(node)["state"] == "running", "it runs")
     (tmp_path / "hold").touch()
@@ -291,45 +125,11 @@ def test_calls_of_grpc_that_are_under_way_end(make: MakeNode, tmp_path: Path) ->
     assert terminate(keeper)[0] == 0
 
 
-PLAIN = """
-import asyncio, signal, sys
-
-async def serve():
-    stopped = asyncio.Event()
-    if HANDLES:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", PORT_)
-    print("listening on", PORT_, file=sys.stderr, flush=True)
-    await stopped.wait()
-    server.close()
-
-def main():
-    asyncio.run(serve())
-"""
-
-
-FORKED = """
-    import os
-    reading, writing = os.pipe()
-    if not os.fork():
-        os.close(writing)
-        os.read(reading, 1)
-        os._exit(0)
-    await stopped.wait()
-"""
 LOST = {
-    "it handles SIGTERM": (PLAIN.replace("HANDLES", "True"), [], "what that does not finish is lost"),
-    "it does not": (PLAIN.replace("HANDLES", "False"), [], "until its clients have closed their connections"),
-    "uvloop": (
-        PLAIN.replace("HANDLES", "False").replace("asyncio.run", "__import__('uvloop').run"),
-        ["uvloop"],
-        "at once",
-    ),
-    "a child accepts": (
-        PLAIN.replace("HANDLES", "False").replace("\n    await stopped.wait()\n", FORKED),
-        [],
-        "at once",
-    ),
+    "it handles SIGTERM": ("with_asyncio:main", [], "what that does not finish is lost"),
+    "it does not": ("with_asyncio:without_a_handler", [], "until its clients have closed their connections"),
+    "uvloop": ("with_asyncio:in_uvloop", ["uvloop"], "at once"),
+    "a child accepts": ("with_asyncio:with_a_child", [], "at once"),
 }
 
 
@@ -337,8 +137,8 @@ LOST = {
 @pytest.mark.parametrize("kind", LOST)
 def test_of_a_server_that_is_not_known_it_is_said_what_is_lost(make: MakeNode, kind: str) -> None:
     """By status and by check."""
-    source, libraries, lost = LOST[kind]
-    node, _ = service(make, source, libraries, 1)
+    main, libraries, lost = LOST[kind]
+    node, _ = service(make, main, libraries, 1)
     keeper, _ = start(node, r"listening on (\d+)")
     eventually(lambda: status(node)["state"] == "running", "it runs")
     said = status(node)["clients"]["tool"]

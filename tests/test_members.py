@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from code_server_helpers import Interpreter
-from node_helpers import TIMEOUT, MakeNode, Node, nodes, read_until, recorder, terminate
+from node_helpers import TIMEOUT, MakeNode, Node, read_until, recorder, terminate
 from underway_runtime.control.client.client import Place, connect
 from underway_runtime.release.errors import UnderwayError
 
@@ -25,18 +22,12 @@ INSTALL = {**HAND_OVER, "do": "install"}
 
 
 @pytest.fixture
-def operated(interpreter: Interpreter) -> Iterator[Node]:
+def operated(make_for_all: MakeNode) -> Node:
     """A node whose control_group is there for operators: rpc, remote and eval are off."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
-    directory = Path(tempfile.mkdtemp())
-    directory.chmod(0o755)
-    with nodes(directory, interpreter) as make:
-        node = make(recorder("one"))
-        off = {"rpc": False, "remote": False, "eval": False}
-        node.configure(underway_runtime={"control_group": "daemon", **off})
-        yield node
-    shutil.rmtree(directory)
+    node = make_for_all(recorder("one"))
+    off = {"rpc": False, "remote": False, "eval": False}
+    node.configure(underway_runtime={"control_group": "daemon", **off})
+    return node
 
 
 def as_member(act: Callable[[], Any]) -> Any:

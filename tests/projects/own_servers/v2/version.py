@@ -1,0 +1,9 @@
+import os
+import sys
+
+VERSION = "2"
+PORT = int(os.environ["PORT"])
+
+
+def says():
+    print("listening on", PORT, file=sys.stderr, flush=True)
