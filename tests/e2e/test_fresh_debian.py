@@ -48,16 +48,30 @@ def run(debian: FreshDebian, *argv: str, user: str, timeout: float) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(1_200)
-def test_make_demo(tmp_path: Path) -> None:
-    """`make demo` works from a fresh clone, as an ordinary user, and leaves nothing but what git ignores."""
-    debian = fresh_debian(tmp_path)
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> FreshDebian:
+    """A tree in which nothing was set up."""
+    return fresh_debian(tmp_path_factory.mktemp("debian"))
 
+
+@pytest.mark.timeout(1_200)
+def test_make_demo(debian: FreshDebian) -> None:
+    """`make demo` works from a fresh clone, as an ordinary user, and leaves nothing but what git ignores."""
     printed = run(debian, "make", "demo", user="dev", timeout=900)
 
     assert "is anybody there?" in printed
     assert "setup:" not in run(debian, "make", "setup", user="dev", timeout=60), "a second set-up has nothing to do"
     assert run(debian, "git", "-C", str(CLONE), "status", "--porcelain", user="dev", timeout=60) == ""
+
+
+@pytest.mark.timeout(300)
+def test_a_tree_is_the_root_of_what_runs_in_it(debian: FreshDebian) -> None:
+    """There are namespaces for those who ask, as on a machine of its own, and nothing of this machine's is mounted."""
+    run(debian, "unshare", "--user", "--map-root-user", "--mount", "true", user="dev", timeout=60)
+    mounted = run(debian, "cat", "/proc/self/mountinfo", user="dev", timeout=60)
+
+    places = [line.split()[4] for line in mounted.splitlines()]
+    assert {place for place in places if not place.startswith(("/proc", "/dev"))} == {"/"}
 
 
 @pytest.mark.drill

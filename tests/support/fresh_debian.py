@@ -44,10 +44,13 @@ class Suite:
 
 BOOKWORM = Suite("bookworm")
 
-# Mounts of the command's own, over the tree: the kernel's files and this machine's devices. The shell stays, as the
+# Mounts of the command's own, over the tree: the kernel's files and this machine's devices; then the tree is the root of all, and
+# nothing of this machine's is mounted any more: below chroot the kernel gives nobody namespaces of their own. The shell stays, as the
 # first process of its namespace: it waits for whoever has lost a parent.
 ENTER = (
-    'PATH=$PATH:/usr/sbin:/sbin; mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && chroot "$@"; exit $?'
+    'PATH=$PATH:/usr/sbin:/sbin; root=$1; shift; mount --bind "$root" "$root" && mount -t proc proc "$root/proc" &&'
+    ' mount --rbind /dev "$root/dev" && mkdir -p "$root/.before" && cd "$root" && pivot_root . .before &&'
+    ' umount -l /.before && rmdir /.before && cd / && "$@"; exit $?'
 )
 
 
