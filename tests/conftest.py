@@ -21,6 +21,7 @@ import samples
 from code_server_helpers import Interpreter, laid_out
 from node_helpers import MakeNode, nodes, this_interpreter
 from swap_helpers import Become, becoming
+from underway.toolchain.interpreters import describe
 from underway_runtime.release.relup import unproven
 
 NO_TOOL_SKIPS = os.environ.get("UNDERWAY_NO_TOOL_SKIPS") == "1"
@@ -113,10 +114,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"{reason}; .ci/run must install it", pytrace=False)
         pytest.skip(reason)
     if item.get_closest_marker("in_place"):
-        pythons = [value.name.removeprefix("python") for value in _cases(item) if isinstance(value, Path)]
-        for version in (platform.python_version(), *(name for name in pythons if re.fullmatch(r"\d\.\d+", name))):
+        paths = [value for value in _cases(item) if isinstance(value, Path)]
+        pythons = [path for path in paths if re.fullmatch(r"python\d\.\d+", path.name)]
+        for version in (platform.python_version(), *map(_version, pythons)):
             if untried := unproven(version):
                 pytest.skip(untried)
+
+
+@cache
+def _version(python: Path) -> str:
+    return describe(python).version
 
 
 def _cases(item: pytest.Item) -> Iterable[object]:

@@ -7,6 +7,7 @@ release that they were made from by its id, and none is chained to another. Afte
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,22 +25,30 @@ Verdict: TypeAlias = Literal["HOT", "MIGRATE", "RESTART", "REFUSE"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """From the mildest: swapped in place; and live state is carried over; a fresh interpreter; a person must decide."""
 
-PROVEN = ("3.11", "3.12", "3.13")
-"""The minor versions of Python with which upgrades in place were tried; a swap relies on one call of C being one step for all threads."""
+PROVEN: Mapping[str, int] = {"3.11": 0, "3.12": 0, "3.13": 0}
+"""The minor versions of Python with which upgrades in place were tried, each from its first micro version that does."""
 
 Direction: TypeAlias = Literal["up", "down"]
+_NUMBERS = re.compile("[0-9]+")
 _OTHER: Mapping[Direction, str] = {"up": "from", "down": "to"}
 """By the direction of an entry, the key that has the other version."""
 
 
 def unproven(version: str) -> str | None:
-    """Why nothing is upgraded in place with a version of Python; None where it may be.
+    """Why nothing is upgraded in place with a version of Python, such as 3.13.1; None where it may be.
 
-    >>> unproven("3.13.1"), unproven("3.14.2")
-    (None, 'an upgrade in place was never tried with Python 3.14')
+    >>> unproven("3.13.1"), unproven("3.15.0")
+    (None, 'an upgrade in place was never tried with Python 3.15')
     """
-    minor = ".".join(version.split(".")[:2])
-    return None if minor in PROVEN else f"an upgrade in place was never tried with Python {minor}"
+    major, minor, micro = _NUMBERS.findall(version)[:3]
+    python = f"{major}.{minor}"
+    if (first := PROVEN.get(python)) is None:
+        return f"an upgrade in place was never tried with Python {python}"
+    return (
+        None
+        if int(micro) >= first
+        else f"Python {python} is upgraded in place from {python}.{first} on, and not {version}"
+    )
 
 
 @dataclass(frozen=True)
