@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from code_server_helpers import Interpreter
-from swap_helpers import Ask, asking, check_hot, everywhere
+from swap_helpers import Ask, Become, asking, becoming, check_hot, everywhere
 
 pytestmark = pytest.mark.in_place
 
+BEFORE_LAZY = ("3.11", "3.12", "3.13")
+"""Minor versions of Python in which annotations are values."""
 HOT = {
     "of a function": (
         "def f(a: int = 1) -> str: return f.__annotations__\n",
@@ -221,10 +224,79 @@ def test_a_dataclass_that_names_what_is_bound_later_starts_afresh(
     ask: Ask, interpreter: Interpreter, case: str
 ) -> None:
     """It has a reference by name, where a process in which the name is bound would give it what that stands for."""
-    if interpreter.minor in ("3.11", "3.12", "3.13"):
+    if interpreter.minor in BEFORE_LAZY:
         pytest.skip("no module has such annotations before Python 3.14: it could not be imported")
     module = "from dataclasses import dataclass\n@dataclass\nclass A:\n    {}\nclass Later: pass\n"
 
     swapped, _ = ask(*map(module.format, AFRESH[case]))
 
     assert "RESTART" in swapped["verdicts"]
+
+
+READS = """
+import functools
+VERSION = {}
+SEEN = []
+def reads(function):
+    item = function.__annotations__["item"]
+    SEEN[:] = [item, item.__annotations__["inner"]]
+    @functools.wraps(function)
+    def wrapper(item): return item
+    return wrapper
+class Inner: pass
+class Item:
+    inner: Inner
+@reads
+def take(item: Item): return item
+"""
+NAMES = ("Inner", "Item", "take")
+"""What is made once more."""
+
+
+@pytest.fixture
+def become(tmp_path: Path, interpreter: Interpreter) -> Become:
+    """Versions of a module, and a process of the first."""
+    return becoming(tmp_path, interpreter)
+
+
+@everywhere
+def test_a_decorator_reads_the_annotations_that_a_fresh_start_would_give_it(become: Become) -> None:
+    """What is made once more is annotated with what else is, before that is in place; nothing of it is left at the next upgrade."""
+    told = become(
+        READS.format(1),
+        READS.format(2),
+        f"""
+        def told_of(number):
+            made = dict(run={("VERSION", *NAMES)}, replaced={NAMES}, values=dict(VERSION=shop.VERSION))
+            done(shop=made, to=number).forget()
+            computing = [getattr(each, "__annotate__", None) for each in (shop.take, shop.take.__wrapped__, shop.Item)]
+            return [shop.VERSION, shop.SEEN == [shop.Item, shop.Inner], shop.take.__annotations__ == {{"item": shop.Item}},
+                    shop.Item.__annotations__ == {{"inner": shop.Inner}},
+                    all(each.__globals__ is vars(shop) for each in computing if each is not None)]
+        told = [told_of("2"), told_of("3")]
+        """,
+        READS.format(3),
+    )
+    assert told == [[number, True, True, True, True] for number in (2, 3)]
+
+
+@everywhere
+def test_nobody_else_may_keep_what_computes_annotations_that_are_new(become: Become, interpreter: Interpreter) -> None:
+    """It would go on seeing names that no other upgrade changes: the swap is refused, and says who has it."""
+    keeps = "KEPT = []\ndef keeps(function):\n    KEPT.append(getattr(function, '__annotate__', None))\n    return function\n"
+    module = keeps + "class Item: pass\n@keeps\ndef take(item: Item, size={}): return item\n"
+    told = become(
+        module.format(1),
+        module.format(2),
+        """
+        from underway_runtime.upgrade.hot import CannotSwap
+        prepared = swap(shop=dict(run=["take"], replaced=["take"]))
+        told = []
+        try:
+            prepared.stage_and_migrate()
+        except CannotSwap as error:
+            told = error.problems
+        """,
+    )
+    refused = ["shop.KEPT has a list of what computes annotations"]
+    assert told == ([] if interpreter.minor in BEFORE_LAZY else refused)

@@ -11,21 +11,24 @@ a module's     ``__annotate__``, a name of it       ``__annotations__``, a name 
 What computes them is a function as any other, and gets its code as any other; where it would use other names of what surrounds it,
 or comes, it is made of the code in the compiled file. No annotation is computed here. Before 3.14 they are values, which the fragment
 makes, as are those of classes and modules under ``from __future__ import annotations`` still.
+
+While the fragments run, what they make computes its annotations in terms of what they bind: a decorator that asks gets what a fresh
+start would give it. From the swap on it does so in terms of the live module, which has these names by then.
 """
 
 from __future__ import annotations
 
 import dis
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from ...observation import objects
 from ...release.code_tree import ANNOTATE, IS_LAZY, annotated_by
-from . import CannotSwap
-from .targets import Functions, Target, of_function
+from . import CannotSwap, holders
+from .targets import Computing, Functions, Target, of_function
 from .undo_log import Acts
 
 OF_CLASS, COMPUTED = "__annotate_func__", "__annotations_cache__"
@@ -41,23 +44,25 @@ def is_computed(code: CodeType) -> bool:
     return IS_LAZY and not code.co_flags & _AS_TEXTS
 
 
-def live(target: Target, path: str, made: FunctionType) -> FunctionType | None:
-    """What computes the annotations of a function that a fragment has made, in terms of the live module."""
+def function_made(target: Target, path: str, made: FunctionType) -> FunctionType | None:
+    """What computes the annotations of a function that a fragment has made: the same, until the swap."""
     annotate = of_function(made)
     code = target.new.by_path.get(f"{path}.{ANNOTATE}")
-    if annotate is None or code is None or code.co_freevars != annotate.__code__.co_freevars:
-        return annotate
-    return _function(target, code, annotate.__closure__, annotate.__qualname__)
+    if annotate is not None and code is not None and code.co_freevars == annotate.__code__.co_freevars:
+        later = _function(target, code, annotate.__closure__, annotate.__qualname__)
+        target.computing.append(Computing(annotate, later))
+    return annotate
 
 
 def class_made(target: Target, cls: type, world: dict[str, Any], path: str) -> None:
-    """Have a class that a fragment has made, and those in it, compute their annotations in terms of the live module."""
+    """Have a class that a fragment has made, and those in it, compute their annotations in terms of the live module after the swap."""
     members = objects.members(cls)
     annotate, code = members.get(OF_CLASS), target.new.by_path.get(f"{path}.{ANNOTATE}")
     if code is not None:
-        for function, put in _within(annotate, partial(type.__setattr__, cls, OF_CLASS)):
+        for function, owner in _within(annotate, cls):
             if function.__globals__ is world and function.__code__.co_freevars == code.co_freevars:
-                put(_function(target, code, function.__closure__, function.__qualname__))
+                later = _function(target, code, function.__closure__, function.__qualname__)
+                target.computing.append(Computing(function, later, owner))
     for name, member in list(members.items()):
         if objects.is_a(member, type) and objects.qualname_of(member) == f"{path}.{name}":
             class_made(target, member, world, f"{path}.{name}")
@@ -91,6 +96,39 @@ def acts(target: Target, functions: Functions) -> Acts:
         if path and (cls := target.class_named(path)) is not None:
             _of_class(result, target, path, cls)
     _of_module(result, target)
+    return result
+
+
+def after_the_swap(targets: Sequence[Target], functions: Functions, ignored: Collection[int]) -> Acts:
+    """What has all that the fragments have made compute its annotations in terms of the live modules.
+
+    `ignored` are ids of what holds all functions. Raises CannotSwap where somebody else keeps what computes them.
+    """
+    result, problems = Acts(), list[str]()
+    computing = {id(change.staged): change for target in targets for change in target.computing}
+    staged = tuple(change.staged for change in computing.values())
+    passed_over = {*ignored, id(staged), *(id(change.owner) for change in computing.values())}
+    for referrer in gc.get_referrers(*staged) if staged else ():
+        names = referrer if type(referrer) is dict else objects.names_of(referrer)
+        if (change := computing.get(id(names.get(ANNOTATE)))) is not None:
+            result.item(names, ANNOTATE, change.live)  # what wraps a function has what computes its annotations
+        elif type(referrer) is FunctionType or OF_CLASS in names or id(referrer) in passed_over:
+            continue
+        elif not holders.is_ours(referrer):
+            problems.append(
+                f"{holders.holder(referrer)} has a {objects.kind_of(referrer)} of what computes annotations"
+            )
+    for number, change in computing.items():
+        match change.owner:
+            case CellType() as cell:
+                put = partial(setattr, cell, "cell_contents")
+                result.add(partial(put, change.live), partial(put, change.staged))
+            case type() as cls:
+                result.member(cls, OF_CLASS, change.live)
+        for function in functions.annotated.get(number, ()):
+            _set(result, function, change.live)
+    if problems:
+        raise CannotSwap(problems)
     return result
 
 
@@ -226,15 +264,15 @@ def _numbers(code: CodeType) -> set[int]:
     }
 
 
-def _within(annotate: Any, put: Callable[[Any], object]) -> Iterator[tuple[FunctionType, Callable[[Any], object]]]:
-    """What computes the annotations of a class, and what that closes over, each with what puts another in its place."""
+def _within(annotate: Any, cls: type) -> Iterator[tuple[FunctionType, type | CellType]]:
+    """What computes the annotations of a class, and what that closes over, each with what has it."""
     if type(annotate) is not FunctionType:
         return
-    yield annotate, put
+    yield annotate, cls
     for cell in annotate.__closure__ or ():
         try:
             inner = cell.cell_contents
         except ValueError:
             continue
         if type(inner) is FunctionType:
-            yield inner, partial(setattr, cell, "cell_contents")
+            yield inner, cell

@@ -229,7 +229,7 @@ def _live(target: Target, function: FunctionType) -> FunctionType:
         if hasattr(function, name):
             setattr(result, name, getattr(function, name))
     if IS_LAZY:
-        setattr(result, ANNOTATE, annotated.live(target, paths[0], function))
+        setattr(result, ANNOTATE, annotated.function_made(target, paths[0], function))
     else:
         result.__annotations__ = function.__annotations__
     return result

@@ -31,7 +31,7 @@ def of_interpreter(magic: str | None = None) -> Iterator[str]:
     """Whether this interpreter can do it at all; `magic`: of the bytecode that comes, hexadecimal."""
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         yield "this is a free-threaded build of Python, where no call is one step for other threads"
-    if reason := unproven(".".join(map(str, sys.version_info[:2]))):
+    if reason := unproven(".".join(map(str, sys.version_info[:3]))):
         yield reason
     if magic is not None and magic != MAGIC_NUMBER.hex():
         yield f"the code that comes is for another Python: its magic number is {magic}, not {MAGIC_NUMBER.hex()}"

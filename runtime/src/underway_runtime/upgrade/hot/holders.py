@@ -56,7 +56,7 @@ def _holder(held: Any, ignored: set[int], direct: set[int], depth: int) -> str |
     others = [
         referrer
         for referrer in gc.get_referrers(held)
-        if id(referrer) not in ignored and id(referrer) not in direct and not _is_ours(referrer)
+        if id(referrer) not in ignored and id(referrer) not in direct and not is_ours(referrer)
     ]
     for other in others:
         if (text := _named(other, held)) is not None:
@@ -76,7 +76,7 @@ def is_own_frame(frame: FrameType) -> bool:
     return type(package) is str and package == __package__
 
 
-def _is_ours(referrer: Any) -> bool:
+def is_ours(referrer: Any) -> bool:
     """Whether this belongs to who asks: a frame, or what it has found."""
     if type(referrer) is FrameType:
         return is_own_frame(referrer)

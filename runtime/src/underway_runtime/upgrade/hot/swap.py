@@ -37,6 +37,7 @@ from . import (
     CannotMigrate,
     CannotSwap,
     MadeMeanwhile,
+    annotated,
     caches,
     explained,
     fragments,
@@ -152,7 +153,7 @@ class Prepared:
         self._acts = undo_log.Acts()
         self._carried, self._known, self._staged, self._empty = [], set(), None, []
         for target in self.targets:
-            target.staged = {}
+            target.staged, target.computing = {}, []
 
     def _or_undo(self, step: Callable[[], object]) -> None:
         try:
@@ -191,7 +192,8 @@ class Prepared:
         self._staged = _Staged(collections, inside, alive.tasks, alive.greenlets)
         functions = targets.functions(self.targets, alive.functions)
         _raise_for(functions.problems, obstacles.closures(self.targets, alive))
-        self._acts = acts = stage.acts(self.targets, functions)
+        self._acts = acts = annotated.after_the_swap(self.targets, functions, {id(alive.functions)})
+        acts.extend(stage.acts(self.targets, functions))
         acts.extend(inner)
         _remove_modules(acts, self._removals)
         with (
@@ -278,8 +280,9 @@ def prepare(
 def _prepare(instructions: list[Instruction], old: Version, new: Version, magic: str | None, alone: bool) -> Prepared:
     import importlib.metadata  # noqa: F401  # the import system asks for it when caches are cleared: not in the pause
 
+    _raise_for(guards.of_interpreter(magic))  # before anything is looked at: with other interpreters, CPython may crash
     garbage_collector.thaw()
-    problems = [*guards.of_interpreter(magic), *(() if alone else guards.of_processes(old.path.parents[1]))]
+    problems = [] if alone else guards.of_processes(old.path.parents[1])
     loaded: list[Target] = []
     for load in (instruction for instruction in instructions if isinstance(instruction, Load)):
         try:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
-from types import CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from ...observation import objects
@@ -18,6 +18,18 @@ from .versions import Definitions, Version, definitions
 
 _files: dict[str, set[str]] = {}
 """Module -> the files that its code in this process has come from so far."""
+
+
+@dataclass(frozen=True)
+class Computing:
+    """What computes annotations of something that a fragment has made."""
+
+    staged: FunctionType
+    """While the fragments run: it sees what they bind."""
+    live: FunctionType
+    """From the swap on: it sees the live module."""
+    owner: type | CellType | None = None
+    """What has it: a class, or a cell of what computes the annotations of one; None of a function."""
 
 
 @dataclass
@@ -34,6 +46,8 @@ class Target:
     """Where old code of it may have come from."""
     staged: dict[str, Any] = field(default_factory=dict)
     """What its fragment has bound."""
+    computing: list[Computing] = field(default_factory=list)
+    """What computes the annotations of what its fragment has made."""
 
     @property
     def name(self) -> str:
@@ -194,7 +208,10 @@ def functions(targets: Iterable[Target], alive: list[FunctionType]) -> Functions
     result = Functions(annotated=by_annotate(alive))
     by_names = {id(target.names): target for target in targets}
     by_file = {file: target for target in by_names.values() for file in target.files}
+    staged = {id(change.staged) for target in by_names.values() for change in target.computing}
     for function in alive:
+        if id(function) in staged:
+            continue
         code = function.__code__
         target = by_names.get(id(function.__globals__))
         if target is None:
