@@ -184,6 +184,21 @@ def test_a_low_limit_of_open_files_is_no_puzzle(node: Node, limit: int) -> None:
         assert node.run("stop").returncode == 0
 
 
+@pytest.mark.parametrize("command", ["status", "daemon"])
+def test_whatever_the_limit_of_open_files_is_the_end_has_its_reason(node: Node, command: str) -> None:
+    """Also where a shell has none left for what it redirects: a status that is not 0 never comes without a word."""
+    silent = []
+    for limit in range(4, 24):
+        script = f'ulimit -n {limit}; exec "$@"'
+        words = ["/bin/sh", "-c", script, "sh", str(node.command), command]
+        done = subprocess.run(words, env={}, capture_output=True, text=True, timeout=TIMEOUT)
+        if done.returncode and not done.stderr.strip():
+            silent.append(limit)
+        if not done.returncode:
+            assert node.run("stop").returncode == 0
+    assert silent == []
+
+
 # -------------------------------------------------------------------------------------------------------- lock files
 
 DAMAGE = [

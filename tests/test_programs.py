@@ -154,6 +154,37 @@ def test_a_shell_whose_path_says_python_is_a_shell(node: Node) -> None:
     assert node.run("run", "shell").stdout == node.run("run", "script").stdout == "42\n"
 
 
+SHELL_WITH_OPTIONS = SCRIPT.replace("'python' ", "'python' -O -W error ")
+assert SHELL_WITH_OPTIONS != SCRIPT
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ("#!/usr/bin/python3 -O\n", "1 []"),
+        ("#!/usr/bin/env -S python3 -OO -W error\n", "2 ['error']"),
+        ("#!/usr/bin/env -S OF_IT=yes python3\n", "0 [] yes"),
+        ("#!/usr/bin/env -S OF_IT=yes python3 -I -O\n", "1 [] yes"),
+        (SHELL_WITH_OPTIONS, "1 ['error']"),
+        ("#!python -B\n", "0 []"),
+    ],
+)
+def test_what_the_first_line_of_a_script_says_holds(node: Node, first: str, said: str) -> None:
+    """Options of the interpreter and variables of `env`; the interpreter is the release's, and the script has its configuration."""
+    body = (
+        "import os, sys\nfrom underway_runtime import config\n"
+        "print(sys.flags.optimize, sys.warnoptions, os.environ.get('OF_IT', ''), config.environment, os.getpid(), sys.argv[1:])\n"
+        "assert sys.executable.endswith('/hello/releases/1/bin/python')\n"
+    )
+    program(node, "tool", f"{first}{body}")
+
+    process = node.spawn("run", "tool", "a b")
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, err) == (0, "")
+    assert out.split() == f"{said} staging {process.pid} ['a b']".split()
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

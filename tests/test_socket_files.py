@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from handover_helpers import ASGI, asgi, start
+from hot_helpers import BODY, WEB, changed, planned, run
 from node_helpers import MakeNode, Node, eventually, read_until, terminate
 from underway.errors import ProjectError
 from underway.project.options import OPTIONS
@@ -158,6 +159,65 @@ def test_a_file_that_was_removed_is_made_again(make: MakeNode, open_directory: P
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert terminate(node.processes[0])[0] == 0
     assert not path.exists()
+
+
+@pytest.mark.parametrize("touched", ["touch", "mode and owner", "another name"])
+def test_a_file_that_somebody_has_touched_is_the_same(tmp_path: Path, touched: str) -> None:
+    """Its dates, mode and names don't make it another: it is said of none that it is lost, and it goes at the end."""
+    from underway_runtime.keeper.sockets import Sockets
+
+    held = Sockets()
+    path = tmp_path / "a.sock"
+    first = held.give(f"unix 600 {path}", 1)
+    if touched == "touch":
+        os.utime(path, (1, 1))
+    elif touched == "mode and owner":
+        path.chmod(0o640)
+        os.chown(path, os.geteuid(), os.getegid())
+    else:
+        (tmp_path / "b.sock").hardlink_to(path)
+
+    assert held.give(f"unix 600 {path}", 2) is first
+    assert held.permit(2) == []
+    held.close_all()
+    assert not path.exists()
+
+
+def test_another_file_in_its_place_stays_whatever_its_date_is(tmp_path: Path) -> None:
+    """Also a socket with the date of the one before: it is another's."""
+    from underway_runtime.keeper.sockets import Sockets
+
+    held = Sockets()
+    path = tmp_path / "a.sock"
+    held.give(f"unix 600 {path}", 1)
+    before = path.stat()
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        held.close_all()
+        assert path.is_socket()
+
+
+@pytest.mark.in_place
+def test_an_upgrade_where_a_file_was_removed_takes_a_fresh_interpreter(make: MakeNode, open_directory: Path) -> None:
+    """As a start would make it; `check` says so, who wants it in place is refused with the reason, and the next one is in place again."""
+    path = open_directory / "a.sock"
+    where = {"listen": ["tcp://127.0.0.1:0", f"unix://{path}"]}
+    node = make(asgi(WEB, **where), libraries=("uvicorn", "websockets"))
+    planned(node, asgi(changed(BODY), **where))
+    start(node)
+    assert run(node, "check", "2").startswith("2 would become the code of the process that runs 1\n")
+    path.unlink()
+    why = f"somebody has removed {path}, which is made again for a fresh interpreter"
+
+    assert why in run(node, "install", "2", "--at-least", "hot", status=3)
+    assert not path.exists()
+    assert why in run(node, "check", "2")
+    assert why in run(node, "install", "2")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    run(node, "install", "1", "--at-least", "hot")
 
 
 def test_a_file_in_the_place_of_another_stays_and_is_told(tmp_path: Path) -> None:

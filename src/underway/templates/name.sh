@@ -1,5 +1,5 @@
 #!/bin/sh
-# revision 3
+# revision 4
 # Finds the release that this file belongs to and the version to boot, and hands over to that version's launcher.
 # It serves every version. Where one that is unpacked brings a higher revision, that takes this one's place, and never a
 # lower one: see underway_runtime/upgrade/command_files.py. Builtins only, but for readlink when called through a link.
@@ -13,6 +13,8 @@ unset FUNCNEST
 # bash has this file on 2 where that is closed.
 # shellcheck disable=SC3013 # there are no others without it
 { true 3>&2 && [ ! /proc/self/fd/2 -ef "$0" ]; } || exec 2>/dev/null
+# A shell has what it redirects on a high number meanwhile; where no file may be open there it would end without a word below.
+true 1>&2 || { printf '%s\n' 'error: too few files may be open here (`ulimit -n`); a command takes 64' >&2 && exit 1; }
 { true 3<&0; } 2>/dev/null || exec </dev/null
 { true 3>&1; } 2>/dev/null || exec >/dev/null
 

@@ -22,7 +22,8 @@ _LOST = "another file has its place; remove that, and `restart --graceful` makes
 class Held:
     """One socket, and what is to be done with it."""
 
-    def __init__(self, key: str, socket: _socket.socket, *, path: str = "") -> None:
+    def __init__(self, key: str, socket: _socket.socket, *, path: str = "", file: int = -1) -> None:
+        """`file` is a descriptor of its file, which has this path: as long as it is open no other file is taken for that one."""
         self.key = key
         self.socket = socket
         self.given: set[int] = set()
@@ -36,15 +37,12 @@ class Held:
         self.ended = False
         """Whether it listens no more, and can't again."""
         self._path = path
-        self._identity = _identity(path) if path else None
+        self._file = file
 
     @property
     def is_lost(self) -> bool:
         """Whether its file is gone, or another: a cleaner of temporary files, say, has removed it."""
-        try:
-            return self._path != "" and _identity(self._path) != self._identity
-        except OSError:
-            return True
+        return self._path != "" and not self._is_at(self._path)
 
     def permit(self, node: int) -> str:
         """Give its file the mode and group that the node, which serves from now on, has asked for; returns why that, or its
@@ -56,7 +54,7 @@ class Held:
             return ""
         self.permissions = wanted
         try:
-            _permit(self._path, *wanted)
+            _permit(self._file, *wanted)
         except OSError as error:
             return f"who may connect to {self._path}: {error.strerror or error}"
         return ""
@@ -75,20 +73,27 @@ class Held:
 
     def move(self, path: str) -> None:
         """Its file has another path now, where this is the same one: the directory was moved, and where it was is a link."""
-        try:
-            if path and self._path not in ("", path) and _identity(path) == self._identity:
-                self.key, self._path = f"unix {path}", path
-        except OSError:
-            pass
+        if path and self._path not in ("", path) and self._is_at(path):
+            self.key, self._path = f"unix {path}", path
 
     def close(self) -> None:
         """Close it, and remove its file unless another process has put its own in place."""
         self.socket.close()
+        if not self._path:
+            return
         try:
-            if self._path and _identity(self._path) == self._identity:
+            if self._is_at(self._path):
                 os.unlink(self._path)
         except OSError:
             pass
+        os.close(self._file)
+
+    def _is_at(self, path: str) -> bool:
+        """Whether its very file is there, whoever has touched it, or given it to somebody, meanwhile."""
+        try:
+            return os.path.samestat(os.lstat(path), os.fstat(self._file))
+        except OSError:
+            return False
 
 
 class Sockets:
@@ -131,8 +136,12 @@ class Sockets:
             self._held.remove(ended)
         free = next((held for held in self._held if held.key == key and node not in held.given), None)
         if free is None or free.is_lost:
+            file = -1
             try:
-                socket = _bind_file(path, mode, gid) if path else _bind_tcp(kind, rest.split())
+                if path:
+                    socket, file = _bind_file(path, mode, gid)
+                else:
+                    socket = _bind_tcp(kind, rest.split())
             except (OSError, ValueError):
                 if free is None:
                     raise  # else it goes on without that file, which `permit` tells of
@@ -140,7 +149,7 @@ class Sockets:
                 if free is not None:
                     free.close()  # who has it still answers those who are connected
                     self._held.remove(free)
-                free = Held(key, socket, path=path)
+                free = Held(key, socket, path=path, file=file)
                 free.first, free.permissions = node, (mode, gid)
                 self._held.append(free)
                 socket.listen(_BACKLOG)
@@ -211,9 +220,10 @@ def _bind_tcp(kind: str, target: list[str]) -> _socket.socket:
     return socket
 
 
-def _bind_file(path: str, mode: int, gid: int) -> _socket.socket:
+def _bind_file(path: str, mode: int, gid: int) -> tuple[_socket.socket, int]:
+    """The socket, and a descriptor of its file."""
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    directory = -1
+    directory = file = -1
     umask = os.umask(0o777 if gid >= 0 else 0o777 & ~mode)  # nobody can connect before the group is that one
     try:
         short = path
@@ -224,33 +234,39 @@ def _bind_file(path: str, mode: int, gid: int) -> _socket.socket:
         _remove_stale(short)
         socket.setblocking(False)
         socket.bind(short)
-        if gid >= 0:
-            try:
-                _permit(short, mode, gid)
-            except BaseException:
-                os.unlink(short)
-                raise
+        try:
+            file = _opened(short)
+            if gid >= 0:
+                _permit(file, mode, gid)
+        except BaseException:
+            os.unlink(short)
+            raise
     except BaseException:
         socket.close()
+        if file >= 0:
+            os.close(file)
         raise
     finally:
         os.umask(umask)
         if directory >= 0:
             os.close(directory)
-    return socket
+    return socket, file
 
 
-def _permit(path: str, mode: int, gid: int) -> None:
-    """Set the group and mode of a socket file, and of nothing that a link in its place leads to."""
+def _opened(path: str) -> int:
+    """A descriptor of a socket file, and of nothing that a link in its place leads to."""
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            raise ValueError("another file has taken its place")
-        itself = f"/proc/self/fd/{descriptor}"
-        os.chown(itself, -1, gid)
-        os.chmod(itself, mode)
-    finally:
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
         os.close(descriptor)
+        raise ValueError("another file has taken its place")
+    return descriptor
+
+
+def _permit(file: int, mode: int, gid: int) -> None:
+    """Set the group and mode of a socket file that is open."""
+    itself = f"/proc/self/fd/{file}"
+    os.chown(itself, -1, gid)
+    os.chmod(itself, mode)
 
 
 def _remove_stale(path: str) -> None:
@@ -281,11 +297,6 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
         return f"unavailable {error.strerror}"  # a name may have another address
     return f"failed {getattr(error, 'strerror', None) or error}"
-
-
-def _identity(path: str) -> tuple[int, int]:
-    status = os.lstat(path)
-    return status.st_ino, status.st_mtime_ns  # the number alone may be given out again at once
 
 
 def _key_of(socket: _socket.socket) -> str:

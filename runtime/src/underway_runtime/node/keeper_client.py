@@ -24,7 +24,7 @@ from typing import NoReturn, TypeAlias
 
 from ..apps.sockets import Listeners
 from ..apps.sockets import bind as bind_through
-from ..process import lock
+from ..process import lock, peer
 from ..process.log import last_words
 from ..process.settings import START_TIMEOUT, STOP_TIMEOUT, Settings
 from ..process.settings import heart as heart_of
@@ -66,6 +66,8 @@ class KeeperClient:
         """Of the handover, where this node is the successor of one that runs."""
         self._stop_timeout = STOP_TIMEOUT
         self._document: dict[str, object] = {}
+        self._files: dict[str, str] = {}
+        """The socket files that the keeper has made for this node, by what it was asked."""
         os.register_at_fork(after_in_child=self._let_go)  # a child would keep the lock of a node that is gone
         threading.Thread(target=self._read_messages, name="keeper", daemon=True).start()
 
@@ -141,7 +143,11 @@ class KeeperClient:
 
     def bind(self, addresses: Sequence[str]) -> Listeners:
         """Sockets that listen at these addresses. Raises BootError when there is one that can't be had."""
-        return bind_through(addresses, self._sockets, lambda closed: self._send(channel.Closed((*closed,))))
+        return bind_through(addresses, self._sockets, self._do_without)
+
+    def lost_files(self) -> list[str]:
+        """Return the socket files of this node that somebody has removed: nobody can connect there until another node has its own."""
+        return sorted(path for path in self._files.values() if not os.path.lexists(path))
 
     def listen_on(self, path: Path, mode: int = 0o600) -> socket.socket:
         """Listen on a socket file of the node's own, with these permissions from its first moment on, at any path.
@@ -257,7 +263,16 @@ class KeeperClient:
             assert isinstance(message, channel.Bound)
             given = iter(descriptors)
             outcomes += [reason or socket.socket(fileno=next(given)) for reason in message.outcomes]
+        for text, outcome in zip(wanted, outcomes, strict=True):
+            kind, _, rest = text.partition(" ")
+            if kind == "unix" and isinstance(outcome, socket.socket) and _is_the_keepers(outcome):
+                self._files[text] = rest.partition(" ")[2]
         return outcomes
+
+    def _do_without(self, closed: Sequence[str]) -> None:
+        for text in closed:
+            self._files.pop(text, None)
+        self._send(channel.Closed((*closed,)))
 
     def _send(self, message: channel.FromNode, states: bytes = b"") -> None:
         with self._if_it_is_there():
@@ -340,6 +355,12 @@ class KeeperClient:
         self._line.close()
         if self._lock >= 0:
             os.close(self._lock)
+
+
+def _is_the_keepers(listening: socket.socket) -> bool:
+    """Whether the keeper listens there; with a unit of systemd's for sockets that does, and makes its files."""
+    listener = peer.credentials(listening)
+    return listener is not None and listener[0] == os.getppid()
 
 
 def _end_without_it() -> NoReturn:

@@ -5,6 +5,8 @@ a program is                   and is run
 =============================  ===================================================================================
 a script of a wheel in Python  in this process, as ``__main__``, with the configuration resolved as a node's
 ``-m MODULE``                  the same
+one whose first line gives     by the interpreter of the release, with these, in the place of this process
+options or variables
 anything else in ``bin``       in the place of this process
 =============================  ===================================================================================
 
@@ -17,13 +19,14 @@ from __future__ import annotations
 import errno
 import importlib.util
 import os
+import re
 import runpy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import NoReturn
+from types import MappingProxyType, TracebackType
+from typing import NamedTuple, NoReturn
 
 from ..process.settings import Settings
 from ..release import boot_script
@@ -31,6 +34,12 @@ from ..release.boot_script import BootScript
 from ..release.errors import UnderwayError, UsageError, did_you_mean
 
 _OURS = (str(Path(__file__).parent.parent), "<frozen runpy>", runpy.__file__)
+_LONGEST = 256
+"""Bytes of a first line that count, as for the system."""
+_BY_SHELL = re.compile(r"""'''exec' (?:.*python[0-9.t]*['"]?((?: +[^\s"']+)*) +"\$0")?""")
+"""The second line of a script that sh begins, with the options that it gives the interpreter."""
+_OF_ALL = ("-B", "-E", "-I", "-P", "-s")
+"""Options of isolation, and of compiling nothing."""
 _LISTED = 40
 """Programs that are named where there is none of the name that was typed."""
 
@@ -50,11 +59,14 @@ def run(settings: Settings, program: str, args: Sequence[str], *, module: bool) 
     path = None if module else _find(settings.place.python.parent, program, settings.prog)
     cookie.hide(os.environ, settings)
     command_line = " ".join([program, *args])
-    if path is not None and not _is_python(path):
+    told = None if path is None else _first_lines(path)
+    if path is not None and told is not None and (not told.is_python or told.options or told.variables):
         _check_allowed(settings, script)
         ended = usage_journal.begin(settings.var.uses, "run", command_line, os.getuid(), os.getpid())
         ended("became it")
-        _become(path, args)
+        os.environ.update(told.variables)
+        interpreter = [str(settings.place.python), *told.options] if told.is_python else []
+        _become(path, [*interpreter, str(path), *args])
     boot_config.resolve(settings, script)
     with usage_journal.journalled(settings.var.uses, "run", command_line) as use:
         if not config.is_enabled("eval"):
@@ -92,25 +104,43 @@ def _find(directory: Path, program: str, prog: str) -> Path:
     raise UsageError(f"there is no program {program!r} in {directory}{did_you_mean(program, programs, there_are)}")
 
 
-def _is_python(program: Path) -> bool:
+class _Told(NamedTuple):
+    """What the first lines of a program say of what runs it."""
+
+    is_python: bool
     """Whether it is a script for Python, as wheels bring them: for the interpreter, or for sh and it."""
+    options: tuple[str, ...] = ()
+    """Those of the interpreter, but for what every interpreter of a release has."""
+    variables: Mapping[str, str] = MappingProxyType({})
+    """Those that `env` sets."""
+
+
+def _first_lines(program: Path) -> _Told:
     with program.open("rb") as file:
-        first, second = file.readline(256), file.readline(256)
-    return b"python" in _interpreter(first) or (first.startswith(b"#!") and second.startswith(b"'''exec' "))
+        first, second = (file.readline(_LONGEST).decode("utf-8", "surrogateescape") for _ in range(2))
+    if (shell := _BY_SHELL.match(second)) is not None and first.startswith("#!"):
+        return _Told(is_python=True, options=_options((shell[1] or "").split()))
+    words = first.removeprefix("#!").split() if first.startswith("#!") else []
+    variables = {}
+    if os.path.basename("".join(words[:1])) == "env":
+        while len(words) > 1 and (words[1].startswith("-") or "=" in words[1]):
+            name, equals, value = words.pop(1).partition("=")
+            variables.update({name: value} if equals and not name.startswith("-") else {})
+        del words[0]
+    if "python" not in os.path.basename("".join(words[:1])):
+        return _Told(is_python=False)
+    return _Told(is_python=True, options=_options(words[1:]), variables=variables)
 
 
-def _interpreter(line: bytes) -> bytes:
-    """The name of the interpreter that the first line of a script states, also to `env`; empty where it states none."""
-    words = line.removeprefix(b"#!").split() if line.startswith(b"#!") else []
-    names = [os.path.basename(word) for word in words if not word.startswith(b"-") and b"=" not in word]
-    return names[1] if names[:1] == [b"env"] and len(names) > 1 else b"".join(names[:1])
+def _options(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for word in words if word not in _OF_ALL)
 
 
-def _become(program: Path, arguments: Sequence[str]) -> NoReturn:
+def _become(program: Path, words: Sequence[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execv(program, [str(program), *arguments])
+        os.execv(words[0], words)
     except OSError as error:
         raise UnderwayError(f"{program} can't be run: {_why_not(program, error)}") from None
 
