@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,9 +111,12 @@ def test_no_port_is_open_but_the_one_that_was_asked_for(make: MakeNode) -> None:
     assert address.startswith("127.0.0.2:")
 
 
-def test_what_the_user_has_configured_for_the_engine_does_not_count(make: MakeNode, tmp_path: Path) -> None:
-    """Variables and files of Dask's, even broken ones, change no setting and no file, and open nothing."""
-    nodes = Nodes(make)
+@pytest.mark.parametrize("first", ["", "import distributed\n", "import dask.config\n"], ids=["ours", "distributed", "dask"])
+def test_what_the_user_has_configured_for_the_engine_does_not_count(
+    make: MakeNode, tmp_path: Path, first: str
+) -> None:
+    """Variables and files of Dask's, even broken ones, change no setting and no file, and open nothing, whoever imports it first."""
+    nodes = Nodes(make, replace(CREW, source=first + CREW.source))
     home = tmp_path / "home/.config/dask"
     home.mkdir(parents=True)
     (home / "broken.yaml").write_text("distributed: [")
@@ -123,6 +127,7 @@ def test_what_the_user_has_configured_for_the_engine_does_not_count(make: MakeNo
         "DASK_DISTRIBUTED__SCHEDULER__PRELOAD": "crew",
         "DASK_SCHEDULER_ADDRESS": "tcp://127.0.0.1:1",
         "DASK_LOGGING__DISTRIBUTED": "debug",
+        "DASK_DISTRIBUTED__ADMIN__PDB_ON_ERR": "true",
     }
     one = nodes.start(nodes.section("one", "127.0.0.1", "local"))
     two = nodes.start(nodes.section("two", "127.0.0.1", "local"), environ)
@@ -131,6 +136,7 @@ def test_what_the_user_has_configured_for_the_engine_does_not_count(make: MakeNo
     settings = [node.ready().rpc(dump) for node in (one, two)]
 
     assert settings[0] == settings[1]
+    assert two.rpc("import distributed.core; print(distributed.core.LOG_PDB)") == "False"
     assert json.loads(settings[0])["distributed"]["comm"]["timeouts"]["tcp"] == "12s"
     assert two.rpc("print(crew.environment('DASK_SCHEDULER_ADDRESS'))") == "tcp://127.0.0.1:1"
     assert sorted(each.name for each in home.iterdir()) == ["broken.yaml"]

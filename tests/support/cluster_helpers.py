@@ -20,9 +20,10 @@ from node_helpers import App, MakeNode, Node, closure
 from projects import free_port
 from sources import source
 from underway.project import new
+from underway.steps.cluster import FIRST
 from underway_runtime.cluster import certificates
 from underway_runtime.release import boot_script
-from underway_runtime.release.boot_script import Load, Start
+from underway_runtime.release.boot_script import Load, PrimLoad, Start
 
 LIBRARIES = ("distributed", "cryptography")
 PATIENCE = 90.0
@@ -191,6 +192,8 @@ def start_cluster(release: Node) -> None:
     first = next(i for i, each in enumerate(script.instructions) if isinstance(each, Load))
     instructions = list(script.instructions)
     instructions[first:first] = [Load("underway_runtime", "1.0", (), {"class": CLASS})]
+    loads = max(i for i, each in enumerate(instructions) if isinstance(each, Load)) + 1
+    instructions[loads:loads] = [PrimLoad("underway_runtime", (FIRST,))]
     starts = [i for i, each in enumerate(instructions) if isinstance(each, Start)]
     at = starts[0] if starts else len(instructions)
     instructions[at:at] = [Start("underway_runtime", "permanent")]

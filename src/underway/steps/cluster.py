@@ -26,6 +26,8 @@ STEP = "underway.steps.cluster:step"
 CHECK = "underway.steps.cluster:check_configuration"
 ASSEMBLE = "underway.steps:assemble"
 ENGINE = "underway_runtime.cluster.application:Cluster"
+FIRST = "underway_runtime.cluster.engine_first"
+"""What is imported before the modules of others, which may import the engine too."""
 KEY = (RUNTIME, "cluster")
 
 
@@ -45,8 +47,10 @@ def step(release: Release) -> Release:
     made = [
         path.relative_to(release.path).as_posix() for path in (command, version.cluster_config, version.cluster_hosts)
     ]
+    runtime = replace(release.applications[RUNTIME], modules=(FIRST,))
     return replace(
         release,
+        applications={**release.applications, RUNTIME: runtime},
         options=replace(release.options, rel_templates_path=str(shipped_template("cluster"))),
         runtime_start={"class": ENGINE},
         config_providers=(*release.config_providers, (RUNTIME_FILE, {"path": version.cluster_config.name})),
