@@ -111,10 +111,10 @@ def test_no_port_is_open_but_the_one_that_was_asked_for(make: MakeNode) -> None:
     assert address.startswith("127.0.0.2:")
 
 
-@pytest.mark.parametrize("first", ["", "import distributed\n", "import dask.config\n"], ids=["ours", "distributed", "dask"])
-def test_what_the_user_has_configured_for_the_engine_does_not_count(
-    make: MakeNode, tmp_path: Path, first: str
-) -> None:
+@pytest.mark.parametrize(
+    "first", ["", "import distributed\n", "import dask.config\n"], ids=["ours", "distributed", "dask"]
+)
+def test_what_the_user_has_configured_for_the_engine_does_not_count(make: MakeNode, tmp_path: Path, first: str) -> None:
     """Variables and files of Dask's, even broken ones, change no setting and no file, and open nothing, whoever imports it first."""
     nodes = Nodes(make, replace(CREW, source=first + CREW.source))
     home = tmp_path / "home/.config/dask"

@@ -172,7 +172,9 @@ class InPlace:
         if reasons := unasked(wanted, gates_of_node.private is not None):
             raise RequiresRestart("; ".join(reasons))
         if lost := self._keeper.lost_files():
-            raise RequiresRestart(f"somebody has removed {', '.join(lost)}, which is made again for a fresh interpreter")
+            raise RequiresRestart(
+                f"somebody has removed {', '.join(lost)}, which is made again for a fresh interpreter"
+            )
         environ = {**self._environ, **runs.settings.variables_of(version, self._environ)}
         configuration = Configuration(runs, settings, script, environ, self._applications, self._log)
         change = await self._change(Step(runs, settings, script, configuration, self._applications, self._suspension))
