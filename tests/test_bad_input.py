@@ -170,14 +170,16 @@ def test_a_place_that_may_not_be_written_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_tool("mount", "mount")
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    """No space left is one sentence, and what was begun is gone."""
+@pytest.mark.parametrize("size", ["1m", "12m"])
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, size: str) -> None:
+    """No space left is one sentence, which names what could not be written and nothing that was read, and what was begun is gone."""
     root = write_project(tmp_path / "project")
-    with small_disk(tmp_path / "disk", "size=12m") as disk:
+    with small_disk(tmp_path / "disk", f"size={size}") as disk:
         done = underway("release", "--path", disk / "deep/hello", cwd=root)
 
         assert done.returncode == 1
-        assert "No space left on device" in done.stderr
+        assert f"error: {disk}/" in done.stderr
+        assert "No space left on device; free some space, or build elsewhere" in done.stderr
         assert "Traceback" not in done.stderr
         assert os.listdir(disk) == []
 

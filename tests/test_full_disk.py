@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from disks import small_disk
 from projects import run
 from underway_runtime.control.client.client import Place
 from underway_runtime.release import ledger
-from underway_runtime.release.errors import UndoneError
+from underway_runtime.release.errors import UndoneError, place_of
 from underway_runtime.upgrade import watch_gates
 from underway_runtime.upgrade.handler import rollback
 from underway_runtime.upgrade.install import InstallResult
@@ -181,6 +182,19 @@ def test_a_failure_that_can_not_be_written_down_is_undone_all_the_same(
             watch_gates.watch(host.handler, place, installed)
     assert taken_over == ["1.0"]
     assert "RELEASES can't be written (No space left on device), and does not say how" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("copy", [shutil.copyfile, shutil.copy2])
+def test_what_can_not_be_copied_is_named_by_where_it_was_to_go(tmp_path: Path, copy: Callable[..., object]) -> None:
+    """Not by what was read, whose disk may have all the room there is."""
+    (tmp_path / "source").write_bytes(bytes(1 << 20))
+    with small_disk(tmp_path / "disk", "size=8k") as disk:
+        with pytest.raises(OSError, match="No space left") as caught:
+            copy(tmp_path / "source", disk / "target")
+        assert str(place_of(caught.value)) == str(disk / "target")
+    with pytest.raises(OSError, match="No such file") as caught:
+        copy(tmp_path / "none", tmp_path / "target")
+    assert str(place_of(caught.value)) == str(tmp_path / "none")
 
 
 def test_what_finds_no_room_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from underway_runtime.release.errors import EXIT_REFUSED, BusyError, UnderwayError, UsageError, did_you_mean, listing
+from underway_runtime.release.errors import (
+    EXIT_REFUSED,
+    BusyError,
+    UnderwayError,
+    UsageError,
+    did_you_mean,
+    listing,
+    place_of,
+)
 
 __all__ = [
     "BuildError",
@@ -14,6 +22,7 @@ __all__ = [
     "UsageError",
     "did_you_mean",
     "listing",
+    "place_of",
 ]
 
 

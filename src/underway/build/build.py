@@ -20,7 +20,7 @@ from underway_runtime.release.directory import ReleaseDirectory
 from underway_runtime.release.relup import Relup
 
 from .. import steps
-from ..errors import BuildError, ProjectError, listing
+from ..errors import BuildError, ProjectError, listing, place_of
 from ..packages import unpackaged
 from ..packages.applications import application_name, boot_order, clean, mode_problems, starting
 from ..packages.stage import make_stage
@@ -211,10 +211,11 @@ def _provider(entry: Any) -> tuple[str, Any]:
 
 
 def _disk_problem(error: OSError, target: Path) -> str:
-    where = error.filename or target
+    where = place_of(error) or target
     hints = {
         errno.ENOSPC: "free some space, or build elsewhere with --path",
         errno.EDQUOT: "free some space, or build elsewhere with --path",
+        errno.EFBIG: "`ulimit -f` bounds what a file may have",
         errno.EACCES: "build elsewhere with --path, or as a user who may write there",
         errno.EPERM: "build elsewhere with --path, or as a user who may write there",
         errno.EROFS: "build elsewhere with --path",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import BuildError, listing
+from ..errors import BuildError, listing, place_of
 from ..project.project import definition, read, release_names
 from ..steps.boot import USER_TEMPLATES, shipped_template
 
@@ -29,4 +29,4 @@ def init(force: bool) -> None:
             (directory / name).write_bytes(shipped_template(name).read_bytes())
             click.echo(f"* {directory / name}")
     except OSError as error:
-        raise BuildError(f"{error.filename} can't be written: {error.strerror}") from error
+        raise BuildError(f"{place_of(error)} can't be written: {error.strerror}") from error

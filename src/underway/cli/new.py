@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import BuildError
+from ..errors import BuildError, place_of
 from ..project.new import TEMPLATES, make
 
 
@@ -31,7 +31,7 @@ def new(path: Path, template: str, module: str | None, develop: Path | None, no_
         checkout = develop and develop.resolve()
         made = make(Path(os.path.abspath(path)), template, module, develop=checkout, lock=not no_lock)
     except OSError as error:
-        raise BuildError(f"{error.filename} can't be written: {error.strerror}") from error
+        raise BuildError(f"{place_of(error)} can't be written: {error.strerror}") from error
     for file in made:
         click.echo(f"* {path / file}")
     click.echo(f"\nNext:\n\n    cd {path}\n    underway release\n\nREADME.md says what each file is.")

@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import place_of
 from .cached_tree import TreeEntry, digest, read, survey, write_record
 
 log = logging.getLogger("underway")
@@ -90,7 +91,7 @@ class Cache:
         except OSError as error:
             if self.root == self.scratch:
                 raise
-            log.warning("%s: %s; what is made is not cached", error.filename or self.root, error.strerror)
+            log.warning("%s: %s; what is made is not cached", place_of(error) or self.root, error.strerror)
             return self._make(self.scratch, kind, key, fill, places)
 
     def _make(

@@ -221,7 +221,7 @@ def _bind_tcp(kind: str, target: list[str]) -> _socket.socket:
 
 
 def _bind_file(path: str, mode: int, gid: int) -> tuple[_socket.socket, int]:
-    """The socket, and a descriptor of its file."""
+    """Bind a socket; returns it, and a descriptor of its file."""
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     directory = file = -1
     umask = os.umask(0o777 if gid >= 0 else 0o777 & ~mode)  # nobody can connect before the group is that one
@@ -254,7 +254,7 @@ def _bind_file(path: str, mode: int, gid: int) -> tuple[_socket.socket, int]:
 
 
 def _opened(path: str) -> int:
-    """A descriptor of a socket file, and of nothing that a link in its place leads to."""
+    """Open a socket file, and nothing that a link in its place leads to."""
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 TYPE_CHECKING = False
@@ -91,6 +92,15 @@ def listing(heading: str, problems: Iterable[str]) -> str:
       - unknown key 'nane'; did you mean 'name'?
     """
     return "\n".join([heading, *(f"  - {problem}" for problem in problems)])
+
+
+_TO_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def place_of(error: OSError) -> Any:
+    """Return the file that an error names, or None: where one could not be copied for want of room, the copy and not what was read."""
+    copy = error.filename2 if error.errno in _TO_WRITE else None
+    return copy or error.filename
 
 
 def for_future(error: BaseException) -> BaseException:

@@ -15,7 +15,7 @@ from ..control.client.client import TO_SAY, NotAnswering, NotRunning, Place, che
 from ..process import lock
 from ..process.settings import Settings, from_environ
 from ..release import command_line, display, ledger, names
-from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError
+from ..release.errors import EXIT_REFUSED, BusyError, UnderwayError, UndoneError, place_of
 from . import command_options, sentences
 from . import handler as handlers
 from .command_options import Options
@@ -80,8 +80,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         outcome: Outcome = command_line.function_of(options.command)(Request(handler, options, environ))
     except OSError as error:
         raise UnderwayError(
-            f"{options.command} could not go on: {error.strerror}: {error.filename};{_as_it_is(handler)} the same command goes on when that"
-            " is mended"
+            f"{options.command} could not go on: {error.strerror}: {place_of(error)};{_as_it_is(handler)} the same command goes on when"
+            " that is mended"
         ) from error
     if options.as_json:
         print(json.dumps(outcome.as_json(), indent=1))
