@@ -136,7 +136,7 @@ def _options(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for word in words if word not in _OF_ALL)
 
 
-def _become(program: Path, words: Sequence[str]) -> NoReturn:
+def _become(program: Path, words: list[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
