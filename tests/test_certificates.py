@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from underway_runtime.cluster import certificates
+from underway_runtime.cluster import certificates, revocation
 from underway_runtime.cluster.peer_auth import Credentials, wrong_role
 from underway_runtime.release.errors import ConfigError
 
@@ -111,6 +114,77 @@ def test_a_node_uses_no_key_that_others_can_read(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"node\.key can be read by others"):
         Credentials(place)
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "node.pem", "revoked.json", "."])
+@pytest.mark.parametrize("how", ["group", "anyone", "owner"])
+def test_a_node_believes_no_files_that_others_could_change(tmp_path: Path, name: str, how: str) -> None:
+    """Neither at its start nor while it runs: who writes the authority's certificate, or the list, says who is a member."""
+    place = deployed(tmp_path, "127.0.0.1")
+    revocation.remove(tmp_path / "authority", ["10.0.0.1"])
+    (place / "revoked.json").write_text((tmp_path / "authority/revoked.json").read_text())
+    runs = Credentials(place)
+    mode = (place / name).stat().st_mode
+    if how == "owner":
+        if os.geteuid() != 0:
+            pytest.skip("to give files away takes root")
+        os.chown(place / name, 65534, -1)
+    else:
+        (place / name).chmod(mode | (0o020 if how == "group" else 0o002))
+    for changed in ("node.pem", "revoked.json"):
+        os.utime(place / changed, (1, 1))
+
+    with pytest.raises(ConfigError, match=r"may write to|belongs to"):
+        Credentials(place)
+    with pytest.raises((OSError, ConfigError), match=r"may write to|belongs to"):
+        runs.refresh_revoked()
+        runs.refresh()
+
+
+@pytest.mark.parametrize("kind", ["rsa 1024", "rsa 2048", "secp192r1", "secp384r1", "ed25519"])
+def test_a_key_of_another_kind_gets_no_certificate(tmp_path: Path, kind: str) -> None:
+    """Neither a weaker one than nodes make, nor any other."""
+    certificates.make_authority(tmp_path, "hello")
+    name, _, size = kind.partition(" ")
+    keys: dict[str, Callable[[], Any]] = {
+        "rsa": lambda: rsa.generate_private_key(65537, int(size)),
+        "secp192r1": lambda: ec.generate_private_key(ec.SECP192R1()),
+        "secp384r1": lambda: ec.generate_private_key(ec.SECP384R1()),
+        "ed25519": ed25519.Ed25519PrivateKey.generate,
+    }
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    asked = builder.sign(keys[name](), None if name == "ed25519" else certificates._sha256())
+
+    with pytest.raises(ConfigError, match="a key of another kind than nodes make"):
+        certificates.sign(tmp_path, certificates._pem(asked), hosts=["127.0.0.1"], role="worker")
+
+
+def test_one_authority_comes_with_a_certificate(tmp_path: Path) -> None:
+    """A second one behind it would be believed as much."""
+    place = deployed(tmp_path / "one", "127.0.0.1")
+    other = deployed(tmp_path / "two", "127.0.0.1")
+    both = (place / "ca.pem").read_bytes() + (other / "ca.pem").read_bytes()
+
+    with pytest.raises(ConfigError, match="more than one authority"):
+        certificates.install(place, (place / "node.pem").read_bytes(), both, replaces=True)
+
+
+def test_a_certificate_of_a_node_makes_no_other(tmp_path: Path) -> None:
+    """Who has one is not an authority: what it signs is refused in the handshake, with the whole chain too."""
+    place, evil = deployed(tmp_path, "127.0.0.1"), tmp_path / "evil"
+    certificates.request(evil, "127.0.0.1")
+    signer = x509.load_pem_x509_certificate((place / "node.pem").read_bytes())
+    key = certificates._key(evil / "node.key")
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("underway:role:master")])
+    built = certificates._builder(x509.Name([]), signer.subject, key.public_key(), certificates.VALID)
+    made = built.add_extension(names, critical=False).sign(
+        certificates._key(place / "node.key"), certificates._sha256()
+    )
+    (evil / "node.pem").write_bytes(certificates._pem(made) + (place / "node.pem").read_bytes())
+    (evil / "ca.pem").write_bytes((place / "ca.pem").read_bytes())
+
+    with pytest.raises(ConfigError, match="can't be used: invalid CA certificate"):
+        Credentials(evil)
 
 
 def test_what_others_would_not_take_is_refused_at_home(tmp_path: Path) -> None:

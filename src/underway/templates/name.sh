@@ -14,7 +14,7 @@ unset FUNCNEST
 # shellcheck disable=SC3013 # there are no others without it
 { true 3>&2 && [ ! /proc/self/fd/2 -ef "$0" ]; } || exec 2>/dev/null
 # A shell has what it redirects on a high number meanwhile; where no file may be open there it would end without a word below.
-true 1>&2 || { printf '%s\n' 'error: too few files may be open here (`ulimit -n`); a command takes 64' >&2 && exit 1; }
+true 1>&2 || { printf '%s\n' 'error: too few files may be open here (ulimit -n); a command takes 64' >&2 && exit 1; }
 { true 3<&0; } 2>/dev/null || exec </dev/null
 { true 3>&1; } 2>/dev/null || exec >/dev/null
 

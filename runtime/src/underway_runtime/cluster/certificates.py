@@ -115,6 +115,10 @@ def sign(directory: Path, request: bytes, *, hosts: Sequence[str], role: str, no
         raise ConfigError(f"this is not a request for a certificate: {error}") from None
     if not asked.is_signature_valid:
         raise ConfigError("the request for a certificate is not signed by its own key")
+    if not _is_of_our_kind(asked.public_key()):
+        raise ConfigError(
+            "the request for a certificate is for a key of another kind than nodes make, P-256; ask for one again"
+        )
     authority = x509.load_pem_x509_certificate((directory / CA).read_bytes())
     key = _key(directory / CA_KEY)
     names = [*map(_general_name, dict.fromkeys(hosts)), x509.UniformResourceIdentifier(f"{ROLE}{role}")]
@@ -138,7 +142,9 @@ def install(
     don't fit its key, or, but with `replaces`, where what is there is of another authority."""
     from cryptography import x509
 
-    certificate, issuer = (x509.load_pem_x509_certificate(pem) for pem in (leaf, authority))
+    certificate, (issuer, *others) = x509.load_pem_x509_certificate(leaf), x509.load_pem_x509_certificates(authority)
+    if others:
+        raise ConfigError("more than one authority came with the certificate, and each would say who is a member")
     if certificate.public_key() != _key(directory / KEY).public_key():
         raise ConfigError(f"the certificate is not for the key {directory / KEY}; ask for one again")
     try:
@@ -197,6 +203,12 @@ def _new_key() -> ec.EllipticCurvePrivateKey:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     return ec.generate_private_key(ec.SECP256R1())
+
+
+def _is_of_our_kind(key: Any) -> bool:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
 
 
 def _key(file: Path) -> Any:

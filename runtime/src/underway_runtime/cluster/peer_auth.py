@@ -27,11 +27,12 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..release.errors import ConfigError, listing
+from ..release.filesystem import ownership
 from . import revocation
 
 ROLES = ("master", "worker")
@@ -55,14 +56,7 @@ class Credentials:
         """Who was removed from the cluster, see `revocation`."""
         self._seen: object = None
         self._seen_revoked: object = None
-        problems = []
-        for name in (CA, CERTIFICATE, KEY):
-            file = directory / name
-            if not file.is_file():
-                problems.append(f"{file} is missing")
-            elif name == KEY and file.stat().st_mode & 0o077:
-                problems.append(f"{file} can be read by others; chmod 600 it")
-        if problems:
+        if problems := [*self._problems()]:
             raise ConfigError(listing("the certificate of this node can't be used:", problems))
         self.refresh_revoked()
         try:
@@ -74,14 +68,15 @@ class Credentials:
     def refresh(self) -> bool:
         """Read the files where they have changed, for connections from now on; whether they have.
 
-        Raises OSError where they don't fit each other; what was read before goes on.
+        Raises OSError where they don't fit each other, or others could have changed them; what was read before goes on.
         """
-        seen = [
-            (status.st_mtime_ns, status.st_ino) for status in (os.stat(self.directory / n) for n in (CA, CERTIFICATE))
-        ]
+        looked = [os.stat(self.directory / name) for name in (CA, CERTIFICATE)]
+        seen = [(status.st_mtime_ns, status.st_ino, status.st_mode, status.st_uid) for status in looked]
         if seen == self._seen:
             return False
         self._seen = seen
+        if problems := [*self._problems()]:
+            raise OSError("; ".join(problems))
         shown = self._shown()
         for context in (self.server, self.client):
             self._load(context)
@@ -100,8 +95,24 @@ class Credentials:
         if seen == self._seen_revoked:
             return False
         self._seen_revoked = seen
+        if problems := self._problems_of(revocation.REVOKED):
+            raise ConfigError("; ".join(problems))
         before, self.revoked = self.revoked, revocation.read(self.directory)
         return before != self.revoked
+
+    def _problems(self) -> Iterator[str]:
+        """Tell what speaks against the files: who could change one says who is a member, and who reads the key is one."""
+        files = [self.directory / name for name in (CA, CERTIFICATE, KEY)]
+        yield from (f"{file} is missing" for file in files if not file.is_file())
+        yield from self._problems_of("", CA, CERTIFICATE, KEY, revocation.REVOKED)
+        key = files[-1]
+        if key.is_file() and key.stat().st_mode & 0o077:
+            yield f"{key} can be read by others; chmod 600 it"
+
+    def _problems_of(self, *names: str) -> list[str]:
+        """Who else could change one of these, where it is there."""
+        paths = filter(os.path.exists, (self.directory / name for name in names))
+        return ownership.problems([(str(path), path.stat()) for path in paths])
 
     def _load(self, context: ssl.SSLContext) -> None:
         context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -24,6 +24,7 @@ from typing import Any
 
 from ..release.addresses import unbracketed
 from ..release.errors import ConfigError
+from ..release.filesystem import openat
 from ..release.filesystem.atomic_files import replace
 
 REVOKED = "revoked.json"
@@ -151,8 +152,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 def _table(file: Path, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:
     try:
-        with file.open("rb") as opened:
-            text = opened.read(_LONGEST).decode()
+        text = openat.read(file.parent, file, _LONGEST).decode()
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
