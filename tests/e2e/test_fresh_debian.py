@@ -83,4 +83,4 @@ def test_make_test(tmp_path: Path) -> None:
     printed = run(debian, "make", "test", user="dev", timeout=5_000)
 
     assert " passed" in printed
-    assert "not tested, for want of debootstrap (apt install debootstrap)" in printed
+    assert "not tested, for want of ssh (apt install openssh-client)" in printed
