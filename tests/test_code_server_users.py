@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 import code_server_helpers as helpers
-from code_server_helpers import HELLO, Distribution, Make
+from code_server_helpers import HELLO, Distribution, Interpreter, Make
 
 interpreter = helpers.interpreter
 make = helpers.make
@@ -192,13 +193,26 @@ def version(name):
     assert release.evaluate("import backport; told = backport.version('hello-world')") == ["backport", "1.2"]
 
 
+START = """
+told = []
+def begin():
+    import inside
+    told.append("start")
+"""
+
+
+def starts(interpreter: Interpreter) -> bool:
+    """Whether a Python knows ``.start`` files (PEP 829)."""
+    return Version(interpreter.minor) >= Version("3.15")
+
+
 def test_pth_files_are_processed(make: Make) -> None:
     """Lines of code are run, with lib to import from; directories are added after lib."""
     release = make(
         Distribution(
             "late",
             files={
-                "late.pth": "# a comment\nimport late_hook; late_hook.ran = True\nvendored\nmissing\n",
+                "late.pth": "# a comment\nimport late_hook; late_hook.ran = True\nvendored\n",
                 "late_hook.py": "ran = False\n",
                 "vendored/inside.py": "",
             },
@@ -211,6 +225,37 @@ def test_pth_files_are_processed(make: Make) -> None:
     )
 
     assert told == [True, ["ROOT/lib", "ROOT/lib/late-1.0/vendored"], True]
+
+
+def test_a_directory_of_a_pth_file_may_be_missing(make: Make, interpreter: Interpreter) -> None:
+    """It is not added; Python says so where it does for those in site-packages, since 3.15."""
+    release = make(Distribution("late", files={"late.pth": "missing\n", "late.py": ""}))
+
+    done = release.run("-c", "import sys; print([path for path in sys.path if path.endswith('missing')])")
+
+    assert (done.returncode, done.stdout) == (0, "[]\n")
+    assert ("missing does not exist" in done.stderr) == starts(interpreter)
+
+
+def test_start_files_say_what_is_called_when_python_starts(make: Make, interpreter: Interpreter) -> None:
+    """Since 3.15, once all directories are there, and instead of the lines of code in the pth file of that name."""
+    note = "import {0}_hook; {0}_hook.told.append('pth')\n"
+    release = make(
+        Distribution("early", files={"early.start": "early_hook:begin\n", "early_hook.py": START}),
+        Distribution(
+            "late",
+            files={
+                "late.pth": note.format("late"),
+                "late.start": "late_hook:begin\n",
+                "late_hook.py": START,
+            },
+        ),
+        Distribution("other", files={"other.pth": "vendored\n", "other.py": "", "vendored/inside.py": ""}),
+    )
+
+    told = release.evaluate("import early_hook, late_hook; told = [early_hook.told, late_hook.told]")
+
+    assert told == ([["start"], ["start"]] if starts(interpreter) else [[], ["pth"]])
 
 
 def test_new_files_are_seen_after_invalidation(make: Make) -> None:

@@ -81,6 +81,7 @@ def lock(python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Lock:
                 "regular/plugins/addon.py": "",
                 "kit/__init__.py": "",
                 "a.pth": "",
+                "a.start": "",
                 ".hidden.pth": "",
             },
             requires=["kit"],
@@ -560,7 +561,7 @@ def test_an_interpreter_that_fails_is_told(installed: Stage, tmp_path: Path, pyt
 
 
 def test_the_index_says_where_everything_is(release: Release) -> None:
-    """Top-level names, packages below them that several applications share, distributions and .pth files."""
+    """Top-level names, packages below them that several applications share, distributions and what Python reads when it starts."""
     index = json.loads((release.version_path / "code.index").read_text())
     home = {name: lib(release, name).name for name in release.applications}
 
@@ -584,7 +585,7 @@ def test_the_index_says_where_everything_is(release: Release) -> None:
         f"{home['typing_extensions']}/{home['typing_extensions']}.dist-info"
     )
     assert set(index["distributions"]) == {name.replace("_", "-") for name in home}
-    assert index["pth"] == ["add_on-1.0/a.pth", "kit-1.0/kit.pth"]
+    assert index["pth"] == ["add_on-1.0/a.pth", "add_on-1.0/a.start", "kit-1.0/kit.pth"]
     assert "add_on-1.0.dist-info" not in index["top"]
     assert "__pycache__" not in index["top"]
 

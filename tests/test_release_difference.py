@@ -98,6 +98,7 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("a new file in a kept place", {"files": {"lib/chat-V/new.html": "", "lib/chat-V/chat/a.py": "Flask()"}}, {"new.html": "RESTART"}),
     ("a file less", {"files": {"lib/chat-V/chat/page.html": None}}, {"chat/page.html": "RESTART"}),
     ("a path file", {"files": {"lib/chat-V/chat.pth": "1"}}, {"chat.pth": "RESTART"}),
+    ("what Python calls when it starts", {"files": {"lib/chat-V/chat.start": "1"}}, {"chat.start": "RESTART"}),
     ("entry points", {"files": {"lib/chat-V/chat-V.dist-info/entry_points.txt": "1"}}, {"entry_points.txt": "RESTART"}),
     ("an address", {"starts": {"chat": {**ASGI, "listen": ["tcp://127.0.0.1:81"]}}}, {"start": "RESTART"}),
     ("a script that is not a module", {"files": {"lib/chat-V/chat/01-first.py": "1"}}, {"chat/01-first.py": "HOT"}),

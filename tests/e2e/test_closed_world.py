@@ -146,7 +146,7 @@ def test_datasette_serves_with_its_plugin(tmp_path: Path) -> None:
 BATTERY = """
 import ctypes, datetime, json, multiprocessing, os, sqlite3, subprocess, sys, zoneinfo
 
-noon = datetime.datetime(2026, 7, 1, 12, tzinfo=zoneinfo.ZoneInfo("US/Eastern"))
+noon = datetime.datetime(2026, 7, 1, 12, tzinfo=zoneinfo.ZoneInfo("America/New_York"))
 context = multiprocessing.get_context("spawn")
 mine, its = context.Pipe()
 child = context.Process(target=its.send, args=({"from": "child"},))

@@ -102,7 +102,7 @@ def index_of(distributions: Iterable[Distribution]) -> dict[str, Any]:
         for path in distribution.files:
             directories = directories_of(path)
             names += directories[:1] or [path.split(".")[0]]
-            pth += [f"{distribution.directory}/{path}"] if path.endswith(".pth") else []
+            pth += [f"{distribution.directory}/{path}"] if path.endswith((".pth", ".start")) else []
             for directory in directories[1:]:
                 here = places.setdefault(directory.replace("/", "."), [])
                 here += [] if distribution.directory in here else [distribution.directory]

@@ -175,7 +175,7 @@ def _files(old: Opened, new: Opened, name: str, unread: frozenset[tuple[str, str
         kind = read_again.kind(path)
         if BINARY.search(path):
             yield _row(path, "binary", "RESTART", "compiled code can't be loaded twice", module=name, file=where)
-        elif path.endswith(".pth"):
+        elif path.endswith((".pth", ".start")):
             yield _row(path, "path", "RESTART", "it is read when the interpreter starts", module=name, file=where)
         elif kind and (was or _keeper_of_place(new, name)):
             problem = read_again.problem((old, new), name, kind)

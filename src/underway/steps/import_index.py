@@ -12,9 +12,12 @@ from ..packages import wheel_record
 REGULAR, MODULE, NAMESPACE = 0, 1, 2
 """Ranks: of several places of one name a regular package is asked first, then a module, then what adds to a namespace."""
 
+STARTUP = (".pth", ".start")
+"""Endings of the files that Python reads in site-packages when it starts; of the second since 3.15 (PEP 829)."""
+
 
 def importable(directory: Path) -> dict[str, Any]:
-    """Top-level names and the packages below them, each with its rank, and the ``.pth`` files; all sorted.
+    """Top-level names and the packages below them, each with its rank, and the files that Python reads when it starts; all sorted.
 
     A directory whose name has a dot is none that can be imported.
     """
@@ -29,7 +32,7 @@ def importable(directory: Path) -> dict[str, Any]:
                 packages += _packages(inside, entry.name)
         elif (module := wheel_record.file_module(entry.name)) is not None:
             top += [(module, MODULE)] if module != "__init__" else []
-        elif entry.name.endswith(".pth") and not entry.name.startswith("."):
+        elif entry.name.endswith(STARTUP) and not entry.name.startswith("."):
             pth.append(entry.name)
     return {"top": top, "packages": packages, "pth": pth}
 

@@ -63,7 +63,7 @@ class Index:
         if not isinstance(pth, list) or not all(map(_is_text, pth)):
             raise ValueError("'pth' makes no sense")
         self.pth: list[str] = pth
-        """``.pth`` files of distributions, below lib."""
+        """``.pth`` and ``.start`` files of distributions, below lib."""
         self.code: dict[str, dict[str, str]] = _mapping({"code": {}, **document}, "code", _is_listing)
         """Directory, below the root -> its modules, packages and extensions; each is names with spaces between them."""
         self._kinds: dict[str, dict[str, str]] = {}
@@ -313,12 +313,22 @@ def _install(server: CodeServer) -> None:
 
 
 def _process_pth(server: CodeServer) -> None:
-    """Do what site does with the ``.pth`` files in site-packages."""
+    """Do what site does with the ``.pth`` files in site-packages, and where it knows these, since 3.15, with the ``.start`` files."""
     import site
 
-    for path in server.index.pth:
-        directory, _, name = path.rpartition("/")
-        site.addpackage(f"{server.lib}/{directory}", name, None)
+    files = [
+        (f"{server.lib}/{directory}", name)
+        for directory, _, name in (path.rpartition("/") for path in server.index.pth)
+    ]
+    if hasattr(site, "StartupState"):  # all directories come before all that is called
+        state: Any = site.StartupState()
+        for directory, name in files:
+            (state._read_pth_file if name.endswith(".pth") else state._read_start_file)(directory, name)
+        state.process()
+    else:
+        for directory, name in files:
+            if name.endswith(".pth"):
+                site.addpackage(directory, name, None)
     # setuptools' "-nspkg.pth" files make namespace packages of what is in their own directory; in a site-packages
     # that is everything.
     for name, directories in server.index.several.items():
