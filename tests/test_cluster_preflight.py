@@ -152,7 +152,6 @@ def looked_at(at: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """What a host says of its directory ``there``, asked in `at`, with nothing but PATH and these in the environment."""
     return subprocess.run(
         remote_commands.preflight(f"{at}/there", "/no"),
-        input=preflight.SCRIPT.read_text(),
         capture_output=True,
         text=True,
         timeout=30,
@@ -167,7 +166,7 @@ def test_a_host_answers_whatever_its_shell_is(tmp_path: Path, shell: str) -> Non
 
     def asked() -> Facts:
         words = [shell, *remote_commands.preflight(f"{tmp_path}/a 'b", "/no")[1:]]
-        done = subprocess.run(words, input=preflight.SCRIPT.read_text(), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30)
         assert done.stderr == ""
         return preflight.read(done.stdout, 0, 2**40)
 

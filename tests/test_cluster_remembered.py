@@ -15,7 +15,7 @@ from underway_runtime.cluster import certificates, cli, remembered
 from underway_runtime.cluster.deploy import deploy, issuing, preflight
 from underway_runtime.cluster.deploy.plan import DeployPlan, OnlyPart
 from underway_runtime.cluster.deploy.ssh import Ssh
-from underway_runtime.cluster.inventory import Fleet, from_words
+from underway_runtime.cluster.inventory import Fleet, Limits, from_words
 from underway_runtime.process.settings import from_environ
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.release.errors import ConfigError, UnderwayError, UsageError
@@ -128,23 +128,27 @@ def test_deploys_at_once_forget_nothing_of_each_other(var: VarDirectory) -> None
     )
 
 
-def test_what_fails_in_one_directory_keeps_no_other_from_being_stopped(var: VarDirectory) -> None:
+def test_what_fails_in_one_directory_keeps_no_other_from_being_stopped(
+    var: VarDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All that failed is listed, and what was stopped."""
     for directory in ("/srv/one", "/srv/two", "/srv/three"):
         remembered.remember(var, fleet("alpha", directory))
 
-    def stop(plan: DeployPlan) -> dict[str, list[str]]:
+    def stop(plan: DeployPlan, ssh: Ssh, stopped: list[str]) -> dict[str, list[str]]:
         if plan.fleet.directory != "/srv/two":
             raise OnlyPart(f"{plan.fleet.directory} can't be reached")
-        return {"stopped": ["wc_worker@alpha"]}
+        stopped.append("wc_worker@alpha")
+        return {}
 
+    monkeypatch.setattr(deploy, "stop", stop)
     with pytest.raises(OnlyPart) as refused:
-        deploy._all_of(asked(var, "--stop"), stop)
+        deploy._stop(asked(var, "--stop"), Ssh(Limits(), Path("/tmp/uw")))
 
     assert str(refused.value).splitlines() == [
         "/srv/three can't be reached",
         "/srv/one can't be reached",
-        "stopped elsewhere: wc_worker@alpha",
+        "stopped: wc_worker@alpha",
     ]
 
 
@@ -196,7 +200,7 @@ def test_a_host_of_another_cluster_is_named_beforehand(has: dict[str, str], auth
 
 
 def test_a_dry_run_renews_nothing_and_says_so(
-    var: VarDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    var: VarDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It prints what would be run, and what would be renewed and removed; of what was, nothing."""
     (plan,) = asked(var, "--renew", "--dry-run", "beta")
@@ -207,7 +211,7 @@ def test_a_dry_run_renews_nothing_and_says_so(
     monkeypatch.setattr(issuing, "ask", lambda *_: ({host: facts}, []))
     before = sorted(file.name for file in var.authority.iterdir())
 
-    with Ssh(plan.fleet.limits) as ssh:
+    with Ssh(plan.fleet.limits, tmp_path) as ssh:
         outcome = issuing.renew(plan, ssh, ["gamma"])
 
     assert outcome == {

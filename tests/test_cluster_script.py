@@ -268,14 +268,14 @@ def test_what_runs_on_hosts_is_said_as_words() -> None:
 
 def test_a_cookie_is_in_no_list_of_words() -> None:
     """It is the first line of standard input."""
-    words = remote_commands.with_cookie(["sh", "-c", 'printf %s "$RELEASE_COOKIE"'])
+    words = remote_commands.with_cookie(["sh", "-c", 'printf %s "$RELEASE_COOKIE"'], 60)
 
     assert subprocess.run(words, input=b"a b$c\nrest", capture_output=True, timeout=30).stdout == b"a b$c"
 
 
 def test_what_ssh_is_given_leaves_nothing_to_a_shell_or_its_options() -> None:
     """Every word arrives as it is; keys of hosts are checked, nothing is asked, and each wait has an end."""
-    argv = Ssh(Limits(connect=3), "/tmp/config").argv(
+    argv = Ssh(Limits(connect=3), Path("/tmp/uw"), "/tmp/config").argv(
         Host("[fe80::1]", user="deploy", port=2222), ["echo", "a b", "$x;`y`"]
     )
 

@@ -44,11 +44,19 @@ _SHADOWED = (
 _OTHERS = "NAME ROOT VSN NODE TMP COMMAND PROG"
 """Variables of a release that a login shell may have set for another one; what is left is the host's own configuration."""
 
+LIMITED = (
+    '(trap "kill \\$rest 2>/dev/null; exit" PIPE; sleep "$limit" & rest=$!; wait "$rest" && kill -PIPE "$$")'
+    " </dev/null >/dev/null 2>&1 & watch=$!;"
+)
+UNLIMITED = 'kill -PIPE "$watch" 2>/dev/null; wait "$watch" 2>/dev/null;'
+"""Around what reads in a shell: after `limit` seconds that ends without a word. A host that is cut off hears nothing by itself, and would
+wait for hours."""
+
 _RUN = (
     f"unset -f {_SHADOWED} 2>/dev/null; unset {' '.join(f'RELEASE_{name}' for name in _OTHERS.split())};"
-    ' nonce=$1 input=$2; shift 2; for word do shift; word=$(printf "%bx" "$word"); set -- "$@" "${word%x}"; done;'
+    ' nonce=$1 input=$2 limit=$3; shift 3; for word do shift; word=$(printf "%bx" "$word"); set -- "$@" "${word%x}"; done;'
     r' printf "\n%s-%s\n" underway-begin "$nonce"; printf "\n%s-%s\n" underway-begin "$nonce" >&2; status=1 line=;'
-    ' until [ "$line" = "$input" ]; do IFS= read -r line || break; done;'
+    f' if [ "$input" ]; then {LIMITED} until [ "$line" = "$input" ]; do IFS= read -r line || break; done; {UNLIMITED} fi;'
     ' if [ "$line" = "$input" ]; then "$@" && status=0 || status=$?; else'
     f' echo "error: its login shell has read what was sent to the command: {_MUST_NOT} read its input for those who are not at a'
     ' terminal" >&2; fi;'
@@ -76,9 +84,11 @@ class Answer:
         return "\n".join(lines).removeprefix("error: ") or f"it ended with status {self.status}"
 
 
-def asking(command: Sequence[str], nonce: str, *, reads: bool = False) -> list[str]:
-    """The words that run a command between marks; with `reads` one that gets input, of which `before_input` comes first."""
-    return ["sh", "-c", _RUN, "underway", nonce, _input(nonce) if reads else "", *map(_encoded, command)]
+def asking(command: Sequence[str], nonce: str, *, reads: bool = False, limit: float = 60) -> list[str]:
+    """The words that run a command between marks; with `reads` one that gets input, of which `before_input` comes first, within so many
+    seconds."""
+    told = nonce, _input(nonce) if reads else "", f"{limit:g}"
+    return ["sh", "-c", _RUN, "underway", *told, *map(_encoded, command)]
 
 
 def before_input(nonce: str) -> bytes:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -39,16 +40,22 @@ class Unfinished(UnderwayError):
         self.exit_code = 128 + interrupted.number
 
 
-@contextlib.contextmanager
-def once() -> Iterator[Callable[[], None]]:
-    """Raise `Interrupted` in this block, in the main thread, at the first signal of those that end a process; none is raised for
-    those that follow, or after the function that is given was called. What is ignored, as nohup has it, stays so."""
+class Attention:
+    """Whether a signal is still heard."""
+
     over = False
+    """To be set where nothing is to be interrupted any more; that is one instruction, in which no signal is taken."""
+
+
+@contextlib.contextmanager
+def once() -> Iterator[Attention]:
+    """Raise `Interrupted` in this block, in the main thread, at the first signal of those that end a process; none is raised for
+    those that follow. What is ignored, as nohup has it, stays so."""
+    attention = Attention()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal over
-        if not over:
-            over = True
+        if not attention.over:
+            attention.over = True
             raise Interrupted(number)
 
     before = {number: signal.getsignal(number) for number in _NAMES}
@@ -56,24 +63,38 @@ def once() -> Iterator[Callable[[], None]]:
         if handler != signal.SIG_IGN:
             signal.signal(number, on_signal)
 
-    def no_more() -> None:
-        nonlocal over
-        over = True
-
     try:
-        yield no_more
+        yield attention
     finally:
-        over = True
+        attention.over = True
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def own_prefix(what: str) -> str:
-    """What the name of a temporary directory begins with that `sweep` clears when its process is gone."""
-    return f"{what}{os.getpid()}-"
+class OwnDirectory:
+    """A new directory, for as long as the block lasts: `Interrupted` leaves nothing of it, provided that nobody raises it at the end of the
+    block. Those of processes that were killed are cleared first."""
+
+    def __init__(self, parent: Path, what: str) -> None:
+        """It is in `parent`, and its name begins with `what`."""
+        self._parent = parent
+        self._what = what
+        self.path = parent / f"{what}{os.getpid()}-{secrets.token_hex(4)}"
+
+    def __enter__(self) -> Path:
+        _sweep(self._parent, self._what)
+        try:
+            self.path.mkdir(0o700)
+            return self.path
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
-def sweep(directory: Path, what: str) -> None:
+def _sweep(directory: Path, what: str) -> None:
     """Clear the temporary directories of processes of this user that were killed."""
     for entry in directory.glob(f"{what}*-*"):
         pid = entry.name.removeprefix(what).partition("-")[0]

@@ -36,7 +36,7 @@ from ...release.errors import UnderwayError, UsageError, listing
 from ...release.manifest import read
 from .. import remembered
 from ..answers import Answer
-from ..interruption import Interrupted, Unfinished, once, own_prefix, sweep
+from ..interruption import Interrupted, OwnDirectory, Unfinished, once
 from ..inventory import (
     Fleet,
     Host,
@@ -61,14 +61,36 @@ from .survey import joining, look
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do what the command line asks for; 0, or raises an UnderwayError."""
-    plans = plans_of(options, settings)
+    outcome = _ended(options, plans_of(options, settings))
+    if options.json:
+        print(json.dumps(outcome, indent=1))
+    elif options.stop and not options.quiet and not options.dry_run:
+        print("\n".join(f"{node} is stopped" for node in outcome["stopped"]) or "nothing runs")
+    return 0
+
+
+def _ended(options: argparse.Namespace, plans: Sequence[DeployPlan]) -> dict[str, Any]:
+    """Do it, and clear what was needed for that; the outcome. Raises Unfinished where it is interrupted, whenever that is."""
+    try:
+        return _outcome(options, plans)
+    except Interrupted as interrupted:  # before it has begun
+        raise Unfinished(interrupted, "nothing was changed") from None
+
+
+def _outcome(options: argparse.Namespace, plans: Sequence[DeployPlan]) -> dict[str, Any]:
     plan = plans[0]
-    with once() as no_more, Ssh(plan.fleet.limits, plan.ssh_config) as ssh:
+    with (
+        once() as attention,
+        OwnDirectory(Path("/tmp"), "uw-") as sockets,  # a socket's path is 108 bytes at most
+        OwnDirectory(Path(tempfile.gettempdir()), "underway-deploy-") as scratch,
+        Ssh(plan.fleet.limits, sockets, plan.ssh_config) as ssh,
+    ):
         try:
+            if options.stop:
+                return _stop(plans, ssh)
             if options.renew or options.revoke:
-                outcome = _all_of(plans, lambda plan: renew(plan, ssh, options.revoke))
-            else:
-                outcome = _all_of(plans, lambda plan: _stop(plan, ssh)) if options.stop else deploy(plan, ssh)
+                return _all_of(plans, lambda plan: renew(plan, ssh, options.revoke))
+            return deploy(plan, ssh, scratch)
         except Interrupted as interrupted:
             done = (
                 "certificates may be new on some hosts, on others not"
@@ -77,12 +99,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             )
             raise Unfinished(interrupted, done) from None
         finally:
-            no_more()  # connections and directories are cleared to the end
-    if options.json:
-        print(json.dumps(outcome, indent=1))
-    elif options.stop and not options.quiet and not plan.dry_run:
-        print("\n".join(f"{node} is stopped" for node in outcome["stopped"]) or "nothing runs")
-    return 0
+            attention.over = True
 
 
 def _all_of(plans: Sequence[DeployPlan], do: Callable[[DeployPlan], dict[str, Any]]) -> dict[str, Any]:
@@ -96,9 +113,25 @@ def _all_of(plans: Sequence[DeployPlan], do: Callable[[DeployPlan], dict[str, An
         except OnlyPart as error:
             problems.append(str(error))
     if problems:
-        stopped = f"\nstopped elsewhere: {', '.join(outcome['stopped'])}" if outcome.get("stopped") else ""
-        raise OnlyPart("\n".join(problems) + stopped)
+        raise OnlyPart("\n".join(problems))
     return outcome
+
+
+def _stop(plans: Sequence[DeployPlan], ssh: Ssh) -> dict[str, Any]:
+    """Stop all that runs; whoever has stopped is said, also where that is not everybody."""
+    stopped: list[str] = []
+    try:
+        _all_of(plans, lambda plan: stop(plan, ssh, stopped))
+    except OnlyPart as error:
+        raise OnlyPart(f"{error}{_so_far(stopped)}") from None
+    except Interrupted as interrupted:
+        goes_on = "some nodes may run on; `deploy --stop` goes on where this ended"
+        raise Unfinished(interrupted, f"{goes_on}{_so_far(stopped)}") from None
+    return {"would_stop": stopped, "stopped": []} if plans[0].dry_run else {"stopped": stopped}
+
+
+def _so_far(stopped: Sequence[str]) -> str:
+    return f"\nstopped: {', '.join(stopped)}" if stopped else ""
 
 
 def plans_of(options: argparse.Namespace, settings: Settings) -> list[DeployPlan]:
@@ -180,17 +213,15 @@ def _plan(options: argparse.Namespace, settings: Settings, fleet: Fleet, var: Va
     )
 
 
-def deploy(plan: DeployPlan, ssh: Ssh) -> dict[str, Any]:
+def deploy(plan: DeployPlan, ssh: Ssh, scratch: Path) -> dict[str, Any]:
     """Do all of it. Returns what was done; raises OnlyPart, UndoneError, and UnderwayError where nothing was changed."""
     plan = joining(plan) if plan.starts else plan
     try:
         facts = look(plan, ssh)
     except Interrupted as interrupted:
         raise Unfinished(interrupted, "nothing was changed") from None
-    sent = copy(plan, ssh, facts)
-    if plan.starts:
-        start(plan, ssh, facts)
-    return {
+    sent = copy(plan, ssh, facts, scratch)
+    outcome = {
         "name": plan.here.name,
         "version": plan.here.version,
         "release_id": plan.manifest.release_id,
@@ -206,46 +237,40 @@ def deploy(plan: DeployPlan, ssh: Ssh) -> dict[str, Any]:
         "started": plan.starts and not plan.dry_run,
         "dry_run": plan.dry_run,
     }
+    if plan.starts:
+        start(plan, ssh, facts)
+    return outcome
 
 
-def _stop(plan: DeployPlan, ssh: Ssh) -> dict[str, Any]:
-    try:
-        return stop(plan, ssh)
-    except Interrupted as interrupted:
-        raise Unfinished(interrupted, "some nodes may run on; `deploy --stop` goes on where this ended") from None
-
-
-def copy(plan: DeployPlan, ssh: Ssh, facts: Look) -> dict[Host, int]:
-    """Bring the release to every host that lacks it, all at once; the bytes that were sent to each.
+def copy(plan: DeployPlan, ssh: Ssh, facts: Look, scratch: Path) -> dict[Host, int]:
+    """Bring the release to every host that lacks it, all at once; the bytes that were sent to each. Files are made in `scratch`.
 
     Raises OnlyPart, or UnderwayError where no host has it, naming each that failed.
     """
     places: dict[tuple[str, str], Host] = {}
     for host, known in facts.items():
         places.setdefault((known.address or host.host, known.directory), host)
-    sweep(Path(tempfile.gettempdir()), "underway-deploy-")
     arrived: list[Host] = []
-    with tempfile.TemporaryDirectory(prefix=own_prefix("underway-deploy-")) as scratch:
-        limit = plan.fleet.limits.copy
-        store = Store(Path(plan.here.directory), plan.manifest, Path(scratch), plan.allow_downgrade, limit)
-        parcels: dict[Host, Parcel] = {}
+    limit = plan.fleet.limits.copy
+    store = Store(Path(plan.here.directory), plan.manifest, scratch, plan.allow_downgrade, limit)
+    parcels: dict[Host, Parcel] = {}
 
-        def send(host: Host) -> Answer:
-            parcel, began = parcels[host], time.monotonic()
-            answer = on(plan, ssh, host, parcel.command, feed=parcel.file, timeout=plan.fleet.limits.copy)
-            if answer.status == 0:
-                arrived.append(host)
-                plan.tell(f"{host.host}: {parcel.size / 1e6:.1f} MB in {time.monotonic() - began:.1f} s")
-            return answer
+    def send(host: Host) -> Answer:
+        parcel, began = parcels[host], time.monotonic()
+        answer = on(plan, ssh, host, parcel.command, feed=parcel.file, timeout=plan.fleet.limits.copy)
+        if answer.status == 0:
+            arrived.append(host)
+            plan.tell(f"{host.host}: {parcel.size / 1e6:.1f} MB in {time.monotonic() - began:.1f} s")
+        return answer
 
-        try:
-            for host in places.values():
-                if (parcel := store.parcel(facts[host])) is not None:
-                    parcels[host] = parcel
-            failed = failures(everywhere(plan, ssh, parcels, send))
-        except Interrupted as interrupted:
-            raise Unfinished(interrupted, _copied(facts, parcels, arrived)) from None
-        sent = {host: parcel.size for host, parcel in parcels.items() if host not in failed}
+    try:
+        for host in places.values():
+            if (parcel := store.parcel(facts[host])) is not None:
+                parcels[host] = parcel
+        failed = failures(everywhere(plan, ssh, parcels, send))
+    except Interrupted as interrupted:
+        raise Unfinished(interrupted, _copied(facts, parcels, arrived)) from None
+    sent = {host: parcel.size for host, parcel in parcels.items() if host not in failed}
     if failed:
         name = f"{plan.here.name}-{plan.here.version}"
         heading = f"{name} could not be copied to {len(failed)} of {len(plan.hosts)} hosts:"

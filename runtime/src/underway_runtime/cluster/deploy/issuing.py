@@ -112,11 +112,12 @@ def _giving(plan: DeployPlan, ssh: Ssh, facts: Look) -> Callable[[Host], Answer]
     def give(host: Host) -> Answer:
         installed, node = plan.installed_at(facts[host]), plan.node(host)
         asked = on(plan, ssh, host, remote_commands.request(installed, node, names[host][0]))
+        install = remote_commands.certify(installed, node, plan.fleet.limits.command)
         if asked.status or plan.dry_run:
-            return asked
+            return asked if asked.status else on(plan, ssh, host, install)
         leaf = certificates.sign(authority, asked.output.encode(), hosts=names[host], role=host.role)
-        parts = leaf.strip(), (authority / peer_auth.CA).read_bytes().strip(), _list(authority).encode()
-        return on(plan, ssh, host, remote_commands.certify(installed, node), feed=b"\n\n".join(parts))
+        sent = receive.Certificates(leaf.decode(), (authority / peer_auth.CA).read_text("ascii"), _list(authority))
+        return on(plan, ssh, host, install, feed=sent.dump())
 
     return give
 

@@ -104,7 +104,8 @@ def with_cookie(plan: DeployPlan, ssh: Ssh, host: Host, command: list[str]) -> A
     timeout = plan.fleet.limits.start
     if plan.cookie is None:
         return on(plan, ssh, host, command, timeout=timeout)
-    return on(plan, ssh, host, remote_commands.with_cookie(command), feed=f"{plan.cookie}\n".encode(), timeout=timeout)
+    command = remote_commands.with_cookie(command, plan.fleet.limits.command)
+    return on(plan, ssh, host, command, feed=f"{plan.cookie}\n".encode(), timeout=timeout)
 
 
 def here(plan: DeployPlan, command: list[str]) -> Answer:

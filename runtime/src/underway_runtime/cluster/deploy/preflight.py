@@ -13,8 +13,6 @@ from ...release.manifest import Manifest
 from .. import answers
 from ..inventory import Host, Limits
 
-SCRIPT = Path(__file__).with_name("preflight.sh")
-
 _BLOCK = 4096
 _ONCE = ("clock", "system", "machine", "directory", "var", "end")
 """What a whole answer says exactly once."""

@@ -1,4 +1,4 @@
-# What a host is like, one fact in each line: sh -s -- DIRECTORY LOADER. Changes nothing.
+# What a host is like, one fact in each line: DIRECTORY LOADER. Changes nothing.
 set -u
 directory=$1 loader=$2
 case $directory in

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic as _now
 
@@ -20,6 +23,7 @@ from ...release.verify import verify
 from .. import peer_auth
 
 _TO_TAKE_UP = 20.0
+_LONGEST = 8 << 20
 
 
 def run(mode: str, words: Sequence[str], settings: Settings) -> int:
@@ -32,17 +36,49 @@ def run(mode: str, words: Sequence[str], settings: Settings) -> int:
 
             directory_of_node = settings.var.cluster_node(node).certificates
             sys.stdout.buffer.write(certificates.request(directory_of_node, host))
-        case ("certificate", "install", node):
+        case ("certificate", "install", node, limit):
             from .. import certificates
 
-            leaf, authority, revoked = [*sys.stdin.buffer.read(8 << 20).split(b"\n\n", 2), b"", b"", b""][:3]
+            sent = Certificates.read(_arrived(sys.stdin.fileno(), float(limit)))
             certificates.install(
-                settings.var.cluster_node(node).certificates, leaf + b"\n", authority + b"\n", revoked.decode() or None
+                settings.var.cluster_node(node).certificates, sent.leaf.encode(), sent.authority.encode(), sent.revoked
             )
             taken_up(settings.var, node, settings.name)
         case _:
             raise UsageError(f"{mode} is a command of `deploy` itself, and does not take {' '.join(words)!r}")
     return 0
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """What a node is sent: its certificate and that of its authority, in PEM, and the list of removed hosts."""
+
+    leaf: str
+    authority: str
+    revoked: str
+
+    def dump(self) -> bytes:
+        return json.dumps(vars(self)).encode()
+
+    @classmethod
+    def read(cls, data: bytes) -> Certificates:
+        """Raises UnderwayError where that is not whole."""
+        try:
+            return cls(**json.loads(data))
+        except (ValueError, TypeError, RecursionError):
+            raise UnderwayError("what has arrived is not a whole certificate; nothing was changed") from None
+
+
+def _arrived(descriptor: int, seconds: float) -> bytes:
+    """Read to the end. Raises UnderwayError when that does not come in time, or is too far: who is cut off hears nothing by itself."""
+    data, end = bytearray(), _now() + seconds
+    while (left := end - _now()) > 0 and len(data) <= _LONGEST:
+        if select.select([descriptor], [], [], left)[0]:
+            piece = os.read(descriptor, 1 << 16)
+            if not piece:
+                return bytes(data)
+            data += piece
+    raise UnderwayError(f"what was to be read has not come within {seconds:g} s, or is too long")
 
 
 def taken_up(var: VarDirectory, node: str, name: str) -> None:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...release.manifest import Manifest
+from ..answers import LIMITED, UNLIMITED
 from ..inventory import Host
 
 _HERE = Path(__file__).parent
 _MARK = "CLUSTER_BEGUN_BY"
 """A variable of the processes that one deploy has started."""
-_WITH_COOKIE = 'IFS= read -r RELEASE_COOKIE; export RELEASE_COOKIE; exec "$@"'
+_WITH_COOKIE = (
+    f'limit=$1; shift; {LIMITED} IFS= read -r RELEASE_COOKIE || exit 1; {UNLIMITED} export RELEASE_COOKIE; exec "$@"'
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class Settings:
 
 
 def preflight(directory: str, loader: str) -> list[str]:
-    """What the host is like; the script is read from standard input."""
-    return ["sh", "-s", "--", directory, loader]
+    """What the host is like."""
+    return ["sh", "-c", _script("preflight"), "preflight", directory, loader]
 
 
 def receive(directory: str, manifest: Manifest, tool: str, limit: float, signature: str) -> list[str]:
@@ -106,14 +109,15 @@ def request(installed: Installed, node: str, host: str) -> list[str]:
     return installed.cluster("certificate", "request", node, host)
 
 
-def certify(installed: Installed, node: str) -> list[str]:
-    """Take a node's certificate, and that of the authority, from standard input."""
-    return installed.cluster("certificate", "install", node)
+def certify(installed: Installed, node: str, limit: float) -> list[str]:
+    """Take a node's certificate, with that of the authority and the list of removed hosts, from standard input, within `limit` seconds."""
+    return installed.cluster("certificate", "install", node, f"{limit:g}")
 
 
-def with_cookie(command: list[str]) -> list[str]:
-    """The same command with a cookie, which is the first line of standard input: a secret is in no list of words."""
-    return ["sh", "-c", _WITH_COOKIE, "with-cookie", *command]
+def with_cookie(command: list[str], limit: float) -> list[str]:
+    """The same command with a cookie, which is the first line of standard input, within `limit` seconds: a secret is in no list of
+    words."""
+    return ["sh", "-c", _WITH_COOKIE, "with-cookie", f"{limit:g}", *command]
 
 
 def _marked(node: str, mark: str) -> str:

@@ -12,7 +12,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,6 @@ from ...release.addresses import unbracketed
 from ...release.errors import UnderwayError
 from .. import answers
 from ..answers import Answer
-from ..interruption import own_prefix, sweep
 from ..inventory import Host, Limits
 
 _MOST = 1 << 24
@@ -39,28 +37,26 @@ _TO_END = 5.0
 class Ssh:
     """Runs commands on hosts, for as long as the block lasts."""
 
-    def __init__(self, limits: Limits, config: str | None = None) -> None:
+    def __init__(self, limits: Limits, sockets: Path, config: str | None = None) -> None:
+        """`sockets` is an empty directory whose path is short, for connections that are shared; `config` is for ``ssh -F``."""
         self._limits = limits
+        self._sockets = sockets
         self._config = config
-        self._sockets = ""
         self._known: dict[Host, None] = {}
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def __enter__(self) -> Ssh:
         if shutil.which("ssh") is None:
             raise UnderwayError("there is no ssh here; install OpenSSH's client (Debian: apt install openssh-client)")
-        sweep(Path("/tmp"), "uw-")
-        self._sockets = tempfile.mkdtemp(prefix=own_prefix("uw-"), dir="/tmp")  # a socket's path is 108 bytes at most
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        hosts = [host for host in self._known if any(Path(self._sockets).iterdir())]
+        hosts = [host for host in self._known if any(self._sockets.iterdir())]
         if hosts:
             with ThreadPoolExecutor(len(hosts)) as pool:
                 list(pool.map(self._leave, hosts))
-        shutil.rmtree(self._sockets, ignore_errors=True)
 
     def argv(self, host: Host, command: Sequence[str]) -> list[str]:
         """What runs a command there; nothing of a host or a command can become an option of ssh or a word of a shell."""
@@ -75,7 +71,7 @@ class Ssh:
         source = feed.open("rb") if isinstance(feed, Path) else None if feed is None else BytesIO(feed)
         with source or nullcontext():
             process = subprocess.Popen(
-                self.argv(host, answers.asking(command, nonce, reads=source is not None)),
+                self.argv(host, answers.asking(command, nonce, reads=source is not None, limit=self._limits.command)),
                 stdin=subprocess.DEVNULL if source is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

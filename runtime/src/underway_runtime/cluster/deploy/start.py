@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ...release.addresses import join
 from ...release.errors import UndoneError, listing
@@ -94,17 +94,19 @@ def _join(plan: DeployPlan, ssh: Ssh, facts: Look, begun: list[Host], names: lis
             )
             _undo(plan, ssh, facts, begun, f"the workers are not known to be members of {own_node(plan)}: {why}")
         time.sleep(_PULSE)
-    commit(plan, ssh, {host: facts[host] for host in begun})
+    with suppress(Interrupted):  # it is whole
+        _commit_whole(plan, ssh, {host: facts[host] for host in begun})
     again = "; what --deploy says is not evaluated again" if plan.settings.deploy else ""
     plan.tell(f"{len(names)} workers have joined {own_node(plan)}, which runs already{again}")
 
 
-def stop(plan: DeployPlan, ssh: Ssh) -> dict[str, object]:
-    """Stop every node that runs: the master first, so that it misses nobody. Raises OnlyPart naming each that did not.
+def stop(plan: DeployPlan, ssh: Ssh, stopped: list[str]) -> dict[str, Any]:
+    """Stop every node that runs: the master first, so that it misses nobody; whoever has stopped is put into `stopped`. Raises OnlyPart
+    naming each that did not.
 
     Who runs is asked before, since workers may end with their master: those are stopped too.
     """
-    failed, stopped = dict[str, str](), list[str]()
+    failed = dict[str, str]()
     facts, unknown = ask(plan, ssh)
     if plan.master is None and runs_here(plan) is not None:
         done = here(plan, remote_commands.stop(plan.here, "master", own_node(plan)))
@@ -114,16 +116,13 @@ def stop(plan: DeployPlan, ssh: Ssh) -> dict[str, object]:
             stopped.append(own_node(plan))
     running = [host for host, known in facts.items() if plan.node(host) in known.nodes]
     for some in ([host for host in running if host.role == role] for role in ("master", "worker")):
-        left = stop_nodes(plan, ssh, facts, some)
-        failed |= {host.host: reason for host, reason in left.items()}
-        stopped += [plan.node(host) for host in some if host not in left]
+        failed |= {host.host: reason for host, reason in _stop_nodes(plan, ssh, facts, some, stopped).items()}
     if not plan.dry_run:
         remembered.forget(plan.var, plan.fleet.directory, [host for host in facts if host.host not in failed])
     if failed or unknown:
         problems = [*unknown, *(f"{host}: {reason}" for host, reason in failed.items())]
-        done_so_far = f"\nstopped: {', '.join(stopped)}" if stopped else ""
-        raise OnlyPart(listing("not every node could be stopped:", problems) + done_so_far)
-    return {"would_stop": stopped, "stopped": []} if plan.dry_run else {"stopped": stopped}
+        raise OnlyPart(listing("not every node could be stopped:", problems))
+    return {}
 
 
 def commit(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
@@ -172,6 +171,7 @@ def _commit_whole(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
 def _in_the_foreground(plan: DeployPlan, ssh: Ssh, facts: Look, command: list[str]) -> str | None:
     """The master as a child of this process, until it ends. Raises Interrupted where that comes before it is ready."""
     ready = False
+    part: OnlyPart | None = None
     child = subprocess.Popen(command, env=environ(plan))
     try:
         while child.poll() is None:
@@ -179,7 +179,11 @@ def _in_the_foreground(plan: DeployPlan, ssh: Ssh, facts: Look, command: list[st
                 child.wait(None if ready else _PULSE)
             except subprocess.TimeoutExpired:
                 if ready := (status_here(plan) or {}).get("state") == "running":
-                    _commit_whole(plan, ssh, facts)
+                    try:
+                        _commit_whole(plan, ssh, facts)
+                    except OnlyPart as error:
+                        part = error
+                        plan.report(f"{part}")
                     stays = (
                         "its workers wait for the next"
                         if not plan.settings.shutdown_with_master
@@ -192,6 +196,8 @@ def _in_the_foreground(plan: DeployPlan, ssh: Ssh, facts: Look, command: list[st
         if interrupted.number != signal.SIGINT:  # which a terminal sends to both
             child.terminate()
         child.wait()
+    if part is not None:
+        raise part
     if not child.returncode:
         return None
     return f"the master {'has ended' if ready else 'could not be started: it ended'} with status {child.returncode}"
@@ -220,18 +226,27 @@ def _undo(plan: DeployPlan, ssh: Ssh, facts: Look, begun: Sequence[Host], why: s
     raise UndoneError("the workers that were started are stopped again", why)
 
 
-def stop_nodes(plan: DeployPlan, ssh: Ssh, facts: Look, hosts: Sequence[Host]) -> dict[Host, str]:
+def _stop_nodes(plan: DeployPlan, ssh: Ssh, facts: Look, hosts: Sequence[Host], stopped: list[str]) -> dict[Host, str]:
     """Stop the nodes of these hosts; those that run on, and why. One that has ended by itself meanwhile has stopped."""
+    done: list[Host] = []
 
     def end(host: Host) -> Answer:
         installed = plan.installed_at(facts[host])
         if installed.version not in facts[host].releases:  # an older one runs there, and this one may go elsewhere
             installed = replace(installed, version="")
-        return on(plan, ssh, host, remote_commands.stop(installed, host.role, plan.node(host)))
+        answer = on(plan, ssh, host, remote_commands.stop(installed, host.role, plan.node(host)))
+        if answer.status == 0:
+            done.append(host)
+        return answer
 
-    failed = failures(everywhere(plan, ssh, hosts, end))
+    try:
+        failed = failures(everywhere(plan, ssh, hosts, end))
+    finally:
+        stopped += [plan.node(host) for host in hosts if host in done]
     now, _ = ask(replace(plan, fleet=replace(plan.fleet, hosts=tuple(failed))), ssh)
-    return {host: why for host, why in failed.items() if host not in now or plan.node(host) in now[host].nodes}
+    left = {host: why for host, why in failed.items() if host not in now or plan.node(host) in now[host].nodes}
+    stopped += [plan.node(host) for host in failed if host not in left]
+    return left
 
 
 def _of_worker(plan: DeployPlan, facts: Facts) -> str:

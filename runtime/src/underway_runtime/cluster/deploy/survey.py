@@ -85,11 +85,10 @@ def ask(plan: DeployPlan, ssh: Ssh) -> tuple[dict[Host, Facts], list[str]]:
     """Ask the hosts what they are like; returns what they say of themselves, and those that say nothing."""
     loader = preflight.loader_of(Path(plan.here.directory), plan.here.version)
     command = remote_commands.preflight(plan.fleet.directory or plan.here.name, loader)
-    script = preflight.SCRIPT.read_bytes()
 
     def one(host: Host) -> Facts | str:
         before = time.time()
-        answer = ssh.run(host, command, feed=script)
+        answer = ssh.run(host, command)
         if answer.status:
             return answer.reason
         try:
