@@ -46,7 +46,7 @@ def web(source: str = ASGI) -> App:
 
 def versions(make: MakeNode, monkeypatch: pytest.MonkeyPatch, *second: App, first: Sequence[App] = ()) -> Nodes:
     """A cluster of which there is another version, of other code."""
-    nodes = Nodes(make, *(first or (CREW, web())), libraries=(*LIBRARIES, "uvicorn"))
+    nodes = Nodes(make, *(first or (CREW, web())), libraries=(*LIBRARIES, "uvicorn", "waitress"))
     release = nodes.release
     write_script = release.write_script
 
@@ -255,7 +255,14 @@ class Frail(Application):
 
 @pytest.mark.sample(most=2)
 @pytest.mark.parametrize(
-    "how", ["raise RuntimeError('on purpose')", "os._exit(9)", "await asyncio.sleep(60)", "os.kill(os.getpid(), 9)"]
+    "how",
+    [
+        "raise RuntimeError('on purpose')",
+        "os._exit(9)",
+        "await asyncio.sleep(60)",
+        "os.kill(os.getpid(), 9)",
+        "__import__('time').sleep(600)",
+    ],
 )
 def test_a_successor_that_fails_when_it_has_the_workers_gives_them_back(make: MakeNode, how: str) -> None:
     """The old master is the master again, with its members; what is deployed is deployed again; and it says so."""

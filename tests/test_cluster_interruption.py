@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,8 +24,10 @@ from archive_helpers import File, make_tree
 from node_helpers import eventually
 from test_cluster_remembered import asked
 from underway_runtime.cluster import answers, interruption
-from underway_runtime.cluster.deploy import deploy, receive, remote_commands, ssh
-from underway_runtime.cluster.interruption import Unfinished
+from underway_runtime.cluster.answers import Answer
+from underway_runtime.cluster.deploy import deploy, receive, remote_commands, ssh, start
+from underway_runtime.cluster.deploy.plan import DeployPlan, OnlyPart
+from underway_runtime.cluster.interruption import Interrupted, Unfinished
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.release.errors import UnderwayError
 
@@ -79,7 +82,7 @@ def test_a_signal_leaves_no_directory_whenever_it_comes(
         return {"done": True}
 
     monkeypatch.setattr(deploy, "deploy", done)
-    ends = set()
+    ends: set[type] = set()
     for number in range(1, 1000):
         tracer = SignalAt(number)
         sys.settrace(tracer)
@@ -96,6 +99,81 @@ def test_a_signal_leaves_no_directory_whenever_it_comes(
         if tracer.left > 0:
             break
     assert ends == {Unfinished, UnderwayError if fails else dict}
+
+
+LOOK: Any = {}
+SSH: Any = None
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> DeployPlan:
+    """A deploy to one host."""
+    make_tree(tmp_path / "wc", "1.0", {"releases/1.0/cluster.json": File(b"{}")})
+    (plan,) = asked(VarDirectory(tmp_path / "wc/var"), "beta")
+    return plan
+
+
+def test_a_master_in_the_foreground_is_waited_for_though_a_host_boots_another_version(
+    tmp_path: Path, plan: DeployPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so at once, and ends with that when the master does: nothing is left that nobody waits for."""
+    said: list[str] = []
+
+    def report(text: str) -> None:
+        said.append(text)
+        if text.startswith("the master is ready"):
+            (tmp_path / "end").touch()
+
+    def commit(*_: object) -> None:
+        raise OnlyPart("beta boots another")
+
+    monkeypatch.setattr(start, "commit", commit)
+    monkeypatch.setattr(start, "status_here", lambda _: {"state": "running"})
+    command = ["sh", "-c", f"until [ -e {tmp_path}/end ]; do sleep 0.05; done"]
+
+    with pytest.raises(OnlyPart, match="beta boots another"):
+        start._in_the_foreground(replace(plan, report=report), SSH, LOOK, command)
+
+    assert [line.partition(";")[0] for line in said] == ["beta boots another", "the master is ready"]
+
+
+def test_workers_that_have_joined_stay_where_the_commit_is_interrupted(
+    plan: DeployPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it runs: what makes the version boot is done to the end."""
+    commits: list[str] = []
+
+    def commit(*_: object) -> None:
+        commits.append("begun")
+        if len(commits) == 1:
+            raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(start, "commit", commit)
+    monkeypatch.setattr(start, "here", lambda *_: Answer(0, "wc_worker@beta\n"))
+    said: list[str] = []
+
+    start._join(replace(plan, report=said.append), SSH, LOOK, [], ["wc_worker@beta"])
+
+    assert len(commits) == 2
+    assert said[0] == "interrupted by Ctrl-C; all of it runs, and is made to boot on every host first"
+    assert said[1].startswith("1 workers have joined wc_master@")
+
+
+def test_a_stop_that_is_interrupted_lists_what_it_has_stopped(
+    plan: DeployPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says that others may run on."""
+
+    def stop(plan: DeployPlan, ssh: object, stopped: list[str]) -> None:
+        stopped.append("wc_master@here")
+        raise Interrupted(signal.SIGHUP)
+
+    monkeypatch.setattr(deploy, "stop", stop)
+    with pytest.raises(Unfinished) as ended:
+        deploy._stop([plan], SSH)
+
+    assert str(ended.value).endswith("goes on where this ended\nstopped: wc_master@here")
+    assert ended.value.exit_code == 129
 
 
 # ---------------------------------------------------------------------------------------------------------- a host

@@ -17,6 +17,7 @@ from underway_runtime.cluster.deploy.remote_commands import Installed, Settings
 from underway_runtime.cluster.deploy.ssh import Ssh
 from underway_runtime.cluster.inventory import Host, Limits
 from underway_runtime.cluster.node import Wanted
+from underway_runtime.configuration.runtime_schema import Cluster as Section
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.release.errors import UnderwayError, UsageError
 
@@ -122,6 +123,38 @@ def test_options_that_deploy_does_not_have_are_refused(line: str) -> None:
     mode, *words = shlex.split(line)
     with pytest.raises((UsageError, SystemExit)):
         cli._deploy_parser().parse_args(words if mode in {"d", "deploy"} else ["--frobnicate"])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "stop --name a",
+            "'stop' is a command for a node; type: bin/cluster MODE stop --name a; modes are local, master,",
+        ),
+        (
+            "upgrade x.zst",
+            "'upgrade' is a command for a node; type: bin/cluster MODE run upgrade x.zst; modes are local,",
+        ),
+        ("depoly", "'depoly' is not a mode; did you mean 'deploy'? modes are local, master, worker and deploy"),
+    ],
+)
+def test_a_command_without_its_mode_is_met_with_what_to_type(tmp_path: Path, line: str, said: str) -> None:
+    """Those of bin/NAME too."""
+    (tmp_path / "releases/1.0").mkdir(parents=True)
+    (tmp_path / "releases/1.0/cluster.py").touch()
+    environ = {"RELEASE_ROOT": str(tmp_path), "RELEASE_NAME": "wc", "RELEASE_VSN": "1.0"}
+    with pytest.raises(UsageError) as refused:
+        cli.run(shlex.split(line), environ)
+    assert str(refused.value).startswith(said)
+
+
+def test_a_worker_without_a_master_is_told_how_to_say_it() -> None:
+    """It may be said on the command line, or by a variable."""
+    with pytest.raises(
+        ValueError, match="a worker needs its master: bin/cluster worker daemon HOST:PORT, or CLUSTER_MASTER"
+    ):
+        Section(mode="worker")
 
 
 @pytest.mark.parametrize(

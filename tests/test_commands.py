@@ -164,6 +164,8 @@ def test_programs_of_the_release_come_first_on_the_path(make: MakeNode) -> None:
         ),
         ("worker", ["start", "h", "--lisen", "a:1"], "unrecognized arguments: --lisen a:1; did you mean '--listen'? `"),
         ("local", ["status", "--jsno"], "unrecognized arguments: --jsno; did you mean '--json'? `"),
+        ("master", ["install", "2"], "'install' is a command of bin/hello; type: bin/cluster master run install 2"),
+        ("worker", ["rpc", "a b", "-n"], "'rpc' is a command of bin/hello; type: bin/cluster worker run rpc 'a b' -n"),
     ],
 )
 def test_mistakes_with_bin_cluster_are_met_likewise(mode: str, words: list[str], said: str) -> None:

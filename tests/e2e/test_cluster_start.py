@@ -51,14 +51,16 @@ def cluster(release: Path, hosts: Network, tmp_path: Path) -> Iterator[Cluster]:
 
 def test_a_cluster_is_deployed_asked_and_stopped(cluster: Cluster, tmp_path: Path) -> None:
     """Workers with their tags, a master that has waited for all, an expression with spaces; then nothing runs any more."""
-    done = cluster.deploy(
-        "-m", "daemon", "-d", "crew.deployed('it works, all of it')", "--working-dir", "/tmp", "--json"
-    )
+    place = Path(f"/tmp/deployed-{os.getpid()}")
+    expression = f"crew.deployed('it works, all of it', {place.name!r})"
+    done = cluster.deploy("-m", "daemon", "-d", expression, "--working-dir", "/tmp", "--json")
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["started"] is True
     where = {"a": ["host1", "host2"], "b": ["host2"], "c": ["host3"]}
-    assert Path("/tmp/deployed.txt").read_text() == f"it works, all of it: {where}"
+    written = place.read_text()
+    place.unlink()
+    assert written == f"it works, all of it: {where}"
     assert cluster.members() == EVERYBODY
     assert cluster.run("master", "pid").stdout.strip().isdigit()
     for host in cluster.net.hosts:

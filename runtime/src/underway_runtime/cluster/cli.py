@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..process.settings import from_environ
 from ..release.addresses import join
+from ..release.command_table import COMMANDS
 from ..release.errors import UsageError, did_you_mean, listing
 from . import inventory
 from .node import MODES, STARTING, Wanted, become
@@ -111,7 +113,16 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         from .deploy import deploy
 
         return deploy.run(_deploy_parser().parsed(words[1:]), settings)
+    if words[0] in (*STARTING, *COMMANDS):
+        raise UsageError(
+            f"{words[0]!r} is a command for a node; type: bin/cluster MODE {_of_mode(words)}; {_THERE_ARE}"
+        )
     raise UsageError(f"{words[0]!r} is not a mode{did_you_mean(mode, _WORDS, _THERE_ARE)}")
+
+
+def _of_mode(words: Sequence[str]) -> str:
+    """What is typed after a mode for a command of ``bin/NAME``."""
+    return shlex.join(words if words[0] in (*STARTING, *ASKING) else ("run", *words))
 
 
 def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool]:
@@ -125,6 +136,8 @@ def node_of(mode: str, words: Sequence[str], release: str) -> tuple[Wanted, bool
         return _starting(mode, command, rest, release)
     if command not in (*ASKING, "run"):
         commands = ("start", "daemon", *ASKING, "run")
+        if command in COMMANDS:
+            raise UsageError(f"{command!r} is a command of bin/{release}; type: bin/cluster {mode} {_of_mode(words)}")
         there_are = f"there are {', '.join(commands)}"
         raise UsageError(f"{command!r} is not a command of {mode}{did_you_mean(command, commands, there_are)}")
     parser = _parser(f"cluster {mode} {command}", _SUMMARIES[command])

@@ -35,7 +35,9 @@ class Cluster:
         problems = []
         if self.mode not in ("local", "master", "worker"):
             problems.append(f"the mode is local, master or worker, not {self.mode!r}")
-        if (self.master is None) == (self.mode == "worker"):
+        if self.master is None and self.mode == "worker":
+            problems.append("a worker needs its master: bin/cluster worker daemon HOST:PORT, or CLUSTER_MASTER")
+        if self.master is not None and self.mode != "worker":
             problems.append(f"a worker has a master, and nothing else has one; this {self.mode} has {self.master!r}")
         try:
             split(self.master or "localhost:0")
