@@ -62,7 +62,7 @@ class Certificates:
 
     @classmethod
     def read(cls, data: bytes) -> Certificates:
-        """Raises UnderwayError where that is not whole."""
+        """Read what `dump` has made. Raises UnderwayError where that is not whole."""
         try:
             return cls(**json.loads(data))
         except (ValueError, TypeError, RecursionError):
