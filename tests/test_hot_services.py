@@ -7,7 +7,8 @@ import pytest
 from handover_helpers import start, status
 from hot_helpers import changed, planned, run
 from node_helpers import MakeNode, Node, terminate
-from services import Request, ask, planned_in_a_row, service, source
+from services import Request, ask, planned_in_a_row, service
+from sources import source
 
 pytestmark = pytest.mark.in_place
 
@@ -40,7 +41,7 @@ def test_a_service_answers_as_a_fresh_start_would_after_it_was_upgraded_in_place
     make: MakeNode, framework: str, kind: str, change: Request, requests: tuple[Request, ...]
 ) -> None:
     """A handler, constants, a version and a route changed, one added: HOT without an appup, up and down, and what it holds stays."""
-    first, second = (service(source(f"{framework}_service", version), kind) for version in ("v1", "v2"))
+    first, second = (service(source(f"{framework}_service/{version}/web.py"), kind) for version in ("v1", "v2"))
     node = make(first, libraries=(framework, LIBRARIES[framework]))
     made = planned(node, second)
     assert [entry.verdict for entry in (*made.up, *made.down)] == ["HOT", "HOT"], made.up[0].changes
@@ -88,7 +89,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 
 def test_middleware_and_handlers_come_to_an_application_that_has_answered(make: MakeNode) -> None:
     """A framework that refuses middleware once it has built its stack, and asks no other handlers then, builds that again."""
-    first = changed(IMPORTS, source=source("fastapi_service"))
+    first = changed(IMPORTS, source=source("fastapi_service/v1/web.py"))
     node = make(service(first), libraries=("fastapi", "uvicorn"))
     assert planned(node, service(first + MIDDLEWARE)).up[0].verdict == "HOT"
     process, port = start(node)
@@ -118,7 +119,7 @@ ALL = (*NOTES, ("GET", "/first", None), ("POST", "/bump?text=a", None), ("POST",
 
 def test_edits_in_a_row_are_as_fresh_starts(make: MakeNode) -> None:
     """One process: bodies, constants that an object has taken, routes that come, change places, have other paths, go; and back."""
-    texts = [source("starlette_service")]
+    texts = [source("starlette_service/v1/web.py")]
     for edits in EDITS:
         texts.append(changed(*edits, source=texts[-1]))
     node = make(service(texts[0]), libraries=("starlette", "uvicorn"))

@@ -7,46 +7,17 @@ import os
 import re
 import socket
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from handover_helpers import status
-from hot_helpers import planned, run, state
+from hot_helpers import changed, planned, run, state
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, read_until, terminate
+from sources import source
+from versions import add_sealed
 
-POOL = """
-import asyncio, os, signal, subprocess, sys, time
-from underway_runtime import Application
-
-PLACE = os.path.dirname(os.environ["PIDS"])
-
-def sleep():
-    with open(os.environ["PIDS"], "a") as file:
-        print(os.getpid(), file=file, flush=True)
-    time.sleep(600)
-
-def beget():
-    BEGET
-
-def answer():
-    return "1"
-
-class App(Application):
-    async def start(self):
-        beget()
-        print("begun", flush=True)
-    def suspend(self, within):
-        SUSPEND
-    def stop(self):
-        if os.path.exists(os.environ["PIDS"]):
-            for pid in open(os.environ["PIDS"]).read().split():
-                try: os.kill(int(pid), signal.SIGKILL)
-                except OSError: pass
-
-if __name__ == "__main__":
-    sleep()
-"""
 PYTHON = "import os, time; print(os.getpid(), file=open(os.environ['PIDS'], 'a')); time.sleep(600)"
 DAEMON = """
     if (pid := os.fork()) == 0:
@@ -60,7 +31,11 @@ BARE = f'os.execve(sys.executable, [sys.executable, "-I", "-c", {PYTHON!r}], {{"
 
 def pool(beget: str = "pass", suspend: str = "pass") -> App:
     """An application that does this when it starts, and that when it is to suspend."""
-    return App("pool", POOL.replace("BEGET", beget).replace("SUSPEND", suspend), {"class": "pool:App"})
+    edits = (
+        ("def beget():\n    pass", f"def beget():\n    {beget}"),
+        ("within):\n        pass", f"within):\n        {suspend}"),
+    )
+    return App("pool", changed(*edits, source=source("pool/v1/pool.py")), {"class": "pool:App"})
 
 
 def two_versions(make: MakeNode, tmp_path: Path, app: App) -> Node:
@@ -224,12 +199,8 @@ def test_what_is_forked_between_the_look_and_the_swap_undoes_it(make: MakeNode, 
 
 def test_only_configuration_does_not_reach_them_either(make: MakeNode, tmp_path: Path) -> None:
     """A child has the configuration with which it was forked."""
-    from versions import add_sealed
-
-    source = POOL.replace("BEGET", "os.fork() or sleep()").replace("SUSPEND", "pass")
-    app = App(
-        "pool", source + "\nApp.config_change = lambda self, changed, new, removed: None\n", {"class": "pool:App"}
-    )
+    first = pool("os.fork() or sleep()")
+    app = replace(first, source=f"{first.source}\nApp.config_change = lambda self, changed, new, removed: None\n")
     node = make(app)
     node.environ["PIDS"] = str(tmp_path / "pids")
     node.configure(pool={"a": 1})
@@ -262,37 +233,15 @@ def answer(port: int) -> str:
     return ""
 
 
-GUNICORN = """
-from gunicorn.app.base import BaseApplication
-
-def answer():
-    return b"1"
-
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Length", "1")])
-    return [answer()]
-
-class Standalone(BaseApplication):
-    def load_config(self):
-        self.cfg.set("bind", "127.0.0.1:@PORT@")
-        self.cfg.set("workers", 2)
-        self.cfg.set("preload_app", @PRELOAD@)
-    def load(self):
-        return app
-
-def main():
-    Standalone().run()
-"""
-
-
 @pytest.mark.parametrize("preload", [False, True])
 @pytest.mark.in_place
 def test_workers_of_gunicorn_are_handed_over(make: MakeNode, port: int, preload: bool) -> None:
     """Two workers, with and without the application loaded before they are forked: all answer with the new code afterwards."""
-    source = GUNICORN.replace("@PORT@", str(port)).replace("@PRELOAD@", str(preload))
-    first = App("tool", source, {"main": "tool:main", "args": [], "listen": [f"tcp://127.0.0.1:{port}"]})
+    how = {"main": "tool:main", "args": [], "listen": [f"tcp://127.0.0.1:{port}"]}
+    first, second = (App("tool", source(f"prefork/{version}/tool.py"), how) for version in ("v1", "v2"))
     node = make(first, libraries=("gunicorn",))
-    assert planned(node, App("tool", source.replace('b"1"', 'b"2"'), first.start)).up[0].verdict == "HOT"
+    node.environ |= {"PORT": str(port), "PRELOAD": str(preload)}
+    assert planned(node, second).up[0].verdict == "HOT"
     process = node.spawn("start")
     assert eventually(lambda: answer(port), "an answer") == "1"
 

@@ -23,88 +23,12 @@ from conftest import Count
 from handover_helpers import LONGER, PAUSES, Served, clients
 from node_helpers import TIMEOUT, eventually
 from projects import build, get, node_of, run, write_project
+from sources import source
 from underway_runtime.process.process_table import children
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_200)]
 
 NAME = "shop"
-
-GUNICORN = """
-import os
-import flask
-import markupsafe._speedups
-from gunicorn.app.base import BaseApplication
-
-app = flask.Flask("shop")
-
-@app.get("/")
-def index():
-    extension = markupsafe._speedups.__file__.split("/lib/")[1].split("-py")[0]
-    return f"{VERSION} {extension} {markupsafe.escape('<')}"
-
-class Server(BaseApplication):
-    def load_config(self):
-        for name, value in {
-            "bind": "127.0.0.1:PORT",
-            "workers": 2,
-            "worker_class": os.environ.get("WORKER", "sync"),
-            "keepalive": 75,
-            "control_socket_disable": True,
-        }.items():
-            self.cfg.set(name, value)
-
-    def load(self):
-        return app
-
-def main():
-    Server().run()
-"""
-
-ASYNCIO = """
-import asyncio
-import os
-import signal
-
-connections = set()
-
-async def serve(reader, writer):
-    connections.add(writer)
-    try:
-        while (request := await reader.readuntil(b"\\r\\n\\r\\n")) and not writer.is_closing():
-            await asyncio.sleep(0.01)
-            last = stopping.is_set() or os.environ.get("STYLE") == "plain" or b"close" in request
-            body = VERSION.encode()
-            writer.write(
-                b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nConnection: %s\\r\\n\\r\\n%s"
-                % (len(body), b"close" if last else b"keep-alive", body)
-            )
-            await writer.drain()
-            if last:
-                break
-    except asyncio.IncompleteReadError:
-        pass
-    finally:
-        writer.close()
-        connections.discard(writer)
-
-async def service():
-    global stopping
-    stopping = asyncio.Event()
-    if os.environ.get("STYLE") != "plain":
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    server = await asyncio.start_server(serve, "127.0.0.1", PORT)
-    await stopping.wait()
-    server.close()
-    while connections:
-        await asyncio.sleep(0.05)
-
-def main():
-    if os.environ.get("STYLE") == "uvloop":
-        import uvloop
-        uvloop.run(service())
-    else:
-        asyncio.run(service())
-"""
 
 
 def free_port() -> int:
@@ -129,18 +53,19 @@ class Builder:
     def add(
         self,
         version: str,
-        source: str,
+        module: str,
         *dependencies: str,
         tool: str = 'main = "shop:main"\nlisten = ["tcp://127.0.0.1:PORT"]\n',
         config: str = "",
         python: Path | None = None,
     ) -> None:
-        text = f'VERSION = "{version}"\n{source}'.replace("PORT", str(self.port))
+        """Build a version of a module of tests/projects/shop, which is told its version and the port."""
         project = write_project(
             self.place / version,
             f"[tool.underway]\n{tool}".replace("PORT", str(self.port)),
             {
-                "src/shop/__init__.py": text,
+                "src/shop/__init__.py": source(f"shop/v1/{module}.py"),
+                "src/shop/version.py": f'VERSION = "{version}"\nPORT = {self.port}\n',
                 **({"config/config.py": config.replace("PORT", str(self.port))} if config else {}),
             },
             name=NAME,
@@ -227,7 +152,7 @@ def gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """Flask in gunicorn with two workers; between the versions a dependency with a C extension changes too."""
     builder = Builder(tmp_path_factory.mktemp("gunicorn"))
     for version, extension in (("1.0", "3.0.2"), ("1.1", "3.0.3")):
-        builder.add(version, GUNICORN, "flask", "gunicorn", f"markupsafe=={extension}")
+        builder.add(version, "gunicorn_workers", "flask", "gunicorn", f"markupsafe=={extension}")
     return builder
 
 
@@ -255,7 +180,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """A server made with asyncio.start_server."""
     builder = Builder(tmp_path_factory.mktemp("asyncio"))
     for version in ("1.0", "1.1"):
-        builder.add(version, ASYNCIO, "uvloop")
+        builder.add(version, "asyncio_streams", "uvloop")
     return builder
 
 
@@ -269,42 +194,12 @@ def test_an_asyncio_server(plain: Builder, tmp_path: Path, count: Count, style: 
     assert answers == {"1.0", "1.1"}
 
 
-UNDECLARED = """
-import os
-import socketserver
-
-class Handler(socketserver.StreamRequestHandler):
-    def handle(self):
-        while self.rfile.readline() not in (b"\\r\\n", b""):
-            pass
-        body = VERSION.encode()
-        self.wfile.write(b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(body), body))
-
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-
-def main():
-    files = []
-    if path := os.environ.get("SOCKET"):
-        if os.path.exists(path):
-            os.remove(path)
-        files.append(socketserver.ThreadingUnixStreamServer(path, Handler))
-    with Server(("127.0.0.1", PORT), Handler) as server:
-        try:
-            server.serve_forever(0.01)
-        finally:
-            for each in files:
-                os.remove(each.server_address)
-"""
-
-
 @pytest.fixture(scope="module")
 def undeclared(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """A server that binds an address and declares none."""
     builder = Builder(tmp_path_factory.mktemp("undeclared"))
     for version in ("1.0", "1.1"):
-        builder.add(version, UNDECLARED, tool='main = "shop:main"\n')
+        builder.add(version, "undeclared", tool='main = "shop:main"\n')
     return builder
 
 
@@ -338,52 +233,6 @@ def served_by(port: int) -> str:
 
 # ------------------------------------------------------------------------------------------- another interpreter follows
 
-TALLY = """
-import asyncio
-import platform
-from underway_runtime import Application
-
-HERE = f"{VERSION} {platform.python_version()}"
-
-class App(Application):
-    before = ()
-    draining = False
-
-    async def accept(self):
-        self.open = set()
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", PORT)
-
-    async def drain(self, within):
-        self.draining = True
-        self.server.close()
-        while self.open:
-            await asyncio.sleep(0.05)
-
-    def export_state(self):
-        return [*self.before, HERE]
-
-    def import_state(self, state, version):
-        self.before = state
-
-    async def serve(self, reader, writer):
-        self.open.add(writer)
-        try:
-            while True:
-                request = await reader.readuntil(b"\\r\\n\\r\\n")
-                body = (", ".join(self.before) if b"/before" in request else HERE).encode()
-                said = b"close" if self.draining else b"keep-alive"
-                head = b"HTTP/1.1 200 OK\\r\\nConnection: %s\\r\\nContent-Length: %d\\r\\n\\r\\n"
-                writer.write(head % (said, len(body)) + body)
-                await writer.drain()
-                if self.draining:
-                    break
-        except asyncio.IncompleteReadError:
-            pass
-        finally:
-            writer.close()
-            self.open.discard(writer)
-"""
-
 ENTRY = """
 [project.entry-points."underway.application"]
 shop = "shop:App"
@@ -406,7 +255,7 @@ def test_the_interpreter_changes(tmp_path: Path, count: Count, other: Path) -> N
     for version, python in (("1.0", INTERPRETERS[0]), ("1.1", other)):
         builder.add(
             version,
-            TALLY,
+            "tally",
             tool=ENTRY,
             python=python,
             config='from underway_runtime import config\nconfig("shop", listen=["tcp://127.0.0.1:PORT"])\n',

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from projects import build, free_port, get, run, underway, uv, write_project
-from services import source
+from sources import source
 from underway_runtime.release import relup
 
 
@@ -16,10 +16,10 @@ def test_a_built_service_gets_a_route_while_it_runs(tmp_path: Path) -> None:
     """`release`, `relup` and `release` again, then `install`: HOT without an appup, from archives too, and back."""
     port = free_port()
     tool = f'[tool.underway]\nasgi = "hello.web:app"\nlisten = ["tcp://127.0.0.1:{port}"]\n'
-    files = {"src/hello/__init__.py": "", "src/hello/web.py": source("starlette_service")}
+    files = {"src/hello/__init__.py": "", "src/hello/web.py": source("starlette_service/v1/web.py")}
     root = write_project(tmp_path / "hello", tool, files, dependencies=["starlette", "uvicorn"])
     build(root)
-    (root / "src/hello/web.py").write_text(source("starlette_service", "v2"))
+    (root / "src/hello/web.py").write_text(source("starlette_service/v2/web.py"))
     project = (root / "pyproject.toml").read_text()
     (root / "pyproject.toml").write_text(project.replace('version = "0.1.0"', 'version = "0.2.0"'))
     uv("lock", "--quiet", cwd=root)

@@ -13,7 +13,8 @@ from code_server_helpers import compile_all
 from handover_helpers import start, status
 from hot_helpers import run, state, write_rel
 from node_helpers import App, MakeNode, Node, Process, eventually, terminate
-from services import PROJECTS, Request, ask
+from services import Request, ask
+from sources import PROJECTS
 from underway.planner.plan import plan
 from underway.planner.releases import open_release
 from underway.steps.picture import take

@@ -6,7 +6,6 @@ import json
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from hot_helpers import compiled, write_rel
@@ -17,15 +16,8 @@ from underway_runtime.release import relup
 from underway_runtime.release.relup import Relup
 from versions import add, seal
 
-PROJECTS = Path(__file__).parents[1] / "projects"
-
 Request: TypeAlias = tuple[str, str, Any]
 """Method, path, and what is sent as JSON; None for nothing."""
-
-
-def source(project: str, version: str = "v1") -> str:
-    """The module of a version of a project."""
-    return (PROJECTS / project / version / "web.py").read_text(encoding="utf-8")
 
 
 def service(text: str, kind: str = "asgi") -> App:
