@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from conftest import find_tool
-from node_helpers import MakeNode, Node, recorder
+from node_helpers import INSTALLED, App, MakeNode, Node, recorder
 from underway_runtime.configuration import resolution
+from underway_runtime.release import command_table
 from underway_runtime.release.errors import DamagedRelease
+from versions import seal
 
 STEERING = [
     "PYTHONHOME",
@@ -137,3 +141,40 @@ def test_a_variable_that_names_what_has_no_end_or_is_no_place_is_an_error(make: 
         done = node.run("daemon")
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith(f"error: {place}/run can't be written: ")
+
+
+OF_A_WHEEL = (
+    "sitecustomize.py",
+    "usercustomize.py",
+    "evil.pth",
+    "compression/__init__.py",
+    "compression/zstd.py",
+    "backports/__init__.py",
+)
+"""What an interpreter runs at its start if a wheel brings it, and what commands import where this Python has it."""
+
+
+def test_what_runs_no_code_of_the_release_runs_none_of_its_wheels(make: MakeNode, tmp_path: Path) -> None:
+    """Neither their .pth files nor a sitecustomize, by whoever types such a command: `verify` tells whether they are what they were."""
+    mark = f"import os, sys; 'scratch' in sys.orig_argv or open({str(tmp_path / 'ran')!r}, 'a').write({{!r}})\n"
+    evil = App("evil", mode="load", files={name: mark.format(f"{name}\n") for name in OF_A_WHEEL})
+    node = make(recorder("first"), evil, libraries=["backports.zstd"] if sys.version_info < (3, 14) else [])
+    index = json.loads((node.version / "code.index").read_text())
+    index["distributions"]["backports-zstd"] = f"{INSTALLED}/backports_zstd.dist-info"
+    (node.version / "code.index").write_text(json.dumps(index))
+    seal(node)
+    assert node.run("eval", "1").returncode == 0
+    ran = (tmp_path / "ran").read_text().split()
+    assert ran == ["evil.pth", "sitecustomize.py"]  # as in a virtual environment
+    (tmp_path / "ran").unlink()
+
+    archive = node.root.parent / "hello-2.tar.zst"
+    archive.write_bytes(b"\x28\xb5\x2f\xfd and no more")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    said = {}
+    for row in (row for row in command_table.COMMANDS.values() if row.room != "launcher" and not row.runs_code):
+        words = [str(archive) if name == "VERSION|FILE" else "1" for name in row.arguments]
+        words += ["--sha256", digest] if row.name in ("unpack", "upgrade") else []
+        said[row.name] = node.run(row.name, *words).stderr
+    assert "can't be decompressed" in said["unpack"] + said["upgrade"], said
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()

@@ -231,7 +231,7 @@ esac
 # What Python or its library reads though it is isolated (-I), and what would break those of our children that are not.
 unset PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONEXECUTABLE __PYVENV_LAUNCHER__
 unset _PYTHON_PROJECT_BASE _PYTHON_HOST_PLATFORM _PYTHON_SYSCONFIGDATA_NAME _PYTHON_SYSCONFIGDATA_PATH
-control=$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/control/client/__main__.py
+runtime=$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime control=$runtime/control/client/__main__.py
 case $role in
   keeper)
     if [ "$*" = 'daemon --shell' ]; then
@@ -239,8 +239,7 @@ case $role in
       exec "$RELEASE_ROOT/bin/@RELEASE_NAME@" remote
     fi
     set -- "$RELEASE_ROOT/bin/@RELEASE_NAME@" "$@"
-    keeper=$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime/keeper/__main__.py
-    exec "$here/bin/python" -I -S -B -X disable-remote-debug "$keeper" "$@"
+    exec "$here/bin/python" -I -S -B -X disable-remote-debug "$runtime/keeper/__main__.py" "$@"
     ;;
   node) set -- node "$@" ;;
   cluster) shift && exec "$here/bin/python" -I -B -m underway_runtime.cluster "$@" ;;
@@ -252,6 +251,11 @@ case $RELEASE_COMMAND in
   @CONTROL_COMMANDS@)
     # shellcheck disable=SC2086 # split into words on purpose
     exec "$here/bin/python" $args -S "$control" "$@"
+    ;;
+  # Nothing of what the release is made of runs as whoever types these: -S leaves out .pth files and sitecustomize.
+  @REMOTE_COMMANDS@)
+    # shellcheck disable=SC2086 # split into words on purpose
+    exec "$here/bin/python" $args -S "$runtime/__main__.py" "$@"
     ;;
 esac
 # shellcheck disable=SC2086 # split into words on purpose

@@ -244,7 +244,7 @@ def _elsewhere(sys_config: Path, python: Path, environ: Mapping[str, str]) -> Re
     """Resolve in a fresh interpreter, started as this one was, that ends when it has answered."""
     import subprocess
 
-    options = sys.orig_argv[1 : sys.orig_argv.index("-m")] if "-m" in sys.orig_argv else []
+    options = sys.orig_argv[1 : sys.orig_argv.index("-m")] if "-m" in sys.orig_argv else ["-I", "-B"]
     answers, theirs = os.pipe()
     command = [str(python), *options, "-m", __name__, str(sys_config), str(theirs)]
     with open(answers, "rb") as stream:

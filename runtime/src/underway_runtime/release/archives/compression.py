@@ -7,8 +7,10 @@ imported when it is first needed.
 from __future__ import annotations
 
 import importlib
+import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 
 from ..errors import UnderwayError
@@ -64,11 +66,9 @@ class Decoder(Protocol):
 
 def zstd() -> Any:
     """The module for zstd. Raises CompressionMissing where there is none."""
-    for name in ("compression.zstd", "backports.zstd"):
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    with suppress(ImportError):
+        return importlib.import_module(name)
     raise CompressionMissing(
         'this Python has no zstd; add backports.zstd to it, or make archives with tar = "gz" in [tool.underway]'
     )
