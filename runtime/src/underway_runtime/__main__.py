@@ -17,11 +17,11 @@ def _add_zstd(root: str, version: str) -> None:
     from underway_runtime.release.errors import DamagedRelease
 
     try:
-        place = read_index(f"{root}/releases/{version}/code.index").distributions.get(_ZSTD)
+        dist_info = read_index(f"{root}/releases/{version}/code.index").distributions.get(_ZSTD)
     except DamagedRelease:
         return  # `verify` says so, and nothing is unpacked next to it
-    if place is not None:
-        sys.path.append(f"{root}/lib/{place.partition('/')[0]}")
+    if dist_info is not None:
+        sys.path.append(f"{root}/lib/{dist_info.partition('/')[0]}")
 
 
 if __name__ == "__main__":
