@@ -13,10 +13,10 @@ import pytest
 
 from underway.errors import StepError
 from underway.project.options import Options
-from underway.release import Application, BuildContext, Release
+from underway.release import Application, BuildContext, Release, changed_read_only
 from underway.steps import ASSEMBLE, TAR
 from underway.steps.boot import make_boot_script, rel_templates_path
-from underway.steps.cluster import CHECK, check_configuration, step
+from underway.steps.cluster import CHECK, FIRST, check_configuration, step
 from underway.steps.configuration import RUNTIME_FILE, Evaluated, make_sys_config
 from underway_runtime.configuration.config import config
 from underway_runtime.configuration.config_file import evaluate
@@ -61,8 +61,12 @@ def test_the_step_brings_what_a_cluster_needs(release: Release) -> None:
     assert rel_templates_path(after, "python.args").parent.name == "cluster"
     assert rel_templates_path(after, "systemd.service").is_file()
 
+    assert changed_read_only(release, after) == []
+
     rel = make_boot_script(after, release.path / "start", (("underway_runtime", "permanent"),))
     script = boot_script.read(rel.with_suffix(".script"))
+    [preload] = [each for each in script.instructions if isinstance(each, boot_script.PrimLoad)]
+    assert preload == boot_script.PrimLoad("underway_runtime", (FIRST,))
     [load] = [each for each in script.instructions if isinstance(each, boot_script.Load)]
     assert load.start == {"class": "underway_runtime.cluster.application:Cluster"}
 

@@ -107,6 +107,8 @@ class Release:
     ``[tool.underway.releases.NAME.options]`` merged in for custom steps. A step may put any mapping in its place."""
     runtime_start: Mapping[str, Any] | None = None
     """What the runtime itself starts, in the form of `Application.start`."""
+    runtime_modules: tuple[str, ...] = ()
+    """Modules of the runtime's that are imported before those of every application."""
     overlays: tuple[str, ...] = ()
     """Paths that steps added, relative to the root. Archive and manifest include these and nothing unlisted;
     a directory stands for all that is in it."""

@@ -48,7 +48,8 @@ def make_boot_script(
     directories = dict.fromkeys(f"$RELEASE_LIB/{_directory(release, name)}" for name in names)
     loaded = [name for name, mode in modes if mode != "none"]
     starting = [(name, mode) for name, mode in modes if mode in STARTING_MODES]
-    preloaded = sorted((name for name, _ in starting if release.applications[name].modules), key=RUNTIME.__ne__)
+    of_runtime = {name: release.runtime_modules for name, _ in starting if name == RUNTIME}
+    preloads = of_runtime | {name: release.applications[name].modules for name, _ in starting if name != RUNTIME}
     script = boot_script.BootScript(
         name=path.name,
         release=release.name,
@@ -57,7 +58,7 @@ def make_boot_script(
             CodePath((*prepend, *directories)),
             *(_load(release, name, set(names), schemas.get(name)) for name in loaded),
             Progress("applications_loaded"),
-            *(PrimLoad(name, release.applications[name].modules) for name in preloaded),
+            *(PrimLoad(name, modules) for name, modules in preloads.items() if modules),
             Progress("modules_loaded"),
             *(Start(name, mode) for name, mode in starting),
             Progress("started"),

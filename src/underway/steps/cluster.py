@@ -47,12 +47,11 @@ def step(release: Release) -> Release:
     made = [
         path.relative_to(release.path).as_posix() for path in (command, version.cluster_config, version.cluster_hosts)
     ]
-    runtime = replace(release.applications[RUNTIME], modules=(FIRST,))
     return replace(
         release,
-        applications={**release.applications, RUNTIME: runtime},
         options=replace(release.options, rel_templates_path=str(shipped_template("cluster"))),
         runtime_start={"class": ENGINE},
+        runtime_modules=(FIRST,),
         config_providers=(*release.config_providers, (RUNTIME_FILE, {"path": version.cluster_config.name})),
         overlays=(*release.overlays, *made),
         steps=(ASSEMBLE, CHECK, *release.steps[1:]),
