@@ -9,6 +9,7 @@ from typing import TypeAlias
 import pytest
 
 import edits_aiohttp
+import edits_depot
 import edits_django
 import edits_fastapi
 import edits_flask
@@ -29,6 +30,7 @@ TABLES = {
     "aiohttp": edits_aiohttp,
     "worker": edits_worker,
     "till": edits_till,
+    "depot": edits_depot,
 }
 IN_THE_GATE = ("fastapi", "flask", "django", "worker")
 ROWS = [

@@ -104,7 +104,10 @@ def test_a_look_is_asked_for_before(tmp_path: Path) -> None:
     "also",
     [
         pytest.param(
-            ("Lines = list[Line]\n", "Lines = list[Line]\nfirst = Line(name='')\n"), id="there is an instance"
+            ("Lines = list[Line]\n", "Lines = list[Line]\nevery = [Line(name='')]\n"), id="there is an instance"
+        ),
+        pytest.param(
+            ("Lines = list[Line]\n", "Lines = list[Line]\nfirst = Line(name=str(1))\n"), id="a call makes an instance"
         ),
         pytest.param(
             ("    def text(", "    seen: ClassVar[dict[str, int]] = {}\n    def text("), id="it holds something"
@@ -121,6 +124,39 @@ def test_a_look_is_asked_for_before(tmp_path: Path) -> None:
 def test_a_model_that_would_lose_something_takes_a_fresh_interpreter(tmp_path: Path, also: tuple[str, str]) -> None:
     """The smallest things that keep a model from being made once more: what only the one before has."""
     assert planned(tmp_path, FIELD, also=also)["models:Line"] == "field RESTART"
+
+
+GLOBAL = "Lines = list[Line]\n", "Lines = list[Line]\nfirst = Line(name='')\n"
+
+
+def test_a_global_that_is_an_instance_is_made_once_more(tmp_path: Path) -> None:
+    """It is made with its class, as settings are; one that is another's is, too, and imports are bound to it."""
+    assert planned(tmp_path, FIELD, also=GLOBAL)["models:first"] == "reached HOT"
+    derived = GLOBAL[0], f"{GLOBAL[0]}class Long(Line): size: int = 2\nlong = Long(name='', size=3)\n"
+    assert planned(tmp_path, FIELD, also=derived)["models:long"] == "reached HOT"
+    imported = "from models import Line,", "from models import Line\nmade = Line(name='')\nfrom models import"
+    assert planned(tmp_path, FIELD, also=imported)["main:made"] == "reached HOT"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "def model_post_init(self, _): print(self)",
+        "def __init__(self, **given): super().__init__(**given)",
+        "@field_validator('name')\n    def checked(cls, value): return value + str(count())",
+        "@field_validator('name')\n    def checked(cls, value): return cls.checked(value)",
+        "@field_validator('name')\n    def checked(cls, value): return value + open(value).read()",
+        "when: float = Field(default_factory=lambda: 1)",
+        "_kept: list = PrivateAttr(default_factory=count)",
+    ],
+)
+def test_a_global_that_may_be_another_each_time_keeps_its_class(tmp_path: Path, method: str) -> None:
+    """Where making an instance does, or asks for, more than it is given, none is made once more."""
+    text = MODELS.replace(*GLOBAL).replace("PrivateAttr", "PrivateAttr, field_validator\nfrom itertools import count")
+    also = MODELS, text.replace("    def text(", f"    {method}\n    def text(")
+    rows = planned(tmp_path, FIELD, also=also)
+    assert rows["models:Line"] == "field RESTART"
+    assert "models:first" not in rows or rows["models:first"] == "reached RESTART"
 
 
 def test_a_method_of_a_model_changes_in_place(tmp_path: Path) -> None:

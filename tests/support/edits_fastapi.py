@@ -247,7 +247,15 @@ EDITS = (
             (ITEMS, '{"label": found.label()}', '{"label": found.label(), "cheap": str(found.cheap)}'),
         ),
     ),
-    Edit("setting", ((SETTINGS, "page_size: int = 2", "page_size: int = 1"),), up="RESTART", down="RESTART"),
+    Edit("setting", ((SETTINGS, "page_size: int = 2", "page_size: int = 1"),)),
+    Edit(
+        "setting added",
+        (
+            (SETTINGS, "    page_size: int = 2\n", '    page_size: int = 2\n    motto: str = "buy"\n'),
+            (MAIN, "import TITLE", "import TITLE, settings"),
+            (MAIN, '"up": True, "version"', '"up": settings.motto, "version"'),
+        ),
+    ),
     Edit("constant", ((SETTINGS, 'TITLE = "shop"', 'TITLE = "market"'),)),
     Edit("template", ((HOME, "<h1>{{ title }}</h1>", "<h1>{{ title }}!</h1>"),)),
     Edit(

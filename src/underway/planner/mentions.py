@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from .edit import PlannerContext
 from .rules import decorators
 from .source import Function, Module, children, names_bound, walk
 
-_MADE_WITH = ("_generate_next_value_", "_missing_")
+_MADE_WITH = ("_generate_next_value_", "_missing_", "model_post_init")
 """Methods that are called by name while a class is made, or an instance, and are not between two underscores."""
+
+_CHECKING = re.compile(r"validat|^default$")
+"""Decorators of methods that are called when an instance is made, as models of pydantic, attrs and SQLAlchemy have them."""
 
 
 def mentions(world: PlannerContext, modules: Collection[Module], *, annotations: bool = True) -> dict[str, set[str]]:
@@ -171,13 +175,20 @@ def _of_class(node: ast.ClassDef, aliases: Mapping[str, str], named: dict[str, s
     into = named.setdefault(node.name, set())
     into.update(name for base in node.bases for name in mentioned(base, aliases))
     for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and node.bases:
+            into.update(mentioned(statement.annotation, aliases))
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
             into.update(mentioned(statement.value, aliases))
         elif not isinstance(statement, Function):
             continue
-        elif statement.name.startswith("__") or statement.name in _MADE_WITH:
+        elif statement.name.startswith("__") or statement.name in _MADE_WITH or _checks(statement):
             into.add(f"{node.name}.{statement.name}" if statement.name.startswith("__") else statement.name)
             named.setdefault(f"{node.name}.{statement.name}", set()).update(mentioned(statement, aliases, annotations))
+
+
+def _checks(method: Function) -> bool:
+    """Whether what decorates a method has it called when an instance is made: a validator, a default."""
+    return any(_CHECKING.search(_last(decorator)) for decorator in method.decorator_list)
 
 
 def _builtin(module: Module) -> dict[str, str]:

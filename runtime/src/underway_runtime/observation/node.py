@@ -50,6 +50,8 @@ class Flag:
     """Which elements it has, or their order, differs between two imports of one version: what comes or goes is not told."""
     CODE = 64
     """Its digest is that of code."""
+    WHOLE = 256
+    """In an excerpt: it holds what the edges say, and nothing more."""
 
 
 class Node(NamedTuple):

@@ -33,17 +33,17 @@ def unless_made(edit: ModuleDiff, name: str, cls: ast.ClassDef, change: str, rea
     return True
 
 
-def makes_its_own(edit: ModuleDiff, cls: ast.ClassDef) -> str:
-    """What of the release makes instances that are there by then; empty for nothing that is seen."""
+def makes_its_own(edit: ModuleDiff, cls: ast.ClassDef, besides: Collection[int] = ()) -> str:
+    """What of the release makes instances that are there by then, `besides` calls with these ids; empty for nothing that is seen."""
     if regrown.is_enumeration(edit.world, edit.new, cls):
         return "it"
     for side in (edit.old, edit.new):
         if others := entries.set_by_others(side.body, cls.name):
             return f"what sets {min(others)}"
-    return _staying(edit, cls.name)
+    return _staying(edit, cls.name, besides=besides)
 
 
-def _staying(edit: ModuleDiff, cls: str, seen: Collection[str] = ()) -> str:
+def _staying(edit: ModuleDiff, cls: str, seen: Collection[str] = (), besides: Collection[int] = ()) -> str:
     """Where the old release makes an instance, of this class or one derived from it, that is there for certain; empty for nowhere.
 
     That is at import, or where one is put into what is there for certain: a global, or an instance of such a class.
@@ -51,7 +51,7 @@ def _staying(edit: ModuleDiff, cls: str, seen: Collection[str] = ()) -> str:
     for module in filter(None, map(edit.world.old.modules.get, sorted(edit.world.compared))):
         names = {cls, *instances.made_of(module, cls)}
         for node in (inner for statement in module.body for inner in import_time(statement, annotations=False)):
-            if _is_call_of(node, names):
+            if _is_call_of(node, names) and id(node) not in besides:
                 return f"{module.name}, line {getattr(node, 'lineno', 0)},"
         for holder, owner, node in entries.outliving_instances(module.body, names):
             of_instance = bool(owner) and owner not in {cls, *seen}

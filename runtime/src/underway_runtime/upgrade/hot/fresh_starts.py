@@ -17,7 +17,7 @@ import os
 import pathlib
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...observation import compare, loggers
@@ -120,11 +120,15 @@ def _is_noise(difference: Difference, noise: set[Any]) -> bool:
 
 
 class _Excerpt:
-    """Takes nodes of a picture, with all that they hold but for what stays; what stays is told by what it is."""
+    """Takes nodes of a picture, with all that they hold but for what stays; what stays is told by what it is.
 
-    def __init__(self, picture: Picture, stay: Iterable[int]) -> None:
+    Those that are `whole` must hold no more than that.
+    """
+
+    def __init__(self, picture: Picture, stay: Iterable[int], whole: Collection[int] = ()) -> None:
         self._picture = picture
         self._stay = frozenset(stay)
+        self._whole = whole
         self._numbers: dict[int, int] = {}
 
     def number(self, of: int) -> int:
@@ -140,21 +144,31 @@ class _Excerpt:
             node = self._picture.nodes[at]
             edges = () if at in self._stay else node.edges
             taken += dict.fromkeys(to for _, to in edges if to not in self._numbers)
-            nodes.append(node._replace(edges=tuple((label, self.number(to)) for label, to in edges)))
+            flags = node.flags | (Flag.WHOLE if at in self._whole else 0)
+            nodes.append(node._replace(flags=flags, edges=tuple((label, self.number(to)) for label, to in edges)))
         return Excerpt(tuple(self._picture.modules), tuple(nodes), asked)
 
 
 def _made(before: Picture, instructions: Sequence[Instruction]) -> Excerpt:
-    """What is to be bound to something else; what can change in it is told by what it is."""
-    excerpt = _Excerpt(before, (number for number, node in enumerate(before.nodes) if node.flags & Flag.MUTABLE))
-    paths = [
-        Path((load.module, f".{name}"))
-        for load in instructions
-        if isinstance(load, Load) and load.seen
-        for name in load.replaced
+    """What is to be bound to something else; what can change in it is told by what it is, but for instances of what is made again."""
+    named = [
+        (load.module, name) for load in instructions if isinstance(load, Load) and load.seen for name in load.replaced
     ]
+    paths = (Path((module, f".{name}")) for module, name in named)
     at = [(path, number) for path in paths if (number := before.at(path)) is not None]
+    compared = _within(before, [number for _, number in at], {".".join(name) for name in named})
+    mutable = (number for number, node in enumerate(before.nodes) if node.flags & Flag.MUTABLE)
+    excerpt = _Excerpt(before, (number for number in mutable if number not in compared), compared)
     return excerpt.of([Check("same", path, excerpt.number(number)) for path, number in at])
+
+
+def _within(picture: Picture, numbers: Iterable[int], classes: Collection[str]) -> set[int]:
+    """Those among some nodes that are instances of these classes, with all that they hold but for what has a name."""
+    instances = [number for number in numbers if picture.nodes[number].type in classes]
+    for number in instances:  # which grows meanwhile
+        inner = (to for _, to in picture.nodes[number].edges if not picture.nodes[to].name)
+        instances += [to for to in dict.fromkeys(inner) if to not in instances]
+    return set(instances)
 
 
 def _checks(wanted: Picture, differences: Iterable[Difference], excerpt: _Excerpt) -> Iterator[Check]:

@@ -113,11 +113,11 @@ def instances(cls: type, leaving: Collection[int] = ()) -> str | None:
     return _counted(instance for instance in every if id(instance) not in belonging and id(instance) not in leaving)
 
 
-def instances_of_what_stays(cls: Any) -> str | None:
-    """Which instances a class that stays, or a subclass, has; None for none."""
+def instances_of_what_stays(cls: Any, leaving: Collection[int] = ()) -> str | None:
+    """Which instances a class that stays, or a subclass, has; None for none. `leaving`: ids of what goes."""
     if not objects.is_a(cls, type):
         return f"it is a {objects.name_of(type(cls))} here, and no class"
-    return _counted(heap.instances_of(cls))
+    return _counted(instance for instance in heap.instances_of(cls) if id(instance) not in leaving)
 
 
 def _counted(instances: Iterable[Any]) -> str | None:

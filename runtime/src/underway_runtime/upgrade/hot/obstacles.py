@@ -115,8 +115,7 @@ def _is_entered(loaded: Sequence[Target]) -> bool:
 
 def guarded(loaded: Sequence[Target], removals: Sequence[Remove], *, entered: bool = False) -> Iterator[str]:
     """What the guards of modules that change, or go, say; `entered`: of what another takes the place of it is asked again."""
-    gone = {**parts.taken_out(loaded, caches.routes_known), **answered()}
-    going = Belonging(_values_that_go(loaded, removals), gone)
+    gone, going = _going(loaded, removals)
     for target in loaded:
         for guard in target.load.guards:
             if guard.of not in target.load.replaced or not entered:
@@ -124,6 +123,16 @@ def guarded(loaded: Sequence[Target], removals: Sequence[Remove], *, entered: bo
     for removal in removals:
         for guard in removal.guards:
             yield from _broken(removal.module, guard, loaded, removals, gone, going)
+
+
+def leaving(loaded: Sequence[Target], removals: Sequence[Remove]) -> frozenset[int]:
+    """The ids of what goes with names that go, or are bound to something else, and of what nothing else holds than that."""
+    return frozenset(_going(loaded, removals)[1].ids)
+
+
+def _going(loaded: Sequence[Target], removals: Sequence[Remove]) -> tuple[dict[int, Any], Belonging]:
+    gone = {**parts.taken_out(loaded, caches.routes_known), **answered()}
+    return gone, Belonging(_values_that_go(loaded, removals), gone)
 
 
 def _values_that_go(loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[Any]:
@@ -168,7 +177,8 @@ def _broken(
         if (holder := guards.held(names, tail, leaving, gone, going)) is not None:
             yield f"{where} goes away, and {holder} refers to it"
     elif guard.kind == "no_instances" and not _goes(module, guard.of, loaded, removals):
-        if (why := guards.instances_of_what_stays(names[tail])) is not None:
+        going_too = going.ids if _is_made_again(module, guard.of, loaded) else ()
+        if (why := guards.instances_of_what_stays(names[tail], going_too)) is not None:
             yield f"{where} makes its instances in another way: {why}"
     elif guard.kind == "no_instances" and (why := guards.instances(names[tail], going.ids)) is not None:
         yield f"{where} goes away: {why}"
@@ -199,6 +209,11 @@ def _goes(module: str, name: str, loaded: Iterable[Target], removals: Iterable[R
     """Whether a definition is not in the new version any more."""
     removed = (target.load.removed for target in loaded if target.name == module)
     return any(name in names for names in removed) or any(removal.module == module for removal in removals)
+
+
+def _is_made_again(module: str, name: str, loaded: Iterable[Target]) -> bool:
+    """Whether another class takes the place of this one, so that an instance may go with it."""
+    return any(name in target.load.replaced for target in loaded if target.name == module)
 
 
 def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[dict[str, Any]]:

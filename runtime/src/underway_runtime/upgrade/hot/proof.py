@@ -84,24 +84,20 @@ def raise_for_staging(old: Surroundings, new: Surroundings, instructions: Sequen
 
 def _set_since(made: Excerpt) -> Iterator[str]:
     """What is to be bound to something else, and is not what the module has made any longer."""
-    walk = _Walk(made)
-    for check in made.checks:
-        value = walk.find(check.path)
-        if any(walk.differences(check)):
-            shown = "not there" if value is _GONE else objects.shown(value)
-            yield f"{check.path} is {shown}, and not what the module has made"
+    walk = _Walk(made, "what the module has made")
+    yield from (path for check in made.checks for path in walk.differences(check))
 
 
 def differences(fresh: Excerpt) -> list[str]:
     """Where this process is not as a fresh start, of all that was to change; each with its path."""
-    walk = _Walk(fresh)
+    walk = _Walk(fresh, "as in a fresh start")
     paths = dict.fromkeys(path for check in fresh.checks for path in walk.differences(check))
     return [*paths][:_NAMED]
 
 
 class _Walk:
-    def __init__(self, excerpt: Excerpt) -> None:
-        self._nodes = excerpt.nodes
+    def __init__(self, excerpt: Excerpt, wanted: str) -> None:
+        self._nodes, self._wanted = excerpt.nodes, wanted
         self._look = Looker(frozenset(excerpt.modules))
         self._compared: dict[tuple[int, int], Any] = {}
         """By their addresses and their nodes, the objects, which keeps an address from being used twice."""
@@ -151,9 +147,11 @@ class _Walk:
                 type(live) is str and digest_of(self._without_addresses(live)) == node.digest
             )
             if (kind, seen.name) != (node.type, node.name) or not alike:
-                yield f"{here} is {objects.shown(live)}, and not as in a fresh start"
+                yield f"{here} is {objects.shown(live)}, and not {self._wanted}"
                 continue
             edges = dict(seen.edges)
+            if node.flags & Flag.WHOLE and (more := [name for name in edges if name not in dict(node.edges)]):
+                yield f"{here}{more[0]} is there, and is not {self._wanted}"
             for name, to in node.edges:
                 if name in edges:
                     waiting.append((edges[name], to, f"{here}{name}"))

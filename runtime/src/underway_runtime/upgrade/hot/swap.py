@@ -81,6 +81,8 @@ class Prepared:
         self._handlers = obstacles.handlers(loaded)
         self._empty: list[type] = []
         """The classes that may have no instances: those that are there before the swap."""
+        self._leaving: frozenset[int] = frozenset()
+        """The ids of what goes, and lives until it can't be taken back: instances of these among it."""
 
     def inside(self) -> list[heap.Survivor]:
         """Frames in definitions that change or go away, with who holds them. One that a traceback keeps does not count."""
@@ -151,7 +153,7 @@ class Prepared:
 
     def _let_go(self) -> None:
         self._acts = undo_log.Acts()
-        self._carried, self._known, self._staged, self._empty = [], set(), None, []
+        self._carried, self._known, self._staged, self._empty, self._leaving = [], set(), None, [], frozenset()
         for target in self.targets:
             target.staged, target.computing = {}, []
 
@@ -180,6 +182,7 @@ class Prepared:
             )
         )
         self._empty = list(obstacles.without_instances(self.targets))
+        self._leaving = obstacles.leaving(self.targets, self._removals) if self._empty else frozenset()
         before = [*sys.modules]
         self._journal.note(partial(imports.forget_modules, before, self._old))
         modules = [(target.module, target.spec) for target in self.targets]
@@ -244,7 +247,8 @@ class Prepared:
     def _not_to_be_there(self) -> list[tuple[type, list[Any]]]:
         """The instances, by now, of classes that may have none; each class that has some."""
         pairs = heap.instances(self._empty, heap.all_objects()) if self._empty else []
-        return [(cls, of_class) for cls, of_class in pairs if of_class]
+        late = ((cls, [instance for instance in of if id(instance) not in self._leaving]) for cls, of in pairs)
+        return [(cls, of_class) for cls, of_class in late if of_class]
 
     def _raise_for_late(self, late: Iterable[tuple[type, list[Any]]]) -> None:
         names = [objects.name_of(cls) for cls, of_class in late if of_class]

@@ -12,12 +12,17 @@ from ...source import Function, Module, Origin, text, walk
 from ...values import origin
 from .. import decorators, made_again, state, unmade
 from ..bases import DATACLASS
+from . import instances_again
 
-_BASES = ("pydantic.BaseModel", "pydantic.main.BaseModel")
+_BASES = (
+    *("pydantic.BaseModel", "pydantic.main.BaseModel"),
+    *("pydantic_settings.BaseSettings", "pydantic_settings.main.BaseSettings"),
+)
 _DESCRIBING = {
     *("Field", "PrivateAttr", "ConfigDict", "StringConstraints", "AfterValidator", "BeforeValidator", "PlainValidator"),
     *("WrapValidator", "PlainSerializer", "WrapSerializer", "Discriminator", "Tag", "AliasChoices", "AliasPath"),
     *("fields.Field", "fields.PrivateAttr", "config.ConfigDict", "types.StringConstraints"),
+    *("SettingsConfigDict", "main.SettingsConfigDict"),
     *("conint", "constr", "confloat", "conlist", "condecimal", "condate", "conset", "conbytes"),
 }
 """Functions of pydantic that make a description of a field, and keep nothing of a call."""
@@ -85,7 +90,8 @@ def make(edit: ModuleDiff, name: str, new: ast.ClassDef, change: str, problem: s
     old = edit.old.classes[name]
     if lost := _lost(edit, old) or _lost(edit, new) or _listed(edit.world):
         return edit.restart(name, change, f"{problem}, and making it once more would lose {lost}", new, cause=cause)
-    if instances := unmade.makes_its_own(edit, new):
+    made = instances_again.made_at_import(edit, new) if is_model(edit.world, edit.new, new) else ()
+    if instances := unmade.makes_its_own(edit, new, made):
         reason = f"{problem}; {instances} makes some of its instances"
         return edit.restart(name, change, reason, new, cause=cause)
     if not edit.unless_seen(name, change, problem, new, cause=cause):
@@ -172,4 +178,4 @@ def _is_of_pydantic(edit: ModuleDiff, cls: ast.ClassDef, called: ast.expr, names
     is_old = edit.old.classes.get(cls.name) is cls
     side, module = (edit.world.old, edit.old) if is_old else (edit.world.new, edit.new)
     package, _, name = ".".join(origin(side, module, called) or ()).partition(".")
-    return package == "pydantic" and name in names
+    return package in ("pydantic", "pydantic_settings") and name in names

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ...edit import ModuleDiff, PlannerContext
 from ...source import ANNOTATIONS, Function, Module, Origin, annotations_of, initialiser, names_bound, walk
 from .. import decorators, made_again
-from . import classes_again
+from . import classes_again, instances_again
 
 
 def follow(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
@@ -20,7 +20,12 @@ def follow(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
     for origin in waiting:  # which grows meanwhile
         for edit in edits.values():
             _bound_again(edit, origin)
-            made = (*_types(edit, origin), *_classes(edit, origin), *_handlers(world, edit, origin))
+            made = (
+                *_types(edit, origin),
+                *_classes(edit, origin),
+                *_instances(edit, origin),
+                *_handlers(world, edit, origin),
+            )
             waiting += ((edit.new.name, name) for name in made)
             _annotated(edit, origin)
 
@@ -77,6 +82,18 @@ def _classes(edit: ModuleDiff, origin: Origin) -> Iterator[str]:
         if named and classes_again.is_read(edit.world, edit.new, cls, edit):
             _forget(edit, name)
             classes_again.make(edit, name, cls, "reached", f"it was made with {origin[1]}", origin)
+            yield name
+
+
+def _instances(edit: ModuleDiff, origin: Origin) -> Iterator[str]:
+    """Have instances made once more that import makes of it, for globals."""
+    for name, statement in instances_again.made_with(edit, origin):
+        if _stays(edit, name):
+            edit.replaced.append(name)
+            edit.changes(name)
+            edit.run(statement)
+            reason = f"it is made once more with {origin[1]}, if nobody else holds it, or has set anything in it"
+            edit.row(name, "reached", "HOT", reason, statement, cause=origin)
             yield name
 
 

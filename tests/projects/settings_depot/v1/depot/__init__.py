@@ -1,0 +1,1 @@
+"""A depot, with settings of the environment."""
