@@ -303,6 +303,43 @@ def test_an_update_that_is_cut_off_is_given_up_and_cleared(deployer: Deployer) -
     assert list((there / "var/incoming").iterdir()) == []
 
 
+def left_by(what: str, command: list[str]) -> list[str]:
+    """The command where one with the same pid has left this: `exec` keeps the pid of who made it."""
+    return ["sh", "-c", f'{what}; exec "$@"', "sh", *command]
+
+
+def test_what_a_power_cut_has_left_of_a_copy_is_in_nobody_s_way(deployer: Deployer) -> None:
+    """Where the host has booted the next copy may have the very pid of the one before, whose directory is not its own."""
+    deployer.signers.unlink()
+    srv = deployer.place / "host/srv"
+    command = remote_commands.receive(f"{srv}/hello", deployer.manifest, "gzip", 60, "")
+    left = left_by(f"mkdir -p {srv}/.hello.partial-$$/tree/lib", command)
+    with deployer.archive.open("rb") as stdin:
+        done = subprocess.run(left, stdin=stdin, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert deployer.executed
+    assert deployer.left == []
+
+
+def test_what_a_power_cut_has_left_of_an_update_is_in_nobody_s_way(deployer: Deployer) -> None:
+    """A signature that came with another file is not taken for that of one which came without."""
+    there = deployer.place / "host/srv/hello"
+    (there / "bin").mkdir(parents=True)
+    (there / "bin/hello").write_text('#!/bin/sh\nls -A "${2%/*}"\n')
+    (there / "bin/hello").chmod(0o755)
+    incoming = there / "var/incoming"
+    incoming.mkdir(parents=True)
+    command = remote_commands.update(str(there), "hello", "hello-1.0.tar.gz", "0" * 64, 60, "")
+    left = left_by(f"touch {incoming}/.$$-hello-1.0.tar.gz.sig", command)
+
+    done = subprocess.run(left, input="whole", capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.partition("-")[2] == "hello-1.0.tar.gz\n"
+    assert list(incoming.iterdir()) == []
+
+
 def test_a_copy_that_breaks_off_is_not_taken_for_whole(deployer: Deployer) -> None:
     """What unpacks it says so, whatever tar makes of its beginning."""
     deployer.signers.unlink()

@@ -75,10 +75,10 @@ checked() {
 }
 
 mkdir -p "$above/"
+side=$above/.$own.partial-$$ # after a power cut there may be one already: pids begin again
 for left in "$above/.$own.partial-"*; do
-  if [ -d "$left" ] && ! kill -0 "${left##*-}" 2>/dev/null; then rm -rf "$left"; fi
+  if [ -d "$left" ] && { [ "$left" = "$side" ] || ! kill -0 "${left##*-}" 2>/dev/null; }; then rm -rf "$left"; fi
 done
-side=$above/.$own.partial-$$
 trap 'no_more; rm -rf "$side"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 mkdir "$side" "$side/tree"

@@ -12,8 +12,8 @@ trap 'no_more; rm -f "$file" "$file.sig"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 mkdir -p "$place"
 for left in "$place"/.[0-9]*-*; do
-  pid=${left##*/.}
-  if [ -f "$left" ] && ! kill -0 "${pid%%-*}" 2>/dev/null; then rm -f "$left"; fi
+  pid=${left##*/.} pid=${pid%%-*} # after a power cut it may be that of this process: pids begin again
+  if [ -f "$left" ] && { [ "$pid" = $$ ] || ! kill -0 "$pid" 2>/dev/null; }; then rm -f "$left"; fi
 done
 limited "$within" "$file" cat
 arrived || exit 1
