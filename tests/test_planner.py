@@ -146,14 +146,20 @@ CLASSES = [
     ("a method removed", "class A:\n    def f(self): return 1", "class A: pass", {"m:A.f": "HOT removed"}),
     ("an attribute", "class A:\n    x = 1", "class A:\n    x = 2", {"m:A.x": "HOT value"}),
     ("an attribute that is not a value", "class A:\n    x = g()", "class A:\n    x = h()", {"m:A.x": "RESTART value"}),
-    ("bases", "class A: pass", "class A(Exception): pass", {"m:A": "RESTART bases"}),
+    ("bases", "class A: pass", "class A(Exception): pass", {"m:A": "RESTART made"}),
     (
         "slots",
         "class A:\n    __slots__ = ('a',)",
         "class A:\n    __slots__ = ('b',)",
-        {"m:A.__slots__": "RESTART value"},
+        {"m:A": "RESTART made"},
     ),
-    ("__eq__ added", "class A: pass", "class A:\n    def __eq__(self, o): return 1", {"m:A.__eq__": "RESTART added"}),
+    (
+        "a keyword of another name",
+        "class B:\n    def __init_subclass__(cls, **k): ...\nclass A(B, x=1): pass",
+        "class B:\n    def __init_subclass__(cls, **k): ...\nclass A(B, y=1): pass",
+        {"m:A": "RESTART made"},
+    ),
+    ("__eq__ added", "class A: pass", "class A:\n    def __eq__(self, o): return 1", {"m:A": "RESTART made"}),
     (
         "a property's setter",
         "class A:\n    @property\n    def x(self): return 1\n    @x.setter\n    def x(self, v): self.y = v",

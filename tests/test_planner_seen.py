@@ -105,6 +105,7 @@ def __getattr__(name):
 KEPT = [sys.modules["web"].found]
 """
 HOT = [
+    pytest.param(TYPED, TYPED.replace("Table(dict)", "Table(Row)"), id="another base of a class that nobody has"),
     pytest.param(MODEL, MODEL.replace("= 1", "= 2"), id="limit in a field of a model"),
     pytest.param(WRAPS, WRAPS.replace("return x", "return x, x"), id="body in a decorator of the application's own"),
     pytest.param(
@@ -205,8 +206,8 @@ build()
 RESTART = [
     pytest.param(LATE, LATE.replace("return n", "return -n"), "seen: web.Item", id="model that is compiled later"),
     pytest.param(
-        "N = 1\nX = [N + n for n in (1, 2)]\nclass A:\n    __slots__ = ('a',)\n",
-        "N = 2\nX = [N + n for n in (1, 2)]\nclass A:\n    __slots__ = ('a', 'b')\n",
+        "N = 1\nX = [N + n for n in (1, 2)]\nclass A:\n    __slots__ = ('a',)\nONE = A()\n",
+        "N = 2\nX = [N + n for n in (1, 2)]\nclass A:\n    __slots__ = ('a', 'b')\nONE = A()\n",
         "; not tried, as web:A",
         id="next to what takes a fresh interpreter anyway",
     ),
@@ -238,10 +239,16 @@ RESTART = [
         id="text of its own class that another has",
     ),
     pytest.param(
-        TYPED,
-        TYPED.replace("Table(dict)", "Table(Row)"),
-        "a class that is there can't get other bases",
-        id="another base",
+        f"{TYPED}ONE = Table()\n",
+        f"{TYPED}ONE = Table()\n".replace("Table(dict)", "Table(Row)"),
+        "would lose the instances that web, line",
+        id="another base of a class with an instance",
+    ),
+    pytest.param(
+        f"{TYPED}KINDS = [Table]\n",
+        f"{TYPED}KINDS = [Table]\n".replace("Table(dict)", "Table(Row)"),
+        "seen: web.KINDS[0]",
+        id="another base of a class that a list has",
     ),
     pytest.param(
         PLACES,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy, deepcopy
+from dataclasses import dataclass, field, fields
 from types import CodeType
 from typing import Any
 
@@ -212,6 +212,24 @@ class ModuleDiff:
         origins = (self.world.new.resolve(self.new, name) for name in names)
         return [self.world.values[origin] for origin in origins if origin is not None and origin in self.world.values]
 
+    def saved(self) -> Callable[[], None]:
+        """What takes back all that is collected from now on."""
+        collected = {kind.name: _copied(getattr(self, kind.name)) for kind in fields(self)}
+        return lambda: vars(self).update(collected)
+
+    def leave_out(self, name: str) -> None:
+        """Take back what was to be done about a definition that stays, and its members."""
+        below = tuple(f"{name}{mark}" for mark in ".#")
+        of_it = {path for path in self.changed if path == name or path.startswith(below)}
+        self.changed = {path: change for path, change in self.changed.items() if path not in of_it}
+        for names in (self.added, self.removed, self.refreshed, self.replaced):
+            names[:] = [other for other in names if not other.startswith(below)]
+        self.members.pop(name, None)
+        self.guards = [guard for guard in self.guards if not f"{guard.of}.".startswith(f"{name}.")]
+        self.rows = [
+            row for row in self.rows if not f"{row.definition}.".startswith(f"{name}.") or row.verdict != "HOT"
+        ]
+
     def run(self, statement: ast.stmt, within: str = "") -> None:
         """Put a statement of the new module, or of one of its classes, into the fragment."""
         statements = self.members.setdefault(within, []) if within else self.statements
@@ -319,6 +337,13 @@ class ModuleDiff:
             for path, part in codes.items()
             if not fragment.is_comprehension(path) and not fragment.is_part_of_annotations(path, codes)
         )
+
+
+def _copied(value: Any) -> Any:
+    """A copy of what is collected: of tables of lists with their lists, and with nothing below."""
+    if isinstance(value, dict):
+        return {key: copy(inner) if isinstance(inner, list | dict | set) else inner for key, inner in value.items()}
+    return copy(value) if isinstance(value, list | set) else value
 
 
 def _unnumbered(path: str) -> str:

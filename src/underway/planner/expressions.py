@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from .edit import ModuleDiff, PlannerContext
-from .rules import decorators, foreign
-from .source import Module, children, import_time, walk
+from .rules import decorators
+from .source import Module, children, import_time, initialiser, names_bound, walk
+from .values import origin
 
 _ITSELF = {"__code__", "__doc__", "__defaults__", "__kwdefaults__", "__annotations__", "__wrapped__", "__dict__"}
 """Attributes by which a definition itself is read."""
@@ -35,7 +36,7 @@ def names_called(world: PlannerContext, module: Module, node: ast.AST, made_anew
                 else:
                     names = (name for inner in given for name in _names_of(world, module, inner))
                     reached.update(dict.fromkeys(name for name in names if name in shapes))
-            case ast.Subscript(ast.Name() as of, ast.Constant()) if foreign.is_display(world, module, of):
+            case ast.Subscript(ast.Name() as of, ast.Constant()) if is_display(world, module, of):
                 continue
             case ast.BinOp() | ast.Compare() | ast.Subscript() | ast.UnaryOp() | ast.JoinedStr() | ast.Starred():
                 called = [inner for inner in children(expression) if isinstance(inner, ast.Name | ast.Attribute)]
@@ -64,7 +65,7 @@ def _names_of(world: PlannerContext, module: Module, node: ast.expr) -> Iterator
             if origin is None or origin[0] in world.compared:
                 yield name if origin is None or not origin[1] else origin[1]
         case ast.Attribute(value=value, attr=attribute):
-            if not foreign.is_foreign(world, module, value):
+            if not is_foreign(world, module, value):
                 yield attribute
             yield from _names_of(world, module, value)
         case ast.Lambda(body=body):
@@ -82,7 +83,7 @@ def members_read(world: PlannerContext, module: Module, name: str, node: ast.AST
     """Members of classes that are bound to something else, as an expression reads them."""
     for inner in import_time(node, annotations=False):
         if isinstance(inner, ast.Attribute) and inner.attr in members and isinstance(inner.ctx, ast.Load):
-            if not foreign.is_foreign(world, module, inner.value):
+            if not is_foreign(world, module, inner.value):
                 yield inner.attr
         elif isinstance(inner, ast.Name) and "." in name and inner.id in members and isinstance(inner.ctx, ast.Load):
             yield inner.id
@@ -103,7 +104,7 @@ def read_itself(
             case ast.Attribute(value, attribute, ast.Load()) if attribute in properties:
                 yield from _names_of(world, module, inner)
             case ast.Call(ast.Name("getattr"), [value, ast.Constant(str(attribute)), *_]):
-                if not foreign.is_foreign(world, module, value):
+                if not is_foreign(world, module, value):
                     yield attribute
 
 
@@ -134,3 +135,44 @@ def _has_another_docstring(world: PlannerContext, module: Module, node: ast.expr
 def docstrings(module: Module) -> list[str | None]:
     """The docstrings of a module and of its classes."""
     return [module.doc, *(ast.get_docstring(cls) for cls in module.classes.values())]
+
+
+def is_foreign(world: PlannerContext, module: Module, node: ast.expr) -> bool:
+    """Whether an object surely is of a class from outside of the modules that are compared."""
+    if isinstance(node, ast.Constant | ast.JoinedStr):
+        return True
+    source = origin(world.new, module, node) if isinstance(node, ast.Name | ast.Attribute) else None
+    if source is None:
+        return False
+    known = world.new.modules.get(source[0])
+    if known is None or source[0] not in world.compared:
+        return True
+    made = known.globals.get(source[1])
+    if made is None:
+        return is_display(world, module, node)
+    if isinstance(made, ast.Constant) or is_display(world, module, node):
+        return True
+    return isinstance(made, ast.Call) and is_foreign(world, known, made.func)
+
+
+def is_display(world: PlannerContext, module: Module, node: ast.expr) -> bool:
+    """Whether a global is nothing but a list, a set or the like as it is written, or a dict of which Python's own are the keys."""
+    source = origin(world.new, module, node)
+    known = world.new.modules.get(source[0]) if source else None
+    if source is None or known is None or not source[1]:
+        return False
+    every = (inner for statement in known.body for inner in walk(statement))
+    if any(isinstance(inner, ast.Global) and source[1] in inner.names for inner in every):
+        return False
+    binding = [statement for statement in known.body if source[1] in names_bound(statement)]
+    values = [initialiser(statement) for statement in binding if not isinstance(statement, ast.Delete)]
+    return bool(values) and all(map(_is_own_of_python, values))
+
+
+def _is_own_of_python(value: ast.expr | None) -> bool:
+    match value:
+        case ast.Dict(keys):
+            return all(isinstance(key, ast.Constant) for key in keys)
+        case ast.List() | ast.Tuple() | ast.Set() | ast.ListComp() | ast.SetComp():
+            return True
+    return False

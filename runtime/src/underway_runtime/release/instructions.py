@@ -12,7 +12,7 @@ PurgeMethod: TypeAlias = Literal["soft", "brutal"]
 Timeout: TypeAlias = Literal["default", "infinity"] | float
 """Seconds, or what the node says, or for ever."""
 
-GUARDS = ("no_closures", "no_holders", "no_instances", "not_loaded", "not_made", "plain_class")
+GUARDS = ("no_closures", "no_holders", "no_instances", "not_loaded", "not_made", "plain_class", "unaltered")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Guard:
     ``not_loaded``    the module itself was never imported; of nothing
     ``not_made``      the global of this name is None, or an empty container: nothing has asked for it yet
     ``plain_class``   the class of this name is made by `type` or `abc.ABCMeta`
+    ``unaltered``     the class of this name has the members that its module has made, and no others
     ================  ================================================================================
     """
 

@@ -80,7 +80,7 @@ _ASKED = {
 """Modules of which it is looked up what makes their classes."""
 _PROTOCOLS = ("typing.Protocol", "typing_extensions.Protocol")
 DATACLASS = "dataclasses.dataclass"
-_HOLDING = {
+HOLDING = {
     *(f"{module}.{name}" for module in ("attr", "attrs") for name in ("define", "frozen", "mutable", "s", "attrs")),
     *(*(f"attr._next_gen.{name}" for name in ("define", "frozen", "mutable")), "attr._make.attrs"),
     "django.utils.decorators.method_decorator",
@@ -307,7 +307,7 @@ def unknown_decorators(edit: ModuleDiff, node: ast.ClassDef) -> bool:
         if not _registers(edit, decorator) and not _routes(edit, decorator)
     )
     of = (origin(edit.world.new, edit.new, decorator) for decorator in others)
-    return any(source is None or ".".join(source) not in _HARMLESS | _HOLDING for source in of)
+    return any(source is None or ".".join(source) not in _HARMLESS | HOLDING for source in of)
 
 
 def _routes(edit: ModuleDiff, decorator: ast.expr) -> bool:
@@ -326,4 +326,4 @@ def _registers(edit: ModuleDiff, decorator: ast.expr) -> bool:
 def is_made_again(edit: ModuleDiff, node: ast.ClassDef) -> bool:
     """Whether a class has a decorator that makes another one of it."""
     of = (origin(edit.world.new, edit.new, decorator) for decorator in node.decorator_list)
-    return any(source is not None and ".".join(source) in _HOLDING for source in of)
+    return any(source is not None and ".".join(source) in HOLDING for source in of)

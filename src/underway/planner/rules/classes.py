@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from underway_runtime.release import code_tree
 
 from ..edit import Making, ModuleDiff
 from ..source import Function, Module, text
 from ..values import Side, origin
-from . import given, state, unmade
+from . import given, replaced_classes, state, unmade
 from .bases import is_data, is_generic, plain_bases, unknown_decorators
 from .changing import effect
 from .frameworks import classes_again
@@ -26,15 +27,54 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
         if not has_code_change(new if edit.world.up else old):
             _migrate(edit, name, old, new, len(edit.rows))  # other functions may set what its instances have
         return
-    if not has_code_change(new if edit.world.up else old) and classes_again.compare(edit, name, old, new):
+    carried = has_code_change(new if edit.world.up else old)
+    if not carried and classes_again.compare(edit, name, old, new):
         return
+    rows, take_back = len(edit.rows), edit.saved()
+    _changed(edit, name, old, new)
+    if carried or edit.annotates_otherwise or "." in name:
+        return
+    if problem := _must_go(edit, old, new, rows):
+        if what := replaced_classes.lost(edit, name, old, new):
+            _add_reason(edit, rows, f"another in its place would lose {what}")
+        else:
+            take_back()
+            replaced_classes.put(edit, name, new, problem)
+
+
+def _must_go(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef, rows: int) -> str:
+    """Why a class can't stay, whoever looks at what becomes of it, by the rows beyond the first `rows`; empty if it can."""
+    sides = (edit.world.old, edit.old, old), (edit.world.new, edit.new, new)
+    for change, was, now in (
+        ("bases", *(_bases(*side) for side in sides)),
+        ("decorators", *(_made_by(*side) for side in sides)),
+        ("keywords", *([*map(text, cls.keywords)] for *_, cls in sides)),
+    ):
+        if was != now:
+            return f"a class that is there can't get other {change}"
+    refused = [row for row in edit.rows[rows:] if row.verdict == "RESTART"]
+    if any(row.change == "state" for row in refused):
+        return ""  # instances are there by then, as far as the release tells
+    return next((row.reason for row in refused if (row.definition, row.change) not in edit.asked), "")
+
+
+def _add_reason(edit: ModuleDiff, rows: int, reason: str) -> None:
+    """Say more in the first row that is RESTART, of those beyond the first `rows`."""
+    for number in range(rows, len(edit.rows)):
+        if edit.rows[number].verdict == "RESTART":
+            edit.rows[number] = replace(edit.rows[number], reason=f"{edit.rows[number].reason}; {reason}")
+            return
+
+
+def _changed(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
+    """Tell what a class takes that stays, and changes in its source, or in what that reads."""
     for change, before, after in (
         ("bases", old.bases, new.bases),
         ("decorator", old.decorator_list, new.decorator_list),
-        ("keywords", [keyword.value for keyword in old.keywords], [keyword.value for keyword in new.keywords]),
+        ("keywords", old.keywords, new.keywords),
         ("type parameters", getattr(old, "type_params", []), getattr(new, "type_params", [])),
     ):
-        if text(before) != text(after) or any(edit.reads(node) for node in after):
+        if [*map(text, before)] != [*map(text, after)] or any(edit.reads(node) for node in after):
             if not edit.unless_seen(name, change, f"a class that is there can't get other {change}", new):
                 return
             edit.changes(name)
@@ -48,10 +88,7 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
 
 def _arguments_of_bases(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
     """Have a class whose bases differ in type arguments alone, `dict` and ``dict[str, int]``, say so as a fresh one does."""
-    before, after = (
-        [_base(side, module, base) for base in cls.bases]
-        for side, module, cls in ((edit.world.old, edit.old, old), (edit.world.new, edit.new, new))
-    )
+    before, after = _bases(edit.world.old, edit.old, old), _bases(edit.world.new, edit.new, new)
     if before != after or not plain_bases(edit.world, edit.new, new) or new.decorator_list or new.keywords:
         return
     edit.made[name] = Making(bases=new.bases)
@@ -61,6 +98,16 @@ def _arguments_of_bases(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast
     names.append(f"{name}.__orig_bases__")
     if is_generic(edit.world, edit.new, new):
         edit.replaced.append(f"{name}.__parameters__")
+
+
+def _bases(side: Side, module: Module, cls: ast.ClassDef) -> list[str]:
+    return [_base(side, module, base) for base in cls.bases]
+
+
+def _made_by(side: Side, module: Module, cls: ast.ClassDef) -> list[str]:
+    """The decorators of a class, but for one that leaves nothing but a mark."""
+    of = ((decorator, ".".join(origin(side, module, decorator) or ())) for decorator in cls.decorator_list)
+    return [text(decorator) for decorator, dotted in of if dotted not in ("typing.final", "typing_extensions.final")]
 
 
 def _base(side: Side, module: Module, base: ast.expr) -> str:

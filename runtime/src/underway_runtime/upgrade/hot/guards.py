@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dis
 import gc
 import sys
 import sysconfig
@@ -11,17 +12,26 @@ from functools import cached_property, partial, partialmethod
 from importlib.machinery import ModuleSpec
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
-from types import CellType, FunctionType, GetSetDescriptorType, MappingProxyType, MemberDescriptorType, ModuleType
+from types import (
+    CellType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    ModuleType,
+)
 from typing import Any
 
 from ...observation import objects
 from ...process import audit_hooks, release_processes
-from ...release import plain_values
+from ...release import code_tree, plain_values
 from ...release.code_tree import ANNOTATE, IS_LAZY
 from ...release.relup import unproven
 from . import heap, holders
 from .holders import Belonging
-from .targets import of_function
+from .targets import Target, of_function
+from .versions import class_bodies, stored_constants
 
 _NAMED = 2
 """References to what only a dict has: that one, and the argument of getrefcount."""
@@ -147,17 +157,9 @@ def held(
     `leaving` are the names of modules that let go of it too: one reference each; `gone`, by id, and `going` are what goes away with it.
     """
     going = going or Belonging(())
-    holding = {
-        id(names),
-        *gone,
-        *map(id, leaving),
-        *going.ids,
-        *(id(referrer) for referrer in gc.get_referrers(names) if objects.is_a(referrer, (ModuleType, type))),
-    }
-    if type(names) is not dict:  # the mapping of a class's members, and the dict behind it
-        holding |= set(map(id, gc.get_referents(names)))
+    holding = holding_with(names, leaving, gone, going)
     if objects.is_a(names[name], type):
-        return _class_held(names[name], holding, going)
+        return class_held([names[name]], holding, going)
     if objects.is_a(names[name], ModuleType):  # which every module has that imports it
         holding |= {id(sys.modules), *(id(objects.names_of(module)) for module in list(sys.modules.values()))}
         return holders.seen_holder(names[name], direct=holding)
@@ -170,17 +172,37 @@ def held(
     return holders.holder(names[name], direct=holding)
 
 
-def _class_held(cls: type, holding: set[int], going: Belonging) -> str | None:
-    subclasses: list[type] = type.__subclasses__(cls)
+def holding_with(
+    names: Mapping[str, Any], leaving: Sequence[Mapping[str, Any]], gone: Mapping[int, Any], going: Belonging
+) -> set[int]:
+    """The ids of what refers to what these names are bound to and does not count: see `held`."""
+    holding = {
+        id(names),
+        *gone,
+        *map(id, leaving),
+        *going.ids,
+        *(id(referrer) for referrer in gc.get_referrers(names) if objects.is_a(referrer, (ModuleType, type))),
+    }
+    if type(names) is not dict:  # the mapping of a class's members, and the dict behind it
+        holding |= set(map(id, gc.get_referents(names)))
+    return holding
+
+
+def class_held(alone: list[type], holding: Collection[int], going: Belonging) -> str | None:
+    """Who refers to the one class in a list; None for nobody. `holding`, by id, does not count, nor does what is `going`."""
+    subclasses = heap.with_subclasses(alone[0])[1:]
     if stay := [subclass for subclass in subclasses if id(subclass) not in going.classes]:
         return f"its subclass {objects.name_of(stay[0])}"
-    holding |= {id(base) for cls in subclasses for base in (objects.bases(cls), objects.mro(cls), cls)}
-    belonging = Belonging(objects.members(cls).values()).ids
-    values = list(objects.members(cls).values())
+    direct = {*holding, id(alone), id(subclasses)}
+    direct |= {id(part) for one in subclasses for part in (objects.bases(one), objects.mro(one), one)}
+    del subclasses, stay
+    direct |= Belonging(objects.members(alone[0]).values()).ids
+    values = list(objects.members(alone[0]).values())
     cells = [cell for value in values for function in functions_in(value) for cell in _cells(function)]
-    holding |= {id(objects.mro(cls)), *map(id, cells)}
-    holding |= {id(value) for value in values if objects.is_a(value, _DESCRIPTORS)} | belonging
-    return holders.seen_holder(cls, direct=holding)
+    direct |= {id(objects.mro(alone[0])), *map(id, cells)}
+    direct |= {id(value) for value in values if objects.is_a(value, _DESCRIPTORS)}
+    del values
+    return holders.seen_holder(alone[0], direct=direct) or holders.unseen_holder(alone)
 
 
 def _cells(function: FunctionType) -> Iterator[CellType]:
@@ -238,3 +260,50 @@ def _name(function: Callable[..., object]) -> str:
     if type(function) is FunctionType:
         return f"{objects.text(function.__module__)}.{function.__qualname__}"
     return objects.kind_of(function)
+
+
+_OF_PYTHON = (
+    "_abc_impl",
+    "_is_protocol",
+    "_is_runtime_protocol",
+    "_fields",
+    "_field_defaults",
+    "_make",
+    "_replace",
+    "_asdict",
+)
+"""Members without underscores on both sides that the making of a class adds."""
+_STORES = ("STORE_NAME", "DELETE_NAME", "STORE_GLOBAL")
+
+
+def altered(target: Target, path: str) -> Iterator[str]:
+    """The members of a live class, by its path, that are not what the old version's code makes them, as far as that tells."""
+    cls, body = target.class_named(path), class_bodies(target.old.code).get(path)
+    if cls is None or body is None:
+        yield f"{target.name}.{path} is not the class that the module has made"
+        return
+    bound = {instruction.argval for instruction in dis.get_instructions(body) if instruction.opname in _STORES}
+    constants = stored_constants(body, tuple(bound))
+    paths = {code_tree.mangled(definition): definition for definition in target.old.by_path}
+    for name, value in list(objects.members(cls).items()):
+        if objects.is_a(value, _DESCRIPTORS) or _is_made(name) or objects.is_a(value, cls):
+            continue
+        where = f"{target.name}.{path}.{name}"
+        if name not in bound:
+            yield f"{where} was put there since: it is {objects.shown(value)}"
+        elif (definition := paths.get(f"{path}.{name}")) is not None:
+            if not _is_old(target, definition, value):
+                yield f"{where} is {objects.shown(value)}, and not the function that the module has made"
+        elif name in constants and not same(value, constants[name]):
+            yield f"{where} is {objects.shown(value)}, and not {objects.shown(constants[name])} as the module has made it"
+
+
+def _is_made(name: str) -> bool:
+    """Whether Python, or what makes a class, may have added a member of this name."""
+    return name in _OF_PYTHON or (name.startswith("_") and name.endswith("_"))
+
+
+def _is_old(target: Target, path: str, value: Any) -> bool:
+    """Whether a member is the function of the old version at this path, or has it in it."""
+    codes: list[CodeType] = [function.__code__ for function in functions_in(value) if type(function) is FunctionType]
+    return any(path in target.old.paths(code) for code in codes)

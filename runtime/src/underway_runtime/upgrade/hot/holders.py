@@ -9,8 +9,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import weakref
+from abc import ABCMeta
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from types import (
     CellType,
@@ -25,6 +27,11 @@ from types import (
 from typing import Any
 
 from ...observation import objects
+
+try:
+    from _abc import _get_dump as _abc_dump  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    _abc_dump = None
 
 DEPTH = 5
 """How many containers are looked through."""
@@ -113,6 +120,61 @@ def _name_in(names: dict[Any, Any], held: Any) -> str | None:
         return None
     key = next((key for key, value in list(names.items()) if value is held and type(key) is str), None)
     return None if key is None else f"{name}.{key}"
+
+
+_ARGUMENT = 1
+"""The reference of an argument of getrefcount."""
+
+
+def _uncounted(alone: Sequence[type]) -> int:
+    """How many references to the one class in a list nothing that the collector knows has; the list itself is known."""
+    # By its number: whether a variable is counted depends on the version of Python.
+    referrers = gc.get_referrers(alone[0])
+    seen = sum(sum(referent is alone[0] for referent in gc.get_referents(referrer)) for referrer in referrers)
+    del referrers
+    return sys.getrefcount(alone[0]) - _ARGUMENT - seen
+
+
+def _weak_holder(cls: type) -> str | None:
+    """Who has a class without keeping it; None for nobody but Python itself."""
+    references = weakref.getweakrefs(cls)
+    with_callbacks = any(reference.__callback__ is not None for reference in references)
+    known = dict(_of_abstract_classes()) if with_callbacks else {}
+    for n in range(len(references)):
+        if (registered := known.get(id(references[n]))) is not None:
+            if registered:
+                return f"{registered}, as one that is registered with it,"
+        elif not _is_for_subclasses(references, n, cls):
+            return "a weak reference"
+    return None
+
+
+def _is_for_subclasses(references: Sequence[Any], n: int, cls: type) -> bool:
+    """Whether a reference of a list is that by which its bases have a class, and nobody else has that."""
+    if type(references[n]) is not weakref.ReferenceType or references[n].__callback__ is not None:
+        return False
+    return sys.getrefcount(references[n]) - _ARGUMENT - 1 <= len(objects.bases(cls))  # the list has it too
+
+
+def _of_abstract_classes() -> Iterator[tuple[int, str]]:
+    """The ids of the references that abstract classes have, each with the name of who has it as registered; empty for an answer."""
+    for abstract in gc.get_objects() if _abc_dump is not None else ():
+        if objects.is_a(abstract, ABCMeta) and "_abc_impl" in objects.members(abstract):
+            registry, *answers, _ = _abc_dump(abstract)
+            yield from ((id(reference), "") for of in answers for reference in of)
+            yield from ((id(reference), objects.name_of(abstract)) for reference in registry)
+
+
+def unseen_holder(alone: list[Any]) -> str | None:
+    """Who has the one class in a list, and no object that the collector knows shows it, or without keeping it; None for nobody.
+
+    A variable of a thread, an extension, and an instance that the collector does not know (of a class without attributes) show in the
+    count of references alone. A weak reference may be a registry's; those that Python itself has, for ``__subclasses__`` and for
+    answers of `isinstance`, are not.
+    """
+    if count := _uncounted(alone):
+        return f"something that can't be seen from Python, an instance or a variable perhaps ({count} references),"
+    return _weak_holder(alone[0])
 
 
 MOST = 10_000

@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -184,17 +185,54 @@ def _broken(
         yield f"{where} goes away: {why}"
     elif guard.kind == "not_made" and not guards.is_empty(names[tail]):
         yield f"{where} is made, of what the old version had: it is {objects.shown(names[tail])}"
+    elif guard.kind == "unaltered":
+        yield from guards.altered(targets.by_name(loaded)[module], guard.of)
     elif guard.kind == "plain_class" and not guards.is_plain(names[tail]):
         yield f"members of {where} are up to its metaclass {objects.name_of(type(names[tail]))}"
 
 
 def without_instances(loaded: Iterable[Target]) -> Iterator[type]:
-    """The classes that stay and may have no instances, and all that inherit from them."""
+    """The classes that stay, or are replaced, and may have no instances, and all that inherit from them."""
     for target in loaded:
         for guard in target.load.guards:
             if guard.kind == "no_instances" and guard.of not in target.load.removed:
                 cls = target.class_named(guard.of)
                 yield from heap.with_subclasses(cls) if cls is not None else ()
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A class that another takes the place of: once it has, nothing refers to it but what would undo that."""
+
+    name: str
+    alone: list[type]
+    """The class; in a list, as a variable may be counted among its references."""
+    holding: set[int]
+    """The ids of what refers to it, and goes, or does not count."""
+    going: Belonging
+
+    def holder(self, ours: Collection[int]) -> str | None:
+        """Who has it by now, but for objects with the ids in `ours`; None for nobody."""
+        return guards.class_held(self.alone, {*self.holding, *ours}, self.going)
+
+
+def replaced(loaded: Sequence[Target], removals: Sequence[Remove]) -> list[Replaced]:
+    """The classes that are replaced, and may have neither instances nor holders: asked once these guards hold."""
+    every = [
+        (target, guard.of)
+        for target in loaded
+        for guard in target.load.guards
+        if guard.kind == "no_holders" and guard.of in target.load.replaced and target.class_named(guard.of) is not None
+    ]
+    if not every:
+        return []
+    gone, going = _going(loaded, removals)
+    result = []
+    for target, name in every:
+        leaving = [mapping for mapping in _leaving(target.names[name], loaded, removals) if mapping is not target.names]
+        holding = guards.holding_with(target.names, leaving, gone, going)
+        result.append(Replaced(f"{target.name}.{name}", [target.names[name]], holding, going))
+    return result
 
 
 def made(loaded: Iterable[Target]) -> Iterator[str]:
@@ -217,12 +255,12 @@ def _is_made_again(module: str, name: str, loaded: Iterable[Target]) -> bool:
 
 
 def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[dict[str, Any]]:
-    """The names of modules that have this value under one name, which they lose or bind again in the same swap."""
+    """The names of modules that have this value, once for each name that they lose or bind again in the same swap, if that is all."""
     for target in loaded:
-        bound = [name for name, other in list(target.names.items()) if other is value]
+        bound = {name for name, other in list(target.names.items()) if other is value}
         load = target.load
-        if len(bound) == 1 and bound[0] in {*load.removed, *load.rebind, *load.values, *load.replaced}:
-            yield target.names
+        if bound <= {*load.removed, *load.rebind, *load.values, *load.replaced}:
+            yield from [target.names] * len(bound)
     for removal in removals:
         names = objects.module_names(removal.module)
         if sum(other is value for other in list(names.values())) == 1:

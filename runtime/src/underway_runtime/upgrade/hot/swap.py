@@ -76,13 +76,16 @@ class Prepared:
         """Whose new states were asked for, kept alive so that no other gets the id of one."""
         self._known: set[int] = set()
         self._staged: _Staged | None = None
-        self._classes_go = any(_is_class_of(target, name) for target in loaded for name in target.load.removed)
+        self._classes_go = any(
+            _is_class_of(target, name) for target in loaded for name in (*target.load.removed, *target.load.replaced)
+        )
         self._changed = targets.changed_definition(loaded)
         self._handlers = obstacles.handlers(loaded)
         self._empty: list[type] = []
         """The classes that may have no instances: those that are there before the swap."""
         self._leaving: frozenset[int] = frozenset()
         """The ids of what goes, and lives until it can't be taken back: instances of these among it."""
+        self._replaced: list[obstacles.Replaced] = []
 
     def inside(self) -> list[heap.Survivor]:
         """Frames in definitions that change or go away, with who holds them. One that a traceback keeps does not count."""
@@ -153,7 +156,8 @@ class Prepared:
 
     def _let_go(self) -> None:
         self._acts = undo_log.Acts()
-        self._carried, self._known, self._staged, self._empty, self._leaving = [], set(), None, [], frozenset()
+        self._carried, self._known, self._staged, self._empty = [], set(), None, []
+        self._leaving, self._replaced = frozenset(), []
         for target in self.targets:
             target.staged, target.computing = {}, []
 
@@ -183,6 +187,7 @@ class Prepared:
         )
         self._empty = list(obstacles.without_instances(self.targets))
         self._leaving = obstacles.leaving(self.targets, self._removals) if self._empty else frozenset()
+        self._replaced = obstacles.replaced(self.targets, self._removals)
         before = [*sys.modules]
         self._journal.note(partial(imports.forget_modules, before, self._old))
         modules = [(target.module, target.spec) for target in self.targets]
@@ -220,9 +225,10 @@ class Prepared:
             late = self._not_carried_over(heap.all_objects) if self._carried else []
             late += self._not_to_be_there()
             younger = heap.made_since(mark[0]) if late else set()
-            made = list(obstacles.made(self.targets))
+            made = [f"{name} is made meanwhile, by who asked for it first" for name in obstacles.made(self.targets)]
+            made += self._held_meanwhile()
         if made:
-            raise MadeMeanwhile(f"{name} is made meanwhile, by who asked for it first" for name in made)
+            raise MadeMeanwhile(made)
         self._raise_for_late([(cls, [instance for instance in of if id(instance) not in younger]) for cls, of in late])
 
     def _carry_over_late_ones(self, acts: undo_log.Acts) -> None:
@@ -243,6 +249,13 @@ class Prepared:
         now = heap.instances(migrate.classes(self._migrations), look())
         late = [(cls, [instance for instance in of_class if id(instance) not in self._known]) for cls, of_class in now]
         return [(cls, of_class) for cls, of_class in late if of_class]
+
+    def _held_meanwhile(self) -> Iterator[str]:
+        """Who has what is replaced though nobody had it when all was made: nobody can get hold of it any more by now."""
+        ours = {*self._journal.holding(), id(self._empty)} if self._replaced else ()
+        for replaced in self._replaced:
+            if (holder := replaced.holder(ours)) is not None:
+                yield f"{replaced.name} is taken meanwhile: {holder} refers to it"
 
     def _not_to_be_there(self) -> list[tuple[type, list[Any]]]:
         """The instances, by now, of classes that may have none; each class that has some."""

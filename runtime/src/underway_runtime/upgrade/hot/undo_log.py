@@ -75,6 +75,15 @@ class Journal:
         acts.add(nothing, undo)
         self.perform(acts)
 
+    def holding(self) -> set[int]:
+        """The ids of what keeps what was replaced until it is forgotten: of what undoes it, but not of what that is put into."""
+        ids: set[int] = set()
+        for acts in (entry.acts for entry in self._done):
+            does, undoes = ([act for act in of if type(act) is partial] for of in (acts.do, acts.undo))
+            ids |= {id(part) for act in (*does, *undoes) for part in (act, act.args)}
+            ids |= {id(part) for act in undoes for part in act.args[1:]}
+        return ids
+
     def undo(self) -> None:
         """Undo everything, the last first."""
         calls: list[Callable[[], object]] = []

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ...edit import ModuleDiff, PlannerContext
 from ...source import ANNOTATIONS, Function, Module, Origin, annotations_of, initialiser, names_bound, walk
-from .. import decorators, made_again
+from .. import decorators, made_again, replaced_classes
 from . import classes_again, instances_again
 
 
@@ -25,6 +25,7 @@ def follow(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
                 *_classes(edit, origin),
                 *_instances(edit, origin),
                 *_handlers(world, edit, origin),
+                *replaced_classes.derived(edit, origin),
             )
             waiting += ((edit.new.name, name) for name in made)
             _annotated(edit, origin)
@@ -80,7 +81,7 @@ def _classes(edit: ModuleDiff, origin: Origin) -> Iterator[str]:
     for name, cls in edit.new.classes.items():
         named = name not in {*edit.replaced, *edit.added} and "." not in name and _names(edit, _read(cls), origin)
         if named and classes_again.is_read(edit.world, edit.new, cls, edit):
-            _forget(edit, name)
+            edit.leave_out(name)
             classes_again.make(edit, name, cls, "reached", f"it was made with {origin[1]}", origin)
             yield name
 
@@ -114,7 +115,7 @@ def _handlers(world: PlannerContext, edit: ModuleDiff, origin: Origin) -> Iterat
             continue
         kinds = decorators.kinds(world.new, edit.new, function.decorator_list)
         if "routes" in kinds or (not kinds and made_again.is_depended_on(world, (edit.new.name, name))):
-            _forget(edit, name)
+            edit.leave_out(name)
             made_again.registered(edit, name, function, origin)
             yield name
 
@@ -150,18 +151,6 @@ def _stays(edit: ModuleDiff, name: str) -> bool:
     """Whether a name is of one statement in both releases, and nothing is done about it but that its code may be another."""
     done = {*edit.replaced, *edit.added, *edit.removed, *edit.refreshed, *edit.was}
     return name not in done and edit.new.stored.get(name) == edit.old.stored.get(name) == 1
-
-
-def _forget(edit: ModuleDiff, name: str) -> None:
-    """Leave out what was to be done about a definition that stays, and its members."""
-    below = tuple(f"{name}{mark}" for mark in ".#")
-    of_it = {path for path in edit.changed if path == name or path.startswith(below)}
-    edit.changed = {path: change for path, change in edit.changed.items() if path not in of_it}
-    for names in (edit.added, edit.removed, edit.refreshed, edit.replaced):
-        names[:] = [other for other in names if not other.startswith(below)]
-    edit.members.pop(name, None)
-    edit.guards = [guard for guard in edit.guards if not f"{guard.of}.".startswith(f"{name}.")]
-    edit.rows = [row for row in edit.rows if not f"{row.definition}.".startswith(f"{name}.") or row.verdict != "HOT"]
 
 
 def _names(edit: ModuleDiff, parts: Iterable[ast.AST | None], origin: Origin) -> bool:
