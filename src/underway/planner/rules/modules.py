@@ -10,7 +10,7 @@ from underway_runtime.release.relup import Row
 
 from .. import annotated
 from ..edit import ModuleDiff, PlannerContext
-from ..source import ANNOTATIONS, Function, Module, names_bound, rebound_class, text
+from ..source import ANNOTATIONS, Function, Module, names_bound, rebound_class, text, walk
 from ..values import Side
 from . import classes, entries, functions, state, unseen
 from . import globals as bindings
@@ -33,6 +33,7 @@ def compare(edit: ModuleDiff) -> None:
             reason = "annotations become texts, or are none any more, which Python keeps in another way since 3.14"
             return edit.restart("", "future", reason, None)
         _annotations_otherwise(edit)
+    _lazy_imports(edit)
     _compare(edit)
     newer = new if edit.world.up else old
     if "code_change" in newer.functions and edit.rows:
@@ -42,6 +43,23 @@ def compare(edit: ModuleDiff) -> None:
             "", "state", "MIGRATE", "its code_change carries the state of the module over", node, gone=not edit.world.up
         )
     return None
+
+
+def _lazy_imports(edit: ModuleDiff) -> None:
+    """Leave to a fresh interpreter what is imported when it is first used, before or after: to bind it would be to use it."""
+    before, after = map(_imported_lazily, (edit.old, edit.new))
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            edit.restart(
+                name, "import", "a lazy import: what it stands for is imported when somebody first uses it", None
+            )
+
+
+def _imported_lazily(module: Module) -> dict[str, str]:
+    """The names that lazy imports bind, since Python 3.15 (PEP 810), each with its statement."""
+    statements = [node for statement in module.body for node in walk(statement) if isinstance(node, ast.stmt)]
+    lazy = [statement for statement in statements if getattr(statement, "is_lazy", 0)]
+    return {name: text(statement) for statement in lazy for name in names_bound(statement)}
 
 
 def _annotations_otherwise(edit: ModuleDiff) -> None:
