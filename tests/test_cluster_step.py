@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from underway.cli.deployments import over_hosts
 from underway.errors import StepError
 from underway.project.options import Options
 from underway.release import Application, BuildContext, Release, changed_read_only
@@ -71,6 +72,17 @@ def test_the_step_brings_what_a_cluster_needs(release: Release) -> None:
     assert load.start == {"class": "underway_runtime.cluster.application:Cluster"}
 
 
+@pytest.mark.parametrize(("hosts", "typed"), [({"hosts": ["alpha"]}, "deploy"), ({}, "deploy HOST...")])
+def test_the_build_says_how_it_is_brought_to_hosts(release: Release, hosts: dict[str, Any], typed: str) -> None:
+    """With the word for hosts where the project states none; of any other release nothing is said."""
+    assert [*over_hosts(release)] == []
+
+    lines = [*over_hosts(step(replace(release, options=replace(release.options, cluster=hosts))))]
+    assert [line.strip() for line in lines if "bin/cluster" in line] == [
+        f"{os.path.relpath(release.path)}/bin/cluster {typed}"
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -123,12 +135,14 @@ def test_the_step_refuses_a_configuration_that_states_what_it_generates(release:
         ),
         (
             {"CLUSTER_SHUTDOWN_WITH_WORKERS": "true", "CLUSTER_SHUTDOWN_WITH_MASTER": "", "CLUSTER_JOIN_TIMEOUT": "5"},
-            {"shutdown_with_workers": True, "join_timeout": 5.0},
+            {"shutdown_with_workers": True, "join_timeout": 5.0, "start": 60.0},
         ),
+        ({"CLUSTER_JOIN_TIMEOUT": "300"}, {"join_timeout": 300.0, "start": 360.0}),
     ],
 )
 def test_a_node_is_configured_from_its_environment(environ: dict[str, str], stated: dict[str, Any]) -> None:
-    """Each variable is a key; one that is empty is as one that is not set, which the original took for true."""
+    """Each variable is a key; one that is empty is as one that is not set, which the original took for true. A start may take as long as
+    workers may take to join."""
     defaults: dict[str, Any] = {
         "mode": "local",
         "name": "me@here",
@@ -144,8 +158,10 @@ def test_a_node_is_configured_from_its_environment(environ: dict[str, str], stat
         "join_timeout": 60.0,
     }
 
+    start = {"start_timeout": stated["start"]} if "start" in stated else {}
+    cluster = {key: value for key, value in stated.items() if key != "start"}
     found = evaluate(TEMPLATE, {"RELEASE_NODE": "me@here", **environ})
-    assert found == {"underway_runtime": {"cluster": {**defaults, **stated}}}
+    assert found == {"underway_runtime": {**start, "cluster": {**defaults, **cluster}}}
 
 
 @pytest.mark.parametrize("environ", [{"CLUSTER_LOG": "1"}, {"CLUSTER_JOIN_TIMEOUT": "soon"}])

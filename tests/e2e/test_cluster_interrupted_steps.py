@@ -24,6 +24,13 @@ HOOK = 'if [ -e "/run/slow-$RELEASE_COMMAND${2:+-$2}" ]; then touch /run/begun; 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
+@pytest.fixture(autouse=True)
+def bare(cluster: Cluster) -> None:
+    """Hosts without a release: what a test changes in one is damage for the next."""
+    for host in cluster.net.hosts:
+        cluster.net.ssh(host, "rm", "-rf", PLACE)
+
+
 def slow(cluster: Cluster, host: Pretend, command: str, version: str = "0.1.0") -> None:
     """Have a command take long there, for as long as its file is in /run."""
     launcher = f"{PLACE}/releases/{version}/launcher"
@@ -86,7 +93,7 @@ def test_certificates_are_given_or_not_and_nothing_is_started(cluster: Cluster) 
         status, err = interrupted(cluster, ["-m", "daemon"], by(number))
         assert (status, err.rpartition(": ")[2]) == (128 + number, "nothing was started\n")
     assert interrupted(cluster, ["-m", "daemon"], by(signal.SIGKILL))[0] == -signal.SIGKILL
-    nothing_runs(cluster, cluster.net.hosts)
+    assert [crew(cluster, host) for host in cluster.net.hosts] == [[], [], []]
 
     cluster.net.ssh(cluster.net.hosts[1], "rm", "/run/slow-cluster-certificate")
     done = cluster.deploy("-m", "daemon")

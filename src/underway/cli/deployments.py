@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from underway_runtime.release.directory import ReleaseDirectory
+
+from ..release import Release
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,18 @@ def deployments(name: str, files: Iterable[Path]) -> list[Deployment]:
     """How each of these files is deployed; signatures are no files of their own. Raises OSError."""
     archives = [file for file in files if file.suffix != ".sig"]
     return [Deployment(name, file, digest(file), file.with_name(f"{file.name}.sig").exists()) for file in archives]
+
+
+def over_hosts(release: Release) -> Iterator[str]:
+    """What brings a release that was built for a cluster to its hosts; nothing for any other."""
+    command = ReleaseDirectory(release.path).command("cluster")
+    if release.runtime_start is None:
+        return
+    hosts = "" if release.options.cluster.get("hosts") else " HOST..."
+    yield "To run it over hosts that SSH reaches, with the master here; to look at them first: --dry-run"
+    yield ""
+    yield f"    {os.path.relpath(command)} deploy{hosts}"
+    yield ""
 
 
 def digest(file: Path) -> str:

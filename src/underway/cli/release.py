@@ -15,7 +15,7 @@ from ..build.build import Built, build
 from ..build.plan import BuildPlan, plan
 from ..errors import BuildError
 from ..review import text
-from .deployments import deployments
+from .deployments import deployments, over_hosts
 from .environment import takes_environment
 
 
@@ -138,6 +138,7 @@ def _announce(built: Built) -> None:
         f"    {command} stop",
         "",
         *(line for deployment in ready for line in deployment.lines()),
+        *over_hosts(built.release),
         "To list all commands:",
         "",
         f"    {command}",

@@ -1,6 +1,7 @@
 """Configures this node of the cluster from its environment, before anything starts; bin/cluster sets these variables."""
 
 from underway_runtime import config, env
+from underway_runtime.process.settings import START_TIMEOUT
 from underway_runtime.release.errors import ConfigError
 
 if config.get("underway_runtime", "cluster", None) is not None:
@@ -20,6 +21,10 @@ def flag(name: str, default: bool) -> bool:
     return default if said is None else said == "true"
 
 
+if within := given("JOIN_TIMEOUT"):  # joining takes up to nine tenths of a start
+    start = config.get("underway_runtime", "start_timeout", START_TIMEOUT)
+    config("underway_runtime", start_timeout=max(start, 1.2 * float(within)))
+
 config(
     "underway_runtime",
     cluster={
@@ -34,6 +39,6 @@ config(
         "shutdown_with_master": flag("SHUTDOWN_WITH_MASTER", True),
         "shutdown_with_workers": flag("SHUTDOWN_WITH_WORKERS", False),
         "log": flag("LOG", True),
-        "join_timeout": float(given("JOIN_TIMEOUT") or 60),
+        "join_timeout": float(within or 60),
     },
 )

@@ -100,8 +100,9 @@ def on(
     return Answer(0)
 
 
-def with_cookie(plan: DeployPlan, ssh: Ssh, host: Host, command: list[str]) -> Answer:
-    timeout = plan.fleet.limits.start
+def with_cookie(plan: DeployPlan, ssh: Ssh, host: Host, command: list[str], *, more: float = 0) -> Answer:
+    """Start a node there, within `limits.start` and so many seconds more."""
+    timeout = plan.fleet.limits.start + more
     if plan.cookie is None:
         return on(plan, ssh, host, command, timeout=timeout)
     command = remote_commands.with_cookie(command, plan.fleet.limits.command)

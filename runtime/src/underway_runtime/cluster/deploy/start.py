@@ -143,7 +143,8 @@ def _start_master(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str, workers:
     if plan.master is not None:
         installed, node = plan.installed_at(facts[plan.master]), plan.node(plan.master)
         command = remote_commands.master(installed, node, "daemon", listen, workers, plan.settings)
-        answer = with_cookie(plan, ssh, plan.master, remote_commands.begun(command, node, plan.mark))
+        command = remote_commands.begun(command, node, plan.mark)
+        answer = with_cookie(plan, ssh, plan.master, command, more=plan.settings.timeout or 0)
     else:
         command = remote_commands.master(plan.here, own_node(plan), plan.mode, listen, workers, plan.settings)
         command = remote_commands.begun(command, own_node(plan), plan.mark)
