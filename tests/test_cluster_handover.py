@@ -269,7 +269,7 @@ def test_a_successor_that_fails_when_it_has_the_workers_gives_them_back(make: Ma
     frail = App("frail", FRAIL.replace("HOW", how), {"class": "frail:Frail"}, ("underway_runtime",))
     nodes = Nodes(make, CREW, frail)
     flag = nodes.release.root.parent / "flag"
-    environ = {"FRAIL": str(flag), "UW__START_TIMEOUT": "20"}
+    environ = {"FRAIL": str(flag), "UW__START_TIMEOUT": "20", "UW__HANDOVER_TIMEOUT": "45"}
     workers = [nodes.start(nodes.section(f"w{n}", f"127.0.0.{n + 1}", "worker"), environ) for n in (1, 2)]
     section = nodes.section("master", "127.0.0.1", "master", workers=["w1", "w2"], deploy="crew:deploy")
     master = nodes.start(section, environ).ready()
@@ -348,7 +348,7 @@ def test_the_node_of_a_master_that_dies_while_it_hands_over_is_followed(make: Ma
 def test_a_worker_whose_master_hands_over_to_nobody_stops_in_the_end(make: MakeNode) -> None:
     """After the time that it was told, with the status for a master that is lost, and what it has waited for."""
     nodes = Nodes(make)
-    environ = {"UW__START_TIMEOUT": "10", "UW__STOP_TIMEOUT": "0.5"}  # time enough for a start on a busy machine
+    environ = {"UW__HANDOVER_TIMEOUT": "10", "UW__STOP_TIMEOUT": "0.5"}
     worker = nodes.worker(1)
     master = nodes.start(nodes.section("master", "127.0.0.1", "master", workers=["w1"]), environ).ready()
     reached = at_its_gates(nodes)

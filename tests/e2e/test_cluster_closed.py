@@ -1,8 +1,11 @@
-"""bin/cluster for a caller that has closed descriptors 0 to 2, as a job of cron or a supervisor may have."""
+"""bin/cluster for a caller that is no terminal: one that has closed descriptors 0 to 2, as a job of cron may have, and systemd."""
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +57,26 @@ def test_a_cluster_of_this_machine_too(cluster: Cluster, closed: tuple[int, ...]
     assert run(cluster, closed, "local", "run", "rpc", "1") == 0
     assert run(cluster, closed, "local", "stop") == 0
     assert run(cluster, closed, "local", "pid") == 1
+
+
+@pytest.mark.drill
+def test_a_unit_starts_a_node_with_bin_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    """The process that systemd has started is the one that says that it is ready, also after a reload, and that stops."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(TIMEOUT)
+        words = ["worker", "start", "127.0.0.1:8799", "--listen", "127.0.0.1:0", "--tag", "a"]
+        with subprocess.Popen(
+            [str(cluster.release / "bin/cluster"), *words],
+            env={"PATH": "/usr/bin:/bin", "RELEASE_VAR": str(cluster.var), "NOTIFY_SOCKET": str(tmp_path / "notify")},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            for after in (None, signal.SIGHUP):
+                if after is not None:
+                    process.send_signal(after)
+                while f"READY=1\nMAINPID={process.pid}\n" not in listening.recv(4096).decode():
+                    pass
+            assert cluster.run("worker", "pid").stdout.strip() == str(process.pid)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(TIMEOUT) == 0

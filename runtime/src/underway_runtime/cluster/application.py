@@ -44,7 +44,7 @@ from ..configuration.config import config, is_enabled
 from ..configuration.runtime_schema import Cluster as Section
 from ..control import cookie
 from ..process.log import log
-from ..process.settings import START_TIMEOUT, STOP_TIMEOUT, from_environ
+from ..process.settings import HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, from_environ
 from ..release import ledger
 from ..release.addresses import join
 from ..release.errors import BootError, ConfigError, PeerLost, listing
@@ -221,9 +221,10 @@ class Cluster(Application):
         )
 
     def _patience(self) -> float:
-        """Seconds for which a node that hands over is waited for: its successor may take so long to fail, and it to come back."""
-        start = config.get("underway_runtime", "start_timeout", START_TIMEOUT)
-        return float(start + 2 * config.get("underway_runtime", "stop_timeout", STOP_TIMEOUT))
+        """Seconds for which a node that hands over is waited for: its successor may take so long to fail, also where it hangs when it has
+        the members, and the node to come back."""
+        handover = config.get("underway_runtime", "handover_timeout", HANDOVER_TIMEOUT)
+        return float(handover + 2 * config.get("underway_runtime", "stop_timeout", STOP_TIMEOUT))
 
     async def _wait_for(self, names: list[str], timeout: float, **how: float) -> list[str]:
         """Wait, and return who of these has not joined in time, with the reason."""
