@@ -1,4 +1,4 @@
-"""bin/cluster for a caller that is no terminal: one that has closed descriptors 0 to 2, as a job of cron may have, and systemd."""
+"""bin/cluster for callers that are not at a terminal: one that has closed descriptors 0 to 2, as a job of cron may have, and systemd."""
 
 from __future__ import annotations
 
