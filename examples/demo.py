@@ -278,7 +278,7 @@ def asking(url: str) -> Iterator[list[str]]:
     enough = threading.Event()
 
     def ask() -> None:
-        while not enough.wait(0.01):
+        while not enough.wait(0.05):
             try:
                 request(url)
             except OSError as error:

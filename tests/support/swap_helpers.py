@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -26,6 +27,7 @@ from code_server_helpers import (
     make_release,
 )
 from fresh import differences
+from once import made_once
 from underway.steps.modules import list_code
 
 TESTS = Path(__file__).parent
@@ -67,6 +69,20 @@ def everywhere(test: Test) -> Test:
     return with_each
 
 
+@cache
+def helpers(interpreter: Interpreter) -> str:
+    """The PYTHONPATH that has these helpers and the tool, compiled for an interpreter once in a run: no process of a release writes
+    what it compiles."""
+
+    def compiled(place: Path) -> None:
+        for source in (TESTS, REPOSITORY / "src"):
+            shutil.copytree(source, place / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        compile_all(interpreter, place)
+
+    place = made_once(f"helpers-{interpreter.version}", compiled)
+    return f"{place / TESTS.name}:{place / 'src'}"
+
+
 class Become(Protocol):
     def __call__(self, old: Sources | str, new: Sources | str, script: str, *more: Sources | str) -> Any: ...
 
@@ -101,7 +117,7 @@ def becoming(place: Path, interpreter: Interpreter) -> Become:
         }
         release = two_versions(place / "hello", interpreter, distributions)
         code = f"import relups, shop\nfrom relups import swap, done\n{textwrap.dedent(script)}"
-        return release.evaluate(code, "-B", env={"PYTHONPATH": f"{TESTS}:{REPOSITORY / 'src'}"})
+        return release.evaluate(code, "-B", env={"PYTHONPATH": helpers(interpreter)})
 
     return become
 
@@ -112,7 +128,7 @@ def unlike_fresh(interpreter: Interpreter, root: Path, number: str, told: Any, n
     imports = f"import fresh, importlib, sys, json\nfor name in {[*told]!r}: importlib.import_module(name)\n"
     code = f"{imports}print(json.dumps(fresh.describe({name!r})))"
     python = root / "releases" / number / "bin/python"
-    output = release.output("-B", "-c", code, command=str(python), env={"PYTHONPATH": str(TESTS)})
+    output = release.output("-B", "-c", code, command=str(python), env={"PYTHONPATH": helpers(interpreter)})
     return differences(told, json.loads(output))
 
 
@@ -127,7 +143,7 @@ def asking(root: Path, interpreter: Interpreter) -> Iterator[Ask]:
     """``ask(old, new)``: what a process has of a module that was planned, swapped, and undone, and what one has that imports it afresh."""
     nothing = {number: Distribution("nothing", f"{number}.0", {"nothing.py": ""}) for number in ("1", "2")}
     release = two_versions(root, interpreter, nothing)
-    processes = [_server(release, number) for number in ("1", "2")]
+    processes = [_server(release, number, helpers(interpreter)) for number in ("1", "2")]
     numbers = count()
 
     def ask(old: str, new: str) -> tuple[Any, Any]:
@@ -146,9 +162,8 @@ def asking(root: Path, interpreter: Interpreter) -> Iterator[Ask]:
         process.communicate(timeout=60)
 
 
-def _server(release: Release, number: str) -> subprocess.Popen[str]:
+def _server(release: Release, number: str, path: str) -> subprocess.Popen[str]:
     python = release.root / "releases" / number / "bin/python"
-    path = f"{TESTS}:{REPOSITORY / 'src'}"
     return subprocess.Popen(
         [python, "-B", Path(TESTS, "swap_server.py")],
         stdin=subprocess.PIPE,
