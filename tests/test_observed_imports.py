@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import tempfile
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,6 +35,51 @@ def see(tmp_path: Path) -> See:
         return sandbox.observe(list(files), place, scratch, limits, {"PYTHONPATH": str(application), **environ})
 
     return look
+
+
+@pytest.mark.parametrize("how", ["connect", "connect_ex", "sendto"])
+def test_no_service_of_the_machine_is_reached_by_its_socket_file(see: See, how: str) -> None:
+    """A namespace for the network leaves those where they are; what an import makes in its own directory it may use."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as place, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+        service.bind(f"{place}/s")
+        service.settimeout(0.1)
+        call = (
+            f"sendto(b'hello', {place + '/s'!r})" if how == "sendto" else f"{how}({place + '/s'!r}); s.send(b'hello')"
+        )
+        source = f"import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.{call}"
+        own = """
+            import os, socket
+            path = os.path.join(os.environ["TMPDIR"], "s")
+            with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as connected:
+                listening.bind(path); listening.listen(); connected.connect(path)
+        """
+        seen = see({"shop": source, "own": own})
+
+        assert "sockets of its scratch directory only" in seen.document["missing"]["shop"]
+        assert "own" not in seen.document["missing"]
+        with pytest.raises(TimeoutError):
+            service.recv(10)
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        ("open({aside!r}, 'w')", "writes {aside}"),
+        ("import os; os.mkdir({aside!r})", "mkdir of {aside}"),
+        ("import socket; socket.socket(socket.AF_UNIX).bind({aside!r})", "bind {aside}"),
+    ],
+)
+def test_what_an_interpreter_begins_with_is_watched_too(see: See, tmp_path: Path, act: str, told: str) -> None:
+    """A `sitecustomize` of the release does nothing outside either, and is told of like a module."""
+    aside = str(tmp_path / "aside")
+    seen = see({"shop": "KIND = 1", "sitecustomize": act.format(aside=aside)})
+
+    assert not Path(aside).exists()
+    assert "sitecustomize" in seen.document["missing"]
+    assert any(line.startswith(told.format(aside=aside)) for line in seen.document["outside"]["done"]), seen.document[
+        "outside"
+    ]
+    assert "shop" not in seen.document["missing"]
 
 
 def test_the_same_code_gives_the_same_bytes(see: See) -> None:

@@ -87,7 +87,7 @@ def _observers(release: Path) -> list[int]:
         with suppress(OSError):
             command = (process / "cmdline").read_text("utf-8", "replace")
             program = Path(os.readlink(process / "exe"))
-            if "underway_runtime.observation" in command and str(release) in f"{program} {command}":
+            if "underway_runtime/observation" in command and str(release) in f"{program} {command}":
                 found.append(int(process.name))
     return found
 

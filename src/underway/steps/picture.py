@@ -22,6 +22,7 @@ from ..release import Release
 from ..toolchain import cache
 from ..toolchain.cache import Cache
 from ..toolchain.cached_tree import File, digest
+from .boot import RUNTIME
 from .manifest import list_files
 
 log = logging.getLogger("underway")
@@ -31,7 +32,8 @@ KIND = "pictures"
 TIMEOUT = 900.0
 """Seconds until it is given up: more than all tries of the sandbox together may take."""
 
-_ARGUMENTS = ("-s", "-P", "-B", "-m", "underway_runtime.observation")
+_ARGUMENTS = ("-s", "-P", "-B", "-S")
+"""Of the interpreter, which begins with nothing of the release."""
 _TOLD = ("threads", "processes", "descriptors", "environment", "signals", "done")
 """What a build tells of what import does; the rest, which many a library does, is in the picture."""
 
@@ -49,7 +51,7 @@ def write_picture(release: Release, placed: Mapping[str, File], store: Cache) ->
         return {}
     key = cache.key(KIND, release.version, dict(_code(release, placed)))
     try:
-        entry = store.get(KIND, key, lambda tree: take(release.path, release.version, tree))
+        entry = store.get(KIND, key, lambda tree: take(release, tree))
     except BuildError as error:
         log.warning("the release has no picture of its modules: %s", error)
         return {}
@@ -70,14 +72,16 @@ def _code(release: Release, placed: Mapping[str, File]) -> Iterator[tuple[str, s
             yield path, placed[path].sha256 if path in placed else digest(str(release.path / path))
 
 
-def take(root: Path, version: str, directory: Path) -> Mapping[str, Any]:
-    """Write the picture of a version of the release at `root` into a directory; returns the facts of its import. Raises BuildError."""
+def take(release: Release, directory: Path) -> Mapping[str, Any]:
+    """Write the picture of an assembled release into a directory; returns the facts of its import. Raises BuildError."""
+    root, version = release.path, release.version
     at = ReleaseDirectory(root).version(version)
+    program = ReleaseDirectory(root).lib / release.applications[RUNTIME].directory / RUNTIME / "observation/starting.py"
     with tempfile.TemporaryDirectory(prefix="underway-picture-") as scratch:
         arguments = [str(os.getpid()), str(root), version, str(directory / at.picture.name), scratch]
         try:
             done = subprocess.run(
-                [at.python, *_ARGUMENTS, *arguments],
+                [at.python, *_ARGUMENTS, program, *arguments],
                 capture_output=True,
                 text=True,
                 env={"PATH": os.environ.get("PATH", os.defpath)},

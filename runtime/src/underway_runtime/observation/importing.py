@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from . import encoded, node, objects, outside, picture
+from . import encoded, node, objects, outside, picture, starting
 from .canonical import canonical
 from .namespaces import leave_the_network
 from .trace import Trace, tracing
@@ -98,9 +98,10 @@ def _observed(task: Task, tell: Callable[[str], object]) -> encoded.Document:
     failed = dict(task.skipped)
     watch = outside.Watch(task.scratch, lambda: _line(is_ours, task.lib))
     outside.survey()  # which imports what it needs
+    sys.addaudithook(watch)
+    starting.begin()
     before = outside.survey()
     known = set(sys.modules)
-    sys.addaudithook(watch)
     if failed:
         sys.meta_path.insert(0, _Refused(failed))
     with tracing(is_ours) if task.trace else nullcontext(Trace(is_ours)) as trace:

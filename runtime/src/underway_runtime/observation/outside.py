@@ -280,7 +280,7 @@ class Watch:
                 return  # a descriptor that is open already
             path = os.fspath(path)
         target = os.path.realpath(os.fsdecode(path))
-        inside = target.startswith(f"{self.scratch}/")
+        inside = self._is_inside(target)
         if target in (os.devnull, "/dev/tty") or (target.startswith("/dev/shm/") and what == "writes"):
             return
         self._note(f"{what} {f'${target.removeprefix(self.scratch)}' if inside else target}".replace("$/", "$SCRATCH/"))
@@ -292,8 +292,17 @@ class Watch:
     def _network(self, what: str, arguments: tuple[Any, ...]) -> None:
         address = arguments[1] if len(arguments) > 1 else ""
         self._note(f"{what} {_address(address)}".rstrip())
+        # A socket file is in no namespace: who listens there may be any service of this machine.
+        is_file = type(address) in (str, bytes) and os.fsdecode(address)[:1] not in ("", "\0")
+        if is_file and not self._is_inside(os.path.realpath(os.fsdecode(address))):
+            raise OSError(
+                errno.ENETUNREACH, "an import is looked at here: it has the sockets of its scratch directory only"
+            )
         if what != "bind" and type(address) is tuple:
             raise OSError(errno.ENETUNREACH, "an import is looked at here: there is no network")
+
+    def _is_inside(self, path: str) -> bool:
+        return path.startswith(f"{self.scratch}/")
 
     def _note(self, what: str) -> None:
         self.done.setdefault(f"{what}{self.where()}")

@@ -32,7 +32,7 @@ from pathlib import Path
 from ..release import boot_script
 from ..release.boot_script import Load, PrimLoad, Start
 from ..release.directory import ReleaseDirectory
-from . import columns, encoded
+from . import columns, encoded, starting
 from .encoded import Document, Observation
 from .importing import Task
 
@@ -40,8 +40,8 @@ SEEDS = ("1", "2")
 MOST_TRIES = 5
 """How often it is tried again without what has ended an interpreter."""
 
-ARGUMENTS = ("-s", "-P", "-B")
-"""Of the interpreter. It must obey PYTHONHASHSEED, which -I would hide from it."""
+ARGUMENTS = ("-s", "-P", "-B", "-S", str(Path(starting.__file__)))
+"""Of the interpreter. It must obey PYTHONHASHSEED, which -I would hide from it, and begins with nothing of the release."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _STARTING = ("class", "asgi", "wsgi", "main")
@@ -166,7 +166,7 @@ class _Child:
         )
         with open(self._printed, "wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *ARGUMENTS, "-m", "underway_runtime.observation", str(os.getpid()), "import"],
+                [sys.executable, *ARGUMENTS, str(os.getpid()), "import"],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
