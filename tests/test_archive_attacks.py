@@ -463,6 +463,9 @@ def of_paths(*paths: str) -> bytes:
         ("releases/shared.json", "belongs to the node"),
         ("var", "is in var/"),
         ("VAR/start.data", "is in var/"),
+        ("v\u200bar/start.data", "is in var/"),
+        ("\ufeff.transaction/tree/x", "belongs to the node"),
+        ("releases\u2060/0.9/start.script", "is of another version"),
         ("releases/0.9/start.script", "is of another version"),
         ("Releases/1.0/start.script", "is of another version"),
         ("releases/1.0/manifest.json", "is the manifest"),
@@ -479,8 +482,16 @@ def test_a_manifest_may_not_list_such_a_name(jail: Refuser, path: str, match: st
 
 @pytest.mark.parametrize(
     "paths",
-    [("lib/README", "lib/readme"), ("lib/stra\u00dfe", "lib/STRASSE"), ("lib/\u00e9", "lib/e\u0301"), ("A/b", "a/B")],
-    ids=["case", "ss", "accents", "directories"],
+    [
+        ("lib/README", "lib/readme"),
+        ("lib/stra\u00dfe", "lib/STRASSE"),
+        ("lib/\u00e9", "lib/e\u0301"),
+        ("A/b", "a/B"),
+        ("lib/a\u200db", "lib/ab"),
+        ("lib/\U000e0041", "lib/\ufe0f"),
+        ("lib/\u0345\u0308", "lib/\u0308\u0345"),
+    ],
+    ids=["case", "ss", "accents", "directories", "joiner", "nothing else", "order of accents"],
 )
 def test_names_that_some_file_systems_take_for_one_are_refused(jail: Refuser, paths: tuple[str, str]) -> None:
     """The second would be written over the first there."""

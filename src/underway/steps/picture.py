@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from underway_runtime.release import boot_script
+from underway_runtime.release.boot_script import CodePath
 from underway_runtime.release.directory import ReleaseDirectory
 
 from ..errors import BuildError
@@ -51,7 +53,7 @@ def write_picture(release: Release, placed: Mapping[str, File], store: Cache) ->
         return {}
     key = cache.key(KIND, release.version, dict(_code(release, placed)))
     try:
-        entry = store.get(KIND, key, lambda tree: take(release, tree))
+        entry = store.get(KIND, key, lambda tree: take(release.path, release.version, tree))
     except BuildError as error:
         log.warning("the release has no picture of its modules: %s", error)
         return {}
@@ -72,11 +74,10 @@ def _code(release: Release, placed: Mapping[str, File]) -> Iterator[tuple[str, s
             yield path, placed[path].sha256 if path in placed else digest(str(release.path / path))
 
 
-def take(release: Release, directory: Path) -> Mapping[str, Any]:
-    """Write the picture of an assembled release into a directory; returns the facts of its import. Raises BuildError."""
-    root, version = release.path, release.version
+def take(root: Path, version: str, directory: Path) -> Mapping[str, Any]:
+    """Write the picture of a version of the release at `root` into a directory; returns the facts of its import. Raises BuildError."""
     at = ReleaseDirectory(root).version(version)
-    program = ReleaseDirectory(root).lib / release.applications[RUNTIME].directory / RUNTIME / "observation/starting.py"
+    program = _runtime_of(root, version) / "observation/starting.py"
     with tempfile.TemporaryDirectory(prefix="underway-picture-") as scratch:
         arguments = [str(os.getpid()), str(root), version, str(directory / at.picture.name), scratch]
         try:
@@ -94,6 +95,15 @@ def take(release: Release, directory: Path) -> Mapping[str, Any]:
         raise BuildError(done.stderr.strip().removeprefix("error: ") or f"it ended with status {done.returncode}")
     facts: Mapping[str, Any] = json.loads(done.stdout)
     return facts
+
+
+def _runtime_of(root: Path, version: str) -> Path:
+    """The package of the runtime that a version has; there may be those of others next to it."""
+    directory = ReleaseDirectory(root)
+    script = boot_script.read(directory.version(version).boot_script("start"))
+    [names] = (instruction.directories for instruction in script.instructions if isinstance(instruction, CodePath))
+    own = next(name for name in names if name.startswith(f"$RELEASE_LIB/{RUNTIME}-"))
+    return directory.lib / own.removeprefix("$RELEASE_LIB/") / RUNTIME
 
 
 def _words(facts: Mapping[str, Any]) -> Iterator[str]:

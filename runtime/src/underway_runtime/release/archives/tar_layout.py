@@ -126,7 +126,7 @@ def problems(manifest: Manifest) -> Iterator[str]:
             continue
         name = folded[path] = _folded(path)
         if (other := seen.setdefault(name, path)) != path:
-            yield f"{path!r} and {other!r} differ only in case or accents"
+            yield f"{path!r} and {other!r} differ only in case or accents, or in what is not seen"
         elif path == itself:
             yield f"{path!r} is the manifest, which can't list itself"
     directories: dict[str, str | None] = {"": None}
@@ -216,9 +216,18 @@ def _text_problem(text: str) -> str | None:
     return None
 
 
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Characters that Unicode has ignored (Default_Ignorable_Code_Point), as file systems without case do, ext4's and Apple's."""
+
+
 def _folded(path: str) -> str:
-    """The name as a file system sees it that cares neither for case nor for how accents are written."""
-    return path.casefold() if path.isascii() else unicodedata.normalize("NFC", path.casefold())
+    """The name as a file system sees it that cares neither for case, nor for how accents are written, nor for what is not seen."""
+    if path.isascii():
+        return path.casefold()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", _UNSEEN.sub("", path)).casefold())
 
 
 def _mode(entry: ManifestEntry) -> int:
