@@ -102,8 +102,8 @@ def _runtime_of(root: Path, version: str) -> Path:
     directory = ReleaseDirectory(root)
     script = boot_script.read(directory.version(version).boot_script("start"))
     [names] = (instruction.directories for instruction in script.instructions if isinstance(instruction, CodePath))
-    own = next(name for name in names if name.startswith(f"$RELEASE_LIB/{RUNTIME}-"))
-    return directory.lib / own.removeprefix("$RELEASE_LIB/") / RUNTIME
+    runtime = next(name for name in names if name.startswith(f"$RELEASE_LIB/{RUNTIME}-"))
+    return directory.lib / runtime.removeprefix("$RELEASE_LIB/") / RUNTIME
 
 
 def _words(facts: Mapping[str, Any]) -> Iterator[str]:
