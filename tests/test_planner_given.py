@@ -14,6 +14,7 @@ from underway_runtime.release.instructions import Guard
 ROOM = "class Room:\n    def __init__(self, name): self.name = name\n    def show(self): return self.name\n"
 TOPIC = ROOM.replace("= name\n", "= name; self.topic = 'none'\n").replace("self.name\n", "self.name, self.topic\n")
 LIMITED = ROOM.replace("name): ", "name, limit=3): self.limit = limit; ")
+RETURNING = f"{ROOM.partition(' self.name')[0]}\n        self.name = name\n        if not name: return\n        self.size = 1\n"
 POINT = "from dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int\n"
 DEEP = f"{POINT}    z: int = 0\n"
 
@@ -92,7 +93,43 @@ UNPROVEN = {
     "a subclass with an __init__ of its own": (
         f"{ROOM}class Own(Room):\n    def __init__(self): self.name = 1\n",
         f"{TOPIC}class Own(Room):\n    def __init__(self): self.name = 1\n",
-        "__init__ of Own does not call that of Room",
+        "__init__ of Own may end without that of Room",
+    ),
+    "a subclass that calls it under a condition": (
+        f"{ROOM}class Own(Room):\n    def __init__(self, n=0):\n        if n: super().__init__(n)\n",
+        f"{TOPIC}class Own(Room):\n    def __init__(self, n=0):\n        if n: super().__init__(n)\n",
+        "__init__ of Own may end without that of Room",
+    ),
+    "a subclass that may return before it calls it": (
+        f"{ROOM}class Own(Room):\n    def __init__(self, n=0):\n        if n: return\n        super().__init__(n)\n",
+        f"{TOPIC}class Own(Room):\n    def __init__(self, n=0):\n        if n: return\n        super().__init__(n)\n",
+        "__init__ of Own may end without that of Room",
+    ),
+    "a subclass that calls another one": (
+        f"class Other: pass\n{ROOM}class Own(Room):\n    def __init__(self): Other.__init__(self)\n",
+        f"class Other: pass\n{TOPIC}class Own(Room):\n    def __init__(self): Other.__init__(self)\n",
+        "__init__ of Own may end without that of Room",
+    ),
+    "a subclass of a subclass that does not call it": (
+        f"{ROOM}class Own(Room): pass\nclass More(Own):\n    def __init__(self): self.name = 1\n",
+        f"{TOPIC}class Own(Room): pass\nclass More(Own):\n    def __init__(self): self.name = 1\n",
+        "__init__ of More may end without that of Room",
+    ),
+    "a subclass with another base before it": (
+        f"class Other:\n    def __init__(self): pass\n{ROOM}class Own(Other, Room): pass\n",
+        f"class Other:\n    def __init__(self): pass\n{TOPIC}class Own(Other, Room): pass\n",
+        "Own comes from Other too",
+    ),
+    "an __init__ that may have returned before": (
+        RETURNING,
+        f"{RETURNING}        self.topic = 'none'\n",
+        "__init__ may have returned before, in line 4",
+    ),
+    "an __init__ that may have returned before, by a match": (
+        RETURNING.replace("if not name: return", "match name:\n            case 0: return"),
+        RETURNING.replace("if not name: return", "match name:\n            case 0: return")
+        + "        self.topic = 'none'\n",
+        "__init__ may have returned before, in line 5",
     ),
     "its dict": (ROOM, f"{TOPIC}def turn(room): room.__dict__['topic'] = 1\n", "sets attributes by name"),
     "a constant that functions change": (

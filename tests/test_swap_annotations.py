@@ -170,6 +170,14 @@ HOT = {
         "import sys\nx = 1\ndef f(): return getattr(sys.modules[__name__], '__annotations__', {})\n",
         "import sys\nx: int = 1\ndef f(): return getattr(sys.modules[__name__], '__annotations__', {})\n",
     ),
+    "of a module, where a name stays and is annotated no more": (
+        "import sys\nx: int = 1\ny: str = ''\nz: int\ndef f(): return 1\n",
+        "import sys\nx: int = 1\ny = ''\ndef f(): return sys.modules[__name__].__annotations__\n",
+    ),
+    "of a module, all of which go": (
+        "import sys\nx: int = 1\ny: str\ndef f(): return 1\n",
+        "import sys\nx = 1\ndef f(): return getattr(sys.modules[__name__], '__annotations__', {})\n",
+    ),
     "that nobody can compute": (
         "class A:\n    def m(self, a: 'missing' = 1): return 1\n",
         "class A:\n    def m(self, a: 'missing' = 1): return 2\n    def m1(self, b: 'missing' = 1): return 3\n",

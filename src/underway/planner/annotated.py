@@ -44,6 +44,22 @@ def of_class(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) 
     edit.row(name, "annotation", "HOT", "annotations that only those read who ask for them", new)
 
 
+def of_module(edit: ModuleDiff) -> None:
+    """Compare what annotates names of a module; as a whole where one is annotated no more and stays."""
+    before, after = (bare_annotations(side.body) for side in (edit.old, edit.new))
+    gone = _names(before) - _names(after) - {*edit.removed}
+    if gone and values(edit.new):
+        (edit.replaced if after else edit.removed).append("__annotations__")
+    known = [] if gone or edit.annotates_otherwise else [text(node) for node in before]
+    for annotation in after:
+        if text(annotation) not in known:
+            edit.run(annotation)
+
+
+def _names(annotations: list[ast.AnnAssign]) -> set[str]:
+    return {ast.unparse(annotation.target) for annotation in annotations}
+
+
 def compare(edit: ModuleDiff) -> None:
     """Have what computes annotations changed too, wherever it differs: what the annotations are to others the other rules say."""
     for path, now in edit.new.codes.items():

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..edit import ModuleDiff
-from ..source import Function, Module, walk
+from ..source import Function, Module, import_time, walk
 from ..values import NotPlain
 from . import instances
 from .bases import plain_bases
@@ -52,6 +52,9 @@ def by_init(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef, fresh: Colle
     before, after = was["__init__"], now["__init__"]
     gone = attributes(old).keys() - attributes(new).keys()
     gives, takes = dict(_setting(after, fresh)), dict(_setting(before, gone))
+    for init, statements in ((after, gives), (before, takes)):
+        if left := _is_left_before(init, statements.values()):
+            raise Unproven(f"__init__ may have returned before, in line {left.lineno}")
     if missing := sorted({*fresh} - gives.keys()):
         raise Unproven(f"{missing[0]} is set under a condition, or elsewhere")
     if _without(before, takes.values()) != _without(after, gives.values()):
@@ -97,6 +100,16 @@ def _setting(init: Function, names: Collection[str]) -> Iterator[tuple[str, ast.
                 ast.Attribute(ast.Name(name), attribute), _, ast.expr()
             ) if [name] == me and attribute in names:
                 yield attribute, statement
+
+
+def _is_left_before(init: Function, statements: Collection[ast.stmt]) -> ast.Return | None:
+    """A ``return`` that stands before the last of these statements; None for none."""
+    left: list[ast.Return] = []
+    for statement in init.body:
+        if left and any(statement is other for other in statements):
+            return left[0]
+        left += [inner for inner in import_time(statement, annotations=False) if isinstance(inner, ast.Return)]
+    return None
 
 
 def _is_between(init: Function, statements: Collection[ast.stmt]) -> bool:

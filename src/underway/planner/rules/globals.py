@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from .. import annotated
 from ..displays import new_elements
 from ..edit import ModuleDiff, PlannerContext
 from ..source import (
     Function,
     Module,
     Origin,
-    bare_annotations,
     initialiser,
     names_bound,
     plainly_imported,
@@ -58,10 +58,7 @@ def compare(edit: ModuleDiff) -> None:
         return
     _submodules(edit)
     _statements(edit)
-    before = [] if edit.annotates_otherwise else [text(annotation) for annotation in bare_annotations(old.body)]
-    for statement in bare_annotations(new.body):
-        if text(statement) not in before:
-            edit.run(statement)
+    annotated.of_module(edit)
 
 
 def _submodules(edit: ModuleDiff) -> None:

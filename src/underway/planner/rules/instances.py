@@ -7,12 +7,14 @@ import ast
 from collections.abc import Collection, Iterator
 
 from ..edit import ModuleDiff
-from ..source import Function, Module, annotations_of, children, walk
+from ..source import Function, Module, annotations_of, children, import_time, walk
 
 _CHANGING = ("update", "setdefault", "pop", "clear", "__setitem__")
 """Methods that change a dict of attributes."""
 _ASKING = ("isinstance", "issubclass", "cast", "type")
 """Functions that are given a class, and make nothing of it."""
+_WITHOUT_INIT = ("object", "ABC", "Generic", "Protocol")
+"""Bases that make nothing of an instance."""
 
 
 def passed(edit: ModuleDiff, cls: str, names: Collection[str], most: int) -> str:
@@ -78,8 +80,12 @@ def stores(edit: ModuleDiff, name: str) -> int:
 
 def made_or_set_otherwise(edit: ModuleDiff, cls: str, given: Collection[str]) -> str:
     """Who makes an instance without its ``__init__``, or sets attributes without naming them; empty for nobody."""
+    derived = {cls, "cls", "self.__class__", "type(self)"}
+    more = {cls}
+    while more:
+        derived |= more
+        more = {name for module in _modules(edit) for known in more for name in made_of(module, known)} - derived
     for module in _modules(edit):
-        derived = {cls, "cls", "self.__class__", "type(self)", *made_of(module, cls)}
         for inner in (inner for statement in module.body for inner in walk(statement)):
             where = f"{module.name}, line {getattr(inner, 'lineno', 0)},"
             match inner:
@@ -93,8 +99,10 @@ def made_or_set_otherwise(edit: ModuleDiff, cls: str, given: Collection[str]) ->
                 case ast.Call(ast.Attribute(holder, method)) if method in _CHANGING and _is_state(holder):
                     return f"{where} sets attributes by name"
                 case ast.ClassDef(name, bases, body=body) if any(ast.unparse(base) in derived for base in bases):
-                    if name != cls and any(_skips_init(inner) for inner in body):
-                        return f"__init__ of {name} does not call that of {cls}"
+                    if name != cls and any(_skips_init(inner, derived) for inner in body):
+                        return f"__init__ of {name} may end without that of {cls}"
+                    if others := [base for base in bases if ast.unparse(base).partition("[")[0].rpartition(".")[2] not in (*derived, *_WITHOUT_INIT)]:
+                        return f"{name} comes from {ast.unparse(others[0])} too, whose __init__ may be the one that runs"
     return ""
 
 
@@ -112,11 +120,19 @@ def _is_state(node: ast.expr) -> bool:
     return False
 
 
-def _skips_init(node: ast.stmt) -> bool:
+def _skips_init(node: ast.stmt, derived: Collection[str]) -> bool:
+    """Whether this is an ``__init__`` that may end without one of the classes it comes from."""
     if not isinstance(node, Function) or node.name != "__init__":
         return False
-    calls = (inner.func for inner in walk(node) if isinstance(inner, ast.Call))
-    return not any(isinstance(function, ast.Attribute) and function.attr == "__init__" for function in calls)
+    for statement in node.body:
+        match statement:
+            case ast.Expr(ast.Call(ast.Attribute(ast.Call(ast.Name("super"), []), "__init__"))):
+                return bool(node.decorator_list)
+            case ast.Expr(ast.Call(ast.Attribute(ast.Name(name), "__init__"))) if name in derived:
+                return bool(node.decorator_list)
+        if any(isinstance(inner, ast.Return) for inner in import_time(statement, annotations=False)):
+            return True
+    return True
 
 
 def _handed(module: Module, cls: str) -> ast.AST | None:
