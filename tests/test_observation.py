@@ -183,6 +183,11 @@ CHANGES = {
         ["value .P<args>[0]"],
     ),
     "a pattern": ("import re\nP = re.compile('a')", "import re\nP = re.compile('b')", ["value .P<pattern>"]),
+    "a generator of numbers": (
+        "import random\nP = random.Random(1)",
+        "import random\nP = random.Random(2)",
+        ["value .P"],
+    ),
     "flags of a pattern": ("import re\nP = re.compile('a')", "import re\nP = re.compile('a', 2)", ["value .P<flags>"]),
     "a bound method": (
         "class A:\n def f(self): ...\n def g(self): ...\nX = A()\nB = X.f",

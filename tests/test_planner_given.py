@@ -14,7 +14,9 @@ from underway_runtime.release.instructions import Guard
 ROOM = "class Room:\n    def __init__(self, name): self.name = name\n    def show(self): return self.name\n"
 TOPIC = ROOM.replace("= name\n", "= name; self.topic = 'none'\n").replace("self.name\n", "self.name, self.topic\n")
 LIMITED = ROOM.replace("name): ", "name, limit=3): self.limit = limit; ")
-RETURNING = f"{ROOM.partition(' self.name')[0]}\n        self.name = name\n        if not name: return\n        self.size = 1\n"
+RETURNING = (
+    f"{ROOM.partition(' self.name')[0]}\n        self.name = name\n        if not name: return\n        self.size = 1\n"
+)
 POINT = "from dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int\n"
 DEEP = f"{POINT}    z: int = 0\n"
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from handover_helpers import asgi
+from hot_helpers import planned
+from node_helpers import MakeNode
 from plans import compare, load_of, verdicts
 from swap_helpers import PLANNED, Become
-from underway_runtime.release.instructions import Guard
+from underway_runtime.release.instructions import Guard, Load
 
 LISTING = "class Room:\n    def guests(self): return ['a']\n    def shown(self): return ', '.join(self.guests())\n"
 GIVING = LISTING.replace("return ['a']", "yield 'b'; yield 'c'")
@@ -29,6 +32,15 @@ class Field:
 def make(): return type('Made', (), {'size': Field()})
 """
 JSON = "import json as _json\nclass json:\n    dumps = staticmethod(lambda x: 'own ' + _json.dumps(x))\ndef f(): return json.dumps(1)\n"
+AROUND = """
+class Retry:
+    def __init__(self, n): self.n = n
+    def __call__(self, f):
+        def inner(*args): return self.n, f(*args)
+        return inner
+@Retry(3)
+def go(x): return x
+"""
 CLOSURE = "def make():\n    limit = 10\n    def inner(): return limit\n    return inner\n"
 ROW = "import collections\nclass Row(collections.namedtuple('Row', 'a b')):\n    __slots__ = ()\n    def sum(self): return self.a\n"
 WARNING = "import warnings\nclass Retry:\n    def __init__(self, total=None): self.total = total\nDEFAULT = Retry(1)\n"
@@ -190,3 +202,20 @@ def test_what_else_a_condition_does_makes_another_instance(tmp_path: Path) -> No
     new = WARNED.replace("warnings.warn('none')", "warnings.warn('none'); total = 3")
 
     assert verdicts(compare(tmp_path, {"m": WARNING}, {"m": new}))["m:Retry"] == "RESTART state"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(AROUND, AROUND.replace("(3)", "(4)")), (AROUND, AROUND.replace("@Retry(3)\n", ""))],
+    ids=["another", "none"],
+)
+@pytest.mark.in_place
+def test_what_is_around_a_function_may_be_another_where_nobody_else_holds_it(
+    make: MakeNode, old: str, new: str
+) -> None:
+    """Who holds the function has what decorates it, which stays what it is: the plan says so, and the process looks."""
+    entry = planned(make(asgi(old)), new, back=False).up[0]
+
+    [load] = (each for each in entry.instructions if isinstance(each, Load))
+    assert Guard("no_holders", "go") in load.guards
+    assert any("if nobody else holds the one before by then" in row.reason for row in entry.changes)

@@ -135,11 +135,13 @@ from underway_runtime.upgrade.hot import CannotSwap
 shop.app.config["DEBUG"] = "live"
 shop.app.config["NEW"] = "live"
 shop.app.seen = {"live"}
+shop.app.seen_since = "live"
 before = look()
 try:
     swap(shop=dict(parts=(at("value", "app", "config", "['DEBUG']", was=False, now=True), at("added", "app", "config", "['NEW']", now=1),
         at("gone", "app", "config", "['gone']", was="shop.Other"), at("value", "app", "nothing", was=1, now=2),
-        at("elements", "app", "seen", was={"x"}, now={"y"}))))
+        at("elements", "app", "seen", was={"x"}, now={"y"}),
+        at("untouched", "app", was={"version": ["1"], "cached": [3], "seen_since": [], "lost": [1]}))))
 except CannotSwap as error:
     told = [list(error.problems), look() == before]
 """,
@@ -151,6 +153,9 @@ except CannotSwap as error:
             "shop.app.config['gone'] is not a shop.Other as the module has made it",
             "shop.app.nothing is not there, and not 1 as the module has made it",
             "shop.app.seen is {'live'}, and not {'x'} as the module has made it",
+            "shop.app has None as its cached by now, which may be made of what changes in it",
+            "shop.app has 'live' as its seen_since by now, which may be made of what changes in it",
+            "shop.app has nothing as its lost by now, which may be made of what changes in it",
         ],
         True,
     ]

@@ -220,6 +220,8 @@ def _generic_alias(value: Any) -> Seen:
     return Seen(edges=[(f"<{name.strip('_')}>", kind[name].__get__(value)) for name in ("__origin__", "__args__")])
 
 
+_Generator: Any = random.Random.__bases__[0]
+"""What numbers of a generator come from; of one without a seed it differs in each process."""
 _tuple_getter = type(collections.namedtuple("Any", "one").__dict__["one"])
 
 EXACT: Mapping[type, Rule] = {
@@ -282,7 +284,7 @@ BASES: Mapping[type, Rule] = {
     BaseException: _exception,
     types.SimpleNamespace: _bare,
     types.GenericAlias: _generic_alias,
-    random.Random.__bases__[0]: lambda value: Seen(digest="random"),
+    _Generator: lambda value: Seen(digest=digest_of(repr(_Generator.getstate(value)))),
 }
 """Rules for what a base of C holds; attributes and slots are added to that."""
 

@@ -13,7 +13,7 @@ key is: ``class shop.A``, or ``shop.Kind.A`` of a member of an enumeration."""
 
 KINDS = (
     *("value", "place", "pattern", "added", "made", "gone", "order", "elements"),
-    *("forgotten", "dropped", "counted", "meanwhile"),
+    *("forgotten", "dropped", "counted", "meanwhile", "untouched"),
 )
 
 
@@ -35,6 +35,8 @@ class Part:
     ``forgotten``  it is bound to `now` whatever it is: something that is computed again when it is asked for
     ``dropped``    the attribute is taken out, if it is there: something that is made again when it is asked for
     ``counted``    it is a number, and gets one more: what is kept for the number before is of no use
+    ``untouched``  nothing becomes of it: the object there must have the plain values that `was` says of these attributes, each
+                   in a list, or not have them where that is empty
     ``meanwhile``  it is bound to `now` while the fragment runs, and not afterwards
     =============  ===================================================================================================
     """

@@ -10,7 +10,7 @@ from underway_runtime.release import code_tree
 from ..edit import Making, ModuleDiff
 from ..source import Function, Module, text
 from ..values import Side, origin
-from . import given, replaced_classes, state, unmade
+from . import given, hashed, replaced_classes, state, unmade
 from .bases import is_data, is_generic, plain_bases, unknown_decorators
 from .changing import effect
 from .frameworks import classes_again
@@ -22,6 +22,7 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
 
     What makes it may be said in other words, and come to the same.
     """
+    hashed.compare(edit, name, old, new)
     same = (old is new or text(old) == text(new)) and not edit.annotates_otherwise
     if same and not edit.reads(new) and not _bodies_differ(edit, name):
         if not has_code_change(new if edit.world.up else old):

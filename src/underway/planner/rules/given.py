@@ -82,6 +82,10 @@ def by_fields(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef) -> Given:
         if any(word in ast.unparse(statement.annotation) for word in ("InitVar", "ClassVar")):
             raise Unproven(f"{name} is not an ordinary field")
     values = {name: _plain(edit, edit.new, _default(statement)) for name, statement in fresh.items()}
+    if {*fresh, *before.keys() - after.keys()} and _is_hashed(new):
+        raise Unproven(
+            "its hash is made with all of its fields, and sets and dictionaries would not find those any more that they have"
+        )
     if passed := instances.passed(edit, new.name, fresh, len(before)):
         raise Unproven(f"{passed} makes one with another value")
     result = Given(values, tuple(sorted(before.keys() - after.keys())))
@@ -189,6 +193,17 @@ def _reads_any(function: Function, given: Collection[str]) -> bool:
     names = {inner.attr for inner in walk(function) if isinstance(inner, ast.Attribute)}
     names |= {inner.id for inner in walk(function) if isinstance(inner, ast.Name)}
     return bool(names & {"__dict__", "vars", *given})
+
+
+def _is_hashed(cls: ast.ClassDef) -> bool:
+    """Whether ``dataclass`` makes a hash of the fields."""
+    options = [
+        word for decorator in cls.decorator_list if isinstance(decorator, ast.Call) for word in decorator.keywords
+    ]
+    return any(
+        word.arg in ("frozen", "unsafe_hash") and not (isinstance(word.value, ast.Constant) and not word.value.value)
+        for word in options
+    )
 
 
 def _fields(cls: ast.ClassDef) -> dict[str, ast.AnnAssign]:

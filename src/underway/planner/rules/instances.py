@@ -101,8 +101,14 @@ def made_or_set_otherwise(edit: ModuleDiff, cls: str, given: Collection[str]) ->
                 case ast.ClassDef(name, bases, body=body) if any(ast.unparse(base) in derived for base in bases):
                     if name != cls and any(_skips_init(inner, derived) for inner in body):
                         return f"__init__ of {name} may end without that of {cls}"
-                    if others := [base for base in bases if ast.unparse(base).partition("[")[0].rpartition(".")[2] not in (*derived, *_WITHOUT_INIT)]:
-                        return f"{name} comes from {ast.unparse(others[0])} too, whose __init__ may be the one that runs"
+                    if others := [
+                        base
+                        for base in bases
+                        if ast.unparse(base).partition("[")[0].rpartition(".")[2] not in (*derived, *_WITHOUT_INIT)
+                    ]:
+                        return (
+                            f"{name} comes from {ast.unparse(others[0])} too, whose __init__ may be the one that runs"
+                        )
     return ""
 
 

@@ -33,11 +33,15 @@ def decorated_otherwise(
     if was != now:
         edit.changed[path] = Changed(was, now)
     edit.replaced.append(name)
-    if decorators.kinds(edit.world.new, edit.new, new.decorator_list) & {"holds", "caches"}:
-        edit.guard("no_holders", name)  # what is around the function that was made before stays as it is
+    around = decorators.kinds(edit.world.old, edit.old, old.decorator_list)
+    around |= decorators.kinds(edit.world.new, edit.new, new.decorator_list)
+    reason = "it is made once more, with its decorators"
+    if around & {"holds", "caches", "unknown"}:  # what is around the function that was made before stays as it is
+        edit.guard("no_holders", name)
+        reason += ", if nobody else holds the one before by then"
     edit.changes(name)
     edit.run(new)
-    return edit.row(name, "decorator", "HOT", "it is made once more, with its decorators", new)
+    return edit.row(name, "decorator", "HOT", reason, new)
 
 
 def with_decorators(

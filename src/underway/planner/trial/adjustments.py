@@ -245,6 +245,13 @@ class Adjustments:
         row = self.row(difference, what)
         self.changes.append(replace(row, definition=str(part), verdict="HOT", module=module))
 
+    def untouched(self, module: str, part: Part) -> Row:
+        """Say that an object that changes must have made nothing of it yet."""
+        names = ", ".join(part.was)
+        reason = f"it changes in place, if what may be made of that ({names}) is still as the module has made it"
+        row = self.row(Difference(Path((module, *map(label_of, part.path))), "value"), reason)
+        return replace(row, definition=str(part), verdict="HOT", change="made")
+
     def row(self, difference: Difference, what: str = "") -> Row:
         module, *labels = difference.path
         name = labels[0][1:] if labels else ""

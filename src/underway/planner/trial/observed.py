@@ -40,6 +40,7 @@ from ..rules.frameworks import is_by_hash, remembered, rules
 from ..rules.frameworks.obeyed import obey
 from ..rules.frameworks.pydantic import COMPILES, VALIDATOR
 from .adjustments import Adjustments, Proposal
+from .derived import Derived
 from .rehearsals import Trials
 from .stored import Pictures, is_quiet
 
@@ -134,6 +135,7 @@ class _Trial:
         if self._parts.problems:
             return self._refused()
         self._bring_the_rest()
+        self._look_for_derived([difference.path for difference in ran])
         if self._parts.problems:
             return self._refused()
         return Outcome(
@@ -188,6 +190,15 @@ class _Trial:
             if self._parts.problems or self._parts.loads == before:
                 break
         self._parts.problems = [self._parts.row(difference, "it would be otherwise") for difference in left]
+
+    def _look_for_derived(self, ran: Sequence[Path]) -> None:
+        """Have the process look what objects have made of what changes in them."""
+        derived = Derived(self._old_release, self._old, self._before)
+        for module, parts in derived.asked(self._parts.loads, ran).items():
+            load = self._parts.loads[module]
+            self._parts.loads[module] = replace(load, parts=(*parts, *load.parts))
+            self._parts.changes += (self._parts.untouched(module, part) for part in parts)
+        self._parts.problems += (self._parts.row(Difference(at, "value"), why) for at, why in derived.problems)
 
     def _picture(self, version: Rehearsed) -> Picture:
         return version.picture(self._asked.modules, self._asked.libraries)

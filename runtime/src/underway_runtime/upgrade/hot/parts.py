@@ -195,6 +195,9 @@ def _apply(target: Target, part: Part) -> None:
             delete(holder, step)
         case "dropped" if value is not MISSING:
             delete(holder, step)
+        case "untouched":
+            if wrong := list(_unlike(target, part, value)):
+                raise CannotSwap(wrong)
         case "order":
             _order(target, part, _value_of(target, part, holder, step))
 
@@ -213,6 +216,12 @@ def _unlike(target: Target, part: Part, value: object) -> Iterator[str]:
         type(value) is re.Pattern and (value.pattern, value.flags) in (part.was, part.now)
     ):
         yield f"{where} is {objects.shown(value)}, and not the pattern that the module has made"
+    elif part.kind == "untouched":
+        for name, made in part.was.items():
+            now = get(value, ("attribute", name), MISSING)
+            if (now is not MISSING) if not made else not guards.same(now, made[0]):
+                shown = "nothing" if now is MISSING else objects.shown(now)
+                yield f"{where} has {shown} as its {name} by now, which may be made of what changes in it"
     elif part.kind == "gone" and (value is MISSING or objects.name_of(type(value)) != part.was):
         yield f"{where} is not a {part.was} as the module has made it"
 
