@@ -14,7 +14,7 @@ from . import expressions
 from .edit import ModuleDiff, PlannerContext
 from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
-from .rules import bases, closures, decorators, unmade, unread
+from .rules import bases, closures, decorators, unmade
 from .source import ANNOTATIONS, Function, Module, annotations_of, import_time, initialiser, names_bound, walk
 from .values import NotPlain
 
@@ -25,7 +25,7 @@ _AT_START = ("lifespan", "on_startup", "on_shutdown", "cleanup_ctx")
 def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Iterable[Module]) -> None:
     """Write RESTART rows for all that runs at import in these modules of the new release and reaches what changes."""
     every = list(modules)
-    nothing = unread.imports(edits, every)
+    nothing = _unread_imports(edits, every)
     changed = {name: edit.new.name for edit in edits.values() for name in edit.own if name not in nothing}
     docs = {edit.new.name for edit in edits.values() if edit.old.doc != edit.new.doc}
     shapes = {name for edit in edits.values() for name in edit.shapes}
@@ -296,3 +296,38 @@ def _is_plain(world: PlannerContext, module: Module, name: str) -> bool:
     except NotPlain:
         return False
     return True
+
+
+def _unread_imports(edits: Mapping[str, ModuleDiff], modules: Iterable[Module]) -> frozenset[str]:
+    """The names that only imports bind or bind no more in these modules, and that lead from nothing to anything that changes.
+
+    What has the same name in another module that changes is something else; so it is where the other version of the module reads
+    that name, of Python itself then, or where any module of the newer release reads it as an attribute, or has it as a text.
+    """
+    every = [(edit, name) for edit in edits.values() for name in edit.own]
+    imported = {name for edit, name in every if _comes_or_goes(edit, name)}
+    imported -= {name for edit, name in every if not _comes_or_goes(edit, name) or _is_read(edit, name)}
+    return frozenset(imported - _names_read(modules)) if imported else frozenset()
+
+
+def _comes_or_goes(edit: ModuleDiff, name: str) -> bool:
+    comes = name in edit.new.imports and name not in edit.old.stored
+    return comes or (name in edit.old.imports and name not in edit.new.stored)
+
+
+def _is_read(edit: ModuleDiff, name: str) -> bool:
+    """Whether the version that has not got the import names it all the same."""
+    without = edit.old if name in edit.new.imports else edit.new
+    nodes = (node for statement in without.body for node in walk(statement))
+    return any(isinstance(node, ast.Name) and node.id == name for node in nodes)
+
+
+def _names_read(modules: Iterable[Module]) -> set[str]:
+    """All that is read of something by its name."""
+    names: set[str] = set()
+    for node in (inner for module in modules for statement in module.body for inner in walk(statement)):
+        if isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.add(node.value)
+    return names
