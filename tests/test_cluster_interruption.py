@@ -22,6 +22,7 @@ import pytest
 
 from archive_helpers import File, make_tree
 from node_helpers import eventually
+from test_cluster_preflight import FACTS
 from test_cluster_remembered import asked
 from underway_runtime.cluster import answers, interruption
 from underway_runtime.cluster.answers import Answer
@@ -135,6 +136,17 @@ def test_a_master_in_the_foreground_is_waited_for_though_a_host_boots_another_ve
         start._in_the_foreground(replace(plan, report=report), SSH, LOOK, command)
 
     assert [line.partition(";")[0] for line in said] == ["beta boots another", "the master is ready"]
+
+
+def test_a_commit_that_fails_says_what_to_type(plan: DeployPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each host, by its name: the same deploy is refused, since all of it runs."""
+    monkeypatch.setattr(start, "on", lambda *_: Answer(255, errors="no route"))
+    facts = replace(FACTS, releases={"1.0": "a", "0.9": "b"})
+    with pytest.raises(OnlyPart) as failed:
+        start.commit(plan, SSH, {plan.hosts[0]: facts})
+
+    typed = f"env RELEASE_VSN=1.0 {FACTS.directory}/bin/cluster worker run --name wc_worker@beta commit"
+    assert str(failed.value).splitlines()[1:] == ["  - beta: no route", f"type there: {typed}"]
 
 
 def test_workers_that_have_joined_stay_where_the_commit_is_interrupted(

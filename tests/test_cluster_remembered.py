@@ -11,7 +11,7 @@ import pytest
 
 from archive_helpers import File, make_tree
 from test_cluster_preflight import FACTS
-from underway_runtime.cluster import certificates, cli, remembered
+from underway_runtime.cluster import certificates, cli, remembered, revocation
 from underway_runtime.cluster.deploy import deploy, issuing, preflight
 from underway_runtime.cluster.deploy.plan import DeployPlan, OnlyPart
 from underway_runtime.cluster.deploy.ssh import Ssh
@@ -202,23 +202,28 @@ def test_a_host_of_another_cluster_is_named_beforehand(has: dict[str, str], auth
 def test_a_dry_run_renews_nothing_and_says_so(
     var: VarDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It prints what would be run, and what would be renewed and removed; of what was, nothing."""
+    """It prints what would be run, and what would be renewed and removed, by each name; of what was, nothing. What would be refused is."""
     (plan,) = asked(var, "--renew", "--dry-run", "beta")
     host = replace(plan.hosts[0], address="10.0.0.2")
     plan = replace(plan, fleet=replace(plan.fleet, hosts=(host,)))
     certificates.make_authority(var.authority, "wc")
     facts = replace(FACTS, releases={"1.0": plan.manifest.release_id})
     monkeypatch.setattr(issuing, "ask", lambda *_: ({host: facts}, []))
-    before = sorted(file.name for file in var.authority.iterdir())
+    revocation.remember(var.authority, {"gamma": ["gamma", "10.0.0.7"]})
+    before = {file.name: file.read_bytes() for file in var.authority.iterdir()}
 
     with Ssh(plan.fleet.limits, tmp_path) as ssh:
         outcome = issuing.renew(plan, ssh, ["gamma"])
+        with pytest.raises(ConfigError, match="no certificate was given to delta; there are gamma"):
+            issuing.renew(plan, ssh, ["delta"])
 
     assert outcome == {
         "would_renew": ["wc_worker@beta"],
-        "would_remove": ["gamma"],
+        "would_remove": ["10.0.0.7", "gamma"],
         "renewed": [],
         "removed": [],
     }
-    assert "bin/cluster certificate request wc_worker@beta" in capsys.readouterr().out
-    assert sorted(file.name for file in var.authority.iterdir()) == before
+    printed = capsys.readouterr().out
+    assert "bin/cluster certificate request wc_worker@beta" in printed
+    assert "revoked.json: 10.0.0.7, gamma\n" in printed
+    assert {file.name: file.read_bytes() for file in var.authority.iterdir()} == before

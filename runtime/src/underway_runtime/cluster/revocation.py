@@ -102,22 +102,28 @@ def remove(authority: Path, hosts: Iterable[str], now: float | None = None) -> l
     """
     at = time.time() if now is None else now
     with _locked(authority):
-        known = issued(authority)
-        gone: set[str] = set()
-        for host in map(name, hosts):
-            theirs = {
-                alias
-                for own_name, names in known.items()
-                if host == own_name or host in names
-                for alias in (own_name, *names)
-            }
-            if not theirs and not _is_address(host):
-                raise ConfigError(
-                    f"no certificate was given to {host}; there are {', '.join(sorted(known)) or 'none that are known'}"
-                )
-            gone |= theirs | {host}
+        gone = all_names(issued(authority), hosts)
         removed_before = {name: when for name, when in read(authority).items() if when + VALID + SLACK > at}
         replace(authority / REVOKED, dump({**removed_before, **dict.fromkeys(gone, at)}), 0o644)
+    return gone
+
+
+def all_names(known: Mapping[str, Iterable[str]], hosts: Iterable[str]) -> list[str]:
+    """Return what else these hosts are called, of all that certificates were given to. Raises ConfigError for one that is not known, unless
+    it is an address."""
+    gone: set[str] = set()
+    for host in map(name, hosts):
+        theirs = {
+            alias
+            for own_name, names in known.items()
+            if host == own_name or host in names
+            for alias in (own_name, *names)
+        }
+        if not theirs and not _is_address(host):
+            raise ConfigError(
+                f"no certificate was given to {host}; there are {', '.join(sorted(known)) or 'none that are known'}"
+            )
+        gone |= theirs | {host}
     return sorted(gone)
 
 

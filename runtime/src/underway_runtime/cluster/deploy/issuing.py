@@ -53,9 +53,11 @@ def renew(plan: DeployPlan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any
     authority = plan.var.authority
     if not (authority / certificates.CA_KEY).exists():
         raise UnderwayError(f"there is no authority in {authority}; it is where the cluster was deployed from")
-    removed = _removed(plan, ssh, gone) if gone and not plan.dry_run else []
-    if removed:
+    removed = _removed(plan, ssh, gone) if gone else []
+    if removed and not plan.dry_run:
         plan.tell(f"certificates for {', '.join(removed)} are refused, by every node that has the list")
+    elif removed:
+        print(f"# into {authority / revocation.REVOKED}: {', '.join(removed)}")
     named_out = {*map(revocation.name, gone), *removed}
 
     def is_out(host: Host) -> bool:
@@ -84,19 +86,25 @@ def renew(plan: DeployPlan, ssh: Ssh, gone: Sequence[str] = ()) -> dict[str, Any
         raise OnlyPart(listing(heading, problems) + "\nthe same command goes on where this ended")
     plan.tell(f"{len(facts)} hosts have new certificates; nodes that run have taken them up")
     nodes = [plan.node(host) for host in facts]
-    would = {"would_renew": nodes, "would_remove": [*gone]} if plan.dry_run else {}
-    return {**would, "renewed": [] if plan.dry_run else nodes, "removed": removed}
+    if plan.dry_run:
+        return {"would_renew": nodes, "would_remove": removed, "renewed": [], "removed": []}
+    return {"renewed": nodes, "removed": removed}
 
 
 def _removed(plan: DeployPlan, ssh: Ssh, gone: Sequence[str]) -> list[str]:
     """Put hosts on the list, by each of their names: also those whose certificates are older than the notes on what is in them."""
     authority, known = plan.var.authority, revocation.issued(plan.var.authority)
+    older = dict[str, list[str]]()
     for host in plan.hosts:
         own_host = unbracketed(host.host)
         if own_host in gone and revocation.name(own_host) not in known:
             dialled = ssh.dials(host)
             names = (own_host, dialled, host.address or "", *addresses(dialled))
-            revocation.remember(authority, {own_host: [name for name in names if name]})
+            older[revocation.name(own_host)] = [revocation.name(name) for name in names if name]
+    if plan.dry_run:
+        return revocation.all_names({**known, **older}, gone)
+    if older:
+        revocation.remember(authority, older)
     return revocation.remove(authority, gone)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import time
@@ -130,12 +131,15 @@ def commit(plan: DeployPlan, ssh: Ssh, facts: Look) -> None:
     version = plan.here.version
     others = [host for host, known in facts.items() if {*known.releases} - {version}]
 
-    def make(host: Host) -> Answer:
-        return on(plan, ssh, host, remote_commands.commit(plan.installed_at(facts[host]), host.role, plan.node(host)))
+    def command(host: Host) -> list[str]:
+        return remote_commands.commit(plan.installed_at(facts[host]), host.role, plan.node(host))
 
-    if failed := failures(everywhere(plan, ssh, others, make)):
-        heading = f"{version} runs everywhere, and is not what boots on every host:"
-        raise OnlyPart(listing(heading, named(failed)))
+    if failed := failures(everywhere(plan, ssh, others, lambda host: on(plan, ssh, host, command(host)))):
+        problems = [
+            f"{problem}\ntype there: {shlex.join(command(host))}"
+            for host, problem in zip(failed, named(failed), strict=True)
+        ]
+        raise OnlyPart(listing(f"{version} runs everywhere, and is not what boots on every host:", problems))
 
 
 def _start_master(plan: DeployPlan, ssh: Ssh, facts: Look, listen: str, workers: list[str]) -> str | None:
