@@ -72,10 +72,11 @@ def tool(request: pytest.FixtureRequest, clone: Path, tmp_path: Path) -> Path:
             offline: list[str | Path] = ["--no-index", "--find-links", tmp_path / "wheels", "underway"]
             do(place / "pip", "install", "--quiet", *offline, cwd=tmp_path)
         case _:
-            place = environment(tmp_path / "venv")
+            place = tmp_path / "venv/bin"
             do(find_uv_bin(), "build", "--quiet", "--sdist", "--out-dir", tmp_path / "dist", ".", cwd=clone)
             [sdist] = (tmp_path / "dist").glob("*.tar.gz")
-            do(place / "pip", "install", "--quiet", sdist, cwd=tmp_path)
+            do(find_uv_bin(), "venv", "--quiet", "--python", sys.executable, tmp_path / "venv", cwd=tmp_path)
+            do(find_uv_bin(), "pip", "install", "--quiet", "--python", place / "python", sdist, cwd=tmp_path)
     return place / "underway"
 
 
