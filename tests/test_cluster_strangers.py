@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from cluster_helpers import Nodes
 from node_helpers import MakeNode
 from underway_runtime.cluster import greeting
 
-pytest.importorskip("distributed")
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="needs distributed")
 
 TIMEOUT = 90.0
 COOKIE = {"RELEASE_COOKIE": "known-to-the-nodes"}
