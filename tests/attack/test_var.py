@@ -207,6 +207,18 @@ def test_a_lock_that_names_another_process_stops_nobody(ground: Ground) -> None:
         holder.communicate()
 
 
+def test_a_file_of_roots_that_start_data_is_another_name_of_is_not_repeated(ground: Ground) -> None:
+    """What it would name as a version, where root can't boot that, is in no message."""
+    secret = ground.victim("secret", "3.11.7 top-secret-of-root\n")
+    (ground.var / "start.data").unlink(missing_ok=True)
+    os.link(ground.look(secret), ground.var / "start.data")
+    for command in ("status", "version", "start"):
+        done = ground.hello(OPERATOR, command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("error: the release can't boot: ")
+        assert "secret" not in done.stderr
+
+
 def test_a_lock_that_is_another_name_of_roots_file_stops_nobody(ground: Ground) -> None:
     """Where the system lets a user give root's file a name in his directory, who holds it is not taken for the node."""
     code = f"import fcntl, time; f = open('{PLACE}/lock-of-root', 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True)"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# revision 4
+# revision 5
 # Finds the release that this file belongs to and the version to boot, and hands over to that version's launcher.
 # It serves every version. Where one that is unpacked brings a higher revision, that takes this one's place, and never a
 # lower one: see underway_runtime/upgrade/command_files.py. Builtins only, but for readlink when called through a link.
@@ -64,7 +64,12 @@ fi
 is_version "$RELEASE_VSN" || fail 'RELEASE_VSN does not name a version of a release'
 
 launcher=$RELEASE_ROOT/releases/$RELEASE_VSN/launcher
-[ -x "$launcher" ] ||
+[ -x "$launcher" ] || {
+  # What is in another user's directory may be a file of this one's that has a name there too: it is not repeated.
+  # shellcheck disable=SC3067 # all shells of Debian have it
+  [ -z "$data" ] || [ -O "${data%/*}" ] ||
+    fail "the release can't boot: $data names a version that has no launcher in $RELEASE_ROOT/releases"
   fail "release '$RELEASE_VSN' can't boot: there is no $launcher that can be executed${data:+; $data names it}"
+}
 export RELEASE_PROG RELEASE_ROOT RELEASE_VSN
 exec "$launcher" "$@"
