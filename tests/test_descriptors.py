@@ -8,11 +8,13 @@ import os
 import re
 import signal
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from node_helpers import TIMEOUT, MakeNode, Node, eventually, read_until, recorder
+from handover_helpers import asgi, start
+from node_helpers import TIMEOUT, MakeNode, Node, eventually, read_until, recorder, terminate
 from underway_runtime.process import lock
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.upgrade.transaction import transaction
@@ -164,6 +166,25 @@ def test_who_waits_for_the_end_of_a_pipe_does_not_wait_for_a_daemon(node: Node) 
         assert pipe.read() == b""
     assert done.returncode == 0
     assert node.run("stop").returncode == 0
+
+
+def test_what_a_node_executes_gets_no_descriptor_of_its_own(make: MakeNode) -> None:
+    """Neither the lock nor a listening socket, also where nobody closes them in between: it would keep both when the node has stopped."""
+    looks = """
+    import os, time
+    with open({path!r}, "w") as file:
+        to = (os.POSIX_SPAWN_DUP2, file.fileno(), 1)
+        os.waitpid(os.posix_spawn("/bin/ls", ["ls", "/proc/self/fd"], {{}}, file_actions=[to]), 0)
+    print(*open({path!r}).read().split())
+    """
+    node = make(asgi(), libraries=["uvicorn"])
+    process, _ = start(node)
+    code = textwrap.dedent(looks.format(path=str(node.root.parent / "listed")))
+
+    for _ in range(2):  # the second time of one that has taken over, with states and sockets that it was sent
+        assert node.run("rpc", code).stdout == "0 1 2 3\n"  # 3 is that of the directory that is listed
+        assert node.run("restart", "--graceful").returncode == 0
+    terminate(process)
 
 
 @pytest.mark.parametrize("limit", [16, 20, 64])

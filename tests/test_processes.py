@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import socket
+import sys
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,14 @@ DAEMON = """
         os._exit(0)
     os.waitpid(pid, 0)"""
 BARE = f'os.execve(sys.executable, [sys.executable, "-I", "-c", {PYTHON!r}], {{"PIDS": os.environ["PIDS"]}})'
+
+IMPORTS = "import sys, types; sys.modules['underway_runtime'] = types.SimpleNamespace(Application=object); import pool; pool.sleep()"
+OTHER = f"""import shutil
+    other = shutil.copy({os.path.realpath(sys.executable)!r}, PLACE + "/python-of-the-host")
+    code = os.path.dirname(__file__)
+    variables = dict(PIDS=os.environ["PIDS"], PYTHONHOME={sys.base_prefix!r})
+    subprocess.Popen([other, "-c", {IMPORTS!r}], """
+NAMED = "echo $$ >>$PIDS; read line"
 
 
 def pool(beget: str = "pass", suspend: str = "pass") -> App:
@@ -91,6 +100,14 @@ def two_versions(make: MakeNode, tmp_path: Path, app: App) -> Node:
             marks=pytest.mark.drill,
         ),
         pytest.param(DAEMON.replace("ACT", BARE), id="daemonised-bare"),
+        pytest.param(OTHER + "env={**variables, 'PYTHONPATH': code})", id="another-python"),
+        pytest.param(OTHER + "env=variables, cwd=code)", id="another-python-there", marks=pytest.mark.drill),
+        pytest.param(
+            f"""global kept; kept = subprocess.Popen(
+        ["sh", "-c", {NAMED!r}, "pool.py"], cwd=os.path.dirname(__file__), stdin=subprocess.PIPE)""",
+            id="relative",
+            marks=pytest.mark.drill,
+        ),
     ],
 )
 @pytest.mark.in_place

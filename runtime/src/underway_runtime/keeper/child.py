@@ -22,6 +22,8 @@ else:
 _HIGH = (64, 10, 3)
 """The node's descriptor is not below the first of these that the limit of open files allows: a shell script may use the numbers that it
 likes."""
+_DESCRIPTORS = 12
+"""So many are taken with a message of a node; it sends one at most."""
 _TO_END = 2.0
 """Seconds in which a process that has closed the line ends; later it is none of ours any more."""
 SECOND_LOOK = 1.0
@@ -99,15 +101,14 @@ class Child:
         """What it has sent on the line, to be decoded, with the descriptors that came with it, which are the caller's."""
         while self._line.fileno() >= 0:
             try:
-                message, ancillary, _, _ = self._line.recvmsg(channel.LIMIT, 64, _socket.MSG_CMSG_CLOEXEC)
+                message, descriptors = channel.receive(self._line, _DESCRIPTORS)
             except (BlockingIOError, ConnectionResetError):
                 return
             if not message:
                 self._line.close()
                 self.gone_at = time.monotonic() + _TO_END
                 return
-            rights = b"".join(data[: len(data) & ~3] for _, kind, data in ancillary if kind == _socket.SCM_RIGHTS)
-            yield message, memoryview(rights).cast("i").tolist()
+            yield message, descriptors
 
     def lives(self, within: float) -> None:
         """It says that it lives, and says so again within so many seconds while it starts."""

@@ -327,9 +327,7 @@ class KeeperClient:
         while True:
             try:
                 self._wait_for_it()
-                data, descriptors, _, _ = socket.recv_fds(
-                    self._line, channel.LIMIT, channel.BATCH, socket.MSG_CMSG_CLOEXEC
-                )
+                data, descriptors = channel.receive(self._line)
             except OSError:
                 data = b""
             if not data:
@@ -338,10 +336,10 @@ class KeeperClient:
             with contextlib.suppress(ValueError):
                 message = channel.decode(channel.FromKeeper, data)
             if isinstance(message, channel.Unasked):
-                self._unasked.put((message, list(descriptors)))
+                self._unasked.put((message, descriptors))
                 self._on_unasked()
             elif message is not None:
-                self._answers.put((message, list(descriptors)))
+                self._answers.put((message, descriptors))
             else:  # of a keeper of another version
                 for descriptor in descriptors:
                     os.close(descriptor)

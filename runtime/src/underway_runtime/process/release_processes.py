@@ -8,7 +8,8 @@ it is the node's                  it was started by the node, or by what the nod
                                   node, and before another that follows it, and has its variables; or has lost its
                                   parent and all variables, and is in the node's control group
 it runs code of the release       its program is the node's interpreter, or a file of the release; or such a file is
-                                  mapped, or on its command line
+                                  mapped, or on its command line; or its program is another Python, which looks for
+                                  modules in the release
 it does not count                 a command of ``bin/NAME``; multiprocessing's tracker, which imports nothing of ours
 ================================  ====================================================================================
 
@@ -40,6 +41,8 @@ _KEEPER = "/underway_runtime/keeper/__main__.py"
 _RUNS = ("start", "start_iex", "daemon", "daemon_iex", "run", "eval")
 """Commands of ``bin/NAME`` that run applications; all others come to an end by themselves."""
 _TRACKER = "from multiprocessing.resource_tracker import main"
+_SEARCHED = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE")
+"""Variables by which a Python, also one of the host, finds modules; the launcher takes them away from a node."""
 _CODE = ("lib/", "releases/", "python-", "bin/")
 """Where a release has code."""
 
@@ -155,13 +158,30 @@ class _Release:
         program = _file(f"/proc/{pid}/exe")
         if program is not None and program == self._interpreter:
             return True
-        return any(argument.startswith(self._code) for argument in arguments) or self.is_mapped_by(pid)
+        return self._is_named_by(pid, arguments) or self.is_mapped_by(pid)
+
+    def _is_named_by(self, pid: int, arguments: Sequence[str]) -> bool:
+        """Whether its command line names a file of the release, or it is a Python that looks for modules there."""
+        directory = _link(f"/proc/{pid}/cwd")
+        if any(self._has(argument) or self._has_file(directory, argument) for argument in arguments):
+            return True
+        variables = facts.environment(pid)
+        searched = [place for name in _SEARCHED for place in variables.get(name, "").split(":") if place]
+        if arguments and "python" in os.path.basename(arguments[0]):
+            searched.append(directory)  # that of `-c` and `-m`
+        return any(self._has(os.path.join(directory, place)) for place in searched)
+
+    def _has(self, path: str) -> bool:
+        return f"{path}/".startswith(self._code)
+
+    def _has_file(self, directory: str, name: str) -> bool:
+        """Whether a word is the name of a file of the release, from where a process works."""
+        return self._has(path := os.path.join(directory, name)) and os.path.exists(path)
 
     def is_mapped_by(self, pid: int) -> bool:
         """Whether its program, or a file that it has mapped, is of the release."""
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/{pid}/exe").startswith(self._code):
-                return True
+        if _link(f"/proc/{pid}/exe").startswith(self._code):
+            return True
         with contextlib.suppress(OSError):
             lines = os.fsdecode(Path(f"/proc/{pid}/maps").read_bytes()).splitlines()
             return any(fields[5].startswith(self._code) for line in lines if len(fields := line.split(maxsplit=5)) == 6)
@@ -184,6 +204,12 @@ def _own_pid() -> int:
 def _variables(pid: int) -> dict[str, str]:
     """The ``RELEASE_*`` variables with which a process was started; none where that can't be seen."""
     return {name: value for name, value in facts.environment(pid).items() if name.startswith("RELEASE_")}
+
+
+def _link(path: str) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(path)
+    return ""
 
 
 def _file(path: str) -> tuple[int, int] | None:

@@ -57,6 +57,8 @@ stream has lost the other.
 
 from __future__ import annotations
 
+import _socket
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -340,6 +342,18 @@ class Left(Unasked, word="left"):
 
 class Stop(Unasked, word="stop"):
     """All is to stop."""
+
+
+def receive(line: _socket.socket, limit: int = BATCH) -> tuple[bytes, list[int]]:
+    """Read one message, to be decoded, and at most `limit` descriptors that came with it: they are the caller's, and what it starts
+    does not get them. No bytes are the end. Raises OSError.
+
+    Not by `socket.recv_fds`, which leaves out its flags: whatever the process executed would have the descriptors too.
+    """
+    size = _socket.CMSG_LEN(4 * limit)
+    message, ancillary, _, _ = line.recvmsg(LIMIT, size, _socket.MSG_CMSG_CLOEXEC)
+    rights = b"".join(data[: len(data) & ~3] for _, kind, data in ancillary if kind == _socket.SCM_RIGHTS)
+    return message, memoryview(rights).cast("i").tolist()
 
 
 def encode(message: Message) -> bytes:
