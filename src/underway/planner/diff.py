@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from underway_runtime.release.manifest import ManifestEntry
 from underway_runtime.release.references import module_of
 from underway_runtime.release.relup import Row, Verdict, unproven
 
+from . import presence
+from .imports_by_text import imported_by
 from .releases import Opened, module_name
 from .rules import read_again
 from .rules.read_again import STATIC, TEMPLATE
@@ -34,12 +35,17 @@ class Difference:
     interpreter: bool
     """Whether the interpreter or the runtime differs."""
     asked: tuple[Row, ...] = ()
-    """Those of the rows that are RESTART only as long as nobody looks who keeps the place of a file."""
+    """Those of the rows that are RESTART only as long as nobody looks: who keeps the place of a file, and who has asked for what comes."""
 
     @property
     def in_place(self) -> bool:
         """Whether there is any use in comparing modules."""
         return not self.interpreter and not any(row.verdict == "REFUSE" for row in self.rows)
+
+    @property
+    def asking(self) -> list[str]:
+        """The modules that may have asked for what comes or goes."""
+        return [row.module for row in self.asked if row.change == presence.ASKED]
 
 
 def difference(old: Opened, new: Opened, unread: frozenset[tuple[str, str]] = frozenset()) -> Difference:
@@ -55,7 +61,8 @@ def difference(old: Opened, new: Opened, unread: frozenset[tuple[str, str]] = fr
     rows += [row for name in same for row in _unversioned(old, new, name)]
     for name in changed:
         rows += _files(old, new, name, unread)
-    asked = [row for row in rows if row.change in (TEMPLATE, STATIC, _NEW)]
+    rows += presence.asking(old, new)
+    asked = [row for row in rows if row.change in (TEMPLATE, STATIC, _NEW, presence.ASKED)]
     added = [name for name in new.rel if name not in old.rel]
     removed = [name for name in old.rel if name not in new.rel]
     rows += [
@@ -272,7 +279,7 @@ def _requires(side: Opened, name: str) -> set[str]:
 def _importing(side: Opened, names: set[str], holders: set[str]) -> set[str]:
     """The modules of these applications that import any with these names, or import one that does, by their text."""
     imported = {
-        module: _imported(side.root / file, module)
+        module: imported_by(side.root / file, module)
         for module, (application, file) in side.modules.items()
         if application in holders
     }
@@ -282,30 +289,6 @@ def _importing(side: Opened, names: set[str], holders: set[str]) -> set[str]:
     }:
         importing |= more
     return importing
-
-
-_IMPORT = re.compile(r"^\s*(?:from\s+(\S+)\s+import\s+(\([^)]*\)|[^#\n]+)|import\s+([^#\n]+))", re.MULTILINE)
-
-
-def _imported(file: Path, module: str) -> set[str]:
-    """What a module imports, with the packages that this is in, and the names that may be submodules."""
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    imports: set[str] = set()
-    for source, names, plain in _IMPORT.findall(file.read_text(encoding="utf-8", errors="replace")):
-        listed = {name.strip().partition(" ")[0] for name in (names or plain).strip("()").split(",")}
-        above = _absolute(source, package)
-        imports |= {f"{above}.{name}" for name in listed} | {above} if above else listed
-    parents = {".".join(name.split(".")[:depth]) for name in imports for depth in range(1, name.count(".") + 1)}
-    return imports | parents
-
-
-def _absolute(source: str, package: str) -> str:
-    """What ``from SOURCE import`` in a package names."""
-    name = source.lstrip(".")
-    if name == source:
-        return source
-    above = package.split(".")
-    return ".".join(filter(None, [*above[: len(above) + 1 - (len(source) - len(name))], name]))
 
 
 def _row(definition: str, change: str, verdict: Verdict, reason: str, *, module: str = "", file: str = "") -> Row:

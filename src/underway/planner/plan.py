@@ -29,6 +29,7 @@ from ..errors import BuildError, listing
 from .appups import AppupDirectives, completed, directives_of
 from .comparing import Comparer, comparer
 from .diff import Difference, compared, difference
+from .presence import ASKED
 from .releases import Opened
 from .script import Code, translate
 from .trial.adjustments import Proposal
@@ -126,8 +127,11 @@ def _entry(old: Opened, new: Opened, other: Opened, means: _Means, *, up: bool) 
 def _read_again(differing: Difference, modules: Compared) -> list[Row]:
     """Give the rows of all but modules; where it was looked, who reads a file looks for it where it is now."""
     read = "whoever reads it looks for it where it is now, and has kept nothing of it"
+    answer = "it makes nothing of what comes or goes"
     return [
-        replace(row, verdict="HOT", reason=read) if modules.seen and row in differing.asked else row
+        replace(row, verdict="HOT", reason=answer if row.change == ASKED else read)
+        if modules.seen and row in differing.asked
+        else row
         for row in differing.rows
     ]
 
@@ -243,8 +247,16 @@ def _compare(
         )
 
     asked = Asked(
-        modules=[*sorted(answer["requires"]), *means.pictures.holders(answer["requires"], answer["libraries"])],
-        definitions=frozenset((module, name) for module, name, _ in answer["asked"]),
+        modules=sorted(
+            {
+                *answer["requires"],
+                *differing.asking,
+                *means.pictures.holders(answer["requires"], answer["libraries"]),
+            }
+        ),
+        definitions=frozenset(
+            [*((module, name) for module, name, _ in answer["asked"]), *((module, "") for module in differing.asking)]
+        ),
         compiled=frozenset((module, name) for module, name in answer["compiled"]),
         decorated=frozenset((module, name) for module, name, change in answer["asked"] if change == "body"),
         libraries=answer["libraries"],

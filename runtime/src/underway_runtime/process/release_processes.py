@@ -166,10 +166,10 @@ class _Release:
         if any(self._has(argument) or self._has_file(directory, argument) for argument in arguments):
             return True
         variables = facts.environment(pid)
-        searched = [place for name in _SEARCHED for place in variables.get(name, "").split(":") if place]
+        searched = [path for name in _SEARCHED for path in variables.get(name, "").split(":") if path]
         if arguments and "python" in os.path.basename(arguments[0]):
             searched.append(directory)  # that of `-c` and `-m`
-        return any(self._has(os.path.join(directory, place)) for place in searched)
+        return any(self._has(os.path.join(directory, path)) for path in searched)
 
     def _has(self, path: str) -> bool:
         return f"{path}/".startswith(self._code)
