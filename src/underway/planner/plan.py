@@ -29,7 +29,7 @@ from ..errors import BuildError, listing
 from .appups import AppupDirectives, completed, directives_of
 from .comparing import Comparer, comparer
 from .diff import Difference, compared, difference
-from .presence import ASKED
+from .diff.presence import ASKED
 from .releases import Opened
 from .script import Code, translate
 from .trial.adjustments import Proposal

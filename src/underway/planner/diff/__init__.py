@@ -10,12 +10,12 @@ from underway_runtime.release.manifest import ManifestEntry
 from underway_runtime.release.references import module_of
 from underway_runtime.release.relup import Row, Verdict, unproven
 
+from ..releases import Opened, module_name
+from ..rules import read_again
+from ..rules.read_again import STATIC, TEMPLATE
+from ..rules.running import FORKING_LIBRARIES
 from . import presence
 from .imports_by_text import imported_by
-from .releases import Opened, module_name
-from .rules import read_again
-from .rules.read_again import STATIC, TEMPLATE
-from .rules.running import FORKING_LIBRARIES
 
 RUNTIME = "underway_runtime"
 BINARY = re.compile(r"\.(so|pyd|dylib|dll|a)(\.\d+)*$")

@@ -14,9 +14,9 @@ from functools import cached_property
 
 from underway_runtime.release.relup import Row
 
-from . import tests
+from .. import tests
+from ..releases import Opened
 from .imports_by_text import absolute, imported
-from .releases import Opened
 
 ASKED = "presence"
 """What such a row calls the change."""
