@@ -105,6 +105,31 @@ def test_a_wrong_command_line_is_told_at_once(command: str, words: list[str], pr
 
 
 @pytest.mark.parametrize(
+    ("command", "words", "what"),
+    [
+        (
+            "unpack",
+            ["f.tar.zst", "--trust", "owner", "--allowed-signers", ""],
+            "--allowed-signers is given an empty FILE",
+        ),
+        ("unpack", ["--sha256=", "f.tar.zst"], "--sha256 is given an empty DIGEST"),
+        ("install", ["1.1", "--commit-within", ""], "--commit-within is given an empty SECONDS"),
+        ("prune", ["--keep", ""], "--keep is given an empty N"),
+        ("logs", ["-n", ""], "-n is given an empty N"),
+        ("rollback", [""], "rollback is given an empty VERSION"),
+        ("commit", ["--", ""], "commit is given an empty VERSION"),
+        ("unpack", [""], "unpack is given an empty VERSION or FILE"),
+        ("run", [""], "run is given an empty PROGRAM"),
+    ],
+)
+def test_what_says_nothing_is_not_taken_for_left_out(command: str, words: list[str], what: str) -> None:
+    """A variable of a script that is not set asks for no less proof, removes no more, and chooses no other version."""
+    with pytest.raises(UsageError, match=re.escape(what)):
+        parse(command, words, "hello")
+    assert parse("eval", [""], "hello")["code"] == ""
+
+
+@pytest.mark.parametrize(
     ("word", "meant"),
     [
         ("stauts", "status"),

@@ -125,6 +125,8 @@ def test_the_commands_sign_and_verify(signed: Signed, tmp_path: Path) -> None:
     assert done.stdout.endswith("signed by alice, ok\n")
     signed.signers.write_text("")
     assert isinstance(CliRunner().invoke(verify_command, [str(signed.archive), *asked]).exception, SignatureRefused)
+    for option in ("--digest", "--allowed-signers"):  # by a variable that is not set
+        assert CliRunner().invoke(verify_command, [str(signed.archive), option, ""]).exit_code != 0
 
 
 # Without a signature.

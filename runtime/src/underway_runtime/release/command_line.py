@@ -45,7 +45,8 @@ def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
             given[option.key] = True
             problems += [f"{option.name} takes no value"] if equals else []
         elif equals or rest:
-            given[option.key] = value if equals else rest.pop(0)
+            given[option.key] = stated = value if equals else rest.pop(0)
+            problems += [] if stated else [_says_nothing(option_name, option.metavar)]
         else:
             problems.append(f"{option_name} needs a value: {option_name} {option.metavar}")
     problems += _fill(command, arguments, given)
@@ -71,10 +72,16 @@ def _fill(command: Command, arguments: list[str], given: dict[str, Any]) -> list
             given[name], arguments = arguments, []
         elif arguments:
             given[name], arguments = arguments[0], arguments[1:]
+            problems += [] if given[name] or argument == "CODE" else [_says_nothing(command.name, argument.strip("[]"))]
         else:
             given[name] = None
             problems += [] if argument.startswith("[") else [f"{command.name} needs {argument.replace('|', ' or ')}"]
     return problems + ([f"{command.name} does not take {' '.join(arguments)!r}"] if arguments else [])
+
+
+def _says_nothing(name: str, what: str) -> str:
+    """What was to be said by a variable, say, that is not set: to take it for left out could do more than was meant."""
+    return f"{name} is given an empty {what.replace('|', ' or ')}"
 
 
 def function_of(name: str) -> Callable[..., Any]:
