@@ -206,6 +206,7 @@ def begun(words: list[str]) -> subprocess.Popen[bytes]:
         ["bash", "--posix", *answers.asking(["cat"], "5eed", reads=True, limit=0.1)[1:]],
     ],
 )
+@pytest.mark.sample
 @pytest.mark.parametrize("sent", [b"", b"\n\nunderway-inp"])
 def test_a_host_that_is_cut_off_waits_for_nothing(words: list[str], sent: bytes) -> None:
     """Neither for what a command is to read, nor for a cookie; and nothing that it has started for that stays."""

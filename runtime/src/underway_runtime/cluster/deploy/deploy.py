@@ -93,7 +93,7 @@ def _outcome(options: argparse.Namespace, plans: Sequence[DeployPlan]) -> dict[s
             return deploy(plan, ssh, scratch)
         except Interrupted as interrupted:
             done = (
-                "certificates may be new on some hosts, on others not"
+                "certificates may be new on some hosts, on others not; the same command goes on where this ended"
                 if options.renew or options.revoke
                 else "nothing was started"
             )
