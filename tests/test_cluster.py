@@ -389,6 +389,10 @@ def test_a_boot_names_who_is_missing_and_who_was_refused() -> None:
     ("more", "said"),
     [
         ({"workers": ["w1", "w2"], "join_timeout": 2}, "w2: it has not called"),
+        (
+            {"workers": ["w@beta"], "join_timeout": 2},
+            "within 2 s; it listens on 127.0.0.1, where no other host reaches it",
+        ),
         ({"deploy": "crew.fail()"}, "the deployment 'crew.fail()' failed: ValueError: on purpose"),
         ({"deploy": "crew.fail_together()"}, "'crew.fail_together()' failed: ValueError: on purpose"),
         ({"deploy": "nothing.at_all()"}, "NameError: name 'nothing' is not defined"),

@@ -7,6 +7,7 @@ import ipaddress
 import json
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from ..process.settings import Settings
@@ -81,6 +82,21 @@ def refuse_out_of_reach(host: str, master: str) -> None:
                 f"this worker listens on {host}, where its master at {master}, which is another host, can't reach it; say an"
                 f" address of this host: --listen {join(address, 0)}"
             )
+
+
+def hint_for_missing(host: str, node: str, missing: Iterable[str]) -> str:
+    """What a master that listens on this host says about workers that have not joined: on the loopback those of other hosts never do.
+
+    >>> hint_for_missing("127.0.0.1", "hello_master@alpha", ["hello_worker@beta"])
+    '; it listens on 127.0.0.1, where no other host reaches it: say an address of this host with --listen'
+    >>> hint_for_missing("127.0.0.1", "hello_master@alpha", ["hello_worker@alpha", "solo"])
+    ''
+    """
+    own = node.partition("@")[2]
+    elsewhere = [name for name in missing if name.partition("@")[2] not in ("", own)]
+    if not elsewhere or not _is_loopback(host):
+        return ""
+    return f"; it listens on {host}, where no other host reaches it: say an address of this host with --listen"
 
 
 def facts(settings: Settings, name: str, mode: str, engine: str) -> dict[str, Any]:

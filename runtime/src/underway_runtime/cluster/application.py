@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 RENEW = 14
 """Days before its certificate ends a node begins to say so."""
 _DAY = 86400.0
+_MASTER = "127.0.0.1:8786"
+"""Where a master listens that is not told where."""
 
 
 class Cluster(Application):
@@ -119,7 +121,9 @@ class Cluster(Application):
                     listing("these were members of the master before, and have not joined this one:", missing)
                 )
         elif missing := await self._wait_for(wanted, timeout):
-            raise BootError(listing(f"workers have not joined within {timeout:g} s:", missing))
+            host, _ = addresses.listen(self._section.listen or _MASTER)
+            hint = addresses.hint_for_missing(host, self.node, wanted)
+            raise BootError(listing(f"workers have not joined within {timeout:g} s{hint}:", missing))
         if self._section.shutdown_with_workers:
             self._spawn(self._stop_with_workers())
 
@@ -205,7 +209,7 @@ class Cluster(Application):
         await self._open_work(master.scheduler.address, worker=worker)
 
     async def _start_master(self) -> None:
-        host, port = addresses.listen(self._section.listen or "127.0.0.1:8786")
+        host, port = addresses.listen(self._section.listen or _MASTER)
         backend = self._backend(host, port, join(host, port))
         security = backend.open()
         where = {"protocol": self._engine.SCHEME, "host": host, "port": port, "security": security}
