@@ -92,8 +92,8 @@ def hint_for_missing(host: str, node: str, missing: Iterable[str]) -> str:
     >>> hint_for_missing("127.0.0.1", "hello_master@alpha", ["hello_worker@alpha", "solo"])
     ''
     """
-    own = node.partition("@")[2]
-    elsewhere = [name for name in missing if name.partition("@")[2] not in ("", own)]
+    own_host = node.partition("@")[2]
+    elsewhere = [name for name in missing if name.partition("@")[2] not in ("", own_host)]
     if not elsewhere or not _is_loopback(host):
         return ""
     return f"; it listens on {host}, where no other host reaches it: say an address of this host with --listen"
