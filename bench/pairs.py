@@ -63,8 +63,10 @@ REASONS = 3
 
 RIGHT, WRONG, REFUSED, RESTART, ERROR = "right", "wrong", "refused", "restart", "error"
 CONDITIONAL = "conditional"
-CONDITIONS = re.compile(r"\bif\b.*\b(then|still)\b")
-"""What a row says that depends on the process: whether it can follow."""
+CONDITIONS = ("removed", "closure", "begun", "loop", "state", "made", "kind")
+"""The kinds of rows that say on what it depends whether a process can follow."""
+CONDITION = re.compile(r"\bif\b.*\b(then|still)\b")
+"""How other rows say it."""
 
 EXPECTED: Mapping[str, Mapping[str, Any]] = {
     "cls-property-changes-setter-names": {
@@ -156,7 +158,7 @@ def _judge(found: Outcome, plans: Sequence[RelupEntry], told: list[Mapping[str, 
 
 def _is_told(problem: str, plans: Iterable[RelupEntry]) -> bool:
     """Whether a row of the plan says of the definition that is in the way that it may be."""
-    rows = [row for entry in plans for row in entry.changes if CONDITIONS.search(row.reason)]
+    rows = [row for entry in plans for row in entry.changes if row.change in CONDITIONS or CONDITION.search(row.reason)]
     names = {f"{row.module}{mark}{row.definition}" for row in rows for mark in ".:"}
     return any(re.match(rf"{re.escape(name)}(?![\w.])", problem) for name in names)
 

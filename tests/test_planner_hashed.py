@@ -1,4 +1,4 @@
-"""Sets and dictionaries find what they hold by its hash: it stays what it is where there may be an instance in one."""
+"""Sets and dictionaries find what they hold by its hash, heaps by its order: these stay where there may be an instance in one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class Key:
     def __hash__(self): return hash(self.key())
     def __eq__(self, other): return self.key() == other.key()
     def key(self): return salted(self.n)
+    def __lt__(self, other): return self.place() < other.place()
+    def place(self): return self.n
     def shown(self): return 1
 """
 HELPER = {"m": KEY.replace("SALT = 'a'\ndef salted(n): return SALT, n\n", "from h import salted\n")}
@@ -24,6 +26,7 @@ CHANGED = {
     "by the method itself": KEY.replace("hash(self.key())", "hash((1, self.key()))"),
     "by a method that it calls": KEY.replace("return salted(self.n)", "return salted(-self.n)"),
     "by a function next to it": KEY.replace("return SALT, n", "return n, SALT"),
+    "by what the order is made with": KEY.replace("return self.n\n", "return -self.n\n"),
     "by a constant": KEY.replace("'a'", "'b'"),
 }
 DERIVED = f"""

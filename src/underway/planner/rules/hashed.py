@@ -1,4 +1,4 @@
-"""What sets and dictionaries find instances by: their hash, which must stay what it is as long as one may be in there."""
+"""What sets and dictionaries find instances by, and heaps and sorted lists: it must stay what it is while one may be in there."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from ..source import Module, text, walk
 from ..values import Side
 from . import unmade
 
-_HASH = "__hash__"
+_HASH, _ORDER = "__hash__", "__lt__"
 
 
 def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
-    """Ask for no instances where what their hash is made with changes: nothing would find them where they are."""
-    before, after = _Reading(edit.world.old).of(edit.old, old), _Reading(edit.world.new).of(edit.new, new)
-    if before and after and before != after:
-        changed = min(path for path in {*before, *after} if before.get(path) != after.get(path))
-        reason = (
-            f"their hash is made with {changed}, and sets and dictionaries would not find those any more that they have"
-        )
-        unmade.unless_made(edit, name, new, "state", reason, new)
+    """Ask for no instances where what their hash or order is made with changes: nothing would find them where they are."""
+    for method, what, holders in (
+        (_HASH, "hash", "sets and dictionaries"),
+        (_ORDER, "order", "heaps and sorted lists"),
+    ):
+        before = _Reading(edit.world.old).of(edit.old, old, method)
+        after = _Reading(edit.world.new).of(edit.new, new, method)
+        if before and after and before != after:
+            changed = min(path for path in {*before, *after} if before.get(path) != after.get(path))
+            reason = f"their {what} is made with {changed}, and {holders} would not find those any more that they have"
+            unmade.unless_made(edit, name, new, "state", reason, new)
 
 
 class _Reading:
-    """What a release makes a hash with: each function, or value, by its name, with what it says."""
+    """What a release makes a hash, or an order, with: each function, or value, by its name, with what it says."""
 
     def __init__(self, side: Side) -> None:
         self._side = side
         self._known: dict[str, str] = {}
         self._owners: list[tuple[Module, ast.ClassDef]] = []
 
-    def of(self, module: Module, cls: ast.ClassDef) -> dict[str, str]:
-        """Read a class, and those of the release that it comes from; empty where none of them says what its hash is."""
+    def of(self, module: Module, cls: ast.ClassDef, method: str) -> dict[str, str]:
+        """Read a class, and those of the release that it comes from; empty where none of them has this method."""
         self._bases(module, cls)
-        self._member(_HASH)
+        self._member(method)
         return self._known
 
     def _bases(self, module: Module, cls: ast.ClassDef) -> None:

@@ -228,7 +228,7 @@ class Members:
             return "it is not known what makes this class, so only the bodies of its methods can change"
         if member in MADE_ONCE or (self.decorated and dunder and member in MADE_BY_DECORATORS):
             return f"{member} is looked at when the class is made"
-        if self.protocol and not plain:
+        if self.protocol:
             return "the class is a protocol, or comes from one: which members it has is known when it is made"
         if any(isinstance(statement, ast.ClassDef | ast.Import | ast.ImportFrom) for statement in nodes):
             return "a class that it holds, or imports, comes or goes with it"
