@@ -145,6 +145,10 @@ ALLOWED = {
         "import dataclasses\nclass A:\n    x: int = 1\n",
         "import dataclasses\n@dataclasses.dataclass\nclass A:\n    x: int = 1\n",
     ),
+    "what each instance has": (
+        "class A:\n    __slots__ = ('seen',)\n    def __init__(self): self.seen = {}\n    def f(self): self.seen[1] = 2\n",
+        "class A:\n    __slots__ = ('seen', 'x')\n    def __init__(self): self.seen = {}\n    def f(self): self.seen[1] = 2\n",
+    ),
     "a metaclass": ("class A:\n    x = 1\n", "import abc\nclass A(metaclass=abc.ABCMeta):\n    x = 1\n"),
 }
 BEYOND = {

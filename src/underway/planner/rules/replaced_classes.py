@@ -6,15 +6,15 @@ Whether there are instances, and who holds the class, only the process knows; wh
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from underway_runtime.release import code_tree
 
 from .. import marks
 from ..edit import ModuleDiff, PlannerContext
-from ..source import Function, Module, Origin, walk
+from ..source import Function, Module, Origin, names_bound, walk
 from ..values import NotPlain, is_shared, origin
-from . import decorators, regrown, unmade
+from . import decorators, regrown, state, unmade
 from .bases import DATACLASS, HOLDING
 from .changing import changed_by_functions
 
@@ -162,9 +162,14 @@ def _set_by_functions(edit: ModuleDiff, name: str) -> str:
     """A member of a class that functions of the older release set, or change what it holds; empty for none."""
     for module in filter(None, map(edit.world.old.modules.get, sorted(edit.world.compared))):
         aliases = _names_of(edit, module, name)
-        changed = sorted(changed_by_functions(module.body)) if aliases else ()
-        if path := next((path for path in changed if path.partition(".")[0] in aliases and "." in path), ""):
-            return path
+        changed = (path.partition(".") for path in sorted(changed_by_functions(module.body)) if aliases)
+        for head, _, attribute in changed:
+            if (
+                head in aliases
+                and attribute
+                and not _is_of_instances(module, edit.old.classes[name], aliases, attribute)
+            ):
+                return f"{head}.{attribute}"
         for call in (inner for statement in module.body for inner in walk(statement)) if aliases else ():
             match call:
                 case ast.Call(ast.Name("setattr" | "delattr" as called), [ast.Name(first), *_]) if first in {
@@ -173,6 +178,20 @@ def _set_by_functions(edit: ModuleDiff, name: str) -> str:
                 }:
                     return f"{called} of {module.name}"
     return ""
+
+
+def _is_of_instances(module: Module, cls: ast.ClassDef, aliases: Collection[str], attribute: str) -> bool:
+    """Whether what a method changes, as ``self.cache[k] = v`` does, is each instance's own, which its methods set."""
+    if any(attribute in names_bound(statement) for statement in cls.body) or attribute not in state.attributes(cls):
+        return False
+    for inner in (inner for statement in module.body for inner in walk(statement)):
+        match inner:
+            case ast.Attribute(ast.Name(of), name, ast.Store() | ast.Del()) if name == attribute and of in {
+                *aliases,
+                "cls",
+            }:
+                return False
+    return True
 
 
 def _names_of(edit: ModuleDiff, module: Module, name: str) -> set[str]:
