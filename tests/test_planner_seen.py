@@ -106,6 +106,7 @@ KEPT = [sys.modules["web"].found]
 """
 HOT = [
     pytest.param(TYPED, TYPED.replace("Table(dict)", "Table(Row)"), id="another base of a class that nobody has"),
+    pytest.param(PLACES, PLACES.replace("return 1", "return 2"), id="a place in an order by chance"),
     pytest.param(MODEL, MODEL.replace("= 1", "= 2"), id="limit in a field of a model"),
     pytest.param(WRAPS, WRAPS.replace("return x", "return x, x"), id="body in a decorator of the application's own"),
     pytest.param(
@@ -251,10 +252,10 @@ RESTART = [
         id="another base of a class that a list has",
     ),
     pytest.param(
-        PLACES,
-        PLACES.replace("return 1", "return 2"),
+        f"{PLACES}Y = tuple({{__file__, __file__ + '.lock', *'abcdefghij'}})\n",
+        f"{PLACES}Y = tuple({{__file__, __file__ + '.lock', *'abcdefghij'}})\n".replace("return 1", "return 2"),
         "it was made with __file__",
-        id="place in an order by chance",
+        id="two places in an order by chance",
     ),
     pytest.param(COMPILED, COMPILED.replace("= 1", "= 2"), "seen: web.Count", id="schema that was compiled"),
     pytest.param(

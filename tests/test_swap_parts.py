@@ -123,6 +123,38 @@ told = [after, same, look() == before]
     ]
 
 
+PLACED = """
+import sys
+from pathlib import Path
+HERE = str(Path(__file__).parent)
+ROW = tuple({HERE, "/usr/lib", "/opt"})
+"""
+
+
+@everywhere
+def test_a_place_in_a_row_is_another_in_whatever_order_it_has(become: Become) -> None:
+    """All else of the row stays where it is, on the way back too; a row that somebody has set has no such place, and stays."""
+    told = become(
+        PLACED,
+        PLACED + "\n",
+        LOOK.partition("def look")[0]
+        + """
+part = Part("placed", (("attribute", "ROW"),), "lib/shop-1.0", "lib/shop-2.0")
+before, here = shop.ROW, shop.HERE
+prepared = done(shop=dict(parts=(part,)))
+after = tuple(here if text == here.replace("shop-1.0", "shop-2.0") else text for text in shop.ROW)
+told = [after == before, shop.ROW != before]
+prepared.undo()
+told += [shop.ROW is before]
+shop.ROW = ("/opt",)
+from underway_runtime.upgrade.hot import CannotSwap
+try: swap(shop=dict(parts=(part,)))
+except CannotSwap as error: told += [len(error.problems), shop.ROW]
+""",
+    )
+    assert told == [True, True, True, 1, ["/opt"]]
+
+
 @everywhere
 def test_a_part_that_is_not_as_the_module_has_made_it_is_left_alone(become: Become) -> None:
     """Set at run time, it is somebody's: everything that is in the way is named, and nothing has changed."""

@@ -12,7 +12,7 @@ Step: TypeAlias = tuple[Literal["attribute", "item", "key"], Any]
 key is: ``class shop.A``, or ``shop.Kind.A`` of a member of an enumeration."""
 
 KINDS = (
-    *("value", "place", "pattern", "added", "made", "gone", "order", "elements"),
+    *("value", "place", "pattern", "added", "made", "gone", "order", "elements", "placed"),
     *("forgotten", "dropped", "counted", "meanwhile", "untouched"),
 )
 
@@ -31,6 +31,8 @@ class Part:
     ``order``      the list there gets the items that `now` lists: by the numbers that they have in it once the fragment has
                    run, by the names under which the fragment has made them, or as a tuple with a plain value; `was` is how
                    many it must have then. A dict gets its keys in the order of `now`, after those that are not in it
+    ``placed``     of a row of texts that a module has under one name, in an order by chance: the one that is the file or directory
+                   `was` of the release becomes `now`, both below its root
     ``elements``   the set there gets the elements of `now`, if it still has those of `was`, and stays the same set
     ``forgotten``  it is bound to `now` whatever it is: something that is computed again when it is asked for
     ``dropped``    the attribute is taken out, if it is there: something that is made again when it is asked for

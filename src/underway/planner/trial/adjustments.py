@@ -71,6 +71,23 @@ class Adjustments:
         self._elements: dict[int, str] = {}
         """By its number in a fresh start of the newer release: under which name the fragment has made what is new in a list."""
 
+    def put_place(self, path: Path) -> bool:
+        """Have a row of texts that a module has name another place, whatever its order; whether that is all that it takes."""
+        module = path[0]
+        try:
+            values = [version.value(path) for version in (self._before, self._after)]
+        except LookupError:
+            return False
+        rows_of = [_below_roots(value, root) for value, root in zip(values, self._roots, strict=True)]
+        gone, new = ([text for text in one if text not in other] for one, other in (rows_of, rows_of[::-1]))
+        if module not in self.loads or len(rows_of[0]) != len(rows_of[1]) or len(gone) != 1 or len(new) != 1:
+            return False
+        if not (gone[0][0] and new[0][0]) or rows_of[0].count(gone[0]) != 1:
+            return False
+        part = Part("placed", (("attribute", path[1][1:]),), gone[0][1], new[0][1])
+        self._add(Difference(path, "value"), module, part)
+        return True
+
     def bring(self, result: Picture, left: Iterable[Difference]) -> None:
         """Add parts that bring what is left of differences to nothing, in a picture of what the older release has become."""
         _, pairs = compared(result, self._wanted)
@@ -235,6 +252,7 @@ class Adjustments:
         what = {
             "value": f"{part.was!r} becomes {part.now!r}, if it is still that",
             "place": f"{part.was} becomes {part.now}, below the root of the release",
+            "placed": f"{part.was} becomes {part.now}, below the root of the release, in the order that it has",
             "made": "it is made",
             "pattern": f"{part.was!r} becomes {part.now!r}, if it is still that",
             "added": f"it becomes {part.now!r}",
@@ -262,6 +280,13 @@ class Adjustments:
         file = self._release.modules.get(module, ("", ""))[1]
         line = self._proposal.lines.get(module, {}).get(name, 0)
         return Row(module, "".join(labels)[1:], difference.kind, "RESTART", reason, file, line)
+
+
+def _below_roots(value: object, root: str) -> list[tuple[bool, str]]:
+    """The texts of a row, each with whether it is a place below a root, and then without that; empty for what is no such row."""
+    if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
+        return []
+    return [(text.startswith(root), text.removeprefix(root)) for text in value]
 
 
 def _is_one(one: Node, other: Node) -> bool:

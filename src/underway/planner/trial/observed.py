@@ -99,6 +99,8 @@ class _Trial:
         self._asked = asked
         self._missing: frozenset[str] = frozenset()
         """Modules that a trial of one of the releases has not."""
+        self._placed: set[Path] = set()
+        """Rows in an order by chance that get another place."""
 
     def run(self, propose: Callable[[frozenset[tuple[str, str]]], Proposal]) -> Outcome:
         self._boot(self._before, self._after)
@@ -119,6 +121,7 @@ class _Trial:
             if number is None or keeps_something(self._old, number):
                 problem = self._parts.row(Difference(at, "body"), "its decorator may keep what it has returned")
                 self._parts.problems.append(problem)
+        self._put_places()
         self._parts.problems += (*self._not_compiled(), *self._placed_noise())
         if self._parts.problems:
             return self._refused()
@@ -230,12 +233,21 @@ class _Trial:
                 what = "nothing shows what is compiled of its annotations, or it is when it is first asked for"
                 yield self._parts.row(Difference(at, "value"), what)
 
+    def _put_places(self) -> None:
+        """Have rows name another place that are in an order by chance, and compare these no more."""
+        paths = (path for path in (*self._noise, *(difference.path for difference in self._apart)) if len(path) > 1)
+        for path in sorted({Path(path[:2]) for path in paths}):
+            number = self._old.at(path)
+            if number is not None and self._old.nodes[number].type == "builtins.tuple" and self._parts.put_place(path):
+                self._placed.add(path)
+        self._noise |= self._placed
+
     def _placed_noise(self) -> Iterator[Row]:
         """Yield a row for what is another at each start, and says where this version is: nobody could tell what it has to become."""
         homes = {*self._old_release.homes.values()} - {*self._new.homes.values()}
         directories = [str(self._before.place.path), *(f"/lib/{home}" for home in homes)]
         staying = {(module, f".{name}") for module, name in self._asked.kept}
-        for path in sorted(self._noise - staying):
+        for path in sorted(path for path in self._noise - staying if Path(path[:2]) not in self._placed):
             try:
                 value = self._before.value(path)
             except LookupError:

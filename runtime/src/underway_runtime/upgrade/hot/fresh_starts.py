@@ -100,13 +100,13 @@ def _look(
 
 
 def _counted(instructions: Sequence[Instruction]) -> set[tuple[str, ...]]:
-    """The paths of numbers that never go back."""
+    """The paths of numbers that never go back, and of rows in an order by chance."""
     return {
         (load.module, *(f".{of}" if kind == "attribute" else f"[{of!r}]" for kind, of in part.path))
         for load in instructions
         if isinstance(load, Load)
         for part in load.parts
-        if part.kind == "counted"
+        if part.kind in ("counted", "placed")
     }
 
 

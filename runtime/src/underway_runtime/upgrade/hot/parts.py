@@ -101,6 +101,8 @@ class Within:
         known = {id(container.of) for container in self._kept}
         for target in self._loaded:
             for part in target.load.parts:
+                if part.kind == "placed":
+                    continue
                 holder, step = _part_of(target, part)
                 for container in containers_of(
                     _value_of(target, part, holder, step) if part.kind in _OF_ALL else holder
@@ -121,7 +123,9 @@ class Within:
             for target in self._loaded:
                 for part in target.load.parts:
                     _apply(target, part)
-            return self._content_acts()
+            result = self._content_acts()
+            result.extend(self._row_acts())
+            return result
         finally:
             self._take_back()
 
@@ -141,6 +145,19 @@ class Within:
                     result.add(do, _NOTHING)
         return result
 
+    def _row_acts(self) -> Acts:
+        """What binds rows of texts again, each with another place in it."""
+        result = Acts()
+        for target in self._loaded:
+            for part in (part for part in target.load.parts if part.kind == "placed"):
+                [(_, name)] = part.path
+                row = target.names.get(name, MISSING)
+                if wrong := list(_unlike(target, part, row)):
+                    raise CannotSwap(wrong)
+                here = _here(target, part, row)
+                result.item(target.names, name, tuple(here.now if text == here.was else text for text in row))
+        return result
+
     def _take_back(self) -> None:
         self._end_meanwhile()
         for container in self._kept:
@@ -154,12 +171,13 @@ def _here(target: Target, part: Part, value: object) -> Part:
 
     In a trial each version may have a root of its own.
     """
-    if part.kind != "place":
+    if part.kind not in ("place", "placed"):
         return part
     assert target.spec.origin is not None
     before, after = (file.rpartition("/lib/")[0] for file in (target.old.code.co_filename, target.spec.origin))
     kind: Any = type(value) if objects.is_exactly(value, _PATHS) else str
-    return replace(part, kind="value", was=kind(f"{before}/{part.was}"), now=kind(f"{after}/{part.now}"))
+    becomes = "value" if part.kind == "place" else part.kind
+    return replace(part, kind=becomes, was=kind(f"{before}/{part.was}"), now=kind(f"{after}/{part.now}"))
 
 
 def _apply(target: Target, part: Part) -> None:
@@ -212,6 +230,8 @@ def _unlike(target: Target, part: Part, value: object) -> Iterator[str]:
     elif part.kind == "value" and not _same(value, part.was) and not _same(value, part.now):
         shown = "not there" if value is MISSING else objects.shown(value)
         yield f"{where} is {shown}, and not {objects.shown(part.was)} as the module has made it"
+    elif part.kind == "placed" and not _has_once(value, part.was, part.now):
+        yield f"{where} is {objects.shown(value)}, and not a row with {part.was} as the module has made it"
     elif part.kind == "pattern" and not (
         type(value) is re.Pattern and (value.pattern, value.flags) in (part.was, part.now)
     ):
@@ -224,6 +244,12 @@ def _unlike(target: Target, part: Part, value: object) -> Iterator[str]:
                 yield f"{where} has {shown} as its {name} by now, which may be made of what changes in it"
     elif part.kind == "gone" and (value is MISSING or objects.name_of(type(value)) != part.was):
         yield f"{where} is not a {part.was} as the module has made it"
+
+
+def _has_once(row: object, was: object, now: object) -> bool:
+    """Whether it is a row of texts with one of two, once."""
+    texts = row if type(row) is tuple and all(type(text) is str for text in row) else ()
+    return texts.count(was) + texts.count(now) == 1
 
 
 def _same(held: object, value: object) -> bool:
