@@ -118,15 +118,27 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("version", ["3.14.2", "3.15.0"])
-def test_with_a_python_that_it_was_not_tried_with_nothing_is_in_place(tmp_path: Path, version: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("3.14.4", "Python 3.14 is upgraded in place from 3.14.5 on, and not 3.14.4"),
+        ("3.15.0rc1", "an upgrade in place was never tried with Python 3.15"),
+    ],
+)
+def test_with_a_python_that_it_was_not_tried_with_nothing_is_in_place(
+    tmp_path: Path, version: str, reason: str
+) -> None:
     """The plan is a fresh interpreter, with the reason by name, however small the edit is."""
     found = difference(release(tmp_path, "1", interpreter=version), release(tmp_path, "2", interpreter=version))
 
     assert not found.in_place
-    assert [(row.verdict, row.reason) for row in found.rows] == [
-        ("RESTART", f"an upgrade in place was never tried with Python {version[:4]}")
-    ]
+    assert [(row.verdict, row.reason) for row in found.rows] == [("RESTART", reason)]
+
+
+@pytest.mark.parametrize("version", ["3.11.0", "3.13.5", "3.14.5", "3.14.10"])
+def test_with_a_python_that_it_was_tried_with_an_edit_is_in_place(tmp_path: Path, version: str) -> None:
+    """Each minor version from its first micro version on."""
+    assert difference(release(tmp_path, "1", interpreter=version), release(tmp_path, "2", interpreter=version)).in_place
 
 
 @pytest.mark.parametrize(("change", "expected"), [pytest.param(*case[1:], id=case[0]) for case in CHANGES])

@@ -25,8 +25,11 @@ Verdict: TypeAlias = Literal["HOT", "MIGRATE", "RESTART", "REFUSE"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """From the mildest: swapped in place; and live state is carried over; a fresh interpreter; a person must decide."""
 
-PROVEN: Mapping[str, int] = {"3.11": 0, "3.12": 0, "3.13": 0}
-"""The minor versions of Python with which upgrades in place were tried, each from its first micro version that does."""
+PROVEN: Mapping[str, int] = {"3.11": 0, "3.12": 0, "3.13": 0, "3.14": 5}
+"""The minor versions of Python with which upgrades in place were tried, each from its first micro version that does.
+
+3.14.0 to 3.14.4 have a collector that goes over old objects step by step: what is young, and since when, can't be asked there.
+"""
 
 Direction: TypeAlias = Literal["up", "down"]
 _NUMBERS = re.compile("[0-9]+")
@@ -37,7 +40,7 @@ _OTHER: Mapping[Direction, str] = {"up": "from", "down": "to"}
 def unproven(version: str) -> str | None:
     """Why nothing is upgraded in place with a version of Python, such as 3.13.1; None where it may be.
 
-    >>> unproven("3.13.1"), unproven("3.15.0")
+    >>> unproven("3.14.5"), unproven("3.15.0")
     (None, 'an upgrade in place was never tried with Python 3.15')
     """
     major, minor, micro = _NUMBERS.findall(version)[:3]
