@@ -204,8 +204,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("authority")
     (place / "server.ext").write_text("subjectAltName=IP:127.0.0.1\n")
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]  # which OpenSSL of Debian sid asks for
     for command in (
-        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA", "-days", "2"],
+        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA", "-days", "2", *usage],
         ["req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server"],
         [
             *[
