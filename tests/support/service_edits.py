@@ -103,7 +103,7 @@ class Running:
         self._interpreter = interpreter
         self._compile("1.0")
         self._versions = 1
-        self._pictured: set[str] = set()
+        self._finished: set[str] = set()
         self._process: Process | None = None
         self.port = 0
         self._answers: dict[str, tuple[int, str]] = {}
@@ -133,12 +133,13 @@ class Running:
 
     def _finish(self, version: str) -> None:
         """What a build writes last: the picture, and the manifest."""
+        if version in self._finished:
+            return
         write_rel(self.node, version)
         seal(self.node, version)  # with this the interpreter is the release's own, which a picture is told of
-        if version not in self._pictured:
-            take(self.node.root, version, self.node.root / "releases" / version)
-            self._pictured.add(version)
-            seal(self.node, version)
+        take(self.node.root, version, self.node.root / "releases" / version)
+        seal(self.node, version)
+        self._finished.add(version)
 
     def _compile(self, version: str) -> None:
         for each in self.node.root.glob(f"lib/*-{version}"):
