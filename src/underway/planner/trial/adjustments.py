@@ -73,18 +73,20 @@ class Adjustments:
 
     def put_place(self, path: Path) -> bool:
         """Have a row of texts that a module has name another place, whatever its order; whether that is all that it takes."""
-        module = path[0]
+        module, name = path[0], path[1][1:]
+        if module not in self.loads:
+            return False
         try:
             values = [version.value(path) for version in (self._before, self._after)]
         except LookupError:
             return False
         rows_of = [_below_roots(value, root) for value, root in zip(values, self._roots, strict=True)]
         gone, new = ([text for text in one if text not in other] for one, other in (rows_of, rows_of[::-1]))
-        if module not in self.loads or len(rows_of[0]) != len(rows_of[1]) or len(gone) != 1 or len(new) != 1:
+        if len(rows_of[0]) != len(rows_of[1]) or len(gone) != 1 or len(new) != 1:
             return False
         if not (gone[0][0] and new[0][0]) or rows_of[0].count(gone[0]) != 1:
             return False
-        part = Part("placed", (("attribute", path[1][1:]),), gone[0][1], new[0][1])
+        part = Part("placed", (("attribute", name),), gone[0][1], new[0][1])
         self._add(Difference(path, "value"), module, part)
         return True
 

@@ -236,7 +236,9 @@ class _Trial:
     def _put_places(self) -> None:
         """Have rows name another place that are in an order by chance, and compare these no more."""
         paths = (path for path in (*self._noise, *(difference.path for difference in self._apart)) if len(path) > 1)
-        for path in sorted({Path(path[:2]) for path in paths}):
+        for path in sorted(
+            {Path(path[:2]) for path in paths} - {Path((m, f".{name}")) for m, name in self._asked.kept}
+        ):
             number = self._old.at(path)
             if number is not None and self._old.nodes[number].type == "builtins.tuple" and self._parts.put_place(path):
                 self._placed.add(path)
