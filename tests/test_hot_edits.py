@@ -14,6 +14,7 @@ import edits_django
 import edits_fastapi
 import edits_flask
 import edits_starlette
+import edits_texts
 import edits_till
 import edits_worker
 from code_server_helpers import Interpreter
@@ -31,6 +32,7 @@ TABLES = {
     "worker": edits_worker,
     "till": edits_till,
     "depot": edits_depot,
+    "texts": edits_texts,
 }
 IN_THE_GATE = ("fastapi", "flask", "django", "worker")
 ROWS = [

@@ -60,16 +60,10 @@ BEYOND = [
     ),
     pytest.param(
         edits_till,
-        (
-            (
-                edits_till.MAIN,
-                "from typing import Annotated\n",
-                "from __future__ import annotations\n\nfrom typing import Annotated\n",
-            ),
-        ),
+        ((edits_till.MODELS, "    lines: list[Line]\n", '    lines: list["Line"]\n'),),
         "field of a model within another",
         "till.models:Line",
-        id="model that annotations name as texts",
+        id="model that a text names within a type",
         marks=pytest.mark.drill,
     ),
     pytest.param(

@@ -159,6 +159,36 @@ def test_a_global_that_may_be_another_each_time_keeps_its_class(tmp_path: Path, 
     assert "models:first" not in rows or rows["models:first"] == "reached RESTART"
 
 
+FORMS = """
+from django import forms
+from django.core.validators import MinLengthValidator
+class Post(forms.Form):
+    text = forms.CharField(max_length=9, validators=[MinLengthValidator(2)], widget=forms.Textarea(attrs={"rows": 3}))
+    class Meta:
+        fields = ["text"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("also", "verdict"),
+    [
+        pytest.param("text", "field HOT", id="as it is"),
+        pytest.param("kept = []\n    text", "field RESTART", id="it holds something"),
+        pytest.param("of = forms.ModelChoiceField(queryset=all())\n    text", "field RESTART", id="a call that asks"),
+        pytest.param("class Media:\n        js = print()\n    text", "field RESTART", id="another class in it"),
+    ],
+)
+def test_a_form_is_made_once_more_with_other_fields(tmp_path: Path, also: str, verdict: str) -> None:
+    """Fields, widgets and validators of Django keep nothing of who makes them; what else a form has would be lost."""
+    before = {"forms": FORMS.replace("text", also, 1)}
+    answer = compare(
+        tmp_path, before, {"forms": before["forms"].replace("max_length=9", "max_length=8")}, observed=True
+    )
+    assert [f"{row['change']} {row['verdict']}" for row in answer["changes"] if row["definition"] == "Post"] == [
+        verdict
+    ]
+
+
 def test_a_method_of_a_model_changes_in_place(tmp_path: Path) -> None:
     """What pydantic has not read takes no other class: instances stay."""
     assert planned(tmp_path, ("return self.name", "return self.name.upper()")) == {"models:Line.text": "body HOT"}

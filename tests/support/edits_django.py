@@ -181,7 +181,50 @@ EDITS = (
             ),
         ),
     ),
-    Edit("field of a form", ((FORMS, "max_length=20", "max_length=60"),), up="RESTART", down="RESTART"),
+    Edit("field of a form", ((FORMS, "max_length=20", "max_length=30"),)),
+    Edit(
+        "field of a form added",
+        (
+            (
+                FORMS,
+                "    text = forms.CharField(required=False)\n",
+                (
+                    "    text = forms.CharField(required=False)\n"
+                    '    note = forms.CharField(max_length=3, required=False, widget=forms.Textarea(attrs={"rows": 3}))\n'
+                ),
+            ),
+            (
+                POSTS,
+                "Post.objects.create(**form.cleaned_data)",
+                'Post.objects.create(title=form.cleaned_data["title"], text=form.cleaned_data["text"])',
+            ),
+        ),
+        (("POST", "/posts/?title=much+longer+than+anything+that+is+allowed&note=long", None),),
+    ),
+    Edit(
+        "form added",
+        (
+            (
+                FORMS,
+                "class PostForm(",
+                (
+                    "class NoteForm(forms.Form):\n"
+                    '    """A short one."""\n'
+                    "\n"
+                    "    text = forms.CharField(max_length=9)\n"
+                    "\n"
+                    "\n"
+                    "class PostForm("
+                ),
+            ),
+            (POSTS, "import PostForm", "import NoteForm, PostForm"),
+            (
+                POSTS,
+                '"likes": found.likes})\n\n\n@csrf',
+                '"short": NoteForm({"text": found.text}).is_valid()})\n\n\n@csrf',
+            ),
+        ),
+    ),
     Edit(
         "log line",
         ((POSTS, "    found.likes += 1\n", ('    logger.info("liked %d", number)\n    found.likes += 1\n')),),

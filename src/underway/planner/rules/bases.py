@@ -114,6 +114,7 @@ _DATA = {
         "typing.TypedDict",
     ),
     *("typing_extensions.TypedDict", "pydantic.BaseModel", "pydantic.main.BaseModel"),
+    *("django.forms.Form", "django.forms.forms.Form"),
 }
 """Bases of classes that hold data, and register nothing."""
 _READING = {"__dict__", "vars", "dir", "getmembers", "hasattr", "getattr", "callable", "__annotations__"}

@@ -1,4 +1,4 @@
-"""Classes that are made once more, since a framework has read them: models of pydantic, and classes that FastAPI's handlers depend on."""
+"""Classes that are made once more, since a framework has read them: models, forms, and classes that FastAPI's handlers depend on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ _BASES = (
     *("pydantic.BaseModel", "pydantic.main.BaseModel"),
     *("pydantic_settings.BaseSettings", "pydantic_settings.main.BaseSettings"),
 )
+_FORMS = (
+    *("django.forms.Form", "django.forms.forms.Form"),
+    *("django.forms.ModelForm", "django.forms.models.ModelForm"),
+)
+_OF_FORMS = ("django.forms.", "django.core.validators.")
+"""What is below these makes fields, widgets and checks, and keeps nothing of a call."""
 _DESCRIBING = {
     *("Field", "PrivateAttr", "ConfigDict", "StringConstraints", "AfterValidator", "BeforeValidator", "PlainValidator"),
     *("WrapValidator", "PlainSerializer", "WrapSerializer", "Discriminator", "Tag", "AliasChoices", "AliasPath"),
@@ -40,7 +46,7 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
         return False
     sides = ((edit.old, old), (edit.new, new))
     if all(is_model(edit.world, module, cls) for module, cls in sides):
-        who, (before, after) = "pydantic", ([*_of_model(edit, cls)] for cls in (old, new))
+        who, (before, after) = "what makes it", ([*_of_model(edit, cls)] for cls in (old, new))
     elif all(_is_plain(edit, cls) for cls in (old, new)) and made_again.is_depended_on(
         edit.world, (edit.new.name, name)
     ):
@@ -66,7 +72,7 @@ def is_read(world: PlannerContext, module: Module, cls: ast.ClassDef, edit: Modu
 
 
 def is_model(world: PlannerContext, module: Module, cls: ast.ClassDef, seen: tuple[Origin, ...] = ()) -> bool:
-    """Whether a class comes from nothing but models: pydantic's own, and those of the release."""
+    """Whether a class comes from nothing but models, or forms: pydantic's and Django's own, and those of the release."""
     side = world.new if world.new.modules.get(module.name) is module else world.old
     for base in cls.bases:
         source = origin(side, module, base) if isinstance(base, ast.Name | ast.Attribute) else None
@@ -74,7 +80,9 @@ def is_model(world: PlannerContext, module: Module, cls: ast.ClassDef, seen: tup
             return False
         known = side.modules.get(source[0]) if source[0] in world.compared else None
         inner = known.classes.get(source[1]) if known else None
-        if ".".join(source) not in _BASES and not (known and inner and is_model(world, known, inner, (*seen, source))):
+        if ".".join(source) not in (*_BASES, *_FORMS) and not (
+            known and inner and is_model(world, known, inner, (*seen, source))
+        ):
             return False
     return bool(cls.bases)
 
@@ -150,12 +158,17 @@ def _lost(edit: ModuleDiff, cls: ast.ClassDef) -> str:
                 parts += [annotation, *filter(None, [value])]
             case ast.Assign([ast.Name("model_config")], ast.Call() | ast.Dict() as value):
                 parts.append(value)
+            case ast.Assign([ast.Name()], ast.Call() as value) if _is_of_forms(edit, cls, value):
+                parts.append(value)
+            case ast.ClassDef("Meta", body=body) if all(map(_is_told, body)):
+                continue
             case ast.Pass() | ast.Expr(ast.Constant()) | ast.Assign([ast.Name()], ast.Constant()):
                 continue
             case _:
                 return f"what `{ast.unparse(statement).partition(chr(10))[0]}` may hold"
         for call in (inner for part in parts for inner in walk(part) if isinstance(inner, ast.Call)):
-            if not _is_of_pydantic(edit, cls, call, _DESCRIBING) and not made_again.describes(edit, call):
+            known = _is_of_pydantic(edit, cls, call, _DESCRIBING) or _is_of_forms(edit, cls, call)
+            if not known and not made_again.describes(edit, call):
                 return f"what `{ast.unparse(call)}` may hold"
     return ""
 
@@ -173,9 +186,26 @@ def _is_neutral(edit: ModuleDiff, decorator: ast.expr) -> bool:
     return decorators.kinds(edit.world.new, edit.new, [decorator]) == {"neutral"}
 
 
+def _is_told(statement: ast.stmt) -> bool:
+    """Whether a statement of a class within another binds names and constants to a name, or is a text."""
+    match statement:
+        case ast.Assign([ast.Name()], value) | ast.Expr(ast.Constant() as value):
+            return not any(isinstance(inner, ast.Call | ast.Lambda | ast.comprehension) for inner in walk(value))
+    return False
+
+
 def _is_of_pydantic(edit: ModuleDiff, cls: ast.ClassDef, called: ast.expr, names: set[str]) -> bool:
-    """Whether what a class calls is one of these of pydantic, as its own release imports it."""
+    """Whether what a class calls is one of these of pydantic."""
+    package, _, name = _origin(edit, cls, called).partition(".")
+    return package in ("pydantic", "pydantic_settings") and name in names
+
+
+def _is_of_forms(edit: ModuleDiff, cls: ast.ClassDef, called: ast.expr) -> bool:
+    return _origin(edit, cls, called).startswith(_OF_FORMS)
+
+
+def _origin(edit: ModuleDiff, cls: ast.ClassDef, called: ast.expr) -> str:
+    """Where what a class calls comes from, as its own release imports it."""
     is_old = edit.old.classes.get(cls.name) is cls
     side, module = (edit.world.old, edit.old) if is_old else (edit.world.new, edit.new)
-    package, _, name = ".".join(origin(side, module, called) or ()).partition(".")
-    return package in ("pydantic", "pydantic_settings") and name in names
+    return ".".join(origin(side, module, called) or ())
