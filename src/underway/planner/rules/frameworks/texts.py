@@ -63,13 +63,13 @@ def _of_function(function: Function) -> Iterator[ast.stmt]:
     named |= {"return": function.returns} if function.returns is not None else {}
     bare = deepcopy(function)
     bare.decorator_list = []
-    kept, name = f"{_TEXTS}.{function.name}", function.name
+    saved, name = f"{_TEXTS}.{function.name}", function.name
     yield bare
-    yield _at(function, ast.Assign([_store(kept)], ast.Tuple([_load(name), _copied(_annotations(name))], ast.Load())))
+    yield _at(function, ast.Assign([_store(saved)], ast.Tuple([_load(name), _copied(_annotations(name))], ast.Load())))
     yield _at(function, ast.Expr(_updated(_annotations(name), _table(named))))
     for decorator in reversed(function.decorator_list):
         yield _at(function, ast.Assign([_store(name)], ast.Call(deepcopy(decorator), [_load(name)], [])))
-    first, second = (ast.Subscript(_load(kept), ast.Constant(number), ast.Load()) for number in (0, 1))
+    first, second = (ast.Subscript(_load(saved), ast.Constant(number), ast.Load()) for number in (0, 1))
     again = ast.Expr(_updated(ast.Attribute(first, "__annotations__", ast.Load()), second))
     yield _at(ast.Pass(lineno=_LAST, col_offset=0, end_lineno=_LAST, end_col_offset=0), again)
 
@@ -83,10 +83,10 @@ def _of_class(cls: ast.ClassDef) -> Iterator[ast.stmt]:
     if not named:
         yield cls
         return
-    last, own = cls.body[-1], _load("__annotations__")
+    last, annotations = cls.body[-1], _load("__annotations__")
     made = deepcopy(cls)
-    made.body.append(_at(last, ast.Expr(_called(_load(_TEXTS), "append", _copied(own)))))
-    made.body.append(_at(last, ast.Expr(_updated(own, _table(named)))))
+    made.body.append(_at(last, ast.Expr(_called(_load(_TEXTS), "append", _copied(annotations)))))
+    made.body.append(_at(last, ast.Expr(_updated(annotations, _table(named)))))
     yield _at(cls, ast.Assign([_store(_TEXTS)], ast.List([], ast.Load())))
     yield made
     yield _at(cls, ast.Expr(_updated(_annotations(cls.name), _called(_load(_TEXTS), "pop"))))
@@ -126,9 +126,9 @@ def _store(name: str) -> ast.expr:
     return ast.Name(name, ast.Store())
 
 
-def _at(place: ast.stmt, statement: ast.stmt) -> ast.stmt:
+def _at(location: ast.stmt, statement: ast.stmt) -> ast.stmt:
     """A statement that stands where another does."""
     for inner in ast.walk(statement):
         if "lineno" in inner._attributes:
-            ast.copy_location(inner, place)
+            ast.copy_location(inner, location)
     return statement
