@@ -346,6 +346,23 @@ def test_a_lock_file_that_is_gone_is_there_again(node: Node, how: str) -> None:
     assert find(node) is None
 
 
+def test_a_control_socket_that_is_gone_is_told_from_a_node_that_does_not_run(node: Node) -> None:
+    """Who asks is told that it runs, its pid, and what still works; a stop is one, and a start makes it again."""
+    assert node.run("daemon").returncode == 0
+    pid = node.lock_contents()["pid"]
+    (node.var / "run/control").unlink()
+
+    for command in ("status",), ("rpc", "1"), ("restart",):
+        done = node.run(*command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"hello runs (pid {pid}) and can't be asked, as {node.var}/run/control is not there" in done.stderr
+    assert node.run("stop").returncode == 0
+    assert node.run("status").stderr == "error: hello is not running\n"
+    assert node.run("daemon").returncode == 0
+    assert node.run("rpc", "1").stdout == "1\n"
+    assert node.run("stop").returncode == 0
+
+
 def test_what_is_in_the_place_of_the_lock_is_told(node: Node) -> None:
     """A FIFO or a directory is not a lock, and nobody waits there."""
     (node.var / "run").mkdir(parents=True)

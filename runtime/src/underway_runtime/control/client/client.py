@@ -271,7 +271,9 @@ def _agreed(place: Place, patience: float) -> Connection:
         connected.settimeout(PATIENCE)
         try:
             _connect(connected, place.control)
-        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+        except FileNotFoundError:
+            raise NotRunning(_without_socket(place)) from None
+        except (NotADirectoryError, ConnectionRefusedError):
             raise NotRunning(f"{place.name} is not running") from None
         except PermissionError:
             raise UnderwayError(
@@ -292,6 +294,24 @@ def _agreed(place: Place, patience: float) -> Connection:
     except BaseException:
         connected.close()
         raise
+
+
+def _without_socket(place: Place) -> str:
+    """What to say where there is no control socket: somebody may have removed that of a node that runs."""
+    from pathlib import Path
+
+    from ...process import lock
+    from ...release.directory import VarDirectory
+
+    node = None
+    with contextlib.suppress(UnderwayError):
+        node = lock.find(VarDirectory(Path(place.control).parent.parent), place.name)
+    if node is None:
+        return f"{place.name} is not running"
+    return (
+        f"{place.name} runs (pid {node.pid}) and can't be asked, as {place.control} is not there: it starts or stops, or somebody"
+        " has removed that file; `stop` works without it, and a start makes it again"
+    )
 
 
 def _connect(connected: socket.socket, path: str) -> None:
