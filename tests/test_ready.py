@@ -336,6 +336,31 @@ def test_an_import_that_does_not_return_has_an_end(make: MakeNode, here: Path) -
     assert node.running() == []
 
 
+HOLDS = """
+import time
+from underway_runtime import Application
+
+class Slow(Application):
+    async def start(self):
+        HOW
+
+    async def booted(self):
+        time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("how", ["time.sleep(1000)", "pass"], ids=["start", "booted"])
+def test_a_start_that_holds_the_loop_has_an_end(make: MakeNode, how: str) -> None:
+    """No timeout of the loop would ever come; who holds it is named, and nothing is left."""
+    node = make(App("slow", HOLDS.replace("HOW", how), {"class": "slow:Slow"}, ("underway_runtime",)))
+    node.configure(underway_runtime={"start_timeout": 1})
+    code, _, error = finish(node.spawn("daemon"))
+
+    assert code == 1
+    assert "slow could not start: it holds the loop, and is not ready within 1 s; start_timeout" in error
+    assert node.running() == []
+
+
 @pytest.mark.parametrize("server", ["asyncio", "blocks", "http.server"])
 def test_a_version_that_binds_and_does_not_accept_does_not_take_over(make: MakeNode, here: Path, server: str) -> None:
     """The one before has not begun to drain."""

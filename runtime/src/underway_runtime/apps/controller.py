@@ -79,15 +79,16 @@ class Applications:
         late: bool = False,
         load_module: Callable[[str], object] = import_module,
         note: Callable[[str], None] = lambda what: None,
+        held: Callable[[str], object] = lambda what: None,
     ) -> None:
         """`overlaps` says whether an application may run here and in the node that hands over, at once; `late` that this
-        node takes over from one; `note` is told what changes.
+        node takes over from one; `note` is told what changes; `held`, in a thread, by what the loop is held that starts.
         """
         self._lib = lib
         self._run = run
         self._log = log
         self._embedded = embedded
-        self._start_timeout = start_timeout
+        self._to_start = deadlines.Limit(start_timeout, held)
         self._stop_timeout = stop_timeout
         self._drain_timeout = drain_timeout
         self._overlaps = overlaps
@@ -97,7 +98,7 @@ class Applications:
         self.loaded: dict[str, Load] = {}
         self.running: dict[str, tuple[Mode, Service]] = {}
         """In start order."""
-        self.hooks = Hooks(self.running, log, start_timeout)
+        self.hooks = Hooks(self.running, log, self._to_start)
         self.waiting: dict[str, Mode] = {}
         """What `take_over` will start, in that order."""
         self.ending: asyncio.Queue[Ending] = asyncio.Queue()
@@ -177,7 +178,7 @@ class Applications:
         self._now(name, "starting")
         self._failed_to_accept.discard(name)
         try:
-            async with deadlines.timeout(self._start_timeout) as limit:
+            async with self._to_start(name) as limit:
                 service = await self._run(load)
                 if not self._late:
                     await self._accept(name, service, prepared)
@@ -188,7 +189,9 @@ class Applications:
                 raise asyncio.CancelledError from error
             reason = cause_of(self.loaded[name], error)
             if limit.expired() and not isinstance(error, BootError):
-                reason = f"not ready within {self._start_timeout:g} s; start_timeout of underway_runtime gives it more"
+                reason = (
+                    f"not ready within {self._to_start.seconds:g} s; start_timeout of underway_runtime gives it more"
+                )
             self._log(f"{name} {load.version} could not start: {reason}", error)
             if mode != "temporary":
                 raise BootError(f"{name} could not start: {reason}") from error
@@ -203,7 +206,7 @@ class Applications:
         self._late = False
         for name, (_, service) in list(self.running.items()):
             try:
-                async with deadlines.timeout(self._start_timeout):
+                async with self._to_start(name):
                     await self._accept(name, service)
             except Exception as error:
                 self.running.pop(name)

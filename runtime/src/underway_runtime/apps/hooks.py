@@ -17,17 +17,17 @@ _TO_TELL = 10.0
 class Hooks:
     """Those of the applications of one node; on its loop."""
 
-    def __init__(self, running: dict[str, tuple[Mode, Service]], log: Log, start_timeout: float) -> None:
+    def __init__(self, running: dict[str, tuple[Mode, Service]], log: Log, to_start: deadlines.Limit) -> None:
         """`running` are those that run at each time, in start order."""
         self._running = running
         self._log = log
-        self._start_timeout = start_timeout
+        self._to_start = to_start
 
     async def booted(self, names: Iterable[str]) -> None:
         """Tell these, in this order, that all have started. Raises BootError with what the first of them raises."""
         for name, (_, service) in [(name, self._running[name]) for name in names if name in self._running]:
             try:
-                async with deadlines.timeout(self._start_timeout):
+                async with self._to_start(name):
                     await service.call("booted")
             except Exception as error:
                 self._log(f"{name} failed when all had started: {describe(error)}", error)

@@ -61,6 +61,7 @@ from .serving import (
     end_processes,
     exit_status,
     first,
+    held,
     loop_factory,
     not_handed_over,
     start_shell,
@@ -212,6 +213,7 @@ class Node:
             overlaps=partial(overlaps, context=context),
             late=self._succeeds,
             note=self._endpoint.report.note,
+            held=partial(held, self._forced_end, self._keeper.failed, timeouts.start),
         )
         in_place = InPlace(applications, self._keeper, started_with, self._became, log, suspension, self._change)
         instructions = list(self._runs.script.instructions)

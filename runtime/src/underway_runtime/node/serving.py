@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..apps import state
 from ..apps.controller import Applications
@@ -111,6 +111,16 @@ class Booted:
                 self.applications.obey(instruction)
         for name in self.applications.loaded:
             drain_timeout(name)  # a wrong one is told now
+
+
+def held(forced_end: ForcedEnd, failed: Callable[[str], object], seconds: float, name: str) -> NoReturn:
+    """End a node whose loop an application holds that was to start within so many seconds; `failed` is told first."""
+    reason = (
+        f"{name} could not start: it holds the loop, and is not ready within {seconds:g} s; start_timeout of"
+        " underway_runtime gives it more"
+    )
+    failed(reason)
+    forced_end.now(f"error: {reason}")
 
 
 @dataclass(frozen=True)
