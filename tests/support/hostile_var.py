@@ -10,6 +10,7 @@ directory       the same in the place of the directory that the file is in
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -196,7 +197,7 @@ def _exchange(chance: random.Random, table: dict[str, object]) -> None:
         return
     if chance.random() < 0.2:
         key = chance.choice(EVIL)
-    table[key] = chance.choice(ODD)
+    table[key] = copy.deepcopy(chance.choice(ODD))  # which may be exchanged within next
 
 
 def _text(chance: random.Random) -> Put:
