@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import textwrap
@@ -325,25 +326,63 @@ def test_what_is_torn_while_it_is_written_leaves_what_was_announced(tmp_path: Pa
         assert (act.unfinished.get("to"), torn) == ("1.0" if torn < 2048 else None, torn)
 
 
-@pytest.mark.parametrize("how", ["removed", "replaced"])
+def remove_lock(node: Node, how: str) -> None:
+    """Do what a cleaner does, or a person."""
+    run = node.var / "run"
+    match how:
+        case "removed":
+            (run / "lock").unlink()
+        case "replaced":
+            (run / "lock").unlink()
+            (run / "lock").write_text("{}")
+        case "moved":
+            (run / "lock").rename(run / "moved")
+        case "its directory removed":
+            shutil.rmtree(run)
+        case "its directory moved":
+            run.rename(node.var / "moved")
+
+
+LOST = "removed", "replaced", "moved", "its directory removed", "its directory moved"
+
+
+@pytest.mark.parametrize("how", LOST)
 def test_a_lock_file_that_is_gone_is_there_again(node: Node, how: str) -> None:
     """As what tidies up temporary files does: the node is found, a second one is refused, and stop ends it."""
     assert node.run("daemon").returncode == 0
     about = node.lock_contents()
     place = node.var / "run/lock"
-    place.unlink()
-    if how == "replaced":
-        place.write_text("{}")
+    remove_lock(node, how)
 
     os.kill(about["pid"], signal.SIGCHLD)
 
-    eventually(lambda: place.exists() and find(node) == about["pid"], "it says again who runs")
-    assert node.lock_contents() == about
+    eventually(lambda: place.exists() and node.lock_contents() == about, "it says again who runs")
+    assert find(node) == about["pid"] == int((node.var / "run/pid").read_text())
     refused = node.run("daemon")
     assert (refused.returncode, f"pid {about['pid']}" in refused.stderr) == (1, True)
-    assert node.run("restart", "--graceful").returncode == 0
+    if "directory" not in how:  # the control socket went with it
+        assert node.run("restart", "--graceful").returncode == 0
     assert node.run("stop").returncode == 0
     assert find(node) is None
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_second_start_is_refused_before_the_lock_file_is_there_again(node: Node, how: str) -> None:
+    """What runs has locked `var` itself too: there is no moment in which another start takes its place, and `stop` finds it."""
+    assert node.run("daemon").returncode == 0
+    pid = node.lock_contents()["pid"]
+    for command in "daemon", "start":
+        remove_lock(node, how if command == "daemon" else "its directory removed")
+        assert find(node) == pid
+        refused = node.run(command)
+        assert (refused.returncode, f"hello is running already, pid {pid}" in refused.stderr) == (1, True)
+    shutil.rmtree(node.var / "run")
+
+    assert node.run("stop").returncode == 0
+
+    assert find(node) is None
+    assert node.run("daemon").returncode == 0
+    assert node.run("stop").returncode == 0
 
 
 def test_a_control_socket_that_is_gone_is_told_from_a_node_that_does_not_run(node: Node) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -429,3 +430,29 @@ def test_a_socket_file_may_be_anywhere_and_has_the_mode_that_was_asked_for(tmp_p
         bind([f"unix://{path}"])
     listeners.close()
     assert not path.exists()
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_the_lock_of_a_release_that_is_elsewhere_is_not_missed(tmp_path: Path, how: str) -> None:
+    """Nothing is made again where the whole release was, and another may start there; it is missed where only `run` has gone."""
+    root = tmp_path / "hello"
+    var = VarDirectory(root / "var")
+    var.path.mkdir(parents=True)
+    mine = acquire(str(var.lock), str(var.pid))
+    assert isinstance(mine, Lock)
+    try:
+        assert mine.is_there()
+        shutil.move(var.run, root / "run")
+        assert not mine.is_there()
+        shutil.move(root / "run", var.run)
+
+        shutil.rmtree(root) if how == "removed" else root.rename(tmp_path / "moved")
+
+        assert mine.is_there()
+        if how == "moved":
+            other = acquire(str(var.lock), str(var.pid))
+            assert isinstance(other, Lock)
+            assert mine.is_there()
+            other.close()
+    finally:
+        mine.close()

@@ -15,11 +15,17 @@ _LARGEST = 16384
 
 
 class Lock:
-    """A lock that this process holds, and shares with its node."""
+    """A lock that this process holds, and shares with its node.
 
-    def __init__(self, path: str, pid_path: str, descriptor: int) -> None:
+    It is held on the file, and by the keeper alone on the directory two above it too, ``var``: who removes the file, or ``run``, does
+    not make room for a second start.
+    """
+
+    def __init__(self, path: str, pid_path: str, descriptor: int, var: int) -> None:
+        """`descriptor` is of the file at `path`, `var` that of the directory."""
         self.path = path
         self.descriptor = descriptor
+        self.var = var
         self._pid_path = pid_path
         self._content = b""
 
@@ -43,14 +49,27 @@ class Lock:
 
         Raises OSError where that can't be said.
         """
+        status = os.fstat(self.descriptor)
         try:
-            return os.path.samestat(os.stat(self.path), os.fstat(self.descriptor))
+            if os.path.samestat(os.stat(self.path), status):
+                return True
         except FileNotFoundError:
-            return not os.path.isdir(os.path.dirname(self.path))
+            pass
+        var = _var_of(self.path)
+        if status.st_nlink:
+            return not self.is_in(var)
+        return not os.path.isdir(os.path.dirname(var))  # the whole release was removed
+
+    def is_in(self, var: str) -> bool:
+        """Whether the directory that is locked with the file is the one at a path."""
+        try:
+            return os.path.samestat(os.stat(var), os.fstat(self.var))
+        except OSError:
+            return False
 
     def follow(self) -> Lock | str:
         """Take the lock in a new file, where this one was removed or replaced; or who has that. This one is kept as well."""
-        lock = acquire(self.path, self._pid_path)
+        lock = acquire(self.path, self._pid_path, self)
         if not isinstance(lock, str):
             lock.write(self._content.decode().rstrip())
         return lock
@@ -75,20 +94,23 @@ class Lock:
         """Remove the pid file and let go of the lock, which is free when the node has ended too."""
         _remove(self._pid_path)
         os.close(self.descriptor)
+        os.close(self.var)
 
 
-def acquire(path: str, pid_path: str) -> Lock | str:
-    """Take the lock, or return the document of the one who has it. Raises OSError."""
+def acquire(path: str, pid_path: str, held: Lock | None = None) -> Lock | str:
+    """Take the lock, or return the document of the one who has it; `held` is one that this process has. Raises OSError."""
     directories.make(os.path.dirname(path))
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o644)
-    lock = Lock(path, pid_path, descriptor)
+    var = -1
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             import errno  # as in `child`
 
             raise OSError(errno.EINVAL, f"{path} is not a regular file")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        var = _lock_directory(_var_of(path), held)
+        lock = Lock(path, pid_path, descriptor, var)
         lock.write(f'{{"pid": {os.getpid()}}}')
     except BlockingIOError:
         document = os.pread(descriptor, _LARGEST, 0).decode(errors="replace")
@@ -96,8 +118,29 @@ def acquire(path: str, pid_path: str) -> Lock | str:
         return document
     except OSError:
         os.close(descriptor)
+        if var >= 0:
+            os.close(var)
         raise
     return lock
+
+
+def _var_of(path: str) -> str:
+    return os.path.dirname(os.path.dirname(path))
+
+
+def _lock_directory(var: str, held: Lock | None) -> int:
+    """Lock a directory, where its file system can do that, unless it is the one of `held`. Raises OSError."""
+    if held is not None and held.is_in(var):
+        return os.dup(held.var)
+    descriptor = os.open(var, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:
+        pass  # as with NFS: then the file alone is locked
+    return descriptor
 
 
 def replace(path: str, text: str) -> None:

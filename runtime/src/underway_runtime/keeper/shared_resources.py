@@ -28,7 +28,7 @@ class SharedResources:
         """Let a node share the lock, which is taken for it where it differs from before; whether that could be done."""
         if self._lock is None or not self._lock.is_at(path):
             try:
-                holder = lock.acquire(path, pid_path)
+                holder = lock.acquire(path, pid_path, self._lock)
             except OSError as error:
                 node.send(channel.Unwritable(error.strerror or str(error)))
                 return False
@@ -70,6 +70,7 @@ class SharedResources:
                 if not self._lock.is_there() and not isinstance(again := self._lock.follow(), str):
                     self._log(f"{self._lock.path} was removed or replaced by somebody else, and is there again")
                     self._lock = again
+                    again.write_pid()
             except OSError:
                 pass  # it is tried again
 

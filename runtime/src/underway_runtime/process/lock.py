@@ -2,7 +2,7 @@
 
 =============  =====================================================================================================
 ``run/lock``   held with flock from before the boot until keeper and node are gone, however they go; holds what others
-               need to know of them, as JSON
+               need to know of them, as JSON; the keeper locks ``var`` itself too, for when somebody removes the file
 ``run/pid``    the keeper's pid, for people and supervisors; removed at the end, stale after a crash
 =============  =====================================================================================================
 """
@@ -51,42 +51,67 @@ def find(var: VarDirectory, name: str) -> RunningNode | None:
     open: what a dead node left may name a stranger, and so may the owner of `var`, whose own process it has to be where he is
     another user. Raises UnderwayError when a node runs that can't be seen from here.
     """
-    try:
-        with openat.directory(var.path, var.run.name) as run:
-            descriptor = run.open(var.lock.name, os.O_RDONLY)
-            owner = None if run.uid in (0, os.geteuid()) else run.uid  # the file may be another name of somebody's
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise UnderwayError(f"{var.lock} can't be read: {error.strerror}; ask as the user who runs {name}") from None
+    for open_one in _open_file, _open_directory:
+        try:
+            descriptor, uid = open_one(var)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise UnderwayError(
+                f"{var.lock} can't be read: {error.strerror}; ask as the user who runs {name}"
+            ) from None
+        owner = None if uid in (0, os.geteuid()) else uid  # the file may be another name of somebody's
+        try:
+            held, node = _find_by(descriptor, owner)
+        finally:
+            os.close(descriptor)
+        if node is not None:
+            return node
+        if held:
+            raise UnderwayError(
+                f"{name} runs, as {var.lock} is held, but not where this command can see it; ask in the container and as"
+                " the user that run it"
+            )
+    return None
+
+
+def _open_file(var: VarDirectory) -> tuple[int, int]:
+    """The lock file, and the owner of its directory. Raises OSError."""
+    with openat.directory(var.path, var.run.name) as run:
+        return run.open(var.lock.name, os.O_RDONLY), run.uid
+
+
+def _open_directory(var: VarDirectory) -> tuple[int, int]:
+    """What a keeper locks as well: somebody may have removed the file, which is there again a little later. Raises OSError."""
+    descriptor = os.open(var.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return descriptor, os.fstat(descriptor).st_uid
+
+
+def _find_by(descriptor: int, owner: int | None) -> tuple[bool, RunningNode | None]:
+    """Find out whether a lock is held, and by whom, as far as he can be seen and is `owner`, where that is not None."""
     about: dict[str, object] = {}
-    try:
-        for attempt in range(TRIES):
-            if attempt:
-                time.sleep(PAUSE)  # it has the lock and has not said who it is yet
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(PAUSE)  # it has the lock and has not said who it is yet
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with contextlib.suppress(IsADirectoryError):
                 about = read(os.pread(descriptor, _LARGEST, 0))
-                for who in ("pid", "node"):
-                    pid = about.get(who)
-                    if is_pid(pid) and _has_open(pid, descriptor) and owner in (None, owner_of(pid)):
-                        return RunningNode(pid, _seconds(about.get("stop_timeout")), orphan=who == "node")
-            else:
-                return None
-        # A stranger that is named may be the keeper in another view of the processes; where nobody is, the file is damaged.
-        damaged = not any(is_pid(about.get(who)) for who in ("pid", "node"))
-        if damaged and (pid := _holder(descriptor)) and _has_open(pid, descriptor) and owner in (None, owner_of(pid)):
-            return RunningNode(pid, None)
-        for pid in _inheritors(descriptor):
-            if owner in (None, owner_of(pid)):
-                return RunningNode(pid, _seconds(about.get("stop_timeout")), orphan=True)
-    finally:
-        os.close(descriptor)
-    raise UnderwayError(
-        f"{name} runs, as {var.lock} is held, but not where this command can see it; ask in the container and as the"
-        " user that run it"
-    )
+            for who in ("pid", "node"):
+                pid = about.get(who)
+                if is_pid(pid) and _has_open(pid, descriptor) and owner in (None, owner_of(pid)):
+                    return True, RunningNode(pid, _seconds(about.get("stop_timeout")), orphan=who == "node")
+        else:
+            return False, None
+    # A stranger that is named may be the keeper in another view of the processes; where nobody is, the file is damaged.
+    damaged = not any(is_pid(about.get(who)) for who in ("pid", "node"))
+    if damaged and (pid := _holder(descriptor)) and _has_open(pid, descriptor) and owner in (None, owner_of(pid)):
+        return True, RunningNode(pid, None)
+    for pid in _inheritors(descriptor):
+        if owner in (None, owner_of(pid)):
+            return True, RunningNode(pid, _seconds(about.get("stop_timeout")), orphan=True)
+    return True, None
 
 
 def _holder(descriptor: int) -> int | None:
