@@ -25,9 +25,6 @@ WEB = """\
 import json
 import os
 
-class Point:
-    __slots__ = ("x",)
-
 LIMIT = max(1, 0)
 seen = []
 
@@ -65,7 +62,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "0.1.0": WEB,
         "0.2.0": WEB.replace('"path": path', '"path": path, "new": True'),
         "0.3.0": WEB.replace("max(1, 0)", "max(2, 0)"),
-        "0.4.0": WEB.replace('("x",)', '("x", "y")'),
+        "0.4.0": f"import signal\n{WEB}signal.signal(signal.SIGUSR2, signal.SIG_IGN)\n",
     }
     root = place / "hello"
     for version, source in sources.items():

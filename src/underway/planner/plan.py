@@ -250,6 +250,7 @@ def _compare(
         modules=sorted(
             {
                 *answer["requires"],
+                *answer["ordered"],
                 *differing.asking,
                 *means.pictures.holders(answer["requires"], answer["libraries"]),
             }

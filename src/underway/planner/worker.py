@@ -23,6 +23,7 @@ from underway_runtime.release.relup import Row
 
 from . import looked_up, passed, reach, stars, tests
 from .edit import ModuleDiff, PlannerContext
+from .order import ORDER
 from .rules import frameworks, made_again, running
 from .rules import globals as bindings
 from .rules import modules as rules
@@ -97,9 +98,9 @@ def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None
     names of modules; ``up``; and what the appup says: ``kept``, ``reset`` and ``pinned``. The answer has ``changes``, rows;
     ``loads`` and ``removes``, instructions by module; ``requires``, which of the modules each imports; ``unknown``, what the
     appup speaks of and no module binds; ``asked``, module, definition and change of each row that is RESTART only as long as nobody
-    looks what becomes of it, and ``libraries``, whose calls these depend on. Where the task says ``observed``, that will be
-    looked at, and ``remade`` are globals that are made again; there are then ``lines``, where each name of a module is bound,
-    and ``made``, under which names a fragment makes what is new in a global.
+    looks what becomes of it; ``ordered``, modules to look at besides; and ``libraries``, whose calls these depend on. Where the task
+    says ``observed``, that will be looked at, and ``remade`` are globals that are made again; there are then ``lines``, where each
+    name of a module is bound, and ``made``, under which names a fragment makes what is new in a global.
     """
     names = frozenset(name for name in task["compared"] if not tests.is_test(name))
     staying = frozenset(tuple(pair) for pair in task["kept"])
@@ -153,6 +154,7 @@ def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None
     return {
         "changes": [asdict(row) for row in sorted(rows, key=lambda row: (row.module, row.line, row.definition))],
         "asked": [[name, *row] for name, edit in edits.items() for row in edit.asked],
+        "ordered": sorted(_seeing_order(edits, task["new"]["modules"])),
         "compiled": [[name, cls] for name, edit in edits.items() for cls in sorted(edit.compiled)],
         "libraries": sorted({library for edit in edits.values() for library in edit.libraries}),
         "loads": {name: to_json(load) for name, load in loads.items()},
@@ -189,6 +191,12 @@ def _load(edit: ModuleDiff) -> Load | None:
     except (ValueError, SyntaxError, TypeError) as error:
         edit.restart("", "source", str(error), None)
         return None
+
+
+def _seeing_order(edits: Mapping[str, ModuleDiff], modules: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The modules in which the order may be seen in which another one does what it does: all of the same application."""
+    applications = {edit.new.application for edit in edits.values() if any(change == ORDER for _, change in edit.asked)}
+    yield from (name for name, (application, _) in modules.items() if application in applications)
 
 
 def _binds(edit: ModuleDiff | None, name: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from underway_runtime.release import code_tree
 
+from .. import order
 from ..edit import Making, ModuleDiff
 from ..source import Function, Module, text
 from ..values import Side, origin
@@ -31,6 +32,7 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
     carried = has_code_change(new if edit.world.up else old)
     if not carried and classes_again.compare(edit, name, old, new):
         return
+    order.of_class(edit, name, old, new)
     rows, take_back = len(edit.rows), edit.saved()
     _changed(edit, name, old, new)
     if carried or edit.annotates_otherwise or "." in name:

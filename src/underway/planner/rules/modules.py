@@ -8,7 +8,7 @@ from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed, Guard
 from underway_runtime.release.relup import Row
 
-from .. import annotated
+from .. import annotated, order
 from ..edit import ModuleDiff, PlannerContext
 from ..source import ANNOTATIONS, Function, Module, names_bound, rebound_class, text, walk
 from ..values import Side
@@ -81,6 +81,7 @@ def _annotations_otherwise(edit: ModuleDiff) -> None:
 
 def _compare(edit: ModuleDiff) -> None:
     bindings.compare(edit)
+    order.compare(edit)
     _global_state(edit)
     old, new = edit.old, edit.new
     for name in {**old.stored, **new.stored}:
