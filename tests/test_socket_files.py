@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from underway.errors import ProjectError
 from underway.project.options import OPTIONS
 from underway.release import Application, Release
 from underway.steps.configuration import make_sys_config
+from underway_runtime.apps.socket_adoption import Adoption
 from underway_runtime.release.addresses import SocketFile, problem_of, socket_file
 from underway_runtime.release.server_options import TAKEN_OVER, problems_of
 from versions import add_sealed
@@ -301,3 +304,76 @@ def test_options_of_what_serves_itself_are_its_own() -> None:
     """A `main` or a class may have a key of that name."""
     assert problems_of("tool", {"main": "tool:main"}, {"workers": 2}) == []
     assert problems_of("tool", {"class": "tool:App"}, 5) == []
+
+
+# ----------------------------------------------------------------------------- services that remove the file and bind
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> Iterator[socket.socket]:
+    """A socket file that `listen` names, with its socket, where binds are looked at."""
+    adoption = Adoption(lambda message, error=None: None)
+    with socket.socket(socket.AF_UNIX) as declared:
+        declared.bind(str(tmp_path / "declared"))
+        declared.listen()
+        adoption.declare([declared], waits=True)
+        yield declared
+        adoption.close()
+
+
+def test_an_asyncio_server_has_the_socket_of_a_declared_file(declared: socket.socket) -> None:
+    """It removes the file before it binds, and since Python 3.13 when it closes: clients find it all the same."""
+    path = declared.getsockname()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+
+    async def scenario() -> bytes:
+        async with await asyncio.start_unix_server(greet, path) as server:
+            assert os.path.sameopenfile(server.sockets[0].fileno(), declared.fileno())
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                return await reader.read()
+            finally:
+                writer.close()
+
+    assert asyncio.run(scenario()) == b"hello"
+    assert os.path.exists(path)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("os.remove(path)", id="remove"),
+        pytest.param("os.unlink(os.fsencode(path))", id="bytes"),
+        pytest.param("Path(path).unlink()", id="pathlib"),
+    ],
+)
+def test_the_file_of_a_declared_socket_stays(declared: socket.socket, tmp_path: Path, how: str) -> None:
+    """Other files go, also one in its place that is not a socket."""
+    path, other = Path(declared.getsockname()), tmp_path / "other"
+    other.touch()
+    exec(how, globals(), {"path": str(path)})
+    exec(how, globals(), {"path": str(other)})
+
+    assert path.exists()
+    assert not other.exists()
+    other.touch()
+    other.replace(path)
+    exec(how, globals(), {"path": str(path)})
+    assert not path.exists()
+
+
+def test_what_can_remove_in_a_directory_says_so(declared: socket.socket, tmp_path: Path) -> None:
+    """shutil asks for that, and is given the arguments and the errors that there were."""
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert os.unlink in os.supports_dir_fd
+        os.unlink("declared", dir_fd=directory)
+    finally:
+        os.close(directory)
+    with pytest.raises(FileNotFoundError):
+        os.remove(declared.getsockname())
+    with pytest.raises(TypeError):
+        os.unlink(3)  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ children made by fork.
 It is ``bind`` that waits: gunicorn does not call ``listen`` on what listens already, and uvloop does so below Python. What
 binds below Python is not seen here; `listening` names it.
 
-The address must be the one that is declared: ``0.0.0.0`` stands for nothing but itself. A socket file that the service
-removes first, as asyncio and gunicorn do, can't be adopted.
+The address must be the one that is declared: ``0.0.0.0`` stands for nothing but itself. The file of a declared socket
+stays when the service removes it, as asyncio and gunicorn do before they bind, and when they close: clients come by it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import select
 import socket
+import stat
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -55,6 +57,8 @@ class Adoption:
         self.sharing = Sharing()
         self.leaving = Leaving()
         self._taken_in = 0
+        self._spares = False
+        """Whether files of declared sockets are kept; `os` is left alone where there are none."""
         self._undo: list[Callable[[], None]] = []
         self._may_accept, self._accept = os.pipe()
         self._arrived, self._arrive = os.pipe()
@@ -74,6 +78,9 @@ class Adoption:
         self.sharing.add(sockets)
         if self._declared and not self._undo:
             self._install()
+        if not self._spares and any(listening.family == socket.AF_UNIX for listening in sockets):
+            self._spares = True
+            self._undo += [self._spare_files(name) for name in ("remove", "unlink")]
 
     def withdraw(self, sockets: Sequence[socket.socket]) -> None:
         """Forget sockets, before they are closed."""
@@ -186,6 +193,38 @@ class Adoption:
 
         self._undo.append(replace(socket.socket, "bind", adopting_bind))
         self._undo.append(replace(socket.socket, "accept", counting_accept))
+
+    def _spare_files(self, name: str) -> Callable[[], None]:
+        """Let this function of `os` leave the files of declared sockets where they are."""
+        remove = getattr(os, name)
+
+        @functools.wraps(remove)
+        def sparing(path: Any, *, dir_fd: int | None = None) -> None:
+            if dir_fd is not None or not self._is_declared_file(path):
+                remove(path, dir_fd=dir_fd)
+
+        undo = replace(os, name, sparing)
+        if remove not in os.supports_dir_fd:
+            return undo
+        os.supports_dir_fd.add(sparing)  # shutil asks for it when it is imported
+
+        def undo_both() -> None:
+            os.supports_dir_fd.discard(sparing)
+            undo()
+
+        return undo_both
+
+    def _is_declared_file(self, path: Any) -> bool:
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            return False
+        files = [
+            listening.getsockname()
+            for listening in self._declared
+            if listening.family == socket.AF_UNIX and listening.fileno() >= 0
+        ]
+        with contextlib.suppress(OSError):
+            return os.fsdecode(path) in files and stat.S_ISSOCK(os.lstat(path).st_mode)
+        return False
 
     def _adopt(self, sock: socket.socket, declared: socket.socket) -> None:
         shared = self.sharing.find(declared)
