@@ -10,6 +10,8 @@ from websockets.sync.client import connect
 from handover_helpers import asgi, clients, start, status
 from hot_helpers import SECOND, changed, get, planned, run, says, state, web
 from node_helpers import App, MakeNode, eventually, terminate
+from underway_runtime.release.relup import Row
+from underway_runtime.upgrade.paths import reasons_of
 
 pytestmark = pytest.mark.in_place
 
@@ -52,6 +54,14 @@ def test_an_open_connection_meets_new_code_and_its_room_is_carried_over(make: Ma
 def versions(said: dict[str, Any]) -> dict[str, str]:
     """The versions of the applications, by what `status` says."""
     return {each["name"]: each["version"] for each in said["applications"]}
+
+
+def test_a_reason_that_no_module_has_is_the_releases() -> None:
+    """As where it could not be observed; of the others it is said in which module, and where in it."""
+    places = ("web", "parked"), ("web", ""), ("", "")
+    rows = [Row(module, definition, "changed", "RESTART", "because") for module, definition in places]
+
+    assert reasons_of(rows) == "web:parked: because; web: because; the release: because"
 
 
 def test_what_takes_a_new_interpreter_is_handed_over_unless_that_is_refused(make: MakeNode) -> None:

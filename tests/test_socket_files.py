@@ -18,6 +18,7 @@ from hot_helpers import BODY, WEB, changed, planned, run
 from node_helpers import MakeNode, Node, eventually, read_until, terminate
 from underway.errors import ProjectError
 from underway.project.options import OPTIONS
+from underway.project.options import problem_of as option_problem
 from underway.release import Application, Release
 from underway.steps.configuration import make_sys_config
 from underway_runtime.apps.socket_adoption import Adoption
@@ -65,6 +66,19 @@ def test_what_fails_the_boot_fails_the_build(address: str) -> None:
     """There is one reader of addresses."""
     assert problem_of(address)
     assert not OPTIONS["listen"].holds([address])
+
+
+def test_the_build_says_of_each_address_what_is_wrong_with_it() -> None:
+    """All of them at once, and of those that are right nothing."""
+    wrong = ["unix:///a?mode=999", "tcp://h:80", "unix:///a?mode=0660&mode=0600", "unix:///a?grp=users"]
+
+    assert option_problem("listen", wrong) == "; ".join(
+        f"listen: {address}: {problem_of(address)}" for address in wrong if address != "tcp://h:80"
+    )
+    for value in [], "tcp://h:80", [80]:
+        assert (option_problem("listen", value) or "").startswith(
+            f"listen is {value!r}; it must be a list of addresses"
+        )
 
 
 def connects(path: Path, user: int, groups: tuple[int, ...] = ()) -> bool:

@@ -307,6 +307,9 @@ def problem_of(name: str, value: Any) -> str | None:
         return "; ".join(
             f"application {app!r} has mode {mode!r}; a mode is one of {', '.join(MODES)}" for app, mode in wrong.items()
         )
+    if name == "listen" and _texts(value) and value:
+        wrong_addresses = [(address, addresses.problem_of(address)) for address in value]
+        return "; ".join(f"listen: {address}: {problem}" for address, problem in wrong_addresses if problem)
     if name == "gates" and isinstance(value, list):
         return "; ".join(map(str, problems_of(gates.Gates, value, ("gates",))))
     if name == "cluster" and isinstance(value, dict):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..node.in_place_install import RequiresRestart
 from ..release import manifest as manifests
 from ..release import relup as relups
 from ..release import verify
 from ..release.directory import ReleaseDirectory
 from ..release.errors import DamagedRelease, listing
-from ..release.relup import Relup, RelupEntry, RelupPath
+from ..release.relup import Relup, RelupEntry, RelupPath, Row
 from . import tree
 
 _SHOWN = 5
@@ -68,6 +70,11 @@ def _check(directory: ReleaseDirectory, relup: Relup, newer: str, entry: RelupEn
             )
     if entry.verdict in ("RESTART", "REFUSE"):
         rows = [row for row in entry.changes if row.verdict == entry.verdict]
-        names = [f"{row.module}{f':{row.definition}' if row.definition else ''}: {row.reason}" for row in rows]
-        more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        raise RequiresRestart(f"the relup says {entry.verdict}: {'; '.join(names[:_SHOWN])}{more}")
+        raise RequiresRestart(f"the relup says {entry.verdict}: {reasons_of(rows)}")
+
+
+def reasons_of(rows: Sequence[Row]) -> str:
+    """Say the first of these changes, each with its reason; one without a module is the release's."""
+    reasons = [f"{':'.join(filter(None, (row.module, row.definition))) or 'the release'}: {row.reason}" for row in rows]
+    more = f", and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    return "; ".join(reasons[:_SHOWN]) + more
