@@ -21,6 +21,8 @@ from .imports_by_text import absolute, imported
 ASKED = "presence"
 """What such a row calls the change."""
 
+_RUNTIME = "underway_runtime"
+"""What answers such questions in a release, and is told of another version."""
 _TEXT = re.compile(r"""['"](\.*[A-Za-z_][\w.-]*)(?::[\w.]+)?['"]""")
 """A text that may be the name of a module, or of something in one, or of a distribution."""
 _BY_PARTS = re.compile(
@@ -80,7 +82,7 @@ def asking(old: Opened, new: Opened) -> Iterator[Row]:
     if not presence.modules | presence.distributions:
         return
     for module in sorted(old.modules.keys() & new.modules.keys()):
-        if tests.is_test(module) or module.endswith("__main__"):
+        if tests.is_test(module) or module.endswith("__main__") or module.partition(".")[0] == _RUNTIME:
             continue
         names = presence.asked_for(new, module)
         if names and (names := names & presence.asked_for(old, module)):
