@@ -31,7 +31,7 @@ BARE = f'os.execve(sys.executable, [sys.executable, "-I", "-c", {PYTHON!r}], {{"
 
 IMPORTS = "import sys, types; sys.modules['underway_runtime'] = types.SimpleNamespace(Application=object); import pool; pool.sleep()"
 OTHER = f"""import shutil
-    other = shutil.copy({os.path.realpath(sys.executable)!r}, PLACE + "/python-of-the-host")
+    other = shutil.copy({os.path.realpath(sys.executable)!r}, os.path.dirname(os.environ["PIDS"]) + "/python-of-the-host")
     code = os.path.dirname(__file__)
     variables = dict(PIDS=os.environ["PIDS"], PYTHONHOME={sys.base_prefix!r})
     subprocess.Popen([other, "-c", {IMPORTS!r}], """
