@@ -277,6 +277,12 @@ RESTART = [
         id="signal",
     ),
     pytest.param(
+        "import urllib.parse\nurllib.parse.uses_netloc.append('a')",
+        "import urllib.parse\nurllib.parse.uses_netloc.append('b')",
+        "urllib.parse.uses_netloc.append leaves marks that are in no object",
+        id="an object of Python's own",
+    ),
+    pytest.param(
         "class A: pass\nclass B: pass\nx = [A()]",
         "class A: pass\nclass B: pass\nx = [B()][:1]",
         "seen: web.x[0]",

@@ -15,6 +15,7 @@ _HIDDEN = (
     *("logging.config", "logging.basicConfig", "logging.addLevelName", "logging.setLoggerClass", "logging.disable"),
     *("os.chdir", "os.umask", "os.environ", "os.putenv", "os.unsetenv", "os.system", "os.popen", "os.register_at_fork"),
     *("os.mkdir", "os.makedirs", "os.remove", "os.open", "shutil", "tempfile", "sqlite3", "ctypes", "random.seed"),
+    *("time.tzset", "decimal.setcontext", "decimal.DefaultContext", "decimal.BasicContext", "decimal.ExtendedContext"),
     *(f"builtins.{name}" for name in ("open", "exec", "eval", "input", "setattr", "delattr", "__import__")),
 )
 """What changes the process, or the world, by names of the standard library and what is below them."""
@@ -56,9 +57,15 @@ _READING = (
 def hidden(side: Side, module: Module, node: ast.AST) -> str:
     """What a statement calls of the standard library that does something outside of all objects; empty for nothing."""
     for name in _called(side, module, node):
-        if _below(name, _HIDDEN) and not _below(name, _READING):
+        if (_below(name, _HIDDEN) and not _below(name, _READING)) or _puts_into_python(name):
             return name
     return ""
+
+
+def _puts_into_python(name: str) -> bool:
+    """Whether a call puts something into an object of a module of Python, which no picture shows: ``uses_netloc.append``."""
+    top, *within, method = name.split(".") if "." in name else (name, "")
+    return bool(within) and top in sys.stdlib_module_names and method in _KEEPING
 
 
 def libraries(side: Side, module: Module, node: ast.AST) -> set[str]:
