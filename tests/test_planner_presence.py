@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from handover_helpers import asgi
+from hot_helpers import compiled, write_rel
+from node_helpers import App, MakeNode
 from projects import build, underway
 from test_release_difference import release
 from underway.planner.diff import difference
+from underway.planner.plan import plan
+from underway.planner.releases import open_release
+from underway.review.next_version import as_next
+from versions import seal
 from wheels import locked_project, write_wheel
 
 ASKS = {
@@ -83,3 +91,21 @@ def test_a_library_that_finds_another_at_its_import_takes_a_fresh_interpreter(
 
     assert planned["verdict"] == verdict, planned
     assert "whether there is bench_extra, which comes" in json.dumps(planned) or verdict == "HOT"
+
+
+@pytest.mark.in_place
+def test_an_application_that_comes_is_imported_where_the_release_has_it(make: MakeNode) -> None:
+    """Each of the two releases has a root of its own; the look finds in the newer one what only that has."""
+    text = "N = 1\nX = [N + each for each in (1, 2)]\ndef f(): return 1\n"
+    newer = "import extra\n" + text.replace("return 1", "return extra.N").replace("N = 1", "N = 2")
+    old_node, new_node = make(asgi(text), at="old"), make(asgi(newer), App("extra", "N = 2\n", {}), at="new")
+    for node in (old_node, new_node):
+        compiled(node, "1")
+        write_rel(node, "1")
+        seal(node)
+    with ExitStack() as cleanup:
+        old, built = (open_release(node.root / "releases/1", cleanup) for node in (old_node, new_node))
+        new, _ = as_next(old, built)
+        [entry] = plan(new, [old], []).up
+
+    assert entry.verdict == "HOT", entry.changes

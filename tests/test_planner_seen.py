@@ -11,7 +11,7 @@ import pytest
 
 from handover_helpers import ASGI, asgi
 from hot_helpers import compiled, planned, write_rel
-from node_helpers import App, MakeNode
+from node_helpers import MakeNode
 from underway.planner.displays import new_elements
 from underway.planner.plan import plan
 from underway.planner.releases import open_release
@@ -366,24 +366,6 @@ def test_a_project_that_has_not_got_its_next_version_is_looked_at_as_well(make: 
         seal(node)
     with ExitStack() as cleanup:
         old, built = (open_release(node.root / "releases/1", cleanup) for node in nodes)
-        new, _ = as_next(old, built)
-        [entry] = plan(new, [old], []).up
-
-    assert entry.verdict == "HOT", entry.changes
-
-
-@pytest.mark.in_place
-def test_an_application_that_comes_is_imported_where_the_release_has_it(make: MakeNode) -> None:
-    """Each of the two releases has a root of its own; the look finds in the newer one what only that has."""
-    text = "N = 1\nX = [N + each for each in (1, 2)]\ndef f(): return 1\n"
-    newer = "import extra\n" + text.replace("return 1", "return extra.N").replace("N = 1", "N = 2")
-    old_node, new_node = make(asgi(text), at="old"), make(asgi(newer), App("extra", "N = 2\n", {}), at="new")
-    for node in (old_node, new_node):
-        compiled(node, "1")
-        write_rel(node, "1")
-        seal(node)
-    with ExitStack() as cleanup:
-        old, built = (open_release(node.root / "releases/1", cleanup) for node in (old_node, new_node))
         new, _ = as_next(old, built)
         [entry] = plan(new, [old], []).up
 
