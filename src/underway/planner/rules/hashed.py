@@ -35,7 +35,7 @@ class _Reading:
         self._owners: list[tuple[Module, ast.ClassDef]] = []
 
     def of(self, module: Module, cls: ast.ClassDef, method: str) -> dict[str, str]:
-        """Read a class, and those of the release that it comes from; empty where none of them has this method."""
+        """Read a class, and those of its own package that it comes from; empty where none of them has this method."""
         self._bases(module, cls)
         self._member(method)
         return self._known
@@ -46,8 +46,10 @@ class _Reading:
         self._owners.append((module, cls))
         for base in cls.bases:
             source = self._side.resolve(module, base)
-            other = self._side.modules.get(source[0]) if source else None
-            if source is not None and other is not None and source[1] in other.classes:
+            if source is None or source[0].partition(".")[0] != module.name.partition(".")[0]:
+                continue  # of a library, which changes with its version
+            other = self._side.modules.get(source[0])
+            if other is not None and source[1] in other.classes:
                 self._bases(other, other.classes[source[1]])
 
     def _member(self, name: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from underway_runtime.observation.node import Path as At
@@ -116,7 +116,7 @@ class Derived:
             yield cls
             waiting += self._bases.get(cls, ())
 
-    @property
+    @cached_property
     def _bases(self) -> Mapping[str, Sequence[str]]:
         nodes = self.picture.nodes
         return {
