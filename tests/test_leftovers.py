@@ -10,11 +10,14 @@ import socket
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from node_helpers import App, MakeNode, Node, eventually
+from underway_runtime.process import leftovers
+from underway_runtime.process.process_table import processes
 
 HOLDS = """
 import asyncio, os, signal, socket, subprocess, sys, time
@@ -223,3 +226,22 @@ def test_who_has_made_the_socket_is_left_alone(make: MakeNode) -> None:
         finally:
             maker.kill()
             maker.wait()
+
+
+def test_of_what_began_within_one_tick_of_the_clock_pids_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has the socket and came before the keeper has made it, and is none of the service's; who came after it is."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        maker, keeper, later = (subprocess.Popen(["/bin/sleep", "100"], stdin=listener.fileno()) for _ in range(3))
+        try:
+            monkeypatch.setattr(
+                leftovers, "processes", lambda: {pid: replace(each, started=1) for pid, each in processes().items()}
+            )
+            family = leftovers.Family(keeper.pid)
+            keeper.kill()
+            keeper.wait()
+
+            assert family.left().pids == [later.pid]
+        finally:
+            for process in (maker, later):
+                process.kill()
+                process.wait()

@@ -60,7 +60,7 @@ class Family:
     def __init__(self, keeper: int) -> None:
         """`keeper` is the pid of the keeper, or of a node that has lost it."""
         everybody = processes()
-        self._began = everybody[keeper].started if keeper in everybody else 0
+        self._keeper = everybody.get(keeper)
         self._members = {*_descendants(keeper, everybody)}
         self._sockets: dict[int, str] = {}
         for member in self._members:
@@ -68,7 +68,7 @@ class Family:
         self._group = _group(keeper)
         if self._group is not None and self._group.name.endswith(".service"):
             inside = [everybody[pid] for pid in _inside(self._group) if pid in everybody]
-            if all(process.started >= self._began for process in inside):
+            if all(map(self._is_later, inside)):
                 self._members |= {process for process in inside if facts.owner(process.pid) == facts.owner(keeper)}
 
     def left(self) -> Left:
@@ -91,9 +91,13 @@ class Family:
             process
             for process in processes().values()
             if (process.pid, process.started) in known
-            or (links and process.started >= self._began and links & _open(process.pid))
+            or (links and self._is_later(process) and links & _open(process.pid))
         ]
         return sorted((process for process in alive if process.pid != own_pid), key=lambda process: process.pid)
+
+    def _is_later(self, process: Process) -> bool:
+        """Whether a process has begun after the keeper; of those that began within one tick of the clock, by their pids."""
+        return self._keeper is None or (process.started, process.pid) >= (self._keeper.started, self._keeper.pid)
 
     def _description(self, process: Process) -> str:
         held = sorted({*_held(process.pid).values()})
