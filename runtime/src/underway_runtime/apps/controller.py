@@ -189,9 +189,8 @@ class Applications:
                 raise asyncio.CancelledError from error
             reason = cause_of(self.loaded[name], error)
             if limit.expired() and not isinstance(error, BootError):
-                reason = (
-                    f"not ready within {self._to_start.seconds:g} s; start_timeout of underway_runtime gives it more"
-                )
+                seconds = self._to_start.seconds
+                reason = f"not ready within {seconds:g} s; start_timeout of underway_runtime gives it more"
             self._log(f"{name} {load.version} could not start: {reason}", error)
             if mode != "temporary":
                 raise BootError(f"{name} could not start: {reason}") from error

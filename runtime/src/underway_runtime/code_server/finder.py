@@ -102,7 +102,6 @@ class CodeServer:
         self.lib = lib
         self.index = index
         """All finders look here each time they are asked."""
-        self.root = lib.removesuffix("lib")
         self._listed = loader.wanted()
         self._finders: dict[str, FileFinder] = {}
 
@@ -146,7 +145,8 @@ class CodeServer:
 
     def lists(self, path: str) -> bool:
         """Whether the index says what is in this directory."""
-        return self._listed and path.startswith(self.root) and path[len(self.root) :] in self.index.code
+        root = self.lib.removesuffix("lib")
+        return self._listed and path.startswith(root) and path[len(root) :] in self.index.code
 
     def finder(self, path: str) -> FileFinder:
         """The finder of a directory; the same each time."""
@@ -157,7 +157,7 @@ class CodeServer:
             return self._finders.setdefault(path, finder)
 
     def _listed_finder(self, path: str) -> FileFinder:
-        directory = path[len(self.root) :]
+        directory = path[len(self.lib.removesuffix("lib")) :]
         return loader.ListedFinder(path, lambda: self.index.kinds(directory))
 
 

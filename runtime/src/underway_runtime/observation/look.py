@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -55,7 +54,6 @@ _OWN_ANNOTATIONS = FunctionType.__dict__["__annotate__" if code_tree.IS_LAZY els
 _CLASS_DICT = "__classdict__"
 """The cell by which what computes annotations reads the members of its class, which are looked at there."""
 
-_DUMP: Callable[[type], Any] = import_module("_abc")._get_dump
 _TYPE_GETATTRIBUTE = type.__dict__["__getattribute__"]
 
 
@@ -220,7 +218,7 @@ class _Registered:
 
 
 def _registered(cls: type) -> _Registered:
-    classes = [reference() for reference in _DUMP(cls)[0]]
+    classes = [reference() for reference in objects.dump_of_abstract(cls)[0]]
     return _Registered([registered for registered in classes if registered is not None])
 
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from importlib import import_module
 from types import (
     AsyncGeneratorType,
     CoroutineType,
@@ -31,6 +32,9 @@ from typing import Any
 from weakref import ReferenceType
 
 from ..release import plain_values
+
+dump_of_abstract: Callable[[type], Any] = import_module("_abc")._get_dump
+"""What an abstract class has for references: who is registered, then answers of `isinstance`, yes and no, and a number."""
 
 _OF_TYPES: Mapping[str, Any] = type.__dict__
 _MEMBERS = _OF_TYPES["__dict__"].__get__

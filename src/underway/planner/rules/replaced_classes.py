@@ -62,19 +62,24 @@ def put(edit: ModuleDiff, name: str, new: ast.ClassDef, problem: str, cause: Ori
     """
     if not edit.unless_seen(name, MADE, problem, new, cause=cause):
         return False
+    run_once_more(edit, name, new)
+    edit.guard("unaltered", name)
+    edit.row(name, MADE, "HOT", REASON, new, cause=cause)
+    return True
+
+
+def run_once_more(edit: ModuleDiff, name: str, new: ast.ClassDef) -> None:
+    """Have the statement of a class run once more, and nobody have the one before, an instance of it, or what its methods made."""
     for path, code in edit.old.codes.items():
         nested, after = path.startswith(f"{name}.") and ".<locals>." in path, edit.new.codes.get(path)
         if nested and (after is None or code_tree.digest(after) != code_tree.digest(code)):
             edit.guard("no_closures", path)
     edit.replaced.append(name)
-    edit.guard("no_instances", name)
     edit.guard("no_holders", name)
-    edit.guard("unaltered", name)
+    edit.guard("no_instances", name)
     edit.changes(name)
     edit.shapes.add(name)
     edit.run(new)
-    edit.row(name, MADE, "HOT", REASON, new, cause=cause)
-    return True
 
 
 def derived(edit: ModuleDiff, of: Origin) -> Iterator[str]:

@@ -28,11 +28,6 @@ from typing import Any
 
 from ...observation import objects
 
-try:
-    from _abc import _get_dump as _abc_dump  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    _abc_dump = None
-
 DEPTH = 5
 """How many containers are looked through."""
 
@@ -158,9 +153,9 @@ def _is_for_subclasses(references: Sequence[Any], n: int, cls: type) -> bool:
 
 def _of_abstract_classes() -> Iterator[tuple[int, str]]:
     """The ids of the references that abstract classes have, each with the name of who has it as registered; empty for an answer."""
-    for abstract in gc.get_objects() if _abc_dump is not None else ():
+    for abstract in gc.get_objects():
         if objects.is_a(abstract, ABCMeta) and "_abc_impl" in objects.members(abstract):
-            registry, *answers, _ = _abc_dump(abstract)
+            registry, *answers, _ = objects.dump_of_abstract(abstract)
             yield from ((id(reference), "") for of in answers for reference in of)
             yield from ((id(reference), objects.name_of(abstract)) for reference in registry)
 

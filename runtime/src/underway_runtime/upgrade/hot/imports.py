@@ -39,7 +39,6 @@ def move(server: CodeServer, old: Version, new: Version, modules: Iterable[tuple
     acts.attribute(server, "index", new.index)
     if str(new.lib) != server.lib:  # each version has a root of its own: where it is tried, and nobody serves
         acts.attribute(server, "lib", str(new.lib))
-        acts.attribute(server, "root", str(new.lib).removesuffix("lib"))
     finders = sys.path_importer_cache
     acts.add(_nothing, partial(_restore, finders, dict(finders)))
     for entry in list(finders):

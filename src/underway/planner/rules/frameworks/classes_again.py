@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from underway_runtime.release import code_tree
-
 from ...edit import ModuleDiff, PlannerContext
 from ...source import Function, Module, Origin, text, walk
 from ...values import origin
-from .. import decorators, made_again, state, unmade
+from .. import decorators, made_again, replaced_classes, state, unmade
 from ..bases import DATACLASS
 from . import instances_again
 
@@ -104,16 +102,7 @@ def make(edit: ModuleDiff, name: str, new: ast.ClassDef, change: str, problem: s
         return edit.restart(name, change, reason, new, cause=cause)
     if not edit.unless_seen(name, change, problem, new, cause=cause):
         return None
-    for path, code in edit.old.codes.items():
-        nested, after = path.startswith(f"{name}.") and ".<locals>." in path, edit.new.codes.get(path)
-        if nested and (after is None or code_tree.digest(after) != code_tree.digest(code)):
-            edit.guard("no_closures", path)
-    edit.replaced.append(name)
-    edit.guard("no_holders", name)
-    edit.guard("no_instances", name)
-    edit.changes(name)
-    edit.shapes.add(name)
-    edit.run(new)
+    replaced_classes.run_once_more(edit, name, new)
     reason = "it is made once more, if it has no instances, and nobody else holds the one before, by then"
     return edit.row(name, change, "HOT", reason, new, cause=cause)
 
