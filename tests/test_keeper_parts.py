@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -13,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disks import small_disk
+from underway_runtime.keeper import lock as keeper_lock
 from underway_runtime.keeper import phases
 from underway_runtime.keeper.child import SECOND_LOOK, Child
 from underway_runtime.keeper.logs import Log
 from underway_runtime.keeper.restart_policy import RestartPolicy
+from underway_runtime.keeper.shared_resources import SharedResources
 from underway_runtime.process import deadlines
 from underway_runtime.release import channel
 
@@ -241,6 +244,38 @@ def test_a_deadline_counts_what_could_be_used() -> None:
     timer.run()
 
     assert waits == [1.0, 1.0, 0.5, None]
+
+
+# ------------------------------------------------------------------------------------------------------------- lock
+
+
+def test_the_pid_file_is_there_before_a_new_lock_file_says_who_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads the document of a lock that was removed, and is there again, finds the pid too."""
+    seen: list[str] = []
+
+    def recorded(path: str, text: str) -> None:
+        seen.append((tmp_path / "run/lock").read_text().strip())
+        replace(path, text)
+
+    replace = keeper_lock.replace
+    node = Child(["/bin/sleep", "60"], {}, piped=False)
+    held = SharedResources([], print)
+    try:
+        assert held.admit(node, f"{tmp_path}/run/lock", f"{tmp_path}/run/pid", 1.0)
+        document = (tmp_path / "run/lock").read_text()
+        shutil.rmtree(tmp_path / "run")
+        monkeypatch.setattr(keeper_lock, "replace", recorded)
+        held.mend()
+    finally:
+        held.close()
+        node.kill(signal.SIGKILL)
+        os.waitpid(node.pid, 0)
+        node.close()
+
+    assert f'"node": {node.pid}' in document
+    assert (seen, (tmp_path / "run/lock").read_text()) == ([f'{{"pid": {os.getpid()}}}'], document)
 
 
 # -------------------------------------------------------------------------------------------------------------- log

@@ -26,7 +26,7 @@ class Lock:
         self.path = path
         self.descriptor = descriptor
         self.var = var
-        self._pid_path = pid_path
+        self.pid_path = pid_path
         self._content = b""
 
     def write(self, document: str) -> None:
@@ -68,10 +68,13 @@ class Lock:
             return False
 
     def follow(self) -> Lock | str:
-        """Take the lock in a new file, where this one was removed or replaced; or who has that. This one is kept as well."""
-        lock = acquire(self.path, self._pid_path, self)
+        """Take the lock in a new file, where this one was removed or replaced; or who has that. This one is kept as well.
+
+        The document comes with the next `mend`.
+        """
+        lock = acquire(self.path, self.pid_path, self)
         if not isinstance(lock, str):
-            lock.write(self._content.decode().rstrip())
+            lock._content = self._content
         return lock
 
     def mend(self) -> bool:
@@ -85,14 +88,14 @@ class Lock:
     def write_pid(self) -> None:
         """Write the pid file. Raises OSError; then there is none, rather than that of another."""
         try:
-            replace(self._pid_path, f"{os.getpid()}\n")
+            replace(self.pid_path, f"{os.getpid()}\n")
         except OSError:
-            _remove(self._pid_path)
+            _remove(self.pid_path)
             raise
 
     def close(self) -> None:
         """Remove the pid file and let go of the lock, which is free when the node has ended too."""
-        _remove(self._pid_path)
+        _remove(self.pid_path)
         os.close(self.descriptor)
         os.close(self.var)
 

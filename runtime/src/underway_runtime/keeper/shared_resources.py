@@ -38,10 +38,7 @@ class SharedResources:
             if self._lock is not None:
                 self._lock.close()
             self._lock = holder
-            try:
-                holder.write_pid()
-            except OSError as error:
-                self._log(f"{pid_path} can't be written: {error.strerror}")
+            self._write_pid()
         self.write(f'{{"pid": {os.getpid()}, "node": {node.pid}}}')
         node.send(channel.Held(beat, ""), [self._lock.descriptor])
         return True
@@ -68,11 +65,19 @@ class SharedResources:
                 if self._lock.mend():
                     self._log(f"{self._lock.path} was changed by somebody else, and says again who runs")
                 if not self._lock.is_there() and not isinstance(again := self._lock.follow(), str):
-                    self._log(f"{self._lock.path} was removed or replaced by somebody else, and is there again")
                     self._lock = again
-                    again.write_pid()
+                    self._write_pid()  # first: who reads the document finds the pid too
+                    again.mend()
+                    self._log(f"{again.path} was removed or replaced by somebody else, and is there again")
             except OSError:
                 pass  # it is tried again
+
+    def _write_pid(self) -> None:
+        assert self._lock is not None
+        try:
+            self._lock.write_pid()
+        except OSError as error:
+            self._log(f"{self._lock.pid_path} can't be written: {error.strerror}")
 
     def bind(self, node: Child, wanted: Iterable[str]) -> None:
         """Give a node the sockets that it asks for."""
