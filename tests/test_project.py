@@ -93,6 +93,30 @@ def test_an_unknown_key_comes_with_the_likely_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('server = { access_log = false }', "config/config.py says config('chat', server=...)"),
+        ("drain-timeout = 5", "config/config.py says config('chat', drain_timeout=...)"),
+        ("stop_timeout = 5", 'config/config.py says config("underway_runtime", stop_timeout=...)'),
+        ("rpc = false", 'config("underway_runtime", rpc=...)'),
+        ("restarts = 5", "it belongs in heart = { ... }"),
+        ("worker-port = 5", "it belongs in cluster = { ... }"),
+        ('http = "/"', "it belongs in gates = [{ ... }]"),
+        ("workers = 2", "a node is one process; "),
+        ("port = 8000", "`listen` says where it listens"),
+        ('chat = { greeting = "hello" }', "configuration of an application is in config/config.py: config('chat', ...)"),
+        ("other = { server = {} }", "config('other', ...)"),
+        ("other = { quiet = true }", "options of one release belong in [tool.underway.releases.other]"),
+        ('releases = { chat = { default-release = "chat" } }', "it belongs in [tool.underway]"),
+        ("releases = { chat = { server = {} } }", "[tool.underway.releases.chat]: unknown key 'server'; it is conf"),
+    ],
+)  # fmt: skip
+def test_a_key_of_another_table_comes_with_where_it_belongs(tmp_path: Path, table: str, said: str) -> None:
+    """Configuration of an application, of underway or of a table within, one level too high or too low."""
+    assert said in refusal(tmp_path, MINIMAL + f"[tool.underway]\n{table}\n")
+
+
+@pytest.mark.parametrize(
     "heart",
     ["1", '"yes"', "{ restart = 1 }", "{ restarts = 0 }", "{ restarts = 1.5 }", "{ within = 0 }", "{ delay = -1 }"],
 )

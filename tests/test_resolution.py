@@ -243,8 +243,8 @@ def built(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> d
     """What the build makes of a config/config.py, as sys.config holds it."""
     (tmp_path / "config.py").write_text("from underway_runtime import config, env\n" + text)
     question = {"files": [[str(tmp_path / "config.py"), "config/config.py"]], "environment": "prod", "may_read": []}
-    answer = build_time.answer({**question, "providers": []})
-    del answer["providers"]
+    answer = build_time.answer({**question, "providers": [], "starts": {}})
+    del answer["providers"], answer["problems"]
     return answer
 
 

@@ -174,6 +174,10 @@ def test_what_underway_itself_reads_is_checked_too() -> None:
         "  - underway_runtime.control_group is 1, int; its schema wants str or None",
     ]
     with pytest.raises(
+        ConfigError, match=r"server is not in its schema; it belongs to an application: config\(NAME, s"
+    ):
+        check({"underway_runtime": {"server": {}}}, Origins(), [])
+    with pytest.raises(
         ConfigError, match="a timeout is more than 0 seconds, and stop_timeout is 0, drain_timeout is -1"
     ):
         check({"underway_runtime": {"stop_timeout": 0, "drain_timeout": -1}}, Origins(), [])

@@ -109,6 +109,31 @@ def test_it_serves_from_the_virtual_environment_with_the_configuration_of_the_re
         assert process.wait(TIMEOUT) == 0
 
 
+def test_what_its_web_server_would_not_take_is_refused_before_it_starts(project: tuple[Path, int]) -> None:
+    """By `run` and by `release`: one error lists all, with options of underway's that stand in the wrong application."""
+    root, _ = project
+    server = {"interface": "wsgi", "ssl_keyfile": "no.key", "timeout_keep_alive": "x", "timeout_keepalive": 3}
+    config = f'from underway_runtime import config\nconfig("web", server={server})\n'
+    (root / "config/config.py").write_text(config + 'config("underway_runtime", server={}, stop_timeout="x")\n')
+    run = underway("run", cwd=root)
+    release = underway("release", cwd=root)
+    assert (run.returncode, release.returncode) == (1, 1)
+    for part in (
+        "can't set interface: `wsgi` in [tool.underway] says",
+        "ssl_keyfile is 'no.key', which is not there",
+        "ssl_keyfile is set, and ssl_certfile is not",
+        "timeout_keep_alive is 'x'; uvicorn",
+        "has no option 'timeout_keepalive'; did you mean 'timeout_keep_alive'?",
+        "underway_runtime.server (config/config.py:3) is not in its schema; it belongs to an application",
+        'underway_runtime.stop_timeout is "x", str (config/config.py:3)',
+    ):
+        assert part in run.stderr, run.stderr
+        assert part in release.stderr, release.stderr
+    assert "Traceback" not in run.stderr + release.stderr
+    assert not (root / "build/run/web/bin").exists()
+    assert not [*root.glob("build/rel/web*/**/bin/web")]
+
+
 def test_reload_shows_what_was_edited_and_outlives_code_that_cannot_start(project: tuple[Path, int]) -> None:
     """An edit is served; a syntax error is told and does not end the command; the next good edit is served again."""
     root, port = project

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from underway_runtime.release.errors import BootError
 from underway_runtime.release.references import find
 
 from ..errors import ProjectError, did_you_mean, listing
+from .misplaced import hint
 from .options import OPTIONS, START, TOP_ONLY, Option, Options, problem_of
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -117,11 +118,12 @@ def definition(project: Project, name: str | None = None, overrides: Mapping[str
     chosen = _choose(project, name)
     shared = {key: value for key, value in table.items() if key not in TOP_ONLY}
     of_release, where = _own_table(project, chosen)
+    names = dict.fromkeys((canonicalize_name(project.name).replace("-", "_"), project.name, chosen))
     given = {**shared, **of_release, **(overrides or {})}
 
     problems = [
-        *(f"[tool.underway]: {problem}" for problem in _table_problems(table, {**OPTIONS, **TOP_ONLY})),
-        *(f"{where}: {problem}" for problem in _table_problems(of_release, OPTIONS)),
+        *(f"[tool.underway]: {problem}" for problem in _table_problems(table, {**OPTIONS, **TOP_ONLY}, names)),
+        *(f"{where}: {problem}" for problem in _table_problems(of_release, OPTIONS, names)),
         *_name_problems(chosen),
         *_start_problems(given),
     ]
@@ -219,10 +221,12 @@ def _own_table(project: Project, name: str) -> tuple[dict[str, Any], str]:
     return table, where
 
 
-def _table_problems(table: Mapping[str, Any], known: Mapping[str, Option]) -> Iterator[str]:
+def _table_problems(
+    table: Mapping[str, Any], known: Mapping[str, Option], names: Collection[str] = ()
+) -> Iterator[str]:
     for key, value in table.items():
         if key not in known:
-            yield f"unknown key {key!r}{did_you_mean(key, known)}"
+            yield f"unknown key {key!r}{hint(key, value, names) or did_you_mean(key, known)}"
         elif problem := problem_of(key, value):
             yield problem
 

@@ -34,6 +34,8 @@ class Evaluated:
     """Where each value was set, as ``underway_runtime.configuration.provenance`` has it; empty when nothing was."""
     compile_env: Sequence[Any] = ()
     """What build-time code has read of it: path, whether it was there, value."""
+    problems: Sequence[str] | None = None
+    """What is wrong with options of web servers, as the release's own say, and of underway's; None where it was not asked."""
 
 
 def configure(release: Release) -> Release:
@@ -71,12 +73,15 @@ def evaluate_config(release: Release) -> tuple[Release, Evaluated]:
             "environment": release.options.env,
             "may_read": list(release.options.build_env),
             "providers": [list(provider) for provider in release.config_providers],
+            "starts": _web_starts(release),
         },
         "config/config.py or a provider's init",
     )
     providers = tuple((reference, argument) for reference, argument in answer["providers"])
     origins = answer["origins"] if any(answer["origins"].values()) else {}
-    return replace(release, config_providers=providers), Evaluated(answer["config"], origins, answer["compile_env"])
+    return replace(release, config_providers=providers), Evaluated(
+        answer["config"], origins, answer["compile_env"], answer["problems"]
+    )
 
 
 def make_sys_config(release: Release, configured: Evaluated | Values) -> Path:
@@ -87,16 +92,18 @@ def make_sys_config(release: Release, configured: Evaluated | Values) -> Path:
     their ``init`` returned, and the options reboot-system-after-config, start-distribution-during-config and
     prune-runtime-sys-config-after-boot. After ``Mix.Release.make_sys_config/3``.
 
-    Raises ProjectError listing what is configured for web servers that the release takes over.
+    Raises ProjectError listing what is configured for web servers that the release takes over or that they do not take.
     """
     known = configured if isinstance(configured, Evaluated) else Evaluated(configured)
-    problems = [
-        problem
-        for application in release.applications.values()
-        for problem in server_options.problems_of(
-            application.name, application.start, known.values.get(application.name, {}).get("server", {})
-        )
-    ]
+    problems = known.problems
+    if problems is None:
+        problems = [
+            problem
+            for application, start in _web_starts(release).items()
+            for problem in server_options.problems_of(
+                application, start, known.values.get(application, {}).get("server", {})
+            )
+        ]
     if problems:
         raise ProjectError(listing("the configuration is not what the applications ask for:", problems))
     document: dict[str, Any] = {"format": FORMAT, "config": known.values}
@@ -149,6 +156,12 @@ def schemas(release: Release) -> dict[str, str]:
             raise ProjectError(f"config-schema names two schemas of {owner}: {sources[owner]} and {reference}")
         sources[owner] = reference
     return sources
+
+
+def _web_starts(release: Release) -> dict[str, Mapping[str, Any]]:
+    """How each application starts that a web server of ours serves."""
+    applications = release.applications.values()
+    return {app.name: app.start for app in applications if app.start and server_options.kind_of(app.start)}
 
 
 def _files(release: Release) -> list[list[str]]:

@@ -65,7 +65,10 @@ async def run(load: Load, reference: str, context: ServerContext) -> Service:
         config = uvicorn.Config(application, **options)
     except TypeError as error:
         raise bad_option(load, "uvicorn", error) from None
-    config.load()
+    try:
+        config.load()
+    except OSError as error:  # a file of TLS that this user may not read
+        raise bad_option(load, "uvicorn", error) from error
     if issubclass(config.lifespan_class, LifespanOn):
         config.lifespan_class = Lifespan
     config.loaded_app = closing = ClosingApplication(HeldAsgi(config.loaded_app, context.suspension))

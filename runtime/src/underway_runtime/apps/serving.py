@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..release import server_options as server_options_of
+from ..configuration import web_servers
 from ..release.boot_script import Load
-from ..release.errors import BootError, ConfigError
+from ..release.errors import BootError, ConfigError, listing
 from .main_function import MainThread
 from .service import Log
 from .sockets import Listeners, bind_private
@@ -108,8 +108,8 @@ def strings(load: Load, key: str, context: ServerContext) -> list[str]:
 def server_options(load: Load, context: ServerContext) -> dict[str, Any]:
     """What ``server`` in the application's configuration says to its web server."""
     options = context.configured(load.application, "server", {})
-    if problems := server_options_of.problems_of(load.application, load.start, options):
-        raise ConfigError("; ".join(problems))
+    if problems := web_servers.check(load.application, load.start, options):
+        raise ConfigError(listing("its web server does not take its options:", problems))
     return dict(options)
 
 

@@ -9,22 +9,25 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..release.errors import ConfigError, UnderwayError, listing
-from . import config
+from . import config, web_servers
 from .config_file import evaluate, watched
 from .provenance import Origins, recording
 from .resolution import resolve_provider
+from .schema import own_problems
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """Evaluate the build-time configuration files, in order, and initialise the providers.
 
-    Takes ``files`` (pairs of path and how it is called), ``environment`` (its name), ``may_read`` (variables) and
-    ``providers`` (pairs of reference and argument). Returns ``config``; ``origins``; ``compile_env``, what was asked of
-    `config.compile_env`; and ``providers``, with what each ``init`` returned. Raises ConfigError.
+    Takes ``files`` (pairs of path and how it is called), ``environment`` (its name), ``may_read`` (variables),
+    ``providers`` (pairs of reference and argument) and ``starts`` (how each web application starts). Returns ``config``; ``origins``;
+    ``compile_env``, what was asked of `config.compile_env`; ``providers``, with what each ``init`` returned; and
+    ``problems``, what is wrong with options of web servers and with what underway itself reads. Raises ConfigError.
     """
     origins = Origins()
     recording.set(origins)
@@ -47,7 +50,20 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         "origins": origins.to_json(),
         "compile_env": list(read.values()),
         "providers": providers,
+        "problems": [
+            *own_problems(values, origins, faults=("unknown", "wrong")),
+            *_server_problems(values, question["starts"], is_all=not providers),
+        ],
     }
+
+
+def _server_problems(values: config.Values, starts: Mapping[str, Any], *, is_all: bool) -> list[str]:
+    configured = {application: values.get(application, {}).get("server", {}) for application in starts}
+    return [
+        problem
+        for application, options in configured.items()
+        for problem in web_servers.check(application, starts[application], options, at_build=True, is_all=is_all)
+    ]
 
 
 def _initialised(reference: str, argument: Any, may_read: frozenset[str]) -> Any:

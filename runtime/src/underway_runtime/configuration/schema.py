@@ -9,13 +9,13 @@ keys, and dataclasses within. A field with ``metadata={"secret": True}`` (in pyd
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ..process.stop_signals import Stopping
 from ..release import server_options
 from ..release.boot_script import Instruction, Load, Start
-from ..release.decode import Problem, is_dataclass, problems_of
+from ..release.decode import Problem, fields_of, is_dataclass, problems_of
 from ..release.errors import BootError, ConfigError, did_you_mean, listing
 from ..release.references import find
 from .config import Values, merge
@@ -39,7 +39,7 @@ def check(
     """
     instructions = list(instructions)
     starting = {instruction.application for instruction in instructions if isinstance(instruction, Start)}
-    problems = _own_problems(values, origins)
+    problems = own_problems(values, origins)
     for load in (instruction for instruction in instructions if isinstance(instruction, Load)):
         problems += server_options.problems_of(
             load.application, load.start, values.get(load.application, {}).get("server", {})
@@ -80,14 +80,27 @@ def having(instructions: Iterable[Instruction]) -> dict[str, str]:
     return {application: name for application, (schema, name) in named.items() if schema is not None}
 
 
-def _own_problems(values: Values, origins: Origins) -> list[str]:
+def own_problems(values: Values, origins: Origins, faults: Collection[str] | None = None) -> list[str]:
+    """Return what is wrong with the configuration of underway itself; only `faults` of these kinds, where more may come."""
     if RUNTIME not in values:
         return []
     from .runtime_schema import Runtime
 
     check = _Check(RUNTIME, "its schema", origins)
-    check.dataclass(Runtime, values[RUNTIME])
+    check.dataclass(Runtime, values[RUNTIME], faults)
     return check.problems
+
+
+def _misplaced(path: tuple[str, ...]) -> str:
+    """What is said of a key that is not the application's, and underway's or the other way round."""
+    from .runtime_schema import Runtime
+
+    application, *_, key = path
+    if len(path) != 2:
+        return ""
+    if application == RUNTIME:
+        return f"; it belongs to an application: config(NAME, {key}=...)" if key in READ_BY_THE_NODE else ""
+    return f"; it belongs to underway: config({RUNTIME!r}, {key}=...)" if key in fields_of(Runtime) else ""
 
 
 def _schema(load: Load, starting: set[str]) -> tuple[Any, str]:
@@ -145,9 +158,10 @@ class _Check:
             self.dataclass(schema, given)
         return defaults(schema, values)
 
-    def dataclass(self, schema: Any, given: Any) -> None:
-        """Note what is wrong by a dataclass."""
-        self._note(problems_of(schema, given, self._path))
+    def dataclass(self, schema: Any, given: Any, faults: Collection[str] | None = None) -> None:
+        """Note what is wrong by a dataclass; only `faults` of these kinds, unless None."""
+        problems = problems_of(schema, given, self._path)
+        self._note(problem for problem in problems if faults is None or problem.fault in faults)
 
     def _model(self, model: Any, given: dict[str, Any]) -> None:
         """Note what is wrong by a pydantic model."""
@@ -182,7 +196,8 @@ class _Check:
             case "missing":
                 return f"{where} is missing; {self._name} wants {problem.wanted}"
             case "unknown":
-                return f"{where}{self._set(path)} is not in {self._name}{did_you_mean(path[-1], problem.known)}"
+                hint = _misplaced(path) or did_you_mean(path[-1], problem.known)
+                return f"{where}{self._set(path)} is not in {self._name}{hint}"
             case "refused":
                 return f"{where}: {problem.known[0]} refuses it: {self._reason(problem)}"
         is_hidden = isinstance(value, Mapping) or self._origins.is_secret(path)

@@ -60,12 +60,38 @@ TAKEN_OVER: Mapping[str, Mapping[str, str]] = {
 }
 
 
+NOT_HERE: Mapping[tuple[str, str, Any], str] = {
+    (
+        "asgi",
+        "interface",
+        "wsgi",
+    ): "`wsgi` in [tool.underway] says that it is a WSGI application, which waitress serves",
+}
+"""Values of options that are taken otherwise: the kind of the application, the option, the value."""
+
+
+def kind_of(start: Mapping[str, Any] | None) -> str | None:
+    """The kind of a web application that starts so, asgi or wsgi; None for all else."""
+    return next((kind for kind in TAKEN_OVER if kind in (start or {})), None)
+
+
+def refuses(kind: str, name: str, value: Any) -> str | None:
+    """Why a release does not let an option be set, and what to write instead; None where the server is asked."""
+    reason = TAKEN_OVER[kind].get(name)
+    if reason or not isinstance(value, str):
+        return reason
+    return NOT_HERE.get((kind, name, value))
+
+
 def problems_of(application: str, start: Mapping[str, Any] | None, options: Any) -> list[str]:
     """What is wrong with ``server`` in the configuration of an application that starts so; nothing where no server of ours runs."""
-    kind = next((kind for kind in TAKEN_OVER if kind in (start or {})), None)
+    kind = kind_of(start)
     if kind is None:
         return []
     if not isinstance(options, Mapping):
         return [f"`server` of {application} is a mapping of options, not {options!r}"]
-    taken = TAKEN_OVER[kind]
-    return [f"`server` of {application} can't set {name}: {taken[name]}" for name in options if name in taken]
+    return [
+        f"`server` of {application} can't set {name}: {reason}"
+        for name, value in options.items()
+        if (reason := refuses(kind, name, value))
+    ]
