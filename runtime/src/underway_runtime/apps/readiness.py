@@ -23,9 +23,9 @@ import secrets
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ..frozen import Frozen
 from ..process.proc_sockets import watched
 from ..process.process_table import family
 from ..release.addresses import hang_up
@@ -39,8 +39,7 @@ _PROBE = 0.3
 """Seconds between two connections of ours."""
 
 
-@dataclass(frozen=True)
-class Readiness:
+class Readiness(Frozen):
     """How one is found to be ready."""
 
     wait: Callable[[asyncio.Future[None]], Awaitable[str]]

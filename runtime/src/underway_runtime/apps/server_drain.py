@@ -17,10 +17,10 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..frozen import Frozen
 from ..process.proc_sockets import connected
 from ..process.process_table import family
 from .socket_sharing import Flag
@@ -28,8 +28,7 @@ from .socket_sharing import Flag
 _LOOK = 0.2
 
 
-@dataclass(frozen=True)
-class Server:
+class Server(Frozen):
     """One of the servers that are known, or a part of one."""
 
     name: str

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from ..configuration import config
+from ..frozen import Frozen
 from ..process.stop_signals import Stopping
 from ..release.boot_script import Load, Mode, PrimLoad
 from ..release.errors import BootError, UnderwayError, listing
@@ -19,8 +19,7 @@ class Log(Protocol):
         """Tell the operator, with the traceback of `error`."""
 
 
-@dataclass(frozen=True)
-class CutOff:
+class CutOff(Frozen):
     """What was still under way when the time to drain was over, and was ended."""
 
     requests: int = 0
@@ -46,8 +45,7 @@ async def _no_method(method: str, *arguments: Any) -> None:
     pass
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(Frozen):
     """An application that runs: prepared at first, and accepting from when it is told to."""
 
     subject: Any
@@ -72,8 +70,7 @@ class Service:
 Prepared: TypeAlias = Callable[[str, Service], Awaitable[object]]
 
 
-@dataclass(frozen=True)
-class LetGo:
+class LetGo(Frozen):
     """What an old node has stopped for a new one that must not run it at the same time."""
 
     stopped: dict[str, Mode]
@@ -82,8 +79,7 @@ class LetGo:
     """Why the new one may not have it; empty where it may."""
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Frozen):
     """Why the node has to stop: this application ended."""
 
     application: str

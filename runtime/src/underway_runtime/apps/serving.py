@@ -7,11 +7,12 @@ import fcntl
 import socket
 import termios
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..configuration import web_servers
+from ..frozen import Frozen
 from ..release.boot_script import Load
 from ..release.errors import BootError, ConfigError, listing
 from .main_function import MainThread
@@ -29,8 +30,7 @@ TO_END = 2.0
 """Seconds after the time to drain in which clients may close what is closed by half, and applications end what they do."""
 
 
-@dataclass(frozen=True)
-class ServerContext:
+class ServerContext(Frozen):
     """What runners need from the node."""
 
     configured: Callable[[str, str, Any], Any]

@@ -6,10 +6,10 @@ import contextlib
 import socket
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from ..frozen import Frozen
 from ..release.addresses import host_and_port, join, short_path, socket_file
 from ..release.errors import BootError, listing
 
@@ -19,8 +19,7 @@ Ask: TypeAlias = Callable[[Sequence[str]], "Sequence[socket.socket | str]"]
 _UNAVAILABLE = "unavailable "
 
 
-@dataclass(frozen=True)
-class Listeners:
+class Listeners(Frozen):
     """The node's descriptors of sockets that listen."""
 
     sockets: tuple[socket.socket, ...]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..configuration.resolution import same
+from ..frozen import Frozen
 from ..release.errors import StateError
 from .service import Log, Service, describe
 
@@ -18,8 +18,7 @@ LIMIT = 16_000_000
 """Bytes that its state may be, as JSON."""
 
 
-@dataclass(frozen=True)
-class State:
+class State(Frozen):
     """What an application of a version hands over."""
 
     version: str

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from ..frozen import Frozen
+
 Path: TypeAlias = tuple[str, ...]
 """Application, key, and keys within the value."""
 
@@ -19,8 +21,7 @@ _SECRET = r"(?i)passw(or)?d|passphrase|secret|token|credential|cookie|api_?key|(
 _USER_INFO = r"(?<=://)([^/@\s:]*):([^/@\s]+)(?=@)"
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(Frozen):
     """One value that was set at one place."""
 
     path: Path

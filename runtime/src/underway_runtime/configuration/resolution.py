@@ -23,11 +23,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from ..frozen import Frozen
 from ..process.settings import START_TIMEOUT
 from ..release.errors import BootError, ConfigError, DamagedRelease, UnderwayError, listing
 from ..release.references import find
@@ -53,8 +54,7 @@ _LARGEST = 32 << 20
 """Bytes of a ``sys.config``, which a variable may name."""
 
 
-@dataclass(frozen=True)
-class SysConfig:
+class SysConfig(Frozen):
     """A ``sys.config``, read."""
 
     values: Values
@@ -65,8 +65,7 @@ class SysConfig:
     flags: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(Frozen):
     """The configuration of one boot."""
 
     values: Values

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ..frozen import Frozen
 from ..process.settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT
 from ..release.addresses import split
 
 
-@dataclass(frozen=True)
-class Cluster:
+class Cluster(Frozen):
     """One node of a cluster; ``releases/V/cluster.py`` states it from the environment that bin/cluster makes."""
 
     mode: str = "local"
@@ -51,8 +51,7 @@ class Cluster:
             raise ValueError("; ".join(problems))
 
 
-@dataclass(frozen=True)
-class Runtime:
+class Runtime(Frozen):
     """Each field is a key; times are in seconds. docs/reference/commands.md says what they mean."""
 
     start_timeout: float = START_TIMEOUT

@@ -7,10 +7,11 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
+from ..frozen import Frozen
 from ..process import memory
 from ..process.proc_sockets import not_handed_over
 from ..process.process_table import children
@@ -18,8 +19,7 @@ from ..process.settings import Settings
 from ..release.boot_script import BootScript, Load, Start
 
 
-@dataclass(frozen=True)
-class _Running:
+class _Running(Frozen):
     """The version that runs: replaced as one, since ``status`` is answered in another thread than an install."""
 
     settings: Settings

@@ -15,8 +15,9 @@ belongs to the owner of the tree; no request carries a path, a variable, a setti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ..frozen import Frozen
 from ..release import names
 
 TYPE_CHECKING = False
@@ -38,16 +39,14 @@ class Refused(Exception):
     """What is asked for can't be done; the message is for the client."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Frozen):
     """What a field may hold."""
 
     what: str
     holds: Callable[[object], bool]
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Frozen):
     """How one request comes, and who may send it."""
 
     request: type[Request]
@@ -57,31 +56,26 @@ class Form:
     enabled_by: str = ""
 
 
-class Request:
+class Request(Frozen):
     """What a client asks for, read."""
 
 
-@dataclass(frozen=True)
 class Status(Request):
     """What the node says of itself."""
 
 
-@dataclass(frozen=True)
 class Metrics(Request):
     """The same for Prometheus."""
 
 
-@dataclass(frozen=True)
 class Ready(Request):
     """An answer as soon as the node is ready, or has failed to become so."""
 
 
-@dataclass(frozen=True)
 class Restart(Request):
     """The permanent version, started again."""
 
 
-@dataclass(frozen=True)
 class HandOver(Request):
     """Another node of a version, or of the permanent one where that is empty."""
 
@@ -92,7 +86,6 @@ class HandOver(Request):
     """Seconds until it has to be committed, or 0."""
 
 
-@dataclass(frozen=True)
 class Install(Request):
     """This process as another version; fields as those of `HandOver`."""
 
@@ -101,31 +94,26 @@ class Install(Request):
     to_commit: float
 
 
-@dataclass(frozen=True)
 class CanInstallInPlace(Request):
     """Whether `Install` could; nothing changes."""
 
     version: str
 
 
-@dataclass(frozen=True)
 class TryGates(Request):
     """The gates of the version that runs, tried now."""
 
 
-@dataclass(frozen=True)
 class Committed(Request):
     """The version that runs has been made permanent."""
 
 
-@dataclass(frozen=True)
 class Rpc(Request):
     """Code to run in the node."""
 
     code: str
 
 
-@dataclass(frozen=True)
 class OpenShell(Request):
     """A console in the node."""
 

@@ -17,11 +17,11 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Literal, NoReturn
 
+from ..frozen import Frozen
 from ..process.stop_signals import INTERRUPT
 from . import output
 from .output import Output, Write
@@ -31,8 +31,7 @@ _OURS = str(Path(__file__).parent)
 FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Frozen):
     """How a piece of code ended."""
 
     how: Literal["done", "raised", "interrupted", "exit"]

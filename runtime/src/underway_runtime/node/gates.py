@@ -6,18 +6,18 @@ import asyncio
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..apps.service import describe
+from ..frozen import Frozen
 from ..release.directory import VarDirectory
 from ..release.errors import BootError, listing
 from ..release.gates import Gate, GateContext
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Frozen):
     """What came of a gate."""
 
     gate: str

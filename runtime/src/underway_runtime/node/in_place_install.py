@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ..application import Application
@@ -28,6 +28,7 @@ from ..apps.suspension import Suspension
 from ..configuration import boot_config, config
 from ..configuration.resolution import Resolved
 from ..configuration.schema import READ_BY_THE_NODE
+from ..frozen import Frozen
 from ..process import garbage_collector, release_processes
 from ..process.settings import Settings
 from ..release import boot_script, gates
@@ -50,8 +51,7 @@ class Irreversible(UnderwayError):
     """This process can't go back: that takes a new interpreter."""
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(Frozen):
     """A version as a node runs it."""
 
     settings: Settings
@@ -82,8 +82,7 @@ class Change(Protocol):
         """Put everything back, from wherever `commit` has come to. Raises Irreversible where that can't be."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Frozen):
     """From the version that a node runs to another, and what it is done to."""
 
     runs: Version

@@ -15,8 +15,8 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ..frozen import Frozen
 from ..process import facts, lock
 from ..process.settings import Settings
 from ..release.display import escaped, one_line, unwritable
@@ -63,8 +63,7 @@ def run(settings: Settings, *, lines: str | None, follow: bool) -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class _Open:
+class _Open(Frozen):
     """One file of the log."""
 
     number: int

@@ -9,7 +9,6 @@ import importlib.util
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..apps import state
@@ -18,6 +17,7 @@ from ..apps.service import Ending
 from ..apps.socket_adoption import Adoption
 from ..apps.sockets import Listeners
 from ..configuration import config
+from ..frozen import Frozen
 from ..process import leftovers, proc_sockets
 from ..process.log import log
 from ..process.process_table import children
@@ -41,8 +41,7 @@ _MARGIN = 5.0
 """Seconds beyond that after which who waits for the end is told."""
 
 
-@dataclass(frozen=True)
-class Timeouts:
+class Timeouts(Frozen):
     """As configured, in seconds."""
 
     start: float
@@ -69,8 +68,7 @@ def drain_timeout(application: str) -> float:
     return config.seconds("drain_timeout", config.seconds("drain_timeout", DRAIN_TIMEOUT), application)
 
 
-@dataclass(frozen=True)
-class Booted:
+class Booted(Frozen):
     """What the boot has made ready for the loop."""
 
     secret: str
@@ -123,8 +121,7 @@ def held(forced_end: ForcedEnd, failed: Callable[[str], object], seconds: float,
     forced_end.now(f"error: {reason}")
 
 
-@dataclass(frozen=True)
-class Events:
+class Events(Frozen):
     """What a node that serves waits for; each is done when it has happened."""
 
     boot: asyncio.Future[None]

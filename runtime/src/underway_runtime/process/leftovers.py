@@ -25,9 +25,9 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from ..frozen import Frozen
 from ..release.display import one_line
 from . import facts, release_processes
 from .proc_sockets import address, listening, table
@@ -43,8 +43,7 @@ _UNCONNECTED = "07"
 _GROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(Frozen):
     """What is left, for people."""
 
     named: list[str]

@@ -15,10 +15,10 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
+from ..frozen import Frozen
 from ..release.directory import VarDirectory
 from ..release.errors import UnderwayError
 from ..release.filesystem import openat
@@ -32,8 +32,7 @@ _LARGEST = 16384
 _LONGEST = 86400.0
 
 
-@dataclass(frozen=True)
-class RunningNode:
+class RunningNode(Frozen):
     """A release that runs."""
 
     pid: int

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+from ..frozen import Frozen
 
-@dataclass(frozen=True)
-class Process:
+
+class Process(Frozen):
     """One process; with the time of its start a pid means one for ever."""
 
     pid: int

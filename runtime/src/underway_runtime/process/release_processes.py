@@ -23,9 +23,9 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from ..frozen import Frozen
 from ..release.display import one_line
 from . import facts, process_table
 
@@ -47,8 +47,7 @@ _CODE = ("lib/", "releases/", "python-", "bin/")
 """Where a release has code."""
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(Frozen):
     """A process of the node that runs code of its release."""
 
     pid: int

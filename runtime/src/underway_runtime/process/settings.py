@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
+from ..frozen import Frozen
 from ..release import names
 from ..release.directory import ReleaseDirectory, VarDirectory, VersionDirectory
 from ..release.errors import ConfigError, DamagedRelease, UsageError, listing
@@ -29,8 +30,7 @@ OF_A_VERSION = ("RELEASE_VM_ARGS", "RELEASE_REMOTE_VM_ARGS", "RELEASE_SYS_CONFIG
 _BOOT_SCRIPTS = {"RELEASE_BOOT_SCRIPT": "start", "RELEASE_BOOT_SCRIPT_CLEAN": "start_clean"}
 
 
-@dataclass(frozen=True)
-class HeartOption:
+class HeartOption(Frozen):
     """How often a node that fails is started again: at most `restarts` times `within` seconds; see keeper/restart_policy.py."""
 
     restarts: int = 5
@@ -41,8 +41,7 @@ class HeartOption:
     """Seconds without a sign of life after which a node counts as dead; 0 for never."""
 
 
-@dataclass(frozen=True)
-class Logs:
+class Logs(Frozen):
     """How the logs of a daemon take turns, as run_erl's do."""
 
     generations: int = 10
@@ -52,8 +51,7 @@ class Logs:
     """Seconds without output after which a line says that there is none; 0 for never."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Frozen):
     """One release on this machine, as it is asked to run. The names are those of Mix's variables."""
 
     root: Path

@@ -10,16 +10,16 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from ..frozen import Frozen
 from . import usage_journal
 
 
-@dataclass(frozen=True)
-class Totals:
+class Totals(Frozen):
     """The installs that the journal knows of."""
 
     by_outcome: dict[str, int] = field(default_factory=dict)

@@ -16,10 +16,10 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from ..frozen import Frozen
 from .filesystem.descriptors import path_of
 
 SOCKET_MODE = 0o666
@@ -31,8 +31,7 @@ _HOST_AND_PORT = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class SocketFile:
+class SocketFile(Frozen):
     """Where a socket file is, and who may connect to it."""
 
     path: Path

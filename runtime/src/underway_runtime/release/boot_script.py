@@ -17,10 +17,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
+from ..frozen import Frozen
 from .decode import Choice, Invalid, Rule, content_of, decode
 from .errors import DamagedRelease, listing
 
@@ -31,23 +32,20 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 STARTING_MODES: tuple[Mode, ...] = ("permanent", "transient", "temporary")
 
 
-@dataclass(frozen=True)
-class CodePath:
+class CodePath(Frozen):
     """Directories of the applications in this script."""
 
     directories: tuple[str, ...] = field(metadata={"key": "path"})
 
 
-@dataclass(frozen=True)
-class PrimLoad:
+class PrimLoad(Frozen):
     """Modules of an application to import before anything starts."""
 
     application: str = field(metadata={"key": "prim_load"})
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(Frozen):
     """An application as the node knows it."""
 
     application: str = field(metadata={"key": "load"})
@@ -61,16 +59,14 @@ class Load:
     """``mod:Class`` that its configuration has to fit; an Application class names its own."""
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(Frozen):
     """Start a loaded application."""
 
     application: str = field(metadata={"key": "start"})
     mode: Annotated[Mode, Rule(f"one of {', '.join(STARTING_MODES)}", STARTING_MODES.__contains__)]
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(Frozen):
     """A landmark."""
 
     name: str = field(metadata={"key": "progress"})
@@ -98,8 +94,7 @@ def _kind_of(entry: Any) -> type[Instruction]:
     return _KINDS[name]
 
 
-@dataclass(frozen=True)
-class BootScript:
+class BootScript(Frozen):
     """The instructions of one boot script of one version of a release."""
 
     name: str = field(metadata={"key": "script"})

@@ -7,16 +7,16 @@ What the launcher does with a command is said by its `room`: the launcher answer
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from ..frozen import Frozen
 
 Room: TypeAlias = Literal["launcher", "keeper", "control", "node", "upgrade"]
 
 JSON = "--json"
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(Frozen):
     """An option of a command: a switch, or with a `metavar` one that takes a value."""
 
     name: str
@@ -39,8 +39,7 @@ class Option:
         return f"{self.short or self.name} {self.metavar}".rstrip()
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(Frozen):
     """One command: what it takes, in which order, and what it does."""
 
     name: str

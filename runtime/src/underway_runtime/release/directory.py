@@ -55,14 +55,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from ..frozen import Frozen
 from . import names
 
 
-@dataclass(frozen=True)
-class ReleaseDirectory:
+class ReleaseDirectory(Frozen):
     """The paths of one release directory. Computes names only; touches no file."""
 
     root: Path
@@ -114,8 +113,7 @@ class ReleaseDirectory:
         return VersionDirectory(self.releases / version)
 
 
-@dataclass(frozen=True)
-class VersionDirectory:
+class VersionDirectory(Frozen):
     """The paths of one version, ``releases/V``; it is ``sys.prefix`` of all that runs from it."""
 
     path: Path
@@ -222,8 +220,7 @@ class VersionDirectory:
         return self.path / f"{name}.script"
 
 
-@dataclass(frozen=True)
-class VarDirectory:
+class VarDirectory(Frozen):
     """The paths of what changes: ``var/``, or ``RELEASE_VAR``."""
 
     path: Path

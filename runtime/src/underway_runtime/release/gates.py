@@ -25,11 +25,11 @@ import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias
 from urllib.parse import urlsplit
 
+from ..frozen import Frozen
 from . import addresses, references
 from .decode import Invalid, Problem, Reader, Rule, decode
 from .errors import ConfigError, DamagedRelease, UnderwayError, for_thread, listing
@@ -48,8 +48,7 @@ class Missed(UnderwayError):
     """A gate was answered, and not as it should be."""
 
 
-@dataclass(frozen=True)
-class GateContext:
+class GateContext(Frozen):
     """What a gate is tried with."""
 
     sockets: Path | None = None
@@ -58,8 +57,7 @@ class GateContext:
     """Where commands run."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gate(ABC):
+class Gate(Frozen, ABC, kw_only=True):
     """What is tried, and how often it must pass."""
 
     kind: ClassVar[str]
@@ -112,8 +110,7 @@ def _is_url(text: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, kw_only=True)
-class HttpGate(Gate):
+class HttpGate(Gate, kw_only=True):
     """A request that is answered as it should be."""
 
     kind = "http"
@@ -222,8 +219,7 @@ def _is_tcp(text: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, kw_only=True)
-class TcpGate(Gate):
+class TcpGate(Gate, kw_only=True):
     """An address that takes a connection."""
 
     kind = "tcp"
@@ -238,8 +234,7 @@ class TcpGate(Gate):
         _hang_up(writer)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommandGate(Gate):
+class CommandGate(Gate, kw_only=True):
     """A process that ends with status 0."""
 
     kind = "command"
@@ -281,8 +276,7 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-@dataclass(frozen=True, kw_only=True)
-class FunctionGate(Gate):
+class FunctionGate(Gate, kw_only=True):
     """A function in the node, that raises nothing and does not return False."""
 
     kind = "function"

@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
+from ..frozen import Frozen
 from . import instructions as low
 from . import parts, plain_values
 
@@ -56,8 +57,7 @@ def from_json(document: Any) -> low.Instruction:
     return kind(**values)  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True)
-class _Codec:
+class _Codec(Frozen):
     """How a field is written to JSON, and read; to read raises TypeError or ValueError."""
 
     write: Callable[[Any], Any]

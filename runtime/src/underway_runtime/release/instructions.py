@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
+from ..frozen import Frozen
 from .parts import Part
 
 PurgeMethod: TypeAlias = Literal["soft", "brutal"]
@@ -15,8 +16,7 @@ Timeout: TypeAlias = Literal["default", "infinity"] | float
 GUARDS = ("no_closures", "no_holders", "no_instances", "not_loaded", "not_made", "plain_class", "unaltered")
 
 
-@dataclass(frozen=True)
-class Changed:
+class Changed(Frozen):
     """A definition whose code differs: digests of the code that is to be found, and that comes."""
 
     was: str
@@ -25,8 +25,7 @@ class Changed:
     """Whether its signature, or how it may be used, differs too."""
 
 
-@dataclass(frozen=True)
-class Guard:
+class Guard(Frozen):
     """What must hold in the live process, or nothing is done.
 
     ================  ================================================================================
@@ -44,8 +43,7 @@ class Guard:
     of: str
 
 
-@dataclass(frozen=True)
-class LoadObjectCode:
+class LoadObjectCode(Frozen):
     """Read the modules of a version of an application into memory."""
 
     application: str
@@ -53,13 +51,11 @@ class LoadObjectCode:
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class PointOfNoReturn:
+class PointOfNoReturn(Frozen):
     """What comes before has changed nothing."""
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(Frozen):
     """Make a module that is loaded the one of the new version. Names are ``NAME`` of the module or ``CLASS.MEMBER``."""
 
     module: str
@@ -101,8 +97,7 @@ class Load:
     """Whether what import has made was looked at: it is proven in the process."""
 
 
-@dataclass(frozen=True)
-class Remove:
+class Remove(Frozen):
     """Forget a module, which the new version does not have."""
 
     module: str
@@ -111,51 +106,44 @@ class Remove:
     guards: tuple[Guard, ...] = ()
 
 
-@dataclass(frozen=True)
-class Purge:
+class Purge(Frozen):
     """Let go of what is left of these modules' old code."""
 
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Suspend:
+class Suspend(Frozen):
     """Hold new work that enters these modules, and wait until none is inside: each module with its deadline."""
 
     modules: tuple[tuple[str, Timeout], ...]
 
 
-@dataclass(frozen=True)
-class Resume:
+class Resume(Frozen):
     """Let work into these modules again."""
 
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class CodeChange:
+class CodeChange(Frozen):
     """Carry over the state that these modules define, each with what is handed to its ``code_change`` as `extra`."""
 
     direction: Literal["up", "down"]
     modules: tuple[tuple[str, Any], ...]
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(Frozen):
     """Stop the applications that these modules start."""
 
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(Frozen):
     """Start the applications that `Stop` has stopped."""
 
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class SyncNodes:
+class SyncNodes(Frozen):
     """Wait until all these nodes are at the instruction with this id; a ``module:function`` may say which they are."""
 
     id: str
@@ -163,8 +151,7 @@ class SyncNodes:
     function: str | None = None
 
 
-@dataclass(frozen=True)
-class Apply:
+class Apply(Frozen):
     """Call a function of a module; `arguments` are plain data."""
 
     module: str
@@ -172,42 +159,36 @@ class Apply:
     arguments: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True)
-class ApplicationLoad:
+class ApplicationLoad(Frozen):
     """Make an application known as the boot script of the new version has it."""
 
     application: str
 
 
-@dataclass(frozen=True)
-class ApplicationStart:
+class ApplicationStart(Frozen):
     """Start an application that is loaded."""
 
     application: str
     mode: Literal["permanent", "transient", "temporary"] = "permanent"
 
 
-@dataclass(frozen=True)
-class ApplicationStop:
+class ApplicationStop(Frozen):
     """Stop an application."""
 
     application: str
 
 
-@dataclass(frozen=True)
-class ApplicationUnload:
+class ApplicationUnload(Frozen):
     """Forget an application that is stopped."""
 
     application: str
 
 
-@dataclass(frozen=True)
-class RestartNewEmulator:
+class RestartNewEmulator(Frozen):
     """The interpreter, or the runtime, differs: hand over to a fresh one before anything else."""
 
 
-@dataclass(frozen=True)
-class RestartEmulator:
+class RestartEmulator(Frozen):
     """Hand over to a fresh interpreter of the new version."""
 
 

@@ -34,11 +34,12 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from ..frozen import Frozen
 from . import display, manifest, names
 from .decode import content_of
 from .directory import ReleaseDirectory, VarDirectory
@@ -94,8 +95,7 @@ class StateRefused(UnderwayError):
     """A version is not in the state for what was asked."""
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Frozen):
     """What is known of a version."""
 
     state: State

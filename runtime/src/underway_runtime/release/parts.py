@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from ..frozen import Frozen
 from . import plain_values
 
 Step: TypeAlias = tuple[Literal["attribute", "item", "key"], Any]
@@ -17,8 +17,7 @@ KINDS = (
 )
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Frozen):
     """What becomes of one part of an object.
 
     =============  ===================================================================================================

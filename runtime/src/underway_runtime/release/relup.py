@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
+from ..frozen import Frozen
 from .decode import Invalid, Problem, Reader, content_of, decode
 from .errors import DamagedRelease
 from .instruction_json import from_json, to_json
@@ -54,8 +55,7 @@ def unproven(version: str) -> str | None:
     )
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Frozen):
     """One change between two versions, and what it takes."""
 
     module: str
@@ -72,8 +72,7 @@ class Row:
     """``module:definition`` of the change that this follows from; empty where it is one by itself."""
 
 
-@dataclass(frozen=True)
-class RelupEntry:
+class RelupEntry(Frozen):
     """The way from one version to another."""
 
     version: str
@@ -100,8 +99,7 @@ _Up: TypeAlias = Annotated[RelupEntry, Reader(partial(entry_from_json, "up"))]
 _Down: TypeAlias = Annotated[RelupEntry, Reader(partial(entry_from_json, "down"))]
 
 
-@dataclass(frozen=True)
-class Relup:
+class Relup(Frozen):
     """The ways to one version and back."""
 
     name: str
@@ -116,8 +114,7 @@ class Relup:
     down: tuple[_Down, ...] = ()
 
 
-@dataclass(frozen=True)
-class RelupPath:
+class RelupPath(Frozen):
     """What to do, and with whose code."""
 
     entry: RelupEntry
