@@ -155,6 +155,11 @@ LIVES: dict[str, Case] = {
     "a pending call without the new argument": (
         {"m": "import functools\ndef tick(a): pass\ndef later(q): q.append(functools.partial(tick, 1))\n"},
         {"m": "import functools\ndef tick(a, b): pass\ndef later(q): q.append(functools.partial(tick, 1, 2))\n"},
+        {"m:tick": "HOT signature", "m:later": "HOT body"},
+    ),
+    "a table of import without the new argument": (
+        {"m": "def tick(a): pass\nTABLE = {'tick': tick}\n"},
+        {"m": "def tick(a, b): pass\nTABLE = {'tick': tick}\n"},
         {"m:tick": "HOT signature, RESTART signature"},
     ),
     "a call with the new argument, of nobody who holds it": (

@@ -96,7 +96,7 @@ class ModuleDiff:
     shapes: set[str] = field(default_factory=set)
     """Classes whose instances have another state, and functions with another signature: what frameworks read at import."""
     narrowed: dict[str, ast.AST] = field(default_factory=dict)
-    """Bare names of functions that can't be called any more as before, each with where it is."""
+    """Functions that can't be called any more as before, by their paths, each with where it is."""
     renamed: set[str] = field(default_factory=set)
     """Names that stand for something else: another import, or a definition of the module itself."""
     seeds: dict[str, set[str]] = field(default_factory=dict)

@@ -52,12 +52,14 @@ _READING = (
     "importlib.metadata",
     "importlib.resources",
 )
+_SAYING = ("warnings.warn", "warnings.warn_explicit")
+"""What tells somebody something, and nothing of the process is another for it."""
 
 
 def hidden(side: Side, module: Module, node: ast.AST) -> str:
     """What a statement calls of the standard library that does something outside of all objects; empty for nothing."""
     for name in _called(side, module, node):
-        if (_below(name, _HIDDEN) and not _below(name, _READING)) or _puts_into_python(name):
+        if (_below(name, _HIDDEN) and not _below(name, (*_READING, *_SAYING))) or _puts_into_python(name):
             return name
     return ""
 

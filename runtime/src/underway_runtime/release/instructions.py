@@ -13,7 +13,10 @@ PurgeMethod: TypeAlias = Literal["soft", "brutal"]
 Timeout: TypeAlias = Literal["default", "infinity"] | float
 """Seconds, or what the node says, or for ever."""
 
-GUARDS = ("no_closures", "no_holders", "no_instances", "not_loaded", "not_made", "plain_class", "unaltered")
+GUARDS = (
+    *("no_closures", "no_holders", "no_instances"),
+    *("not_handed", "not_loaded", "not_made", "plain_class", "unaltered"),
+)
 
 
 class Changed(Frozen):
@@ -32,6 +35,7 @@ class Guard(Frozen):
     ``no_closures``   no live function has the code of this definition, and no frame runs it
     ``no_holders``    nothing but the module, or the class, refers to what has this name
     ``no_instances``  the class of this name has none, and no subclass; members of a class that goes don't count
+    ``not_handed``    nothing but modules and classes refers to the function of this name
     ``not_loaded``    the module itself was never imported; of nothing
     ``not_made``      the global of this name is None, or an empty container: nothing has asked for it yet
     ``plain_class``   the class of this name is made by `type` or `abc.ABCMeta`

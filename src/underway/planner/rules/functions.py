@@ -17,7 +17,7 @@ from ..values import NotPlain, is_shared
 from . import closures, decorators, made_again, signatures
 from .changing import effect
 from .nested import below, pair_nested
-from .signatures import KINDS
+from .signatures import IF_NOT_HANDED, KINDS
 from .state import MAKERS
 
 _KIND_NAMES = {
@@ -127,8 +127,9 @@ def compare(
     if closures.captured(old, new):
         for nested in below(edit.old.codes, path):
             edit.guard("no_closures", nested)
-    if signature and not signatures.takes_all(old.args, new.args):
-        edit.narrowed[new.name] = new
+    if narrowed := signature and not signatures.takes_all(old.args, new.args):
+        edit.narrowed[name] = new
+        edit.guard("not_handed", name)
     if body:
         contract = signature or defaults
         edit.changed[path] = Changed(code_tree.digest(was), code_tree.digest(now), contract)
@@ -142,7 +143,7 @@ def compare(
         edit.run(_undecorated(new) if only_called else new, owner)
     if "caches" in kinds:
         edit.caches.append(name)
-    edit.row(name, what, "HOT", _reason(what, kinds), new)
+    edit.row(name, what, "HOT", _reason(what, kinds) + (f", {IF_NOT_HANDED}" if narrowed else ""), new)
     return None
 
 

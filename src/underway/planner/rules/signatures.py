@@ -10,6 +10,8 @@ from ..source import Function, text
 KINDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 """The flags of code that say what a call of it gives."""
 
+IF_NOT_HANDED = "if nobody but modules and classes has it by then, who might call it as before"
+
 
 def signature(function: Function) -> str:
     args = function.args

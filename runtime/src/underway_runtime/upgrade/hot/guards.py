@@ -172,6 +172,37 @@ def held(
     return holders.holder(names[name], direct=holding)
 
 
+def handed(names: Mapping[str, Any], name: str) -> str | None:
+    """Who refers to the functions that this name stands for besides modules and the class whose names these are; None for nobody."""
+    if name in (*_MAKERS, "__call__") and (waiting := _waiting(names, name)) is not None:
+        return waiting
+    functions = functions_in(names[name])
+    having = {id(names[name]), *(id(objects.names_of(module)) for module in list(sys.modules.values()))}
+    having |= set(map(id, gc.get_referents(names))) if type(names) is not dict else set()
+    for n in range(len(functions)):
+        known = [referrer for referrer in gc.get_referrers(functions[n]) if id(referrer) in having]
+        count = sum(sum(referent is functions[n] for referent in gc.get_referents(referrer)) for referrer in known)
+        if sys.getrefcount(functions[n]) > _NAMED + count:
+            return holders.holder(functions[n], direct={id(functions), *map(id, known)})
+    return None
+
+
+_MAKERS = ("__init__", "__new__")
+
+
+def _waiting(names: Mapping[str, Any], name: str) -> str | None:
+    """Who has a call that makes an instance, or is of one, and waits: a `partial` of a class whose member this name is."""
+    calls = heap.instances_of(partial)
+    for n in range(len(calls)):
+        called = calls[n].func
+        is_class = objects.is_a(called, type)
+        every = map(objects.members, objects.mro(called if is_class else type(called)))
+        member = next((members[name] for members in every if name in members), None)
+        if member is names[name] and is_class is (name in _MAKERS):
+            return f"{objects.kind_of(calls[n])} of {objects.name_of(called if is_class else type(called))}"
+    return None
+
+
 def holding_with(
     names: Mapping[str, Any], leaving: Sequence[Mapping[str, Any]], gone: Mapping[int, Any], going: Belonging
 ) -> set[int]:

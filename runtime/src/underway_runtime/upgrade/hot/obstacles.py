@@ -183,6 +183,8 @@ def _broken(
             yield f"{where} makes its instances in another way: {why}"
     elif guard.kind == "no_instances" and (why := guards.instances(names[tail], going.ids)) is not None:
         yield f"{where} goes away: {why}"
+    elif guard.kind == "not_handed" and (holder := guards.handed(names, tail)) is not None:
+        yield f"{where} is called in another way, and {holder} has it"
     elif guard.kind == "not_made" and not guards.is_empty(names[tail]):
         yield f"{where} is made, of what the old version had: it is {objects.shown(names[tail])}"
     elif guard.kind == "unaltered":
