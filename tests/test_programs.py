@@ -64,6 +64,15 @@ def test_a_script_runs_with_the_configuration_of_the_host(node: Node) -> None:
     assert " 9 staging" in node.run("run", "tool").stdout
 
 
+def test_two_dashes_after_a_program_are_its_own(node: Node) -> None:
+    """It is given each word that follows its name, the first one too; so is a module."""
+    (node.root / "lib/tool-1.0/tool.py").write_text(f"{TOOL}\nif __name__ == '__main__':\n    main()\n")
+    program(node, "tool", f"{SCRIPT}from tool import main\nmain()\n")
+
+    assert node.run("run", "tool", "--", "-x").stdout.startswith("tool ['--', '-x'] ")
+    assert node.run("run", "-m", "tool", "--", "-x").stdout.startswith("tool.py ['--', '-x'] ")
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
@@ -165,6 +174,9 @@ assert SHELL_WITH_OPTIONS != SCRIPT
         ("#!/usr/bin/env -S python3 -OO -W error\n", "2 ['error']"),
         ("#!/usr/bin/env -S OF_IT=yes python3\n", "0 [] yes"),
         ("#!/usr/bin/env -S OF_IT=yes python3 -I -O\n", "1 [] yes"),
+        ("#!/usr/bin/env -S 'OF_IT=a  b' python3 -W \"ignore::UserWarning\"\n", "0 ['ignore::UserWarning'] a b"),
+        ("#!/usr/bin/env -S -u RELEASE_PROG python -O\n", "1 []"),
+        ("#!/usr/bin/env -Spython -O\n", "1 []"),
         (SHELL_WITH_OPTIONS, "1 ['error']"),
         ("#!python -B\n", "0 []"),
     ],

@@ -33,6 +33,10 @@ SCRIPTS: dict[str, tuple[str, str]] = {
         "# -*- coding: latin-1 -*-\n'''Gr\xfc\xdfe'''\nfrom __future__ import annotations\nprint(ascii(__doc__))\n",
         "'Gr\\xfc\\xdfe'",
     ),
+    "an encoding with a mark": (
+        "# coding: utf-8-sig\n'''Gr\xfc\xdfe'''\nfrom __future__ import annotations\nprint(ascii(__doc__))\n",
+        "'Gr\\xfc\\xdfe'",
+    ),
     "what is not a docstring": ("from __future__ import annotations\nf'{1}'\nprint(__doc__)\n", "None"),
     "names that are annotations": (
         "from __future__ import annotations\ndef f(x: nowhere): pass\nprint(f.__annotations__)\n",

@@ -40,6 +40,8 @@ def settled(content: bytes) -> bytes:
     if shell is None:
         return content
     encoding = (shell[1] or b"utf-8").decode("ascii")
+    if encoding.lower().replace("_", "-") == "utf-8-sig":
+        encoding = "utf-8"  # the same, but for a mark at the beginning, where the shell's lines are
     try:
         text = content[shell.end() :].decode(encoding)
         with _PARSES:

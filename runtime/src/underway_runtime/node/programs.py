@@ -21,6 +21,7 @@ import importlib.util
 import os
 import re
 import runpy
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -123,13 +124,26 @@ def _first_lines(program: Path) -> _Told:
     words = first.removeprefix("#!").split() if first.startswith("#!") else []
     variables = {}
     if os.path.basename("".join(words[:1])) == "env":
-        while len(words) > 1 and (words[1].startswith("-") or "=" in words[1]):
-            name, equals, value = words.pop(1).partition("=")
-            variables.update({name: value} if equals and not name.startswith("-") else {})
-        del words[0]
+        words, variables = _by_env(first.removeprefix("#!"))
     if "python" not in os.path.basename("".join(words[:1])):
         return _Told(is_python=False)
     return _Told(is_python=True, options=_options(words[1:]), variables=variables)
+
+
+def _by_env(line: str) -> tuple[list[str], dict[str, str]]:
+    """What `env` runs, and the variables that it sets; no words where only `env` itself knows what its options do."""
+    try:
+        words = shlex.split(line)[1:]  # -S knows quotes
+    except ValueError:
+        return [], {}
+    variables = {}
+    while words and (words[0].startswith("-") or "=" in words[0]):
+        word = words.pop(0)
+        if word.startswith("-") and word != "-S":
+            return [], {}
+        name, equals, value = word.partition("=")
+        variables.update({name: value} if equals else {})
+    return words, variables
 
 
 def _options(words: Sequence[str]) -> tuple[str, ...]:

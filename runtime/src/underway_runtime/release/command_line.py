@@ -31,8 +31,8 @@ def parse(name: str, words: Sequence[str], prog: str) -> dict[str, Any]:
             break
         if not word.startswith("--" if command.arguments[:1] == ("CODE",) else "-") or word == "-":
             arguments.append(word)
-            if command.verbatim:
-                arguments += rest[1:] if rest[:1] == ["--"] else rest
+            if command.verbatim:  # after code -- ends what is ours; after a program it is the program's
+                arguments += rest[1:] if rest[:1] == ["--"] and "CODE" in command.arguments else rest
                 break
             continue
         option_name, equals, value = _split(word, command)
