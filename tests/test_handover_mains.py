@@ -249,7 +249,7 @@ def test_what_it_has_forked_ends_with_what_must_not_run_twice(make: MakeNode, se
 
     assert done.returncode == 0, done.stderr
     assert [served_by(port) for _ in range(5)] == ["2"] * 5
-    assert any("is ended: tool must not run twice" in line for line in vars(keeper)["said"])
+    eventually(lambda: any("is ended: tool must not run twice" in line for line in vars(keeper)["said"]), "it is told")
     keeper.terminate()
 
 
@@ -268,7 +268,7 @@ def test_what_it_has_forked_does_not_answer_for_the_version_before(make: MakeNod
 
     eventually(lambda: len(children(keeper)) == 1, "the old one has ended")
     assert [served_by(port) for _ in range(20)] == ["2"] * 20
-    assert any("is ended: it listened, and 1 has left" in line for line in vars(keeper)["said"])
+    eventually(lambda: any("is ended: it listened, and 1 has left" in x for x in vars(keeper)["said"]), "it is told")
     keeper.terminate()
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from handover_helpers import children, clients, start, status
+from handover_helpers import all_said, children, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, eventually, terminate
 from test_handover_mains import MAIN, ports, served_by
 from underway_runtime.apps.socket_adoption import Adoption
@@ -333,10 +333,11 @@ def test_who_shuts_its_listener_down_leaves_that_of_the_others(make: MakeNode, h
         assert done.returncode == 0, done.stderr
         eventually(lambda: len(children(keeper)) == 1, "the other has left")
         assert eventually(lambda: served_by(port), "it listens") == version
-    again = any("was shut down by a process that has it, and listens again" in line for line in vars(keeper)["said"])
-    assert again == (how != "python")
     assert status(node)["state"] == "running"
-    assert terminate(keeper)[0] == 0
+    keeper.terminate()
+    assert keeper.wait(TIMEOUT) == 0
+    again = any("was shut down by a process that has it, and listens again" in line for line in all_said(keeper))
+    assert again == (how != "python")
 
 
 SANIC = """

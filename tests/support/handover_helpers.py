@@ -46,8 +46,16 @@ def start(node: Node, said: str = r"listening on tcp://127\.0\.0\.1:(\d+)", **ho
     """Start the release in the foreground; the process of its keeper, and the port where it says that it listens."""
     process = node.spawn("start", stdout=subprocess.DEVNULL, **how)
     port = int(read_until(process.stderr, said)[1])
-    threading.Thread(target=_drain, args=(process,), daemon=True).start()
+    vars(process)["reader"] = threading.Thread(target=_drain, args=(process,), daemon=True)
+    vars(process)["reader"].start()
     return process, port
+
+
+def all_said(process: Process) -> list[str]:
+    """The lines that a release from `start` has said, which has ended; before its end the last ones may not have been read."""
+    vars(process)["reader"].join(TIMEOUT)
+    lines: list[str] = vars(process)["said"]
+    return lines
 
 
 def _drain(process: Process) -> None:
