@@ -18,6 +18,7 @@ from underway_runtime.cluster.node import MODES
 from underway_runtime.configuration import schema
 from underway_runtime.configuration.runtime_schema import Runtime
 from underway_runtime.control import connection, frames, requests, server
+from underway_runtime.node.phases import Phase
 from underway_runtime.release import errors
 from underway_runtime.release.command_table import COMMANDS
 from underway_runtime.release.gates import KINDS
@@ -162,6 +163,15 @@ def test_the_requests_of_the_control_socket_are_those_of_the_code() -> None:
     assert {row[-1]: {*row[1:-1]} for row in rows} == {name: {*form.fields} for name, form in requests.REQUESTS.items()}
     allowed = {name for name, form in requests.REQUESTS.items() if form.who == requests.MEMBERS or form.enabled_by}
     assert {*re.findall(r"`([a-z ]+)`", members)} - {"control_group"} == allowed
+
+
+def test_every_state_that_status_shows_is_in_the_reference() -> None:
+    """docs/reference/control.md names those of the code; before the first one nobody is answered."""
+    [row] = [row for row in (REFERENCE / "control.md").read_text().splitlines() if row.startswith("| `state` |")]
+
+    assert {*re.findall(r"`([a-z ]+)`", row)} - {"state", "name", "not running"} == {
+        phase.value for phase in Phase if phase is not Phase.PREPARING
+    }
 
 
 def test_every_variable_that_is_read_has_a_row() -> None:

@@ -105,6 +105,33 @@ told = [ran, shop.answer(), shop.LIMIT, shop.Room().size(), hasattr(shop, "gone"
     assert told == [[], 2, 2, 2, False]
 
 
+@everywhere
+def test_names_that_are_more_than_a_text_are_not_asked(become: Become) -> None:
+    """Keys of a module, of its classes and of instances whose class compares in its own way, as members of a `StrEnum` may."""
+    told = become(
+        OLD + "    def __init__(self): self.gone = 1",
+        NEW + "    def __init__(self): pass",
+        HOSTILE
+        + """
+from underway_runtime.upgrade.hot import CannotSwap
+class Name(str):
+    __hash__ = str.__hash__
+    for name in ("eq", "ne", "str", "repr", "format", "len", "iter", "contains", "getitem"):
+        locals()[f"__{name}__"] = noted(f"name {name}")
+vars(shop)[Name("other")] = 1
+shop.helper, shop.room = (lambda: 1), shop.Room()
+shop.helper.__name__ = shop.helper.__qualname__ = Name("helper")
+fields = dict(run=["LIMIT"], values=dict(LIMIT=1), removed=["gone"], guards=[("no_holders", "gone")])
+done(shop={**fields, "taken": {"Room": ("gone",)}}).undo()
+vars(shop.room)[Name("more")] = 1
+try: swap(shop={**fields, "taken": {"Room": ("gone",)}}).stage_and_migrate()
+except CannotSwap as error: told = [ran, shop.answer(), shop.LIMIT, error.problems]
+""",
+    )
+
+    assert told == [[], 1, 1, ["code_change of shop.Room: an attribute is named by __main__.Name, and not by str"]]
+
+
 @pytest.mark.sample
 @everywhere
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_what_a_code_change_must_not_do_is_refused(become: Become) -> None:
 
     assert told == {
         "none": ["code_change of shop.Room returned NoneType, and not a mapping of names to values"],
-        "names": ["code_change of shop.Room returned dict, and not a mapping of names to values"],
+        "names": ["code_change of shop.Room: an attribute is named by builtins.int, and not by str"],
         "helper": ["code_change of shop put helper into a state; that must be plain data"],
         "made": ["code_change of shop put a function that it made into a state; that must be plain data"],
         "instance": ["instances of shop.Room are made meanwhile: by a thread, or by its code_change"],

@@ -144,7 +144,9 @@ class Staged(dict[str, Any]):
         with_members = (name for name in (*load.added, *load.values, *load.replaced, *load.refreshed) if "." in name)
         stays = {*(name.partition(".")[0] for name in with_members), *load.refreshed} & target.names.keys()
         self._stays = stays - {*load.added, *load.values, *load.replaced, *load.rebind}
-        self.world = {name: value for name, value in target.names.items() if name not in load.removed}
+        self.world = dict(target.names)
+        for name in load.removed:
+            self.world.pop(name, None)  # which asks no key that hashes otherwise whether it is this one
 
     def __getitem__(self, name: str) -> Any:
         if name in self._elsewhere:

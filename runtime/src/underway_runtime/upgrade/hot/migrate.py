@@ -122,8 +122,9 @@ def _written(migrations: Iterable[Migration]) -> Iterator[tuple[int, tuple[Migra
 
 def _given(given: Mapping[str, Any], taken: Sequence[str], _old: Any, state: dict[str, Any], _extra: Any) -> Any:
     """As a ``code_change``: what an instance gets, and has not, and what it loses."""
-    stays = {name: value for name, value in state.items() if name not in taken}
-    return {**stays, **{name: deepcopy(value) for name, value in given.items() if name not in stays}}
+    for name in taken:
+        state.pop(name, None)
+    return {**state, **{name: deepcopy(value) for name, value in given.items() if name not in state}}
 
 
 def _instances(result: Acts, cls: type, instances: Sequence[Any], chain: Sequence[tuple[Migration, Convert]]) -> None:
@@ -178,8 +179,10 @@ def _instances(result: Acts, cls: type, instances: Sequence[Any], chain: Sequenc
 
 def _checked(after: Any, name: str, slots: Mapping[str, Any] | None) -> dict[str, Any]:
     """What ``code_change`` of `name` returned; `slots` where there is no place for anything else. Raises Failed."""
-    if not isinstance(after, Mapping) or not all(type(key) is str for key in after):
+    if not isinstance(after, Mapping):
         raise Failed(f"code_change of {name} returned {type(after).__name__}, and not a mapping of names to values")
+    if kinds := [type(key) for key in after if type(key) is not str]:
+        raise Failed(f"code_change of {name}: an attribute is named by {objects.name_of(kinds[0])}, and not by str")
     if slots is not None and (odd := sorted(after.keys() - slots.keys())):
         raise Failed(f"code_change of {name}: it has slots, and none for {', '.join(odd)}")
     return after if type(after) is dict else dict(after)
