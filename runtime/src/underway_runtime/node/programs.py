@@ -122,7 +122,7 @@ def _first_lines(program: Path) -> _Told:
     if (shell := _BY_SHELL.match(second)) is not None and first.startswith("#!"):
         return _Told(is_python=True, options=_options((shell[1] or "").split()))
     words = first.removeprefix("#!").split() if first.startswith("#!") else []
-    variables = {}
+    variables: dict[str, str] = {}
     if os.path.basename("".join(words[:1])) == "env":
         words, variables = _by_env(first.removeprefix("#!"))
     if "python" not in os.path.basename("".join(words[:1])):
@@ -136,7 +136,7 @@ def _by_env(line: str) -> tuple[list[str], dict[str, str]]:
         words = shlex.split(line)[1:]  # -S knows quotes
     except ValueError:
         return [], {}
-    variables = {}
+    variables: dict[str, str] = {}
     while words and (words[0].startswith("-") or "=" in words[0]):
         word = words.pop(0)
         if word.startswith("-") and word != "-S":
