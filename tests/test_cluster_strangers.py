@@ -279,17 +279,39 @@ def test_a_master_of_another_release_is_not_unpickled_by_its_workers(
     with (
         socket.create_server(("127.0.0.1", nodes.port)) as server,
         context.wrap_socket(server, server_side=True) as tls,
+        answering(tls, greets + message(tmp_path / "ran")),
     ):
         worker = nodes.worker(1)
-        tls.settimeout(TIMEOUT)
-        caller, _ = tls.accept()
-        with caller:
-            caller.settimeout(TIMEOUT)
-            with contextlib.suppress(OSError):
-                caller.sendall(greets + message(tmp_path / "ran"))
-            assert ended(caller)
-    worker.says("is refused: it does not answer as a node" if first == "the engine at once" else "m is refused: its")
+        worker.says(
+            "is refused: it does not answer as a node" if first == "the engine at once" else "m is refused: its"
+        )
     assert not (tmp_path / "ran").exists()
+
+
+@contextlib.contextmanager
+def answering(listener: socket.socket, what: bytes) -> Iterator[None]:
+    """Send this to whoever connects: a worker that had no processor in its time to connect calls again."""
+
+    def answer() -> None:
+        while not over.is_set():
+            try:
+                caller, _ = listener.accept()
+            except OSError:
+                continue  # it had let go before it was met, or `over` is set
+            with caller, contextlib.suppress(OSError):
+                caller.settimeout(TIMEOUT)
+                caller.sendall(what)
+                ended(caller)
+
+    over = threading.Event()
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(TIMEOUT)
 
 
 @contextlib.contextmanager
