@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -25,6 +28,24 @@ SERVERS = {
     "hypercorn": ("in_hypercorn:main", ["hypercorn"]),
     "uvicorn": ("in_uvicorn:main", ["uvicorn", "websockets"]),
     "gunicorn": ("in_gunicorn:main", ["gunicorn"]),
+    "tornado": ("in_tornado:main", ["tornado"]),
+    "tornado without a handler": ("in_tornado:without_a_handler", ["tornado"]),
+    "http.server": ("in_http_server:main", []),
+    "http.server without a handler": ("in_http_server:without_a_handler", []),
+    "http.server that says keep-alive": ("in_http_server:kept_alive", []),
+    "asyncio by streams": ("http_by_hand:main", []),
+    "asyncio without a handler": ("http_by_hand:without_a_handler", []),
+    "asyncio by a protocol": ("http_by_hand:by_protocol", []),
+}
+
+DRILLS = {
+    "aiohttp TCPSite",
+    "aiohttp in uvloop",
+    "tornado without a handler",
+    "http.server without a handler",
+    "http.server that says keep-alive",
+    "asyncio by streams",
+    "asyncio without a handler",
 }
 
 
@@ -45,7 +66,7 @@ def service(
 
 
 @pytest.mark.parametrize(
-    "server", [pytest.param(name, marks=pytest.mark.drill if name == "aiohttp TCPSite" else ()) for name in SERVERS]
+    "server", [pytest.param(name, marks=pytest.mark.drill if name in DRILLS else ()) for name in SERVERS]
 )
 def test_connections_that_are_in_use_are_told_to_come_back(make: MakeNode, server: str) -> None:
     """Clients that keep their connections and never retry meet no error, up and down; what becomes of them is said."""
@@ -65,7 +86,8 @@ def test_connections_that_are_in_use_are_told_to_come_back(make: MakeNode, serve
     assert served.failures == []
     name = server.split()[0]
     assert f"clients of tool, when it leaves: {name}: " in told
-    assert status(node)["clients"]["tool"].startswith(f"{name}: its answers say `Connection: close`")
+    does = "answers in HTTP say" if name == "asyncio" else "its answers say"
+    assert status(node)["clients"]["tool"].startswith(f"{name}: {does} `Connection: close`")
     assert f"leaves       tool: {name}: " in node.run("status").stdout
     assert terminate(keeper)[0] == 0
 
@@ -74,7 +96,7 @@ def test_connections_that_are_in_use_are_told_to_come_back(make: MakeNode, serve
     "server",
     [
         pytest.param("aiohttp run_app", marks=pytest.mark.drill),
-        *("aiohttp TCPSite", "aiohttp in uvloop", "hypercorn", "uvicorn"),
+        *("aiohttp TCPSite", "aiohttp in uvloop", "hypercorn", "uvicorn", "tornado"),
     ],
 )
 def test_websockets_are_closed_with_a_reason(make: MakeNode, server: str) -> None:
@@ -123,6 +145,32 @@ def test_calls_of_grpc_that_are_under_way_end(make: MakeNode, tmp_path: Path) ->
     assert finish(installing)[0] == 0
     assert status(node)["clients"]["tool"] == "grpc.aio: GOAWAY, and calls under way end"
     assert terminate(keeper)[0] == 0
+
+
+def test_who_speaks_another_protocol_than_http_has_its_handler_called_at_once(make: MakeNode) -> None:
+    """As soon as all connections have shown that they do, with what was asked answered; and it is said that nothing tells them."""
+    node, port = service(make, "lines_by_hand:main", [], 3_600)
+    keeper, _ = start(node, r"listening on (\d+)")
+    assert (
+        "in another protocol: as its handler for SIGTERM ends it: what that does not" in node.run("check", "2").stdout
+    )
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection, connection.makefile("rw") as lines:
+        installing = node.spawn("install", "2")
+        answers = set()
+        while answer := say(lines):
+            answers.add(answer)
+    assert answers == {"1 hello\n"}
+    assert finish(installing)[0] == 0
+    assert terminate(keeper)[0] == 0
+
+
+def say(lines: TextIO) -> str:
+    """What is answered to a line, or "" where its handler has closed the connection."""
+    threading.Event().wait(0.02)
+    with contextlib.suppress(OSError):
+        print("hello", file=lines, flush=True)
+        return lines.readline()
+    return ""
 
 
 LOST = {

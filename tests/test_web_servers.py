@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from handover_helpers import asgi
 from node_helpers import MakeNode
+from tls_files import write_tls
 from underway_runtime.configuration.web_servers import check
 
 ASGI, WSGI = {"asgi": "web:app"}, {"wsgi": "web:app"}
@@ -93,23 +90,7 @@ def test_an_option_that_comes_at_the_boot_is_not_missed_at_the_build() -> None:
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate with its key, the key encrypted, both in one file, and the key of another."""
-    from datetime import UTC, datetime, timedelta
-
-    directory = tmp_path_factory.mktemp("tls")
-    key, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "web")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
-    certificate = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    def pem(key: ec.EllipticCurvePrivateKey, password: bytes = b"") -> bytes:
-        encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-
-    files = {"crt": certificate, "key": pem(key), "other": pem(other), "locked": pem(key, b"s3cret")}
-    for file, content in {**files, "both": certificate + pem(key)}.items():
-        (directory / file).write_bytes(content)
-    return directory
+    return write_tls(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,10 @@ def overlaps(load: Load, context: ServerContext) -> bool:
 # ----------------------------------------------------------------------------------------------------------- main
 
 
+_FOR_ITS_HANDLER = 0.5
+"""The part of the time to drain that is left to a handler for SIGTERM, where clients of its server may have been told before."""
+
+
 async def _run_main(load: Load, reference: str, context: ServerContext, main_thread: MainThread) -> Service:
     arguments = strings(load, "args", context)
     listeners = _for_its_own_binds(strings(load, "listen", context), context, waits=True)
@@ -124,12 +128,18 @@ async def _run_main(load: Load, reference: str, context: ServerContext, main_thr
         if adoption is None:
             return await service.drain(timeout)
         end = asyncio.get_running_loop().time() + timeout
-        adoption.leaving.take()
-        known, cut_off = bool(adoption.leaving.known), CutOff()
-        if known:
+        leaving = adoption.leaving
+        leaving.take()
+        by_its_handler = main_thread.stops_by_itself and not leaving.is_whole
+        cut_off = CutOff()
+        if leaving.known:
             adoption.stop_accepting()
-            cut_off = CutOff(websockets=await adoption.leaving.drain(_ports(listeners, context), timeout))
-        if known or not main_thread.stops_by_itself:
+            for_handler = timeout * _FOR_ITS_HANDLER if by_its_handler else 0.0
+            cut_off = CutOff(websockets=await leaving.drain(_ports(listeners, context), timeout - for_handler))
+            if by_its_handler:  # those of socket files have no ports
+                left = end - for_handler - asyncio.get_running_loop().time()
+                await adoption.closed(left, lambda: leaving.is_told)
+        if not by_its_handler:
             left = max(0.0, end - asyncio.get_running_loop().time())
             idle, requests = await adoption.refuse(left, TO_END)
             cut_off = CutOff(requests, cut_off.websockets, idle - requests)
@@ -138,10 +148,17 @@ async def _run_main(load: Load, reference: str, context: ServerContext, main_thr
 
     def drains() -> str:
         """What becomes of clients at a handover; empty for who declares nothing where they could come from."""
-        if context.adoption is not None:
-            context.adoption.leaving.take()
-            if context.adoption.leaving.known:
-                return "; ".join(context.adoption.leaving.known)
+        if context.adoption is None:
+            return unknown()
+        leaving = context.adoption.leaving
+        leaving.take()
+        told = "; ".join(leaving.known)
+        if not told or leaving.is_whole:
+            return told or unknown()
+        return f"{told}; in another protocol: {unknown() or 'connections are cut'}"
+
+    def unknown() -> str:
+        """The same of a server that is not known."""
         if main_thread.stops_by_itself:
             return "as its handler for SIGTERM ends it: what that does not finish is lost, as connections that are kept alive"
         if listeners.sockets and _accepts_unseen():

@@ -23,6 +23,7 @@ from weakref import WeakKeyDictionary
 from ..frozen import Frozen
 from ..process.proc_sockets import connected
 from ..process.process_table import family
+from . import plain_servers
 from .socket_sharing import Flag
 
 _LOOK = 0.2
@@ -38,12 +39,21 @@ class Server(Frozen):
     """Makes it do so; is given the module."""
     does: str
     """What its clients meet."""
+    is_used: Callable[[Leaving], bool] = lambda leaving: True
+    """Whether it serves, where to be loaded does not say so."""
+    is_whole: bool = True
+    """Whether all of its clients are told; else it depends on what they speak."""
 
 
 class Leaving:
     """What a node does with the servers of its main function."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_shared: Callable[[Any], object] = bool) -> None:
+        """`is_shared` is true of descriptors of sockets that the function has declared. What is called in a loop takes that for the node's."""
+        self.is_shared = is_shared
+        self.of_node: asyncio.AbstractEventLoop | None = None
+        with contextlib.suppress(RuntimeError):
+            self.of_node = asyncio.get_running_loop()
         self.begun = Flag()
         """That of the children too."""
         self._taken: dict[str, str] = {}
@@ -55,6 +65,8 @@ class Leaving:
         """What is called when it begins, with the seconds that it gets."""
         self.at_the_deadline: list[Callable[[], list[concurrent.futures.Future[Any]]]] = []
         """What closes WebSockets that are not known one by one."""
+        self.talks: list[plain_servers.Talk] = []
+        """Connections of servers that are told one by one."""
 
     def take(self) -> None:
         """Know the servers that are loaded by now; any number of times, in any process."""
@@ -63,6 +75,8 @@ class Leaving:
                 module = sys.modules.get(server.module)
                 # one that is being imported has not all of its names yet
                 if module is None or server.module in self._taken or getattr(module.__spec__, "_initializing", False):
+                    continue
+                if not server.is_used(self):
                     continue
                 self._taken[server.module] = f"{server.name}: {server.does}"
                 try:
@@ -76,6 +90,16 @@ class Leaving:
     def known(self) -> list[str]:
         """What becomes of clients of the servers that are known."""
         return [*dict.fromkeys(self._taken.values())]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a server is known that tells all of its clients."""
+        return any(server.is_whole for server in SERVERS if server.module in self._taken)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether all connections that are told one by one are closed, or can't be told."""
+        return bool(self.talks) and all(talk.is_over for talk in self.talks)
 
     def websocket(self, websocket: Any, close: Callable[[Any], Awaitable[Any]]) -> None:
         """Note one that was opened in the loop that runs; `close` closes it with 1012."""
@@ -91,7 +115,7 @@ class Leaving:
             await asyncio.wait([asyncio.wrap_future(future) for future in ends], timeout=timeout)
         while (left := end - loop.time()) > 0:
             open_ = await loop.run_in_executor(None, lambda: connected(family(os.getpid()), ports))
-            if not open_:
+            if not open_ or (self.is_told and not self.is_whole):
                 return 0
             await asyncio.sleep(min(left, _LOOK))
         return await self._close_websockets()
@@ -236,6 +260,60 @@ def _grpc(leaving: Leaving, module: Any) -> None:
     leaving.ends.append(end)
 
 
+# --------------------------------------------------------------------------------------------------------------- tornado
+
+
+def _tornado(leaving: Leaving, module: Any) -> None:
+    """End a connection with an answer, as where its client has asked for it."""
+    connection = sys.modules["tornado.http1connection"].HTTP1Connection
+    before = connection.write_headers
+
+    @functools.wraps(before)
+    def write_headers(self: Any, start_line: Any, *arguments: Any, **named: Any) -> Any:
+        if leaving.begun and not self.is_client and start_line.code >= 200:
+            self._disconnect_on_finish = True
+        return before(self, start_line, *arguments, **named)
+
+    connection.write_headers = write_headers
+
+
+def _tornado_websockets(leaving: Leaving, module: Any) -> None:
+    """Close a WebSocket as its handler would."""
+    before = module.WebSocketProtocol13.accept_connection
+
+    @functools.wraps(before)
+    async def accept_connection(protocol: Any, handler: Any) -> None:
+        leaving.websocket(handler, close)
+        await before(protocol, handler)
+
+    async def close(handler: Any) -> bool:
+        if handler.ws_connection is None or handler.ws_connection.is_closing():
+            return False
+        handler.close(1012, "service restart")
+        return True
+
+    module.WebSocketProtocol13.accept_connection = accept_connection
+
+
+# ------------------------------------------------------------------------------------------------- the standard library
+
+
+def _http_server(leaving: Leaving, module: Any) -> None:
+    """End a connection by the header that it knows."""
+    plain_servers.close_after_answers(leaving.begun, module)
+    plain_servers.look_up_from_accept(leaving.is_shared)
+
+
+def _asyncio(leaving: Leaving, module: Any) -> None:
+    """Have answers that are written by hand say so, where they are HTTP."""
+    leaving.ends.append(lambda timeout: plain_servers.tell_by_hand(leaving.talks, leaving.of_node))
+
+
+def _is_plain(leaving: Leaving) -> bool:
+    """Whether asyncio serves, and no server that is known on top of it."""
+    return not leaving.is_whole and plain_servers.is_asyncio_used(leaving.is_shared, leaving.of_node)
+
+
 _CLOSES = "its answers say `Connection: close`"
 
 _ENDS = "WebSockets are closed with 1012 at the deadline"
@@ -247,4 +325,14 @@ SERVERS = (
     Server("uvicorn", "uvicorn.protocols.http.httptools_impl", _uvicorn, f"{_CLOSES}; {_ENDS}"),
     Server("gunicorn", "gunicorn.http.wsgi", _gunicorn, f"{_CLOSES}, in each worker"),
     Server("grpc.aio", "grpc.aio._server", _grpc, "GOAWAY, and calls under way end"),
+    Server("tornado", "tornado.httpserver", _tornado, f"{_CLOSES}; {_ENDS}"),
+    Server("tornado", "tornado.websocket", _tornado_websockets, f"{_CLOSES}; {_ENDS}"),
+    Server(
+        "http.server",
+        "http.server",
+        _http_server,
+        _CLOSES,
+        lambda leaving: plain_servers.is_http_server_used(leaving.is_shared),
+    ),
+    Server("asyncio", "asyncio", _asyncio, "answers in HTTP say `Connection: close`", _is_plain, is_whole=False),
 )

@@ -55,7 +55,7 @@ class Adoption:
         self._declared: list[socket.socket] = []
         self._waiting: list[socket.socket] = []
         self.sharing = Sharing()
-        self.leaving = Leaving()
+        self.leaving = Leaving(self.sharing.find)
         self._taken_in = 0
         self._spares = False
         """Whether files of declared sockets are kept; `os` is left alone where there are none."""
@@ -107,6 +107,10 @@ class Adoption:
         for shared in self._shared():
             shared.refused.raise_()
 
+    async def closed(self, timeout: float, enough: Callable[[], bool]) -> None:
+        """Wait until what was accepted in this process is closed, or it is `enough`."""
+        await self._closed(timeout, enough)
+
     async def refuse(self, timeout: float, to_end: float) -> tuple[int, int]:
         """Accept nothing more in this process, and wait until its clients have closed their connections.
 
@@ -132,11 +136,11 @@ class Adoption:
         self.sharing.close()
         self.leaving.begun.close()
 
-    async def _closed(self, timeout: float) -> list[socket.socket]:
+    async def _closed(self, timeout: float, enough: Callable[[], bool] = bool) -> list[socket.socket]:
         end = time.monotonic() + timeout
         while True:
             left = [connection for shared in self._shared() for connection in shared.connections()]
-            if not left or (more := end - time.monotonic()) <= 0:
+            if not left or enough() or (more := end - time.monotonic()) <= 0:
                 return left
             await asyncio.sleep(min(more, 0.05))
 
