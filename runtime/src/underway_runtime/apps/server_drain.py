@@ -49,7 +49,7 @@ class Leaving:
     """What a node does with the servers of its main function."""
 
     def __init__(self, is_shared: Callable[[Any], object] = bool) -> None:
-        """`is_shared` is true of descriptors of sockets that the function has declared. What is called in a loop takes that for the node's."""
+        """`is_shared` is true of descriptors of sockets that the function has declared. Where a loop runs, it is the node's."""
         self.is_shared = is_shared
         self.of_node: asyncio.AbstractEventLoop | None = None
         with contextlib.suppress(RuntimeError):
