@@ -11,7 +11,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..configuration import web_servers
 from ..frozen import Frozen
 from ..release.boot_script import Load
 from ..release.errors import BootError, ConfigError, listing
@@ -108,6 +107,10 @@ def strings(load: Load, key: str, context: ServerContext) -> list[str]:
 def server_options(load: Load, context: ServerContext) -> dict[str, Any]:
     """What ``server`` in the application's configuration says to its web server."""
     options = context.configured(load.application, "server", {})
+    if options == {}:
+        return {}
+    from ..configuration import web_servers  # whose imports cost a start more than the rest of this does
+
     if problems := web_servers.check(load.application, load.start, options):
         raise ConfigError(listing("its web server does not take its options:", problems))
     return dict(options)

@@ -14,7 +14,6 @@ what else it refuses             is tried: what is left is given to it, without 
 from __future__ import annotations
 
 import contextlib
-import ssl
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -159,6 +158,8 @@ def _tls_problems(options: Mapping[str, Any], is_all: bool) -> Iterator[str]:
 def _pair_problem(certificate: Path, key: Path | None, text: bytes, password: str | None) -> str | None:
     if b"ENCRYPTED" in text and not password:
         return None  # a provider may have it; without one the server asks whoever starts it
+    import ssl  # which loads OpenSSL, and few releases serve TLS themselves
+
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: password or "")
     except (OSError, ValueError) as error:
