@@ -13,6 +13,7 @@ import edits_depot
 import edits_django
 import edits_fastapi
 import edits_flask
+import edits_office
 import edits_starlette
 import edits_texts
 import edits_till
@@ -32,6 +33,7 @@ TABLES = {
     "worker": edits_worker,
     "till": edits_till,
     "depot": edits_depot,
+    "office": edits_office,
     "texts": edits_texts,
 }
 IN_THE_GATE = ("fastapi", "flask", "django", "worker")

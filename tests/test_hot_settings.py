@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import edits_depot
+import edits_office
 from code_server_helpers import Interpreter
 from hot_helpers import run
 from node_helpers import MakeNode
@@ -15,6 +16,7 @@ from service_edits import LONG, Running, edited
 
 pytestmark = [pytest.mark.in_place, pytest.mark.drill]
 
+MORE_DESKS = edits_office.EDITS[0].changes
 MOTTO = next(edit.changes for edit in edits_depot.EDITS if edit.name == "setting added")
 TOLD = edits_depot.SERVICE.requests
 
@@ -53,3 +55,29 @@ def test_settings_are_read_again_where_a_start_reads_them(depot: Running) -> Non
     """What the environment says is in those that are made once more, as in a fresh start."""
     assert depot.become("2", TOLD) == depot.fresh("2", TOLD)
     assert "'doors': 3, 'motto': 'buy', 'kinds': ['tea', 'milk']" in run(depot.node, "rpc", TOLD[0][1])
+
+
+@pytest.mark.parametrize(
+    ("since", "named"),
+    [
+        pytest.param("s.get_settings().key = 'mine'", "get_settings().key is not what", id="a setting that was set"),
+        pytest.param("import os; os.environ['OFFICE_KEY'] = 'mine'", "get_settings().", id="read from another by now"),
+        pytest.param(
+            "m.kept = [s.get_settings()]", "get_settings remembers a office.settings.Settings", id="who has them"
+        ),
+    ],
+)
+def test_settings_that_a_function_remembers_may_be_somebodys(
+    make: MakeNode, interpreter: Interpreter, since: str, named: str
+) -> None:
+    """The node says what was set, or who holds them, and stays as it is."""
+    office = Running(edits_office.SERVICE, make, interpreter)
+    _, made = office.planned(edited(office.service.files, MORE_DESKS))
+    assert made.up[0].verdict == "HOT", made.up[0].changes
+    office.serves(edits_office.SERVICE.requests)
+    run(office.node, "rpc", f"import office.settings as s, office.main as m; {since}")
+    process = office.node.spawn("install", "2", "--at-least", "hot", stderr=subprocess.STDOUT)
+    said = process.communicate(timeout=LONG)[0]  # both versions are imported before
+    office.end()
+    assert process.returncode == 3, said
+    assert named in said

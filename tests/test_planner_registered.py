@@ -146,7 +146,7 @@ def test_a_global_that_is_an_instance_is_made_once_more(tmp_path: Path) -> None:
         "@field_validator('name')\n    def checked(cls, value): return value + str(count())",
         "@field_validator('name')\n    def checked(cls, value): return cls.checked(value)",
         "@field_validator('name')\n    def checked(cls, value): return value + open(value).read()",
-        "when: float = Field(default_factory=lambda: 1)",
+        "when: float = Field(default_factory=lambda: count())",
         "_kept: list = PrivateAttr(default_factory=count)",
     ],
 )

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 from . import expressions
 from .edit import ModuleDiff, PlannerContext
 from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
 from .rules import bases, closures, decorators, unmade
+from .rules.frameworks import cached_makers, staying_fields
 from .source import ANNOTATIONS, Function, Module, annotations_of, import_time, initialiser, names_bound, walk
 from .values import NotPlain
 
@@ -47,20 +49,23 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
     }
     stays = {name: module for name, module in changed.items() if name not in new or name in old}
     """What still is as the old version made it when new things are made."""
-    known, read = mentions(world, every), properties(every)
+    staying = staying_fields.of(world, edits, partial(path, changed=changed, known=mentions(world, every)))
+    reading = [staying.without(module) for module in every]
+    known, read = mentions(world, reading), properties(every)
     holding = registered(every, known)
-    called = mentions(world, every, annotations=False)
+    called = mentions(world, reading, annotations=False)
     for one in edits.values():
-        _made_when_asked(world, one, edits, stays, called)
+        _made_when_asked(world, one, edits, stays, called, staying)
     for module in every:
         edit = edits.get(module.name)
         for name, node in _import_time(world, module, edit):
             made_anew = edit is not None and bool({name, name.partition(".")[0]} & {*edit.added, *edit.refreshed})
+            concerned = staying.within(module, node)
             seeds = [
-                *expressions.names_called(world, module, node, made_anew, shapes),
-                *expressions.members_read(world, module, name, node, members),
-                *expressions.read_itself(world, module, node, read, docs),
-                *expressions.bound_otherwise(node, edit),
+                *expressions.names_called(world, module, concerned, made_anew, shapes),
+                *expressions.members_read(world, module, name, concerned, members),
+                *expressions.read_itself(world, module, concerned, read, docs),
+                *expressions.bound_otherwise(concerned, edit),
             ]
             if edit is not None and (started := _path_at_start(module, name, node, changed, known)):
                 reason = f"{started[0]}, which it is made with, runs once, at the start; {started[-1]} changes"
@@ -112,21 +117,24 @@ def _made_when_asked(
     edits: Mapping[str, ModuleDiff],
     changed: Mapping[str, str],
     known: Mapping[str, set[str]],
+    staying: staying_fields.Staying,
 ) -> None:
     """Look at what functions make once, when it is first asked for, and keep: as globals, or in a cache."""
     for bound, maker, statement in unmade.first_asked(edit.new):
-        if way := path(expressions.names_called(world, edit.new, statement.value, False, set()), changed, known):
+        value = staying.within(edit.new, statement.value)
+        if way := path(expressions.names_called(world, edit.new, value, False, set()), changed, known):
             reason = f"{maker} makes it when it is first asked for, with {way[0]}; {way[-1]} changes"
             cause = changed[way[-1]], way[-1]
             unmade.unless_asked(edit, edits, bound, maker, reason, statement, cause)
     for name, function in edit.new.functions.items():
-        if name in {*edit.changed, *edit.added} or decorators.kinds(world.new, edit.new, function.decorator_list) != {
-            "caches"
-        }:
+        kinds = decorators.kinds(world.new, edit.new, function.decorator_list)
+        if name in {*edit.changed, *edit.added} or "caches" not in kinds:
             continue
-        seeds = [name for statement in function.body for name in expressions.names_in(world, edit.new, statement)]
+        body = (staying.within(edit.new, statement) for statement in function.body)
+        seeds = [name for statement in body for name in expressions.names_in(world, edit.new, statement)]
         if way := path(seeds, changed, known):
-            if problem := closures.cached(function):
+            problem = closures.cached(function) if kinds == {"caches"} else "its cache is within another decorator"
+            if problem and not cached_makers.let_go(edit, name):
                 reason = f"{way[-1]} changes, which it uses, and {problem}"
                 edit.restart(name, "reached", reason, function, cause=(changed[way[-1]], way[-1]))
             else:

@@ -15,7 +15,7 @@ Timeout: TypeAlias = Literal["default", "infinity"] | float
 
 GUARDS = (
     *("no_closures", "no_holders", "no_instances"),
-    *("not_handed", "not_loaded", "not_made", "plain_class", "unaltered"),
+    *("not_handed", "not_loaded", "not_made", "plain_class", "remembered", "unaltered"),
 )
 
 
@@ -39,6 +39,7 @@ class Guard(Frozen):
     ``not_loaded``    the module itself was never imported; of nothing
     ``not_made``      the global of this name is None, or an empty container: nothing has asked for it yet
     ``plain_class``   the class of this name is made by `type` or `abc.ABCMeta`
+    ``remembered``    what the function of this name has in its cache is what it makes, and nobody else holds it
     ``unaltered``     the class of this name has the members that its module has made, and no others
     ================  ================================================================================
     """

@@ -16,6 +16,7 @@ from ..source import ANNOTATIONS, Function, annotations_of, path_of, text, walk
 from ..values import NotPlain, is_shared
 from . import closures, decorators, made_again, signatures
 from .changing import effect
+from .frameworks import cached_makers
 from .nested import below, pair_nested
 from .signatures import IF_NOT_HANDED, KINDS
 from .state import MAKERS
@@ -115,7 +116,8 @@ def compare(
         reason = "its default is a list, or a dict, that changes, and that others have too"
         if not edit.unless_seen(name, read, reason, new):
             return None
-    if "caches" in kinds and (problem := closures.cached(new) or closures.cached(old)):
+    problem = closures.cached(new) or closures.cached(old) if "caches" in kinds else ""
+    if problem and not cached_makers.let_go(edit, name):
         return edit.restart(name, what, problem, new)
     if (changes_itself := _own_code(was) != _own_code(now)) and (
         made := decorators.makes_framework(edit.world.new, edit.new, new)

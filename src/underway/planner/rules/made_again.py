@@ -12,6 +12,7 @@ from .. import marks
 from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Origin, annotations_of, path_of, walk
 from . import closures, decorators
+from .frameworks import cached_makers
 from .nested import below, classes_within, pair_nested
 
 UNCHANGEABLE = "it can't be changed itself, so it is made again"
@@ -131,7 +132,11 @@ def _lost(edit: ModuleDiff, old: Function, new: Function) -> str:
         return "the class that it makes, of which there may be instances"
     for decorator in new.decorator_list:
         [kind] = decorators.kinds(edit.world.new, edit.new, [decorator])
-        if kind == "caches" and (closures.cached(old) or closures.cached(new)):
+        if (
+            kind == "caches"
+            and (closures.cached(old) or closures.cached(new))
+            and not cached_makers.let_go(edit, new.name)
+        ):
             return "what its cache holds, which others may hold too"
         if kind == "unknown" and not marks.passes_on(edit.world.new, edit.new, decorator):
             return f"what @{ast.unparse(decorator)} may keep"

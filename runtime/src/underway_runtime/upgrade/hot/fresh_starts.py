@@ -150,10 +150,14 @@ class _Excerpt:
 
 
 def _made(before: Picture, instructions: Sequence[Instruction]) -> Excerpt:
-    """What is to be bound to something else; what can change in it is told by what it is, but for instances of what is made again."""
-    named = [
-        (load.module, name) for load in instructions if isinstance(load, Load) and load.seen for name in load.replaced
-    ]
+    """What is to be bound to something else; what can change in it is told by what it is, but for instances of what is made again.
+
+    What functions remember is not told: it is made again, and compared with that, in the process.
+    """
+    loads = [load for load in instructions if isinstance(load, Load) and load.seen]
+    remembering = {(load.module, guard.of) for load in loads for guard in load.guards if guard.kind == "remembered"}
+    replaced = [(load.module, name) for load in loads for name in load.replaced]
+    named = [pair for pair in replaced if pair not in remembering]
     paths = (Path((module, f".{name}")) for module, name in named)
     at = [(path, number) for path in paths if (number := before.at(path)) is not None]
     compared = _within(before, [number for _, number in at], {".".join(name) for name in named})

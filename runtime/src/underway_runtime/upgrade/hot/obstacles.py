@@ -21,7 +21,7 @@ from typing import Any
 from ...observation import objects
 from ...release import code_tree
 from ...release.instructions import Guard, Remove
-from . import caches, guards, heap, holders, parts, targets
+from . import caches, guards, heap, holders, parts, remembered, targets
 from .containers import MISSING, get
 from .holders import Belonging, held_by
 from .targets import Target
@@ -141,7 +141,10 @@ def _values_that_go(loaded: Iterable[Target], removals: Iterable[Remove]) -> Ite
     for target in loaded:
         load = target.load
         alone = {guard.of for guard in load.guards if guard.kind == "no_holders"}
-        for name in {*load.removed, *load.values, *load.replaced}:
+        letting_go = {guard.of for guard in load.guards if guard.kind == remembered.KIND}
+        for name in letting_go & target.names.keys():
+            yield from remembered.leaving(target.names[name])
+        for name in {*load.removed, *load.values, *load.replaced} - letting_go:
             cls, tail = target.split(name)
             names: Any = target.names if cls is None else objects.members(cls)
             if tail in names and (cls is not None or "." not in name):
@@ -178,8 +181,7 @@ def _broken(
         if (holder := guards.held(names, tail, leaving, gone, going)) is not None:
             yield f"{where} goes away, and {holder} refers to it"
     elif guard.kind == "no_instances" and not _goes(module, guard.of, loaded, removals):
-        going_too = going.ids if _is_made_again(module, guard.of, loaded) else ()
-        if (why := guards.instances_of_what_stays(names[tail], going_too)) is not None:
+        if (why := guards.instances_of_what_stays(names[tail], going.ids)) is not None:
             yield f"{where} makes its instances in another way: {why}"
     elif guard.kind == "no_instances" and (why := guards.instances(names[tail], going.ids)) is not None:
         yield f"{where} goes away: {why}"
@@ -187,6 +189,8 @@ def _broken(
         yield f"{where} is called in another way, and {holder} has it"
     elif guard.kind == "not_made" and not guards.is_empty(names[tail]):
         yield f"{where} is made, of what the old version had: it is {objects.shown(names[tail])}"
+    elif guard.kind == remembered.KIND:
+        yield from remembered.problems(names[tail], where, going.ids)
     elif guard.kind == "unaltered":
         yield from guards.altered(targets.by_name(loaded)[module], guard.of)
     elif guard.kind == "plain_class" and not guards.is_plain(names[tail]):
@@ -249,11 +253,6 @@ def _goes(module: str, name: str, loaded: Iterable[Target], removals: Iterable[R
     """Whether a definition is not in the new version any more."""
     removed = (target.load.removed for target in loaded if target.name == module)
     return any(name in names for names in removed) or any(removal.module == module for removal in removals)
-
-
-def _is_made_again(module: str, name: str, loaded: Iterable[Target]) -> bool:
-    """Whether another class takes the place of this one, so that an instance may go with it."""
-    return any(name in target.load.replaced for target in loaded if target.name == module)
 
 
 def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -> Iterator[dict[str, Any]]:

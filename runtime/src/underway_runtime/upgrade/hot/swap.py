@@ -47,6 +47,7 @@ from . import (
     migrate,
     obstacles,
     parts,
+    remembered,
     stage,
     targets,
     undo_log,
@@ -86,6 +87,8 @@ class Prepared:
         self._leaving: frozenset[int] = frozenset()
         """The ids of what goes, and lives until it can't be taken back: instances of these among it."""
         self._replaced: list[obstacles.Replaced] = []
+        self._remembered: list[Any] = []
+        """What functions remember and let go of: alive, so that no other gets the id of one."""
 
     def inside(self) -> list[heap.Survivor]:
         """Frames in definitions that change or go away, with who holds them. One that a traceback keeps does not count."""
@@ -157,7 +160,7 @@ class Prepared:
     def _let_go(self) -> None:
         self._acts = undo_log.Acts()
         self._carried, self._known, self._staged, self._empty = [], set(), None, []
-        self._leaving, self._replaced = frozenset(), []
+        self._leaving, self._replaced, self._remembered = frozenset(), [], []
         for target in self.targets:
             target.staged, target.computing = {}, []
 
@@ -188,6 +191,7 @@ class Prepared:
         self._empty = list(obstacles.without_instances(self.targets))
         self._leaving = obstacles.leaving(self.targets, self._removals) if self._empty else frozenset()
         self._replaced = obstacles.replaced(self.targets, self._removals)
+        self._remembered = remembered.of(self.targets)
         before = [*sys.modules]
         self._journal.note(partial(imports.forget_modules, before, self._old))
         modules = [(target.module, target.spec) for target in self.targets]

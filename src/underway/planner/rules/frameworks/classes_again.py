@@ -12,10 +12,11 @@ from .. import decorators, made_again, replaced_classes, state, unmade
 from ..bases import DATACLASS
 from . import instances_again
 
-_BASES = (
+BASES = (
     *("pydantic.BaseModel", "pydantic.main.BaseModel"),
     *("pydantic_settings.BaseSettings", "pydantic_settings.main.BaseSettings"),
 )
+"""Those of pydantic that models come from."""
 _FORMS = (
     *("django.forms.Form", "django.forms.forms.Form"),
     *("django.forms.ModelForm", "django.forms.models.ModelForm"),
@@ -30,6 +31,13 @@ _DESCRIBING = {
     *("conint", "constr", "confloat", "conlist", "condecimal", "condate", "conset", "conbytes"),
 }
 """Functions of pydantic that make a description of a field, and keep nothing of a call."""
+_VALUES = {
+    *(f"pydantic.{name}" for name in ("SecretStr", "SecretBytes", "HttpUrl", "AnyUrl", "PostgresDsn", "RedisDsn")),
+    *("pydantic.types.SecretStr", "pydantic.types.SecretBytes"),
+    *(f"pydantic.networks.{name}" for name in ("HttpUrl", "AnyUrl", "PostgresDsn", "RedisDsn")),
+    *("pathlib.Path", "datetime.timedelta", "decimal.Decimal", "uuid.UUID"),
+}
+"""What makes a value that nobody changes: another one is as good."""
 _CHECKING = {
     *("field_validator", "model_validator", "field_serializer", "model_serializer", "computed_field"),
     *("functional_validators.field_validator", "functional_validators.model_validator"),
@@ -78,7 +86,7 @@ def is_model(world: PlannerContext, module: Module, cls: ast.ClassDef, seen: tup
             return False
         known = side.modules.get(source[0]) if source[0] in world.compared else None
         inner = known.classes.get(source[1]) if known else None
-        if ".".join(source) not in (*_BASES, *_FORMS) and not (
+        if ".".join(source) not in (*BASES, *_FORMS) and not (
             known and inner and is_model(world, known, inner, (*seen, source))
         ):
             return False
@@ -157,6 +165,7 @@ def _lost(edit: ModuleDiff, cls: ast.ClassDef) -> str:
                 return f"what `{ast.unparse(statement).partition(chr(10))[0]}` may hold"
         for call in (inner for part in parts for inner in walk(part) if isinstance(inner, ast.Call)):
             known = _is_of_pydantic(edit, cls, call, _DESCRIBING) or _is_of_forms(edit, cls, call)
+            known = known or _origin(edit, cls, call) in _VALUES
             if not known and not made_again.describes(edit, call):
                 return f"what `{ast.unparse(call)}` may hold"
     return ""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ...edit import ModuleDiff, PlannerContext
 from ...source import ANNOTATIONS, Function, Module, Origin, annotations_of, initialiser, names_bound, walk
 from .. import decorators, made_again, replaced_classes
-from . import classes_again, instances_again
+from . import cached_makers, classes_again, instances_again
 
 
 def follow(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
@@ -110,11 +110,13 @@ def _read(cls: ast.ClassDef) -> Iterator[ast.AST | None]:
 def _handlers(world: PlannerContext, edit: ModuleDiff, origin: Origin) -> Iterator[str]:
     """Have functions made once more of which a framework has read the parameters, which name it."""
     for name, function in edit.new.functions.items():
-        parts = [*annotations_of(function), *_defaults(function), *function.decorator_list]
+        cached = function.body if cached_makers.is_maker(edit, name) else ()
+        parts = [*annotations_of(function), *_defaults(function), *function.decorator_list, *cached]
         if not _stays(edit, name) or not _names(edit, parts, origin):
             continue
         kinds = decorators.kinds(world.new, edit.new, function.decorator_list)
-        if "routes" in kinds or (not kinds and made_again.is_depended_on(world, (edit.new.name, name))):
+        depended_on = not kinds and made_again.is_depended_on(world, (edit.new.name, name))
+        if "routes" in kinds or depended_on or cached:
             edit.leave_out(name)
             made_again.registered(edit, name, function, origin)
             yield name
