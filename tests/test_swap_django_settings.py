@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from django.conf import LazySettings, Settings, global_settings  # type: ignore[import-untyped]
 
-from underway_runtime.upgrade.hot import caches, django_settings, heap
+from underway_runtime.upgrade.hot import caches, heap
 from underway_runtime.upgrade.hot.undo_log import Acts, Journal
 
 NAME = "settings_of_a_site"
@@ -43,7 +43,7 @@ def test_a_copy_is_as_django_would_make_it_of_the_new_version(module: ModuleType
     settings = Settings(NAME)
     before = {**vars(settings), "_explicit_settings": {*settings._explicit_settings}}
 
-    journal = _become(module, django_settings.copied(vars(settings)))
+    journal = _become(module, caches.copied_settings(vars(settings)))
 
     assert vars(settings) == vars(Settings(NAME))
     assert settings.LOGIN_URL == global_settings.LOGIN_URL
@@ -56,7 +56,7 @@ def test_what_the_process_has_set_since_stays(module: ModuleType) -> None:
     settings = Settings(NAME)
     settings.PAGE = 100
 
-    _become(module, django_settings.copied(vars(settings)))
+    _become(module, caches.copied_settings(vars(settings)))
 
     assert (settings.PAGE, settings.MOTTO) == (100, "read")
 

@@ -7,14 +7,16 @@ or is made when something is asked for the first time, is found here: in all liv
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, filterfalse
 from pathlib import PurePath
 from types import ModuleType
 from typing import Any, TypeAlias
 
 from ...observation import objects
-from . import django_settings, heap
+from . import heap
 from .undo_log import Acts, nothing
 
 _ROUTES = {"_reverse_dict": dict, "_namespace_dict": dict, "_app_dict": dict, "_callback_strs": set, "_populated": bool}
@@ -44,6 +46,8 @@ _EFFECTIVE: Mapping[str, Callable[[], object]] = {
 _WITH_PREFIX = ("MEDIA_URL", "STATIC_URL")
 """Settings that Django keeps in another form than that in which they are set."""
 
+
+_OF_DJANGO = "django.conf.global_settings"
 
 Alive: TypeAlias = Sequence[tuple[type, Sequence[Any]]]
 """Classes, each with its instances, subclasses apart."""
@@ -102,7 +106,7 @@ def _django_settings(result: Acts, names: dict[str, Any]) -> None:
     layers = list(_django_layers(names.get("_wrapped")))
     if not layers:
         return
-    result.extend(django_settings.copied(layers[0]))
+    result.extend(copied_settings(layers[0]))
     asked = [name for name in names if name != "_wrapped"]
     for name in asked:
         result.no_item(names, name)
@@ -112,6 +116,49 @@ def _django_settings(result: Acts, names: dict[str, Any]) -> None:
         result.add(
             partial(dict.update, names, zip(filter(has, plain), map(value, filter(has, plain)), strict=False)), nothing
         )
+
+
+def copied_settings(copy: dict[str, Any]) -> Acts:
+    """What puts the settings of its module into a copy of them, by the names that come, stay and go in the module meanwhile.
+
+    `copy` are the attributes of a ``django.conf.Settings``. What the process has set in it since then stays. The names are known only
+    when it is done, in iterators of C: no act runs code of Python.
+    """
+    result = Acts()
+    module, explicit = objects.module_names(copy.get("SETTINGS_MODULE", "")), copy.get("_explicit_settings")
+    if not module or type(explicit) is not set:
+        return result
+    before, named = dict(copy), frozenset(explicit)
+    taken = [name for name in named if name in copy and name in module and copy[name] is module[name]]
+
+    def comes() -> Iterator[str]:
+        return filterfalse(named.__contains__, filter(str.isupper, chain.from_iterable([module])))
+
+    def stays() -> Iterator[str]:
+        return filter(partial(dict.__contains__, module), taken)
+
+    def goes() -> Iterator[str]:
+        return filterfalse(partial(dict.__contains__, module), taken)
+
+    result.add(nothing, partial(dict.update, copy, before))
+    result.add(nothing, partial(dict.clear, copy))
+    for names in (comes, stays):
+        _copy(result, copy, module, names(), names())
+    defaults = objects.module_names(_OF_DJANGO)
+    has_default = partial(dict.__contains__, defaults)
+    _copy(result, copy, defaults, filter(has_default, goes()), filter(has_default, goes()))
+    result.add(partial(deque, map(partial(dict.pop, copy), filterfalse(has_default, goes())), 0), nothing)
+    result.add(partial(set.update, explicit, comes()), partial(set.update, explicit, named))
+    result.add(partial(set.difference_update, explicit, goes()), partial(set.clear, explicit))
+    return result
+
+
+def _copy(
+    result: Acts, copy: dict[str, Any], source: dict[str, Any], names: Iterator[str], again: Iterator[str]
+) -> None:
+    """Copy these items, which both iterators name."""
+    values = map(partial(dict.__getitem__, source), again)
+    result.add(partial(dict.update, copy, zip(names, values, strict=False)), nothing)
 
 
 def _django_layers(settings: Any) -> Iterator[dict[str, Any]]:
