@@ -199,7 +199,7 @@ def test_who_may_have_read_another_field_is_concerned(tmp_path: Path, reads: str
             id="a check",
         ),
         pytest.param(("'A_'", "'B_'"), ("#", "model_config = {'env_prefix': 'A_'}"), id="the prefix of all"),
-        pytest.param(SIZE, ("#", "@property\n    def level(self): return str(self.size)"), id="what is no field"),
+        pytest.param(SIZE, ("#", "@property\n    def level(self): return str(self.size)"), id="a property"),
         pytest.param(SIZE, ("#", "def __getattribute__(self, name): return self.size"), id="what is asked first"),
         pytest.param(("return Settings()", "return Settings(level='DEBUG')"), ("#", "#"), id="what they are made with"),
         pytest.param(

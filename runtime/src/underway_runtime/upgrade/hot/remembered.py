@@ -67,8 +67,8 @@ def problems(function: Any, where: str, going: Collection[int]) -> Iterator[str]
 
 
 def _caches(function: Any) -> list[dict[Any, Any]]:
-    own = objects.own_dict(function)
-    return [held for held in gc.get_referents(function) if type(held) is dict and held is not own]
+    attributes = objects.own_dict(function)
+    return [held for held in gc.get_referents(function) if type(held) is dict and held is not attributes]
 
 
 def _is_link(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What is read of settings that change, and stays: ``settings.log_level``, where only ``page_size`` is another by now.
+"""What is read of settings that change, and stays: ``settings.log_level``, where only ``page_size`` differs by now.
 
 Who reads nothing else of them is not concerned, whatever it has done with it at the start. A field stays where what makes it is
 the same, and nothing that it is made with changes.
@@ -45,15 +45,15 @@ class Staying:
 
     def without(self, module: Module) -> Module:
         """A module that does not read these."""
-        if not self.fields or not self._found(module):
+        if not self.fields or not self._reads_in(module):
             return module
         return with_body(module, (self.within(module, statement) for statement in module.body))
 
     def within(self, module: Module, node: Node) -> Node:
         """A node of a module that does not read these: the same where it reads none."""
-        return _replaced(node, self._found(module)) if self.fields else node
+        return _replaced(node, self._reads_in(module)) if self.fields else node
 
-    def _found(self, module: Module) -> set[int]:
+    def _reads_in(self, module: Module) -> set[int]:
         """The ids of the nodes in a module that read one."""
         if module.name not in self._reads:
             self._reads[module.name] = {id(node) for statement in module.body for node in self._of(module, statement)}
@@ -158,10 +158,10 @@ def _fields(world: PlannerContext, side: Side, module: Module, cls: ast.ClassDef
                 return None
             _add(fields, inherited)
     for statement in cls.body:
-        own = _of_model(statement) if is_model else _of_plain(statement)
-        if own is None:
+        more = _of_model(statement) if is_model else _of_plain(statement)
+        if more is None:
             return None
-        _add(fields, own)
+        _add(fields, more)
     return fields
 
 
