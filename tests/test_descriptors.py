@@ -346,6 +346,7 @@ def remove_lock(node: Node, how: str) -> None:
 LOST = "removed", "replaced", "moved", "its directory removed", "its directory moved"
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize("how", LOST)
 def test_a_lock_file_that_is_gone_is_there_again(node: Node, how: str) -> None:
     """As what tidies up temporary files does: the node is found, a second one is refused, and stop ends it."""
@@ -366,6 +367,7 @@ def test_a_lock_file_that_is_gone_is_there_again(node: Node, how: str) -> None:
     assert find(node) is None
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("how", LOST)
 def test_a_second_start_is_refused_before_the_lock_file_is_there_again(node: Node, how: str) -> None:
     """What runs has locked `var` itself too: there is no moment in which another start takes its place, and `stop` finds it."""

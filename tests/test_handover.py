@@ -113,6 +113,7 @@ CRASHES = SECOND + "\nos._exit(3)\n"
 RAISES = SECOND + "\nraise RuntimeError('no database')\n"
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize(
     ("app", "gates", "reason"),
     [
@@ -253,6 +254,7 @@ def test_the_old_one_may_be_killed_while_it_drains(make: MakeNode) -> None:
     assert terminate(keeper)[0] == 0
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_killed_keeper_takes_both_with_it(make: MakeNode, when: str) -> None:
     """And the next start is of the permanent version."""

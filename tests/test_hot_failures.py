@@ -176,6 +176,7 @@ def flip(file: Path) -> None:
     file.write_bytes(data)
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("which", ["code", "relup"])
 def test_a_byte_that_was_changed_on_the_disk_is_found_before_anything_is_done(make: MakeNode, which: str) -> None:
     """In the compiled code of the version that comes, or in the plan: 4 with the name of the file; nothing is handed over either."""
@@ -303,6 +304,7 @@ STAYS = {
 }
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize(("kind", "started"), [("a function", "1"), ("an application", "1 1")])
 def test_what_does_not_stop_where_the_relup_stops_it_is_not_started_next_to_itself(
     make: MakeNode, kind: str, started: str

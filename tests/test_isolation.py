@@ -53,6 +53,7 @@ def values(planted: Path) -> dict[str, str]:
     return {name: words.get(name, str(planted / own.get(name, ""))) for name in STEERING}
 
 
+@pytest.mark.sample(most=5)
 @pytest.mark.parametrize("variable", [*STEERING, "all"])
 def test_no_command_is_steered(make: MakeNode, planted: Path, tmp_path: Path, variable: str) -> None:
     """eval has its own executable, prefix and configuration of the build, and no trace of what the caller set; a node boots."""

@@ -215,6 +215,7 @@ def test_a_node_is_not_started_by_hand(make: MakeNode) -> None:
     assert done.stderr == "error: a node is started by its keeper, and that by `start` or `daemon`\n"
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("variable", ["", "RELEASE_VAR", "RELEASE_TMP"])
 def test_every_command_works_at_any_length_of_path(make: MakeNode, tmp_path: Path, variable: str) -> None:
     """The release itself, or what changes, or sockets and logs: 300 bytes deep, where a socket's address ends at 107."""

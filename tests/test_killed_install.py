@@ -155,6 +155,7 @@ def mortal(make: MakeNode, interpreter: Interpreter, tmp_path: Path) -> tuple[No
     return node, tmp_path / "DIES"
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("most", POINTS)
 @pytest.mark.parametrize("who", ["keeper", "node 1", "node 2"])
 def test_a_service_of_which_one_is_killed_answers_again(mortal: tuple[Node, Path], who: str, most: int) -> None:

@@ -65,6 +65,7 @@ def service(
     return node, port
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize(
     "server", [pytest.param(name, marks=pytest.mark.drill if name in DRILLS else ()) for name in SERVERS]
 )
@@ -92,6 +93,7 @@ def test_connections_that_are_in_use_are_told_to_come_back(make: MakeNode, serve
     assert terminate(keeper)[0] == 0
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize(
     "server",
     [

@@ -90,6 +90,7 @@ def started(node: Node, **how: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_left_is_named_with_what_it_holds(
     make: MakeNode, tmp_path: Path, left: Callable[[], int], way: str
@@ -159,6 +160,7 @@ def control_group(kind: str = "") -> Iterator[Path]:
         group.rmdir()
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("term", ["SIG_DFL", "SIG_IGN"])
 @pytest.mark.parametrize("way", ["a program", "an orphan in a session of its own"])
 def test_what_is_left_ends_with_the_control_group_of_the_node(

@@ -140,6 +140,7 @@ keeper.{word}(*{fields})
 """What code in a node does that says something of its own to the keeper."""
 
 
+@pytest.mark.sample(most=4)
 @pytest.mark.parametrize(
     ("word", "fields"),
     [

@@ -90,6 +90,7 @@ HOLDING = {
 }
 
 
+@pytest.mark.sample(most=6)
 @pytest.mark.in_place
 @pytest.mark.parametrize("kind", HOLDING)
 def test_who_has_a_class_is_in_the_way_of_another(become: Become, kind: str) -> None:

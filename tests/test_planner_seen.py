@@ -154,6 +154,7 @@ HOT = [
 ]  # fmt: skip
 
 
+@pytest.mark.sample(most=14)
 @pytest.mark.parametrize(("old", "new"), HOT)
 @pytest.mark.in_place
 def test_what_becomes_what_a_fresh_start_has_is_put_in_place(make: MakeNode, old: str, new: str) -> None:
@@ -317,6 +318,7 @@ def test_a_start_that_only_keeps_something_in_the_application_is_in_nobodys_way(
     assert entry.verdict == "HOT", entry.changes
 
 
+@pytest.mark.sample(most=10)
 @pytest.mark.parametrize(("old", "new", "reason"), RESTART)
 @pytest.mark.in_place
 def test_what_does_not_is_restart_and_says_what_was_seen(make: MakeNode, old: str, new: str, reason: str) -> None:

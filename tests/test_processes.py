@@ -56,6 +56,7 @@ def two_versions(make: MakeNode, tmp_path: Path, app: App) -> Node:
     return node
 
 
+@pytest.mark.sample(most=3)
 @pytest.mark.parametrize(
     "beget",
     [
@@ -152,6 +153,7 @@ def test_what_was_forked_is_handed_over_with_the_node(make: MakeNode, tmp_path: 
     assert terminate(process)[0] == 0
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize(
     "beget",
     [
@@ -250,6 +252,7 @@ def answer(port: int) -> str:
     return ""
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("preload", [False, True])
 @pytest.mark.in_place
 def test_workers_of_gunicorn_are_handed_over(make: MakeNode, port: int, preload: bool) -> None:

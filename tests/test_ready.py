@@ -361,6 +361,7 @@ def test_a_start_that_holds_the_loop_has_an_end(make: MakeNode, how: str) -> Non
     assert node.running() == []
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("server", ["asyncio", "blocks", "http.server"])
 def test_a_version_that_binds_and_does_not_accept_does_not_take_over(make: MakeNode, here: Path, server: str) -> None:
     """The one before has not begun to drain."""

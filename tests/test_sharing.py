@@ -316,6 +316,7 @@ SHUTS = {
 }
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("how", SHUTS)
 def test_who_shuts_its_listener_down_leaves_that_of_the_others(make: MakeNode, how: str) -> None:
     """By Python it is not done; below it, or in another interpreter, the keeper listens again at once, and says so."""

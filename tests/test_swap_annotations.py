@@ -213,6 +213,7 @@ def ask(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> I
         yield ask
 
 
+@pytest.mark.sample(most=14)
 @everywhere
 @pytest.mark.parametrize("case", list(HOT))
 def test_annotations_are_those_of_a_fresh_start(ask: Ask, case: str) -> None:

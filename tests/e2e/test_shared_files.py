@@ -177,6 +177,7 @@ def can_mount() -> bool:
     )
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.skipif(os.geteuid() != 0 or not can_mount(), reason="needs root, and leave to mount")
 @pytest.mark.parametrize(
     ("how", "word"),

@@ -158,6 +158,7 @@ def test_the_service_s_own_user_changes_nothing(built: Path, tmp_path: Path) -> 
         assert run([*other, "releases"], path).returncode == 0
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.e2e
 @pytest.mark.parametrize(
     "closed", ["<&- >&- 2>&-", *(pytest.param(each, marks=pytest.mark.drill) for each in ("<&-", ">&-", "2>&-"))]
