@@ -84,7 +84,7 @@ def test_the_runtime_imports_only_the_standard_library(file: Path) -> None:
     assert [f"{where(file, line)} imports {name}" for name, line in imports(parsed(file)) if name not in allowed] == []
 
 
-SLOW = "ast asyncio dataclasses inspect logging pathlib signal struct subprocess tempfile threading typing"
+SLOW = "ast asyncio dataclasses inspect logging pathlib selectors signal socket struct subprocess tempfile threading typing"
 """What costs the commands that ask a node more than it is worth to them."""
 
 

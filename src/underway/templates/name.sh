@@ -1,5 +1,5 @@
 #!/bin/sh
-# revision 5
+# revision 6
 # Finds the release that this file belongs to and the version to boot, and hands over to that version's launcher.
 # It serves every version. Where one that is unpacked brings a higher revision, that takes this one's place, and never a
 # lower one: see underway_runtime/upgrade/command_files.py. Builtins only, but for readlink when called through a link.
@@ -29,9 +29,9 @@ is_version() {
   [ "${#1}" -le 100 ]
 }
 
-# The second word of the first line of a file, where both are names. The file may be of another user than who calls this,
-# so nothing waits for it or follows it elsewhere, and however long it is the limits of a shell of its own end that.
-version_in() (
+# The second word of the first line of a file, where both are names; called in a shell of its own, for its limits. The file may be of
+# another user than who calls this, so nothing waits for it or follows it elsewhere, and however long it is the limits end that.
+version_in() {
   # shellcheck disable=SC3045 # a shell that can't does without
   ulimit -t 1 || :
   # shellcheck disable=SC3045
@@ -39,7 +39,7 @@ version_in() (
   unset IFS
   read -r interpreter version <"$1" || : # no newline at the end
   is_version "$interpreter" && is_version "$version" && printf '%s' "$version"
-)
+}
 
 self=$0
 case $self in */*) ;; *) self=./$self ;; esac

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ..frozen import Frozen
@@ -30,15 +29,22 @@ class Setting(Frozen):
     """``config/config.py:3``, a file, ``$NAME``, a provider, a default."""
 
 
-@dataclass
 class Origins:
     """Everything that was set, in order; what was set later wins."""
 
-    settings: list[Setting] = field(default_factory=list)
-    variables: dict[str, str] = field(default_factory=dict)
-    """Environment variables that were read, and who read them; never their values."""
-    secrets: set[Path] = field(default_factory=set)
-    """What schemas and providers call secret."""
+    def __init__(
+        self, settings: Iterable[Setting] = (), variables: Mapping[str, str] | None = None, secrets: Iterable[Path] = ()
+    ) -> None:
+        self.settings = [*settings]
+        self.variables = {**(variables or {})}
+        """Environment variables that were read, and who read them; never their values."""
+        self.secrets = {*secrets}
+        """What schemas and providers call secret."""
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, Origins) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
 
     def of(self, path: Path) -> list[Setting]:
         """The settings of one value, the last one last; where it has none, those of what it is in or of what is in it."""

@@ -34,7 +34,6 @@ import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
 from typing import Any, TypeVar
@@ -71,29 +70,28 @@ _TO_END = 2.0
 """Seconds that code gets to end when it is interrupted because its client is gone; then it is left to itself."""
 
 
-@dataclass
 class RequestHandler:
     """What answers the clients of a node. `attach` and `settle` are called in the node's threads, once each."""
 
-    node: NodeControl
-    name: str
-    version: str
-    uses: Path
-    """Where code that is run is journalled."""
-    allowed: Mapping[str, bool]
-    """Whether ``rpc`` and ``remote`` may be used."""
-    root: str = ""
-    """The release directory that this node is of."""
-    stops_within: float = 60.0
-    """Seconds in which the node ends when it is told to stop."""
-    loop_monitor: LoopMonitor = field(default_factory=LoopMonitor)
-    upgrades: Path | None = None
-    """The journal of upgrades."""
-    clients: Callable[[], int] = int
-    """How many clients there are."""
-    closing: bool = False
-    settled: Future[str | None] = field(default_factory=Future)
-    _loop: asyncio.AbstractEventLoop | None = None
+    def __init__(self, node: NodeControl, name: str, version: str, uses: Path, allowed: Mapping[str, bool]) -> None:
+        """`uses` is where code that is run is journalled; `allowed` says whether ``rpc`` and ``remote`` may be used."""
+        self.node = node
+        self.name = name
+        self.version = version
+        self.uses = uses
+        self.allowed = allowed
+        self.root = ""
+        """The release directory that this node is of."""
+        self.stops_within = 60.0
+        """Seconds in which the node ends when it is told to stop."""
+        self.loop_monitor = LoopMonitor()
+        self.upgrades: Path | None = None
+        """The journal of upgrades."""
+        self.clients: Callable[[], int] = int
+        """How many clients there are."""
+        self.closing = False
+        self.settled: Future[str | None] = Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the loop of the node, which runs now."""
@@ -347,6 +345,6 @@ def _refuse(reason: str | None) -> None:
         raise Refused(reason)
 
 
-@dataclass
 class _Use:
-    outcome: str = "gone"
+    def __init__(self) -> None:
+        self.outcome = "gone"

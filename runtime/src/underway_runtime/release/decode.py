@@ -26,34 +26,35 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
+from ..frozen import Frozen
 from .errors import did_you_mean
 
 T = TypeVar("T")
 Path: TypeAlias = tuple[str, ...]
 
 
-class Rule(NamedTuple):  # as are the next: a dataclass costs a command three times as much to make
+class Rule(Frozen):
     """What must be true of a value besides its type: words for a person, and the test."""
 
     wanted: str
     test: Callable[[Any], object]
 
 
-class Reader(NamedTuple):
+class Reader(Frozen):
     """What makes a value of data in a form of its own; raises ValueError, or Invalid, with what is wrong."""
 
     read: Callable[[Any], Any]
 
 
-class Choice(NamedTuple):
+class Choice(Frozen):
     """What tells by a table which dataclass it is; raises ValueError, or Invalid, for one that is none."""
 
     choose: Callable[[Any], type]
 
 
-class Problem(NamedTuple):
+class Problem(Frozen):
     """One thing that is wrong, and where: a path of keys and positions, empty for the whole."""
 
     path: Path
@@ -88,7 +89,7 @@ class Invalid(ValueError):
         super().__init__("; ".join(map(str, self.problems)))
 
 
-class Field(NamedTuple):
+class Field(Frozen):
     """One key of a dataclass or a model."""
 
     name: str
@@ -201,7 +202,7 @@ class _Decoder:
         try:
             return note.read(data) if isinstance(note, Reader) else self.value(data, note.choose(data), path)
         except Invalid as error:
-            self.problems += [problem._replace(path=(*path, *problem.path)) for problem in error.problems]
+            self.problems += [dataclasses.replace(problem, path=(*path, *problem.path)) for problem in error.problems]
         except ValueError as error:
             self.problems.append(Problem(path, "refused", data, str(error)))
         return None

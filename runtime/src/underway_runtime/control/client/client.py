@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import errno
 import os
 import select
-import socket
 import sys
 import time
 
@@ -73,7 +73,7 @@ class Place:
 class Connection:
     """A connection to a node that has proved to have the cookie, and to which we have."""
 
-    def __init__(self, connected: socket.socket, name: str) -> None:
+    def __init__(self, connected: _socket.socket, name: str) -> None:
         self._socket = connected
         self._name = name
         self._received = b""
@@ -88,7 +88,7 @@ class Connection:
     def send(self, message: Message) -> None:
         """Send one message. Raises UnderwayError when it is too large, and Gone."""
         try:
-            self._socket.sendall(frames.encode(message), getattr(socket, "MSG_NOSIGNAL", 0))
+            self._socket.sendall(frames.encode(message), getattr(_socket, "MSG_NOSIGNAL", 0))
         except frames.BadFrame as error:
             raise UnderwayError(f"the request is too long: {error}") from None
         except OSError as error:
@@ -266,7 +266,7 @@ def asked(place: Place, question: Callable[[Connection], T]) -> T:
 
 
 def _agreed(place: Place, patience: float) -> Connection:
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connected = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connected.settimeout(PATIENCE)
         try:
@@ -314,7 +314,7 @@ def _without_socket(place: Place) -> str:
     )
 
 
-def _connect(connected: socket.socket, path: str) -> None:
+def _connect(connected: _socket.socket, path: str) -> None:
     """Connect by descriptors: the address of a socket file is at most 107 bytes, and its directory another user's."""
     if not have_paths():
         connected.connect(path)
@@ -337,6 +337,6 @@ def _connect(connected: socket.socket, path: str) -> None:
         os.close(descriptor)
 
 
-def _is_ours(connected: socket.socket) -> bool:
+def _is_ours(connected: _socket.socket) -> bool:
     process = peer.credentials(connected)
     return process is not None and process[1] == os.geteuid()
