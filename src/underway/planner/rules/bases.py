@@ -30,6 +30,12 @@ MADE_BY_DECORATORS = {
 }
 """Those that `dataclass` and `total_ordering` look for, and make where they are not there."""
 
+MODELS = (
+    *("pydantic.BaseModel", "pydantic.main.BaseModel"),
+    *("pydantic_settings.BaseSettings", "pydantic_settings.main.BaseSettings"),
+)
+"""Those of pydantic that models come from."""
+
 _PLAIN_BASES = {
     *("abc.ABC", "typing.Generic", "typing.Protocol", "underway_runtime.Application"),
     *("underway_runtime.application.Application", "threading.Thread", "logging.Handler", "logging.Formatter"),

@@ -11,10 +11,11 @@ import ast
 from ...edit import ModuleDiff
 from ...source import Function, Module
 from ...values import origin
+from ..bases import MODELS
 from . import classes_again, instances_again
 
 _CACHES = {"functools.lru_cache", "functools.cache"}
-OF_OTHERS = {*classes_again.BASES, "builtins.object"}
+OF_OTHERS = {*MODELS, "builtins.object"}
 """Bases from outside of the release."""
 
 

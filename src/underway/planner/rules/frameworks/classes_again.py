@@ -9,14 +9,9 @@ from ...edit import ModuleDiff, PlannerContext
 from ...source import Function, Module, Origin, text, walk
 from ...values import origin
 from .. import decorators, made_again, replaced_classes, state, unmade
-from ..bases import DATACLASS
+from ..bases import DATACLASS, MODELS
 from . import instances_again
 
-BASES = (
-    *("pydantic.BaseModel", "pydantic.main.BaseModel"),
-    *("pydantic_settings.BaseSettings", "pydantic_settings.main.BaseSettings"),
-)
-"""Those of pydantic that models come from."""
 _FORMS = (
     *("django.forms.Form", "django.forms.forms.Form"),
     *("django.forms.ModelForm", "django.forms.models.ModelForm"),
@@ -86,7 +81,7 @@ def is_model(world: PlannerContext, module: Module, cls: ast.ClassDef, seen: tup
             return False
         known = side.modules.get(source[0]) if source[0] in world.compared else None
         inner = known.classes.get(source[1]) if known else None
-        if ".".join(source) not in (*BASES, *_FORMS) and not (
+        if ".".join(source) not in (*MODELS, *_FORMS) and not (
             known and inner and is_model(world, known, inner, (*seen, source))
         ):
             return False
