@@ -70,6 +70,25 @@ def test_what_was_set_at_run_time_is_handed_over(make: MakeNode) -> None:
     assert terminate(process)[0] == 0
 
 
+def test_a_member_that_was_exchanged_at_run_time_is_handed_over(make: MakeNode) -> None:
+    """A pattern, or a static method, of a class is made again where it is what the module has made, and is somebody's else."""
+    old = f"{SOURCE}import re\ndef one(): ...\ndef two(): ...\nclass Known:\n    legal = re.compile('a')\n    make = staticmethod(one)\n"
+    node = make(asgi(old), libraries=("uvicorn",))
+    made = planned(node, old.replace("'a')\n", "'b')\n").replace("(one)", "(two)"))
+    assert made.up[0].verdict == "HOT", made.up[0].changes
+    process, _ = start(node)
+    run(node, "rpc", "import re, web; web.Known.legal, web.Known.make = re.compile('z'), staticmethod(lambda: 7)")
+
+    said = run(node, "install", "2", "--at-least", "hot", status=3)
+
+    assert "web.Known.legal" in said
+    assert "web.Known.make" in said
+    run(node, "rpc", "import re, web; web.Known.legal, web.Known.make = re.compile('a'), staticmethod(web.one)")
+    run(node, "install", "2", "--at-least", "hot")
+    assert run(node, "rpc", "import web; print(web.Known.legal.pattern, web.Known.make is web.two)") == "b True\n"
+    assert terminate(process)[0] == 0
+
+
 def test_a_version_that_is_another_on_this_host_is_handed_over(make: MakeNode) -> None:
     """What import makes of the environment of the node is seen there: check says so, and nothing is swapped.
 

@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 
 from code_server_helpers import Interpreter
-from plans import compare, verdicts
+from plans import compare, load_of, verdicts
 from swap_helpers import Become, becoming
+from underway_runtime.release.code_tree import IS_LAZY
 
-POINT = "class Point:\n    __slots__ = ('x',)\n    limit = 1\n    def __init__(self, x): self.x = x\n    def told(self): return self.x\n"
+POINT = """
+class Point:
+    __slots__ = ('x',)
+    limit = 1
+    names = []
+    def __init__(self, x): self.x = x
+    def told(self): return self.x
+"""
 PLACED = POINT.replace("('x',)", "('x', 'y')").replace("self.x = x", "self.x, self.y = x, 2")
 AROUND = """
 import abc, threading
@@ -87,6 +95,8 @@ HOLDING = {
     "another function": ("shop.Point.told = lambda self: 7", "not the function that the module has made"),
     "another value": ("shop.Point.limit = 5", "shop.Point.limit is 5, and not 1"),
     "another member": ("shop.Point.more = 5", "shop.Point.more was put there since"),
+    "an element of a list of the class": ("shop.Point.names.append(5)", "shop.Point.names is [5], and no longer empty"),
+    "a list of the class": ("held = shop.Point.names", "shop.Point.names can be changed, and something refers to it"),
 }
 
 
@@ -150,12 +160,20 @@ ALLOWED = {
         "class A:\n    __slots__ = ('seen',)\n    def __init__(self): self.seen = {}\n    def f(self): self.seen[1] = 2\n",
         "class A:\n    __slots__ = ('seen', 'x')\n    def __init__(self): self.seen = {}\n    def f(self): self.seen[1] = 2\n",
     ),
+    "a list that is empty": (
+        "class A:\n    __slots__ = ('x',)\n    all = []\n",
+        "class A:\n    __slots__ = ('x', 'y')\n    all = []\n",
+    ),
     "a metaclass": ("class A:\n    x = 1\n", "import abc\nclass A(metaclass=abc.ABCMeta):\n    x = 1\n"),
 }
 BEYOND = {
     "a list": (
-        "class A:\n    __slots__ = ('x',)\n    all = []\n",
-        "class A:\n    __slots__ = ('x', 'y')\n    all = []\n",
+        "class A:\n    __slots__ = ('x',)\n    all = [1]\n",
+        "class A:\n    __slots__ = ('x', 'y')\n    all = [1]\n",
+    ),
+    "a default": (
+        "class A:\n    __slots__ = ('x',)\n    def f(self, all=[]): all.append(1)\n",
+        "class A:\n    __slots__ = ('x', 'y')\n    def f(self, all=[]): all.append(1)\n",
     ),
     "a cache": (
         "import functools\nclass A:\n    __slots__ = ('x',)\n    @functools.cache\n    def f(): return 1\n",
@@ -190,6 +208,21 @@ def test_a_class_is_replaced_where_a_look_tells_what_becomes_of_it(tmp_path: Pat
     """Never without that: what was made with it may be anywhere."""
     assert _verdict(tmp_path / "1", *ALLOWED[kind]) == "RESTART"
     assert _verdict(tmp_path / "2", *ALLOWED[kind], observed=True) == "HOT"
+
+
+@pytest.mark.skipif(IS_LAZY, reason="`from __future__ import annotations` comes with RESTART since Python 3.14")
+def test_a_class_is_replaced_where_annotations_become_texts(tmp_path: Path) -> None:
+    """All of the module is annotated again but for what another takes the place of."""
+    old = f"{BASES}class A:\n    def f(self) -> int: return 1\nclass B:\n    def g(self) -> int: return 1\n"
+    new = "from __future__ import annotations\n" + old.replace("class A:", "class A(typing.Generic[T]):")
+
+    answer = compare(tmp_path, {"m": old}, {"m": new}, observed=True)
+
+    load = load_of(answer)
+    assert verdicts(answer)["m:A"] == "HOT made"
+    assert load.replaced == ("A",)
+    assert {path for path in load.changed if path.startswith("A.")} == set()
+    assert load.refreshed == ("B.g",)
 
 
 @pytest.mark.parametrize("kind", BEYOND)

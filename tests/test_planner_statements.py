@@ -1,4 +1,4 @@
-"""Statements of a module that reach what changes: what they say to somebody leaves no marks."""
+"""Statements that are made again, or reach what changes: of descriptors, and of what is only said to somebody."""
 
 from __future__ import annotations
 
@@ -15,6 +15,33 @@ X = [N + n for n in (1, 2)]
 if X == [5]:
     warnings.warn("five")
 """
+DESCRIBED = """
+def one(self=0): return 1
+def two(self=0): return 2
+class Known:
+    make = staticmethod(one)
+    size = property(one)
+    of = classmethod(one)
+"""
+KEPT = "KEPT = [Known.__dict__['make']]\n"
+
+
+@pytest.mark.in_place
+def test_another_descriptor_is_put_into_a_class(make: MakeNode) -> None:
+    """Of another function: nobody changes one, and who looks a member up asks the class."""
+    entry = planned(make(asgi(DESCRIBED)), DESCRIBED.replace("(one)", "(two)"), back=False).up[0]
+
+    assert entry.verdict == "HOT", entry.changes
+
+
+@pytest.mark.in_place
+def test_one_that_something_else_has_too_is_restart(make: MakeNode) -> None:
+    """It would go on with the one before."""
+    node = make(asgi(DESCRIBED + KEPT))
+    entry = planned(node, (DESCRIBED + KEPT).replace("(one)", "(two)"), back=False).up[0]
+
+    assert entry.verdict == "RESTART"
+    assert "seen: web.KEPT[0]" in "\n".join(row.reason for row in entry.changes)
 
 
 @pytest.mark.in_place

@@ -38,6 +38,7 @@ ALIASES = (
 
 _SETTLED = (
     *ALIASES,
+    *("builtins.staticmethod", "builtins.classmethod", "builtins.property"),
     "decimal.Decimal",
     "fractions.Fraction",
     "re.Pattern",

@@ -35,13 +35,15 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
     order.of_class(edit, name, old, new)
     rows, take_back = len(edit.rows), edit.saved()
     _changed(edit, name, old, new)
-    if carried or edit.annotates_otherwise or "." in name:
+    if carried or "." in name:
         return
     if problem := _must_go(edit, old, new, rows):
         if what := replaced_classes.lost(edit, name, old, new):
             _add_reason(edit, rows, f"another in its place would lose {what}")
         else:
             take_back()
+            if edit.annotates_otherwise:
+                edit.leave_out(name)  # which has all of the module annotated again
             replaced_classes.put(edit, name, new, problem)
 
 

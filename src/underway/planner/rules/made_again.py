@@ -16,6 +16,7 @@ from .frameworks import cached_makers
 from .nested import below, classes_within, pair_nested
 
 UNCHANGEABLE = "it can't be changed itself, so it is made again"
+_DESCRIPTORS = ("staticmethod", "classmethod", "property")
 DECORATORS = "its decorators change, which ran when the module was imported"
 
 
@@ -118,11 +119,12 @@ def imported(edits: Iterable[ModuleDiff]) -> None:
 
 
 def hold_alone(edit: ModuleDiff, name: str, *values: ast.expr | None) -> None:
-    """Ask for nobody else to hold what is made again, where a class of the release has made it: who has the old one could tell."""
+    """Ask for nobody else to hold what is made again, where who has the old one could tell: of a class of the release, or a descriptor."""
     for value in values:
         source = edit.world.old.resolve(edit.old, value.func) if isinstance(value, ast.Call) else None
         known = edit.world.old.modules.get(source[0]) if source else None
-        if known is not None and source is not None and source[1] in known.classes:
+        of_release = known is not None and source is not None and source[1] in known.classes
+        if of_release or (isinstance(value, ast.Call) and ast.unparse(value.func) in _DESCRIPTORS):
             edit.guard("no_holders", name)
 
 

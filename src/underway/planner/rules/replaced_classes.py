@@ -15,7 +15,7 @@ from ..edit import ModuleDiff, PlannerContext
 from ..source import Function, Module, Origin, names_bound, walk
 from ..values import NotPlain, is_shared, origin
 from . import decorators, regrown, state, unmade
-from .bases import DATACLASS, HOLDING
+from .bases import DATACLASS, HOLDING, plain_bases
 from .changing import changed_by_functions
 
 MADE = "made"
@@ -127,7 +127,7 @@ def _what_may_change(edit: ModuleDiff, module: Module, cls: ast.ClassDef) -> str
             case _:
                 return f"what `{text_of(statement)}` may hold"
         for value in values:
-            if not _is_settled(edit, module, value):
+            if not _is_settled(edit, module, value) and not _is_asked_for(edit, module, cls, statement, value):
                 return f"what `{ast.unparse(value)[:40]}` may hold"
     return ""
 
@@ -161,6 +161,13 @@ def _is_settled(edit: ModuleDiff, module: Module, value: ast.expr) -> bool:
         return not is_shared(side.evaluate(module, value))
     except NotPlain:
         return False
+
+
+def _is_asked_for(edit: ModuleDiff, module: Module, cls: ast.ClassDef, statement: ast.stmt, value: ast.expr) -> bool:
+    """Whether it is a member that is empty, of which the process sees that it is so still, and that nobody else has it."""
+    if isinstance(statement, Function) or cls.decorator_list or not plain_bases(edit.world, module, cls):
+        return False
+    return ast.unparse(value) in ("[]", "{}")
 
 
 def _set_by_functions(edit: ModuleDiff, name: str) -> str:

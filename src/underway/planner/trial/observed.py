@@ -208,18 +208,18 @@ class _Trial:
 
     def _remade(self) -> Iterator[tuple[str, str]]:
         """Globals of which nobody can tell what they are bound to, that differ, and that nobody can change."""
-        apart = [difference.path for difference in self._apart if not self._is_noise(difference)]
-        differing = {path[:depth] for path in apart for depth in range(2, len(path) + 1)}
-        objects = {self._old.at(path) for path in differing}
-        """What has several names is told of one of them."""
+        apart = [difference for difference in self._apart if not self._is_noise(difference)]
+        differing = {other.path[:depth] for other in apart for depth in range(2, len(other.path) + 1)}
+        objects = {self._old.at(path) for path in differing}  # what has several names is told of one of them
+        exchanged = {self._old.at(difference.path) for difference in apart if difference.kind in ("name", "type")}
         for module, name in self._asked.definitions:
             at = (module, *(f".{part}" for part in name.split(".")))
             before, after = self._old.at(at), self._wanted.at(at)
             if before is None or after is None:
                 continue
-            pairs = (self._old, before), (self._wanted, after)
-            node = self._old.nodes[before]
+            pairs, node = ((self._old, before), (self._wanted, after)), self._old.nodes[before]
             differs = at in differing or (before in objects and bool(node.edges or node.flags & Flag.MUTABLE))
+            differs |= any(to in exchanged for _, to in node.edges)
             if differs and all(is_settled(picture.nodes[n]) or is_own_value(picture, n) for picture, n in pairs):
                 yield module, name
 

@@ -119,6 +119,10 @@ def _is_noise(difference: Difference, noise: set[Any]) -> bool:
     return any(difference.path[:depth] in noise for depth in range(1, len(difference.path) + 1))
 
 
+_DESCRIPTORS = ("builtins.staticmethod", "builtins.classmethod", "builtins.property")
+"""Types of members that are what they hold."""
+
+
 class _Excerpt:
     """Takes nodes of a picture, with all that they hold but for what stays; what stays is told by what it is.
 
@@ -158,9 +162,9 @@ def _made(before: Picture, instructions: Sequence[Instruction]) -> Excerpt:
     remembering = {(load.module, guard.of) for load in loads for guard in load.guards if guard.kind == "remembered"}
     replaced = [(load.module, name) for load in loads for name in load.replaced]
     named = [pair for pair in replaced if pair not in remembering]
-    paths = (Path((module, f".{name}")) for module, name in named)
+    paths = (Path((module, *(f".{part}" for part in name.split(".")))) for module, name in named)
     at = [(path, number) for path in paths if (number := before.at(path)) is not None]
-    compared = _within(before, [number for _, number in at], {".".join(name) for name in named})
+    compared = _within(before, [number for _, number in at], {*_DESCRIPTORS, *map(".".join, named)})
     mutable = (number for number, node in enumerate(before.nodes) if node.flags & Flag.MUTABLE)
     excerpt = _Excerpt(before, (number for number in mutable if number not in compared), compared)
     return excerpt.of([Check("same", path, excerpt.number(number)) for path, number in at])

@@ -314,7 +314,13 @@ def altered(target: Target, path: str) -> Iterator[str]:
         yield f"{target.name}.{path} is not the class that the module has made"
         return
     bound = {instruction.argval for instruction in dis.get_instructions(body) if instruction.opname in _STORES}
-    constants = stored_constants(body, tuple(bound))
+    yield from _set_since(target, path, cls, stored_constants(body, tuple(bound)), bound)
+    yield from _filled(objects.members(cls), bound, f"{target.name}.{path}")
+
+
+def _set_since(
+    target: Target, path: str, cls: type, constants: Mapping[str, Any], bound: Collection[str]
+) -> Iterator[str]:
     paths = {code_tree.mangled(definition): definition for definition in target.old.by_path}
     for name, value in list(objects.members(cls).items()):
         if objects.is_a(value, _DESCRIPTORS) or _is_made(name) or objects.is_a(value, cls):
@@ -327,6 +333,16 @@ def altered(target: Target, path: str) -> Iterator[str]:
                 yield f"{where} is {objects.shown(value)}, and not the function that the module has made"
         elif name in constants and not same(value, constants[name]):
             yield f"{where} is {objects.shown(value)}, and not {objects.shown(constants[name])} as the module has made it"
+
+
+def _filled(members: Mapping[str, Any], bound: Collection[str], where: str) -> Iterator[str]:
+    """What was empty when the class was made, and would be so again in another: who has put something in, or may."""
+    for name in list(members):
+        if name in bound and not _is_made(name) and objects.is_exactly(members[name], _MUTABLE):
+            if members[name]:
+                yield f"{where}.{name} is {objects.shown(members[name])}, and no longer empty"
+            elif shared(members, name) is not None:
+                yield f"{where}.{name} can be changed, and something refers to it that is not known"
 
 
 def _is_made(name: str) -> bool:
