@@ -14,96 +14,27 @@ from websockets.sync.client import connect
 
 from handover_helpers import all_said, start
 from node_helpers import TIMEOUT, App, MakeNode, Node, Process, eventually, finish
+from sources import source
 from versions import add_sealed
 
-STARLETTE = """
-import asyncio, contextlib, os, time
-from starlette.applications import Starlette
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
+WEB = source("streams/v1/web.py")
 
-def note(what):
-    with open(NOTES, "a") as file:
-        file.write(f"{VERSION} {what}\\n")
+PATHS = (
+    "/events",
+    "/waits",
+    "/task_group",
+    "/anyio_group",
+    "/wrapped",
+    "/ordinary",
+    "/deaf",
+    "/behind_1/events",
+    "/sse/waits",
+)
+"""A few of what its generators do; `test_asgi_streams.py` tries all."""
 
-@contextlib.asynccontextmanager
-async def lifespan(app):
-    app.state.open = True
-    yield
-    app.state.open = False
-    note("lifespan ends")
-
-async def save(app, what):
-    await asyncio.sleep(0.2)
-    note(f"{what} saves, {'open' if app.state.open else 'closed'}")
-
-async def events(request):
-    # as of a framework: an async generator in a streaming response
-    async def body():
-        try:
-            while True:
-                yield "data: 1\\n\\n"
-                await asyncio.sleep(0.01)
-        finally:
-            await save(request.app, "async generator")
-    return StreamingResponse(body(), media_type="text/event-stream")
-
-async def waits(request):
-    # what waits for the next event, which does not come
-    async def body():
-        try:
-            yield "data: 1\\n\\n"
-            await asyncio.Event().wait()
-        finally:
-            await save(request.app, "waiting generator")
-    return StreamingResponse(body(), media_type="text/event-stream")
-
-async def ordinary(request):
-    def body():
-        try:
-            while True:
-                yield "data: 1\\n\\n"
-                time.sleep(0.01)
-        finally:
-            note(f"ordinary generator saves, {'open' if request.app.state.open else 'closed'}")
-    return StreamingResponse(body(), media_type="text/event-stream")
-
-async def delegated(request):
-    # the generator is not what is iterated: it is left to the loop when its frame goes
-    async def inner():
-        try:
-            while True:
-                yield "data: 1\\n\\n"
-        finally:
-            await save(request.app, "inner generator")
-    async def body():
-        async for each in inner():
-            yield each
-            await asyncio.sleep(0.01)
-    return StreamingResponse(body(), media_type="text/event-stream")
-
-routes = [Route("/" + f.__name__, f) for f in (events, waits, ordinary, delegated)]
-starlette = Starlette(routes=routes, lifespan=lifespan)
-
-async def app(scope, receive, send):
-    if scope["type"] == "http" and scope["path"] == "/deaf":
-        # an application that never looks whether its client is there
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        try:
-            while True:
-                await send({"type": "http.response.body", "body": b"data: 1\\n\\n", "more_body": True})
-                await asyncio.sleep(0.01)
-        finally:
-            await save(starlette, "application")
-    await starlette(scope, receive, send)
-"""
-
-PATHS = {
-    "/events": "async generator",
-    "/waits": "waiting generator",
-    "/ordinary": "ordinary generator",
-    "/delegated": "inner generator",
-    "/deaf": "application",
+SAVE = {
+    *("events", "waits", "task_group", "anyio_group", "wrapped", "ordinary", "deaf", "behind_1 events"),
+    *("sse waits", "sse waits dependency"),
 }
 
 
@@ -114,13 +45,13 @@ def notes(tmp_path: Path) -> Path:
 
 
 def service(notes: Path, version: str) -> App:
-    text = STARLETTE.replace("NOTES", repr(str(notes))).replace("VERSION", version)
+    text = WEB.replace('"NOTES"', repr(str(notes))).replace('VERSION = "1"', f"VERSION = {version!r}")
     return App("web", text, {"asgi": "web:app", "listen": ["tcp://127.0.0.1:0"]})
 
 
 @pytest.fixture
 def running(make: MakeNode, notes: Path) -> tuple[Node, Process, int]:
-    node = make(service(notes, "1"), libraries=["uvicorn", "starlette"])
+    node = make(service(notes, "1"), libraries=["uvicorn", "fastapi"])
     node.configure(underway_runtime={"drain_timeout": 0.5, "stop_timeout": 6})
     add_sealed(node, "2", service(notes, "2"))
     keeper, port = start(node)
@@ -133,7 +64,7 @@ def streams(port: int) -> list[http.client.HTTPConnection]:
     for path in PATHS:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         connection.request("GET", path)
-        assert connection.getresponse().read(9) == b"data: 1\n\n"
+        assert connection.getresponse().read(6) == b"data: "
         made.append(connection)
     return made
 
@@ -141,7 +72,7 @@ def streams(port: int) -> list[http.client.HTTPConnection]:
 def all_have_saved(notes: Path, keeper: Process) -> None:
     """Each end came before that of the lifespan, and no traceback was printed for it."""
     told = [line[2:] for line in notes.read_text().splitlines() if line.startswith("1 ")]
-    assert sorted(told[:-1]) == sorted(f"{name} saves, open" for name in PATHS.values())
+    assert sorted(told[:-1]) == sorted(f"{name} saves, open" for name in SAVE)
     assert told[-1] == "lifespan ends"
     assert not any("Traceback" in line for line in all_said(keeper))
 
@@ -153,7 +84,7 @@ def set_aside(make: MakeNode, notes: Path) -> tuple[Node, Process, int]:
     begun = "# an application that never looks whether its client is there"
     text = app.source.replace(begun, "import gc; gc.freeze()")
     assert text != app.source
-    node = make(replace(app, source=text), libraries=["uvicorn", "starlette"])
+    node = make(replace(app, source=text), libraries=["uvicorn", "fastapi"])
     node.configure(underway_runtime={"drain_timeout": 0.5, "stop_timeout": 6})
     keeper, port = start(node)
     return node, keeper, port

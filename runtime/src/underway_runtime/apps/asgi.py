@@ -17,10 +17,8 @@ generators too, before the lifespan does: what they save at their end goes throu
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
 
-from ..process import garbage_collector
 from ..release.boot_script import Load
 from ..release.errors import BootError
 from ..release.references import find
@@ -99,10 +97,17 @@ async def run(load: Load, reference: str, context: ServerContext) -> Service:
         server.servers += before
         sockets.announce()
 
+    def tell() -> None:
+        for line in closing.streams.told():
+            context.log(f"{load.application}: {line}")
+
     async def drain(timeout: float) -> CutOff:
         sockets.share()
         closing.begun = True
-        return await _drain(server, closing, timeout)
+        try:
+            return await _drain(server, closing, timeout)
+        finally:
+            tell()
 
     async def stop(timeout: float) -> None:
         serving.cancel()
@@ -110,6 +115,7 @@ async def run(load: Load, reference: str, context: ServerContext) -> Service:
             await _stop(server, closing, timeout, graceful)
         finally:
             sockets.close()
+            tell()
         if getattr(lifespan, "shutdown_failed", False):
             raise RuntimeError(f"its lifespan failed at shutdown: {_last_line(lifespan)}")
 
@@ -142,7 +148,7 @@ async def _drain(server: Any, closing: ClosingApplication, timeout: float) -> Cu
     await until(end)
     talks = [protocol for protocol in state.connections if isinstance(protocol, server.config.ws_protocol_class or ())]
     await _close_websockets(talks, closing, loop.time() + _TO_ANSWER)
-    await _end_streams(state, closing, loop.time() + _TO_LEAVE)
+    await closing.end_streams(loop.time() + _TO_LEAVE)
     websockets, idle = len(talks), 0
     unanswered = []
     streams = closing.cut + sum(
@@ -184,33 +190,16 @@ async def _stop(server: Any, closing: ClosingApplication, timeout: float, gracef
     while (state.connections or state.tasks) and (left := cut - loop.time()) > 0:
         await asyncio.sleep(min(left, 0.05))
     await closes
-    await _end_streams(state, closing, (cut + end) / 2)
+    await closing.end_streams((cut + end) / 2)
+    at_their_end = [answer.cycle for answer in closing.answers if answer.is_at_its_end]
     for connection in list(state.connections):
-        connection.transport.close()  # which applications that listen for it are told
+        if getattr(connection, "cycle", None) not in at_their_end:
+            connection.transport.close()  # which applications that listen for it are told
     while state.tasks and (left := end - loop.time()) > 0:
         await asyncio.sleep(min(left, 0.02))
     await _cancel(state.tasks, closing, (timeout - share) / 2)
     if not server.force_exit:
         await server.lifespan.shutdown()
-
-
-async def _end_streams(state: Any, closing: ClosingApplication, end: float) -> None:
-    """Have applications end that send without an end, from within: their next `send` raises, as where a client has gone; who
-    sends nothing in half of the time has the task cancelled that sends.
-
-    That is not yet what they are told when their client has gone: anyio then cancels what their generators await at their end, too.
-    """
-    loop = asyncio.get_running_loop()
-    half = (loop.time() + end) / 2
-    closing.ended = True
-    if not closing.sending:
-        return
-    while closing.sending and (left := half - loop.time()) > 0:
-        await asyncio.sleep(min(left, 0.02))
-    await _cancel_all([task for task in closing.sending.values() if task is not None], end - loop.time())
-    while closing.sending and (left := end - loop.time()) > 0:  # what was told, and is at its end
-        await asyncio.sleep(min(left, 0.02))
-    await _finalized(end)
 
 
 async def _close_websockets(connections: list[Any], closing: ClosingApplication, end: float) -> None:
@@ -243,9 +232,10 @@ async def _answered(connection: Any, talk: Talk | None, end: float) -> None:
 async def _cancel(tasks: set[asyncio.Task[None]], closing: ClosingApplication, timeout: float) -> None:
     """Cancel what answers requests, and wait until it has ended, with the generators that it leaves to the loop."""
     closing.ended = True
-    if tasks or closing.cut:
+    if tasks or closing.cut or closing.streams.any:
         await _cancel_all([*tasks], timeout)
-        await _finalized(asyncio.get_running_loop().time() + timeout)
+        await closing.streams.finalized(asyncio.get_running_loop().time() + timeout)
+        closing.streams.unfinished += sum(answer.streams for answer in closing.answers)
 
 
 async def _cancel_all(tasks: list[asyncio.Task[Any]], timeout: float) -> None:
@@ -255,17 +245,3 @@ async def _cancel_all(tasks: list[asyncio.Task[Any]], timeout: float) -> None:
         task.cancel(msg="the time for requests is over")
     if left:
         await asyncio.wait(left, timeout=max(0.0, timeout))
-
-
-async def _finalized(end: float) -> None:
-    """Wait for the ends of generators that nobody iterates over any more: the loop has them, each in a task."""
-    loop = asyncio.get_running_loop()
-    garbage_collector.thaw()  # one that began with the node may have been set aside
-    while True:
-        gc.collect()  # an exception may hold the frame that holds one
-        for _ in range(2):
-            await asyncio.sleep(0)  # a turn to find one, and one to begin with its end, which may leave another
-        ends = [task for task in asyncio.all_tasks() if type(task.get_coro()).__name__ == "async_generator_athrow"]
-        if not ends or loop.time() > end:
-            return
-        await asyncio.wait(ends, timeout=end - loop.time())

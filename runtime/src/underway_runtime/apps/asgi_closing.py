@@ -10,20 +10,8 @@ import asyncio
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
+from .asgi_streams import Answer, Gone, Streams, end_answers, is_of_the_end
 from .serving import TO_END, unread
-
-
-class _Gone(OSError):
-    """Nobody hears what is sent any more."""
-
-
-def _of_the_end(error: BaseException | None) -> bool:
-    """Whether an error of an application comes of what it was told, or cancelled with, at the end."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(map(_of_the_end, error.exceptions))
-    if error is None or isinstance(error, (_Gone, asyncio.CancelledError)):
-        return error is not None
-    return _of_the_end(error.__cause__ or error.__context__)
 
 
 class Talk:
@@ -41,8 +29,9 @@ class ClosingApplication:
         self.begun = False
         self.ended = False
         """What goes on is to end, and that is nothing to be logged."""
-        self.sending: dict[Any, asyncio.Task[Any] | None] = {}
-        """Of the answers that have begun and not ended, by uvicorn's cycle, the task that sends; None once it has been told to end."""
+        self.streams = Streams()
+        self.answers: dict[Answer, None] = {}
+        """Those that have begun, and whose application has not ended."""
         self.cut = 0
         """How many have ended before their end."""
         self.half_closed: set[asyncio.Transport] = set()
@@ -52,14 +41,28 @@ class ClosingApplication:
     async def __call__(
         self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]
     ) -> Any:
+        if scope["type"] != "lifespan":
+            self.streams.watch()
         try:
             if scope["type"] == "websocket":
                 await self._talk(scope, receive, send)
-                return
-            await self._answer(scope, receive, send)
+            else:
+                await self._answer(scope, receive, send)
         except BaseException as error:
-            if not (self.ended and _of_the_end(error)):
+            if not (self.ended and is_of_the_end(error)):
                 raise
+            self.streams.failed(error)
+        if self.ended:
+            await self.streams.close_mine()
+
+    async def end_streams(self, end: float) -> None:
+        """Have applications end that send without an end, from within: their next `send` raises, as where a client has gone; who
+        sends nothing in half of the time has the task cancelled that sends.
+
+        That is not yet what they are told when their client has gone: anyio then cancels what their generators await at their end, too.
+        """
+        self.ended = True
+        await end_answers(lambda: [answer for answer in self.answers if answer.streams], self.streams, end)
 
     async def _talk(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         connection = getattr(receive, "__self__", None)
@@ -78,30 +81,49 @@ class ClosingApplication:
             talk.over = True
             self.talks.pop(connection, None)
 
-    async def _answer(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> Any:
+    async def _answer(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         if scope["type"] != "http" or not scope["http_version"].startswith("1"):
-            return await self._application(scope, receive, send)
+            await self._application(scope, receive, send)
+            return
         cycle = getattr(receive, "__self__", None)
+        answer = Answer(cycle)
 
         async def tell(message: Any) -> None:
-            if self.ended and message.get("more_body"):
-                self.sending[cycle] = None
-                raise _Gone
-            self.sending[cycle] = asyncio.current_task()
-            if self.begun and message["type"] == "http.response.start" and not more_to_come(cycle):
-                self._close_gently(cycle)
-                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
-            await send(message)
+            answer.sender, answer.sends = asyncio.current_task(), True
+            try:
+                await self._end_before(answer, message)
+                if self.begun and message["type"] == "http.response.start" and not more_to_come(cycle):
+                    self._close_gently(cycle)
+                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+                self.answers[answer] = None
+                answer.streams = message["type"] != "http.response.body" or message.get("more_body", False)
+                await send(message)
+                await self._end_before(answer, message)  # its client reads slowly
+            finally:
+                answer.sends = False
 
         try:
-            return await self._application(scope, receive, tell)
+            await self._application(scope, receive, tell)
+        except BaseException as error:
+            if not answer.cut or is_of_the_end(error):
+                raise
+            # what a framework makes of a task of its own that was cancelled
         finally:
-            self.sending.pop(cycle, None)
+            self.answers.pop(answer, None)
             if self.ended and cycle is not None and cycle.response_started and not cycle.response_complete:
                 self.cut += not (cycle.response_complete or cycle.disconnected)
                 self._close_gently(cycle)
                 cycle.disconnected = True  # which is how uvicorn knows that nothing is missing
                 cycle.transport.close()
+
+    async def _end_before(self, answer: Answer, message: Any) -> None:
+        """Raise where a stream is to end, when what it iterates over has."""
+        if not self.ended or not answer.streams or not (message.get("more_body") or answer.cut):
+            return
+        answer.cut = True
+        await answer.others_ended.wait()
+        await self.streams.close_mine()
+        raise Gone
 
     def _close_gently(self, cycle: Any) -> None:
         protocol = cycle.transport.get_protocol()

@@ -1,0 +1,268 @@
+"""The ends of streams: of each kind of generator, within what frameworks put around it, before what it uses is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import re
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from code_server_helpers import TIMEOUT
+from sources import source
+from underway_runtime.apps.launch import run
+from underway_runtime.apps.service import Service
+from underway_runtime.apps.serving import ServerContext
+from underway_runtime.apps.sockets import Listeners
+from underway_runtime.release.boot_script import Load
+
+KINDS = (
+    *("events", "waits", "keeps_alive", "task_group", "inside_task_group", "timeout", "anyio_group", "anyio_timeout"),
+    *("nested", "held", "closing", "wrapped", "in_session", "in_thread", "never_awaits", "ordinary"),
+)
+
+
+@dataclass
+class Web:
+    """An application of tests/projects that runs in this process."""
+
+    module: ModuleType
+    notes: Path
+    service: Service
+    port: int
+    said: list[str] = field(default_factory=list)
+    """What the operator was told."""
+
+    async def ask(self, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A client that has read the head of the answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), TIMEOUT)
+        assert head.startswith(b"HTTP/1.1 200 "), (path, head)
+        return reader, writer
+
+    def saved(self) -> list[str]:
+        """What was noted, in its order."""
+        return [line.removeprefix("1 ") for line in self.notes.read_text().splitlines()]
+
+
+Serve = Callable[..., "contextlib.AbstractAsyncContextManager[Web]"]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Serves the application of a text, which is that of the project with what is added to it."""
+
+    @contextlib.asynccontextmanager
+    async def serving(added: str = "", **server: object) -> AsyncIterator[Web]:
+        notes, file = tmp_path / "notes", tmp_path / "web.py"
+        notes.touch()
+        file.write_text(source("streams/v1/web.py").replace('"NOTES"', repr(str(notes))) + added)
+        spec = importlib.util.spec_from_file_location("web", file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "web", module)
+        spec.loader.exec_module(module)
+        said: list[str] = []
+        configured = {"server": {"access_log": False, **server}}
+        with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+            listening.setblocking(False)
+            context = ServerContext(
+                lambda _, key, default: configured.get(key, default),
+                lambda message, error=None: said.append(message),
+                lambda _: Listeners((listening.dup(),)),
+            )
+            load = Load("web", "1.0", (), {"asgi": "web:app", "listen": ["tcp://127.0.0.1:0"]})
+            service = await run(load, context)
+            await service.accept()
+            said.clear()
+            yield Web(module, notes, service, listening.getsockname()[1], said)
+
+    return serving
+
+
+def told_nothing(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the operator nor a log was told of anything."""
+    assert web.said == []
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the connection is closed."""
+    return await asyncio.wait_for(reader.read(), TIMEOUT)
+
+
+def streams(*, within: str) -> list[str]:
+    """The paths of all kinds, within what is put around them."""
+    return [f"{within}/{kind}" for kind in KINDS if (within, kind) != ("/sse", "ordinary")]
+
+
+def saves(path: str) -> set[str]:
+    """What a stream saves at its end."""
+    name = path.strip("/").replace("/", " ")
+    found = {name}
+    if name.endswith("in_session"):
+        found.add(f"{name} session")
+    if name.startswith("sse"):
+        found.add(f"{name} dependency")
+    return found
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_each_kind_of_generator_ends_before_the_lifespan(
+    serve: Serve, loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With task groups, timeouts and generators within it, within middlewares and server-sent events; its client sees a cut."""
+    paths = [path for within in ("", "/behind_1", "/behind_2", "/sse") for path in streams(within=within)]
+
+    async def main() -> Web:
+        async with serve(timeout_graceful_shutdown=0) as web:
+            clients = [await web.ask(path) for path in paths]
+            reading = [asyncio.ensure_future(read_to_the_end(reader)) for reader, _ in clients]
+            await web.service.stop(6)
+            for body in await asyncio.gather(*reading):
+                assert not body.endswith(b"0\r\n\r\n")
+            for _, writer in clients:
+                writer.close()
+        return web
+
+    with asyncio.Runner(loop_factory=importlib.import_module(loop).new_event_loop) as runner:
+        web = runner.run(main())
+
+    *saved, last = web.saved()
+    assert last == "lifespan ends"
+    assert sorted(saved) == sorted(f"{name} saves, open" for path in paths for name in saves(path))
+    told_nothing(web, caplog)
+
+
+ADDED = """
+async def swallows(name):
+    # what it is told while it waits
+    try:
+        while True:
+            yield DATA
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1000)
+    finally:
+        await save(name)
+
+
+async def fails(name):
+    try:
+        async for data in events(name):
+            yield data
+    finally:
+        raise OSError("the disk is full")
+
+
+async def never_ends(name):
+    try:
+        async for data in events(name):
+            yield data
+    finally:
+        await asyncio.sleep(1000)
+
+
+starlette.routes.extend(map(streaming, (swallows, fails, never_ends)))
+"""
+
+
+def test_what_goes_wrong_at_ends_is_told_once_for_a_kind(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """With how many it was, and where; and what has not ended in time. What swallows its cancellation ends all the same."""
+
+    async def main() -> Web:
+        async with serve(ADDED, timeout_graceful_shutdown=0) as web:
+            clients = [await web.ask(path) for path in ("/swallows", "/fails", "/never_ends") for _ in range(3)]
+            await web.service.stop(4)
+            for _, writer in clients:
+                writer.close()
+        return web
+
+    web = asyncio.run(main())
+
+    names = [line for line in web.saved() if line.startswith("swallows")]
+    assert names == ["swallows saves, open"] * 3
+    first, second = web.said
+    assert re.fullmatch(
+        r"web: streams that failed at their end: 3, with OSError: the disk is full \(web\.py:\d+\)", first
+    )
+    assert second == (
+        "web: streams that had not ended when the time for that was over: 3; what they still do may find closed what they use"
+    )
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_stream_whose_client_reads_slowly_ends_before_the_lifespan(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it waits to send is waited for no more."""
+
+    async def main() -> Web:
+        async with serve(timeout_graceful_shutdown=0) as web:
+            clients = [await web.ask(f"{within}/never_awaits") for within in ("", "/behind_1", "/sse")]
+            await web.service.stop(6)
+            for _, writer in clients:
+                writer.transport.abort()
+        return web
+
+    web = asyncio.run(main())
+
+    *saved, last = web.saved()
+    assert last == "lifespan ends"
+    assert sorted(saved) == sorted(
+        f"{name} saves, open"
+        for name in ("never_awaits", "behind_1 never_awaits", "sse never_awaits", "sse never_awaits dependency")
+    )
+    told_nothing(web, caplog)
+
+
+OTHERS = """
+async def ends(name):
+    yield DATA
+    await asyncio.sleep(0.1)
+
+
+async def begins_another(name):
+    global other
+    other = asyncio.create_task(iterates())
+    async for data in events(name):
+        yield data
+
+
+async def iterates():
+    async for data in events("other"):
+        pass
+
+
+starlette.routes.extend(map(streaming, (ends, begins_another)))
+"""
+
+
+def test_only_what_an_answer_iterates_over_is_ended(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """A stream that ends by itself has its end; and what a request has left to iterate in the background goes on."""
+
+    async def main() -> tuple[Web, bytes]:
+        async with serve(OTHERS, timeout_graceful_shutdown=0) as web:
+            _, other = await web.ask("/begins_another")
+            reader, writer = await web.ask("/ends")
+            await web.service.stop(6)
+            body = await read_to_the_end(reader)
+            assert not web.module.other.done()
+            for each in (other, writer):
+                each.close()
+        return web, body
+
+    web, body = asyncio.run(main())
+
+    assert body == b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"
+    assert web.saved()[:2] == ["begins_another saves, open", "lifespan ends"]
+    told_nothing(web, caplog)
