@@ -98,7 +98,7 @@ async def run(load: Load, reference: str, context: ServerContext) -> Service:
         sockets.announce()
 
     def tell() -> None:
-        for line in closing.streams.told():
+        for line in closing.streams.report():
             context.log(f"{load.application}: {line}")
 
     async def drain(timeout: float) -> CutOff:

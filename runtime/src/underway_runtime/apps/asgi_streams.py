@@ -102,12 +102,12 @@ class Streams:
 
     def open(self) -> dict[_Task | None, list[_Generator]]:
         """By task, those that have not ended, the innermost first; of None where it has ended."""
-        found: dict[_Task | None, list[_Generator]] = {}
+        by_task: dict[_Task | None, list[_Generator]] = {}
         for generator, reference in reversed(list(self._begun.items())):
             if generator.ag_frame is not None:
                 task = reference()
-                found.setdefault(None if task is None or task.done() else task, []).append(generator)
-        return found
+                by_task.setdefault(None if task is None or task.done() else task, []).append(generator)
+        return by_task
 
     async def close_mine(self) -> None:
         """Close what the task that runs iterates over and is at its ``yield``."""
@@ -149,7 +149,7 @@ class Streams:
             for part in error.exceptions:
                 self.failed(part)
         elif not isinstance(error, (Gone, asyncio.CancelledError, GeneratorExit)) and not _is_told(error):
-            self.failures[f"{type(error).__name__}: {error}{_place(error)}"] += 1
+            self.failures[f"{type(error).__name__}: {error}{_line_of(error)}"] += 1
 
     async def finalized(self, end: float) -> None:
         """Wait for the ends of generators that nobody iterates over any more, ours and those that the loop has."""
@@ -171,8 +171,8 @@ class Streams:
             closes.cancel()
         await self._close_in_threads(end)
 
-    def told(self) -> Iterator[str]:
-        """What the operator is told, a line each; once."""
+    def report(self) -> Iterator[str]:
+        """Say what went wrong, a line for each kind, and forget it."""
         failures, unfinished = self.failures, self.unfinished
         if unfinished:
             _tell_no_more()
@@ -189,9 +189,9 @@ class Streams:
 
     async def _close_in_threads(self, end: float) -> None:
         loop = asyncio.get_running_loop()
-        while (running := [each for each in self._in_threads if each.gi_running]) and loop.time() < end:
+        while (running := [generator for generator in self._in_threads if generator.gi_running]) and loop.time() < end:
             await asyncio.sleep(_LOOK)
-        ready = [each for each in self._in_threads if each not in running]
+        ready = [generator for generator in self._in_threads if generator not in running]
         self.unfinished += len(running)
         self._in_threads = []
         await asyncio.gather(*map(self._close_in_thread, ready))
@@ -246,7 +246,7 @@ def _tell_no_more() -> None:
     loop.set_exception_handler(handle)
 
 
-def _place(error: BaseException) -> str:
+def _line_of(error: BaseException) -> str:
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
