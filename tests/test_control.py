@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from node_helpers import (
     Process,
     eventually,
     finish,
+    once_ready,
     read_until,
     recorder,
     terminate,
@@ -375,8 +377,10 @@ def test_a_node_that_was_killed_does_not_run(make: MakeNode) -> None:
     """The socket file that it left names nobody; the next start replaces it."""
     node = make(recorder("one"))
     process = started(node)
-    process.kill()
+    for pid in node.running():
+        os.kill(pid, signal.SIGKILL)
     process.wait(TIMEOUT)
+    eventually(lambda: node.running() == [], "its node has ended too")
     assert (node.var / "run/control").is_socket()
 
     assert node.run("rpc", "1").stderr == "error: hello is not running\n"
@@ -418,25 +422,38 @@ def test_status_comes_from_the_node(make: MakeNode) -> None:
     (node.version / "manifest.json").write_text(dump(manifest))
     process = started(node)
 
-    done = node.run("status", "--json")
+    def status_of_one_that_runs() -> Any:
+        status = json.loads(node.run("status", "--json").stdout)
+        return status if status["state"] == "running" and status["loop"]["answers"] else None
+
+    status = eventually(status_of_one_that_runs, "it has started, and its loop answers")
     shown = node.run("status")
 
-    status = json.loads(done.stdout)
     assert status["name"] == "hello"
     assert status["version"] == "1"
     assert status["release_id"] == manifest.release_id
-    assert status["state"] in {"starting", "running"}
     assert status["keeper"] == process.pid
     assert int(Path(f"/proc/{status['pid']}/stat").read_text().rpartition(")")[2].split()[1]) == process.pid
     assert status["uptime"] > 0
     assert status["memory"] > 1_000_000
-    assert status["loop"]["answers"] is True
     assert {app["name"]: (app["mode"], app["state"]) for app in status["applications"]} == {
         "one": ("permanent", "running"),
         "two": ("load", "loaded"),
     }
     assert re.match(rf"hello 1 is running, for .*; pid {status['pid']}, keeper {process.pid}\n", shown.stdout)
     assert re.search(r"^    one  1\.0  permanent  running$", shown.stdout, re.MULTILINE)
+    assert terminate(process)[0] == 0
+
+
+def test_who_hears_that_it_is_ready_is_told_that_it_runs(make: MakeNode) -> None:
+    """As soon as the keeper knows, and whoever waits for it: `daemon`, systemd."""
+    asks = "[__import__('os').environ['RELEASE_ROOT'] + '/bin/hello', 'status']"
+    said = (
+        f"print(__import__('subprocess').run({asks}, capture_output=True, text=True).stdout.split(',')[0], flush=True)"
+    )
+    process = started(make(recorder("one", start=once_ready(said))))
+
+    assert read_until(process.stdout, "hello").string == "hello 1 is running\n"
     assert terminate(process)[0] == 0
 
 

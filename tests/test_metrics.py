@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node_helpers import TIMEOUT, MakeNode, Node, read_until, recorder, terminate
+from node_helpers import TIMEOUT, MakeNode, Node, eventually, read_until, recorder, terminate
 from underway_runtime.process import upgrade_journal, usage_journal
 from underway_runtime.release.directory import VarDirectory
 
@@ -70,6 +70,9 @@ def test_a_node_that_was_started_again_says_so(make: MakeNode) -> None:
     terminate(process)
 
 
+GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
 @pytest.mark.parametrize("loop", ["free", "blocked"])
 def test_figures_are_read_over_http_where_that_is_configured(make: MakeNode, loop: str) -> None:
     """The same text, also while the node's loop is blocked; nothing else is there, and who says nonsense is disconnected."""
@@ -83,9 +86,9 @@ def test_figures_are_read_over_http_where_that_is_configured(make: MakeNode, loo
         blocking = node.spawn("rpc", "print('begins', flush=True); import time; time.sleep(600)")
         read_until(blocking.stdout, "begins")
 
-    head, _, body = asked(path, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").partition("\r\n\r\n")
-    assert head.startswith("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4")
-    assert f'underway_loop_answers{{release="hello"}} {int(loop == "free")}\n' in body
+    wanted = f'underway_loop_answers{{release="hello"}} {int(loop == "free")}\n'
+    answer = eventually(lambda: wanted in (text := asked(path, GET)) and text, f"the loop is {loop}")
+    assert answer.startswith("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4")
     assert asked(path, b"GET / HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 404 ")
     assert asked(path, b"POST /metrics HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 405 ")
     assert asked(path, b"HEAD /metrics HTTP/1.1\r\n\r\n").endswith("\r\n\r\n")

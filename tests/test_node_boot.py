@@ -17,6 +17,7 @@ from node_helpers import (
     TIMEOUT,
     App,
     MakeNode,
+    eventually,
     finish,
     read_until,
     recorder,
@@ -413,8 +414,10 @@ def test_a_crashed_node_is_not_in_the_way(make: MakeNode) -> None:
     node = make(recorder("one"))
     first = node.spawn("start")
     read_until(first.stdout, "start one")
-    first.kill()
+    for pid in node.running():
+        os.kill(pid, signal.SIGKILL)
     first.wait(timeout=TIMEOUT)
+    eventually(lambda: node.running() == [], "its node has ended too")
 
     assert (node.var / "run/pid").exists()
     assert node.run("pid").returncode == 1

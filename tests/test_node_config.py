@@ -334,7 +334,7 @@ def test_a_provider_that_fails_or_hangs_is_one_clear_error(
 ) -> None:
     """The node ends with status 1, the cause, and no traceback."""
     node = make(recorder("one"))
-    configure(node, text, *flags, underway_runtime={"start_timeout": 0.2})
+    configure(node, text, *flags, underway_runtime={"start_timeout": 0.2} if "wait" in text else {})
 
     done = node.run("start")
 

@@ -281,8 +281,8 @@ class Node:
         if self._succeeds:
             await self._take_over(line, handover, events)
         else:
+            self._life.enter(Phase.RUNNING)  # first: who waits for the keeper to hear it may ask at once how it is
             self._keeper.ready(line, "\n".join(booted.not_known))
-            self._life.enter(Phase.RUNNING)
         handover.started.set()
         taken_over = not self._succeeds or handover.complete.is_set() or events.leaving.done()
         self._endpoint.settle(None if taken_over else BootError("it was told to stop, or failed, before it was alone"))
