@@ -18,6 +18,7 @@ from types import ModuleType
 import pytest
 
 from node_helpers import TIMEOUT, App, MakeNode, eventually, read_until, terminate
+from ports import free_port
 from underway_runtime.apps.launch import run
 from underway_runtime.apps.main_function import MainThread
 from underway_runtime.apps.serving import ServerContext
@@ -348,15 +349,7 @@ with socket.socket(fileno=int(sys.argv[1])), socket.create_server(("127.0.0.1", 
 
 @pytest.fixture
 def port() -> int:
-    """A port that is free now, and below those that the system gives out by itself."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
+    return free_port()
 
 
 SAYS = """

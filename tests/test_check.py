@@ -13,6 +13,7 @@ import pytest
 
 from code_server_helpers import Interpreter, laid_out
 from node_helpers import App, Node, eventually, finish, nodes, read_until, recorder, terminate, this_interpreter
+from ports import free_port
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
 from underway_runtime.release.ledger import Record, write
 from underway_runtime.release.manifest import read
@@ -233,9 +234,8 @@ def test_a_host_that_is_too_old_is_told(node: Node) -> None:
 
 def test_addresses_are_compared_with_those_of_the_node(node: Node) -> None:
     """One that stays is not tried, for the node has it; one that is new and taken refuses; one that goes is told."""
-    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
-        used, new = (f"tcp://127.0.0.1:{each.getsockname()[1]}" for each in (taken, free))
-        free.close()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        used, new = (f"tcp://127.0.0.1:{port}" for port in (taken.getsockname()[1], free_port()))
         stays, goes = "tcp://127.0.0.1:0", f"unix://{node.root}/var/goes"
         (node.root / "var").mkdir(exist_ok=True)
         node.configure(one={"listen": [stays, goes]})

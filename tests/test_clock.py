@@ -14,8 +14,9 @@ import pytest
 from conftest import Count
 from control_helpers import raw, receive
 from node_helpers import DIES_AT_ONCE, TIMEOUT, App, MakeNode, Node, eventually, finish, recorder
+from ports import free_port
 from sources import source
-from test_keeper import ask, free_port
+from test_keeper import ask
 from underway_runtime.control import frames, handshake
 
 YEAR = 365 * 86400

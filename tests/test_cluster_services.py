@@ -10,7 +10,7 @@ import pytest
 from cluster_helpers import CREW
 from handover_helpers import clients
 from node_helpers import App, MakeNode, eventually
-from projects import free_port
+from ports import free_port
 from test_cluster_handover import MEMBERS, port_of, versions, web
 
 WSGI = """

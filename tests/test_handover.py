@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from websockets.sync.client import connect
 from conftest import Count
 from handover_helpers import ASGI, LONGER, asgi, children, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, read_until, terminate
+from ports import free_port
 from versions import add_sealed
 
 SECOND = ASGI.replace('VERSION = "1"', 'VERSION = "2"')
@@ -478,8 +478,7 @@ def main():
 
 def test_a_service_that_binds_by_itself_hands_over(make: MakeNode, count: Count) -> None:
     """http.server, which knows nothing of us, without a failed request."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     first = MAIN.replace("PORT", str(port))
     begins = {"main": "web:main", "listen": [f"tcp://127.0.0.1:{port}"]}
     node = make(App("web", first, begins))

@@ -14,6 +14,7 @@ import pytest
 
 from handover_helpers import children, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, Process, eventually, finish, terminate
+from ports import free_ports
 from underway_runtime.apps.main_function import MainThread
 from versions import add_sealed
 
@@ -70,15 +71,6 @@ HANDLERS = {
 }
 
 
-def ports(count: int) -> list[int]:
-    """Ports that are free now."""
-    made = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [each.getsockname()[1] for each in made]
-    for each in made:
-        each.close()
-    return found
-
-
 def source(handler: str, port: int, *, more: str = "", version: str = "1") -> str:
     """A main function."""
     how, serve = HANDLERS[handler]
@@ -132,7 +124,7 @@ SETUPS = ["overlap = false", "no listen", "a port that is not declared", "declar
 @pytest.mark.parametrize("handler", ["exits", "exits with 143", "raises", "returns", "loop", "none"])
 def test_a_handler_of_its_own_ends_the_function_and_not_the_service(make: MakeNode, setup: str, handler: str) -> None:
     """The signal of a drain is not one from outside: install, and a restart to the same version, leave a node that serves."""
-    port, other = ports(2)
+    port, other = free_ports(2)
     node, keeper = begin(make, setup, handler, port, other)
 
     done = node.run("install", "2")
@@ -168,7 +160,7 @@ def main():
 
 def test_a_status_that_answers_a_signal_is_one_whichever_thread_is_late(make: MakeNode) -> None:
     """The function ends with 143 for a SIGTERM from outside, and the service with 0."""
-    [port] = ports(1)
+    [port] = free_ports(1)
     slowed = source("exits with 143", port).replace("def main():\n", SLOWED.lstrip())
     node = make(App("tool", slowed, {"main": "tool:main"}))
     keeper, _ = start(node, r"listening on (\d+)")
@@ -196,7 +188,7 @@ def test_signals_that_came_as_one_are_one(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("setup", SETUPS[:2])
 def test_who_does_not_end_goes_on(make: MakeNode, setup: str) -> None:
     """What must not run twice and ignores SIGTERM is not followed by another: 4, why, and the version is not blamed."""
-    port, other = ports(2)
+    port, other = free_ports(2)
     node, keeper = begin(make, setup, "ignores", port, other)
     before = status(node)["pid"]
 
@@ -216,7 +208,7 @@ def test_who_does_not_end_goes_on(make: MakeNode, setup: str) -> None:
 
 def test_who_ignores_the_signal_and_may_overlap_is_followed(make: MakeNode) -> None:
     """It gets until its deadline, and then its process ends."""
-    port, other = ports(2)
+    port, other = free_ports(2)
     node, keeper = begin(make, "declared", "ignores", port, other)
 
     assert node.run("install", "2").returncode == 0
@@ -238,7 +230,7 @@ FORKS = {
 @pytest.mark.parametrize("fork", FORKS)
 def test_what_it_has_forked_ends_with_what_must_not_run_twice(make: MakeNode, setup: str, fork: str) -> None:
     """A child that outlives the function holds neither the port of the next version nor its clients."""
-    port, other = ports(2)
+    port, other = free_ports(2)
     HANDLERS[fork] = (
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))",
         f"{FORKS[fork]}; threading.Event().wait()",
@@ -257,7 +249,7 @@ def test_what_it_has_forked_ends_with_what_must_not_run_twice(make: MakeNode, se
 @pytest.mark.parametrize("fork", FORKS)
 def test_what_it_has_forked_does_not_answer_for_the_version_before(make: MakeNode, fork: str) -> None:
     """A child that listens is ended when the node has left, where both may run for a moment too."""
-    port, other = ports(2)
+    port, other = free_ports(2)
     HANDLERS[fork] = (
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))",
         f"{FORKS[fork]}; threading.Event().wait()",
@@ -277,7 +269,7 @@ LATE = "signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))"
 
 def test_who_ends_after_its_deadline_is_started_again(make: MakeNode, tmp_path: Path) -> None:
     """The handover that told it to end has failed, so that end is not the end of the service."""
-    port, _ = ports(2)
+    port, _ = free_ports(2)
     may_end = tmp_path / "may end"
     serve = f"listening.settimeout(0.05); accept(listening, lambda: not (stopped and os.path.exists({str(may_end)!r})))"
     text = MAIN.replace("HANDLER", LATE).replace("MORE", "").replace("SERVE", serve).replace("PORT", str(port))
@@ -299,7 +291,7 @@ def test_who_ends_after_its_deadline_is_started_again(make: MakeNode, tmp_path: 
 @pytest.mark.parametrize("setup", SETUPS)
 def test_a_handler_that_ends_the_process_is_followed_by_something(make: MakeNode, setup: str) -> None:
     """By the version that comes, where the old one has let it accept; else by the permanent one, 4, and why."""
-    port, other = ports(2)
+    port, other = free_ports(2)
     node, keeper = begin(make, setup, "dies", port, other)
 
     done = node.run("install", "2")
@@ -508,7 +500,7 @@ def test_what_ends_well_before_its_commit_is_followed_by_the_permanent_version(m
 
 def test_who_asks_as_soon_as_it_answers_is_not_sent_away(make: MakeNode) -> None:
     """A main that declares nothing counts as ready a moment later, for which the command waits."""
-    port, other = ports(2)
+    port, other = free_ports(2)
     node, keeper = begin(make, "no listen", "exits", port, other)
     assert node.run("install", "2").returncode == 0
     still_serves(node, keeper, port, "2")

@@ -33,6 +33,7 @@ from node_helpers import (
     recorder,
     terminate,
 )
+from ports import free_port
 
 
 def log_of(node: Node) -> str:
@@ -66,12 +67,6 @@ def web(make: MakeNode, port: int, **heart: float) -> Node:
     if heart:
         (node.version / "heart").write_text(json.dumps(heart))
     return node
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def ask(port: int, path: str = "/") -> list[int]:

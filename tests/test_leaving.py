@@ -16,8 +16,8 @@ from websockets.sync.client import connect
 
 from handover_helpers import PAUSES, children, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, terminate
+from ports import free_ports
 from sources import package
-from test_handover_mains import ports
 from versions import add_sealed
 
 SERVERS = {
@@ -53,7 +53,7 @@ def service(
     make: MakeNode, main: str, libraries: list[str], drain: float, *, declared: bool = True, **environ: object
 ) -> tuple[Node, int]:
     """Two versions of a service that runs a function of tests/projects/own_servers, and the port where it listens."""
-    [port] = ports(1)
+    [port] = free_ports(1)
     how = {"main": f"tool.{main}", **({"listen": [f"tcp://127.0.0.1:{port}"]} if declared else {})}
     first, second = (
         App("tool", files=package("tool", "own_servers", *versions), start=how) for versions in (["v1"], ["v1", "v2"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import sys
 import urllib.request
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pytest
 from handover_helpers import status
 from hot_helpers import changed, planned, run, state
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, read_until, terminate
+from ports import free_port
 from sources import source
 from versions import add_sealed
 
@@ -237,12 +237,7 @@ def test_only_configuration_does_not_reach_them_either(make: MakeNode, tmp_path:
 
 @pytest.fixture
 def port() -> int:
-    """A port that is free now, and below those that the system gives out by itself."""
-    for port in range(14_000 + os.getpid() % 5_000, 20_000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("no port is free")
+    return free_port()
 
 
 def answer(port: int) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 from handover_helpers import children
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, terminate
-from test_handover_mains import ports, served_by
+from ports import free_ports
+from test_handover_mains import served_by
 from underway.project.options import OPTIONS
 from underway_runtime.apps.readiness import problem_of
 from versions import add_sealed
@@ -126,7 +127,7 @@ def starting(node: Node, here: Path) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("server", SERVERS)
 def test_what_listens_is_ready_when_it_accepts(make: MakeNode, here: Path, server: str) -> None:
     """Not when it is called, and not when it has bound: whatever it is that accepts, and whichever process."""
-    [port] = ports(1)
+    [port] = free_ports(1)
     node = make(tool(here, SERVERS[server], port=port))
     process = starting(node, here)
     assert node.run("status").stdout.count("starting")
@@ -156,7 +157,7 @@ def test_what_asks_whether_it_accepts_is_no_client_of_a_child_that_is_made_meanw
     make: MakeNode, here: Path
 ) -> None:
     """A child has the connection too; it ends all the same, so that no handover waits for it."""
-    [port] = ports(1)
+    [port] = free_ports(1)
     node = make(tool(here, "import select\n" + FORKS, port=port))
 
     assert node.run("daemon").returncode == 0
@@ -167,7 +168,7 @@ def test_what_asks_whether_it_accepts_is_no_client_of_a_child_that_is_made_meanw
 
 def test_what_never_accepts_is_not_ready_and_its_addresses_are_named(make: MakeNode, here: Path) -> None:
     """The start has failed when its time is over."""
-    [port] = ports(1)
+    [port] = free_ports(1)
     node = make(tool(here, SERVERS["blocks"], port=port))
     node.configure(underway_runtime={"start_timeout": 4, "stop_timeout": 1})
     (here / "hold").touch()
@@ -195,7 +196,7 @@ ENDS = {
 def test_daemon_never_reports_success_for_what_ends_at_once(make: MakeNode, here: Path, how: str, listen: bool) -> None:
     """With status 0 too; `start` ends with the status that it has."""
     act, status = ENDS[how]
-    node = make(tool(here, f"\ndef main():\n    {act}\n", listen=listen, port=ports(1)[0]))
+    node = make(tool(here, f"\ndef main():\n    {act}\n", listen=listen, port=free_ports(1)[0]))
     code, _, error = finish(node.spawn("daemon"))
     assert (code, bool(error)) == (status or 1, True), error
     if not status:
@@ -365,7 +366,7 @@ def test_a_start_that_holds_the_loop_has_an_end(make: MakeNode, how: str) -> Non
 @pytest.mark.parametrize("server", ["asyncio", "blocks", "http.server"])
 def test_a_version_that_binds_and_does_not_accept_does_not_take_over(make: MakeNode, here: Path, server: str) -> None:
     """The one before has not begun to drain."""
-    [port] = ports(1)
+    [port] = free_ports(1)
     node = make(tool(here, SERVERS[server], port=port))
     text = (
         SERVERS[server].replace("hold()", "time.sleep(1000)")

@@ -19,7 +19,8 @@ import pytest
 
 from handover_helpers import all_said, children, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, eventually, terminate
-from test_handover_mains import MAIN, ports, served_by
+from ports import free_ports
+from test_handover_mains import MAIN, served_by
 from underway_runtime.apps.socket_adoption import Adoption
 from versions import add_sealed
 
@@ -287,7 +288,7 @@ def main():
 @pytest.mark.parametrize("call", ["listening.setblocking(True)", "os.set_blocking(listening.fileno(), True)"])
 def test_a_loop_never_meets_a_socket_that_blocks(make: MakeNode, tmp_path: Path, call: str) -> None:
     """An asyncio main and, after it, one that blocks: at each point of the handover the shared socket is non-blocking."""
-    [port] = ports(1)
+    [port] = free_ports(1)
     gate = tmp_path / "gate"
     how = {"main": "tool:main", "listen": [f"tcp://127.0.0.1:{port}"]}
     node = make(App("tool", ASYNC.replace("PORT", str(port)), how))
@@ -320,7 +321,7 @@ SHUTS = {
 @pytest.mark.parametrize("how", SHUTS)
 def test_who_shuts_its_listener_down_leaves_that_of_the_others(make: MakeNode, how: str) -> None:
     """By Python it is not done; below it, or in another interpreter, the keeper listens again at once, and says so."""
-    [port] = ports(1)
+    [port] = free_ports(1)
     begins = {"main": "tool:main", "listen": [f"tcp://127.0.0.1:{port}"]}
     serve = f"listening.settimeout(0.05); accept(listening, lambda: not stopped); {SHUTS[how]}; listening.close()"
     text = MAIN.replace("HANDLER", "signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))").replace("MORE", "")
@@ -365,7 +366,7 @@ def main():
 
 def test_sanic_hands_over(make: MakeNode) -> None:
     """It shuts its listeners down when it ends, and nobody who connects meanwhile is refused."""
-    [port] = ports(1)
+    [port] = free_ports(1)
     begins = {"main": "tool:main", "listen": [f"tcp://127.0.0.1:{port}"]}
     text = SANIC.replace("PORT", str(port))
     node = make(App("tool", text, begins), libraries=["sanic", "setuptools"])

@@ -19,7 +19,8 @@ from websockets.sync.client import connect
 
 from bare_root import RELEASE, SBIN, USER, BareRoot, bare_root
 from binaries import library
-from projects import build, free_port, get, node_of, started
+from ports import free_port
+from projects import build, get, node_of, started
 from wheels import locked_project, write_wheel
 
 ROOT = Path(__file__).resolve().parents[2]

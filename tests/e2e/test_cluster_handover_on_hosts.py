@@ -10,7 +10,8 @@ import pytest
 from cluster_hosts import Cluster
 from handover_helpers import ASGI, clients
 from hosts import Pretend, network
-from projects import build, free_port, write_project
+from ports import free_port
+from projects import build, write_project
 
 pytestmark = [
     pytest.mark.e2e,

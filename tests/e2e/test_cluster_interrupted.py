@@ -290,9 +290,7 @@ def test_an_interrupted_copy_says_how_far_it_has_come(cluster: Cluster, number: 
     assert "the copy to host2 is not whole, and what has arrived of it is cleared there" in err
     assert "host1, host3 have it" in err
     eventually(lambda: cluster.net.ssh(slow_one, "find", "/srv", "-mindepth", "1") == "", "it is cleared there")
-    assert not [
-        each for each in Path("/tmp").glob(f"*{process.pid}*") if each.name.startswith(("uw-", "underway-deploy-"))
-    ]
+    assert not [*Path("/tmp").glob(f"uw-{process.pid}-*"), *Path("/tmp").glob(f"underway-deploy-{process.pid}-*")]
     assert cluster.deploy("--copy-only").returncode == 0
 
 

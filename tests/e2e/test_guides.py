@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from projects import ENVIRONMENT, UNDERWAY, free_port
+from ports import free_port
+from projects import ENVIRONMENT, UNDERWAY
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (

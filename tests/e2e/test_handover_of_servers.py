@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ from code_server_helpers import installed
 from conftest import Count
 from handover_helpers import LONGER, PAUSES, Served, clients
 from node_helpers import TIMEOUT, eventually
+from ports import free_port
 from projects import build, get, node_of, run, write_project
 from sources import source
 from underway_runtime.process.process_table import children
@@ -29,18 +29,6 @@ from underway_runtime.process.process_table import children
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_200)]
 
 NAME = "shop"
-
-
-def free_port() -> int:
-    """A port that is free now, and below those that the system gives out by itself."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
 
 
 class Builder:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from projects import build, free_port, get, run, underway, uv, write_project
+from ports import free_port
+from projects import build, get, run, underway, uv, write_project
 from sources import source
 from underway_runtime.release import relup
 

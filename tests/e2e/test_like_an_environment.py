@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from projects import ENVIRONMENT, TIMEOUT, build, free_port, get, run, started, underway, uv, write_project
+from ports import free_port
+from projects import ENVIRONMENT, TIMEOUT, build, get, run, started, underway, uv, write_project
 from sources import source
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

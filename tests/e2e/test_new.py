@@ -16,7 +16,8 @@ import pytest
 from uv import find_uv_bin
 
 from node_helpers import eventually, read_until
-from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, build, free_port, get, run, started, underway
+from ports import free_port
+from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, build, get, run, started, underway
 from underway.errors import BuildError, ProjectError
 from underway.project.new import make
 

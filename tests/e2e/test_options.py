@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from projects import ZSTD, build, free_port, get, run, started, underway, uv, write_project
+from ports import free_port
+from projects import ZSTD, build, get, run, started, underway, uv, write_project
 from underway_runtime.release.archives import archive
 
 pytestmark = pytest.mark.e2e

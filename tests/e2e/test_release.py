@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from projects import build, free_port, get, node_of, run, started
+from ports import free_port
+from projects import build, get, node_of, run, started
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534

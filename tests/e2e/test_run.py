@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from node_helpers import eventually
-from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, free_port, get, underway, write_project
+from ports import free_port
+from projects import ENVIRONMENT, TIMEOUT, UNDERWAY, get, underway, write_project
 
 WEB = """\
 import socket

@@ -17,7 +17,7 @@ from typing import Any
 
 from code_server_helpers import Distribution
 from node_helpers import App, MakeNode, Node, closure
-from projects import free_port
+from ports import free_port
 from sources import source
 from underway.project import new
 from underway.steps.cluster import FIRST

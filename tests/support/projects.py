@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -101,14 +100,6 @@ def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> 
     return subprocess.run(
         command, env=dict(env or {}), capture_output=True, text=True, timeout=TIMEOUT, check=False, cwd="/"
     )
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
