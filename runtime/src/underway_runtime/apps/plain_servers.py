@@ -28,9 +28,10 @@ _TURNS = 5
 _TO_LOOK_UP = 0.5
 """Seconds; as ``serve_forever`` looks whether it is to end."""
 
-_REQUEST = re.compile(rb"[A-Z]+ [^ \r\n]+ HTTP/1\.[01]\r\n")
-_FINAL = re.compile(rb"HTTP/1\.[01] [2-5]\d\d[ \r][^\n]*\n")
-_INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d[ \r]")
+# Texts, which `re` compiles when they are first used: most nodes have no such server.
+_REQUEST = rb"[A-Z]+ [^ \r\n]+ HTTP/1\.[01]\r\n"
+_FINAL = rb"HTTP/1\.[01] [2-5]\d\d[ \r][^\n]*\n"
+_INTERIM = rb"HTTP/1\.[01] 1\d\d[ \r]"
 
 
 class Begun(Protocol):
@@ -70,7 +71,7 @@ def close_after_answers(begun: Begun, module: Any) -> None:
     def lines(self: Any) -> list[bytes]:
         """The head of a final answer, as far as it goes."""
         head: list[bytes] = getattr(self, "_headers_buffer", [])
-        return head if head and _FINAL.match(head[0]) else []
+        return head if head and re.match(_FINAL, head[0]) else []
 
     @functools.wraps(send_header)
     def send(self: Any, keyword: str, value: str) -> None:
@@ -131,7 +132,7 @@ class Talk:
         return self._is_other or bool(self._transport.is_closing())
 
     def _data_received(self, data: bytes) -> None:
-        if _REQUEST.match(data):
+        if re.match(_REQUEST, data):
             self._is_asked = self._is_http = True
         self._is_other = not self._is_http
         self._received(data)
@@ -139,7 +140,7 @@ class Talk:
     def _write_first(self, data: Any) -> None:
         if self._is_asked and data:
             data = bytes(data)
-            self._is_asked = bool(_INTERIM.match(data))
+            self._is_asked = bool(re.match(_INTERIM, data))
             data = closing(data)
         self._write(data)
 
@@ -156,7 +157,7 @@ def closing(data: bytes) -> bytes:
     >>> closing(b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n1")
     b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1'
     """
-    if not (status := _FINAL.match(data)):
+    if not (status := re.match(_FINAL, data)):
         return data
     head, end, body = data[status.end() :].partition(b"\r\n\r\n")
     if data[status.end() :].startswith(b"\r\n"):

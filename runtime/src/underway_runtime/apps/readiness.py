@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -153,7 +152,7 @@ class Notified:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        name = f"underway/{secrets.token_hex(16)}"
+        name = f"underway/{os.urandom(16).hex()}"
         self._socket.bind(f"\0{name}")
         self._ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -58,15 +57,21 @@ class Gates:
         """Remove the sockets of nodes that are dead, or leave."""
         for other in self._directory.privates():
             if other != self.private:
-                shutil.rmtree(other, ignore_errors=True)
+                _remove(other)
 
     def close(self) -> None:
         """Remove the sockets of this one."""
         if self.private is not None:
-            shutil.rmtree(self.private, ignore_errors=True)
+            _remove(self.private)
 
     def _context(self) -> GateContext:
         return GateContext(self.private, self._root)
+
+
+def _remove(sockets: Path) -> None:
+    import shutil  # few releases have gates
+
+    shutil.rmtree(sockets, ignore_errors=True)
 
 
 async def run(gates: Sequence[Gate], context: GateContext) -> list[Result]:

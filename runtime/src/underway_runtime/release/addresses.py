@@ -26,7 +26,8 @@ SOCKET_MODE = 0o666
 """As uvicorn gives it: who may reach the file may connect. The directory, or ``mode``, says otherwise."""
 
 _HIGHEST_PORT = 65535
-_HOST_AND_PORT = re.compile(
+# A text, which `re` compiles when it is first used.
+_HOST_AND_PORT = (
     r"(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9_.-]+)?\])(:(?P<port>[0-9]{1,5}))?"
 )
 
@@ -94,7 +95,7 @@ def split(text: str, port: int | None = None) -> tuple[str, int]:
     >>> split("[::1]:8000"), split("alpha", 8786)
     (('::1', 8000), ('alpha', 8786))
     """
-    match = _HOST_AND_PORT.fullmatch(text)
+    match = re.fullmatch(_HOST_AND_PORT, text)
     if match is None or not (match["port"] or port is not None):
         raise ValueError(f"{text!r} is not HOST:PORT, as in 127.0.0.1:8000 or [::1]:8000")
     number = int(match["port"]) if match["port"] else port or 0
