@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -54,6 +55,54 @@ def test_a_restart_takes_what_the_file_and_env_sh_say_now(make: MakeNode, tmp_pa
     assert second == first | {"OF_FILE": "2", "ADDED": "2", "OF_ENV_SH": "2, with 2"}
     assert gone == "False\n"
     assert terminate(process)[0] == 0
+
+
+TEMPLATES = Path(__file__).resolve().parents[1] / "src/underway/templates"
+THEIRS = (
+    "args",
+    "control",
+    "data",
+    "here",
+    "launcher",
+    "line",
+    "name",
+    "role",
+    "runtime",
+    "status",
+    "value",
+    "version",
+)
+"""Names that variables of a service may have, and those of the launchers had."""
+
+
+@pytest.mark.parametrize("told", ["by the caller", "by a file", "by env.sh"])
+def test_variables_of_the_service_are_not_those_of_the_launchers(make: MakeNode, tmp_path: Path, told: str) -> None:
+    """Whatever they are called, they reach the node as they are, and nothing else is started for them."""
+    node, file = make(recorder("one")), tmp_path / "variables"
+    if told == "by the caller":
+        node.environ |= dict.fromkeys(THEIRS, "theirs")
+    elif told == "by a file":
+        file.write_text("".join(f"{name}=theirs\n" for name in THEIRS))
+        node.environ["RELEASE_ENVIRONMENT_FILE"] = str(file)
+    else:
+        (node.version / "env.sh").write_text("".join(f"export {name}=theirs\n" for name in THEIRS))
+
+    process = started(node)
+    done = node.run("rpc", f"import os\nprint(*[os.environ.get(name) for name in {THEIRS!r}])")
+
+    assert (done.stdout, done.stderr) == (f"{' '.join(['theirs'] * len(THEIRS))}\n", "")
+    assert terminate(process)[0] == 0
+
+
+@pytest.mark.parametrize("template", ["name.sh", "launcher.sh", "cluster/cluster.sh"])
+def test_variables_of_the_launchers_begin_with_a_line(template: str) -> None:
+    """All but those of the release, and of the shell itself."""
+    text = re.sub(r"#.*|umask u=|'[^']*'", "", (TEMPLATES / template).read_text())
+    assigned = {*re.findall(r"(?:^|[ (])(\w+)=", text, re.MULTILINE), *re.findall(r"\bfor (\w+) in ", text)}
+    assigned |= {name for names in re.findall(r"\bread -r((?: \w+)+)", text) for name in names.split()}
+
+    assert assigned
+    assert {name for name in assigned if not name.startswith(("_", "RELEASE_"))} <= {"IFS", "PATH", "CDPATH"}
 
 
 FILE = """\

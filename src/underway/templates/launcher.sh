@@ -23,8 +23,8 @@ fail() {
 }
 
 env_ended() {
-  status=$?
-  [ "$status" = 0 ] || fail "$here/env.sh ended with status $status" "$status"
+  _status=$?
+  [ "$_status" = 0 ] || fail "$_here/env.sh ended with status $_status" "$_status"
 }
 
 usage() {
@@ -36,8 +36,8 @@ usage() {
 wants_help() {
   [ "$1" != run ] || [ "$2" = -m ] || set -- "$1" "$2"
   [ "$1" != run ] || [ "$2" != -m ] || set -- "$1" "$3"
-  for word in "$@"; do
-    case $word in
+  for _word in "$@"; do
+    case $_word in
       --) return 1 ;;
       -h | --help) return 0 ;;
     esac
@@ -58,44 +58,44 @@ read_environment() {
     warn "$RELEASE_ENVIRONMENT_FILE is not root's own, and is left out: its owner would say what root's commands run with"
     return 0
   fi
-  return=$(printf '\r')
-  while IFS= read -r line || [ -n "$line" ]; do
-    while case $line in *\\) ;; *) false ;; esac && IFS= read -r more; do line=${line%\\}$more; done
-    line=${line#"${line%%[! 	]*}"} line=${line%"$return"}
-    case $line in '' | '#'* | ';'*) continue ;; esac
-    case $line in *=*) name=${line%%=*} ;; *) name=\? ;; esac
-    name=${name%"${name##*[! 	]}"}
-    case $name in
-      '' | [0-9]* | *[!A-Za-z0-9_]*) warn "$RELEASE_ENVIRONMENT_FILE: '${line%%=*}' is not understood" && continue ;;
+  _return=$(printf '\r')
+  while IFS= read -r _line || [ -n "$_line" ]; do
+    while case $_line in *\\) ;; *) false ;; esac && IFS= read -r _more; do _line=${_line%\\}$_more; done
+    _line=${_line#"${_line%%[! 	]*}"} _line=${_line%"$_return"}
+    case $_line in '' | '#'* | ';'*) continue ;; esac
+    case $_line in *=*) _name=${_line%%=*} ;; *) _name=\? ;; esac
+    _name=${_name%"${_name##*[! 	]}"}
+    case $_name in
+      '' | [0-9]* | _[a-z]* | *[!A-Za-z0-9_]*) warn "$RELEASE_ENVIRONMENT_FILE: '${_line%%=*}' is not understood" && continue ;;
       RELEASE_ROOT | RELEASE_VSN | RELEASE_COMMAND) continue ;;
     esac
     if [ "$1" = unset ]; then
-      case $name in RELEASE_*) ;; *) unset "$name" ;; esac
+      case $_name in RELEASE_*) ;; *) unset "$_name" ;; esac
       continue
     fi
-    value=${line#*=}
-    value=${value#"${value%%[! 	]*}"} value=${value%"${value##*[! 	]}"}
-    case $value in
-      \"*\") value=${value#?} value=${value%?} && unescape '["\\`$]' ;;
-      \'*\') value=${value#?} value=${value%?} ;;
-      \"* | \'*) warn "$RELEASE_ENVIRONMENT_FILE: the quoted value of $name does not end in its line" && continue ;;
+    _value=${_line#*=}
+    _value=${_value#"${_value%%[! 	]*}"} _value=${_value%"${_value##*[! 	]}"}
+    case $_value in
+      \"*\") _value=${_value#?} _value=${_value%?} && unescape '["\\`$]' ;;
+      \'*\') _value=${_value#?} _value=${_value%?} ;;
+      \"* | \'*) warn "$RELEASE_ENVIRONMENT_FILE: the quoted value of $_name does not end in its line" && continue ;;
       *) unescape '?' ;;
     esac
-    export "$name=$value"
+    export "$_name=$_value"
   done <"$RELEASE_ENVIRONMENT_FILE"
 }
 
-# Takes a backslash before what matches the pattern from $value.
+# Takes a backslash before what matches the pattern from $_value.
 unescape() {
-  rest=$value value=
-  while case $rest in *\\*) ;; *) false ;; esac; do
-    value=$value${rest%%\\*} rest=${rest#*\\} char=
-    [ -z "$rest" ] || char=${rest%"${rest#?}"}
+  _rest=$_value _value=
+  while case $_rest in *\\*) ;; *) false ;; esac; do
+    _value=$_value${_rest%%\\*} _rest=${_rest#*\\} _char=
+    [ -z "$_rest" ] || _char=${_rest%"${_rest#?}"}
     # shellcheck disable=SC2254 # a pattern
-    case $char in $1) ;; *) char=\\$char ;; esac
-    value=$value$char rest=${rest#?}
+    case $_char in $1) ;; *) _char=\\$_char ;; esac
+    _value=$_value$_char _rest=${_rest#?}
   done
-  value=$value$rest
+  _value=$_value$_rest
 }
 
 warn() {
@@ -106,18 +106,18 @@ warn() {
 read_arguments() {
   [ -r "$1" ] || fail "$1 is missing or can't be read; it holds the arguments for Python"
   unset IFS
-  args=
-  while read -r line || [ -n "$line" ]; do
-    case $line in '#'*) continue ;; esac
-    args="$args ${line%% #*}"
+  _args=
+  while read -r _line || [ -n "$_line" ]; do
+    case $_line in '#'*) continue ;; esac
+    _args="$_args ${_line%% #*}"
   done <"$1"
 }
 
 # The keeper calls with "node" before what the user typed.
-role='command'
+_role='command'
 case $1 in
-  node) role=node && shift ;;
-  cluster) role=cluster ;;
+  node) _role=node && shift ;;
+  cluster) _role=cluster ;;
   '') set -- help ;;
   *)
     if wants_help "$@"; then
@@ -125,9 +125,9 @@ case $1 in
     fi
     ;;
 esac
-case $role:$1 in
-  command:start | command:daemon) role=keeper ;;
-  command:*) case $1 in @CODE_COMMANDS@ | @REMOTE_COMMANDS@ | scratch | version) ;; *) role=help ;; esac ;;
+case $_role:$1 in
+  command:start | command:daemon) _role=keeper ;;
+  command:*) case $1 in @CODE_COMMANDS@ | @REMOTE_COMMANDS@ | scratch | version) ;; *) _role=help ;; esac ;;
 esac
 
 # As bin/@RELEASE_NAME@ has it, which may be older than this version, and believe whatever var/start.data says.
@@ -138,10 +138,10 @@ is_version() {
 
 # A version is here when its manifest is. Where there is none at all, this is `underway run`.
 is_unpacked() {
-  for manifest in "$1"/manifest.json "$RELEASE_ROOT"/releases/*/manifest.json; do
-    [ -f "$manifest" ] && break
+  for _manifest in "$1"/manifest.json "$RELEASE_ROOT"/releases/*/manifest.json; do
+    [ -f "$_manifest" ] && break
   done
-  [ ! -f "$manifest" ] || [ "$manifest" = "$1/manifest.json" ]
+  [ ! -f "$_manifest" ] || [ "$_manifest" = "$1/manifest.json" ]
 }
 
 [ -n "$RELEASE_ROOT" ] || fail 'RELEASE_ROOT is not set; this file is called by bin/@RELEASE_NAME@'
@@ -152,25 +152,25 @@ is_unpacked() {
 RELEASE_COMMAND=$1
 export RELEASE_ROOT RELEASE_NAME RELEASE_VSN RELEASE_PROG RELEASE_MODE RELEASE_COMMAND
 is_version "$RELEASE_VSN" || fail 'RELEASE_VSN does not name a version of a release'
-here=$RELEASE_ROOT/releases/$RELEASE_VSN
+_here=$RELEASE_ROOT/releases/$RELEASE_VSN
 [ "$*" != help ] || { usage; exit; }
-case $role in
+case $_role in
   node | keeper | cluster)
-    is_unpacked "$here" ||
-      fail "release '$RELEASE_VSN' can't start: it is not unpacked here, as there is no $here/manifest.json"
+    is_unpacked "$_here" ||
+      fail "release '$RELEASE_VSN' can't start: it is not unpacked here, as there is no $_here/manifest.json"
     ;;
 esac
 
 # The keeper has no env.sh: what one version sets there is not to reach the nodes of the next. bin/cluster becomes one, and
 # help runs nothing of the release.
-case $role in
+case $_role in
   keeper) [ -z "$RELEASE_ENVIRONMENT_FILE" ] || read_environment unset ;;
   command | node)
     [ -z "$RELEASE_ENVIRONMENT_FILE" ] || read_environment
-    [ -r "$here/env.sh" ] || fail "$here/env.sh is missing or can't be read; restore it from the release's archive"
+    [ -r "$_here/env.sh" ] || fail "$_here/env.sh is missing or can't be read; restore it from the release's archive"
     trap env_ended EXIT
     # shellcheck source=/dev/null # of the user
-    . "$here/env.sh"
+    . "$_here/env.sh"
     trap - EXIT
 
     : "${RELEASE_VAR:=$RELEASE_ROOT/var}"
@@ -179,11 +179,11 @@ case $role in
     case $RELEASE_TMP in /*) ;; *) RELEASE_TMP=$PWD/$RELEASE_TMP ;; esac
     : "${RELEASE_NODE:=$RELEASE_NAME}"
     : "${RELEASE_DISTRIBUTION:=none}"
-    : "${RELEASE_VM_ARGS:=$here/python.args}"
-    : "${RELEASE_REMOTE_VM_ARGS:=$here/remote.python.args}"
+    : "${RELEASE_VM_ARGS:=$_here/python.args}"
+    : "${RELEASE_REMOTE_VM_ARGS:=$_here/remote.python.args}"
     : "${RELEASE_BOOT_SCRIPT:=start}"
     : "${RELEASE_BOOT_SCRIPT_CLEAN:=start_clean}"
-    : "${RELEASE_SYS_CONFIG:=$here/sys.config}"
+    : "${RELEASE_SYS_CONFIG:=$_here/sys.config}"
     export RELEASE_VAR RELEASE_TMP RELEASE_NODE RELEASE_DISTRIBUTION RELEASE_VM_ARGS RELEASE_REMOTE_VM_ARGS
     export RELEASE_BOOT_SCRIPT RELEASE_BOOT_SCRIPT_CLEAN RELEASE_SYS_CONFIG
     [ -z "$RELEASE_COOKIE" ] || export RELEASE_COOKIE
@@ -191,7 +191,7 @@ case $role in
     case $1 in
       @CODE_COMMANDS@ | scratch)
         read_arguments "$RELEASE_VM_ARGS"
-        case $PATH: in "$here/bin:"*) ;; *) PATH=$here/bin${PATH:+:$PATH} && export PATH ;; esac
+        case $PATH: in "$_here/bin:"*) ;; *) PATH=$_here/bin${PATH:+:$PATH} && export PATH ;; esac
         ;;
       @REMOTE_COMMANDS@)
         read_arguments "$RELEASE_REMOTE_VM_ARGS"
@@ -205,58 +205,58 @@ case $role in
     ;;
 esac
 
-[ -x "$here/bin/python" ] ||
-  fail "$here/bin/python can't be executed; the release is damaged or was built for another system"
+[ -x "$_here/bin/python" ] ||
+  fail "$_here/bin/python can't be executed; the release is damaged or was built for another system"
 
 # glibc is the host's. One that is too old would only name a symbol's version, and with another C library there is just
 # no such file. One of 2.32 or before can't be asked, so where that is enough nobody is.
-glibc='' loader=''
-[ ! -r "$here/glibc" ] || read -r glibc loader <"$here/glibc" || :
-[ -z "$loader" ] || [ -e "$loader" ] ||
-  fail "this release needs glibc $glibc or later, and this host has none for it: there is no $loader"
-case $RELEASE_COMMAND:$loader:$glibc in
+_glibc='' _loader=''
+[ ! -r "$_here/glibc" ] || read -r _glibc _loader <"$_here/glibc" || :
+[ -z "$_loader" ] || [ -e "$_loader" ] ||
+  fail "this release needs glibc $_glibc or later, and this host has none for it: there is no $_loader"
+case $RELEASE_COMMAND:$_loader:$_glibc in
   *::* | *:2.[0-9] | *:2.[0-9].* | *:2.[12][0-9]* | *:2.3[0-2]*) ;;
   start:* | daemon:* | eval:* | run:* | config:* | scratch:* | cluster:*)
-    if has=$("$loader" --version 2>/dev/null); then
-      has=${has#* version } has=${has%%.[!0-9]*} minor=${has#2.}
+    if _has=$("$_loader" --version 2>/dev/null); then
+      _has=${_has#* version } _has=${_has%%.[!0-9]*} _minor=${_has#2.}
     else
-      has='2.32 or older' minor=32
+      _has='2.32 or older' _minor=32
     fi
-    minor=${minor%%[!0-9]*}
-    [ "${minor:-999}" -ge "${glibc#2.}" ] ||
-      fail "this release needs glibc $glibc or later, and this host has $has; build it on a system as old as this host"
+    _minor=${_minor%%[!0-9]*}
+    [ "${_minor:-999}" -ge "${_glibc#2.}" ] ||
+      fail "this release needs glibc $_glibc or later, and this host has $_has; build it on a system as old as this host"
     ;;
 esac
 
 # What Python or its library reads though it is isolated (-I), and what would break those of our children that are not.
 unset PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONEXECUTABLE __PYVENV_LAUNCHER__
 unset _PYTHON_PROJECT_BASE _PYTHON_HOST_PLATFORM _PYTHON_SYSCONFIGDATA_NAME _PYTHON_SYSCONFIGDATA_PATH
-runtime=$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime control=$runtime/control/client/__main__.py
-case $role in
+_runtime=$RELEASE_ROOT/lib/@RUNTIME_DIRECTORY@/underway_runtime _control=$_runtime/control/client/__main__.py
+case $_role in
   keeper)
     if [ "$*" = 'daemon --shell' ]; then
       "$RELEASE_ROOT/bin/@RELEASE_NAME@" daemon
       exec "$RELEASE_ROOT/bin/@RELEASE_NAME@" remote
     fi
     set -- "$RELEASE_ROOT/bin/@RELEASE_NAME@" "$@"
-    exec "$here/bin/python" -I -S -B -X disable-remote-debug "$runtime/keeper/__main__.py" "$@"
+    exec "$_here/bin/python" -I -S -B -X disable-remote-debug "$_runtime/keeper/__main__.py" "$@"
     ;;
   node) set -- node "$@" ;;
-  cluster) shift && exec "$here/bin/python" -I -B -m underway_runtime.cluster "$@" ;;
-  help) exec "$here/bin/python" -I -S -B "$control" "$@" ;;
+  cluster) shift && exec "$_here/bin/python" -I -B -m underway_runtime.cluster "$@" ;;
+  help) exec "$_here/bin/python" -I -S -B "$_control" "$@" ;;
 esac
 set -f
 # What asks a running node needs nothing but the standard library and ours, and starts faster without the rest.
 case $RELEASE_COMMAND in
   @CONTROL_COMMANDS@)
     # shellcheck disable=SC2086 # split into words on purpose
-    exec "$here/bin/python" $args -S "$control" "$@"
+    exec "$_here/bin/python" $_args -S "$_control" "$@"
     ;;
   # Nothing of what the release is made of runs as whoever types these: -S leaves out .pth files and sitecustomize.
   @REMOTE_COMMANDS@)
     # shellcheck disable=SC2086 # split into words on purpose
-    exec "$here/bin/python" $args -S "$runtime/__main__.py" "$@"
+    exec "$_here/bin/python" $_args -S "$_runtime/__main__.py" "$@"
     ;;
 esac
 # shellcheck disable=SC2086 # split into words on purpose
-exec "$here/bin/python" $args -m underway_runtime.boot "$@"
+exec "$_here/bin/python" $_args -m underway_runtime.boot "$@"

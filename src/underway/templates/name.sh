@@ -1,8 +1,9 @@
 #!/bin/sh
-# revision 6
+# revision 7
 # Finds the release that this file belongs to and the version to boot, and hands over to that version's launcher.
 # It serves every version. Where one that is unpacked brings a higher revision, that takes this one's place, and never a
 # lower one: see underway_runtime/upgrade/command_files.py. Builtins only, but for readlink when called through a link.
+# Its variables begin with _, here and in launchers: those of the service, whatever it calls them, go through as they are.
 set -e +u
 
 # A shell that is bash takes functions in the place of commands from its environment, and options; no builtin is somebody else's here.
@@ -37,39 +38,39 @@ version_in() {
   # shellcheck disable=SC3045
   ulimit -v 262144 || :
   unset IFS
-  read -r interpreter version <"$1" || : # no newline at the end
-  is_version "$interpreter" && is_version "$version" && printf '%s' "$version"
+  read -r _interpreter _version <"$1" || : # no newline at the end
+  is_version "$_interpreter" && is_version "$_version" && printf '%s' "$_version"
 }
 
-self=$0
-case $self in */*) ;; *) self=./$self ;; esac
-: "${RELEASE_PROG:=${self##*/}}"
-while [ -h "$self" ]; do
-  link=$(readlink "$self")
-  case $link in /*) self=$link ;; *) self=${self%/*}/$link ;; esac
+_self=$0
+case $_self in */*) ;; *) _self=./$_self ;; esac
+: "${RELEASE_PROG:=${_self##*/}}"
+while [ -h "$_self" ]; do
+  _link=$(readlink "$_self")
+  case $_link in /*) _self=$_link ;; *) _self=${_self%/*}/$_link ;; esac
 done
-RELEASE_ROOT=$(CDPATH='' cd -P -- "${self%/*}/.." && pwd -P)
+RELEASE_ROOT=$(CDPATH='' cd -P -- "${_self%/*}/.." && pwd -P)
 
-data=''
+_data=''
 if [ -z "$RELEASE_VSN" ]; then
-  data=${RELEASE_VAR:-$RELEASE_ROOT/var}
-  [ ! -d "$data" ] || [ -x "$data" ] || fail "$data says what to boot, and this user can't look into it; RELEASE_VSN says it too"
-  data=$data/start.data
-  [ -e "$data" ] || [ -h "$data" ] || data=$RELEASE_ROOT/releases/start.data
-  [ -f "$data" ] && [ ! -h "$data" ] && [ -r "$data" ] ||
-    fail "$data is missing or can't be read; it says what to boot, and so does RELEASE_VSN"
-  { RELEASE_VSN=$(version_in "$data"); } 2>/dev/null ||
-    fail "$data does not say what to boot; it is one line, INTERPRETER-VERSION RELEASE-VERSION"
+  _data=${RELEASE_VAR:-$RELEASE_ROOT/var}
+  [ ! -d "$_data" ] || [ -x "$_data" ] || fail "$_data says what to boot, and this user can't look into it; RELEASE_VSN says it too"
+  _data=$_data/start.data
+  [ -e "$_data" ] || [ -h "$_data" ] || _data=$RELEASE_ROOT/releases/start.data
+  [ -f "$_data" ] && [ ! -h "$_data" ] && [ -r "$_data" ] ||
+    fail "$_data is missing or can't be read; it says what to boot, and so does RELEASE_VSN"
+  { RELEASE_VSN=$(version_in "$_data"); } 2>/dev/null ||
+    fail "$_data does not say what to boot; it is one line, INTERPRETER-VERSION RELEASE-VERSION"
 fi
 is_version "$RELEASE_VSN" || fail 'RELEASE_VSN does not name a version of a release'
 
-launcher=$RELEASE_ROOT/releases/$RELEASE_VSN/launcher
-[ -x "$launcher" ] || {
+_launcher=$RELEASE_ROOT/releases/$RELEASE_VSN/launcher
+[ -x "$_launcher" ] || {
   # What is in another user's directory may be a file of this one's that has a name there too: it is not repeated.
   # shellcheck disable=SC3067 # all shells of Debian have it
-  [ -z "$data" ] || [ -O "${data%/*}" ] ||
-    fail "the release can't boot: $data names a version that has no launcher in $RELEASE_ROOT/releases"
-  fail "release '$RELEASE_VSN' can't boot: there is no $launcher that can be executed${data:+; $data names it}"
+  [ -z "$_data" ] || [ -O "${_data%/*}" ] ||
+    fail "the release can't boot: $_data names a version that has no launcher in $RELEASE_ROOT/releases"
+  fail "release '$RELEASE_VSN' can't boot: there is no $_launcher that can be executed${_data:+; $_data names it}"
 }
 export RELEASE_PROG RELEASE_ROOT RELEASE_VSN
-exec "$launcher" "$@"
+exec "$_launcher" "$@"
