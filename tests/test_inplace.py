@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from handover_helpers import ASGI, asgi, children, clients, start, status
+from hot_helpers import planned
 from node_helpers import App, MakeNode, Node, eventually, finish, read_until, recorder, terminate
 from versions import add_sealed, seal
 
@@ -92,6 +93,35 @@ def test_only_configuration_changes_in_the_process(make: MakeNode) -> None:
     assert read_until(process.stdout, "changed").string == "three changed {} {} ['new'] {}\n"
     assert [(event["event"], event["how"]) for event in journal(node)][1:] == [("rollback", "configuration")]
     assert (status(node)["version"], status(node)["pid"]) == ("1", before["pid"])
+    assert terminate(process)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"one": {"a": 2}}, None),
+        ({"one": {"a": 1, "drain_timeout": 3}}, "drain_timeout of one is read when it starts"),
+        ({"one": {"a": 1}, "underway_runtime": {"stop_timeout": 3}}, "stop_timeout"),
+    ],
+    ids=["of a class that is told", "read at the start", "of underway itself"],
+)
+def test_the_plan_says_of_a_setting_what_check_and_install_do(
+    make: MakeNode, config: dict[str, Any], why: str | None
+) -> None:
+    """HOT where the application can be told of it in the process that runs, else RESTART and a handover."""
+    node = make(reporting("one"))
+    node.configure(one={"a": 1})
+    [up] = planned(node, reporting("one"), **config).up
+    assert up.verdict == ("RESTART" if why else "HOT")
+    process = node.spawn("start")
+    before = runs(node)
+    checked = run(node, "check", "2")
+    assert (why is None) == checked.startswith("2 would become the code of the process that runs 1\n")
+    assert (why is None) == (json.loads(run(node, "install", "2", "--json"))["how"] == "hot")
+    assert (why is None) == (runs(node)["pid"] == before["pid"])
+    if why:
+        assert why in " ".join(row.reason for row in up.changes)
+        assert checked.startswith("2 would take over from 1 by handover\n")
     assert terminate(process)[0] == 0
 
 

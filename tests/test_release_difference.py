@@ -53,6 +53,7 @@ def release(
     target: str = "here",
     without: str = "",
     store: str = "7",
+    schema: str | None = None,
 ) -> Opened:
     """A release of chat: `files` are put over those that it has, None for gone; `without` is an application less."""
     versions = {"underway_runtime": "1", "store": store, "other": "7", "chat": version}
@@ -77,11 +78,42 @@ def release(
     (place / "chat.rel").write_text(json.dumps({"applications": rel}))
     requires = {"chat": ("store",), "other": ("store",)}
     started = {"chat": starts.get("chat", ASGI)}
-    loads = [Load(name, number, requires.get(name, ()), started.get(name)) for name, number in versions.items()]
+    loads = [
+        Load(name, number, requires.get(name, ()), started.get(name), schema if name == "chat" else None)
+        for name, number in versions.items()
+    ]
     script = BootScript("start", "chat", version, (*loads, *(Start(name, "permanent") for name in versions)))
     (place / "start.script").write_text(boot_script.dump(script))
     return Opened(root / version, manifest.Manifest("chat", version, target, interpreter, entries), 0, root)
 
+
+HOOKED = {"class": "tool:Hooked"}
+INHERITS = {"class": "chat.a:Late"}
+CLASSES = {
+    "lib/chat-V/tool.py": "class Plain: pass\nclass Hooked:\n    def config_change(self, *a): pass\n",
+    "lib/chat-V/chat/a.py": "from tool import Hooked as Early\nclass Late(Early): pass\n",
+}
+"""Modules with classes that start."""
+
+
+def sys_config(values: Mapping[str, Any] = {}, **fields: Any) -> str:
+    return json.dumps({"format": 1, "config": values, **fields})
+
+
+def configured(application: str, before: str, after: str, start: Mapping[str, Any] = ASGI) -> dict[str, Any]:
+    """Two releases of one application whose configuration, as built, becomes another."""
+    old, new = (sys_config({application: eval(f"dict({text})")}) for text in (before, after))
+    name = "releases/V/sys.config"
+    return {"starts": {"chat": start}, "before": {**CLASSES, name: old}, "files": {**CLASSES, name: new}}
+
+
+def at_boot(before: str, after: str, start: Mapping[str, Any] = ASGI) -> dict[str, Any]:
+    """The same for what is stated at the boot."""
+    name = "releases/V/runtime.py"
+    return {"starts": {"chat": start}, "before": {**CLASSES, name: before}, "files": {**CLASSES, name: after}}
+
+
+RUNTIME_PY = {"runtime.py": "RESTART"}
 
 CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("nothing but the version", {}, {}),
@@ -92,6 +124,23 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("the arguments", {"files": {"releases/V/python.args": "-O"}}, {"python.args": "RESTART"}),
     ("the environment", {"files": {"releases/V/env.sh": "A=1"}}, {"env.sh": "RESTART"}),
     ("configuration", {"files": {"releases/V/sys.config": "1", "releases/V/runtime.py": "1"}}, {"sys.config": "HOT", "runtime.py": "HOT"}),
+    ("a key that the node reads", configured("chat", "drain_timeout=1", "drain_timeout=2"), {"sys.config": "RESTART"}),
+    ("a key of a web application", configured("chat", "word='a'", "word='b'"), {"sys.config": "RESTART"}),
+    ("a key of underway's", configured("underway_runtime", "stop_timeout=1", "stop_timeout=2"), {"sys.config": "RESTART"}),
+    ("a key of a library", configured("store", "", "size=1"), {"sys.config": "RESTART"}),
+    ("a key of a class with a hook", configured("chat", "word='a'", "word='b'", HOOKED), {"sys.config": "HOT"}),
+    ("a key that such a one reads at its start", configured("chat", "", "listen=['x']", HOOKED), {"sys.config": "RESTART"}),
+    ("a key of a class that inherits a hook", configured("chat", "a=1", "", INHERITS), {"sys.config": "HOT"}),
+    ("a key of a class without", configured("chat", "a=1", "", {"class": "tool:Plain"}), {"sys.config": "RESTART"}),
+    ("a value that is the same", configured("chat", "a=1", "a=1.0", HOOKED), {"sys.config": "HOT"}),
+    ("a key at boot", at_boot("config('chat', drain_timeout=1)", "config('chat', drain_timeout=2)"), {"runtime.py": "RESTART"}),
+    ("a key at boot of a class with a hook", at_boot("config('chat', a=1)", "config('chat', a=env('A'))", HOOKED), {"runtime.py": "HOT"}),
+    ("what a key at boot is made of", at_boot("N = 1\nconfig('chat', args=N)", "N = 2\nconfig('chat', args=N)", HOOKED), RUNTIME_PY),
+    ("a key at boot that is computed", at_boot("config(A, b=1)", "config(A, b=2)", HOOKED), {"runtime.py": "RESTART"}),
+    ("a comment at boot", at_boot("config('chat', listen=['x'])", "# one\nconfig('chat', listen=['x'])"), {"runtime.py": "HOT"}),
+    ("a provider", {"files": {"releases/V/sys.config": sys_config(providers=[["a:B", 1]])}}, {"sys.config": "RESTART"}),
+    ("a gate that asks for a path", {"files": {"releases/V/gates.json": '[{"http": "/"}]'}}, {"gates.json": "RESTART"}),
+    ("a gate that does not", {"files": {"releases/V/gates.json": '[{"tcp": "a:1"}]'}}, {}),
     ("compiled code", {"files": {"lib/chat-V/chat/_fast.so": "1"}}, {"chat/_fast.so": "RESTART"}),
     ("a file", {"files": {"lib/chat-V/chat/page.html": "1"}}, {"chat/page.html": "RESTART"}),
     ("a new file", {"files": {"lib/chat-V/chat/new.html": "1"}}, {"chat/new.html": "HOT"}),
@@ -144,11 +193,36 @@ def test_with_a_python_that_it_was_tried_with_an_edit_is_in_place(tmp_path: Path
 @pytest.mark.parametrize(("change", "expected"), [pytest.param(*case[1:], id=case[0]) for case in CHANGES])
 def test_what_is_another_has_its_verdict(tmp_path: Path, change: dict[str, Any], expected: dict[str, str]) -> None:
     """A process can't exchange what it was started with; what it may have read already takes a fresh one, or the appup's word."""
-    found = difference(release(tmp_path, "1"), release(tmp_path, "2", **change))
+    how = {key: value for key, value in change.items() if key != "before"}
+    old = release(tmp_path, "1", change["before"], how["starts"]) if "before" in change else release(tmp_path, "1")
+    found = difference(old, release(tmp_path, "2", **how))
 
     assert {row.definition or row.module: row.verdict for row in found.rows} == expected
     assert all(row.reason for row in found.rows)
     assert found.changed == ("chat",)
+
+
+SCHEMA = "LIMIT = 1\nclass Part:\n    size: int = LIMIT\nclass Settings(Part):\n    word: str = 'a'\n"
+
+
+@pytest.mark.parametrize(
+    ("edit", "verdicts"),
+    [
+        (("'a'", "'b'"), ["RESTART"]),
+        (("LIMIT = 1", "LIMIT = 2"), ["RESTART"]),
+        (("class Settings", "class Other:\n    size = 1\nclass Settings"), []),
+    ],
+)
+def test_another_default_of_a_schema_is_another_configuration(
+    tmp_path: Path, edit: tuple[str, str], verdicts: list[str]
+) -> None:
+    """Of the class, of what it inherits from and of what it is made of; what else is in its module does not count."""
+    texts = SCHEMA, SCHEMA.replace(*edit)
+    old, new = (
+        release(tmp_path, str(number), {"lib/chat-V/chat/a.py": text}, schema="chat.a:Settings")
+        for number, text in enumerate(texts, 1)
+    )
+    assert [row.verdict for row in difference(old, new).rows] == verdicts
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,13 @@ class Opened:
         }
 
     @cached_property
+    def schemas(self) -> Mapping[str, str]:
+        """Application -> ``"module:Class"`` of its schema, where the release names one."""
+        script = boot_script.read(self.place.boot_script("start"))
+        loads = [instruction for instruction in script.instructions if isinstance(instruction, Load)]
+        return {load.application: load.config_schema for load in loads if load.config_schema}
+
+    @cached_property
     def requires(self) -> Mapping[str, tuple[str, ...]]:
         """Application -> those that it requires."""
         script = boot_script.read(self.place.boot_script("start"))

@@ -14,7 +14,7 @@ from ..releases import Opened, module_name
 from ..rules import read_again
 from ..rules.read_again import STATIC, TEMPLATE
 from ..rules.running import FORKING_LIBRARIES
-from . import presence
+from . import configuration, presence
 from .imports_by_text import imported_by
 
 RUNTIME = "underway_runtime"
@@ -52,8 +52,9 @@ def difference(old: Opened, new: Opened, unread: frozenset[tuple[str, str]] = fr
     """Compare two releases of one name; `unread` holds, as package and name, files of which the appup says that they may change."""
     both = [name for name in new.rel if name in old.rel]
     changed = [name for name in both if old.rel[name][0] != new.rel[name][0] and name != RUNTIME]
-    rows = [*_foundation(old, new), *_configuration(old, new)]
+    rows = [*_foundation(old, new)]
     interpreter = any(row.verdict == "RESTART" for row in rows)
+    rows += configuration.rows(old, new)
     rows += _starts(old, new, both)
     rows += _beside(old, new)
     rows += _kinds(old, new)
@@ -98,14 +99,6 @@ def _foundation(old: Opened, new: Opened) -> Iterator[Row]:
     ):
         if _digest(old, before.name) != _digest(new, after.name):
             yield _row(after.name, "value", "RESTART", f"{what} are set when the process starts")
-
-
-def _configuration(old: Opened, new: Opened) -> Iterator[Row]:
-    for file in (new.place.sys_config, new.place.runtime_config):
-        if _digest(old, file.name) != _digest(new, file.name):
-            yield _row(
-                file.name, "configuration", "HOT", "configuration is resolved again; config_change tells who asked"
-            )
 
 
 def _starts(old: Opened, new: Opened, both: list[str]) -> Iterator[Row]:
