@@ -1,4 +1,4 @@
-"""The ends of streams: of each kind of generator, within what frameworks put around it, before what it uses is closed."""
+"""The ends of streams and WebSockets: of each kind, within what frameworks put around it, before what they use is closed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from code_server_helpers import TIMEOUT
 from sources import source
@@ -86,6 +88,8 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
             await service.accept()
             said.clear()
             yield Web(module, notes, service, listening.getsockname()[1], said)
+            for _ in range(10):
+                await asyncio.sleep(0)  # what clients have closed is closed here too, in as many turns at most
 
     return serving
 
@@ -266,3 +270,111 @@ def test_only_what_an_answer_iterates_over_is_ended(serve: Serve, caplog: pytest
     assert body == b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"
     assert web.saved()[:2] == ["begins_another saves, open", "lifespan ends"]
     told_nothing(web, caplog)
+
+
+TALKS = """
+from starlette.routing import WebSocketRoute
+
+
+async def answers(websocket, text):
+    for _ in range(10):
+        await asyncio.sleep(0.001)
+    await websocket.send_text(text.upper())
+
+
+async def at_once(websocket):
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await answers(websocket, text)
+
+
+async def by_a_queue(websocket):
+    await websocket.accept()
+    queue = asyncio.Queue()
+
+    async def works():
+        while True:
+            await answers(websocket, await queue.get())
+
+    working = asyncio.create_task(works())
+    async for text in websocket.iter_text():
+        queue.put_nowait(text)
+    working.cancel()
+
+
+async def by_a_group(websocket):
+    await websocket.accept()
+    await websocket.send_text("welcome")
+    sends, receives = anyio.create_memory_object_stream(100)
+
+    async def reads():
+        async with sends:
+            async for text in websocket.iter_text():
+                await sends.send(text)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(reads)
+        async with receives:
+            async for text in receives:
+                await answers(websocket, text)
+
+
+async def by_a_task_for_each(websocket):
+    await websocket.accept()
+    tasks = []
+    async for text in websocket.iter_text():
+        tasks.append(asyncio.create_task(answers(websocket, text)))
+
+
+async def pushes(websocket):
+    await websocket.accept()
+    async for data in task_group("pushes"):
+        await websocket.send_bytes(data)
+
+
+for talk in (at_once, by_a_queue, by_a_group, by_a_task_for_each, pushes):
+    starlette.routes.append(WebSocketRoute(f"/{talk.__name__}", talk))
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("ws", ["websockets", "websockets-sansio", "wsproto"])
+def test_who_answers_in_other_tasks_answers_before_the_close(
+    serve: Serve, ws: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each of twenty messages, whatever reads them; and who only sends is told nothing in a log."""
+    paths = ("at_once", "by_a_queue", "by_a_group", "by_a_task_for_each")
+
+    async def main() -> tuple[Web, dict[str, tuple[list[str], int | None]]]:
+        async with contextlib.AsyncExitStack() as stack:
+            web = await stack.enter_async_context(serve(TALKS, ws=ws))
+            url = f"ws://127.0.0.1:{web.port}"
+            clients = {
+                path: await stack.enter_async_context(connect(f"{url}/{path}", proxy=None, compression=None))
+                for path in (*paths, "pushes")
+            }
+            for number in range(20):
+                for path in paths:
+                    await clients[path].send(f"message {number}")
+            hearing = {path: asyncio.ensure_future(hear(client)) for path, client in clients.items()}
+            await web.service.stop(4)
+            return web, {path: await heard for path, heard in hearing.items()}
+
+    web, heard = asyncio.run(main())
+
+    for path in paths:
+        answers, code = heard[path]
+        assert [answer for answer in answers if answer != "welcome"] == [f"MESSAGE {number}" for number in range(20)]
+        assert code == 1012
+    assert heard["pushes"][1] == 1012
+    assert web.saved() == ["pushes saves, open", "lifespan ends"]
+    told_nothing(web, caplog)
+
+
+async def hear(client: ClientConnection) -> tuple[list[str], int | None]:
+    """What a WebSocket receives, and the code that it is closed with."""
+    heard = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            heard.append(str(await client.recv()))
+    return heard, client.close_code

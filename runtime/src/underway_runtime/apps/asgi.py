@@ -22,13 +22,10 @@ from typing import Any
 from ..release.boot_script import Load
 from ..release.errors import BootError
 from ..release.references import find
-from .asgi_closing import ClosingApplication, Deaf, HalfClosing, Talk
+from .asgi_closing import TO_ANSWER, ClosingApplication, Deaf, HalfClosing, Talk
 from .service import CutOff, Service
 from .serving import REQUESTS_SHARE, TO_END, ServerContext, Sockets, bad_option, no_server, server_options, unread
 from .suspension import HeldAsgi
-
-_TO_ANSWER = 5.0
-"""Seconds after the time to drain for what WebSockets have received by then."""
 
 _STREAMS_SHARE = 0.75
 """The part of the time for requests at a stop after which what still goes on is told that its client has gone."""
@@ -147,7 +144,7 @@ async def _drain(server: Any, closing: ClosingApplication, timeout: float) -> Cu
 
     await until(end)
     talks = [protocol for protocol in state.connections if isinstance(protocol, server.config.ws_protocol_class or ())]
-    await _close_websockets(talks, closing, loop.time() + _TO_ANSWER)
+    await _close_websockets(talks, closing, loop.time() + TO_ANSWER)
     await closing.end_streams(loop.time() + _TO_LEAVE)
     websockets, idle = len(talks), 0
     unanswered = []
@@ -206,7 +203,10 @@ async def _close_websockets(connections: list[Any], closing: ClosingApplication,
     """Close each with 1012 as soon as all that it has received is answered, or at the end of that time."""
 
     async def close(connection: Any) -> None:
-        await _answered(connection, closing.talks.get(connection), end)
+        talk = closing.talks.get(connection)
+        await _answered(connection, talk, end)
+        if talk is not None:
+            talk.closed = talk.accepted
         connection.transport = HalfClosing(connection.transport, closing.half_closed)
         connection.shutdown()
 
@@ -225,7 +225,7 @@ async def _answered(connection: Any, talk: Talk | None, end: float) -> None:
         if reads and loop.time() > half:
             reads = False
             connection.transport = Deaf(connection.transport)
-        quiet = quiet + 1 if talk.reading and not (reads and sock is not None and unread(sock)) else 0
+        quiet = quiet + 1 if talk.waits(loop.time()) and not (reads and sock is not None and unread(sock)) else 0
         await asyncio.sleep(0 if quiet else 0.005)
 
 

@@ -13,12 +13,42 @@ from typing import Any
 from .asgi_streams import Answer, Gone, Streams, end_answers, is_of_the_end
 from .serving import TO_END, unread
 
+TO_ANSWER = 5.0
+"""Seconds for what WebSockets have received when their time is over; and in which an answer follows, or something that was sent."""
+
 
 class Talk:
-    """What an application does with a WebSocket."""
+    """What an application does with a WebSocket.
+
+    Who reads in one task and answers in others has not answered while it reads: then messages are counted. Whether one of them
+    wants an answer nobody can know, so one that had none for a while does not.
+    """
 
     def __init__(self) -> None:
         self.reading = self.over = False
+        self.accepted = False
+        self.closed = False
+        """It was accepted, and has been closed for the application, which may not know."""
+        self._owed = self._least = 0
+        """How many more messages were read than sent, and the least that it was."""
+        self._answers = 0.0
+        """When it last sent, or read what it then had not answered: by the clock of the loop."""
+
+    def has_read(self, now: float) -> None:
+        """Count a message."""
+        if self._owed == self._least:
+            self._answers = now
+        self._owed += 1
+
+    def has_sent(self, now: float) -> None:
+        """Count what may be an answer."""
+        self._owed -= 1
+        self._least = min(self._least, self._owed)
+        self._answers = now
+
+    def waits(self, now: float) -> bool:
+        """Whether it waits for a message, and has answered those before."""
+        return self.reading and (self._owed <= self._least or now - self._answers > TO_ANSWER)
 
 
 class ClosingApplication:
@@ -43,13 +73,14 @@ class ClosingApplication:
     ) -> Any:
         if scope["type"] != "lifespan":
             self.streams.watch()
+        talk = Talk()
         try:
             if scope["type"] == "websocket":
-                await self._talk(scope, receive, send)
+                await self._talk(talk, scope, receive, send)
             else:
                 await self._answer(scope, receive, send)
         except BaseException as error:
-            if not (self.ended and is_of_the_end(error)):
+            if not ((self.ended or talk.closed) and is_of_the_end(error)):
                 raise
             self.streams.failed(error)
         if self.ended:
@@ -64,22 +95,42 @@ class ClosingApplication:
         self.ended = True
         await end_answers(lambda: [answer for answer in self.answers if answer.streams], self.streams, end)
 
-    async def _talk(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+    async def _talk(self, talk: Talk, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         connection = getattr(receive, "__self__", None)
-        self.talks[connection] = talk = Talk()
+        self.talks[connection] = talk
+        time = asyncio.get_running_loop().time
 
         async def read() -> Any:
             talk.reading = True
             try:
-                return await receive()
+                message = await receive()
             finally:
                 talk.reading = False
+            if message["type"] == "websocket.receive":
+                talk.has_read(time())
+            return message
+
+        async def tell(message: Any) -> None:
+            if talk.closed:
+                await self._say_closed(message)
+                return
+            await send(message)
+            if message["type"] == "websocket.send":
+                talk.has_sent(time())
+            elif message["type"] == "websocket.accept":
+                talk.accepted = True
 
         try:
-            await self._application(scope, read, send)
+            await self._application(scope, read, tell)
         finally:
             talk.over = True
             self.talks.pop(connection, None)
+
+    async def _say_closed(self, message: Any) -> None:
+        """Raise, as where the client has gone, when what the task iterates over has ended; not for its own close."""
+        if message["type"] != "websocket.close":
+            await self.streams.close_mine()
+            raise Gone
 
     async def _answer(self, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         if scope["type"] != "http" or not scope["http_version"].startswith("1"):
@@ -143,8 +194,8 @@ def more_to_come(cycle: Any) -> bool:
 class HalfClosing:
     """A transport whose `close` closes by half and reads to the end, for a while."""
 
-    def __init__(self, transport: asyncio.Transport, half_closed: set[asyncio.Transport]) -> None:
-        self._transport = transport
+    def __init__(self, transport: asyncio.Transport | Deaf, half_closed: set[asyncio.Transport]) -> None:
+        self._transport = transport.transport if isinstance(transport, Deaf) else transport
         self._half_closed = half_closed
         self._closed = False
 
@@ -174,11 +225,11 @@ class Deaf:
     """A transport from which nothing more is read."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+        self.transport = transport
         transport.pause_reading()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+        return getattr(self.transport, name)
 
     def resume_reading(self) -> None:
         """Do nothing: nothing is read any more."""

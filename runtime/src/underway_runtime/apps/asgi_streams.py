@@ -44,7 +44,12 @@ _LOOK = 0.01
 _STAYS = 3
 """How many looks in a row find a generator at its ``yield`` whose task waits there for another one."""
 
-_TOLD = frozenset({"ClientDisconnect", "BrokenResourceError", "ClosedResourceError", "EndOfStream"})
+_TOLD = frozenset(
+    {
+        *("ClientDisconnect", "WebSocketDisconnect", "WebSocketDisconnected"),
+        *("BrokenResourceError", "ClosedResourceError", "EndOfStream"),
+    }
+)
 """How Starlette and anyio tell one task of an answer that another one has ended."""
 
 _TOLD_BY_RUNTIME_ERROR = ("asynchronous generator is already running", "cancel scope")
