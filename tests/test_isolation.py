@@ -178,4 +178,7 @@ def test_what_runs_no_code_of_the_release_runs_none_of_its_wheels(make: MakeNode
         words += ["--sha256", digest] if row.name in ("unpack", "upgrade") else []
         said[row.name] = node.run(row.name, *words).stderr
     assert "can't be decompressed" in said["unpack"] + said["upgrade"], said
+    for words in (["help"], ["-a"], ["local", "status"], ["worker", "start", "--dry-run", "a:1"], ["deploy", "--stop"]):
+        done = node.run("cluster", *words)
+        assert "Traceback" not in done.stderr
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()

@@ -8,26 +8,11 @@ the standard library, ours, and the one library that archives take.
 import os
 import sys
 
-_ZSTD = "backports-zstd"
-
-
-def _add_zstd(root: str, version: str) -> None:
-    """Have that found, behind all else, where this Python does not come with it."""
-    from underway_runtime.code_server.finder import read_index
-    from underway_runtime.release.errors import DamagedRelease
-
-    try:
-        dist_info = read_index(f"{root}/releases/{version}/code.index").distributions.get(_ZSTD)
-    except DamagedRelease:
-        return  # `verify` says so, and nothing is unpacked next to it
-    if dist_info is not None:
-        sys.path.append(f"{root}/lib/{dist_info.partition('/')[0]}")
-
-
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from underway_runtime.boot import main
+    from underway_runtime.code_server.named_libraries import find_libraries
 
-    if sys.version_info < (3, 14):
-        _add_zstd(os.environ["RELEASE_ROOT"], os.environ["RELEASE_VSN"])
+    if sys.version_info < (3, 14):  # of later ones it is the standard library's
+        find_libraries(os.environ["RELEASE_ROOT"], os.environ["RELEASE_VSN"], ["backports-zstd"])
     sys.exit(main())

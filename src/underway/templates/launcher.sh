@@ -242,7 +242,7 @@ case $_role in
     exec "$_here/bin/python" -I -S -B -X disable-remote-debug "$_runtime/keeper/__main__.py" "$@"
     ;;
   node) set -- node "$@" ;;
-  cluster) shift && exec "$_here/bin/python" -I -B -m underway_runtime.cluster "$@" ;;
+  cluster) shift && exec "$_here/bin/python" -I -S -B "$_runtime/cluster/__main__.py" "$@" ;;
   help) exec "$_here/bin/python" -I -S -B "$_control" "$@" ;;
 esac
 set -f

@@ -1,12 +1,11 @@
-"""``python -m underway_runtime.cluster``, as the launcher calls it for ``bin/cluster``."""
+"""``bin/cluster``; the launcher runs this file by its path, as ``python -I -S``, so that nothing of the release's wheels runs at its
+start, as whoever types it. Of them it finds what makes certificates, and what archives take.
+"""
 
 import os
 import sys
 
-from ..release import standard
-from ..release.display import many_lines
-from ..release.errors import UnderwayError
-from .cli import run
+_LIBRARIES = ("backports-zstd", "cryptography", "cffi", "pycparser", "typing-extensions")
 
 
 def end(status: int, message: str = "") -> None:
@@ -24,6 +23,14 @@ def end(status: int, message: str = "") -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from underway_runtime.cluster.cli import run
+    from underway_runtime.code_server.named_libraries import find_libraries
+    from underway_runtime.release import standard
+    from underway_runtime.release.display import many_lines
+    from underway_runtime.release.errors import UnderwayError
+
+    find_libraries(os.environ["RELEASE_ROOT"], os.environ["RELEASE_VSN"], _LIBRARIES)
     standard.fill()
     standard.escape()
     try:
