@@ -298,6 +298,15 @@ WITHIN: dict[str, Case] = {
         },
         {"m:g": "HOT body", "m:h": "HOT body"},
     ),
+    "a hook of pytest": (
+        {
+            "m": "import pytest\n@pytest.hookimpl(trylast=True)\ndef g(a): return 1\n@pytest.hookimpl\ndef h(a): return 1\n"
+        },
+        {
+            "m": "import pytest\n@pytest.hookimpl(trylast=True)\ndef g(a): return 2\n@pytest.hookimpl\ndef h(b): return 1\n"
+        },
+        {"m:g": "HOT body", "m:h": "RESTART signature"},
+    ),
     "a command that has read its docstring": (
         {"m": "import click\n@click.command()\ndef g():\n    'a'\n    return 1\n@click.command()\ndef h(): return 1\n"},
         {"m": "import click\n@click.command()\ndef g():\n    'b'\n    return 1\n@click.command()\ndef h(): return 2\n"},

@@ -1,4 +1,4 @@
-"""Statements that are made again, or reach what changes: of descriptors, and of what is only said to somebody."""
+"""Statements that are made again, or reach what changes: descriptors, what is only said to somebody, fields of classes."""
 
 from __future__ import annotations
 
@@ -60,3 +60,40 @@ def test_one_that_may_change_what_is_warned_of_is_restart(make: MakeNode) -> Non
 
     assert entry.verdict == "RESTART"
     assert "warnings.simplefilter leaves marks that are in no object" in "\n".join(row.reason for row in entry.changes)
+
+
+FIELDS = """
+from dataclasses import dataclass
+class Base: pass
+def base(): return Base
+def checked(n): return n
+@dataclass
+class Item(base()):
+    n: checked = 0
+"""
+TOLD = {
+    "a base that hears of it": FIELDS.replace("Base: pass", "Base:\n    def __init_subclass__(cls): ..."),
+    "a metaclass": FIELDS.replace("Base: pass", "Meta(type): pass\nclass Base(metaclass=Meta): pass"),
+    "a decorator": FIELDS.replace("class Base", "def same(cls): return cls\nclass Base").replace(
+        "@dataclass", "@same\n@dataclass"
+    ),
+}
+
+
+@pytest.mark.in_place
+def test_a_class_that_no_source_tells_the_base_of_has_compiled_nothing(make: MakeNode) -> None:
+    """Where what was made shows that nothing is told of a class when it is made but its own decorator, which is known."""
+    entry = planned(make(asgi(FIELDS)), FIELDS.replace("return n", "return -n"), back=False).up[0]
+
+    assert entry.verdict == "HOT", entry.changes
+
+
+@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.in_place
+def test_one_that_something_is_told_of_may_have(make: MakeNode, kind: str) -> None:
+    """By the time that a validator is there nobody knows of what."""
+    node = make(asgi(TOLD[kind]))
+    entry = planned(node, TOLD[kind].replace("return n", "return -n"), back=False).up[0]
+
+    assert entry.verdict == "RESTART"
+    assert "seen: web.Item.__pydantic_validator__" in "\n".join(row.reason for row in entry.changes)

@@ -107,8 +107,8 @@ class ModuleDiff:
     """By the name of a global that stays: under which names the fragment makes what is new in it."""
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Definition and kind of those of its rows that are RESTART only as long as nobody looks what becomes of them."""
-    compiled: set[str] = field(default_factory=set)
-    """Classes that are asked about since something may have been compiled of what annotates their fields."""
+    compiled: dict[str, bool] = field(default_factory=dict)
+    """Classes of whose annotations something may have been compiled -> whether only what they come from may have done so."""
     libraries: set[str] = field(default_factory=set)
     """Packages of others that are called by what is to be looked at, and may keep something of it."""
 

@@ -258,7 +258,7 @@ def _compare(
         definitions=frozenset(
             [*((module, name) for module, name, _ in answer["asked"]), *((module, "") for module in differing.asking)]
         ),
-        compiled=frozenset((module, name) for module, name in answer["compiled"]),
+        compiled={(module, name): inherited for module, name, inherited in answer["compiled"]},
         decorated=frozenset((module, name) for module, name, change in answer["asked"] if change == "body"),
         libraries=answer["libraries"],
         kept=directives.kept,

@@ -78,8 +78,9 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 reason = f"it was {what}, when the module was imported; {way[-1]} changes"
                 cause = changed[way[-1]], way[-1]
                 edit.unless_seen(name, "reached", reason, node, cause=cause)
-                if _is_compiled(world, module, node):
-                    edit.compiled.add(name.rpartition(".")[0] or name)
+                if cls := _compiled_class(world, module, node):
+                    of = name.rpartition(".")[0] or name
+                    edit.compiled[of] = bases.keeps_annotations_itself(world, module, cls)
             if edit is not None and (what := _set(world, module, node, edits)):
                 edit.unless_seen(name, "reached", f"it sets {what} when the module is imported; that changes", node)
 
@@ -146,12 +147,12 @@ def _decorates(module: Module, node: ast.AST) -> bool:
     return any(decorator is node for function in module.functions.values() for decorator in function.decorator_list)
 
 
-def _is_compiled(world: PlannerContext, module: Module, node: ast.AST) -> bool:
-    """Whether it annotates a field of a class that something else than its annotations may have been made of."""
+def _compiled_class(world: PlannerContext, module: Module, node: ast.AST) -> ast.ClassDef | None:
+    """The class of whose field it is the annotation, if something else than its annotations may have been made of it."""
     for cls in module.classes.values():
         if any(isinstance(statement, ast.AnnAssign) and statement.annotation is node for statement in cls.body):
-            return not bases.keeps_annotations(world, module, cls)
-    return False
+            return None if bases.keeps_annotations(world, module, cls) else cls
+    return None
 
 
 def _is_known(edit: ModuleDiff, name: str) -> bool:

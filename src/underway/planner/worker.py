@@ -155,7 +155,7 @@ def compare(task: Mapping[str, Any], known: Mapping[str, dict[str, Module | None
         "changes": [asdict(row) for row in sorted(rows, key=lambda row: (row.module, row.line, row.definition))],
         "asked": [[name, *row] for name, edit in edits.items() for row in edit.asked],
         "ordered": sorted(_seeing_order(edits, task["new"]["modules"])),
-        "compiled": [[name, cls] for name, edit in edits.items() for cls in sorted(edit.compiled)],
+        "compiled": [[name, *of] for name, edit in edits.items() for of in sorted(edit.compiled.items())],
         "libraries": sorted({library for edit in edits.values() for library in edit.libraries}),
         "loads": {name: to_json(load) for name, load in loads.items()},
         "removes": {name: to_json(remove) for name, remove in removes.items()},

@@ -165,18 +165,22 @@ def _reads(function: Function) -> bool:
 
 def keeps_annotations(world: PlannerContext, module: Module, node: ast.ClassDef, seen: tuple[str, ...] = ()) -> bool:
     """Whether what makes a class only keeps the objects that annotate its fields: nothing is compiled of them."""
+    itself = keeps_annotations_itself(world, module, node)
+    return itself and all(_keeps_annotations(world, module, base, seen) for base in node.bases)
+
+
+def keeps_annotations_itself(world: PlannerContext, module: Module, node: ast.ClassDef) -> bool:
+    """The same, as far as the class says it: what it comes from may do something with them."""
     of = [
         origin(world.new, module, decorator.func if isinstance(decorator, ast.Call) else decorator)
         for decorator in node.decorator_list
     ]
     if any(source is None or ".".join(source) not in _HARMLESS for source in of) or _hooks(node):
         return False
-    if any(
+    return not any(
         keyword.arg is None or (keyword.arg == "metaclass" and not _ignores_annotations(world, module, keyword.value))
         for keyword in node.keywords
-    ):
-        return False
-    return all(_keeps_annotations(world, module, base, seen) for base in node.bases)
+    )
 
 
 def _ignores_annotations(world: PlannerContext, module: Module, metaclass: ast.expr) -> bool:

@@ -38,6 +38,7 @@ _HOLDS = {
     *("django.contrib.auth.decorators.login_required", "django.contrib.auth.decorators.permission_required"),
     *("django.contrib.auth.decorators.user_passes_test",),
     *("aiohttp.web.middleware", "aiohttp.web_middlewares.middleware"),
+    *("pytest.hookimpl", "pytest.hookspec", "_pytest.config.hookimpl", "_pytest.config.hookspec"),
 }
 """These keep the function itself, and call it."""
 _READS = {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 
 from .. import annotated
 from ..edit import Making, ModuleDiff
 from ..source import Function, root_of, text, walk
 from . import entries
+from .nested import only_kept
 
 MAKERS = ("__init__", "__new__", "__post_init__")
 _SPEAKING = ("log", "logger", "logging", "_log", "_logger", "LOG", "LOGGER", "warnings", "print")
@@ -20,14 +21,14 @@ _LOWER_CASE = {"deque", "defaultdict", "array", "bytearray", "frozenset", "memor
 """Types that are not called with a capital."""
 
 
-def needs(
-    old: ast.ClassDef, new: ast.ClassDef, before: Iterable[ast.stmt] = (), after: Iterable[ast.stmt] = ()
-) -> tuple[str, ast.AST | None]:
+def needs(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef) -> tuple[str, ast.AST | None]:
     """Why live instances would not do for the new class, and where; empty when they do.
 
-    `before` and `after` are the bodies of their modules, whose functions may set attributes too.
+    Functions of their modules may set attributes too.
     """
+    before, after = edit.old.body, edit.new.body
     return _needs(
+        edit,
         old,
         new,
         {**entries.set_by_others(before, old.name), **attributes(old)},
@@ -36,7 +37,11 @@ def needs(
 
 
 def _needs(
-    old: ast.ClassDef, new: ast.ClassDef, before: Mapping[str, ast.AST], after: Mapping[str, ast.AST]
+    edit: ModuleDiff,
+    old: ast.ClassDef,
+    new: ast.ClassDef,
+    before: Mapping[str, ast.AST],
+    after: Mapping[str, ast.AST],
 ) -> tuple[str, ast.AST | None]:
     on_the_class = {target.id for statement in new.body for target in _assigned(statement)}
     fresh = [name for name in after if name not in before and name not in on_the_class]
@@ -48,7 +53,8 @@ def _needs(
     for name, node in now.items():
         if name not in was:
             return f"{name} is new, so instances are made in another way", node
-        if stateful(was[name]) != stateful(node):
+        kept = only_kept(edit, (old, was[name]), (new, node))
+        if stateful(was[name], kept) != stateful(node, kept):
             return f"{name} makes instances in another way", node
         if parameter := other_default(was[name], node):
             return f"{name} has another default of {parameter}, which instances may have been made with", node
@@ -255,10 +261,17 @@ def changed_fields(old: ast.ClassDef, new: ast.ClassDef) -> str:
     )
 
 
-def stateful(maker: Function) -> list[str]:
-    """What a maker of instances does to them: all its statements but those that only check, or speak."""
+def stateful(maker: Function, kept: Collection[str] = ()) -> list[str]:
+    """What a maker of instances does to them: all its statements but those that only check, or speak.
+
+    Of functions in it that are only `kept` the bodies don't count.
+    """
     names: dict[str, str] = {}
-    return [text(_Renamed(names, _own_names(maker)).visit(deepcopy(statement))) for statement in _effective(maker.body)]
+    renamed = [_Renamed(names, _own_names(maker)).visit(deepcopy(statement)) for statement in _effective(maker.body)]
+    for statement in renamed:
+        if isinstance(statement, Function) and statement.name in kept:
+            statement.body = [ast.Pass()]
+    return [*map(text, renamed)]
 
 
 def other_default(old: Function, new: Function) -> str:

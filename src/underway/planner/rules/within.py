@@ -132,7 +132,7 @@ def _may_differ(edit: ModuleDiff, one: _Definition, other: _Definition) -> bool:
     if one.function.name in (*MAKERS, *RAN_WHEN_MADE):
         return False
     cls, after = one.classes[-1], other.classes[-1]
-    return not state.needs(cls, after, edit.old.body, edit.new.body)[0] and not unknown_decorators(edit, after)
+    return not state.needs(edit, cls, after)[0] and not unknown_decorators(edit, after)
 
 
 def _path(edit: ModuleDiff, definition: _Definition, *, old: bool) -> str:

@@ -11,9 +11,9 @@ Differences between two imports of one release are noise, and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from underway_runtime.observation import loggers
 from underway_runtime.observation.compare import Difference, compare
@@ -38,8 +38,8 @@ from ..graph import (
 from ..releases import Opened
 from ..rules.frameworks import is_by_hash, remembered, rules
 from ..rules.frameworks.obeyed import obey
-from ..rules.frameworks.pydantic import COMPILES, VALIDATOR
 from .adjustments import Adjustments, Proposal
+from .compiled import unseen
 from .derived import Derived
 from .rehearsals import Trials
 from .stored import Pictures, is_quiet
@@ -58,8 +58,8 @@ class Asked:
     """Modules and definitions of which only a look tells what becomes of them."""
     decorated: frozenset[tuple[str, str]] = frozenset()
     """Those among them that are functions with another body, in a decorator of which nobody knows what it does."""
-    compiled: frozenset[tuple[str, str]] = frozenset()
-    """Classes of which something may have been compiled: the look must find what it was compiled of."""
+    compiled: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    """Classes of which something may have been compiled, and whether only by what they come from: see `compiled`."""
     libraries: Sequence[str] = ()
     """Packages of others that may keep something of it."""
     kept: frozenset[tuple[str, str]] = frozenset()
@@ -160,7 +160,7 @@ class _Trial:
             modules=[name for name in self._asked.modules if name not in self._missing],
             definitions=here,
             decorated=self._asked.decorated & here,
-            compiled=frozenset(pair for pair in self._asked.compiled if pair[0] not in self._missing),
+            compiled={of: by for of, by in self._asked.compiled.items() if of[0] not in self._missing},
         )
 
     def _not_loaded(self, load: Load) -> Load:
@@ -225,13 +225,9 @@ class _Trial:
 
     def _not_compiled(self) -> Iterator[Row]:
         """Yield a row for each class whose validator is not there yet: by the time that it is, nobody knows of what."""
-        for module, name in sorted(self._asked.compiled):
-            at = Path((module, *(f".{part}" for part in name.split(".")), VALIDATOR))
-            numbers = [picture.at(at) for picture in (self._old, self._wanted)]
-            pairs = zip((self._old, self._wanted), numbers, strict=True)
-            if not all(number is not None and picture.nodes[number].type in COMPILES for picture, number in pairs):
-                what = "nothing shows what is compiled of its annotations, or it is when it is first asked for"
-                yield self._parts.row(Difference(at, "value"), what)
+        for at in unseen(self._asked.compiled, self._old, self._wanted):
+            what = "nothing shows what is compiled of its annotations, or it is when it is first asked for"
+            yield self._parts.row(Difference(at, "value"), what)
 
     def _put_places(self) -> None:
         """Have rows name another place that are in an order by chance, and compare these no more."""

@@ -1,0 +1,86 @@
+"""Functions within ``__init__`` that an instance keeps: what lives gets their new bodies, and is what a fresh start would make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plans import compare, load_of
+from swap_helpers import Become
+from underway_runtime.release.instructions import Guard
+
+BASE = """
+class Base:
+    hook: object = None
+    def __init__(self, size, hook=None):
+        self.size = size
+        self.hook = hook
+"""
+ROOM = """
+class Room(Base):
+    def __init__(self, size):
+        def told(room):
+            return 1, room.size
+        super().__init__(size, told)
+"""
+OWN = """
+class Room:
+    def __init__(self, size):
+        self.size = size
+        def told(room):
+            return 1, room.size
+        self.hook = told
+"""
+KEPT = {
+    "by a base": BASE + ROOM,
+    "itself": OWN,
+    "by a base, which the module can't be told by": BASE + ROOM.replace("Base)", "Base, object)"),
+}
+BEYOND = {
+    "it is called": BASE + ROOM.replace("super()", "told(self)\n        super()"),
+    "what keeps it is not the last thing": BASE
+    + ROOM
+    + "        self.begin()\n    def begin(self): self.begun = self.hook(self)\n",
+    "the base calls it": BASE.replace("= hook\n", "= hook\n        self.begun = hook(self)\n") + ROOM,
+    "the base keeps it, and goes on": BASE + "        self.begun = self.hook(self)\n" + ROOM,
+    "setting the attribute does more": BASE.replace("hook: object = None", "hook: object = Hook()") + ROOM,
+    "setting any attribute does more": BASE + "    def __setattr__(self, name, value): ...\n" + ROOM,
+    "a base that is not known": ROOM.replace("Room(Base)", "Room(other.Base)"),
+    "another class comes in between": BASE + ROOM + "class Wide(Base): ...\nclass Hall(Room, Wide): ...\n",
+    "it is decorated": OWN.replace("        def told", "        @kept\n        def told"),
+    "its default": OWN.replace("told(room):\n            return 1", "told(room, n=1):\n            return n"),
+    "it sets an attribute more": OWN.replace("return 1, room.size", "room.seen = 1"),
+}
+
+
+def _asks_for_instances(root: Path, old: str) -> bool:
+    new = (
+        old.replace("return 1", "return 2").replace("n=1", "n=2").replace("room.seen = 1", "room.seen = room.more = 1")
+    )
+    return Guard("no_instances", "Room") in load_of(compare(root, {"m": old}, {"m": new}, observed=True)).guards
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_the_body_of_what_an_instance_keeps_changes_in_those_that_there_are(tmp_path: Path, kind: str) -> None:
+    """Nothing has run it while the instance was made."""
+    assert not _asks_for_instances(tmp_path, KEPT[kind])
+
+
+@pytest.mark.parametrize("kind", BEYOND)
+def test_what_may_have_run_it_makes_instances_in_another_way(tmp_path: Path, kind: str) -> None:
+    """Or what is done with it, or what it leaves in an instance, is not only a matter of its body."""
+    assert _asks_for_instances(tmp_path, BEYOND[kind])
+
+
+@pytest.mark.in_place
+def test_an_instance_calls_the_new_body(become: Become) -> None:
+    """The function that it keeps is the same, with other code."""
+    code = "Room.__init__.<locals>.told"
+    told = become(
+        BASE + ROOM,
+        (BASE + ROOM).replace("return 1", "return 2"),
+        f"import shop; room = shop.Room(5); done(shop={{}}); told = room.hook(room), {code!r} in room.hook.__qualname__",
+    )
+
+    assert told == [[2, 5], True]
