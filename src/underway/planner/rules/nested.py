@@ -92,14 +92,14 @@ def classes_within(function: Function) -> str:
     return "\n".join(classes)
 
 
-def only_kept(edit: ModuleDiff, old: tuple[ast.ClassDef, Function], new: tuple[ast.ClassDef, Function]) -> set[str]:
+def stored_only(edit: ModuleDiff, old: tuple[ast.ClassDef, Function], new: tuple[ast.ClassDef, Function]) -> set[str]:
     """The functions nested in a maker of instances, in both versions, that it has the instance keep and does no more with.
 
     None where a class of the release comes from this one and another: whose ``__init__`` follows is not told by the class then.
     """
     if any(_is_mixed(module, new[0].name) for module in _modules(edit)):
         return set()
-    names = _only_kept(edit.world.old, edit.old, *old) & _only_kept(edit.world.new, edit.new, *new)
+    names = _stored_only(edit.world.old, edit.old, *old) & _stored_only(edit.world.new, edit.new, *new)
     return {name for name in names if _stores(new[1], name) <= _stores(old[1], name)}
 
 
@@ -133,19 +133,19 @@ def _stores(maker: Function, name: str) -> set[str]:
     }
 
 
-def _only_kept(side: Side, module: Module, cls: ast.ClassDef, maker: Function) -> set[str]:
+def _stored_only(side: Side, module: Module, cls: ast.ClassDef, maker: Function) -> set[str]:
     """Those that it has the instance keep by its last statement.
 
     What it makes is the same then whatever these do: they are called later, and swapped as what lives is.
     """
     nested = [inner for inner in maker.body if isinstance(inner, Function)]
-    keeping = {id(node) for node in _kept(side, module, cls, maker)} if nested else set()
+    keeping = {id(node) for node in _stored_last(side, module, cls, maker)} if nested else set()
     names = {inner.name for inner in nested if not inner.decorator_list}
     uses = [inner for inner in walk(maker) if isinstance(inner, ast.Name) and inner.id in names]
     return names - {use.id for use in uses if id(use) not in keeping}
 
 
-def _kept(side: Side, module: Module, cls: ast.ClassDef, maker: Function) -> Iterator[ast.expr]:
+def _stored_last(side: Side, module: Module, cls: ast.ClassDef, maker: Function) -> Iterator[ast.expr]:
     """What the last statement of a maker puts into an attribute, itself or by the ``__init__`` of the first base."""
     match maker.body[-1]:
         case ast.Assign([ast.Attribute(ast.Name(me), attribute)], ast.Name() as value) if [me] == _parameters(maker)[
@@ -157,7 +157,7 @@ def _kept(side: Side, module: Module, cls: ast.ClassDef, maker: Function) -> Ite
                 return
             inits = [inner for inner in known[1].body if _is_init(inner)]
             for init in inits if len(inits) == 1 else ():
-                keeping = [id(value) for value in _kept(side, *known, init)]
+                keeping = [id(value) for value in _stored_last(side, *known, init)]
                 for argument, parameter in zip(args, _parameters(init)[1:], strict=False):
                     uses = [inner for inner in walk(init) if isinstance(inner, ast.Name) and inner.id == parameter]
                     yield from [argument] if [*map(id, uses)] == keeping else []

@@ -10,7 +10,7 @@ from .. import annotated
 from ..edit import Making, ModuleDiff
 from ..source import Function, root_of, text, walk
 from . import entries
-from .nested import only_kept
+from .nested import stored_only
 
 MAKERS = ("__init__", "__new__", "__post_init__")
 _SPEAKING = ("log", "logger", "logging", "_log", "_logger", "LOG", "LOGGER", "warnings", "print")
@@ -53,8 +53,8 @@ def _needs(
     for name, node in now.items():
         if name not in was:
             return f"{name} is new, so instances are made in another way", node
-        kept = only_kept(edit, (old, was[name]), (new, node))
-        if stateful(was[name], kept) != stateful(node, kept):
+        stored = stored_only(edit, (old, was[name]), (new, node))
+        if stateful(was[name], stored) != stateful(node, stored):
             return f"{name} makes instances in another way", node
         if parameter := other_default(was[name], node):
             return f"{name} has another default of {parameter}, which instances may have been made with", node
@@ -261,15 +261,15 @@ def changed_fields(old: ast.ClassDef, new: ast.ClassDef) -> str:
     )
 
 
-def stateful(maker: Function, kept: Collection[str] = ()) -> list[str]:
+def stateful(maker: Function, stored: Collection[str] = ()) -> list[str]:
     """What a maker of instances does to them: all its statements but those that only check, or speak.
 
-    Of functions in it that are only `kept` the bodies don't count.
+    Of functions in it that are only `stored` the bodies don't count.
     """
     names: dict[str, str] = {}
     renamed = [_Renamed(names, _own_names(maker)).visit(deepcopy(statement)) for statement in _effective(maker.body)]
     for statement in renamed:
-        if isinstance(statement, Function) and statement.name in kept:
+        if isinstance(statement, Function) and statement.name in stored:
             statement.body = [ast.Pass()]
     return [*map(text, renamed)]
 
