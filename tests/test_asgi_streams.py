@@ -272,6 +272,62 @@ def test_only_what_an_answer_iterates_over_is_ended(serve: Serve, caplog: pytest
     told_nothing(web, caplog)
 
 
+SLOWLY = """
+saving = asyncio.Event()
+
+
+async def slowly(name):
+    try:
+        async for data in events(name):
+            yield data
+    finally:
+        saving.set()
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+        await save(f"{name} slowly")
+
+
+async def slowly_awaits(name):
+    try:
+        yield DATA
+        await asyncio.Event().wait()
+    finally:
+        saving.set()
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+        await save(f"{name} slowly")
+
+
+for kind in (slowly, slowly_awaits):
+    starlette.routes.insert(0, streaming(kind))
+    server_sent(kind)
+    next(route for route in starlette.routes if route.path == "/behind_1").app.routes.append(streaming(kind, "behind_1 "))
+"""
+
+
+@pytest.mark.parametrize("kind", ["slowly", "slowly_awaits"])
+def test_a_client_that_goes_meanwhile_cancels_no_end(serve: Serve, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What frameworks make of that is kept from what saves already."""
+    paths = (f"/{kind}", f"/behind_1/{kind}", f"/sse/{kind}")
+
+    async def main() -> Web:
+        async with serve(SLOWLY, timeout_graceful_shutdown=0) as web:
+            clients = [await web.ask(path) for path in paths]
+            stopping = asyncio.ensure_future(web.service.stop(6))
+            await asyncio.wait_for(web.module.saving.wait(), TIMEOUT)
+            for _, writer in clients:
+                writer.transport.abort()
+            await stopping
+        return web
+
+    web = asyncio.run(main())
+
+    *saved, last = web.saved()
+    assert last == "lifespan ends"
+    assert {f"{path.strip('/').replace('/', ' ')} slowly saves, open" for path in paths} <= {*saved}
+    told_nothing(web, caplog)
+
+
 TALKS = """
 from starlette.routing import WebSocketRoute
 

@@ -153,8 +153,14 @@ class ClosingApplication:
             finally:
                 answer.sends = False
 
+        async def hear() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                await answer.told_that_its_client_has_gone()
+            return message
+
         try:
-            await self._application(scope, receive, tell)
+            await self._application(scope, hear, tell)
         except BaseException as error:
             if not answer.cut or is_of_the_end(error):
                 raise

@@ -285,8 +285,14 @@ class Answer:
 
     @property
     def is_at_its_end(self) -> bool:
-        """Whether something of it has been told to end and does so: what it awaits is not to be cancelled."""
-        return self.cut and (self.sends or any(not closes.done() for closes in self._closes.values()))
+        """Whether something of it has been told to end and does so: what that awaits is not to be cancelled."""
+        ends = (*self._closes.values(), *self._cancelled)
+        return self.cut and (self.sends or not all(end.done() for end in ends))
+
+    async def told_that_its_client_has_gone(self) -> None:
+        """Return when an application may be: frameworks cancel then what its generators await at their end, too."""
+        while self.is_at_its_end:
+            await asyncio.sleep(_LOOK)
 
     def look(
         self,
