@@ -121,7 +121,38 @@ EDITS = (
                 ),
             ),
         ),
+    ),
+    Edit(
+        "dependency of a router, and its tags",
+        (
+            (
+                ITEMS,
+                'router = APIRouter(prefix="/items", tags=["items"])',
+                'router = APIRouter(prefix="/items", tags=["goods"], dependencies=[Depends(session)])',
+            ),
+        ),
         up="RESTART",
+    ),
+    Edit(
+        "dependency added to the application",
+        (
+            (MAIN, "import FastAPI, Request", "import Depends, FastAPI, Request"),
+            (MAIN, "lifespan=lifespan)", "lifespan=lifespan, dependencies=[Depends(items.page)])"),
+        ),
+        (("GET", "/items/1/label?size=many", None),),
+    ),
+    Edit(
+        "router included with tags and a dependency",
+        (
+            (MAIN, "import FastAPI, Request", "import Depends, FastAPI, Request"),
+            (MAIN, "(items.router)", '(items.router, tags=["shop"], dependencies=[Depends(items.page)])'),
+        ),
+        (("GET", "/items/1/label?size=many", None),),
+    ),
+    Edit(
+        "router included at another path",
+        ((MAIN, "(pages.router)", '(pages.router, prefix="/pages")'),),
+        (("GET", "/pages/", None),),
     ),
     Edit(
         "route added",

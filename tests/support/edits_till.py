@@ -15,6 +15,7 @@ SERVICE = Service(
         ("GET", "/sold", None),
         ("GET", "/limits?most=3&least=2", None),
         ("POST", "/receipts", {"lines": [{"name": "tea", "count": 0, "for": "me"}]}),
+        ("GET", "/noted?text=%5B%7B%22name%22:%22tea%22%7D%5D", None),
         ("GET", "/openapi.json", None),
     ),
     kept="from till.main import sold; print(id(sold), sold)",
@@ -121,5 +122,6 @@ EDITS = (
             (PARTS, "        self.most = most\n", "        self.most = most\n        self.least = least\n"),
         ),
     ),
+    Edit("type of an adapter", ((MAIN, "TypeAdapter(list[Line])", "TypeAdapter(tuple[Line, ...])"),)),
     Edit("dependency becomes a coroutine", ((PARTS, "def user(", "async def user("),)),
 )

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from ...edit import ModuleDiff, PlannerContext
 from ...source import ANNOTATIONS, Function, Module, Origin, annotations_of, initialiser, names_bound, walk
 from .. import decorators, made_again, replaced_classes
-from . import cached_makers, classes_again, instances_again
+from . import adapters, cached_makers, classes_again, fastapi, instances_again
 
 
 def follow(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
     """Have all that names such a definition follow it: imports, types, handlers and what these depend on, models, annotations."""
+    fastapi.depend_otherwise(edits)
     waiting = [(edit.new.name, name) for edit in edits.values() for name in edit.replaced if _is_definition(edit, name)]
+    waiting += [(edit.new.name, name) for edit in edits.values() for name in _adapters(edit)]
     for origin in waiting:  # which grows meanwhile
         for edit in edits.values():
             _bound_again(edit, origin)
@@ -51,13 +53,34 @@ def _types(edit: ModuleDiff, origin: Origin) -> Iterator[str]:
         value, names = initialiser(statement), names_bound(statement)
         if value is None or len(names) != 1 or not _stays(edit, names[0]) or not _names(edit, [value], origin):
             continue
-        if _is_type(edit, value):
-            edit.replaced.append(names[0])
-            edit.changes(names[0])
-            edit.run(statement)
+        adapts = adapters.of(edit.world.new, edit.new, value)
+        if _is_type(edit, value) or (adapts is not None and _is_type_argument(edit, adapts)):
+            _once_more(edit, names[0], statement)
             reason = f"it is made once more, since it was made with {origin[1]}"
+            if adapts is not None:
+                edit.guard("no_holders", names[0])
+                reason += ", if nobody else holds the one before by then"
             edit.row(names[0], "reached", "HOT", reason, statement, cause=origin)
             yield names[0]
+
+
+def _adapters(edit: ModuleDiff) -> Iterator[str]:
+    """Have adapters made once more, of another type."""
+    for name in adapters.changed(edit):
+        statement = next(statement for statement in edit.new.body if name in names_bound(statement))
+        adapts = adapters.of(edit.world.new, edit.new, initialiser(statement))
+        if _stays(edit, name) and adapts is not None and _is_type_argument(edit, adapts):
+            _once_more(edit, name, statement)
+            edit.guard("no_holders", name)
+            reason = "it is made once more, of another type, if nobody else holds the one before by then"
+            edit.row(name, "value", "HOT", reason, statement)
+            yield name
+
+
+def _once_more(edit: ModuleDiff, name: str, statement: ast.stmt) -> None:
+    edit.replaced.append(name)
+    edit.changes(name)
+    edit.run(statement)
 
 
 def _is_type(edit: ModuleDiff, value: ast.expr) -> bool:

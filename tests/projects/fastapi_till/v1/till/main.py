@@ -3,12 +3,14 @@
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
+from pydantic import TypeAdapter
 
 from .models import Answer, Line, Receipt
 from .parts import Limits, User, page
 
 app = FastAPI(title="till")
 sold: list[str] = []
+noted = TypeAdapter(list[Line])
 
 
 def receipt(lines: list[Line]) -> Receipt:
@@ -39,3 +41,9 @@ def answer(by: User) -> Answer:
 def limits(of: Annotated[Limits, Depends(Limits)]) -> dict[str, int]:
     """How much is shown."""
     return vars(of)
+
+
+@app.get("/noted")
+def note(text: str) -> list[Line]:
+    """What somebody has noted, as lines."""
+    return list(noted.validate_json(text))
