@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster_helpers import CREW, WORDCOUNT, Nodes
+from cluster_helpers import CREW, WORDCOUNT, Nodes, answering
 from node_helpers import MakeNode, eventually
 from underway_runtime.cluster import addresses as place
 from underway_runtime.cluster.members import BEAT, SILENT, Members
@@ -191,15 +191,14 @@ def test_a_worker_s_certificate_can_not_be_a_master_s(make: MakeNode) -> None:
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(place / "node.pem", place / "node.key")
+    heard: list[bytes] = []
     with (
         socket.create_server(("127.0.0.1", nodes.port)) as server,
         context.wrap_socket(server, server_side=True) as tls,
+        answering(tls, lambda caller: heard.append(caller.recv(1))),
     ):
-        worker = nodes.worker(1)
-        caller, _ = tls.accept()
-        with caller, contextlib.suppress(ConnectionResetError, BrokenPipeError):
-            assert caller.recv(1) == b""
-    worker.says("127.0.0.1 is refused: its certificate is for worker where a master has to be")
+        nodes.worker(1).says("127.0.0.1 is refused: its certificate is for worker where a master has to be")
+    assert not any(heard)
 
 
 def test_nobody_speaks_to_a_node_without_a_certificate(make: MakeNode) -> None:

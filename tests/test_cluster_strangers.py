@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from cluster_helpers import Nodes
+from cluster_helpers import Nodes, answering, ended
 from node_helpers import MakeNode
 from underway_runtime.cluster import greeting
 
@@ -74,15 +74,6 @@ def exactly(source: socket.socket, size: int) -> bytes:
             raise EOFError(data)
         data += more
     return data
-
-
-def ended(source: socket.socket) -> bool:
-    """Wait until the other side has let go."""
-    source.settimeout(TIMEOUT)
-    with contextlib.suppress(OSError):
-        while source.recv(65536):
-            pass
-    return True
 
 
 @contextlib.contextmanager
@@ -158,18 +149,17 @@ def test_a_worker_believes_no_master_without_the_cookie(make: MakeNode, tmp_path
     """Who listens where the master should be, having no cookie, gets no word of the worker, and is not unpickled by it."""
     nodes = Nodes(make)
     file = tmp_path / "ran"
-    with socket.create_server(("127.0.0.1", nodes.port)) as impostor:
-        worker = nodes.start(plain(nodes, "w1", "worker"), COOKIE)
-        impostor.settimeout(TIMEOUT)
-        caller, _ = impostor.accept()
-        with caller:
-            caller.settimeout(TIMEOUT)
-            assert set(heard(caller)) == {"underway", "nonce"}
-            caller.sendall(framed(HELLO))
-            assert set(heard(caller)) == {"proof"}
-            caller.sendall(framed({"proof": "0" * 64}) + message(file))
-            assert ended(caller)
-        worker.says("its cookie differs")
+    said: list[set[str]] = []
+
+    def pretend(caller: socket.socket) -> None:
+        said.append(set(heard(caller)))
+        caller.sendall(framed(HELLO))
+        said.append(set(heard(caller)))
+        caller.sendall(framed({"proof": "0" * 64}) + message(file))
+
+    with socket.create_server(("127.0.0.1", nodes.port)) as impostor, answering(impostor, pretend):
+        nodes.start(plain(nodes, "w1", "worker"), COOKIE).says("its cookie differs")
+    assert [words for words in said if words not in ({"underway", "nonce"}, {"proof"})] == []
     assert not file.exists()
 
 
@@ -279,39 +269,13 @@ def test_a_master_of_another_release_is_not_unpickled_by_its_workers(
     with (
         socket.create_server(("127.0.0.1", nodes.port)) as server,
         context.wrap_socket(server, server_side=True) as tls,
-        answering(tls, greets + message(tmp_path / "ran")),
+        answering(tls, lambda caller: caller.sendall(greets + message(tmp_path / "ran"))),
     ):
         worker = nodes.worker(1)
         worker.says(
             "is refused: it does not answer as a node" if first == "the engine at once" else "m is refused: its"
         )
     assert not (tmp_path / "ran").exists()
-
-
-@contextlib.contextmanager
-def answering(listener: socket.socket, what: bytes) -> Iterator[None]:
-    """Send this to whoever connects: a worker that had no processor in its time to connect calls again."""
-
-    def answer() -> None:
-        while not over.is_set():
-            try:
-                caller, _ = listener.accept()
-            except OSError:
-                continue  # it had let go before it was met, or `over` is set
-            with caller, contextlib.suppress(OSError):
-                caller.settimeout(TIMEOUT)
-                caller.sendall(what)
-                ended(caller)
-
-    over = threading.Event()
-    thread = threading.Thread(target=answer)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(TIMEOUT)
 
 
 @contextlib.contextmanager

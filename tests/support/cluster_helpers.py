@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import compileall
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from code_server_helpers import Distribution
-from node_helpers import App, MakeNode, Node, closure
+from node_helpers import TIMEOUT, App, MakeNode, Node, closure
 from ports import free_port
 from sources import source
 from underway.project import new
@@ -200,3 +203,38 @@ def start_cluster(release: Node) -> None:
     release.script.write_text(boot_script.dump(replace(script, instructions=tuple(instructions))))
     provider = ["underway_runtime.providers:Environment", {"prefix": "UW", "application": "underway_runtime"}]
     (release.version / "sys.config").write_text(json.dumps({"format": 1, "config": {}, "providers": [provider]}))
+
+
+def ended(source: socket.socket) -> bool:
+    """Wait until the other side has let go."""
+    source.settimeout(TIMEOUT)
+    with contextlib.suppress(OSError):
+        while source.recv(65536):
+            pass
+    return True
+
+
+@contextlib.contextmanager
+def answering(listener: socket.socket, answer: Callable[[socket.socket], object]) -> Iterator[None]:
+    """Answer whoever connects, until it lets go: a worker that had no processor in its time to connect calls again."""
+
+    def serve() -> None:
+        while not over.is_set():
+            try:
+                caller, _ = listener.accept()
+            except OSError:
+                continue  # it had let go before it was met, or `over` is set
+            with caller, contextlib.suppress(OSError, EOFError):
+                caller.settimeout(TIMEOUT)
+                answer(caller)
+                ended(caller)
+
+    over = threading.Event()
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(TIMEOUT)
