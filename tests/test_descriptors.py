@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import textwrap
 from pathlib import Path
@@ -388,20 +389,69 @@ def test_a_second_start_is_refused_before_the_lock_file_is_there_again(node: Nod
 
 
 def test_a_control_socket_that_is_gone_is_told_from_a_node_that_does_not_run(node: Node) -> None:
-    """Who asks is told that it runs, its pid, and what still works; a stop is one, and a start makes it again."""
+    """Who asks while the node can't make it again is told that it runs, its pid, and what still works."""
     assert node.run("daemon").returncode == 0
-    pid = node.lock_contents()["pid"]
+    about = node.lock_contents()
+    os.kill(about["node"], signal.SIGSTOP)
     (node.var / "run/control").unlink()
 
     for command in ("status",), ("rpc", "1"), ("restart",):
         done = node.run(*command)
         assert (done.returncode, done.stdout) == (1, "")
-        assert f"hello runs (pid {pid}) and can't be asked, as {node.var}/run/control is not there" in done.stderr
+        assert (
+            f"hello runs (pid {about['pid']}) and can't be asked, as {node.var}/run/control is not there" in done.stderr
+        )
+    os.kill(about["node"], signal.SIGCONT)
     assert node.run("stop").returncode == 0
     assert node.run("status").stderr == "error: hello is not running\n"
+
+
+def remove_control(node: Node, how: str) -> None:
+    """Do what a cleaner does, or a person, or a release that was here."""
+    place = node.var / "run/control"
+    match how:
+        case "removed":
+            place.unlink()
+        case "moved":
+            place.rename(node.var / "moved")
+        case "replaced":
+            place.unlink()
+            with socket.socket(socket.AF_UNIX) as stale:
+                stale.bind(os.path.relpath(place))
+        case "its directory removed":
+            shutil.rmtree(node.var / "run")
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced", "its directory removed"])
+def test_a_control_socket_that_is_gone_is_there_again(node: Node, how: str) -> None:
+    """The node is asked as before, by who has connected before too, and hands over; the one that follows has a socket that stays."""
+    add_sealed(node, "2", recorder("one"))
     assert node.run("daemon").returncode == 0
-    assert node.run("rpc", "1").stdout == "1\n"
+    about = node.lock_contents()
+    for version in ("2", "1"):
+        remove_control(node, how)
+        os.kill(about["pid"], signal.SIGCHLD)  # the keeper looks for its lock file
+        eventually(lambda: node.run("status").returncode == 0, "it can be asked")
+        assert node.run("rpc", "1").stdout == "1\n"
+        installed = node.run("install", version)
+        assert installed.returncode == 0, installed.stderr
+        assert json.loads(node.run("status", "--json").stdout)["version"] == version
+        assert (node.var / "run/control").stat().st_mode & 0o777 == 0o600
     assert node.run("stop").returncode == 0
+    assert not (node.var / "run/control").exists()
+
+
+def test_what_others_have_put_in_the_place_of_the_control_socket_stays(node: Node) -> None:
+    """A file that is not a socket, or one where another process listens, is not taken away; it is said in the log."""
+    assert node.run("daemon").returncode == 0
+    place = node.var / "run/control"
+    place.unlink()
+    place.write_text("mine")
+    log = node.var / "log/hello.log.1"
+    eventually(lambda: "run/control was removed or replaced by somebody else: " in log.read_text(), "it is said")
+    assert place.read_text() == "mine"
+    assert node.run("stop").returncode == 0
+    assert place.read_text() == "mine"
 
 
 def test_what_is_in_the_place_of_the_lock_is_told(node: Node) -> None:

@@ -20,7 +20,7 @@ OURS = {
     "code_server": "finder loader",
     "configuration": "boot_config config fields provenance resolution schema",
     "control": """client_session connection cookie frames handshake loop_monitor metrics metrics_http node_control node_status
-        output requests server session""",
+        output requests server session socket_file""",
     "node": """commands control_endpoint forced_end gates handover in_place_install keeper_client node phases serving""",
     "process": """audit_hooks deadlines facts garbage_collector interpreter_stack leftovers lock log memory oom peer proc_sockets
         process_table release_processes settings stop_signals upgrade_journal usage_journal""",

@@ -18,7 +18,8 @@ from underway_runtime.control import frames, handshake
 from underway_runtime.control.client import client
 from underway_runtime.control.client_session import RequestHandler
 from underway_runtime.control.requests import HandOver, Install
-from underway_runtime.control.server import Server, listen_on
+from underway_runtime.control.server import Server
+from underway_runtime.control.socket_file import listen_on
 
 COOKIE = "hushhush"
 

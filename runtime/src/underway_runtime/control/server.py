@@ -32,53 +32,25 @@ from ..process import peer
 from ..process.log import log
 from ..process.settings import Settings
 from ..release import names
-from ..release.errors import BootError, ConfigError
-from ..release.filesystem.descriptors import path_of
+from ..release.errors import BootError, ConfigError, UnderwayError
 from . import cookie, handshake, metrics_http
 from .client_session import ClientSession, RequestHandler
 from .connection import Connection, Gone
 from .frames import FIRST, BadFrame
+from .loop_monitor import PERIOD
 from .node_control import NodeControl
+from .socket_file import SocketFile, listen_on
 
 MOST = 512
 MOST_KNOWN = 64
 DEADLINE = 5.0
 _MOMENT = 0.25
-_BACKLOG = 512
+_LATER = 30.0
+"""Seconds until it is tried again to listen where that was not possible."""
 _TO_SAY_IT = 1.0
 """Seconds that the last answers get to leave, when the node ends."""
 _LONGEST_ROOT = 500
 """Characters of the path of a release directory that is told in the handshake, whose frames are small."""
-
-
-def listen_on(path: Path, group: int | None = None) -> socket.socket:
-    """Listen at `path`, however long it is, in place of what was there; for the owner only, or for a group as well.
-
-    Raises OSError.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    # The address of a socket file is at most 107 bytes; that of its directory's descriptor is short.
-    short = path_of(directory, str(path.parent))
-    temporary = f".{path.name}.{os.getpid()}"
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=directory)
-        listener.bind(f"{short}/{temporary}")
-        # Nobody can connect before it listens, so it has its permissions in time.
-        if group is not None:
-            os.chown(f"{short}/{temporary}", -1, group)
-        os.chmod(f"{short}/{temporary}", 0o600 if group is None else 0o660)
-        listener.listen(_BACKLOG)
-        os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
-        listener.close()
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=directory)
-        raise
-    finally:
-        os.close(directory)
-    return listener
 
 
 def open_control(
@@ -94,42 +66,33 @@ def open_control(
     """
     allowed, group = _allowed(), _group()
     cookie.share(settings.var.cookie, group)
-    if group is not None:
-        for directory in {settings.var.path, settings.tmp.path, settings.tmp.run}:
-            _let_pass(directory, group)
-    path = settings.tmp.control
+    file = SocketFile(settings, group, listen)
     try:
-        listener = listen(path, group)
+        listener = file.open()
     except OSError as error:
         who = "" if group is None else "; the user who runs the node must be a member of `control_group`"
-        raise BootError(f"can't listen at the control socket {path}: {error.strerror}{who}") from None
+        raise BootError(f"can't listen at the control socket {file.path}: {error.strerror}{who}") from None
     handler = RequestHandler(node, settings.name, settings.version, settings.var.uses, allowed)
     handler.upgrades = settings.var.upgrades
     handler.root = names.path_text(settings.root)
-    server = Server(listener, secret, group, handler)
+    server = Server(listener, secret, group, handler, file)
     server.start()
     return server
-
-
-def _let_pass(directory: Path, group: int) -> None:
-    """Let a group reach what is below a directory of ours that others may not enter; not look around in it, or write."""
-    with contextlib.suppress(OSError):  # who is not a member of the group, or not the owner, is told at the socket
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            status = os.fstat(descriptor)
-            passes = status.st_mode & 0o001 or (status.st_gid == group and status.st_mode & 0o010)
-            if status.st_uid == os.geteuid() and not passes:
-                os.fchown(descriptor, -1, group)
-                os.fchmod(descriptor, status.st_mode & 0o7707 | 0o010)
-        finally:
-            os.close(descriptor)
 
 
 class Server:
     """The clients of one node."""
 
-    def __init__(self, listener: socket.socket, secret: str, group: int | None, handler: RequestHandler) -> None:
-        """`handler` answers what clients ask once they are known."""
+    def __init__(
+        self,
+        listener: socket.socket,
+        secret: str,
+        group: int | None,
+        handler: RequestHandler,
+        file: SocketFile | None = None,
+    ) -> None:
+        """`handler` answers what clients ask once they are known; `file` is what the listener listens at, if it is to stay there."""
+        self._file = file
         self._listener = listener
         self._secret = secret
         self._group = group
@@ -146,6 +109,7 @@ class Server:
         self._most_known = min(MOST_KNOWN, self._most // 2)
         self._closing: asyncio.Event | None = None
         self._accepting: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -184,9 +148,9 @@ class Server:
         """Leave new clients to the node that has the listening sockets too; those that are here stay. From any thread."""
         for listener in self._scraping:
             listener.cancel()
-        if self._loop is not None and self._accepting is not None:
+        if self._loop is not None:
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._accepting.cancel)
+                self._loop.call_soon_threadsafe(self._leave)
 
     def close(self) -> None:
         """Take no more clients, let the last answers leave, and end the connections. From any thread, any number of times."""
@@ -210,10 +174,12 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._closing = asyncio.Event()
         beating = asyncio.ensure_future(self.handler.loop_monitor.beat())
-        self._accepting = accepting = asyncio.ensure_future(self._accept())
+        self._accepting = asyncio.ensure_future(self._accept())
+        if self._file is not None:
+            self._looking = asyncio.ensure_future(self._look(self._file))
         self._opened.set()
         await self._closing.wait()
-        accepting.cancel()
+        self._leave()
         beating.cancel()
         self.handler.closing = True
         for connection in self._unknown:
@@ -224,36 +190,71 @@ class Server:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_TO_SAY_IT)
 
+    def _leave(self) -> None:
+        for task in (self._accepting, self._looking):
+            if task is not None:
+                task.cancel()
+
+    async def _look(self, file: SocketFile) -> None:
+        """Listen again where somebody has removed the file, until others are the node."""
+        pause = PERIOD
+        while True:
+            await asyncio.sleep(pause)
+            pause = PERIOD
+            if file.is_lost():
+                try:
+                    await self._replace(await asyncio.to_thread(file.open))
+                except (OSError, UnderwayError) as error:
+                    pause = _LATER
+                    log(f"{file.path} was removed or replaced by somebody else: {error}")
+                else:
+                    log(f"{file.path} was removed or replaced by somebody else, and is there again")
+
+    async def _replace(self, listener: socket.socket) -> None:
+        """Accept from this one; who has come by the one before is not lost."""
+        assert self._accepting is not None
+        self._accepting.cancel()
+        await asyncio.wait({self._accepting})
+        with contextlib.suppress(OSError):
+            while True:
+                self._take(self._listener.accept()[0])
+        self._listener.close()
+        listener.setblocking(False)
+        self._listener = listener
+        self._accepting = asyncio.ensure_future(self._accept())
+
     async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await self._room()
             await self._readable()
             try:
                 # With nothing to await in between, a cancel loses no client.
                 connected, _ = self._listener.accept()
-                connected.setblocking(False)
             except BlockingIOError:  # taken by another node meanwhile
                 continue
             except OSError:  # no more files, or it was gone before it was taken
                 await asyncio.sleep(_MOMENT)
                 continue
-            if not _may_connect(connected, self._group):
-                connected.close()
-                continue
-            task = loop.create_task(self._attend(connected))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._take(connected)
+
+    def _take(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        if not _may_connect(connected, self._group):
+            connected.close()
+            return
+        task = asyncio.ensure_future(self._attend(connected))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _readable(self) -> None:
         """Return when a client waits."""
-        loop = asyncio.get_running_loop()
+        loop, listener = asyncio.get_running_loop(), self._listener
         waiting = asyncio.Event()
-        loop.add_reader(self._listener, waiting.set)
+        loop.add_reader(listener, waiting.set)
         try:
             await waiting.wait()
         finally:
-            loop.remove_reader(self._listener)
+            loop.remove_reader(listener)
 
     async def _room(self) -> None:
         """Return when there is room for one more."""

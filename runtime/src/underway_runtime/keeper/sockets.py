@@ -1,7 +1,7 @@
 """The listening sockets of a release. They outlive its nodes, so that connections wait while none lives.
 
 A socket is asked for by a text (see ``release/channel.py``), and the same text gets the same socket again in the next node.
-Where it is asked for twice by one node, as port 0 may be, the second is a socket of its own.
+Where it is asked for twice by one node, as port 0 may be, the second is a socket of its own; one whose file is gone is bound again.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ class Sockets:
         for ended in [held for held in self._held if held.key == key and held.ended]:
             ended.close()
             self._held.remove(ended)
-        free = next((held for held in self._held if held.key == key and node not in held.given), None)
+        same = [held for held in self._held if held.key == key]
+        free = next((held for held in same if node not in held.given or held.is_lost), None)
         if free is None or free.is_lost:
             file = -1
             try:
@@ -143,7 +144,7 @@ class Sockets:
                 else:
                     socket = _bind_tcp(kind, rest.split())
             except (OSError, ValueError):
-                if free is None:
+                if free is None or node in free.given:
                     raise  # else it goes on without that file, which `permit` tells of
             else:
                 if free is not None:

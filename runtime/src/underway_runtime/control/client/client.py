@@ -310,7 +310,7 @@ def _without_socket(place: Place) -> str:
         return f"{place.name} is not running"
     return (
         f"{place.name} runs (pid {node.pid}) and can't be asked, as {place.control} is not there: it starts or stops, or somebody"
-        " has removed that file; `stop` works without it, and a start makes it again"
+        " has removed that file; the node makes it again within a minute, and `stop` works without it"
     )
 
 
