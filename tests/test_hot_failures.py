@@ -12,7 +12,22 @@ import pytest
 from websockets.sync.client import connect
 
 from handover_helpers import asgi, clients, start, status
-from hot_helpers import BODY, GO_ON, PARKED, SECOND, changed, compiled, get, parked, planned, run, says, state, web
+from hot_helpers import (
+    BODY,
+    GO_ON,
+    PARKED,
+    SECOND,
+    changed,
+    compiled,
+    get,
+    parked,
+    planned,
+    run,
+    says,
+    state,
+    wait_longer,
+    web,
+)
 from node_helpers import TIMEOUT, App, MakeNode, eventually, finish, terminate
 from underway_runtime.release import relup
 from underway_runtime.release.instructions import ApplicationStart, ApplicationStop
@@ -94,6 +109,7 @@ def test_a_request_inside_what_changes_is_waited_for_and_never_swapped_under(mak
         assert "coroutine of task" in said
         assert status(node)["version"] == "1"
         assert "failed" not in run(node, "releases")
+        wait_longer(node)
         waiting = node.spawn("install", "2")
         eventually(lambda: "installing" in run(node, "status"), "it waits")
         run(node, "rpc", GO_ON)
@@ -229,6 +245,7 @@ def test_of_two_installs_at_once_the_second_is_told_of_the_first(make: MakeNode,
     """Of the same version or of another: 75, with who is doing it. The first one is done, and the second then goes through."""
     node = web(make)
     planned(node, PARKED)
+    wait_longer(node)
     planned(node, SECOND, "3")
     process, port = start(node)
     with clients(port, count=1) as served, parked(node, port):

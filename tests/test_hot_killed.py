@@ -10,7 +10,7 @@ from websockets.sync.client import connect
 
 import dying
 from handover_helpers import start, status
-from hot_helpers import GO_ON, PARKED, SECOND, get, parked, planned, run, says, state, web
+from hot_helpers import GO_ON, PARKED, SECOND, get, parked, planned, run, says, state, wait_longer, web
 from node_helpers import MakeNode, eventually, finish, terminate
 from underway_runtime.release import ledger
 from underway_runtime.release.directory import ReleaseDirectory, VarDirectory
@@ -103,6 +103,7 @@ def test_a_command_that_is_killed_while_the_node_waits_changes_nothing_for_it(ma
     """The node comes to the end of its install without it, and the next command finds that."""
     node = web(make)
     planned(node, PARKED)
+    wait_longer(node)
     process, port = start(node)
     with parked(node, port) as answers:
         installing = node.spawn("install", "2")

@@ -53,6 +53,16 @@ def planned(node: Node, source: str | App, version: str = "2", *, back: bool = T
     return made
 
 
+def wait_longer(node: Node, version: str = "2") -> None:
+    """Have the plan of a version wait a minute for who is inside, not five seconds: the test decides when they leave."""
+    place = node.root / "releases" / version / "relup"
+    text = place.read_text()
+    longer = text.replace('"timeout": "default"', '"timeout": 60')
+    assert longer != text
+    place.write_text(longer)
+    seal(node, version)
+
+
 def compiled(node: Node, version: str, name: str = "web") -> Path:
     """The compiled code of an application, which a build makes once."""
     source = node.root / "lib" / f"{name}-{version}.0" / f"{name}.py"
