@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import replace
 
 from underway_runtime.release import code_tree
@@ -16,6 +17,8 @@ from .bases import is_data, is_generic, plain_bases, unknown_decorators
 from .changing import effect
 from .frameworks import classes_again
 from .members import Members
+
+_GENERIC = "typing.Generic"
 
 
 def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
@@ -92,7 +95,10 @@ def _changed(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) 
 
 
 def _arguments_of_bases(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -> None:
-    """Have a class whose bases differ in type arguments alone, `dict` and ``dict[str, int]``, say so as a fresh one does."""
+    """Have a class whose bases differ in type arguments alone, `dict` and ``dict[str, int]``, say so as a fresh one does.
+
+    `typing.Generic` next to a base that has it is no more: the class has it in the same place already.
+    """
     before, after = _bases(edit.world.old, edit.old, old), _bases(edit.world.new, edit.new, new)
     if before != after or not plain_bases(edit.world, edit.new, new) or new.decorator_list or new.keywords:
         return
@@ -103,10 +109,30 @@ def _arguments_of_bases(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast
     names.append(f"{name}.__orig_bases__")
     if is_generic(edit.world, edit.new, new):
         edit.replaced.append(f"{name}.__parameters__")
+    sides = (edit.world.old, edit.old, old), (edit.world.new, edit.new, new)
+    if len({_GENERIC in (_base(side, module, base) for base in cls.bases) for side, module, cls in sides}) > 1:
+        edit.replaced.append(f"{name}.__bases__")
 
 
 def _bases(side: Side, module: Module, cls: ast.ClassDef) -> list[str]:
-    return [_base(side, module, base) for base in cls.bases]
+    """What a class comes from, but for `typing.Generic` where another base has that."""
+    bases = [_base(side, module, base) for base in cls.bases]
+    others = [base for base in cls.bases if _base(side, module, base) != _GENERIC]
+    return [base for base in bases if base != _GENERIC] if _are_generic(side, module, others) else bases
+
+
+def _are_generic(side: Side, module: Module, bases: Sequence[ast.expr]) -> bool:
+    """Whether one of some bases is a class of the release that comes from `typing.Generic`."""
+    for base in bases:
+        source = side.resolve(module, base.value if isinstance(base, ast.Subscript) else base)
+        known = side.modules.get(source[0]) if source else None
+        cls = known.classes.get(source[1]) if known and source else None
+        above = cls.bases if cls is not None else []
+        if known is not None and (
+            _GENERIC in (_base(side, known, one) for one in above) or _are_generic(side, known, above)
+        ):
+            return True
+    return False
 
 
 def _made_by(side: Side, module: Module, cls: ast.ClassDef) -> list[str]:

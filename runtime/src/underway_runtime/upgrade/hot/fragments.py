@@ -37,7 +37,7 @@ from ...release import plain_values
 from ...release.code_tree import ANNOTATE, IS_LAZY, is_function
 from . import CannotSwap, annotated, enumerations, statements, targets
 from .targets import Target
-from .undo_log import Acts, Journal
+from .undo_log import BASES, Acts, Journal
 
 _CALLS = ("CALL", "CALL_KW", "CALL_FUNCTION_EX")
 _LOADS = ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_ATTR", "LOAD_METHOD")
@@ -147,6 +147,8 @@ class Staged(dict[str, Any]):
         self.world = dict(target.names)
         for name in load.removed:
             self.world.pop(name, None)  # which asks no key that hashes otherwise whether it is this one
+        self.thrown_away = False
+        """Whether the fragment has made a class, of some that are there, of which only members are taken."""
 
     def __getitem__(self, name: str) -> Any:
         if name in self._elsewhere:
@@ -165,6 +167,7 @@ class Staged(dict[str, Any]):
             self.world[name] = value
         if objects.is_a(value, type):
             annotated.class_made(self._target, value, self.world, name)
+            self.thrown_away |= name in self._stays and objects.bases(value) != (object,)
         live: Any = self._names.get(name)
         if objects.is_a(value, type) and objects.is_a(live, enumerations.KIND):
             members = [member for owner, member in self._of_classes if owner == name]
@@ -208,6 +211,8 @@ def made(target: Target, name: str) -> Any:
     staged = target.staged
     value = staged.made(first) if isinstance(staged, Staged) else staged[first]
     for part in others:
+        if part == BASES and objects.is_a(value, type):
+            return objects.bases(value)
         value = objects.members(value)[part] if objects.is_a(value, type) else objects.names_of(value)[part]
     return value
 

@@ -152,9 +152,10 @@ class Prepared:
     def forget(self) -> None:
         """Let go of what would undo this version, which stands."""
         targets.remember(self.targets)
+        classes_go = self._classes_go or any(getattr(target.staged, "thrown_away", False) for target in self.targets)
         self._let_go()
         self._journal.forget()
-        if self._classes_go:
+        if classes_go:
             gc.collect()  # a class that is gone is one of its base's until then
 
     def _let_go(self) -> None:

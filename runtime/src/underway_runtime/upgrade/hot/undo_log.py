@@ -57,6 +57,10 @@ class Acts:
             self.add(partial(type.__delattr__, cls, name), _undo_member(cls, name))
 
 
+BASES = "__bases__"
+"""What a class comes from can be set as a member is, and is none."""
+
+
 class Journal:
     """What was done, so that all of it can be undone."""
 
@@ -136,7 +140,7 @@ def _undo_item(names: dict[Any, Any], key: Any) -> Callable[[], object]:
 
 
 def _undo_member(cls: type, name: str) -> Callable[[], object]:
-    before = cls.__dict__.get(name, _GONE)
+    before = cls.__bases__ if name == BASES else cls.__dict__.get(name, _GONE)
     return partial(type.__delattr__, cls, name) if before is _GONE else partial(type.__setattr__, cls, name, before)
 
 
