@@ -28,7 +28,7 @@ from underway_runtime.release.boot_script import Load
 
 KINDS = (
     *("events", "waits", "keeps_alive", "task_group", "inside_task_group", "timeout", "anyio_group", "anyio_timeout"),
-    *("nested", "held", "closing", "wrapped", "in_session", "in_thread", "never_awaits", "ordinary"),
+    *("nested", "held", "closing", "wrapped", "in_session", "in_thread", "never_awaits", "ordinary", "deaf"),
 )
 
 
@@ -107,7 +107,7 @@ async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
 
 def streams(*, within: str) -> list[str]:
     """The paths of all kinds, within what is put around them."""
-    return [f"{within}/{kind}" for kind in KINDS if (within, kind) != ("/sse", "ordinary")]
+    return [f"{within}/{kind}" for kind in KINDS if within != "/sse" or kind not in ("ordinary", "deaf")]
 
 
 def saves(path: str) -> set[str]:

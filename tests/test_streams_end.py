@@ -81,8 +81,8 @@ def all_have_saved(notes: Path, keeper: Process) -> None:
 def set_aside(make: MakeNode, notes: Path) -> tuple[Node, Process, int]:
     """What a node does with all that is there when it has started, done when its streams have begun."""
     app = service(notes, "1")
-    begun = "# an application that never looks whether its client is there"
-    text = app.source.replace(begun, "import gc; gc.freeze()")
+    begun = "    async def __call__(self, scope, receive, send):\n"
+    text = app.source.replace(begun, f"{begun}        import gc; gc.freeze()\n")
     assert text != app.source
     node = make(replace(app, source=text), libraries=["uvicorn", "fastapi"])
     node.configure(underway_runtime={"drain_timeout": 0.5, "stop_timeout": 6})

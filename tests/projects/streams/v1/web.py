@@ -219,6 +219,21 @@ def streaming(kind, prefix=""):
     return Route(f"/{kind.__name__}", answer)
 
 
+class Deaf:
+    # an application that never looks whether its client is there, and iterates over nothing
+    def __init__(self, name):
+        self.name = name
+
+    async def __call__(self, scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": DATA, "more_body": True})
+                await asyncio.sleep(0.01)
+        finally:
+            await save(self.name)
+
+
 async def passes(request, call_next):
     return await call_next(request)
 
@@ -227,7 +242,7 @@ def behind(middlewares):
     """As `@app.middleware("http")` has it: what streams is in another task than what sends."""
     prefix = f"behind_{middlewares} "
     return Starlette(
-        routes=[streaming(kind, prefix) for kind in KINDS],
+        routes=[Route("/deaf", Deaf(f"{prefix}deaf")), *(streaming(kind, prefix) for kind in KINDS)],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=passes)] * middlewares,
     )
 
@@ -254,18 +269,11 @@ for kind in KINDS:
     if kind is not ordinary:
         server_sent(kind)
 
-routes = [Mount("/behind_1", behind(1)), Mount("/behind_2", behind(2)), Mount("/sse", fastapi), *map(streaming, KINDS)]
-starlette = Starlette(routes=routes, lifespan=lifespan)
-
-
-async def app(scope, receive, send):
-    if scope["type"] == "http" and scope["path"] == "/deaf":
-        # an application that never looks whether its client is there
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        try:
-            while True:
-                await send({"type": "http.response.body", "body": DATA, "more_body": True})
-                await asyncio.sleep(0.01)
-        finally:
-            await save("deaf")
-    await starlette(scope, receive, send)
+routes = [
+    Mount("/behind_1", behind(1)),
+    Mount("/behind_2", behind(2)),
+    Mount("/sse", fastapi),
+    Route("/deaf", Deaf("deaf")),
+]
+routes += map(streaming, KINDS)
+app = starlette = Starlette(routes=routes, lifespan=lifespan)
