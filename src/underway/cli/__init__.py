@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 
 import click
@@ -55,7 +55,22 @@ class _Group(click.Group):
             args = [args[1], "--help"]
         if args[0] not in COMMANDS:
             ctx.fail(f"there is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
+        name, command, words = super().resolve_command(ctx, args)
+        if empty := [*_empty(words)]:
+            ctx.fail(
+                f"an empty value is given for {' and '.join(empty)}, as with a variable that is not set; leave it out"
+            )
+        return name, command, words
+
+
+def _empty(words: Sequence[str]) -> Iterator[str]:
+    """The options and arguments that are given, and say nothing: nothing that a command takes is an empty text."""
+    for before, word in zip(["", *words], words, strict=False):
+        option, equals, value = word.partition("=")
+        if not word:
+            yield before if before.startswith("-") and before != "--" else "an argument"
+        elif option.startswith("--") and equals and not value:
+            yield option
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
