@@ -268,6 +268,22 @@ def test_it_works_in_an_empty_environment(release: Release) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "hello 1.0\n", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--version"], 0, "hello 1.0\n"),
+        (["--version", "x"], 2, "error: version does not take 'x'"),
+        (["--version", "--help"], 0, "argument <help>\nargument <version>\n"),
+    ],
+)
+def test_version_is_asked_for_as_of_other_programs_too(
+    release: Release, words: list[str], status: int, said: str
+) -> None:
+    """By an option, which is answered as the command of that name is, with help too."""
+    done = subprocess.run([str(release.command), *words], capture_output=True, text=True, timeout=TIMEOUT)
+    assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_it_works_in_both_shells_of_debian(tmp_path: Path, shell: str) -> None:
     """The files are POSIX sh; only builtins are used."""

@@ -142,6 +142,29 @@ def test_a_read_only_field_is_refused_by_name(release: Release, ran: list[str], 
         run(release, ["mine", ASSEMBLE], mine=lambda r: replace(r, **{field: value}))
 
 
+def test_what_a_step_has_made_is_shown_up_to_a_bound(release: Release, ran: list[str]) -> None:
+    """Of a mapping the keys that differ, of any other value its beginning, of what it raises some lines."""
+    many = {f"library{number}": None for number in range(1_000)}
+
+    def raises(release: Release) -> Release:
+        raise ValueError("a line\n" * 9_000)
+
+    for step in (
+        lambda r: replace(r, applications={**r.applications, **many}),
+        lambda r: replace(r, version="9" * 90_000),
+        lambda r: replace(r, overlays=["a"] * 9_000),
+        lambda r: replace(r, options={"quiet": "x" * 90_000}),
+        raises,
+    ):
+        with pytest.raises(StepError, match="'mine'") as refused:
+            run(release, ["mine", ASSEMBLE], mine=step)
+        assert len(str(refused.value)) < 2_000
+    with pytest.raises(
+        StepError, match=r"applications was changed at 'library0', 'library1', .*, 995 more; a step may"
+    ):
+        run(release, ["mine", ASSEMBLE], mine=lambda r: replace(r, applications={**r.applications, **many}))
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

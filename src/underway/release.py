@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from underway_runtime.release.boot_script import Mode
 from underway_runtime.release.directory import application_directory
+from underway_runtime.release.display import one_line
 
 from .project.options import DEFAULTS, STEPS, Options, problem_of
 
@@ -135,7 +136,7 @@ def type_problems(release: Release) -> list[str]:
     for name, holds in checks.items():
         value = getattr(release, name)
         if not holds(value):
-            problems.append(f"{name} must be {_WANTED[name]}, not {value!r}")
+            problems.append(f"{name} must be {_WANTED[name]}, not {shown(value)}")
         elif name == "options":
             problems += _option_problems(value)
     return problems
@@ -154,6 +155,30 @@ def changed_read_only(before: Release, after: Release) -> list[str]:
         f.name for f in fields(Release) if f.name in READ_ONLY and getattr(before, f.name) != getattr(after, f.name)
     ]
 
+
+def change(before: Any, after: Any) -> str:
+    """In words, after "it was changed": from what to what, or of a mapping at which keys.
+
+    >>> change("1.0", "2.0")
+    " from '1.0' to '2.0'"
+    >>> change({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4})
+    " at 'b', 'c'"
+    """
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        return f" from {shown(before)} to {shown(after)}"
+    keys = [key for key in {**before, **after} if key not in before or key not in after or before[key] != after[key]]
+    more = [f"{len(keys) - _KEYS} more"] if len(keys) > _KEYS else []
+    return f" at {', '.join([*map(shown, keys[:_KEYS]), *more])}"
+
+
+def shown(value: Any) -> str:
+    """A value as it is in an error, which may be anything that a step has made; bounded."""
+    return one_line(repr(value), _WIDEST)
+
+
+_KEYS = 5
+_WIDEST = 300
+"""Keys, and characters of a value, that an error shows."""
 
 _WANTED = {
     "boot_scripts": 'a mapping of script name to a tuple of (application, mode), as in {"start": (("chat", "permanent"),)}',

@@ -16,7 +16,11 @@ from underway_runtime.cluster import inventory
 from underway_runtime.release import addresses, gates
 from underway_runtime.release.boot_script import MODES, Mode
 from underway_runtime.release.decode import problems_of
+from underway_runtime.release.display import one_line
 from underway_runtime.release.references import is_reference
+
+_WIDEST = 300
+"""Characters of a value that an error shows."""
 
 STEPS = tuple(f"underway.steps:{name}" for name in ("pre_assemble", "assemble", "post_assemble", "tar"))
 """The steps of a release that names none."""
@@ -316,4 +320,4 @@ def problem_of(name: str, value: Any) -> str | None:
         return "; ".join(f"cluster: {problem}" for problem in inventory.problems_of(value))
     if name == "cookie":
         return f"cookie must be {row.wanted}"  # what was given may be the secret itself
-    return f"{name} is {value!r}; it must be {row.wanted}"
+    return f"{name} is {one_line(repr(value), _WIDEST)}; it must be {row.wanted}"

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from underway_runtime.release.display import many_lines
 from underway_runtime.release.manifest import Manifest
 
 from ..errors import StepError, UnderwayError, listing
-from ..release import Release, Step, changed_read_only, type_problems
+from ..release import Release, Step, change, changed_read_only, type_problems
 from .assemble import assemble
 from .manifest import seal
 from .tar import tar
@@ -26,6 +27,9 @@ __all__ = ["ASSEMBLE", "TAR", "assemble", "post_assemble", "pre_assemble", "run"
 POST_ASSEMBLE = "underway.steps:post_assemble"
 ASSEMBLE = "underway.steps:assemble"
 TAR = "underway.steps:tar"
+
+_LINES = 50
+"""Of what a step raises, those that are told."""
 
 _BUILT_IN: dict[str, Step] = {
     "underway.steps:pre_assemble": pre_assemble,
@@ -106,7 +110,9 @@ def _call(name: str, step: Step, release: Release) -> object:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)[1:]
         where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-        raise StepError(f"the step {name!r} raised {type(error).__name__}: {error}{where}") from error
+        raise StepError(
+            f"the step {name!r} raised {type(error).__name__}: {many_lines(error, _LINES)}{where}"
+        ) from error
 
 
 def _checked(name: str, before: Release, after: object) -> Release:
@@ -115,7 +121,7 @@ def _checked(name: str, before: Release, after: object) -> Release:
             f"the step {name!r} returned {type(after).__name__}; a step returns the release it was given, or a changed one"
         )
     problems = [
-        f"{field} was changed from {getattr(before, field)!r} to {getattr(after, field)!r}; a step may only read it"
+        f"{field} was changed{change(getattr(before, field), getattr(after, field))}; a step may only read it"
         for field in changed_read_only(before, after)
     ]
     problems += type_problems(after)

@@ -113,6 +113,7 @@ read_arguments() {
   done <"$1"
 }
 
+case $1 in --version) shift && set -- version "$@" ;; esac
 # The keeper calls with "node" before what the user typed.
 _role='command'
 case $1 in
