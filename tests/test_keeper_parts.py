@@ -246,6 +246,24 @@ def test_a_deadline_counts_what_could_be_used() -> None:
     assert waits == [1.0, 1.0, 0.5, None]
 
 
+def test_a_deadline_begins_again() -> None:
+    """All of it is left then, whatever was left."""
+
+    class Waits(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            if len(waits) == 2:
+                timer.begin_again()
+            return False
+
+    waits: list[float | None] = []
+    timer = deadlines.Timer(1.5, lambda: waits.append(None))
+    timer.finished = Waits()
+    timer.run()
+
+    assert waits == [1.0, 0.5, 1.0, 0.5, None]
+
+
 # ------------------------------------------------------------------------------------------------------------- lock
 
 

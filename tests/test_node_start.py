@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
+from textwrap import dedent
 
 import pytest
 
 from code_server_helpers import Interpreter, installed, laid_out
-from node_helpers import App, MakeNode, read_until, terminate
+from node_helpers import App, MakeNode, read_until, recorder, terminate
 from underway_runtime.process import garbage_collector
 from underway_runtime.process.interpreter_stack import with_room
 
@@ -43,7 +45,7 @@ class Settling(App):
                     self.task = asyncio.get_running_loop().create_task(self.tell())
 
                 async def tell(self):
-                    while gc.get_freeze_count() < 1000:
+                    while gc.get_threshold()[0] == 100000 or gc.get_freeze_count() < 1000:
                         await asyncio.sleep(0.01)
                     print("settled", *gc.get_threshold(), gc.isenabled(), flush=True)
             """
@@ -61,10 +63,20 @@ def test_the_collector_works_rarely_until_the_node_has_started(make: MakeNode, m
     starting = read_until(process.stdout, "starting (.*)")[1]
     settled = read_until(process.stdout, "settled (.*)")[1]
 
-    assert starting == "100000 50 100 True False"
+    assert starting == "100000 50 100 True True", "what was there before it starts is set aside"
     ordinary = make(App("plain"), at="plain").run("eval", "import gc; print(*gc.get_threshold(), gc.isenabled())")
     assert settled == ordinary.stdout.strip()
     assert terminate(process)[0] == 0
+
+
+def test_what_was_imported_starts_no_collection(make: MakeNode) -> None:
+    """However many objects the modules of applications make, the collector does not go over them before all have started."""
+    many = "import gc; kept = [[] for _ in range(95_000)]; collections = gc.get_stats()[0]['collections']"
+    tells = "import gc, one; print('same', gc.get_stats()[0]['collections'] == one.collections, flush=True)"
+    first, second = recorder("one"), recorder("two", start=tells)
+    node = make(*(replace(app, source=f"{many}\n{dedent(app.source)}") for app in (first, second)))
+
+    assert read_until(node.spawn("start").stdout, "same (.*)")[1] == "True"
 
 
 @pytest.mark.sample

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from ..process import garbage_collector
 from ..process.stop_signals import Stopping
 from ..release import server_options
 from ..release.boot_script import Instruction, Load, Start
@@ -131,11 +132,13 @@ def _schema(load: Load, starting: set[str]) -> tuple[Any, str]:
 
 def _find(reference: str) -> Any:
     try:
-        return find(reference)
+        definition = find(reference)
     except Stopping:
         raise
     except SystemExit as error:
         raise BootError(f"its module calls sys.exit({error})") from error
+    garbage_collector.set_aside()  # the application was imported for it
+    return definition
 
 
 class _Check:

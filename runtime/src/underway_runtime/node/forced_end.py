@@ -26,7 +26,7 @@ class ForcedEnd:
         last_words(reason)
         os._exit(EXIT_FAILED)
 
-    def after(self, seconds: float, reason: Callable[[], str]) -> threading.Timer:
+    def after(self, seconds: float, reason: Callable[[], str]) -> deadlines.Timer:
         """End the process in so many seconds, unless the timer is cancelled; `reason` is called then."""
         timer = deadlines.Timer(seconds, lambda: self.now(reason()))
         timer.daemon = True
@@ -34,11 +34,11 @@ class ForcedEnd:
         return timer
 
     @contextlib.contextmanager
-    def unless_done_in(self, seconds: float, reason: Callable[[], str]) -> Iterator[None]:
-        """End the process where the block takes longer."""
+    def unless_done_in(self, seconds: float, reason: Callable[[], str]) -> Iterator[Callable[[], None]]:
+        """End the process where the block takes longer; what it is given begins the time again."""
         timer = self.after(seconds, reason)
         try:
-            yield
+            yield timer.begin_again
         finally:
             timer.cancel()
 

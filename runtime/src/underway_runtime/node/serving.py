@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import importlib.util
 import os
@@ -18,11 +17,11 @@ from ..apps.socket_adoption import Adoption
 from ..apps.sockets import Listeners
 from ..configuration import config
 from ..frozen import Frozen
-from ..process import leftovers, proc_sockets
+from ..process import garbage_collector, leftovers, proc_sockets
 from ..process.log import log
 from ..process.process_table import children
 from ..process.settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
-from ..release.boot_script import BootScript, Instruction, PrimLoad, Start
+from ..release.boot_script import BootScript, Instruction, Start
 from ..release.errors import EXIT_FAILED, PeerLost
 from .forced_end import ForcedEnd
 from .gates import Gates
@@ -102,11 +101,12 @@ class Booted(Frozen):
             failed(reason)
             return f"error: {reason}"
 
-        while self.instructions and not isinstance(self.instructions[0], Start):
-            instruction = self.instructions.pop(0)
-            watched = forced_end.unless_done_in(self.timeouts.start, is_late)
-            with watched if isinstance(instruction, PrimLoad) else contextlib.nullcontext():
-                self.applications.obey(instruction)
+        # One thread counts for all of them: a release has as many imports to watch as libraries.
+        with forced_end.unless_done_in(self.timeouts.start, is_late) as begin_again:
+            while self.instructions and not isinstance(self.instructions[0], Start):
+                begin_again()
+                self.applications.obey(self.instructions.pop(0))
+                garbage_collector.set_aside()
         for name in self.applications.loaded:
             drain_timeout(name)  # a wrong one is told now
 

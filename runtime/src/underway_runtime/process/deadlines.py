@@ -15,7 +15,13 @@ _TO_NOTICE = 5
 
 
 class Timer(threading.Timer):
-    """A `threading.Timer` that does not count what it could not see pass."""
+    """A `threading.Timer` that does not count what it could not see pass, and that can be begun again."""
+
+    _begins = False
+
+    def begin_again(self) -> None:
+        """Count from now, or from the end of the second that is being counted."""
+        self._begins = True
 
     def run(self) -> None:
         left = self.interval
@@ -23,6 +29,8 @@ class Timer(threading.Timer):
             if self.finished.wait(min(left, _SLICE)):
                 return
             left -= _SLICE
+            if self._begins:
+                self._begins, left = False, self.interval
         self.function(*self.args, **self.kwargs)
 
 

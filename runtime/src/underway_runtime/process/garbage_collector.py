@@ -5,6 +5,7 @@ it works rarely until the node has started, and then sets aside what is there: i
 collection has to look at it::
 
     postpone()          first of all            rarely, so that what an application does at its start stays bounded
+    set_aside()         after an import         what is there by now is set aside, and not counted among what is new
     settle()            when all has started    as often as before, without what is there by now
     thaw()              before a heap walk      all objects are the collector's again
     set_aside_again()   after such a walk       what is there by now is set aside, if something was before
@@ -33,6 +34,12 @@ def postpone() -> None:
     if not _before:
         _before.append(gc.get_threshold())
         gc.set_threshold(*_RARELY)
+
+
+def set_aside() -> None:
+    """Set aside what there is, after `postpone`: the modules of a few libraries are as many objects as start a collection."""
+    if _before:
+        gc.freeze()
 
 
 def settle() -> None:
