@@ -94,6 +94,22 @@ def test_a_stranger_is_never_taken_for_the_node(var: VarDirectory, holder: subpr
         lock.find(var, "hello")
 
 
+def test_who_ends_while_it_is_looked_for_does_not_run(
+    var: VarDirectory, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the successor of a node whose keeper was killed: it has closed its descriptors, and then it lets go of the lock."""
+
+    def end(descriptor: int) -> Iterator[int]:
+        holder.kill()
+        holder.wait()
+        return iter(())
+
+    var.lock.write_text(json.dumps({"pid": os.getppid()}))
+    monkeypatch.setattr(lock, "_inheritors", end)
+
+    assert lock.find(var, "hello") is None
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": "x"}', "\x00" * 5000])
 def test_a_damaged_lock_file_is_not_in_the_way(var: VarDirectory, content: str) -> None:
     """What a full disk or a crash left in it is neither believed nor a reason not to start."""

@@ -110,7 +110,17 @@ def _find_by(descriptor: int, owner: int | None) -> tuple[bool, RunningNode | No
     for pid in _inheritors(descriptor):
         if owner in (None, owner_of(pid)):
             return True, RunningNode(pid, _seconds(about.get("stop_timeout")), orphan=True)
-    return True, None
+    return not _becomes_free(descriptor), None
+
+
+def _becomes_free(descriptor: int) -> bool:
+    """Whether the lock is let go of: who was not found may have been about to end, which has closed its descriptors by then."""
+    for _ in range(TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return True
+        time.sleep(PAUSE)
+    return False
 
 
 def _holder(descriptor: int) -> int | None:
