@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from handover_helpers import asgi, start
-from node_helpers import TIMEOUT, MakeNode, Node, eventually, read_until, recorder, terminate
+from node_helpers import TIMEOUT, MakeNode, Node, eventually, finish, read_until, recorder, terminate
+from projects import living_children
 from underway_runtime.process import lock
 from underway_runtime.release.directory import VarDirectory
 from underway_runtime.upgrade.transaction import transaction
@@ -439,6 +440,27 @@ def test_a_control_socket_that_is_gone_is_there_again(node: Node, how: str) -> N
         assert (node.var / "run/control").stat().st_mode & 0o777 == 0o600
     assert node.run("stop").returncode == 0
     assert not (node.var / "run/control").exists()
+
+
+def test_a_control_socket_may_go_while_a_node_hands_over(node: Node) -> None:
+    """The node that leaves makes it again, and the one that comes has the same; who waits for the handover is told how it ended."""
+    go_on = node.root.parent / "go on"
+    waits = f"import os\n            while not os.path.exists({str(go_on)!r}): await asyncio.sleep(0.01)"
+    add_sealed(node, "2", recorder("one", start=waits))
+    assert node.run("daemon").returncode == 0
+    keeper = node.lock_contents()["pid"]
+    installing = node.spawn("install", "2")
+    eventually(lambda: len(living_children(keeper)) == 2, "both are there")
+    place = node.var / "run/control"
+    for _ in range(2):
+        place.unlink()
+        eventually(place.exists, "it is there again")
+    go_on.touch()
+    assert finish(installing)[0] == 0
+    assert json.loads(node.run("status", "--json").stdout)["version"] == "2"
+    remove_control(node, "removed")
+    eventually(lambda: node.run("rpc", "1").stdout == "1\n", "the one that came makes it again")
+    assert node.run("stop").returncode == 0
 
 
 def test_what_others_have_put_in_the_place_of_the_control_socket_stays(node: Node) -> None:
