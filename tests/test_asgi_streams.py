@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import re
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from code_server_helpers import TIMEOUT
+from code_server_helpers import REPOSITORY, TIMEOUT, installed
 from sources import source
 from underway_runtime.apps.launch import run
 from underway_runtime.apps.service import Service
@@ -30,6 +31,9 @@ KINDS = (
     *("events", "waits", "keeps_alive", "task_group", "inside_task_group", "timeout", "anyio_group", "anyio_timeout"),
     *("nested", "held", "closing", "wrapped", "in_session", "in_thread", "never_awaits", "ordinary", "deaf"),
 )
+
+
+RUNTIME_SOURCE = REPOSITORY / "runtime/src"
 
 
 @dataclass
@@ -326,6 +330,86 @@ def test_a_client_that_goes_meanwhile_cancels_no_end(serve: Serve, kind: str, ca
     assert last == "lifespan ends"
     assert {f"{path.strip('/').replace('/', ' ')} slowly saves, open" for path in paths} <= {*saved}
     told_nothing(web, caplog)
+
+
+KNOWN = """
+import asyncio, contextlib, sys
+
+sys.path.insert(0, sys.argv[1])
+from underway_runtime.apps.asgi_streams import Streams
+
+
+async def numbers():
+    yield 1
+    yield 2
+
+
+async def nested():
+    async for number in numbers():
+        yield number
+
+
+class Wrapped:
+    def __init__(self):
+        self.generator = numbers()
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        return await self.generator.__anext__()
+
+
+async def iterates(known):
+    async for _ in numbers():
+        return known()
+
+
+async def iterates_over_another(known):
+    async for _ in nested():
+        return known()
+
+
+async def iterates_over_a_wrapper(known):
+    async for _ in Wrapped():
+        return known()
+
+
+async def enters(known):
+    @contextlib.asynccontextmanager
+    async def manager():
+        yield
+
+    async with manager():
+        return known()
+
+
+async def steps(known):
+    generator = numbers()
+    await anext(generator)
+    return known()
+
+
+async def main():
+    for turn in range(100):  # the interpreter changes what has run for a while
+        counts = []
+        for function in (iterates, iterates_over_another, iterates_over_a_wrapper, enters, steps):
+            streams = Streams()
+            streams.watch()
+            counts.append(await function(lambda: sum(map(len, streams.open().values()))))
+        assert counts == [1, 2, 1, 0, 0], (turn, counts)
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("python", list(installed()))
+def test_what_is_iterated_over_is_known_in_each_python(python: Path) -> None:
+    """By ``async for``; not a context manager, nor what is asked by hand for one value."""
+    done = subprocess.run([python, "-I", "-c", KNOWN, RUNTIME_SOURCE], capture_output=True, text=True, timeout=TIMEOUT)
+
+    assert done.returncode == 0, done.stderr
 
 
 TALKS = """

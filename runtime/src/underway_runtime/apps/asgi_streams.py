@@ -36,7 +36,8 @@ from ..process import garbage_collector
 _Generator: TypeAlias = "AsyncGeneratorType[Any, Any]"
 _Task: TypeAlias = "asyncio.Task[Any]"
 
-_GET_ANEXT = opcode.opmap["GET_ANEXT"]
+_GET_ANEXT = opcode.opmap.get("GET_ANEXT", -1)
+"""The instruction of ``async for``. Where a Python has none, generators end as their application leaves them."""
 
 _LOOK = 0.01
 """Seconds between two looks at what goes on."""
