@@ -229,7 +229,8 @@ def test_a_new_directory_in_the_place_of_the_old_one_is_what_a_restart_starts(ma
 
     assert node.run("restart").returncode == 0
 
-    assert "NEW" in (tmp_path / "var/log/hello.log.1").read_text()
+    log = tmp_path / "var/log/hello.log.1"
+    eventually(lambda: "NEW" in log.read_text(), "the keeper has written what the new node said")
     assert node.run("stop").returncode == 0
 
 
