@@ -88,12 +88,13 @@ def without_listing(tree: Tree) -> None:
 
 def without_collector(tree: Tree) -> None:
     """The collector works as often as ever, on all there is."""
-    _replace(tree, "node/collector.py", "def postpone(): pass\ndef settle(): pass\ndef thaw(): pass\n")
+    functions = ("postpone", "set_aside", "settle", "thaw", "set_aside_again")
+    _replace(tree, "process/garbage_collector.py", "".join(f"def {name}(): pass\n" for name in functions))
 
 
 def without_stack(tree: Tree) -> None:
     """Frames get chunks of 16 KiB."""
-    _replace(tree, "node/stack.py", "def with_room(function): return function\n")
+    _replace(tree, "process/interpreter_stack.py", "def with_room(function): return function\n")
 
 
 PARTS: Mapping[str, Callable[[Tree], None]] = {
@@ -105,6 +106,8 @@ PARTS: Mapping[str, Callable[[Tree], None]] = {
 
 def _replace(tree: Tree, name: str, source: str) -> None:
     file = tree.runtime / name
+    if not file.exists():
+        sys.exit(f"the runtime has no {name} to take away")
     file.write_text(source, encoding="utf-8")
     tree.compile(file)
 
@@ -267,8 +270,10 @@ def _answers(port: int) -> bool:
 
 
 def _cpu(pid: int) -> float:
-    """What a process has taken, with threads that are gone; the shells before it were the same process."""
-    return time.clock_gettime(~pid << 3 | 2)  # clock_getcpuclockid(3), which Python does not have
+    """What a process has taken, with threads that are gone, and its children; the shells before it were the same process."""
+    own = time.clock_gettime(~pid << 3 | 2)  # clock_getcpuclockid(3), which Python does not have
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return own + sum(_cpu(int(child)) for child in children)
 
 
 def _evict(place: Path) -> None:
