@@ -1,4 +1,4 @@
-"""Functions within ``__init__`` that an instance keeps: what lives gets their new bodies, and is what a fresh start would make."""
+"""What is nested in functions: an instance keeps some of its ``__init__``, and classes that differ must not be alive."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from plans import compare, load_of
-from swap_helpers import Become
+from plans import compare, load_of, verdicts
+from swap_helpers import PLANNED, Become
 from underway_runtime.release.instructions import Guard
 
 BASE = """
@@ -84,3 +84,66 @@ def test_an_instance_calls_the_new_body(become: Become) -> None:
     )
 
     assert told == [[2, 5], True]
+
+
+MAKES = """
+def make():
+    class Item:
+        size = 1
+        def told(self, more=1): return self.size, more
+    return Item
+"""
+OTHERWISE = {
+    "a default": MAKES.replace("more=1", "more=2"),
+    "a member": MAKES.replace("size = 1", "size = 2"),
+    "a base": MAKES.replace("Item:", "Item(dict):"),
+    "a method more": MAKES.replace("    return Item", "        def again(self): ...\n    return Item"),
+}
+LIVING = {
+    "an instance": "held = shop.make()()",
+    "a class": "held = shop.make()",
+    "a method": "held = shop.make().told",
+    "a class without its methods": "held = shop.make(); del held.told",
+}
+REFUSED = f"""
+{PLANNED.partition("prepared = ")[0]}
+from underway_runtime.upgrade.hot import CannotSwap
+try: prepare([from_json(each) for each in plan["loads"].values()], relups.version("1"), relups.version("2"))
+except CannotSwap as error: told = error.problems
+else: told = []
+"""
+
+
+@pytest.mark.parametrize("kind", OTHERWISE)
+def test_a_class_that_a_function_makes_must_not_be_alive_if_it_differs(tmp_path: Path, kind: str) -> None:
+    """Whatever differs: what is made next is made otherwise."""
+    load = load_of(compare(tmp_path, {"m": MAKES}, {"m": OTHERWISE[kind]}))
+
+    assert {guard.of for guard in load.guards} == {"make.<locals>.Item", "make.<locals>.Item.told"}
+
+
+def test_one_without_methods_takes_a_fresh_interpreter(tmp_path: Path) -> None:
+    """Its name alone does not tell it from others."""
+    bare = MAKES.replace("        def told(self, more=1): return self.size, more\n", "")
+    answer = compare(tmp_path, {"m": bare}, {"m": bare.replace("size = 1", "size = 2")})
+
+    assert verdicts(answer)["m:make"] == "RESTART body"
+
+
+@pytest.mark.parametrize("kind", LIVING)
+@pytest.mark.in_place
+def test_what_is_alive_of_it_is_in_the_way(become: Become, kind: str) -> None:
+    """Whoever has the class, or what is of it."""
+    new = MAKES.replace("size = 1", "size = 2")
+
+    told = become(MAKES, new, f"import shop; shop.make()().told(); {LIVING[kind]}\n{REFUSED}")
+
+    assert any("is alive, and can't become another" in problem for problem in told)
+
+
+@pytest.mark.in_place
+def test_those_that_are_gone_are_in_nobodys_way(become: Become) -> None:
+    """The function makes others from then on."""
+    script = f"import gc, shop; shop.make()().told(); gc.collect()\n{PLANNED}\ntold = shop.make()().told()"
+
+    assert become(MAKES, MAKES.replace("size = 1", "size = 2"), script) == [2, 1]

@@ -32,7 +32,7 @@ class Guard(Frozen):
     """What must hold in the live process, or nothing is done.
 
     ================  ================================================================================
-    ``no_closures``   no live function has the code of this definition, and no frame runs it
+    ``no_closures``   no live function has the code of this definition, and no frame runs it; no class has this name
     ``no_holders``    nothing but the module, or the class, refers to what has this name
     ``no_instances``  the class of this name has none, and no subclass; members of a class that goes don't count
     ``not_handed``    nothing but modules and classes refers to the function of this name

@@ -14,7 +14,7 @@ from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
 
 from ..edit import ModuleDiff
-from ..source import Function, Module, names_bound, text, walk
+from ..source import Function, Module, children, names_bound, text, walk
 from ..values import Side, origin
 from .signatures import KINDS, defaults, signature
 
@@ -24,15 +24,45 @@ _HELD = (ast.Attribute, ast.Subscript)
 
 def pair_nested(edit: ModuleDiff, name: str, path: str, old: Function, new: Function) -> bool:
     """Pair what is nested in a function; False when that makes it RESTART, which is then written down."""
-    if classes_within(old) != classes_within(new):
+    before, after = below(edit.old.codes, path), below(edit.new.codes, path)
+    made, makes = _classes(old), _classes(new)
+    otherwise = [cls for cls in made if made[cls] != makes.get(cls)]
+    if any(not _has_methods(old, cls) for cls in otherwise):
         edit.restart(name, "body", "a class that it makes changes in more than its methods' bodies", new)
         return False
-    before, after = below(edit.old.codes, path), below(edit.new.codes, path)
     for base in dict.fromkeys(map(_base, before)):
         olds = {nested: code for nested, code in before.items() if _base(nested) == base}
         news = {nested: code for nested, code in after.items() if _base(nested) == base}
         _pair(edit, olds, news)
+    for nested in before:
+        if {*otherwise} & {*map(_base, nested.split("."))}:  # a class that lives has its methods
+            edit.changed.pop(nested, None)
+            edit.guard("no_closures", nested)
+    for at, cls in _classes_at(path, old):
+        if cls in otherwise:
+            edit.guard("no_closures", at)
     return True
+
+
+def _classes_at(path: str, function: Function) -> Iterator[tuple[str, str]]:
+    """The classes that a function makes: each with how it is called as a whole, and its name."""
+    waiting: list[tuple[str, ast.AST]] = [(f"{path}.<locals>", child) for child in function.body]
+    for prefix, node in waiting:  # which grows meanwhile
+        inner = prefix
+        if isinstance(node, ast.ClassDef):
+            inner = f"{prefix}.{node.name}"
+            yield inner, node.name
+        elif isinstance(node, Function):
+            inner = f"{prefix}.{node.name}.<locals>"
+        waiting += ((inner, child) for child in children(node))
+
+
+def _has_methods(function: Function, cls: str) -> bool:
+    """Whether each class of this name within a function has a method, by which one that lives is found."""
+    classes = (inner for inner in walk(function) if isinstance(inner, ast.ClassDef) and inner.name == cls)
+    return all(
+        any(isinstance(member, Function) and not member.decorator_list for member in one.body) for one in classes
+    )
 
 
 def _pair(edit: ModuleDiff, olds: Mapping[str, CodeType], news: Mapping[str, CodeType]) -> None:
@@ -79,7 +109,12 @@ def _base(path: str) -> str:
 
 def classes_within(function: Function) -> str:
     """The classes that a function makes, without the bodies of their methods."""
-    classes = []
+    return "\n".join("\n".join(made) for made in _classes(function).values())
+
+
+def _classes(function: Function) -> dict[str, list[str]]:
+    """The same, by name."""
+    classes: dict[str, list[str]] = {}
     for node in walk(function):
         if isinstance(node, ast.ClassDef):
             members = [
@@ -88,8 +123,9 @@ def classes_within(function: Function) -> str:
                 else text(statement)
                 for statement in node.body
             ]
-            classes.append(f"{node.name}{text(node.bases)}{text(node.decorator_list)}{node.keywords and 1}{members}")
-    return "\n".join(classes)
+            made = f"{node.name}{text(node.bases)}{text(node.decorator_list)}{node.keywords and 1}{members}"
+            classes.setdefault(node.name, []).append(made)
+    return classes
 
 
 def stored_only(edit: ModuleDiff, old: tuple[ast.ClassDef, Function], new: tuple[ast.ClassDef, Function]) -> set[str]:

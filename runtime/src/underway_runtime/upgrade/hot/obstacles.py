@@ -269,13 +269,18 @@ def _leaving(value: Any, loaded: Iterable[Target], removals: Iterable[Remove]) -
 
 
 def closures(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
-    """Live closures that the relup says must not be."""
+    """Live closures, and classes that functions have made, that the relup says must not be."""
+    paths = ((target, guard.of) for target in loaded for guard in target.load.guards if guard.kind == "no_closures")
+    asked = {(target.name, path) for target, path in paths if path not in target.old.by_path}
     for target in loaded:
         for guard in target.load.guards:
             live = targets.closures(alive, target, guard.of) if guard.kind == "no_closures" else ()
             for function in live:
                 holder = holders.holder(function, {id(live), id(alive.functions)})
                 yield f"{target.name}:{guard.of} is alive, and can't become another: {holder} has it"
+    for cls in heap.with_subclasses(object) if asked else ():
+        if (objects.module_of(cls), objects.qualname_of(cls)) in asked:
+            yield f"{objects.module_of(cls)}:{objects.qualname_of(cls)} is alive, and can't become another"
 
 
 def _not_python(loaded: Iterable[Target], alive: heap.Survey) -> Iterator[str]:
