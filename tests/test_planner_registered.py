@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
 from plans import compare
+from underway.planner.rules.frameworks import texts
 
 MODELS = """
 from typing import ClassVar, Generic, TypeVar
@@ -192,3 +194,26 @@ def test_a_form_is_made_once_more_with_other_fields(tmp_path: Path, also: str, v
 def test_a_method_of_a_model_changes_in_place(tmp_path: Path) -> None:
     """What pydantic has not read takes no other class: instances stay."""
     assert planned(tmp_path, ("return self.name", "return self.name.upper()")) == {"models:Line.text": "body HOT"}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "named"),
+    [
+        ("list['Line']", "list[Line]"),
+        ("'list[Line]'", "list[Line]"),
+        ("'Line | None'", "Line | None"),
+        ("dict[str, 'Line'] | None", "dict[str, Line] | None"),
+        ("Callable[['Line'], 'Line']", "Callable[[Line], Line]"),
+        ("Annotated['Line', Field(description='Line')]", "Annotated[Line, Field(description='Line')]"),
+        ("Literal['Line']", "Literal['Line']"),
+        ("'Literal[\"Line\"]'", "Literal['Line']"),
+        ("Annotated[int, 'Line']", "Annotated[int, 'Line']"),
+        ("'not a type'", "'not a type'"),
+        ("list[Line]", "list[Line]"),
+    ],
+)
+def test_texts_in_annotations_say_types_where_they_stand_for_some(annotation: str, named: str) -> None:
+    """What describes a type, and a literal, is not a type; an annotation without a text is left alone."""
+    given = ast.parse(annotation, mode="eval").body
+    assert ast.unparse(texts.of_texts(given)) == named
+    assert (texts.of_texts(given) is given) == (annotation == named)

@@ -122,6 +122,16 @@ EDITS = (
             (PARTS, "        self.most = most\n", "        self.most = most\n        self.least = least\n"),
         ),
     ),
+    Edit(
+        "field of a type that is a text",
+        ((MODELS, "    total: int = 0\n", '    total: int = 0\n    first: "Line | None" = None\n'),),
+    ),
+    Edit(
+        "text of a model that comes later",
+        ((MODELS, "    total: int = 0\n", '    total: int = 0\n    then: "Answer | None" = None\n'),),
+        up="RESTART",
+        down="RESTART",
+    ),
     Edit("type of an adapter", ((MAIN, "TypeAdapter(list[Line])", "TypeAdapter(tuple[Line, ...])"),)),
     Edit("dependency becomes a coroutine", ((PARTS, "def user(", "async def user("),)),
 )

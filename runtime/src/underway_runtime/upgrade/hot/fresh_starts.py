@@ -33,6 +33,8 @@ from .rehearsed import Unobservable, rehearsed
 _NAMED = 5
 """Differences that a message lists."""
 
+_CACHE = "functools._lru_cache_wrapper"
+
 _UNTOLD = ("opaque", "alias")
 """What can't be told of a process by looking at one path."""
 
@@ -78,6 +80,7 @@ def _compared(
         if difference.kind != "opaque"
         and not _is_noise(difference, noise)
         and not loggers.are_asked_for(difference, become, wanted)
+        and not _is_cache_of_others(difference, become, wanted, modules)
     ]
     problems = [
         f"in a trial on this host something differs from a fresh start: {_in_words(difference)}"
@@ -85,7 +88,12 @@ def _compared(
     ]
     differences, stay = compare.compared(before, wanted)
     excerpt = _Excerpt(wanted, stay)  # what was there before: what that holds is compared where it changes
-    changes = (change for change in differences if not loggers.are_asked_for(change, before, wanted))
+    changes = (
+        change
+        for change in differences
+        if not loggers.are_asked_for(change, before, wanted)
+        and not _is_cache_of_others(change, before, wanted, modules)
+    )
     checks = _checks(wanted, [change for change in changes if not _is_noise(change, noise)], excerpt)
     return Expected(made, excerpt.of(checks), tuple(problems))
 
@@ -113,6 +121,19 @@ def _counted(instructions: Sequence[Instruction]) -> set[tuple[str, ...]]:
 def _in_words(difference: Difference) -> str:
     was, becomes = difference.was or "nothing", difference.becomes or "nothing"
     return f"{difference.path} ({difference.kind}: {was}, and not {becomes})"
+
+
+def _is_cache_of_others(difference: Difference, one: Picture, other: Picture, modules: Collection[str]) -> bool:
+    """Whether it is how much the cache of a function holds that is of none of these modules' packages: of `typing`."""
+    packages = {name.partition(".")[0] for name in modules}
+    if difference.kind != "value" or difference.a is None or difference.b is None:
+        return False
+    for picture, number in ((one, difference.a), (other, difference.b)):
+        node = picture.nodes[number]
+        wrapped = picture.nodes[dict(node.edges)["<wrapped>"]].name if node.type == _CACHE else ""
+        if not wrapped or wrapped.partition(":")[0].partition(".")[0] in packages:
+            return False
+    return True
 
 
 def _is_noise(difference: Difference, noise: set[Any]) -> bool:

@@ -19,7 +19,7 @@ def receipt(lines: list[Line]) -> Receipt:
 
 
 @app.post("/receipts")
-def receipts(bought: Receipt) -> Receipt:
+def receipts(bought: "Receipt") -> "Receipt":
     """What somebody has bought, added up."""
     sold.extend(line.text() for line in bought.lines)
     return receipt(bought.lines)

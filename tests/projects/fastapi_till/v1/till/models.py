@@ -1,6 +1,6 @@
 """What is taken and given as JSON."""
 
-from typing import Optional
+from typing import Literal, Optional
 
 from pydantic import BaseModel, Field, field_validator
 
@@ -25,7 +25,7 @@ class Line(BaseModel):
 class Receipt(BaseModel):
     """What somebody has bought."""
 
-    lines: list[Line]
+    lines: list["Line"]
     gift: Optional[Line] = None  # noqa: UP045  # which typing remembers
     total: int = 0
 
@@ -34,3 +34,4 @@ class Answer(BaseModel):
     """What there is to say."""
 
     said: str
+    loud: Literal["no", "very"] = "no"
