@@ -266,6 +266,15 @@ def main_of(source: str, *args: str, mode: str = "permanent") -> App:
     return App("tool", source, {"main": "tool:main", "args": list(args)}, ("db",), mode=mode)  # type: ignore[arg-type]  # a Mode
 
 
+def test_what_takes_part_in_forks_is_there_before_main_is_called(make: MakeNode) -> None:
+    """Pools of threads register what a fork does with their lock: once a fork has begun, that lets go of what the loop holds."""
+    source = "import sys\n\ndef main():\n    print('concurrent.futures.thread' in sys.modules, flush=True)\n"
+    process = make(recorder("db"), main_of(source)).spawn("start")
+
+    assert read_until(process.stdout, "True|False").string == "True\n"
+    finish(process)
+
+
 WAITS = """
 import sys, threading
 

@@ -14,7 +14,7 @@ it has none                     ``Stopping`` is raised in it, wherever it is, so
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import concurrent.futures.thread  # now: a fork meanwhile, by the function, would release its lock, which the loop may hold
 import contextlib
 import errno
 import os
