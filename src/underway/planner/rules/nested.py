@@ -136,7 +136,7 @@ def stored_only(edit: ModuleDiff, old: tuple[ast.ClassDef, Function], new: tuple
     if any(_is_mixed(module, new[0].name) for module in _modules(edit)):
         return set()
     names = _stored_only(edit.world.old, edit.old, *old) & _stored_only(edit.world.new, edit.new, *new)
-    return {name for name in names if _stores(new[1], name) <= _stores(old[1], name)}
+    return {name for name in names if _stores(new[1], name) == _stores(old[1], name)}
 
 
 def _modules(edit: ModuleDiff) -> Iterator[Module]:
