@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from archive_helpers import DATE, Jail, files, make_tree, save, write_archive
+from underway.cli import underway
 from underway.cli.delta import delta as delta_command
 from underway.cli.verify import verify as verify_command
 from underway_runtime.release.archives import archive, delta, signature
@@ -126,7 +127,8 @@ def test_the_commands_sign_and_verify(signed: Signed, tmp_path: Path) -> None:
     signed.signers.write_text("")
     assert isinstance(CliRunner().invoke(verify_command, [str(signed.archive), *asked]).exception, SignatureRefused)
     for option in ("--digest", "--allowed-signers"):  # by a variable that is not set
-        assert CliRunner().invoke(verify_command, [str(signed.archive), option, ""]).exit_code != 0
+        refused = CliRunner().invoke(underway, ["verify", str(signed.archive), option, ""])
+        assert (refused.exit_code, f"an empty value is given for {option}" in refused.stderr) == (2, True)
 
 
 # Without a signature.
