@@ -20,6 +20,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, Protocol
 
 _TURNS = 5
@@ -189,8 +190,8 @@ def _that_run(method: Callable[..., Any]) -> Iterator[tuple[Any, bool]]:
     code = method.__code__
     main = threading.main_thread().ident
     for ident, top in sys._current_frames().items():
-        frame = top
+        frame: FrameType | None = top
         while frame is not None:
             if frame.f_code is code:
                 yield frame.f_locals["self"], ident == main
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
