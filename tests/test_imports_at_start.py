@@ -30,8 +30,8 @@ OURS = {
 }
 """By room. What only an upgrade, a handover, a rare command or a kind of application takes is imported there."""
 
-STANDARD = """asyncio codeop dataclasses datetime enum fcntl gc grp hmac importlib.util ipaddress json pathlib pwd queue resource
-    runpy termios urllib.parse"""
+STANDARD = """asyncio codeop concurrent.futures.thread dataclasses datetime enum fcntl gc grp hmac importlib.util
+    ipaddress json pathlib pwd queue resource runpy termios urllib.parse"""
 """The same of the standard library; what these import is in it."""
 
 REPORT = """
