@@ -100,7 +100,7 @@ ANNOUNCED: dict[str, tuple[Callable[[], Mapping[str, ManifestEntry]], str]] = {
 """Made where they are asked for: they are large, and all workers import this."""
 
 
-@pytest.mark.sample(most=3)
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("kind", list(ANNOUNCED))
 def test_names_cost_what_they_are_long_however_deep(tmp_path: Path, kind: str) -> None:
     """A manifest of thousands of files, each below hundreds of directories, is refused, or read, in no time."""

@@ -32,7 +32,7 @@ def everything(root: Path) -> list[str]:
     return sorted(os.path.join(d, name) for d, names, files in os.walk(root) for name in (*names, *files))
 
 
-@pytest.mark.sample(most=10)
+@pytest.mark.sample(most=6)
 @pytest.mark.parametrize(
     ("tool", "parts"),
     [

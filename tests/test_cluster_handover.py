@@ -253,7 +253,7 @@ class Frail(Application):
 """
 
 
-@pytest.mark.sample(most=2)
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize(
     "how",
     [

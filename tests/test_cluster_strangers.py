@@ -316,7 +316,7 @@ SLOW: dict[str, Callable[[Nodes], contextlib.AbstractContextManager[Any]]] = {
 }
 
 
-@pytest.mark.sample(most=2)
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("kind", list(SLOW))
 def test_who_does_not_say_who_it_is_is_let_go(make: MakeNode, kind: str) -> None:
     """The handshake of TLS, and the greeting after it, end: with the other side's name, or without its connection."""

@@ -369,7 +369,7 @@ def test_a_lock_file_that_is_gone_is_there_again(node: Node, how: str) -> None:
     assert find(node) is None
 
 
-@pytest.mark.sample(most=2)
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("how", LOST)
 def test_a_second_start_is_refused_before_the_lock_file_is_there_again(node: Node, how: str) -> None:
     """What runs has locked `var` itself too: there is no moment in which another start takes its place, and `stop` finds it."""
@@ -423,6 +423,7 @@ def remove_control(node: Node, how: str) -> None:
             shutil.rmtree(node.var / "run")
 
 
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize("how", ["removed", "moved", "replaced", "its directory removed"])
 def test_a_control_socket_that_is_gone_is_there_again(node: Node, how: str) -> None:
     """The node is asked as before, by who has connected before too, and hands over; the one that follows has a socket that stays."""

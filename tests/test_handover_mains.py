@@ -185,6 +185,7 @@ def test_signals_that_came_as_one_are_one(monkeypatch: pytest.MonkeyPatch) -> No
     assert main_thread._sent == 1
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("setup", SETUPS[:2])
 def test_who_does_not_end_goes_on(make: MakeNode, setup: str) -> None:
     """What must not run twice and ignores SIGTERM is not followed by another: 4, why, and the version is not blamed."""

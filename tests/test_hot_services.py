@@ -36,7 +36,7 @@ SERVICES = [
 LIBRARIES = {"fastapi": "uvicorn", "starlette": "uvicorn", "flask": "waitress"}
 
 
-@pytest.mark.sample(most=2)
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize(("framework", "kind", "change", "requests"), SERVICES)
 def test_a_service_answers_as_a_fresh_start_would_after_it_was_upgraded_in_place(
     make: MakeNode, framework: str, kind: str, change: Request, requests: tuple[Request, ...]

@@ -91,7 +91,7 @@ def two_versions(make: MakeNode, app: App, edit: tuple[str, str]) -> Node:
     return node
 
 
-@pytest.mark.sample(most=2)
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize(("begin", "edit"), STAYING)
 def test_what_never_leaves_is_handed_over(make: MakeNode, begin: str, edit: tuple[str, str]) -> None:
     """No work is held for it; `check` says which way, why, and the status, and install does that; refused with 3 where it may not."""

@@ -25,6 +25,7 @@ OTHERS = (
 PACKAGES = [*SMALL, *(pytest.param(name, marks=pytest.mark.drill) for name in OTHERS)]
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("name", PACKAGES)
 def test_edits_by_chance_are_as_fresh_starts(tmp_path: Path, interpreter: Interpreter, count: Count, name: str) -> None:
     """What the plan puts in place is in all that can be seen and called as in a fresh start, and so is the way back."""

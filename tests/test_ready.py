@@ -237,6 +237,7 @@ def test_what_lets_go_of_its_keeper_is_not_waited_for(make: MakeNode, here: Path
     assert node.running() == []
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize(
     "act", ["os.kill(os.getpid(), signal.SIGSTOP)", "import re; re.match('(a+)+$', 'a' * 64 + 'b')"]
 )
@@ -350,6 +351,7 @@ class Slow(Application):
 """
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("how", ["time.sleep(1000)", "pass"], ids=["start", "booted"])
 def test_a_start_that_holds_the_loop_has_an_end(make: MakeNode, how: str) -> None:
     """No timeout of the loop would ever come; who holds it is named, and nothing is left."""

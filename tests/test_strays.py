@@ -164,7 +164,7 @@ def test_a_directory_of_strays_is_one_line(tmp_path: Path) -> None:
 Do = Callable[[Path], object]
 
 
-@pytest.mark.sample
+@pytest.mark.sample(most=2)
 @pytest.mark.parametrize(
     "do",
     [

@@ -96,6 +96,7 @@ def ask(interpreter: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> I
         yield ask
 
 
+@pytest.mark.sample(most=3)
 @everywhere
 @given(programs=edits())
 def test_what_is_called_hot_becomes_what_a_fresh_start_is(ask: Ask, programs: tuple[str, str]) -> None:

@@ -186,6 +186,7 @@ def test_a_host_whose_key_is_another_is_not_talked_to(releases: Path, net: Netwo
     assert names_in_srv(net, net.hosts[0]) == []
 
 
+@pytest.mark.drill
 def test_a_host_that_is_cut_off_while_it_is_copied_to_is_named(releases: Path, net: Network) -> None:
     """The others have it, and the same command goes on where this ended."""
     slow = net.hosts[1]

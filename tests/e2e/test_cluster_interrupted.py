@@ -190,6 +190,7 @@ def test_ctrl_c_while_it_is_taken_back_stops_nothing_of_that(cluster: Cluster) -
     nothing_runs(cluster, cluster.net.hosts)
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(
     "sleeps",
     [pytest.param("await __import__('asyncio').sleep(100)", marks=pytest.mark.drill), "__import__('time').sleep(100)"],
@@ -269,6 +270,7 @@ def test_of_two_deploys_the_second_does_not_stop_what_the_first_has_started(clus
     cluster.net.ssh(host, *stop)
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.drill)])
 def test_an_interrupted_copy_says_how_far_it_has_come(cluster: Cluster, number: signal.Signals) -> None:
     """Who has it and who has not; what had arrived is cleared, and nothing is left in temporary directories."""

@@ -310,7 +310,7 @@ def test_login_shells_may_print_what_they_like(cluster: Cluster) -> None:
             cluster.net.ssh(host, "rm", "-f", "/root/.bashrc", "/root/.bash_logout")
 
 
-@pytest.mark.sample(most=2)
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize(
     ("bashrc", "said"),
     [

@@ -172,6 +172,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     return builder
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(
     "style", [*(pytest.param(each, marks=pytest.mark.drill) for each in ("plain", "graceful")), "uvloop"]
 )

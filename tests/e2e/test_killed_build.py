@@ -41,7 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("anywhere", "at_the_end"),
     [
-        pytest.param(6, 3, marks=pytest.mark.timeout(600)),
+        pytest.param(3, 2, marks=pytest.mark.timeout(600)),
         pytest.param(100, 20, marks=[pytest.mark.drill, pytest.mark.timeout(3_600)]),
     ],
     ids=["sample", "full"],

@@ -186,6 +186,7 @@ def test_dry_run_writes_nothing_and_json_is_data(tmp_path: Path) -> None:
     assert (quiet.stdout, quiet.stderr) == ("", "")
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("include", ["release_steps:interpreter", "path"])
 def test_the_interpreter_may_be_named(tmp_path: Path, include: str) -> None:
     """include-interpreter takes a path, or a function that returns one."""

@@ -88,6 +88,7 @@ def test_git_revisions_are_built_elsewhere(project: Path) -> None:
     assert seen(project) == before
 
 
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize(("level", "status"), [("hot", 3), ("migrate", 3), ("restart", 0)])
 def test_the_status_says_whether_it_is_as_good_as_asked_for(project: Path, level: str, status: int) -> None:
     """A change that takes a fresh interpreter ends with 3 where less was asked for; the plan is printed all the same."""

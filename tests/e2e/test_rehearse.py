@@ -125,6 +125,7 @@ def test_an_upgrade_that_holds_is_as_fresh_starts_before_and_after_and_back(rele
     assert running_below(releases / "scratch") == []
 
 
+@pytest.mark.drill
 def test_a_fresh_interpreter_may_have_forgotten(releases: Path) -> None:
     """What took over by a handover is as a fresh start that nobody has asked before, and that does not count as a difference."""
     status, outcome, said = rehearsed(releases, "0.4.0")
@@ -154,6 +155,7 @@ def test_what_is_not_as_after_a_fresh_start_is_told(releases: Path) -> None:
     assert rehearsed(releases, "0.3.0", "--ignore", "* body.limit", "--ignore", "picture *.LIMIT")[0] == 0
 
 
+@pytest.mark.drill
 def test_a_function_asks_too(releases: Path) -> None:
     """One of the project's, which is given the URL, and returns what is compared."""
     status, outcome, said = rehearsed(releases, "0.2.0", traffic="asking:ask")

@@ -186,6 +186,7 @@ def test_a_warm_cache_gives_the_same_as_an_empty_one(first: Builder, release: Pa
     assert different(release, first.build(UNDERWAY_LINK_MODE="copy")) == []
 
 
+@pytest.mark.drill
 def test_a_date_that_is_given_changes_what_bears_it_and_nothing_else(first: Builder, release: Path) -> None:
     """SOURCE_DATE_EPOCH is the date of the archive's members and of the SBOM, and so in the manifest."""
     dated = first.build(SOURCE_DATE_EPOCH="1700000000")
@@ -223,6 +224,7 @@ def test_after_one_line_only_what_must_differ_differs(first: Builder, release: P
         assert different(release, first.build()) == []
 
 
+@pytest.mark.drill
 def test_the_order_of_directories_does_not_matter(project: Path, tool: Tool, release: Path, tmp_path: Path) -> None:
     """Listings come in any order; a project whose files were made in another one gives the same release."""
     builder = Builder(tmp_path, tool.command, tool.environ, 0o022, os.geteuid())

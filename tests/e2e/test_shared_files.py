@@ -120,6 +120,7 @@ def overwrite(file: Path) -> None:
         opened.write(b"#" * size)
 
 
+@pytest.mark.drill
 def test_what_is_written_into_a_release_is_in_no_other(project: Path, usual: tuple[Path, str], tmp_path: Path) -> None:
     """A file of each kind is changed in place, each in another way; the next build gives what the first one gave."""
     options(project, "")

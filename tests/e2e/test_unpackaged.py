@@ -76,7 +76,7 @@ include-interpreter = false
     return root
 
 
-@pytest.mark.sample(most=2)
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("kind", MAIN)
 def test_sources_are_released_as_they_lie(tmp_path: Path, kind: str) -> None:
     """Modules and packages with their data, from the project and its src; no secret, no test, nothing of the release itself."""
@@ -96,7 +96,7 @@ def test_sources_are_released_as_they_lie(tmp_path: Path, kind: str) -> None:
     assert run([release / "bin/shop", "verify"]).returncode == 0
 
 
-@pytest.mark.sample(most=2)
+@pytest.mark.sample(most=1)
 @pytest.mark.parametrize("kind", MAIN)
 def test_it_is_run_from_where_it_lies(tmp_path: Path, kind: str) -> None:
     """By `underway run`, with its configuration; nothing is installed of it."""
