@@ -22,6 +22,7 @@ from node_helpers import TIMEOUT, App, MakeNode, eventually, terminate
 from ports import free_ports
 from test_handover_mains import MAIN, served_by
 from underway_runtime.apps.socket_adoption import Adoption
+from underway_runtime.apps.socket_sharing import Flag
 from versions import add_sealed
 
 
@@ -219,6 +220,22 @@ def test_the_backlog_is_the_keepers(held: socket.socket, bound: socket.socket) -
     asyncio.run(serve())
     info = held.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     assert struct.unpack_from("I", info, 28)[0] == 7  # tcpi_sacked of a listening socket is its backlog
+
+
+@pytest.mark.parametrize("is_raised", [True, False])
+def test_a_flag_that_is_closed_stays_what_it_was(is_raised: bool) -> None:
+    """Servers of a function that has ended still ask it, and the numbers of its descriptors are somebody else's."""
+    flag = Flag()
+    if is_raised:
+        flag.raise_()
+
+    flag.close()
+
+    pipe = os.pipe()  # which has its numbers
+    os.write(pipe[1], b"x")
+    assert bool(flag) is is_raised
+    for descriptor in pipe:
+        os.close(descriptor)
 
 
 def test_what_is_not_shared_is_as_ever(adoption: Adoption) -> None:

@@ -90,12 +90,12 @@ class Flag:
 
     def __init__(self) -> None:
         self.descriptor, self._write = os.pipe()
-        self._raised = False
+        self._raised = self._is_closed = False
         for descriptor in (self.descriptor, self._write):
             os.set_blocking(descriptor, False)
 
     def raise_(self) -> None:
-        if self._raised:
+        if self._raised or self._is_closed:
             return
         self._raised = True  # here; where a child has it too, once more does no harm
         with contextlib.suppress(BlockingIOError):
@@ -103,17 +103,24 @@ class Flag:
 
     def lower(self) -> None:
         self._raised = False
+        if self._is_closed:
+            return
         with contextlib.suppress(BlockingIOError):
             os.read(self.descriptor, 65536)
 
     def __bool__(self) -> bool:
+        if self._is_closed:
+            return self._raised
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
         return bool(poll.poll(0))
 
     def close(self) -> None:
+        """Let go of its descriptors, whose numbers are somebody else's then; it stays what it was."""
+        self._raised = bool(self)
         os.close(self.descriptor)
         os.close(self._write)
+        self._is_closed = True
 
 
 class Sharing:
