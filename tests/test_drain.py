@@ -116,6 +116,8 @@ class App:
         await receive()
         await send({"type": "websocket.accept"})
         while (message := await receive())["type"] == "websocket.receive":
+            while message["text"] == "hold" and not self.released.is_set():
+                await asyncio.sleep(0.01)
             await send({"type": "websocket.send", "text": message["text"]})
 
     async def answer(
@@ -500,7 +502,7 @@ def test_websockets_are_served_until_the_deadline(place: Place, ws: str) -> None
     """Two hundred that talk all the time: each then gets 1012, service restart, and none is reset."""
 
     async def talk(said: list[int]) -> int | None:
-        async with connect(f"ws://127.0.0.1:{place.port}/", compression=None) as websocket:
+        async with connect(f"ws://127.0.0.1:{place.port}/", compression=None, open_timeout=TIMEOUT) as websocket:
             try:
                 for number in range(1_000_000):
                     await websocket.send(str(number))
@@ -523,5 +525,40 @@ def test_websockets_are_served_until_the_deadline(place: Place, ws: str) -> None
             assert await old.drain(1) == CutOff(websockets=200)
             assert await asyncio.gather(*talks) == [1012] * 200
             assert sum(map(len, said)) > before
+
+    asyncio.run(asyncio.wait_for(scenario(), 2 * TIMEOUT))
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("ws", ["websockets", "websockets-sansio", "wsproto"])
+def test_websockets_are_closed_one_by_one_before_the_deadline(place: Place, apps: dict[str, App], ws: str) -> None:
+    """Not all of their clients come back at once; one that is at work is served on, and so is the last of those that wait."""
+
+    async def scenario() -> None:
+        old = await place.running("old", ws=ws)
+        async with stopping(old), contextlib.AsyncExitStack() as talks:
+            address = f"ws://127.0.0.1:{place.port}/"
+            busy, *others = [
+                await talks.enter_async_context(connect(address, compression=None, open_timeout=TIMEOUT))
+                for _ in range(4)
+            ]
+            await busy.send("hold")
+            for other in others:
+                await other.send("!")
+                assert await other.recv() == "!"
+            draining = asyncio.ensure_future(old.drain(6))
+            ends = [asyncio.ensure_future(other.wait_closed()) for other in others]
+            for left in (2, 1):
+                await asyncio.wait([end for end in ends if not end.done()], return_when=asyncio.FIRST_COMPLETED)
+                assert sum(not end.done() for end in ends) == left
+            [last] = [other for other, end in zip(others, ends, strict=True) if not end.done()]
+            await last.send("still here")
+            assert await last.recv() == "still here"
+            apps["old"].released.set()
+            assert await busy.recv() == "hold"
+            assert [other.close_code for other in others if other is not last] == [1012, 1012]
+            await last.close()
+            await busy.close()
+            assert await draining == CutOff(websockets=2)
 
     asyncio.run(asyncio.wait_for(scenario(), 2 * TIMEOUT))

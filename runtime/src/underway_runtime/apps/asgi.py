@@ -5,9 +5,10 @@ uvicorn's own shutdown closes connections that a client may be writing to at tha
 =====================  ================================================================================================
 a request              is answered, and told ``Connection: close``, unless its client has sent more already
 a connection in wait   stays; its next request is such a one
-a WebSocket            stays; at the deadline what it has received is answered before it is closed
+WebSockets             are closed one by one until the deadline, each when it waits for a message, so that their clients
+                       do not come back all at once; what the others have received is answered then, before they are closed
 a new connection       goes to whom the listening socket is shared with
-at the deadline        streams end, WebSockets are closed with 1012, connections closed, other requests cancelled
+at the deadline        streams end, all WebSockets are closed, connections too, other requests cancelled
 =====================  ================================================================================================
 
 A stop is the same in less time, and closes idle connections at once. After both, whatever answered requests has ended,
@@ -32,6 +33,9 @@ _STREAMS_SHARE = 0.75
 
 _TO_LEAVE = 3.0
 """Seconds at the deadline for streams: in the first half what sends all the time has sent something, and been told to end."""
+
+_STEP = 0.02
+"""Seconds at least between two looks for WebSockets to close."""
 
 _TURNS = 10
 """Turns of the loop in which what has been read from a socket comes to who waits for it."""
@@ -142,11 +146,15 @@ async def _drain(server: Any, closing: ClosingApplication, timeout: float) -> Cu
         while (state.connections or state.tasks or closing.half_closed) and (left := end - loop.time()) > 0:
             await asyncio.sleep(min(left, 0.05))
 
-    await until(end)
+    spread = asyncio.ensure_future(_close_one_by_one(closing, end))
+    try:
+        await until(end)
+    finally:
+        spread.cancel()
     talks = [protocol for protocol in state.connections if isinstance(protocol, server.config.ws_protocol_class or ())]
     await _close_websockets(talks, closing, loop.time() + TO_ANSWER)
     await closing.end_streams(loop.time() + _TO_LEAVE)
-    websockets, idle = len(talks), 0
+    websockets, idle = len(closing.told), 0
     unanswered = []
     streams = closing.cut + sum(
         transport.get_write_buffer_size() > 0 for transport in closing.half_closed
@@ -199,8 +207,24 @@ async def _stop(server: Any, closing: ClosingApplication, timeout: float, gracef
         await server.lifespan.shutdown()
 
 
+async def _close_one_by_one(closing: ClosingApplication, end: float) -> None:
+    """Close WebSockets evenly spread over the time until `end`, each that waits for a message then; the last is left for `end`.
+
+    Who comes back costs the next version a handshake: two hundred at once keep all of its other clients waiting."""
+    loop = asyncio.get_running_loop()
+    closes: set[asyncio.Future[None]] = set()
+    while (left := end - loop.time()) > 0:
+        pause = min(left, max(_STEP, left / closing.open_talks if closing.open_talks > 1 else 10 * _STEP))
+        await asyncio.sleep(pause)
+        if (many := closing.open_talks) > 1:
+            some = closing.in_wait(loop.time(), max(1, round(many * pause / left)))
+            close = asyncio.ensure_future(_close_websockets(some, closing, loop.time() + TO_ANSWER))
+            closes.add(close)
+            close.add_done_callback(closes.discard)
+
+
 async def _close_websockets(connections: list[Any], closing: ClosingApplication, end: float) -> None:
-    """Close each with 1012 as soon as all that it has received is answered, or at the end of that time."""
+    """Close each with 1012 as soon as all that it has received is answered, or at the end of that time; once."""
 
     async def close(connection: Any) -> None:
         talk = closing.talks.get(connection)
@@ -210,8 +234,13 @@ async def _close_websockets(connections: list[Any], closing: ClosingApplication,
         connection.transport = HalfClosing(connection.transport, closing.half_closed)
         connection.shutdown()
 
-    if connections:
-        await asyncio.wait([asyncio.ensure_future(close(websocket)) for websocket in connections])
+    closing.told |= {
+        connection: asyncio.ensure_future(close(connection))
+        for connection in connections
+        if connection not in closing.told
+    }
+    if closes := [closing.told[connection] for connection in connections]:
+        await asyncio.wait(closes)
 
 
 async def _answered(connection: Any, talk: Talk | None, end: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, MutableMapping
+from itertools import islice
 from typing import Any
 
 from .asgi_streams import Answer, Gone, Streams, end_answers, is_of_the_end
@@ -67,6 +68,8 @@ class ClosingApplication:
         self.half_closed: set[asyncio.Transport] = set()
         self.talks: dict[Any, Talk] = {}
         """By uvicorn's connection, the WebSockets that are open."""
+        self.told: dict[Any, asyncio.Future[None]] = {}
+        """By uvicorn's connection, the WebSockets that are told to come back; each is done when that is said."""
 
     async def __call__(
         self, scope: MutableMapping[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]
@@ -94,6 +97,20 @@ class ClosingApplication:
         """
         self.ended = True
         await end_answers(lambda: [answer for answer in self.answers if answer.streams], self.streams, end)
+
+    @property
+    def open_talks(self) -> int:
+        """How many WebSockets have not been told."""
+        return sum(connection not in self.told for connection in self.talks)
+
+    def in_wait(self, now: float, most: int) -> list[Any]:
+        """The connections of some of them that wait for a message, and have answered those before."""
+        waiting = (
+            connection
+            for connection, talk in self.talks.items()
+            if connection not in self.told and talk.accepted and talk.waits(now) and not _has_more(connection)
+        )
+        return [*islice(waiting, most)]
 
     async def _talk(self, talk: Talk, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         connection = getattr(receive, "__self__", None)
@@ -187,6 +204,11 @@ class ClosingApplication:
         if isinstance(cycle.transport, HalfClosing) or not hasattr(protocol, "transport"):
             return
         cycle.transport = protocol.transport = HalfClosing(cycle.transport, self.half_closed)
+
+
+def _has_more(connection: Any) -> bool:
+    sock = connection.transport.get_extra_info("socket")
+    return sock is not None and unread(sock)
 
 
 def more_to_come(cycle: Any) -> bool:

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from ..frozen import Frozen
 from ..process.proc_sockets import connected
@@ -63,8 +63,11 @@ class Leaving:
         )
         self.ends: list[Callable[[float], list[concurrent.futures.Future[Any]]]] = []
         """What is called when it begins, with the seconds that it gets."""
-        self.at_the_deadline: list[Callable[[], list[concurrent.futures.Future[Any]]]] = []
-        """What closes WebSockets that are not known one by one."""
+        self._told: WeakSet[Any] = WeakSet()
+        """WebSockets that are being closed, or have been."""
+        self.finds: list[Callable[[Leaving], object]] = []
+        """What notes the WebSockets that are open, of servers that do not tell when one is opened."""
+        self._closed = 0
         self.talks: list[plain_servers.Talk] = []
         """Connections of servers that are told one by one."""
 
@@ -103,32 +106,73 @@ class Leaving:
 
     def websocket(self, websocket: Any, close: Callable[[Any], Awaitable[Any]]) -> None:
         """Note one that was opened in the loop that runs; `close` closes it with 1012."""
-        self._websockets[websocket] = (asyncio.get_running_loop(), close)
+        self.note(websocket, asyncio.get_running_loop(), close)
+
+    def note(self, websocket: Any, loop: asyncio.AbstractEventLoop, close: Callable[[Any], Awaitable[Any]]) -> None:
+        """Note one of a loop; `close` closes it with 1012, and returns whether it was open."""
+        self._websockets[websocket] = (loop, close)
 
     async def drain(self, ports: Collection[int], timeout: float) -> int:
-        """Have clients told, and wait until they have gone; returns how many WebSockets were closed at the deadline."""
+        """Have clients told, and wait until they have gone; returns how many WebSockets were closed."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         self.begun.raise_()
         ends = [future for begin in self.ends for future in begin(timeout)]
         if ends:
             await asyncio.wait([asyncio.wrap_future(future) for future in ends], timeout=timeout)
-        while (left := end - loop.time()) > 0:
-            open_ = await loop.run_in_executor(None, lambda: connected(family(os.getpid()), ports))
-            if not open_ or (self.is_told and not self.is_whole):
-                return 0
-            await asyncio.sleep(min(left, _LOOK))
-        return await self._close_websockets()
-
-    async def _close_websockets(self) -> int:
-        closing = []
-        for websocket, (loop, close) in list(self._websockets.items()):
-            with contextlib.suppress(RuntimeError):  # its loop is closed
-                closing.append(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_quietly(close, websocket), loop)))
-        closing += [asyncio.wrap_future(future) for close in self.at_the_deadline for future in close()]
-        if closing:
+        self._find()
+        spread = asyncio.ensure_future(self._close_one_by_one(end))
+        try:
+            while (left := end - loop.time()) > 0:
+                open_ = await loop.run_in_executor(None, lambda: connected(family(os.getpid()), ports))
+                if not open_ or (self.is_told and not self.is_whole):
+                    return self._closed
+                await asyncio.sleep(min(left, _LOOK))
+        finally:
+            spread.cancel()
+        self._find()
+        if closing := [*map(self._close, self._open())]:
             await asyncio.wait(closing, timeout=TO_CLOSE)
-        return sum(future.done() and bool(future.result()) for future in closing)
+        return self._closed
+
+    def _find(self) -> None:
+        for find in self.finds:
+            find(self)
+
+    def _open(self) -> list[Any]:
+        """Those that are not told yet; some may have ended by themselves."""
+        return [websocket for websocket in list(self._websockets) if websocket not in self._told]
+
+    async def _close_one_by_one(self, end: float) -> None:
+        """Close them evenly spread over the time until `end`, so that not all clients come back at once; the last is left for then."""
+        loop = asyncio.get_running_loop()
+        while (left := end - loop.time()) > 0:
+            many = len(self._open())
+            await asyncio.sleep(left / many if many > 1 else min(left, _LOOK))
+            for websocket in self._open()[:-1]:
+                done, _ = await asyncio.wait({closing := self._close(websocket)}, timeout=_LOOK)
+                if not done or closing.result():
+                    break
+
+    def _close(self, websocket: Any) -> asyncio.Future[bool]:
+        """Close one in its loop; the result is whether it was open."""
+        self._told.add(websocket)
+        loop, close = self._websockets[websocket]
+
+        async def quietly() -> bool:
+            with contextlib.suppress(Exception):
+                if await close(websocket):
+                    self._closed += 1
+                    return True
+            return False
+
+        async def nothing() -> bool:
+            return False
+
+        try:
+            return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(quietly(), loop))
+        except RuntimeError:  # its loop is closed
+            return asyncio.ensure_future(nothing())
 
 
 TO_CLOSE = 5.0
@@ -139,12 +183,6 @@ def _living(kind: type) -> list[Any]:
     """The objects of a class that are there; those that the collector has put aside too."""
     gc.unfreeze()
     return [candidate for candidate in gc.get_objects() if type(candidate) is kind]
-
-
-async def _quietly(close: Callable[[Any], Awaitable[Any]], websocket: Any) -> bool:
-    with contextlib.suppress(Exception):
-        return bool(await close(websocket))
-    return False
 
 
 # --------------------------------------------------------------------------------------------------------------- aiohttp
@@ -215,21 +253,23 @@ def _uvicorn(leaving: Leaving, module: Any) -> None:
         await before(cycle, message)
 
     module.RequestResponseCycle.send = send
-    if _close_those_of_uvicorn not in leaving.at_the_deadline:
-        leaving.at_the_deadline.append(_close_those_of_uvicorn)
+    if _note_those_of_uvicorn not in leaving.finds:
+        leaving.finds.append(_note_those_of_uvicorn)
 
 
-def _close_those_of_uvicorn() -> list[concurrent.futures.Future[Any]]:
-    async def close(connection: Any) -> bool:
-        connection.shutdown()
-        return True
+def _note_those_of_uvicorn(leaving: Leaving) -> None:
+    for server in _living(sys.modules["uvicorn.server"].Server):
+        connections = server.server_state.connections
+        for connection in list(connections):
+            if server.config.ws_protocol_class in type(connection).__mro__:
+                leaving.note(connection, connection.loop, functools.partial(_close_of_uvicorn, connections))
 
-    return [
-        asyncio.run_coroutine_threadsafe(_quietly(close, connection), connection.loop)
-        for server in _living(sys.modules["uvicorn.server"].Server)
-        for connection in list(server.server_state.connections)
-        if server.config.ws_protocol_class in type(connection).__mro__
-    ]
+
+async def _close_of_uvicorn(connections: Collection[Any], connection: Any) -> bool:
+    if connection not in connections:
+        return False
+    connection.shutdown()
+    return True
 
 
 # -------------------------------------------------------------------------------------------------------------- gunicorn
@@ -316,7 +356,7 @@ def _is_plain(leaving: Leaving) -> bool:
 
 _CLOSES = "its answers say `Connection: close`"
 
-_ENDS = "WebSockets are closed with 1012 at the deadline"
+_ENDS = "WebSockets are closed with 1012, one by one until the deadline"
 
 SERVERS = (
     Server("aiohttp", "aiohttp.web_response", _aiohttp, f"{_CLOSES}; {_ENDS}"),
