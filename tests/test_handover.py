@@ -19,6 +19,7 @@ from conftest import Count
 from handover_helpers import ASGI, LONGER, asgi, children, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, read_until, terminate
 from ports import free_port
+from underway_runtime.keeper.yielding import LOWER, Yielding
 from versions import add_sealed
 
 SECOND = ASGI.replace('VERSION = "1"', 'VERSION = "2"')
@@ -507,3 +508,29 @@ def test_an_upgrade_is_one_command(make: MakeNode, tmp_path: Path) -> None:
     assert done.stdout.endswith(", and 1 has left; it is permanent\n")
     assert terminate(keeper)[0] == 0
     assert (node.var / "start.data").read_text().split()[1] == "2"
+
+
+def test_a_version_that_boots_yields_to_the_one_that_serves(make: MakeNode) -> None:
+    """Its priority is lower where that can be taken back, and the same again when it serves, in all of its threads."""
+    look = "import os\nBOOTS = os.getpriority(os.PRIO_PROCESS, 0) - os.getpriority(os.PRIO_PROCESS, os.getppid())\n"
+    node = make(asgi(look + ASGI), libraries=["uvicorn"])
+    add_sealed(node, "2", asgi(look + SECOND))
+    keeper, port = start(node)
+    install(node, "2")
+
+    assert served_by(port) == "2"
+    boots = "__import__('web').BOOTS"
+    serves = "{os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in os.listdir('/proc/self/task')}"
+    told = node.run(
+        "rpc", f"import os\n[{boots}, *(each - os.getpriority(os.PRIO_PROCESS, os.getppid()) for each in {serves})]"
+    )
+    assert told.stdout.strip() == f"[{LOWER if _may_be_raised() else 0}, 0]", told.stderr
+    assert terminate(keeper)[0] == 0
+
+
+def _may_be_raised() -> bool:
+    """Whether this user may raise what was lowered."""
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yielding = Yielding(process.pid)
+        process.kill()
+    return yielding.is_lowered

@@ -6,6 +6,8 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,13 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disks import small_disk
+from node_helpers import TIMEOUT
 from underway_runtime.keeper import lock as keeper_lock
 from underway_runtime.keeper import phases
 from underway_runtime.keeper.child import SECOND_LOOK, Child
 from underway_runtime.keeper.logs import Log
 from underway_runtime.keeper.restart_policy import RestartPolicy
 from underway_runtime.keeper.shared_resources import SharedResources
+from underway_runtime.keeper.yielding import LOWER, Yielding
 from underway_runtime.process import deadlines
+from underway_runtime.process.process_table import family
 from underway_runtime.release import channel
 
 # --------------------------------------------------------------------------------------------------------- the limit
@@ -391,3 +396,65 @@ def test_a_place_that_can_not_be_written_loses_lines_only(tmp_path: Path) -> Non
     log.open(f"{tmp_path}/file/l", 5, 1000, 0, now=0)
     log.add(b"lost\n", 0)
     log.close()
+
+
+# -------------------------------------------------------------------------------------------------------- yielding
+
+BUSY = """
+import os, subprocess, sys, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+child = subprocess.Popen(["sleep", "1000"])
+def own():
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + 3)
+    print("ready", flush=True)
+    threading.Event().wait()
+threading.Thread(target=own, daemon=True).start()
+sys.stdin.read()
+child.kill()
+"""
+
+UNPRIVILEGED = """
+import os, subprocess
+from underway_runtime.keeper.yielding import Yielding
+child = subprocess.Popen(["sleep", "1000"])
+try:
+    yielding = Yielding(child.pid)
+    print(yielding.is_lowered, os.getpriority(os.PRIO_PROCESS, child.pid) - os.getpriority(os.PRIO_PROCESS, 0))
+finally:
+    child.kill()
+"""
+
+
+def _priorities(pid: int) -> list[int]:
+    """What each thread of a process, and of its children, has more than this process."""
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    threads = [int(thread) for member in family(pid) for thread in os.listdir(f"/proc/{member}/task")]
+    return sorted(os.getpriority(os.PRIO_PROCESS, thread) - mine for thread in threads)
+
+
+def test_who_yields_has_its_priority_again_with_all_that_it_has_started() -> None:
+    """Threads and children too; what a thread has lowered by itself stays lower."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "input()\n" + BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        yielding = Yielding(process.pid)
+        if not yielding.is_lowered:
+            process.kill()
+            pytest.skip("this user may not raise what was lowered")
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "ready\n"
+        assert _priorities(process.pid) == [LOWER, LOWER, LOWER, LOWER + 3]
+        yielding.end()
+        assert _priorities(process.pid) == [0, 0, 0, 3]
+
+
+@pytest.mark.needs_tool("setpriv", "util-linux")
+def test_nothing_is_lowered_that_could_not_be_raised_again() -> None:
+    """As in a container, whose root may not."""
+    drop = ["setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice"] if os.geteuid() == 0 else []
+    told = subprocess.run([*drop, sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, timeout=TIMEOUT)
+    assert told.stdout.split() == ["False", "0"], told.stderr

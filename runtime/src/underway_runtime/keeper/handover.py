@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .shared_resources import SharedResources
     from .systemd_notify import Systemd
+    from .yielding import Yielding
 
     class Nodes(Protocol):
         """Who starts the nodes, and knows which of them is the node."""
@@ -91,6 +92,7 @@ class Handover:
         self._asked = Asked("", "", 0)  # of the successor
         self._of: Child | None = None  # the node that has the successor
         self._went = False  # it has let the successor accept
+        self._yielding: Yielding | None = None  # the successor, to the node
         self.chances = 0
         """How many more nodes are started, at once, where the one ends that a handover has left; none when that is over."""
         self._follows_when_left = ""  # why the permanent version is to be started then
@@ -109,8 +111,12 @@ class Handover:
             self.successor = nodes.start_second(version)
         except OSError as error:
             return f"{nodes.name} can't be executed: {error.strerror}"
+        from . import yielding  # few keepers ever have a second node
+
         self._systemd.reloading()
         nodes.timers["successor"] = time.monotonic() + timeout
+        self._yielding = yielding.Yielding(self.successor.pid)
+        nodes.timers["yielding"] = time.monotonic() + yielding.SECONDS
         self._of, self._went, self.chances, self.interrupted = nodes.node, False, _CHANCES, False
         return ""
 
@@ -141,12 +147,20 @@ class Handover:
         """Do what follows where a successor, or a commit, is late."""
         if name == "successor":
             self.give_up("it was not ready in time")
+        elif name == "yielding":
+            self._yield_no_more()
         elif self.trial is not None:
             self._late = True
             if self._in_the_way():
                 self._nodes.timers["commit"] = now + _AGAIN
             elif not self.begin_unasked(self.trial.upgrade_id, "not committed in time"):
                 self._try_again()
+
+    def _yield_no_more(self) -> None:
+        self._nodes.timers.pop("yielding", None)
+        if self._yielding is not None:
+            self._yielding.end()
+            self._yielding = None
 
     def give_up(self, reason: str) -> None:
         """End a successor that has not accepted."""
@@ -195,6 +209,8 @@ class Handover:
                 resources.sockets.close(closed, child.pid, keep=True)
             case channel.Failed(reason):
                 child.failure = child.failure or reason
+            case channel.Beat() if child is self.successor:  # its applications have started
+                self._yield_no_more()
             case channel.Prepared(waiting) if child is self.successor and node is not None:
                 node.send(channel.SuccessorPrepared(waiting))
             case channel.Accepting(line) if child is self.successor and not child.failure:
@@ -206,6 +222,7 @@ class Handover:
         """Let the successor accept: the node has let go of what must not run twice."""
         if self.successor is not None:
             self._went = True
+            self._yield_no_more()
             self.successor.send(channel.Accept(), descriptors)
 
     def installing(self, version: str, upgrade_id: str) -> None:
@@ -272,8 +289,9 @@ class Handover:
         """It has ended, and had not accepted."""
         nodes = self._nodes
         nodes.finish(successor)
-        self.successor = None
+        self.successor = self._yielding = None
         nodes.timers.pop("successor", None)
+        nodes.timers.pop("yielding", None)
         self._resources.sockets.drop(successor.pid)
         reason = successor.failure or (
             f"it was ended by signal {-died}" if died < 0 else f"it ended with status {died}"

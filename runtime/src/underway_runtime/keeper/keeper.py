@@ -244,7 +244,7 @@ class Keeper:
                 if self._signs.on_timer(name, now) and self.node is not None:
                     self._log.line(f"{self.name} (pid {self.node.pid}) gave no sign of life and is killed")
                     self.node.kill(_signal.SIGKILL)
-            case "successor" | "commit":
+            case "successor" | "commit" | "yielding":
                 self._handover.on_timer(name, now)
             case "stop" if self.node is not None:
                 self._log.line(

@@ -254,6 +254,7 @@ class Handover:
         stopped then."""
         await self._applications.boot(instructions)
         try:
+            self._keeper.booted()
             await pass_gates()
             self._keeper.prepared([*self._applications.waiting])
             states = state.unpack(await self._may_accept)

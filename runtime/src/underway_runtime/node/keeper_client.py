@@ -198,6 +198,10 @@ class KeeperClient:
         """Ask for a successor of a version, or of the permanent one; `on_message` tells what becomes of it."""
         self._send(channel.Successor(version, upgrade_id, timeout, to_commit))
 
+    def booted(self) -> None:
+        """Tell that the applications of this successor have started, and that it need not yield any more to the node that serves."""
+        self._send(channel.Beat())
+
     def prepared(self, waiting: Sequence[str]) -> None:
         """Tell that this successor could accept; it waits to start these applications until the node before has let them go."""
         self._send(channel.Prepared((*waiting,)))

@@ -201,7 +201,7 @@ class Alive(FromNode, word="alive"):
 
 
 class Beat(FromNode, word="beat"):
-    """The node's loop lives."""
+    """The node's loop lives; of a successor, its applications have started."""
 
 
 class Restart(FromNode, word="restart"):
